@@ -657,7 +657,13 @@ def test_each_user_has_one_way_in(forged: World, forger: Forger) -> None:
     assert arrive(forged.client(), forger).status_code == 200  # and now she is somebody new there
     assert identities.bound(forged.store) == {"ida": BoundIdentity(forger.issuer, "u-1")}
     changed = [d for _, what, d in on_record(forged) if what == "console user changed"]
-    assert "subject_sha256" in changed[0]
+    marked = [
+        d["subject_mark"]
+        for _, what, d in on_record(forged)
+        if what == "console user added" and "issuer" in d
+    ]
+    assert changed[0]["subject_mark"] in marked
+    assert "u-1" not in changed[0]["subject_mark"]
 
 
 def test_a_way_of_logging_in_can_be_demanded(forged: World, forger: Forger) -> None:

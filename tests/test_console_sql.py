@@ -4,8 +4,10 @@ import os
 import resource
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -286,6 +288,51 @@ def test_a_large_store_is_copied_by_a_process_of_its_own(tmp_path: Path, monkeyp
     assert asked.ask("SELECT count(*) FROM cases").rows == ((len(made.cases),),)
     handling.note(made.store, next(iter(made.cases.values())), "a note", who="anna", now_us=NOW)
     assert asked.ask("SELECT count(*) FROM acts WHERE verb = 'note'").rows == ((1,),)
+    asked.close()
+    made.store.close()
+
+
+def test_a_query_is_answered_while_the_first_copy_is_being_made(tmp_path: Path, monkeypatch: Any) -> None:
+    made = world(tmp_path)
+    begun, may_end, copy_all = threading.Event(), threading.Event(), sql.copy_whole
+
+    def slow_copy(store: Store, path: Path) -> int:
+        begun.set()
+        assert may_end.wait(120)
+        return copy_all(store, path)
+
+    monkeypatch.setattr(sql, "copy_whole", slow_copy)
+    early = (
+        "SELECT count(*) FROM members",
+        "SELECT account FROM cases JOIN members ON id = case_id WHERE cases.members > 3 ORDER BY 1",
+        "WITH largest AS (SELECT max(members) AS m FROM cases) SELECT m FROM largest",
+    )
+    late = (  # these need what was not copied, or would see that it was not
+        "SELECT * FROM cases ORDER BY id",
+        "SELECT members FROM members ORDER BY case_id, account",
+        "SELECT TRY(COLUMNS(*)) FROM findings ORDER BY ALL",
+        "SELECT table_name FROM duckdb_tables(), (SELECT 1 FROM cases LIMIT 1) ORDER BY 1",
+        "SELECT count(*) FROM claims",
+        "SELECT count(*) FROM cases NATURAL JOIN acts",
+    )
+    asked = Snapshots(made.store)
+    asked.prepare()
+    assert begun.wait(60)
+    answers = {query: asked.ask(query, 20_000) for query in early}
+    with ThreadPoolExecutor(len(late)) as pool:
+        waiting = {query: pool.submit(asked.ask, query) for query in late}
+        not_done = wait(waiting.values(), timeout=2).not_done
+        may_end.set()
+        answers |= {query: answer.result() for query, answer in waiting.items()}
+    assert len(not_done) == len(late)
+    for query, early_answer in answers.items():
+        again = asked.ask(query)
+        assert (early_answer.error, early_answer.columns, early_answer.rows) == (
+            again.error,
+            again.columns,
+            again.rows,
+        ), query
+        assert early_answer.error is None
     asked.close()
     made.store.close()
 

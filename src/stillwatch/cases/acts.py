@@ -1,4 +1,4 @@
-"""What was done to a case, and what all that comes to. It does not judge whether an act is wise.
+"""The acts of people on a case, and the state that results. It does not judge whether an act is wise.
 
 An act sets facets of a case (its state, owner, verdict, ...) and verdicts of accounts. What stands is, for
 each of them, what the last act in force set: to take an act back is to give exactly the state without it.
@@ -95,12 +95,12 @@ def stand(tx: Transaction, case_id: str, keys: Iterable[str] = ()) -> None:
         facets |= {name: act.sets[name] for name in FACETS if name in act.sets}
         for group in act.sets.get("accounts", ()):
             verdicts |= {key: group["verdict"] for key in group["keys"] if key in verdicts}
-    facets["appeal"] = "\n\n".join(one.text for one in open_appeals(in_force)) or None
+    facets["appeal"] = "\n\n".join(appeal.text for appeal in open_appeals(in_force)) or None
     by_verdict: dict[str | None, list[str]] = {}
     for key, verdict in verdicts.items():
         by_verdict.setdefault(verdict, []).append(key)
-    for verdict, held in by_verdict.items():
-        _set_verdict(tx.db, case_id, held, verdict)
+    for verdict, accounts_judged in by_verdict.items():
+        _set_verdict(tx.db, case_id, accounts_judged, verdict)
     facets["reopened"] = sum(act.verb == CAME_BACK for act in in_force)
     row = facets | counts(tx.db, case_id) | {"updated_us": tx.now_us, "revision": tx.revision}
     tx.db.execute(update(cases).where(cases.c.id == case_id).values(row))
@@ -109,15 +109,15 @@ def stand(tx: Transaction, case_id: str, keys: Iterable[str] = ()) -> None:
 def counts(db: Connection, case_id: str) -> dict[str, int]:
     """Count a case's accounts: the actor's, victims', and those cleared."""
     m = members.c
-    here = m.moved_to.is_(None)
+    is_member = m.moved_to.is_(None)
     cleared = [str(verdict) for verdict in CLEARED]
     query = select(
         func.count(m.home),
-        func.count().filter(here & (m.verdict == str(Verdict.VICTIM))),
-        func.count().filter(here & m.verdict.in_(cleared)),
+        func.count().filter(is_member & (m.verdict == str(Verdict.VICTIM))),
+        func.count().filter(is_member & m.verdict.in_(cleared)),
     ).where(m.case_id == case_id)
-    mine, victims, given_up = db.execute(query).one()
-    return {"members": mine, "victims": victims, "cleared": given_up}
+    member_count, victims, given_up = db.execute(query).one()
+    return {"members": member_count, "victims": victims, "cleared": given_up}
 
 
 def _set_verdict(db: Connection, case_id: str, keys: list[str], verdict: str | None) -> None:
@@ -126,22 +126,22 @@ def _set_verdict(db: Connection, case_id: str, keys: list[str], verdict: str | N
     Raises: CaseError where one that would be the actor's again has become another case's.
     """
     m = members.c
-    mine = (m.case_id == case_id) & among(db, m.key, keys)
+    named_members = (m.case_id == case_id) & among(db, m.key, keys)
     if verdict in NOT_THE_ACTOR:
-        db.execute(update(members).where(mine).values(verdict=verdict, home=null()))
+        db.execute(update(members).where(named_members).values(verdict=verdict, home=null()))
         return
     homes = db.execute(select(m.home, m.case_id).where(among(db, m.home, keys)))
     elsewhere = {row.home: row.case_id for row in homes if row.case_id != case_id}
     if elsewhere:
-        back = select(m.key, m.account).where(mine, m.moved_to.is_(None))
+        back = select(m.key, m.account).where(named_members, m.moved_to.is_(None))
         for row in db.execute(back):
             if row.key in elsewhere:
                 where = elsewhere[row.key]
                 raise CaseError(
                     f"account {row.account!a} is in case {where} by now; merge the two, or clear it there"
                 )
-    db.execute(update(members).where(mine).values(verdict=verdict))
-    db.execute(update(members).where(mine, m.moved_to.is_(None)).values(home=m.key))
+    db.execute(update(members).where(named_members).values(verdict=verdict))
+    db.execute(update(members).where(named_members, m.moved_to.is_(None)).values(home=m.key))
 
 
 # --- reading ---
@@ -157,24 +157,24 @@ def acts_of(db: Connection, case_id: str, *, in_force: bool = False) -> list[Act
 
 def open_appeals(in_force: Iterable[Act]) -> list[OpenAppeal]:
     """Give the appeals that stand open after some acts in force, oldest first."""
-    found: dict[int, OpenAppeal] = {}
+    appeals: dict[int, OpenAppeal] = {}
     for act in in_force:
         if act.verb == APPEAL:
-            found[act.id] = OpenAppeal(act.id, act.sets.get("appellant"), act.sets["appeal"])
+            appeals[act.id] = OpenAppeal(act.id, act.sets.get("appellant"), act.sets["appeal"])
         for brought in act.sets.get("appeals", ()):
-            found[brought["act"]] = OpenAppeal(**brought)
+            appeals[brought["act"]] = OpenAppeal(**brought)
         for number in act.sets.get("appeals_gone", ()):
-            found.pop(number, None)
+            appeals.pop(number, None)
         if act.verb in (GRANTED, REFUSED):
             if "decides" in act.sets:
-                found.pop(act.sets["decides"], None)
+                appeals.pop(act.sets["decides"], None)
             else:  # of a time when a case had one open appeal at most
-                found.clear()
-    return list(found.values())
+                appeals.clear()
+    return list(appeals.values())
 
 
 def act_of(db: Connection, case_id: str, number: int) -> Act:
-    """Give one act of a case. Raises: Missing."""
+    """Give one act of a case. Raises: RecordNotFound."""
     query = select(acts).where(acts.c.act == number, acts.c.case_id == case_id)
     row = db.execute(query).mappings().first()
     if row is None:
@@ -208,20 +208,20 @@ def _keys(sets: Mapping[str, Any]) -> list[str]:
 
 def _detail(number: int, text: str, words: str, sets: Mapping[str, Any], undoes: int | None) -> Json:
     """Give what stays on the trail for ever: no names and no words."""
-    kept = {
+    facets_kept = {
         name: sets[name] for name in ("state", "verdict", "due_us", "suppressed_until_us") if name in sets
     }
     if "accounts" in sets:
-        kept["accounts"] = {group["verdict"]: len(group["keys"]) for group in sets["accounts"]}
+        facets_kept["accounts"] = {group["verdict"]: len(group["keys"]) for group in sets["accounts"]}
     if "moved" in sets:
-        kept["moved"] = {name: sets["moved"][name] for name in ("from", "to")}
-        kept["moved"]["accounts"] = len(sets["moved"]["keys"])
+        facets_kept["moved"] = {name: sets["moved"][name] for name in ("from", "to")}
+        facets_kept["moved"]["accounts"] = len(sets["moved"]["keys"])
     for name in ("export", "known", "approver", "dismisses", "lead", "unjudged"):
         if name in sets:
-            kept[name] = sets[name]
+            facets_kept[name] = sets[name]
     if undoes is not None:
-        kept["undoes"] = undoes
-    return kept | {"act": number, "text": _sha256(text), "sets": _sha256(words)}
+        facets_kept["undoes"] = undoes
+    return facets_kept | {"act": number, "text": _sha256(text), "sets": _sha256(words)}
 
 
 def _personal(case_id: str, text: str, sets: Mapping[str, Any]) -> Personal:

@@ -158,12 +158,12 @@ def alert(
 ) -> Alert:
     """Put a case's alert together: what was found last, and what people have said and done since.
 
-    base_url: where the console is, for permalinks. Raises: Missing.
+    base_url: where the console is, for permalinks. Raises: RecordNotFound.
     """
     with store.reading() as db:
         case, (finding, facts) = case_in(db, case_id), context_in(db, case_id)
         hit = targets_in(db, case_id)
-        standing = standings_of(db, {case.raised_by, *(one["id"] for one in facts["detectors"])})
+        standing = standings_of(db, {case.raised_by, *(item["id"] for item in facts["detectors"])})
         record = measured_in(db, case.raised_by, now_us)
         spent = _exchanges_of(db, case_id)
         bundle = _last_bundle(db, case_id)
@@ -171,7 +171,7 @@ def alert(
     return Alert(
         case=case.id,
         revision=case.revision,
-        title=_title(case, facts["accounts"]),
+        title=_alert_title(case, facts["accounts"]),
         state=str(case.state),
         verdict=None if case.verdict is None else str(case.verdict),
         owner=case.owner,
@@ -186,23 +186,23 @@ def alert(
         cleared=case.cleared,
         accounts=case.accounts[:ACCOUNTS_SHOWN],
         accounts_sha256=hashlib.sha256("\n".join(case.accounts).encode("utf-8", "surrogatepass")).hexdigest(),
-        why=tuple(Claim(**one) for one in facts["why"]),
-        benign=tuple(Benign(**one) for one in facts["benign"]),
+        why=tuple(Claim(**item) for item in facts["why"]),
+        benign=tuple(Benign(**item) for item in facts["benign"]),
         set_aside=facts.get("set_aside"),
-        links=tuple(LinkRow(**one) for one in facts["links"]),
+        links=tuple(LinkRow(**item) for item in facts["links"]),
         links_total=facts["links_total"],
-        shared=tuple(SharedRow(**one) for one in facts["shared"]),
+        shared=tuple(SharedRow(**item) for item in facts["shared"]),
         independent_classes=tuple(facts["classes"]),
         seen_by_provider=tuple(facts["seen_by_provider"]),
         exposure=_exposure(case, facts, spent, prices),
         confidence=_confidence(case, record),
         detectors=tuple(
-            SignalSource(**one, version=facts["stillwatch"], state=str(standing[one["id"]].state))
-            for one in facts["detectors"]
+            SignalSource(**item, version=facts["stillwatch"], state=str(standing[item["id"]].state))
+            for item in facts["detectors"]
         ),
         gaps=tuple(facts["gaps"]),
         cannot_claim=tuple(facts["cannot_claim"]),
-        atlas=_atlas(facts["atlas"], case.victims),
+        atlas=_techniques_of(facts["atlas"], case.victims),
         action=_action(case, hit, standing.get(case.raised_by)),
         inputs=tuple(facts["inputs"]),
         scanned=facts["scanned"],
@@ -241,8 +241,8 @@ def _cost(usd_per_million: float | None, tokens: int) -> float | None:
     return None if usd_per_million is None else round(usd_per_million / 1e6 * tokens, 2)
 
 
-def _title(case: Case, named: int) -> str:
-    """The finding's sentence; where the case has more than the finding, the sum of all findings with it."""
+def _alert_title(case: Case, named: int) -> str:
+    """Give the finding's sentence, with the case's totals if it has more than the finding."""
     if case.members <= named and not case.victims and not case.cleared:
         return case.title
     sizes = f"{plural(case.members, 'account')} and {plural(case.exchanges, 'exchange')} over all findings"
@@ -253,32 +253,32 @@ def _title(case: Case, named: int) -> str:
 
 def _exchanges_of(db: Connection, case_id: str) -> dict[str, int]:
     m = members.c
-    here = (m.case_id == case_id) & m.moved_to.is_(None)
+    is_member = (m.case_id == case_id) & m.moved_to.is_(None)
     cleared = m.verdict.in_([str(Verdict.FALSE), str(Verdict.PERMITTED)])
     sums = select(
         func.coalesce(func.sum(m.exchanges).filter(m.verdict == str(Verdict.VICTIM)), 0),
         func.coalesce(func.sum(m.exchanges).filter(cleared), 0),
     )
-    victims, given_up = db.execute(sums.where(here)).one()
+    victims, given_up = db.execute(sums.where(is_member)).one()
     return {"victim": int(victims), "cleared": int(given_up)}
 
 
 def _last_bundle(db: Connection, case_id: str) -> str | None:
     exports = [act.sets["export"] for act in acts_of(db, case_id) if "export" in act.sets]
-    made = [one["sha256"] for one in exports if one["format"] == BUNDLE]
-    return made[-1] if made else None
+    digests = [export["sha256"] for export in exports if export["format"] == BUNDLE]
+    return digests[-1] if digests else None
 
 
-def _atlas(found: list[dict[str, str]], victims: int) -> tuple[dict[str, str], ...]:
-    more = [dict(zip(("id", "name", "why"), VICTIMS, strict=True))] if victims else []
-    return tuple(found + more)
+def _techniques_of(found: list[dict[str, str]], victims: int) -> tuple[dict[str, str], ...]:
+    about_victims = [dict(zip(("id", "name", "why"), VICTIMS, strict=True))] if victims else []
+    return tuple(found + about_victims)
 
 
 def _confidence(case: Case, record: Measured) -> Confidence:
-    """How often such alarms were right: here, once enough were judged; until then on the scenes."""
-    here = record.judged >= ENOUGH_JUDGED and record.low is not None and record.high is not None
+    """Say how often such alarms were right: here, if enough were judged; else in the benchmark scenes."""
+    enough_judged = record.judged >= ENOUGH_JUDGED and record.low is not None and record.high is not None
     chance = f"p = {p_value(case.p_value, plain=True)} under the detector's null, not the chance of innocence"
-    if here:
+    if enough_judged:
         on = f"verdicts of this deployment on {case.raised_by} in the last 180 days"
         span = f"{record.low:.0%} to {record.high:.0%}"
         record_sentence = f"{record.right} of {record.judged} such alarms were right here ({span})"
@@ -288,10 +288,10 @@ def _confidence(case: Case, record: Measured) -> Confidence:
     return Confidence(
         sentence=f"{record_sentence}; {chance}.",
         measured_on=on,
-        right=record.right if here else None,
-        judged=record.judged if here else None,
-        low=record.low if here else None,
-        high=record.high if here else None,
+        right=record.right if enough_judged else None,
+        judged=record.judged if enough_judged else None,
+        low=record.low if enough_judged else None,
+        high=record.high if enough_judged else None,
         calibration=_CALIBRATION,
     )
 
@@ -300,7 +300,7 @@ def _confidence(case: Case, record: Measured) -> Confidence:
 
 
 def _action(case: Case, hit: Targets, standing: DetectorStanding | None) -> RecommendedAction:
-    """What to do next, and whom it would touch. Machines propose what can be taken back, people block."""
+    """Propose the next step and whom it would touch: only steps that can be undone; people block."""
     step, text = _step(case, hit, standing)
     command = ""
     if step is not None:

@@ -1,4 +1,4 @@
-"""What of an alert is known when a finding is folded in: its claims, links, detectors, gaps, ATLAS ids.
+"""The part of an alert that is fixed when a finding is folded in: claims, links, detectors, gaps, ATLAS ids.
 
 It is kept as JSON with the finding, so that an alert says what was known then: which code spoke, on which
 files, and what the scan could not claim. What people do later is added by `alert`.
@@ -123,7 +123,9 @@ def context(
     result: ScanResult, c: Campaign, source: str, inputs: Sequence[Input], settings: Mapping[str, Any]
 ) -> Json:
     """Give the static part of a campaign's alert, as JSON can hold it."""
-    files = [asdict(one) for one in sorted(inputs, key=lambda i: (i.name, i.sha256))]
+    files = [asdict(item) for item in sorted(inputs, key=lambda i: (i.name, i.sha256))]
+    reasons = sorted(c.reasons, key=lambda r: (-r.bits, r.detector, r.text))
+    benign = [Benign(b.kind, b.text, not b.text.startswith("not checked")) for b in c.benign_alternatives]
     raised = {r.detector for r in c.reasons}
     shape = folded(c)
     return {
@@ -133,8 +135,8 @@ def context(
         "settings": dict(settings),
         "scanned": _scan_facts(result),
         "accounts": len(set(c.accounts)),
-        "why": [asdict(_claim(c, r, files, settings)) for r in _rank_reasons(c)],
-        "benign": [asdict(Benign(b.kind, b.text, _was_checked(b.text))) for b in c.benign_alternatives],
+        "why": [asdict(_claim_of(c, r, files, settings)) for r in reasons],
+        "benign": [asdict(b) for b in benign],
         "set_aside": by_rule(c.set_aside),
         "links": [
             asdict(LinkRow(k.a, k.b, k.clue, k.bits, k.text, k.control, CLASSES.get(k.clue, k.clue)))
@@ -160,7 +162,7 @@ def context(
         "classes": sorted({CLASSES[name] for name in raised if name in CLASSES}),
         "seen_by_provider": sorted({CLASSES[m.NAME] for m in clues() if m.NAME in raised and _ours(m)}),
         "detectors": [_source(name, settings) for name in sorted(raised)],
-        "capabilities": [one.capability for one in _signals(raised) if one.capability],
+        "capabilities": [item.capability for item in _signals(raised) if item.capability],
         "value_tokens": _finite(c.harvest.value_tokens) or 0.0,
         "unique_prompts": c.harvest.unique_prompts,
         "exchanges_at_alarm": c.harvest_at_alarm.exchanges,
@@ -186,20 +188,16 @@ def _scan_facts(result: ScanResult) -> Json:
     }
 
 
-def _rank_reasons(c: Campaign) -> list[Reason]:
-    return sorted(c.reasons, key=lambda r: (-r.bits, r.detector, r.text))
-
-
-def _claim(c: Campaign, r: Reason, files: list[Json], settings: Mapping[str, Any]) -> Claim:
+def _claim_of(c: Campaign, r: Reason, files: list[Json], settings: Mapping[str, Any]) -> Claim:
     actual, baseline = _finite(r.actual), _finite(r.baseline)
     effect = _finite(actual / baseline) if actual is not None and baseline else None
     beside = {name: option for option in ("accounts", "networks") for name in settings.get(option, ())}
     options = "".join(f" --{option} {shlex.quote(name)}" for name, option in beside.items())
-    logs = [one["name"] for one in files if one["name"] not in beside]
+    logs = [item["name"] for item in files if item["name"] not in beside]
     names = (" ".join(map(shlex.quote, logs)) or "LOG...") + options
-    wanted = f'.campaigns[] | select(.id == "{c.id}") | .reasons[] | select(.detector == "{r.detector}")'
+    jq_query = f'.campaigns[] | select(.id == "{c.id}") | .reasons[] | select(.detector == "{r.detector}")'
     dial = settings.get("false_cases_per_10k_account_days", 1.0)
-    query = f"stillwatch scan {names} --false-cases {dial:g} --json | jq {shlex.quote(wanted)}"
+    query = f"stillwatch scan {names} --false-cases {dial:g} --json | jq {shlex.quote(jq_query)}"
     return Claim(
         signal=r.detector.replace("_", " "),
         detector=r.detector,
@@ -224,8 +222,8 @@ def _finite(value: float | None) -> float | None:
 def _input_digest(c: Campaign, files: list[Json]) -> str:
     """Name what a claim was computed from: the files, the accounts, the hours."""
     digest = hashlib.sha256()
-    for one in files:
-        digest.update(f"{one['sha256']} {one['bytes']}\n".encode())
+    for item in files:
+        digest.update(f"{item['sha256']} {item['bytes']}\n".encode())
     for account in sorted(set(c.accounts)):
         digest.update(account.encode("utf-8", "surrogatepass") + b"\n")
     for hour in c.timeline:
@@ -233,12 +231,8 @@ def _input_digest(c: Campaign, files: list[Json]) -> str:
     return digest.hexdigest()
 
 
-def _was_checked(text: str) -> bool:
-    return not text.startswith("not checked")
-
-
 def _ours(clue: Any) -> bool:
-    """Whether the client does not choose the attribute. Settings are seen by us and chosen by him."""
+    """Tell whether the client does not choose the attribute. He chooses settings, though we observe them."""
     return str(clue.CONTROL) == "provider" and CLASSES.get(clue.NAME) != "settings"
 
 
@@ -250,17 +244,17 @@ def _during(gap: Gap, c: Campaign) -> bool:
 
 
 def _signals(raised: set[str]) -> list[Signal]:
-    """What the signals that spoke mean, in their order."""
-    found = [signal_of(signal_module) for name, signal_module in signal_sources().items() if name in raised]
-    return sorted(found, key=lambda one: one.order)
+    """Give the signals that were raised, in their order."""
+    signals = [signal_of(signal_module) for name, signal_module in signal_sources().items() if name in raised]
+    return sorted(signals, key=lambda one: one.order)
 
 
 def _atlas(raised: set[str]) -> list[dict[str, str]]:
-    found = {one[0]: one for one in _ATLAS_ALWAYS}
-    for one in _signals(raised):
-        if one.atlas is not None:
-            found.setdefault(one.atlas[0], one.atlas)
-    return [{"id": number, "name": name, "why": why} for number, name, why in found.values()]
+    techniques = {item[0]: item for item in _ATLAS_ALWAYS}
+    for item in _signals(raised):
+        if item.atlas is not None:
+            techniques.setdefault(item.atlas[0], item.atlas)
+    return [{"id": number, "name": name, "why": why} for number, name, why in techniques.values()]
 
 
 # --- which detector exactly ---
@@ -270,7 +264,7 @@ def _atlas(raised: set[str]) -> list[dict[str, str]]:
 def signal_sources() -> Json:
     """Every signal's module by its name; the alarm's own test has no file to itself."""
     modules: tuple[Any, ...] = (*clues(), *detectors(), lone_harvest, holds, new_settings, failover)
-    return {one.NAME: one for one in modules}
+    return {module.NAME: module for module in modules}
 
 
 def _source(name: str, settings: Mapping[str, Any]) -> Json:
@@ -292,7 +286,7 @@ def _source_text(name: str) -> str:
 
 
 def hashed_modules(name: str) -> list[Any]:
-    """The modules whose source says which detector exactly spoke."""
+    """Give the modules whose source identifies the detector's exact version."""
     if name == TEST_NAME:
         return [importlib.import_module(part) for part in _TEST_PARTS]
     module = signal_sources().get(name)
@@ -305,18 +299,18 @@ def documented_limits(name: str) -> dict[str, str]:
     if name == TEST_NAME:
         return _TEST_DOC
     module = signal_sources().get(name)
-    found = dict.fromkeys(_TEST_DOC, "not stated")
+    limits = dict.fromkeys(_TEST_DOC, "not stated")
     heading = ""
     for line in (getattr(module, "__doc__", None) or "").splitlines():
         start, colon, rest = line.partition(": ")
-        if colon and start in found:
+        if colon and start in limits:
             heading = start
-            found[heading] = rest.strip()
+            limits[heading] = rest.strip()
         elif line.startswith(" ") and heading:
-            found[heading] += f" {line.strip()}"
+            limits[heading] += f" {line.strip()}"
         else:
             heading = ""
-    return {name: text.rstrip(".") for name, text in found.items()}
+    return {name: text.rstrip(".") for name, text in limits.items()}
 
 
 def us(time: datetime) -> int:

@@ -1,4 +1,4 @@
-"""What a finding rests on, as it is kept with a case: the campaign whole, and what the scan was.
+"""The evidence of a finding, kept with its case: the whole campaign, and the scan that found it.
 
 It does not judge. Of each case the latest finding's evidence is kept, and that of findings judged upon.
 """
@@ -73,7 +73,7 @@ def without_set_aside(c: Campaign) -> Json:
 
 def set_aside_of(c: Campaign) -> list[Json]:
     """Give whom a campaign set aside, by which rule, on what facts."""
-    return [set_aside_json(one) for one in c.set_aside]
+    return [set_aside_json(item) for item in c.set_aside]
 
 
 def pack(c: Campaign) -> bytes:
@@ -98,7 +98,7 @@ def unpack(packed: bytes) -> Campaign:
 
 
 def latest(store: Store, case_id: str) -> FindingEvidence:
-    """Give the evidence of a case's latest finding. Raises: Missing."""
+    """Give the evidence of a case's latest finding. Raises: RecordNotFound."""
     with store.reading() as db:
         e = evidence.c
         query = select(e.finding).where(e.case_id == case_id).order_by(e.finding.desc()).limit(1)
@@ -111,7 +111,7 @@ def latest(store: Store, case_id: str) -> FindingEvidence:
 
 
 def evidence_in(db: Connection, number: int) -> FindingEvidence:
-    """Give a finding's evidence. Raises: Missing where it was not kept."""
+    """Give a finding's evidence. Raises: RecordNotFound where it was not kept."""
     query = select(findings, evidence.c.context, evidence.c.campaign.label("packed")).join(
         evidence, evidence.c.finding == findings.c.finding
     )
@@ -122,7 +122,7 @@ def evidence_in(db: Connection, number: int) -> FindingEvidence:
 
 
 def context_in(db: Connection, case_id: str) -> tuple[Finding, Json]:
-    """Give a case's latest finding and its context, without unpacking the campaign. Raises: Missing."""
+    """Give a case's latest finding and context, without unpacking the campaign. Raises: RecordNotFound."""
     query = select(findings, evidence.c.context).join(evidence, evidence.c.finding == findings.c.finding)
     query = query.where(evidence.c.case_id == case_id).order_by(evidence.c.finding.desc()).limit(1)
     row = db.execute(query).mappings().first()
@@ -170,7 +170,7 @@ def inputs_of(logs: Sequence[str | Path]) -> list[Input]:
 
     Names are without folders: they leave with exports, and the digest tells which file it was.
     """
-    return [Input(PurePath(one.shown).name, _sha256(one.path), one.size) for one in find(logs)]
+    return [Input(PurePath(log.shown).name, _sha256(log.path), log.size) for log in find(logs)]
 
 
 def _sha256(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""How often each detector was right, by what people found, and what its alarms may do for it.
+"""How often each detector was right, by people's verdicts, and what its alarms may do accordingly.
 
 Null: a judged case is one trial; the interval is Clopper and Pearson's exact one, at 95 %.
 Blind to: campaigns that no detector found (no verdict says what was missed), and cases nobody has judged.
@@ -81,16 +81,16 @@ class _JudgedCase:
 def by_month(store: Store) -> list[Measured]:
     """Give each detector's record month by month, in order of detector and month."""
     with store.reading() as db:
-        found: dict[tuple[str, str], list[_JudgedCase]] = {}
-        for one in _judged_cases(db, 0):
-            found.setdefault((one.detector, _month(one.first_us)), []).append(one)
+        by_key: dict[tuple[str, str], list[_JudgedCase]] = {}
+        for case in _judged_cases(db, 0):
+            by_key.setdefault((case.detector, _month(case.first_us)), []).append(case)
         day = spoken.c.first_us // DAY_US  # whole numbers: months of days are few, hours are many
         open_: dict[tuple[str, str], int] = {}
         for detector, first_day, n in _count_unjudged(db, 0, day):
             month = (detector, _month(first_day * DAY_US))
             open_[month] = open_.get(month, 0) + n
-    keys = sorted(k for k in {*found, *open_} if found.get(k) or open_.get(k))
-    return [_measure(*key, found.get(key, []), open_.get(key, 0)) for key in keys]
+    keys = sorted(k for k in {*by_key, *open_} if by_key.get(k) or open_.get(k))
+    return [_measure(*key, by_key.get(key, []), open_.get(key, 0)) for key in keys]
 
 
 def measure(store: Store, detector: str, now_us: int) -> Measured:
@@ -103,12 +103,12 @@ def measure_all(store: Store, now_us: int) -> dict[str, Measured]:
     """Give `measure` of every detector that spoke of a case within the last half year."""
     since = now_us - EVIDENCE_US
     with store.reading() as db:
-        found: dict[str, list[_JudgedCase]] = {}
-        for one in _judged_cases(db, since):
-            found.setdefault(one.detector, []).append(one)
+        cases_by_detector: dict[str, list[_JudgedCase]] = {}
+        for judged_case in _judged_cases(db, since):
+            cases_by_detector.setdefault(judged_case.detector, []).append(judged_case)
         open_ = dict(_count_unjudged(db, since))
-    names = {*found, *open_}
-    return {name: _measure(name, None, found.get(name, []), open_.get(name, 0)) for name in names}
+    names = {*cases_by_detector, *open_}
+    return {name: _measure(name, None, cases_by_detector.get(name, []), open_.get(name, 0)) for name in names}
 
 
 def nothing_said(detector: str) -> Measured:
@@ -150,19 +150,19 @@ def _count_unjudged(
     All that it spoke of less those that are judged or went into another: an index alone counts the former.
     """
     s, c = spoken.c, cases.c
-    gone = select(c.id).where(or_(c.verdict.is_not(None), c.merged_into.is_not(None)))
-    counted: dict[Any, int] = {}
-    for sign, more in ((1, ()), (-1, (s.case_id.in_(gone),))):
-        query = select(s.detector, *by, func.count()).where(s.last_us >= since_us, *more)
+    judged_or_merged = select(c.id).where(or_(c.verdict.is_not(None), c.merged_into.is_not(None)))
+    counts: dict[Any, int] = {}
+    for sign, conditions in ((1, ()), (-1, (s.case_id.in_(judged_or_merged),))):
+        query = select(s.detector, *by, func.count()).where(s.last_us >= since_us, *conditions)
         if detector is not None:
             query = query.where(s.detector == detector)
         for *key, n in db.execute(query.group_by(s.detector, *by)):
-            counted[tuple(key)] = counted.get(tuple(key), 0) + sign * n
-    return [(*key, n) for key, n in counted.items() if n]
+            counts[tuple(key)] = counts.get(tuple(key), 0) + sign * n
+    return [(*key, n) for key, n in counts.items() if n]
 
 
 def _judges(db: Connection) -> dict[str, str]:
-    """Who said last what each case is."""
+    """Give who judged each case last."""
     query = select(acts.c.case_id, acts.c.who, acts.c.sets).where(
         acts.c.in_force == 1, acts.c.verb.in_(JUDGING)
     )
@@ -174,11 +174,11 @@ def _month(at_us: int) -> str:
     return datetime.fromtimestamp(at_us // 1_000_000, UTC).strftime("%Y-%m")
 
 
-def _measure(detector: str, month: str | None, found: Sequence[_JudgedCase], open_cases: int) -> Measured:
-    right = sum(one.verdict == Verdict.TRUE for one in found)
-    wrong = sum(one.verdict == Verdict.FALSE for one in found)
-    permitted = sum(one.verdict == Verdict.PERMITTED for one in found)
-    counted = [one.judge for one in found if one.verdict in (Verdict.TRUE, Verdict.FALSE)]
+def _measure(detector: str, month: str | None, judged: Sequence[_JudgedCase], open_cases: int) -> Measured:
+    right = sum(case.verdict == Verdict.TRUE for case in judged)
+    wrong = sum(case.verdict == Verdict.FALSE for case in judged)
+    permitted = sum(case.verdict == Verdict.PERMITTED for case in judged)
+    judges = [case.judge for case in judged if case.verdict in (Verdict.TRUE, Verdict.FALSE)]
     low, high = interval(right, right + wrong)
     return Measured(
         detector,
@@ -188,9 +188,9 @@ def _measure(detector: str, month: str | None, found: Sequence[_JudgedCase], ope
         low,
         high,
         permitted,
-        len(found) - right - wrong - permitted + open_cases,
-        len(set(counted)),
-        max((counted.count(judge) for judge in set(counted)), default=0) / len(counted) if counted else None,
+        len(judged) - right - wrong - permitted + open_cases,
+        len(set(judges)),
+        max((judges.count(judge) for judge in set(judges)), default=0) / len(judges) if judges else None,
     )
 
 
@@ -273,20 +273,22 @@ def obstacles(record: Measured, now: DetectorState, wanted: DetectorState) -> li
     """Say what a promotion lacks; nothing where it may go ahead."""
     if _ORDER.index(wanted) - _ORDER.index(now) > 1:
         return [f"one step at a time: first {_ORDER[_ORDER.index(now) + 1]}"]
-    judged, judges, least = NEEDED[wanted]
-    found: list[str] = []
+    judged, judges, lowest_bound = NEEDED[wanted]
+    sentences: list[str] = []
     if record.judged < judged:
-        found.append(f"{record.judged} cases were judged true or false in the last 180 days, not {judged}")
-    elif record.low is not None and record.low < least:
-        surely = f"{record.low:.0%} of such at least, not {least:.0%}"
-        found.append(f"{record.right} of {record.judged} were right: {surely}")
+        sentences.append(
+            f"{record.judged} cases were judged true or false in the last 180 days, not {judged}"
+        )
+    elif record.low is not None and record.low < lowest_bound:
+        surely = f"{record.low:.0%} of such at least, not {lowest_bound:.0%}"
+        sentences.append(f"{record.right} of {record.judged} were right: {surely}")
     if record.judges < judges:
-        found.append(f"{_people(record.judges)} judged them, not {judges}")
+        sentences.append(f"{_people(record.judges)} judged them, not {judges}")
     elif judges > 1 and record.by_one is not None and record.by_one > MOST_OF_ONE_JUDGE:
-        found.append(
+        sentences.append(
             f"one person gave {record.by_one:.0%} of the verdicts, not {MOST_OF_ONE_JUDGE:.0%} at most"
         )
-    return found
+    return sentences
 
 
 def _people(n: int) -> str:

@@ -74,88 +74,92 @@ def fold(
 
     source: which scan, in words, or "serve"; inputs: the files that were scanned; settings: what the scan was
     told, such as its dial; returning: campaign id -> the case that something else than accounts ties it to.
-    Raises: CaseError where the cases cannot be read or written; Missing where `returning` names none.
+    Raises: CaseError where the cases cannot be read or written; RecordNotFound where `returning` names none.
     """
     exchanges = {a.account: a.exchanges for a in result.accounts}
-    found = [
+    to_fold = [
         _campaign_to_fold(c, exchanges)
         for c in sorted(result.campaigns, key=lambda c: (-len(c.accounts), c.alarm_at, c.id))
     ]
     folded = FoldResult()
     with store.reading() as db:
-        known = all(_is_known(db, one) for one in found) and not result.followers
-        if known and not leads_changed(db, result, source):
-            folded.unchanged = len(found)
+        is_known = all(_is_known(db, campaign) for campaign in to_fold) and not result.followers
+        if is_known and not leads_changed(db, result, source):
+            folded.unchanged = len(to_fold)
             return folded
     with store.writing(now_us) as tx:
         keep_leads(tx, result, source)
-        placed = _place(tx, found, returning or {}, folded)
+        placed = _place_campaigns(tx, to_fold, returning or {}, folded)
         of_case: dict[str, list[int]] = {}
         for i, case_id in placed.items():
             of_case.setdefault(case_id, []).append(i)
-        for case_id, which in of_case.items():
-            details = context(result, found[which[0]].campaign, source, inputs, settings or {})
-            _into(tx, case_id, [found[i] for i in which], source, details, folded)
-        _followers(tx, result, {found[i].campaign.id: case_id for i, case_id in placed.items()}, folded)
+        for case_id, numbers in of_case.items():
+            details = context(result, to_fold[numbers[0]].campaign, source, inputs, settings or {})
+            _fold_into(tx, case_id, [to_fold[i] for i in numbers], source, details, folded)
+        _fold_followers(
+            tx, result, {to_fold[i].campaign.id: case_id for i, case_id in placed.items()}, folded
+        )
     return folded
 
 
 def _campaign_to_fold(c: Campaign, exchanges: Mapping[str, int]) -> _CampaignToFold:
-    named, enough = {}, frozenset(c.firm)
+    named_accounts, enough = {}, frozenset(c.firm)
     for account in c.accounts:
         key = key_of(account)
         since = us(c.named_at.get(account, c.alarm_at))
-        named[key] = NamedAccount(key, account, since, exchanges.get(account, 0), account in enough)
+        named_accounts[key] = NamedAccount(key, account, since, exchanges.get(account, 0), account in enough)
     hours = {us(h.start): (int(h.exchanges), int(h.output_tokens)) for h in c.timeline}
-    return _CampaignToFold(c, digest(c), named, hours)
+    return _CampaignToFold(c, digest(c), named_accounts, hours)
 
 
-def _is_known(db: Connection, one: _CampaignToFold) -> bool:
+def _is_known(db: Connection, campaign: _CampaignToFold) -> bool:
     f = findings.c
-    query = select(f.finding).where(f.campaign == one.campaign.id, f.digest == one.digest)
+    query = select(f.finding).where(f.campaign == campaign.campaign.id, f.digest == campaign.digest)
     return db.execute(query.limit(1)).first() is not None
 
 
 # --- where campaigns go ---
 
 
-def _place(
-    tx: Transaction, found: Sequence[_CampaignToFold], returning: Mapping[str, str], folded: FoldResult
+def _place_campaigns(
+    tx: Transaction, campaigns: Sequence[_CampaignToFold], returning: Mapping[str, str], folded: FoldResult
 ) -> dict[int, str]:
     """Give the case of each campaign that is news, made, merged and split as need be."""
-    of_each = [overlaps(tx.db, list(one.named)) for one in found]
+    of_each = [overlaps(tx.db, list(campaign.named)) for campaign in campaigns]
     again = {
-        i: _goes_on(tx.db, returning[one.campaign.id])
-        for i, one in enumerate(found)
-        if one.campaign.id in returning
+        i: _goes_on(tx.db, returning[campaign.campaign.id])
+        for i, campaign in enumerate(campaigns)
+        if campaign.campaign.id in returning
     }
     planned = plan(of_each, again, lambda a, b: kept_apart(tx.db, a, b))
-    news = {i for i, one in enumerate(found) if not _is_known(tx.db, one)}
-    folded.unchanged += len(found) - len(news)
+    news = {i for i, campaign in enumerate(campaigns) if not _is_known(tx.db, campaign)}
+    folded.unchanged += len(campaigns) - len(news)
     targets = {planned.place[i] for i in news}
     for case_id, target in planned.joins:
         if target in targets:
             merge(tx, case_id, target, MACHINE, "one scan names the accounts of both as one actor's")
             folded.merged.append((case_id, target))
-    return {i: _case_for(tx, i, found[i], planned, folded) for i in sorted(news)}
+    return {i: _case_for(tx, i, campaigns[i], planned, folded) for i in sorted(news)}
 
 
-def _case_for(tx: Transaction, i: int, one: _CampaignToFold, planned: MatchPlan, folded: FoldResult) -> str:
+def _case_for(
+    tx: Transaction, i: int, campaign: _CampaignToFold, planned: MatchPlan, folded: FoldResult
+) -> str:
     old = planned.split_from.get(i)
     place = planned.place[i]
     if i in planned.revive and old is not None:
         place = planned.revive[i] if _revive(tx, planned.revive[i], old) else None
     if place is not None:
         return place
-    c = one.campaign
-    made = create(tx, c.id, _row(c))
-    folded.opened.append(made)
+    c = campaign.campaign
+    case_id = create(tx, c.id, _case_row(c))
+    folded.opened.append(case_id)
     if old is None:
-        put(tx, made, MACHINE, "opened", "", {"due_us": _due(tx.now_us, c.harvest.exchanges)})
+        put(tx, case_id, MACHINE, "opened", "", {"due_us": _due(tx.now_us, c.harvest.exchanges)})
     else:
         why = "one scan tells its accounts apart as two actors'"
-        split(tx, old, list(one.named), made, MACHINE, why, one.hours)
-    return made
+        split(tx, old, list(campaign.named), case_id, MACHINE, why, campaign.hours)
+    return case_id
 
 
 def _revive(tx: Transaction, case_id: str, into: str) -> bool:
@@ -174,8 +178,8 @@ def _due(now_us: int, exchanges: int) -> int:
     return now_us + (DUE_LARGE_US if exchanges >= LARGE else DUE_US)
 
 
-def _row(c: Campaign) -> Json:
-    """What the latest finding says, as a case holds it."""
+def _case_row(c: Campaign) -> Json:
+    """Give the columns of a case that a finding sets."""
     raised = [r.detector for r in c.reasons if r.detector in RAISING]
     return {
         "campaign": c.id,
@@ -190,10 +194,10 @@ def _row(c: Campaign) -> Json:
 # --- one case ---
 
 
-def _into(
+def _fold_into(
     tx: Transaction,
     case_id: str,
-    found: Sequence[_CampaignToFold],
+    campaigns: Sequence[_CampaignToFold],
     source: str,
     details: Json,
     folded: FoldResult,
@@ -203,57 +207,68 @@ def _into(
     m = members.c
     rows = select(m.key, m.provisional, m.tied).where(m.case_id == case_id)
     before = {row.key: (bool(row.provisional), bool(row.tied)) for row in tx.db.execute(rows)}
-    named = {key: one for f in reversed(found) for key, one in f.named.items()}
-    new = [one for key, one in named.items() if key not in before]
-    hours = _grown_hours(tx.db, case_id, found)
-    last_us = max(f.last_us for f in found)
+    named_accounts = {
+        key: named_account for f in reversed(campaigns) for key, named_account in f.named.items()
+    }
+    new = [named_account for key, named_account in named_accounts.items() if key not in before]
+    hours = _grown_hours(tx.db, case_id, campaigns)
+    last_us = max(f.last_us for f in campaigns)
     older = had["last_us"] is not None and last_us < had["last_us"]
-    fresh = _row(found[0].campaign)
-    same = (fresh["permission"], fresh["raised_by"]) == (had["permission"], had["raised_by"])
+    newest = _case_row(campaigns[0].campaign)
+    is_same = (newest["permission"], newest["raised_by"]) == (had["permission"], had["raised_by"])
     # confirmed, or tied by more or by less than before
-    moved = any(before[key] != (False, one.tied) for key, one in named.items() if key in before)
+    moved = any(
+        before[key] != (False, named_account.tied)
+        for key, named_account in named_accounts.items()
+        if key in before
+    )
     first = tx.db.execute(select(findings.c.finding).where(findings.c.case_id == case_id)).first() is None
-    weaker = older or (same and not moved and fresh["p_value"] >= had["p_value"])
+    weaker = older or (is_same and not moved and newest["p_value"] >= had["p_value"])
     if not (first or new or hours) and weaker:
-        folded.unchanged += len(found)
+        folded.unchanged += len(campaigns)
         return
-    numbers, salt = [_finding(tx, case_id, f, source) for f in found], secrets.token_hex(16)
+    numbers, salt = [_finding(tx, case_id, f, source) for f in campaigns], secrets.token_hex(16)
     add(tx, case_id, new, 0 if older else numbers[0], provisional=False)
     set_hours(tx.db, case_id, hours)
     if not older:
-        name_again(tx, case_id, {key: one for key, one in named.items() if key in before}, numbers[0])
-        drop_provisional(tx, case_id, list(named))
-        tx.db.execute(update(cases).where(cases.c.id == case_id).values(fresh))
-        keep(tx.db, case_id, numbers[0], details | {SALT: salt}, found[0].campaign)
-    _spoke(tx, case_id, found, older)
-    counted = counts(tx.db, case_id)
-    row = counted | {"updated_us": tx.now_us, "revision": tx.revision}
+        name_again(
+            tx,
+            case_id,
+            {key: named_account for key, named_account in named_accounts.items() if key in before},
+            numbers[0],
+        )
+        drop_provisional(tx, case_id, list(named_accounts))
+        tx.db.execute(update(cases).where(cases.c.id == case_id).values(newest))
+        keep(tx.db, case_id, numbers[0], details | {SALT: salt}, campaigns[0].campaign)
+    _note_detectors(tx, case_id, campaigns, older)
+    member_counts = counts(tx.db, case_id)
+    row = member_counts | {"updated_us": tx.now_us, "revision": tx.revision}
     tx.db.execute(update(cases).where(cases.c.id == case_id).values(row))
     detail = {
-        "finding": numbers[0], "digest": found[0].digest, "new_accounts": len(new),
-        "context": context_digest(details), "evidence": sha256_of(without_set_aside(found[0].campaign)),
-        "set_aside": sha256_of([salt, set_aside_of(found[0].campaign)]),
+        "finding": numbers[0], "digest": campaigns[0].digest, "new_accounts": len(new),
+        "context": context_digest(details), "evidence": sha256_of(without_set_aside(campaigns[0].campaign)),
+        "set_aside": sha256_of([salt, set_aside_of(campaigns[0].campaign)]),
     }  # fmt: skip
-    tx.audit(MACHINE, "case.finding", case_id, detail | counted)
-    _tell(tx, case_id, had["state"], had["verdict"], last_us, folded)
+    tx.audit(MACHINE, "case.finding", case_id, detail | member_counts)
+    _record_fold(tx, case_id, had["state"], had["verdict"], last_us, folded)
 
 
 def _grown_hours(
-    db: Connection, case_id: str, found: Sequence[_CampaignToFold]
+    db: Connection, case_id: str, campaigns: Sequence[_CampaignToFold]
 ) -> dict[int, tuple[int, int]]:
     """Give the hours in which these findings know of more than the case does, as they are now."""
     theirs: dict[int, tuple[int, int]] = {}
-    for f in found:
+    for f in campaigns:
         for hour, (n, tokens) in f.hours.items():
             had = theirs.get(hour, (0, 0))
             theirs[hour] = (had[0] + n, had[1] + tokens)
-    mine = hours_of(db, case_id)
+    own_hours = hours_of(db, case_id)
     grown = {}
     for hour, (n, tokens) in theirs.items():
-        had = mine.get(hour, (0, 0))
-        most = max(n, had[0]), max(tokens, had[1])
-        if most != had:
-            grown[hour] = most
+        had = own_hours.get(hour, (0, 0))
+        most_exchanges = max(n, had[0]), max(tokens, had[1])
+        if most_exchanges != had:
+            grown[hour] = most_exchanges
     return grown
 
 
@@ -278,28 +293,28 @@ def _finding(tx: Transaction, case_id: str, f: _CampaignToFold, source: str) -> 
     return number
 
 
-def _spoke(tx: Transaction, case_id: str, found: Sequence[_CampaignToFold], older: bool) -> None:
+def _note_detectors(tx: Transaction, case_id: str, campaigns: Sequence[_CampaignToFold], older: bool) -> None:
     """Note which detectors and clues spoke: their record is measured by what becomes of the case."""
     s = spoken.c
     had = set(tx.db.execute(select(s.detector).where(s.case_id == case_id)).scalars())
-    bits_of = {r.detector: r.bits for f in found for r in f.campaign.reasons}
-    at_us = max(us(f.campaign.alarm_at) for f in found)
+    bits_of = {r.detector: r.bits for f in campaigns for r in f.campaign.reasons}
+    at_us = max(us(f.campaign.alarm_at) for f in campaigns)
     for detector, bits in sorted(bits_of.items()):
         row = {"last_us": at_us, "bits": bits}
         if detector in had and older:
             continue
         if detector in had:
-            mine = (s.case_id == case_id) & (s.detector == detector)
-            tx.db.execute(update(spoken).where(mine).values(row))
+            own_row = (s.case_id == case_id) & (s.detector == detector)
+            tx.db.execute(update(spoken).where(own_row).values(row))
         else:
-            begun = {"case_id": case_id, "detector": detector, "first_us": at_us}
-            tx.db.execute(insert(spoken).values(row | begun | {"raised": int(detector in RAISING)}))
+            first_row = {"case_id": case_id, "detector": detector, "first_us": at_us}
+            tx.db.execute(insert(spoken).values(row | first_row | {"raised": int(detector in RAISING)}))
 
 
 # --- coming back ---
 
 
-def _tell(
+def _record_fold(
     tx: Transaction, case_id: str, state: str, verdict: str | None, last_us: int, folded: FoldResult
 ) -> None:
     """Re-open a closed case that has come back, and note who is to be told."""
@@ -308,8 +323,8 @@ def _tell(
     if state == CaseState.CLOSED and not suppressed:
         why = _came_back(tx.db, case_id, verdict, now, last_us)
         if why is not None:
-            due = _due(tx.now_us, now["exchanges"])
-            sets: Json = {"state": CaseState.OPEN.value, "due_us": due}
+            due_us = _due(tx.now_us, now["exchanges"])
+            sets: Json = {"state": CaseState.OPEN.value, "due_us": due_us}
             if verdict in (Verdict.FALSE, Verdict.PERMITTED):
                 sets["verdict"] = None  # dismissed at another size: to be judged anew
             put(tx, case_id, MACHINE, CAME_BACK, why, sets)
@@ -327,46 +342,48 @@ def _came_back(
     closed = [act for act in acts_of(db, case_id, in_force=True) if "known" in act.sets]
     if not closed:
         return None
-    known = closed[-1].sets["known"]
+    counts_then = closed[-1].sets["known"]
     m = members.c
     rows = select(func.count()).where(m.case_id == case_id, m.moved_to.is_(None))
-    new = int(db.execute(rows).scalar_one()) - known["rows"]
-    taken = now["exchanges"] - known["exchanges"]
+    new = int(db.execute(rows).scalar_one()) - counts_then["rows"]
+    taken_since = now["exchanges"] - counts_then["exchanges"]
     if verdict in (Verdict.FALSE, Verdict.PERMITTED):
-        grown = now["exchanges"] >= GROWN * max(1, known["exchanges"])
-        joined = new >= max(LEAST_NEW, GROWN_ACCOUNTS * known["members"])
+        grown = now["exchanges"] >= GROWN * max(1, counts_then["exchanges"])
+        joined = new >= max(LEAST_NEW, GROWN_ACCOUNTS * counts_then["members"])
         if not grown and not joined:
             return None
-    elif new <= 0 and last_us <= known["until_us"]:
+    elif new <= 0 and last_us <= counts_then["until_us"]:
         return None
-    return f"{max(0, new):,} accounts and {max(0, taken):,} exchanges more than when it was closed"
+    return f"{max(0, new):,} accounts and {max(0, taken_since):,} exchanges more than when it was closed"
 
 
 # --- between two full looks ---
 
 
-def _followers(tx: Transaction, result: ScanResult, case_of: Mapping[str, str], folded: FoldResult) -> None:
+def _fold_followers(
+    tx: Transaction, result: ScanResult, case_of: Mapping[str, str], folded: FoldResult
+) -> None:
     """Enter accounts that were seen to take up a known campaign's wording since the last full look."""
     by_case: dict[str, dict[str, NamedAccount]] = {}
     for f in result.followers:
         case_id = case_of.get(f.campaign) or _case_of_campaign(tx.db, f.campaign)
         if case_id is not None:
             key = key_of(f.account)
-            one = NamedAccount(key, f.account, us(f.named_at), f.exchanges)
-            by_case.setdefault(case_id, {})[key] = one
-    for case_id, named in by_case.items():
+            named_account = NamedAccount(key, f.account, us(f.named_at), f.exchanges)
+            by_case.setdefault(case_id, {})[key] = named_account
+    for case_id, named_accounts in by_case.items():
         had = set(tx.db.execute(select(members.c.key).where(members.c.case_id == case_id)).scalars())
-        new = [one for key, one in named.items() if key not in had]
+        new = [named_account for key, named_account in named_accounts.items() if key not in had]
         if not new:
             continue
         newest = select(func.max(findings.c.finding)).where(findings.c.case_id == case_id)
         add(tx, case_id, new, int(tx.db.execute(newest).scalar() or 0), provisional=True)
-        counted = counts(tx.db, case_id)
-        row = counted | {"updated_us": tx.now_us, "revision": tx.revision}
+        member_counts = counts(tx.db, case_id)
+        row = member_counts | {"updated_us": tx.now_us, "revision": tx.revision}
         tx.db.execute(update(cases).where(cases.c.id == case_id).values(row))
-        tx.audit(MACHINE, "case.followed", case_id, {"new_accounts": len(new)} | counted)
+        tx.audit(MACHINE, "case.followed", case_id, {"new_accounts": len(new)} | member_counts)
         now = tx.db.execute(select(cases).where(cases.c.id == case_id)).mappings().one()
-        _tell(tx, case_id, now["state"], now["verdict"], 0, folded)
+        _record_fold(tx, case_id, now["state"], now["verdict"], 0, folded)
 
 
 def _case_of_campaign(db: Connection, campaign: str) -> str | None:
@@ -378,6 +395,6 @@ def _case_of_campaign(db: Connection, campaign: str) -> str | None:
 
 
 def _goes_on(db: Connection, case_id: str) -> str:
-    """Give the case that goes on with a case's actor: itself, or what it was merged into. Raises: Missing."""
+    """Give a case, or the one that it was merged into. Raises: RecordNotFound."""
     into = case_in(db, case_id, accounts=False).merged_into
     return case_id if into is None else _goes_on(db, into)

@@ -88,7 +88,7 @@ def assign(
     due_us: until when; a due date that is there stays where none is given.
     """
     if owner is not None:
-        _name(owner, "the owner")
+        _checked_name(owner, "the owner")
     sets: Json = {"owner": owner} | ({} if due_us is None else {"due_us": due_us})
     return _act(store, case_id, by, "assign", why, sets, opens=True)
 
@@ -113,7 +113,7 @@ def note(
     then: is given the transaction and the act's number, so that what follows from a note is kept with it.
     """
     with _changing(store, case_id, by) as tx:
-        act = put(tx, case_id, by["who"], "note", _words(text, "the note"), {})
+        act = put(tx, case_id, by["who"], "note", _checked_words(text, "the note"), {})
         if then is not None:
             then(tx, act)
         return case_in(tx.db, case_id)
@@ -142,11 +142,13 @@ def judge_accounts(
         raise CaseError("no account was named")
     with _changing(store, case_id, by) as tx:
         m = members.c
-        there = select(m.key).where(m.case_id == case_id, m.moved_to.is_(None), among(tx.db, m.key, keys))
-        missing = sorted(keys.keys() - set(tx.db.execute(there).scalars()))
+        members_named = select(m.key).where(
+            m.case_id == case_id, m.moved_to.is_(None), among(tx.db, m.key, keys)
+        )
+        missing = sorted(keys.keys() - set(tx.db.execute(members_named).scalars()))
         if missing:
-            more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
-            raise RecordNotFound(f"account {keys[missing[0]]!a}{more}: not in case {case_id}")
+            and_more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
+            raise RecordNotFound(f"account {keys[missing[0]]!a}{and_more}: not in case {case_id}")
         group = {"verdict": None if verdict is None else str(verdict), "keys": sorted(keys)}
         sets: Json = {"accounts": [group]} | _open_if_new(tx, case_id)
         _second_person(tx, case_id, by["who"], by.get("approver"), sets)
@@ -192,7 +194,7 @@ def suppress(store: Store, case_id: str, *, owner: str, until_us: int, **by: Unp
 
     owner: who answers for it. Raises: CaseError where the expiry is past, or over a year away.
     """
-    _name(owner, "who answers for it")
+    _checked_name(owner, "who answers for it")
     if not by["now_us"] < until_us <= by["now_us"] + LONGEST_AHEAD_US:
         raise CaseError("a suppression ends between now and a year from now; give it an expiry there")
     sets = {"suppressed_until_us": until_us, "suppressed_by": owner, "suppressed_why": _why(by["why"])}
@@ -212,17 +214,19 @@ def appeal(
 
     Each account can have one open appeal, and the whole case another. Raises: CaseError for a second one.
     """
-    _words(text, "the appeal")
+    _checked_words(text, "the appeal")
     with _changing(store, case_id, by) as tx:
         appeal_text = text if account is None else f"{account}: {text}"
         sets: Json = {"appeal": appeal_text, "state": CaseState.OPEN.value}
         if account is not None:
-            _members(tx, case_id, [account])
+            _member_accounts(tx, case_id, [account])
             sets["appellant"] = key_of(account)
-        for one in open_appeals(acts_of(tx.db, case_id, in_force=True)):
-            if one.appellant == sets.get("appellant"):
+        for earlier in open_appeals(acts_of(tx.db, case_id, in_force=True)):
+            if earlier.appellant == sets.get("appellant"):
                 whose = f"case {case_id}" if account is None else f"account {account!a} of case {case_id}"
-                raise CaseError(f"{whose} has an open appeal already ({one.act}); decide it, or add a note")
+                raise CaseError(
+                    f"{whose} has an open appeal already ({earlier.act}); decide it, or add a note"
+                )
         put(tx, case_id, by["who"], APPEAL, appeal_text, sets)
         return case_in(tx.db, case_id)
 
@@ -246,10 +250,12 @@ def decide(
     """
     with _changing(store, case_id, by) as tx:
         case_in(tx.db, case_id, accounts=False)
-        one = _which_appeal(case_id, open_appeals(acts_of(tx.db, case_id, in_force=True)), number)
-        cleared = _members(tx, case_id, accounts) or ({one.appellant} if one.appellant else set())
+        chosen_appeal = _which_appeal(case_id, open_appeals(acts_of(tx.db, case_id, in_force=True)), number)
+        cleared = _member_accounts(tx, case_id, accounts) or (
+            {chosen_appeal.appellant} if chosen_appeal.appellant else set()
+        )
         _check_impartial(tx.db, case_id, by["who"], sanctioned or {})
-        sets: Json = {"appeal": None, "decides": one.act}
+        sets: Json = {"appeal": None, "decides": chosen_appeal.act}
         if granted and cleared:
             sets["accounts"] = [{"verdict": str(Verdict.FALSE), "keys": sorted(cleared)}]
         elif granted:
@@ -283,19 +289,19 @@ def split(store: Store, case_id: str, accounts: Collection[str], **by: Unpack[St
     keys = {key_of(account): account for account in accounts}
     with _changing(store, case_id, by) as tx:
         m, c = members.c, cases.c
-        mine = select(m.key).where(m.case_id == case_id, m.home.is_not(None))
-        there = set(tx.db.execute(mine).scalars())
-        missing = sorted(keys.keys() - there)
+        own_members = select(m.key).where(m.case_id == case_id, m.home.is_not(None))
+        members_named = set(tx.db.execute(own_members).scalars())
+        missing = sorted(keys.keys() - members_named)
         if missing:
             raise RecordNotFound(f"account {keys[missing[0]]!a}: not one of case {case_id}'s actor")
-        if not keys or len(keys) == len(there):
+        if not keys or len(keys) == len(members_named):
             raise CaseError("a case is split into two parts that both have accounts; name some of them")
         had = tx.db.execute(select(cases).where(c.id == case_id)).mappings().one()
         row = {name: had[name] for name in ("campaign", "p_value", "score_bits", "permission", "raised_by")}
         row["title"] = f"{len(keys):,} accounts of {case_id} that are another actor's."
-        made = create(tx, f"{case_id} {min(keys)}", row)
-        split_case(tx, case_id, keys, made, by["who"], _why(by["why"]), {})
-        return case_in(tx.db, made)
+        new_id = create(tx, f"{case_id} {min(keys)}", row)
+        split_case(tx, case_id, keys, new_id, by["who"], _why(by["why"]), {})
+        return case_in(tx.db, new_id)
 
 
 def record_export(
@@ -324,27 +330,27 @@ def record_export(
 def undo(store: Store, case_id: str, act: int, **by: Unpack[StatedAct]) -> Case:
     """Take an act back: what stands then is exactly what would stand without it. An undo can be undone too.
 
-    Raises: Missing; CaseError where it was taken back already, or later acts stand on it.
+    Raises: RecordNotFound; CaseError where it was taken back already, or later acts stand on it.
     """
     with _changing(store, case_id, by) as tx:
-        found = act_of(tx.db, case_id, act)
-        if not found.in_force:
+        act_to_undo = act_of(tx.db, case_id, act)
+        if not act_to_undo.in_force:
             raise CaseError(f"act {act} was taken back already")
-        if found.verb in (MERGE, SPLIT):
-            part(tx, found, by["who"], _why(by["why"]))
+        if act_to_undo.verb in (MERGE, SPLIT):
+            part(tx, act_to_undo, by["who"], _why(by["why"]))
             return case_in(tx.db, case_id)
-        if found.verb == "export":
+        if act_to_undo.verb == "export":
             raise CaseError(f"act {act} is an export: what has left cannot be taken back")
-        if found.verb in (f"un{MERGE}", f"un{SPLIT}", f"{SPLIT} off", "opened"):
+        if act_to_undo.verb in (f"un{MERGE}", f"un{SPLIT}", f"{SPLIT} off", "opened"):
             raise CaseError(
-                f"act {act} ({found.verb}) cannot be taken back by itself; merge or split the cases"
+                f"act {act} ({act_to_undo.verb}) cannot be taken back by itself; merge or split the cases"
             )
-        root = found
+        root = act_to_undo
         while root.undoes is not None:
             root = act_of(tx.db, case_id, root.undoes)
         if root.verb in (APPEAL, GRANTED, REFUSED):  # to take an appeal away decides it
             _check_impartial(tx.db, case_id, by["who"], {})
-        if found.undoes is not None:
+        if act_to_undo.undoes is not None:
             _second_person(tx, case_id, by["who"], None, dict(root.sets))  # a dismissal may count again
         put(tx, case_id, by["who"], "undo", _why(by["why"]), {}, undoes=act)
         _turn(tx, case_id)
@@ -383,11 +389,11 @@ def appeals(store: Store, case_id: str) -> list[Appeal]:
     """Give the open appeals of a case, oldest first."""
     m = members.c
     with store.reading() as db:
-        found = open_appeals(acts_of(db, case_id, in_force=True))
-        keys = [one.appellant for one in found if one.appellant is not None]
-        named = select(m.key, m.account).where(m.case_id == case_id, among(db, m.key, keys))
-        names = {row.key: row.account for row in db.execute(named)}
-    return [Appeal(one.act, names.get(one.appellant or ""), one.text) for one in found]
+        open_ones = open_appeals(acts_of(db, case_id, in_force=True))
+        keys = [a.appellant for a in open_ones if a.appellant is not None]
+        account_names = select(m.key, m.account).where(m.case_id == case_id, among(db, m.key, keys))
+        names = {row.key: row.account for row in db.execute(account_names)}
+    return [Appeal(a.act, names.get(a.appellant or ""), a.text) for a in open_ones]
 
 
 def related_cases(store: Store, case_id: str) -> list[str]:
@@ -399,26 +405,28 @@ def related_cases(store: Store, case_id: str) -> list[str]:
 # --- what the verbs share ---
 
 
-def _members(tx: Transaction, case_id: str, accounts: Collection[str]) -> set[str]:
+def _member_accounts(tx: Transaction, case_id: str, accounts: Collection[str]) -> set[str]:
     """Give the keys of accounts of a case. Raises: RecordNotFound."""
     by_key = {key_of(account): account for account in accounts}
     m = members.c
-    there = select(m.key).where(m.case_id == case_id, among(tx.db, m.key, by_key))
-    for key in sorted(by_key.keys() - set(tx.db.execute(there).scalars())):
+    members_named = select(m.key).where(m.case_id == case_id, among(tx.db, m.key, by_key))
+    for key in sorted(by_key.keys() - set(tx.db.execute(members_named).scalars())):
         raise RecordNotFound(f"account {by_key[key]!a}: not in case {case_id}")
     return set(by_key)
 
 
-def _which_appeal(case_id: str, found: list[OpenAppeal], number: int | None) -> OpenAppeal:
+def _which_appeal(case_id: str, open_ones: list[OpenAppeal], number: int | None) -> OpenAppeal:
     """Give the open appeal of a number, or the only one. Raises: CaseError."""
-    if not found:
+    if not open_ones:
         raise CaseError(f"case {case_id} has no open appeal")
-    listed = ", ".join(str(one.act) for one in found)
-    if number is None and len(found) > 1:
-        raise CaseError(f"case {case_id} has {len(found)} open appeals ({listed}); say which one is decided")
-    if number is not None and number not in {one.act for one in found}:
+    listed = ", ".join(str(open_appeal.act) for open_appeal in open_ones)
+    if number is None and len(open_ones) > 1:
+        raise CaseError(
+            f"case {case_id} has {len(open_ones)} open appeals ({listed}); say which one is decided"
+        )
+    if number is not None and number not in {open_appeal.act for open_appeal in open_ones}:
         raise CaseError(f"case {case_id} has no open appeal {number}; open: {listed}")
-    return next(one for one in found if number in (None, one.act))
+    return next(open_appeal for open_appeal in open_ones if number in (None, open_appeal.act))
 
 
 def _check_impartial(db: Connection, case_id: str, who: str, sanctioned: Mapping[str, str]) -> None:
@@ -442,13 +450,13 @@ def _check_impartial(db: Connection, case_id: str, who: str, sanctioned: Mapping
 
 def _related_ids(db: Connection, case_id: str) -> list[str]:
     c = cases.c
-    found, new = {case_id}, {case_id}
+    case_ids, new = {case_id}, {case_id}
     while new:
         parents = select(c.split_from).where(among(db, c.id, new), c.split_from.is_not(None))
         into = select(c.id).where(among(db, c.merged_into, new))
-        new = {*db.execute(parents).scalars(), *db.execute(into).scalars()} - found
-        found |= new
-    return sorted(found)
+        new = {*db.execute(parents).scalars(), *db.execute(into).scalars()} - case_ids
+        case_ids |= new
+    return sorted(case_ids)
 
 
 def _act(
@@ -463,7 +471,7 @@ def _act(
     approver: str | None = None,
 ) -> Case:
     if len(text) > LONGEST_WORDS:
-        _words(text, "the reason")
+        _checked_words(text, "the reason")
     with _changing(store, case_id, by) as tx:
         put_sets = dict(sets) | (_open_if_new(tx, case_id) if opens else {})
         _second_person(tx, case_id, by["who"], approver, put_sets)
@@ -484,7 +492,7 @@ def _changing(store: Store, case_id: str, by: Authorship) -> AbstractContextMana
 
 
 def _open_if_new(tx: Transaction, case_id: str) -> dict[str, str]:
-    """A new case that somebody has a hand on is open."""
+    """Open a new case once somebody works on it."""
     new = case_in(tx.db, case_id, accounts=False).state == CaseState.NEW
     return {"state": CaseState.OPEN.value} if new else {}
 
@@ -514,7 +522,7 @@ def _second_person(tx: Transaction, case_id: str, who: str, approver: str | None
     Raises: SecondPersonNeeded; CaseError where the second person is the first one.
     """
     if approver is not None:
-        _name(approver, "the approver")
+        _checked_name(approver, "the approver")
         if why := Persons.read(tx.db).why_one(who, approver, tx.now_us):
             raise CaseError(f"the approver is somebody else than who does it: {approver!a} is not ({why})")
         sets["approver"] = approver
@@ -526,9 +534,9 @@ def _second_person(tx: Transaction, case_id: str, who: str, approver: str | None
         sets["dismisses"] = 1 + merged
     cases_now, accounts_now = _weight(sets)
     if cases_now and cases_before + cases_now > DISMISSED_CASES_A_DAY:
-        more = "another one needs" if cases_now == 1 else f"{cases_now} more, merged into one, need"
+        who_else = "another one needs" if cases_now == 1 else f"{cases_now} more, merged into one, need"
         raise SecondPersonNeeded(
-            f"{who!a} has dismissed {cases_before} cases within a day; {more} an approver"
+            f"{who!a} has dismissed {cases_before} cases within a day; {who_else} an approver"
         )
     if accounts_now and accounts_before + accounts_now > DISMISSED_ACCOUNTS_A_DAY:
         raise SecondPersonNeeded(
@@ -542,10 +550,10 @@ def _dismissed_alone(db: Connection, who: str, now_us: int) -> tuple[int, int]:
     a = acts.c
     today = (a.in_force == 1) & (a.at_us > now_us - DAY_US)
     names = db.execute(select(a.who).distinct().where(today)).scalars()
-    mine = Persons.read(db).names_of(who, names, now_us - DAY_US)
+    own_names = Persons.read(db).names_of(who, names, now_us - DAY_US)
     before = [
         json.loads(words)
-        for words in db.execute(select(a.sets).where(today, among(db, a.who, mine))).scalars()
+        for words in db.execute(select(a.sets).where(today, among(db, a.who, own_names))).scalars()
     ]
     cases, accounts = (sum(n) for n in zip((0, 0), *map(_weight, before), strict=True))
     return cases, accounts
@@ -570,13 +578,13 @@ def _weight(sets: Mapping[str, Any]) -> tuple[int, int]:
 def _merged_into(db: Connection, case_id: str) -> int:
     """Count the cases that people merged into a case, directly or by way of others."""
     a = acts.c
-    count, found, new = 0, {case_id}, {case_id}
+    count, case_ids, new = 0, {case_id}, {case_id}
     while new:
         merges = select(a.who, a.sets).where(among(db, a.case_id, new), a.verb == MERGE, a.in_force == 1)
         came = {json.loads(row.sets)["moved"]["from"]: row.who for row in db.execute(merges)}
-        new = came.keys() - found
+        new = came.keys() - case_ids
         count += sum(came[case] != MACHINE for case in new)
-        found |= new
+        case_ids |= new
     return count
 
 
@@ -597,7 +605,7 @@ def check_reason(by: StatedAct) -> None:
 
 
 def _check_person(who: str) -> None:
-    _name(who, "who does it")
+    _checked_name(who, "who does it")
     if who == MACHINE:
         raise CaseError(f"{MACHINE!a} is who acts when findings do; give a person's name")
 
@@ -607,19 +615,19 @@ def _of_cases(verdict: Verdict) -> None:
         raise CaseError("a case has no victim verdict: name the accounts whose keys were stolen")
 
 
-def _name(text: str, what: str) -> str:
+def _checked_name(text: str, label: str) -> str:
     if not text.strip() or len(text) > LONGEST_NAME:
-        raise CaseError(f"{what} is {text[:40]!a}; give a name of 1 to {LONGEST_NAME} characters")
+        raise CaseError(f"{label} is {text[:40]!a}; give a name of 1 to {LONGEST_NAME} characters")
     return text
 
 
 def _why(text: str) -> str:
-    return _words(text, "why")
+    return _checked_words(text, "why")
 
 
-def _words(text: str, what: str) -> str:
+def _checked_words(text: str, label: str) -> str:
     if not text.strip():
-        raise CaseError(f"{what} is missing: the next reader has nothing else")
+        raise CaseError(f"{label} is missing: the next reader has nothing else")
     if len(text) > LONGEST_WORDS:
-        raise CaseError(f"{what} has {len(text):,} characters; {LONGEST_WORDS:,} at most")
+        raise CaseError(f"{label} has {len(text):,} characters; {LONGEST_WORDS:,} at most")
     return text

@@ -1,4 +1,4 @@
-"""Two cases become one, or one becomes two; and back. It does not know whether they are one actor.
+"""Merges two cases, splits one into two, and undoes both. It does not know whether they are one actor.
 
 Findings do it by themselves when scans say so; what a person has taken apart they leave apart.
 """
@@ -25,19 +25,19 @@ def new_id(db: Connection, seed: str) -> str:
     number = 0
     while True:
         words = f"{seed} {number}".encode("utf-8", "surrogatepass")
-        made = f"case-{hashlib.blake2b(words, digest_size=5, person=b'stillwatch.case').hexdigest()}"
-        if db.execute(select(cases.c.id).where(cases.c.id == made)).first() is None:
-            return made
+        case_id = f"case-{hashlib.blake2b(words, digest_size=5, person=b'stillwatch.case').hexdigest()}"
+        if db.execute(select(cases.c.id).where(cases.c.id == case_id)).first() is None:
+            return case_id
         number += 1
 
 
 def create(tx: Transaction, seed: str, row: Mapping[str, Any]) -> str:
     """Open a case. `row` holds what the finding says. Give its id."""
-    made = new_id(tx.db, seed)
-    begun = {"id": made, "opened_us": tx.now_us, "updated_us": tx.now_us, "revision": tx.revision}
-    counted = {"exchanges": 0, "output_tokens": 0, "members": 0, "victims": 0, "cleared": 0, "reopened": 0}
-    tx.db.execute(insert(cases).values(begun | counted | {"state": "new"} | dict(row)))
-    return made
+    case_id = new_id(tx.db, seed)
+    times_row = {"id": case_id, "opened_us": tx.now_us, "updated_us": tx.now_us, "revision": tx.revision}
+    zeros = dict.fromkeys(("exchanges", "output_tokens", "members", "victims", "cleared", "reopened"), 0)
+    tx.db.execute(insert(cases).values(times_row | zeros | {"state": "new"} | dict(row)))
+    return case_id
 
 
 def merge(
@@ -48,16 +48,16 @@ def merge(
     more: what else the act sets.
     """
     a, b = case_in(tx.db, source, accounts=False), case_in(tx.db, target, accounts=False)
-    for one in (a, b):
-        if one.merged_into is not None:
-            raise CaseError(f"case {one.id} was merged into {one.merged_into} already; name that one")
+    for case in (a, b):
+        if case.merged_into is not None:
+            raise CaseError(f"case {case.id} was merged into {case.merged_into} already; name that one")
     if source == target:
         raise CaseError(f"{source} is one case; name two")
     moved = move(tx, source, target)
     verdicts = moved.pop("verdicts")
-    mine, theirs = hours_of(tx.db, target), hours_of(tx.db, source)
-    moved["hours"] = {hour: mine.get(hour, (0, 0)) for hour in theirs}
-    set_hours(tx.db, target, {hour: _sum(mine.get(hour, (0, 0)), n) for hour, n in theirs.items()})
+    own_hours, theirs = hours_of(tx.db, target), hours_of(tx.db, source)
+    moved["hours"] = {hour: own_hours.get(hour, (0, 0)) for hour in theirs}
+    set_hours(tx.db, target, {hour: _sum(own_hours.get(hour, (0, 0)), n) for hour, n in theirs.items()})
     row = {"merged_into": target, "revision": tx.revision, "updated_us": tx.now_us, "members": 0}
     row |= {"victims": 0, "cleared": 0}
     tx.db.execute(update(cases).where(cases.c.id == source).values(row))
@@ -70,7 +70,7 @@ def merge(
 
 def _bring(appeals: Iterable[OpenAppeal]) -> dict[str, Any]:
     """Give what lets open appeals go on in another case: an appeal is not lost by a merge or a split."""
-    brought = [asdict(one) for one in appeals]
+    brought = [asdict(appeal) for appeal in appeals]
     return {"appeals": brought, "state": CaseState.OPEN.value} if brought else {}
 
 
@@ -83,14 +83,15 @@ def split(
     """
     moved = move(tx, source, target, keys)
     verdicts = moved.pop("verdicts")
-    mine = hours_of(tx.db, source)
-    moved["hours"] = {hour: mine[hour] for hour in taken if hour in mine}
-    set_hours(tx.db, source, {hour: _less(mine[hour], n) for hour, n in taken.items() if hour in mine})
+    hours = hours_of(tx.db, source)
+    moved["hours"] = {hour: hours[hour] for hour in taken if hour in hours}
+    set_hours(tx.db, source, {hour: _less(hours[hour], n) for hour, n in taken.items() if hour in hours})
     tx.db.execute(update(cases).where(cases.c.id == target).values(split_from=source))
-    gone = [one for one in open_appeals(acts_of(tx.db, source, in_force=True)) if one.appellant in set(keys)]
-    put(tx, target, who, f"{SPLIT} off", why, _bring(gone) | ({"accounts": verdicts} if verdicts else {}))
-    left = {"appeals_gone": [one.act for one in gone]} if gone else {}
-    return put(tx, source, who, SPLIT, why, {"moved": moved} | left)
+    appeals = open_appeals(acts_of(tx.db, source, in_force=True))
+    leaving = [appeal for appeal in appeals if appeal.appellant in set(keys)]
+    put(tx, target, who, f"{SPLIT} off", why, _bring(leaving) | ({"accounts": verdicts} if verdicts else {}))
+    detail = {"appeals_gone": [appeal.act for appeal in leaving]} if leaving else {}
+    return put(tx, source, who, SPLIT, why, {"moved": moved} | detail)
 
 
 def part(tx: Transaction, act: Act, who: str, why: str) -> int:
@@ -101,16 +102,16 @@ def part(tx: Transaction, act: Act, who: str, why: str) -> int:
     moved = act.sets["moved"]
     source, target = moved["from"], moved["to"]
     keys = set(moved["keys"])
-    begun = act.id if act.verb == MERGE else act.id - 1
+    act_before = act.id if act.verb == MERGE else act.id - 1
     for later in acts_of(tx.db, target, in_force=True):
         judged = {key for group in later.sets.get("accounts", ()) for key in group["keys"]}
-        if later.id > begun and later.id != act.id and judged & keys:
+        if later.id > act_before and later.id != act.id and judged & keys:
             raise CaseError(
                 f"its accounts have been judged since, by act {later.id} of {target}: undo that first"
             )
-    kept = case_in(tx.db, target, accounts=False)
-    if kept.merged_into is not None:
-        raise CaseError(f"case {target} was merged into {kept.merged_into} since: undo that first")
+    target_case = case_in(tx.db, target, accounts=False)
+    if target_case.merged_into is not None:
+        raise CaseError(f"case {target} was merged into {target_case.merged_into} since: undo that first")
     move_back(tx, moved)
     hours = {int(hour): (int(n[0]), int(n[1])) for hour, n in moved["hours"].items()}
     if act.verb == MERGE:
@@ -137,9 +138,9 @@ def kept_apart(db: Connection, a: str, b: str) -> bool:
     """Say whether a person has said that two cases are two actors: by a split, or by undoing a merge."""
     pair = {a, b}
     for case_id in (a, b):
-        found = acts_of(db, case_id)
-        undone_by = {act.undoes: act.who for act in found if act.undoes is not None}
-        for act in found:
+        acts_found = acts_of(db, case_id)
+        undone_by = {act.undoes: act.who for act in acts_found if act.undoes is not None}
+        for act in acts_found:
             if act.verb not in (MERGE, SPLIT) or {act.sets["moved"]["from"], act.sets["moved"]["to"]} != pair:
                 continue
             if act.verb == SPLIT and act.in_force and act.who != MACHINE:

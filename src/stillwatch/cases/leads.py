@@ -1,4 +1,4 @@
-"""Leads beside the cases: what the latest scans say that is no finding. It acts on nobody.
+"""Keeps the leads of the latest scans, which are no findings, apart from cases. It acts on nobody.
 
 A person may open a case from a lead. Until a finding names that case no step may rest on it: its accounts are
 nobody's targets, whatever anybody judges (`reading.targets`).
@@ -67,17 +67,17 @@ def leads_changed(db: Connection, result: ScanResult, source: str) -> bool:
 
 def keep_leads(tx: Transaction, result: ScanResult, source: str) -> None:
     """Keep what the latest scan of a source says in place of what its last one said."""
-    news, gone = _news(tx.db, result), _no_longer_said(tx.db, result, source)
+    news, leads_gone = _news(tx.db, result), _no_longer_said(tx.db, result, source)
     for lead, document in news.items():
         row = {"at_us": tx.now_us, "source": source, "until_us": _until_us(result), "latest": 1}
         row |= {"document": document, "exchanges": json.loads(document)["exchanges"]}
         if tx.db.execute(update(leads_table).where(_L.lead == lead).values(row)).rowcount == 0:
             tx.db.execute(insert(leads_table).values(row | {"lead": lead}))
-    for lead in gone:  # one of which somebody made a case is kept: it is what that case rests on
+    for lead in leads_gone:  # one of which somebody made a case is kept: it is what that case rests on
         tx.db.execute(update(leads_table).where(_L.lead == lead).values(latest=0))
         tx.db.execute(delete(leads_table).where(_L.lead == lead, _L.case_id.is_(None)))
-    if news or gone:
-        tx.audit(MACHINE, "leads folded", "leads", {"new_or_changed": len(news), "gone": len(gone)})
+    if news or leads_gone:
+        tx.audit(MACHINE, "leads folded", "leads", {"new_or_changed": len(news), "gone": len(leads_gone)})
 
 
 def _until_us(result: ScanResult) -> int:
@@ -89,8 +89,8 @@ def _news(db: Connection, result: ScanResult) -> dict[str, str]:
     had = {row.lead: row for row in db.execute(select(_L.lead, _L.document, _L.until_us, _L.latest))}
     documents = {lead.id: json.dumps(lead_json(lead), sort_keys=True) for lead in result.leads}
     newest = {lead for lead, row in had.items() if row.until_us > _until_us(result)}
-    same = {lead for lead, row in had.items() if row.latest and row.document == documents.get(lead)}
-    return {lead: document for lead, document in documents.items() if lead not in newest | same}
+    unchanged = {lead for lead, row in had.items() if row.latest and row.document == documents.get(lead)}
+    return {lead: document for lead, document in documents.items() if lead not in newest | unchanged}
 
 
 def _no_longer_said(db: Connection, result: ScanResult, source: str) -> set[str]:
@@ -114,12 +114,12 @@ def leads(store: Store, *, offset: int = 0, limit: int = PAGE) -> tuple[list[Sto
 def find_lead(store: Store, beginning: str) -> StoredLead:
     """Give the one lead whose id is so or begins so. Raises: RecordNotFound."""
     with store.reading() as db:
-        found = db.execute(select(leads_table).where(begins_with(_L.lead, beginning)).limit(2)).all()
-    exact = [row for row in found if row.lead == beginning]
-    if len(found) != 1 and not exact:
-        many = "several leads begin so" if found else "there is no such lead"
-        raise RecordNotFound(f"{beginning!a}: {many}; `stillwatch case leads` shows them")
-    return _stored_lead((exact or found)[0])
+        rows = db.execute(select(leads_table).where(begins_with(_L.lead, beginning)).limit(2)).all()
+    exact = [row for row in rows if row.lead == beginning]
+    if len(rows) != 1 and not exact:
+        problem = "several leads begin so" if rows else "there is no such lead"
+        raise RecordNotFound(f"{beginning!a}: {problem}; `stillwatch case leads` shows them")
+    return _stored_lead((exact or rows)[0])
 
 
 def lead_of_case(store: Store, case_id: str) -> StoredLead | None:
@@ -158,12 +158,12 @@ def open_case(store: Store, lead_id: str, **by: Unpack[StatedAct]) -> Case:
             where = ", ".join(sorted(set(homes.values()))[:3])
             raise CaseError(f"{lead.id}: all its accounts are in cases already ({where}); work there")
         title = f"Lead, no finding: {plural(len(keys), 'account')} that may be unrelated people."
-        made = create(tx, lead.id, {
+        case_id = create(tx, lead.id, {
             "campaign": lead.id, "title": title, "p_value": lead.p_value, "score_bits": 0.0, "raised_by": "",
         })  # fmt: skip
         since = us(lead.since)
-        add(tx, made, [NamedAccount(k, a, since, 0) for k, a in keys.items()], 0, provisional=False)
-        tx.db.execute(update(leads_table).where(_L.lead == lead.id).values(case_id=made))
+        add(tx, case_id, [NamedAccount(k, a, since, 0) for k, a in keys.items()], 0, provisional=False)
+        tx.db.execute(update(leads_table).where(_L.lead == lead.id).values(case_id=case_id))
         sets = {"state": CaseState.OPEN.value, "due_us": by["now_us"] + DAY_US, "lead": lead.id}
-        put(tx, made, by["who"], "opened", by["why"], sets)
-        return case_in(tx.db, made)
+        put(tx, case_id, by["who"], "opened", by["why"], sets)
+        return case_in(tx.db, case_id)

@@ -1,4 +1,4 @@
-"""Which case a campaign belongs to: accounts they have in common. It changes nothing.
+"""Decides which case a campaign belongs to by the accounts they have in common. It changes nothing.
 
 A campaign's id changes with its accounts, an actor's accounts change with time. What ties them is overlap:
 the accounts that campaign and case share, beside the smaller of the two. Victims tell nothing about the
@@ -57,23 +57,23 @@ def overlaps(db: Connection, keys: Sequence[str]) -> list[Overlap]:
     not_victims = m.verdict.is_(None) | (m.verdict != str(Verdict.VICTIM))
     shared = select(m.case_id, m.home, m.verdict, m.moved_to).where(among(db, m.key, keys), not_victims)
     rows = db.execute(shared).all()
-    found = sorted({row.case_id for row in rows})
-    if not found:
+    case_ids = sorted({row.case_id for row in rows})
+    if not case_ids:
         return []
-    shape = select(c.id, c.opened_us, c.merged_into).where(c.id.in_(found))
+    shape = select(c.id, c.opened_us, c.merged_into).where(c.id.in_(case_ids))
     shapes = {row.id: row for row in db.execute(shape)}
-    sizes = select(m.case_id, func.count(), func.count(m.home)).where(m.case_id.in_(found))
+    sizes = select(m.case_id, func.count(), func.count(m.home)).where(m.case_id.in_(case_ids))
     size = {case_id: (rows, homes) for case_id, rows, homes in db.execute(sizes.group_by(m.case_id))}
-    weight, at_home = dict.fromkeys(found, 0.0), dict.fromkeys(found, 0)
+    weight, at_home = dict.fromkeys(case_ids, 0.0), dict.fromkeys(case_ids, 0)
     for row in rows:
         at_home[row.case_id] += row.home is not None
-        gone = shapes[row.case_id].merged_into is not None and row.verdict is None  # with its whole case
-        if row.home is not None or gone:
+        is_gone = shapes[row.case_id].merged_into is not None and row.verdict is None  # with its whole case
+        if row.home is not None or is_gone:
             weight[row.case_id] += 1.0
         elif row.moved_to is None:
             weight[row.case_id] += HALF
     pairs = []
-    for case_id in found:
+    for case_id in case_ids:
         into = shapes[case_id].merged_into
         act = None if into is None else merge_act(db, case_id, into)
         pairs.append(
@@ -99,62 +99,70 @@ def plan(
     returning: campaigns that something else than accounts ties to a case, for where no account does; apart:
     whether a person has said that two cases are two actors.
     """
-    made = MatchPlan()
-    wanted = [
+    match_plan = MatchPlan()
+    wanted_cases = [
         (-o.weight, o.opened_us, o.case, i)
-        for i, found in enumerate(of_each)
-        for o in found
+        for i, overlaps_of_one in enumerate(of_each)
+        for o in overlaps_of_one
         if o.enough and o.merged_into is None
     ]
-    taken: set[str] = set()
+    cases_taken: set[str] = set()
     best: dict[int, str] = {}
-    for _, _, case_id, i in sorted(wanted):
+    for _, _, case_id, i in sorted(wanted_cases):
         best.setdefault(i, case_id)
-        if case_id not in taken and i not in made.place:
-            made.place[i] = case_id
-            taken.add(case_id)
-    for i, found in enumerate(of_each):
-        if i in made.place:
-            _join(made, i, found, taken, apart)
+        if case_id not in cases_taken and i not in match_plan.place:
+            match_plan.place[i] = case_id
+            cases_taken.add(case_id)
+    for i, overlaps_of_one in enumerate(of_each):
+        if i in match_plan.place:
+            _join_cases(match_plan, i, overlaps_of_one, cases_taken, apart)
         elif i in best:
-            _split(made, i, found, best[i], taken)
+            _split_case(match_plan, i, overlaps_of_one, best[i], cases_taken)
         else:
             again = returning.get(i)
-            made.place[i] = again if again is not None and again not in taken else None
-            taken |= {again} if again is not None else set()
-    return made
+            match_plan.place[i] = again if again is not None and again not in cases_taken else None
+            cases_taken |= {again} if again is not None else set()
+    return match_plan
 
 
-def _join(
-    made: MatchPlan, i: int, found: Sequence[Overlap], taken: set[str], apart: Callable[[str, str], bool]
+def _join_cases(
+    match_plan: MatchPlan,
+    i: int,
+    overlaps_found: Sequence[Overlap],
+    cases_taken: set[str],
+    apart: Callable[[str, str], bool],
 ) -> None:
-    """One actor who has several cases: all of which the campaign holds the half become the oldest one's."""
-    mine = next(o for o in found if o.case == made.place[i])
+    """Join the cases of one actor: those of which the campaign holds at least half go into the oldest."""
+    own_overlap = next(o for o in overlaps_found if o.case == match_plan.place[i])
     others = [
-        o for o in found if o.whole and o.enough and o.case not in taken and not apart(o.case, mine.case)
+        o
+        for o in overlaps_found
+        if o.whole and o.enough and o.case not in cases_taken and not apart(o.case, own_overlap.case)
     ]
     if not others:
         return
-    whole = [mine, *others] if mine.whole else [mine]
-    kept = min(whole, key=lambda o: (o.opened_us, o.case))
-    made.place[i] = kept.case
-    for o in (mine, *others):
-        taken.add(o.case)
-        if o.case != kept.case:
-            made.joins.append((o.case, kept.case))
+    overlaps_joined = [own_overlap, *others] if own_overlap.whole else [own_overlap]
+    kept_overlap = min(overlaps_joined, key=lambda o: (o.opened_us, o.case))
+    match_plan.place[i] = kept_overlap.case
+    for o in (own_overlap, *others):
+        cases_taken.add(o.case)
+        if o.case != kept_overlap.case:
+            match_plan.joins.append((o.case, kept_overlap.case))
 
 
-def _split(made: MatchPlan, i: int, found: Sequence[Overlap], best: str, taken: set[str]) -> None:
+def _split_case(
+    match_plan: MatchPlan, i: int, overlaps_found: Sequence[Overlap], best: str, cases_taken: set[str]
+) -> None:
     """Its case went to another campaign of the same scan: one actor has become two.
 
     What a person has merged stays one case; what findings had merged comes back as it was.
     """
-    merged = [o for o in found if o.enough and o.merged_into == best and o.case not in taken]
+    merged = [o for o in overlaps_found if o.enough and o.merged_into == best and o.case not in cases_taken]
     if any(o.by_person for o in merged):
-        made.place[i] = best
+        match_plan.place[i] = best
         return
-    made.place[i] = None
-    made.split_from[i] = best
+    match_plan.place[i] = None
+    match_plan.split_from[i] = best
     if merged:
-        made.place[i] = made.revive[i] = merged[0].case
-        taken.add(merged[0].case)
+        match_plan.place[i] = match_plan.revive[i] = merged[0].case
+        cases_taken.add(merged[0].case)

@@ -39,8 +39,8 @@ class NamedAccount:
 def homes_of(db: Connection, keys: Collection[str]) -> dict[str, str]:
     """Give the case in which each account is the actor's, of those that are."""
     m = members.c
-    found = db.execute(select(m.home, m.case_id).where(among(db, m.home, keys)))
-    return {row.home: row.case_id for row in found}
+    rows = db.execute(select(m.home, m.case_id).where(among(db, m.home, keys)))
+    return {row.home: row.case_id for row in rows}
 
 
 def add(
@@ -80,11 +80,13 @@ def add(
 def name_again(tx: Transaction, case_id: str, named: Mapping[str, NamedAccount], finding: int) -> None:
     """Note that a finding names accounts which the case has a row of."""
     m = members.c
-    mine = (m.case_id == case_id) & among(tx.db, m.key, named)
+    named_members = (m.case_id == case_id) & among(tx.db, m.key, named)
     last = {"last_us": tx.now_us, "finding": finding, "provisional": 0, "tied": 0}
-    had = {row.key: row.exchanges for row in tx.db.execute(select(m.key, m.exchanges).where(mine))}
-    tx.db.execute(update(members).where(mine).values(last))
-    enough = (m.case_id == case_id) & among(tx.db, m.key, [key for key, one in named.items() if one.tied])
+    had = {row.key: row.exchanges for row in tx.db.execute(select(m.key, m.exchanges).where(named_members))}
+    tx.db.execute(update(members).where(named_members).values(last))
+    enough = (m.case_id == case_id) & among(
+        tx.db, m.key, [key for key, member in named.items() if member.tied]
+    )
     tx.db.execute(update(members).where(enough).values(tied=1))
     by_count: dict[int, list[str]] = {}
     for key, n in had.items():
@@ -99,8 +101,8 @@ def name_again(tx: Transaction, case_id: str, named: Mapping[str, NamedAccount],
 def drop_provisional(tx: Transaction, case_id: str, but: Collection[str]) -> int:
     """Forget accounts seen between two full looks only that no look confirmed. Give how many."""
     m = members.c
-    gone = (m.case_id == case_id) & (m.provisional == 1) & m.verdict.is_(None) & ~among(tx.db, m.key, but)
-    return tx.db.execute(delete(members).where(gone)).rowcount
+    dropped = (m.case_id == case_id) & (m.provisional == 1) & m.verdict.is_(None) & ~among(tx.db, m.key, but)
+    return tx.db.execute(delete(members).where(dropped)).rowcount
 
 
 # --- moving ---
@@ -112,10 +114,10 @@ def move(tx: Transaction, source: str, target: str, keys: Collection[str] | None
     Verdicts of accounts that the target did not judge itself go with them: see `verdicts` in what is given.
     """
     m = members.c
-    here = (m.case_id == source) & m.moved_to.is_(None)
+    members_moving = (m.case_id == source) & m.moved_to.is_(None)
     if keys is not None:
-        here &= among(tx.db, m.key, keys)
-    rows = tx.db.execute(select(members).where(here).order_by(m.key)).mappings().all()
+        members_moving &= among(tx.db, m.key, keys)
+    rows = tx.db.execute(select(members).where(members_moving).order_by(m.key)).mappings().all()
     moving = {row["key"]: row for row in rows}
     had = {
         row["key"]: row
@@ -124,7 +126,7 @@ def move(tx: Transaction, source: str, target: str, keys: Collection[str] | None
         ).mappings()
     }
     at_home = sorted(key for key, row in moving.items() if row["home"] is not None)
-    tx.db.execute(update(members).where(here).values(moved_to=target, home=null()))
+    tx.db.execute(update(members).where(members_moving).values(moved_to=target, home=null()))
     created = sorted(set(moving) - set(had))
     if created:
         tx.db.execute(
@@ -133,7 +135,7 @@ def move(tx: Transaction, source: str, target: str, keys: Collection[str] | None
         )
     # those that the target had before come home, unless it judged them not to be the actor's
     back = sorted(k for k in at_home if k in had and had[k]["verdict"] not in NOT_THE_ACTOR)
-    left = sorted(k for k, row in had.items() if row["moved_to"] is not None)
+    moved_before = sorted(k for k, row in had.items() if row["moved_to"] is not None)
     returned = (m.case_id == target) & among(tx.db, m.key, list(had))
     tx.db.execute(update(members).where(returned).values(moved_to=null()))
     tx.db.execute(update(members).where(m.case_id == target, among(tx.db, m.key, back)).values(home=m.key))
@@ -147,9 +149,9 @@ def move(tx: Transaction, source: str, target: str, keys: Collection[str] | None
         "keys": sorted(moving),
         "at_home": at_home,
         "created": created,
-        "left": {key: had[key]["moved_to"] for key in left},
+        "left": {key: had[key]["moved_to"] for key in moved_before},
         "was_home": sorted(k for k, row in had.items() if row["home"] is not None),
-        "verdicts": [{"verdict": v, "keys": sorted(held)} for v, held in sorted(verdicts.items())],
+        "verdicts": [{"verdict": v, "keys": sorted(named)} for v, named in sorted(verdicts.items())],
     }
 
 
@@ -165,10 +167,10 @@ def move_back(tx: Transaction, moved: Mapping[str, Any]) -> None:
             f"account {moved_on.account!a} went on to case {moved_on.moved_to}: take that back first"
         )
     elsewhere = among(db, m.home, moved["at_home"]) & m.case_id.not_in([source, target])
-    taken = db.execute(select(m.account, m.case_id).where(elsewhere)).first()
-    if taken is not None:
+    other = db.execute(select(m.account, m.case_id).where(elsewhere)).first()
+    if other is not None:
         raise CaseError(
-            f"account {taken.account!a} is the actor's in case {taken.case_id} now: see there first"
+            f"account {other.account!a} is the actor's in case {other.case_id} now: see there first"
         )
     db.execute(delete(members).where(in_target, among(db, m.key, moved["created"])))
     stayed = [key for key in moved["at_home"] if key not in set(moved["created"])]
@@ -189,17 +191,19 @@ def move_back(tx: Transaction, moved: Mapping[str, Any]) -> None:
 def hours_of(db: Connection, case_id: str) -> dict[int, tuple[int, int]]:
     """Give hour -> (exchanges, output tokens)."""
     h = hours.c
-    found = db.execute(select(h.hour_us, h.exchanges, h.output_tokens).where(h.case_id == case_id))
-    return {hour: (exchanges, tokens) for hour, exchanges, tokens in found}
+    rows = db.execute(select(h.hour_us, h.exchanges, h.output_tokens).where(h.case_id == case_id))
+    return {hour: (exchanges, tokens) for hour, exchanges, tokens in rows}
 
 
 def set_hours(db: Connection, case_id: str, changed: Mapping[int, tuple[int, int]]) -> None:
     """Write hours; those of (0, 0) are taken out. The case's sums follow."""
     h = hours.c
     if changed:
-        at = [int(hour) for hour in changed]
-        for hour in range(0, len(at), 1000):
-            db.execute(delete(hours).where(h.case_id == case_id, h.hour_us.in_(at[hour : hour + 1000])))
+        hours_changed = [int(hour) for hour in changed]
+        for hour in range(0, len(hours_changed), 1000):
+            db.execute(
+                delete(hours).where(h.case_id == case_id, h.hour_us.in_(hours_changed[hour : hour + 1000]))
+            )
         rows = [
             {"case_id": case_id, "hour_us": int(hour), "exchanges": n, "output_tokens": tokens}
             for hour, (n, tokens) in changed.items()

@@ -1,4 +1,4 @@
-"""How the tables came to their shape: a plain list of functions, each run once. It knows no meaning.
+"""The migrations of the tables: a plain list of functions, each run once.
 
 Each part of the package that keeps tables (cases, the audit trail) has a list of its own and calls `migrate`
 with it; `shapes` says how many of each have run. Only append: a function that was released is never changed.
@@ -234,18 +234,20 @@ def migrate(engine: Engine, part: str, steps: Sequence[Step]) -> None:
             if db.dialect.name == "postgresql":
                 db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
             db.execute(text(SHAPES))
-            done = db.execute(text("SELECT version FROM shapes WHERE part = :part"), {"part": part}).scalar()
-            if done is not None and done > len(steps):
+            version = db.execute(
+                text("SELECT version FROM shapes WHERE part = :part"), {"part": part}
+            ).scalar()
+            if version is not None and version > len(steps):
                 raise CaseError(
                     f"{engine.url.render_as_string()}: its {part} were written by a newer Stillwatch (shape "
-                    f"{done}, this one knows {len(steps)}); install that version again"
+                    f"{version}, this one knows {len(steps)}); install that version again"
                 )
-            if done == len(steps):
+            if version == len(steps):
                 return
-            steps[done or 0](db)
+            steps[version or 0](db)
             record = (
                 "INSERT INTO shapes VALUES (:part, :version)"
-                if done is None
+                if version is None
                 else "UPDATE shapes SET version = :version WHERE part = :part"
             )
-            db.execute(text(record), {"part": part, "version": (done or 0) + 1})
+            db.execute(text(record), {"part": part, "version": (version or 0) + 1})

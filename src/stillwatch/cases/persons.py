@@ -106,30 +106,34 @@ class Persons:
         """
         if name == other:
             return "one name"
-        mine, others = self._linked_names(name, since_us), self._linked_names(other, since_us)
-        if other in mine:
+        own_names, others = self._linked_names(name, since_us), self._linked_names(other, since_us)
+        if other in own_names:
             return "an administrator linked them, or the identity provider knows them as one"
-        return next((why for a in mine for b in others if (why := self._why_presumed(a, b))), None)
+        return next((why for a in own_names for b in others if (why := self._why_presumed(a, b))), None)
 
     def names_of(self, name: str, names: Iterable[str], since_us: int) -> list[str]:
         """Give which of some names are this person."""
         return [other for other in names if self.why_one(name, other, since_us)]
 
     def _linked_names(self, name: str, since_us: int) -> list[str]:
-        found, new = {name}, [name]
+        names, new = {name}, [name]
         while new:
-            at = new.pop()
-            more = [o for o in self._near.get(at, ()) if o not in found and self._were_one(at, o, since_us)]
-            found.update(more)
-            new += more
-        return sorted(found)
+            current = new.pop()
+            others = [
+                o
+                for o in self._near.get(current, ())
+                if o not in names and self._were_one(current, o, since_us)
+            ]
+            names.update(others)
+            new += others
+        return sorted(names)
 
     def _were_one(self, name: str, other: str, since_us: int) -> bool:
         """Say whether two names were one person, by a link or an identity, at any time since."""
-        held = IdentityMark.IDENTITY in {kind for kind, _ in self._shared_marks(name, other)}
+        is_one = IdentityMark.IDENTITY in {kind for kind, _ in self._shared_marks(name, other)}
         for link in self._links.get(frozenset((name, other)), ()):
-            held = link.is_one if link.at_us <= since_us else held or link.is_one
-        return held
+            is_one = link.is_one if link.at_us <= since_us else is_one or link.is_one
+        return is_one
 
     def _why_presumed(self, name: str, other: str) -> str | None:
         if name == other:
@@ -146,8 +150,8 @@ class Persons:
 
     def _marks_of(self, name: str) -> set[tuple[IdentityMark, str]]:
         kind = IdentityMark.ADDRESS
-        own = {(kind, mark_digest(kind, name, key)) for key in self._keys} if "@" in name else set()
-        return self._marks.get(name, set()) | own
+        own_marks = {(kind, mark_digest(kind, name, key)) for key in self._keys} if "@" in name else set()
+        return self._marks.get(name, set()) | own_marks
 
 
 def _join(near: dict[str, set[str]], names: Iterable[str]) -> None:
@@ -205,9 +209,9 @@ def mark_key(db: Connection, *, make: bool = False) -> bytes | None:
         return None
     if sealed is not None:
         return sealer.unseal_secret(db, sealed)
-    made = secrets.token_bytes(KEY_BYTES)
-    db.execute(identity_keys.insert().values(sealed=sealer.seal_secret(db, made)))
-    return made
+    new_key = secrets.token_bytes(KEY_BYTES)
+    db.execute(identity_keys.insert().values(sealed=sealer.seal_secret(db, new_key)))
+    return new_key
 
 
 def remember(tx: Transaction, name: str, kind: IdentityMark, value: str) -> None:
@@ -235,10 +239,10 @@ def renew(tx: Transaction, kind: IdentityMark, value: str) -> int:
     rows = [dict(row) for row in tx.db.execute(select(identity_marks).where(plain)).mappings()]
     if rows:
         digest = mark_digest(kind, value, key)
-        _delete(tx.db, plain)
-        there = set(tx.db.execute(select(m.name).where(m.kind == str(kind), m.digest == digest)).scalars())
+        _delete_marks(tx.db, plain)
+        marked = set(tx.db.execute(select(m.name).where(m.kind == str(kind), m.digest == digest)).scalars())
         for row in rows:
-            if row["name"] not in there:
+            if row["name"] not in marked:
                 tx.db.execute(identity_marks.insert().values(row | {"digest": digest}))
     return len(rows)
 
@@ -251,9 +255,9 @@ def unkeyed_marks(db: Connection) -> int:
 
 def names_sharing(db: Connection, name: str) -> list[str]:
     """Give a name and those that share a mark with it."""
-    m, own = identity_marks.c, identity_marks.alias().c
-    same = (m.kind == own.kind) & (m.digest == own.digest) & (own.name == name)
-    return sorted({name, *db.execute(select(m.name).where(same)).scalars()})
+    m, own_mark = identity_marks.c, identity_marks.alias().c
+    is_shared = (m.kind == own_mark.kind) & (m.digest == own_mark.digest) & (own_mark.name == name)
+    return sorted({name, *db.execute(select(m.name).where(is_shared)).scalars()})
 
 
 def forget(tx: Transaction, name: str) -> int:
@@ -262,9 +266,9 @@ def forget(tx: Transaction, name: str) -> int:
     Raises: CaseError while what that person did, by any name that shares a mark, can still be appealed
     against, or stands in an open case.
     """
-    for one in names_sharing(tx.db, name):
-        _check_past(tx.db, one, tx.now_us)
-    return _delete(tx.db, identity_marks.c.name == name)
+    for other_name in names_sharing(tx.db, name):
+        _check_past(tx.db, other_name, tx.now_us)
+    return _delete_marks(tx.db, identity_marks.c.name == name)
 
 
 def _check_past(db: Connection, name: str, now_us: int) -> None:
@@ -277,16 +281,18 @@ def _check_past(db: Connection, name: str, now_us: int) -> None:
             f"{name!a} had a part in a case within {APPEAL_US // DAY_US} days: customers may appeal, and "
             "whoever decides must not be the same person"
         )
-    still = select(c.id).where(c.id.in_(select(a.case_id).where(did)))
-    still = still.where((c.state != str(CaseState.CLOSED)) | c.appeal.is_not(None), c.merged_into.is_(None))
-    if found := db.execute(still.limit(1)).scalar():
-        raise CaseError(f"{name!a} had a part in {found}, which is open; close it first")
+    cases_open = select(c.id).where(c.id.in_(select(a.case_id).where(did)))
+    cases_open = cases_open.where(
+        (c.state != str(CaseState.CLOSED)) | c.appeal.is_not(None), c.merged_into.is_(None)
+    )
+    if open_case := db.execute(cases_open.limit(1)).scalar():
+        raise CaseError(f"{name!a} had a part in {open_case}, which is open; close it first")
 
 
-def _delete(db: Connection, which: ColumnElement[bool]) -> int:
+def _delete_marks(db: Connection, condition: ColumnElement[bool]) -> int:
     if db.dialect.name == "sqlite":
         db.exec_driver_sql("PRAGMA secure_delete = ON")  # zeroes where the rows were
-    return db.execute(delete(identity_marks).where(which)).rowcount
+    return db.execute(delete(identity_marks).where(condition)).rowcount
 
 
 def link(
@@ -306,15 +312,15 @@ def link(
         raise CaseError("why is missing: the next reader has nothing else")
     pairs = [frozenset(pair) for pair in combinations(chosen, 2)]
     with store.writing(now_us) as tx:
-        if not is_one and (mine := Persons.read(tx.db).names_of(who, chosen, now_us)):
-            raise CaseError(f"{mine[0]!a} is you, {who!a}: another administrator says who you are not")
+        if not is_one and (own_names := Persons.read(tx.db).names_of(who, chosen, now_us)):
+            raise CaseError(f"{own_names[0]!a} is you, {who!a}: another administrator says who you are not")
         last = int(tx.db.execute(select(func.coalesce(func.max(person_links.c.link), 0))).scalar_one())
         for number, (name, other) in enumerate(map(sorted, pairs), last + 1):
             row = {"link": number, "at_us": now_us, "name": name, "other": other, "is_one": int(is_one)}
             tx.db.execute(person_links.insert().values(**row, who=who, why=why))
         _check_parted(Persons.read(tx.db), [] if is_one else pairs, now_us)
-        what = "names linked as one person" if is_one else "names parted as different people"
-        tx.audit(who, what, chosen[0], {"names": chosen, "why": why})
+        record_name = "names linked as one person" if is_one else "names parted as different people"
+        tx.audit(who, record_name, chosen[0], {"names": chosen, "why": why})
     return pairs
 
 

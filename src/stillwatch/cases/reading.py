@@ -1,4 +1,4 @@
-"""What pages and tables show of cases: the queue, a case's accounts, its events. It changes nothing."""
+"""Reads cases for pages and tables: the queue, a case's accounts, its events. It changes nothing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -81,17 +81,17 @@ def queue(store: Store, wanted: Filter, now_us: int, counts: Mapping[str, int] |
     """
     c = cases.c
     conditions = _conditions(wanted, now_us, store.engine.dialect.name)
-    due: ColumnElement[int] = func.coalesce(c.due_us, literal_column(str(NEVER)))
-    order = (due, c.exchanges.desc(), c.opened_us, c.id)
+    due_time: ColumnElement[int] = func.coalesce(c.due_us, literal_column(str(NEVER)))
+    order = (due_time, c.exchanges.desc(), c.opened_us, c.id)
     # no index serves it: what fits few is sorted, else going through all in their order would be slower
-    sorted_order = (due + literal_column("0"), *order[1:])
+    sorted_order = (due_time + literal_column("0"), *order[1:])
     with store.reading() as db:
         more = False
         if wanted.text or wanted.note:
-            few, walked = _search(wanted.note, conditions, store.engine.dialect.name)
-            found = db.execute(few.limit(FEW + 1)).scalars().all()
-            total, more = min(len(found), FEW), len(found) > FEW
-            conditions = walked if more else [among(db, c.id, found)]
+            matching, walked = _search_notes(wanted.note, conditions, store.engine.dialect.name)
+            matching_ids = db.execute(matching.limit(FEW + 1)).scalars().all()
+            total, more = min(len(matching_ids), FEW), len(matching_ids) > FEW
+            conditions = walked if more else [among(db, c.id, matching_ids)]
             order = order if more and wanted.offset <= FEW else sorted_order
         else:
             total = db.execute(select(func.count()).select_from(cases).where(*conditions)).scalar_one()
@@ -103,12 +103,12 @@ def queue(store: Store, wanted: Filter, now_us: int, counts: Mapping[str, int] |
             total = wanted.offset + min(len(listed), wanted.limit)
         page = among(db, c.id, listed[: wanted.limit])
         rows = db.execute(select(*(c[name] for name in CASE_FIELDS)).where(page).order_by(*order)).mappings()
-        shown = tuple(case_of_row(row, ()) for row in rows)
-        known = dict(counts) if counts is not None else _counts(db, now_us)
-        return Queue(shown, int(total), known, more)
+        cases_shown = tuple(case_of_row(row, ()) for row in rows)
+        counts_known = dict(counts) if counts is not None else _queue_counts(db, now_us)
+        return Queue(cases_shown, int(total), counts_known, more)
 
 
-def _search(
+def _search_notes(
     note: str | None, conditions: list[ColumnElement[bool]], dialect: str
 ) -> tuple[Select[str], list[ColumnElement[bool]]]:
     """Give the query of the cases that fit a search, in no order, and its conditions on `cases` alone."""
@@ -125,29 +125,29 @@ def _search(
 def counts(store: Store, now_us: int) -> dict[str, int]:
     """Give how many cases there are by state, and how many wait, are overdue, suppressed or appealed."""
     with store.reading() as db:
-        return _counts(db, now_us)
+        return _queue_counts(db, now_us)
 
 
 def _conditions(wanted: Filter, now_us: int, dialect: str) -> list[ColumnElement[bool]]:
     c, m = cases.c, members.c
-    found: list[ColumnElement[bool]] = [c.merged_into.is_(None)]
+    terms: list[ColumnElement[bool]] = [c.merged_into.is_(None)]
     if wanted.states:
         # not by the index of states: most cases have one of few, and the order has an index of its own
-        found.append(func.coalesce(c.state, "").in_([str(state) for state in wanted.states]))
+        terms.append(func.coalesce(c.state, "").in_([str(state) for state in wanted.states]))
     if wanted.verdict is not None:
-        found.append(c.verdict == str(wanted.verdict))
+        terms.append(c.verdict == str(wanted.verdict))
     if wanted.owner:
-        found.append(c.owner.is_(None) if wanted.owner == NOBODY else c.owner == wanted.owner)
+        terms.append(c.owner.is_(None) if wanted.owner == NOBODY else c.owner == wanted.owner)
     if wanted.account:
-        named = select(m.case_id).where(m.key == key_of(wanted.account), m.moved_to.is_(None))
-        found.append(c.id.in_(named))
+        member_cases = select(m.case_id).where(m.key == key_of(wanted.account), m.moved_to.is_(None))
+        terms.append(c.id.in_(member_cases))
     if wanted.text:
-        found.append(or_(*(_contains(x, wanted.text, dialect) for x in (c.title, c.id, c.campaign))))
+        terms.append(or_(*(_contains(x, wanted.text, dialect) for x in (c.title, c.id, c.campaign))))
     if wanted.suppressed is not None:
-        found.append(_is_suppressed(now_us) if wanted.suppressed else ~_is_suppressed(now_us))
+        terms.append(_is_suppressed(now_us) if wanted.suppressed else ~_is_suppressed(now_us))
     if wanted.appealed is not None:
-        found.append(c.appeal.is_not(None) if wanted.appealed else c.appeal.is_(None))
-    return found
+        terms.append(c.appeal.is_not(None) if wanted.appealed else c.appeal.is_(None))
+    return terms
 
 
 def _contains(column: Column[Any], text: str, dialect: str) -> ColumnElement[bool]:
@@ -169,7 +169,7 @@ def _is_suppressed(now_us: int) -> ColumnElement[bool]:
     return or_(func.coalesce(c.suppressed_until_us, 0) > now_us, c.permission.is_not(None))
 
 
-def _counts(db: Connection, now_us: int) -> dict[str, int]:
+def _queue_counts(db: Connection, now_us: int) -> dict[str, int]:
     c = cases.c
     waiting = and_(c.state != str(CaseState.CLOSED), ~_is_suppressed(now_us))
     columns = {str(state): func.count().filter(c.state == str(state)) for state in CaseState}
@@ -196,18 +196,18 @@ def owners(store: Store) -> list[str]:
 
 
 def find(store: Store, beginning: str) -> str:
-    """Give the one case whose id is so or begins so. Raises: Missing, with some where several do."""
+    """Give the one case whose id is so or begins so. Raises: RecordNotFound, with some where several do."""
     c = cases.c
-    wanted = beginning if beginning.startswith("case-") else f"case-{beginning}"
+    id_begins = beginning if beginning.startswith("case-") else f"case-{beginning}"
     with store.reading() as db:
-        begins = select(c.id).where(begins_with(c.id, wanted)).order_by(c.id)
-        found = list(db.execute(begins.limit(4)).scalars())
-    if wanted in found:
-        return wanted
-    if len(found) == 1:
-        return str(found[0])
-    if found:
-        raise RecordNotFound(f"{beginning!a}: several cases begin so ({', '.join(found[:3])}, ...)")
+        begins = select(c.id).where(begins_with(c.id, id_begins)).order_by(c.id)
+        ids = list(db.execute(begins.limit(4)).scalars())
+    if id_begins in ids:
+        return id_begins
+    if len(ids) == 1:
+        return str(ids[0])
+    if ids:
+        raise RecordNotFound(f"{beginning!a}: several cases begin so ({', '.join(ids[:3])}, ...)")
     raise RecordNotFound(f"there is no case {beginning!a}; `stillwatch case list` shows them")
 
 
@@ -231,13 +231,13 @@ def members_of(
     """Give a page of a case's accounts by name, and how many there are in all.
 
     which: actor, victim, cleared, moved, provisional, or unnamed (by the latest finding); starts: how the
-    name begins. Raises: Missing.
+    name begins. Raises: RecordNotFound.
     """
     with store.reading() as db:
         case = case_in(db, case_id, accounts=False)
         m = members.c
         newest = _newest(db, case.id)
-        conditions = [m.case_id == case_id, *_which(which, newest)]
+        conditions = [m.case_id == case_id, *_member_conditions(which, newest)]
         if starts:
             begins = key_of(starts)
             conditions.append(func.substr(m.key, 1, len(begins)) == begins)
@@ -246,26 +246,26 @@ def members_of(
         return [_member(row, newest) for row in db.execute(query).mappings()], int(total)
 
 
-def _which(which: str | None, newest: int) -> list[ColumnElement[bool]]:
+def _member_conditions(membership: str | None, newest: int) -> list[ColumnElement[bool]]:
     m = members.c
-    if which is None:
+    if membership is None:
         return []
-    here = m.moved_to.is_(None)
+    is_member = m.moved_to.is_(None)
     conditions: dict[str, list[ColumnElement[bool]]] = {
         "actor": [m.home.is_not(None)],
-        "victim": [here, m.verdict == str(Verdict.VICTIM)],
-        "cleared": [here, m.verdict.in_([str(Verdict.FALSE), str(Verdict.PERMITTED)])],
+        "victim": [is_member, m.verdict == str(Verdict.VICTIM)],
+        "cleared": [is_member, m.verdict.in_([str(Verdict.FALSE), str(Verdict.PERMITTED)])],
         "moved": [m.moved_to.is_not(None)],
-        "provisional": [here, m.provisional == 1],
+        "provisional": [is_member, m.provisional == 1],
         "unnamed": [m.home.is_not(None), m.finding < newest],
     }
-    if which not in conditions:
-        raise CaseError(f"{which!a} is no kind of account; give one of {', '.join(conditions)}")
-    return conditions[which]
+    if membership not in conditions:
+        raise CaseError(f"{membership!a} is no kind of account; give one of {', '.join(conditions)}")
+    return conditions[membership]
 
 
 def _newest(db: Connection, case_id: str) -> int:
-    """The finding that says what a case is now: an older scan folded later is not the latest."""
+    """Give the finding that says what a case is now: an older scan that is folded in later does not count."""
     e = evidence.c
     return int(db.execute(select(func.max(e.finding)).where(e.case_id == case_id)).scalar() or 0)
 
@@ -287,14 +287,14 @@ def _member(row: Mapping[Any, Any], newest: int) -> Member:
 
 
 def acts(store: Store, case_id: str) -> list[Act]:
-    """Give what was done to a case, oldest first. Raises: Missing."""
+    """Give what was done to a case, oldest first. Raises: RecordNotFound."""
     with store.reading() as db:
         case_in(db, case_id, accounts=False)
         return acts_of(db, case_id)
 
 
 def findings_of(store: Store, case_id: str, *, limit: int = PAGE) -> list[Finding]:
-    """Give a case's latest findings, newest first. Raises: Missing."""
+    """Give a case's latest findings, newest first. Raises: RecordNotFound."""
     f = findings.c
     with store.reading() as db:
         case_in(db, case_id, accounts=False)
@@ -312,9 +312,9 @@ def hours_of(store: Store, case_id: str) -> list[tuple[int, int, int]]:
 
 def timeline(store: Store, case_id: str, *, limit: int = PAGE) -> list[CaseEvent]:
     """Give what happened to a case, newest first: findings and acts."""
-    found = [CaseEvent(f.at_us, finding=f) for f in findings_of(store, case_id, limit=limit)]
-    done = [CaseEvent(a.at_us, act=a) for a in acts(store, case_id)]
-    return sorted(found + done, key=_newest_first)[:limit]
+    finding_events = [CaseEvent(f.at_us, finding=f) for f in findings_of(store, case_id, limit=limit)]
+    act_events = [CaseEvent(a.at_us, act=a) for a in acts(store, case_id)]
+    return sorted(finding_events + act_events, key=_newest_first)[:limit]
 
 
 def _newest_first(event: CaseEvent) -> tuple[int, int, int]:
@@ -338,7 +338,7 @@ def targets(store: Store, case_id: str) -> Targets:
     that enough ties to him (Campaign.firm) or a person judged true one by one. Nobody that only a lead names.
 
     Left out are victims (also those of other cases), accounts that were cleared, and accounts that the latest
-    finding does not name any more. Raises: Missing.
+    finding does not name any more. Raises: RecordNotFound.
     """
     with store.reading() as db:
         return targets_in(db, case_id)
@@ -358,19 +358,19 @@ def targets_in(db: Connection, case_id: str) -> Targets:
     m = members.c
     newest = _newest(db, case_id)
     columns = (m.account, m.key, m.finding, m.tied, m.verdict)
-    mine: Select[Any] = select(*columns).where(m.case_id == case_id, m.home.is_not(None)).order_by(m.key)
-    rows = db.execute(mine).all()
+    own: Select[Any] = select(*columns).where(m.case_id == case_id, m.home.is_not(None)).order_by(m.key)
+    rows = db.execute(own).all()
     stolen = select(m.key).where(m.verdict == literal_column("'victim'"), m.case_id != case_id)
     victims = {row.key for row in rows} & set(db.execute(stolen).scalars())
-    named = [row for row in rows if row.finding >= max(newest, 1) and row.key not in victims]
-    sure = [row.account for row in named if row.tied or row.verdict == Verdict.TRUE]
-    weak = [row.account for row in named if not row.tied and row.verdict != Verdict.TRUE]
+    named_rows = [row for row in rows if row.finding >= max(newest, 1) and row.key not in victims]
+    sure = [row.account for row in named_rows if row.tied or row.verdict == Verdict.TRUE]
+    weak = [row.account for row in named_rows if not row.tied and row.verdict != Verdict.TRUE]
     unnamed = "named by a lead only" if case.rests_on_lead else "not named by the latest finding"
-    left = {
+    left_out = {
         "victim": case.victims,
         "cleared": case.cleared,
         "victim in another case": len(victims),
-        unnamed: len(rows) - len(victims) - len(named),
+        unnamed: len(rows) - len(victims) - len(named_rows),
         "tied by too little": len(weak),
     }
-    return Targets(tuple(sure), tuple(weak), {why: n for why, n in left.items() if n})
+    return Targets(tuple(sure), tuple(weak), {why: n for why, n in left_out.items() if n})

@@ -67,12 +67,12 @@ class Authority:
 def read_roots(path: Path) -> tuple[Certificate, ...]:
     """Read the certificates that are trusted, as PEM. Raises: StampError."""
     try:
-        found = load_pem_x509_certificates(path.read_bytes())
+        certificates = load_pem_x509_certificates(path.read_bytes())
     except OSError as why:
         raise StampError(f"{path}: cannot be read: {why.strerror}") from why
     except ValueError as why:
         raise StampError(f"{path}: holds no certificates in PEM that can be read ({why})") from None
-    return tuple(found)
+    return tuple(certificates)
 
 
 def stamp(message: bytes, by: Authority) -> Stamp:
@@ -91,10 +91,10 @@ def stamp(message: bytes, by: Authority) -> Stamp:
     ).build()
     try:
         where = place(by.url, ("https", "http"))
-        found = addresses(where, [where.at], by.resolve)
+        addresses_found = addresses(where, [where.at], by.resolve)
         reply, answer = fetch(
             where,
-            found,
+            addresses_found,
             {"content-type": "application/timestamp-query", "accept": "application/timestamp-reply"},
             request.as_bytes(),
             tls_context() if where.scheme == "https" else None,
@@ -127,20 +127,20 @@ def check(answer: bytes, message: bytes, roots: Sequence[Certificate], nonce: in
         verifier.verify_message(read, message)
         info = read.tst_info
         signer = next(iter(read.signed_data.signer_infos))
-        named = _signer(read.signed_data.certificates, signer.issuer, signer.serial_number)
+        signer_certificate = _signer(read.signed_data.certificates, signer.issuer, signer.serial_number)
     except VerificationError as why:
         inner = _OPENSSL.search(str(why))  # one sentence of what OpenSSL says
         problem = inner[1] if inner else str(why)[:300]
         raise StampError(f"the time stamp does not hold: {problem}") from None
     except UNREADABLE as why:
         raise StampError(f"that is no time stamp: {str(why)[:300]}") from None
-    return Stamp(answer, info.gen_time.astimezone(UTC), named, _seconds(info.accuracy))
+    return Stamp(answer, info.gen_time.astimezone(UTC), signer_certificate, _seconds(info.accuracy))
 
 
 def _signer(certificates: Iterable[bytes], issuer: Name, serial: int) -> str:
     """Give the subject of the certificate that signed. Raises: StampError where two could be meant."""
     read = [load_der_x509_certificate(der) for der in certificates]
-    fits = [one for one in read if one.issuer == issuer and one.serial_number == serial]
+    fits = [cert for cert in read if cert.issuer == issuer and cert.serial_number == serial]
     if len(fits) != 1:  # of two that go by one number, only one was checked
         raise StampError(
             f"the time stamp carries {len(fits)} certificates that its signer may be; one is wanted"

@@ -88,7 +88,7 @@ def state_reasons(
     judgement = _judgement(reading.acts(store, case_id), key_of(account))
     blanks = {"measure": given.measure, "ground": given.ground, "contact": given.contact}
     contact = given.contact or _blank("contact")
-    own, rates = _evidence_of(case, campaign, account)
+    own_reasons, rates = _evidence_of(case, campaign, account)
     if case_report.confidence.judged is not None:  # this deployment's own record
         rates = (*rates, case_report.confidence.sentence)
     statement = StatementOfReasons(
@@ -98,13 +98,13 @@ def state_reasons(
         measure=given.measure or _blank("measure"),
         ground=given.ground or _blank("ground"),
         facts=_facts(case, member, campaign, case_report.scanned),
-        own_evidence=(*own, *_ties(campaign, account)),
+        own_evidence=(*own_reasons, *_ties(campaign, account)),
         error_rates=(*rates, MEASURED_ON),
-        rivals=tuple(rival(one.kind, one.check) for one in case_report.benign),
+        rivals=tuple(rival(item.kind, item.check) for item in case_report.benign),
         attribution=_attribution(campaign, judgement),
         automated=_say_automation(judgement),
         not_claimed=tuple(
-            NOT_OF_ACCOUNT if one == NEVER_CLAIMED[1] else one for one in case_report.cannot_claim
+            NOT_OF_ACCOUNT if item == NEVER_CLAIMED[1] else item for item in case_report.cannot_claim
         ),
         appeal=(
             f"Write to {contact} within {given.appeal_days} days, free of charge. Say what the account "
@@ -122,22 +122,22 @@ def state_reasons(
 
 
 def _blank(name: str) -> str:
-    what = {
+    label = {
         "measure": "what is done to the account, in which services, from when and until when",
         "ground": "the clause of the terms or the law that it rests on, and why it applies",
         "contact": "where an appeal goes",
     }
-    return f"[TO FILL IN: {what[name]}]"
+    return f"[TO FILL IN: {label[name]}]"
 
 
 def _accused_member(store: Store, case: Case, account: str) -> Member:
-    found = [one.member for one in reading.account(store, account) if one.case.id == case.id]
-    if not found or found[0].moved_to is not None:
+    memberships = [entry.member for entry in reading.account(store, account) if entry.case.id == case.id]
+    if not memberships or memberships[0].moved_to is not None:
         raise CaseError(
             f"case {case.id} does not name {account!a}; "
             f"`stillwatch case accounts {case.id}` lists its accounts"
         )
-    member = found[0]
+    member = memberships[0]
     if member.verdict is Verdict.VICTIM:
         raise CaseError(
             f"{account!a} is a victim: replace its key and tell the customer; it is accused of nothing"
@@ -185,21 +185,21 @@ def _evidence_of(case: Case, campaign: Campaign, account: str) -> tuple[tuple[st
             "ranks as high among all payers of the log by chance."
         )
         return tuple(reason.text for reason in campaign.reasons), (rank,)
-    mine = [link for link in campaign.links if account in (link.a, link.b)]
-    *shown, level = own_evidence(account, campaign, mine)
-    return tuple(shown), (level,)
+    own_links = [link for link in campaign.links if account in (link.a, link.b)]
+    *reasons_shown, level = own_evidence(account, campaign, own_links)
+    return tuple(reasons_shown), (level,)
 
 
 def _ties(campaign: Campaign, account: str) -> tuple[str, ...]:
     """Say what ties the account, without a word that names another account."""
     others = set(campaign.accounts) - {account}
-    found: dict[str, None] = {}
+    ties: dict[str, None] = {}
     for link in sorted(campaign.links, key=lambda link: -link.bits):
         if account not in (link.a, link.b) or any(name in link.text for name in others):
             continue
         control = "observed by us" if link.control == "provider" else "chosen by the client"
-        found.setdefault(f"{link.clue.replace('_', ' ')} ({control}): {link.text}")
-    return tuple(found)[:LINKS]
+        ties.setdefault(f"{link.clue.replace('_', ' ')} ({control}): {link.text}")
+    return tuple(ties)[:LINKS]
 
 
 def _attribution(campaign: Campaign, judgement: Act | None) -> tuple[tuple[str, str], ...]:
@@ -213,11 +213,11 @@ def _attribution(campaign: Campaign, judgement: Act | None) -> tuple[tuple[str, 
 
 
 def _say_automation(judgement: Act | None) -> tuple[str, ...]:
-    found = "A program found this in records of requests, on our own initiative and not after a notice."
+    sentence = "A program found this in records of requests, on our own initiative and not after a notice."
     if judgement is None:
-        return (found, "No person has judged it yet. Whatever is done until then can be taken back.")
+        return (sentence, "No person has judged it yet. Whatever is done until then can be taken back.")
     text = f"A person judged it on {moment_us(judgement.at_us)} and gave a reason, which is on record."
-    return (found, text)
+    return (sentence, text)
 
 
 def write_statement(s: StatementOfReasons) -> str:
@@ -262,7 +262,7 @@ def rivals_table(rivals: tuple[Rival, ...]) -> str:
 
 def sentence_list(sentences: Iterable[str]) -> str:
     """Give sentences as a list."""
-    return "\n".join(f"- {plain_markdown(one, 1_000)}" for one in sentences)
+    return "\n".join(f"- {plain_markdown(sentence, 1_000)}" for sentence in sentences)
 
 
 def plain_markdown(text: str, limit: int) -> str:

@@ -135,7 +135,7 @@ class Store:
     ) -> Iterator[Transaction]:
         """Lend a transaction; others wait for its end. One that put nothing on record leaves no trace.
 
-        Raises: Missing where there is no such case; Stale where it is not at the revision `if_revision`.
+        Raises: RecordNotFound where there is no such case; StaleRevision where it is not at `if_revision`.
         """
         with self._refusals(), self.engine.connect().execution_options(writes=True) as db, db.begin():
             if self._file is not None:
@@ -187,21 +187,21 @@ class Store:
             return str(db.execute(select(tables.installation.c.id)).scalar_one())
 
     def case(self, case: str, *, accounts: bool = True) -> Case:
-        """Give one case, with all its accounts or without. Raises: Missing."""
+        """Give one case, with all its accounts or without. Raises: RecordNotFound."""
         with self.reading() as db:
             return case_in(db, case, accounts=accounts)
 
 
 def case_in(db: Connection, case: str, *, accounts: bool = True) -> Case:
-    """Give a case as a transaction sees it. Raises: Missing."""
+    """Give a case as a transaction sees it. Raises: RecordNotFound."""
     c, m = tables.cases.c, tables.members.c
     row = db.execute(select(*(c[name] for name in CASE_FIELDS)).where(c.id == case)).mappings().first()
     if row is None:
         raise _no_case(case)
     names: tuple[str, ...] = ()
     if accounts:
-        mine = select(m.account).where(m.case_id == case, m.home.is_not(None)).order_by(m.key)
-        names = tuple(db.execute(mine).scalars())
+        own_members = select(m.account).where(m.case_id == case, m.home.is_not(None)).order_by(m.key)
+        names = tuple(db.execute(own_members).scalars())
     return case_of_row(row, names)
 
 
@@ -212,13 +212,13 @@ def case_of_row(row: Mapping[Any, Any], accounts: tuple[str, ...]) -> Case:
 
 
 def check_revision(db: Connection, case: str, if_revision: int | None) -> None:
-    """Refuse a case that is not at the revision that was seen. Raises: Missing, Stale."""
-    found = db.execute(select(tables.cases.c.revision).where(tables.cases.c.id == case)).scalar()
-    if found is None:
+    """Refuse a case that is not at the revision that was seen. Raises: RecordNotFound, StaleRevision."""
+    revision = db.execute(select(tables.cases.c.revision).where(tables.cases.c.id == case)).scalar()
+    if revision is None:
         raise _no_case(case)
-    if if_revision is not None and if_revision != found:
+    if if_revision is not None and if_revision != revision:
         raise StaleRevision(
-            f"case {case} was seen at revision {if_revision}, it is at {found} now: look again"
+            f"case {case} was seen at revision {if_revision}, it is at {revision} now: look again"
         )
 
 
@@ -284,7 +284,7 @@ class _SqliteFiles:
         self._ids = database_ids(path)
 
     def check(self) -> None:
-        """Refuse to go on with files that do not lie at the path any more. Raises: Unreachable."""
+        """Refuse to go on with files that do not lie at the path any more. Raises: DatabaseUnreachable."""
         if database_ids(self._path) != self._ids:
             raise DatabaseUnreachable(
                 f"{self._path}: it, or its -wal or -shm, was replaced or removed while it was open; "

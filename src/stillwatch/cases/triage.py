@@ -1,4 +1,4 @@
-"""Several cases at once: each by an act of its own, on the revision that was seen, or not at all.
+"""Changes several cases at once: each by an act of its own, at the revision that was seen, or not at all.
 
 A case that cannot be changed keeps none of the others back. It decides nothing itself: `handling` does.
 """
@@ -34,16 +34,16 @@ class TriageOutcome:
 
 def change_each(picked: Sequence[PickedCase], act: Callable[[PickedCase], Case]) -> list[TriageOutcome]:
     """Do something to each case in turn; where the database is gone the rest are not tried."""
-    found: list[TriageOutcome] = []
-    for one in picked:
+    outcomes: list[TriageOutcome] = []
+    for case in picked:
         try:
-            found.append(TriageOutcome(one.id, act(one)))
+            outcomes.append(TriageOutcome(case.id, act(case)))
         except DatabaseUnreachable as why:
-            rest = picked[len(found) :]
-            return found + [TriageOutcome(left.id, refusal=str(why)) for left in rest]
+            rest = picked[len(outcomes) :]
+            return outcomes + [TriageOutcome(not_done.id, refusal=str(why)) for not_done in rest]
         except StillwatchError as why:
-            found.append(TriageOutcome(one.id, None, str(why), isinstance(why, SecondPersonNeeded)))
-    return found
+            outcomes.append(TriageOutcome(case.id, None, str(why), isinstance(why, SecondPersonNeeded)))
+    return outcomes
 
 
 def merge_all(
@@ -61,17 +61,17 @@ def merge_all(
     """
     if len(picked) < 2:
         raise CaseError("pick at least two cases to merge")
-    opened = {one: store.case(one.id, accounts=False).opened_us for one in picked}
-    target = min(picked, key=lambda one: (opened[one], one.id))
-    at = target.revision
+    opened = {picked_case: store.case(picked_case.id, accounts=False).opened_us for picked_case in picked}
+    target = min(picked, key=lambda picked_case: (opened[picked_case], picked_case.id))
+    revision = target.revision
 
-    def merge(one: PickedCase) -> Case:
-        nonlocal at
-        done = handling.merge(
-            store, one.id, target.id, into_revision=at,
-            who=who, why=why, now_us=now_us, if_revision=one.revision, approver=approver,
+    def merge(picked_case: PickedCase) -> Case:
+        nonlocal revision
+        merged = handling.merge(
+            store, picked_case.id, target.id, into_revision=revision,
+            who=who, why=why, now_us=now_us, if_revision=picked_case.revision, approver=approver,
         )  # fmt: skip
-        at = done.revision
-        return done
+        revision = merged.revision
+        return merged
 
-    return target.id, change_each([one for one in picked if one != target], merge)
+    return target.id, change_each([picked_case for picked_case in picked if picked_case != target], merge)

@@ -23,7 +23,7 @@ from stillwatch.cases.exports.targets import NAME, read_targets, sinks
 from stillwatch.cases.exports.telling import tell
 from stillwatch.cases.store import Store
 from stillwatch.cli.case_opening import CasesUrl, key_of, seen_cases
-from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, iso_time, span_s, table
+from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, iso_time, record_as_json, span_s, table
 from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.options import EventSource
 from stillwatch.cli.verb import group, verb
@@ -71,9 +71,9 @@ def deliver_command(
         except StillwatchError as why:  # a list that is being edited, a full disk: the next round may go well
             print(f"stillwatch: {one_line(str(why))}", file=sys.stderr, flush=True)
         time.sleep(pause_s)
-    done = _deliver(folder, cases, _targets(folder, targets), console, source)
-    _show_delivered(done, as_json)
-    if done.failed or done.dead:
+    round_result = _deliver(folder, cases, _targets(folder, targets), console, source)
+    _show_delivered(round_result, as_json)
+    if round_result.failed or round_result.dead:
         raise typer.Exit(FAILED)
 
 
@@ -94,20 +94,20 @@ def overdue_command(
     escalation.check_targets(stages, {target.name: target for target in _targets(folder, targets)})
     with seen_cases(folder, cases) as store:
         people.prepare(store)
-        found = escalation.plan(store, stages, utc_us())
+        plans = escalation.plan(store, stages, utc_us())
         with store.reading() as db:
-            recipients_of = [escalation.recipients(db, one, utc_us()) for one in found]
+            recipients_of = [escalation.recipients(db, escalated, utc_us()) for escalated in plans]
     rows: list[dict[str, Any]] = [
         {
-            "case": one.case,
-            "due": iso_time(one.due_us),
-            "after_hours": one.stage.after_hours,
-            "people": own,
-            "not_reached": [name for name in one.people if name not in own],
-            "targets": list(one.stage.targets),
+            "case": escalated.case,
+            "due": iso_time(escalated.due_us),
+            "after_hours": escalated.stage.after_hours,
+            "people": reached,
+            "not_reached": [name for name in escalated.people if name not in reached],
+            "targets": list(escalated.stage.targets),
             "approvers_instead": approvers,
         }
-        for one, (own, approvers) in zip(found, recipients_of, strict=True)
+        for escalated, (reached, approvers) in zip(plans, recipients_of, strict=True)
     ]
     if as_json:
         print_json(rows)
@@ -160,8 +160,8 @@ def keygen_command(
     $ stillwatch alerts keygen stillwatch-serve/on-call.key
     $ stillwatch alerts keygen stillwatch-serve/siem.key --ed25519   (the receiver needs the public half only)
     """
-    made = new_key(file, "ed25519" if ed25519 else "hmac")
-    print(made.public or f"{file}: give the receiver its one line, over a safe way")
+    key = new_key(file, "ed25519" if ed25519 else "hmac")
+    print(key.public or f"{file}: give the receiver its one line, over a safe way")
 
 
 @verb(app, "list")
@@ -173,9 +173,11 @@ def list_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
     outbox = _outbox(folder)
     waiting, dead = outbox.waiting(), outbox.dead()
     if as_json:
-        print_json({"waiting": list(map(_plain, waiting)), "dead": list(map(_plain, dead))})
+        print_json({"waiting": list(map(_letter_as_json, waiting)), "dead": list(map(_letter_as_json, dead))})
         return
-    rows = [_row(letter, "waits") for letter in waiting] + [_row(letter, "given up") for letter in dead]
+    rows = [_letter_row(letter, "waits") for letter in waiting] + [
+        _letter_row(letter, "given up") for letter in dead
+    ]
     table(("id", "target", "case", "state", "tried", "next", "last refusal"), rows, "nothing waits")
 
 
@@ -192,12 +194,12 @@ def retry_command(
     $ stillwatch alerts retry 3f0c2a
     """
     outbox = _outbox(folder)
-    found = [one for one in outbox.dead() if one.name.startswith(letter)]
-    if letter and not found:
+    given_up = [undelivered for undelivered in outbox.dead() if undelivered.name.startswith(letter)]
+    if letter and not given_up:
         raise InputError(f"nothing that was given up is called {letter!a}; see stillwatch alerts list")
-    for one in found:
-        outbox.revive(one, utc_us())
-    print(f"{len(found)} will be tried again; `stillwatch alerts deliver` sends them")
+    for undelivered in given_up:
+        outbox.revive(undelivered, utc_us())
+    print(f"{len(given_up)} will be tried again; `stillwatch alerts deliver` sends them")
 
 
 # --- parts ---
@@ -212,8 +214,8 @@ def _deliver(
             tell(outbox, targets, store, utc_us(), console, source)
             _tell_people(outbox, folder, targets, store, console)
     finally:  # what is wrong with who is told of overdue cases holds no alert up
-        done = work_off(outbox, targets, utc_us, random.Random())
-    return done
+        round_result = work_off(outbox, targets, utc_us, random.Random())
+    return round_result
 
 
 def _tell_people(
@@ -231,15 +233,19 @@ def _tell_people(
         )
 
 
-def _show_delivered(done: Delivered, as_json: bool) -> None:
+def _show_delivered(delivered: Delivered, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(asdict(done)), flush=True)
+        print(json.dumps(asdict(delivered)), flush=True)
         return
-    if done.held_elsewhere:
+    if delivered.held_elsewhere:
         print("another process is sending already", flush=True)
         return
-    print(f"{done.sent} sent, {done.failed} failed, {done.dead} given up, {done.waiting} wait", flush=True)
-    for refusal in done.refusals:
+    print(
+        f"{delivered.sent} sent, {delivered.failed} failed, {delivered.dead} given up, "
+        f"{delivered.waiting} wait",
+        flush=True,
+    )
+    for refusal in delivered.refusals:
         print(f"  {one_line(refusal)}", flush=True)
 
 
@@ -248,11 +254,11 @@ def _check_target(target: ExportTarget, send_one: bool) -> dict[str, Any]:
     try:
         for key in target.keys:
             getattr(sinks()[target.kind], "read_key", read_key)(key)
-        found = addresses(target.where, target.allow)
-        row["says"] = f"ready, at {found[0]}"
+        addresses_found = addresses(target.where, target.allow)
+        row["says"] = f"ready, at {addresses_found[0]}"
         if send_one:
             send(target, _test_letter(target), utc_us())
-            row["says"] = f"took a test event, at {found[0]}"
+            row["says"] = f"took a test event, at {addresses_found[0]}"
     except StillwatchError as why:
         row |= {"fit": False, "says": str(why)}
     return row
@@ -281,18 +287,11 @@ def _outbox(folder: Path) -> Outbox:
     return Outbox(folder / OUTBOX)
 
 
-def _plain(letter: Letter) -> dict[str, Any]:
-    kept = {
-        name: value for name, value in asdict(letter).items() if name not in ("body", "created_us", "next_us")
-    }
-    return kept | {
-        "created": iso_time(letter.created_us),
-        "next": iso_time(letter.next_us),
-        "bytes": len(letter.body),
-    }
+def _letter_as_json(letter: Letter) -> dict[str, Any]:
+    return record_as_json(letter, "body") | {"bytes": len(letter.body)}
 
 
-def _row(letter: Letter, state: str) -> tuple[str, ...]:
+def _letter_row(letter: Letter, state: str) -> tuple[str, ...]:
     following = iso_time(letter.next_us) or "" if state == "waits" else ""
     tried = str(letter.attempts)
     return (letter.name[:8], letter.target, letter.case, state, tried, following, letter.last_error)

@@ -61,59 +61,66 @@ def verify_command(
     $ stillwatch audit verify --witness from-partner.jsonl --witness-key partner.pub --json
     $ stillwatch audit verify --witness heads.jsonl --stamp-ca tsa.pem
     """
-    seen = None if witness is None else [one for path in witness for one in read_heads(path)]
+    witnessed = None if witness is None else [head for path in witness for head in read_heads(path)]
     partners = [read_public(path) for path in witness_key or []]
     with at.reading() as store:
-        own = key_of(store, at.folder).with_name(f"{KEY}{PUBLIC_SUFFIX}")
-        keys = [read_public(path) for path in key or ([own] if own.exists() else [])]
-        found = verify(store, trusted=keys, witness=seen, witness_keys=partners)
-    if isinstance(found, VerifiedTrail):
-        found = check_stamps(found, seen or (), None if stamp_ca is None else read_roots(stamp_ca), partners)
+        default_key = key_of(store, at.folder).with_name(f"{KEY}{PUBLIC_SUFFIX}")
+        keys = [read_public(path) for path in key or ([default_key] if default_key.exists() else [])]
+        outcome = verify(store, trusted=keys, witness=witnessed, witness_keys=partners)
+    if isinstance(outcome, VerifiedTrail):
+        outcome = check_stamps(
+            outcome, witnessed or (), None if stamp_ca is None else read_roots(stamp_ca), partners
+        )
     if as_json:
-        sound = isinstance(found, VerifiedTrail)
-        print_json({"sound": sound} | asdict(found))
-    elif isinstance(found, VerifiedTrail):
-        _tell_verified(found)
+        sound = isinstance(outcome, VerifiedTrail)
+        print_json({"sound": sound} | asdict(outcome))
+    elif isinstance(outcome, VerifiedTrail):
+        _print_verified(outcome)
     else:
-        _tell_broken(found)
-    if isinstance(found, Broken):
+        _print_broken(outcome)
+    if isinstance(outcome, Broken):
         raise typer.Exit(BROKEN)
 
 
-def _tell_verified(found: VerifiedTrail) -> None:
+def _print_verified(trail: VerifiedTrail) -> None:
     print(
-        f"sound: {plural(found.records, 'record')}, {iso_time(found.first_us)} to {iso_time(found.last_us)}, "
-        f"{plural(found.checkpoints, 'checkpoint')}"
+        f"sound: {plural(trail.records, 'record')}, {iso_time(trail.first_us)} to {iso_time(trail.last_us)}, "
+        f"{plural(trail.checkpoints, 'checkpoint')}"
     )
-    print(f"  trail {found.chain}, ends with {found.seal}")
-    for span in found.keys:
-        which = f"records {span.first} to {span.last}" if span.last >= span.first else f"from {span.first} on"
-        print(f"  {which} signed with key {span.key}")
-    if not found.pinned:
+    print(f"  trail {trail.chain}, ends with {trail.seal}")
+    for span in trail.keys:
+        span_text = (
+            f"records {span.first} to {span.last}" if span.last >= span.first else f"from {span.first} on"
+        )
+        print(f"  {span_text} signed with key {span.key}")
+    if not trail.pinned:
         print("  no key was named that you trust: whoever wrote the whole trail anew would pass (--key)")
-    if found.witnessed is None:
+    if trail.witnessed is None:
         print("  no witness: a cut or rewritten end would pass (--witness)")
     else:
-        print(f"  a witness vouches for records 1 to {found.witnessed}")
-    for one in found.stamps:
-        late = f"; the trail's own clock was {one.behind_s:+.0f} s off" if abs(one.behind_s) > 60 else ""
+        print(f"  a witness vouches for records 1 to {trail.witnessed}")
+    for stamp in trail.stamps:
+        late = f"; the trail's own clock was {stamp.behind_s:+.0f} s off" if abs(stamp.behind_s) > 60 else ""
         print(
-            f"  time stamp: records 1 to {one.seq} were there on {one.at} ({one_line(one.authority)}){late}"
+            f"  time stamp: records 1 to {stamp.seq} were there on {stamp.at} "
+            f"({one_line(stamp.authority)}){late}"
         )
-    if found.sealed:
-        print(f"  {plural(found.sealed, 'detail')} about persons sealed")
-    for at_us, count in found.erased:
+    if trail.sealed:
+        print(f"  {plural(trail.sealed, 'detail')} about persons sealed")
+    for at_us, count in trail.erased:
         print(f"  erased {iso_time(at_us)}: what {plural(count, 'record')} held about a person")
-    for note in found.notes:
+    for note in trail.notes:
         print(f"  note: {one_line(note)}")
 
 
-def _tell_broken(found: Broken) -> None:
-    where = f"record {found.seq}" + (f" to {found.until}" if found.until not in (None, found.seq) else "")
-    print(f"NOT sound, from {where} on: {found.cause}")
-    print(f"  {one_line(found.why)}")
-    if found.seq > 1:
-        print(f"  what stands before record {found.seq} is what was written")
+def _print_broken(break_found: Broken) -> None:
+    where = f"record {break_found.seq}" + (
+        f" to {break_found.until}" if break_found.until not in (None, break_found.seq) else ""
+    )
+    print(f"NOT sound, from {where} on: {break_found.cause}")
+    print(f"  {one_line(break_found.why)}")
+    if break_found.seq > 1:
+        print(f"  what stands before record {break_found.seq} is what was written")
 
 
 @verb(app, "show")
@@ -156,11 +163,11 @@ def show_command(
         print_json([asdict(row) | {"at": iso_time(row.at_us)} for row in rows])
         return
     heads = ("record", "at", "who", "what", "subject", "detail", "about persons")
-    table(heads, [_row(row) for row in rows], "nothing on the trail is so")
+    table(heads, [_record_row(row) for row in rows], "nothing on the trail is so")
 
 
-def _row(row: AuditRecord) -> tuple[str, ...]:
-    personal = [json.dumps(one, sort_keys=True) for one in row.personal]
+def _record_row(row: AuditRecord) -> tuple[str, ...]:
+    personal = [json.dumps(detail_of_person, sort_keys=True) for detail_of_person in row.personal]
     if row.closed:
         personal.append(f"{row.closed} sealed")
     detail = json.dumps(row.detail, sort_keys=True) if row.detail else ""
@@ -192,17 +199,17 @@ def checkpoint_command(
     $ stillwatch audit checkpoint --to /mnt/other/heads.jsonl
     $ stillwatch audit checkpoint --to heads.jsonl --stamp http://tsa.example --stamp-ca tsa.pem
     """
-    by = named_authority(stamp, stamp_ca)
+    authority = named_authority(stamp, stamp_ca)
     with at.open() as store, store.reading() as db:
-        head = _trail(store).signed_head(db, utc_us())
-    stamped = None if by is None else have_stamped(stamped_bytes(head), by)
+        head = _trail_of(store).signed_head(db, utc_us())
+    stamped = None if authority is None else have_stamped(stamped_bytes(head), authority)
     text = None if stamped is None else base64.b64encode(stamped.answer).decode("ascii")
-    seen = WitnessedHead(head, "", stamp=text)
+    witnessed = WitnessedHead(head, "", stamp=text)
     if to is None:
-        print(line_of(seen))
+        print(line_of(witnessed))
         return
     with refuse_os_errors(AuditError, f"{to}: the checkpoint cannot be written"):
-        Witness(to).add([seen])
+        Witness(to).add([witnessed])
     print(f"record {head.seq} is witnessed by {to}")
     if stamped is not None:
         print(f"  stamped {stamped.at:%Y-%m-%dT%H:%M:%SZ} by {one_line(stamped.authority)}")
@@ -223,11 +230,11 @@ def witness_command(
     $ stillwatch audit witness heads-of-a.jsonl --keep seen-of-a.jsonl --signing-key witness.key > for-a.jsonl
     """
     signer = open_signer(signing_key)
-    seen = [one for path in files for one in read_heads(path)]
+    heads = [head for path in files for head in read_heads(path)]
     with refuse_os_errors(AuditError, f"{keep}: cannot be written"):
-        taken, refused = vouch(seen, Witness(keep), signer, utc_us())
-    for one in taken:
-        print(line_of(one))
+        accepted, refused = vouch(heads, Witness(keep), signer, utc_us())
+    for head in accepted:
+        print(line_of(head))
     for sentence in refused:
         typer.echo(f"refused: {one_line(sentence)}", err=True)
     if refused:
@@ -258,11 +265,11 @@ def erase_command(
     with at.open() as store:
         with store.writing(utc_us()) as tx:
             tx.changed = True
-            count = erase(_trail(store), tx.db, person, whoami(), why, tx.now_us)
+            count = erase(_trail_of(store), tx.db, person, whoami(), why, tx.now_us)
         scrub(store.engine)
         with store.reading() as db:
-            left = sealed_about(db, person)[0] is not None
-    if left:
+            still_named = sealed_about(db, person)[0] is not None
+    if still_named:
         raise AuditError(f"{one_line(person)} was named again meanwhile; erase once more")
     print(f"erased what {plural(count, 'record')} held about {one_line(person)}")
     print("  cases, reports and logs may still name it; back-ups hold the key until they are gone")
@@ -277,7 +284,7 @@ def rotate_command(why: Why = "", at: CasePlace = HERE) -> None:
     if not why.strip():
         raise InputError("--why is missing: the next reader of the trail has nothing else")
     with at.open() as store:
-        trail = _trail(store)
+        trail = _trail_of(store)
         with store.writing(utc_us()) as tx:
             tx.changed = True
             new = trail.hand_over(tx.db, whoami(), why, tx.now_us)
@@ -285,7 +292,7 @@ def rotate_command(why: Why = "", at: CasePlace = HERE) -> None:
     print(f"key {new.key} signs from here on; its public half is in {trail.key_file}{PUBLIC_SUFFIX}")
 
 
-def _trail(store: Store) -> Audit:
+def _trail_of(store: Store) -> Audit:
     if not isinstance(store.trail, Audit):
         raise AuditError(f"{store.name}: has no audit trail")
     return store.trail

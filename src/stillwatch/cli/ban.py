@@ -78,15 +78,21 @@ def check_command(
     """
     terms = terms_of(terms_file, family or [], distilled)
     now_us = utc_us()
-    found = [
+    resolved = [
         (resolve(name), None if terms is None else model_verdict(terms, name, account, now_us))
         for name in _read_names(names)
     ]
     if as_json:
-        print(json.dumps([_row(one, verdict) for one, verdict in found], indent=1, ensure_ascii=False))
+        print(
+            json.dumps(
+                [_model_row(resolved_name, verdict) for resolved_name, verdict in resolved],
+                indent=1,
+                ensure_ascii=False,
+            )
+        )
     else:
-        _print_checked(found, Console())
-    if fail_on_banned and any(verdict is not None and not verdict.allow for _, verdict in found):
+        _print_checked(resolved, Console())
+    if fail_on_banned and any(verdict is not None and not verdict.allow for _, verdict in resolved):
         raise typer.Exit(BANNED)
 
 
@@ -97,28 +103,26 @@ def families_command(as_json: AsJson = False) -> None:
     $ stillwatch ban families
     $ stillwatch ban families --json | jq '.[] | select(.id == "deepseek").hosts'
     """
-    known = table()
+    families = table()
     rows = [
         {
             **asdict(family),
-            "derived": sorted({e.id for e in known.entries if e.derived and _weights_of(e, family.id)}),
-            "students": sorted({e.id for e in known.entries if family.id in e.teachers}),
+            "derived": sorted({e.id for e in families.entries if e.derived and _weights_of(e, family.id)}),
+            "students": sorted({e.id for e in families.entries if family.id in e.teachers}),
         }
-        for family in known.families.values()
+        for family in families.families.values()
     ]
     if as_json:
         print(json.dumps(rows, indent=1, ensure_ascii=False))
         return
     console = Console()
-    shown = plain_table(console)
+    grid = plain_table(console)
     for head in ("family", "vendor", "derived", "students", "its own hosts"):
-        shown.add_column(
-            head, overflow="fold", justify="right" if head in ("derived", "students") else "left"
-        )
+        grid.add_column(head, overflow="fold", justify="right" if head in ("derived", "students") else "left")
     for row in rows:
         counts = (str(len(row[key])) if row[key] else "" for key in ("derived", "students"))
-        shown.add_row(row["id"], row["vendor"], *counts, ", ".join(row["hosts"]))
-    console.print(shown)
+        grid.add_row(row["id"], row["vendor"], *counts, ", ".join(row["hosts"]))
+    console.print(grid)
 
 
 @verb(app, "explain")
@@ -129,26 +133,26 @@ def explain_command(
 
     $ stillwatch ban explain perplexity/r1-1776
     """
-    found = resolve(name)
+    resolved = resolve(name)
     if as_json:
-        print(json.dumps(_row(found, None), indent=1, ensure_ascii=False))
+        print(json.dumps(_model_row(resolved, None), indent=1, ensure_ascii=False))
         return
     console = Console()
-    shown = plain_table(console)
-    shown.show_header = False
+    grid = plain_table(console)
+    grid.show_header = False
     for key, value in (
-        ("name", found.name),
+        ("name", resolved.name),
         ("read as", " / ".join(part.text for part in parts(name))),
-        ("skeleton", found.skeleton),
-        ("weights", f"{found.family or 'unknown'}, {found.relation.value}"),
-        ("entry", found.base or "none"),
-        ("trained on answers of", ", ".join(found.teachers) or "nobody that the table knows"),
-        ("made by", found.vendor or "unknown"),
-        ("served by", found.host or "not said"),
-        ("why", found.evidence),
+        ("skeleton", resolved.skeleton),
+        ("weights", f"{resolved.family or 'unknown'}, {resolved.relation.value}"),
+        ("entry", resolved.base or "none"),
+        ("trained on answers of", ", ".join(resolved.teachers) or "nobody that the table knows"),
+        ("made by", resolved.vendor or "unknown"),
+        ("served by", resolved.host or "not said"),
+        ("why", resolved.evidence),
     ):
-        shown.add_row(key, safe(value, console, 2000))
-    console.print(shown)
+        grid.add_row(key, safe(value, console, 2000))
+    console.print(grid)
 
 
 @verb(app, "export")
@@ -176,11 +180,12 @@ def export_command(
             "nothing is banned yet: give --terms FILE, or --family to write a ban of that family"
         )
     banned = [ban for ban in terms.bans if ban.prevent]
-    what = ", ".join(sorted({ban.family for ban in banned})) or "nothing"
+    families = ", ".join(sorted({ban.family for ban in banned})) or "nothing"
     if to is Program.rpz:
         hosts = [host for ban in banned for host in hosts_of(ban)]
         print(
-            rpz_zone(hosts, terms.version, f"{what}: banned by version {terms.version} of the terms"), end=""
+            rpz_zone(hosts, terms.version, f"{families}: banned by version {terms.version} of the terms"),
+            end="",
         )
         return
     served = list(_read_names(names or []))
@@ -188,12 +193,12 @@ def export_command(
         raise InputError("give the model names that your LiteLLM proxy serves, or - to read them")
     now_us = utc_us()
     denied = [name for name in served if not model_verdict(terms, name, "", now_us).allow]
-    note = f"{what}: {len(denied)} of {len(served)} names, banned by version {terms.version} of the terms"
+    note = f"{families}: {len(denied)} of {len(served)} names, banned by version {terms.version} of the terms"
     print(litellm_config(denied, note), end="")
 
 
 def terms_of(file: Path | None, families: list[str], distilled: Students) -> Terms | None:
-    """The terms to ask: the owner's, or the defaults with a ban that is only tried."""
+    """Give the terms to check against: the owner's, or the defaults with a trial ban."""
     if file is not None:
         if families:
             raise InputError("--terms and --family exclude each other: put the ban into the file")
@@ -203,8 +208,8 @@ def terms_of(file: Path | None, families: list[str], distilled: Students) -> Ter
     if unknown := sorted(set(families) - table().families.keys()):
         raise InputError(f"no family {unknown[0]!r} in the lineage table; see stillwatch ban families")
     bans = (
-        f'\n[[ban]]\nfamily = "{one}"\nincludes = {{ distilled = "{distilled.value}" }}\n'
-        for one in dict.fromkeys(families)
+        f'\n[[ban]]\nfamily = "{family}"\nincludes = {{ distilled = "{distilled.value}" }}\n'
+        for family in dict.fromkeys(families)
     )
     return loads(default_text() + "".join(bans), "--family")
 
@@ -221,8 +226,8 @@ def _weights_of(entry: LineageEntry, family: str) -> bool:
     return family == entry.family or any(family == sized for _, sized in entry.sizes)
 
 
-def _row(found: ResolvedName, verdict: ModelVerdict | None) -> dict[str, Any]:
-    row = {**asdict(found), "relation": found.relation.value}
+def _model_row(resolved: ResolvedName, verdict: ModelVerdict | None) -> dict[str, Any]:
+    row = {**asdict(resolved), "relation": resolved.relation.value}
     return row if verdict is None else {**row, "verdict": asdict(verdict) | {"says": _says(verdict)}}
 
 
@@ -230,22 +235,22 @@ def _says(verdict: ModelVerdict) -> str:
     return "deny" if not verdict.allow else "warn" if verdict.warn else "allow"
 
 
-def _kin(found: ResolvedName) -> str:
-    if found.relation is Relation.SAME or found.relation is Relation.UNKNOWN:
+def _kin(resolved: ResolvedName) -> str:
+    if resolved.relation is Relation.SAME or resolved.relation is Relation.UNKNOWN:
         return ""
-    return found.relation.value + (f" from {', '.join(found.teachers)}" if found.teachers else "")
+    return resolved.relation.value + (f" from {', '.join(resolved.teachers)}" if resolved.teachers else "")
 
 
-def _print_checked(found: list[tuple[ResolvedName, ModelVerdict | None]], console: Console) -> None:
-    shown = plain_table(console)
-    has_verdicts = any(verdict is not None for _, verdict in found)
+def _print_checked(checked: list[tuple[ResolvedName, ModelVerdict | None]], console: Console) -> None:
+    grid = plain_table(console)
+    has_verdicts = any(verdict is not None for _, verdict in checked)
     for head in (*(("says",) if has_verdicts else ()), "name", "weights", "how", "made by", "served by"):
-        shown.add_column(head, overflow="fold")
-    for one, verdict in found:
+        grid.add_column(head, overflow="fold")
+    for resolved, verdict in checked:
         cells = [_says(verdict)] if verdict is not None else []
-        texts = (one.family or "unknown", _kin(one), one.vendor or "", one.host or "")
-        shown.add_row(*cells, safe(one.name, console), *texts)
-    console.print(shown)
-    denied = sum(verdict is not None and not verdict.allow for _, verdict in found)
+        texts = (resolved.family or "unknown", _kin(resolved), resolved.vendor or "", resolved.host or "")
+        grid.add_row(*cells, safe(resolved.name, console), *texts)
+    console.print(grid)
+    denied = sum(verdict is not None and not verdict.allow for _, verdict in checked)
     if has_verdicts:
-        console.print(f"{denied} of {len(found)} denied. {LIMITS}")
+        console.print(f"{denied} of {len(checked)} denied. {LIMITS}")

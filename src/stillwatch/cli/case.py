@@ -17,7 +17,7 @@ from stillwatch.cases.exports.write import prepare, release
 from stillwatch.cases.fold import fold
 from stillwatch.cases.reading import find
 from stillwatch.cli.case_bundle import bundle
-from stillwatch.cli.case_changing import CaseId, Why, add_verbs, plain
+from stillwatch.cli.case_changing import CaseId, Why, add_verbs, case_as_json
 from stillwatch.cli.case_filing import filing_command
 from stillwatch.cli.case_opening import CASES, CASES_HERE, HERE, KEY, CasePlace, CasesAt, new_cases
 from stillwatch.cli.case_text import alert_lines, event_row, lead_lines, lead_row, print_targets, words_of
@@ -91,21 +91,21 @@ def list_command(
     $ stillwatch case list --all --account acct_1234
     """
     with place.reading() as store:
-        found = reading.queue(store, choice.queue_filter(limit, verdict, every), utc_us())
+        queue = reading.queue(store, choice.queue_filter(limit, verdict, every), utc_us())
     if as_json:
-        totals = {"total": found.total, "more": found.more, "counts": found.counts}
-        print_json(totals | {"cases": [plain(c) for c in found.cases]})
+        totals = {"total": queue.total, "more": queue.more, "counts": queue.counts}
+        print_json(totals | {"cases": [case_as_json(c) for c in queue.cases]})
         return
     rows = [
         (c.id, c.state, c.verdict, c.owner, iso_time(c.due_us), f"{c.members:,}", f"{c.exchanges:,}", c.title)
-        for c in found.cases
+        for c in queue.cases
     ]
     heads = ("case", "state", "verdict", "owner", "due", "accounts", "exchanges", "what")
     table(heads, rows, "no case waits for anybody")
-    if found.more or found.total > len(rows):
-        print(f"{len(rows):,} of {found.how_many()}; --limit shows more")
-    if not every and found.counts["suppressed"]:
-        print(f"{found.counts['suppressed']:,} suppressed; --all shows them too")
+    if queue.more or queue.total > len(rows):
+        print(f"{len(rows):,} of {queue.how_many()}; --limit shows more")
+    if not every and queue.counts["suppressed"]:
+        print(f"{queue.counts['suppressed']:,} suppressed; --all shows them too")
 
 
 @verb(app, "show")
@@ -164,9 +164,9 @@ def accounts_command(
         if targets:
             print_targets(reading.targets(store, case_id), weak, as_json)
             return
-        found, total = reading.members_of(store, case_id, which=which, starts=starts, limit=limit)
+        members, total = reading.members_of(store, case_id, which=which, starts=starts, limit=limit)
     if as_json:
-        print_json({"total": total, "accounts": [asdict(m) for m in found]})
+        print_json({"total": total, "accounts": [asdict(m) for m in members]})
         return
     rows = [
         (
@@ -177,11 +177,11 @@ def accounts_command(
             f"moved to {m.moved_to}" if m.moved_to else "" if m.actor else "not the actor's",
             "provisional" if m.provisional else "" if m.named else "not named lately",
         )
-        for m in found
+        for m in members
     ]
     table(("account", "since", "exchanges", "verdict", "", ""), rows, "no such account")
-    if total > len(found):
-        print(f"{total - len(found):,} more; --limit shows more")
+    if total > len(members):
+        print(f"{total - len(members):,} more; --limit shows more")
 
 
 @verb(app, "leads")
@@ -198,20 +198,20 @@ def leads_command(
     """
     with place.reading() as store:
         if lead is not None:
-            one = leads.find_lead(store, lead)
+            chosen = leads.find_lead(store, lead)
         else:
-            found, total = leads.leads(store, limit=limit)
+            page, total = leads.leads(store, limit=limit)
     if lead is not None:
-        print_json(one.as_json()) if as_json else print("\n".join(lead_lines(one)))
+        print_json(chosen.as_json()) if as_json else print("\n".join(lead_lines(chosen)))
     elif as_json:
-        print_json({"total": total, "note": NO_ACTION, "leads": [each.as_json() for each in found]})
+        print_json({"total": total, "note": NO_ACTION, "leads": [stored.as_json() for stored in page]})
     else:
         heads = ("lead", "accounts", "exchanges", "since", "case", "why it is no finding")
-        table(heads, [lead_row(each) for each in found], "the latest scans have no leads")
-        if found:
+        table(heads, [lead_row(stored) for stored in page], "the latest scans have no leads")
+        if page:
             print(NO_ACTION)
-        if total > len(found):
-            print(f"{total - len(found):,} more; --limit shows more")
+        if total > len(page):
+            print(f"{total - len(page):,} more; --limit shows more")
 
 
 @verb(app, "open")
@@ -226,10 +226,10 @@ def open_command(
     $ stillwatch case open lead-5b0c --why "their support asks about bulk export"
     """
     with place.open() as store:
-        found = leads.find_lead(store, lead)
-        case = leads.open_case(store, found.lead.id, who=whoami(), why=why, now_us=utc_us())
+        stored = leads.find_lead(store, lead)
+        case = leads.open_case(store, stored.lead.id, who=whoami(), why=why, now_us=utc_us())
     if as_json:
-        print_json(plain(case))
+        print_json(case_as_json(case))
     else:
         print(f"{case.id} is open: {case.members:,} accounts. {NO_ACTION}")
 
@@ -263,13 +263,13 @@ def fold_command(
 
     $ stillwatch case fold stillwatch-report --folder stillwatch-serve
     """
-    found = load(report)
+    result = load(report)
     with new_cases(
         place.cases or f"sqlite:///{place.folder / CASES}",
         place.audit_key or place.folder / KEY,
         place.audit_witness,
     ) as store:
-        folded = fold(store, found, utc_us(), f"report {report.name}")
+        folded = fold(store, result, utc_us(), f"report {report.name}")
     if as_json:
         print_json(asdict(folded))
     else:
@@ -290,13 +290,13 @@ def detectors_command(
     with place.reading() as store:
         standing = feedback.states(store)
         record = {} if months else feedback.measure_all(store, utc_us())
-        found = (
+        records = (
             feedback.by_month(store)
             if months
             else [record.get(name) or feedback.nothing_said(name) for name in standing]
         )
     if as_json:
-        rows = [asdict(one) | {"state": str(standing[one.detector].state)} for one in found]
+        rows = [asdict(entry) | {"state": str(standing[entry.detector].state)} for entry in records]
         print_json(rows)
         return
     table(
@@ -313,17 +313,17 @@ def detectors_command(
         ),
         [
             (
-                one.detector + ("" if not standing[one.detector].raises else " (raises)"),
-                one.month or "180 days",
-                standing[one.detector].state,
-                one.right,
-                one.judged,
-                "" if one.low is None or one.high is None else f"{one.low:.0%} to {one.high:.0%}",
-                one.permitted,
-                one.undecided,
-                one.judges,
+                entry.detector + ("" if not standing[entry.detector].raises else " (raises)"),
+                entry.month or "180 days",
+                standing[entry.detector].state,
+                entry.right,
+                entry.judged,
+                "" if entry.low is None or entry.high is None else f"{entry.low:.0%} to {entry.high:.0%}",
+                entry.permitted,
+                entry.undecided,
+                entry.judges,
             )
-            for one in found
+            for entry in records
         ],
         "no detector has spoken of a case yet",
     )
@@ -391,14 +391,14 @@ def export_command(
     with place.open() as store:
         if form is CaseExportShape.bundle:
             key, paths = sketch_key(log or [], key_file), log or []
-            held = tuple(one for folder in gateways(paths) for one in schedules_in(folder.state))
-            scanned = ScannedLog(paths, accounts, key, assume_utc, names.columns, held)
-            given = scanned if paths else None
+            holds = tuple(hold for folder in gateways(paths) for hold in schedules_in(folder.state))
+            scanned = ScannedLog(paths, accounts, key, assume_utc, names.columns, holds)
+            log_given = scanned if paths else None
             aside = with_set_aside
-            bundle(store, case, out, given, aside, yes=yes, now_us=now_us, stamped_by=stamped_by)
+            bundle(store, case, out, log_given, aside, yes=yes, now_us=now_us, stamped_by=stamped_by)
             return
-        wanted, case_id = Form(form.value), find(store, case)
-        ready = prepare(store, case_id, wanted, now_us=now_us, base_url=console, source=source)
+        export_form, case_id = Form(form.value), find(store, case)
+        ready = prepare(store, case_id, export_form, now_us=now_us, base_url=console, source=source)
         may_leave(describe_leaving(ready.leaving), str(out or "standard output"), yes)
         release(store, ready, out, who=whoami(), now_us=now_us)
     if out is None:

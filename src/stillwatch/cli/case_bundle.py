@@ -26,7 +26,7 @@ def bundle(
 ) -> None:
     """Export a case as an evidence bundle; with_set_aside: see `prepare`.
 
-    Raises: InputError, BundleError, AuditError, Missing.
+    Raises: InputError, BundleError, AuditError, RecordNotFound.
     """
     if out is None:
         raise InputError("a bundle is a folder or a .zip; --out names it")
@@ -38,14 +38,14 @@ def bundle(
         () if stamped_by is None else (f"the SHA-256 of its manifest, to {stamped_by.url}, for a time stamp",)
     )
     may_leave(ready.leaving + beside, str(out), yes)
-    made = release(store, ready, out, who=who, now_us=now_us, stamped_by=stamped_by)
-    print(f"{one_line(str(made.path))}: {made.files} files, {made.bytes:,} bytes; manifest {made.sha256}")
-    if made.stamped_at is not None:
-        print(f"stamped {made.stamped_at:%Y-%m-%dT%H:%M:%SZ} by {one_line(made.stamped_by)}")
+    file = release(store, ready, out, who=who, now_us=now_us, stamped_by=stamped_by)
+    print(f"{one_line(str(file.path))}: {file.files} files, {file.bytes:,} bytes; manifest {file.sha256}")
+    if file.stamped_at is not None:
+        print(f"stamped {file.stamped_at:%Y-%m-%dT%H:%M:%SZ} by {one_line(file.stamped_by)}")
     checker = (
         "unpack it, then: python3 -I -S verify.py"
         if out.suffix == ".zip"
         else (f"python3 -I -S {one_line(str(out))}/verify.py")
     )
-    print(f"check it: {checker} --key {made.key}")
+    print(f"check it: {checker} --key {file.key}")
     print("give the receiver that key by another way than the bundle")

@@ -15,7 +15,7 @@ from stillwatch.cases.reading import find
 from stillwatch.cases.statement import APPEAL_DAYS, StatementTerms, state_reasons, write_statement
 from stillwatch.cases.store import Store
 from stillwatch.cli.case_opening import HERE, CasePlace
-from stillwatch.cli.folder import AsJson, iso_time, open_state, read_names, span_s, whoami
+from stillwatch.cli.folder import AsJson, open_state, read_names, record_as_json, span_s, whoami
 from stillwatch.cli.main import one_line
 from stillwatch.cli.verb import verb
 from stillwatch.console import inbox, people
@@ -52,14 +52,14 @@ class CaseAct(CasePlace):
 
     as_json: AsJson = False
 
-    def do(self, case: str, act: Callable[..., Case], *args: object, **more: object) -> None:
+    def do(self, case: str, act: Callable[..., Case], *args: object, **keywords: object) -> None:
         """Do something to a case, for the reason that was given, and print how the case is then."""
-        more |= {"who": whoami(), "now_us": utc_us()}
+        keywords |= {"who": whoami(), "now_us": utc_us()}
         if isinstance(self, StatedReason):
-            more |= {"why": self.why, "if_revision": self.if_revision}
+            keywords |= {"why": self.why, "if_revision": self.if_revision}
         with self.open() as store:
-            done = act(store, find(store, case), *args, **more)
-        print(json.dumps(plain(done), indent=1) if self.as_json else _describe(done))
+            changed = act(store, find(store, case), *args, **keywords)
+        print(json.dumps(case_as_json(changed), indent=1) if self.as_json else _describe(changed))
 
 
 @dataclass(frozen=True)
@@ -108,10 +108,10 @@ def note_command(
 
     $ stillwatch case note case-7f3a "called them, they will ring back; @anna please look"
     """
-    options.do(case, _note, sys.stdin.read() if text == "-" else text)
+    options.do(case, _note_and_mention, sys.stdin.read() if text == "-" else text)
 
 
-def _note(store: Store, case_id: str, text: str, **by: Unpack[Authorship]) -> Case:
+def _note_and_mention(store: Store, case_id: str, text: str, **by: Unpack[Authorship]) -> Case:
     people.prepare(store)
     return inbox.note(store, case_id, text, **by)
 
@@ -138,10 +138,10 @@ def judge_command(
     $ stillwatch case judge case-7f3a victim acct_12 acct_31 --why "keys found on a paste site"
     $ stillwatch case judge case-7f3a --clear acct_12 --why "mixed up"     (takes the account's verdict away)
     """
-    names = _names(accounts, accounts_file)
+    names = _account_names(accounts, accounts_file)
     if (verdict is None) == (not clear):
         raise InputError("give a verdict, or --clear ACCOUNT")
-    new_verdict = None if verdict is None else _verdict(verdict)
+    new_verdict = None if verdict is None else _parse_verdict(verdict)
     if new_verdict is not None and not names:
         options.do(case, handling.judge, new_verdict, approver=approver)
     else:
@@ -158,7 +158,7 @@ def close_command(
 
     $ stillwatch case close case-7f3a --verdict true --why "blocked, see standing action 12"
     """
-    options.do(case, handling.close, None if verdict is None else _verdict(verdict), approver=approver)
+    options.do(case, handling.close, None if verdict is None else _parse_verdict(verdict), approver=approver)
 
 
 def reopen_command(case: CaseId, options: ReasonedAct = REASONED) -> None:
@@ -220,12 +220,12 @@ def decide_command(
     $ stillwatch case decide case-7f3a --grant acct_12 --why "the school confirmed"
     $ stillwatch case decide case-7f3a --appeal 12 --refuse --why "no such school"
     """
-    names = _names(accounts, accounts_file)
+    names = _account_names(accounts, accounts_file)
     if granted is None:
         raise InputError("give --grant or --refuse")
 
     def decide(store: Store, case_id: str, **stated: Any) -> Case:
-        chosen = [one for one in handling.appeals(store, case_id) if number in (None, one.number)]
+        chosen = [appeal for appeal in handling.appeals(store, case_id) if number in (None, appeal.number)]
         account = chosen[0].account if len(chosen) == 1 else None
         whom = store.case(case_id).accounts if account is None else (account,)
         acted = _step_authors(options.folder, whom)
@@ -263,10 +263,10 @@ def statement_command(
         --ground "section 4 of our terms: no training of other models on answers" \
         --contact appeals@example.com --out statement.md
     """
-    given = StatementTerms(measure.strip(), ground.strip(), contact.strip(), appeal_days)
+    terms = StatementTerms(measure.strip(), ground.strip(), contact.strip(), appeal_days)
     with place.open() as store:
-        made = state_reasons(store, find(store, case), account, given, who=whoami(), now_us=utc_us())
-    text = json.dumps(made.as_json(), indent=1) + "\n" if as_json else write_statement(made)
+        statement = state_reasons(store, find(store, case), account, terms, who=whoami(), now_us=utc_us())
+    text = json.dumps(statement.as_json(), indent=1) + "\n" if as_json else write_statement(statement)
     if out is None:
         print(text, end="")
     else:
@@ -274,10 +274,10 @@ def statement_command(
             out.write_text(text, "utf-8")
         except OSError as error:
             raise InputError(f"{out}: cannot be written: {error.strerror}; give another --out") from error
-    if made.blanks:
-        missing = " ".join(f"--{name}" for name in made.blanks)
+    if statement.blanks:
+        missing = " ".join(f"--{name}" for name in statement.blanks)
         print(f"not ready to send: fill in the blanks, or give {missing}", file=sys.stderr)
-    if not made.judged:
+    if not statement.judged:
         print("nobody has judged this account or its case true: say that it is provisional", file=sys.stderr)
 
 
@@ -308,7 +308,7 @@ def split_command(
 
     $ stillwatch case split case-7f3a --accounts-file theirs.txt --why "another template since May"
     """
-    options.do(case, handling.split, _names(accounts, accounts_file))
+    options.do(case, handling.split, _account_names(accounts, accounts_file))
 
 
 def undo_command(
@@ -360,28 +360,21 @@ def _later_us(text: str, option: str) -> int:
     return utc_us() + 1_000_000 * span_s(text, option)
 
 
-def _describe(done: Case) -> str:
-    verdict = f", {done.verdict}" if done.verdict else ""
-    owner = f", {done.owner}'s" if done.owner else ""
-    beside = f", {plural(done.victims, 'victim')}" if done.victims else ""
-    beside += f", {done.cleared:,} cleared" if done.cleared else ""
-    accounts = plural(done.members, "account")
-    return one_line(
-        f"{done.id} is {done.state}{verdict}{owner}: {accounts}{beside}; revision {done.revision}"
-    )
+def _describe(case: Case) -> str:
+    verdict = f", {case.verdict}" if case.verdict else ""
+    owner = f", {case.owner}'s" if case.owner else ""
+    apart = f", {plural(case.victims, 'victim')}" if case.victims else ""
+    apart += f", {case.cleared:,} cleared" if case.cleared else ""
+    accounts = plural(case.members, "account")
+    return one_line(f"{case.id} is {case.state}{verdict}{owner}: {accounts}{apart}; revision {case.revision}")
 
 
-def plain(case: Case) -> dict[str, Any]:
+def case_as_json(case: Case) -> dict[str, Any]:
     """Give a case as JSON can hold it, without its accounts."""
-    times = ("opened_us", "updated_us", "due_us", "suppressed_until_us", "first_us", "last_us")
-    fields = {name: getattr(case, name) for name in Case.__dataclass_fields__ if name != "accounts"}
-    return {
-        name.removesuffix("_us"): iso_time(value) if name in times else value
-        for name, value in fields.items()
-    }
+    return record_as_json(case, "accounts")
 
 
-def _verdict(text: str) -> Verdict:
+def _parse_verdict(text: str) -> Verdict:
     try:
         return Verdict(text)
     except ValueError:
@@ -389,6 +382,6 @@ def _verdict(text: str) -> Verdict:
         raise InputError(f"{text!a} is no verdict; give one of {words}") from None
 
 
-def _names(accounts: list[str] | None, path: Path | None) -> list[str]:
+def _account_names(accounts: list[str] | None, path: Path | None) -> list[str]:
     """Give the accounts that were named, each once. Raises: InputError."""
     return sorted({*(accounts or ()), *(read_names(path) if path else ())})

@@ -38,10 +38,10 @@ def filing_command(
 
     What is not given is a blank. A case leaves if it was judged true, or with --unjudged.
     """
-    given = FilingTerms(reporter.strip(), target.strip(), contact.strip(), response.strip())
+    terms = FilingTerms(reporter.strip(), target.strip(), contact.strip(), response.strip())
     with place.open() as store:
         ready, filing = prepare_filing(
-            store, find(store, case), given, mark(tlp), now_us=utc_us(), unjudged=unjudged, as_json=as_json
+            store, find(store, case), terms, mark(tlp), now_us=utc_us(), unjudged=unjudged, as_json=as_json
         )
         may_leave(describe_leaving(ready.leaving), str(out or "standard output"), yes)
         release(store, ready, out, who=whoami(), now_us=filing.made_us)

@@ -1,4 +1,4 @@
-"""What the verbs on cases share: where the cases are, and the trail that goes with them. It is no verb."""
+"""Options that verbs on cases share: where the cases and their audit trail are. It is no verb."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -93,9 +93,9 @@ def opened_cases(
 
 
 def key_of(store: Store, folder: Path) -> Path:
-    """Where the key of a store's trail lies: in the folder, else where `scan --cases` makes it."""
-    there = folder / KEY
-    return there if there.exists() else key_beside(store) or there
+    """Find the key of a store's audit trail: in the folder, else where `scan --cases` makes it."""
+    in_folder = folder / KEY
+    return in_folder if in_folder.exists() else key_beside(store) or in_folder
 
 
 @contextmanager
@@ -115,7 +115,7 @@ def new_cases(url: str, key: Path | None = None, witness: Path | None = None) ->
 
 
 def key_beside(store: Store) -> Path | None:
-    """Where the audit key lies that `scan --cases` makes: beside a SQLite file; None of another database."""
+    """Give the path of the audit key beside a SQLite file, made by `scan --cases`; else None."""
     if store.url.get_backend_name() != "sqlite":
         return None
     return Path(str(store.url.database)).with_name(KEY)

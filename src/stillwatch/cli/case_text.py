@@ -1,4 +1,4 @@
-"""What the verbs on cases say, in lines and rows. It is no verb itself."""
+"""Lines and table rows that verbs on cases print. It is no verb itself."""
 
 import sys
 from dataclasses import asdict
@@ -27,21 +27,21 @@ def words_of(folded: FoldResult) -> str:
         (len(folded.suppressed), "updated in silence (suppressed)", folded.suppressed),
         (len(folded.merged), "merged", [f"{a} into {b}" for a, b in folded.merged]),
     ]
-    sentences = [f"{n:,} {what}: {', '.join(names[:5])}{', …' * (n > 5)}" for n, what, names in parts if n]
+    sentences = [f"{n:,} {label}: {', '.join(names[:5])}{', …' * (n > 5)}" for n, label, names in parts if n]
     return "cases: " + ("; ".join(sentences) if sentences else "nothing new")
 
 
-def print_targets(found: reading.Targets, weak: bool, as_json: bool) -> None:
+def print_targets(targets: reading.Targets, weak: bool, as_json: bool) -> None:
     """Print whom an action may touch, a name a line, and on standard error who is left out."""
     if as_json:
-        print_json(asdict(found))
+        print_json(asdict(targets))
         return
-    wanted = found.weak if weak else found.accounts
-    odd = [name for name in wanted if one_line(name) != name or not name]
-    for name in wanted:
+    names = targets.weak if weak else targets.accounts
+    odd = [name for name in names if one_line(name) != name or not name]
+    for name in names:
         if name not in odd:
             print(name)
-    for why, n in found.left_out.items():
+    for why, n in targets.left_out.items():
         print(f"left out: {n:,}, {why}", file=sys.stderr)
     if odd:
         print(f"left out: {len(odd):,} whose names are no lines of text; --json has them", file=sys.stderr)
@@ -49,38 +49,38 @@ def print_targets(found: reading.Targets, weak: bool, as_json: bool) -> None:
 
 def event_row(event: reading.CaseEvent) -> tuple[str, ...]:
     """Give what happened as a row: when, the act's number, who, what, why."""
-    at = iso_time(event.at_us) or ""
+    time_text = iso_time(event.at_us) or ""
     if event.finding is not None:
         f = event.finding
-        what = f"{f.accounts:,} accounts, {f.exchanges:,} exchanges, p = {f.p_value:.2g} ({f.campaign})"
-        return at, "", "finding", what, f.source
+        text = f"{f.accounts:,} accounts, {f.exchanges:,} exchanges, p = {f.p_value:.2g} ({f.campaign})"
+        return time_text, "", "finding", text, f.source
     if event.act is None:
-        return at, "", "", "", ""
-    gone = "" if event.act.in_force else " (taken back)"
+        return time_text, "", "", "", ""
+    taken_back = "" if event.act.in_force else " (taken back)"
     undoes = f" {event.act.undoes}" if event.act.undoes is not None else ""
-    return at, str(event.act.id), event.act.who, event.act.verb + undoes + gone, event.act.text
+    return time_text, str(event.act.id), event.act.who, event.act.verb + undoes + taken_back, event.act.text
 
 
-def lead_row(one: StoredLead) -> tuple[str, ...]:
+def lead_row(stored: StoredLead) -> tuple[str, ...]:
     """Give a lead as a row: what it is, how large, since when, its case, why it is no finding."""
-    lead = one.lead
+    lead = stored.lead
     sizes = f"{len(lead.accounts):,}", f"{lead.exchanges:,}"
-    return lead.id, *sizes, amounts.iso(lead.since), one.case or "", lead.text
+    return lead.id, *sizes, amounts.iso(lead.since), stored.case or "", lead.text
 
 
-def lead_lines(one: StoredLead) -> list[str]:
+def lead_lines(stored: StoredLead) -> list[str]:
     """Give a lead in full: what it rests on, why it is no finding, what would make it one."""
-    lead = one.lead
+    lead = stored.lead
     size = f"{amounts.plural(len(lead.accounts), 'account')}, {amounts.plural(lead.exchanges, 'exchange')}"
-    note = "" if one.latest else "; its latest scan says it no more"
+    note = "" if stored.latest else "; its latest scan says it no more"
     lines = [
         f"{lead.id}: {NO_ACTION}",
-        f"{size} {formed_by(lead)}, since {amounts.iso(lead.since)}; of {one.source}{note}",
+        f"{size} {formed_by(lead)}, since {amounts.iso(lead.since)}; of {stored.source}{note}",
         *rests_on(lead),
         f"Why it is no finding: {lead.text}",
         "What could turn it into a finding:",
         *(f"  - {way}" for way in would_make_it_a_finding(lead)),
-        f"Case: {one.case}" if one.case else f'Open a case: stillwatch case open {lead.id} --why "..."',
+        f"Case: {stored.case}" if stored.case else f'Open a case: stillwatch case open {lead.id} --why "..."',
         "Accounts:",
         *(f"  {name}" for name in lead.accounts[:ACCOUNTS_PRINTED]),
     ]
@@ -138,11 +138,11 @@ def alert_lines(a: Alert) -> list[str]:
     lines += [f"  gap in the log: {g['start']} to {g['end']}: {g['text']}" for g in a.gaps]
     lines += [f"  cannot claim: {sentence}" for sentence in a.cannot_claim]
     lines += ["", "What to do", f"  {a.action.text}"]
-    left = [f"{n:,} {why}" for why, n in a.action.left_out.items()]
-    if left:
-        lines.append(f"  left out: {', '.join(left)}")
+    left_out = [f"{n:,} {why}" for why, n in a.action.left_out.items()]
+    if left_out:
+        lines.append(f"  left out: {', '.join(left_out)}")
     lines += [f"  {a.action.command}"] if a.action.command else []
-    lines += ["", f"ATLAS: {', '.join(one['id'] for one in a.atlas)}"]
+    lines += ["", f"ATLAS: {', '.join(technique['id'] for technique in a.atlas)}"]
     return [line[: len(line) - len(line.lstrip())] + one_line(line) for line in lines]
 
 

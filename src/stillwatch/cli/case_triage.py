@@ -11,7 +11,7 @@ from stillwatch.cases import Case, CaseState, Json, Verdict, handling, reading, 
 from stillwatch.cases.reading import Filter, find
 from stillwatch.cases.store import Store
 from stillwatch.cases.triage import DISMISSALS, MOST_AT_ONCE, PickedCase, TriageOutcome
-from stillwatch.cli.case_changing import Why, plain
+from stillwatch.cli.case_changing import Why, case_as_json
 from stillwatch.cli.case_opening import HERE, CasePlace
 from stillwatch.cli.folder import AsJson, span_s, table, whoami
 from stillwatch.cli.main import CANNOT, one_line, print_json
@@ -108,52 +108,56 @@ def triage_command(
     due_us = 0 if after is None else by["now_us"] + 1_000_000 * span_s(after, "--after")
     second: Json = {"approver": approver} if approver else {}
     acts: dict[TriageVerb, Callable[[Store, PickedCase], Case]] = {
-        TriageVerb.assign: lambda store, one: handling.assign(
-            store, one.id, None if to == reading.NOBODY else to, if_revision=one.revision, **by
+        TriageVerb.assign: lambda store, case: handling.assign(
+            store,
+            case.id,
+            None if to == reading.NOBODY else to,
+            if_revision=case.revision,
+            **by,
         ),
-        TriageVerb.due: lambda store, one: handling.set_due(
-            store, one.id, due_us, if_revision=one.revision, **by
+        TriageVerb.due: lambda store, case: handling.set_due(
+            store, case.id, due_us, if_revision=case.revision, **by
         ),
-        TriageVerb.dismiss: lambda store, one: handling.close(
-            store, one.id, verdict, if_revision=one.revision, **by, **second
+        TriageVerb.dismiss: lambda store, case: handling.close(
+            store, case.id, verdict, if_revision=case.revision, **by, **second
         ),
     }
     into, alone = None, None
     with place.open() as store:
         picked = _picked_cases(store, named or [], choice, limit)
         if dry_run:
-            done = [TriageOutcome(one.id, store.case(one.id, accounts=False)) for one in picked]
+            outcomes = [TriageOutcome(case.id, store.case(case.id, accounts=False)) for case in picked]
             if what is TriageVerb.dismiss and not approver:
                 alone = handling.dismissals_left(store, whoami(), by["now_us"])
         elif what is TriageVerb.merge:
-            into, done = triage.merge_all(store, picked, **by, **second)
+            into, outcomes = triage.merge_all(store, picked, **by, **second)
         else:
-            done = triage.change_each(picked, lambda one: acts[what](store, one))
+            outcomes = triage.change_each(picked, lambda case: acts[what](store, case))
     if as_json:
-        print_json(_as_json(what, done, into, alone, dry_run))
+        print_json(_outcomes_as_json(what, outcomes, into, alone, dry_run))
     else:
-        _print_outcomes(what, done, into, alone, dry_run)
-    if any(one.refusal for one in done):
+        _print_outcomes(what, outcomes, into, alone, dry_run)
+    if any(outcome.refusal for outcome in outcomes):
         raise typer.Exit(CANNOT)
 
 
-def _picked_cases(store: Store, named: list[str], choice: QueueChoice, limit: int | None) -> list[PickedCase]:
+def _picked_cases(store: Store, refs: list[str], choice: QueueChoice, limit: int | None) -> list[PickedCase]:
     """Give the cases that were named, or those that match. Raises: InputError, CaseError."""
-    if named:
+    if refs:
         if choice != WHOLE_QUEUE or limit is not None:
             raise InputError(
                 "name cases, or choose them with --state, --owner, --account, --text, --note: not both"
             )
-        found: dict[str, int] = {}
-        for text in named:
+        revisions: dict[str, int] = {}
+        for text in refs:
             name, _, revision = text.partition(":")
             if revision and not (revision.isascii() and revision.isdigit() and len(revision) < 19):
                 raise InputError(f"{text!a}: give CASE or CASE:REVISION")
             case = find(store, name)
-            found[case] = int(revision) if revision else store.case(case, accounts=False).revision
-        if len(found) > MOST_AT_ONCE:
-            raise InputError(f"{len(found):,} cases at once; give at most {MOST_AT_ONCE}")
-        return [PickedCase(case, revision) for case, revision in found.items()]
+            revisions[case] = int(revision) if revision else store.case(case, accounts=False).revision
+        if len(revisions) > MOST_AT_ONCE:
+            raise InputError(f"{len(revisions):,} cases at once; give at most {MOST_AT_ONCE}")
+        return [PickedCase(case, revision) for case, revision in revisions.items()]
     if choice == WHOLE_QUEUE:
         raise InputError("name cases, or choose them with --state, --owner, --account, --text or --note")
     queue = reading.queue(store, choice.queue_filter(limit or MOST_AT_ONCE), utc_us())
@@ -163,46 +167,46 @@ def _picked_cases(store: Store, named: list[str], choice: QueueChoice, limit: in
         raise InputError(
             f"{queue.how_many()} cases match, {MOST_AT_ONCE} at once are done: narrow them, or give --limit"
         )
-    return [PickedCase(one.id, one.revision) for one in queue.cases]
+    return [PickedCase(queued.id, queued.revision) for queued in queue.cases]
 
 
-def _as_json(
-    what: TriageVerb, done: list[TriageOutcome], into: str | None, alone: int | None, dry_run: bool
+def _outcomes_as_json(
+    triage_verb: TriageVerb, outcomes: list[TriageOutcome], into: str | None, alone: int | None, dry_run: bool
 ) -> Json:
     rows = [
         {
-            "case": one.case,
-            "refusal": one.refusal,
-            "needs_approver": one.needs_second,
-            "now": None if one.now is None else plain(one.now),
+            "case": outcome.case,
+            "refusal": outcome.refusal,
+            "needs_approver": outcome.needs_second,
+            "now": None if outcome.now is None else case_as_json(outcome.now),
         }
-        for one in done
+        for outcome in outcomes
     ]
-    changed = 0 if dry_run else sum(one.refusal is None for one in done)
+    changed = 0 if dry_run else sum(outcome.refusal is None for outcome in outcomes)
     return {
-        "do": what, "dry_run": dry_run, "into": into, "changed": changed, "may_dismiss_alone": alone,
+        "do": triage_verb, "dry_run": dry_run, "into": into, "changed": changed, "may_dismiss_alone": alone,
         "cases": rows,
     }  # fmt: skip
 
 
 def _print_outcomes(
-    what: TriageVerb, done: list[TriageOutcome], into: str | None, alone: int | None, dry_run: bool
+    triage_verb: TriageVerb, outcomes: list[TriageOutcome], into: str | None, alone: int | None, dry_run: bool
 ) -> None:
     rows = [
         (
-            one.case,
-            one.refusal or (f"would be {DONE[what]}" if dry_run else DONE[what]),
-            f"{one.now.exchanges:,}" if one.now else "",
-            one.now.title if one.now else "",
+            outcome.case,
+            outcome.refusal or (f"would be {DONE[triage_verb]}" if dry_run else DONE[triage_verb]),
+            f"{outcome.now.exchanges:,}" if outcome.now else "",
+            outcome.now.title if outcome.now else "",
         )
-        for one in done
+        for outcome in outcomes
     ]
     table(("case", "outcome", "exchanges", "what"), rows, "nothing")
     if dry_run:
-        print(f"{plural(len(done), 'case')} would be {DONE[what]}; nothing was changed")
-        if alone is not None and alone < len(done):
+        print(f"{plural(len(outcomes), 'case')} would be {DONE[triage_verb]}; nothing was changed")
+        if alone is not None and alone < len(outcomes):
             print(f"you may dismiss {alone} more alone today: the others need --approver, a second person")
         return
-    changed = sum(one.refusal is None for one in done)
+    changed = sum(outcome.refusal is None for outcome in outcomes)
     where = one_line(f", into {into}") if into else ""
-    print(f"{changed} of {plural(len(done), 'case')} {DONE[what]}{where}")
+    print(f"{changed} of {plural(len(outcomes), 'case')} {DONE[triage_verb]}{where}")

@@ -45,8 +45,8 @@ class LedgerOptions:
         """Give the ledger's place, and the coin's keys by commitment. Raises: CoinError."""
         if self.ledger is not None and not self.ledger.exists():
             raise CoinError(f"{self.ledger}: there is no ledger")
-        own = Folder(self.folder.resolve()).coin
-        return self.ledger or own / "ledger", read_keys(self.key or own / "keys")
+        own_folder = Folder(self.folder.resolve()).coin
+        return self.ledger or own_folder / "ledger", read_keys(self.key or own_folder / "keys")
 
     def reading(self) -> X25519PrivateKey | None:
         """Give the key that opens sealed answers, where one was named."""
@@ -155,23 +155,23 @@ def verify_command(
     $ stillwatch coin verify ledger/ --key keys/ --reading-key reading.key --published commitment.json
     """
     place, keys = at.open()
-    found = verify(place, keys, at.reading())
-    given = published_before(published or [])
-    against(found.heads, given.heads, place)
-    heads = given.heads
+    checked = verify(place, keys, at.reading())
+    commitments = published_before(published or [])
+    against(checked.heads, commitments.heads, place)
+    heads = commitments.heads
     document = {
-        "ledgers": [vars(head) for head in found.heads], "commitments": list(found.commitments),
-        "pairs": found.pairs, "ties": found.ties, "unpaired": found.unpaired, "lost": found.lost,
-        "torn": list(found.torn), "first_served": found.first_slot, "opened": at.reading_key is not None,
+        "ledgers": [vars(head) for head in checked.heads], "commitments": list(checked.commitments),
+        "pairs": checked.pairs, "ties": checked.ties, "unpaired": checked.unpaired, "lost": checked.lost,
+        "torn": list(checked.torn), "first_served": checked.first_slot, "opened": at.reading_key is not None,
         "published_heads": len(heads),
     }  # fmt: skip
     if as_json:
         print_json(document)
         return
-    print(f"in order: {found.pairs:,} pairs ({found.ties:,} ties) in {len(found.heads)} files")
-    print(f"  {found.first_slot:,} of them served the first answer")
-    print(f"  {found.unpaired:,} coins without two answers, {found.lost:,} lost with a process")
-    for name in found.torn:
+    print(f"in order: {checked.pairs:,} pairs ({checked.ties:,} ties) in {len(checked.heads)} files")
+    print(f"  {checked.first_slot:,} of them served the first answer")
+    print(f"  {checked.unpaired:,} coins without two answers, {checked.lost:,} lost with a process")
+    for name in checked.torn:
         print(f"  {name}: its last line is torn, as a kill leaves it")
     if not at.reading_key:
         print("  answers were not opened: give --reading-key to check them too")
@@ -191,15 +191,15 @@ def show_command(
     """
     (place, keys), reading = at.open(), at.reading()
     records: list[Pair | Unpaired] = []
-    for one in read(place, keys, reading, opened=reading is not None):
-        if isinstance(one, Pair | Unpaired):
-            records.append(one)
+    for draw in read(place, keys, reading, opened=reading is not None):
+        if isinstance(draw, Pair | Unpaired):
+            records.append(draw)
             del records[:-last]
     if as_json:
-        print_json([_plain(one) for one in records])
+        print_json([_record_as_json(draw) for draw in records])
         return
     rows = [
-        (f"{one.ledger}/{one.number}", iso(one.at_us)[:19] + "Z", *_words(one)) for one in records
+        (f"{draw.ledger}/{draw.number}", iso(draw.at_us)[:19] + "Z", *_record_cells(draw)) for draw in records
     ]  # fmt: skip
     table(("coin", "time", "served", "account", "answers"), rows, "the ledger holds no records")
 
@@ -214,7 +214,7 @@ class Published:
 
 def published_before(paths: list[Path]) -> Published:
     """Read what `coin commit` printed earlier. Raises: InputError for a file that is none, or was changed."""
-    found: list[Head] = []
+    heads: list[Head] = []
     commitments: set[str] = set()
     for path in paths:
         try:
@@ -227,29 +227,29 @@ def published_before(paths: list[Path]) -> Published:
                 }
                 if not is_signed(document["signed_by"], document["signature"], canonical(bare)):
                     raise InputError(f"{path}: is not signed by the key it names, or was changed since")
-            commitments |= {str(one["commitment"]) for one in document["keys"]}
-            found += [Head(str(h["ledger"]), int(h["records"]), str(h["hash"])) for h in document["heads"]]
+            commitments |= {str(key["commitment"]) for key in document["keys"]}
+            heads += [Head(str(h["ledger"]), int(h["records"]), str(h["hash"])) for h in document["heads"]]
         except OSError as why:
             raise InputError(f"{path}: cannot be read: {why.strerror}") from why
         except (ValueError, KeyError, TypeError, RecursionError) as why:
             raise InputError(f"{path}: is not what `stillwatch coin commit` prints: {why}") from None
-    return Published(tuple(found), frozenset(commitments))
+    return Published(tuple(heads), frozenset(commitments))
 
 
-def _words(one: Pair | Unpaired) -> tuple[str, str, str]:
-    if isinstance(one, Unpaired):
-        return "-", "", one.why
-    first = one.answers[0].text[:60] + " | " + one.answers[1].text[:60] if one.account else "sealed"
-    return ("first", "second")[one.served], one.account, first
+def _record_cells(record: Pair | Unpaired) -> tuple[str, str, str]:
+    if isinstance(record, Unpaired):
+        return "-", "", record.why
+    first = record.answers[0].text[:60] + " | " + record.answers[1].text[:60] if record.account else "sealed"
+    return ("first", "second")[record.served], record.account, first
 
 
-def _plain(one: Pair | Unpaired) -> dict[str, Any]:
-    if isinstance(one, Unpaired):
-        return {"coin": f"{one.ledger}/{one.number}", "at": iso(one.at_us), "why": one.why}
-    row: dict[str, Any] = {"coin": one.id, "at": iso(one.at_us), "served": one.served}
-    if one.account:
+def _record_as_json(record: Pair | Unpaired) -> dict[str, Any]:
+    if isinstance(record, Unpaired):
+        return {"coin": f"{record.ledger}/{record.number}", "at": iso(record.at_us), "why": record.why}
+    row: dict[str, Any] = {"coin": record.id, "at": iso(record.at_us), "served": record.served}
+    if record.account:
         row |= {
-            "account": one.account, "campaign": one.campaign, "model": one.model,
-            "messages": list(one.messages), "answers": [vars(answer) for answer in one.answers],
+            "account": record.account, "campaign": record.campaign, "model": record.model,
+            "messages": list(record.messages), "answers": [vars(answer) for answer in record.answers],
         }  # fmt: skip
     return row

@@ -3,6 +3,7 @@
 import json
 import sys
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,6 +81,22 @@ def open_cases(folder: Path, cases: str | None, audit_key: Path | None, make: bo
     return store
 
 
+@dataclass(frozen=True)
+class ConsolePlace:
+    """The options of a verb on a console's users: where the folder and the cases are."""
+
+    folder: Folder = REPORTS
+    cases: CasesUrl = None
+    audit_key: AuditKey = None
+
+    def open(self, make: bool = False) -> Store:
+        """Open the cases; they are made where `make` says so, or a URL is given. Raises: InputError."""
+        return open_cases(self.folder, self.cases, self.audit_key, make=make or self.cases is not None)
+
+
+HERE = ConsolePlace()
+
+
 @app.callback(invoke_without_command=True, epilog=EXAMPLES)
 def console_command(
     ctx: typer.Context,
@@ -113,7 +130,7 @@ def console_command(
     """
     if ctx.invoked_subcommand is not None:
         return
-    _serve(
+    _serve_pages(
         folder,
         cases,
         audit_key,
@@ -128,7 +145,7 @@ def console_command(
     )
 
 
-def _serve(
+def _serve_pages(
     folder: Path,
     cases: str | None,
     audit_key: Path | None,
@@ -163,22 +180,26 @@ def _serve(
         report_lines = _fold_report(store, folder)
         first = people.first_way_in(store, who=whoami(), now_us=utc_us())
         door = bind(host, port, "--port")
-        shown = f"[{host}]" if ":" in host else host
+        host_text = f"[{host}]" if ":" in host else host
         scheme = "http" if cert is None else "https"
-        hosts = {"127.0.0.1", "localhost", "[::1]", shown, *names}
+        hosts = {"127.0.0.1", "localhost", "[::1]", host_text, *names}
         secure = True if behind_tls or cert is not None else None
-        own = f"{scheme}://{names[0] if names else shown}:{port}"
-        lines = [f"Console:  {own}/", *report_lines]
+        own_url = f"{scheme}://{names[0] if names else host_text}:{port}"
+        lines = [f"Console:  {own_url}/", *report_lines]
         if first is not None:
             lines.append(f"Log in:   {first.name}   {first.password}   (an approver; shown once)")
         if provider is not None:
-            back = provider.settings.redirect_uri or own + BACK
+            back = provider.settings.redirect_uri or own_url + BACK
             lines.append(f"Log in:   with {provider.settings.label}, which sends browsers back to {back}")
         lines.append(f"Users:    stillwatch console user add NAME --role analyst --folder {folder}")
         with suppress(OSError, ValueError):  # nobody reads it: that must end nothing
             print("\n".join(lines), flush=True)
-        known = None if accounts is None else read_accounts(accounts, rejects=Rejects())
-        behind = LoggedFolder(folder, store, logs, known) if logs or accounts else ReportFolder(folder, store)
+        account_table = None if accounts is None else read_accounts(accounts, rejects=Rejects())
+        behind = (
+            LoggedFolder(folder, store, logs, account_table)
+            if logs or accounts
+            else ReportFolder(folder, store)
+        )
         config = uvicorn.Config(
             make(store, behind, hosts=hosts, secure=secure, settings=settings, provider=provider),
             log_config=None,
@@ -213,9 +234,9 @@ def _fold_report(store: Store, folder: Path) -> list[str]:
 
     if not (folder / FINDINGS).exists():
         return []
-    done = fold(store, load(folder), utc_us(), f"report {folder.resolve().name}")
-    new = len(done.opened) + len(done.came_back)
-    return [f"Cases:    {new} new, {len(done.updated)} with something new, of {folder / FINDINGS}"]
+    folded = fold(store, load(folder), utc_us(), f"report {folder.resolve().name}")
+    new = len(folded.opened) + len(folded.came_back)
+    return [f"Cases:    {new} new, {len(folded.updated)} with something new, of {folder / FINDINGS}"]
 
 
 # --- users ---
@@ -236,9 +257,7 @@ def add_command(
         str | None,
         typer.Option(help="Who it is at the identity provider (`sub`): logs in there, without a password."),
     ] = None,
-    folder: Folder = REPORTS,
-    cases: CasesUrl = None,
-    audit_key: AuditKey = None,
+    place: ConsolePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Add a user, or give one another role and password, which ends that one's sessions.
@@ -253,19 +272,19 @@ def add_command(
     from stillwatch.console.password_rules import random_password
     from stillwatch.console.settings import load_settings
 
-    settings = load_settings(folder)
+    settings = load_settings(place.folder)
     if role not in ROLES:
         raise InputError(f"--role is {role!a}; give one of {', '.join(ROLES)}")
     if subject is not None and generate:
         raise InputError("--subject and --generate: who logs in at an identity provider has no password here")
-    identity = None if subject is None else identities.BoundIdentity(_issuer(folder), subject)
-    has_report = (folder / FINDINGS).exists()  # whoever starts the console later makes its cases
-    with open_cases(folder, cases, audit_key, make=cases is not None or has_report) as store:
+    identity = None if subject is None else identities.BoundIdentity(_provider_issuer(place.folder), subject)
+    has_report = (place.folder / FINDINGS).exists()  # whoever starts the console later makes its cases
+    with place.open(make=has_report) as store:
         password = ""
         if identity is not None:
             identities.bind(store, name, UserRole[role.upper()], identity, who=whoami(), now_us=utc_us())
         else:
-            password, words = random_password(name) if generate else _password(), settings.password_words
+            password, words = random_password(name) if generate else _read_password(), settings.password_words
             people.add(
                 store, name, UserRole[role.upper()], password, who=whoami(), now_us=utc_us(), words=words
             )
@@ -278,14 +297,14 @@ def add_command(
         return
     print(f"{one_line(name)} may log in as {role}" + (f" with   {password}" if generate else ""))
     if len(approvers) < 2:
-        some = "nobody" if not approvers else "one person only"
+        who_may = "nobody" if not approvers else "one person only"
         print(
-            f"{some} may approve: a step or an appeal may need another; add one with --role approver",
+            f"{who_may} may approve: a step or an appeal may need another; add one with --role approver",
             file=sys.stderr,
         )
 
 
-def _issuer(folder: Path) -> str:
+def _provider_issuer(folder: Path) -> str:
     """Give the identity provider of a folder's console. Raises: InputError where it has none."""
     from stillwatch.console.openid import FILE, load_provider
 
@@ -297,16 +316,14 @@ def _issuer(folder: Path) -> str:
     return provider.settings.issuer
 
 
-def _password() -> str:
+def _read_password() -> str:
     if sys.stdin.isatty():
         return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
     return sys.stdin.readline().rstrip("\r\n")
 
 
 @verb(users, "list")
-def list_command(
-    folder: Folder = REPORTS, cases: CasesUrl = None, audit_key: AuditKey = None, as_json: AsJson = False
-) -> None:
+def list_command(place: ConsolePlace = HERE, as_json: AsJson = False) -> None:
     """List who may log in, and who no longer; which of them count as one person.
 
     $ stillwatch console user list --json
@@ -314,11 +331,11 @@ def list_command(
     from stillwatch.cases.persons import Persons
     from stillwatch.console import identities, people, second_factor
 
-    with open_cases(folder, cases, audit_key, make=cases is not None) as store:
-        found, bound = people.everybody(store), identities.bound(store)
-        proven = {u.name for u in found if second_factor.is_confirmed(store, u.name)}
+    with place.open() as store:
+        everybody, bound = people.everybody(store), identities.bound(store)
+        proven = {u.name for u in everybody if second_factor.is_confirmed(store, u.name)}
         with store.reading() as db:
-            persons, names, now_us = Persons.read(db), [u.name for u in found], utc_us()
+            persons, names, now_us = Persons.read(db), [u.name for u in everybody], utc_us()
     rows: list[dict[str, Any]] = [
         {
             "name": u.name,
@@ -330,7 +347,7 @@ def list_command(
             "subject": bound[u.name].subject if u.name in bound else None,
             "one_person_with": [n for n in persons.names_of(u.name, names, now_us) if n != u.name],
         }
-        for u in found
+        for u in everybody
     ]
     if as_json:
         print_json(rows)
@@ -345,9 +362,7 @@ def list_command(
 def link_command(
     names: Names,
     why: Annotated[str, typer.Option(help="How that is known.")] = "",
-    folder: Folder = REPORTS,
-    cases: CasesUrl = None,
-    audit_key: AuditKey = None,
+    place: ConsolePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Say that names are one person: none of them approves or decides what another of them did.
@@ -356,16 +371,14 @@ def link_command(
 
     $ stillwatch console user link anna anna.berg@corp.example --why "her single sign-on"
     """
-    _link(names, True, why, (folder, cases, audit_key), as_json)
+    _set_link(names, True, why, place, as_json)
 
 
 @verb(users, "unlink")
 def unlink_command(
     names: Names,
     why: Annotated[str, typer.Option(help="How that is known.")] = "",
-    folder: Folder = REPORTS,
-    cases: CasesUrl = None,
-    audit_key: AuditKey = None,
+    place: ConsolePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Say that each of these names is another person, although they share an address, or were linked.
@@ -374,17 +387,14 @@ def unlink_command(
 
     $ stillwatch console user unlink anna ben --why "the desk's shared mailbox"
     """
-    _link(names, False, why, (folder, cases, audit_key), as_json)
+    _set_link(names, False, why, place, as_json)
 
 
-def _link(
-    names: list[str], is_one: bool, why: str, place: tuple[Path, str | None, Path | None], as_json: bool
-) -> None:
+def _set_link(names: list[str], is_one: bool, why: str, place: ConsolePlace, as_json: bool) -> None:
     from stillwatch.cases.persons import link
     from stillwatch.console import people
 
-    folder, cases, audit_key = place
-    with open_cases(folder, cases, audit_key, make=cases is not None) as store:
+    with place.open() as store:
         pairs = link(store, names, is_one, who=whoami(), why=why, now_us=utc_us())
         strange = sorted(set(names) - {user.name for user in people.everybody(store)})
     if as_json:
@@ -399,9 +409,7 @@ def _link(
 @verb(users, "disable")
 def disable_command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Whose access ends.")],
-    folder: Folder = REPORTS,
-    cases: CasesUrl = None,
-    audit_key: AuditKey = None,
+    place: ConsolePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
     """End somebody's access now, with all sessions. What that person did stays on record.
@@ -410,7 +418,7 @@ def disable_command(
     """
     from stillwatch.console import people
 
-    with open_cases(folder, cases, audit_key, make=cases is not None) as store:
+    with place.open() as store:
         people.disable(store, name, who=whoami(), now_us=utc_us())
     print(
         json.dumps({"name": name, "disabled": True}) if as_json else f"{one_line(name)} can no longer log in"
@@ -421,9 +429,7 @@ def disable_command(
 def forget_command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Who has left, and was disabled.")],
     why: Annotated[str, typer.Option(help="Stays on record.")] = "",
-    folder: Folder = REPORTS,
-    cases: CasesUrl = None,
-    audit_key: AuditKey = None,
+    place: ConsolePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Delete what is kept of a user who has left: address, identity, second factor, identity marks.
@@ -434,7 +440,7 @@ def forget_command(
     """
     from stillwatch.console import people
 
-    with open_cases(folder, cases, audit_key, make=cases is not None) as store:
+    with place.open() as store:
         marks = people.forget(store, name, who=whoami(), why=why, now_us=utc_us())
     sentence = f"{one_line(name)} is a name and nothing else now; {marks} identity marks went"
     print(json.dumps({"name": name, "marks": marks}) if as_json else sentence)
@@ -443,9 +449,7 @@ def forget_command(
 @verb(users, "reset-second-factor")
 def reset_second_factor_command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Who has lost it.")],
-    folder: Folder = REPORTS,
-    cases: CasesUrl = None,
-    audit_key: AuditKey = None,
+    place: ConsolePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Take somebody's second factor away, with all sessions. Make sure first that it is they who ask.
@@ -454,7 +458,7 @@ def reset_second_factor_command(
     """
     from stillwatch.console import second_factor
 
-    with open_cases(folder, cases, audit_key, make=cases is not None) as store:
+    with place.open() as store:
         second_factor.reset(store, name, who=whoami(), now_us=utc_us())
     sentence = f"{one_line(name)} logs in with the password alone, until they set another up"
     print(json.dumps({"name": name, "second_factor": False}) if as_json else sentence)
@@ -471,9 +475,7 @@ def add_token_command(
         str, typer.Option(help="read sees what a reader sees; triage also notes, assigns, judges, closes.")
     ] = "read",
     days: Annotated[int, typer.Option(help="How long it works.")] = 90,
-    folder: Folder = REPORTS,
-    cases: CasesUrl = None,
-    audit_key: AuditKey = None,
+    place: ConsolePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Make an API token and print it once.
@@ -484,9 +486,9 @@ def add_token_command(
 
     if scope not in list(tokens.TokenScope):
         raise InputError(f"--scope is {scope!a}; give one of {', '.join(tokens.TokenScope)}")
-    with open_cases(folder, cases, audit_key, make=cases is not None) as store:
-        wanted = tokens.TokenScope(scope)
-        secret = tokens.make(store, user, name, wanted, days, who=whoami(), now_us=utc_us())
+    with place.open() as store:
+        token_scope = tokens.TokenScope(scope)
+        secret = tokens.make(store, user, name, token_scope, days, who=whoami(), now_us=utc_us())
     document = {"user": user, "name": name, "scope": scope, "days": days, "token": secret}
     print_json(document) if as_json else print(f"{one_line(user)}, {name}, {scope}, {days} days:   {secret}")
 
@@ -494,9 +496,7 @@ def add_token_command(
 @verb(api_tokens, "list")
 def list_tokens_command(
     user: Annotated[str, typer.Argument(metavar="[USER]", help="Whose; else everybody's.")] = "",
-    folder: Folder = REPORTS,
-    cases: CasesUrl = None,
-    audit_key: AuditKey = None,
+    place: ConsolePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
     """List API tokens with their last use, those too that no longer work.
@@ -505,12 +505,12 @@ def list_tokens_command(
     """
     from stillwatch.console import people, tokens
 
-    with open_cases(folder, cases, audit_key, make=cases is not None) as store:
+    with place.open() as store:
         names = [user] if user else [u.name for u in people.everybody(store)]
         rows = [
-            {"user": one, **tokens.token_row(token, utc_us())}
-            for one in names
-            for token in tokens.of_user(store, one)
+            {"user": owner, **tokens.token_row(token, utc_us())}
+            for owner in names
+            for token in tokens.of_user(store, owner)
         ]
     if as_json:
         print_json(rows)
@@ -523,9 +523,7 @@ def list_tokens_command(
 def revoke_token_command(
     user: Annotated[str, typer.Argument(metavar="USER", help="Whose token it is.")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="The token's.")],
-    folder: Folder = REPORTS,
-    cases: CasesUrl = None,
-    audit_key: AuditKey = None,
+    place: ConsolePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
     """End an API token now.
@@ -534,7 +532,7 @@ def revoke_token_command(
     """
     from stillwatch.console import tokens
 
-    with open_cases(folder, cases, audit_key, make=cases is not None) as store:
+    with place.open() as store:
         tokens.revoke(store, user, name, who=whoami(), now_us=utc_us())
     document = {"user": user, "name": name, "revoked": True}
     print_json(document) if as_json else print(f"{one_line(user)}'s token {name} works no more")

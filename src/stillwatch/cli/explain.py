@@ -26,11 +26,11 @@ def explain_command(
     $ stillwatch explain lead-5b0c93ad11 --report report
     $ stillwatch explain acct_4112b93e705092 --json | jq '.reasons[].text'
     """
-    found = explain(load(report), subject)
+    explanation = explain(load(report), subject)
     if json:
-        print(jsonlib.dumps(explanation_json(found), indent=1, allow_nan=False))
+        print(jsonlib.dumps(explanation_json(explanation), indent=1, allow_nan=False))
     else:
-        print_explanation(found, Console())
+        print_explanation(explanation, Console())
 
 
 def register(app: typer.Typer) -> None:

@@ -29,10 +29,11 @@ def list_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
     with _fleet(folder) as database, database.connect() as db:
         gateways = read_gateways(db)
     if as_json:
-        print_json([asdict(one) for one in gateways])
+        print_json([asdict(gateway) for gateway in gateways])
         return
     rows = [
-        (one.name, one.host, one.revision, one.terms[:12], f"{one.silent_s:.0f} s ago") for one in gateways
+        (gateway.name, gateway.host, gateway.revision, gateway.terms[:12], f"{gateway.silent_s:.0f} s ago")
+        for gateway in gateways
     ]
     table(("gateway", "host", "revision", "terms", "last sign"), rows, "no gateway runs")
 
@@ -72,10 +73,10 @@ def backup_command(
     """
     from stillwatch.gateway.fleet.backup import back_up
 
-    found = gateway_folder(folder)
+    gateway = gateway_folder(folder)
     with _open_member(folder) as state:
-        about = back_up(found, state, archive, utc_us(), keys=not without_secrets)
-    elsewhere = GatewaySettings.load(found.settings).cases
+        about = back_up(gateway, state, archive, utc_us(), keys=not without_secrets)
+    elsewhere = GatewaySettings.load(gateway.settings).cases
     if as_json:
         print_json(asdict(about) | {"cases_elsewhere": elsewhere})
         return
@@ -112,20 +113,20 @@ def restore_command(
     """
     from stillwatch.gateway.fleet.backup import restore
 
-    done = restore(archive, folder, state, whoami(), utc_us(), force=force)
+    restored = restore(archive, folder, state, whoami(), utc_us(), force=force)
     if as_json:
-        print_json(asdict(done))
+        print_json(asdict(restored))
         return
-    what = "is restored" if done.database else "had been restored from this before"
-    print(f"the database {what}; keys and enforcement statuses have revision {done.revision}")
-    if done.folder_knew is not None:
-        print(f"the folder knew revision {done.folder_knew}, later than the back-up: that is kept")
-    print(f"put into {folder}: {', '.join(done.files) or 'nothing'}")
+    outcome = "is restored" if restored.database else "had been restored from this before"
+    print(f"the database {outcome}; keys and enforcement statuses have revision {restored.revision}")
+    if restored.folder_knew is not None:
+        print(f"the folder knew revision {restored.folder_knew}, later than the back-up: that is kept")
+    print(f"put into {folder}: {', '.join(restored.files) or 'nothing'}")
 
 
 @contextmanager
 def _open_member(folder: Path) -> Iterator[ControlState]:
-    """A folder's state, which is a fleet's."""
+    """Open a folder's state. Raises: InputError if it is no fleet's."""
     with open_state(folder) as state:
         if state.fleet is None:
             raise InputError(f"{folder}: is in no fleet; `stillwatch serve --state postgresql://…` joins one")

@@ -1,4 +1,4 @@
-"""What the verbs on a gateway's folder share: which folder, who asks, durations, rows. It is no verb itself.
+"""What verbs on a gateway's folder share: the folder, the user, durations, tables. It is no verb itself.
 
 They write to `state.db` under SQLite's own lock, as the gateway does, whether it runs or not. Where it runs,
 a change waits until every worker goes by it, or says that one does not. Who may write into the folder needs
@@ -11,9 +11,10 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -39,18 +40,18 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be 
 
 def gateway_folder(folder: Path) -> Folder:
     """Give a gateway's folder. Raises: InputError where there is none."""
-    found = Folder(folder.resolve())
-    if not found.secret_file.exists():
+    gateway = Folder(folder.resolve())
+    if not gateway.secret_file.exists():
         raise InputError(
             f"{folder}: is no gateway's folder; `stillwatch serve` makes one, --folder names another"
         )
-    return found
+    return gateway
 
 
 def open_state(folder: Path) -> ControlState:
     """Open a folder's state, in a fleet as it is now. Raises: InputError where there is none."""
-    found = gateway_folder(folder)
-    state = ControlState(found.state, found.secret())
+    gateway = gateway_folder(folder)
+    state = ControlState(gateway.state, gateway.secret())
     try:
         catch_up(state)
     except StateError as why:
@@ -91,13 +92,24 @@ def whoami() -> str:
 
 def span_s(text: str, option: str) -> int:
     """Read a duration: 90d, 12h, 30m, 45s. Raises: InputError."""
-    found = re.fullmatch(r"([0-9]{1,10})([smhd])", text)
-    seconds = int(found[1]) * UNITS_S[found[2]] if found else 0
+    matched = re.fullmatch(r"([0-9]{1,10})([smhd])", text)
+    seconds = int(matched[1]) * UNITS_S[matched[2]] if matched else 0
     if not 0 < seconds <= LONGEST_S:
         raise InputError(
             f"{option} is {text!r}; give a number with s, m, h or d, as in 24h, ten years at most"
         )
     return seconds
+
+
+def end_us(text: str | None, option: str, now_us: int) -> int | None:
+    """Give when a duration from now is over; None where none was given. Raises: InputError."""
+    return None if text is None else now_us + 1_000_000 * span_s(text, option)
+
+
+def need_why(why: str, dry_run: bool = False) -> None:
+    """Refuse a change without a reason. Raises: InputError."""
+    if not why.strip() and not dry_run:
+        raise InputError("--why is missing: the next reader of the log has nothing else")
 
 
 def read_names(path: Path) -> list[str]:
@@ -120,6 +132,16 @@ def table(heads: tuple[str, ...], rows: Sequence[tuple[object, ...]], nothing: s
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def record_as_json(record: Any, *left_out: str) -> dict[str, Any]:
+    """Give a dataclass as JSON can hold it: a field `made_us` becomes `made`, ISO text in UTC."""
+    return {
+        f.name.removesuffix("_us"): iso_time(value) if f.name.endswith("_us") else value
+        for f in fields(record)
+        if f.name not in left_out
+        for value in [getattr(record, f.name)]
+    }
 
 
 def iso_time(at_us: int | None) -> str | None:

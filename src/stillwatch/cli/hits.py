@@ -16,72 +16,76 @@ def show_partners(partners: tuple[Partner, ...], sealed: bool, as_json: bool) ->
     """Print what a partner's file holds."""
     if as_json:
         plain = [
-            {**asdict(replace(one, indicators=())), "sealed": sealed, "indicators": _kinds(one)}
-            for one in partners
+            {
+                **asdict(replace(partner, indicators=())),
+                "sealed": sealed,
+                "indicators": _indicator_counts(partner),
+            }
+            for partner in partners
         ]
         print_json(plain)
         return
     rows = [
         (
-            one.name,
-            one.sender if sealed else f"{one.sender} (a claim)",
-            one.tlp,
-            ", ".join(f"{many} {kind}" for kind, many in _kinds(one).items()),
-            one.expired + one.foreign,
+            partner.name,
+            partner.sender if sealed else f"{partner.sender} (a claim)",
+            partner.tlp,
+            ", ".join(f"{count} {kind}" for kind, count in _indicator_counts(partner).items()),
+            partner.expired + partner.foreign,
         )
-        for one in partners
+        for partner in partners
     ]
     table(("campaign", "sender", "TLP", "marks that hold", "others"), rows, "nothing")
 
 
-def _kinds(one: Partner) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for _, indicator in one.indicators:
-        found[indicator.kind] = found.get(indicator.kind, 0) + 1
-    return found
+def _indicator_counts(partner: Partner) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for _, indicator in partner.indicators:
+        counts[indicator.kind] = counts.get(indicator.kind, 0) + 1
+    return counts
 
 
-def show_hits(hits: list[Hits], mine: Sequence[str], as_json: bool) -> None:
+def show_hits(hits: list[Hits], own_accounts: Sequence[str], as_json: bool) -> None:
     """Print who carries a campaign's marks; accounts that are in the case already (`mine`) come last."""
-    known = set(mine)
+    own = set(own_accounts)
     if as_json:
-        print_json([_plain(one, known) for one in hits])
+        print_json([_hits_as_json(match, own) for match in hits])
         return
-    for one in hits:
-        print(_sentence(one, known))
+    for match in hits:
+        print(_hits_sentence(match, own))
         rows = [
             (
                 carrier.account,
-                "in the case" if carrier.account in known else "carried it before" if carrier.before else "",
+                "in the case" if carrier.account in own else "carried it before" if carrier.before else "",
                 f"{carrier.exchanges:,} of {carrier.rows:,}",
                 iso_time(carrier.first_us),
                 iso_time(carrier.last_us),
                 ", ".join(carrier.kinds),
             )
-            for carrier in sorted(one.carriers, key=lambda c: (c.account in known, -c.exchanges, c.account))
+            for carrier in sorted(match.carriers, key=lambda c: (c.account in own, -c.exchanges, c.account))
         ]
         if rows:
             table(("account", "", "exchanges", "first", "last", "carries"), rows[:SHOWN], "")
         if len(rows) > SHOWN:
             print(f"and {plural(len(rows) - SHOWN, 'account')} more: --json has all")
-        for line in _honestly(one):
+        for line in _limits_of_hits(match):
             print(line)
 
 
-def _sentence(one: Hits, known: set[str]) -> str:
-    others = sum(carrier.account not in known for carrier in one.carriers)
-    what = one.partner.name or one.partner.id
-    whose = what if known else f"{what} of {one.partner.sender}"
-    who = f"{plural(others, 'account')}{' beside its own' if known else ''}"
+def _hits_sentence(hits: Hits, own_names: set[str]) -> str:
+    others = sum(carrier.account not in own_names for carrier in hits.carriers)
+    partner_name = hits.partner.name or hits.partner.id
+    whose = partner_name if own_names else f"{partner_name} of {hits.partner.sender}"
+    who = f"{plural(others, 'account')}{' beside its own' if own_names else ''}"
     return one_line(
-        f"{whose}: {who}; {one.exchanges:,} of {plural(one.searched, 'exchange')} carry one of its "
-        f"{plural(len(one.partner.indicators), 'mark')}."
+        f"{whose}: {who}; {hits.exchanges:,} of {plural(hits.searched, 'exchange')} carry one of its "
+        f"{plural(len(hits.partner.indicators), 'mark')}."
     )
 
 
-def _honestly(one: Hits) -> list[str]:
-    """What a person must know before believing it."""
-    chance = one.chance
+def _limits_of_hits(hits: Hits) -> list[str]:
+    """Give the limits of a search that a person must know before believing it."""
+    chance = hits.chance
     lines = [f"By collision of hashes alone: {short(chance.collisions)} exchanges expected."]
     if chance.expected is None:
         lines.append(
@@ -92,22 +96,24 @@ def _honestly(one: Hits) -> list[str]:
             f"Before the campaign's first exchange {plural(chance.before, 'account')} carried a mark in "
             f"{chance.before_days:.0f} days; at that rate {chance.expected:.1f} would since."
         )
-    if one.unnamed:
-        many = plural(one.unnamed, "account")
-        lines.append(f"{many} not named: a mark stands in one exchange, or in a few among very many.")
-    if one.blind:
+    if hits.unnamed:
+        accounts_text = plural(hits.unnamed, "account")
         lines.append(
-            f"{plural(one.blind, 'exchange')} not compared: only sketches under another key are there."
+            f"{accounts_text} not named: a mark stands in one exchange, or in a few among very many."
+        )
+    if hits.blind:
+        lines.append(
+            f"{plural(hits.blind, 'exchange')} not compared: only sketches under another key are there."
         )
     lines.append("Wording can be copied: who carries a mark is not thereby one of them.")
     return lines
 
 
-def _plain(one: Hits, known: set[str]) -> dict[str, Any]:
+def _hits_as_json(hits: Hits, own_names: set[str]) -> dict[str, Any]:
     carriers = [
         {
             "account": carrier.account,
-            "in_case": carrier.account in known,
+            "in_case": carrier.account in own_names,
             "exchanges": carrier.exchanges,
             "of": carrier.rows,
             "first": iso_time(carrier.first_us),
@@ -115,23 +121,23 @@ def _plain(one: Hits, known: set[str]) -> dict[str, Any]:
             "kinds": list(carrier.kinds),
             "before": carrier.before,
         }
-        for carrier in one.carriers
+        for carrier in hits.carriers
     ]
     return {
-        "campaign": one.partner.id,
-        "sender": one.partner.sender,
-        "tlp": one.partner.tlp,
-        "marks": len(one.partner.indicators),
-        "searched": one.searched,
-        "blind": one.blind,
-        "exchanges": one.exchanges,
-        "first": iso_time(one.first_us),
-        "last": iso_time(one.last_us),
+        "campaign": hits.partner.id,
+        "sender": hits.partner.sender,
+        "tlp": hits.partner.tlp,
+        "marks": len(hits.partner.indicators),
+        "searched": hits.searched,
+        "blind": hits.blind,
+        "exchanges": hits.exchanges,
+        "first": iso_time(hits.first_us),
+        "last": iso_time(hits.last_us),
         "carriers": carriers,
-        "unnamed": one.unnamed,
+        "unnamed": hits.unnamed,
         "seen": [
-            {"mark": id, "exchanges": many, "first": iso_time(first), "last": iso_time(last)}
-            for id, many, first, last in one.seen
+            {"mark": id, "exchanges": count, "first": iso_time(first), "last": iso_time(last)}
+            for id, count, first, last in hits.seen
         ],
-        "chance": asdict(one.chance),
+        "chance": asdict(hits.chance),
     }

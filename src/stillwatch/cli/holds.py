@@ -41,20 +41,20 @@ def list_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
     $ stillwatch holds list --json | jq '.[] | select(.ended_because == null)'
     """
     with open_state(folder) as state:
-        found = all_held(state)
+        holds = all_held(state)
     if as_json:
-        print_json([_plain(one) for one in found])
+        print_json([_hold_as_json(hold) for hold in holds])
         return
     rows = [
         (
-            one.number,
-            one.schedule.candidate,
-            f"{len(one.schedule.accounts):,}",
-            iso_time(one.schedule.start_us),
-            iso_time(one.schedule.end_us),
-            one.why_ended or "runs",
+            hold.number,
+            hold.schedule.candidate,
+            f"{len(hold.schedule.accounts):,}",
+            iso_time(hold.schedule.start_us),
+            iso_time(hold.schedule.end_us),
+            hold.why_ended or "runs",
         )
-        for one in found
+        for hold in holds
     ]
     table(("number", "candidate", "accounts", "from", "to", ""), rows, "nobody has been held")
 
@@ -81,31 +81,32 @@ def evaluate_command(
     """
     now_us = utc_us()
     with open_state(folder) as state:
-        found = all_held(state)
+        holds = all_held(state)
         customer = {account: org for account, org, _ in state.accounts() if org}
-    if not found:
+    if not holds:
         print("[]" if as_json else "nobody has been held")
         return
     errors = Console(stderr=True)
     with Rejects() as rejects:
         log = sketched_log([folder], rejects, errors, quiet=as_json)
-        known = None if accounts is None else known_of(log, read_accounts(accounts, rejects=rejects))
-    codes = None if known is None else customers(log, known, payers(log, known))
+        account_facts = None if accounts is None else known_of(log, read_accounts(accounts, rejects=rejects))
+    codes = None if account_facts is None else customers(log, account_facts, payers(log, account_facts))
     if codes is not None:
         customer = {name: str(code) for name, code in zip(log.accounts, codes.tolist(), strict=True)}
     tested = [
         HoldTrial(
-            one,
-            holds_evidence(log, one.schedule, now_us, customer),
-            failover_evidence(log, one.schedule.accounts, customer=codes),
+            hold,
+            holds_evidence(log, hold.schedule, now_us, customer),
+            failover_evidence(log, hold.schedule.accounts, customer=codes),
         )
-        for one in found
+        for hold in holds
     ]
     if as_json:
-        print_json([_plain(one.held) | _result(one) for one in tested])
+        print_json([_hold_as_json(trial.held) | _trial_as_json(trial) for trial in tested])
     else:
-        for one in tested:
-            print(f"{one.held.number} {one.held.schedule.candidate}: {one.holds.text} {one.failover.text}")
+        for trial in tested:
+            held = trial.held
+            print(f"{held.number} {held.schedule.candidate}: {trial.holds.text} {trial.failover.text}")
     tell_rejects(rejects, errors)
 
 
@@ -122,23 +123,25 @@ def end_command(
     if not why.strip():
         raise InputError("--why is empty; say why")
     with changing(folder) as state:
-        found = {one.number: one for one in all_held(state)}.get(number)
-        if found is None:
+        hold = {record.number: record for record in all_held(state)}.get(number)
+        if hold is None:
             raise InputError(f"there is no schedule {number}; `stillwatch holds list` shows them")
-        if found.why_ended is not None:
-            raise InputError(f"schedule {number} has ended already: {found.why_ended}")
+        if hold.why_ended is not None:
+            raise InputError(f"schedule {number} has ended already: {hold.why_ended}")
         end(state, number, why, now_us=utc_us(), who=whoami())
         print(f"{number}: ended")
 
 
-def _plain(one: HoldRecord) -> dict[str, Any]:
-    schedule = one.schedule
+def _hold_as_json(hold: HoldRecord) -> dict[str, Any]:
+    schedule = hold.schedule
     return {
-        "number": one.number,
+        "number": hold.number,
         "candidate": schedule.candidate,
         "accounts": schedule.accounts,
-        "joined": {a: iso_time(at) for a, at in schedule.begin_us.items() if at > schedule.start_us},
-        "begun_at": iso_time(one.begun_us),
+        "joined": {
+            a: iso_time(begin_us) for a, begin_us in schedule.begin_us.items() if begin_us > schedule.start_us
+        },
+        "begun_at": iso_time(hold.begun_us),
         "from": iso_time(schedule.start_us),
         "to": iso_time(schedule.end_us),
         "days": schedule.days,
@@ -149,19 +152,19 @@ def _plain(one: HoldRecord) -> dict[str, Any]:
         else {"one_block_in": schedule.denser_one_block_in, "from": iso_time(schedule.denser_from_us)},
         "commitment": schedule.commitment,
         # before the end it would tell when the next hold comes
-        "key": None if one.why_ended is None else schedule.key.hex(),
-        "ended_because": one.why_ended,
+        "key": None if hold.why_ended is None else schedule.key.hex(),
+        "ended_because": hold.why_ended,
     }
 
 
-def _result(one: HoldTrial) -> dict[str, Any]:
+def _trial_as_json(trial: HoldTrial) -> dict[str, Any]:
     return {
-        "p_value": one.holds.p_value,
-        "found_at": None if one.holds.found_us is None else iso_time(one.holds.found_us),
-        "named": sorted(one.holds.named_us),
-        "accounts_alone": {account: asdict(own) for account, own in sorted(one.holds.own.items())},
-        "text": one.holds.text,
-        "failover_p_value": one.failover.p_value,
-        "failover_text": one.failover.text,
-        "repeats": [asdict(repeat) for repeat in one.failover.repeats],
+        "p_value": trial.holds.p_value,
+        "found_at": None if trial.holds.found_us is None else iso_time(trial.holds.found_us),
+        "named": sorted(trial.holds.named_us),
+        "accounts_alone": {account: asdict(alone) for account, alone in sorted(trial.holds.own.items())},
+        "text": trial.holds.text,
+        "failover_p_value": trial.failover.p_value,
+        "failover_text": trial.failover.text,
+        "repeats": [asdict(repeat) for repeat in trial.failover.repeats],
     }

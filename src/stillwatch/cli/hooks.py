@@ -60,10 +60,10 @@ def doctor_command(
     Exit codes: 0 nothing is wrong, or only warnings; 2 something cannot work.
     """
     with open_state(folder):  # a folder of ours, or the error that says so
-        found = look(Folder(folder.resolve()), utc_us(), litellm)
+        checks = look(Folder(folder.resolve()), utc_us(), litellm)
     if as_json:
-        print_json([asdict(one) for one in found])
+        print_json([asdict(check) for check in checks])
     else:
-        table(("what", "", ""), [(one.what, one.verdict, one.text) for one in found], "")
-    if any(one.verdict == "error" for one in found):
+        table(("what", "", ""), [(check.what, check.verdict, check.text) for check in checks], "")
+    if any(check.verdict == "error" for check in checks):
         raise typer.Exit(CANNOT)

@@ -220,16 +220,13 @@ def export_command(
     history, rejects = _history(logs, key, options), Rejects()
     now_us = utc_us()
     with place.open() as store:
-        found = store.case(find(store, case))
-        check_verdict(found, unjudged)
-        judged = reading.judged_true(store, found.id)
-        marks = _gather(history, found.accounts, kind, rejects, judged)
-        shown: tuple[PlainIndicator, ...] = ()
-        for each in dict.fromkeys(plain or ()):
-            named = reading.targets(store, found.id).accounts if each is PlainKind.ACCOUNT else found.accounts
-            shown += gather_plain(history, named, [each], Rejects())
-        partner = ToPartner(key, sender, chosen, marks, valid_days, hashed_accounts, shown, unjudged, misp)
-        ready = prepare(store, found.id, Form.STIX, now_us=now_us, partner=partner)
+        subject = store.case(find(store, case))
+        check_verdict(subject, unjudged)
+        judged = reading.judged_true(store, subject.id)
+        marks = _gather(history, subject.accounts, kind, rejects, judged)
+        values = _gather_plain(history, store, subject, plain or ())
+        partner = ToPartner(key, sender, chosen, marks, valid_days, hashed_accounts, values, unjudged, misp)
+        ready = prepare(store, subject.id, Form.STIX, now_us=now_us, partner=partner)
         may_leave(describe_leaving(ready.leaving), str(out or "standard output"), yes)
         release(store, ready, out, who=whoami(), now_us=now_us)
     if out is None:
@@ -302,10 +299,10 @@ def search_command(
     key = _own_key(logs, options.key_file)
     history, rejects = _history(logs, key, options), Rejects()
     with place.reading() as store:
-        found = store.case(find(store, case))
-    marks = _gather(history, found.accounts, kind, rejects)
-    partner = _as_partner(found, marks)
-    show_hits([_search(history, partner, since, until, rejects)], found.accounts, as_json)
+        case_found = store.case(find(store, case))
+    marks = _gather(history, case_found.accounts, kind, rejects)
+    partner = _as_partner(case_found, marks)
+    show_hits([_search(history, partner, since, until, rejects)], case_found.accounts, as_json)
     _say_rejected(rejects)
 
 
@@ -326,18 +323,18 @@ def sightings_command(
     """
     answers = read_sightings(file, read_exchange(exchange_key), unsealed)
     with place.open() as store:
-        mine = campaigns(store, sender)
+        own_campaigns = campaigns(store, sender)
         rows = []
-        for one in answers:
-            of = mine.get(one.of)
-            if of is not None and not _is_noted(store, of, sentence(one)):
-                note(store, of, sentence(one), who=whoami(), now_us=utc_us())
-            rows.append(asdict(one) | {"case": of})
+        for answer in answers:
+            of = own_campaigns.get(answer.of)
+            if of is not None and not _is_noted(store, of, sentence(answer)):
+                note(store, of, sentence(answer), who=whoami(), now_us=utc_us())
+            rows.append(asdict(answer) | {"case": of})
     if as_json:
         print_json(rows)
     else:
-        for one, row in zip(answers, rows, strict=True):
-            print(f"{row['case'] or 'no case of yours'}: {one_line(sentence(one))}")
+        for answer, row in zip(answers, rows, strict=True):
+            print(f"{row['case'] or 'no case of yours'}: {one_line(sentence(answer))}")
     if all(row["case"] is None for row in rows):
         raise InputError(
             f"{file}: answers no case of yours; was it exported from these cases, with --sender {sender!a}?"
@@ -364,29 +361,36 @@ def push_command(
     get it.
     """
     to = open_collection(collection, os.environ, ca)
-    raw, objects, left = read_export(file)
-    if left.names_accounts:
+    raw, objects, left_out = read_export(file)
+    if left_out.names_accounts:
         raise InputError(f"{file}: names accounts, who stay with one partner: give him the file itself")
-    lines = [*describe_leaving(left), "readers: everybody who may read the collection"]
+    lines = [*describe_leaving(left_out), "readers: everybody who may read the collection"]
     now_us = utc_us()
-    if any(one["type"] == "campaign" for one in objects):
+    if any(stix_object["type"] == "campaign" for stix_object in objects):
         with place.open() as store:
             of = exported_cases(store, raw)
             if not of:
                 raise InputError(
                     f"{file}: no case has it on record as its export: `stillwatch indicators export` does"
                 )
-            ready = ReadyExport(of[-1], raw, left, check_verdict(store.case(of[-1]), unjudged), to.name)
+            ready = ReadyExport(of[-1], raw, left_out, check_verdict(store.case(of[-1]), unjudged), to.name)
             may_leave(lines, to.name, yes)
             release(store, ready, None, who=whoami(), now_us=now_us)
     else:
         may_leave(lines, to.name, yes)
-    sent = for_collection(objects)
-    requests = push_objects(to, sent)
+    for_partner = for_collection(objects)
+    requests = push_objects(to, for_partner)
     if as_json:
-        print_json({"collection": to.name, "objects": len(sent), "requests": requests, "sha256": left.sha256})
+        print_json(
+            {
+                "collection": to.name,
+                "objects": len(for_partner),
+                "requests": requests,
+                "sha256": left_out.sha256,
+            }
+        )
     else:
-        print(f"{to.name}: took {plural(len(sent), 'object')}")
+        print(f"{to.name}: took {plural(len(for_partner), 'object')}")
 
 
 @verb(app, "pull")
@@ -430,9 +434,9 @@ def pull_command(
 
 
 def _history(logs: Sequence[str], key: IndicatorKey, options: HistoryOptions) -> LogHistory:
-    known = None
+    account_table = None
     if options.accounts is not None:
-        known = read_accounts(options.accounts, rejects=Rejects(), assume_utc=options.assume_utc)
+        account_table = read_accounts(options.accounts, rejects=Rejects(), assume_utc=options.assume_utc)
     raw = _stored_key(logs, options.key_file)
     shelves = {log: shelf_of(Path(log), key) for log in logs if is_gateway(Path(log))}
     if all(shelves.get(log) for log in logs):
@@ -443,18 +447,18 @@ def _history(logs: Sequence[str], key: IndicatorKey, options: HistoryOptions) ->
         )
     logs = [str(shelves.get(log) or log) for log in logs]
     return LogHistory(
-        logs, key, None if raw is None else Sketcher(raw), known, options.assume_utc, options.columns
+        logs, key, None if raw is None else Sketcher(raw), account_table, options.assume_utc, options.columns
     )
 
 
 def _stored_key(logs: Sequence[str], key_file: Path | None) -> bytes | None:
-    """The key that sketches in the logs were made under: the one given, or that of a gateway's folder."""
+    """Give the key of the logs' sketches: the one given, or that of a gateway's folder."""
     raw = sketch_key([Path(log) for log in logs], key_file)
     return None if raw == DEFAULT_KEY else raw
 
 
 def _own_key(logs: Sequence[str], key_file: Path | None) -> IndicatorKey:
-    """The logs' own key where they have one; for plain logs any does, since nothing leaves."""
+    """Give the logs' own key if they have one; for plain logs any key will do, since nothing leaves."""
     return own_key(_stored_key(logs, key_file) or b"of this search alone, nothing of it is kept")
 
 
@@ -476,6 +480,17 @@ def _gather(
         )
 
 
+def _gather_plain(
+    history: LogHistory, store: Store, case: Case, kinds: Sequence[PlainKind]
+) -> tuple[PlainIndicator, ...]:
+    """Gather what the accounts share, in plain; names only of accounts that may be acted on."""
+    values: tuple[PlainIndicator, ...] = ()
+    for kind in dict.fromkeys(kinds):
+        accounts = reading.targets(store, case.id).accounts if kind is PlainKind.ACCOUNT else case.accounts
+        values += gather_plain(history, accounts, [kind], Rejects())
+    return values
+
+
 def _search(
     history: LogHistory, partner: Partner, since: str | None, until: str | None, rejects: Rejects
 ) -> Hits:
@@ -493,36 +508,36 @@ def _search(
 def _say_rejected(rejects: Rejects) -> None:
     """Tell of lines that could not be read, and end with the exit code for that."""
     if rejects.count:
-        what = f"{plural(rejects.count, 'line')} rejected, as in {rejects.examples[0]}"
-        print(f"stillwatch: {one_line(what)}", file=sys.stderr)
+        rejected_text = f"{plural(rejects.count, 'line')} rejected, as in {rejects.examples[0]}"
+        print(f"stillwatch: {one_line(rejected_text)}", file=sys.stderr)
         raise typer.Exit(REJECTED)
 
 
 def _as_partner(case: Case, indicators: tuple[Indicator, ...]) -> Partner:
-    """A case of our own as if a partner had told of it."""
-    named = tuple((f"{one.kind}:{one.value}", one) for one in indicators)
-    return Partner(case.id, "this case", case.id, Tlp.AMBER.value, case.opened_us, case.updated_us, named)
+    """Make a partner's campaign of one of our own cases, to search for it."""
+    pairs = tuple((f"{indicator.kind}:{indicator.value}", indicator) for indicator in indicators)
+    return Partner(case.id, "this case", case.id, Tlp.AMBER.value, case.opened_us, case.updated_us, pairs)
 
 
 def _is_noted(store: Store, case: str, text: str) -> bool:
-    """Whether an answer was taken in before."""
+    """Tell whether an answer was noted on the case before."""
     return any(act.verb == "note" and act.text == text for act in acts(store, case))
 
 
 def _note_on_cases(hits: list[Hits], place: CasePlace, now_us: int, to: TextIO) -> None:
     """Put on record, in each case that holds accounts which carry a partner's marks, how many do."""
     with place.open() as store:
-        for one in hits:
+        for partner_hits in hits:
             inside: dict[str, int] = {}
-            for carrier in one.carriers:
-                for found in reading.account(store, carrier.account):
-                    if found.member.moved_to is None:
-                        inside[found.case.id] = inside.get(found.case.id, 0) + 1
-            for case, many in sorted(inside.items()):
+            for carrier in partner_hits.carriers:
+                for case_of_account in reading.account(store, carrier.account):
+                    if case_of_account.member.moved_to is None:
+                        inside[case_of_account.case.id] = inside.get(case_of_account.case.id, 0) + 1
+            for case, hit_count in sorted(inside.items()):
                 of = plural(store.case(case, accounts=False).members, "account")
-                who = f"{one.partner.sender} (TLP:{one.partner.tlp.upper()})"
-                what = one.partner.name or one.partner.id
-                text = f"{who} tells of {what}: {many:,} of the {of} here carry its marks."
+                who = f"{partner_hits.partner.sender} (TLP:{partner_hits.partner.tlp.upper()})"
+                partner_name = partner_hits.partner.name or partner_hits.partner.id
+                text = f"{who} tells of {partner_name}: {hit_count:,} of the {of} here carry its marks."
                 if not _is_noted(store, case, text):
                     note(store, case, text, who=whoami(), now_us=now_us)
                 print(f"{case}: {one_line(text)}", file=to)
@@ -546,10 +561,10 @@ def _time_us(text: str | None, option: str) -> int | None:
     try:
         if not re.fullmatch(r"[0-9T:.+Z -]{8,40}", text):
             raise ValueError
-        found = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         raise InputError(
             f"{option} is {text!a}; give a day or a time, as in 2026-05-01 or 2026-05-01T12:00"
         ) from None
-    aware = found.replace(tzinfo=UTC) if found.tzinfo is None else found
+    aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
     return int(aware.timestamp() * 1_000_000)

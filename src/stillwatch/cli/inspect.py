@@ -56,13 +56,13 @@ def inspect_command(
         options = Options(
             assume_utc=assume_utc, columns=columns, key=sketch_key([Path(log) for log in local], key_file)
         )
-        found = inspect(local, accounts=accounts, options=options, limit=rows)
+        inspection = inspect(local, accounts=accounts, options=options, limit=rows)
     if json:
-        print(jsonlib.dumps(to_json(found), indent=1))
+        print(jsonlib.dumps(to_json(inspection), indent=1))
     else:
-        print_inspection(found, Console())
+        print_inspection(inspection, Console())
     if write_map is not None:
-        chosen = columns or dict(found.proposal)
+        chosen = columns or dict(inspection.proposal)
         if not chosen:
             raise InputError(f"{write_map}: not written: no column needs a name, or none could be proposed")
         try:
@@ -70,34 +70,39 @@ def inspect_command(
         except OSError as why:
             raise InputError(f"{write_map}: cannot be written: {why.strerror}") from None
         Console(stderr=True).print(f"{write_map}: written; look at it", markup=False, highlight=False)
-    if found.judged is None:
+    if inspection.judged is None:
         raise typer.Exit(CANNOT)
-    if found.judged.lacks:
+    if inspection.judged.lacks:
         raise typer.Exit(NOT_JUDGED)
-    if found.refused:
+    if inspection.refused:
         raise typer.Exit(REJECTED)
 
 
-def to_json(found: Inspection) -> dict[str, object]:
-    """The inspection as plain values."""
-    judged = found.judged
+def to_json(inspection: Inspection) -> dict[str, object]:
+    """Give the inspection as plain values."""
+    judged = inspection.judged
     return {
         "files": [
-            {"file": one.file or None, "format": one.format, "version": one.version, "rows": one.rows}
-            for one in found.files
+            {
+                "file": log_file.file or None,
+                "format": log_file.format,
+                "version": log_file.version,
+                "rows": log_file.rows,
+            }
+            for log_file in inspection.files
         ],
-        "rows": found.rows,
-        "whole": found.whole,
-        "refused": found.refused,
-        "refused_examples": list(found.examples),
-        "accounts": found.accounts,
-        "models": found.models,
-        "first": found.first.isoformat() if found.first else None,
-        "last": found.last.isoformat() if found.last else None,
-        "filled": {name: round(share, 4) for name, share in found.filled.items()},
+        "rows": inspection.rows,
+        "whole": inspection.whole,
+        "refused": inspection.refused,
+        "refused_examples": list(inspection.examples),
+        "accounts": inspection.accounts,
+        "models": inspection.models,
+        "first": inspection.first.isoformat() if inspection.first else None,
+        "last": inspection.last.isoformat() if inspection.last else None,
+        "filled": {name: round(share, 4) for name, share in inspection.filled.items()},
         "missing": [
             {"column": m.column, "filled": round(m.filled, 4), "costs": m.costs, "remedy": m.remedy}
-            for m in found.missing
+            for m in inspection.missing
         ],
         "judged": None
         if judged is None
@@ -107,70 +112,74 @@ def to_json(found: Inspection) -> dict[str, object]:
             "lacks": list(judged.lacks),
             "why": list(judged.why),
         },
-        "notes": list(found.notes),
-        "taken": dict(found.taken),
-        "columns": list(found.columns),
-        "proposal": dict(found.proposal),
+        "notes": list(inspection.notes),
+        "taken": dict(inspection.taken),
+        "columns": list(inspection.columns),
+        "proposal": dict(inspection.proposal),
     }
 
 
-def print_inspection(found: Inspection, console: Console) -> None:
+def print_inspection(inspection: Inspection, console: Console) -> None:
     """Print tables for a person."""
 
     def say(text: str) -> None:
         console.print(safe(text, console, 2_000), soft_wrap=True)
 
-    if found.judged is None:
+    if inspection.judged is None:
         say("No record could be read.")
-        say(f"  {found.examples[0].partition('; its columns:')[0]}")
-        say(f"Its columns: {', '.join(found.columns)}")
-        for field, column in found.taken.items():
+        say(f"  {inspection.examples[0].partition('; its columns:')[0]}")
+        say(f"Its columns: {', '.join(inspection.columns)}")
+        for field, column in inspection.taken.items():
             if field != column:
                 say(f"  {column} is taken for {field}")
-        tried = {m.column: found.proposal.get(m.column, "COLUMN") for m in found.missing}
+        tried = {m.column: inspection.proposal.get(m.column, "COLUMN") for m in inspection.missing}
         if tried:
             say(f"Try, if that is what they mean: {mapping.to_options(tried)}")
         return
-    part = "" if found.whole else " (the first ones; --rows 0 reads all)"
-    size = (
-        f"{plural(found.rows, 'row')} of {plural(found.accounts, 'account')}, {plural(found.models, 'model')}"
-    )
-    say(f"{size}, {found.first:%Y-%m-%d %H:%M} to {found.last:%Y-%m-%d %H:%M} UTC{part}")
-    if found.refused:
-        say(f"{plural(found.refused, 'line')} refused, as: {found.examples[0] if found.examples else ''}")
-    for note in found.notes:
+    part = "" if inspection.whole else " (the first ones; --rows 0 reads all)"
+    i = inspection
+    size = f"{plural(i.rows, 'row')} of {plural(i.accounts, 'account')}, {plural(i.models, 'model')}"
+    say(f"{size}, {inspection.first:%Y-%m-%d %H:%M} to {inspection.last:%Y-%m-%d %H:%M} UTC{part}")
+    if inspection.refused:
+        say(f"{plural(i.refused, 'line')} refused, as: {i.examples[0] if i.examples else ''}")
+    for note in inspection.notes:
         say(note)
     files = plain_table(console)
     for head in ("file", "format", "written by"):
         files.add_column(head, overflow="fold")
     files.add_column("rows", justify="right")
-    for one in found.files:
-        cells = (one.file or "(joined over files)", one.format, one.version or "", f"{one.rows:,}")
+    for log_file in inspection.files:
+        cells = (
+            log_file.file or "(joined over files)",
+            log_file.format,
+            log_file.version or "",
+            f"{log_file.rows:,}",
+        )
         files.add_row(*(safe(cell, console) for cell in cells))
     console.print(files)
     have = plain_table(console, ("column", "filled", "read from"), right=("filled",))
-    for name, share in found.filled.items():
+    for name, share in inspection.filled.items():
         if share:
             have.add_row(
                 name,
                 _percent(share),
-                safe(found.taken.get(name, TABLE if name in OF_ACCOUNTS else ""), console),
+                safe(inspection.taken.get(name, TABLE if name in OF_ACCOUNTS else ""), console),
             )
     console.print(have)
-    if found.missing:
+    if inspection.missing:
         console.print("Missing, or missing in part")
-        for m in found.missing:
+        for m in inspection.missing:
             say(f"  - {m.column} ({_percent(m.filled)} filled): {m.costs}. Add: {m.remedy}")
-    if found.judged.why:
+    if inspection.judged.why:
         console.print("What a scan of this could not judge, or only in part")
-        for why in found.judged.why:
+        for why in inspection.judged.why:
             say(f"  - {why}")
     else:
         say("A scan of this can judge groups and lone payers.")
 
 
 def _percent(share: float) -> str:
-    """A share that is only called all or nothing where it is."""
+    """Format a share: 100 % and 0 % are printed only if they are exact."""
     return f"{share:.0%}" if share in (0, 1) else f"{min(max(share, 0.001), 0.999):.1%}"
 
 

@@ -1,8 +1,7 @@
-"""`stillwatch key`: client keys of a gateway's folder: issue, list, rotate, revoke. It knows no requests."""
+"""`stillwatch key`: client keys of a gateway's folder: issue, list, rotate, revoke."""
 
 import json
 import re
-from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -14,8 +13,10 @@ from stillwatch.cli.folder import (
     AtFolder,
     DryRun,
     changing,
+    end_us,
     iso_time,
     open_state,
+    record_as_json,
     span_s,
     table,
     whoami,
@@ -45,10 +46,10 @@ def issue_command(
     $ KEY=$(stillwatch key issue acme --json | jq -r .key)
     """
     now_us = utc_us()
-    expires_us = None if expires_in is None else now_us + 1_000_000 * span_s(expires_in, "--expires-in")
+    expires_us = end_us(expires_in, "--expires-in", now_us)
     with changing(folder) as state:
         if dry_run:
-            _tell(
+            _print_outcome(
                 {"account": account, "org": org, "expires": iso_time(expires_us)}, as_json, "would be issued"
             )
             return
@@ -67,15 +68,15 @@ def list_command(
     $ stillwatch key list
     $ stillwatch key list --account acme --json | jq -r '.[].key_id'
     """
-    found: list[ClientKey] = []
+    keys: list[ClientKey] = []
     with open_state(folder) as state:
-        while len(page := state.keys(account, found[-1].key_id if found else "", PAGE)) == PAGE:
-            found += page
-        found += page
+        while len(page := state.keys(account, keys[-1].key_id if keys else "", PAGE)) == PAGE:
+            keys += page
+        keys += page
     if as_json:
-        print_json([_plain(key) for key in found])
+        print_json([record_as_json(key) for key in keys])
         return
-    rows = [(k.key_id, k.account, k.org, iso_time(k.issued_us), _end(k, utc_us())) for k in found]
+    rows = [(k.key_id, k.account, k.org, iso_time(k.issued_us), _end(k, utc_us())) for k in keys]
     table(("key", "account", "organisation", "issued", "state"), rows, "no key was issued yet")
 
 
@@ -96,7 +97,9 @@ def revoke_command(
     with changing(folder) as state:
         if not dry_run:
             state.revoke(key_id, now_us=utc_us(), who=whoami())
-        _tell(_plain(state.key(key_id)), as_json, "would be revoked" if dry_run else "is revoked")
+        _print_outcome(
+            record_as_json(state.key(key_id)), as_json, "would be revoked" if dry_run else "is revoked"
+        )
 
 
 @verb(app, "rotate")
@@ -114,11 +117,11 @@ def rotate_command(
     """
     now_us, key_id = utc_us(), _id_of(key)
     overlap_us = 1_000_000 * span_s(overlap, "--overlap")
-    expires_us = None if expires_in is None else now_us + 1_000_000 * span_s(expires_in, "--expires-in")
+    expires_us = end_us(expires_in, "--expires-in", now_us)
     with changing(folder) as state:
         if dry_run:
-            _tell(
-                _plain(state.key(key_id)) | {"ends": iso_time(now_us + overlap_us)},
+            _print_outcome(
+                record_as_json(state.key(key_id)) | {"ends": iso_time(now_us + overlap_us)},
                 as_json,
                 "would be replaced",
             )
@@ -152,18 +155,19 @@ def metrics_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
 def _show_issued(state: ControlState, key: str, as_json: bool) -> None:
     parsed = forms.parse(key)
     assert parsed is not None
-    found = state.key(parsed[0])
+    issued_key = state.key(parsed[0])
     if as_json:
-        print_json({"key": key, **_plain(found)})
+        print_json({"key": key, **record_as_json(issued_key)})
         return
     print(key)
     print(
-        f"of account {one_line(found.account)}; it is shown this once", file=typer.get_text_stream("stderr")
+        f"of account {one_line(issued_key.account)}; it is shown this once",
+        file=typer.get_text_stream("stderr"),
     )
 
 
 def _id_of(text: str) -> str:
-    """An id, or a whole key of which only the id is used."""
+    """Give the id of a key from an id or a whole key."""
     parsed = forms.parse(text.strip())
     if parsed is not None:
         return parsed[0]
@@ -171,16 +175,6 @@ def _id_of(text: str) -> str:
     if not re.fullmatch(r"[a-z0-9]{8}", key_id):
         raise InputError("KEY_ID must be the 8 characters after sk-sw-; `stillwatch key list` shows them")
     return key_id
-
-
-def _plain(key: ClientKey) -> dict[str, Any]:
-    times = {
-        "issued": iso_time(key.issued_us),
-        "expires": iso_time(key.expires_us),
-        "revoked": iso_time(key.revoked_us),
-    }
-    kept = {name: value for name, value in asdict(key).items() if not name.endswith("_us")}
-    return kept | times
 
 
 def _end(key: ClientKey, now_us: int) -> str:
@@ -191,10 +185,12 @@ def _end(key: ClientKey, now_us: int) -> str:
     return "works"
 
 
-def _tell(what: dict[str, Any], as_json: bool, done: str) -> None:
+def _print_outcome(document: dict[str, Any], as_json: bool, sentence: str) -> None:
     if as_json:
-        print_json(what)
+        print_json(document)
         return
-    name = what.get("key_id") or "a key"
-    of = one_line(str(what["account"])) + (f" ({one_line(str(what['org']))})" if what.get("org") else "")
-    print(f"{name} of account {of} {done}")
+    name = document.get("key_id") or "a key"
+    of = one_line(str(document["account"])) + (
+        f" ({one_line(str(document['org']))})" if document.get("org") else ""
+    )
+    print(f"{name} of account {of} {sentence}")

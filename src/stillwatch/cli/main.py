@@ -62,19 +62,19 @@ class Verbs(VerbGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         self._mount(modules())
-        more = sorted(self.commands.keys() - FIRST)
-        self.epilog = f"{EXAMPLES}\nMore verbs, each with --help: {', '.join(more)}\n"
-        for name in more:
+        others = sorted(self.commands.keys() - FIRST)
+        self.epilog = f"{EXAMPLES}\nMore verbs, each with --help: {', '.join(others)}\n"
+        for name in others:
             self.commands[name].hidden = True
-        return [*(name for name in FIRST if name in self.commands), *more]
+        return [*(name for name in FIRST if name in self.commands), *others]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in self.commands:
             self._mount(modules(cmd_name) or modules())
         return super().get_command(ctx, cmd_name)
 
-    def _mount(self, found: list[metadata.EntryPoint]) -> None:
-        self.commands.update(typer.main.get_group(mount(found)).commands)
+    def _mount(self, points: list[metadata.EntryPoint]) -> None:
+        self.commands.update(typer.main.get_group(mount(points)).commands)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -101,8 +101,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
         print(f"stillwatch {stillwatch.__version__}")
         raise typer.Exit
 
@@ -121,28 +121,28 @@ def modules(verb: str = "") -> list[metadata.EntryPoint]:
 
     A package cannot take the name of a verb that is beside this module.
     """
-    names = [one.name for one in pkgutil.iter_modules(stillwatch.cli.__path__) if one.name != "main"]
+    names = [module.name for module in pkgutil.iter_modules(stillwatch.cli.__path__) if module.name != "main"]
     beside = {name: metadata.EntryPoint(name, f"stillwatch.cli.{name}", GROUP) for name in names}
-    found = {point.name: point for point in metadata.entry_points(group=GROUP)} | beside
-    own = [name for name in sorted(found) if not verb or name == verb or name.startswith(f"{verb}_")]
-    return [found[name] for name in own] if not verb or verb in own else []
+    points = {point.name: point for point in metadata.entry_points(group=GROUP)} | beside
+    chosen = [name for name in sorted(points) if not verb or name == verb or name.startswith(f"{verb}_")]
+    return [points[name] for name in chosen] if not verb or verb in chosen else []
 
 
-def mount(found: list[metadata.EntryPoint]) -> typer.Typer:
+def mount(points: list[metadata.EntryPoint]) -> typer.Typer:
     """Import modules and hang the verbs that they have on an app of their own.
 
     Raises: InputError for an installed package whose module cannot be imported.
     """
     verbs = typer.Typer()
-    seen: list[typer.Typer] = []
-    for point in found:
+    apps: list[typer.Typer] = []
+    for point in points:
         place = f"entry point {point.name} = {point.value} of {GROUP}: cannot be loaded"
         with blamed_on(place) if point.dist else nullcontext():
             module = point.load()
         if hasattr(module, "register"):
             module.register(verbs)
-        elif isinstance(getattr(module, "app", None), typer.Typer) and module.app not in seen:
-            seen.append(module.app)
+        elif isinstance(getattr(module, "app", None), typer.Typer) and module.app not in apps:
+            apps.append(module.app)
             verbs.add_typer(module.app, name=point.name)
     return verbs
 

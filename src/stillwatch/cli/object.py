@@ -29,17 +29,23 @@ def list_command(
     $ stillwatch object list --account acme
     $ stillwatch object list --json | jq -r '.[] | select(.kind == "files").name'
     """
-    found: list[Object] = []
+    objects: list[Object] = []
     with _owners(folder) as owners:
-        while len(page := owners.page(account, found[-1].name if found else "", PAGE)) == PAGE:
-            found += page
-        found += page
+        while len(page := owners.page(account, objects[-1].name if objects else "", PAGE)) == PAGE:
+            objects += page
+        objects += page
     if as_json:
-        print_json([_plain(one) for one in found])
+        print_json([_as_json(listed) for listed in objects])
         return
     rows = [
-        (one.name, one.account or f"({ALL})", one.kind, iso_time(one.made_us), iso_time(one.until_us))
-        for one in found
+        (
+            listed.name,
+            listed.account or f"({ALL})",
+            listed.kind,
+            iso_time(listed.made_us),
+            iso_time(listed.until_us),
+        )
+        for listed in objects
     ]
     table(("object", "account", "kind", "since", "forgotten"), rows, "no object is known yet")
 
@@ -55,14 +61,14 @@ def show_command(
     $ stillwatch object show file-abc123
     """
     with _owners(folder) as owners:
-        found = owners.object(name)
-    if found is None:
+        stored = owners.object(name)
+    if stored is None:
         raise InputError(
             f"{one_line(name)} has no owner, so every account gets 404; "
             "`stillwatch object assign ID ACCOUNT` gives it one"
         )
-    whose = found.account or ALL
-    print(json.dumps(_plain(found), indent=1) if as_json else f"{one_line(name)} is of {one_line(whose)}")
+    whose = stored.account or ALL
+    print(json.dumps(_as_json(stored), indent=1) if as_json else f"{one_line(name)} is of {one_line(whose)}")
 
 
 @verb(app, "assign")
@@ -86,7 +92,7 @@ def assign_command(
     to = EVERYBODY if account is None else account
     now_us = utc_us()
     with open_state(folder) as state, _owners(folder) as owners:
-        if to != EVERYBODY and to not in {known for known, _, _ in state.accounts()}:
+        if to != EVERYBODY and to not in {known_account for known_account, _, _ in state.accounts()}:
             raise InputError(
                 f"there is no account {one_line(to)}; `stillwatch key list` shows them, and "
                 "`stillwatch key issue ACCOUNT` makes one"
@@ -100,9 +106,9 @@ def assign_command(
     if as_json:
         print_json({"name": name, "account": to or None, "everybody": everybody, "had": had})
         return
-    done = "would be" if dry_run else "is now"
+    outcome = "would be" if dry_run else "is now"
     of = f" (was of {one_line(had)})" if had else ""
-    print(f"{one_line(name)} {done} of {one_line(to or ALL)}{of}")
+    print(f"{one_line(name)} {outcome} of {one_line(to or ALL)}{of}")
 
 
 def _owners(folder: Any) -> Owners:
@@ -110,7 +116,7 @@ def _owners(folder: Any) -> Owners:
         return Owners(Folder(folder.resolve()).objects)
 
 
-def _plain(one: Object) -> dict[str, Any]:
-    kept = {name: value for name, value in asdict(one).items() if not name.endswith("_us")}
-    kept |= {"account": one.account or None, "everybody": one.account == EVERYBODY}
-    return kept | {"since": iso_time(one.made_us), "forgotten": iso_time(one.until_us)}
+def _as_json(stored: Object) -> dict[str, Any]:
+    fields = {name: value for name, value in asdict(stored).items() if not name.endswith("_us")}
+    fields |= {"account": stored.account or None, "everybody": stored.account == EVERYBODY}
+    return fields | {"since": iso_time(stored.made_us), "forgotten": iso_time(stored.until_us)}

@@ -1,4 +1,4 @@
-"""Options that verbs of several files share, with what they come to. It is no verb itself."""
+"""Options that verbs of several files share, and their values. It is no verb itself."""
 
 import sys
 from collections.abc import Sequence

@@ -105,15 +105,15 @@ class SettingOptions:
 
     def typed_values(self) -> dict[str, Any]:
         """Give those that were typed."""
-        found = {name: value for name, value in asdict(self).items() if value is not None}
+        values = {name: value for name, value in asdict(self).items() if value is not None}
         if self.upstream_ca is not None:
-            found["upstream_ca"] = str(Path(self.upstream_ca).resolve())
+            values["upstream_ca"] = str(Path(self.upstream_ca).resolve())
         if self.shared is not None and not is_store(self.shared):
-            found["shared"] = str(Path(self.shared).resolve())
+            values["shared"] = str(Path(self.shared).resolve())
         if self.networks is not None:
-            named = [] if self.networks == [NO_TABLE] else self.networks
-            found["networks"] = tuple(str(Path(one).resolve()) for one in named)
-        return found
+            network_files = [] if self.networks == [NO_TABLE] else self.networks
+            values["networks"] = tuple(str(Path(network_file).resolve()) for network_file in network_files)
+        return values
 
 
 AS_BEFORE = SettingOptions()
@@ -144,30 +144,30 @@ def serve_command(
     Exit codes: 0 it was told to stop and ended in good order, or --check found nothing wrong; 2 it cannot
     start.
     """
-    settings = _settings(Folder(folder.resolve()), options.typed_values())
-    found = open_folder(folder)  # only now: a refused start leaves no folder
+    settings = _merged_settings(Folder(folder.resolve()), options.typed_values())
+    gateway = open_folder(folder)  # only now: a refused start leaves no folder
     inherited = take()
     key = upstream_key(upstream_key_file)
-    if not check and (inherited.lock is not None or running_pid(found) is None):
-        place_terms(found, terms)
-    looked = look(found, settings, key, terms if check else None, inherited)
+    if not check and (inherited.lock is not None or running_pid(gateway) is None):
+        place_terms(gateway, terms)
+    checks = look(gateway, settings, key, terms if check else None, inherited)
     if check:
-        _show(looked, as_json)
-        follows = running_pid(found) == os.getppid()  # who asks makes way: that it serves is no error
-        if any(one.verdict == "error" and not (follows and one.what == "folder") for one in looked):
+        _print_checks(checks, as_json)
+        follows = running_pid(gateway) == os.getppid()  # who asks makes way: that it serves is no error
+        if any(item.verdict == "error" and not (follows and item.what == "folder") for item in checks):
             raise typer.Exit(CANNOT)
         return
-    errors = [one.text for one in looked if one.verdict == "error"]
+    errors = [item.text for item in checks if item.verdict == "error"]
     if errors:
         raise InputError("; ".join(errors))
-    _serve(found, settings, key, looked, inherited)
+    _serve(gateway, settings, key, checks, inherited)
 
 
 def _serve(
     folder: Folder,
     settings: GatewaySettings,
     key: str | None,
-    looked: list[SetupCheck],
+    checks: list[SetupCheck],
     inherited: InheritedFiles,
 ) -> None:
     # Here and not above: the admin port's libraries would slow down every other verb by a third of a second.
@@ -175,15 +175,15 @@ def _serve(
     from stillwatch.gateway.serving import StartNotice, serve
 
     configure(settings.log_format, settings.log_level, "supervisor")
-    for one in looked:
-        if one.verdict == "warning":
-            tell(f"warning: {one.what}: {one.text}")
+    for check in checks:
+        if check.verdict == "warning":
+            tell(f"warning: {check.what}: {check.text}")
     environment = {name: value for name, value in os.environ.items() if name != UPSTREAM_KEY_VARIABLE}
     if key is not None:
         environment[UPSTREAM_KEY_VARIABLE] = key
 
     def announce(news: StartNotice) -> None:
-        more = "" if folder.path == FOLDER.resolve() else f" --folder {folder.path}"
+        folder_option = "" if folder.path == FOLDER.resolve() else f" --folder {folder.path}"
         lines = [f"Clients:  {news.serves}/v1   ->  {settings.upstream}", f"Admin:    {news.admin}/health"]
         login = f"stillwatch console user add NAME --folder {folder.path}"
         lines.append(f"Console:  {news.admin}/console   (a login: {login})")
@@ -191,11 +191,11 @@ def _serve(
             lines.append(f"Hooks:    http://{settings.hooks_host}:{settings.hooks_port}")
         if news.token is not None:
             lines.append(f"Token:    {news.token}   (for the admin port; shown once)")
-        lines += [f"Terms:    {folder.terms}", f"Next:     stillwatch key issue ACCOUNT{more}"]
+        lines += [f"Terms:    {folder.terms}", f"Next:     stillwatch key issue ACCOUNT{folder_option}"]
         with suppress(OSError, ValueError):  # nobody reads it: that must end nothing
             print("\n".join(lines), flush=True)
 
-    left = serve(
+    exit_state = serve(
         folder,
         settings,
         environment=environment,
@@ -204,34 +204,34 @@ def _serve(
         given=inherited,
         rehearse=check_next,
     )
-    if left is not None:
-        become_the_next(left)
+    if exit_state is not None:
+        become_the_next(exit_state)
 
 
-def _settings(folder: Folder, given: dict[str, Any]) -> GatewaySettings:
-    """What was given now, over what the folder was last served with."""
+def _merged_settings(folder: Folder, typed: dict[str, Any]) -> GatewaySettings:
+    """Merge the options that were given into the settings that the folder was last served with."""
     if folder.settings.exists():
-        kept = asdict(GatewaySettings.load(folder.settings))
-    elif "upstream" in given:
-        kept = {f.name: f.default for f in fields(GatewaySettings) if f.name != "upstream"}
+        stored = asdict(GatewaySettings.load(folder.settings))
+    elif "upstream" in typed:
+        stored = {f.name: f.default for f in fields(GatewaySettings) if f.name != "upstream"}
     else:
         raise InputError(f"{folder.path}: was not served before; say where the model is with --upstream URL")
-    if given.get("hooks_port") == 0:
-        given = given | {"hooks_port": None}
-    if given.get("state") == LOCAL:
-        given = given | {"state": None, "shared": None}
-    found = kept | given
-    if found.get("state") and not found.get("gateway"):
-        found["gateway"] = new_name()
-    return GatewaySettings(**found)
+    if typed.get("hooks_port") == 0:
+        typed = typed | {"hooks_port": None}
+    if typed.get("state") == LOCAL:
+        typed = typed | {"state": None, "shared": None}
+    merged = stored | typed
+    if merged.get("state") and not merged.get("gateway"):
+        merged["gateway"] = new_name()
+    return GatewaySettings(**merged)
 
 
-def _show(looked: list[SetupCheck], as_json: bool) -> None:
+def _print_checks(checks: list[SetupCheck], as_json: bool) -> None:
     if as_json:
-        print_json([asdict(one) for one in looked])
+        print_json([asdict(check) for check in checks])
         return
-    for one in looked:
-        print(f"{one.verdict:8}{one.what:14}{one_line(one.text)}")
+    for check in checks:
+        print(f"{check.verdict:8}{check.what:14}{one_line(check.text)}")
 
 
 def register(app: typer.Typer) -> None:

@@ -1,4 +1,4 @@
-"""`stillwatch standing`: what stands for accounts, who set it, and taking it back. It judges nobody."""
+"""`stillwatch standing`: the enforcement status of accounts, who set it, and undoing it. It judges nobody."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -13,10 +13,11 @@ from stillwatch.cli.folder import (
     AtFolder,
     DryRun,
     changing,
+    end_us,
     iso_time,
+    need_why,
     open_state,
     read_names,
-    span_s,
     table,
     whoami,
 )
@@ -62,15 +63,15 @@ def show_command(
     only = None if step is None else _step(step)
     with open_state(folder) as state:
         if account is not None:
-            found = actions.standings(state, [account])
+            statuses = actions.standings(state, [account])
         else:
-            found = {}
+            statuses = {}
             after = ""
             while page := actions.standings(state, step=only, campaign=campaign, after=after, limit=PAGE):
-                found |= page
+                statuses |= page
                 after = max(page)
     if as_json:
-        print_json([_plain(name, standing) for name, standing in found.items()])
+        print_json([_plain(name, standing) for name, standing in statuses.items()])
         return
     nothing = "no account is on a step: all are clear" if account is None else f"{one_line(account)} is clear"
     rows = [
@@ -82,7 +83,7 @@ def show_command(
             s.campaign,
             s.reason,
         )
-        for name, s in found.items()
+        for name, s in statuses.items()
     ]
     table(("account", "step", "since", "until", "campaign", "reason"), rows, nothing)
 
@@ -113,10 +114,9 @@ def set_command(
     if not names:
         raise InputError("no account was given; name some, or use --accounts-file")
     to, now_us = _step(step), utc_us()
-    until_us = None if lasts is None else now_us + 1_000_000 * span_s(lasts, "--for")
+    until_us = end_us(lasts, "--for", now_us)
     set_to = EnforcementStatus(to, now_us, why, None, output_tokens_per_hour, until_us)
-    if not why.strip() and not dry_run:
-        raise InputError("--why is missing: the next reader of the log has nothing else")
+    need_why(why, dry_run)
     with changing(folder) as state:
         hits = reach(state, Folder(folder.resolve()), names, to, now_us)
         action = None
@@ -135,20 +135,20 @@ def undo_command(
     $ stillwatch standing undo 17 --why "wrong account"
     $ stillwatch standing undo 17 --dry-run
     """
-    if not why.strip() and not dry_run:
-        raise InputError("--why is missing: the next reader of the log has nothing else")
+    need_why(why, dry_run)
     with changing(folder) as state:
         touched = actions.accounts_of(state, action)
         number = None
         if not dry_run:
             number = actions.undo(state, action, who=whoami(), why=why, now_us=utc_us())
         did = "would take" if number is None else "takes"
-        what = "it" if number is None else f"action {number}"
+        undone = "it" if number is None else f"action {number}"
         if as_json:
             print_json({"action": number, "undoes": action, "accounts": touched})
         else:
             print(
-                f"{what} {did} back action {action}, of {plural(len(touched), 'account')}: {_names(touched)}"
+                f"{undone} {did} back action {action}, of {plural(len(touched), 'account')}: "
+                f"{_names(touched)}"
             )
 
 
@@ -165,13 +165,13 @@ def log_command(
     $ stillwatch standing log acme --limit 5
     """
     with open_state(folder) as state:
-        found = actions.history(state, account, limit=limit)
+        history = actions.history(state, account, limit=limit)
     if as_json:
         plain = [
             {"change": c.change, "action": c.action, "at": iso_time(c.at_us), "who": c.who, "why": c.why}
             | _plain(c.account, c.standing)
             | {"undone": c.undone, "over": c.over}
-            for c in found
+            for c in history
         ]
         print_json(plain)
         return
@@ -185,7 +185,7 @@ def log_command(
             "undone" if c.undone else "over" if c.over else "",
             c.why,
         )
-        for c in found
+        for c in history
     ]
     table(("action", "at", "who", "account", "step", "", "why"), rows, "nothing was changed yet")
 
@@ -202,9 +202,9 @@ def proposals_command(
     $ stillwatch standing proposals --all --json
     """
     with open_state(folder) as state:
-        found = proposals.proposals(state, None if every else "open", limit=PAGE)
+        listed = proposals.proposals(state, None if every else "open", limit=PAGE)
     if as_json:
-        print_json([_plain_proposal(one) for one in found])
+        print_json([_proposal_as_json(item) for item in listed])
         return
     rows = [
         (
@@ -212,10 +212,10 @@ def proposals_command(
             p.wanted.step.name.lower(),
             len(p.wanted.accounts),
             p.wanted.campaign,
-            _state_of(p),
+            _proposal_state(p),
             p.wanted.why,
         )
-        for p in found
+        for p in listed
     ]
     table(("proposal", "step", "accounts", "campaign", "state", "why"), rows, "nothing is proposed")
 
@@ -235,7 +235,7 @@ def approve_command(
     $ stillwatch standing approve 3 --for 7d
     """
     now_us = utc_us()
-    until_us = None if lasts is None else now_us + 1_000_000 * span_s(lasts, "--for")
+    until_us = end_us(lasts, "--for", now_us)
     with changing(folder) as state:
         names, step = proposals.would_change(state, proposal)
         hits = reach(state, Folder(folder.resolve()), names, step, now_us)
@@ -253,13 +253,12 @@ def dismiss_command(
 
     $ stillwatch standing dismiss 3 --why "their own evaluation, they told us"
     """
-    if not why.strip():
-        raise InputError("--why is missing: the next reader of the log has nothing else")
+    need_why(why)
     with open_state(folder) as state:
         proposals.dismiss(state, proposal, who=whoami(), why=why, now_us=utc_us())
-        found = proposals.proposal(state, proposal)
+        stored = proposals.proposal(state, proposal)
     if as_json:
-        print_json(_plain_proposal(found))
+        print_json(_proposal_as_json(stored))
     else:
         print(f"proposal {proposal} is dismissed")
 
@@ -291,18 +290,18 @@ def _tell_done(action: int | None, step: Step, hits: StepImpact, as_json: bool) 
     for amount, words in near:
         if amount != 0:
             print(f"  not touched: {_amount(amount, 'account')} {words}")
-    _tell_known("hit", hits.hit, len(hits.accounts))
+    _print_nearby("hit", hits.hit, len(hits.accounts))
     _tell_users(hits)
-    _tell_known("not touched", hits.near, None)
+    _print_nearby("not touched", hits.near, None)
     for note in hits.notes[1:]:
         print(f"  {note}")
     if action is not None:
         print(f"`stillwatch standing undo {action}` takes it back")
 
 
-def _tell_known(title: str, known: tuple[NearbyAccount, ...], of: int | None) -> None:
+def _print_nearby(title: str, accounts: tuple[NearbyAccount, ...], of: int | None) -> None:
     """Print accounts with what is known of them; `--json` has up to a hundred."""
-    if not any(k.exchanges or k.kind_of_use or k.shares or k.step != "clear" for k in known):
+    if not any(k.exchanges or k.kind_of_use or k.shares or k.step != "clear" for k in accounts):
         return  # nothing to add to their names
     rows = [
         (
@@ -316,14 +315,14 @@ def _tell_known(title: str, known: tuple[NearbyAccount, ...], of: int | None) ->
             k.campaign,
             ", ".join(k.shares),
         )
-        for k in known[:SHOWN]
+        for k in accounts[:SHOWN]
     ]
     print()
     heads = ("organisation", "use", "exchanges", "tokens", "end users", "stands", "campaign")
     table((title, *heads, "shares" if of is None else ""), rows, "")
-    more = (len(known) if of is None else of) - len(rows)
-    if more > 0:
-        print(f"and {more:,} more; --json names up to {MOST_NAMED}")
+    not_shown = (len(accounts) if of is None else of) - len(rows)
+    if not_shown > 0:
+        print(f"and {not_shown:,} more; --json names up to {MOST_NAMED}")
 
 
 def _tell_users(hits: StepImpact) -> None:
@@ -340,8 +339,8 @@ def _amount(amount: int | None, noun: str) -> str:
 
 
 def _names(names: tuple[str, ...] | list[str]) -> str:
-    shown = ", ".join(one_line(name) for name in names[:10])
-    return shown + (f" and {len(names) - 10:,} more" if len(names) > 10 else "")
+    first_names = ", ".join(one_line(name) for name in names[:10])
+    return first_names + (f" and {len(names) - 10:,} more" if len(names) > 10 else "")
 
 
 def _plain(account: str, standing: EnforcementStatus) -> dict[str, Any]:
@@ -356,25 +355,25 @@ def _plain(account: str, standing: EnforcementStatus) -> dict[str, Any]:
     }
 
 
-def _plain_proposal(found: Proposal) -> dict[str, Any]:
+def _proposal_as_json(proposal: Proposal) -> dict[str, Any]:
     return {
-        "proposal": found.proposal,
-        "at": iso_time(found.at_us),
-        "campaign": found.wanted.campaign,
-        "step": found.wanted.step.name.lower(),
-        "rule": found.wanted.rule,
-        "why": found.wanted.why,
-        "accounts": list(found.wanted.accounts),
-        "due": iso_time(found.wanted.due_us),
-        "state": found.state,
-        "decided": iso_time(found.decided_us),
-        "decided_by": found.decided_by,
-        "action": found.action,
+        "proposal": proposal.proposal,
+        "at": iso_time(proposal.at_us),
+        "campaign": proposal.wanted.campaign,
+        "step": proposal.wanted.step.name.lower(),
+        "rule": proposal.wanted.rule,
+        "why": proposal.wanted.why,
+        "accounts": list(proposal.wanted.accounts),
+        "due": iso_time(proposal.wanted.due_us),
+        "state": proposal.state,
+        "decided": iso_time(proposal.decided_us),
+        "decided_by": proposal.decided_by,
+        "action": proposal.action,
     }
 
 
-def _state_of(found: Proposal) -> str:
-    if found.state != "open":
-        return f"{found.state} by {found.decided_by}"
-    due = found.wanted.due_us
-    return "waits for a person" if due is None else f"by itself at {iso_time(due)}"
+def _proposal_state(proposal: Proposal) -> str:
+    if proposal.state != "open":
+        return f"{proposal.state} by {proposal.decided_by}"
+    due_us = proposal.wanted.due_us
+    return "waits for a person" if due_us is None else f"by itself at {iso_time(due_us)}"

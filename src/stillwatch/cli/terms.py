@@ -36,8 +36,8 @@ def init_command(
     except TermsError as error:
         raise InputError(f"--owner {owner!r} cannot stand in a terms file; give printable text") from error
     try:
-        with file.open("x", encoding="utf-8") as made:
-            made.write(text)
+        with file.open("x", encoding="utf-8") as new_file:
+            new_file.write(text)
     except FileExistsError as error:
         raise InputError(f"{file}: is there already; remove it first, or give another name") from error
     except OSError as error:
@@ -121,21 +121,27 @@ def try_command(
     Exit codes: 0 all passed; 1 one failed; 2 the file cannot be used.
     """
     tried = run(load(file), utc_us())
-    failed = sum(not one.passed for one in tried)
+    failed = sum(not tried_case.passed for tried_case in tried)
     if as_json:
-        tests = [asdict(one) for one in tried]
+        tests = [asdict(tried_case) for tried_case in tried]
         print_json({"passed": len(tried) - failed, "failed": failed, "tests": tests})
     elif not tried:
         print(f"{file}: holds no [[test]]; `stillwatch terms init` writes a file with two")
     else:
         rows = [
-            (one.line, one.what, one.expect, f"{one.got}{'' if one.passed else ' (failed)'}", one.rule)
-            for one in tried
+            (
+                tried_case.line,
+                tried_case.what,
+                tried_case.expect,
+                f"{tried_case.got}{'' if tried_case.passed else ' (failed)'}",
+                tried_case.rule,
+            )
+            for tried_case in tried
         ]
         table(("line", "request", "expected", "got", "by"), rows, "")
-        for one in tried:
-            if not one.passed:
-                print(f"{file}:{one.line}: {one.why}")
+        for tried_case in tried:
+            if not tried_case.passed:
+                print(f"{file}:{tried_case.line}: {tried_case.why}")
         print(f"{len(tried) - failed} of {len(tried)} passed")
     if failed:
         raise typer.Exit(FAILED)

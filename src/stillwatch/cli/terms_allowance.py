@@ -60,30 +60,31 @@ def allowance_command(
 
     Exit codes: 0 printed; 2 nothing could be read; 3 printed, but lines were rejected.
     """
-    named = {a.account for a in load(report).accounts if a.campaign is not None} if report else set()
+    accused = {a.account for a in load(report).accounts if a.campaign is not None} if report else set()
     errors = Console(stderr=True)
     with Rejects() as rejects, progress(errors, quiet=as_json) as tell:
         spent, longest = _add_up(logs, key_file, names.columns, rejects, tell)
-    busiest = _busiest_days({day: tokens for day, tokens in spent.items() if day[0] not in named})
+    busiest = _busiest_days({day: tokens for day, tokens in spent.items() if day[0] not in accused})
     if not any(busiest.values()):
         raise InputError(
             f"{', '.join(map(str, logs))}: no answer with output tokens, which an allowance is read off"
         )
     if flat:
-        found = Allowances.flat(busiest, answer=longest)
+        plan = Allowances.flat(busiest, answer=longest)
         look = "The busiest has set the limit: look at it."
     else:
-        found = Allowances.of(busiest, share, growth, ceiling=ceiling, answer=longest)
+        plan = Allowances.of(busiest, share, growth, ceiling=ceiling, answer=longest)
         look = (
             "Look at those: a thief in the log has set its own limit. "
-            f"{len(found.vouch):,} would need more than {ceiling:g} times everybody's: vouch for them or not."
+            f"{len(plan.vouch):,} would need more than {ceiling:g} times everybody's: vouch for them or not."
         )
     if as_json:
-        print_json(_plain(found))
+        print_json(_allowances_as_json(plan))
     else:
-        print(found.terms(), end="")
+        print(plan.terms(), end="")
         errors.print(
-            f"{len(busiest):,} accounts, {len(found.more):,} of them with more, by name. {look}", markup=False
+            f"{len(busiest):,} accounts, {len(plan.more):,} of them with more, by name. {look}",
+            markup=False,
         )
     if rejects.count:
         errors.print(f"{rejects.count:,} lines rejected: {'; '.join(rejects.examples[:3])}", markup=False)
@@ -97,12 +98,12 @@ def _busiest_days(spent: dict[tuple[str, int], int]) -> dict[str, int]:
     return busiest
 
 
-def _plain(found: Allowances) -> dict[str, object]:
+def _allowances_as_json(allowances: Allowances) -> dict[str, object]:
     return {
-        "output_tokens_per_day": found.usual,
-        "answer_tokens": found.answer,
-        "accounts": found.more,
-        "vouch": found.vouch,
+        "output_tokens_per_day": allowances.usual,
+        "answer_tokens": allowances.answer,
+        "accounts": allowances.more,
+        "vouch": allowances.vouch,
     }
 
 
@@ -124,16 +125,16 @@ def _add_up(
         progress=lambda done, total: tell("reading", done, total),
         mapping=mapping,
     ):
-        _add(spent, batch)
+        _add_day(spent, batch)
         longest = max(longest, pc.max(batch["output_tokens"]).as_py() or 0)
     return spent, longest
 
 
-def _add(spent: dict[tuple[str, int], int], batch: pa.RecordBatch) -> None:
+def _add_day(spent: dict[tuple[str, int], int], batch: pa.RecordBatch) -> None:
     """Add a batch's output tokens to each account's day."""
     day = pc.divide(batch["time"].cast(pa.timestamp("us", "UTC")).cast(pa.int64()), DAY_US)
     tokens = pc.fill_null(batch["output_tokens"], 0).cast(pa.int64())
     table = pa.table({"account": batch["account"].cast(pa.string()), "day": day, "tokens": tokens})
     for row in table.group_by(["account", "day"]).aggregate([("tokens", "sum")]).to_pylist():
-        at = row["account"], row["day"]
-        spent[at] = spent.get(at, 0) + row["tokens_sum"]
+        account_day = row["account"], row["day"]
+        spent[account_day] = spent.get(account_day, 0) + row["tokens_sum"]

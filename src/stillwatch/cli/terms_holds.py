@@ -52,11 +52,11 @@ def holds_command(
     errors = Console(stderr=True)
     with Rejects() as rejects:
         log = sketched_log(logs, rejects, errors, key_file=key_file, quiet=as_json)
-        known = read_accounts(accounts, rejects=rejects).to_pylist() if accounts else []
-    orgs = {row["account"]: row["org"] for row in known}
+        account_rows = read_accounts(accounts, rejects=rejects).to_pylist() if accounts else []
+    orgs = {row["account"]: row["org"] for row in account_rows}
     permissions = terms.permissions + tuple(
         Permission(kind, "the accounts table", now_us + DAY_US, account=row["account"])
-        for row in known
+        for row in account_rows
         for kind in row["permissions"] or ()
     )
     chosen = choose(terms.holds, candidates(load_report(report)), orgs, permissions, now_us)
@@ -91,9 +91,17 @@ def _show(holds: Holds, costs: list[tuple[HoldChoice, HoldCost]]) -> None:
     rows = []
     for choice, cost in costs:
         none = replace(cost, accounts=0, refused_per_day=0.0, most_per_account_day=0.0)
-        shown = cost if choice.why_not is None else none
-        amounts = (shown.requests_per_day, shown.refused_per_day, shown.most_per_account_day)
-        counts = (f"{shown.accounts:,}", f"{len(choice.exempt):,}", *(f"{amount:,.1f}" for amount in amounts))
+        chosen_cost = cost if choice.why_not is None else none
+        amounts = (
+            chosen_cost.requests_per_day,
+            chosen_cost.refused_per_day,
+            chosen_cost.most_per_account_day,
+        )
+        counts = (
+            f"{chosen_cost.accounts:,}",
+            f"{len(choice.exempt):,}",
+            *(f"{amount:,.1f}" for amount in amounts),
+        )
         rows.append((choice.candidate.candidate, *counts))
     table(("candidate", "held", "exempt", "requests a day", "refused a day", "most"), rows, "")
     for choice, _ in costs:

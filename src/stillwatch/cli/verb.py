@@ -85,12 +85,12 @@ def split_examples(docstring: str) -> tuple[str, str | None]:
 def _expand_groups(call: Verb) -> Verb:
     """Let the command line see the fields of each parameter that is a dataclass in that parameter's place."""
     parameters, groups = [], {}
-    for one in inspect.signature(call).parameters.values():
-        if not is_dataclass(one.annotation):
-            parameters.append(one.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+    for parameter in inspect.signature(call).parameters.values():
+        if not is_dataclass(parameter.annotation):
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
             continue
-        groups[one.name] = one.annotation
-        for field in fields(one.annotation):
+        groups[parameter.name] = parameter.annotation
+        for field in fields(parameter.annotation):
             default = inspect.Parameter.empty if field.default is MISSING else field.default
             parameters.append(
                 inspect.Parameter(
@@ -107,5 +107,5 @@ def _expand_groups(call: Verb) -> Verb:
         call(**given)
 
     call_expanded.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    call_expanded.__annotations__ = {one.name: one.annotation for one in parameters}
+    call_expanded.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return call_expanded

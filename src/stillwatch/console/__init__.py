@@ -1,7 +1,7 @@
 """The console: where people look at cases, decide and act. It detects nothing and holds no findings itself.
 
-Who may do what is a `Role`. What only a running gateway knows or can do is a `Deployment`; the console asks
-it and never imports it. Times are UTC microseconds.
+A `UserRole` says who may do what. What only a running gateway knows or can do is a `Deployment`; the console
+asks it and never imports it. Times are UTC microseconds.
 """
 
 from collections.abc import Collection, Mapping, Sequence

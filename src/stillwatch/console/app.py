@@ -1,6 +1,6 @@
 """Puts the console together: `make` gives an ASGI app to be served or mounted. It knows routes, not cases.
 
-A page is one function from `Asked` to `Shown`; its HTML, JSON and CSV are the same page. What changes
+A page is one function from `PageRequest` to `Shown`; its HTML, JSON and CSV are the same page. What changes
 something is a POST, answered by the way to the page that shows the change.
 """
 
@@ -53,7 +53,7 @@ from stillwatch.console.pages import (
     working,
 )
 from stillwatch.console.settings import ConsoleSettings
-from stillwatch.console.sql import Snapshots
+from stillwatch.console.sql import Snapshots, is_large
 from stillwatch.console.throttle import RecordLimit, Throttle
 from stillwatch.console.trail_checks import TrailChecks
 from stillwatch.errors import StillwatchError
@@ -166,6 +166,8 @@ def make(
     factor_seal.seal_stored(store, clock())
     people.key_marks(store, clock())
     snapshots = Snapshots(store, deployment.captured_files if isinstance(deployment, Recording) else None)
+    if is_large(store):
+        snapshots.prepare()  # now, as the copy takes seconds; of a small store it is made at a log-in
     looks, checks = Looks(store), TrailChecks(store, clock)
     settings = settings or ConsoleSettings()
     desk = ConsoleContext(
@@ -187,10 +189,10 @@ def make(
         routes.append(Route(identity_login.BACK, abroad.finish, methods=["GET"]))
     for page in PAGES:
         for form in ("json", "csv"):
-            routes.append(Route(f"{page.path}.{form}", _page(desk, page, form), methods=["GET"]))
-        routes.append(Route(page.path, _page(desk, page, None), methods=["GET"]))
-    routes += [Route(deed.path, _deed_handler(desk, deed), methods=["POST"]) for deed in DEEDS]
-    handlers = {404: _nowhere, 405: _nowhere}
+            routes.append(Route(f"{page.path}.{form}", _page_handler_of(desk, page, form), methods=["GET"]))
+        routes.append(Route(page.path, _page_handler_of(desk, page, None), methods=["GET"]))
+    routes += [Route(deed.path, _deed_handler_of(desk, deed), methods=["POST"]) for deed in DEEDS]
+    handlers = {404: _unknown_address, 405: _unknown_address}
     inner = Starlette(routes=routes, exception_handlers=handlers, lifespan=_closing(snapshots))
     return HostGuard(inner, hosts, secure)
 
@@ -220,34 +222,38 @@ def _permalink(request: Request) -> Response:
     return RedirectResponse(address(request, f"/case/{case}"), 303)
 
 
-async def _nowhere(request: Request, why: Exception) -> Response:
+async def _unknown_address(request: Request, why: Exception) -> Response:
     status = getattr(why, "status_code", 404)
     text = "there is no such page" if status == 404 else "that is not what can be done here"
     return render.bare(request, "apart.html.j2", status, title=text, text=text, home=address(request, "/"))
 
 
-def _logged_in_request(desk: ConsoleContext, request: Request) -> PageRequest | None:
-    """Who asks, if somebody is logged in. Where an API token is shown, it alone counts."""
+def _request_of_user(desk: ConsoleContext, request: Request) -> PageRequest | None:
+    """Give the request of whoever is logged in, if anybody. If it has an API token, only that counts."""
     now_us = desk.now_us()
     if (secret := request.scope["state"]["token"]) is not None:
-        found = tokens.find(desk.store, secret, now_us)
-        return None if found is None else PageRequest(request, desk, found[0], "", now_us, found[1])
+        owner_and_token = tokens.find(desk.store, secret, now_us)
+        return (
+            None
+            if owner_and_token is None
+            else PageRequest(request, desk, owner_and_token[0], "", now_us, owner_and_token[1])
+        )
     cookie = request.cookies.get(entry.cookie_name(request))
     session = sessions.find(desk.store, cookie, now_us) if cookie else None
     return None if session is None else PageRequest(request, desk, session.user, session.csrf, now_us)
 
 
-def _why_not(request: PageRequest, route: PageRoute | Deed) -> str | None:
+def _why_refused(request: PageRequest, route: PageRoute | Deed) -> str | None:
     """Say why somebody may not have a page, or not do something, or None."""
-    own, token = route.path.startswith(OWN), request.token
+    is_own_page, token = route.path.startswith(OWN), request.token
     if not request.may(route.least):
         return f"this is for {route.least.name.lower()}s and above"
-    if not own and request.must_have_factor():
+    if not is_own_page and request.must_have_factor():
         return "your role needs a second factor: set one up on your own page first"
     if token is None:
         return None
     if isinstance(route, PageRoute):
-        return None if not own and route.least is UserRole.READER else "no API token opens this page"
+        return None if not is_own_page and route.least is UserRole.READER else "no API token opens this page"
     if not route.by_token:
         return "no API token does this: it takes a person who is logged in"
     return None if token.scope is tokens.TokenScope.TRIAGE else f"the API token {token.name} only reads"
@@ -261,45 +267,47 @@ def _forbid(request: PageRequest, path: str, why: str, form: str) -> Response:
     return _refusal_page(request, 403, why, form)
 
 
-def _page(desk: ConsoleContext, page: PageRoute, suffix: str | None) -> Callable[[Request], Response]:
+def _page_handler_of(
+    desk: ConsoleContext, page: PageRoute, suffix: str | None
+) -> Callable[[Request], Response]:
     def answer(request: Request) -> Response:
         form = suffix or request.query_params.get("format", "html")
         if form not in ("html", "json", "csv"):
             return _problem(400, f"{form[:40]!a} is no form of a page: html, json or csv", "json")
         try:
-            page_request = _logged_in_request(desk, request)
+            page_request = _request_of_user(desk, request)
             if page_request is None:
                 return _outside(request, form)
             if page_request.token is not None and form == "html":
                 return _problem(406, f"an API token reads {page.path}.json or .csv", "json")
-            if (why_not := _why_not(page_request, page)) is not None:
+            if (why_not := _why_refused(page_request, page)) is not None:
                 if form == "html" and page_request.may(page.least):
                     return RedirectResponse(page_request.url(OWN), 303)
                 return _forbid(page_request, page.path, why_not, form)
         except StillwatchError as why:
             return _problem(503, str(why), form)
         try:
-            what = page.view(page_request)
+            answered = page.view(page_request)
         except StillwatchError as why:
             return _refusal_page(page_request, _status(why), str(why), form)
         except Exception as why:  # noqa: BLE001 - the edge of a request: a page that fails is a sentence
             return _refusal_page(page_request, 500, f"the page failed: {type(why).__name__}", form)
-        if isinstance(what, Response):
-            return what
+        if isinstance(answered, Response):
+            return answered
         if form == "json":
-            return as_json(what)
+            return as_json(answered)
         if form == "csv":
-            return as_csv(what, page.path.split("{")[0].strip("/").replace("/", "-") or "page")
-        return render.page(page_request, what, DONE.get(page_request.query("done"), ""))
+            return as_csv(answered, page.path.split("{")[0].strip("/").replace("/", "-") or "page")
+        return render.page(page_request, answered, DONE.get(page_request.query("done"), ""))
 
     return answer
 
 
-def _deed_handler(desk: ConsoleContext, deed: Deed) -> Callable[[Request], Response]:
+def _deed_handler_of(desk: ConsoleContext, deed: Deed) -> Callable[[Request], Response]:
     def answer(request: Request) -> Response:
         form = "html" if request.scope["state"]["token"] is None else "json"
         try:
-            page_request = _logged_in_request(desk, request)
+            page_request = _request_of_user(desk, request)
             if page_request is None:
                 return _outside(request, form)
             if page_request.token is None and not sessions.same(
@@ -308,12 +316,12 @@ def _deed_handler(desk: ConsoleContext, deed: Deed) -> Callable[[Request], Respo
                 return _refusal_page(
                     page_request, 403, "this form is not of your session; open the page anew and try again"
                 )
-            if (why_not := _why_not(page_request, deed)) is not None:
+            if (why_not := _why_refused(page_request, deed)) is not None:
                 return _forbid(page_request, deed.path, why_not, form)
-            what = deed.do(page_request)
+            answered = deed.do(page_request)
             if page_request.token is not None:
-                return _answer_program(page_request, what)
-            return render.page(page_request, what) if isinstance(what, Shown) else what
+                return _answer_program(page_request, answered)
+            return render.page(page_request, answered) if isinstance(answered, Shown) else answered
         except StillwatchError as why:
             return (
                 _refusal_page(page_request, _status(why), str(why), form)
@@ -326,14 +334,14 @@ def _deed_handler(desk: ConsoleContext, deed: Deed) -> Callable[[Request], Respo
     return answer
 
 
-def _answer_program(request: PageRequest, what: Shown | Response) -> Response:
+def _answer_program(request: PageRequest, answered: Shown | Response) -> Response:
     """Say in JSON what was done: what a page says, or the case as the page that a person is led to has it."""
-    if isinstance(what, Shown):
-        return as_json(what)
-    words = dict(parse_qsl(urlsplit(what.headers["location"]).query))
+    if isinstance(answered, Shown):
+        return as_json(answered)
+    words = dict(parse_qsl(urlsplit(answered.headers["location"]).query))
     case = request.store.case(request.part("case"), accounts=False)
-    done = words.get("done", "")
-    document = {"done": done, "message": DONE.get(done, ""), "case": queue.row(case, request)}
+    message = words.get("done", "")
+    document = {"done": message, "message": DONE.get(message, ""), "case": queue.row(case, request)}
     return as_json(Shown("", "", document))
 
 
@@ -406,11 +414,11 @@ def _refusal_page(request: PageRequest, status: int, text: str, form: str = "htm
     if form != "html":
         return _problem(status, text, form)
     back = request.url("/queue")
-    what = Shown(
+    refusal = Shown(
         "refused.html.j2",
         "It was not done" if status != 404 else "Not found",
         {},
         view={"text": text, "back": back},
         status=status,
     )
-    return render.page(request, what)
+    return render.page(request, refusal)

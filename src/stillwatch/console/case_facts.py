@@ -1,4 +1,4 @@
-"""What is worked out for a case's page, kept while it stands: the alert, whom steps may hit, pictures, links.
+"""Computes what a case's page shows, once for each change of the case: alert, targets, pictures, links.
 
 It draws nothing. A case of 25,000 accounts has 10 MB of links: only who asks for links waits for them.
 """
@@ -63,12 +63,12 @@ class LatestCache(Generic[T]):
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        made = make()
+        value = make()
         with self._lock:
-            self._kept[key] = made
+            self._kept[key] = value
             while len(self._kept) > self._most:
                 self._kept.popitem(last=False)
-        return made
+        return value
 
 
 @dataclass(frozen=True)
@@ -96,23 +96,23 @@ class DetectorCounts:
         """Give the newest counts, and whether they are of this moment."""
         key = (now_us // HOUR_US, state_of(self._store))
         with self._lock:
-            kept = self._kept
-            if kept is not None and key == self._key:
-                return kept
-            if kept is not None and self._took_s > QUICK_S:
+            counts = self._kept
+            if counts is not None and key == self._key:
+                return counts
+            if counts is not None and self._took_s > QUICK_S:
                 if self._counting is None or not self._counting.is_alive():
                     self._counting = threading.Thread(target=self._count, args=(key, now_us), daemon=True)
                     self._counting.start()
-                return replace(kept, current=False)
+                return replace(counts, current=False)
         return self._count(key, now_us)
 
     def _count(self, key: Hashable, now_us: int) -> DetectorRecords:
-        begun = time.perf_counter()
+        started_s = time.perf_counter()
         months, now = feedback.by_month(self._store), feedback.measure_all(self._store, now_us)
-        made = DetectorRecords(months, now, now_us)
+        records = DetectorRecords(months, now, now_us)
         with self._lock:
-            self._kept, self._key, self._took_s = made, key, time.perf_counter() - begun
-        return made
+            self._kept, self._key, self._took_s = records, key, time.perf_counter() - started_s
+        return records
 
 
 class Looks:
@@ -127,7 +127,7 @@ class Looks:
         self._links: LatestCache[tuple[Link, ...]] = LatestCache(KEPT_LINKS)
 
     def case_alert(self, case: str, now_us: int, base_url: str) -> CaseAlert:
-        """Give a case's alert and targets. Raises: Missing."""
+        """Give a case's alert and targets. Raises: RecordNotFound."""
 
         def make() -> CaseAlert:
             report = alert(self._store, case, now_us, base_url=base_url)
@@ -141,7 +141,7 @@ class Looks:
         return self._counts.get(key, lambda: reading.counts(self._store, now_us))
 
     def drawn(self, case: Case) -> CasePictures:
-        """Give the pictures of a case's latest finding. Raises: Missing where there is no evidence."""
+        """Give the pictures of a case's latest finding. Raises: RecordNotFound where there is no evidence."""
         with self._store.reading() as db:
             finding, context = evidence.context_in(db, case.id)
         key = (case.id, finding.id, case.first_us, case.last_us, case.exchanges)
@@ -156,8 +156,8 @@ class Looks:
             return ()
 
         def make() -> tuple[Link, ...]:
-            found = evidence.latest(self._store, case).campaign.links
-            return tuple(sorted(found, key=lambda k: (-k.bits, k.clue, k.a, k.b)))
+            all_links = evidence.latest(self._store, case).campaign.links
+            return tuple(sorted(all_links, key=lambda k: (-k.bits, k.clue, k.a, k.b)))
 
         return self._links.get((case, finding.id), make)
 
@@ -182,7 +182,7 @@ def draw(store: Store, case: Case, finding: Finding, context: Mapping[str, Any])
         harvest_at_alarm=Harvest(context["exchanges_at_alarm"], context["output_tokens_at_alarm"]),
         reasons=(),
         benign_alternatives=(),
-        timeline=tuple(Hour(_at(at), exchanges, tokens) for at, exchanges, tokens in hours),
+        timeline=tuple(Hour(_at(hour_us), exchanges, tokens) for hour_us, exchanges, tokens in hours),
     )
     return CasePictures(
         finding,
@@ -221,5 +221,5 @@ def _scan_facts(totals: Mapping[str, Any]) -> ScanTotals:
 
 
 def _gaps(gaps: list[dict[str, str]]) -> tuple[Gap, ...]:
-    at = datetime.fromisoformat
-    return tuple(Gap(at(g["start"]), at(g["end"]), g["text"]) for g in gaps)
+    parse_time = datetime.fromisoformat
+    return tuple(Gap(parse_time(g["start"]), parse_time(g["end"]), g["text"]) for g in gaps)

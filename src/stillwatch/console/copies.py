@@ -5,14 +5,17 @@
 Nothing that was said in an exchange is copied, nor an address; of a store no people, sessions or trail.
 """
 
+import gc
 import json
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from sqlalchemy import Connection, Select, Text, func, select, type_coerce
 
@@ -27,6 +30,8 @@ MEMORY = "256MB"
 COPIED = ("cases", "members", "findings", "hours", "acts")
 LEFT_OUT = {("members", "home")}  # how we keep an account in one case: of no use to anybody else
 BLOCK = 20_000
+MOST_CELLS = 600_000  # of a copy for one query: half a second's work
+SQL_TYPES = {pa.int64(): "BIGINT", pa.float64(): "DOUBLE", pa.string(): "VARCHAR"}
 CLAIMS = (  # of each case's latest finding, one row a claim
     ("case_id", pa.string()), ("finding", pa.int64()), ("detector", pa.string()), ("text", pa.string()),
     ("actual", pa.float64()), ("baseline", pa.float64()), ("peer_p95", pa.float64()),
@@ -69,13 +74,40 @@ def copy(store: Store, path: Path, since: int | None = None) -> int:
             if changed is not None:
                 key = "id" if name == "cases" else "case_id"
                 target.execute(f"DELETE FROM {name} WHERE {key} IN (SELECT ids FROM changed)")
-            schema, blocks = _claims(db, changed) if name == "claims" else _rows_of(db, name, changed)
-            put = _Filling(target, name, schema, made=changed is not None)
-            for rows in blocks:
-                put.add(rows)
-            put.end()
+            rows = _claim_rows(db, changed) if name == "claims" else _column_rows(db, columns(name), changed)
+            _fill_table(target, name, *rows, exists=changed is not None)
         target.execute("COMMIT")
         return revision
+
+
+def copy_named(store: Store, path: Path, query: str) -> bool:
+    """Copy only what a query names, after FROM or JOIN and elsewhere; False where that is nothing or much.
+
+    A table's other columns are errors in who reads them: a query gets a right answer from this copy, or none.
+    """
+    words = set(re.findall(r"\w+", query.lower()))
+    table_names = set(COPIED) & set(re.findall(r"\b(?:from|join)\s+(\w+)", query.lower()))
+    cells = 0
+    options: dict[str, Any] = {"threads": 1, "memory_limit": MEMORY}
+    with duckdb.connect(str(path), config=options) as target, store.reading() as db:
+        for name in table_names:
+            named_columns = [c for c in columns(name) if c.name in words]
+            rows = db.execute(select(func.count()).select_from(getattr(tables, name))).scalar_one()
+            cells += rows * len(named_columns)
+            if cells > MOST_CELLS:
+                return False
+            if named_columns:
+                _fill_table(target, f"named_{name}", *_column_rows(db, named_columns))
+            else:
+                target.execute(f"CREATE TABLE named_{name} AS FROM range({rows})")
+            values = (
+                c.name
+                if c in named_columns
+                else f"error(rowid::VARCHAR)::{SQL_TYPES[_arrow_type(c.type)]} AS {c.name}"
+                for c in columns(name)
+            )
+            target.execute(f"CREATE VIEW {name} AS SELECT {', '.join(values)} FROM named_{name}")
+    return bool(table_names)
 
 
 def load() -> None:
@@ -85,54 +117,53 @@ def load() -> None:
         target.execute("CREATE TABLE ids AS SELECT * FROM rows")
 
 
-def _rows_of(db: Connection, name: str, changed: Select[Any] | None) -> tuple[pa.Schema, Iterator[pa.Table]]:
-    """Give a table of cases, of some or of all."""
-    wanted = columns(name)
-    schema = pa.schema([(c.name, _kind(c.type)) for c in wanted])
+def _column_rows(
+    db: Connection, table_columns: Sequence[Any], changed: Select[Any] | None = None
+) -> tuple[pa.Schema, Iterator[pa.Table]]:
+    """Give columns of a table, for some cases or for all."""
+    schema = pa.schema([(c.name, _arrow_type(c.type)) for c in table_columns])
     # texts as they are stored: a million of them are read back at once, below
-    query = select(*(type_coerce(c, Text) if _kind(c.type) == pa.string() else c for c in wanted))
+    query = select(
+        *(type_coerce(c, Text) if _arrow_type(c.type) == pa.string() else c for c in table_columns)
+    )
     if changed is not None:
-        table = getattr(tables, name).c
-        query = query.where((table.id if name == "cases" else table.case_id).in_(changed))
+        table = table_columns[0].table
+        query = query.where((table.c.id if table is tables.cases else table.c.case_id).in_(changed))
 
     def blocks() -> Iterator[pa.Table]:
         for block in db.execute(query.execution_options(yield_per=BLOCK)).partitions(BLOCK):
             columns_of_block = zip(zip(*block, strict=True), schema, strict=True)
-            arrays = [_array(values, f.type) for values, f in columns_of_block]
+            arrays = [_arrow_array(values, f.type) for values, f in columns_of_block]
             yield pa.Table.from_arrays(arrays, schema=schema)
 
     return schema, blocks()
 
 
-def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    if kind != pa.string():
-        return pa.array(values, kind)
-    return pa.array([_storable(tables.read_back(v)) if v and v[0] == "\x1a" else v for v in values], kind)
+def _arrow_array(stored: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    array = pa.array(stored, kind)
+    if kind != pa.string() or not pc.any(pc.starts_with(array, "\x1a")).as_py():
+        return array
+    return pa.array([v and _as_utf8(tables.read_back(v)) for v in stored], kind)
 
 
-class _Filling:
-    """One table of a copy, filled piece by piece."""
-
-    def __init__(
-        self, target: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, made: bool = False
-    ) -> None:
-        self._target, self._name, self._schema = target, name, schema
-        self._made = made
-
-    def add(self, rows: pa.Table) -> None:
-        self._target.register("rows", rows)
-        begin = f"INSERT INTO {self._name}" if self._made else f"CREATE TABLE {self._name} AS"
-        self._target.execute(f"{begin} SELECT * FROM rows")
-        self._target.unregister("rows")
-        self._made = True
-
-    def end(self) -> None:
-        """Make the table where nothing came."""
-        if not self._made:
-            self.add(self._schema.empty_table())
+def _fill_table(
+    target: duckdb.DuckDBPyConnection,
+    name: str,
+    schema: pa.Schema,
+    blocks: Iterable[pa.Table],
+    exists: bool = False,
+) -> None:
+    """Put rows into a table of a copy, which is made first where it does not exist."""
+    if not exists:
+        target.register("rows", schema.empty_table())
+        target.execute(f"CREATE TABLE {name} AS FROM rows")
+    for rows in blocks:
+        target.register("rows", rows)
+        target.execute(f"INSERT INTO {name} FROM rows")
+    target.unregister("rows")
 
 
-def _claims(db: Connection, changed: Select[Any] | None) -> tuple[pa.Schema, Iterator[pa.Table]]:
+def _claim_rows(db: Connection, changed: Select[Any] | None) -> tuple[pa.Schema, Iterator[pa.Table]]:
     """Give the claims of each case's latest finding."""
     e = tables.evidence.c
     newest = select(func.max(e.finding)).group_by(e.case_id)
@@ -145,8 +176,8 @@ def _claims(db: Connection, changed: Select[Any] | None) -> tuple[pa.Schema, Ite
         for block in db.execute(query.execution_options(yield_per=500)).partitions(500):
             rows: list[dict[str, Any]] = []
             for case_id, finding, context in block:
-                for one in json.loads(context)["why"]:
-                    values = {name: _storable(one[name]) for name in names}
+                for claim in json.loads(context)["why"]:
+                    values = {name: _as_utf8(claim[name]) for name in names}
                     rows.append({"case_id": case_id, "finding": finding, **values})
             yield pa.Table.from_pylist(rows, schema=pa.schema(CLAIMS))
 
@@ -158,25 +189,23 @@ def copy_exchanges(files: Sequence[str], path: Path, most: int = MOST_EXCHANGES)
 
     Files that are gone were merged or let go in this moment. Raises: ConsoleError for a damaged one.
     """
-    schema, left = pa.schema(EXCHANGES), most
+    schema, rows_left = pa.schema(EXCHANGES), most
     with duckdb.connect(str(path), config={"threads": 1, "memory_limit": MEMORY}) as target:
-        put = _Filling(target, "exchanges", schema)
-        for at, name in enumerate(reversed(files)):
-            if left <= 0:
-                put.end()
-                older = plural(len(files) - at, "older file")
-                return f"exchanges: the newest {most - left:,}; left out: {older}"
+        _fill_table(target, "exchanges", schema, ())
+        for number, name in enumerate(reversed(files)):
+            if rows_left <= 0:
+                older = plural(len(files) - number, "older file")
+                return f"exchanges: the newest {most - rows_left:,}; left out: {older}"
             try:
                 with pq.ParquetFile(name) as file:
-                    there = [field for field in schema if field.name in file.schema_arrow.names]
-                    for batch in file.iter_batches(BLOCK, columns=[field.name for field in there]):
-                        put.add(_fit_schema(batch, schema))
-                        left -= batch.num_rows
+                    fields_present = [field for field in schema if field.name in file.schema_arrow.names]
+                    for batch in file.iter_batches(BLOCK, columns=[field.name for field in fields_present]):
+                        _fill_table(target, "exchanges", schema, (_fit_schema(batch, schema),), exists=True)
+                        rows_left -= batch.num_rows
             except FileNotFoundError:
                 continue
             except (OSError, *DAMAGED) as why:
                 raise ConsoleError(f"{name}: cannot be copied: {str(why)[:200]}") from None
-        put.end()
     return None
 
 
@@ -192,17 +221,18 @@ def _fit_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
     )  # fmt: skip
 
 
-def _kind(kind: Any) -> pa.DataType:
+def _arrow_type(kind: Any) -> pa.DataType:
     name = type(kind).__name__
     return pa.int64() if name == "BigInteger" else pa.float64() if name == "Double" else pa.string()
 
 
-def _storable(value: Any) -> Any:
+def _as_utf8(value: Any) -> Any:
     return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def main() -> None:
     """Copy the cases of a store, whose URL is on standard input, into a file; print the copy's revision."""
+    gc.disable()  # millions of rows pass through, and it would look at them again and again
     with Store(sys.stdin.read()) as store:
         print(copy(store, Path(sys.argv[1])))
 

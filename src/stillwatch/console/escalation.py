@@ -42,9 +42,9 @@ class OverdueCase:
 
     @property
     def people(self) -> list[str]:
-        """Who is to be told, whether or not there is such a user."""
-        named = (self.owner if name == OWNER else name for name in self.stage.people)
-        return list(dict.fromkeys(name for name in named if name is not None))
+        """Give the names to notify, whether or not such users exist."""
+        wanted_names = (self.owner if name == OWNER else name for name in self.stage.people)
+        return list(dict.fromkeys(name for name in wanted_names if name is not None))
 
 
 def overdue(db: Connection, stage: EscalationStage, now_us: int) -> list[OverdueCase]:
@@ -53,7 +53,7 @@ def overdue(db: Connection, stage: EscalationStage, now_us: int) -> list[Overdue
     What it told of by a clock that stood ahead, before they were due, counts for nothing.
     """
     c, e = cases.c, escalations.c
-    done = select(e.case_id).where(
+    already_escalated = select(e.case_id).where(
         e.case_id == c.id,
         e.due_us == c.due_us,
         e.after_hours == stage.after_hours,
@@ -64,7 +64,7 @@ def overdue(db: Connection, stage: EscalationStage, now_us: int) -> list[Overdue
         c.state.in_([str(CaseState.NEW), str(CaseState.OPEN)]),
         c.merged_into.is_(None),
         (c.suppressed_until_us.is_(None)) | (c.suppressed_until_us <= now_us),
-        ~done.exists(),
+        ~already_escalated.exists(),
     )
     rows = db.execute(query.order_by(c.due_us, c.id).limit(AT_ONCE))
     return [OverdueCase(row.id, row.title, row.owner, row.due_us, stage) for row in rows]
@@ -73,7 +73,7 @@ def overdue(db: Connection, stage: EscalationStage, now_us: int) -> list[Overdue
 def plan(store: Store, stages: Sequence[EscalationStage], now_us: int) -> list[OverdueCase]:
     """Give what the stages would tell of now. It tells nobody."""
     with store.reading() as db:
-        return [one for stage in stages for one in overdue(db, stage, now_us)]
+        return [overdue_case for stage in stages for overdue_case in overdue(db, stage, now_us)]
 
 
 def escalate(
@@ -92,31 +92,35 @@ def escalate(
     check_targets(stages, by_name)
     if not plan(store, stages, now_us):
         return 0
-    source, many = event_source(store.installation()), 0
+    source, escalated = event_source(store.installation()), 0
     for stage in stages:
         with store.writing(now_us) as tx:  # others wait, so that a stage counts once
-            found = overdue(tx.db, stage, now_us)
-            for one in found:
-                row = {"case_id": one.case, "due_us": one.due_us, "after_hours": stage.after_hours}
+            late_cases = overdue(tx.db, stage, now_us)
+            for late in late_cases:
+                row = {
+                    "case_id": late.case,
+                    "due_us": late.due_us,
+                    "after_hours": stage.after_hours,
+                }
                 tx.db.execute(delete(escalations).filter_by(**row))
                 tx.db.execute(escalations.insert().values(**row, at_us=now_us))
-                own, instead = recipients(tx.db, one, now_us)
-                reached = inbox.tell_in(tx, own + instead, inbox.OVERDUE, one.case, MACHINE)
-                detail = {"after_hours": stage.after_hours, "due_us": one.due_us, "people": reached}
-                tx.audit(MACHINE, "case overdue", one.case, {**detail, "targets": list(stage.targets)})
-            if found:
+                names, instead = recipients(tx.db, late, now_us)
+                reached = inbox.tell_in(tx, names + instead, inbox.OVERDUE, late.case, MACHINE)
+                detail = {"after_hours": stage.after_hours, "due_us": late.due_us, "people": reached}
+                tx.audit(MACHINE, "case overdue", late.case, {**detail, "targets": list(stage.targets)})
+            if late_cases:
                 _put_letters(
-                    outbox, [by_name[name] for name in stage.targets], found, now_us, source, base_url
+                    outbox, [by_name[name] for name in stage.targets], late_cases, now_us, source, base_url
                 )
-            many += len(found)
-    return many
+            escalated += len(late_cases)
+    return escalated
 
 
-def recipients(db: Connection, one: OverdueCase, now_us: int) -> tuple[list[str], list[str]]:
+def recipients(db: Connection, overdue_case: OverdueCase, now_us: int) -> tuple[list[str], list[str]]:
     """Give who of a stage's people hears of a case, and who approves where else nobody ever would."""
     present = people.present_names(db, now_us)
-    reached = [name for name in one.people if name in present]
-    if reached or one.stage.targets:
+    reached = [name for name in overdue_case.people if name in present]
+    if reached or overdue_case.stage.targets:
         return reached, []
     approvers = select(users.c.name).where(users.c.role == UserRole.APPROVER).order_by(users.c.name)
     return [], [name for name in db.execute(approvers).scalars() if name in present]
@@ -138,23 +142,23 @@ def check_targets(stages: Sequence[EscalationStage], targets: Mapping[str, Expor
 def _put_letters(
     outbox: Outbox,
     targets: Sequence[ExportTarget],
-    found: Sequence[OverdueCase],
+    late_cases: Sequence[OverdueCase],
     now_us: int,
     source: str,
     base_url: str,
 ) -> None:
     """Put one message for each target into the outbox, with all cases of the stage."""
-    hours = found[0].stage.after_hours
+    hours = late_cases[0].stage.after_hours
     since = f" for {plural(hours, 'hour')} or more" if hours else ""
-    head = f"{plural(len(found), 'case')} overdue{since}"
-    lines = [f"- {visible(one.title, 200)} ({one.case}), {_owner(one)}" for one in found]
-    case = found[0].case if len(found) == 1 else f"overdue-{hours}h"
-    digest = hashlib.sha256("\0".join(f"{hours} {one.case} {one.due_us}" for one in found).encode())
+    head = f"{plural(len(late_cases), 'case')} overdue{since}"
+    lines = [f"- {visible(late.title, 200)} ({late.case}), {_owner_text(late)}" for late in late_cases]
+    case = late_cases[0].case if len(late_cases) == 1 else f"overdue-{hours}h"
+    digest = hashlib.sha256("\0".join(f"{hours} {late.case} {late.due_us}" for late in late_cases).encode())
     message = inbox.digest(head, lines, source, case, base_url)
     for target in targets:
         body = sinks()[target.kind].write(message)
         outbox.put(target.name, f"sw_{digest.hexdigest()[:32]}", case, body, now_us)
 
 
-def _owner(one: OverdueCase) -> str:
-    return "nobody has it" if one.owner is None else visible(one.owner, 64)
+def _owner_text(overdue_case: OverdueCase) -> str:
+    return "nobody has it" if overdue_case.owner is None else visible(overdue_case.owner, 64)

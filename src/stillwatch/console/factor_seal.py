@@ -66,18 +66,20 @@ def open_seal(store: Store, *, make: bool = False) -> FactorSeal:
     """
     if not isinstance(store.trail, Audit):
         raise ConsoleError("a second factor needs the audit trail: its key lies beside that of the trail")
-    own = store.trail.key_file.with_name(FILE)
-    shared = own.with_name(GATEWAY_FILE)
-    with refuse_os_errors(ConsoleError, f"{own}: the key of second factors can be neither read nor made"):
-        if not own.exists() and not shared.exists() and make and not _is_any_sealed(store):
-            _write_key(own)
-        file = shared if shared.exists() and not own.exists() else own
+    file_of_trail = store.trail.key_file.with_name(FILE)
+    shared = file_of_trail.with_name(GATEWAY_FILE)
+    with refuse_os_errors(
+        ConsoleError, f"{file_of_trail}: the key of second factors can be neither read nor made"
+    ):
+        if not file_of_trail.exists() and not shared.exists() and make and not _is_any_sealed(store):
+            _write_key(file_of_trail)
+        file = shared if shared.exists() and not file_of_trail.exists() else file_of_trail
         if not file.exists():
             raise ConsoleError(f"{file}: is not there, the key of all authenticators: {WAYS_ON}")
-        found = file.read_bytes()
-    if len(found) != KEY_BYTES:
-        raise ConsoleError(f"{file}: holds {len(found)} bytes, not {KEY_BYTES}: {WAYS_ON}")
-    return FactorSeal(HKDF(SHA256(), 32, None, PURPOSE).derive(found), file)
+        stored = file.read_bytes()
+    if len(stored) != KEY_BYTES:
+        raise ConsoleError(f"{file}: holds {len(stored)} bytes, not {KEY_BYTES}: {WAYS_ON}")
+    return FactorSeal(HKDF(SHA256(), 32, None, PURPOSE).derive(stored), file)
 
 
 def seal_stored(store: Store, now_us: int) -> None:

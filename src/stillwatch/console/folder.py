@@ -81,10 +81,10 @@ class ReportFolder:
     def _report(self) -> ScanResult | None:
         """Give the report in the folder, read again only when it was replaced."""
         try:
-            found = (self.path / FINDINGS).stat()
+            file_stat = (self.path / FINDINGS).stat()
         except OSError:
             return None
-        sign = (found.st_mtime_ns, found.st_size)
+        sign = (file_stat.st_mtime_ns, file_stat.st_size)
         if sign != self._sign:
             self._result, self._sign = load(self.path), sign
         return self._result

@@ -1,6 +1,6 @@
-"""What stands before every request: names of this host, methods, size, origin; and what every answer carries.
+"""Checks every request (host, method, size, origin) and sets the headers of every answer.
 
-It knows nobody. A POST is a form that comes from a page of this console: a foreign page has another origin,
+It knows no users. A POST is a form that comes from a page of this console: a foreign page has another origin,
 and its browser says so. Or it comes with an API token, which no browser adds by itself, and is a form or JSON
 from anywhere. It is read here, bounded, so that what follows waits for no network.
 """
@@ -56,12 +56,12 @@ class HostGuard:
         sending = _with_headers(send, secure)
         refusal = self._refusal(scope)
         if refusal is None and scope["method"] == "POST":
-            body = await _body(receive)
+            body = await _read_body(receive)
             if body is None:
                 refusal = 413, f"give at most {LARGEST_FORM:,} bytes"
             else:
                 try:
-                    state["form"] = _fields(body, state["kind"])
+                    state["form"] = _form_fields(body, state["kind"])
                 except (ValueError, RecursionError):
                     refusal = 400, f"that is no {state['kind']} in UTF-8, or not one of plain fields"
         if refusal is not None:
@@ -98,29 +98,29 @@ def _token(authorization: str) -> str | None:
     return secret.strip() if scheme.lower() == "bearer" and secret.strip().startswith(PREFIX) else None
 
 
-def _fields(body: bytes, kind: str) -> dict[str, list[str]]:
+def _form_fields(body: bytes, kind: str) -> dict[str, list[str]]:
     """Read the fields of a form, or of a JSON object of texts, numbers and lists of these.
 
     Raises: ValueError.
     """
-    found: dict[str, list[str]] = {}
+    fields_found: dict[str, list[str]] = {}
     if kind == FORM:
         for name, value in parse_qsl(
             body.decode("utf-8"), keep_blank_values=True, max_num_fields=MOST_FIELDS
         ):
-            found.setdefault(name, []).append(value)
-        return found
-    given = json.loads(body.decode("utf-8"))
-    if not isinstance(given, dict):
+            fields_found.setdefault(name, []).append(value)
+        return fields_found
+    document = json.loads(body.decode("utf-8"))
+    if not isinstance(document, dict):
         raise ValueError("no object")
-    for name, value in given.items():
+    for name, value in document.items():
         values = value if isinstance(value, list) else [] if value is None else [value]
-        if not all(type(one) in (str, int) for one in values):
+        if not all(type(item) in (str, int) for item in values):
             raise ValueError("no plain field")
-        found[name] = [str(one) for one in values]
-    if sum(map(len, found.values())) > MOST_FIELDS:
+        fields_found[name] = [str(item) for item in values]
+    if sum(map(len, fields_found.values())) > MOST_FIELDS:
         raise ValueError("too many fields")
-    return found
+    return fields_found
 
 
 def _without_port(host: str) -> str:
@@ -129,7 +129,7 @@ def _without_port(host: str) -> str:
 
 
 def _from_here(headers: dict[bytes, str], host: str) -> bool:
-    """Whether a browser says that this came from our page. Who says nothing is turned away."""
+    """Tell whether the browser says that the form is from our page. Silence is a refusal."""
     origin, site = headers.get(b"origin"), headers.get(b"sec-fetch-site")
     if origin is not None:
         parts = urlsplit(origin)
@@ -141,10 +141,10 @@ def _from_here(headers: dict[bytes, str], host: str) -> bool:
     return site == "same-origin"
 
 
-async def _body(receive: Receive) -> bytes | None:
+async def _read_body(receive: Receive) -> bytes | None:
     """Read the body whole; None where it is too large or its sender has gone."""
-    parts, size, more = [], 0, True
-    while more:
+    parts, size, more_follows = [], 0, True
+    while more_follows:
         message: Message = await receive()
         if message["type"] != "http.request":
             return None
@@ -152,17 +152,19 @@ async def _body(receive: Receive) -> bytes | None:
         size += len(parts[-1])
         if size > LARGEST_FORM:
             return None
-        more = message.get("more_body", False)
+        more_follows = message.get("more_body", False)
     return b"".join(parts)
 
 
 def _with_headers(send: Send, secure: bool) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            there = {name.lower() for name, _ in message["headers"]}
-            own = [*HEADERS.items(), *([HSTS] if secure else [])]
-            more = [(name.encode(), value.encode()) for name, value in own if name.encode() not in there]
-            message = {**message, "headers": [*message["headers"], *more]}
+            present = {name.lower() for name, _ in message["headers"]}
+            added = [*HEADERS.items(), *([HSTS] if secure else [])]
+            missing = [
+                (name.encode(), value.encode()) for name, value in added if name.encode() not in present
+            ]
+            message = {**message, "headers": [*message["headers"], *missing]}
         await send(message)
 
     return sending

@@ -5,12 +5,11 @@ already is nobody else's: an administrator binds the two, or there are two users
 person is `cases.persons`.
 """
 
-import hashlib
 from dataclasses import dataclass, replace
 
 from sqlalchemy import delete, select, update
 
-from stillwatch.cases.persons import IdentityMark, identity_value, remember
+from stillwatch.cases.persons import IdentityMark, identity_value, mark_digest, mark_key, remember
 from stillwatch.cases.store import Store, Transaction
 from stillwatch.console import ConsoleError, User, UserRole, people, second_factor
 from stillwatch.console.migrations import identities, used_logins, users
@@ -38,39 +37,39 @@ def enter(
     Raises: LoginRefused, after ending the sessions of somebody whom the provider gives no role any more.
     """
     with store.writing(now_us) as tx:
-        _use(tx, attempt)
+        _use_up(tx, attempt)
         name = _bound_name(tx, proven)
-        there = None if name is None else people.user(tx.db, name)
-        if there is not None and there.disabled_us is not None:
+        known_user = None if name is None else people.user(tx.db, name)
+        if known_user is not None and known_user.disabled_us is not None:
             raise LoginRefused(
-                "disabled", f"{there.name} is disabled here; an administrator can let you in again"
+                "disabled", f"{known_user.name} is disabled here; an administrator can let you in again"
             )
-        if there is None:
-            user: User | None = _add(tx, proven)
+        if known_user is None:
+            user: User | None = _add_user(tx, proven)
         elif proven.role is not None:
-            user = _with_role(tx, there, proven.role)
+            user = _apply_role(tx, known_user, proven.role)
         else:
-            people.end_access(tx, there.name)
-            tx.audit(WHO, "console user has no role any more", there.name, {})
+            people.end_access(tx, known_user.name)
+            tx.audit(WHO, "console user has no role any more", known_user.name, {})
             user = None
         if user is not None:
-            mine = update(identities).where(identities.c.name == user.name)
-            tx.db.execute(mine.values(seen_us=now_us))
+            own_row = update(identities).where(identities.c.name == user.name)
+            tx.db.execute(own_row.values(seen_us=now_us))
             if proven.address:
                 remember(tx, user.name, IdentityMark.ADDRESS, proven.address)
             return user, begin_in(tx, user, instead_of, {"issuer": proven.issuer})
-    raise _no_role(proven)
+    raise _no_role_refusal(proven)
 
 
-def _with_role(tx: Transaction, there: User, role: UserRole) -> User:
-    if role is there.role:
-        return there
-    tx.db.execute(update(users).where(users.c.name == there.name).values(role=int(role)))
-    tx.audit(WHO, "console user changed", there.name, {"role": role.name.lower()})
-    return replace(there, role=role)
+def _apply_role(tx: Transaction, known_user: User, role: UserRole) -> User:
+    if role is known_user.role:
+        return known_user
+    tx.db.execute(update(users).where(users.c.name == known_user.name).values(role=int(role)))
+    tx.audit(WHO, "console user changed", known_user.name, {"role": role.name.lower()})
+    return replace(known_user, role=role)
 
 
-def _use(tx: Transaction, attempt: LoginAttempt) -> None:
+def _use_up(tx: Transaction, attempt: LoginAttempt) -> None:
     """Remember that a try was used. Raises: LoginRefused where it was."""
     used = used_logins
     if tx.db.execute(select(used.c.at_us).where(used.c.digest == attempt.digest)).first() is not None:
@@ -81,13 +80,13 @@ def _use(tx: Transaction, attempt: LoginAttempt) -> None:
 
 def _bound_name(tx: Transaction, identity: ProvenIdentity | BoundIdentity) -> str | None:
     c = identities.c
-    mine = select(c.name).where(c.issuer == identity.issuer, c.subject == identity.subject)
-    return tx.db.execute(mine).scalar()
+    same_identity = select(c.name).where(c.issuer == identity.issuer, c.subject == identity.subject)
+    return tx.db.execute(same_identity).scalar()
 
 
-def _add(tx: Transaction, proven: ProvenIdentity) -> User:
+def _add_user(tx: Transaction, proven: ProvenIdentity) -> User:
     if proven.role is None:
-        raise _no_role(proven)
+        raise _no_role_refusal(proven)
     name = proven.name
     if not people.NAME.fullmatch(name) or name in people.TAKEN:
         raise LoginRefused(
@@ -103,8 +102,8 @@ def _add(tx: Transaction, proven: ProvenIdentity) -> User:
         )
     row = {"name": name, "role": int(proven.role), "password": NO_PASSWORD, "created_us": tx.now_us}
     tx.db.execute(users.insert().values(**row))
-    _bind(tx, name, BoundIdentity(proven.issuer, proven.subject))
-    tx.audit(WHO, "console user added", name, {"role": proven.role.name.lower()} | _on_record(proven))
+    _bind_in(tx, name, BoundIdentity(proven.issuer, proven.subject))
+    tx.audit(WHO, "console user added", name, {"role": proven.role.name.lower()} | _record_detail(tx, proven))
     return User(name, proven.role, tx.now_us)
 
 
@@ -120,8 +119,8 @@ def bind(store: Store, name: str, role: UserRole, identity: BoundIdentity, *, wh
         other = _bound_name(tx, identity)
         if other not in (None, name):
             raise ConsoleError(f"that subject is {other} here already; one person is one user")
-        there = people.user(tx.db, name)
-        if there is None:
+        known_user = people.user(tx.db, name)
+        if known_user is None:
             row = {"name": name, "role": int(role), "password": NO_PASSWORD, "created_us": now_us}
             tx.db.execute(users.insert().values(**row))
         else:
@@ -129,10 +128,10 @@ def bind(store: Store, name: str, role: UserRole, identity: BoundIdentity, *, wh
             tx.db.execute(update(users).where(users.c.name == name).values(**values))
             people.end_access(tx, name)
             second_factor.delete_in(tx.db, name)  # from now on it is the provider's affair
-        _bind(tx, name, identity)
-        what = "console user added" if there is None else "console user changed"
-        tx.audit(who, what, name, {"role": role.name.lower()} | _on_record(identity))
-    return User(name, role, now_us if there is None else there.created_us)
+        _bind_in(tx, name, identity)
+        record_name = "console user added" if known_user is None else "console user changed"
+        tx.audit(who, record_name, name, {"role": role.name.lower()} | _record_detail(tx, identity))
+    return User(name, role, now_us if known_user is None else known_user.created_us)
 
 
 def bound(store: Store) -> dict[str, BoundIdentity]:
@@ -142,22 +141,26 @@ def bound(store: Store) -> dict[str, BoundIdentity]:
     return {row.name: BoundIdentity(row.issuer, row.subject) for row in rows}
 
 
-def _bind(tx: Transaction, name: str, identity: BoundIdentity) -> None:
+def _bind_in(tx: Transaction, name: str, identity: BoundIdentity) -> None:
     tx.db.execute(delete(identities).where(identities.c.name == name))
     row = {"issuer": identity.issuer, "subject": identity.subject, "name": name, "bound_us": tx.now_us}
     tx.db.execute(identities.insert().values(**row))
     remember(tx, name, IdentityMark.IDENTITY, identity_value(identity.issuer, identity.subject))
 
 
-def _on_record(identity: ProvenIdentity | BoundIdentity) -> dict[str, str]:
-    """What the record says of an identity: the subject's digest, as the record never forgets."""
-    return {
-        "issuer": identity.issuer,
-        "subject_sha256": hashlib.sha256(identity.subject.encode("utf-8", "surrogatepass")).hexdigest(),
-    }
+def _record_detail(tx: Transaction, identity: ProvenIdentity | BoundIdentity) -> dict[str, str]:
+    """Give the audit detail of an identity: its identity mark, never the subject, as records are not deleted.
+
+    Records of older versions hold `subject_sha256`, the subject's digest without a key.
+    """
+    key = mark_key(tx.db, make=True)
+    if key is None:
+        return {"issuer": identity.issuer}  # no audit key, so there is no record either
+    value = identity_value(identity.issuer, identity.subject)
+    return {"issuer": identity.issuer, "subject_mark": mark_digest(IdentityMark.IDENTITY, value, key)}
 
 
-def _no_role(proven: ProvenIdentity) -> LoginRefused:
+def _no_role_refusal(proven: ProvenIdentity) -> LoginRefused:
     return LoginRefused(
         "no role",
         f"you are {proven.name[:64] or proven.subject[:64]!a} at the identity provider, which gives you no "

@@ -54,18 +54,18 @@ def names_in(text: str) -> list[str]:
     >>> names_in("@Anna, ask @ben.k. about a@b.example and @anna's @ben.k")
     ['anna', 'ben.k']
     """
-    found = (match[1].lower().rstrip("._@-") for match in NAMED.finditer(text))
-    return list(dict.fromkeys(found))[:MOST_NAMED]
+    mentions = (match[1].lower().rstrip("._@-") for match in NAMED.finditer(text))
+    return list(dict.fromkeys(mentions))[:MOST_NAMED]
 
 
 def note(store: Store, case_id: str, text: str, **by: Unpack[Authorship]) -> Case:
     """Add a note to a case and tell whom it mentions. `people.prepare` was done."""
-    named = [name for name in names_in(text) if name != by["who"]]
+    mentioned = [name for name in names_in(text) if name != by["who"]]
 
     def tell_named(tx: Transaction, act: int) -> None:
-        tell_in(tx, named, MENTION, case_id, by["who"], act)
+        tell_in(tx, mentioned, MENTION, case_id, by["who"], act)
 
-    return handling.note(store, case_id, text, then=tell_named if named else None, **by)
+    return handling.note(store, case_id, text, then=tell_named if mentioned else None, **by)
 
 
 def tell_in(
@@ -159,8 +159,8 @@ def mail(
 def digest(head: str, lines: Sequence[str], source: str, case: str = "", base_url: str = "") -> CaseMessage:
     """Give a message of several cases, a line each. case: where there is one only."""
     body = lines[:LISTED]
-    if more := len(lines) - len(body):
-        body = [*body, f"and {more:,} more"]
+    if left_out := len(lines) - len(body):
+        body = [*body, f"and {left_out:,} more"]
     link = base_url.rstrip("/") + "/queue" if base_url.startswith(("https://", "http://")) else ""
     return CaseMessage(head, tuple(body), link, case, Severity.HIGH, False, source)
 

@@ -177,11 +177,11 @@ def m008_sealed_factors(db: Connection) -> None:
 def m009_identity_marks(db: Connection) -> None:
     """Remember who people are by what is known already: addresses of mail, identities at a provider."""
     row = "INSERT INTO identity_marks (name, kind, digest, since_us) VALUES (:name, :kind, :digest, :since)"
-    for one in db.execute(select(identities)).all():
-        value = identity_value(one.issuer, one.subject)
-        _mark(db, row, one.name, IdentityMark.IDENTITY, value, one.bound_us)
-    for one in db.execute(select(addresses)).all():
-        _mark(db, row, one.person, IdentityMark.ADDRESS, one.address, 0)
+    for bound_row in db.execute(select(identities)).all():
+        value = identity_value(bound_row.issuer, bound_row.subject)
+        _mark(db, row, bound_row.name, IdentityMark.IDENTITY, value, bound_row.bound_us)
+    for bound_row in db.execute(select(addresses)).all():
+        _mark(db, row, bound_row.person, IdentityMark.ADDRESS, bound_row.address, 0)
 
 
 def _mark(db: Connection, row: str, name: str, kind: IdentityMark, value: str, since_us: int) -> None:

@@ -87,10 +87,10 @@ class ProviderSettings:
                     raise ConsoleError(f"{name} has a query; give https://HOST/PATH")
         if not self.client_id or not self.client_id.isprintable():
             raise ConsoleError("client_id is empty or holds characters that cannot be seen")
-        known = [role.name.lower() for role in UserRole]
+        role_names = [role.name.lower() for role in UserRole]
         for role in self.roles:
-            if role not in known:
-                raise ConsoleError(f"roles: there is no role {role!a}; give {', '.join(known)}")
+            if role not in role_names:
+                raise ConsoleError(f"roles: there is no role {role!a}; give {', '.join(role_names)}")
         if not any(self.roles.values()):
             raise ConsoleError('roles: nobody could log in; give for instance analyst = ["abuse-desk"]')
         if "openid" not in self.scopes or not all(
@@ -122,23 +122,27 @@ class LoginAttempt:
     def begin(cls, target: str, now_us: int) -> "LoginAttempt":
         """Begin a try that nobody can foresee."""
         begun_s = now_us // 1_000_000
-        kept = _base64(target.encode("utf-8", "backslashreplace")) if len(target) <= LONGEST_TARGET else ""
-        return cls(f"{begun_s}.{secrets.token_urlsafe(32)}.{kept}", begun_s, target if kept else "")
+        coded = _base64(target.encode("utf-8", "backslashreplace")) if len(target) <= LONGEST_TARGET else ""
+        return cls(
+            f"{begun_s}.{secrets.token_urlsafe(32)}.{coded}",
+            begun_s,
+            target if coded else "",
+        )
 
     @classmethod
     def of_cookie(cls, cookie: str, now_us: int) -> "LoginAttempt | None":
         """Give the try of a cookie; None where it is none, or too old."""
-        begun, _, rest = cookie.partition(".")
-        number, _, kept = rest.partition(".")
-        if not (begun.isascii() and begun.isdigit() and len(begun) < 12 and len(number) == 43):
+        begun_text, _, rest = cookie.partition(".")
+        number, _, encoded_target = rest.partition(".")
+        if not (begun_text.isascii() and begun_text.isdigit() and len(begun_text) < 12 and len(number) == 43):
             return None
-        if not -LEEWAY_S <= now_us // 1_000_000 - int(begun) <= TRY_S:
+        if not -LEEWAY_S <= now_us // 1_000_000 - int(begun_text) <= TRY_S:
             return None
         try:
-            target = base64.urlsafe_b64decode(kept + "=" * (-len(kept) % 4)).decode()
+            target = base64.urlsafe_b64decode(encoded_target + "=" * (-len(encoded_target) % 4)).decode()
         except ValueError:
             return None
-        return cls(cookie, int(begun), target)
+        return cls(cookie, int(begun_text), target)
 
     @property
     def state(self) -> str:
@@ -157,9 +161,9 @@ class LoginAttempt:
         """Name the try where it is remembered that it was used."""
         return self._secret("used")
 
-    def _secret(self, what: str) -> str:
+    def _secret(self, purpose: str) -> str:
         key = self.cookie.encode("utf-8", "surrogatepass")
-        return hmac.digest(key, f"stillwatch console log-in {what}".encode(), "sha256").hex()
+        return hmac.digest(key, f"stillwatch console log-in {purpose}".encode(), "sha256").hex()
 
 
 @dataclass(frozen=True)
@@ -252,9 +256,9 @@ class IdentityProvider:
             "redirect_uri": redirect_uri,
             "code_verifier": attempt.verifier,
         }
-        known = self._metadata()
+        metadata = self._metadata()
         headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
-        ways = _words(known.metadata, "token_endpoint_auth_methods_supported", "client_secret_basic")
+        ways = _words_of(metadata.metadata, "token_endpoint_auth_methods_supported", "client_secret_basic")
         if self._client_secret is not None and "client_secret_basic" in ways:
             pair = f"{quote_plus(self.settings.client_id)}:{quote_plus(self._client_secret)}"
             headers["authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
@@ -263,7 +267,7 @@ class IdentityProvider:
             if self._client_secret is not None:
                 form["client_secret"] = self._client_secret
         status, answer = self._ask(
-            str(known.metadata["token_endpoint"]), "POST", headers, urlencode(form).encode()
+            str(metadata.metadata["token_endpoint"]), "POST", headers, urlencode(form).encode()
         )
         token = answer.get("id_token")
         if status != 200 or not isinstance(token, str):
@@ -281,8 +285,8 @@ class IdentityProvider:
 
     def logout_url(self) -> str | None:
         """Give where the provider itself is left; None where it does not say, or was not asked yet."""
-        known = self._published
-        where = None if known is None else known.metadata.get("end_session_endpoint")
+        metadata = self._published
+        where = None if metadata is None else metadata.metadata.get("end_session_endpoint")
         if not isinstance(where, str):
             return None
         return f"{where}{'&' if '?' in where else '?'}{urlencode({'client_id': self.settings.client_id})}"
@@ -292,7 +296,7 @@ class IdentityProvider:
     def _checked_claims(self, token: str, nonce: str) -> Json:
         """Give the claims of a token for which all holds that must. Raises: LoginRefused, Unavailable."""
         jwt = _library()
-        mine = self.settings.client_id
+        client_id = self.settings.client_id
         try:
             head = jwt.get_unverified_header(token)
             algorithm = str(head.get("alg"))
@@ -304,7 +308,7 @@ class IdentityProvider:
                 token,
                 self._key(head.get("kid"), algorithm),
                 algorithms=[algorithm],
-                audience=mine,
+                audience=client_id,
                 issuer=self.settings.issuer,
                 leeway=LEEWAY_S,
                 options={"require": ["iss", "sub", "aud", "exp", "iat"]},
@@ -313,11 +317,11 @@ class IdentityProvider:
             code = next((word for kind, word in _codes(jwt).items() if isinstance(why, kind)), "token")
             raise LoginRefused(code, f"the token does not hold: {str(why)[:200]}; log in anew") from None
         several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
-        if (several or "azp" in claims) and claims.get("azp") != mine:
+        if (several or "azp" in claims) and claims.get("azp") != client_id:
             raise LoginRefused("audience", "the token was made for another client; log in anew")
-        given = claims.get("nonce")
-        if not isinstance(given, str) or not hmac.compare_digest(
-            given.encode("utf-8", "replace"), nonce.encode()
+        claimed_nonce = claims.get("nonce")
+        if not isinstance(claimed_nonce, str) or not hmac.compare_digest(
+            claimed_nonce.encode("utf-8", "replace"), nonce.encode()
         ):
             raise LoginRefused("nonce", "the token belongs to another log-in; log in anew")
         if self.settings.acr and claims.get("acr") not in self.settings.acr:
@@ -331,43 +335,43 @@ class IdentityProvider:
         subject = claims["sub"]
         if not isinstance(subject, str) or not 0 < len(subject) <= LONGEST_SUBJECT:
             raise LoginRefused("token", "the token names nobody")
-        name = _find(claims, self.settings.name_claim)
+        name = _claim_at(claims, self.settings.name_claim)
         if self.settings.name_claim == "email" and claims.get("email_verified") is not True:
             name = None  # anybody may write any address into a profile
-        held = _find(claims, self.settings.roles_claim)
+        claimed = _claim_at(claims, self.settings.roles_claim)
         values = (
-            {held}
-            if isinstance(held, str)
-            else {v for v in held if isinstance(v, str)}
-            if isinstance(held, list)
+            {claimed}
+            if isinstance(claimed, str)
+            else {v for v in claimed if isinstance(v, str)}
+            if isinstance(claimed, list)
             else set()
         )
-        given = [
-            UserRole[role.upper()] for role, wanted in self.settings.roles.items() if values & set(wanted)
+        role_values = [
+            UserRole[role.upper()] for role, allowed in self.settings.roles.items() if values & set(allowed)
         ]
         address = claims.get("email")
         return ProvenIdentity(
             self.settings.issuer,
             subject,
             name.strip().lower() if isinstance(name, str) else "",
-            max(given, default=None),
+            max(role_values, default=None),
             address if isinstance(address, str) and len(address) <= LONGEST_ADDRESS else "",
         )
 
     def _key(self, kid: object, algorithm: str) -> object:
         """Give the public key that a token names. A new one is asked for, at most once a minute."""
         jwt = _library()
-        known = self._metadata()
-        found = _fitting(known.keys, kid, algorithm)
-        if not found and time.monotonic() - known.at_s > AGAIN_S:
-            found = _fitting(self._metadata(anew=True).keys, kid, algorithm)
-        if len(found) != 1:
+        metadata = self._metadata()
+        key = _fitting(metadata.keys, kid, algorithm)
+        if not key and time.monotonic() - metadata.at_s > AGAIN_S:
+            key = _fitting(self._metadata(anew=True).keys, kid, algorithm)
+        if len(key) != 1:
             raise LoginRefused(
                 "key",
-                f"the token names {len(found) or 'no'} keys of the identity provider, not one; log in anew",
+                f"the token names {len(key) or 'no'} keys of the identity provider, not one; log in anew",
             )
         try:
-            return jwt.PyJWK(dict(found[0]), algorithm=algorithm).key
+            return jwt.PyJWK(dict(key[0]), algorithm=algorithm).key
         except (ValueError, TypeError, KeyError, AttributeError):  # what PyJWT does not catch itself
             raise LoginRefused("key", "the identity provider publishes a key that is none") from None
 
@@ -375,19 +379,19 @@ class IdentityProvider:
 
     def _metadata(self, anew: bool = False) -> _ProviderMetadata:
         """Give what the provider publishes, at most an hour old. Raises: Unavailable."""
-        known = self._published
-        if known is not None and not anew and time.monotonic() - known.at_s < KEPT_S:
-            return known
+        published = self._published
+        if published is not None and not anew and time.monotonic() - published.at_s < KEPT_S:
+            return published
         at_s, trouble = self._trouble
         if time.monotonic() - at_s < REST_S:
             raise Unavailable(trouble)
         try:
-            found = self._ask_published()
+            fetched = self._ask_published()
         except Unavailable as why:
             self._trouble = time.monotonic(), str(why)
             raise
-        self._published = found
-        return found
+        self._published = fetched
+        return fetched
 
     def _ask_published(self) -> _ProviderMetadata:
         issuer = self.settings.issuer
@@ -404,7 +408,7 @@ class IdentityProvider:
                 _place(str(url))
             except ExportError as why:
                 raise Unavailable(f"{issuer}: its {name} will not do: {why}") from None
-        if "S256" not in _words(metadata, "code_challenge_methods_supported", "S256"):
+        if "S256" not in _words_of(metadata, "code_challenge_methods_supported", "S256"):
             raise Unavailable(f"{issuer}: knows no PKCE with S256; a stolen code could be used")
         keys = self._ask_json(str(metadata["jwks_uri"])).get("keys")
         read = tuple(key for key in keys if isinstance(key, dict)) if isinstance(keys, list) else ()
@@ -423,8 +427,8 @@ class IdentityProvider:
         try:
             where = _place(url)
             context = None if where.scheme == "http" else self._context or tls_context()
-            found = addresses(where, [where.at])  # the owner named the provider, and it these addresses
-            reply, content = fetch(where, found, headers, body, context, LARGEST, TIMEOUT_S, method)
+            ips = addresses(where, [where.at])  # the owner named the provider, and it these addresses
+            reply, content = fetch(where, ips, headers, body, context, LARGEST, TIMEOUT_S, method)
         except ExportError as why:
             raise Unavailable(f"the identity provider cannot be asked: {why}") from None
         finally:
@@ -463,7 +467,7 @@ def _fitting(keys: tuple[Json, ...], kid: object, algorithm: str) -> list[Json]:
     ]
 
 
-def _find(claims: Json, path: str) -> object:
+def _claim_at(claims: Json, path: str) -> object:
     """Give a claim by its name, or by the names of those around it with dots between.
 
     >>> _find({"realm_access": {"roles": ["a"]}}, "realm_access.roles")
@@ -473,16 +477,16 @@ def _find(claims: Json, path: str) -> object:
     """
     if path in claims:
         return claims[path]
-    found: object = claims
+    value: object = claims
     for part in path.split("."):
-        found = found.get(part) if isinstance(found, dict) else None
-    return found
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
 
 
-def _words(metadata: Json, name: str, default: str) -> list[object]:
+def _words_of(metadata: Json, name: str, default: str) -> list[object]:
     """Give a list of what the provider publishes; the default where it gives none."""
-    found = metadata.get(name)
-    return found if isinstance(found, list) else [default]
+    words = metadata.get(name)
+    return words if isinstance(words, list) else [default]
 
 
 def _base64(data: bytes) -> str:
@@ -490,7 +494,7 @@ def _base64(data: bytes) -> str:
 
 
 def _codes(jwt: ModuleType) -> dict[type[Exception], str]:
-    """What is put on record of a token that does not hold."""
+    """Give the error codes to record for a token that was refused."""
     return {
         jwt.ExpiredSignatureError: "expired",
         jwt.ImmatureSignatureError: "not yet valid",

@@ -1,4 +1,4 @@
-"""What a page is given: who asks, for what, with which store and deployment behind it. It renders nothing."""
+"""What a page is given: the user, the request, the store and the deployment. It renders nothing."""
 
 import json
 from collections.abc import Callable
@@ -62,10 +62,10 @@ class PageRequest:
 
     def recorded_exchanges(self) -> Recorded:
         """Give the exchanges and the accounts table that are on record here; empty where none are."""
-        there = self.deployment
-        if not isinstance(there, Recording):
+        deployment = self.deployment
+        if not isinstance(deployment, Recording):
             return Recorded()
-        return Recorded(there.captured_files(), there.accounts_table())
+        return Recorded(deployment.captured_files(), deployment.accounts_table())
 
     def may(self, role: UserRole) -> bool:
         return self.user.role >= role
@@ -118,7 +118,7 @@ class PageRequest:
         return sorted({from_form(text) for text in self.all_of("account") if len(text) <= LONGEST_NAME})
 
     def stated(self) -> dict[str, Any]:
-        """Who changes a case, why, when, and which revision of it they saw."""
+        """Give who changes a case, why, when, and the revision that they saw."""
         return {
             "who": self.user.name,
             "why": self.why(),
@@ -160,10 +160,10 @@ def in_form(name: str) -> str:
 def from_form(text: str) -> str:
     """Read what `in_form` wrote; anything else is a name as it stands."""
     try:
-        found = json.loads(text)
+        values = json.loads(text)
     except (ValueError, RecursionError):
         return text
-    return found if isinstance(found, str) else text
+    return values if isinstance(values, str) else text
 
 
 def number(text: str, name: str, default: int, most: int) -> int:

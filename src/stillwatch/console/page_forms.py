@@ -38,10 +38,10 @@ def iso_us(at_us: int | None) -> str | None:
         return None
     second, rest = divmod(at_us, 1_000_000)
     try:
-        found = datetime.fromtimestamp(second, UTC)
+        moment = datetime.fromtimestamp(second, UTC)
     except (OverflowError, ValueError, OSError):
         return None
-    return f"{found:%Y-%m-%dT%H:%M:%S}.{rest:06}Z"
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest:06}Z"
 
 
 def as_json(shown: Shown) -> Response:
@@ -94,7 +94,7 @@ def plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
+        return {str(key): plain(member) for key, member in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(one) for one in value]
+        return [plain(member) for member in value]
     return str(value)

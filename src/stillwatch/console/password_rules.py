@@ -1,4 +1,4 @@
-"""Which passwords are tried first: common ones, leaked ones, names, rows of keys. It asks nobody.
+"""Refuses passwords that are guessed first: common ones, leaked ones, names, rows of keys. It asks nobody.
 
 Two lists lie beside this file, both made by `benchmarks/password_lists.py`. Of leaked passwords only four
 bytes of a digest are kept: one in some three thousand others is refused by chance.
@@ -48,9 +48,9 @@ def check_password(password: str, name: str, words: Collection[str] = ()) -> Non
 
 def random_password(name: str) -> str:
     """Make a password of 120 random bits that these rules let pass."""
-    while guessable(made := secrets.token_urlsafe(15), name):
+    while guessable(password := secrets.token_urlsafe(15), name):
         pass
-    return made
+    return password
 
 
 def guessable(password: str, name: str, words: Collection[str] = ()) -> str | None:
@@ -70,24 +70,24 @@ def guessable(password: str, name: str, words: Collection[str] = ()) -> str | No
         return f"has fewer than {LEAST_DIFFERENT} different characters"
     if text.isdecimal():
         return "is a number"
-    if _beside(text, _rows_in(text)) < LEAST_BESIDE:
+    if _weight(text, _rows_in(text)) < LEAST_BESIDE:
         return "is little beside a row of keys, or the alphabet"
-    own = _words_of(name, *words, *COMMON_WORDS)
-    for form in (text, *(text.translate(one) for one in READ_AS)):
+    personal = _words_of(name, *words, *COMMON_WORDS)
+    for form in (text, *(text.translate(look_alikes) for look_alikes in READ_AS)):
         listed = {piece for piece in _pieces(form) if piece in common_passwords()}
-        if any(_beside(text, _places(form, piece)) < LEAST_BESIDE for piece in listed):
+        if any(_weight(text, _spans(form, piece)) < LEAST_BESIDE for piece in listed):
             return "is little beside a password that many have"
-        if _beside(text, (place for word in own for place in _places(form, word))) < LEAST_BESIDE:
+        if _weight(text, (place for word in personal for place in _spans(form, word))) < LEAST_BESIDE:
             return "is little beside the user's name and common words"
-    is_leaked = any(is_breached(one) for one in {text, text.rstrip("0123456789!?.$#@*-_ ")})
+    is_leaked = any(is_breached(form) for form in {text, text.rstrip("0123456789!?.$#@*-_ ")})
     return "is one that has leaked elsewhere" if is_leaked else None
 
 
 def is_breached(text: str) -> bool:
     """Say whether a password in small letters is on the list of leaked ones, or is taken for one of them."""
-    digests, wanted = breached_digests(), short_digest(text)
-    at = int(np.searchsorted(digests, wanted))
-    return at < len(digests) and int(digests[at]) == wanted
+    digests, wanted_digest = breached_digests(), short_digest(text)
+    position = int(np.searchsorted(digests, wanted_digest))
+    return position < len(digests) and int(digests[position]) == wanted_digest
 
 
 def short_digest(text: str) -> int:
@@ -105,8 +105,8 @@ def breached_digests() -> NDArray[np.uint32]:
 @cache
 def common_passwords() -> frozenset[str]:
     """Give the passwords that many have, in small letters: see common_passwords.LICENSE.txt."""
-    held = gzip.decompress(Path(__file__).with_name("common_passwords.txt.gz").read_bytes())
-    return frozenset(held.decode("ascii").split())
+    decompressed = gzip.decompress(Path(__file__).with_name("common_passwords.txt.gz").read_bytes())
+    return frozenset(decompressed.decode("ascii").split())
 
 
 @cache
@@ -121,17 +121,17 @@ def _pieces(text: str) -> Iterator[str]:
 
 def _words_of(*names: str) -> set[str]:
     """Give names and what they are made of, in small letters: anna.berg is anna and berg too."""
-    whole = {name.lower() for name in names}
-    parts = {part for name in whole for part in re.split(r"[^\w]|_", name)}
-    return {word for word in whole | parts if len(word) >= LEAST_WORD}
+    whole_names = {name.lower() for name in names}
+    parts = {part for name in whole_names for part in re.split(r"[^\w]|_", name)}
+    return {word for word in whole_names | parts if len(word) >= LEAST_WORD}
 
 
-def _places(text: str, word: str) -> Iterator[tuple[int, int]]:
+def _spans(text: str, word: str) -> Iterator[tuple[int, int]]:
     """Give where a word stands, as first place and the one behind."""
-    at = text.find(word)
-    while at >= 0:
-        yield at, at + len(word)
-        at = text.find(word, at + 1)
+    position = text.find(word)
+    while position >= 0:
+        yield position, position + len(word)
+        position = text.find(word, position + 1)
 
 
 def _rows_in(text: str) -> Iterator[tuple[int, int]]:
@@ -150,9 +150,9 @@ def _is_row(text: str) -> bool:
     return len(set(text)) == 1 or any(text in row or text[::-1] in row for row in ROWS)
 
 
-def _beside(text: str, places: Iterator[tuple[int, int]]) -> float:
+def _weight(text: str, places: Iterator[tuple[int, int]]) -> float:
     """Give how many letters are beside some places; a digit or a sign counts half."""
-    left = [1.0 if one.isalpha() else 0.5 for one in text]
+    weights = [1.0 if character.isalpha() else 0.5 for character in text]
     for first, behind in places:
-        left[first:behind] = [0.0] * (behind - first)
-    return sum(left)
+        weights[first:behind] = [0.0] * (behind - first)
+    return sum(weights)

@@ -76,10 +76,12 @@ def prepare(store: Store) -> None:
 def scrypt(password: str, n: int = N) -> str:
     """Hash a password with a salt of its own: `scrypt$N$r$p$salt$hash`."""
     salt = secrets.token_bytes(SALT_BYTES)
-    return "$".join(("scrypt", str(n), str(R), str(P), _text(salt), _text(_hash(password, salt, n, R, P))))
+    return "$".join(
+        ("scrypt", str(n), str(R), str(P), _text(salt), _text(_password_hash(password, salt, n, R, P)))
+    )
 
 
-def _hash(password: str, salt: bytes, n: int, r: int, p: int) -> bytes:
+def _password_hash(password: str, salt: bytes, n: int, r: int, p: int) -> bytes:
     secret = password.encode("utf-8", "surrogatepass")
     with _AT_ONCE:
         return hashlib.scrypt(secret, salt=salt, n=n, r=r, p=p, maxmem=256 * n * r, dklen=HASH_BYTES)
@@ -92,18 +94,18 @@ def _text(data: bytes) -> str:
 _NOBODY = f"scrypt${N}${R}${P}${_text(bytes(SALT_BYTES))}${_text(bytes(HASH_BYTES))}"
 
 
-def _fits(password: str, kept: str) -> bool:
-    _, n, r, p, salt, hashed = kept.split("$")
-    found = _hash(password, base64.b64decode(salt), int(n), int(r), int(p))
-    return hmac.compare_digest(found, base64.b64decode(hashed))
+def _password_fits(password: str, stored_hash: str) -> bool:
+    _, n, r, p, salt, hashed = stored_hash.split("$")
+    actual = _password_hash(password, base64.b64decode(salt), int(n), int(r), int(p))
+    return hmac.compare_digest(actual, base64.b64decode(hashed))
 
 
 def check(store: Store, name: str, password: str) -> User | None:
     """Give the user whose password this is, or None; it takes as long either way."""
     with store.reading() as db:
         row = db.execute(select(users).where(users.c.name == name)).first()
-    kept = row.password if row is not None and row.password else _NOBODY  # who has none logs in elsewhere
-    fits = _fits(password[:LONGEST], kept) and len(password) <= LONGEST
+    stored = row.password if row is not None and row.password else _NOBODY  # who has none logs in elsewhere
+    fits = _password_fits(password[:LONGEST], stored) and len(password) <= LONGEST
     if row is None or not row.password or not fits or row.disabled_us is not None:
         return None
     return user_of(row)
@@ -115,18 +117,18 @@ def browser_cookie(store: Store, name: str, number: str = "") -> str:
     It ends with the password. Empty where there is no such user, or none with a password.
     """
     with store.reading() as db:
-        kept = db.execute(select(users.c.password).where(users.c.name == name)).scalar()
-    if not kept:
+        stored = db.execute(select(users.c.password).where(users.c.name == name)).scalar()
+    if not stored:
         return ""
     number = number or secrets.token_hex(16)
-    return f"{number}.{hmac.digest(kept.encode(), f'browser {number} {name}'.encode(), 'sha256').hex()}"
+    return f"{number}.{hmac.digest(stored.encode(), f'browser {number} {name}'.encode(), 'sha256').hex()}"
 
 
 def known_browser(store: Store, name: str, cookie: str) -> str:
     """Give the number of a browser that this user has logged in with; empty for one that is not known."""
     number = cookie.partition(".")[0]
-    wanted = browser_cookie(store, name, number) if len(cookie) == BROWSER_CHARACTERS else ""
-    return number if wanted and hmac.compare_digest(wanted.encode(), cookie.encode()) else ""
+    expected = browser_cookie(store, name, number) if len(cookie) == BROWSER_CHARACTERS else ""
+    return number if expected and hmac.compare_digest(expected.encode(), cookie.encode()) else ""
 
 
 def user(db: Connection, name: str) -> User | None:
@@ -141,8 +143,8 @@ def present(now_us: int) -> ColumnElement[bool]:
     """
     i = identities.c
     last = func.coalesce(i.seen_us, i.bound_us)
-    gone = select(i.name).where(i.name == users.c.name, last < now_us - AWAY_US)
-    return users.c.disabled_us.is_(None) & ~gone.exists()
+    away_people = select(i.name).where(i.name == users.c.name, last < now_us - AWAY_US)
+    return users.c.disabled_us.is_(None) & ~away_people.exists()
 
 
 def present_names(db: Connection, now_us: int) -> set[str]:
@@ -172,16 +174,16 @@ def address(store: Store, name: str) -> str:
         return db.execute(select(addresses.c.address).where(addresses.c.person == name)).scalar() or ""
 
 
-def set_address(store: Store, name: str, given: str, now_us: int) -> None:
+def set_address(store: Store, name: str, text: str, now_us: int) -> None:
     """Say where a user's mail goes; empty: nowhere. Raises: ConsoleError."""
-    if given and not (len(given) <= LONGEST_ADDRESS and ADDRESS.fullmatch(given)):
-        raise ConsoleError(f"{given[:80]!a} is no address for mail; give one as anna@example.com")
+    if text and not (len(text) <= LONGEST_ADDRESS and ADDRESS.fullmatch(text)):
+        raise ConsoleError(f"{text[:80]!a} is no address for mail; give one as anna@example.com")
     with store.writing(now_us) as tx:
         tx.db.execute(delete(addresses).where(addresses.c.person == name))
-        if given:
-            tx.db.execute(addresses.insert().values(person=name, address=given))
-            remember(tx, name, IdentityMark.ADDRESS, given)
-        tx.audit(name, "mail address changed", name, {"set": bool(given)})
+        if text:
+            tx.db.execute(addresses.insert().values(person=name, address=text))
+            remember(tx, name, IdentityMark.ADDRESS, text)
+        tx.audit(name, "mail address changed", name, {"set": bool(text)})
 
 
 def has_password(store: Store, name: str) -> bool:
@@ -238,8 +240,8 @@ def add(
     check_password(password, name, words)
     hashed = scrypt(password)
     with store.writing(now_us) as tx:
-        there = user(tx.db, name)
-        if there is None:
+        known_user = user(tx.db, name)
+        if known_user is None:
             row = {"name": name, "role": int(role), "password": hashed, "created_us": now_us}
             tx.db.execute(users.insert().values(**row))
         else:
@@ -250,9 +252,9 @@ def add(
             )  # fmt: skip
             end_access(tx, name)
             tx.db.execute(identities.delete().where(identities.c.name == name))
-        what = "console user added" if there is None else "console user changed"
-        tx.audit(who, what, name, {"role": role.name.lower()})
-    return User(name, role, now_us if there is None else there.created_us)
+        record_name = "console user added" if known_user is None else "console user changed"
+        tx.audit(who, record_name, name, {"role": role.name.lower()})
+    return User(name, role, now_us if known_user is None else known_user.created_us)
 
 
 def disable(store: Store, name: str, *, who: str, now_us: int) -> None:
@@ -274,16 +276,16 @@ def forget(store: Store, name: str, *, who: str, why: str, now_us: int) -> int:
     if not why.strip():
         raise ConsoleError("why is missing: the next reader has nothing else")
     with store.writing(now_us) as tx:
-        there = user(tx.db, name)
-        if there is None:
+        known_user = user(tx.db, name)
+        if known_user is None:
             raise ConsoleError(f"there is no user {name!a}; `stillwatch console user list` shows them")
-        if there.disabled_us is None:
+        if known_user.disabled_us is None:
             raise ConsoleError(f"{name!a} may log in; disable them first: stillwatch console user disable")
         names = names_sharing(tx.db, name)
         for steps in (asks, dismissals):
             c = steps.c
-            fresh = (c.state == "waiting") | (func.coalesce(c.decided_us, c.at_us) > now_us - APPEAL_US)
-            part = select(c.at_us).where(c.who.in_(names) | c.decided_by.in_(names), fresh)
+            is_recent = (c.state == "waiting") | (func.coalesce(c.decided_us, c.at_us) > now_us - APPEAL_US)
+            part = select(c.at_us).where(c.who.in_(names) | c.decided_by.in_(names), is_recent)
             if tx.db.execute(part.limit(1)).first() is not None:
                 raise ConsoleError(
                     f"{name!a} decided on a step or asked for it within {APPEAL_US // DAY_US} days, or one "
@@ -308,17 +310,17 @@ def key_marks(store: Store, now_us: int) -> None:
         if not unkeyed_marks(db):
             return
     with store.writing(now_us) as tx:
-        done = sum(
-            renew(tx, IdentityMark.IDENTITY, identity_value(one.issuer, one.subject))
-            for one in tx.db.execute(select(identities)).all()
+        renewed = sum(
+            renew(tx, IdentityMark.IDENTITY, identity_value(bound_row.issuer, bound_row.subject))
+            for bound_row in tx.db.execute(select(identities)).all()
         )
-        known = set(tx.db.execute(select(addresses.c.address)).scalars())
-        known |= {name for name in tx.db.execute(select(users.c.name)).scalars() if "@" in name}
-        done += sum(renew(tx, IdentityMark.ADDRESS, one) for one in sorted(known))
-        if done:
-            left = unkeyed_marks(tx.db)
-            tx.audit(MACHINE, "identity marks keyed", "console", {"marks": done, "left": left})
-    if done:
+        known_addresses = set(tx.db.execute(select(addresses.c.address)).scalars())
+        known_addresses |= {name for name in tx.db.execute(select(users.c.name)).scalars() if "@" in name}
+        renewed += sum(renew(tx, IdentityMark.ADDRESS, address) for address in sorted(known_addresses))
+        if renewed:
+            still_unkeyed = unkeyed_marks(tx.db)
+            tx.audit(MACHINE, "identity marks keyed", "console", {"marks": renewed, "left": still_unkeyed})
+    if renewed:
         scrub(store.engine, identity_marks.name)
 
 
@@ -338,9 +340,9 @@ def first_way_in(store: Store, *, who: str, now_us: int) -> FirstWayIn | None:
     with store.reading() as db:
         if db.execute(select(users.c.name).where(users.c.disabled_us.is_(None)).limit(1)).first() is not None:
             return None
-    made = FirstWayIn("first", random_password("first"))
-    add(store, made.name, UserRole.APPROVER, made.password, who=who, now_us=now_us)
-    return made
+    first_user = FirstWayIn("first", random_password("first"))
+    add(store, first_user.name, UserRole.APPROVER, first_user.password, who=who, now_us=now_us)
+    return first_user
 
 
 def user_of(row: object) -> User:

@@ -51,36 +51,36 @@ def answer(path: str, query: str, limit_ms: int, exchanges: str | None = None) -
                 over.cancel()
                 over.join()
     except duckdb.InterruptException:
-        return _error(f"stopped after {limit_ms:,} ms; ask for less")
+        return _error_answer(f"stopped after {limit_ms:,} ms; ask for less")
     except duckdb.Error as why:
-        return _error(str(why).split("\n\n")[0][:MOST_CELL])
+        return _error_answer(str(why).split("\n\n")[0][:MOST_CELL])
     except MemoryError:
-        return _error("it needs more memory than it may have")
+        return _error_answer("it needs more memory than it may have")
 
 
 def _answer_query(db: duckdb.DuckDBPyConnection, query: str) -> dict[str, Any]:
     statements = db.extract_statements(query)
     if len(statements) != 1:
-        return _error(f"give one statement; there are {len(statements)}")
+        return _error_answer(f"give one statement; there are {len(statements)}")
     if statements[0].type not in READING:
-        return _error("only SELECT, SUMMARIZE, DESCRIBE and EXPLAIN are for here")
+        return _error_answer("only SELECT, SUMMARIZE, DESCRIBE and EXPLAIN are for here")
     cursor = db.execute(statements[0])
-    columns = [str(one[0]) for one in cursor.description or ()]
-    return {"columns": columns, "error": None, **_rows(cursor.fetchmany(MOST_ROWS + 1))}
+    columns = [str(column[0]) for column in cursor.description or ()]
+    return {"columns": columns, "error": None, **_rows_as_json(cursor.fetchmany(MOST_ROWS + 1))}
 
 
-def _rows(found: list[tuple[Any, ...]]) -> dict[str, Any]:
+def _rows_as_json(rows_fetched: list[tuple[Any, ...]]) -> dict[str, Any]:
     rows, size = [], 0
-    for row in found[:MOST_ROWS]:
-        shown = [_cell(value) for value in row]
-        size += sum(len(str(cell)) for cell in shown)
+    for row in rows_fetched[:MOST_ROWS]:
+        cells = [_cell_as_json(value) for value in row]
+        size += sum(len(str(cell)) for cell in cells)
         if size > MOST_TEXT:
             break
-        rows.append(shown)
-    return {"rows": rows, "cut": len(rows) < len(found)}
+        rows.append(cells)
+    return {"rows": rows, "cut": len(rows) < len(rows_fetched)}
 
 
-def _cell(value: Any) -> Any:
+def _cell_as_json(value: Any) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int | float):
@@ -91,30 +91,30 @@ def _cell(value: Any) -> Any:
     )
 
 
-def _error(why: str) -> dict[str, Any]:
+def _error_answer(why: str) -> dict[str, Any]:
     return {"columns": [], "rows": [], "cut": False, "error": why}
 
 
 def main() -> None:
     """Answer one query and end. The line before it: {"copy", "exchanges" or null, "limit_ms"}."""
-    _limit(resource.RLIMIT_AS, ADDRESSES)
-    _limit(resource.RLIMIT_FSIZE, 0)
-    _limit(resource.RLIMIT_CORE, 0)
+    _set_limit(resource.RLIMIT_AS, ADDRESSES)
+    _set_limit(resource.RLIMIT_FSIZE, 0)
+    _set_limit(resource.RLIMIT_CORE, 0)
     sys.stdout.write("r")
     sys.stdout.flush()
     line, _, query = sys.stdin.buffer.read().partition(b"\n")
     if not line:
         return  # whoever started it has ended
     request = json.loads(line)
-    _limit(resource.RLIMIT_CPU, request["limit_ms"] // 1000 + 5)
-    found = answer(
+    _set_limit(resource.RLIMIT_CPU, request["limit_ms"] // 1000 + 5)
+    result = answer(
         request["copy"], query.decode("utf-8", "replace"), request["limit_ms"], request["exchanges"]
     )
-    sys.stdout.write(json.dumps(found, ensure_ascii=True))
+    sys.stdout.write(json.dumps(result, ensure_ascii=True))
 
 
-def _limit(what: int, most: int) -> None:
-    resource.setrlimit(what, (most, most))
+def _set_limit(limited: int, most: int) -> None:
+    resource.setrlimit(limited, (most, most))
 
 
 if __name__ == "__main__":

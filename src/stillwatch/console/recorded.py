@@ -92,19 +92,23 @@ class Recorded:
         with duckdb.connect(config={"threads": 2, "memory_limit": MEMORY}) as db:
             try:
                 schemas = {str(file): pq.read_schema(file).names for file in self.files if file.exists()}
-                there, held = list(schemas), {name for names in schemas.values() for name in names}
-                wanted = ", ".join(
-                    name if name in held else f"CAST(NULL AS {_kind(name)}) AS {name}" for name in _COLUMNS
+                columns_present, column_names = (
+                    list(schemas),
+                    {name for names in schemas.values() for name in names},
+                )
+                selected = ", ".join(
+                    name if name in column_names else f"CAST(NULL AS {_kind(name)}) AS {name}"
+                    for name in _COLUMNS
                 )
                 empty = pa.schema([RECORD.field(name) for name in _COLUMNS]).empty_table()
                 db.register("nothing", empty)
                 source = "nothing"
                 db.register("mine", pa.table({"account": pa.array(map(_storable, accounts), pa.string())}))
                 db.register("known", ACCOUNTS.empty_table() if self.accounts is None else self.accounts)
-                if there:
-                    listed = ", ".join("'" + name.replace("'", "''") + "'" for name in there)
+                if columns_present:
+                    listed = ", ".join("'" + name.replace("'", "''") + "'" for name in columns_present)
                     source = f"read_parquet([{listed}], union_by_name = true)"
-                db.execute(f"CREATE VIEW exchanges AS SELECT {wanted} FROM {source}")
+                db.execute(f"CREATE VIEW exchanges AS SELECT {selected} FROM {source}")
                 yield db
             except (duckdb.Error, OSError, *DAMAGED) as why:
                 problem = str(why).split("\n")[0][:200]
@@ -113,12 +117,12 @@ class Recorded:
     def texts(self, account: str, limit: int) -> list[CapturedExchange]:
         """Give the newest exchanges of an account whose text is held."""
         with self._open([account]) as db:
-            return [one for _, one in _texts(db, limit, limit)]
+            return [exchange for _, exchange in _texts(db, limit, limit)]
 
     def observables(self, accounts: Collection[str]) -> Observables:
         """Give what these accounts share with each other and with whom else."""
         with self._open(accounts) as db:
-            seen = _first_number(
+            first_seen = _first_number(
                 db, "SELECT count(DISTINCT account) FROM exchanges SEMI JOIN mine USING (account)"
             )
             db.execute(
@@ -126,12 +130,12 @@ class Recorded:
                 "user_agent AS client, count(*) AS n FROM exchanges GROUP BY ALL"
             )
             _add_networks(db)
-            found: list[SharedValue] = []
+            shared_values: list[SharedValue] = []
             unshared, missing = [], []
             for kind in KINDS:
                 values = _values(db, kind)
                 shared = [v for v in values if v.inside > 1 or v.outside or len(accounts) == 1]
-                found += shared
+                shared_values += shared
                 if not values:
                     missing.append(_MISSING[kind])
                 elif not shared:
@@ -142,7 +146,13 @@ class Recorded:
                 missing.append(_MISSING["prompt"])
             samples = tuple(_texts(db, 6, 1))
             return Observables(
-                len(accounts), seen, tuple(found), tuple(unshared), found_templates, samples, tuple(missing)
+                len(accounts),
+                first_seen,
+                tuple(shared_values),
+                tuple(unshared),
+                found_templates,
+                samples,
+                tuple(missing),
             )
 
     def activity(self, account: str, group: Collection[str] = ()) -> list[ActivityDay]:
@@ -212,10 +222,10 @@ def _add_networks(db: duckdb.DuckDBPyConnection) -> None:
     """Make the table of networks: of addresses that the accounts asked about share a beginning with."""
     ips = [ip for (ip,) in db.execute("SELECT DISTINCT client_ip FROM used").fetchall() if ip]
     nets = [(ip, net) for ip in ips if (net := network(ip)) is not None]
-    shown = [f"{net}::/48" if ":" in net else f"{net}.0/24" for _, net in nets]
+    networks = [f"{net}::/48" if ":" in net else f"{net}.0/24" for _, net in nets]
     columns = {
         "client_ip": pa.array([ip for ip, _ in nets], pa.string()),
-        "net": pa.array(shown, pa.string()),
+        "net": pa.array(networks, pa.string()),
     }
     db.register("nets", pa.table(columns))
 

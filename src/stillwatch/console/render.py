@@ -45,14 +45,14 @@ def version_of(name: str) -> str:
 def paragraphs(text: str, limit: int = 20_000) -> Markup:
     """Show a text of several lines, each as `shown`."""
     lines = text[:limit].replace("\r\n", "\n").split("\n")
-    whole = Markup("<br>").join(show(line, limit) if line else Markup("") for line in lines)
-    left = len(text) - limit
-    more = (
-        Markup('<span class="ctl">... (+{} characters)</span>').format(f"{left:,}")
-        if left > 0
+    joined = Markup("<br>").join(show(line, limit) if line else Markup("") for line in lines)
+    characters_left = len(text) - limit
+    rest_text = (
+        Markup('<span class="ctl">... (+{} characters)</span>').format(f"{characters_left:,}")
+        if characters_left > 0
         else Markup("")
     )
-    return whole + more
+    return joined + rest_text
 
 
 def show_time(at_us: int | None, words: str = "full") -> Markup:
@@ -62,19 +62,19 @@ def show_time(at_us: int | None, words: str = "full") -> Markup:
     exact = iso_us(at_us)
     if exact is None:
         return show(f"{at_us} us")
-    found = datetime.fromtimestamp(at_us // US, UTC)
-    short = f"{found.day} {found:%b}, {found:%H:%M}" if words == "short" else amounts.moment(found)
-    title = f"{found:%Y-%m-%d %H:%M:%S} UTC"
+    moment = datetime.fromtimestamp(at_us // US, UTC)
+    short = f"{moment.day} {moment:%b}, {moment:%H:%M}" if words == "short" else amounts.moment(moment)
+    title = f"{moment:%Y-%m-%d %H:%M:%S} UTC"
     return Markup('<time datetime="{}" title="{}">{}</time>').format(exact, title, short)
 
 
 def show_iso_time(text: str) -> Markup:
     """Show a time that was written as ISO; what is none is shown as it stands."""
     try:
-        found = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         return show(text, 40)
-    return show_time(int(found.timestamp()) * US) if found.tzinfo else show(text, 40)
+    return show_time(int(moment.timestamp()) * US) if moment.tzinfo else show(text, 40)
 
 
 def ago(span_us: int) -> str:
@@ -93,15 +93,15 @@ def ago(span_us: int) -> str:
 def environment() -> Environment:
     """Give the templates, with the pictures of the report's page under `report/`."""
     pictures = PrefixLoader({"report": PackageLoader("stillwatch.report")})
-    made = sheet.environment("stillwatch.console", pictures)
-    made.filters.update(
+    built = sheet.environment("stillwatch.console", pictures)
+    built.filters.update(
         paragraphs=paragraphs, when=show_time, stamped=show_iso_time, ago=ago, in_form=in_form
     )
-    made.globals["version_of"] = version_of
-    return made
+    built.globals["version_of"] = version_of
+    return built
 
 
-def page(page_request: PageRequest, what: Shown, said: str = "") -> Response:
+def page(page_request: PageRequest, shown: Shown, message: str = "") -> Response:
     """Give the HTML of a page for who is logged in."""
     request = page_request.http
     path = request.url.path.removesuffix(".html")
@@ -109,9 +109,9 @@ def page(page_request: PageRequest, what: Shown, said: str = "") -> Response:
     twin = {form: f"{path}.{form}" + (f"?{words}" if words else "") for form in ("json", "csv")}
     text = (
         environment()
-        .get_template(what.template)
+        .get_template(shown.template)
         .render(
-            title=what.title,
+            title=shown.title,
             user=page_request.user,
             may_work=page_request.may(UserRole.ANALYST),
             may_approve=page_request.may(UserRole.APPROVER),
@@ -123,11 +123,11 @@ def page(page_request: PageRequest, what: Shown, said: str = "") -> Response:
             here=request.url.path,
             acts=page_request.deployment.acts,
             deployment=page_request.deployment.name,
-            said=said,
-            **what.view,
+            said=message,
+            **shown.view,
         )
     )
-    return HTMLResponse(text.encode("utf-8", "backslashreplace"), what.status)
+    return HTMLResponse(text.encode("utf-8", "backslashreplace"), shown.status)
 
 
 def account_href(request: PageRequest, account: str) -> str:

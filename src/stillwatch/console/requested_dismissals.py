@@ -53,48 +53,50 @@ def put(store: Store, who: str, why: str, act: Json, cases: Sequence[PickedCase]
         number = int(tx.db.execute(select(func.coalesce(func.max(c.number), 0))).scalar_one()) + 1
         row = {
             "number": number, "at_us": now_us, "who": who, "why": why, "act": json.dumps(act),
-            "cases": json.dumps([[one.id, one.revision] for one in cases]), "state": "waiting",
+            "cases": json.dumps([[picked.id, picked.revision] for picked in cases]), "state": "waiting",
         }  # fmt: skip
         tx.db.execute(dismissals.insert().values(**row))
-        words = {one.id: {"why": why} for one in cases}
-        tx.audit(who, "dismissal asked for", str(number), _detail(act, cases), words)
+        words = {picked.id: {"why": why} for picked in cases}
+        tx.audit(who, "dismissal asked for", str(number), _record_detail(act, cases), words)
     return number
 
 
-def _detail(act: Json, cases: Sequence[PickedCase]) -> Json:
-    return {"do": act["do"], "verdict": act.get("verdict"), "cases": [one.id for one in cases]}
+def _record_detail(act: Json, cases: Sequence[PickedCase]) -> Json:
+    return {"do": act["do"], "verdict": act.get("verdict"), "cases": [picked.id for picked in cases]}
 
 
 def approve(store: Store, number: int, who: str, why: str, now_us: int) -> list[TriageOutcome]:
     """Dismiss what was asked for, and say what came of each case. Raises: ConsoleError for who asked."""
     request = read_dismissal(store, number)
     check_another(store, who, request.who, f"asked for dismissal {number}", request.at_us)
-    _decide(store, request, "approved", who, why, now_us)
-    return change_each(request.cases, lambda one: _dismiss(store, one, request, who, now_us))
+    _decide_in(store, request, "approved", who, why, now_us)
+    return change_each(request.cases, lambda one: _dismiss_case(store, one, request, who, now_us))
 
 
 def refuse(store: Store, number: int, who: str, why: str, now_us: int) -> None:
     """Close a request: nothing is dismissed."""
-    _decide(store, read_dismissal(store, number), "refused", who, why, now_us)
+    _decide_in(store, read_dismissal(store, number), "refused", who, why, now_us)
 
 
-def _dismiss(store: Store, one: PickedCase, request: DismissalRequest, approver: str, now_us: int) -> Case:
+def _dismiss_case(
+    store: Store, picked: PickedCase, request: DismissalRequest, approver: str, now_us: int
+) -> Case:
     act = request.act
     by: Any = {
-        "who": request.who, "why": request.why, "now_us": now_us, "if_revision": one.revision,
+        "who": request.who, "why": request.why, "now_us": now_us, "if_revision": picked.revision,
         "approver": approver,
     }  # fmt: skip
     if act["do"] == "suppress":
-        return handling.suppress(store, one.id, owner=act["owner"], until_us=act["until_us"], **by)
+        return handling.suppress(store, picked.id, owner=act["owner"], until_us=act["until_us"], **by)
     verdict = Verdict(act["verdict"])
     if act["do"] == "judge accounts":
-        return handling.judge_accounts(store, one.id, act["accounts"], verdict, **by)
+        return handling.judge_accounts(store, picked.id, act["accounts"], verdict, **by)
     if act["do"] == "close":
-        return handling.close(store, one.id, verdict, **by)
-    return handling.judge(store, one.id, verdict, **by)
+        return handling.close(store, picked.id, verdict, **by)
+    return handling.judge(store, picked.id, verdict, **by)
 
 
-def _decide(store: Store, request: DismissalRequest, state: str, who: str, why: str, now_us: int) -> None:
+def _decide_in(store: Store, request: DismissalRequest, state: str, who: str, why: str, now_us: int) -> None:
     with store.writing(now_us) as tx:
         values = {"state": state, "decided_us": now_us, "decided_by": who, "decided_why": why}
         c = dismissals.c
@@ -103,8 +105,10 @@ def _decide(store: Store, request: DismissalRequest, state: str, who: str, why: 
             raise StaleRevision(
                 f"dismissal {request.number} waits no longer: somebody else was faster; look again"
             )
-        words = {one.id: {"why": why} for one in request.cases}
-        tx.audit(who, f"dismissal {state}", str(request.number), _detail(request.act, request.cases), words)
+        words = {picked.id: {"why": why} for picked in request.cases}
+        tx.audit(
+            who, f"dismissal {state}", str(request.number), _record_detail(request.act, request.cases), words
+        )
 
 
 def read_dismissal(store: Store, number: int) -> DismissalRequest:
@@ -123,11 +127,14 @@ def waiting(store: Store) -> list[tuple[DismissalRequest, list[WaitingCase]]]:
     query = select(dismissals).where(dismissals.c.state == "waiting").order_by(dismissals.c.number)
     c = tables.cases.c
     with store.reading() as db:
-        found = [_of_row(row) for row in db.execute(query.limit(MOST_SHOWN))]
-        ids = {one.id for request in found for one in request.cases}
+        requests = [_of_row(row) for row in db.execute(query.limit(MOST_SHOWN))]
+        ids = {case.id for request in requests for case in request.cases}
         columns = select(c.id, c.title, c.exchanges, c.members).where(tables.among(db, c.id, ids))
-        named = {row.id: WaitingCase(*row) for row in db.execute(columns)} if ids else {}
-    return [(one, [named[case.id] for case in one.cases if case.id in named]) for one in found]
+        cases_by_id = {row.id: WaitingCase(*row) for row in db.execute(columns)} if ids else {}
+    return [
+        (dismissal, [cases_by_id[case.id] for case in dismissal.cases if case.id in cases_by_id])
+        for dismissal in requests
+    ]
 
 
 def _of_row(row: Row[Any]) -> DismissalRequest:

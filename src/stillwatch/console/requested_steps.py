@@ -212,7 +212,7 @@ def _record_decision(
 
 
 def read_request(store: Store, number: int) -> StepRequest:
-    """Give one. Raises: Missing."""
+    """Give one. Raises: RecordNotFound."""
     row = None
     if number < 1 << 63:  # what the column holds
         with store.reading() as db:

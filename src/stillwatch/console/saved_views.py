@@ -36,10 +36,10 @@ def save(store: Store, person: str, name: str, words: str, now_us: int) -> None:
         raise ConsoleError("nothing is filtered: this is the queue itself")
     if len(words) > LONGEST_WORDS:
         raise ConsoleError(f"the filter has {len(words):,} characters; a view holds {LONGEST_WORDS:,}")
-    mine = views.c.person == person
+    is_own = views.c.person == person
     with store.writing(now_us) as tx:
-        tx.db.execute(views.delete().where(mine, views.c.name == name))
-        if tx.db.execute(select(func.count()).select_from(views).where(mine)).scalar_one() >= MOST:
+        tx.db.execute(views.delete().where(is_own, views.c.name == name))
+        if tx.db.execute(select(func.count()).select_from(views).where(is_own)).scalar_one() >= MOST:
             raise ConsoleError(f"you keep {MOST} views already; delete one first")
         row = {"person": person, "name": name, "words": words, "saved_us": now_us}
         tx.db.execute(views.insert().values(**row))
@@ -49,7 +49,7 @@ def save(store: Store, person: str, name: str, words: str, now_us: int) -> None:
 def delete(store: Store, person: str, name: str, now_us: int) -> None:
     """Delete one of a person's views. Raises: ConsoleError where there is none of that name."""
     with store.writing(now_us) as tx:
-        gone = views.delete().where(views.c.person == person, views.c.name == name)
-        if not tx.db.execute(gone).rowcount:
+        own_view = views.delete().where(views.c.person == person, views.c.name == name)
+        if not tx.db.execute(own_view).rowcount:
             raise ConsoleError(f"you keep no view {name[:LONGEST_NAME]!a}")
         tx.audit(person, "view deleted", person, {}, {person: {"view": name}})

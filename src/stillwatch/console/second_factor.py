@@ -76,10 +76,10 @@ def uri(secret: str, name: str, where: str) -> str:
 def of_user(store: Store, name: str) -> SecondFactor | None:
     """Give a user's second factor; None where none was begun."""
     c = second_factors.c
-    left = select(func.count()).where(recovery_codes.c.name == name)
+    codes_left = select(func.count()).where(recovery_codes.c.name == name)
     with store.reading() as db:
         row = db.execute(select(c.confirmed_us).where(c.name == name)).first()
-        codes = int(db.execute(left).scalar_one())
+        codes = int(db.execute(codes_left).scalar_one())
     return None if row is None else SecondFactor(row.confirmed_us, codes)
 
 
@@ -89,7 +89,7 @@ def begun_secret(store: Store, name: str) -> str | None:
     Raises: ConsoleError where its key is gone.
     """
     with store.reading() as db:
-        row = _row(db, name)
+        row = _factor_row_of(db, name)
     if row is None or row.confirmed_us is not None:
         return None
     return open_seal(store).unseal(row.secret, name)
@@ -97,8 +97,8 @@ def begun_secret(store: Store, name: str) -> str | None:
 
 def is_confirmed(store: Store, name: str) -> bool:
     """Say whether a user's log-in needs a code."""
-    found = of_user(store, name)
-    return found is not None and found.confirmed_us is not None
+    factor = of_user(store, name)
+    return factor is not None and factor.confirmed_us is not None
 
 
 def begin(store: Store, name: str, now_us: int) -> None:
@@ -107,8 +107,8 @@ def begin(store: Store, name: str, now_us: int) -> None:
     sealed = open_seal(store, make=True).seal(secret, name)
     row = {"name": name, "secret": sealed, "made_us": now_us, "last_step": 0, "failed": 0, "failed_us": 0}
     with store.writing(now_us) as tx:
-        there = _row(tx.db, name)
-        if there is not None and there.confirmed_us is not None:
+        factor_row = _factor_row_of(tx.db, name)
+        if factor_row is not None and factor_row.confirmed_us is not None:
             raise ConsoleError("you have a second factor; remove it before you set up another")
         delete_in(tx.db, name)
         tx.db.execute(second_factors.insert().values(**row))
@@ -120,27 +120,27 @@ def confirm(store: Store, name: str, code: str, *, keep: str, now_us: int) -> li
 
     keep: digest of the session that goes on; the others end. Raises: ConsoleError for a wrong code.
     """
-    made = [_recovery_code() for _ in range(CODES)]
+    new_codes = [_recovery_code() for _ in range(CODES)]
     with store.writing(now_us) as tx:
-        there = _row(tx.db, name)
-        if there is None or there.confirmed_us is not None:
+        factor_row = _factor_row_of(tx.db, name)
+        if factor_row is None or factor_row.confirmed_us is not None:
             raise ConsoleError("no second factor was begun; open the page anew")
-        step = _step_of(code, open_seal(store).unseal(there.secret, name), there.last_step, now_us)
+        step = _step_of(code, open_seal(store).unseal(factor_row.secret, name), factor_row.last_step, now_us)
         if step is None:
             raise ConsoleError("that is not the code of now; see that the authenticator's clock is right")
         values = {"confirmed_us": now_us, "last_step": step}
         tx.db.execute(update(second_factors).where(second_factors.c.name == name).values(**values))
-        for one in made:
-            tx.db.execute(recovery_codes.insert().values(name=name, digest=_digest(one)))
+        for new_code in new_codes:
+            tx.db.execute(recovery_codes.insert().values(name=name, digest=_digest(new_code)))
         people.end_access(tx, name, keep=keep)
         tx.audit(name, "second factor confirmed", name, {})
-    return made
+    return new_codes
 
 
 def remove(store: Store, name: str, code: str, now_us: int) -> None:
     """Let a user go on without, who has shown a code. Raises: ConsoleError."""
     with store.writing(now_us) as tx:
-        refused = _judge(store, tx, name, code, {})
+        refused = _judge_code(store, tx, name, code, {})
         if refused is None:
             delete_in(tx.db, name)
             tx.audit(name, "second factor removed", name, {})
@@ -156,7 +156,7 @@ def reset(store: Store, name: str, *, who: str, now_us: int) -> None:
     with store.writing(now_us) as tx:
         if people.user(tx.db, name) is None:
             raise ConsoleError(f"there is no user {name!a}; `stillwatch console user list` shows them")
-        if _row(tx.db, name) is None:
+        if _factor_row_of(tx.db, name) is None:
             raise ConsoleError(f"{name} has no second factor")
         delete_in(tx.db, name)
         people.end_access(tx, name)
@@ -191,7 +191,7 @@ def enter(
         user = None if name is None else people.user(tx.db, name)
         if user is None or user.disabled_us is not None:
             return CodeRefused("That log-in is too old. Log in anew.")
-        refused = _judge(store, tx, user.name, code, {"address": address})
+        refused = _judge_code(store, tx, user.name, code, {"address": address})
         if refused is not None:
             return refused
         tx.db.execute(delete(half_logins).where(half_logins.c.digest == digest_of(cookie)))
@@ -201,52 +201,52 @@ def enter(
 
 def _half_login(db: Connection, cookie: str, now_us: int) -> str | None:
     c = half_logins.c
-    fresh = c.opened_us.between(now_us - HALF_US, now_us + AHEAD_US)
-    mine = select(c.name).where(c.digest == digest_of(cookie), fresh)
-    return db.execute(mine).scalar()
+    is_recent = c.opened_us.between(now_us - HALF_US, now_us + AHEAD_US)
+    own_name = select(c.name).where(c.digest == digest_of(cookie), is_recent)
+    return db.execute(own_name).scalar()
 
 
-def _judge(
+def _judge_code(
     store: Store, tx: Transaction, name: str, code: str, detail: Mapping[str, str]
 ) -> CodeRefused | None:
     """Use a code up, of either kind. A wrong one is counted in this transaction, which must not fail then."""
-    there = _row(tx.db, name)
-    if there is None or there.confirmed_us is None:
+    factor_row = _factor_row_of(tx.db, name)
+    if factor_row is None or factor_row.confirmed_us is None:
         return CodeRefused("There is no second factor here.")
     if not _is_code(code):
         c = recovery_codes.c
         used = tx.db.execute(delete(recovery_codes).where(c.name == name, c.digest == _digest(code)))
         tx.audit(name, "recovery code used" if used.rowcount else "recovery code refused", name, detail)
         return None if used.rowcount else CodeRefused("That is no code of yours.")
-    if (left_us := _wait_us(there, tx.now_us)) > 0:
+    if (left_us := _wait_us(factor_row, tx.now_us)) > 0:
         minutes = -(-left_us // MINUTE_US)
         return CodeRefused(
             f"Too many wrong codes. Wait {minutes:,} minute{'s' * (minutes > 1)}, or use a recovery code.",
             -(-left_us // SECOND_US),
         )
-    secret = open_seal(store).unseal(there.secret, name)
-    step = _step_of(code, secret, there.last_step, tx.now_us)
-    mine = update(second_factors).where(second_factors.c.name == name)
+    secret = open_seal(store).unseal(factor_row.secret, name)
+    step = _step_of(code, secret, factor_row.last_step, tx.now_us)
+    own_row = update(second_factors).where(second_factors.c.name == name)
     if step is None:
-        tx.db.execute(mine.values(failed=there.failed + 1, failed_us=tx.now_us))
-        tx.audit(name, "code refused", name, {**detail, "in_a_row": there.failed + 1})
+        tx.db.execute(own_row.values(failed=factor_row.failed + 1, failed_us=tx.now_us))
+        tx.audit(name, "code refused", name, {**detail, "in_a_row": factor_row.failed + 1})
         return CodeRefused("That code is wrong or was used. Wait for the next one.")
-    tx.db.execute(mine.values(last_step=step, failed=0))
+    tx.db.execute(own_row.values(last_step=step, failed=0))
     return None
 
 
-def _wait_us(there: Row[Any], now_us: int) -> int:
+def _wait_us(factor_row: Row[Any], now_us: int) -> int:
     """Give how long codes are not looked at, after so many wrong ones in a row.
 
     Codes that failed while the clock stood ahead keep nobody out until it gets there.
     """
-    if there.failed < FREE_TRIES or there.failed_us > now_us + AHEAD_US:
+    if factor_row.failed < FREE_TRIES or factor_row.failed_us > now_us + AHEAD_US:
         return 0
-    wait_us = min(WAIT_US << min(there.failed - FREE_TRIES, 10), LONGEST_WAIT_US)
-    return int(there.failed_us) + wait_us - now_us
+    wait_us = min(WAIT_US << min(factor_row.failed - FREE_TRIES, 10), LONGEST_WAIT_US)
+    return int(factor_row.failed_us) + wait_us - now_us
 
 
-def _row(db: Connection, name: str) -> Row[Any] | None:
+def _factor_row_of(db: Connection, name: str) -> Row[Any] | None:
     return db.execute(select(second_factors).where(second_factors.c.name == name)).first()
 
 
@@ -258,26 +258,26 @@ def delete_in(db: Connection, name: str) -> None:
 
 def _step_of(code: str, secret: str, last_step: int, now_us: int) -> int | None:
     """Give the step of time that a code is of, later than the last one that was used."""
-    now, given, found = now_us // SECOND_US // STEP_S, _plain(code), None
+    now, digits, matching_step = now_us // SECOND_US // STEP_S, _bare_code(code), None
     for step in range(now - DRIFT, now + DRIFT + 1):
-        if hmac.compare_digest(code_at(secret, step).encode(), given.encode()) and step > last_step:
-            found = step
-    return found
+        if hmac.compare_digest(code_at(secret, step).encode(), digits.encode()) and step > last_step:
+            matching_step = step
+    return matching_step
 
 
 def _is_code(text: str) -> bool:
-    given = _plain(text)
-    return len(given) == DIGITS and given.isascii() and given.isdigit()
+    code = _bare_code(text)
+    return len(code) == DIGITS and code.isascii() and code.isdigit()
 
 
-def _plain(text: str) -> str:
+def _bare_code(text: str) -> str:
     return "".join(text.split()).replace("-", "").upper()
 
 
 def _digest(code: str) -> str:
-    return hashlib.sha256(_plain(code).encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(_bare_code(code).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _recovery_code() -> str:
     text = base64.b32encode(secrets.token_bytes(CODE_CHARACTERS * 5 // 8)).decode("ascii")
-    return "-".join(text[at : at + GROUP] for at in range(0, CODE_CHARACTERS, GROUP))
+    return "-".join(text[start : start + GROUP] for start in range(0, CODE_CHARACTERS, GROUP))

@@ -108,15 +108,15 @@ def of_user(store: Store, name: str, cookie: str, now_us: int) -> list[OpenSessi
     )
     with store.reading() as db:
         rows = db.execute(lasting.order_by(c.seen_us.desc(), c.opened_us.desc())).all()
-    mine = digest_of(cookie)
-    return [OpenSession(row.opened_us, row.seen_us, row.digest == mine) for row in rows]
+    own_digest = digest_of(cookie)
+    return [OpenSession(row.opened_us, row.seen_us, row.digest == own_digest) for row in rows]
 
 
 def end_others(store: Store, name: str, cookie: str, now_us: int) -> None:
     """End all sessions of a user but the one that asks."""
     with store.writing(now_us) as tx:
-        mine = digest_of(cookie)
-        tx.db.execute(sessions.delete().where(sessions.c.name == name, sessions.c.digest != mine))
+        own_digest = digest_of(cookie)
+        tx.db.execute(sessions.delete().where(sessions.c.name == name, sessions.c.digest != own_digest))
         tx.audit(name, "other sessions ended", name, {})
 
 

@@ -1,4 +1,4 @@
-"""Questions in SQL over copies of cases and exchanges: read-only, without a way out, within a second.
+"""Answers SQL over copies of cases and exchanges: read-only, without access to anything else, in a second.
 
 The copies are DuckDB files made of some tables, never of people, sessions or the trail, and of exchanges
 without texts. `query` asks them, in a process of its own: one call of a function such as `repeat` heeds no
@@ -8,6 +8,7 @@ interrupt and no memory limit of DuckDB. The process for the next query is start
 import fcntl
 import json
 import os
+import re
 import select
 import shutil
 import subprocess
@@ -22,14 +23,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func
 from sqlalchemy import select as select_rows
 
 from stillwatch.cases import tables
 from stillwatch.cases.store import Store
 from stillwatch.console import ConsoleError
 from stillwatch.console import query as query_process
-from stillwatch.console.copies import CLAIMS, COPIED, EXCHANGES, columns, copy, copy_exchanges, load
+from stillwatch.console.copies import (
+    CLAIMS,
+    COPIED,
+    EXCHANGES,
+    columns,
+    copy,
+    copy_exchanges,
+    copy_named,
+    load,
+)
 from stillwatch.errors import StillwatchError
 
 PREFIX = "stillwatch-sql-"
@@ -39,6 +48,10 @@ GRACE_S = 0.5  # past the limit, to say that it was interrupted
 STARTED_S = 20.0
 WAIT_S, FIRST_COPY_S = 5.0, 120.0  # for another query; for the first copy
 LARGE = 2_000  # cases
+# words of queries that tell an incomplete copy from a complete one
+CATALOGUE = re.compile(
+    r"try|show|describe|summarize|pragma\w*|duckdb_\w*|information_schema|sqlite_\w*|pg_\w*"
+)
 FRESH_S = 300.0  # how long the copy of the exchanges is good
 
 
@@ -66,7 +79,7 @@ class QueryProcess:
             env=_environment(),
             start_new_session=True,
         )
-        self.end = weakref.finalize(self, _end, self._child)  # at this process's end, too
+        self.end = weakref.finalize(self, _end_process, self._child)  # at this process's end, too
 
     @property
     def alive(self) -> bool:
@@ -74,7 +87,7 @@ class QueryProcess:
 
     def answer(self, path: Path, query: str, limit_ms: int, exchanges: Path | None) -> QueryResult:
         """Run one statement on the copies. It can do so once."""
-        begun = time.perf_counter()
+        started_s = time.perf_counter()
         request = {"copy": str(path), "exchanges": exchanges and str(exchanges), "limit_ms": limit_ms}
         question = json.dumps(request).encode() + b"\n" + query.encode("utf-8", "backslashreplace")
         try:
@@ -85,21 +98,23 @@ class QueryProcess:
                 ready = begins.poll(STARTED_S * 1000) and child.stdout.read(1)
                 if not ready:
                     child.kill()
-                    return _refuse("the process that answers did not start; try again", begun)
-                begun = time.perf_counter()
+                    return _refused_query("the process that answers did not start; try again", started_s)
+                started_s = time.perf_counter()
                 try:
                     answer_text, _ = child.communicate(question, limit_ms / 1000 + GRACE_S)
                 except subprocess.TimeoutExpired:
                     child.kill()
-                    return _refuse(f"ended after {limit_ms:,} ms; ask for less", begun)
+                    return _refused_query(f"ended after {limit_ms:,} ms; ask for less", started_s)
         finally:
             self.end()
         try:
-            found = json.loads(answer_text)
+            document = json.loads(answer_text)
         except ValueError:
-            return _refuse("ended: it needed more memory or time than it may", begun)
-        rows = tuple(tuple(row) for row in found["rows"])
-        return QueryResult(tuple(found["columns"]), rows, found["cut"], _since(begun), found["error"])
+            return _refused_query("ended: it needed more memory or time than it may", started_s)
+        rows = tuple(tuple(row) for row in document["rows"])
+        return QueryResult(
+            tuple(document["columns"]), rows, document["cut"], _elapsed_ms(started_s), document["error"]
+        )
 
 
 class Snapshots:
@@ -110,7 +125,7 @@ class Snapshots:
 
     def __init__(self, store: Store, recorded: Callable[[], Sequence[Path]] | None = None) -> None:
         self._store, self._recorded = store, recorded
-        self._lock = threading.Lock()
+        self._lock, self._lock_of_early = threading.Lock(), threading.Lock()
         self._folder: Path | None = None
         self._remove: Callable[[], object] | None = None  # done at the process's end, too
         self._revision: int | None = None  # of the copy of the cases
@@ -131,20 +146,24 @@ class Snapshots:
 
     @property
     def path(self) -> Path | None:
-        """Where the copy of the cases lies now, if there is one."""
+        """Give the path of the copy of the cases, if there is one."""
         return None if self._folder is None else self._folder / "cases.duckdb"
 
     @property
     def tables(self) -> dict[str, tuple[str, ...]]:
         """Name the tables that can be asked, with their columns."""
-        own = {name: tuple(c.name for c in columns(name)) for name in COPIED}
-        own["claims"] = tuple(name for name, _ in CLAIMS)
-        return own if self._recorded is None else own | {"exchanges": tuple(name for name, _ in EXCHANGES)}
+        names = {name: tuple(c.name for c in columns(name)) for name in COPIED}
+        names["claims"] = tuple(name for name, _ in CLAIMS)
+        return (
+            names if self._recorded is None else names | {"exchanges": tuple(name for name, _ in EXCHANGES)}
+        )
 
     def ask(self, query: str, limit_ms: int = LIMIT_MS) -> QueryResult:
         """Run one query on what stands now. Raises: ConsoleError where it is too long; StillwatchError."""
         if len(query) > LONGEST_QUERY:
             raise ConsoleError(f"the query has {len(query):,} characters; give at most {LONGEST_QUERY:,}")
+        if self._revision is None and self._lock.locked() and (early := self._answer_early(query, limit_ms)):
+            return early
         if not self._lock.acquire(timeout=FIRST_COPY_S if self._revision is None else WAIT_S):
             making = self._revision is None
             problem = "the first copy of the cases is being made" if making else "another query is running"
@@ -156,6 +175,25 @@ class Snapshots:
         finally:
             self._start_next()
             self._lock.release()
+
+    def _answer_early(self, query: str, limit_ms: int) -> QueryResult | None:
+        """Answer while the first copy is being made, from what the query names, where that is little."""
+        words = re.findall(r"\w+", query.lower())
+        folder = self._folder
+        if folder is None or words[:1] not in (["select"], ["with"]) or any(map(CATALOGUE.fullmatch, words)):
+            return None
+        if not self._lock_of_early.acquire(blocking=False):
+            return None
+        path = folder / "early.duckdb"
+        try:
+            if not copy_named(self._store, path, query):
+                return None
+            result = self._process().answer(path, query, limit_ms, None)
+            return None if result.error else result
+        finally:
+            path.unlink(missing_ok=True)
+            self._start_next()
+            self._lock_of_early.release()
 
     def _process(self) -> QueryProcess:
         """Give a process that waits for a query: the one that was started before, where it still lives."""
@@ -173,6 +211,7 @@ class Snapshots:
 
     def _prepare(self) -> None:
         with self._lock, suppress(StillwatchError):  # whoever asks gets the same error, and sees it
+            self._place()  # queries that are answered early need it
             self._start_next()
             load()
             self._cases()
@@ -200,7 +239,7 @@ class Snapshots:
         assert self._recorded is not None
         path, now_s = self._place() / "exchanges.duckdb", time.monotonic()
         if self._files is None or now_s > self._copied_s + FRESH_S:
-            files = [str(one) for one in self._recorded()]
+            files = [str(path_recorded) for path_recorded in self._recorded()]
             if self._files != tuple(files):
                 path.unlink(missing_ok=True)
                 self._note = copy_exchanges(files, path)
@@ -233,11 +272,15 @@ def _remove_left_behind() -> None:
                 shutil.rmtree(folder, True)
 
 
+def is_large(store: Store) -> bool:
+    """Say whether a store has so many cases that its first copy takes longer than a query may."""
+    with store.reading() as db:
+        return db.execute(select_rows(tables.cases.c.id).offset(LARGE).limit(1)).first() is not None
+
+
 def copy_whole(store: Store, path: Path) -> int:
     """Copy all tables of a store; a large one in a process of its own, so that pages stay quick meanwhile."""
-    with store.reading() as db:
-        many = db.execute(select_rows(func.count()).select_from(tables.cases)).scalar_one() > LARGE
-    if not many:
+    if not is_large(store):
         return copy(store, path)
     child = subprocess.run(
         [sys.executable, "-m", "stillwatch.console.copies", str(path)],
@@ -259,17 +302,17 @@ def _environment() -> dict[str, str]:
     return {name: os.environ[name] for name in ("PYTHONPATH", "PATH") if name in os.environ}
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def _end_process(child: subprocess.Popen[bytes]) -> None:
     with child:
         child.kill()
 
 
-def _refuse(why: str, begun: float) -> QueryResult:
-    return QueryResult((), (), False, _since(begun), why)
+def _refused_query(why: str, started_s: float) -> QueryResult:
+    return QueryResult((), (), False, _elapsed_ms(started_s), why)
 
 
-def _since(begun: float) -> float:
-    return round((time.perf_counter() - begun) * 1000, 1)
+def _elapsed_ms(started_s: float) -> float:
+    return round((time.perf_counter() - started_s) * 1000, 1)
 
 
 def distinct_names(columns: Sequence[str]) -> list[str]:
@@ -278,9 +321,9 @@ def distinct_names(columns: Sequence[str]) -> list[str]:
     >>> distinct_names(["a", "a"])
     ['a', 'a_2']
     """
-    seen: dict[str, int] = {}
+    counts: dict[str, int] = {}
     names = []
     for column in columns:
-        seen[column] = seen.get(column, 0) + 1
-        names.append(column if seen[column] == 1 else f"{column}_{seen[column]}")
+        counts[column] = counts.get(column, 0) + 1
+        names.append(column if counts[column] == 1 else f"{column}_{counts[column]}")
     return names

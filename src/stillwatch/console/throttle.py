@@ -51,15 +51,15 @@ class Throttle:
     def wait_s(self, name: str, address: str, browser: str = "", now_s: float | None = None) -> int:
         """Seconds to wait before the next try; 0: now."""
         now = time.monotonic() if now_s is None else now_s
-        own, shared = _keys(name, address, browser)
+        own_key, shared = _throttle_keys(name, address, browser)
         with self._lock:
-            waits = [self._wait(own, OF_PAIR, now)]
-            for key, most in shared:
-                if key[0] == "name" and own in self._entered:
+            waits = [self._wait(own_key, OF_PAIR, now)]
+            for key, limit in shared:
+                if key[0] == "name" and own_key in self._entered:
                     continue  # the name's owner logs in from here: who guesses elsewhere does not matter
-                wait = self._wait(key, most, now)
-                left = LEFT[key[0]]
-                waits.append(min(wait, self._wait(own, left, now)) if left else wait)
+                wait = self._wait(key, limit, now)
+                tries_left = LEFT[key[0]]
+                waits.append(min(wait, self._wait(own_key, tries_left, now)) if tries_left else wait)
         return max(waits)
 
     def _wait(self, key: Key, most: int, now: float) -> int:
@@ -73,31 +73,31 @@ class Throttle:
     def begun(self, name: str, address: str, browser: str = "", now_s: float | None = None) -> None:
         """Count a try before it is judged: many at once are counted too."""
         now = time.monotonic() if now_s is None else now_s
-        own, shared = _keys(name, address, browser)
+        own_key, shared = _throttle_keys(name, address, browser)
         with self._lock:
-            for key, most in ((own, OF_PAIR), *shared):
-                self._failed.setdefault(key, deque(maxlen=most)).append(now)
+            for key, limit in ((own_key, OF_PAIR), *shared):
+                self._failed.setdefault(key, deque(maxlen=limit)).append(now)
                 self._failed.move_to_end(key)
             while len(self._failed) > MOST_KEYS:
                 self._failed.popitem(last=False)
 
     def record_success(self, name: str, address: str, browser: str = "") -> None:
         """Take back the last try, which was no guess, and what failed from there under that name."""
-        own, shared = _keys(name, address, browser)
+        own_key, shared = _throttle_keys(name, address, browser)
         with self._lock:
-            self._failed.pop(own, None)
+            self._failed.pop(own_key, None)
             for key, _ in shared:
                 if self._failed.get(key):
                     self._failed[key].pop()
             if not browser:
-                self._entered[own] = None
-                self._entered.move_to_end(own)
+                self._entered[own_key] = None
+                self._entered.move_to_end(own_key)
                 while len(self._entered) > MOST_KEYS:
                     self._entered.popitem(last=False)
 
 
-def _keys(name: str, address: str, browser: str) -> tuple[Key, tuple[tuple[Key, int], ...]]:
-    """What counts this try alone, and what it shares with others, each with its limit."""
+def _throttle_keys(name: str, address: str, browser: str) -> tuple[Key, tuple[tuple[Key, int], ...]]:
+    """Give the key that counts this try alone, and those that it shares with others, with their limits."""
     if browser:
         return ("browser", name, browser), ()
     shared = ((("address", address), OF_ADDRESS), (("name", name), OF_NAME), (("all",), OF_ALL))

@@ -63,8 +63,8 @@ def make(store: Store, user: str, name: str, scope: TokenScope, days: int, *, wh
     row |= {"expires_us": now_us + days * DAY_US}
     c = tokens.c
     with store.writing(now_us) as tx:
-        there = people.user(tx.db, user)
-        if there is None or there.disabled_us is not None:
+        owner = people.user(tx.db, user)
+        if owner is None or owner.disabled_us is not None:
             raise ConsoleError(f"{user!a} may not log in; `stillwatch console user list` shows who may")
         works = (c.person == user) & c.revoked_us.is_(None) & (c.expires_us > now_us)
         if tx.db.execute(select(c.name).where(works, c.name == name)).first() is not None:
@@ -85,15 +85,15 @@ def of_user(store: Store, user: str) -> list[ApiToken]:
     return [ApiToken(row.name, TokenScope(row.scope), *row[2:]) for row in rows]
 
 
-def token_row(one: ApiToken, now_us: int) -> dict[str, str | None]:
+def token_row(token: ApiToken, now_us: int) -> dict[str, str | None]:
     """Write a token as a line."""
     return {
-        "name": one.name,
-        "scope": str(one.scope),
-        "state": one.state(now_us),
-        "made": iso_us(one.made_us),
-        "expires": iso_us(one.expires_us),
-        "last_used": iso_us(one.used_us),
+        "name": token.name,
+        "scope": str(token.scope),
+        "state": token.state(now_us),
+        "made": iso_us(token.made_us),
+        "expires": iso_us(token.expires_us),
+        "last_used": iso_us(token.used_us),
     }
 
 
@@ -101,8 +101,8 @@ def revoke(store: Store, user: str, name: str, *, who: str, now_us: int) -> None
     """End a token now. Raises: ConsoleError where the user has none of that name that works."""
     c = tokens.c
     with store.writing(now_us) as tx:
-        mine = update(tokens).where(c.person == user, c.name == name, c.revoked_us.is_(None))
-        if not tx.db.execute(mine.values(revoked_us=now_us)).rowcount:
+        live_token = update(tokens).where(c.person == user, c.name == name, c.revoked_us.is_(None))
+        if not tx.db.execute(live_token.values(revoked_us=now_us)).rowcount:
             raise ConsoleError(f"{user[:64]!a} has no token {name[:64]!a} that could be revoked")
         tx.audit(who, "token revoked", user, {"api_token": name[:64]})
 

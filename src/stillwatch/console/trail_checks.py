@@ -55,11 +55,11 @@ class TrailChecks:
             thread = self._thread
         thread.join(wait_s)
 
-    def _run(self, check: TrailCheck, whole: bool) -> None:
+    def _run(self, check: TrailCheck, from_the_beginning: bool) -> None:
         outcome: VerifiedTrail | Broken | None = None
         trouble: str | None = "it ended in a fault of the program; its log says which"
         try:
-            outcome, trouble = check.verify(whole), None
+            outcome, trouble = check.verify(from_the_beginning), None
         except StillwatchError as why:
             trouble = str(why)
         except DBAPIError as why:  # it could not even be opened

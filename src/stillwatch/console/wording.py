@@ -1,4 +1,4 @@
-"""The wording that prompts of several accounts have in common and prompts of others have not: with masks.
+"""Finds the wording that prompts of several accounts have in common and other accounts' have not, with masks.
 
 Null: none; it shows a person what the detectors weighed, and proves nothing.
 Blind to: wording that is paraphrased for each prompt, and scripts written without spaces.
@@ -42,7 +42,7 @@ def mask(prompt: str) -> list[str]:
         else "<number>" if word[0].isdigit()
         else "<blob>" if len(word) > 40
         else word
-        for word in (found[0] for found in _WORD.finditer(prompt))
+        for word in (matched[0] for matched in _WORD.finditer(prompt))
     ]  # fmt: skip
 
 
@@ -51,75 +51,79 @@ def templates(
 ) -> tuple[WordingTemplate, ...]:
     """Give the templates of (account, prompt) pairs, those of most accounts first."""
     texts = [(account, mask(prompt)) for account, prompt in ours]
-    least = min(2, len({account for account, _ in texts}))
-    carriers = _carriers(texts, least)
-    beside = _carriers([(account, mask(prompt)) for account, prompt in others], 1, carriers)
+    least_accounts = min(2, len({account for account, _ in texts}))
+    carriers = _accounts_of_runs(texts, least_accounts)
+    beside = _accounts_of_runs([(account, mask(prompt)) for account, prompt in others], 1, carriers)
     usable = {
         run: who
         for run, who in carriers.items()
         if len(who) > 2 * len(beside.get(run, ())) and sum(word.isalpha() for word in run) >= LEAST_WORDS
     }
-    places = _places(texts, usable)
-    found: list[WordingTemplate] = []
+    places = _places_of_runs(texts, usable)
+    templates_found: list[WordingTemplate] = []
     covered: set[Run] = set()
     for run in sorted(usable, key=lambda run: (-len(usable[run]), run)):
         if run in covered:
             continue
-        whole = _extend(run, places[run])
-        runs = set(_runs(whole))
+        wording = _extend_run(run, places[run])
+        runs = set(_runs_of(wording))
         if not runs & covered:
-            elsewhere, many = len(beside.get(run, ())), len(places[run])
-            found.append(WordingTemplate(_join_words(whole), len(usable[run]), many, len(texts), elsewhere))
+            elsewhere, count = len(beside.get(run, ())), len(places[run])
+            templates_found.append(
+                WordingTemplate(_join_words(wording), len(usable[run]), count, len(texts), elsewhere)
+            )
         covered |= runs
-        if len(found) == MOST:
+        if len(templates_found) == MOST:
             break
-    return tuple(found)
+    return tuple(templates_found)
 
 
-def _runs(words: Sequence[str]) -> Iterator[Run]:
+def _runs_of(words: Sequence[str]) -> Iterator[Run]:
     return zip(*(words[k:] for k in range(RUN)), strict=False)
 
 
-def _carriers(
+def _accounts_of_runs(
     texts: Sequence[tuple[str, list[str]]], least: int, among: Container[Run] | None = None
 ) -> dict[Run, set[str]]:
     """Give who sends each run, of runs that at least so many (1 or 2) send."""
     first: dict[Run, str] = {}  # most runs are one account's alone: they get no set
-    found: dict[Run, set[str]] = {}
+    accounts_by_run: dict[Run, set[str]] = {}
     for account, words in texts:
-        for run in _runs(words):
+        for run in _runs_of(words):
             if among is not None and run not in among:
                 continue
-            one = first.setdefault(run, account)
-            if one != account or least < 2:
-                found.setdefault(run, {one}).add(account)
-    return found
+            first_account = first.setdefault(run, account)
+            if first_account != account or least < 2:
+                accounts_by_run.setdefault(run, {first_account}).add(account)
+    return accounts_by_run
 
 
-def _places(texts: Sequence[tuple[str, list[str]]], runs: Container[Run]) -> dict[Run, list[Place]]:
+def _places_of_runs(texts: Sequence[tuple[str, list[str]]], runs: Container[Run]) -> dict[Run, list[Place]]:
     """Give the texts that hold each run, with where it first stands in them."""
-    found: dict[Run, list[Place]] = {}
+    places_by_run: dict[Run, list[Place]] = {}
     for _, words in texts:
-        for at, run in enumerate(_runs(words)):
-            if run in runs and ((there := found.setdefault(run, [])) == [] or there[-1][0] is not words):
-                there.append((words, at))
-    return found
+        for position, run in enumerate(_runs_of(words)):
+            if run in runs and (
+                (places_here := places_by_run.setdefault(run, [])) == [] or places_here[-1][0] is not words
+            ):
+                places_here.append((words, position))
+    return places_by_run
 
 
-def _extend(run: Run, places: Sequence[Place]) -> tuple[str, ...]:
+def _extend_run(run: Run, places: Sequence[Place]) -> tuple[str, ...]:
     """Let a run grow both ways as long as most of its prompts go on with one word."""
-    whole = list(run)
+    extended = list(run)
     for step in (1, -1):
         reach = RUN if step == 1 else -1
-        while len(whole) < LONGEST:
+        while len(extended) < LONGEST:
             ahead = Counter(
-                words[at + reach] for words, at in places if 0 <= at + reach < len(words)
+                words[position + reach] for words, position in places if 0 <= position + reach < len(words)
             ).most_common(1)
             if not ahead or ahead[0][1] < _GOES_ON * len(places):
                 break
-            whole.insert(len(whole) if step == 1 else 0, ahead[0][0])
+            extended.insert(len(extended) if step == 1 else 0, ahead[0][0])
             reach += step
-    return tuple(whole)
+    return tuple(extended)
 
 
 def _join_words(words: Sequence[str]) -> str:

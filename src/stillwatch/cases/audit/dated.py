@@ -1,4 +1,4 @@
-"""The time stamps on the heads of a sound trail. It reads no trail: `verify` and the witnesses come first.
+"""Checks the time stamps on heads of a sound trail. It reads no trail: `verify` and the witnesses come first.
 
 A stamp says that a head, and so every record before it, was there at a time: whoever holds the signing key
 can write history anew, but not under an old stamp. It does not say when before that a record was written.
@@ -26,13 +26,13 @@ def check_stamps(
     roots: of the authority; None: stamps are counted only.
     """
     marked = [
-        one
-        for one in witness
-        if isinstance(one, WitnessedHead)
-        and one.stamp is not None
-        and one.head.chain == verified.chain
+        line
+        for line in witness
+        if isinstance(line, WitnessedHead)
+        and line.stamp is not None
+        and line.head.chain == verified.chain
         # a line that no named partner signed was not compared with the trail
-        and (not witness_keys or (one.witness in witness_keys and is_vouched(one)))
+        and (not witness_keys or (line.witness in witness_keys and is_vouched(line)))
     ]
     if not marked:
         if roots is None:
@@ -42,14 +42,14 @@ def check_stamps(
     if roots is None:
         why = f"{len(marked)} with a time stamp: not checked without the authority's root (--stamp-ca)"
         return replace(verified, notes=(*verified.notes, why))
-    found = []
-    for one in marked:
+    stamps = []
+    for line in marked:
         try:
-            answer = base64.b64decode(one.stamp or "", validate=True)
-            stamp = check(answer, stamped_bytes(one.head), roots)
+            answer = base64.b64decode(line.stamp or "", validate=True)
+            stamp = check(answer, stamped_bytes(line.head), roots)
         except (ValueError, StampError) as why:
-            return Broken(one.head.seq, Cause.WITNESS, f"{one.place}: its time stamp does not hold: {why}")
-        behind_s = stamp.at.timestamp() - one.head.at_us / 1e6
-        at = stamp.at.isoformat().replace("+00:00", "Z")
-        found.append(Stamped(one.head.seq, at, stamp.authority, round(behind_s, 3)))
-    return replace(verified, stamps=tuple(sorted(found, key=lambda one: one.seq)))
+            return Broken(line.head.seq, Cause.WITNESS, f"{line.place}: its time stamp does not hold: {why}")
+        behind_s = stamp.at.timestamp() - line.head.at_us / 1e6
+        at_text = stamp.at.isoformat().replace("+00:00", "Z")
+        stamps.append(Stamped(line.head.seq, at_text, stamp.authority, round(behind_s, 3)))
+    return replace(verified, stamps=tuple(sorted(stamps, key=lambda line: line.seq)))

@@ -1,4 +1,4 @@
-"""What happened to a record that is not what belongs in its place. It judges one place, all rows in sight.
+"""Says what happened to a record that does not belong in its place. It judges one place, with all rows.
 
 A record is *own* to a number where its hash is that of its fields with that number: so one that was moved or
 copied is still recognised, and told from one that was changed.
@@ -127,18 +127,18 @@ def _altered_record(place: TrailPosition, row: Row[Any], belongs: int | None) ->
     fields = record_hash(r.prev, seq, r.at_us, r.who, r.what, r.subject, r.detail, r.sealed)
     linked = record_hash(place.prev, seq, r.at_us, r.who, r.what, r.subject, r.detail, r.sealed)
     if signed_as_hashed and linked == r.hash:
-        what = "its link to the record before (`prev`) was changed"
+        damage = "its link to the record before (`prev`) was changed"
     elif signed_as_hashed:
-        what = "a field of it was changed after it was signed"
+        damage = "a field of it was changed after it was signed"
     elif any(is_signed(key, r.signature, signed_of_record(fields)) for key in place.known):
-        what = "its hash was changed"
+        damage = "its hash was changed"
     else:
-        what = "its fields, its hash and its signature do not belong together"
-    return BadRecordFound(seq, Cause.ALTERED, f"record {seq} is not what was written: {what}")
+        damage = "its fields, its hash and its signature do not belong together"
+    return BadRecordFound(seq, Cause.ALTERED, f"record {seq} is not what was written: {damage}")
 
 
 def _elsewhere(place: TrailPosition) -> Row[Any] | None:
-    """The record that belongs in this place, where it stands under another number."""
+    """Find the record that belongs in this place under another number; None if there is none."""
     c = records.c
     rows = place.db.execute(select(records).where(c.prev == place.prev)).all()
     others = [
@@ -159,7 +159,7 @@ def _has_signature(place: TrailPosition, row: Row[Any]) -> bool:
 
 
 def _number_of(place: TrailPosition, row: Row[Any]) -> int | None:
-    """The number under which a row was written, or None where it was written under none."""
+    """Give the number that a signed row's hash fits; None if it is not signed or fits none."""
     if not _has_signature(place, row):
         return None
     near = (place.seq, place.seq + 1, place.seq - 1)
@@ -167,5 +167,5 @@ def _number_of(place: TrailPosition, row: Row[Any]) -> int | None:
 
 
 def _copies(place: TrailPosition, row: Row[Any]) -> int:
-    same = select(func.count()).select_from(records).where(records.c.hash == row.hash)
-    return int(place.db.execute(same).scalar_one())
+    of_one_hash = select(func.count()).select_from(records).where(records.c.hash == row.hash)
+    return int(place.db.execute(of_one_hash).scalar_one())

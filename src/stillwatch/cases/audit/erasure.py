@@ -11,11 +11,11 @@ from stillwatch.cases.tables import key_of
 
 def sealed_about(db: Connection, person: str) -> tuple[str | None, int]:
     """Give the number of a person's key, None where there is none, and how many records it seals."""
-    found = db.execute(select(person_keys.c.key_id).where(person_keys.c.person == key_of(person))).scalar()
-    if found is None:
+    key_id = db.execute(select(person_keys.c.key_id).where(person_keys.c.person == key_of(person))).scalar()
+    if key_id is None:
         return None, 0
-    held = select(func.count()).select_from(records).where(records.c.sealed.contains(f'["{found}",'))
-    return found, int(db.execute(held).scalar_one())
+    holding = select(func.count()).select_from(records).where(records.c.sealed.contains(f'["{key_id}",'))
+    return key_id, int(db.execute(holding).scalar_one())
 
 
 def erase(audit: Audit, db: Connection, person: str, who: str, why: str, now_us: int) -> int:

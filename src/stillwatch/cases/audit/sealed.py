@@ -1,4 +1,4 @@
-"""Details about a person, sealed under a key of that person's own: drop the key and they are gone.
+"""Details about a person, sealed under a key of that person's own: delete the key and nobody can read them.
 
 The trail hashes what is sealed, not what it says; so it stays whole when nobody can read it any more.
 Back-ups of the database hold the key as long as they are kept.
@@ -29,9 +29,9 @@ def key_of(db: Connection, person: str) -> tuple[str, bytes]:
     person: in the form of `cases.tables.key_of`.
     """
     k = person_keys.c
-    found = db.execute(select(k.key_id, k.key).where(k.person == person)).first()
-    if found is not None:
-        return found.key_id, bytes.fromhex(found.key)
+    key_row = db.execute(select(k.key_id, k.key).where(k.person == person)).first()
+    if key_row is not None:
+        return key_row.key_id, bytes.fromhex(key_row.key)
     key_id, key = secrets.token_hex(8), ChaCha20Poly1305.generate_key()
     db.execute(person_keys.insert().values(key_id=key_id, person=person, key=key.hex()))
     return key_id, key
@@ -62,13 +62,13 @@ def boxes(sealed: str | None) -> list[tuple[str, str]]:
     """Read a record's sealed details: (key_id, base64) of each. Raises: ValueError for what is none."""
     if sealed is None:
         return []
-    found = json.loads(sealed)
+    entries = json.loads(sealed)
     try:
-        return [(str(key_id), str(box)) for key_id, box in found]
+        return [(str(key_id), str(box)) for key_id, box in entries]
     except TypeError as why:
         raise ValueError(f"not sealed details: {why}") from None
 
 
 def _bound(key_id: str, person: str) -> bytes:
-    """What a sealed detail belongs to: it opens under no other number and for nobody else."""
+    """Give the bytes that bind a sealed detail to its record and person: it opens with no others."""
     return f"{key_id}\n{person}".encode("utf-8", "surrogatepass")

@@ -113,8 +113,8 @@ class Audit:
         """Let a new key sign from here on; the old one signs that. Call `take_over` once committed."""
         now = self._hold(db, who, now_us)
         new, old = new_signer(), self.signer
-        shown = new.sign(signed_of_hand_over(now.chain, now.seq + 1, old.key, new.key))
-        detail = {"from": old.key, "to": new.key, "shown": shown, "why": why}
+        signature = new.sign(signed_of_hand_over(now.chain, now.seq + 1, old.key, new.key))
+        detail = {"from": old.key, "to": new.key, "shown": signature, "why": why}
         keep_signer(self._next_file, new)  # before the record: a crash in between loses no key
         self._write(db, now, now_us, who, HANDED_OVER, new.key, detail, None)
         db.execute(update(head).values(key=new.key))
@@ -132,8 +132,8 @@ class Audit:
         return self._signer_of(db).unseal(sealed)
 
     def _signer_of(self, db: Connection) -> TrailSigner:
-        if wanted := db.execute(select(head.c.key)).scalar():
-            self._see_key(wanted)
+        if key_in_use := db.execute(select(head.c.key)).scalar():
+            self._see_key(key_in_use)
         return self.signer
 
     def take_over(self) -> None:
@@ -184,23 +184,23 @@ class Audit:
             now = db.execute(select(head)).one()
         return now
 
-    def _see_key(self, wanted: str) -> None:
+    def _see_key(self, key_in_use: str) -> None:
         """Take up a key that was handed over elsewhere, or by a process that died before it could."""
-        if self.signer.key == wanted:
+        if self.signer.key == key_in_use:
             return
         with refuse_os_errors(AuditError, f"{self.key_file}: cannot be read"):
             self.signer = read_signer(self.key_file)
-            if self.signer.key != wanted and self._next_file.exists():
-                self._adopt(read_signer(self._next_file), wanted)
-        if self.signer.key != wanted:
+            if self.signer.key != key_in_use and self._next_file.exists():
+                self._adopt(read_signer(self._next_file), key_in_use)
+        if self.signer.key != key_in_use:
             raise AuditError(
                 f"{self.key_file}: is key {self.signer.key[:16]}…, and the trail is signed with "
-                f"{wanted[:16]}…; put that key's file back"
+                f"{key_in_use[:16]}…; put that key's file back"
             )
 
-    def _adopt(self, new: TrailSigner, wanted: str | None = None) -> None:
+    def _adopt(self, new: TrailSigner, key_in_use: str | None = None) -> None:
         """Sign with a new key, and put its file in place where nobody has done so since."""
-        if wanted is not None and new.key != wanted:
+        if key_in_use is not None and new.key != key_in_use:
             return
         self.signer = new
         if self._next_file.exists() and read_signer(self._next_file).key == new.key:
@@ -214,8 +214,8 @@ class Audit:
         A witness that cannot be written stops nobody's work: that it was lost is a record of its own.
         """
         transaction = db.get_transaction()
-        held = db.info.get(_STARTED)
-        if held is not None and held[0] is transaction:
+        checkpoint_lines = db.info.get(_STARTED)
+        if checkpoint_lines is not None and checkpoint_lines[0] is transaction:
             return False  # what stands there now may be this transaction's own
         db.info[_STARTED] = (transaction,)
         last = witness.last_seq(now.chain)

@@ -1,4 +1,4 @@
-"""Whether a trail is what was written: the first bad record and why. It changes nothing.
+"""Verifies that a trail is what was written; if not, names the first bad record and why. It changes nothing.
 
 Each record's hash and its link to the one before are checked, and the checkpoints' signatures, which vouch
 for all that lies before them; each record's own signature is checked where no sound checkpoint follows, and
@@ -71,7 +71,7 @@ def verify_in(
 ) -> VerifiedTrail | Broken:
     """Verify as a connection sees the trail: see `snapshot` for one that takes any bytes."""
     try:
-        walk = _TrailWalk(db, [one for one in witness or () if isinstance(one, WitnessedHead)])
+        walk = _TrailWalk(db, [line for line in witness or () if isinstance(line, WitnessedHead)])
         verified = walk.to_the_end(tuple(trusted))
     except BadRecordFound as found:
         return found.broken
@@ -140,7 +140,7 @@ class _TrailWalk:
         self.points = {row.seq: row for row in db.execute(select(checkpoints).order_by(checkpoints.c.seq))}
         self.open_points = dict(self.points)  # those that were not met yet
         self.people = {row.key_id: (row.person, row.key) for row in db.execute(select(person_keys))}
-        self.wanted = {one.head.seq for one in witness}
+        self.wanted = {line.head.seq for line in witness}
         self.witnessed: dict[int, str] = {}  # seals at the records that a witness knows
         self.chain = self.key = ""
         self.seq, self.prev = 0, BEGINNING
@@ -172,7 +172,7 @@ class _TrailWalk:
         return True
 
     def to_the_end(self, trusted: tuple[str, ...]) -> VerifiedTrail:
-        """Raises: Found at the first bad record."""
+        """Raises: _Found at the first bad record."""
         for row in self._rows():
             self._step(row)
         self._settle()
@@ -200,14 +200,14 @@ class _TrailWalk:
         )
 
     def place(self) -> TrailPosition:
-        """Where the walk stands, for who has to judge a record there."""
-        known = {span.key for span in self.spans} | {self.key}
-        known |= {str(row.key) for row in self.heads} | {str(row.key) for row in self.points.values()}
+        """Give the position of the walk, with all that is needed to judge the record there."""
+        keys_seen = {span.key for span in self.spans} | {self.key}
+        keys_seen |= {str(row.key) for row in self.heads} | {str(row.key) for row in self.points.values()}
         end = str(self.heads[0].seal) if self.heads else ""
         count = self.db.execute(select(func.count()).select_from(records)).scalar_one()
         numbers = [row.seq for row in (*self.heads, *self.points.values()) if type(row.seq) is int]
         top = min(max(count, *numbers), 10 * count + 1_000) + 1  # a made-up number costs no endless search
-        return TrailPosition(self.db, self.seq + 1, self.prev, self.key, frozenset(known), end, top)
+        return TrailPosition(self.db, self.seq + 1, self.prev, self.key, frozenset(keys_seen), end, top)
 
     def _rows(self) -> Iterator[Row[Any]]:
         """Every record from 1 on, by number; a gap is no end."""
@@ -264,10 +264,10 @@ class _TrailWalk:
         self._settle()
         try:
             detail = json.loads(row.detail)
-            old, new, shown = str(detail["from"]), str(detail["to"]), str(detail["shown"])
+            old, new, proof = str(detail["from"]), str(detail["to"]), str(detail["shown"])
         except (ValueError, TypeError, KeyError):
-            old = new = shown = ""
-        if old != self.key or not is_signed(new, shown, signed_of_hand_over(self.chain, row.seq, old, new)):
+            old = new = proof = ""
+        if old != self.key or not is_signed(new, proof, signed_of_hand_over(self.chain, row.seq, old, new)):
             raise BadRecordFound(
                 row.seq, Cause.OTHER_KEY, "the hand-over is not signed by the key that is to take over"
             )
@@ -283,10 +283,10 @@ class _TrailWalk:
         if row.sealed is None:
             return
         try:
-            found = boxes(row.sealed)
+            entries = boxes(row.sealed)
         except ValueError:
-            found = []
-        for key_id, box in found:
+            entries = []
+        for key_id, box in entries:
             self.sealed += 1
             person, key = self.people.get(key_id, ("", ""))
             if unseal(box, key_id, person, key) is None:
@@ -299,22 +299,22 @@ class _TrailWalk:
         rows, self.pending = self.pending, []
         if not rows:
             return
-        known = self.place()
+        keys_seen = self.place()
         for k, row in enumerate(rows):
             after = rows[k + 1] if k + 1 < len(rows) else behind
-            place = replace(known, seq=row.seq, prev=row.prev)
+            place = replace(keys_seen, seq=row.seq, prev=row.prev)
             if (bad := judge_signature(place, row, after)) is not None:
                 raise bad
 
     def _see_point(self, row: Row[Any]) -> None:
         point = self.open_points.pop(row.seq, None)
-        due = checkpoint_due(row.seq, row.at_us, row.what, self.point_seq, self.point_us)
-        if not due and point is None:
+        is_due = checkpoint_due(row.seq, row.at_us, row.what, self.point_seq, self.point_us)
+        if not is_due and point is None:
             return
         fault = None
         if point is None:
             fault = "is missing"
-        elif not due:
+        elif not is_due:
             fault = "is one that was never due"
         elif point.seal != self.prev or point.at_us != row.at_us:
             fault = "says something else than the record"
@@ -387,10 +387,10 @@ class _TrailWalk:
     def _see_sealed(self) -> None:
         lost = [(seq, key_id) for key_id, seq in self.unopened.items() if key_id not in self.erased]
         back = [(self.erased[key_id][0], key_id) for key_id in self.opened if key_id in self.erased]
-        both = [(self.unopened[key_id], key_id) for key_id in self.unopened if key_id in self.opened]
-        if not lost and not back and not both:
+        pairs = [(self.unopened[key_id], key_id) for key_id in self.unopened if key_id in self.opened]
+        if not lost and not back and not pairs:
             return
-        seq, key_id = min(lost + back + both)
+        seq, key_id = min(lost + back + pairs)
         if (seq, key_id) in back:
             why = f"what was sealed under key {key_id} was erased here, and its key came back"
         else:

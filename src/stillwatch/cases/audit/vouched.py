@@ -1,4 +1,4 @@
-"""A sound trail beside what its witnesses saw. It does not read the trail again."""
+"""Compares a sound trail with what its witnesses saw. It does not read the trail again."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,26 +19,28 @@ def check_witnesses(
 
     Lines that are no head are notes: a full disk leaves some. The first head to contradict the trail decides.
     """
-    notes = _unread([one for one in witness if isinstance(one, str)])
-    heads = sorted((one for one in witness if isinstance(one, WitnessedHead)), key=lambda one: one.head.seq)
+    notes = _unread([line for line in witness if isinstance(line, str)])
+    heads = sorted(
+        (line for line in witness if isinstance(line, WitnessedHead)), key=lambda line: line.head.seq
+    )
     good = 0
-    for one in heads:
-        head = one.head
-        if keys and not (one.witness in keys and is_vouched(one)):
-            notes.append(f"{one.place}: no partner whose key was named signed it; it does not count")
+    for line in heads:
+        head = line.head
+        if keys and not (line.witness in keys and is_vouched(line)):
+            notes.append(f"{line.place}: no partner whose key was named signed it; it does not count")
             continue
         if not is_signed(head.key, head.signature, signed_of_head(head)):
             return Broken(
                 head.seq,
                 Cause.WITNESS,
-                f"{one.place}: is not signed by the key that it names: the witness was changed",
+                f"{line.place}: is not signed by the key that it names: the witness was changed",
             )
         if head.chain != verified.chain:
-            notes.append(f"{one.place}: is of another trail, {head.chain[:16]!a}")
+            notes.append(f"{line.place}: is of another trail, {head.chain[:16]!a}")
             continue
         if head.seq > verified.records:
             first = verified.records + 1
-            why = f"{one.place} saw record {head.seq}, the trail ends with {verified.records}"
+            why = f"{line.place} saw record {head.seq}, the trail ends with {verified.records}"
             return Broken(first, Cause.CUT_TAIL, f"{why}: the end was cut off", head.seq)
         if seals.get(head.seq) != head.seal:
             stretch = (
@@ -46,12 +48,12 @@ def check_witnesses(
                 if good + 1 == head.seq
                 else f"one of the records {good + 1} to {head.seq}"
             )
-            why = f"{one.place} saw another record {head.seq}: {stretch} was written anew"
+            why = f"{line.place} saw another record {head.seq}: {stretch} was written anew"
             if not any(span.key == head.key for span in verified.keys):
                 why += f"; what it saw was signed with key {head.key[:16]}…, which signs nothing here"
             return Broken(good + 1, Cause.REWRITTEN, why, head.seq)
         good = max(good, head.seq)
-    if heads and not any(one.head.chain == verified.chain for one in heads):
+    if heads and not any(line.head.chain == verified.chain for line in heads):
         other = heads[0].head.chain[:16]
         why = f"the witness knows trail {other!a}, not {verified.chain[:16]}: this one was put in its place"
         return Broken(1, Cause.REWRITTEN, why)

@@ -1,4 +1,4 @@
-"""Checkpoints outside the database: what shows that a tail was cut or a history written anew.
+"""Checkpoints outside the database: they show that a tail was cut or a history written anew.
 
 A witness is a file of heads, worth what its place is worth: on another machine, in print, or with a partner
 who signs each head that he was shown (`vouch`) and shows it to nobody who could change it.
@@ -39,9 +39,9 @@ class Witness:
         """Raises: AuditError where the file is there and cannot be read."""
         self.path = path
         self._last: dict[str, int] = {}
-        for seen in read_heads(path) if path.exists() else []:
-            if isinstance(seen, WitnessedHead):
-                self._last[seen.head.chain] = max(seen.head.seq, self._last.get(seen.head.chain, 0))
+        for line in read_heads(path) if path.exists() else []:
+            if isinstance(line, WitnessedHead):
+                self._last[line.head.chain] = max(line.head.seq, self._last.get(line.head.chain, 0))
 
     def last_seq(self, chain: str) -> int:
         """Give the last record of a chain that it knows of, 0 for none."""
@@ -61,8 +61,8 @@ class Witness:
             os.fsync(handle)
         finally:
             os.close(handle)
-        for one in heads:
-            head = one.head if isinstance(one, WitnessedHead) else one
+        for witnessed in heads:
+            head = witnessed.head if isinstance(witnessed, WitnessedHead) else witnessed
             self._last[head.chain] = max(head.seq, self._last.get(head.chain, 0))
 
 
@@ -70,11 +70,11 @@ def line_of(head: TrailHead | WitnessedHead) -> str:
     """Write a head as one line."""
     if isinstance(head, TrailHead):
         return json.dumps(asdict(head), sort_keys=True)
-    more = {
+    optional = {
         "witness": head.witness, "seen_us": head.seen_us, "vouched": head.vouched, "stamp": head.stamp,
     }  # fmt: skip
-    known = {name: value for name, value in more.items() if value is not None}
-    return json.dumps(asdict(head.head) | known, sort_keys=True)
+    stated = {name: value for name, value in optional.items() if value is not None}
+    return json.dumps(asdict(head.head) | stated, sort_keys=True)
 
 
 def read_heads(path: Path) -> list[WitnessedHead | str]:
@@ -122,29 +122,32 @@ def vouch(
     before: that is the alarm which a witness is for.
     """
     before = [
-        one for one in (read_heads(keep.path) if keep.path.exists() else []) if isinstance(one, WitnessedHead)
+        line
+        for line in (read_heads(keep.path) if keep.path.exists() else [])
+        if isinstance(line, WitnessedHead)
     ]
-    known = {(one.head.chain, one.head.seq): one.head for one in before}
-    taken, refused = [], []
-    for one in seen:
-        if isinstance(one, str):
-            refused.append(one)
+    heads_before = {(line.head.chain, line.head.seq): line.head for line in before}
+    accepted, refused = [], []
+    for line in seen:
+        if isinstance(line, str):
+            refused.append(line)
             continue
-        head = one.head
-        kept = known.get((head.chain, head.seq))
+        head = line.head
+        head_before = heads_before.get((head.chain, head.seq))
         if not is_signed(head.key, head.signature, signed_of_head(head)):
-            refused.append(f"{one.place}: record {head.seq} is not signed by the key it names")
-        elif kept is not None and kept.seal != head.seal:
+            refused.append(f"{line.place}: record {head.seq} is not signed by the key it names")
+        elif head_before is not None and head_before.seal != head.seal:
             refused.append(
-                f"{one.place}: record {head.seq} of trail {head.chain} was {kept.seal[:16]}… when it was "
+                f"{line.place}: record {head.seq} of trail {head.chain} was "
+                f"{head_before.seal[:16]}… when it was "
                 f"shown before, it is {head.seal[:16]}… now: that trail was rewritten"
             )
-        elif kept is None:
+        elif head_before is None:
             signed = signer.sign(_vouched_bytes(head, signer.key, now_us))
-            taken.append(WitnessedHead(head, one.place, signer.key, now_us, signed, one.stamp))
-            known[(head.chain, head.seq)] = head
-    keep.add(taken)
-    return taken, refused
+            accepted.append(WitnessedHead(head, line.place, signer.key, now_us, signed, line.stamp))
+            heads_before[(head.chain, head.seq)] = head
+    keep.add(accepted)
+    return accepted, refused
 
 
 def stamped_bytes(head: TrailHead) -> bytes:

@@ -1,4 +1,4 @@
-"""The three answers on a bundle, and the words of its checker's command line. It checks nothing itself."""
+"""The checker's three answers on a bundle, and its command line. It checks nothing itself."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def report(
 ) -> dict[str, Any]:
     """Put the three answers together. `claims`: wrong, summary, lines, and whatever else is to be told."""
     signer = str(predicate.get("signed_by", ""))
-    signed = bool(key) and signer == key and not any(one.startswith(MANIFEST) for one in files)
+    signed = bool(key) and signer == key and not any(name.startswith(MANIFEST) for name in files)
     why = (
         f"signed by {signer or 'nobody'}, not by the key that you gave" if key else "you gave no key (--key)"
     )
@@ -33,8 +33,8 @@ def report(
     }
     wrong = files + ([f"signer: {why}"] if key and not signed else []) + claims["wrong"]
     sound = not files and signed and not claims["wrong"]
-    more = {name: value for name, value in claims.items() if name not in ("wrong", "summary")}
-    return {"sound": sound, "answers": lines, "wrong": wrong, "told": predicate, **more}
+    others = {name: value for name, value in claims.items() if name not in ("wrong", "summary")}
+    return {"sound": sound, "answers": lines, "wrong": wrong, "told": predicate, **others}
 
 
 def clean(text: object) -> str:
@@ -76,7 +76,7 @@ def main(
     options: Sequence[str] = (),
 ) -> int:
     """Read the words of the command line, check, print; give the exit code."""
-    given: dict[str, str] = {}
+    named_options: dict[str, str] = {}
     place, as_json, words = here, False, list(words)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without a sign that stands in a name
@@ -90,17 +90,19 @@ def main(
             if word == "--json":
                 as_json = True
             elif word in ("--key", "--stamp-ca", *options):
-                given[word[2:].replace("-", "_")] = words.pop(0)
+                named_options[word[2:].replace("-", "_")] = words.pop(0)
             elif word.startswith("-"):
                 raise ValueError(f"{word}: is no option; see --help")
             else:
                 place = Path(word)
-        key = read_key(given.pop("key")) if "key" in given else None
-        found = checker(place, key, given.pop("stamp_ca", None), **given)
+        key = read_key(named_options.pop("key")) if "key" in named_options else None
+        answer = checker(place, key, named_options.pop("stamp_ca", None), **named_options)
     except (IndexError, OSError, ValueError, subprocess.SubprocessError) as why:
         print(f"verify.py: {clean(why)}", file=sys.stderr)
         return 2
-    mine = sorted(here.glob("*.py")) if (here / MANIFEST).exists() else [here / "verify.py"]
-    found["code"] = {one.name: hashlib.sha256(one.read_bytes()).hexdigest() for one in mine if one.exists()}
-    print(json.dumps(found, indent=1) if as_json else "\n".join(map(clean, tell(found))))
-    return 0 if found["sound"] else 1
+    code_files = sorted(here.glob("*.py")) if (here / MANIFEST).exists() else [here / "verify.py"]
+    answer["code"] = {
+        file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in code_files if file.exists()
+    }
+    print(json.dumps(answer, indent=1) if as_json else "\n".join(map(clean, tell(answer))))
+    return 0 if answer["sound"] else 1

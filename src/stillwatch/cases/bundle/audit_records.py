@@ -32,8 +32,8 @@ def check_audit(bundle: Any, is_signed: Callable[[bytes, bytes, bytes], bool]) -
         wrong.append("audit_head.json: is not signed by the key that it names")
     linked, before = 0, None
     drawn = told_draws(bundle)
-    for place, each in (("audit.ndjson", rows), ("holds.json", [] if drawn is None else drawn["records"])):
-        wrong += _unsigned_records(place, each, keys, is_signed)
+    for place, records in (("audit.ndjson", rows), ("holds.json", [] if drawn is None else drawn["records"])):
+        wrong += _unsigned_records(place, records, keys, is_signed)
     for row in rows:
         seq = row["seq"]
         if before is not None and before["seq"] + 1 == seq:
@@ -51,7 +51,7 @@ def check_audit(bundle: Any, is_signed: Callable[[bytes, bytes, bytes], bool]) -
 def _unsigned_records(
     place: str, rows: list[Any], keys: Mapping[str, Any], is_signed: Callable[[bytes, bytes, bytes], bool]
 ) -> Iterator[str]:
-    """Where a record of the trail is not what was hashed, or not signed by the trail's key."""
+    """Yield each record whose hash or signature does not fit."""
     names = ("at_us", "detail", "prev", "sealed", "seq", "subject", "what", "who")
     for row in rows:
         seq = row["seq"]

@@ -29,18 +29,18 @@ def us(text: str) -> int:
 def _pad_to_microseconds(text: str) -> str:
     """Python before 3.11 reads no Z, and fractions of three or six digits only."""
     text = text[:-1] + "+00:00" if text.endswith("Z") else text
-    whole, dot, rest = text.partition(".")
+    seconds, dot, rest = text.partition(".")
     digits = len(rest) - len(rest.lstrip("0123456789"))
-    return whole + dot + (rest[:digits].ljust(6, "0")[:6] + rest[digits:] if dot else "")
+    return seconds + dot + (rest[:digits].ljust(6, "0")[:6] + rest[digits:] if dot else "")
 
 
 def told_aside(bundle: Any) -> Any:
-    """What a bundle tells of the accounts that were set aside; None where it names none."""
+    """Give the bundle's list of accounts that were set aside; None if it has none."""
     return bundle.json("set_aside.json") if "set_aside.json" in bundle.names else None
 
 
 def told_draws(bundle: Any) -> Any:
-    """What a bundle tells of the draws of holds; None where it tells nothing."""
+    """Give the bundle's draws of holds; None if it has none."""
     return bundle.json("holds.json") if "holds.json" in bundle.names else None
 
 
@@ -54,78 +54,82 @@ class OpenedBundle:
         self.alarm_us = us(self.campaign["alarm_at"])
         self.accounts = bundle.lines("accounts.ndjson")
         names, since = set(self.campaign["accounts"]), self.more.get("since", {})
-        self.named = [k for k, one in enumerate(self.accounts) if one["account"] in names]
-        mine = set(self.named)
-        self.events = [one for one in bundle.lines("events.ndjson") if one["a"] in mine]
-        begin = {k: us(since[name]) for k in mine if (name := self.accounts[k]["account"]) in since}
-        self.harvest = [one for one in self.events if one["t"] >= begin.get(one["a"], NEVER)]
-        self.answered = [one for one in self.harvest if one["s"] == 200]
+        self.named = [k for k, item in enumerate(self.accounts) if item["account"] in names]
+        own_numbers = set(self.named)
+        self.events = [item for item in bundle.lines("events.ndjson") if item["a"] in own_numbers]
+        begin = {k: us(since[name]) for k in own_numbers if (name := self.accounts[k]["account"]) in since}
+        self.harvest = [item for item in self.events if item["t"] >= begin.get(item["a"], NEVER)]
+        self.answered = [item for item in self.harvest if item["s"] == 200]
         self.others = bundle.json("population.json")
         self.aside, self.draws = told_aside(bundle), told_draws(bundle)
-        place = {one["account"]: k for k, one in enumerate(self.accounts)}
+        place = {item["account"]: k for k, item in enumerate(self.accounts)}
         listed = [] if self.aside is None else self.aside["accounts"]
         # each account that was set aside with its place among the accounts; a log may lack it
-        self.set_aside = [(one, place.get(one["account"])) for one in listed]
-        shown = mine | {k for _, k in self.set_aside if k is not None}
+        self.set_aside = [(item, place.get(item["account"])) for item in listed]
+        listed_numbers = own_numbers | {k for _, k in self.set_aside if k is not None}
         self.sent: dict[int, list[dict[str, Any]]] = defaultdict(list)
-        for one in bundle.lines("events.ndjson"):
-            if one["a"] in shown:
-                self.sent[one["a"]].append(one)
+        for item in bundle.lines("events.ndjson"):
+            if item["a"] in listed_numbers:
+                self.sent[item["a"]].append(item)
 
     def party(self, account: int) -> str | int:
-        """Who counts as one: an organisation, else the account."""
+        """Give the party of an account: its organisation, else the account itself."""
         return self.accounts[account]["org"] or account
 
     def reasons(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         yield from zip(self.campaign["reasons"], self.more["reasons"])
 
     def share(self, flags: list[bool]) -> dict[str, float]:
-        """How large a part of the harvest the flags mark."""
+        """Give the share of the harvest that the flags mark."""
         return {"actual": sum(flags) / len(self.harvest), "n": len(self.harvest)}
 
     def lexical(self, bit: int) -> dict[str, float]:
-        """How large a part of the harvest asks for what a lexical class stands for."""
-        return self.share([bool(one["k"] >> bit & 1) for one in self.harvest])
+        """Give the share of the harvest that falls in a lexical class."""
+        return self.share([bool(event["k"] >> bit & 1) for event in self.harvest])
 
     def setting(self, name: str) -> dict[str, float]:
-        """The accounts whose commonest value of a setting is the commonest of all, beside the others."""
-        own = mostly(self.harvest, SETTINGS[name])
-        counted = Counter(own.values())
-        value = min(counted, key=lambda v: (-counted[v], v is not None, v))
+        """Count the accounts whose commonest value of a setting is the group's, and others that have it."""
+        value_by_account = mostly(self.harvest, SETTINGS[name])
+        counts = Counter(value_by_account.values())
+        value = min(counts, key=lambda v: (-counts[v], v is not None, v))
         others = self.others["mostly"][name]
         total = sum(n for _, n in others)
         baseline = next((n for v, n in others if v == value), 0) / total if total else 0.0
-        return {"actual": counted[value] / len(own), "baseline": baseline, "n": len(own)}
+        return {
+            "actual": counts[value] / len(value_by_account),
+            "baseline": baseline,
+            "n": len(value_by_account),
+        }
 
     def tied_by_setting(self, name: str) -> list[float]:
-        """The bits of each account that the setting ties."""
-        found = self.setting(name)
-        one = min(40.0, math.log2(1 / max(found["baseline"], 0.02)))
-        return [one] * round(found["actual"] * found["n"])
+        """Give the bits of each account that the setting ties to the group."""
+        shares = self.setting(name)
+        bits_each = min(40.0, math.log2(1 / max(shares["baseline"], 0.02)))
+        return [bits_each] * round(shares["actual"] * shares["n"])
 
     def main_networks(self, account: int) -> set[str]:
-        """The networks from which an account sends most: several where it is a tie."""
-        seen = Counter(one["n"] for one in self.sent[account] if one["n"] is not None)
-        return {n for n, times in seen.items() if times == max(seen.values())}
+        """Give the networks from which an account sends most: several if they are equal."""
+        counts = Counter(event["n"] for event in self.sent[account] if event["n"] is not None)
+        return {n for n, times in counts.items() if times == max(counts.values())}
 
     def networks(self) -> dict[int, float]:
-        """Each account that shares a network hardly anyone else is behind, with the bits of the rarest."""
-        mine, every = defaultdict(set), defaultdict(set)
-        for one in self.events:
-            every[one["n"]].add(one["a"])
-        for one in self.harvest:
-            mine[one["n"]].add(one["a"])
-        outside, whole = self.others["networks"], self.others["accounts"]
-        behind = {n: len(who) + outside.get(n, 0) for n, who in every.items() if n is not None}
-        useful = {n for n in behind if len(mine[n]) >= 2 and behind[n] - len(mine[n]) <= 3.0 * len(mine[n])}
+        """Give each account on a shared network that few others use, with the bits of the rarest."""
+        own, total = defaultdict(set), defaultdict(set)
+        for event in self.events:
+            total[event["n"]].add(event["a"])
+        for event in self.harvest:
+            own[event["n"]].add(event["a"])
+        outside, population = self.others["networks"], self.others["accounts"]
+        behind = {n: len(who) + outside.get(n, 0) for n, who in total.items() if n is not None}
+        useful = {n for n in behind if len(own[n]) >= 2 and behind[n] - len(own[n]) <= 3.0 * len(own[n])}
         best: dict[int, float] = {}
         for n in useful:
-            for a in mine[n]:
-                best[a] = max(best.get(a, 0.0), math.log2(whole / max(behind[n], 1)))
+            for a in own[n]:
+                best[a] = max(best.get(a, 0.0), math.log2(population / max(behind[n], 1)))
         return best
 
     def signups(self) -> dict[str, float]:
-        """The densest two days of the accounts' sign-ups, beside the others'."""
+        """Count the sign-ups in the accounts' densest two days, and the others' in the same days."""
         times = sorted(self.accounts[k]["created_us"] for k in self.named if self.accounts[k]["created_us"])
         if not times:
             return {"n": 0}
@@ -137,30 +141,30 @@ class OpenedBundle:
         return {"actual": count / len(times), "baseline": baseline, "bits": bits, "n": len(times)}
 
     def customer(self, account: int) -> int:
-        """Who counts as one customer, by the sender's word: the first line of its accounts."""
+        """Give an account's customer, as the sender states it: the first of that customer's lines."""
         return int(self.accounts[account]["customer"])
 
     def refused_texts(self) -> dict[int, int]:
-        """How many texts each account was refused; its own repeats within minutes are one."""
-        return dict(Counter(one["a"] for one in self._runs if one["refused"]))
+        """Count the texts that each account was refused; its own repeats within minutes count once."""
+        return dict(Counter(run["a"] for run in self._runs if run["refused"]))
 
     def moved_texts(self) -> list[tuple[int, int]]:
-        """Each refused text that another customer of the finding asked within minutes: whose, and who did."""
+        """List who was refused a text, and which other customer of the finding asked it within minutes."""
         runs: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        for one in self._runs:
-            runs[one["q"]].append(one)
-        begun = {text: [one["t"] for one in same] for text, same in runs.items()}
+        for run in self._runs:
+            runs[run["q"]].append(run)
+        begin_by_text = {text: [run["t"] for run in runs_of_text] for text, runs_of_text in runs.items()}
         moved = []
-        for one in self._runs:
-            if not one["refused"]:
+        for run in self._runs:
+            if not run["refused"]:
                 continue
-            text, until_us = one["q"], one["asked"] + MOVED_WITHIN_US
-            for k in range(bisect_right(begun[text], one["asked"]), len(begun[text])):
+            text, until_us = run["q"], run["asked"] + MOVED_WITHIN_US
+            for k in range(bisect_right(begin_by_text[text], run["asked"]), len(begin_by_text[text])):
                 other = runs[text][k]
                 if other["t"] > until_us:
                     break
-                if self.customer(other["a"]) != self.customer(one["a"]):
-                    moved.append((one["a"], other["a"]))
+                if self.customer(other["a"]) != self.customer(run["a"]):
+                    moved.append((run["a"], other["a"]))
                     break
         return moved
 
@@ -182,7 +186,7 @@ class OpenedBundle:
         return runs
 
     def numbers(self, detector: str) -> dict[str, Any]:
-        """What the finding states of a reason."""
+        """Give the numbers that the finding states for a reason."""
         return {reason["detector"]: numbers for reason, numbers in self.reasons()}[detector]
 
     def chance_of(self, positive: int, items: int, rate: float) -> float:
@@ -204,18 +208,18 @@ class OpenedBundle:
     def quantile(self, values: list[float], q: float) -> float:
         """Linear between the two nearest, as NumPy's default."""
         values = sorted(values)
-        at = (len(values) - 1) * q
-        low = math.floor(at)
+        position = (len(values) - 1) * q
+        low = math.floor(position)
         high = min(low + 1, len(values) - 1)
-        return values[low] + (values[high] - values[low]) * (at - low)
+        return values[low] + (values[high] - values[low]) * (position - low)
 
 
 def mostly(events: list[Any], name: str) -> dict[int, Any]:
-    """Each account's commonest value; ties to the smaller (a missing one is the smallest)."""
-    seen: dict[int, Counter[Any]] = defaultdict(Counter)
-    for one in events:
-        seen[one["a"]][one[name]] += 1
-    return {account: _commonest(counts) for account, counts in seen.items()}
+    """Give each account's commonest value; of equally common ones the smaller, a missing one first."""
+    counts: dict[int, Counter[Any]] = defaultdict(Counter)
+    for event in events:
+        counts[event["a"]][event[name]] += 1
+    return {account: _commonest(counts) for account, counts in counts.items()}
 
 
 def _commonest(counts: Counter[Any]) -> Any:
@@ -239,8 +243,8 @@ def tail(count: int, members: int, share: float, correlation: float) -> float:
 
 def combine(p_values: list[float]) -> float:
     """Cauchy combination (Liu and Xie 2020); Bonferroni's bound below 1e-10."""
-    least = min(p_values)
-    if least < 1e-10:
-        return min(1.0, least * len(p_values))
+    smallest = min(p_values)
+    if smallest < 1e-10:
+        return min(1.0, smallest * len(p_values))
     angles = [math.tan((0.5 - min(max(p, 1e-15), 0.99)) * math.pi) for p in p_values]
     return 0.5 - math.atan(sum(angles) / len(angles)) / math.pi

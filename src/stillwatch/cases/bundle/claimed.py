@@ -57,11 +57,11 @@ def claims(files: Mapping[str, bytes]) -> list[dict[str, Any]]:
 
 
 def recomputed_by() -> tuple[dict[str, recompute.Recompute], dict[str, Ties]]:
-    """What each signal computes again: its numbers, and the bits of the accounts that it ties."""
-    found = signal_sources().items()
+    """Give what each signal can recompute: its numbers, and the bits of the accounts that it ties."""
+    sources = signal_sources().items()
     return (
-        {name: module.recompute for name, module in found if hasattr(module, "recompute")},
-        {name: module.recompute_ties for name, module in found if hasattr(module, "recompute_ties")},
+        {name: module.recompute for name, module in sources if hasattr(module, "recompute")},
+        {name: module.recompute_ties for name, module in sources if hasattr(module, "recompute_ties")},
     )
 
 

@@ -52,7 +52,7 @@ MARKER = "-- What makes each claim again from the log:"
 
 
 def canonical(value: Any) -> bytes:
-    """The one way to write what is hashed."""
+    """Give a value as canonical JSON, the form that is hashed."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
 
@@ -69,7 +69,7 @@ def context_digest(context: Mapping[str, Any]) -> str:
 
 def finding_digest(campaign: Mapping[str, Any]) -> str:
     """Name a finding as the trail does: its title, accounts, reasons, hours and p-value."""
-    found, more = campaign["finding"], campaign["evidence"]
+    stated, evidence = campaign["finding"], campaign["evidence"]
     hashed = hashlib.sha256()
 
     def add(text: str, end: bytes) -> None:
@@ -78,31 +78,31 @@ def finding_digest(campaign: Mapping[str, Any]) -> str:
     def when(text: str) -> str:
         return (EPOCH + timedelta(microseconds=us(text))).isoformat()
 
-    names = sorted(set(found["accounts"]))
-    p = f"{found['p_value']:.6g}"
+    names = sorted(set(stated["accounts"]))
+    p = f"{stated['p_value']:.6g}"
     for word in (
-        found["id"],
-        more["title"],
+        stated["id"],
+        evidence["title"],
         p,
-        when(found["alarm_at"]),
-        found["suppressed_by"] or "",
+        when(stated["alarm_at"]),
+        stated["suppressed_by"] or "",
         *names,
     ):
         add(word, b"\0")
-    for account in sorted(set(more["firm"])):
+    for account in sorted(set(evidence["firm"])):
         add(account, b"\1")
-    for reason in sorted(f"{r['detector']}\0{r['text']}\0{r['bits']:.6g}" for r in found["reasons"]):
+    for reason in sorted(f"{r['detector']}\0{r['text']}\0{r['bits']:.6g}" for r in stated["reasons"]):
         add(reason, b"\0")
-    for begin, n, tokens in sorted(more["timeline"], key=lambda hour: us(hour[0])):
+    for begin, n, tokens in sorted(evidence["timeline"], key=lambda hour: us(hour[0])):
         add(f"{when(begin)} {n} {tokens}", b"\0")
     return hashed.hexdigest()
 
 
 def statement_differs(b: Mapping[str, Any], predicate: Mapping[str, Any]) -> Iterator[str]:
-    """Where what is signed over all says another thing than the files."""
-    alert, made = b["alert.json"], b["environment.json"]
-    at = (
-        datetime.fromtimestamp(made["exported_us"] // 1_000_000, timezone.utc)
+    """Yield contradictions between the signed manifest and the files."""
+    alert, environment = b["alert.json"], b["environment.json"]
+    exported_at = (
+        datetime.fromtimestamp(environment["exported_us"] // 1_000_000, timezone.utc)
         .isoformat()
         .replace("+00:00", "Z")
     )
@@ -111,15 +111,15 @@ def statement_differs(b: Mapping[str, Any], predicate: Mapping[str, Any]) -> Ite
         ("case", alert["case"], "alert.json"),
         ("case", b["case.json"]["case"], "case.json"),
         ("finding", b["finding.json"]["id"], "finding.json"),
-        ("exported_at", at, "environment.json"),
-        ("stillwatch", made["packages"]["stillwatch"], "environment.json"),
+        ("exported_at", exported_at, "environment.json"),
+        ("stillwatch", environment["packages"]["stillwatch"], "environment.json"),
     ):
         if predicate.get(name) != value:
             yield f"manifest: its {name} is {_short(predicate.get(name))}, in {place} it is {_short(value)}"
 
 
 def trail_differs(b: Mapping[str, Any]) -> Iterator[str]:
-    """Where the signed trail says another thing than the case, the finding and the alert."""
+    """Yield contradictions between the signed audit trail and the case, the finding and the alert."""
     case, alert, finding = b["case.json"], b["alert.json"], b["finding.json"]
     rows = [dict(row, detail=json.loads(row["detail"])) for row in b["audit.ndjson"]]
     if case["records"] != len(rows):
@@ -132,8 +132,14 @@ def trail_differs(b: Mapping[str, Any]) -> Iterator[str]:
         yield f"act {number}: is {'in case.json alone' if number in acts else 'in the audit trail alone'}"
     for number in sorted(by_act.keys() & acts.keys()):
         act, row = acts[number], by_act[number]
-        mine = (act["who"], act["at_us"], f"case.{act['verb']}", act["text_sha256"], act["sets_sha256"])
-        if mine != (row["who"], row["at_us"], row["what"], row["detail"]["text"], row["detail"]["sets"]):
+        act_fields = (act["who"], act["at_us"], f"case.{act['verb']}", act["text_sha256"], act["sets_sha256"])
+        if act_fields != (
+            row["who"],
+            row["at_us"],
+            row["what"],
+            row["detail"]["text"],
+            row["detail"]["sets"],
+        ):
             yield f"act {number}: is another in case.json than in the audit trail"
         if act["sets"] is not None:  # no person's words in it
             if (
@@ -153,21 +159,23 @@ def trail_differs(b: Mapping[str, Any]) -> Iterator[str]:
             yield f"act {number}: is said to be taken back, and no act took it back"
         if acts[number]["in_force"] and number in undone:
             yield f"act {number}: is said to count, and was taken back"
-    facets, given = dict(FACETS), Counter[str]()
+    facets, counts = dict(FACETS), Counter[str]()
     for _, act in sorted(acts.items()):
         if act["in_force"]:
             facets.update({k: v for k, v in (act["sets"] or act["facets"]).items() if k in FACETS})
-            given.update(by_act.get(act["act"], {"detail": {}})["detail"].get("accounts", {}))
+            counts.update(by_act.get(act["act"], {"detail": {}})["detail"].get("accounts", {}))
     for name, value in facets.items():
         for place, document in (("case.json", case), ("alert.json", alert)):
             if document[name] != value:
                 yield f"{place}: {name} is {_short(document[name])}; the acts come to {_short(value)}"
-    listed = Counter(one["verdict"] for one in b.get("accounts.ndjson", ()) if one["verdict"] is not None)
+    listed = Counter(
+        account["verdict"] for account in b.get("accounts.ndjson", ()) if account["verdict"] is not None
+    )
     for verdict, n in sorted(listed.items()):
-        if n > given[verdict]:
-            yield f"accounts.ndjson: {n} are judged {verdict}; the acts in force judge {given[verdict]} so"
+        if n > counts[verdict]:
+            yield f"accounts.ndjson: {n} are judged {verdict}; the acts in force judge {counts[verdict]} so"
     for name, verdicts in (("victims", ("victim",)), ("cleared", CLEARED)):
-        if not sum(listed[v] for v in verdicts) <= alert[name] <= sum(given[v] for v in verdicts):
+        if not sum(listed[v] for v in verdicts) <= alert[name] <= sum(counts[v] for v in verdicts):
             yield f"alert.json: {alert[name]} {name}, which neither the acts nor the accounts bear out"
     yield from _finding_differs(rows, finding, alert, b["settings.json"])
 
@@ -178,25 +186,25 @@ def _finding_differs(
     digest = finding_digest(finding["campaign"])
     if digest != finding["digest"]:
         yield "finding.json: its title, accounts, reasons, hours or p-value are not those of its digest"
-    made = [
+    records_made = [
         row for row in rows if row["what"] == "case.finding" and row["detail"]["finding"] == finding["id"]
     ]
-    mine = [row["detail"] for row in made]
-    if any(row["at_us"] != alert["found_us"] for row in made):
+    details = [row["detail"] for row in records_made]
+    if any(row["at_us"] != alert["found_us"] for row in records_made):
         yield "alert.json: was found at another time than the audit trail says"
-    if [(one["kind"], one["check"]) for one in alert["benign"]] != [
-        (one["kind"], one["text"]) for one in finding["campaign"]["finding"]["benign_alternatives"]
+    if [(item["kind"], item["check"]) for item in alert["benign"]] != [
+        (item["kind"], item["text"]) for item in finding["campaign"]["finding"]["benign_alternatives"]
     ]:
         yield "alert.json: names other honest explanations than the finding"
-    if any(one["version"] != alert["stillwatch"] for one in alert["detectors"]):
+    if any(item["version"] != alert["stillwatch"] for item in alert["detectors"]):
         yield "alert.json: a detector is of another version than the scan"
-    if not mine or mine[-1]["digest"] != digest:
+    if not details or details[-1]["digest"] != digest:
         yield "finding.json: the audit trail has no record of this finding"
-    elif not {"context", "evidence"} <= mine[-1].keys():
+    elif not {"context", "evidence"} <= details[-1].keys():
         yield "alert.json: the trail's record is of an older version and does not bind its words; scan again"
-    elif mine[-1]["evidence"] != sha256_of(finding["campaign"]):
+    elif details[-1]["evidence"] != sha256_of(finding["campaign"]):
         yield "finding.json: is not what the audit trail recorded when the finding was made"
-    elif mine[-1]["context"] != context_digest(context_of(alert, finding, settings)):
+    elif details[-1]["context"] != context_digest(context_of(alert, finding, settings)):
         yield "alert.json, settings.json: are not what the audit trail recorded when the finding was made"
 
 
@@ -219,39 +227,39 @@ def context_of(
         "stillwatch": alert["stillwatch"],
         "accounts": len(set(finding["campaign"]["finding"]["accounts"])),
         "classes": alert["independent_classes"],
-        "detectors": [{k: v for k, v in one.items() if k != "version"} for one in alert["detectors"]],
-        "atlas": [one for one in alert["atlas"] if not (alert["victims"] and one["id"] == VICTIMS)],
+        "detectors": [{k: v for k, v in item.items() if k != "version"} for item in alert["detectors"]],
+        "atlas": [item for item in alert["atlas"] if not (alert["victims"] and item["id"] == VICTIMS)],
         # findings of versions before did not keep whom they set aside
         **({} if alert["set_aside"] is None else {"set_aside": alert["set_aside"]}),
     }
 
 
 def alert_differs(b: Mapping[str, Any]) -> Iterator[str]:
-    """Where the alert says another thing than the case and the settings."""
+    """Yield contradictions between the alert and the case and settings."""
     alert, case, finding, settings = (
         b[name] for name in ("alert.json", "case.json", "finding.json", "settings.json")
     )
     for name in ("inputs", "scanned", "gaps", "source"):
         if alert[name] != settings[name]:
             yield f"alert.json: {name} is another than in settings.json"
-    found, exposure = finding["campaign"]["finding"], alert["exposure"]
+    stated, exposure = finding["campaign"]["finding"], alert["exposure"]
     hours = case["hours"]
     sums = {
         "exchanges": sum(n for _, n, _ in hours),
         "output_tokens": sum(tokens for _, _, tokens in hours),
         "first_us": min((hour for hour, _, _ in hours), default=None),
         "last_us": max((hour for hour, _, _ in hours), default=None),
-        "exchanges_at_alarm": found["harvest_at_alarm"]["exchanges"],
-        "output_tokens_at_alarm": found["harvest_at_alarm"]["output_tokens"],
+        "exchanges_at_alarm": stated["harvest_at_alarm"]["exchanges"],
+        "output_tokens_at_alarm": stated["harvest_at_alarm"]["output_tokens"],
     }
     for name, value in sums.items():
         if exposure[name] != value:
             yield (
                 f"alert.json: exposure: {name} is {_short(exposure[name])}, its hours come to {_short(value)}"
             )
-    known = {hour: (n, tokens) for hour, n, tokens in hours}
+    by_hour = {hour: (n, tokens) for hour, n, tokens in hours}
     for begin, n, tokens in finding["campaign"]["evidence"]["timeline"]:
-        had = known.get(us(begin), (0, 0))
+        had = by_hour.get(us(begin), (0, 0))
         if had[0] < n or had[1] < tokens:
             yield f"case.json: the hour {begin} holds less than the finding says"
     if (not alert["victims"] and exposure["victims_exchanges"]) or (
@@ -266,19 +274,19 @@ def alert_differs(b: Mapping[str, Any]) -> Iterator[str]:
             yield f"alert.json: {alert['members']} members, {len(set(alert['accounts']))} accounts"
         if hashlib.sha256(listed).hexdigest() != alert["accounts_sha256"]:
             yield "alert.json: accounts_sha256 is not that of its accounts"
-    if not math.isclose(alert["score_bits"], found["score_bits"], abs_tol=1e-3):
+    if not math.isclose(alert["score_bits"], stated["score_bits"], abs_tol=1e-3):
         yield "alert.json: its score is not the finding's"
-    if alert["alarm_us"] != us(found["alarm_at"]):
+    if alert["alarm_us"] != us(stated["alarm_at"]):
         yield "alert.json: the alarm is at another time than in the finding"
     yield from _confidence_differs(alert["confidence"], alert["p_value"])
 
 
 def title_of(alert: Mapping[str, Any], finding: Mapping[str, Any]) -> str:
-    """The finding's sentence; where the case has more than the finding, the sum of all findings with it."""
-    found, title = finding["campaign"]["finding"], str(finding["campaign"]["evidence"]["title"])
+    """Give the finding's sentence, with the case's totals if it has more than the finding."""
+    stated, title = finding["campaign"]["finding"], str(finding["campaign"]["evidence"]["title"])
     members, victims, cleared = (alert[name] for name in ("members", "victims", "cleared"))
-    title = title or f"{len(found['accounts']):,} accounts took {found['harvest']['exchanges']:,} answers."
-    if members <= len(set(found["accounts"])) and not victims and not cleared:
+    title = title or f"{len(stated['accounts']):,} accounts took {stated['harvest']['exchanges']:,} answers."
+    if members <= len(set(stated["accounts"])) and not victims and not cleared:
         return title
 
     def counted(number: int, noun: str) -> str:
@@ -293,7 +301,7 @@ def title_of(alert: Mapping[str, Any], finding: Mapping[str, Any]) -> str:
 
 def _confidence_differs(confidence: Mapping[str, Any], p_value: float) -> Iterator[str]:
     numbers = [confidence[name] for name in ("right", "judged", "low", "high")]
-    if any(one is not None for one in numbers):
+    if any(number is not None for number in numbers):
         right, judged, low, high = numbers
         sentence = f"{right} of {judged} such alarms were right here ({low:.0%} to {high:.0%}); p = "
         if not (
@@ -303,17 +311,17 @@ def _confidence_differs(confidence: Mapping[str, Any], p_value: float) -> Iterat
         ):
             yield "alert.json: confidence: its numbers do not go together"
         return
-    found = TOO_FEW.match(confidence["sentence"])
-    if found is None or int(found[1]) >= 20:
+    matched = TOO_FEW.match(confidence["sentence"])
+    if matched is None or int(matched[1]) >= 20:
         yield "alert.json: confidence: its sentence is none that an alert has"
-    elif not math.isclose(float(found[2]), p_value, rel_tol=0.06):
+    elif not math.isclose(float(matched[2]), p_value, rel_tol=0.06):
         yield "alert.json: confidence: its p-value is not the alert's"
     if RELEASE is not None and confidence["measured_on"] != RELEASE["measured_on"]:
         yield "alert.json: confidence: says another thing of where it was measured than this release"
 
 
 def log_differs(b: Mapping[str, Any]) -> Iterator[str]:
-    """Where counts of the whole log, the events and the accounts do not go together."""
+    """Yield counts of the log, the events and the accounts that cannot be true together."""
     scanned, others = b["settings.json"]["scanned"], b["population.json"]
     for name, value in (
         ("exchanges", scanned["exchanges"]),
@@ -324,7 +332,7 @@ def log_differs(b: Mapping[str, Any]) -> Iterator[str]:
         if others[name] != value:
             yield f"population.json: {name} is {_short(others[name])}, the scan's is {_short(value)}"
     accounts, events = b["accounts.ndjson"], b["events.ndjson"]
-    inside = sum(one["in_finding"] for one in accounts)
+    inside = sum(row["in_finding"] for row in accounts)
     for name, counts in others["mostly"].items():
         if sum(n for _, n in counts) != others["accounts"] - inside:
             yield f"population.json: {name} is told of another number of accounts than there are outside"
@@ -333,42 +341,42 @@ def log_differs(b: Mapping[str, Any]) -> Iterator[str]:
         or others["signups"]["inside"] > others["signups"]["others"]
     ):
         yield "population.json: more accounts signed up than there are"
-    created = sorted(one["created_us"] for one in accounts if one["in_finding"] and one["created_us"])
-    within = [sum(begin <= at <= begin + BURST_US for at in created) for begin in created]
+    created = sorted(row["created_us"] for row in accounts if row["in_finding"] and row["created_us"])
+    within = [sum(begin <= created_us <= begin + BURST_US for created_us in created) for begin in created]
     begin_us = created[within.index(max(within))] if created else None
     if others["signups"]["begin_us"] != begin_us:
         yield "accounts.ndjson: were not created in the two days of which population.json tells"
     customers: dict[str, int] = {}
-    for k, one in enumerate(accounts):
-        first = one["customer"]
+    for k, row in enumerate(accounts):
+        first = row["customer"]
         if type(first) is not int or not 0 <= first <= k or accounts[first]["customer"] != first:
-            yield f"accounts.ndjson: {one['account']!a} is of a customer that is no account before it"
-        elif one["org"] is not None and customers.setdefault(one["org"], first) != first:
-            yield f"accounts.ndjson: {one['account']!a} is of another customer than its organisation"
-    cards = {one["payment"] for one in accounts}
+            yield f"accounts.ndjson: {row['account']!a} is of a customer that is no account before it"
+        elif row["org"] is not None and customers.setdefault(row["org"], first) != first:
+            yield f"accounts.ndjson: {row['account']!a} is of another customer than its organisation"
+    cards = {row["payment"] for row in accounts}
     if not set(others["payments"]) <= cards:
         yield "population.json: tells of payment that no account of accounts.ndjson has"
     for name, column in (("prompts", "q"), ("networks", "n")):
-        if not set(others[name]) <= {one[column] for one in events}:
+        if not set(others[name]) <= {row[column] for row in events}:
             yield f"population.json: {name}: tells of what no event has"
     times: dict[int, set[int]] = defaultdict(set)
-    for one in events:
-        times[one["a"]].add(one["t"])
-        if not others["first_us"] <= one["t"] <= others["last_us"]:
+    for row in events:
+        times[row["a"]].add(row["t"])
+        if not others["first_us"] <= row["t"] <= others["last_us"]:
             yield "events.ndjson: an event lies outside the time that was scanned"
             break
-    for k, one in enumerate(accounts):
-        if one["since_us"] is not None and one["since_us"] not in times[k]:
-            yield f"accounts.ndjson: {one['account']!a} counts from a time at which it sent nothing"
+    for k, row in enumerate(accounts):
+        if row["since_us"] is not None and row["since_us"] not in times[k]:
+            yield f"accounts.ndjson: {row['account']!a} counts from a time at which it sent nothing"
 
 
 def words_differ(bundle: Any, b: Mapping[str, Any], predicate: Mapping[str, Any]) -> Iterator[str]:
-    """Where the queries, README.txt or the draft certificate say another thing than the files."""
-    alert, settings, made = b["alert.json"], b["settings.json"], b["environment.json"]
+    """Yield contradictions between queries, README.txt or the draft certificate and the files."""
+    alert, settings, environment = b["alert.json"], b["settings.json"], b["environment.json"]
     queries = bundle.read("queries.sql").decode("utf-8", "backslashreplace")
     definitions, _, commands = queries.partition(MARKER)
-    wanted = "".join(f"\n--   {one['detector']}: {plain(one['query'])}" for one in alert["why"]) + "\n"
-    if commands != wanted:
+    expected = "".join(f"\n--   {item['detector']}: {plain(item['query'])}" for item in alert["why"]) + "\n"
+    if commands != expected:
         yield "queries.sql: its commands are not those of alert.json"
     if RELEASE is not None:
         if hashlib.sha256(definitions.encode()).hexdigest() != RELEASE["definitions"]:
@@ -380,13 +388,13 @@ def words_differ(bundle: Any, b: Mapping[str, Any], predicate: Mapping[str, Any]
     if "certificate.txt" not in bundle.names:
         return
     text = " ".join(bundle.read("certificate.txt").decode("utf-8", "replace").split())
-    at, by, version = (plain(str(predicate[name])) for name in ("exported_at", "exported_by", "stillwatch"))
+    time, by, version = (plain(str(predicate[name])) for name in ("exported_at", "exported_by", "stillwatch"))
     facts = [
-        f"{at} by Stillwatch {version} at the command of {by}",
-        f"exporting machine: {clock_words(made['clock'])}.",
+        f"{time} by Stillwatch {version} at the command of {by}",
+        f"exporting machine: {clock_words(environment['clock'])}.",
         f'"{plain(alert["title"])}"',
-        *(plain(f"{one['sha256']} {one['bytes']:,} bytes {one['name']}") for one in settings["inputs"]),
-        *(plain(f"{one['start']} to {one['end']}: {one['text']}") for one in settings["gaps"]),
+        *(plain(f"{item['sha256']} {item['bytes']:,} bytes {item['name']}") for item in settings["inputs"]),
+        *(plain(f"{item['start']} to {item['end']}: {item['text']}") for item in settings["gaps"]),
     ]
     for fact in facts:
         if " ".join(fact.split()) not in text:
@@ -409,15 +417,15 @@ def plain(text: str) -> str:
 
 
 def set_aside_differs(b: Mapping[str, Any]) -> Iterator[str]:
-    """Where the list of accounts that were set aside is not the trail's, or accuses one of them after all."""
+    """Yield what is wrong with the accounts set aside: not the trail's list, or one is accused."""
     set_aside, finding = b["set_aside.json"], b["finding.json"]
-    listed = [one["account"] for one in set_aside["accounts"]]
+    listed = [item["account"] for item in set_aside["accounts"]]
     rows = [row for row in b["audit.ndjson"] if row["what"] == "case.finding"]
-    made = [json.loads(row["detail"]) for row in rows]
-    digests = [one.get("set_aside") for one in made if one["finding"] == finding["id"]]
+    details = [json.loads(row["detail"]) for row in rows]
+    digests = [item.get("set_aside") for item in details if item["finding"] == finding["id"]]
     if not digests or digests[-1] != sha256_of([set_aside["salt"], set_aside["accounts"]]):
         yield "set_aside.json: is not what the audit trail recorded when the finding was made"
-    counts = dict(sorted(Counter(one["rule"] for one in set_aside["accounts"]).items()))
+    counts = dict(sorted(Counter(item["rule"] for item in set_aside["accounts"]).items()))
     if counts != b["alert.json"]["set_aside"]:
         yield f"set_aside.json: comes to {counts}, the alert says {b['alert.json']['set_aside']}"
     for name in sorted(set(listed) & set(finding["campaign"]["finding"]["accounts"])):
@@ -427,7 +435,7 @@ def set_aside_differs(b: Mapping[str, Any]) -> Iterator[str]:
 
 
 def code_differs(bundle: Any, b: Mapping[str, Any], predicate: Mapping[str, Any]) -> Iterator[str]:
-    """Where the code in the bundle is not the code that spoke, or not this release's."""
+    """Yield code in the bundle that is not the code that made the finding, or not this release's."""
     if RELEASE is None:
         yield "code: this recompute.py is a bare source file and knows no release; take the one of a bundle"
         return
@@ -438,26 +446,26 @@ def code_differs(bundle: Any, b: Mapping[str, Any], predicate: Mapping[str, Any]
         )
         return
     settings = json.dumps(b["settings.json"]["settings"], sort_keys=True).encode()
-    spoke = [one["id"] for one in b["alert.json"]["detectors"]]
-    wanted = {name for one in spoke for name in RELEASE["spoke"][one]}
+    spoke = [item["id"] for item in b["alert.json"]["detectors"]]
+    expected = {name for item in spoke for name in RELEASE["spoke"][item]}
     have = {name for name in bundle.names if name.startswith("code/")}
-    for name in sorted(wanted ^ have):
-        yield f"{name}: {'is missing' if name in wanted else 'is code of nothing that spoke'}"
-    for name in sorted(wanted & have):
+    for name in sorted(expected ^ have):
+        yield f"{name}: {'is missing' if name in expected else 'is code of nothing that spoke'}"
+    for name in sorted(expected & have):
         if hashlib.sha256(bundle.read(name)).hexdigest() != RELEASE["code"][name]:
             yield f"{name}: is not this release's"
-    for one in b["alert.json"]["detectors"]:
-        source = b"".join(bundle.read(name) for name in RELEASE["hashed"][one["id"]] if name in have)
-        if hashlib.sha256(source + settings).hexdigest() != one["config_sha256"]:
-            yield f"alert.json: {one['id']}: spoke by other code or settings than those that are here"
+    for item in b["alert.json"]["detectors"]:
+        source = b"".join(bundle.read(name) for name in RELEASE["hashed"][item["id"]] if name in have)
+        if hashlib.sha256(source + settings).hexdigest() != item["config_sha256"]:
+            yield f"alert.json: {item['id']}: spoke by other code or settings than those that are here"
 
 
 def contradictions(bundle: Any, predicate: Mapping[str, Any]) -> list[str]:
     """Hold every file against the others; give what contradicts."""
     wrong: list[str] = []
     b: dict[str, Any] = {}
-    more = [name for name in ("set_aside.json", "holds.json") if name in bundle.names]
-    for name in ("alert.json", "case.json", "finding.json", "settings.json", "environment.json", *more):
+    optional = [name for name in ("set_aside.json", "holds.json") if name in bundle.names]
+    for name in ("alert.json", "case.json", "finding.json", "settings.json", "environment.json", *optional):
         b[name] = bundle.json(name)
     b["audit.ndjson"] = bundle.lines("audit.ndjson")
     groups: dict[str, Callable[[], Iterator[str]]] = {
@@ -467,7 +475,7 @@ def contradictions(bundle: Any, predicate: Mapping[str, Any]) -> list[str]:
         "settings.json, queries.sql, README.txt, certificate.txt": lambda: words_differ(bundle, b, predicate),
         "code": lambda: code_differs(bundle, b, predicate),
     }
-    if "set_aside.json" in more:
+    if "set_aside.json" in optional:
         groups["set_aside.json"] = lambda: set_aside_differs(b)
     if "events.ndjson" in bundle.names:
         b["population.json"] = bundle.json("population.json")

@@ -1,4 +1,4 @@
-"""What goes with a bundle: how to read it, a draft certificate, the code that spoke, clock and versions.
+"""The documents of a bundle: how to read it, a draft certificate, the detectors' code, clock, versions.
 
 Nothing in here is computed from events; the words stand in readme.txt and certificate.txt.
 """
@@ -50,14 +50,14 @@ UNSYNCHRONISED = 0x40  # STA_UNSYNC of ntp_adjtime(2)
 
 
 def modules_of(name: str) -> list[Any]:
-    """The modules of a detector or clue; of the alarm's test, all that decide whom it names."""
+    """Give the modules of a detector or clue; for the alarm's test, all modules that decide whom it names."""
     if name == TEST_NAME:
         return [importlib.import_module(part) for part in TEST_PARTS]
     return [signal_sources()[name]] if name in signal_sources() else []
 
 
 def place_of(module: Any) -> str:
-    """The name of a module's source in a bundle."""
+    """Give the name of a module's source file in a bundle."""
     return f"code/{module.__name__.removeprefix('stillwatch.').replace('.', '/')}.py"
 
 
@@ -69,7 +69,7 @@ def sources(modules_named: Iterable[str]) -> dict[str, bytes]:
 
 @cache
 def release() -> Json:
-    """What a checker of this release knows: its code, definitions and texts."""
+    """Give what a checker of this release knows: its code, definitions and texts."""
     names = sorted({*signal_sources(), TEST_NAME})
     code = sources(names)
     return {
@@ -85,7 +85,7 @@ def release() -> Json:
 
 def queries(why: Iterable[Mapping[str, Any]]) -> bytes:
     """Write the definitions of the numbers, and the commands that make the finding again."""
-    lines = [MARKER, *(f"--   {one['detector']}: {plain(one['query'])}" for one in why)]
+    lines = [MARKER, *(f"--   {claim['detector']}: {plain(claim['query'])}" for claim in why)]
     return (_definitions() + "\n".join(lines) + "\n").encode("utf-8", "backslashreplace")
 
 
@@ -135,8 +135,8 @@ def clock() -> Json:
 
 def certificate(facts: Mapping[str, Any], inputs: Iterable[Mapping[str, Any]], gaps: Iterable[Any]) -> bytes:
     """Write the draft certificate. facts: case, title, exported_at, exported_by, version, clock."""
-    files = [f"   {one['sha256']}  {one['bytes']:>12,} bytes  {one['name']}" for one in inputs]
-    holes = [f"   {one['start']} to {one['end']}: {one['text']}" for one in gaps]
+    files = [f"   {item['sha256']}  {item['bytes']:>12,} bytes  {item['name']}" for item in inputs]
+    holes = [f"   {item['start']} to {item['end']}: {item['text']}" for item in gaps]
     words = {
         "inputs": "\n".join(map(plain, files)) or "   [NONE IS ON RECORD: SAY WHICH FILES WERE SCANNED]",
         "gaps": "\n".join(map(plain, holes)) or "   none [SAY WHETHER YOU KNOW OF ANY]",
@@ -150,7 +150,7 @@ def readme(facts: Mapping[str, Any]) -> bytes:
 
 
 def _filled(name: str, facts: Mapping[str, Any], words: Mapping[str, str]) -> bytes:
-    """A text with names filled in, which may come from anywhere: each stays on its line."""
+    """Fill names into a text, each kept on its line, since names may come from anywhere."""
     text = resources.files("stillwatch.cases.bundle").joinpath(name).read_text("utf-8")
     safe = {key: plain(str(value)) for key, value in facts.items()}
     return text.format(**safe, **words).encode("utf-8", "backslashreplace")
@@ -158,9 +158,9 @@ def _filled(name: str, facts: Mapping[str, Any], words: Mapping[str, str]) -> by
 
 def checker() -> dict[str, bytes]:
     """Give the checker as it travels: its files, and what this release knows written into one of them."""
-    own = resources.files("stillwatch.cases.bundle")
-    files = {name: own.joinpath(name).read_bytes() for name in CHECKER}
-    for name, place, known in (
+    package = resources.files("stillwatch.cases.bundle")
+    files = {name: package.joinpath(name).read_bytes() for name in CHECKER}
+    for name, place, hash_known in (
         (
             "contradictions.py",
             "RELEASE: dict[str, Any] | None = None\n",
@@ -171,7 +171,7 @@ def checker() -> dict[str, bytes]:
         head, line, rest = files[name].partition(place.encode())
         if not line:
             raise BundleError(f"{name} has no place for what its release knows")
-        files[name] = head + known.encode() + rest
+        files[name] = head + hash_known.encode() + rest
     return files
 
 
@@ -191,7 +191,7 @@ def _signals_source() -> str:
 
 
 def _names_used(code: CodeType) -> set[str]:
-    """The names outside itself that a function uses."""
-    used = {str(one.argval) for one in dis.get_instructions(code) if one.opname == "LOAD_GLOBAL"}
-    inner = (one for one in code.co_consts if isinstance(one, CodeType))
+    """Give the global names that a function uses."""
+    used = {str(step.argval) for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL"}
+    inner = (constant for constant in code.co_consts if isinstance(constant, CodeType))
     return used.union(*map(_names_used, inner))

@@ -78,40 +78,46 @@ def prepare(
     with_set_aside: name the accounts that the finding set aside, with facts and events. They are honest
     people's: by default only how many there are leaves.
 
-    Raises: Missing, BundleError, InputError.
+    Raises: RecordNotFound, BundleError, InputError.
     """
     evidence = _evidence_of(alert(store, case_id, now_us).as_json())
-    found = latest(store, case_id)
+    finding_found = latest(store, case_id)
     token_key = secrets.token_bytes(32)
     gathered = None
-    aside = _set_aside(found) if with_set_aside else None
+    aside = _set_aside(finding_found) if with_set_aside else None
     if log is not None:
-        exchanges, known = read_log(log)
+        exchanges, account_facts = read_log(log)
         verdicts = _verdicts(store, case_id)
-        shown = [] if aside is None else [one["account"] for one in aside["accounts"]]
+        set_aside_names = [] if aside is None else [item["account"] for item in aside["accounts"]]
         gathered = gather(
-            exchanges, known, found.campaign, [*evidence["accounts"], *verdicts], verdicts, token_key, shown
+            exchanges,
+            account_facts,
+            finding_found.campaign,
+            [*evidence["accounts"], *verdicts],
+            verdicts,
+            token_key,
+            set_aside_names,
         )
     exported_at = datetime.fromtimestamp(now_us // 1_000_000, UTC).isoformat().replace("+00:00", "Z")
-    files = _files(store, case_id, evidence, found, gathered, who, now_us, exported_at)
+    files = _files(store, case_id, evidence, finding_found, gathered, who, now_us, exported_at)
     if aside is not None:
         files["set_aside.json"] = json_file(
             aside | {"products": {} if gathered is None else gathered.products}
         )
-    if log is not None and (held := schedule_of(found.campaign, log.held)) is not None:
-        files["holds.json"] = json_file(_draws(store, found.campaign, held, now_us))
+    if log is not None and (schedule := schedule_of(finding_found.campaign, log.held)) is not None:
+        files["holds.json"] = json_file(_draws(store, finding_found.campaign, schedule, now_us))
     files["claims.ndjson"] = ndjson(claims(files))
     predicate = {
         "case": case_id,
         "title": evidence["title"],
-        "finding": found.finding.id,
+        "finding": finding_found.finding.id,
         "exported_at": exported_at,
         "exported_by": who,
         "stillwatch": stillwatch.__version__,
         "texts": "none",
     }
     lines = leaving(evidence, files, gathered, who) + whether_scanned(
-        scanned_logs(found.context), [] if log is None else log.files
+        scanned_logs(finding_found.context), [] if log is None else log.files
     )
     return Prepared(case_id, evidence["title"], lines, files, predicate, token_key)
 
@@ -120,8 +126,8 @@ def schedule_of(c: Campaign, held: Iterable[HoldSchedule]) -> HoldSchedule | Non
     """Give the schedule of which holds made a finding: the one that has most of its accounts; or None."""
     if not any(reason.detector == holds.NAME for reason in c.reasons):
         return None
-    mine = c.own_reactions.keys()
-    return max(held, key=lambda one: len(mine & one.begin_us.keys()), default=None)
+    own_accounts = c.own_reactions.keys()
+    return max(held, key=lambda one: len(own_accounts & one.begin_us.keys()), default=None)
 
 
 def _draws(store: Store, c: Campaign, held: HoldSchedule, now_us: int) -> Json:
@@ -151,7 +157,7 @@ def _draws(store: Store, c: Campaign, held: HoldSchedule, now_us: int) -> Json:
 def scanned_logs(context: Json) -> list[Json]:
     """Give the scanned files but for tables of networks: an export looks nothing up in them."""
     tables = {PurePath(name).name for name in context["settings"].get("networks", ())}
-    return [one for one in context["inputs"] if one["name"] not in tables]
+    return [item for item in context["inputs"] if item["name"] not in tables]
 
 
 def _set_aside(found: FindingEvidence) -> Json:
@@ -162,12 +168,14 @@ def _set_aside(found: FindingEvidence) -> Json:
 
 
 def _evidence_of(evidence: Json) -> Json:
-    """The alert without what is advice to its owner, or a comparison, and no evidence."""
+    """Give the alert without advice to its owner and without comparisons: neither is evidence."""
     evidence = {name: value for name, value in evidence.items() if name not in ADVICE}
     evidence["exposure"] = {
         name: value for name, value in evidence["exposure"].items() if name != "milestones"
     }
-    evidence["detectors"] = [{k: v for k, v in one.items() if k != "state"} for one in evidence["detectors"]]
+    evidence["detectors"] = [
+        {k: v for k, v in detector.items() if k != "state"} for detector in evidence["detectors"]
+    ]
     return evidence
 
 
@@ -191,7 +199,7 @@ def release(
     if stamped is not None:
         files[verify.STAMP] = stamped.answer
     with folder_beside(out, BundleError) as beside:
-        made = _written(beside, files, out)
+        path_written = _written(beside, files, out)
         with store.writing(now_us) as tx:
             tx.audit(
                 who,
@@ -201,7 +209,7 @@ def release(
                 {ready.case: {"token_key": ready.token_key.hex()}},
             )
         record_export(store, ready.case, {"format": "bundle", "sha256": digest}, who=who, now_us=now_us)
-        made.rename(out)
+        path_written.rename(out)
     size = sum(map(len, files.values()))
     made_by = store.trail.signer.key
     if stamped is None:
@@ -210,7 +218,7 @@ def release(
 
 
 def _of(stamped: Stamp | None) -> dict[str, str]:
-    """What the trail says of a stamp."""
+    """Give the detail that the trail records of a time stamp."""
     if stamped is None:
         return {}
     return {"stamped": stamped.at.isoformat(), "stamp_sha256": hashlib.sha256(stamped.answer).hexdigest()}
@@ -219,15 +227,15 @@ def _of(stamped: Stamp | None) -> dict[str, str]:
 def _written(beside: Path, files: Mapping[str, bytes], out: Path) -> Path:
     """Write the files into a folder or a zip beside the place where they will be."""
     if out.suffix == ".zip":
-        made = beside / out.name
-        with zipfile.ZipFile(made, "x", zipfile.ZIP_DEFLATED) as packed:
+        target = beside / out.name
+        with zipfile.ZipFile(target, "x", zipfile.ZIP_DEFLATED) as packed:
             for name in sorted(files):
                 packed.writestr(zipfile.ZipInfo(f"{out.stem}/{name}"), files[name], zipfile.ZIP_DEFLATED)
-        made.chmod(0o600)
-        return made
-    made = beside / "bundle"
-    made.mkdir(mode=0o700)
-    return write_files(made, files)
+        target.chmod(0o600)
+        return target
+    target = beside / "bundle"
+    target.mkdir(mode=0o700)
+    return write_files(target, files)
 
 
 def signed_manifest(ready: Prepared, signer: TrailSigner) -> bytes:
@@ -262,13 +270,13 @@ def _files(
     }
     settings = {name: found.context.get(name) for name in ("settings", "inputs", "scanned", "gaps", "source")}
     rows, head = _trail(store, case_id, now_us)
-    stands = {
+    measured = {
         "case": case_id,
         "state": evidence["state"],
         "verdict": evidence["verdict"],
         "owner": evidence["owner"],
     }
-    case = stands | _acts(store, case_id) | {"records": len(rows), "hours": _hours(store, case_id)}
+    case = measured | _acts(store, case_id) | {"records": len(rows), "hours": _hours(store, case_id)}
     files = {
         "README.txt": documents.readme(words),
         "alert.json": json_file(evidence),
@@ -291,7 +299,7 @@ def _files(
 
 
 def _verdicts(store: Store, case_id: str) -> dict[str, str]:
-    """What people found of single accounts: victims and cleared ones are in the finding too."""
+    """Give people's verdicts on single accounts; victims and cleared accounts are in the finding too."""
     m = members.c
     query = select(m.account, m.verdict).where(m.case_id == case_id, m.verdict.is_not(None))
     with store.reading() as db:
@@ -299,13 +307,13 @@ def _verdicts(store: Store, case_id: str) -> dict[str, str]:
 
 
 def _hours(store: Store, case_id: str) -> list[list[int]]:
-    """What left in each hour, over all findings of the case."""
+    """Give the harvest by hour, over all findings of the case."""
     with store.reading() as db:
         return [[hour, *sums] for hour, sums in sorted(hours_of(db, case_id).items())]
 
 
 def _acts(store: Store, case_id: str) -> Json:
-    """Who did what when; for what they said, its SHA-256. `sets`: None where it holds words or names."""
+    """Give who did what when, with the SHA-256 of what they wrote. `sets`: None for words or names."""
     rows: list[Json] = [
         {
             "act": act.id,

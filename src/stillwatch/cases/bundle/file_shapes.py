@@ -56,10 +56,10 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_stated(value: Any, depth: int = 3) -> bool:
-    """A number, a text, or lists and tables of such: what a claim can say."""
+    """Tell whether a value may stand in a claim: a number, a text, or lists and tables of them."""
     if isinstance(value, (list, dict)):
         inner = value.values() if isinstance(value, dict) else value
-        return depth > 0 and all(_is_stated(one, depth - 1) for one in inner)
+        return depth > 0 and all(_is_stated(part, depth - 1) for part in inner)
     return isinstance(value, str) or value is None or _is_number(value)
 
 
@@ -180,7 +180,7 @@ def find_misfits(bundle: Any) -> list[str]:
 
 
 def _doubled_names(bundle: Any) -> Iterator[str]:
-    """Where a name stands twice in a table: readers differ in which of the two they take."""
+    """Yield names that occur twice in an object: readers differ in which of the two they take."""
     for name in bundle.names:
         if not name.endswith((".json", ".ndjson")):
             continue
@@ -211,21 +211,22 @@ def _doubled_in(text: bytes) -> list[str]:
 def _broken_files(documents: Mapping[str, Any]) -> Iterator[str]:
     for name, document in documents.items():
         if name.endswith(".ndjson"):
-            for number, one in enumerate(document, 1):
-                yield from shape_errors(one, SHAPES[name], f"{name}: line {number}")
+            for number, line in enumerate(document, 1):
+                yield from shape_errors(line, SHAPES[name], f"{name}: line {number}")
         else:
             yield from shape_errors(document, SHAPES[name], name)
 
 
 def _unfitting(documents: Mapping[str, Any]) -> Iterator[str]:
-    """Where the length of a list, or a number in one, is not what the numbers are computed by."""
+    """Yield lists whose length or numbers do not fit what the claims are computed from."""
     campaign = documents["finding.json"]["campaign"]
     if len(campaign["finding"]["reasons"]) != len(campaign["evidence"]["reasons"]):
         yield "finding.json: has reasons without numbers, or numbers without a reason"
     events, accounts = (documents.get(f"{name}.ndjson", []) for name in ("events", "accounts"))
-    for number, one in enumerate(events, 1):
-        if one["a"] >= len(accounts):
-            yield f"events.ndjson: line {number} is of account {one['a']}, of {len(accounts)} that there are"
+    for number, event in enumerate(events, 1):
+        if event["a"] >= len(accounts):
+            place = f"events.ndjson: line {number}"
+            yield f"{place} is of account {event['a']}, of {len(accounts)} that there are"
 
 
 def shape_errors(value: Any, shape: Any, place: str) -> Iterator[str]:
@@ -235,21 +236,21 @@ def shape_errors(value: Any, shape: Any, place: str) -> Iterator[str]:
             yield f"{place} is {_in_words(value)}, and has to be {shape.words}"
     elif isinstance(shape, list):
         if isinstance(value, list):
-            for number, one in enumerate(value, 1):
-                yield from shape_errors(one, shape[0], f"{place}, {number}")
+            for number, item in enumerate(value, 1):
+                yield from shape_errors(item, shape[0], f"{place}, {number}")
         else:
             yield f"{place} is {_in_words(value)}, and has to be a list"
     elif type(shape) is tuple:
         if isinstance(value, list) and len(value) == len(shape):
-            for number, (one, inner) in enumerate(zip(value, shape), 1):
-                yield from shape_errors(one, inner, f"{place}, {number}")
+            for number, (item, inner) in enumerate(zip(value, shape), 1):
+                yield from shape_errors(item, inner, f"{place}, {number}")
         else:
             yield f"{place} is {_in_words(value)}, and has to be a list of {len(shape)}"
     elif not isinstance(value, dict):
         yield f"{place} is {_in_words(value)}, and has to be a table"
     elif isinstance(shape, MapOf):
-        for name, one in value.items():
-            yield from shape_errors(one, shape.value, f"{place}: {name[:40]!a}")
+        for name, item in value.items():
+            yield from shape_errors(item, shape.value, f"{place}: {name[:40]!a}")
     else:
         for name, inner in shape.items():
             name, may_miss = name.rstrip("?"), name.endswith("?")

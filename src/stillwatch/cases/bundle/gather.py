@@ -66,7 +66,7 @@ class ScannedLog:
 
     @property
     def files(self) -> list[Path]:
-        """All that was read."""
+        """List the files that were read."""
         return [*self.paths, *([] if self.accounts is None else [self.accounts])]
 
 
@@ -101,36 +101,37 @@ def gather(
 
     Raises: BundleError where the log lacks an account of the finding.
     """
-    named = set(campaign.accounts)
+    campaign_accounts = set(campaign.accounts)
     code = {name: k for k, name in enumerate(log.accounts)}
-    if missing := sorted(named - code.keys()):
+    if missing := sorted(campaign_accounts - code.keys()):
         raise BundleError(
-            f"{len(missing)} of the finding's {len(named)} accounts are not in the log, {missing[0][:99]!a} "
+            f"{len(missing)} of the finding's {len(campaign_accounts)} accounts are not in the log, "
+            f"{missing[0][:99]!a} "
             "for one; give the log that was scanned"
         )
-    names = sorted(named | (code.keys() & {*also, *set_aside}))
+    names = sorted(campaign_accounts | (code.keys() & {*also, *set_aside}))
     tokens = _Tokens(key)
     codes = np.array([code[name] for name in names], np.int64)
     place = np.full(len(log.accounts), -1, np.int64)
     place[codes] = np.arange(len(codes))
     inside = np.zeros(len(log.accounts), bool)
-    inside[[code[name] for name in named]] = True
+    inside[[code[name] for name in campaign_accounts]] = True
     rows = np.flatnonzero(place[log["account"]] >= 0)
-    one = _first_of_customer(log, known, codes)
+    first_rows = _first_of_customer(log, known, codes)
     return Gathered(
         [
-            _account(name, name in named, campaign, known.get(name, {}), tokens)
-            | {"verdict": verdicts.get(name), "customer": int(one[k])}
+            _account(name, name in campaign_accounts, campaign, known.get(name, {}), tokens)
+            | {"verdict": verdicts.get(name), "customer": int(first_rows[k])}
             for k, name in enumerate(names)
         ],
         list(_events(log, rows, place, tokens)),
-        _population(log, known, named, inside, tokens),
+        _population(log, known, campaign_accounts, inside, tokens),
         _products(log, [code[name] for name in set_aside if name in code], tokens),
     )
 
 
 def _products(log: ExchangeLog, accounts: Sequence[int], tokens: "_Tokens") -> dict[str, str]:
-    """What the clients of some accounts are called, by their tokens; libraries and browsers are left out."""
+    """Give the names of some accounts' client programs by token, without libraries and browsers."""
     agents = np.unique(log["agent"][np.isin(log["account"], np.array(accounts, np.int64))]).tolist()
     names = {agent: product(log.agents[agent]) for agent in agents if agent >= 0}
     return {tokens.of("u", agent): name for agent, name in names.items() if name}
@@ -143,8 +144,8 @@ def _first_of_customer(
     facts = facts_of(log, known) if known else None
     payer = payers(log, facts)
     label = (payer if facts is None else customers(log, facts, payer))[codes]
-    _, first, one = np.unique(label, return_index=True, return_inverse=True)
-    places: np.ndarray = first[one]
+    _, first, inverse = np.unique(label, return_index=True, return_inverse=True)
+    places: np.ndarray = first[inverse]
     return places
 
 
@@ -156,12 +157,12 @@ class _Tokens:
         self._known: dict[tuple[str, Any], str] = {}
 
     def of(self, kind: str, value: Any) -> str:
-        found = self._known.get((kind, value))
-        if found is None:
+        token = self._known.get((kind, value))
+        if token is None:
             text = f"{kind}\0{value}".encode("utf-8", "surrogatepass")
             digest = hashlib.blake2b(text, key=self._key, digest_size=TOKEN_BYTES).digest()
-            found = self._known[(kind, value)] = base64.urlsafe_b64encode(digest).decode("ascii")
-        return found
+            token = self._known[(kind, value)] = base64.urlsafe_b64encode(digest).decode("ascii")
+        return token
 
 
 def _account(
@@ -227,7 +228,7 @@ def _population(
     inside: np.ndarray,
     tokens: _Tokens,
 ) -> Json:
-    """What the accounts outside the finding come to: counts of accounts, nobody's name."""
+    """Summarise the accounts outside the finding: counts only, no names."""
     account = log["account"]
     values: dict[str, Callable[[Any], Any]] = {
         "model": lambda v: log.models[v],
@@ -255,15 +256,15 @@ def _population(
 def _mostly(
     values: np.ndarray, account: np.ndarray, inside: np.ndarray, shown: Callable[[Any], Any]
 ) -> list[list[Any]]:
-    """How many accounts outside mostly use each value; ties to the smaller, as the settings clues have it."""
+    """Count the outside accounts by their commonest value; of equally common ones the smaller."""
     outside = ~inside[account]
     levels, code = np.unique(values[outside], return_inverse=True)
     pairs, n = np.unique(account[outside].astype(np.int64) * len(levels) + code, return_counts=True)
-    who, what = pairs // len(levels), pairs % len(levels)
-    order = np.lexsort((what, -n, who))
+    who, settings = pairs // len(levels), pairs % len(levels)
+    order = np.lexsort((settings, -n, who))
     first = np.r_[True, who[order][1:] != who[order][:-1]] if len(who) else np.zeros(0, bool)
-    found, counts = np.unique(what[order][first], return_counts=True)
-    return [[shown(int(levels[v])), int(k)] for v, k in zip(found, counts, strict=True)]
+    pairs_found, counts = np.unique(settings[order][first], return_counts=True)
+    return [[shown(int(levels[v])), int(k)] for v, k in zip(pairs_found, counts, strict=True)]
 
 
 def _outside(
@@ -274,12 +275,12 @@ def _outside(
     flat, who = values.reshape(-1), np.repeat(account, wide)
     has_network = flat != none
     flat, who = flat[has_network], who[has_network]
-    theirs, at = np.unique(flat[inside[who]], return_inverse=True)
-    pairs = np.unique(np.stack([at, who[inside[who]]]), axis=1)
+    theirs, positions = np.unique(flat[inside[who]], return_inverse=True)
+    pairs = np.unique(np.stack([positions, who[inside[who]]]), axis=1)
     shared = theirs[np.bincount(pairs[0], minlength=len(theirs)) >= LEAST_SHARED]
     hit = np.isin(flat, shared) & ~inside[who]
-    found, at = np.unique(flat[hit], return_inverse=True)
-    pairs = np.unique(np.stack([at, who[hit]]), axis=1)
+    found, positions = np.unique(flat[hit], return_inverse=True)
+    pairs = np.unique(np.stack([positions, who[hit]]), axis=1)
     counts = np.bincount(pairs[0], minlength=len(found))
     return {tokens.of(kind, int(v)): int(n) for v, n in zip(found, counts, strict=True)}
 
@@ -287,15 +288,15 @@ def _outside(
 def _signups(
     log: ExchangeLog, known: Mapping[str, Mapping[str, Any]], named: set[str]
 ) -> dict[str, int | None]:
-    """How many others signed up in the two days in which most of the finding's accounts did."""
-    mine = np.sort([us for name in named if (us := _us(known.get(name, {}).get("created")))])
+    """Count the others who signed up in the two days in which most of the finding's accounts did."""
+    own_times = np.sort([us for name in named if (us := _us(known.get(name, {}).get("created")))])
     theirs = np.array(
         [us for n in log.accounts if n not in named and (us := _us(known.get(n, {}).get("created")))]
     )
-    if len(mine) == 0:
+    if len(own_times) == 0:
         return {"begin_us": None, "others": len(theirs), "inside": 0}
-    within = np.searchsorted(mine, mine + BURST_US, side="right") - np.arange(len(mine))
-    begin = int(mine[int(np.argmax(within))])
+    within = np.searchsorted(own_times, own_times + BURST_US, side="right") - np.arange(len(own_times))
+    begin = int(own_times[int(np.argmax(within))])
     inside = int(((theirs >= begin) & (theirs <= begin + BURST_US)).sum()) if len(theirs) else 0
     return {"begin_us": begin, "others": len(theirs), "inside": inside}
 
@@ -303,10 +304,10 @@ def _signups(
 def _payments(
     known: Mapping[str, Mapping[str, Any]], others: Mapping[str, Any], named: set[str], tokens: _Tokens
 ) -> dict[str, int]:
-    mine = {row["payment"] for name, row in known.items() if name in named and row.get("payment")}
+    own_payments = {row["payment"] for name, row in known.items() if name in named and row.get("payment")}
     outside: dict[str, int] = {}
     for row in others.values():
-        if row.get("payment") in mine:
+        if row.get("payment") in own_payments:
             token = tokens.of("payment", row["payment"])
             outside[token] = outside.get(token, 0) + 1
     return outside

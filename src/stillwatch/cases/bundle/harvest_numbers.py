@@ -28,23 +28,23 @@ Ties = Callable[[OpenedBundle], "list[float]"]  # the bits of each account that 
 
 
 def count_harvest(e: OpenedBundle) -> dict[str, Any]:
-    """The harvest of the finding, counted again."""
+    """Count the finding's harvest again."""
     hours: dict[int, list[int]] = defaultdict(lambda: [0, 0])
     prompts: Counter[str] = Counter()
     value = 0.0
-    for one in e.answered:
-        tokens = max(one["o"] or 0, 0)
-        hours[one["t"] // HOUR_US][0] += 1
-        hours[one["t"] // HOUR_US][1] += tokens
-        prompts[one["q"]] += 1
-        value += tokens / prompts[one["q"]] if one["f"] not in (2, 3) else 0.0
-    before = [one for one in e.answered if one["t"] < e.alarm_us]
+    for event in e.answered:
+        tokens = max(event["o"] or 0, 0)
+        hours[event["t"] // HOUR_US][0] += 1
+        hours[event["t"] // HOUR_US][1] += tokens
+        prompts[event["q"]] += 1
+        value += tokens / prompts[event["q"]] if event["f"] not in (2, 3) else 0.0
+    before = [event for event in e.answered if event["t"] < e.alarm_us]
     return {
         "accounts": len(e.named),
         "exchanges": len(e.answered),
-        "output_tokens": sum(max(one["o"] or 0, 0) for one in e.answered),
+        "output_tokens": sum(max(event["o"] or 0, 0) for event in e.answered),
         "exchanges_at_alarm": len(before),
-        "output_tokens_at_alarm": sum(max(one["o"] or 0, 0) for one in before),
+        "output_tokens_at_alarm": sum(max(event["o"] or 0, 0) for event in before),
         "value_tokens": round(value, 3),
         "unique_prompts": len(prompts),
         "timeline": [[hour * HOUR_US, *hours[hour]] for hour in sorted(hours)],
@@ -52,7 +52,7 @@ def count_harvest(e: OpenedBundle) -> dict[str, Any]:
 
 
 def conduct(e: OpenedBundle) -> dict[str, float]:
-    """How alike the accounts act: tail probabilities at the least and the largest correlation granted."""
+    """Compute how alike the accounts act: tail probabilities at the smallest and largest correlation."""
     out: dict[str, float] = {}
     for scope, events in (
         ("harvest", e.harvest),
@@ -60,18 +60,18 @@ def conduct(e: OpenedBundle) -> dict[str, float]:
     ):
         low, high = [], []
         for name, key in SETTINGS.items():
-            own = Counter(mostly(events, key).values())
+            counts = Counter(mostly(events, key).values())
             others = e.others["mostly"][name]
             total = sum(n for _, n in others)
-            if not own or not total:
+            if not counts or not total:
                 continue
-            value = min(own, key=lambda v: (-own[v], v is not None, v))
+            value = min(counts, key=lambda v: (-counts[v], v is not None, v))
             share = (next((n for v, n in others if v == value), 0) + 0.5) / (total + 1)
-            members = sum(own.values())
+            members = sum(counts.values())
             tries = min(8, len(others) + 1)
-            low.append(min(1.0, tries * tail(own[value], members, share, FLOOR[name])))
-            high.append(min(1.0, tries * tail(own[value], members, share, CEILING[name])))
-            out[f"{scope}.{name}.count"], out[f"{scope}.{name}.of"] = own[value], members
+            low.append(min(1.0, tries * tail(counts[value], members, share, FLOOR[name])))
+            high.append(min(1.0, tries * tail(counts[value], members, share, CEILING[name])))
+            out[f"{scope}.{name}.count"], out[f"{scope}.{name}.of"] = counts[value], members
             out[f"{scope}.{name}.others"] = share
         if low:
             out[f"{scope}.p_least_correlation"], out[f"{scope}.p_most_correlation"] = (
@@ -82,7 +82,7 @@ def conduct(e: OpenedBundle) -> dict[str, float]:
 
 
 def alarm_test(e: OpenedBundle) -> dict[str, float]:
-    """The alarm's p-value from what its test counted, and how many of those counted the events show.
+    """Compute the alarm's p-value from its test's counts, and how many of those counts the events show.
 
     What the test counted is taken as stated. Recounted: parties among the accounts here (an organisation is
     one) that were harvesting in the five days before the alarm, and those of them that mostly used the value.
@@ -93,13 +93,13 @@ def alarm_test(e: OpenedBundle) -> dict[str, float]:
     p_values: dict[str, float] = {}
     out: dict[str, float] = {}
     counts = [dict(o, a=e.party(o["a"])) for o in e.harvest if e.alarm_us - WINDOW_US <= o["t"] < e.alarm_us]
-    for one in tested:
-        name, share = one["setting"], one["share"]
-        chance = tail(one["count"], one["of"], share, one["correlation"]) if share < 1 else 1.0
-        p_values[name] = min(1.0, one["tries"] * chance)
-        own = mostly(counts, SETTINGS[name]).values()
-        out[f"tested.{name}.count_here"] = sum(value == one["value"] for value in own)
-        out[f"tested.{name}.of_here"] = len(own)
+    for row in tested:
+        name, share = row["setting"], row["share"]
+        chance = tail(row["count"], row["of"], share, row["correlation"]) if share < 1 else 1.0
+        p_values[name] = min(1.0, row["tries"] * chance)
+        settings = mostly(counts, SETTINGS[name]).values()
+        out[f"tested.{name}.count_here"] = sum(value == row["value"] for value in settings)
+        out[f"tested.{name}.of_here"] = len(settings)
     out["finding.p_value"] = combine(list(p_values.values()))
     detectors = {reason["detector"] for reason, _ in e.reasons()}
     bits = {"coordinated_harvest": max(out["finding.p_value"], 1e-300)}
@@ -111,55 +111,57 @@ def alarm_test(e: OpenedBundle) -> dict[str, float]:
 
 
 def impossible(tested: list[Any], accounts: int) -> list[str]:
-    """What of the counts that a test states no test of a scan could have had."""
+    """Yield counts of a stated test that no scan could have made."""
     wrong = []
-    for one in tested:
-        name = one["setting"]
-        numbers = [one[word] for word in ("count", "of", "tries")]
+    for row in tested:
+        name = row["setting"]
+        numbers = [row[word] for word in ("count", "of", "tries")]
         if name not in SETTINGS or any(type(number) is not int for number in numbers):
             wrong.append(f"finding.json: tested {brief(name)}: is no setting with whole counts")
             continue
-        for word, least, most in (
+        for word, low, high in (
             ("of", 1, min(accounts, MOST_CARRIERS)),
-            ("count", 1, one["of"]),
+            ("count", 1, row["of"]),
             ("tries", 1, 8),
             ("share", 0.001, 1.0),
             ("correlation", FLOOR[name], CEILING[name]),
         ):
-            if not least <= one[word] <= most:
-                found = brief(one[word])
-                wrong.append(f"finding.json: tested {name}: {word} is {found}, and can be {least} to {most}")
-    if len({one["setting"] for one in tested}) < len(tested):
+            if not low <= row[word] <= high:
+                value = brief(row[word])
+                wrong.append(f"finding.json: tested {name}: {word} is {value}, and can be {low} to {high}")
+    if len({row["setting"] for row in tested}) < len(tested):
         wrong.append("finding.json: a setting is tested twice")
     return wrong
 
 
 def markers(e: OpenedBundle) -> dict[str, float]:
-    """What the accounts' wording shares that few others have: markers by kind, and how unlikely the best is.
+    """Count the wording that the accounts share and few others have, by kind, and how unlikely the best is.
 
     Null: whoever carries a marker is a random draw of the log's accounts. The accounts were found by their
     wording, so these p-values are descriptions, not tests.
     """
     out: dict[str, float] = {}
-    whole, n = e.others["accounts"], len(e.named)
+    population, n = e.others["accounts"], len(e.named)
     for kind in ("p", "h", "l", "q", "y"):
         carried: dict[str, set[int]] = defaultdict(set)
-        for one in e.harvest:
-            found = one[kind]
+        for event in e.harvest:
+            value = event[kind]
             for token in (
-                [found[k : k + 8] for k in range(0, len(found), 8)] if kind == "p" else [found] * bool(found)
+                [value[k : k + 8] for k in range(0, len(value), 8)] if kind == "p" else [value] * bool(value)
             ):
-                carried[token].add(one["a"])
+                carried[token].add(event["a"])
         outside = e.others["markers"][kind]
-        own = {
+        own_counts = {
             t: who for t, who in carried.items() if len(who) >= 3 and outside.get(t, 0) <= len(who) * 2 / 3
         }
-        if not own:
+        if not own_counts:
             continue
-        tied = {a for who in own.values() for a in who}
-        best = min(_overlap(len(who), len(who) + outside.get(t, 0), n, whole) for t, who in own.items())
-        out[f"{kind}.markers"], out[f"{kind}.accounts_tied"] = len(own), len(tied)
-        out[f"{kind}.median_accounts"] = statistics.median(len(who) for who in own.values())
+        tied = {a for who in own_counts.values() for a in who}
+        best = min(
+            _overlap(len(who), len(who) + outside.get(t, 0), n, population) for t, who in own_counts.items()
+        )
+        out[f"{kind}.markers"], out[f"{kind}.accounts_tied"] = len(own_counts), len(tied)
+        out[f"{kind}.median_accounts"] = statistics.median(len(who) for who in own_counts.values())
         out[f"{kind}.best_log10_p_corrected"] = min(0.0, best + math.log10(len(carried)))
     return out
 
@@ -183,7 +185,7 @@ def _overlap(m: int, carriers: int, n: int, whole: int) -> float:
 
 
 def links(e: OpenedBundle, ties: Mapping[str, Ties]) -> dict[str, float]:
-    """What ties single accounts to the rest, clue by clue: how many are tied, and the most bits of one."""
+    """Count the accounts that each clue ties to the rest, with the most bits of any account."""
     out: dict[str, float] = {}
     detectors = {reason["detector"] for reason, _ in e.reasons()}
     for clue in sorted(detectors & set(ties)):
@@ -193,23 +195,23 @@ def links(e: OpenedBundle, ties: Mapping[str, Ties]) -> dict[str, float]:
 
 
 def reactions(e: OpenedBundle) -> dict[str, float]:
-    """Of each account: texts that it was refused, that moved, that it took over; its own p-value."""
+    """Count each account's refused texts, those that moved, those it took over; give its own p-value."""
     tested = next((numbers for reason, numbers in e.reasons() if reason["detector"] == "failover"), None)
     if tested is None or tested["baseline"] is None:  # an older scan did not state the rate
         return {}
     refused, moves = e.refused_texts(), e.moved_texts()
-    moved, taken = Counter(a for a, _ in moves), Counter(a for _, a in moves)
-    place = {one["account"]: k for k, one in enumerate(e.accounts)}
+    moved, moved_to = Counter(a for a, _ in moves), Counter(a for _, a in moves)
+    place = {row["account"]: k for k, row in enumerate(e.accounts)}
     out: dict[str, float] = {}
     for k, name in enumerate(sorted(e.more["own_reactions"])):
         a = place[name]
-        mine = refused.get(a, 0)
+        refusals = refused.get(a, 0)
         tails = (
-            e.chance_of(moved[a], mine, tested["baseline"]),
-            e.chance_of(taken[a], tested["n"] - mine, tested["baseline"]),
+            e.chance_of(moved[a], refusals, tested["baseline"]),
+            e.chance_of(moved_to[a], tested["n"] - refusals, tested["baseline"]),
         )
-        own = (mine, moved[a], taken[a], min(1.0, 2 * min(tails)))
-        out |= {f"{k}.{number}": value for number, value in zip(REACTION, own)}
+        numbers = (refusals, moved[a], moved_to[a], min(1.0, 2 * min(tails)))
+        out |= {f"{k}.{number}": value for number, value in zip(REACTION, numbers)}
     return out
 
 
@@ -218,17 +220,17 @@ def totals(bundle: Any) -> dict[str, Any]:
     out: dict[str, Any] = {}
     events, accounts = bundle.lines("events.ndjson"), bundle.lines("accounts.ndjson")
     for name in SUMMED:
-        out[f"events.{name}"] = sum(one[name] or 0 for one in events)
+        out[f"events.{name}"] = sum(row[name] or 0 for row in events)
     for name in TOLD_APART:
-        out[f"events.{name}"] = len({one[name] for one in events})
+        out[f"events.{name}"] = len({row[name] for row in events})
     for name in ("s", "f"):
-        counted = Counter(str(one[name]) for one in events)
-        out[f"events.{name}"] = dict(sorted(counted.items()))
+        counts = Counter(str(row[name]) for row in events)
+        out[f"events.{name}"] = dict(sorted(counts.items()))
     for name in ("since_us", "named_us", "created_us"):
-        out[f"accounts.{name}"] = sum(one[name] or 0 for one in accounts)
+        out[f"accounts.{name}"] = sum(row[name] or 0 for row in accounts)
     for name in ("account", "org", "payment", "customer"):
-        out[f"accounts.{name}"] = len({one[name] for one in accounts})
-    out["accounts.verdict"] = dict(sorted(Counter(str(one["verdict"]) for one in accounts).items()))
+        out[f"accounts.{name}"] = len({row[name] for row in accounts})
+    out["accounts.verdict"] = dict(sorted(Counter(str(row["verdict"]) for row in accounts).items()))
     return out
 
 

@@ -32,8 +32,8 @@ def draws_doubt(drawn: Mapping[str, Any]) -> str:
     commitment = hashlib.sha256(b"stillwatch holds" + bytes.fromhex(drawn["key"])).hexdigest()
     fixed = {name: drawn[name] for name in ("start_us", "block_minutes", "one_block_in")}
     days = [
-        detail["days"] for what, at_us, detail in events
-        if what == "holds begun" and detail.get("commitment") == commitment and at_us < drawn["start_us"]
+        detail["days"] for action, at_us, detail in events
+        if action == "holds begun" and detail.get("commitment") == commitment and at_us < drawn["start_us"]
         and {name: detail.get(name) for name in fixed} == fixed
         and isinstance(detail.get("days"), int)
     ]  # fmt: skip
@@ -41,20 +41,22 @@ def draws_doubt(drawn: Mapping[str, Any]) -> str:
         return "no commitment to the draw was on the audit trail before the first block"
     first_days_end_us = drawn["start_us"] + min(days) * 24 * HOUR_US
     if drawn["days"] not in days and not any(
-        what == "holds longer" and at_us < first_days_end_us and d.get("days") == drawn["days"]
-        for what, at_us, d in events
+        action == "holds longer" and at_us < first_days_end_us and d.get("days") == drawn["days"]
+        for action, at_us, d in events
     ):
         return "that it goes on for so many days was not on the audit trail before"
     joins = {
-        d["from_us"] for what, at_us, d in events if what == "holds joined" and at_us < d.get("from_us", 0)
+        d["from_us"]
+        for action, at_us, d in events
+        if action == "holds joined" and at_us < d.get("from_us", 0)
     }
     if not set(drawn["begin_us"].values()) <= {drawn["start_us"], *joins}:
         return "an account joined the holds at a time that was not on the audit trail before"
     denser = drawn["denser_one_block_in"], drawn["denser_from_us"]
     if denser != (None, None) and denser not in {
         (d.get("one_block_in"), d.get("from_us"))
-        for what, at_us, d in events
-        if what == "holds denser" and at_us < d.get("from_us", 0)
+        for action, at_us, d in events
+        if action == "holds denser" and at_us < d.get("from_us", 0)
     }:
         return "that it draws more often was not on the audit trail before"
     return ""
@@ -70,13 +72,13 @@ class Draws:
         self.blocks = range(drawn["start_us"] // self.block_us, end_us // self.block_us)
 
     def one_in(self, block: int) -> int:
-        """Of how many blocks one is drawn, on average, at this one."""
+        """Give in how many blocks one is drawn on average at this time."""
         since_us = self._told["denser_from_us"]
         denser = since_us is not None and block * self.block_us >= since_us
         return int(self._told["denser_one_block_in"] if denser else self._told["one_block_in"])
 
     def draw(self, account: str, block: int) -> bool | None:
-        """Whether an account was held in a block; None: nothing was drawn for it."""
+        """Draw whether an account was held in a block; None if nothing was drawn for it."""
         begin_us = self._told["begin_us"].get(account)
         if begin_us is None or block not in self.blocks:
             return None
@@ -94,7 +96,7 @@ class Draws:
 
 
 def held_here(e: OpenedBundle) -> dict[str, Any]:
-    """What holds show among the finding's own accounts, with every block drawn again.
+    """Count what holds show among the finding's accounts, with every block drawn again.
 
     Nothing where the draws are the sender's word. Counted is what an account asks first in a block, where it
     never asked it before. A text moved that another customer here asked within twelve hours. p_here: how
@@ -107,36 +109,36 @@ def held_here(e: OpenedBundle) -> dict[str, Any]:
         return {}
     again = Draws(drawn, e.others["last_us"])
     first: dict[tuple[int, str], int] = {}  # account and text -> when it asked it first
-    for one in e.events:
-        if one["q"] is not None:
-            first.setdefault((one["a"], one["q"]), one["t"])
+    for item in e.events:
+        if item["q"] is not None:
+            first.setdefault((item["a"], item["q"]), item["t"])
     asks_of: dict[str, list[tuple[int, int]]] = defaultdict(list)  # text -> when it was asked, by whom
     for (a, text), at_us in first.items():
         asks_of[text].append((at_us, a))
-    seen: set[tuple[int, int]] = set()
+    pairs_seen: set[tuple[int, int]] = set()
     out: dict[str, Any] = dict.fromkeys(HELD_COUNTS, 0)
     refused, chances = Counter[int](), [1.0]
-    for one in e.events:
-        a, block = one["a"], one["t"] // again.block_us
-        if block not in again.blocks or (a, block) in seen:
+    for item in e.events:
+        a, block = item["a"], item["t"] // again.block_us
+        if block not in again.blocks or (a, block) in pairs_seen:
             continue
-        seen.add((a, block))
-        held = again.draw(e.accounts[a]["account"], block)
-        if held is None or one["q"] is None or first[a, one["q"]] != one["t"]:
+        pairs_seen.add((a, block))
+        is_held = again.draw(e.accounts[a]["account"], block)
+        if is_held is None or item["q"] is None or first[a, item["q"]] != item["t"]:
             continue
-        refused[a] += held
-        later = (b for at_us, b in asks_of[one["q"]] if one["t"] < at_us <= one["t"] + MOVED_TO_US)
+        refused[a] += is_held
+        later = (b for at_us, b in asks_of[item["q"]] if item["t"] < at_us <= item["t"] + MOVED_TO_US)
         moved = any(e.customer(b) != e.customer(a) for b in later)
-        name = "held" if held else "not_held"
+        name = "held" if is_held else "not_held"
         out[name] += 1
         out[f"moved_{name}"] += moved
-        out[f"{name}_answered_429"] += one["s"] == 429
+        out[f"{name}_answered_429"] += item["s"] == 429
         if moved:
             p = 1 / again.one_in(block)
             chances = [x * (1 - p) + y * p for x, y in zip([*chances, 0.0], [0.0, *chances])]
     out = {f"holds_here.{name}": value for name, value in out.items()}
     out["holds_here.p_here"] = min(1.0, math.fsum(chances[out["holds_here.moved_held"] :]))
-    place = {one["account"]: k for k, one in enumerate(e.accounts)}
+    place = {item["account"]: k for k, item in enumerate(e.accounts)}
     for k, name in enumerate(sorted(e.more["own_reactions"])):
         out[f"reaction.{k}.refused"] = refused[place[name]]
     return out

@@ -1,4 +1,4 @@
-"""What is about to leave with a bundle, in sentences, for a person to read before it does."""
+"""Describes what a bundle holds in sentences, for a person to read before it leaves."""
 
 import json
 from collections import Counter
@@ -39,17 +39,17 @@ def leaving(
             "model, settings, sizes; texts, networks, clients, organisations, payment as tokens under a "
             "key that stays here"
         )
-        judged = Counter(one["verdict"] for one in gathered.accounts if one["verdict"] is not None)
+        judged = Counter(item["verdict"] for item in gathered.accounts if item["verdict"] is not None)
         lines += [
-            f"{many:,} of these accounts are judged {word}, and marked so" for word, many in judged.items()
+            f"{count:,} of these accounts are judged {word}, and marked so" for word, count in judged.items()
         ]
         lines.append("of all other accounts: counts")
-    made = [json.loads(line) for line in files["claims.ndjson"].splitlines()]
-    left = [one for one in made if one["why_not"] is not None]
+    claims = [json.loads(line) for line in files["claims.ndjson"].splitlines()]
+    others = [item for item in claims if item["why_not"] is not None]
     lines.append(
-        f"{len(made) - len(left)} claims that the checker computes again, {len(left)} that it cannot"
+        f"{len(claims) - len(others)} claims that the checker computes again, {len(others)} that it cannot"
     )
-    differ = [one["name"] for one in left if one["why_not"].startswith(NOT_BORNE_OUT)]
+    differ = [item["name"] for item in others if item["why_not"].startswith(NOT_BORNE_OUT)]
     if differ:
         lines.append(
             f"the log given does not bear out: {', '.join(differ)}; is it the one that was scanned? "
@@ -63,13 +63,14 @@ def whether_scanned(inputs: Sequence[Mapping[str, Any]], logs: Sequence[Path]) -
     """Say whether the logs, with the accounts table, are the files that the scan read, by their hashes."""
     if not logs:
         return ()
-    scanned = {one["sha256"] for one in inputs}
-    given = {one.sha256 for one in inputs_of(logs)}
+    scanned = {item["sha256"] for item in inputs}
+    given_digests = {item.sha256 for item in inputs_of(logs)}
     if not scanned:
         return ("which files were scanned is not on record: whether these are them cannot be said",)
-    if given == scanned:
+    if given_digests == scanned:
         return ("the log given is the one that was scanned, file for file",)
     return (
-        f"the log given is NOT the one that was scanned: {len(scanned - given)} of its files are missing, "
-        f"{len(given - scanned)} are others",
+        f"the log given is NOT the one that was scanned: {len(scanned - given_digests)} of its files "
+        f"are missing, "
+        f"{len(given_digests - scanned)} are others",
     )

@@ -65,7 +65,7 @@ WHY_NOT = {
 def computed(
     bundle: Any, recompute: Mapping[str, Recompute] = RECOMPUTE, ties: Mapping[str, Ties] = TIES
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """All that can be computed again, by name; and of what cannot, the beginning of its names, and why.
+    """Give all numbers that can be recomputed, by name, and the prefixes of those that cannot, with why.
 
     recompute, ties: what each signal computes.
     """
@@ -100,35 +100,39 @@ def computed(
 
 
 def stated_numbers(finding: Mapping[str, Any], aside: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """What the finding itself states, under the same names. aside: what is told of whom it set aside."""
-    found, more = finding["campaign"]["finding"], finding["campaign"]["evidence"]
-    out: dict[str, Any] = {"finding.p_value": found["p_value"], "harvest.accounts": len(found["accounts"])}
+    """Give the finding's own numbers under the same names. aside: the accounts that were set aside."""
+    stated, evidence = finding["campaign"]["finding"], finding["campaign"]["evidence"]
+    out: dict[str, Any] = {"finding.p_value": stated["p_value"], "harvest.accounts": len(stated["accounts"])}
     for name in ("exchanges", "output_tokens"):
-        out[f"harvest.{name}"] = found["harvest"][name]
-        out[f"harvest.{name}_at_alarm"] = found["harvest_at_alarm"][name]
-    out["harvest.value_tokens"] = more["value_tokens"]
-    if more.get("unique_prompts") is not None:
-        out["harvest.unique_prompts"] = more["unique_prompts"]
-    out["harvest.timeline"] = [[us(hour), n, tokens] for hour, n, tokens in more["timeline"]]
-    for reason, numbers in zip(found["reasons"], more["reasons"]):
+        out[f"harvest.{name}"] = stated["harvest"][name]
+        out[f"harvest.{name}_at_alarm"] = stated["harvest_at_alarm"][name]
+    out["harvest.value_tokens"] = evidence["value_tokens"]
+    if evidence.get("unique_prompts") is not None:
+        out["harvest.unique_prompts"] = evidence["unique_prompts"]
+    out["harvest.timeline"] = [[us(hour), n, tokens] for hour, n, tokens in evidence["timeline"]]
+    for reason, numbers in zip(stated["reasons"], evidence["reasons"]):
         for name in ("actual", "baseline", "n"):
             if numbers[name] is not None:
                 out[f"reason.{reason['detector']}.{name}"] = numbers[name]
         out[f"reason.{reason['detector']}.bits"] = reason["bits"]
-    for one in more.get("tested", []):
+    for item in evidence.get("tested", []):
         for name in ("count", "of", "share", "tries", "correlation"):
-            out[f"tested.{one['setting']}.{name}"] = one[name]
-    for k, own in enumerate(more["own_reactions"][name] for name in sorted(more.get("own_reactions", {}))):
-        out |= {f"reaction.{k}.{number}": value for number, value in zip(REACTION, own)}
+            out[f"tested.{item['setting']}.{name}"] = item[name]
+    for k, reaction in enumerate(
+        evidence["own_reactions"][name] for name in sorted(evidence.get("own_reactions", {}))
+    ):
+        out |= {f"reaction.{k}.{number}": value for number, value in zip(REACTION, reaction)}
     tied: dict[str, list[float]] = defaultdict(list)
-    for _, _, clue, bits, *_ in more["links"]:
+    for _, _, clue, bits, *_ in evidence["links"]:
         tied[clue].append(bits)
     for clue, all_bits in tied.items():
         out[f"links.{clue}.accounts"], out[f"links.{clue}.most_bits"] = len(all_bits), max(all_bits)
-    for number, one in enumerate([] if aside is None else aside["accounts"]):
+    for number, item in enumerate([] if aside is None else aside["accounts"]):
         for name in FACTS:
-            if name in one:
-                out[f"set_aside.{number}.{name}"] = us(one[name]) if name in ("first", "last") else one[name]
+            if name in item:
+                out[f"set_aside.{number}.{name}"] = (
+                    us(item[name]) if name in ("first", "last") else item[name]
+                )
     return out
 
 
@@ -188,14 +192,14 @@ def check_claims(bundle: Any) -> tuple[list[str], list[dict[str, Any]]]:
             if row["result"] == "differs":
                 wrong.append(f"claim {name}: stated {brief(claim['stated'])}, computed {brief(again[name])}")
         rows.append(row)
-    named = {claim["name"] for claim in claims}
+    claim_names = {claim["name"] for claim in claims}
     wrong += [
         f"claim {name}: the finding states it and claims.ndjson leaves it out"
-        for name in sorted(stated.keys() - named)
+        for name in sorted(stated.keys() - claim_names)
     ]
     wrong += [
         f"claim {name}: comes out of the events and claims.ndjson leaves it out"
-        for name in sorted(again.keys() - named)
+        for name in sorted(again.keys() - claim_names)
     ]
     wrong += _alert_differs(bundle.json("alert.json"), finding)
     if have_events:
@@ -211,45 +215,46 @@ def check_claims(bundle: Any) -> tuple[list[str], list[dict[str, Any]]]:
 
 
 def _alert_differs(alert: Mapping[str, Any], finding: Mapping[str, Any]) -> Iterator[str]:
-    """Where the alert says another thing than the finding that it is about."""
-    found, more = finding["campaign"]["finding"], finding["campaign"]["evidence"]
-    if (alert["finding"], alert["campaign"]) != (finding["id"], found["id"]):
+    """Yield contradictions between the alert and its finding."""
+    stated, evidence = finding["campaign"]["finding"], finding["campaign"]["evidence"]
+    if (alert["finding"], alert["campaign"]) != (finding["id"], stated["id"]):
         yield "alert.json: is about another finding"
-    if not same_chance(alert["p_value"], found["p_value"]):
-        yield f"alert.json: its p-value is {alert['p_value']}, the finding's {found['p_value']}"
-    reasons = {one["detector"]: one for one in alert["why"]}
-    for reason, numbers in zip(found["reasons"], more["reasons"]):
-        one = reasons.get(reason["detector"])
-        if one is None:
+    if not same_chance(alert["p_value"], stated["p_value"]):
+        yield f"alert.json: its p-value is {alert['p_value']}, the finding's {stated['p_value']}"
+    reasons = {claim["detector"]: claim for claim in alert["why"]}
+    for reason, numbers in zip(stated["reasons"], evidence["reasons"]):
+        claim = reasons.get(reason["detector"])
+        if claim is None:
             yield f"alert.json: leaves out {reason['detector']}"
             continue
-        if reason["detector"] in RAISING and not same_chance(one["p_value"], found["p_value"]):
-            yield f"alert.json: {reason['detector']}: p is {one['p_value']}, the finding's {found['p_value']}"
+        if reason["detector"] in RAISING and not same_chance(claim["p_value"], stated["p_value"]):
+            name, p_value = reason["detector"], claim["p_value"]
+            yield f"alert.json: {name}: p is {p_value}, the finding's {stated['p_value']}"
         for name, value in (
             ("bits", reason["bits"]),
             *((k, numbers[k]) for k in ("actual", "baseline", "n")),
         ):
-            if not same(one[name], value):
-                yield f"alert.json: {reason['detector']}: {name} is {one[name]}, in the finding {value}"
+            if not same(claim[name], value):
+                yield f"alert.json: {reason['detector']}: {name} is {claim[name]}, in the finding {value}"
 
 
 def _out_of_order(events: list[Any]) -> Iterator[str]:
-    """Where events do not stand in the log's order, by which they are counted."""
+    """Yield events that are not in the log's order, on which the counts depend."""
     late = [k for k in range(1, len(events)) if events[k]["t"] < events[k - 1]["t"]]
     if late:
         yield f"events.ndjson: {len(late)} lines are earlier than the one before, the first is {late[0] + 1}"
 
 
 def _accounts_differ(accounts: list[Any], finding: Mapping[str, Any]) -> Iterator[str]:
-    """Where the list of accounts says another thing than the finding."""
-    found, since = finding["campaign"]["finding"], finding["campaign"]["evidence"].get("since", {})
-    listed = {one["account"] for one in accounts if one["in_finding"]}
-    if listed != set(found["accounts"]) or len({one["account"] for one in accounts}) != len(accounts):
+    """Yield contradictions between the list of accounts and the finding."""
+    stated, since = finding["campaign"]["finding"], finding["campaign"]["evidence"].get("since", {})
+    listed = {row["account"] for row in accounts if row["in_finding"]}
+    if listed != set(stated["accounts"]) or len({row["account"] for row in accounts}) != len(accounts):
         yield "accounts.ndjson: does not list the finding's accounts"
-    for one in accounts:
-        begin = us(since[one["account"]]) if one["account"] in since else None
-        if one["since_us"] != begin:
-            yield f"accounts.ndjson: {one['account']!a} counts from another time than in the finding"
+    for row in accounts:
+        begin = us(since[row["account"]]) if row["account"] in since else None
+        if row["since_us"] != begin:
+            yield f"accounts.ndjson: {row['account']!a} counts from another time than in the finding"
 
 
 def check(
@@ -266,13 +271,13 @@ def check(
         wrong = [f"files: cannot be read ({type(why).__name__}: {why})"]
     if not wrong:
         try:
-            found, audit = check_audit(bundle, is_signed)
-            wrong += found
+            problems, audit = check_audit(bundle, is_signed)
+            wrong += problems
         except CANNOT as why:
             wrong.append(f"audit: cannot be checked ({type(why).__name__}: {why})")
         try:
-            found, rows = check_claims(bundle)
-            wrong += found
+            problems, rows = check_claims(bundle)
+            wrong += problems
         except CANNOT as why:
             wrong.append(f"claims: cannot be checked ({type(why).__name__}: {why})")
         try:
@@ -303,13 +308,13 @@ def _tell_set_aside(bundle: Any) -> Iterator[str]:
             yield "whom the finding set aside was not kept when it was made"
         elif counts:
             by_rule = ", ".join(f"{n} {rule}" for rule, n in sorted(counts.items()))
-            shown = "set_aside.json names them"
+            where_named = "set_aside.json names them"
             if aside is None:
-                shown = "who they are is not in the bundle; the audit trail has a digest of the list"
-            yield f"{sum(counts.values())} accounts that look alike were set aside ({by_rule}): {shown}"
-        named = {one["account"] for one in ([] if aside is None else aside["accounts"])}
-        if both := len(named & set(alert["accounts"])):
-            yield f"{both} of them are accounts of the case, by an earlier finding or by hand"
+                where_named = "who they are is not in the bundle; the audit trail has a digest of the list"
+            yield f"{sum(counts.values())} accounts that look alike were set aside ({by_rule}): {where_named}"
+        set_aside_names = {row["account"] for row in ([] if aside is None else aside["accounts"])}
+        if in_both := len(set_aside_names & set(alert["accounts"])):
+            yield f"{in_both} of them are accounts of the case, by an earlier finding or by hand"
         if "events.ndjson" in bundle.names and (sentence := together(OpenedBundle(bundle))):
             yield sentence
         yield from _tell_draws(bundle)
@@ -318,8 +323,8 @@ def _tell_set_aside(bundle: Any) -> Iterator[str]:
 
 
 def _tell_draws(bundle: Any) -> Iterator[str]:
-    """Whether the draws of holds were fixed before they counted, or are the sender's word."""
-    detectors = {one["detector"] for one in bundle.json("alert.json")["why"]}
+    """Say whether the draws of holds were committed beforehand, or rest on the sender's word."""
+    detectors = {claim["detector"] for claim in bundle.json("alert.json")["why"]}
     drawn = told_draws(bundle)
     if "holds" not in detectors:
         return
@@ -328,8 +333,8 @@ def _tell_draws(bundle: Any) -> Iterator[str]:
         yield f"what randomised holds drew is the sender's word: {doubt}"
     else:
         yield "what randomised holds drew was fixed on the audit trail before, and every block is drawn again"
-        if here := held_here(OpenedBundle(bundle)):
-            n = {name.partition(".")[2]: value for name, value in here.items()}
+        if held := held_here(OpenedBundle(bundle)):
+            n = {name.partition(".")[2]: value for name, value in held.items()}
             yield (
                 f"of {n['held']} first questions in drawn blocks {n['held_answered_429']} were answered 429, "
                 f"of {n['not_held']} in others {n['not_held_answered_429']}; a schedule not in force "
@@ -338,7 +343,7 @@ def _tell_draws(bundle: Any) -> Iterator[str]:
 
 
 def _lines(audit: str, rows: list[Any]) -> Iterator[str]:
-    """What a reader should know beside the three answers."""
+    """Give the notes that a reader needs besides the three answers."""
     if audit:
         yield audit
     reasons: dict[str, list[str]] = defaultdict(list)
@@ -358,7 +363,7 @@ def _lines(audit: str, rows: list[Any]) -> Iterator[str]:
 
 
 def _tell_test(claims: list[Any], again: Mapping[str, Any]) -> Iterator[str]:
-    """The alarm's own test: what was stated, what came of it here, what of it the events show."""
+    """Describe the alarm's test: what was stated, what was recomputed, and what of it the events show."""
     if "finding.p_value" not in again:
         return
     stated = {row["name"]: row["stated"] for row in claims}

@@ -20,56 +20,56 @@ FACTS = (
 
 
 def set_aside(e: OpenedBundle) -> dict[str, Any]:
-    """Of each account that was set aside what its events show of the facts that its rule rests on."""
+    """Count, for each account set aside, what its events show of the facts behind its rule."""
     numbered: dict[int, set[str]] = {}
-    for one, k in e.set_aside:
-        if k is not None and one.get("network") is not None:
-            mine = e.main_networks(k)
-            numbered[one["network"]] = numbered.get(one["network"], mine) & mine
+    for account, k in e.set_aside:
+        if k is not None and account.get("network") is not None:
+            networks = e.main_networks(k)
+            numbered[account["network"]] = numbered.get(account["network"], networks) & networks
     out: dict[str, Any] = {}
-    for number, (one, k) in enumerate(e.set_aside):
+    for number, (account, k) in enumerate(e.set_aside):
         if k is None or not e.sent[k]:
             continue
         times = [event["t"] for event in e.sent[k]]
-        if one["rule"] == "product":
+        if account["rule"] == "product":
             products = e.aside["products"] if e.aside is not None else {}
-            named = [(event["t"], products[event["u"]]) for event in e.sent[k] if event["u"] in products]
-            until = [(t, name) for t, name in named if t <= us(one["last"])]
+            uses = [(event["t"], products[event["u"]]) for event in e.sent[k] if event["u"] in products]
+            until = [(t, name) for t, name in uses if t <= us(account["last"])]
             out[f"{number}.last"], out[f"{number}.product"] = until[-1] if until else (0, "")
-        if one["rule"] == "event":
+        if account["rule"] == "event":
             out[f"{number}.first"], out[f"{number}.last"] = min(times), max(times)
-        if one.get("network") is not None:  # its number, where all who have that number share a network
-            out[f"{number}.network"] = one["network"] if numbered[one["network"]] else 0
+        if account.get("network") is not None:  # its number, where all who have that number share a network
+            out[f"{number}.network"] = account["network"] if numbered[account["network"]] else 0
     return out
 
 
 def rules_broken(e: OpenedBundle) -> Iterator[str]:
-    """Where an account was set aside by a rule that its own events and facts do not fit."""
+    """Yield accounts that were set aside by a rule that their events and facts do not fit."""
     place: Counter[str] = Counter()
-    shown = {k for _, k in e.set_aside if k is not None}
-    for account in {*e.named, *shown}:
+    numbers_listed = {k for _, k in e.set_aside if k is not None}
+    for account in {*e.named, *numbers_listed}:
         place.update(e.main_networks(account))
-    for one, k in e.set_aside:
+    for name, k in e.set_aside:
         if k is None:
             continue
-        who, times = f"set_aside.json: {one['account']!a}", [event["t"] for event in e.sent[k]]
-        if one["rule"] in ("site", "event") and not any(place[n] > 1 for n in e.main_networks(k)):
+        who, times = f"set_aside.json: {name['account']!a}", [event["t"] for event in e.sent[k]]
+        if name["rule"] in ("site", "event") and not any(place[n] > 1 for n in e.main_networks(k)):
             yield f"{who} shares its network with nobody here"
-        if one["rule"] == "event" and times and max(times) - min(times) > EVENT_US:
+        if name["rule"] == "event" and times and max(times) - min(times) > EVENT_US:
             yield f"{who} was at an event, and sent requests over more than three days"
-        if one["rule"] == "event" and e.accounts[k]["payment"] is not None:
+        if name["rule"] == "event" and e.accounts[k]["payment"] is not None:
             yield f"{who} was at an event, and pays"
 
 
 def together(e: OpenedBundle) -> str:
     """Say how many of the accused send most from a network of three of them; "" where none does."""
     of = {k: e.main_networks(k) for k in e.named}
-    place = Counter(n for mine in of.values() for n in mine)
-    many = sum(any(place[n] > 2 for n in mine) for mine in of.values())
-    if not many:
+    place = Counter(n for networks in of.values() for n in networks)
+    count = sum(any(place[n] > 2 for n in networks) for networks in of.values())
+    if not count:
         return ""
     return (
-        f"{many} of the {len(of)} accused accounts send most from a network that two others of them send "
+        f"{count} of the {len(of)} accused accounts send most from a network that two others of them send "
         "most from: that they sit at no site, and were at no event, rests on `asn` and payment, the "
         "sender's word"
     )

@@ -48,7 +48,7 @@ def sign_manifest(
 
 
 def json_file(document: Any) -> bytes:
-    """A document as it stands in a bundle."""
+    """Give a document's bytes as a file of a bundle."""
     return json.dumps(document, ensure_ascii=True, allow_nan=False, indent=1).encode("ascii") + b"\n"
 
 

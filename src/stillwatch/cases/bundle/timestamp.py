@@ -16,11 +16,11 @@ from pathlib import Path
 def _der(data: bytes, *path: int) -> bytes:
     """Give the content of an element, by its place in the first element, its place in that, and so on."""
     for place in (0, *path):
-        at = 0
+        offset = 0
         for k in range(place + 1):
-            if at + 2 > len(data):
+            if offset + 2 > len(data):
                 raise ValueError("it ends too early")
-            length, begin = data[at + 1], at + 2
+            length, begin = data[offset + 1], offset + 2
             if length > 127:
                 begin, length = (
                     begin + (length & 127),
@@ -28,7 +28,7 @@ def _der(data: bytes, *path: int) -> bytes:
                 )
             if begin + length > len(data):
                 raise ValueError("an element is longer than what holds it")
-            at = at if k == place else begin + length
+            offset = offset if k == place else begin + length
         data = data[begin : begin + length]
     return data
 
@@ -37,34 +37,36 @@ def read_stamp(answer: bytes) -> tuple[bytes, str]:
     """Give the digest that a stamp names and its time, ISO in UTC; not its signature. Raises: ValueError."""
     info = _der(answer, 1, 1, 0, 2, 1, 0)  # response -> token -> SignedData -> its content: a TSTInfo
     text = _der(info, 4).decode("ascii").partition(".")[0].rstrip("Z")
-    at = datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=timezone.utc)
-    return _der(info, 2, 1), at.isoformat().replace("+00:00", "Z")
+    stamped_at = datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=timezone.utc)
+    return _der(info, 2, 1), stamped_at.isoformat().replace("+00:00", "Z")
 
 
 def is_of(answer: bytes, message: bytes) -> tuple[str, str]:
     """Say when a stamp was given, and why it is not this message's ("": it is). Not its signature."""
     try:
-        named, at = read_stamp(answer)
+        digest, stamped_at = read_stamp(answer)
     except ValueError as why:
         return "", f"is no time stamp that can be read ({why})"
-    same = named in [hashlib.new(name, message).digest() for name in ("sha256", "sha384", "sha512")]
-    return at, "" if same else "is the time stamp of something else"
+    fits = digest in [hashlib.new(name, message).digest() for name in ("sha256", "sha384", "sha512")]
+    return stamped_at, "" if fits else "is the time stamp of something else"
 
 
 def stamped(answer: bytes, message: bytes, roots: str) -> tuple[str, str]:
     """Have `openssl` check a stamp too: when it was given, and what does not hold. Raises: OSError."""
-    at, wrong = is_of(answer, message)
+    stamped_at, wrong = is_of(answer, message)
     if wrong:
-        return at, wrong
+        return stamped_at, wrong
     if (tool := shutil.which("openssl")) is None or not Path(roots).is_file():
         raise OSError(f"a time stamp needs openssl on this machine, and the authority's root in {roots}")
-    then = int(datetime.fromisoformat(at.replace("Z", "+00:00")).timestamp())  # certificates run out
+    then = int(datetime.fromisoformat(stamped_at.replace("Z", "+00:00")).timestamp())  # certificates run out
     with tempfile.TemporaryDirectory() as name:
         for file, data in (("answer", answer), ("message", message)):
             Path(name, file).write_bytes(data)
         words = [tool, "ts", "-verify", "-in", f"{name}/answer", "-data", f"{name}/message", "-CAfile", roots]
-        done = subprocess.run([*words, "-attime", str(then)], capture_output=True, timeout=60, check=False)
-    held = done.returncode == 0 and b"Verification: OK" in done.stdout + done.stderr
-    errors = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if "error" in line.lower()]
-    why = errors[0].split(":", 2)[-1][:200] if errors else f"openssl ends with {done.returncode}"
-    return at, "" if held else f"is not signed by an authority under {roots} ({why})"
+        result = subprocess.run([*words, "-attime", str(then)], capture_output=True, timeout=60, check=False)
+    is_verified = result.returncode == 0 and b"Verification: OK" in result.stdout + result.stderr
+    errors = [
+        line for line in result.stderr.decode("utf-8", "replace").splitlines() if "error" in line.lower()
+    ]
+    why = errors[0].split(":", 2)[-1][:200] if errors else f"openssl ends with {result.returncode}"
+    return stamped_at, "" if is_verified else f"is not signed by an authority under {roots} ({why})"

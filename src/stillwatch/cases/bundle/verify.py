@@ -110,14 +110,16 @@ class Bundle:
         self.names: list[str] = []
         self.odd: list[str] = []
         if place.is_dir():
-            for at, folders, files in os.walk(place):
-                for name in files + [one for one in folders if os.path.islink(os.path.join(at, one))]:
-                    path = Path(at, name)
-                    shown = path.relative_to(place).as_posix()
+            for inside, folders, files in os.walk(place):
+                for name in files + [
+                    entry for entry in folders if os.path.islink(os.path.join(inside, entry))
+                ]:
+                    path = Path(inside, name)
+                    relative = path.relative_to(place).as_posix()
                     if path.is_symlink() or not path.is_file():
-                        self.odd.append(f"{shown}: is no plain file")
+                        self.odd.append(f"{relative}: is no plain file")
                     elif path.parent.name != "__pycache__" or path.suffix != ".pyc":  # never loaded
-                        self.names.append(shown)
+                        self.names.append(relative)
             self.names.sort()
             return
         try:
@@ -125,7 +127,9 @@ class Bundle:
         except (*CANNOT, zipfile.BadZipFile, NotImplementedError) as why:
             raise Bad(f"{place}: is neither a folder nor a zip that can be read ({why})") from None
         entries = self._zip.infolist()
-        if sum(one.file_size for one in entries) > LARGEST or {one.compress_type for one in entries} - {0, 8}:
+        if sum(entry.file_size for entry in entries) > LARGEST or {
+            entry.compress_type for entry in entries
+        } - {0, 8}:
             raise Bad(f"{place}: unpacks to more than any bundle, or is neither stored nor deflated")
         names = [entry.filename for entry in entries if not entry.is_dir()]
         top = {name.partition("/")[0] for name in names}
@@ -166,7 +170,7 @@ def check_files(bundle: Bundle) -> tuple[list[str], dict[str, Any]]:
         (signed,) = envelope["signatures"]
         signer, signature = bytes.fromhex(signed["keyid"]), base64.b64decode(signed["sig"], validate=True)
         statement = json.loads(payload)
-        listed = {str(one["name"]): one["digest"]["sha256"] for one in statement["subject"]}
+        listed = {str(subject["name"]): subject["digest"]["sha256"] for subject in statement["subject"]}
         predicate = {name: statement["predicate"][name] for name in TOLD}
         if not all(isinstance(value, (str, int)) for value in predicate.values()):
             raise TypeError("it says of itself what is no text and no number")
@@ -189,11 +193,11 @@ def check_files(bundle: Bundle) -> tuple[list[str], dict[str, Any]]:
             wrong.append(f"{name}: is missing")
         else:
             try:
-                same = hashlib.sha256(bundle.read(name)).hexdigest() == listed[name]
+                is_same = hashlib.sha256(bundle.read(name)).hexdigest() == listed[name]
             except (OSError, ValueError) as why:
                 wrong.append(f"{name}: {why}")
                 continue
-            wrong += [] if same else [f"{name}: is not the file that was signed"]
+            wrong += [] if is_same else [f"{name}: is not the file that was signed"]
     return wrong, {**predicate, "signed_by": signer.hex()}
 
 
@@ -214,15 +218,18 @@ def part(name: str) -> Any:
 def check_stamp(bundle: Bundle, roots: str | None) -> tuple[list[str], str]:
     """Say what the stamp beside the manifest comes to."""
     if STAMP not in bundle.names:
-        wanted = [f"{STAMP}: there is none, and you named whose it should be"] if roots else []
-        return wanted, "time: no time stamp; that it was made at that time is the sender's word"
+        problems = [f"{STAMP}: there is none, and you named whose it should be"] if roots else []
+        return problems, "time: no time stamp; that it was made at that time is the sender's word"
     check = part("timestamp")
     answer, manifest = bundle.read(STAMP), bundle.read(MANIFEST)
     at, why = check.stamped(answer, manifest, roots) if roots else check.is_of(answer, manifest)
     if why:
         return [f"{STAMP}: {why}"], ""
     if roots is None:
-        return [], f"time: a stamp of {at} is not checked without the authority's root (--stamp-ca FILE)"
+        return (
+            [],
+            f"time: a stamp of {at} is not checked without the authority's root (--stamp-ca FILE)",
+        )
     time = f"time: all this was there at {at}, by the clock of an authority under {roots}; openssl checked it"
     return [], time
 
@@ -235,8 +242,8 @@ def check(
     if MANIFEST not in bundle.names:
         raise Bad(f"{place}: holds no {MANIFEST}; it is no evidence bundle")
     files, predicate = check_files(bundle)
-    found, time = check_stamp(bundle, stamp_roots)
-    files += found
+    stamp_problems, time = check_stamp(bundle, stamp_roots)
+    files += stamp_problems
     *_, recompute = map(load, COMPUTING)
     contradictions = load("contradictions").contradictions
     claims = recompute.check(bundle, is_signed, lambda: contradictions(bundle, predicate))

@@ -36,8 +36,8 @@ def record(
     if not 0 <= severity <= 10:
         raise ValueError(f"severity {severity}; CEF knows 0 to 10")
     head = (vendor, product, version, event_class, name)
-    whole = "|".join(["CEF:0", *(_visible(part).translate(_HEADER) for part in head), str(severity)])
-    return f"{whole}|" + " ".join(
+    header = "|".join(["CEF:0", *(_visible(part).translate(_HEADER) for part in head), str(severity)])
+    return f"{header}|" + " ".join(
         _format_field(key, value) for key, value in fields.items() if value not in (None, "")
     )
 

@@ -37,16 +37,16 @@ def work_off(
 
     Raises: ExportError where the disk refuses.
     """
-    done = Delivered()
+    delivered = Delivered()
     by_name = {target.name: target for target in targets}
     stopped: set[str] = set()
-    with outbox.hold_outbox() as mine:
-        if not mine:
-            done.held_elsewhere = True
-            return done
+    with outbox.hold_outbox() as is_ours:
+        if not is_ours:
+            delivered.held_elsewhere = True
+            return delivered
         for letter in outbox.waiting():
             if not letter.is_due(now_us()) or letter.target in stopped:
-                done.waiting += 1
+                delivered.waiting += 1
                 continue
             target = by_name.get(letter.target)
             try:
@@ -55,32 +55,32 @@ def work_off(
                 send(target, letter, now_us())
             except StillwatchError as why:
                 stopped.add(letter.target)
-                done.refusals.append(f"{letter.target}: {why}")
-                _put_back(outbox, letter, why, now_us(), rng, done)
+                delivered.refusals.append(f"{letter.target}: {why}")
+                _put_back(outbox, letter, why, now_us(), rng, delivered)
             else:
                 outbox.sent(letter)
-                done.sent += 1
-    return done
+                delivered.sent += 1
+    return delivered
 
 
 def _put_back(
-    outbox: Outbox, letter: Letter, why: Exception, now_us: int, rng: random.Random, done: Delivered
+    outbox: Outbox, letter: Letter, why: Exception, now_us: int, rng: random.Random, delivered: Delivered
 ) -> None:
     if getattr(why, "gone", False):
         outbox.bury(replace(letter, attempts=letter.attempts + 1, last_error=str(why)))
-        done.dead += 1
+        delivered.dead += 1
     elif outbox.put_back(letter, str(why), now_us, rng, getattr(why, "after_s", None)) is None:
-        done.dead += 1
+        delivered.dead += 1
     else:
-        done.failed += 1
+        delivered.failed += 1
 
 
 def send(target: ExportTarget, letter: Letter, now_us: int) -> None:
     """Send one letter now. Raises: ExportError, or InputError for a sink that fails."""
     sink = sinks()[target.kind]
-    found = addresses(target.where, target.allow)
+    addresses_found = addresses(target.where, target.allow)
     context = None
     if target.where.scheme in OVER_TLS:
         context = tls_context(str(target.ca) if target.ca else None)
     with blamed_on(f"the sink {target.kind} failed", getattr(sink, "__file__", "")):
-        sink.send(target, letter, found, context, now_us)
+        sink.send(target, letter, addresses_found, context, now_us)

@@ -86,7 +86,7 @@ def prepare_filing(
     """Put the report of a case together; nothing leaves yet.
 
     unjudged: why it leaves although nobody has judged the case true.
-    Raises: Missing; ExportError where the case may not leave.
+    Raises: RecordNotFound; ExportError where the case may not leave.
     """
     case = store.case(case_id)
     override = check_verdict(case, unjudged)
@@ -97,49 +97,49 @@ def prepare_filing(
     return ReadyExport(case.id, data, leaving(Form.FILING, data, holds, tlp.value), override), filing
 
 
-def _filing(report: Alert, accounts: tuple[str, ...], given: FilingTerms, tlp: Tlp, now_us: int) -> Filing:
-    left = report.exposure
+def _filing(report: Alert, accounts: tuple[str, ...], terms: FilingTerms, tlp: Tlp, now_us: int) -> Filing:
+    exposure = report.exposure
     judged = report.verdict == Verdict.TRUE
-    kept = tuple(
-        f"{one.signal}: {one.text}"
-        for one in report.why
-        if not any(name in one.text and _is_named(name, one.text) for name in accounts)
+    capabilities = tuple(
+        f"{item.signal}: {item.text}"
+        for item in report.why
+        if not any(name in item.text and _is_named(name, item.text) for name in accounts)
     )
     return Filing(
         case=report.case,
         made_us=now_us,
         tlp=tlp.value,
         judged=judged,
-        given={name: text or f"[TO FILL IN: {BLANKS[name]}]" for name, text in asdict(given).items()},
+        given={name: text or f"[TO FILL IN: {BLANKS[name]}]" for name, text in asdict(terms).items()},
         actor=(
             "The requests are alike, as one source of work makes them: claimed.",
             "One operator is behind them: "
             + ("claimed, a person judged so." if judged else "not claimed, nobody has judged it."),
             "A named person or organisation is behind them: not claimed, a log does not say it.",
         ),
-        times={"first": left.first_us, "last": left.last_us, "found": report.alarm_us},
+        times={"first": exposure.first_us, "last": exposure.last_us, "found": report.alarm_us},
         principals={"suspected": report.members, "victims": report.victims, "cleared": report.cleared},
         volume={
-            "exchanges": left.exchanges, "output_tokens": left.output_tokens,
-            "different_prompts": left.unique_prompts, "exchanges_when_found": left.exchanges_at_alarm,
+            "exchanges": exposure.exchanges, "output_tokens": exposure.output_tokens,
+            "different_prompts": exposure.unique_prompts, "exchanges_when_found": exposure.exchanges_at_alarm,
         },
-        asked=left.capabilities,
+        asked=exposure.capabilities,
         shared=tuple(
-            {"clue": one.clue, "control": one.control, "accounts": one.accounts} for one in report.shared
+            {"clue": item.clue, "control": item.control, "accounts": item.accounts} for item in report.shared
         ),
         procedure=report.atlas,
-        evidence=kept,
-        left_out=len(report.why) - len(kept),
+        evidence=capabilities,
+        left_out=len(report.why) - len(capabilities),
         error_rates=(report.confidence.sentence, report.confidence.measured_on, MEASURED_ON),
-        rivals=tuple(rival(one.kind, one.check) for one in report.benign),
+        rivals=tuple(rival(item.kind, item.check) for item in report.benign),
         not_claimed=report.cannot_claim,
         bundle_sha256=report.bundle_sha256,
-        blanks=tuple(name for name, text in asdict(given).items() if not text),
+        blanks=tuple(name for name, text in asdict(terms).items() if not text),
     )  # fmt: skip
 
 
 def _is_named(name: str, text: str) -> bool:
-    """Whether a text has a name as a word of its own. A name of digits is not told from a count.
+    """Tell whether a text contains a name as a word. A name of digits is not told from a count.
 
     >>> _is_named("acct_5", "with acct_5."), _is_named("acct_5", "acct_52"), _is_named("59", "59 of 60")
     (True, False, False)
@@ -149,7 +149,7 @@ def _is_named(name: str, text: str) -> bool:
 
 def write_filing(f: Filing) -> str:
     """Write the report as Markdown, with nothing in it that acts in a terminal or in a browser."""
-    first, last, found = (
+    first, last, found_text = (
         "unknown" if at_us is None else moment_us(at_us)
         for at_us in (f.times["first"], f.times["last"], f.times["found"])
     )
@@ -159,16 +159,16 @@ def write_filing(f: Filing) -> str:
         f"{f.principals['victims']:,} whose keys were used by others, {f.principals['cleared']:,} cleared.",
         f"Query volume: {plural(size['exchanges'] or 0, 'exchange')} and "
         f"{plural(size['output_tokens'] or 0, 'output token')} from {first} to {last}; "
-        f"{size['exchanges_when_found'] or 0:,} before it was found at {found}.",
+        f"{size['exchanges_when_found'] or 0:,} before it was found at {found_text}.",
         "Different prompts: "
         + ("not counted." if size["different_prompts"] is None else f"{size['different_prompts']:,}."),
         f"Asked for: {', '.join(f.asked) or 'nothing that a signal knows'}.",
     ]
     control = {"provider": "observed by us", "client": "chosen by the client"}
     shared = [
-        f"{str(one['clue']).replace('_', ' ')} ({control.get(str(one['control']), one['control'])}): "
-        f"{plural(int(one['accounts']), 'account')}"
-        for one in f.shared
+        f"{str(item['clue']).replace('_', ' ')} ({control.get(str(item['control']), item['control'])}): "
+        f"{plural(int(item['accounts']), 'account')}"
+        for item in f.shared
     ]
     left_out = [f"Left out, as they name accounts: {plural(f.left_out, 'reason')}."] if f.left_out else []
     lines = [
@@ -184,7 +184,7 @@ def write_filing(f: Filing) -> str:
         "## What ties the accounts",
         sentence_list(shared or ["Nothing beside the finding itself."]),
         f"## Procedure, in the words of MITRE ATLAS (an alike case: {ALIKE})",
-        sentence_list([f"{one['id']} {one['name']}: {one['why']}" for one in f.procedure]),
+        sentence_list([f"{item['id']} {item['name']}: {item['why']}" for item in f.procedure]),
         "## Evidence",
         sentence_list([*f.evidence, *left_out]),
         "## How often such evidence is wrong",

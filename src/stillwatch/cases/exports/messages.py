@@ -40,13 +40,13 @@ TRIAL = CaseMessage(
 def case_message(alert: Alert, activity: Activity, source: str) -> CaseMessage:
     """Give the message of a case's revision. source: as that of an event."""
     exposure = alert.exposure
-    left = f"{plural(alert.members, 'account')}, {plural(exposure.exchanges, 'exchange')}"
+    taken_text = f"{plural(alert.members, 'account')}, {plural(exposure.exchanges, 'exchange')}"
     judged = f"judged {alert.verdict}" if alert.verdict else "nobody has judged it"
     return CaseMessage(
         f"Case {activity}: {visible(alert.title, 400)}",
         (
-            f"{left}, {plural(exposure.output_tokens, 'output token')}; {judged}.",
-            *(f"- {visible(one.signal, 200)}" for one in alert.why[:REASONS]),
+            f"{taken_text}, {plural(exposure.output_tokens, 'output token')}; {judged}.",
+            *(f"- {visible(claim.signal, 200)}" for claim in alert.why[:REASONS]),
             f"Next: {visible(alert.action.text, 400)}",
         ),
         alert.permalink if alert.permalink.startswith(("https://", "http://")) else "",

@@ -31,8 +31,8 @@ ATTRIBUTES = {  # MISP's type and category of what is told in plain
 def template() -> Json:
     """Give the object template, as MISP's administrators install it."""
     text = files("stillwatch.cases.exchange").joinpath("misp-object.json").read_text("utf-8")
-    found: Json = loads(text)
-    return found
+    document: Json = loads(text)
+    return document
 
 
 def misp_objects(
@@ -51,8 +51,8 @@ def misp_objects(
     def new(kind: str, *of: str, **more: Any) -> Json:
         return make_object(kind, stix_id(kind, who, campaign["id"], *of), who, opened_us, now_us, tlp, **more)
 
-    attributes = [_mark(new, one) for one in indicators]
-    attributes += [_attribute(new, one) for one in plain]
+    attributes = [_mark_object(new, indicator) for indicator in indicators]
+    attributes += [_plain_attribute(new, indicator) for indicator in plain]
     report = new(
         "report",
         "misp",
@@ -60,43 +60,44 @@ def misp_objects(
         description=campaign["description"],
         published=timestamp(now_us),
         report_types=["campaign", "indicator"],
-        object_refs=sorted(one["id"] for one in attributes),
+        object_refs=sorted(indicator["id"] for indicator in attributes),
         labels=DIALECT,
     )
     return to_bytes(bundle([*attributes, report, sender, marking(tlp)], None, ""), indent=1) + b"\n"
 
 
-def _attribute(new: Any, one: PlainIndicator) -> Json:
-    kind, category = ATTRIBUTES[one.kind]
-    made: Json = new(
+def _plain_attribute(new: Any, indicator: PlainIndicator) -> Json:
+    kind, category = ATTRIBUTES[indicator.kind]
+    attribute: Json = new(
         "x-misp-attribute",
         kind,
-        one.value,
+        indicator.value,
         labels=[f'misp:type="{kind}"', f'misp:category="{category}"', 'misp:to_ids="False"'],
         x_misp_type=kind,
         x_misp_category=category,
-        x_misp_value=one.value,
+        x_misp_value=indicator.value,
     )
-    return made
+    return attribute
 
 
-def _mark(new: Any, one: Indicator) -> Json:
+def _mark_object(new: Any, indicator: Indicator) -> Json:
     values = {
-        "kind": str(one.kind), "key": one.key, "value": one.value, "accounts": one.accounts,
-        "others": one.others, "exchanges": one.exchanges,
+        "kind": str(indicator.kind), "key": indicator.key, "value": indicator.value,
+        "accounts": indicator.accounts,
+        "others": indicator.others, "exchanges": indicator.exchanges,
     }  # fmt: skip
-    name, category, known = (template()[of] for of in ("name", "meta-category", "attributes"))
+    name, category, attribute_names = (template()[of] for of in ("name", "meta-category", "attributes"))
     return dict(
         new(
             "x-misp-object",
-            str(one.kind),
-            one.value,
-            one.key,
+            str(indicator.kind),
+            indicator.value,
+            indicator.key,
             labels=[f'misp:name="{name}"', f'misp:meta-category="{category}"'],
             x_misp_name=name,
             x_misp_meta_category=category,
             x_misp_attributes=[
-                {"type": known[name]["misp-attribute"], "object_relation": name, "value": value,
+                {"type": attribute_names[name]["misp-attribute"], "object_relation": name, "value": value,
                  "category": "Other"}
                 for name, value in values.items()
             ],

@@ -67,7 +67,7 @@ def cef_records(alert: Alert, activity: Activity, now_us: int) -> list[str]:
         "cs3Label": "verdict",
         "cs3": alert.verdict,
         "cs4Label": "atlas",
-        "cs4": " ".join(one["id"] for one in alert.atlas),
+        "cs4": " ".join(item["id"] for item in alert.atlas),
         "cs5Label": "recommended",
         "cs5": alert.action.step,
         "cs6Label": "eventId",
@@ -76,8 +76,8 @@ def cef_records(alert: Alert, activity: Activity, now_us: int) -> list[str]:
         "msg": alert.why[0].text if alert.why else None,
     }
     lines = [record(*head, f"case.{activity}", alert.title, level, case)]
-    named = f"account in case {alert.case}"
-    lines += [record(*head, "case.account", named, level, common | {"suser": one}) for one in alert.accounts]
+    text = f"account in case {alert.case}"
+    lines += [record(*head, "case.account", text, level, common | {"suser": item}) for item in alert.accounts]
     return lines
 
 
@@ -111,7 +111,7 @@ def _event(id: str, kind: str, subject: str, at_us: int, data: Any, source: str)
 
 
 def trial_event(at_us: int, cef: bool) -> tuple[str, str]:
-    """An event that tells of nothing: its id, and what is sent."""
+    """Make a test event: its id, and the body."""
     id = event_id("test", at_us)
     if cef:
         head = ("Stillwatch", "Stillwatch", stillwatch.__version__, "test", "A test; nothing happened", 0)

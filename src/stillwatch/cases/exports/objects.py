@@ -29,7 +29,7 @@ _PATTERN = re.compile(
 
 
 def stix_id(kind: str, sender: str, *of: str) -> str:
-    """The id of what a sender (the id of an identity) tells of something: the same every time."""
+    """Give the stable id of a sender's object about something."""
     name = "\0".join((sender, kind, *of))
     return f"{kind}--{uuid.uuid5(NAMESPACE, name.encode('utf-8', 'surrogatepass').decode('latin-1'))}"
 
@@ -63,7 +63,7 @@ def extensions(**properties: Any) -> Json:
 def make_object(
     kind: str, id: str, sender: str, created_us: int, modified_us: int, tlp: Tlp, **more: Any
 ) -> Json:
-    """An object with what all of them have; a clock that went back does not make it older than itself."""
+    """Make an object with the common properties. `modified` is never before `created`."""
     return {
         "type": kind,
         "spec_version": "2.1",
@@ -91,7 +91,7 @@ def sender_object(name: str, tlp: Tlp, now_us: int) -> Json:
 
 
 def extension_object(sender: str) -> Json:
-    """What our extension is, as STIX wants it said in every bundle."""
+    """Give the definition of our extension, which STIX requires in every bundle."""
     return {
         "type": "extension-definition",
         "spec_version": "2.1",
@@ -119,14 +119,14 @@ def pattern(kind: IndicatorKind, key: str, value: str) -> str:
 
 def read_pattern(text: str) -> tuple[IndicatorKind, str, str] | None:
     """Kind, key and value of a pattern of ours; None for any other."""
-    found = _PATTERN.fullmatch(text)
+    match = _PATTERN.fullmatch(text)
     if (
-        found is None
-        or found[1] not in set(IndicatorKind)
-        or len(found[3]) != DIGITS[IndicatorKind(found[1])]
+        match is None
+        or match[1] not in set(IndicatorKind)
+        or len(match[3]) != DIGITS[IndicatorKind(match[1])]
     ):
         return None
-    return IndicatorKind(found[1]), found[2], found[3]
+    return IndicatorKind(match[1]), match[2], match[3]
 
 
 # --- bundles and their seal ---
@@ -137,11 +137,11 @@ def bundle(objects: list[Json], key: bytes | None, fingerprint: str) -> Json:
 
     Two bundles of the same objects are the same bytes.
     """
-    ordered = sorted(objects, key=lambda one: one["id"])
+    ordered = sorted(objects, key=lambda item: item["id"])
     if key is not None:
-        sender = next(one for one in ordered if one["type"] == "identity")
+        sender = next(item for item in ordered if item["type"] == "identity")
         sender["extensions"] = extensions(sealed_under=fingerprint)
-        sender["extensions"][EXTENSION]["seal"] = _seal(ordered, key)
+        sender["extensions"][EXTENSION]["seal"] = _seal_of(ordered, key)
     digest = hashlib.sha256(_canonical(ordered)).digest()
     return {"type": "bundle", "id": f"bundle--{uuid.uuid5(NAMESPACE, digest.hex())}", "objects": ordered}
 
@@ -153,36 +153,36 @@ def sealed_under(objects: list[Json]) -> str | None:
 
 
 def is_sealed(objects: list[Json], key: bytes) -> bool:
-    """Whether these are the objects that a holder of the key sealed."""
+    """Tell whether the seal on these objects was made with the key."""
     sender = _find_seal(objects)
     if sender is None or not isinstance(sender.get("seal"), str):
         return False
     ordered = sorted(objects, key=lambda one: str(one.get("id")))
-    return hmac.compare_digest(_seal(ordered, key).encode(), sender["seal"].encode("utf-8", "replace"))
+    return hmac.compare_digest(_seal_of(ordered, key).encode(), sender["seal"].encode("utf-8", "replace"))
 
 
 def _find_seal(objects: list[Json]) -> Json | None:
-    for one in objects:
-        extensions = one.get("extensions")
+    for item in objects:
+        extensions = item.get("extensions")
         extension = extensions.get(EXTENSION) if isinstance(extensions, dict) else None
-        if one.get("type") == "identity" and isinstance(extension, dict) and "sealed_under" in extension:
+        if item.get("type") == "identity" and isinstance(extension, dict) and "sealed_under" in extension:
             return extension
     return None
 
 
-def _seal(ordered: list[Json], key: bytes) -> str:
+def _seal_of(ordered: list[Json], key: bytes) -> str:
     """HMAC-SHA-256 of the objects without the seal itself."""
-    return hmac.digest(key, SEAL_MARK + _canonical([_without_seal(one) for one in ordered]), "sha256").hex()
+    return hmac.digest(key, SEAL_MARK + _canonical([_without_seal(item) for item in ordered]), "sha256").hex()
 
 
-def _without_seal(one: Json) -> Json:
-    if one.get("type") != "identity" or not isinstance(one.get("extensions"), dict):
-        return one
-    ours = one["extensions"].get(EXTENSION)
+def _without_seal(item: Json) -> Json:
+    if item.get("type") != "identity" or not isinstance(item.get("extensions"), dict):
+        return item
+    ours = item["extensions"].get(EXTENSION)
     if not isinstance(ours, dict):
-        return one
+        return item
     bare = {name: value for name, value in ours.items() if name != "seal"}
-    return {**one, "extensions": {**one["extensions"], EXTENSION: bare}}
+    return {**item, "extensions": {**item["extensions"], EXTENSION: bare}}
 
 
 def _canonical(value: Any) -> bytes:

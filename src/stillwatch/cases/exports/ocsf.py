@@ -51,16 +51,16 @@ LONGEST = 4_000  # characters of one text; what is longer comes from an account'
 def detection(alert: Alert, activity: Activity, now_us: int) -> Json:
     """The Detection Finding of an alert as it stands at `now_us`."""
     document = _common_fields(alert, activity, now_us, 2004, "Detection Finding", DETECTION_STATUS)
-    raised = next((one for one in alert.detectors if one.raised), None)
+    raised = next((item for item in alert.detectors if item.raised), None)
     accounts = alert.accounts[:ACCOUNTS]
     document |= {
         "finding_info": finding_info(alert, now_us),
         "is_alert": alert.state != CaseState.CLOSED and (raised is None or raised.state != "shadow"),
         "count": alert.exposure.exchanges,
-        "resources": [{"uid": one, "type": "account", "role_id": ACTOR} for one in accounts],
+        "resources": [{"uid": item, "type": "account", "role_id": ACTOR} for item in accounts],
         "observables": [
-            {"name": f"resources[{k}].uid", "type_id": RESOURCE_UID, "type": "Resource UID", "value": one}
-            for k, one in enumerate(accounts)
+            {"name": f"resources[{k}].uid", "type_id": RESOURCE_UID, "type": "Resource UID", "value": item}
+            for k, item in enumerate(accounts)
         ],
         "anomaly_analyses": [_anomaly(alert, claim) for claim in alert.why if claim.actual is not None],
         "evidences": [
@@ -90,7 +90,7 @@ def incident(alert: Alert, activity: Activity, now_us: int) -> Json:
 
 def finding_info(alert: Alert, now_us: int) -> Json:
     """What was found. Its uid is the case's, from the first alert to the last."""
-    raised = next((one for one in alert.detectors if one.raised), None)
+    raised = next((item for item in alert.detectors if item.raised), None)
     return {
         "uid": alert.case,
         "uid_alt": alert.campaign,
@@ -102,9 +102,9 @@ def finding_info(alert: Alert, now_us: int) -> Json:
         "first_seen_time": _ms(alert.exposure.first_us),
         "last_seen_time": _ms(alert.exposure.last_us),
         "analytic": _analytic(raised) if raised else None,
-        "related_analytics": [_analytic(one) for one in alert.detectors if not one.raised],
+        "related_analytics": [_analytic(item) for item in alert.detectors if not item.raised],
         "attacks": _attacks(alert),
-        "data_sources": [str(one.get("name", "")) for one in alert.inputs],
+        "data_sources": [str(item.get("name", "")) for item in alert.inputs],
         "src_url": _url(alert.permalink),
     }
 
@@ -162,10 +162,10 @@ def _common_fields(
 
 def _unmapped_fields(alert: Alert) -> Json:
     """The rest of the alert contract, in our own words. Accounts, reasons and links stand elsewhere."""
-    whole = alert.as_json()
+    document = alert.as_json()
     for elsewhere in ("accounts", "why", "atlas", "title"):
-        whole.pop(elsewhere, None)
-    return {"stillwatch": whole}
+        document.pop(elsewhere, None)
+    return {"stillwatch": document}
 
 
 def _anomaly(alert: Alert, claim: Claim) -> Json:
@@ -173,12 +173,12 @@ def _anomaly(alert: Alert, claim: Claim) -> Json:
     if claim.n is not None:
         observed["count"] = claim.n
     usual = [
-        {"value": f"{value:g} ({what})"}
-        for value, what in ((claim.baseline, "baseline"), (claim.peer_p95, "95th percentile of peers"))
+        {"value": f"{value:g} ({label})"}
+        for value, label in ((claim.baseline, "baseline"), (claim.peer_p95, "95th percentile of peers"))
         if value is not None
     ]
     parameter = claim.signal or claim.detector
-    found: Json = {
+    anomaly: Json = {
         "analysis_targets": [{"name": alert.case, "type": "case"}],
         "anomalies": [
             {
@@ -190,8 +190,8 @@ def _anomaly(alert: Alert, claim: Claim) -> Json:
         ],
     }
     if usual:
-        found["baselines"] = [{"observation_parameter": parameter, "observations": usual}]
-    return found
+        anomaly["baselines"] = [{"observation_parameter": parameter, "observations": usual}]
+    return anomaly
 
 
 def _analytic(source: SignalSource) -> Json:
@@ -207,20 +207,20 @@ def _analytic(source: SignalSource) -> Json:
 
 
 def _attacks(alert: Alert) -> list[Json]:
-    found = []
-    for one in alert.atlas:
-        known = technique(one["id"])
+    attacks = []
+    for technique_row in alert.atlas:
+        listed = technique(technique_row["id"])
         entry: Json = {"version": f"ATLAS {VERSION}"}
-        named = {"uid": known.id, "name": known.name, "src_url": known.url}
-        if known.of is None:
-            entry["technique"] = named
+        technique_object = {"uid": listed.id, "name": listed.name, "src_url": listed.url}
+        if listed.of is None:
+            entry["technique"] = technique_object
         else:
-            entry["technique"] = {"uid": known.id.rpartition(".")[0], "name": known.of}
-            entry["sub_technique"] = named
-        if known.tactic in TACTICS:
-            entry["tactic"] = {"uid": TACTICS[known.tactic], "name": known.tactic}
-        found.append(entry)
-    return found
+            entry["technique"] = {"uid": listed.id.rpartition(".")[0], "name": listed.of}
+            entry["sub_technique"] = technique_object
+        if listed.tactic in TACTICS:
+            entry["tactic"] = {"uid": TACTICS[listed.tactic], "name": listed.tactic}
+        attacks.append(entry)
+    return attacks
 
 
 def _confidence(alert: Alert) -> tuple[int, str, int | None]:
@@ -228,7 +228,7 @@ def _confidence(alert: Alert) -> tuple[int, str, int | None]:
     measured = alert.confidence
     if not measured.judged or measured.right is None or measured.low is None:
         return 0, "Unknown", None
-    number, name = next((number, name) for least, number, name in CONFIDENCE if measured.low >= least)
+    number, name = next((number, name) for low, number, name in CONFIDENCE if measured.low >= low)
     return number, name, round(100 * measured.right / measured.judged)
 
 
@@ -255,7 +255,7 @@ def _cut(value: Any) -> Any:
             value if len(value) <= LONGEST else f"{value[:LONGEST]}... (+{len(value) - LONGEST:,} characters)"
         )
     if isinstance(value, dict):
-        return {name: _cut(one) for name, one in value.items()}
+        return {name: _cut(member) for name, member in value.items()}
     if isinstance(value, list):
-        return [_cut(one) for one in value]
+        return [_cut(member) for member in value]
     return value

@@ -44,7 +44,7 @@ class Letter:
     last_error: str = ""
 
     def is_due(self, now_us: int) -> bool:
-        """Whether it is to be tried: also where it would wait too long, by a clock that stood ahead."""
+        """Tell whether it is due; also if a clock that ran ahead would make it wait too long."""
         return not now_us < self.next_us <= now_us + LONGEST_WAIT_S * (1 + JITTER) * SECOND_US
 
 
@@ -74,11 +74,11 @@ class Outbox:
         return True
 
     def waiting(self) -> list[Letter]:
-        """What waits, the oldest first."""
+        """List the letters that wait, the oldest first."""
         return self._read(WAITING)
 
     def dead(self) -> list[Letter]:
-        """What was given up, the oldest first."""
+        """List the letters that were given up, the oldest first."""
         return self._read(DEAD)
 
     def sent(self, letter: Letter) -> None:
@@ -134,15 +134,15 @@ class Outbox:
         return self.folder / where / f"{letter.name}.json"
 
     def _read(self, where: str) -> list[Letter]:
-        found = []
+        letters = []
         for path in self._files(where):
             with suppress(FileNotFoundError):  # sent in this moment
                 if (letter := _letter(path)) is not None:
-                    found.append(letter)
+                    letters.append(letter)
                 else:
                     # the others must not wait for it
                     path.rename(self.folder / DEAD / f"{path.stem}.unreadable")
-        return sorted(found, key=lambda letter: (letter.created_us, letter.name))
+        return sorted(letters, key=lambda letter: (letter.created_us, letter.name))
 
     def _write(self, where: str, letter: Letter) -> None:
         path = self._path(where, letter)

@@ -70,7 +70,7 @@ def place(url: str, schemes: Collection[str]) -> ReceiverAddress:
         raise ExportError(f"{host}: a name or password in a URL ends up in logs; leave it out")
     if parts.fragment or not _HOST.fullmatch(host):
         raise ExportError(
-            f"{host!a}: is no host, or the URL has a fragment; give {schemes_text(schemes)}HOST/PATH"
+            f"{host!a}: is no host, or the URL has a fragment; give {next(iter(schemes))}://HOST/PATH"
         )
     if port is not None and not 0 < port < 65_536:
         raise ExportError(f"{host}: port {port} is none")
@@ -78,14 +78,10 @@ def place(url: str, schemes: Collection[str]) -> ReceiverAddress:
     return ReceiverAddress(parts.scheme, host, port or PORTS[parts.scheme], path)
 
 
-def schemes_text(schemes: Collection[str]) -> str:
-    return f"{next(iter(schemes))}://"
-
-
 def is_allowed(where: ReceiverAddress, allow: Collection[str]) -> bool:
     """Whether the owner names this host, with or without its port."""
-    named = {entry.strip().lower().rstrip(".") for entry in allow}
-    return bool(named & {where.at, where.host, f"{where.host}:{where.port}", f"[{where.host}]:{where.port}"})
+    names = {entry.strip().lower().rstrip(".") for entry in allow}
+    return bool(names & {where.at, where.host, f"{where.host}:{where.port}", f"[{where.host}]:{where.port}"})
 
 
 def addresses(where: ReceiverAddress, allow: Collection[str], resolve: Resolve | None = None) -> list[str]:
@@ -94,31 +90,32 @@ def addresses(where: ReceiverAddress, allow: Collection[str], resolve: Resolve |
     resolve: (host, port) -> addresses; the system's own by default. Raises: ExportError where the host has
     none, or any of them is not public and the owner does not name the host.
     """
-    found = _resolve_in_time(where, resolve or system_addresses)
-    if not found:
+    resolved = _resolve_in_time(where, resolve or system_addresses)
+    if not resolved:
         raise ExportError(f"{where.host}: has no address")
     if not is_allowed(where, allow):
-        for one in found:
-            if inside := inside_of(one):
+        for address in resolved:
+            if inside := inside_of(address):
                 raise ExportError(
-                    f"{where.host}: is at {one}, {inside}; nothing goes there unless the settings allow it "
+                    f"{where.host}: is at {address}, {inside}; nothing goes there unless the settings "
+                    f"allow it "
                     f'(allow = ["{where.at}"])'
                 )
-    return found
+    return resolved
 
 
-def inside_of(address: str) -> str | None:
+def inside_of(ip_text: str) -> str | None:
     """Say why an address is not one of the public Internet, or None where it is.
 
     >>> inside_of("169.254.169.254"), inside_of("::ffff:10.0.0.1"), inside_of("1.1.1.1")
     ('link-local', 'private', None)
     """
     try:
-        one: Address = ipaddress.ip_address(address.partition("%")[0])
+        ip: Address = ipaddress.ip_address(ip_text.partition("%")[0])
     except ValueError:
         return "no address"
-    for inner in (one, *_embedded_ipv4(one)):
-        for header, what in (
+    for inner in (ip, *_embedded_ipv4(ip)):
+        for header, kind in (
             (inner.is_loopback, "loopback"),
             (inner.is_link_local, "link-local"),
             (inner.is_unspecified, "unspecified"),
@@ -129,25 +126,25 @@ def inside_of(address: str) -> str | None:
             (any(inner in net for net in _SPECIAL), "kept for special use"),
         ):
             if header:
-                return what
+                return kind
     return None
 
 
-def _embedded_ipv4(one: Address) -> list[Address]:
-    """The IPv4 addresses that an IPv6 address carries: a router or the kernel may take them out."""
-    if isinstance(one, ipaddress.IPv4Address):
+def _embedded_ipv4(ip: Address) -> list[Address]:
+    """Give the IPv4 addresses inside an IPv6 address: a router or the kernel may use them instead."""
+    if isinstance(ip, ipaddress.IPv4Address):
         return []
-    teredo = one.teredo or ()
-    found = [one.ipv4_mapped, one.sixtofour, *teredo]
-    if one in _NAT64:
-        found.append(ipaddress.IPv4Address(int(one) & 0xFFFFFFFF))
-    return [inner for inner in found if inner is not None]
+    teredo = ip.teredo or ()
+    embedded = [ip.ipv4_mapped, ip.sixtofour, *teredo]
+    if ip in _NAT64:
+        embedded.append(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
+    return [inner for inner in embedded if inner is not None]
 
 
 def system_addresses(host: str, port: int) -> list[str]:
     """Ask the system's resolver. Raises: OSError."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in infos))
 
 
 def _resolve_in_time(where: ReceiverAddress, resolve: Resolve) -> list[str]:

@@ -1,7 +1,4 @@
-"""From values to JSON that every parser takes: no null, no NaN, no half of a character.
-
-It means nothing by it.
-"""
+"""From values to JSON that every parser takes: no null, no NaN, no half of a character."""
 
 import json
 import math
@@ -19,10 +16,10 @@ def plain(value: Any) -> Any:
     if isinstance(value, str):
         return whole(value)
     if isinstance(value, dict):
-        kept = ((whole(str(name)), plain(one)) for name, one in value.items() if not _nothing(one))
-        return dict(kept)
+        members = ((whole(str(name)), plain(item)) for name, item in value.items() if not _nothing(item))
+        return dict(members)
     if isinstance(value, list | tuple):
-        return [plain(one) for one in value if not _nothing(one)]
+        return [plain(item) for item in value if not _nothing(item)]
     return value
 
 

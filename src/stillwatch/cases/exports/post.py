@@ -106,8 +106,8 @@ def drop(where: ReceiverAddress, found: Sequence[str], datagrams: Sequence[bytes
     address = found[0]
     try:
         with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as out:
-            for one in datagrams:
-                out.sendto(one, (address, where.port))
+            for datagram in datagrams:
+                out.sendto(datagram, (address, where.port))
     except OSError as why:
         raise ExportError(f"{where.at}: cannot be sent to: {why.strerror or why}") from why
 
@@ -135,8 +135,8 @@ def _answer(where: ReceiverAddress, head: bytes) -> ReceiverReply:
     if status is None:
         raise ExportError(f"{where.at}: what answers is no HTTP")
     wait = _RETRY.search(head)
-    named = {name.lower().decode("ascii"): value.decode("latin-1") for name, value in _HEADER.findall(head)}
-    return ReceiverReply(int(status[1]), int(wait[1]) if wait else None, headers=named)
+    headers = {name.lower().decode("ascii"): value.decode("latin-1") for name, value in _HEADER.findall(head)}
+    return ReceiverReply(int(status[1]), int(wait[1]) if wait else None, headers=headers)
 
 
 class _TimedConnection:
@@ -172,25 +172,25 @@ class _TimedConnection:
 
     def send(self, data: bytes) -> None:
         try:
-            for at in range(0, len(data), PIECE):
+            for offset in range(0, len(data), PIECE):
                 self._socket.settimeout(max(self._seconds_left(), 0.001))
-                self._socket.sendall(data[at : at + PIECE])
+                self._socket.sendall(data[offset : offset + PIECE])
         except OSError as why:
             raise self._refusal(why) from why
 
     def receive_head(self) -> bytes:
-        """The answer up to its next empty line; all heads together are bounded."""
+        """Read the answer up to its next empty line; all heads together are bounded."""
         head = self._rest
         try:
             while not (end := _END.search(head)):
                 self._socket.settimeout(max(self._seconds_left(), 0.001))
-                more = self._socket.recv(PIECE)
-                if not more and self._over:
+                piece = self._socket.recv(PIECE)
+                if not piece and self._over:
                     raise TimeoutError
-                if not more:
+                if not piece:
                     return head
-                self._received += len(more)
-                head += more
+                self._received += len(piece)
+                head += piece
                 if self._received > HEAD_BYTES and not _END.search(head[:HEAD_BYTES]):
                     raise ExportError(f"{self._where.at}: answers with over {HEAD_BYTES:,} bytes of headers")
         except OSError as why:
@@ -199,18 +199,18 @@ class _TimedConnection:
         return head[: end.end()]
 
     def receive_body(self, head: bytes, most: int) -> bytes:
-        """What comes behind the head: as long as it says, else until the other side ends it."""
+        """Read the answer's body: as many bytes as its head says, else until the other side closes."""
         length_line = _LENGTH.search(head)
         length = None if length_line is None else int(length_line[1])
         parts, size = [self._rest], len(self._rest)
         try:
             while size <= most and (length is None or size < length):
                 self._socket.settimeout(max(self._seconds_left(), 0.001))
-                more = self._socket.recv(PIECE)
-                if not more:
+                piece = self._socket.recv(PIECE)
+                if not piece:
                     break
-                parts.append(more)
-                size += len(more)
+                parts.append(piece)
+                size += len(piece)
         except OSError as why:
             raise self._refusal(why) from why
         if self._over:

@@ -1,4 +1,4 @@
-"""How bad an alert is, in the words of others. One rule: what has left, beside the sizes that sufficed."""
+"""The severity of an alert, by one rule: the harvest beside the sizes of training sets that sufficed."""
 
 from enum import IntEnum
 
@@ -31,6 +31,4 @@ def severity(alert: Alert) -> Severity:
     """Give the severity; of what was judged honest, or is closed, only that it is for information."""
     if alert.verdict in (Verdict.FALSE, Verdict.PERMITTED) or alert.state == CaseState.CLOSED:
         return Severity.INFORMATIONAL
-    return next(
-        (found for least, found in STEPS if alert.exposure.exchanges >= least.exchanges), Severity.LOW
-    )
+    return next((level for step, level in STEPS if alert.exposure.exchanges >= step.exchanges), Severity.LOW)

@@ -50,7 +50,7 @@ def signer(text: str, place: str) -> WebhookSigner:
 
     Raises: ExportError.
     """
-    prefix = next((one for one in (SHARED, PRIVATE) if text.startswith(one)), None)
+    prefix = next((candidate for candidate in (SHARED, PRIVATE) if text.startswith(candidate)), None)
     if prefix is None:
         raise ExportError(f"{place}: holds no webhook key; right would be {SHARED}BASE64 or {PRIVATE}BASE64")
     try:
@@ -76,8 +76,8 @@ def headers(event_id: str, at_s: int, body: bytes, signers: tuple[WebhookSigner,
     `event_id` is ASCII without a dot or blank; `at_s`: seconds since 1970.
     """
     signed = b"%s.%d.%s" % (event_id.encode("ascii"), at_s, body)
-    made = (f"{one.version},{base64.b64encode(one.sign(signed)).decode('ascii')}" for one in signers)
-    return {"webhook-id": event_id, "webhook-timestamp": str(at_s), "webhook-signature": " ".join(made)}
+    signatures = (f"{key.version},{base64.b64encode(key.sign(signed)).decode('ascii')}" for key in signers)
+    return {"webhook-id": event_id, "webhook-timestamp": str(at_s), "webhook-signature": " ".join(signatures)}
 
 
 def event_id(case: str, revision: int) -> str:

@@ -93,7 +93,7 @@ def campaign_bundle(
     somebody; misp: in the words of MISP's converter. Raises: ExportError where an indicator is under another
     key than the bundle, or plain values would go out under a mark that lets them go further.
     """
-    if any(one.key != key.fingerprint for one in indicators):
+    if any(item.key != key.fingerprint for item in indicators):
         raise ExportError("an indicator was made under another key than the one that seals the file")
     _check_mark(plain, tlp)
     who = identity_id(checked_sender(sender))
@@ -103,8 +103,8 @@ def campaign_bundle(
 
     campaign = _campaign(alert, campaign_id(sender, alert.case), who, opened_us, now_us, tlp)
     objects = [campaign]
-    for one in alert.atlas:
-        used = _attack_pattern(technique(one["id"]), tlp)
+    for item in alert.atlas:
+        used = _attack_pattern(technique(item["id"]), tlp)
         objects += [used, _relationship(new, campaign, "uses", used)]
     for indicator in indicators:
         indicator_object = _indicator(new, indicator, max(now_us, indicator.last_us) + valid_days * DAY_US)
@@ -114,15 +114,17 @@ def campaign_bundle(
         data = misp_objects(
             campaign, indicators, plain, from_whom, opened_us=opened_us, now_us=now_us, tlp=tlp
         )
-        held = json.loads(data)["objects"]
-        return data, leaving(Form.STIX, data, _counts(held, indicators, plain), tlp, _names_somebody(plain))
+        written = json.loads(data)["objects"]
+        return data, leaving(
+            Form.STIX, data, _counts(written, indicators, plain), tlp, _names_somebody(plain)
+        )
     objects += _plain_objects(new, plain, campaign, tlp, now_us, valid_days)
     if with_accounts:
         objects += _observed_data(new, alert, key, tlp)
     report = {k: campaign[k] for k in ("name", "description")} | {
         "report_types": ["campaign", "indicator"],
         "published": timestamp(now_us),
-        "object_refs": sorted(one["id"] for one in objects),
+        "object_refs": sorted(item["id"] for item in objects),
     }
     objects.append(new("report", **report))
     everything = [*objects, from_whom, extension_object(who), marking(tlp)]
@@ -132,7 +134,7 @@ def campaign_bundle(
 
 
 def _names_somebody(plain: Sequence[PlainIndicator]) -> bool:
-    return any(one.kind is PlainKind.ACCOUNT for one in plain)
+    return any(indicator.kind is PlainKind.ACCOUNT for indicator in plain)
 
 
 def _plain_objects(
@@ -142,66 +144,66 @@ def _plain_objects(
     objects: list[Json] = []
     for value in plain:
         indicator_object = _plain_indicator(new, value, max(now_us, value.last_us) + valid_days * DAY_US)
-        seen = _observed_value(new, value, tlp)
-        objects += [indicator_object, *seen, _relationship(new, indicator_object, "indicates", campaign)]
-        objects.append(_relationship(new, indicator_object, "based-on", seen[-1]))
+        observed = _observed_value(new, value, tlp)
+        objects += [indicator_object, *observed, _relationship(new, indicator_object, "indicates", campaign)]
+        objects.append(_relationship(new, indicator_object, "based-on", observed[-1]))
     return objects
 
 
-def _observed_value(new: Any, one: PlainIndicator, tlp: Tlp) -> list[Json]:
+def _observed_value(new: Any, indicator: PlainIndicator, tlp: Tlp) -> list[Json]:
     """Give a value as the observable that STIX has for it, and when it was seen."""
-    number = one.kind is PlainKind.SYSTEM
-    name = {PlainKind.SYSTEM: "number", PlainKind.ACCOUNT: "user_id"}.get(one.kind, "value")
-    value: Any = int(one.value) if number else one.value
-    made = {
-        "type": _observable(one),
+    number = indicator.kind is PlainKind.SYSTEM
+    name = {PlainKind.SYSTEM: "number", PlainKind.ACCOUNT: "user_id"}.get(indicator.kind, "value")
+    value: Any = int(indicator.value) if number else indicator.value
+    observable = {
+        "type": _observable(indicator),
         "spec_version": "2.1",
-        "id": observable_id(_observable(one), {name: value}),
+        "id": observable_id(_observable(indicator), {name: value}),
         name: value,
         "object_marking_refs": [IDS[tlp]],
     }
-    seen = new(
+    observed = new(
         "observed-data",
-        f"plain {one.kind}",
-        one.value,
+        f"plain {indicator.kind}",
+        indicator.value,
         # by the hour, as the indicator has it
-        first_observed=timestamp(one.first_us // HOUR_US * HOUR_US),
-        last_observed=timestamp((one.last_us // HOUR_US + 1) * HOUR_US),
-        number_observed=min(max(one.exchanges, 1), MOST_OBSERVED),
-        object_refs=[made["id"]],
+        first_observed=timestamp(indicator.first_us // HOUR_US * HOUR_US),
+        last_observed=timestamp((indicator.last_us // HOUR_US + 1) * HOUR_US),
+        number_observed=min(max(indicator.exchanges, 1), MOST_OBSERVED),
+        object_refs=[observable["id"]],
     )
-    return [made, seen]
+    return [observable, observed]
 
 
-def _observable(one: PlainIndicator) -> str:
-    if one.kind is PlainKind.NETWORK:
-        return "ipv6-addr" if ":" in one.value else "ipv4-addr"
+def _observable(indicator: PlainIndicator) -> str:
+    if indicator.kind is PlainKind.NETWORK:
+        return "ipv6-addr" if ":" in indicator.value else "ipv4-addr"
     return {
         PlainKind.SYSTEM: "autonomous-system",
         PlainKind.DOMAIN: "domain-name",
         PlainKind.ACCOUNT: "user-account",
-    }[one.kind]
+    }[indicator.kind]
 
 
 def _check_mark(plain: Sequence[PlainIndicator], tlp: Tlp) -> None:
     """Refuse plain values under a mark that lets them go further. Raises: ExportError."""
     if plain and tlp not in (Tlp.AMBER, Tlp.STRICT):
         raise ExportError(f"TLP:{tlp.upper()} lets plain values go further; give --tlp amber or amber+strict")
-    if tlp is not Tlp.STRICT and any(one.kind is PlainKind.ACCOUNT for one in plain):
+    if tlp is not Tlp.STRICT and any(indicator.kind is PlainKind.ACCOUNT for indicator in plain):
         raise ExportError("names of accounts stay with the one partner: give --tlp amber+strict")
 
 
 def _counts(
     objects: list[Json], indicators: Sequence[Indicator], plain: Sequence[PlainIndicator]
 ) -> dict[str, int]:
-    kinds = [one["type"] for one in objects]
-    sketches = sum(one.kind in SKETCHED for one in indicators)
+    kinds = [item["type"] for item in objects]
+    sketches = sum(item.kind in SKETCHED for item in indicators)
     return {
-        **{f"IN PLAIN, {PLAIN[kind]}": sum(one.kind is kind for one in plain) for kind in PLAIN},
+        **{f"IN PLAIN, {PLAIN[kind]}": sum(item.kind is kind for item in plain) for kind in PLAIN},
         "keyed sketches of wording": sketches,
         "keyed identifiers (network, payment, e-mail domain)": len(indicators) - sketches,
         "keyed hashes of account names": kinds.count("user-account")
-        - sum(one.kind is PlainKind.ACCOUNT for one in plain) * (kinds.count("x-misp-object") == 0),
+        - sum(item.kind is PlainKind.ACCOUNT for item in plain) * (kinds.count("x-misp-object") == 0),
         "ATLAS techniques": kinds.count("attack-pattern"),
         "objects in all": len(objects),
     }
@@ -209,11 +211,12 @@ def _counts(
 
 def _campaign(alert: Alert, id: str, who: str, opened_us: int, now_us: int, tlp: Tlp) -> Json:
     """Numbers only: the alert's sentences may quote what accounts are called."""
-    left = alert.exposure
+    exposure = alert.exposure
     description = (
-        f"{alert.members:,} accounts have taken {left.exchanges:,} exchanges and {left.output_tokens:,} "
+        f"{alert.members:,} accounts have taken {exposure.exchanges:,} exchanges and "
+        f"{exposure.output_tokens:,} "
         f"output tokens. p {alert.p_value:.2g}, {alert.score_bits:.0f} bits. Verdict of the sender: "
-        f"{alert.verdict or 'none yet'}. {left.milestones}"
+        f"{alert.verdict or 'none yet'}. {exposure.milestones}"
     )
     return make_object(
         "campaign",
@@ -225,57 +228,63 @@ def _campaign(alert: Alert, id: str, who: str, opened_us: int, now_us: int, tlp:
         name=f"Distillation campaign {id.removeprefix('campaign--')[:8]}",
         description=description.strip(),
         objective="Training data for a model",
-        first_seen=None if left.first_us is None else timestamp(left.first_us),
-        last_seen=None if left.last_us is None else timestamp(max(left.last_us, left.first_us or 0)),
+        first_seen=None if exposure.first_us is None else timestamp(exposure.first_us),
+        last_seen=None
+        if exposure.last_us is None
+        else timestamp(max(exposure.last_us, exposure.first_us or 0)),
         extensions=extensions(
             accounts=alert.members,
-            exchanges=left.exchanges,
-            output_tokens=left.output_tokens,
+            exchanges=exposure.exchanges,
+            output_tokens=exposure.output_tokens,
             p_value=alert.p_value,
         ),
     )
 
 
-def _attack_pattern(one: Technique, tlp: Tlp) -> Json:
+def _attack_pattern(known: Technique, tlp: Tlp) -> Json:
     """A technique: the same object in everybody's bundles, so it has no sender."""
     return {
         "type": "attack-pattern",
         "spec_version": "2.1",
-        "id": stix_id("attack-pattern", "", one.id),
+        "id": stix_id("attack-pattern", "", known.id),
         "created": BORN,
         "modified": BORN,
-        "name": f"{one.of}: {one.name}" if one.of else one.name,
-        "external_references": [{"source_name": "mitre-atlas", "external_id": one.id, "url": one.url}],
+        "name": f"{known.of}: {known.name}" if known.of else known.name,
+        "external_references": [{"source_name": "mitre-atlas", "external_id": known.id, "url": known.url}],
         "kill_chain_phases": [
             {
                 "kill_chain_name": "mitre-atlas",
-                "phase_name": one.tactic.lower().replace(" ", "-") or "unknown",
+                "phase_name": known.tactic.lower().replace(" ", "-") or "unknown",
             }
         ],
     }
 
 
-def _indicator(new: Any, one: Indicator, until_us: int) -> Json:
-    about = f"Carried by {one.accounts:,} of the campaign's accounts and {one.others:,} others."
-    written = pattern(one.kind, one.key, one.value)
-    of = (one.kind, one.value, one.key)
-    return _new_indicator(new, of, one, until_us, f"Keyed mark of {NAMES[one.kind]}", about, written)
+def _indicator(new: Any, sketch: Indicator, until_us: int) -> Json:
+    about = f"Carried by {sketch.accounts:,} of the campaign's accounts and {sketch.others:,} others."
+    written = pattern(sketch.kind, sketch.key, sketch.value)
+    of = (sketch.kind, sketch.value, sketch.key)
+    return _new_indicator(new, of, sketch, until_us, f"Keyed mark of {NAMES[sketch.kind]}", about, written)
 
 
-def _plain_indicator(new: Any, one: PlainIndicator, until_us: int) -> Json:
+def _plain_indicator(new: Any, plain: PlainIndicator, until_us: int) -> Json:
     about = (
-        f"Of {one.accounts:,} of the campaign's accounts and {one.others:,} others. Whoever comes from there "
+        f"Of {plain.accounts:,} of the campaign's accounts and {plain.others:,} others. Whoever comes "
+        f"from there "
         "is not thereby one of them."
     )
-    written, name = plain_pattern(one.kind, one.value), f"{PLAIN[one.kind]}: {one.value}"
-    return _new_indicator(new, (f"plain {one.kind}", one.value), one, until_us, name, about, written)
+    written, name = (
+        plain_pattern(plain.kind, plain.value),
+        f"{PLAIN[plain.kind]}: {plain.value}",
+    )
+    return _new_indicator(new, (f"plain {plain.kind}", plain.value), plain, until_us, name, about, written)
 
 
 def _new_indicator(
     new: Any, of: tuple[str, ...], one: Indicator | PlainIndicator, until_us: int, name: str, about: str,
     written: str,
 ) -> Json:  # fmt: skip
-    made: Json = new(
+    indicator: Json = new(
         "indicator",
         *of,
         name=name,
@@ -290,7 +299,7 @@ def _new_indicator(
         confidence=round(100 * one.accounts / max(one.accounts + one.others, 1)),
         extensions=extensions(accounts=one.accounts, others=one.others, exchanges=one.exchanges),
     )
-    return made
+    return indicator
 
 
 def plain_pattern(kind: PlainKind, value: str) -> str:
@@ -303,8 +312,8 @@ def plain_pattern(kind: PlainKind, value: str) -> str:
         return f"[autonomous-system:number = {int(value)}]"
     if kind is PlainKind.ACCOUNT:
         return f"[user-account:user_id = '{_escape_quotes(value)}']"
-    what = "domain-name" if kind is PlainKind.DOMAIN else "ipv6-addr" if ":" in value else "ipv4-addr"
-    return f"[{what}:value = '{_escape_quotes(value)}']"
+    object_type = "domain-name" if kind is PlainKind.DOMAIN else "ipv6-addr" if ":" in value else "ipv4-addr"
+    return f"[{object_type}:value = '{_escape_quotes(value)}']"
 
 
 def _escape_quotes(value: str) -> str:
@@ -340,11 +349,11 @@ def _observed_data(new: Any, alert: Alert, key: IndicatorKey, tlp: Tlp) -> list[
         )
     if not accounts or alert.exposure.first_us is None or alert.exposure.last_us is None:
         return []
-    seen = new(
+    observed = new(
         "observed-data",
         first_observed=timestamp(alert.exposure.first_us),
         last_observed=timestamp(alert.exposure.last_us),
         number_observed=min(max(alert.exposure.exchanges, 1), MOST_OBSERVED),
-        object_refs=sorted(one["id"] for one in accounts),
+        object_refs=sorted(account_object["id"] for account_object in accounts),
     )
-    return [*accounts, seen]
+    return [*accounts, observed]

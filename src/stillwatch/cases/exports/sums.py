@@ -1,4 +1,4 @@
-"""What leaves, counted from what is about to leave, and said in words. It lets nothing leave."""
+"""Counts what an export holds and describes it in words. It lets nothing leave."""
 
 import hashlib
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ def leaving(
         form=form,
         bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
-        holds=tuple((what, many) for what, many in holds.items() if many),
+        holds=tuple((label, count) for label, count in holds.items() if count),
         names_accounts=names_accounts,
         marking=marking,
     )
@@ -26,7 +26,7 @@ def leaving(
 
 def describe_leaving(one: Leaving) -> list[str]:
     """Say it, a line a fact."""
-    lines = [f"{what}: {many:,}" for what, many in one.holds]
+    lines = [f"{label}: {count:,}" for label, count in one.holds]
     lines.append("prompts, answers and their words: none")
     lines.append("names of accounts: as they are" if one.names_accounts else "names of accounts: none")
     if one.marking:

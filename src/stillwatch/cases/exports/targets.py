@@ -42,8 +42,10 @@ def sinks() -> Mapping[str, Sink]:
 
     Raises: InputError for an entry point that cannot be loaded or is no sink, and for a name that is taken.
     """
-    found = named_modules(SINKS, GROUP, "sinks", "send", {"NAME": str, "SCHEMES": tuple, "FORM": Form})
-    for sink in found:
+    modules_found = named_modules(
+        SINKS, GROUP, "sinks", "send", {"NAME": str, "SCHEMES": tuple, "FORM": Form}
+    )
+    for sink in modules_found:
         if not sink.SCHEMES or not set(sink.SCHEMES) <= set(PORTS):
             raise InputError(f"{GROUP}: the SCHEMES of {sink.NAME} are not of {', '.join(PORTS)}")
         if sink.FORM not in FORMS:
@@ -51,7 +53,7 @@ def sinks() -> Mapping[str, Sink]:
             raise InputError(f"{GROUP}: the FORM of {sink.NAME} is {sink.FORM}; give one of {right}")
         if sink.FORM is Form.MESSAGE and not callable(getattr(sink, "write", None)):
             raise InputError(f"{GROUP}: {sink.NAME} takes messages and has no function `write`")
-    return {sink.NAME: sink for sink in found}
+    return {sink.NAME: sink for sink in modules_found}
 
 
 def read_targets(path: Path) -> tuple[ExportTarget, ...]:
@@ -60,26 +62,26 @@ def read_targets(path: Path) -> tuple[ExportTarget, ...]:
         table = document.parse(document.read_text(path, LONGEST, "a list of targets is a page"), str(path))
     except InputError as why:
         raise ExportError(str(why)) from None
-    found: dict[str, ExportTarget | None] = {}
+    targets: dict[str, ExportTarget | None] = {}
     kinds = sinks()
     for kind in sorted(kinds, key=[*table.content, *kinds].index):  # in the order of the list
         for entry in table.tables(kind):
             name = entry.name("name", "") if entry.need("name", 'as in name = "on-call"') else ""
-            if name in found:
+            if name in targets:
                 entry.wrong("name", f"two targets are called {name!a}; give each its own")
             elif name and (not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name)):
                 entry.wrong("name", f"is {name!a}; give letters, digits, - and _")
-            found[name] = _target(kinds[kind], name, entry, path.parent)
+            targets[name] = _target(kinds[kind], name, entry, path.parent)
     table.check_unknown_keys()
     if table.notes.problems:
         raise ExportError("\n".join(table.notes.sentences()))
-    return tuple(one for one in found.values() if one is not None)
+    return tuple(target for target in targets.values() if target is not None)
 
 
 def _target(sink: Sink, name: str, entry: TableReader, beside: Path) -> ExportTarget | None:
     where = None
-    wanted = f"give an address with {' or '.join(sink.SCHEMES)}"
-    url = entry.name("url", "") if entry.need("url", wanted) else ""
+    advice = f"give an address with {' or '.join(sink.SCHEMES)}"
+    url = entry.name("url", "") if entry.need("url", advice) else ""
     allow = entry.names("allow")
     try:
         where = place(url, sink.SCHEMES) if url else None

@@ -81,11 +81,11 @@ def open_collection(
     Raises: ExportError.
     """
     where = place(url, ("https", "http"))
-    found = _COLLECTION.fullmatch(where.path)
-    if found is None:
+    matched = _COLLECTION.fullmatch(where.path)
+    if matched is None:
         raise ExportError(f"{where.at}{where.path}: is no collection; give https://HOST/ROOT/collections/ID/")
-    path = f"{found[1]}collections/{found[2]}/"
-    return TaxiiCollection(replace(where, path=path), found[1], _authorization(environ), ca, resolve)
+    path = f"{matched[1]}collections/{matched[2]}/"
+    return TaxiiCollection(replace(where, path=path), matched[1], _authorization(environ), ca, resolve)
 
 
 def _authorization(environ: Mapping[str, str]) -> str | None:
@@ -113,9 +113,9 @@ def push_objects(to: TaxiiCollection, objects: Sequence[Json]) -> int:
     if described.get("can_write") is not True:
         raise ExportError(f"{to.name}: lets you write nothing (can_write)")
     limit = _ask(to, to.root).get("max_content_length")
-    most = min(limit, ENVELOPE_BYTES) if type(limit) is int and limit > 0 else ENVELOPE_BYTES
+    bytes_limit = min(limit, ENVELOPE_BYTES) if type(limit) is int and limit > 0 else ENVELOPE_BYTES
     requests = 0
-    for envelope in _envelopes(objects, most):
+    for envelope in _envelopes(objects, bytes_limit):
         reply, answer = _request(to, f"{to.where.path}objects/", envelope)
         if reply.status != 202:
             raise _refusal(to, reply.status, answer)
@@ -140,11 +140,11 @@ def pull_objects(of: TaxiiCollection, added_after: str | None = None) -> Collect
 
 def objects_of(of: TaxiiCollection, ids: Collection[str]) -> list[Json]:
     """Take out objects by their ids, as many as there are. Raises: ExportError."""
-    found: list[Json] = []
-    named = sorted(ids)
-    for k in range(0, len(named), IDS_ASKED):
-        found += _all_pages(of, {"match[id]": ",".join(named[k : k + IDS_ASKED])}).objects
-    return found
+    objects: list[Json] = []
+    ids_sorted = sorted(ids)
+    for k in range(0, len(ids_sorted), IDS_ASKED):
+        objects += _all_pages(of, {"match[id]": ",".join(ids_sorted[k : k + IDS_ASKED])}).objects
+    return objects
 
 
 def _all_pages(of: TaxiiCollection, query: dict[str, str]) -> CollectionPage:
@@ -163,7 +163,7 @@ def _all_pages(of: TaxiiCollection, query: dict[str, str]) -> CollectionPage:
             raise _refusal(of, reply.status, answer)
         size += reply.size
         page = answer.get("objects", [])
-        if not isinstance(page, list) or not all(isinstance(one, dict) for one in page):
+        if not isinstance(page, list) or not all(isinstance(item, dict) for item in page):
             raise ExportError(f"{of.name}: answers with objects that are none")
         objects += page
         last = reply.headers.get("x-taxii-date-added-last", last)
@@ -188,8 +188,8 @@ def _envelopes(objects: Sequence[Json], most: int) -> Iterator[bytes]:
     """Objects in as few requests as their size lets them."""
     part: list[bytes] = []
     size = 0
-    for one in objects:
-        raw = json.dumps(one, separators=(",", ":")).encode("ascii")
+    for item in objects:
+        raw = json.dumps(item, separators=(",", ":")).encode("ascii")
         if part and size + len(raw) + 1 > most - 16:
             yield b'{"objects":[%s]}' % b",".join(part)
             part, size = [], 0
@@ -202,10 +202,10 @@ def _wait_for(to: TaxiiCollection, answer: Json) -> list[Json]:
     """Look until a status is complete, and give the failures in it. Raises: ExportError."""
     for wait_s in (*WAITS_S, None):
         if answer.get("status") == "complete":
-            failures, many = answer.get("failures", []), answer.get("failure_count", 0)
-            if not isinstance(failures, list) or not all(isinstance(one, dict) for one in failures):
+            failures, failure_count = answer.get("failures", []), answer.get("failure_count", 0)
+            if not isinstance(failures, list) or not all(isinstance(failure, dict) for failure in failures):
                 raise ExportError(f"{to.name}: answers with failures that are none")
-            return failures or ([{"message": f"failure_count {many}"}] if many else [])
+            return failures or ([{"message": f"failure_count {failure_count}"}] if failure_count else [])
         id = answer.get("id")
         if answer.get("status") != "pending" or not isinstance(id, str) or not _STATUS_ID.fullmatch(id):
             raise ExportError(f"{to.name}: answers with no status of TAXII 2.1")
@@ -223,11 +223,11 @@ def _check_held(
 
     A server may report what it has as failed: the reference server does. Raises: ExportError.
     """
-    versions = {(one.get("id"), one.get("modified")) for one in objects}
-    wanted = {(id, at) for id, at in versions if any(one.get("id") == id for one in failures)}
-    found = objects_of(to, {str(id) for id, _ in wanted}) if can_read else []
-    held = {(one.get("id"), one.get("modified")) for one in found}
-    missing = [one for one in failures if not any(one.get("id") == id for id, _ in wanted & held)]
+    versions = {(item.get("id"), item.get("modified")) for item in objects}
+    failed = {(id, modified) for id, modified in versions if any(item.get("id") == id for item in failures)}
+    objects_held = objects_of(to, {str(id) for id, _ in failed}) if can_read else []
+    held_there = {(item.get("id"), item.get("modified")) for item in objects_held}
+    missing = [item for item in failures if not any(item.get("id") == id for id, _ in failed & held_there)]
     if missing:
         why = _server_words(missing[0].get("message"))
         raise ExportError(f"{to.name}: did not take {len(missing):,} of {len(objects):,} objects{why}")
@@ -242,15 +242,15 @@ def _ask(of: TaxiiCollection, path: str) -> Json:
 
 def _request(of: TaxiiCollection, path: str, body: bytes | None = None) -> tuple[ReceiverReply, Json]:
     """Ask once, and give the answer's head and its JSON; an error may have none."""
-    found = addresses(of.where, [of.where.at], of.resolve)  # the owner named the host
-    if of.where.scheme == "http" and any(inside_of(one) != "loopback" for one in found):
+    addresses_found = addresses(of.where, [of.where.at], of.resolve)  # the owner named the host
+    if of.where.scheme == "http" and any(inside_of(address) != "loopback" for address in addresses_found):
         raise ExportError(f"{of.where.at}: http shows everything to everybody on the way; use https")
     headers = {"accept": ACCEPT} | ({} if body is None else {"content-type": ACCEPT})
     if of.authorization is not None:
         headers["authorization"] = of.authorization
     context = tls_context(str(of.ca) if of.ca else None) if of.where.scheme == "https" else None
     method, where = "GET" if body is None else "POST", replace(of.where, path=path)
-    reply, raw = fetch(where, found, headers, body or b"", context, PAGE_BYTES, method=method)
+    reply, raw = fetch(where, addresses_found, headers, body or b"", context, PAGE_BYTES, method=method)
     kind = reply.headers.get("content-type", "")
     if not kind.lower().startswith(MEDIA_TYPE):
         if reply.status >= 300:
@@ -266,8 +266,8 @@ def _request(of: TaxiiCollection, path: str, body: bytes | None = None) -> tuple
 
 
 def _refusal(of: TaxiiCollection, status: int, answer: Json) -> ExportError:
-    known = _SAID.get(status, "a redirect, which is not followed" if 300 <= status < 400 else "no success")
-    why = known.format(user=USER, password=PASSWORD, token=TOKEN)
+    reason = _SAID.get(status, "a redirect, which is not followed" if 300 <= status < 400 else "no success")
+    why = reason.format(user=USER, password=PASSWORD, token=TOKEN)
     return ExportError(f"{of.name}: {why} (status {status}){_server_words(answer.get('title'))}")
 
 

@@ -42,7 +42,7 @@ def tell(
     one. Raises: ExportError, CaseError.
     """
     source = event_source(store.installation(), source)
-    last, sent = _read(outbox)
+    last, before = _read_state(outbox)
     news = 0
     changed = _changed_cases(store, last)
     for case_id, revision, updated_us, suppressed_until_us in changed:
@@ -50,30 +50,32 @@ def tell(
         if (suppressed_until_us or 0) > now_us:
             continue
         try:
-            one = alert(store, case_id, now_us, base_url)
+            report = alert(store, case_id, now_us, base_url)
         except RecordNotFound:
             continue  # no finding names it by itself: it was split off, or opened from a lead
-        if any(source.raised and source.state == DetectorState.SHADOW for source in one.detectors):
+        if any(source.raised and source.state == DetectorState.SHADOW for source in report.detectors):
             continue
         news += 1
         for target in targets:
-            body = _body(target, one, activity_of(one, case_id in sent), updated_us, source)
-            outbox.put(target.name, event_id(one.case, one.revision), one.case, body, now_us)
-        sent.add(case_id)
+            body = _letter_body(target, report, activity_of(report, case_id in before), updated_us, source)
+            outbox.put(target.name, event_id(report.case, report.revision), report.case, body, now_us)
+        before.add(case_id)
     if changed:
-        noted = json.dumps({"revision": last, "cases": sorted(sent)})
+        noted = json.dumps({"revision": last, "cases": sorted(before)})
         write_file(outbox.folder / TOLD, noted.encode("ascii"))
     return news
 
 
-def _body(target: ExportTarget, one: Alert, activity: Activity, updated_us: int, source: str) -> str:
+def _letter_body(
+    target: ExportTarget, report: Alert, activity: Activity, updated_us: int, source: str
+) -> str:
     sink = sinks()[target.kind]
     if sink.FORM == Form.CEF:
-        return "\n".join(cef_records(one, activity, updated_us))
+        return "\n".join(cef_records(report, activity, updated_us))
     if sink.FORM == Form.MESSAGE:
-        return sink.write(case_message(one, activity, source))
-    data = detection(one, activity, updated_us) if target.says == "ocsf" else None
-    return cloudevent(one, activity, updated_us, data, source).decode("ascii")
+        return sink.write(case_message(report, activity, source))
+    data = detection(report, activity, updated_us) if target.says == "ocsf" else None
+    return cloudevent(report, activity, updated_us, data, source).decode("ascii")
 
 
 def _changed_cases(store: Store, after: int) -> list[tuple[str, int, int, int | None]]:
@@ -84,12 +86,12 @@ def _changed_cases(store: Store, after: int) -> list[tuple[str, int, int, int | 
     return [(row.id, row.revision, row.updated_us, row.suppressed_until_us) for row in rows]
 
 
-def _read(outbox: Outbox) -> tuple[int, set[str]]:
-    """The last revision that was looked at, and the cases that somebody was told of."""
+def _read_state(outbox: Outbox) -> tuple[int, set[str]]:
+    """Give the last revision that was reported, and the cases that were announced."""
     path = outbox.folder / TOLD
     try:
-        found = json.loads(path.read_bytes())
-        return int(found["revision"]), {str(case) for case in found["cases"]}
+        state = json.loads(path.read_bytes())
+        return int(state["revision"]), {str(case) for case in state["cases"]}
     except FileNotFoundError:
         return -1, set()
     except (OSError, ValueError, TypeError, KeyError) as why:

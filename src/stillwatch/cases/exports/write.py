@@ -72,7 +72,7 @@ def prepare(
 
     partner: needed for STIX; source: of a CloudEvent, where the owner gives one.
 
-    Raises: Missing; ExportError.
+    Raises: RecordNotFound; ExportError.
     """
     case = store.case(case_id, accounts=False)
     report = alert(store, case.id, now_us, base_url)
@@ -83,7 +83,7 @@ def prepare(
                 "`stillwatch indicators export` asks for them"
             )
         override = check_verdict(case, partner.unjudged)
-        data, left = campaign_bundle(
+        data, leaving_bundle = campaign_bundle(
             report,
             partner.indicators,
             partner.key,
@@ -96,7 +96,7 @@ def prepare(
             plain=partner.plain,
             misp=partner.misp,
         )
-        return ReadyExport(case.id, data, left, override)
+        return ReadyExport(case.id, data, leaving_bundle, override)
     data = _render(report, form, now_us, case.updated_us, event_source(store.installation(), source))
     holds = {"alert": 1, "accounts by name": len(report.accounts), "reasons": len(report.why)}
     return ReadyExport(case.id, data, leaving(form, data, holds, names_accounts=True))
@@ -132,7 +132,7 @@ def _render(report: Alert, form: Form, now_us: int, updated_us: int, source: str
 
 
 def activity_of(report: Alert, known: bool | None = None) -> Activity:
-    """What to call a case's present state: whoever is told for the first time is told that it was opened."""
+    """Give the activity to report of a case: opened, if it is announced for the first time."""
     if report.state == CaseState.CLOSED:
         return Activity.CLOSED
     first = report.state == CaseState.NEW if known is None else not known
@@ -157,10 +157,10 @@ def release(
 
 
 def campaigns(store: Store, sender: str) -> dict[str, str]:
-    """The STIX id that each case has, or would have, in an export of this sender's -> the case."""
+    """Map the STIX id that each case has in this sender's exports to the case."""
     with store.reading() as db:
-        found = db.execute(select(cases.c.id)).scalars().all()
-    return {campaign_id(sender, case): case for case in found}
+        case_ids = db.execute(select(cases.c.id)).scalars().all()
+    return {campaign_id(sender, case): case for case in case_ids}
 
 
 def write_file(path: Path, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Between files and a TAXII collection: which case a file is of, and which of many objects made one file.
+"""Files and TAXII collections: which case a file is of, and which of a collection's objects make one file.
 
 A seal stands over the objects of one file, and a collection holds those of many. Objects of one export have
 one `modified`, so that a file is put together again as it was; whether its seal holds is for who has the key.
@@ -31,14 +31,14 @@ def read_export(path: Path) -> tuple[bytes, list[Json], Leaving]:
     Raises: IndicatorError where it is none that `export` or `import --answer` wrote.
     """
     raw, objects = bundle_objects(path)
-    kinds = [one["type"] for one in objects]
+    kinds = [item["type"] for item in objects]
     if any(kind.startswith("x-misp-") for kind in kinds):
         raise IndicatorError(
             f"{path}: is written for MISP, which reads files; push the export without --misp"
         )
     if "campaign" not in kinds and "sighting" not in kinds:
         raise IndicatorError(f"{path}: tells of no campaign and answers none")
-    patterns = [str(one.get("pattern")) for one in objects if one["type"] == "indicator"]
+    patterns = [str(item.get("pattern")) for item in objects if item["type"] == "indicator"]
     keyed = sum(read_pattern(text) is not None for text in patterns)
     holds = {
         "IN PLAIN, values": len(patterns) - keyed,
@@ -47,9 +47,9 @@ def read_export(path: Path) -> tuple[bytes, list[Json], Leaving]:
         "sightings": kinds.count("sighting"),
         "objects in all": len(objects),
     }
-    marks = {MARK_OF[id] for one in objects for id in one.get("object_marking_refs", ()) if id in MARK_OF}
-    named = any("user-account:user_id" in text for text in patterns)
-    return raw, objects, leaving(Form.STIX, raw, holds, " ".join(sorted(marks)) or None, named)
+    marks = {MARK_OF[id] for item in objects for id in item.get("object_marking_refs", ()) if id in MARK_OF}
+    names_accounts = any("user-account:user_id" in text for text in patterns)
+    return raw, objects, leaving(Form.STIX, raw, holds, " ".join(sorted(marks)) or None, names_accounts)
 
 
 def for_collection(objects: Iterable[Json]) -> list[Json]:
@@ -58,11 +58,11 @@ def for_collection(objects: Iterable[Json]) -> list[Json]:
     It is the same in every file of a sender, and put back by `files_in`. The reference server takes its
     `version` for a time, and fails with every later request that would give it (medallion 3.0.0).
     """
-    return [one for one in objects if one["type"] != "extension-definition"]
+    return [item for item in objects if item["type"] != "extension-definition"]
 
 
 def exported_cases(store: Store, raw: bytes) -> list[str]:
-    """The cases that a file of these bytes was exported of, as their record has it."""
+    """Find the cases whose history has an export of exactly these bytes."""
     digest = hashlib.sha256(raw).hexdigest()
     query = select(acts.c.case_id).where(acts.c.verb == "export", acts.c.sets.contains(digest)).distinct()
     with store.reading() as db:
@@ -70,17 +70,19 @@ def exported_cases(store: Store, raw: bytes) -> list[str]:
 
 
 def missing_ids(objects: Iterable[Json]) -> set[str]:
-    """The ids that reports and sightings name and that are not there: they came into a collection earlier."""
-    held: set[str] = set()
-    named: set[str] = set()
-    for one in objects:
-        held.add(str(one.get("id")))
-        if str(one.get("id")).startswith(("report--", "sighting--")):
+    """Give the ids that reports and sightings refer to and that are missing: they were added earlier."""
+    ids_held: set[str] = set()
+    named_ids: set[str] = set()
+    for item in objects:
+        ids_held.add(str(item.get("id")))
+        if str(item.get("id")).startswith(("report--", "sighting--")):
             for name in ("object_refs", "object_marking_refs"):
-                refs = one.get(name)
-                named.update(ref for ref in refs if isinstance(ref, str)) if isinstance(refs, list) else None
-            named.add(str(one.get("created_by_ref")))
-    return {id for id in named - held if _ID.fullmatch(id)}
+                refs = item.get(name)
+                named_ids.update(ref for ref in refs if isinstance(ref, str)) if isinstance(
+                    refs, list
+                ) else None
+            named_ids.add(str(item.get("created_by_ref")))
+    return {id for id in named_ids - ids_held if _ID.fullmatch(id)}
 
 
 def files_in(objects: Iterable[Json]) -> tuple[dict[str, Json], int]:
@@ -90,21 +92,21 @@ def files_in(objects: Iterable[Json]) -> tuple[dict[str, Json], int]:
     none of them. Raises: IndicatorError where its reports name objects without measure.
     """
     versions: dict[str, dict[str, Json]] = {}
-    for one in objects:
-        id, modified = one.get("id"), one.get("modified", "")
+    for item in objects:
+        id, modified = item.get("id"), item.get("modified", "")
         if isinstance(id, str) and isinstance(modified, str):
-            versions.setdefault(id, {})[modified] = one
+            versions.setdefault(id, {})[modified] = item
     answers = _answers(versions)
-    found: dict[str, Json] = {}
+    files: dict[str, Json] = {}
     used: set[str] = set()
     size = 0
-    for id, known in versions.items():
-        newest = known[max(known)]
+    for id, by_version in versions.items():
+        newest = by_version[max(by_version)]
         if id.startswith("report--"):
             refs = newest.get("object_refs")
-            named = [ref for ref in refs if isinstance(ref, str)] if isinstance(refs, list) else []
-            campaigns = [ref for ref in named if ref.startswith("campaign--")]
-            name, parts = (campaigns or [""])[0], [*named, id]
+            references = [ref for ref in refs if isinstance(ref, str)] if isinstance(refs, list) else []
+            campaigns = [ref for ref in references if ref.startswith("campaign--")]
+            name, parts = (campaigns or [""])[0], [*references, id]
         elif id.startswith("sighting--") and str(newest.get("sighting_of_ref")).startswith("campaign--"):
             written = (str(newest.get("created_by_ref")), str(newest.get("modified", "")))
             name, parts = id, answers.pop(written, [])  # one file for all that were written together
@@ -112,31 +114,31 @@ def files_in(objects: Iterable[Json]) -> tuple[dict[str, Json], int]:
             continue
         if parts and _ID.fullmatch(name):  # it names a file
             file = _file_of(versions, newest, parts)
-            found[name] = {"type": "bundle", "id": f"bundle--{id.partition('--')[2]}", "objects": file}
-            used.update(one["id"] for one in file)
+            files[name] = {"type": "bundle", "id": f"bundle--{id.partition('--')[2]}", "objects": file}
+            used.update(item["id"] for item in file)
             size += len(file)
             if size > 2 * MOST_OBJECTS:  # each is a file of its own: few objects could make very many
                 raise IndicatorError(
                     f"the collection's reports name over {2 * MOST_OBJECTS:,} objects in all"
                 )
-    return found, len(versions.keys() - used)
+    return files, len(versions.keys() - used)
 
 
 def _answers(versions: dict[str, dict[str, Json]]) -> dict[tuple[str, str], list[str]]:
     """Sender and time of an answer -> the sightings that were written together in it."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for id, known in versions.items():
-        for at, one in known.items() if id.startswith("sighting--") else ():
-            found.setdefault((str(one.get("created_by_ref")), at), []).append(id)
-    return found
+    sightings: dict[tuple[str, str], list[str]] = {}
+    for id, by_version in versions.items():
+        for modified, sighting in by_version.items() if id.startswith("sighting--") else ():
+            sightings.setdefault((str(sighting.get("created_by_ref")), modified), []).append(id)
+    return sightings
 
 
 def _file_of(versions: dict[str, dict[str, Json]], head: Json, parts: Sequence[str]) -> list[Json]:
     """The objects of one file: its parts, who wrote it, their marks, and what our extension is."""
-    wanted = {*parts, str(head.get("created_by_ref")), EXTENSION}
+    ids_wanted = {*parts, str(head.get("created_by_ref")), EXTENSION}
     refs = head.get("object_marking_refs")
-    wanted.update(ref for ref in refs if isinstance(ref, str)) if isinstance(refs, list) else None
-    at = str(head.get("modified"))
-    chosen = [versions[id] for id in sorted(wanted & versions.keys())]
-    file = [known.get(at) or known[max(known)] for known in chosen]
+    ids_wanted.update(ref for ref in refs if isinstance(ref, str)) if isinstance(refs, list) else None
+    modified = str(head.get("modified"))
+    chosen = [versions[id] for id in sorted(ids_wanted & versions.keys())]
+    file = [by_version.get(modified) or by_version[max(by_version)] for by_version in chosen]
     return file if EXTENSION in versions else [*file, extension_object(str(head.get("created_by_ref")))]

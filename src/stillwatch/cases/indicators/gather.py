@@ -1,4 +1,4 @@
-"""From a campaign's accounts and its log to indicators: what they share and others do not.
+"""Makes indicators of a campaign from its accounts' log: what they share and others do not.
 
 It reads the log twice: its members' exchanges for what they share, then everybody else's for who else has it.
 Null: none; nothing here is a test. Blind to: paraphrase, and wording that many outside the campaign use too.
@@ -60,26 +60,26 @@ def gather(
     """
     rejects = rejects if rejects is not None else Rejects()
     marks = IndicatorNumbers(history, kinds)
-    wanted = pa.array(sorted(set(members)), pa.string())
-    pairs, seen, blind = _pairs(history, marks, wanted, rejects, progress)
-    if not seen:
+    member_names = pa.array(sorted(set(members)), pa.string())
+    pairs, rows_seen, blind = _pairs(history, marks, member_names, rejects, progress)
+    if not rows_seen:
         raise IndicatorError(
             f"the log holds no exchange of the {len(members)} accounts; give the one that was scanned"
         )
-    least = min(LEAST_ACCOUNTS, len(wanted))
-    shared = {kind: _shared_values(found, least) for kind, found in pairs.items()}
-    known = pa.array(sorted({*members, *judged}), pa.string())
-    uses = _uses(history, marks, wanted, known, shared, progress)
-    rows = LEAST_ROWS if least < LEAST_ACCOUNTS else 1
-    found: list[Indicator] = []
-    for kind, counted in shared.items():
-        found += _choose_values(kind, counted, uses[kind], rows, marks, history.key.fingerprint)
-    if not found:
+    least_accounts = min(LEAST_ACCOUNTS, len(member_names))
+    shared = {kind: _shared_values(carried, least_accounts) for kind, carried in pairs.items()}
+    known_accounts = pa.array(sorted({*members, *judged}), pa.string())
+    uses = _uses_of_values(history, marks, member_names, known_accounts, shared, progress)
+    rows = LEAST_ROWS if least_accounts < LEAST_ACCOUNTS else 1
+    indicators: list[Indicator] = []
+    for kind, counts in shared.items():
+        indicators += _choose_values(kind, counts, uses[kind], rows, marks, history.key.fingerprint)
+    if not indicators:
         raise IndicatorError(
             f"of the kinds {', '.join(kinds)} the campaign's accounts share nothing that {LEAST_ACCOUNTS} of "
-            f"them have and few others{_blind_note(blind, seen)}"
+            f"them have and few others{_blind_note(blind, rows_seen)}"
         )
-    return tuple(found)
+    return tuple(indicators)
 
 
 def _blind_note(blind: int, seen: int) -> str:
@@ -96,30 +96,34 @@ def _pairs(
     progress: Progress | None,
 ) -> tuple[dict[IndicatorKind, np.ndarray], int, int]:
     """First reading: which member carries which value, (2, n) uint64 a kind; rows of members, blind ones."""
-    held: dict[IndicatorKind, list[np.ndarray]] = {kind: [] for kind in marks.kinds}
-    seen = blind = 0
-    for whole in history.batches(rejects, progress):
-        batch = whole.filter(pc.is_in(whole.column("account"), value_set=members))
+    pairs_by_kind: dict[IndicatorKind, list[np.ndarray]] = {kind: [] for kind in marks.kinds}
+    rows_seen = blind = 0
+    for batch_read in history.batches(rejects, progress):
+        batch = batch_read.filter(pc.is_in(batch_read.column("account"), value_set=members))
         if not batch.num_rows:
             continue
-        seen += batch.num_rows
+        rows_seen += batch.num_rows
         blind += int(marks.blind(batch).sum())
         codes = pc.index_in(batch.column("account"), value_set=members).to_numpy(zero_copy_only=False)
         for kind, numbers in marks.of(batch).items():
             values, rows = _flat(numbers)
-            held[kind].append(np.unique(np.stack([values, codes[rows].astype(np.uint64)]), axis=1))
-            if sum(part.shape[1] for part in held[kind]) > HELD:
-                held[kind] = [np.unique(np.concatenate(held[kind], axis=1), axis=1)]
+            pairs_by_kind[kind].append(np.unique(np.stack([values, codes[rows].astype(np.uint64)]), axis=1))
+            if sum(part.shape[1] for part in pairs_by_kind[kind]) > HELD:
+                pairs_by_kind[kind] = [np.unique(np.concatenate(pairs_by_kind[kind], axis=1), axis=1)]
     empty = np.zeros((2, 0), np.uint64)
-    return {kind: np.concatenate([empty, *parts], axis=1) for kind, parts in held.items()}, seen, blind
+    return (
+        {kind: np.concatenate([empty, *parts], axis=1) for kind, parts in pairs_by_kind.items()},
+        rows_seen,
+        blind,
+    )
 
 
 def _flat(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Values that are there, and the row of each."""
     wide = 1 if numbers.ndim == 1 else numbers.shape[1]
     flat = numbers.ravel()
-    there = np.flatnonzero(flat)
-    return flat[there], there // wide
+    positions = np.flatnonzero(flat)
+    return flat[positions], positions // wide
 
 
 def _shared_values(pairs: np.ndarray, least: int) -> dict[int, int]:
@@ -131,7 +135,7 @@ def _shared_values(pairs: np.ndarray, least: int) -> dict[int, int]:
     return dict(zip(names[enough].tolist(), counts[enough].tolist(), strict=True))
 
 
-def _uses(
+def _uses_of_values(
     history: LogHistory,
     marks: IndicatorNumbers,
     members: pa.Array,
@@ -140,31 +144,35 @@ def _uses(
     progress: Progress | None,
 ) -> dict[IndicatorKind, dict[int, _ValueUse]]:
     """Second reading: of each shared value how often, when, and by whom else it was sent but those known."""
-    wanted = {kind: np.array(sorted(counts), np.uint64) for kind, counts in shared.items()}
-    found: dict[IndicatorKind, dict[int, _ValueUse]] = {kind: {} for kind in shared}
+    values_by_kind = {kind: np.array(sorted(counts), np.uint64) for kind, counts in shared.items()}
+    uses: dict[IndicatorKind, dict[int, _ValueUse]] = {kind: {} for kind in shared}
     for batch in history.batches(Rejects(), progress):
         inside = pc.is_in(batch.column("account"), value_set=members).to_numpy(zero_copy_only=False)
         outside = ~pc.is_in(batch.column("account"), value_set=known).to_numpy(zero_copy_only=False)
         times = batch.column("time").cast(pa.int64()).to_numpy(zero_copy_only=False)
         for kind, numbers in marks.of(batch).items():
-            values, rows = _flat(np.where(np.isin(numbers, wanted[kind]), numbers, np.uint64(0)))
-            _mine(found[kind], values[inside[rows]], times[rows[inside[rows]]])
-            _theirs(found[kind], values[outside[rows]], batch.column("account"), rows[outside[rows]])
-    return found
+            values, rows = _flat(np.where(np.isin(numbers, values_by_kind[kind]), numbers, np.uint64(0)))
+            _add_own_uses(uses[kind], values[inside[rows]], times[rows[inside[rows]]])
+            _add_other_uses(uses[kind], values[outside[rows]], batch.column("account"), rows[outside[rows]])
+    return uses
 
 
-def _mine(found: dict[int, _ValueUse], values: np.ndarray, times: np.ndarray) -> None:
+def _add_own_uses(uses: dict[int, _ValueUse], values: np.ndarray, times: np.ndarray) -> None:
     order = np.lexsort((times, values))
     values, times = values[order], times[order]
     names, begin, rows = np.unique(values, return_index=True, return_counts=True)
-    for name, at, many in zip(names.tolist(), begin.tolist(), rows.tolist(), strict=True):
-        found.setdefault(name, _ValueUse()).add(many, int(times[at]), int(times[at + many - 1]))
+    for name, begin_us, row_count in zip(names.tolist(), begin.tolist(), rows.tolist(), strict=True):
+        uses.setdefault(name, _ValueUse()).add(
+            row_count, int(times[begin_us]), int(times[begin_us + row_count - 1])
+        )
 
 
-def _theirs(found: dict[int, _ValueUse], values: np.ndarray, accounts: pa.Array, rows: np.ndarray) -> None:
+def _add_other_uses(
+    uses: dict[int, _ValueUse], values: np.ndarray, accounts: pa.Array, rows: np.ndarray
+) -> None:
     names = accounts.take(pa.array(rows, pa.int64())).to_pylist()
     for value, name in set(zip(values.tolist(), names, strict=True)):
-        found.setdefault(value, _ValueUse()).others.add(name)
+        uses.setdefault(value, _ValueUse()).others.add(name)
 
 
 def _choose_values(
@@ -175,16 +183,16 @@ def _choose_values(
     marks: IndicatorNumbers,
     key: str,
 ) -> list[Indicator]:
-    """The values that are mostly the members' own, most carried first."""
+    """Choose the values that are mostly the members' own, most used first."""
     pure = [
-        (many, number, uses[number])
-        for number, many in shared.items()
-        if uses[number].rows >= rows and many >= PURITY * (many + len(uses[number].others))
+        (account_count, number, uses[number])
+        for number, account_count in shared.items()
+        if uses[number].rows >= rows and account_count >= PURITY * (account_count + len(uses[number].others))
     ]
     pure.sort(key=lambda one: (-one[0], len(one[2].others), one[1]))
     pure = pure[: MOST_PHRASES if kind is IndicatorKind.WORDING else MOST]
     values = marks.values(kind, [number for _, number, _ in pure])
     return [
-        Indicator(kind, value, key, many, len(seen.others), seen.rows, seen.first_us, seen.last_us)
-        for value, (many, _, seen) in zip(values, pure, strict=True)
+        Indicator(kind, value, key, account_count, len(use.others), use.rows, use.first_us, use.last_us)
+        for value, (account_count, _, use) in zip(values, pure, strict=True)
     ]

@@ -65,8 +65,8 @@ def exchange(raw: bytes) -> IndicatorKey:
 
 
 def _part(raw: bytes, purpose: bytes) -> bytes:
-    whole = raw if len(raw) <= 64 else hashlib.blake2b(raw, digest_size=64).digest()
-    return hashlib.blake2b(whole, digest_size=32, person=purpose).digest()
+    short = raw if len(raw) <= 64 else hashlib.blake2b(raw, digest_size=64).digest()
+    return hashlib.blake2b(short, digest_size=32, person=purpose).digest()
 
 
 def read_exchange(path: Path) -> IndicatorKey:

@@ -77,7 +77,7 @@ class IndicatorNumbers:
 
     @property
     def _under_it(self) -> bool:
-        """Whether stored sketches are under the key that is wanted."""
+        """Tell whether stored sketches were made under the key."""
         stored = self._history.stored
         return stored is None or stored.fingerprint == self._history.key.fingerprint
 
@@ -100,37 +100,37 @@ class IndicatorNumbers:
             columns = sketched.of_columns(batch)
         else:
             columns = sketched.of_texts(batch, self._history.key.sketcher)
-        every = {
+        all_columns = {
             IndicatorKind.QUESTION: np.where(columns["words"] >= LEAST_WORDS, columns["exact"], np.uint64(0)),
             IndicatorKind.OPENING: columns["head"],
             IndicatorKind.ENDING: columns["tail"],
             IndicatorKind.SYSTEM: columns["system"],
             IndicatorKind.WORDING: columns["phrases"],
         }
-        return {kind: every[kind].astype(np.uint64) for kind in self.kinds if kind in every}
+        return {kind: all_columns[kind].astype(np.uint64) for kind in self.kinds if kind in all_columns}
 
     def _identifiers(self, batch: pa.RecordBatch, kind: IndicatorKind) -> np.ndarray:
         if kind is IndicatorKind.NETWORK:
-            column, known = batch.column("client_ip"), self._plain[kind]
+            column, numbers = batch.column("client_ip"), self._plain[kind]
         else:
-            column, known = batch.column("account"), self._of_accounts(kind)
+            column, numbers = batch.column("account"), self._of_accounts(kind)
         coded = column.dictionary_encode()
         names = coded.dictionary.to_pylist()
         if kind is IndicatorKind.NETWORK:
             for name in names:
-                if name not in known:
-                    known[name] = self._hash_value(kind, name)
-        lookup = np.array([*(known.get(name, 0) for name in names), 0], np.uint64)
+                if name not in numbers:
+                    numbers[name] = self._hash_value(kind, name)
+        lookup = np.array([*(numbers.get(name, 0) for name in names), 0], np.uint64)
         return lookup[pc.fill_null(coded.indices, len(names)).to_numpy(zero_copy_only=False)]
 
     def _of_accounts(self, kind: IndicatorKind) -> dict[str, int]:
         """Account -> number, of what the accounts table says; made once."""
-        known, table = self._plain[kind], self._history.accounts
-        if not known and table is not None:
+        numbers, table = self._plain[kind], self._history.accounts
+        if not numbers and table is not None:
             column = {IndicatorKind.PAYMENT: "payment", IndicatorKind.DOMAIN: "email_domain"}[kind]
             for name, value in zip(table["account"].to_pylist(), table[column].to_pylist(), strict=True):
-                known[name] = self._hash_value(kind, value) if value else 0
-        return known
+                numbers[name] = self._hash_value(kind, value) if value else 0
+        return numbers
 
     def _hash_value(self, kind: IndicatorKind, plain: str) -> int:
         value = normalise(kind, plain)

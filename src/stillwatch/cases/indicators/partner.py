@@ -1,4 +1,4 @@
-"""From a partner's file to the campaigns that it tells of, with the indicators that hold.
+"""Reads the campaigns of a partner's file, with the indicators that are valid now.
 
 It searches nothing.
 """
@@ -50,7 +50,7 @@ def read_partners(path: Path, key: IndicatorKey, now_us: int, unsealed: bool = F
             f"most {MOST_CAMPAIGNS} are taken in one file"
         )
     ties = _ties(file)
-    partners = tuple(_partner(file, one, ties.get(one["id"], []), key, now_us) for one in campaigns)
+    partners = tuple(_partner(file, item, ties.get(item["id"], []), key, now_us) for item in campaigns)
     return PartnerFile(file.sender, file.sealed, partners)
 
 
@@ -63,25 +63,27 @@ def _partner(
     if modified_us > now_us + SKEW_US:
         raise file.wrong(campaign, f"is dated {campaign['modified']}, which is to come; look at both clocks")
     indicating = _indicating(file, ties)
-    kept: list[tuple[str, Indicator]] = []
+    indicators: list[tuple[str, Indicator]] = []
     others: set[str] = set()
     expired = foreign = revoked = 0
-    for one in indicating:
-        found = read_pattern(text(one, "pattern", file.place)) if one.get("pattern_type") == "stix" else None
-        if found is None:
+    for item in indicating:
+        pattern = (
+            read_pattern(text(item, "pattern", file.place)) if item.get("pattern_type") == "stix" else None
+        )
+        if pattern is None:
             foreign += 1
-        elif one.get("revoked") is True:
+        elif item.get("revoked") is True:
             revoked += 1
-        elif time_us(one, "valid_until", file.place, default=now_us + 1) <= now_us:
+        elif time_us(item, "valid_until", file.place, default=now_us + 1) <= now_us:
             expired += 1
-        elif found[1] != key.fingerprint:
-            others.add(found[1])
+        elif pattern[1] != key.fingerprint:
+            others.add(pattern[1])
         else:
-            kept.append((one["id"], _indicator(file, one, *found)))
-    if not kept:
+            indicators.append((item["id"], _indicator(file, item, *pattern)))
+    if not indicators:
         raise file.wrong(campaign, _nothing(len(indicating), expired, revoked, foreign, others, key))
-    used = {id for id, _ in kept}
-    tlp = tlp_of(file, [campaign, *(one for one in indicating if one["id"] in used)])
+    used = {id for id, _ in indicators}
+    tlp = tlp_of(file, [campaign, *(item for item in indicating if item["id"] in used)])
     return Partner(
         id=campaign["id"],
         sender=file.sender,
@@ -89,43 +91,45 @@ def _partner(
         tlp=tlp.value,
         created_us=time_us(campaign, "created", file.place),
         modified_us=modified_us,
-        indicators=tuple(sorted(kept, key=lambda pair: (pair[1].kind, -pair[1].accounts, pair[1].value))),
+        indicators=tuple(
+            sorted(indicators, key=lambda pair: (pair[1].kind, -pair[1].accounts, pair[1].value))
+        ),
         expired=expired + revoked,
         foreign=foreign,
     )
 
 
 def _ties(file: IndicatorFile) -> dict[str, list[Json]]:
-    """The relationships that tie indicators to each campaign, in one walk over the file."""
-    found: dict[str, list[Json]] = {}
-    for one in file.of_type("relationship"):
-        if one.get("relationship_type") == "indicates":
-            found.setdefault(str(one.get("target_ref")), []).append(one)
-    return found
+    """Group the relationships between indicators and campaigns by campaign, in one pass over the file."""
+    ties: dict[str, list[Json]] = {}
+    for item in file.of_type("relationship"):
+        if item.get("relationship_type") == "indicates":
+            ties.setdefault(str(item.get("target_ref")), []).append(item)
+    return ties
 
 
 def _indicating(file: IndicatorFile, ties: list[Json]) -> list[Json]:
     """The indicators that relationships tie to a campaign."""
-    found: dict[str, Json] = {}
-    for one in ties:
-        source = file.objects.get(str(one.get("source_ref")))
+    indicating: dict[str, Json] = {}
+    for tie in ties:
+        source = file.objects.get(str(tie.get("source_ref")))
         if source is None or source["type"] != "indicator":
-            raise file.wrong(one, "ties an indicator to the campaign that is not in the file")
-        if one.get("revoked") is not True:
-            found[source["id"]] = source
-    return list(found.values())
+            raise file.wrong(tie, "ties an indicator to the campaign that is not in the file")
+        if tie.get("revoked") is not True:
+            indicating[source["id"]] = source
+    return list(indicating.values())
 
 
 def _indicator(file: IndicatorFile, one: Json, kind: IndicatorKind, key: str, value: str) -> Indicator:
-    extension, at = ours(one), f"{file.place}: {one['id']}"
+    extension, place = ours(one), f"{file.place}: {one['id']}"
     first_us = time_us(one, "valid_from", file.place)
     return Indicator(
         kind=kind,
         value=value,
         key=key,
-        accounts=count(extension, "accounts", at, 0),
-        others=count(extension, "others", at, 0),
-        exchanges=count(extension, "exchanges", at, 0),
+        accounts=count(extension, "accounts", place, 0),
+        others=count(extension, "others", place, 0),
+        exchanges=count(extension, "exchanges", place, 0),
         first_us=first_us,
         last_us=max(first_us, time_us(one, "valid_until", file.place, default=first_us)),
     )
@@ -140,5 +144,5 @@ def _nothing(
     if others:
         return f"its indicators are under key {', '.join(sorted(others))}, and yours is {key.fingerprint}"
     parts = [(expired, "expired"), (revoked, "withdrawn"), (foreign, "of a kind that is not ours")]
-    why_not = ", ".join(f"{many} {what}" for many, what in parts if many)
+    why_not = ", ".join(f"{many} {label}" for many, label in parts if many)
     return f"none of its {count_told} indicators can be used: {why_not}; ask the sender for a new file"

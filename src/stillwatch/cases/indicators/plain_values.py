@@ -1,4 +1,4 @@
-"""What a campaign's accounts share as it stands, for programs that know no keyed marks.
+"""What a campaign's accounts share, in plain, for programs that know no keyed marks.
 
 A network or a number of an autonomous system names somebody: it leaves only where a person asks for it by
 name. The rule is that of the marks: enough of the campaign's accounts have it, and few others do.
@@ -59,11 +59,11 @@ def cidr(address: str) -> str | None:
     ('192.0.2.0/24', '192.0.2.0/24', '2001:db8:1::/48', None)
     """
     try:
-        found = ip_address(address)
+        ip = ip_address(address)
     except ValueError:
         return None
-    found = getattr(found, "ipv4_mapped", None) or found
-    return str(ip_network(f"{found}/{PREFIX_BITS[found.version]}", strict=False))
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    return str(ip_network(f"{ip}/{PREFIX_BITS[ip.version]}", strict=False))
 
 
 def gather_plain(
@@ -76,22 +76,22 @@ def gather_plain(
 
     Raises: IndicatorError where they share nothing of the kinds that were asked for.
     """
-    mine = set(members)
+    own_accounts = set(members)
     uses: dict[PlainKind, dict[str, _PlainUse]] = {kind: {} for kind in kinds}
     domains = _domains(history.accounts) if PlainKind.DOMAIN in kinds else {}
     for batch in history.batches(rejects, None):
-        for kind, found in uses.items():
-            _count(found, batch, kind, mine, domains)
+        for kind, use in uses.items():
+            _count_uses(use, batch, kind, own_accounts, domains)
     chosen: list[PlainIndicator] = []
-    for kind, found in uses.items():
-        least = 1 if kind is PlainKind.ACCOUNT else min(LEAST_ACCOUNTS, len(mine))
+    for kind, use in uses.items():
+        least_accounts = 1 if kind is PlainKind.ACCOUNT else min(LEAST_ACCOUNTS, len(own_accounts))
         shared = [
             PlainIndicator(kind, value, len(u.mine), len(u.others), u.rows, u.first_us, u.last_us)
-            for value, u in found.items()
-            if len(u.mine) >= least and len(u.mine) >= PURITY * (len(u.mine) + len(u.others))
+            for value, u in use.items()
+            if len(u.mine) >= least_accounts and len(u.mine) >= PURITY * (len(u.mine) + len(u.others))
         ]
-        most = len(shared) if kind is PlainKind.ACCOUNT else MOST
-        chosen += sorted(shared, key=lambda one: (-one.accounts, one.others, one.value))[:most]
+        most_values = len(shared) if kind is PlainKind.ACCOUNT else MOST
+        chosen += sorted(shared, key=lambda one: (-one.accounts, one.others, one.value))[:most_values]
     if kinds and not chosen:
         raise IndicatorError(
             f"of {', '.join(kinds)} the campaign's accounts share nothing in plain that {LEAST_ACCOUNTS} of "
@@ -107,11 +107,11 @@ def _domains(accounts: pa.Table | None) -> dict[str, str]:
     return {account: name.strip().rstrip(".").lower() for account, name in pairs if name}
 
 
-def _count(
-    found: dict[str, _PlainUse],
+def _count_uses(
+    uses: dict[str, _PlainUse],
     batch: pa.RecordBatch,
     kind: PlainKind,
-    mine: set[str],
+    own_accounts: set[str],
     domains: dict[str, str],
 ) -> None:
     column = {PlainKind.NETWORK: "client_ip", PlainKind.SYSTEM: "asn"}.get(kind, "account")
@@ -125,13 +125,13 @@ def _count(
         if kind is PlainKind.DOMAIN:
             value = domains.get(row["account"])
         elif kind is PlainKind.ACCOUNT:
-            value = row["account"] if row["account"] in mine else None
+            value = row["account"] if row["account"] in own_accounts else None
         else:
             value = cidr(row["value"]) if kind is PlainKind.NETWORK else str(row["value"])
         if not value:
             continue
-        use = found.setdefault(value, _PlainUse())
-        if row["account"] not in mine:
+        use = uses.setdefault(value, _PlainUse())
+        if row["account"] not in own_accounts:
             use.others.add(row["account"])
             continue
         use.mine.add(row["account"])

@@ -1,4 +1,4 @@
-"""A partner's STIX file, taken apart: bounded, checked object by object, and nothing in it believed unseen.
+"""Reads a partner's STIX file: bounded, and checked object by object before anything in it is used.
 
 It says what is wrong in words that can be sent back to the partner. It does not search for anything.
 """
@@ -43,7 +43,7 @@ class IndicatorFile:
     sealed: bool  # made by a holder of the key
 
     def of_type(self, kind: str) -> list[Json]:
-        return [one for one in self.objects.values() if one["type"] == kind]
+        return [item for item in self.objects.values() if item["type"] == kind]
 
     def wrong(self, one: Json, why: str) -> IndicatorError:
         return IndicatorError(f"{self.place}: {one.get('id', 'an object')}: {why}")
@@ -57,24 +57,24 @@ def read_file(path: Path, key: IndicatorKey, unsealed: bool = False) -> Indicato
     place = str(path)
     objects = bundle_objects(path)[1]
     newest: dict[str, Json] = {}
-    for one in objects:
-        before = newest.get(one["id"])
-        if before is None or version_us(one, place) > version_us(before, place):
-            newest[one["id"]] = one
-        elif version_us(one, place) == version_us(before, place) and one != before:
-            raise IndicatorError(f"{place}: {one['id']} stands there twice, and differs: ask for a new file")
+    for item in objects:
+        before = newest.get(item["id"])
+        if before is None or version_us(item, place) > version_us(before, place):
+            newest[item["id"]] = item
+        elif version_us(item, place) == version_us(before, place) and item != before:
+            raise IndicatorError(f"{place}: {item['id']} stands there twice, and differs: ask for a new file")
     fingerprint = sealed_under(objects)
     sealed = fingerprint == key.fingerprint and is_sealed(objects, key.sealing)
     if not sealed and not unsealed:
         raise IndicatorError(f"{place}: {_seal_problem(fingerprint, key)}")
-    sender = _sender(newest, place)
+    sender = _sender_of(newest, place)
     return IndicatorFile(place, visible(text(sender, "name", place), SHOWN), sender["id"], newest, sealed)
 
 
 def bundle_objects(path: Path) -> tuple[bytes, list[Json]]:
     """Read a bundle's bytes and its objects, whoever sealed it. Raises: IndicatorError."""
     raw = _bytes(path)
-    return raw, _objects(_document(raw, str(path)), str(path))
+    return raw, _checked_objects(_document(raw, str(path)), str(path))
 
 
 def _seal_problem(fingerprint: Any, key: IndicatorKey) -> str:
@@ -113,16 +113,16 @@ def _is_deep(value: Any) -> bool:
     level = [value]
     for _ in range(DEEPEST):
         below: list[Any] = []
-        for one in level:
-            if isinstance(one, dict):
-                below += one.values()
-            elif isinstance(one, list):
-                below += one
+        for item in level:
+            if isinstance(item, dict):
+                below += item.values()
+            elif isinstance(item, list):
+                below += item
         level = below
-    return any(isinstance(one, dict | list) for one in level)
+    return any(isinstance(item, dict | list) for item in level)
 
 
-def _objects(document: Any, place: str) -> list[Json]:
+def _checked_objects(document: Any, place: str) -> list[Json]:
     if not isinstance(document, dict) or document.get("type") != "bundle":
         raise IndicatorError(
             f'{place}: is no STIX bundle; right would be {{"type": "bundle", "objects": [...]}}'
@@ -134,25 +134,25 @@ def _objects(document: Any, place: str) -> list[Json]:
         raise IndicatorError(
             f"{place}: {len(objects):,} objects; at most {MOST_OBJECTS:,} are taken in one file"
         )
-    for k, one in enumerate(objects, 1):
-        if not isinstance(one, dict):
+    for k, item in enumerate(objects, 1):
+        if not isinstance(item, dict):
             raise IndicatorError(f"{place}: object {k} is none")
-        id = one.get("id")
-        if not isinstance(id, str) or not _ID.fullmatch(id) or id.partition("--")[0] != one.get("type"):
+        id = item.get("id")
+        if not isinstance(id, str) or not _ID.fullmatch(id) or id.partition("--")[0] != item.get("type"):
             raise IndicatorError(
                 f"{place}: object {k} has the id {str(id)[:80]!a}; right would be TYPE--UUID"
             )
-        if one.get("spec_version", "2.1") != "2.1":
+        if item.get("spec_version", "2.1") != "2.1":
             raise IndicatorError(
-                f"{place}: {id} is of STIX {str(one['spec_version'])[:8]!a}; 2.1 is read here"
+                f"{place}: {id} is of STIX {str(item['spec_version'])[:8]!a}; 2.1 is read here"
             )
     return objects
 
 
-def _sender(objects: Mapping[str, Json], place: str) -> Json:
+def _sender_of(objects: Mapping[str, Json], place: str) -> Json:
     """The identity that made what is told."""
-    reports = [one for one in objects.values() if one["type"] in ("campaign", "sighting")]
-    makers = {str(one.get("created_by_ref")) for one in reports}  # whatever it is
+    reports = [item for item in objects.values() if item["type"] in ("campaign", "sighting")]
+    makers = {str(item.get("created_by_ref")) for item in reports}  # whatever it is
     if not reports:
         raise IndicatorError(
             f"{place}: tells of no campaign and answers none; is it a file for this program?"
@@ -168,12 +168,12 @@ def _sender(objects: Mapping[str, Json], place: str) -> Json:
 # --- properties ---
 
 
-def text(one: Json, name: str, place: str, default: str | None = None) -> str:
+def text(item: Json, name: str, place: str, default: str | None = None) -> str:
     """A text of an object. Raises: IndicatorError."""
-    value = one.get(name, default)
+    value = item.get(name, default)
     if not isinstance(value, str) or len(value) > LONGEST_TEXT:
         raise IndicatorError(
-            f"{place}: {one.get('id')}: {name} must be a text of at most {LONGEST_TEXT:,} letters"
+            f"{place}: {item.get('id')}: {name} must be a text of at most {LONGEST_TEXT:,} letters"
         )
     return value
 
@@ -186,33 +186,33 @@ def count(properties: Json, name: str, at: str, default: int | None = None) -> i
     return value
 
 
-def time_us(one: Json, name: str, place: str, default: int | None = None) -> int:
+def time_us(item: Json, name: str, place: str, default: int | None = None) -> int:
     """A timestamp of an object in UTC microseconds. Raises: IndicatorError."""
-    value = one.get(name)
+    value = item.get(name)
     if value is None and default is not None:
         return default
-    found = _TIME.fullmatch(value) if isinstance(value, str) else None
+    matched = _TIME.fullmatch(value) if isinstance(value, str) else None
     try:
-        if found is None:
+        if matched is None:
             raise ValueError
-        seconds = datetime.fromisoformat(found[1]).replace(tzinfo=UTC).timestamp()
+        seconds = datetime.fromisoformat(matched[1]).replace(tzinfo=UTC).timestamp()
     except (ValueError, OverflowError):
         raise IndicatorError(
-            f"{place}: {one.get('id')}: {name} is no time of STIX; right would be 2026-03-07T17:00:00.000Z"
+            f"{place}: {item.get('id')}: {name} is no time of STIX; right would be 2026-03-07T17:00:00.000Z"
         ) from None
-    return int(seconds) * 1_000_000 + int((found[2] or "0").ljust(6, "0")[:6])
+    return int(seconds) * 1_000_000 + int((matched[2] or "0").ljust(6, "0")[:6])
 
 
-def version_us(one: Json, place: str) -> int:
-    """Which version of an object this is; observables have but one."""
-    return time_us(one, "modified", place, default=0)
+def version_us(item: Json, place: str) -> int:
+    """Give an object's version; observables have only one."""
+    return time_us(item, "modified", place, default=0)
 
 
-def ours(one: Json) -> Json:
+def ours(item: Json) -> Json:
     """What stands in our extension of an object."""
-    extensions = one.get("extensions")
-    found = extensions.get(EXTENSION) if isinstance(extensions, dict) else None
-    return found if isinstance(found, dict) else {}
+    extensions = item.get("extensions")
+    extension = extensions.get(EXTENSION) if isinstance(extensions, dict) else None
+    return extension if isinstance(extension, dict) else {}
 
 
 def tlp_of(file: IndicatorFile, parts: Iterable[Json]) -> Tlp:
@@ -222,12 +222,12 @@ def tlp_of(file: IndicatorFile, parts: Iterable[Json]) -> Tlp:
     """
     strictest = Tlp.CLEAR
     order = list(Tlp)
-    for one in parts:
-        refs = one.get("object_marking_refs")
+    for item in parts:
+        refs = item.get("object_marking_refs")
         if not isinstance(refs, list) or not refs:
-            raise file.wrong(one, "has no mark; ask the sender under which TLP it may be used")
-        known = [_mark(file, one, ref) for ref in refs]
-        strictest = max([strictest, *known], key=order.index)
+            raise file.wrong(item, "has no mark; ask the sender under which TLP it may be used")
+        levels = [_tlp_of_reference(file, item, ref) for ref in refs]
+        strictest = max([strictest, *levels], key=order.index)
     if strictest is Tlp.RED:
         raise IndicatorError(
             f"{file.place}: is marked TLP:RED, for the ears of named persons; ask for another mark"
@@ -235,17 +235,19 @@ def tlp_of(file: IndicatorFile, parts: Iterable[Json]) -> Tlp:
     return strictest
 
 
-def _mark(file: IndicatorFile, one: Json, ref: Any) -> Tlp:
+def _tlp_of_reference(file: IndicatorFile, item: Json, ref: Any) -> Tlp:
     if ref in OLD_IDS:
-        raise file.wrong(one, "is marked with TLP 1.0; right would be TLP 2.0")
-    found = MARK_OF.get(ref) if isinstance(ref, str) else None
+        raise file.wrong(item, "is marked with TLP 1.0; right would be TLP 2.0")
+    level = MARK_OF.get(ref) if isinstance(ref, str) else None
     definition = file.objects.get(ref) if isinstance(ref, str) else None
-    if found is None:
-        raise file.wrong(one, f"is marked {str(ref)[:80]!a}, which is no mark of TLP 2.0; ask what it means")
+    if level is None:
+        raise file.wrong(item, f"is marked {str(ref)[:80]!a}, which is no mark of TLP 2.0; ask what it means")
     if definition is None:
-        raise file.wrong(one, f"is marked TLP:{found.upper()}, and the mark is not in the file")
+        raise file.wrong(item, f"is marked TLP:{level.upper()}, and the mark is not in the file")
     extensions = definition.get("extensions")
     extension = extensions.get(TLP_EXTENSION) if isinstance(extensions, dict) else None
-    if not isinstance(extension, dict) or extension.get("tlp_2_0") != found.value:
-        raise file.wrong(one, f"is marked with {IDS[found]}, which is TLP:{found.upper()} and says otherwise")
-    return found
+    if not isinstance(extension, dict) or extension.get("tlp_2_0") != level.value:
+        raise file.wrong(
+            item, f"is marked with {IDS[level]}, which is TLP:{level.upper()} and says otherwise"
+        )
+    return level

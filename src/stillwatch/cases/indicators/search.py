@@ -112,68 +112,68 @@ def search(
     The base rate is measured on what lies before the sender's first exchange: give the whole history where
     you can. Raises: InputError where the log cannot be read.
     """
-    kinds = {one.kind for _, one in partner.indicators}
+    kinds = {mark.kind for _, mark in partner.indicators}
     marks = IndicatorNumbers(history, kinds)
-    wanted = {
+    wanted_numbers = {
         kind: np.array(
-            sorted(marks.number(kind, one.value) for _, one in partner.indicators if one.kind is kind),
+            sorted(marks.number(kind, mark.value) for _, mark in partner.indicators if mark.kind is kind),
             np.uint64,
         )
         for kind in marks.kinds
     }
-    began_us = min(one.first_us for _, one in partner.indicators)
-    found = _SearchState(began_us, 0 if since_us is None else since_us)
+    began_us = min(mark.first_us for _, mark in partner.indicators)
+    state = _SearchState(began_us, 0 if since_us is None else since_us)
     for batch in history.batches(rejects if rejects is not None else Rejects(), progress):
         if until_us is not None:
             earlier = pc.less(batch.column("time").cast(pa.int64()), pa.scalar(until_us, pa.int64()))
             batch = batch.filter(earlier)
-        _look(found, batch, marks, wanted)
-    return _hits(found, partner, marks, wanted)
+        _search_batch(state, batch, marks, wanted_numbers)
+    return _hits_of_partner(state, partner, marks, wanted_numbers)
 
 
-def _look(
-    found: _SearchState,
+def _search_batch(
+    state: _SearchState,
     batch: pa.RecordBatch,
     marks: IndicatorNumbers,
-    wanted: dict[IndicatorKind, np.ndarray],
+    wanted_numbers: dict[IndicatorKind, np.ndarray],
 ) -> None:
     if not batch.num_rows:
         return
     times = batch.column("time").cast(pa.int64()).to_numpy(zero_copy_only=False)
-    counted, blind = times >= found.since_us, marks.blind(batch)
-    found.searched += int((counted & ~blind).sum())
-    found.blind += int((counted & blind).sum())
+    is_counted, blind = times >= state.since_us, marks.blind(batch)
+    state.searched += int((is_counted & ~blind).sum())
+    state.blind += int((is_counted & blind).sum())
     first, last = int(times.min()), int(times.max())
-    found.first_us = first if found.first_us is None else min(found.first_us, first)
-    found.last_us = last if found.last_us is None else max(found.last_us, last)
-    compared = batch.column("account").filter(pa.array(counted & ~blind))
-    for one in compared.value_counts().to_pylist():
-        found.rows[one["values"]] += one["counts"]
+    state.first_us = first if state.first_us is None else min(state.first_us, first)
+    state.last_us = last if state.last_us is None else max(state.last_us, last)
+    compared = batch.column("account").filter(pa.array(is_counted & ~blind))
+    for value_count in compared.value_counts().to_pylist():
+        state.rows[value_count["values"]] += value_count["counts"]
     hits: dict[int, list[tuple[IndicatorKind, int]]] = {}
-    whole = np.zeros(batch.num_rows, bool)
+    has_whole_mark = np.zeros(batch.num_rows, bool)
     for kind, numbers in marks.of(batch).items():
-        hit = np.isin(numbers, wanted[kind]) & (numbers != 0)
-        found.values[kind] = found.values.get(kind, 0) + int((numbers != 0).sum())
+        hit = np.isin(numbers, wanted_numbers[kind]) & (numbers != 0)
+        state.values[kind] = state.values.get(kind, 0) + int((numbers != 0).sum())
         if kind is IndicatorKind.WORDING:
-            many = hit.sum(axis=1)
-            short = float((many == NEEDED - 1).sum())
-            found.pairs += short * (PHRASES - NEEDED + 1) * len(wanted[kind]) / 2.0**32
-            whole |= many >= NEEDED
-            hit &= (many >= HALF)[:, None]
+            hit_count = hit.sum(axis=1)
+            short = float((hit_count == NEEDED - 1).sum())
+            state.pairs += short * (PHRASES - NEEDED + 1) * len(wanted_numbers[kind]) / 2.0**32
+            has_whole_mark |= hit_count >= NEEDED
+            hit &= (hit_count >= HALF)[:, None]
         else:
-            whole |= hit
-        for at in np.argwhere(hit):
-            hits.setdefault(int(at[0]), []).append((kind, int(numbers[tuple(at)])))
+            has_whole_mark |= hit
+        for hit_place in np.argwhere(hit):
+            hits.setdefault(int(hit_place[0]), []).append((kind, int(numbers[tuple(hit_place)])))
     if hits:
-        _keep(found, batch, times, hits, whole)
+        _keep_rows(state, batch, times, hits, has_whole_mark)
 
 
-def _keep(
-    found: _SearchState,
+def _keep_rows(
+    state: _SearchState,
     batch: pa.RecordBatch,
     times: np.ndarray,
     hits: dict[int, list[tuple[IndicatorKind, int]]],
-    whole: np.ndarray,
+    has_whole_mark: np.ndarray,
 ) -> None:
     """Count exchanges that carry a mark or half of one, each once, whatever files it stands in.
 
@@ -181,88 +181,93 @@ def _keep(
     """
     rows = sorted(hits)
     carrying = batch.take(pa.array(rows, pa.int64()))
-    held = set(carrying.schema.names)  # sketched exchanges lack a column of texts
-    columns = [carrying.column(f.name) if f.name in held else pa.nulls(len(rows), f.type) for f in RECORD]
+    columns_present = set(carrying.schema.names)  # sketched exchanges lack a column of texts
+    columns = [
+        carrying.column(f.name) if f.name in columns_present else pa.nulls(len(rows), f.type) for f in RECORD
+    ]
     record = pa.RecordBatch.from_arrays(columns, schema=RECORD)
     names = pc.coalesce(record.column("exchange_id"), ids.derive(record)).to_pylist()
     for row, name, account in zip(rows, names, record.column("account").to_pylist(), strict=True):
         at_us = int(times[row])
-        if whole[row] and at_us < found.began_us:
-            found.before.add(account)
-        if at_us < found.since_us:
+        if has_whole_mark[row] and at_us < state.began_us:
+            state.before.add(account)
+        if at_us < state.since_us:
             continue
-        carried = found.accounts.setdefault(account, _Carried())
+        carried = state.accounts.setdefault(account, _Carried())
         carried.rows += 1
-        if name in found.ids:
+        if name in state.ids:
             continue
-        found.ids.add(name)
+        state.ids.add(name)
         carried.span.add(at_us)
-        carried.whole |= bool(whole[row])
+        carried.whole |= bool(has_whole_mark[row])
         for mark in hits[row]:
             carried.marks.setdefault(mark, _Span()).add(at_us)
 
 
-def _hits(
-    found: _SearchState, partner: Partner, marks: IndicatorNumbers, wanted: dict[IndicatorKind, np.ndarray]
+def _hits_of_partner(
+    state: _SearchState,
+    partner: Partner,
+    marks: IndicatorNumbers,
+    wanted_numbers: dict[IndicatorKind, np.ndarray],
 ) -> Hits:
-    named = {
-        name: one
-        for name, one in found.accounts.items()
-        if one.span.exchanges >= LEAST_MARKED
-        and is_named(found.rows[name], one.rows, one.whole, one.phrases())
+    named_accounts = {
+        name: entry
+        for name, entry in state.accounts.items()
+        if entry.span.exchanges >= LEAST_MARKED
+        and is_named(state.rows[name], entry.rows, entry.whole, entry.phrases())
     }
     all_of_them, spans = _Span(), dict[tuple[IndicatorKind, int], _Span]()
-    for carried in named.values():
+    for carried in named_accounts.values():
         all_of_them.join(carried.span)
         for mark, span in carried.marks.items():
             spans.setdefault(mark, _Span()).join(span)
     carriers = [
         Carrier(
             name,
-            one.span.exchanges,
-            one.span.first_us or 0,
-            one.span.last_us or 0,
-            tuple(sorted({kind for kind, _ in one.marks})),
-            name in found.before,
-            found.rows[name],
+            entry.span.exchanges,
+            entry.span.first_us or 0,
+            entry.span.last_us or 0,
+            tuple(sorted({kind for kind, _ in entry.marks})),
+            name in state.before,
+            state.rows[name],
         )
-        for name, one in named.items()
+        for name, entry in named_accounts.items()
     ]
-    seen = []
+    times_seen = []
     for id, indicator in partner.indicators:
         span = spans.get((indicator.kind, marks.number(indicator.kind, indicator.value)), _Span())
         if span.first_us is not None and span.last_us is not None:
-            seen.append((id, span.exchanges, span.first_us, span.last_us))
+            times_seen.append((id, span.exchanges, span.first_us, span.last_us))
     return Hits(
         partner=partner,
-        searched=found.searched,
-        blind=found.blind,
-        first_searched_us=None if found.first_us is None else max(found.first_us, found.since_us),
-        last_searched_us=found.last_us,
-        carriers=tuple(sorted(carriers, key=lambda one: (-one.exchanges, one.account))),
+        searched=state.searched,
+        blind=state.blind,
+        first_searched_us=None if state.first_us is None else max(state.first_us, state.since_us),
+        last_searched_us=state.last_us,
+        carriers=tuple(sorted(carriers, key=lambda entry: (-entry.exchanges, entry.account))),
         exchanges=all_of_them.exchanges,
         first_us=all_of_them.first_us,
         last_us=all_of_them.last_us,
-        seen=tuple(seen),
-        chance=_chance(found, wanted),
-        unnamed=sum(one.whole for name, one in found.accounts.items() if name not in named),
+        seen=tuple(times_seen),
+        chance=_chance_of(state, wanted_numbers),
+        unnamed=sum(entry.whole for name, entry in state.accounts.items() if name not in named_accounts),
     )
 
 
-def _chance(found: _SearchState, wanted: dict[IndicatorKind, np.ndarray]) -> Chance:
-    expected = found.pairs
-    for kind, compared in found.values.items():
-        n = len(wanted[kind])
+def _chance_of(state: _SearchState, wanted_numbers: dict[IndicatorKind, np.ndarray]) -> Chance:
+    expected = state.pairs
+    for kind, compared in state.values.items():
+        n = len(wanted_numbers[kind])
         if kind is IndicatorKind.WORDING:
             expected += compared / PHRASES * comb(PHRASES, NEEDED) * (n / 2.0**32) ** NEEDED
         elif kind in SKETCHED:
             expected += compared * n / 2.0 ** (4 * DIGITS[kind])
-    first_us, last_us = found.first_us or 0, found.last_us or 0
-    before_us = max(0, min(found.began_us, last_us) - first_us)
-    since_us = max(0, last_us - max(found.began_us, found.since_us, first_us))
+    first_us, last_us = state.first_us or 0, state.last_us or 0
+    before_us = max(0, min(state.began_us, last_us) - first_us)
+    since_us = max(0, last_us - max(state.began_us, state.since_us, first_us))
     return Chance(
         collisions=expected,
-        before=len(found.before),
+        before=len(state.before),
         before_days=before_us / DAY_US,
-        expected=len(found.before) * since_us / before_us if before_us >= DAY_US else None,
+        expected=len(state.before) * since_us / before_us if before_us >= DAY_US else None,
     )

@@ -42,7 +42,7 @@ def place_key(folder: Path, file: Path) -> IndicatorKey:
 
 
 def shelf_of(folder: Path, key: IndicatorKey) -> Path | None:
-    """Where a gateway's exchanges lie under this key; None where none do."""
+    """Find the folder of a gateway's exchanges sketched under this key; None if there is none."""
     path = folder / SHELVES / key.fingerprint
     return path if path.is_dir() and any(path.rglob("*.parquet")) else None
 
@@ -58,7 +58,7 @@ class IndicatorRecorder:
 
     @property
     def wants(self) -> bool:
-        """Whether a key is placed: without one nobody has to keep texts for it."""
+        """Tell whether any key is placed: without one no texts need to be kept for it."""
         return bool(self._current())
 
     def put(self, number: int, batch: pa.RecordBatch, now: datetime) -> None:
@@ -91,7 +91,7 @@ class IndicatorRecorder:
                 yield below, datetime.strptime(below.name, _HOUR).replace(tzinfo=UTC)
 
     def _current(self) -> list[IndicatorKey]:
-        """The keys that are placed now; a file that holds none is passed over, and said once."""
+        """Give the keys that are placed now; a file without a key is skipped and reported once."""
         place = self._folder / KEYS
         try:
             changed_ns = place.stat().st_mtime_ns
@@ -108,7 +108,7 @@ class IndicatorRecorder:
 
 
 def _merge(files: list[Path]) -> None:
-    """One file in the place of many. Cut short, it leaves rows twice: a search counts each exchange once."""
+    """Merge many files into one. If interrupted, rows are there twice; a search counts each exchange once."""
     name = f"{files[0].stem.partition('-')[0]}-{files[-1].stem.rpartition('-')[2]}.parquet"
     newest = pq.read_schema(files[-1])  # an older version's files may lack columns
     tables = [pq.read_table(path, schema=newest) for path in files]

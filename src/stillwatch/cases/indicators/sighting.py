@@ -101,8 +101,8 @@ def _hours(first_us: int | None, last_us: int | None) -> dict[str, str]:
 
 def _span_properties(hits: Hits) -> dict[str, str]:
     """From when to when it was looked, by the hour: "not seen" is worth no more than that."""
-    found = _hours(hits.first_searched_us, hits.last_searched_us)
-    return {f"searched_{name}": at for name, at in zip(("from", "to"), found.values(), strict=False)}
+    hours = _hours(hits.first_searched_us, hits.last_searched_us)
+    return {f"searched_{name}": hour for name, hour in zip(("from", "to"), hours.values(), strict=False)}
 
 
 def read_sightings(path: Path, key: IndicatorKey, unsealed: bool = False) -> tuple[PartnerSighting, ...]:
@@ -111,39 +111,39 @@ def read_sightings(path: Path, key: IndicatorKey, unsealed: bool = False) -> tup
     Raises: IndicatorError where it is none, or says what cannot be.
     """
     file = read_file(path, key, unsealed)
-    found = []
-    for one in file.of_type("sighting"):
-        of = text(one, "sighting_of_ref", file.place)
-        if not of.startswith("campaign--") or one.get("revoked") is True:
+    sightings = []
+    for item in file.of_type("sighting"):
+        of = text(item, "sighting_of_ref", file.place)
+        if not of.startswith("campaign--") or item.get("revoked") is True:
             continue
         first_us = last_us = None
-        if "first_seen" in one or "last_seen" in one:
-            first_us = time_us(one, "first_seen", file.place)
-            last_us = time_us(one, "last_seen", file.place)
+        if "first_seen" in item or "last_seen" in item:
+            first_us = time_us(item, "first_seen", file.place)
+            last_us = time_us(item, "last_seen", file.place)
             if last_us < first_us:
-                raise file.wrong(one, "was last seen before it was first seen")
-        extension, at = ours(one), f"{file.place}: {one['id']}"
-        found.append(
+                raise file.wrong(item, "was last seen before it was first seen")
+        extension, place = ours(item), f"{file.place}: {item['id']}"
+        sightings.append(
             PartnerSighting(
-                id=one["id"],
+                id=item["id"],
                 of=of,
                 sender=file.sender,
-                tlp=tlp_of(file, [one]).value,
-                exchanges=count(one, "count", at, 1),
-                accounts=count(extension, "accounts", at, 0),
-                searched=count(extension, "searched", at, 0),
-                searched_us=_read_span(extension | {"id": one["id"]}, file.place),
+                tlp=tlp_of(file, [item]).value,
+                exchanges=count(item, "count", place, 1),
+                accounts=count(extension, "accounts", place, 0),
+                searched=count(extension, "searched", place, 0),
+                searched_us=_read_span(extension | {"id": item["id"]}, file.place),
                 first_us=first_us,
                 last_us=last_us,
-                modified_us=time_us(one, "modified", file.place),
+                modified_us=time_us(item, "modified", file.place),
                 sealed=file.sealed,
             )
         )
-    if not found:
+    if not sightings:
         raise IndicatorError(
             f"{path}: answers no campaign; a partner's own campaigns are taken in by `import`"
         )
-    return tuple(found)
+    return tuple(sightings)
 
 
 def _read_span(extension: Json, place: str) -> tuple[int, int] | None:
@@ -152,15 +152,15 @@ def _read_span(extension: Json, place: str) -> tuple[int, int] | None:
     return time_us(extension, "searched_from", place), time_us(extension, "searched_to", place)
 
 
-def sentence(one: PartnerSighting) -> str:
+def sentence(echo: PartnerSighting) -> str:
     """A sighting as a sentence, for the note that it becomes."""
-    who = f"{one.sender} (TLP:{one.tlp.upper()}{'' if one.sealed else '; unsealed, a mere claim'})"
-    when = "" if one.searched_us is None else " from {} to {}".format(*map(timestamp, one.searched_us))
-    searched = f" It searched {one.searched:,} exchanges{when}." if one.searched else ""
-    if not one.exchanges:
+    who = f"{echo.sender} (TLP:{echo.tlp.upper()}{'' if echo.sealed else '; unsealed, a mere claim'})"
+    when = "" if echo.searched_us is None else " from {} to {}".format(*map(timestamp, echo.searched_us))
+    searched = f" It searched {echo.searched:,} exchanges{when}." if echo.searched else ""
+    if not echo.exchanges:
         return f"{who} has looked for this campaign and not seen it.{searched}"
     times = ""
-    if one.first_us is not None and one.last_us is not None:
-        times = f", from {timestamp(one.first_us)} to {timestamp(one.last_us)} by the hour"
-    accounts = f" of {one.accounts:,} accounts" if one.accounts else ""
-    return f"{who} has seen this campaign: {one.exchanges:,} exchanges{accounts}{times}.{searched}"
+    if echo.first_us is not None and echo.last_us is not None:
+        times = f", from {timestamp(echo.first_us)} to {timestamp(echo.last_us)} by the hour"
+    accounts = f" of {echo.accounts:,} accounts" if echo.accounts else ""
+    return f"{who} has seen this campaign: {echo.exchanges:,} exchanges{accounts}{times}.{searched}"

@@ -29,17 +29,17 @@ class NearestAccount:
 
 
 def named_account(request: PageRequest) -> str:
-    """Give the account that the address names. Raises: Missing."""
+    """Give the account that the address names. Raises: RecordNotFound."""
     key = request.query("key")
     if not key:
         return request.query("name")
     with request.store.reading() as db:
-        found = db.execute(
+        account_row = db.execute(
             select(tables.members.c.account).where(tables.members.c.key == key).limit(1)
         ).scalar()
-    if found is None:
+    if account_row is None:
         raise RecordNotFound("no case names such an account")
-    return str(found)
+    return str(account_row)
 
 
 def show(request: PageRequest) -> Shown:
@@ -50,18 +50,18 @@ def show(request: PageRequest) -> Shown:
         raise RecordNotFound(f"no case names the account {name[:100]!a}")
     ties: list[dict[str, Any]] = []
     near: list[NearestAccount] = []
-    for one in inside:
-        if one.member.moved_to is None:
-            every = request.desk.looks.links(one.case.id)
-            found = list(islice((link for link in every if name in (link.a, link.b)), LINKS))
-            accounts = {link.a for link in every}  # the other end of most links is the campaign
-            for link in found:
+    for membership in inside:
+        if membership.member.moved_to is None:
+            links_of_case = request.desk.looks.links(membership.case.id)
+            own_links = list(islice((link for link in links_of_case if name in (link.a, link.b)), LINKS))
+            accounts = {link.a for link in links_of_case}  # the other end of most links is the campaign
+            for link in own_links:
                 (other,) = {link.a, link.b} - {name} or {name}
                 ties.append(
-                    {"case": one.case.id, "link": link, "other": other if other in accounts else None}
+                    {"case": membership.case.id, "link": link, "other": other if other in accounts else None}
                 )
-            near += nearest(name, every)
-    stands = standings(request, [name])
+            near += nearest(name, links_of_case)
+    shown = standings(request, [name])
     verdict, why_not = None, None
     try:
         verdict = request.deployment.verdict(name)
@@ -69,27 +69,27 @@ def show(request: PageRequest) -> Shown:
         why_not = str(why)
     rows = [
         {
-            "case": one.case.id,
-            "title": one.case.title,
-            "named": iso_us(one.member.since_us),
-            "exchanges": one.member.exchanges,
-            "verdict": one.member.verdict,
-            "actor": one.member.actor,
-            "tied": one.member.tied,
-            "moved_to": one.member.moved_to,
+            "case": membership.case.id,
+            "title": membership.case.title,
+            "named": iso_us(membership.member.since_us),
+            "exchanges": membership.member.exchanges,
+            "verdict": membership.member.verdict,
+            "actor": membership.member.actor,
+            "tied": membership.member.tied,
+            "moved_to": membership.member.moved_to,
         }
-        for one in inside
+        for membership in inside
     ]
-    standing = None if stands is None else stands.get(name)
+    standing = None if shown is None else shown.get(name)
     data = {
-        "account": name, "cases": rows, "standing": standing, "standing_known": stands is not None,
+        "account": name, "cases": rows, "standing": standing, "standing_known": shown is not None,
         "kind_of_use": verdict.kind_of_use if verdict else None,
         "kind_evidence": verdict.kind_evidence if verdict else None,
         "p_value": verdict.p_value if verdict else None,
         "links": [{"case": t["case"], "link": t["link"]} for t in ties], "nearest": near,
     }  # fmt: skip
     view = {
-        "account": name, "inside": inside, "ties": ties, "standing": standing, "known": stands is not None,
+        "account": name, "inside": inside, "ties": ties, "standing": standing, "known": shown is not None,
         "verdict": verdict, "why_not": why_not, "near": near,
     }  # fmt: skip
     return Shown("account.html.j2", f"Account {name[:60]}", data, rows, view)
@@ -100,31 +100,31 @@ def nearest(name: str, links: Sequence[Link], most: int = NEAREST) -> list[Neare
 
     One clue is not one value: two accounts can share networks with others and none with each other.
     """
-    mine = {link.clue for link in links if link.a == name}
-    found: dict[str, dict[str, float]] = {}
+    own_clues = {link.clue for link in links if link.a == name}
+    bits_by_clue: dict[str, dict[str, float]] = {}
     for link in links:
-        if link.clue in mine and link.a != name:
-            found.setdefault(link.a, {})[link.clue] = link.bits
-    ranked = sorted(found.items(), key=lambda one: (-len(one[1]), -sum(one[1].values()), one[0]))
+        if link.clue in own_clues and link.a != name:
+            bits_by_clue.setdefault(link.a, {})[link.clue] = link.bits
+    ranked = sorted(bits_by_clue.items(), key=lambda one: (-len(one[1]), -sum(one[1].values()), one[0]))
     return [NearestAccount(a, tuple(sorted(clues)), sum(clues.values())) for a, clues in ranked[:most]]
 
 
 def days(request: PageRequest) -> Shown:
     """Show an account's days beside its group's, and what happened to it. Nothing that was said in them."""
     name = named_account(request)
-    inside = [one for one in reading.account(request.store, name) if one.member.moved_to is None]
+    inside = [entry for entry in reading.account(request.store, name) if entry.member.moved_to is None]
     if not inside:
         raise RecordNotFound(f"no case names the account {name[:100]!a}")
     case = inside[-1].case.id
-    group = [one for one in request.store.case(case).accounts if one != name]
+    group = [other for other in request.store.case(case).accounts if other != name]
     recorded = request.recorded_exchanges()
-    found = recorded.activity(name, group)
+    activity = recorded.activity(name, group)
     events = _events(request, name, case, inside[-1].member, recorded.facts(name))
-    rows = [asdict(day) for day in found]
+    rows = [asdict(day) for day in activity]
     data = {"account": name, "case": case, "group": len(group), "days": rows, "events": [
-        {"at": iso_us(at), "what": what} for at, what in events
+        {"at": iso_us(at_us), "what": event_text} for at_us, event_text in events
     ]}  # fmt: skip
-    view = {"account": name, "case": case, "group": len(group), "days": found, "events": events}
+    view = {"account": name, "case": case, "group": len(group), "days": activity, "events": events}
     return Shown("days.html.j2", f"Days of {name[:60]}", data, rows, view)
 
 
@@ -132,18 +132,18 @@ def _events(
     request: PageRequest, name: str, case: str, member: Member, facts: SignUpFacts | None
 ) -> list[tuple[int, str]]:
     """Give what happened to an account, newest first."""
-    found = [(member.since_us, f"named in {case}")]
+    events = [(member.since_us, f"named in {case}")]
     if facts is not None and facts.created_us is not None:
         details = ", ".join(word for word in (facts.org, facts.tier, facts.country) if word)
-        found.append((facts.created_us, "signed up" + (f" ({details})" if details else "")))
+        events.append((facts.created_us, "signed up" + (f" ({details})" if details else "")))
     key = tables.key_of(name)
     for act in reading.acts(request.store, case):
         if not act.in_force:
             continue
         for group in act.sets.get("accounts") or ():
             if key in group["keys"]:
-                found.append((act.at_us, f"judged {group['verdict'] or 'nothing any more'} by {act.who}"))
+                events.append((act.at_us, f"judged {group['verdict'] or 'nothing any more'} by {act.who}"))
     standing = (standings(request, [name]) or {}).get(name)
     if standing is not None:
-        found.append((standing.since_us, f"{standing.step.name.lower()}: {standing.reason}"))
-    return sorted(found, reverse=True)
+        events.append((standing.since_us, f"{standing.step.name.lower()}: {standing.reason}"))
+    return sorted(events, reverse=True)

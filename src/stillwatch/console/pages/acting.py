@@ -1,6 +1,7 @@
 """Taking steps on accounts: first the dry run, then the step, or the wait for a second person."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from starlette.responses import RedirectResponse, Response
@@ -64,12 +65,12 @@ def _why_big(request: PageRequest, want: requested_steps.StepRequest) -> str | N
 
 def _count_loosened(request: PageRequest, accounts: Sequence[str], step: Step) -> dict[str, int]:
     """Count the accounts that stand on a stricter step now: this one would be laid over it."""
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for standing in (standings(request, accounts) or {}).values():
         if standing.step > step:
             name = standing.step.name.lower()
-            found[name] = found.get(name, 0) + 1
-    return found
+            counts[name] = counts.get(name, 0) + 1
+    return counts
 
 
 def dry_run(request: PageRequest) -> Shown:
@@ -100,7 +101,7 @@ def act(request: PageRequest) -> Response:
         raise StaleRevision("the accounts have changed since the dry run: look again at whom it would hit")
     big = _why_big(request, want)
     if big is not None:
-        requested_steps.put(request.store, _in_state(want, "waiting"), request.revision())
+        requested_steps.put(request.store, replace(want, state="waiting"), request.revision())
         return to_case(request, want.case, "asked")
     number = requested_steps.put(request.store, want, request.revision())
     if _why_big(request, want) is not None:  # another of the same person was put in the same moment
@@ -117,20 +118,14 @@ def act(request: PageRequest) -> Response:
     return to_case(request, want.case, _once_in_force(request, "acted"))
 
 
-def _in_state(ask: requested_steps.StepRequest, state: str) -> requested_steps.StepRequest:
-    return requested_steps.StepRequest(
-        ask.id, ask.case, ask.at_us, ask.who, ask.step, ask.budget, ask.for_s, ask.why, ask.accounts, state
-    )
-
-
-def _once_in_force(request: PageRequest, done: str) -> str:
+def _once_in_force(request: PageRequest, message: str) -> str:
     """Say what was done only where it is so already."""
-    return done if request.deployment.in_force() else "late"
+    return message if request.deployment.in_force() else "late"
 
 
-def to_case(request: PageRequest, case: str, done: str) -> Response:
+def to_case(request: PageRequest, case: str, message: str) -> Response:
     """Lead on to the case, which says what was done."""
-    return RedirectResponse(request.url(f"/case/{case}", done=done), 303)
+    return RedirectResponse(request.url(f"/case/{case}", done=message), 303)
 
 
 def _row(ask: requested_steps.StepRequest, request: PageRequest) -> dict[str, Any]:
@@ -152,7 +147,7 @@ def approvals(request: PageRequest) -> Shown:
     rows = [_row(ask, request) for ask in wait]
     data = {
         "asks": rows, "proposals": proposed, "unavailable": why_not,
-        "dismissals": [one for one, _ in dismissals],
+        "dismissals": [dismissal for dismissal, _ in dismissals],
     }  # fmt: skip
     view = {"waiting": wait, "proposals": proposed, "why_not": why_not, "dismissals": dismissals}
     return Shown("approvals.html.j2", "Approvals", data, rows, view)
@@ -242,7 +237,7 @@ def approve_proposal(request: PageRequest) -> Response:
     action = request.deployment.approve(number, request.user.name, why, request.now_us)
     detail = {"proposal": number, "action": action}
     request.store.look(request.user.name, "proposal approved", str(number), detail, request.now_us)
-    return _back(request, _once_in_force(request, "acted"))
+    return _back_to_approvals(request, _once_in_force(request, "acted"))
 
 
 def dismiss_proposal(request: PageRequest) -> Response:
@@ -252,11 +247,13 @@ def dismiss_proposal(request: PageRequest) -> Response:
     request.store.look(
         request.user.name, "proposal dismissed", str(number), {"proposal": number}, request.now_us
     )
-    return _back(request, "dismissed")
+    return _back_to_approvals(request, "dismissed")
 
 
-def _back(request: PageRequest, done: str) -> Response:
+def _back_to_approvals(request: PageRequest, message: str) -> Response:
     case = _case_of(request)
     return (
-        to_case(request, case, done) if case else RedirectResponse(request.url("/approvals", done=done), 303)
+        to_case(request, case, message)
+        if case
+        else RedirectResponse(request.url("/approvals", done=message), 303)
     )

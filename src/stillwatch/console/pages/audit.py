@@ -11,28 +11,28 @@ from stillwatch.console.page_forms import Shown, iso_us
 PAGE = 50
 
 
-def _records(request: PageRequest) -> tuple[list[AuditRecord], str | None]:
+def _find_records(request: PageRequest) -> tuple[list[AuditRecord], str | None]:
     before = request.query_number("before", 0)
     try:
         with request.store.reading() as db:
-            found = read(
+            records = read(
                 db, subject=request.query("subject") or None, who=request.query("who") or None,
                 before=before or None, limit=PAGE + 1,
             )  # fmt: skip
     except DBAPIError:
         return [], "this store keeps no record"
-    return found, None
+    return records, None
 
 
 def show(request: PageRequest) -> Shown:
     """Show the newest records, and how the check of the trail stands."""
     check = request.desk.checks.state()
     if request.store.trail is None:
-        found: list[AuditRecord] = []
+        records: list[AuditRecord] = []
         trouble: str | None = "This store keeps no record: it was opened without a trail."
     else:
-        found, trouble = _records(request)
-    shown, more = found[:PAGE], len(found) > PAGE
+        records, trouble = _find_records(request)
+    shown, more = records[:PAGE], len(records) > PAGE
     rows = [
         {
             "seq": r.seq,

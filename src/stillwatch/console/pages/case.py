@@ -28,34 +28,34 @@ def show(request: PageRequest) -> Shown:
     try:
         facts = request.desk.looks.case_alert(case.id, request.now_us, base(request))
     except RecordNotFound:
-        return _without_evidence(request, case)
+        return _page_without_evidence(request, case)
     report = facts.alert
     view = _beside(request, case, facts.targets) | {
         "alert": report, "drawn": request.desk.looks.drawn(case), "links": report.links[:TOP_LINKS],
-        "rivals": [rival(one.kind, one.check) for one in report.benign],
+        "rivals": [rival(explanation.kind, explanation.check) for explanation in report.benign],
         "advised": report.action.text, "step": report.action.step,
     }  # fmt: skip
     data = {**report.as_json(), "accounts_href": request.url(f"/case/{case.id}/accounts.json")}
     return Shown("case.html.j2", case.title, data, claims(report), view)
 
 
-def _without_evidence(request: PageRequest, case: Case) -> Shown:
+def _page_without_evidence(request: PageRequest, case: Case) -> Shown:
     """Show a case that no finding names: it was split off, or merged into another."""
     targets = reading.targets(request.store, case.id)
     view = _beside(request, case, targets) | {"advised": "No finding names this case by itself.", "step": ""}
     document = row(case, request) | {"merged_into": case.merged_into, "split_from": case.split_from}
-    one = leads.lead_of_case(request.store, case.id)
-    view["one"] = one
-    if one is not None:
-        view |= {**lead_view(one), "advised": NO_ACTION}
-        document |= {"lead": one.as_json(), "actionable": False}
+    opened_from = leads.lead_of_case(request.store, case.id)
+    view["one"] = opened_from
+    if opened_from is not None:
+        view |= {**lead_view(opened_from), "advised": NO_ACTION}
+        document |= {"lead": opened_from.as_json(), "actionable": False}
     return Shown("case_bare.html.j2", case.title, document, [document], view)
 
 
 def _beside(request: PageRequest, case: Case, targets: reading.Targets) -> dict[str, Any]:
-    """What a case's page shows beside its evidence."""
+    """Give what a case's page shows besides its evidence."""
     return {
-        "case": case, **_accounts(request, case), "targets": targets,
+        "case": case, **_account_table(request, case), "targets": targets,
         "appeals": handling.appeals(request.store, case.id),
         "story": reading.timeline(request.store, case.id, limit=STORY),
         "asks": requested_steps.of_case(request.store, case.id),
@@ -93,26 +93,26 @@ def standings(request: PageRequest, accounts: Sequence[str]) -> Mapping[str, Enf
         return None
 
 
-def _accounts(request: PageRequest, case: Case) -> dict[str, Any]:
-    which = request.query("which")
-    which = which if which in WHICH else ""
+def _account_table(request: PageRequest, case: Case) -> dict[str, Any]:
+    chosen = request.query("which")
+    chosen = chosen if chosen in WHICH else ""
     offset = request.query_number("offset", 0, 10_000_000)
     starts = request.query("starts")
-    found, total = reading.members_of(
-        request.store, case.id, which=which or None, starts=starts, offset=offset, limit=ACCOUNTS
+    members, total = reading.members_of(
+        request.store, case.id, which=chosen or None, starts=starts, offset=offset, limit=ACCOUNTS
     )
-    stands = standings(request, [m.account for m in found])
+    statuses = standings(request, [m.account for m in members])
     return {
-        "members": found, "members_total": total, "offset": offset, "starts": starts, "which": which,
-        "standings": stands, "page": ACCOUNTS, "steps": STEPS, "spans": FOR,
+        "members": members, "members_total": total, "offset": offset, "starts": starts, "which": chosen,
+        "standings": statuses, "page": ACCOUNTS, "steps": STEPS, "spans": FOR,
     }  # fmt: skip
 
 
 def accounts(request: PageRequest) -> Shown:
     """Show one page of the case's accounts; all of them in the page's other forms, a page at a time."""
     case = request.store.case(request.part("case"), accounts=False)
-    table = _accounts(request, case)
-    stands = table["standings"] or {}
+    table = _account_table(request, case)
+    statuses = table["standings"] or {}
     rows = [
         {
             "account": m.account,
@@ -123,7 +123,7 @@ def accounts(request: PageRequest) -> Shown:
             "actor": m.actor,
             "tied": m.tied,
             "moved_to": m.moved_to,
-            "standing": stands[m.account].step if m.account in stands else None,
+            "standing": statuses[m.account].step if m.account in statuses else None,
         }
         for m in table["members"]
     ]
@@ -135,17 +135,17 @@ def accounts(request: PageRequest) -> Shown:
 def links(request: PageRequest) -> Shown:
     """Show the case's single links, ranked, a page at a time."""
     case = request.store.case(request.part("case"), accounts=False)
-    found = request.desk.looks.links(case.id)
+    all_links = request.desk.looks.links(case.id)
     offset = request.query_number("offset", 0, 10_000_000)
-    some = found[offset : offset + LINKS]
+    page_of_links = all_links[offset : offset + LINKS]
     rows = [
         {"a": k.a, "b": k.b, "clue": k.clue, "bits": k.bits, "control": k.control, "text": k.text}
-        for k in some
+        for k in page_of_links
     ]
-    data = {"case": case.id, "total": len(found), "offset": offset, "links": rows}
+    data = {"case": case.id, "total": len(all_links), "offset": offset, "links": rows}
     view = {
-        "case": case, "links": some, "total": len(found), "offset": offset, "page": LINKS,
-        "accounts": {k.a for k in found},  # the other end of most links is the campaign
+        "case": case, "links": page_of_links, "total": len(all_links), "offset": offset, "page": LINKS,
+        "accounts": {k.a for k in all_links},  # the other end of most links is the campaign
     }  # fmt: skip
     return Shown("links.html.j2", f"Links of {case.id}", data, rows, view)
 
@@ -173,21 +173,21 @@ def actor(request: PageRequest) -> Shown:
             f"no finding names {case.id} by itself yet; its case page says where it is from"
         ) from None
     accounts = request.store.case(case.id).accounts
-    stands = standings(request, accounts)
+    statuses = standings(request, accounts)
     steps: dict[str, int] = {}
-    for standing in (stands or {}).values():
+    for standing in (statuses or {}).values():
         steps[standing.step.name.lower()] = steps.get(standing.step.name.lower(), 0) + 1
-    found = reading.findings_of(request.store, case.id)
+    findings = reading.findings_of(request.store, case.id)
     rows = [
         {"accounts": g.accounts, "shares": " ".join(g.letters), "mixed": g.mixed, "example": g.example}
         for g in drawn.folded.groups
     ]
     data = {
         "actor": row(case, request), "groups": rows, "shared": drawn.folded.shared, "standings": steps,
-        "findings": found, "merged_into": case.merged_into, "split_from": case.split_from,
+        "findings": findings, "merged_into": case.merged_into, "split_from": case.split_from,
     }  # fmt: skip
     view = {
-        "case": case, "drawn": drawn, "steps": steps, "known": stands is not None, "findings": found,
+        "case": case, "drawn": drawn, "steps": steps, "known": statuses is not None, "findings": findings,
         "clear": len(accounts) - sum(steps.values()),
     }  # fmt: skip
     return Shown("actor.html.j2", f"Actor of {amounts.plural(case.members, 'account')}", data, rows, view)

@@ -19,13 +19,13 @@ ROOMS = ("stillwatch.detectors", "stillwatch.actors.clues")
 @cache
 def whats() -> dict[str, str]:
     """Give the first line of what every detector and clue says of itself, by name."""
-    found = {}
+    phrases = {}
     for room in ROOMS:
         for file in resources.files(room).iterdir():
             if file.name.endswith(".py") and not file.name.startswith("_"):
                 text = ast.get_docstring(ast.parse(file.read_text("utf-8"))) or ""
-                found[file.name.removesuffix(".py")] = text.split("\n")[0]
-    return found
+                phrases[file.name.removesuffix(".py")] = text.split("\n")[0]
+    return phrases
 
 
 def show(request: PageRequest) -> Shown:
@@ -36,8 +36,8 @@ def show(request: PageRequest) -> Shown:
         name: {"what": whats().get(name, "")} | claims.documented_limits(name) for name in {*whats(), *states}
     }
     months: dict[str, list[Any]] = {}
-    for one in record.months:
-        months.setdefault(one.detector, []).append(one)
+    for month in record.months:
+        months.setdefault(month.detector, []).append(month)
     names = sorted(detectors, key=lambda name: (name not in months, name))
     now = {name: record.now.get(name) or feedback.nothing_said(name) for name in names}
     rows = [
@@ -54,7 +54,7 @@ def show(request: PageRequest) -> Shown:
         for name in names
     ]
     data = {
-        "detectors": rows, "months": {name: [asdict(m) for m in them] for name, them in months.items()},
+        "detectors": rows, "months": {name: [asdict(m) for m in rates] for name, rates in months.items()},
         "counted": iso_us(record.at_us), "current": record.current,
     }  # fmt: skip
     view = {

@@ -21,31 +21,31 @@ def _prefix(request: Request) -> str:
     return "__Host-" if request.scope["state"]["secure"] else ""
 
 
-def cookie_name(request: Request, what: str = "") -> str:
+def cookie_name(request: Request, purpose: str = "") -> str:
     """Name a cookie, by default the session's. The port is in it: browsers keep all ports' together."""
-    return f"{_prefix(request)}stillwatch-{what}{'-' * bool(what)}{request.url.port or 0}"
+    return f"{_prefix(request)}stillwatch-{purpose}{'-' * bool(purpose)}{request.url.port or 0}"
 
 
 def place_cookie(
     answer: Response,
     request: Request,
-    what: str,
+    purpose: str,
     value: str,
     longest_s: int | None = None,
     samesite: Literal["strict", "lax"] = "strict",
 ) -> None:
     """Have the browser keep something that no script reads."""
     answer.set_cookie(
-        cookie_name(request, what), value, max_age=longest_s, path="/", httponly=True, samesite=samesite,
+        cookie_name(request, purpose), value, max_age=longest_s, path="/", httponly=True, samesite=samesite,
         secure=request.scope["state"]["secure"],
     )  # fmt: skip
 
 
 def remove_cookie(
-    answer: Response, request: Request, what: str, samesite: Literal["strict", "lax"] = "strict"
+    answer: Response, request: Request, purpose: str, samesite: Literal["strict", "lax"] = "strict"
 ) -> None:
     answer.delete_cookie(
-        cookie_name(request, what), path="/", httponly=True, samesite=samesite,
+        cookie_name(request, purpose), path="/", httponly=True, samesite=samesite,
         secure=request.scope["state"]["secure"],
     )  # fmt: skip
 
@@ -58,7 +58,7 @@ def inside(request: Request, target: str) -> str:
     return target if fits and target.isprintable() and len(target) < 2_000 else home
 
 
-def _fields(request: Request, *names: str) -> dict[str, str]:
+def _form_fields(request: Request, *names: str) -> dict[str, str]:
     """Give the last value of each field of a form; empty where there is none."""
     fields: dict[str, list[str]] = request.scope["state"]["form"]
     return {name: (fields.get(name) or [""])[-1] for name in names}
@@ -89,10 +89,10 @@ class LoginPages:
     ) -> Response:
         """Show the form, and what went wrong. code: the password was right, and a code is asked for."""
         door = request.cookies.get(cookie_name(request, "door"), "")
-        fresh = len(door) != 43
-        door = secrets.token_urlsafe(32) if fresh else door
+        is_new = len(door) != 43
+        door = secrets.token_urlsafe(32) if is_new else door
         target = inside(request, target)
-        provider, left = self._provider, request.query_params.get("left") == "1"
+        provider, has_logged_out = self._provider, request.query_params.get("left") == "1"
         view = {
             "csrf": sessions.csrf_of(door),
             "next": target,
@@ -100,22 +100,22 @@ class LoginPages:
             "code": code,
             "provider": provider.settings.label if provider and not code else None,
             "provider_login": address(request, "/login/oidc", next=target),
-            "provider_logout": provider.logout_url() if provider and left else None,
+            "provider_logout": provider.logout_url() if provider and has_logged_out else None,
             "action": address(request, "/login/code" if code else "/login"),
             "home": address(request, "/"),
         }
         answer = render.bare(request, "login.html.j2", status, title="Log in", **view)
-        if fresh:
+        if is_new:
             place_cookie(answer, request, "door", door)
         return answer
 
     def enter(self, request: Request) -> Response:
         """Judge a name and a password."""
-        given = _fields(request, "name", "password", "csrf", "next")
-        target = given["next"]
-        if not _from_form(request, given["csrf"]):
+        form = _form_fields(request, "name", "password", "csrf", "next")
+        target = form["next"]
+        if not _from_form(request, form["csrf"]):
             return self.login_page(request, target, TOO_OLD, 403)
-        name = given["name"].strip().lower()[:LONGEST_NAME]
+        name = form["name"].strip().lower()[:LONGEST_NAME]
         peer, store, now_us = _peer(request), self._desk.store, self._desk.now_us()
         try:
             browser = people.known_browser(
@@ -127,7 +127,7 @@ class LoginPages:
             return self._too_many(request, target, wait_s)
         self._throttle.begun(name, peer, browser)
         try:
-            user = people.check(store, name, given["password"])
+            user = people.check(store, name, form["password"])
             if user is None:
                 store.look("nobody", "log-in failed", "console", {"address": peer}, now_us)
                 return self.login_page(request, target, "That name and password do not go together.", 401)
@@ -147,9 +147,9 @@ class LoginPages:
 
     def enter_code(self, request: Request) -> Response:
         """Judge a code, after the password. Codes are also counted in the database: see `second_factor`."""
-        given = _fields(request, "code", "csrf", "next")
-        target = given["next"]
-        if not _from_form(request, given["csrf"]):
+        form = _form_fields(request, "code", "csrf", "next")
+        target = form["next"]
+        if not _from_form(request, form["csrf"]):
             return self.login_page(request, target, TOO_OLD, 403)
         half = request.cookies.get(cookie_name(request, "half"), "")
         peer, store, now_us = _peer(request), self._desk.store, self._desk.now_us()
@@ -157,25 +157,27 @@ class LoginPages:
             name = second_factor.half_login_name(store, half, now_us)
             if name is None:
                 return self.login_page(request, target, "That log-in is too old. Log in anew.", 403)
-            counted = f"{name} (code)"  # apart from passwords: who guesses at one leaves the other its tries
-            if wait_s := self._throttle.wait_s(counted, peer):
+            counter = f"{name} (code)"  # apart from passwords: who guesses at one leaves the other its tries
+            if wait_s := self._throttle.wait_s(counter, peer):
                 return self._too_many(request, target, wait_s, code=True)
-            self._throttle.begun(counted, peer)
+            self._throttle.begun(counter, peer)
             old = request.cookies.get(cookie_name(request))
-            got = second_factor.enter(store, half, given["code"], now_us, address=peer, instead_of=old)
-            if isinstance(got, second_factor.CodeRefused):
-                answer = self.login_page(request, target, got.why, 429 if got.wait_s else 401, code=True)
-                if got.wait_s:
-                    answer.headers["retry-after"] = str(got.wait_s)
+            result = second_factor.enter(store, half, form["code"], now_us, address=peer, instead_of=old)
+            if isinstance(result, second_factor.CodeRefused):
+                answer = self.login_page(
+                    request, target, result.why, 429 if result.wait_s else 401, code=True
+                )
+                if result.wait_s:
+                    answer.headers["retry-after"] = str(result.wait_s)
                 return answer
-            user, cookie = got
-            there = request.cookies.get(cookie_name(request, "browser"), "")
+            user, cookie = result
+            browser = request.cookies.get(cookie_name(request, "browser"), "")
             answer = self._lead_inside(
-                request, user, cookie, people.known_browser(store, name, there), target
+                request, user, cookie, people.known_browser(store, name, browser), target
             )
         except StillwatchError as why:
             return self.login_page(request, target, str(why), 503)
-        self._throttle.record_success(counted, peer)
+        self._throttle.record_success(counter, peer)
         remove_cookie(answer, request, "half")
         return answer
 
@@ -188,21 +190,21 @@ class LoginPages:
 
     def _lead_inside(self, request: Request, user: User, cookie: str, browser: str, target: str) -> Response:
         """Lead on to the page that was asked for, with a session. Raises: StillwatchError."""
-        kept = people.browser_cookie(self._desk.store, user.name, browser)
+        browser_value = people.browser_cookie(self._desk.store, user.name, browser)
         if user.role >= UserRole.ANALYST:
             self._desk.snapshots.prepare()
         answer = RedirectResponse(inside(request, target), 303)
         place_cookie(answer, request, "", cookie)
-        place_cookie(answer, request, "browser", kept, BROWSER_S)
+        place_cookie(answer, request, "browser", browser_value, BROWSER_S)
         remove_cookie(answer, request, "door")
         return answer
 
     def leave(self, request: Request) -> Response:
         """End the session."""
         cookie = request.cookies.get(cookie_name(request), "")
-        left = "1" if self._provider is not None else ""
-        answer = RedirectResponse(address(request, "/login", left=left), 303)
-        if cookie and sessions.same(_fields(request, "csrf")["csrf"], sessions.csrf_of(cookie)):
+        logged_out = "1" if self._provider is not None else ""
+        answer = RedirectResponse(address(request, "/login", left=logged_out), 303)
+        if cookie and sessions.same(_form_fields(request, "csrf")["csrf"], sessions.csrf_of(cookie)):
             try:
                 sessions.end(self._desk.store, cookie, self._desk.now_us())
             except StillwatchError as why:

@@ -20,8 +20,8 @@ BACK = "/login/oidc/back"
 def redirect_uri(request: Request, provider: IdentityProvider) -> str:
     """Give the address to which the provider sends a browser back."""
     scheme = "https" if request.scope["state"]["secure"] else "http"
-    own = f"{scheme}://{request.headers.get('host', '')}{address(request, BACK)}"
-    return provider.settings.redirect_uri or own
+    from_request = f"{scheme}://{request.headers.get('host', '')}{address(request, BACK)}"
+    return provider.settings.redirect_uri or from_request
 
 
 class IdentityPages:
@@ -36,10 +36,10 @@ class IdentityPages:
         target = inside(request, request.query_params.get("next", ""))
         attempt = LoginAttempt.begin(target, self._desk.now_us())
         try:
-            there = self._provider.authorization_url(attempt, redirect_uri(request, self._provider))
+            url = self._provider.authorization_url(attempt, redirect_uri(request, self._provider))
         except StillwatchError as why:
             return self._door.login_page(request, target, f"{why}. A password works, for who has one.", 503)
-        answer = RedirectResponse(there, 303)
+        answer = RedirectResponse(url, 303)
         place_cookie(answer, request, "oidc", attempt.cookie, TRY_S, samesite="lax")
         return answer
 

@@ -15,39 +15,39 @@ ACCOUNTS = 200
 def show(request: PageRequest) -> Shown:
     """Show one page of the leads, those of most exchanges first."""
     offset = request.query_number("offset", 0, 10_000_000)
-    found, total = leads.leads(request.store, offset=offset, limit=PAGE)
-    rows = [_row(one, request) for one in found]
+    page_of_leads, total = leads.leads(request.store, offset=offset, limit=PAGE)
+    rows = [_lead_row(stored, request) for stored in page_of_leads]
     data = {"total": total, "offset": offset, "actionable": False, "note": NO_ACTION, "leads": rows}
     view = {
-        "leads": found, "total": total, "offset": offset, "page": PAGE, "note": NO_ACTION,
+        "leads": page_of_leads, "total": total, "offset": offset, "page": PAGE, "note": NO_ACTION,
         "not_seen": request.deployment.not_seen(request.now_us),
     }  # fmt: skip
     return Shown("leads.html.j2", "Leads", data, rows, view)
 
 
-def _row(one: leads.StoredLead, request: PageRequest) -> dict[str, object]:
-    lead = one.lead
+def _lead_row(stored: leads.StoredLead, request: PageRequest) -> dict[str, object]:
+    lead = stored.lead
     return {
         "lead": lead.id, "accounts": len(lead.accounts), "exchanges": lead.exchanges, "since": lead.since,
-        "p_value": lead.p_value, "content": lead.hands, "text": lead.text, "source": one.source,
-        "folded": iso_us(one.at_us), "case": one.case, "actionable": False,
+        "p_value": lead.p_value, "content": lead.hands, "text": lead.text, "source": stored.source,
+        "folded": iso_us(stored.at_us), "case": stored.case, "actionable": False,
         "href": request.url(f"/lead/{lead.id}"),
     }  # fmt: skip
 
 
 def show_lead(request: PageRequest) -> Shown:
     """Show one lead: what it rests on, why it is no finding, what would make it one, its accounts."""
-    one = leads.find_lead(request.store, request.part("lead"))
-    rows = [{"account": account, "lead": one.lead.id} for account in one.lead.accounts]
-    title = f"Lead: {plural(len(one.lead.accounts), 'account')} that act alike"
-    return Shown("lead.html.j2", title, one.as_json(), rows, lead_view(one))
+    stored = leads.find_lead(request.store, request.part("lead"))
+    rows = [{"account": account, "lead": stored.lead.id} for account in stored.lead.accounts]
+    title = f"Lead: {plural(len(stored.lead.accounts), 'account')} that act alike"
+    return Shown("lead.html.j2", title, stored.as_json(), rows, lead_view(stored))
 
 
-def lead_view(one: leads.StoredLead) -> dict[str, object]:
+def lead_view(stored: leads.StoredLead) -> dict[str, object]:
     """Give what a lead's template shows."""
     return {
-        "one": one, "note": NO_ACTION, "formed": formed_by(one.lead), "rests_on": rests_on(one.lead),
-        "wanting": would_make_it_a_finding(one.lead), "lead_accounts": one.lead.accounts[:ACCOUNTS],
+        "one": stored, "note": NO_ACTION, "formed": formed_by(stored.lead), "rests_on": rests_on(stored.lead),
+        "wanting": would_make_it_a_finding(stored.lead), "lead_accounts": stored.lead.accounts[:ACCOUNTS],
     }  # fmt: skip
 
 

@@ -31,10 +31,10 @@ def _claimed_accounts(request: PageRequest, case: str) -> list[str]:
     """Give the accounts that a case's claims are about: those too that another case had first, but none that
     a person split off.
     """
-    found, _ = reading.members_of(request.store, case, limit=LARGEST)
-    others = {m.moved_to for m in found if m.moved_to}
-    split = {one for one in others if request.store.case(one, accounts=False).split_from == case}
-    return [m.account for m in found if m.actor or (m.moved_to and m.moved_to not in split)]
+    members_found, _ = reading.members_of(request.store, case, limit=LARGEST)
+    others = {m.moved_to for m in members_found if m.moved_to}
+    split = {other for other in others if request.store.case(other, accounts=False).split_from == case}
+    return [m.account for m in members_found if m.actor or (m.moved_to and m.moved_to not in split)]
 
 
 def of_account(request: PageRequest) -> Shown:
@@ -62,21 +62,23 @@ def _reason(request: PageRequest) -> str:
 def _observables_page(
     request: PageRequest, accounts: Collection[str], case: str, account: str | None, why: str
 ) -> Shown:
-    found = request.recorded_exchanges().observables(accounts)
-    groups = [(kind, them) for kind in KINDS if (them := [v for v in found.values if v.kind == kind])]
+    observables = request.recorded_exchanges().observables(accounts)
+    groups = [
+        (kind, values) for kind in KINDS if (values := [v for v in observables.values if v.kind == kind])
+    ]
     view = {
-        "case": case, "account": account, "found": found, "groups": groups, "why": why,
-        "cases_of": _cases_of(request, found),
+        "case": case, "account": account, "found": observables, "groups": groups, "why": why,
+        "cases_of": _cases_of(request, observables),
     }  # fmt: skip
     return Shown("observables.html.j2", "What they share", {}, (), view)
 
 
-def _cases_of(request: PageRequest, found: Observables) -> Mapping[str, str]:
+def _cases_of(request: PageRequest, observables: Observables) -> Mapping[str, str]:
     """Give the case that each of the others is in, for those that are in one."""
-    names = {key_of(name): name for value in found.values for name in value.others}
+    names = {key_of(name): name for value in observables.values for name in value.others}
     if not names:
         return {}
     m = members.c
     with request.store.reading() as db:
-        there = select(m.key, m.case_id).where(among(db, m.key, names), m.moved_to.is_(None))
-        return {names[row.key]: row.case_id for row in db.execute(there)}
+        memberships = select(m.key, m.case_id).where(among(db, m.key, names), m.moved_to.is_(None))
+        return {names[row.key]: row.case_id for row in db.execute(memberships)}

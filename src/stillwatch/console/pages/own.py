@@ -23,33 +23,35 @@ def _cookie(request: PageRequest) -> str:
 def show(request: PageRequest) -> Shown:
     """Show who somebody is here, what they were told, their sessions and their tokens."""
     me = request.user
-    found = sessions.of_user(request.store, me.name, _cookie(request), request.now_us)
+    own_sessions = sessions.of_user(request.store, me.name, _cookie(request), request.now_us)
     rows = [
-        {"opened": iso_us(one.opened_us), "last_used": iso_us(one.seen_us), "this": one.is_this}
-        for one in found
+        {"opened": iso_us(entry.opened_us), "last_used": iso_us(entry.seen_us), "this": entry.is_this}
+        for entry in own_sessions
     ]
     has_password = people.has_password(request.store, me.name)
     factor = second_factor.of_user(request.store, me.name)
     confirmed = factor is not None and factor.confirmed_us is not None
-    made, notices = tokens.of_user(request.store, me.name), inbox.of_user(request.store, me.name)
+    my_tokens, notices = tokens.of_user(request.store, me.name), inbox.of_user(request.store, me.name)
     address = people.address(request.store, me.name)
     news = [
         {
-            "kind": one.kind, "case": one.case, "title": one.title, "who": one.who, "at": iso_us(one.at_us),
-            "read": one.seen_us is not None, "href": request.url(f"/case/{one.case}"),
+            "kind": entry.kind, "case": entry.case, "title": entry.title, "who": entry.who,
+            "at": iso_us(entry.at_us),
+            "read": entry.seen_us is not None, "href": request.url(f"/case/{entry.case}"),
         }
-        for one in notices
+        for entry in notices
     ]  # fmt: skip
     data = {
         "name": me.name, "role": me.role, "password": has_password, "second_factor": confirmed,
         "sessions": rows, "notices": news, "address": address or None,
-        "tokens": [tokens.token_row(one, request.now_us) for one in made],
+        "tokens": [tokens.token_row(entry, request.now_us) for entry in my_tokens],
     }  # fmt: skip
     view = {
-        "sessions": found, "has_password": has_password, "shortest": password_rules.SHORTEST,
+        "sessions": own_sessions, "has_password": has_password, "shortest": password_rules.SHORTEST,
         "factor": factor, "confirmed": confirmed, "must_have_factor": request.must_have_factor(),
-        "notices": notices, "unread": any(one.seen_us is None for one in notices), "address": address,
-        "tokens": made, "scopes": list(tokens.TokenScope), "days": tokens.DAYS, "most_days": tokens.MOST_DAYS,
+        "notices": notices, "unread": any(entry.seen_us is None for entry in notices), "address": address,
+        "tokens": my_tokens, "scopes": list(tokens.TokenScope), "days": tokens.DAYS,
+        "most_days": tokens.MOST_DAYS,
         **_enrolment(request),
     }  # fmt: skip
     return Shown("own.html.j2", me.name, data, rows, view)
@@ -78,28 +80,28 @@ def mark_read(request: PageRequest) -> Response:
 
 def change_address(request: PageRequest) -> Response:
     """Say where one's mail goes. Who has a password shows it: a stolen session sends no mail elsewhere."""
-    me, given = request.user.name, request.form("address", 1_000)
-    if given and people.has_password(request.store, me):
-        _prove(request, lambda: _show_password(request))
-    people.set_address(request.store, me, given, request.now_us)
+    me, new_address = request.user.name, request.form("address", 1_000)
+    if new_address and people.has_password(request.store, me):
+        _prove_by(request, lambda: _show_password(request))
+    people.set_address(request.store, me, new_address, request.now_us)
     return RedirectResponse(request.url("/me", done="address"), 303)
 
 
-def _prove(request: PageRequest, proof: Callable[[], Proof]) -> Proof:
+def _prove_by(request: PageRequest, proof: Callable[[], Proof]) -> Proof:
     """Do what needs a proof of who somebody is, so often and no more. Raises: ConsoleError."""
     me, throttle = request.user.name, request.desk.throttle
     if throttle.wait_s(me, HERE):
         raise ConsoleError("too many tries: wait a quarter of an hour, or ask for a new password")
     throttle.begun(me, HERE)
-    done = proof()
+    result = proof()
     throttle.record_success(me, HERE)
-    return done
+    return result
 
 
 def _show_password(request: PageRequest) -> None:
     """Raises: ConsoleError where the form holds another password than the user's."""
-    me, given = request.user.name, (request.all_of("current") or [""])[-1]
-    if people.check(request.store, me, given) is None:
+    me, password = request.user.name, (request.all_of("current") or [""])[-1]
+    if people.check(request.store, me, password) is None:
         request.store.look(me, "password refused", me, {}, request.now_us)
         raise ConsoleError("that is not the password you have")
 
@@ -107,18 +109,18 @@ def _show_password(request: PageRequest) -> None:
 def change_password(request: PageRequest) -> Response:
     """Change one's own password, which ends one's other sessions."""
     me = request.user.name
-    given = {name: (request.all_of(name) or [""])[-1] for name in ("current", "new", "again")}
-    if given["new"] != given["again"]:
+    passwords = {name: (request.all_of(name) or [""])[-1] for name in ("current", "new", "again")}
+    if passwords["new"] != passwords["again"]:
         raise ConsoleError("the new password was not typed alike twice")
-    mine = sessions.digest_of(_cookie(request))
-    _prove(
+    own_session = sessions.digest_of(_cookie(request))
+    _prove_by(
         request,
         lambda: people.change_password(
             request.store,
             me,
-            given["current"],
-            given["new"],
-            keep=mine,
+            passwords["current"],
+            passwords["new"],
+            keep=own_session,
             now_us=request.now_us,
             words=request.desk.settings.password_words,
         ),
@@ -130,18 +132,18 @@ def begin_second_factor(request: PageRequest) -> Response:
     """Make a secret for one's authenticator, which the page then shows."""
     if not people.has_password(request.store, request.user.name):
         raise ConsoleError("you log in at an identity provider; the second factor is its affair")
-    _prove(request, lambda: _show_password(request))
+    _prove_by(request, lambda: _show_password(request))
     second_factor.begin(request.store, request.user.name, request.now_us)
     return RedirectResponse(request.url("/me", done="begun"), 303)
 
 
 def confirm_second_factor(request: PageRequest) -> Shown:
     """Take the first code, and show the recovery codes once."""
-    mine, code = sessions.digest_of(_cookie(request)), request.form("code", 100)
-    codes = _prove(
+    own_session, code = sessions.digest_of(_cookie(request)), request.form("code", 100)
+    codes = _prove_by(
         request,
         lambda: second_factor.confirm(
-            request.store, request.user.name, code, keep=mine, now_us=request.now_us
+            request.store, request.user.name, code, keep=own_session, now_us=request.now_us
         ),
     )
     return Shown("recovery.html.j2", "Recovery codes", {}, (), {"codes": codes})
@@ -150,7 +152,7 @@ def confirm_second_factor(request: PageRequest) -> Shown:
 def remove_second_factor(request: PageRequest) -> Response:
     """Go on without a second factor; who has to have one sets up another at once."""
     code = request.form("code", 100)
-    _prove(request, lambda: second_factor.remove(request.store, request.user.name, code, request.now_us))
+    _prove_by(request, lambda: second_factor.remove(request.store, request.user.name, code, request.now_us))
     return RedirectResponse(request.url("/me", done="removed"), 303)
 
 
@@ -162,7 +164,7 @@ def make_token(request: PageRequest) -> Shown:
     except ValueError:
         raise ConsoleError(f"a token's scope is one of {', '.join(tokens.TokenScope)}") from None
     if people.has_password(request.store, me):
-        _prove(request, lambda: _show_password(request))
+        _prove_by(request, lambda: _show_password(request))
     secret = tokens.make(request.store, me, name, scope, days or 0, who=me, now_us=request.now_us)
     return Shown("token.html.j2", "API token", {}, (), {"secret": secret, "name": name, "scope": scope})
 

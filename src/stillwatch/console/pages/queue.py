@@ -26,19 +26,19 @@ def show(request: PageRequest) -> Shown:
     given = {word: request.query(word) for word in WORDS}
     offset = request.query_number("offset", 0, 10_000_000)
     counts = request.desk.looks.counts(request.now_us)
-    found = reading.queue(request.store, _filter(request, given, offset), request.now_us, counts)
-    rows = [row(case, request) for case in found.cases]
+    queue = reading.queue(request.store, _queue_filter(request, given, offset), request.now_us, counts)
+    rows = [row(case, request) for case in queue.cases]
     words = _address_words(given)
-    kept = saved_views.views_of(request.store, request.user.name)
+    views = saved_views.views_of(request.store, request.user.name)
     not_seen = list(request.deployment.not_seen(request.now_us))
     data = {
-        "filter": given, "offset": offset, "total": found.total, "more": found.more, "counts": found.counts,
-        "not_seen": not_seen, "cases": rows, "views": kept,
+        "filter": given, "offset": offset, "total": queue.total, "more": queue.more, "counts": queue.counts,
+        "not_seen": not_seen, "cases": rows, "views": views,
     }  # fmt: skip
     view = {
-        "given": given, "queue": found, "offset": offset, "page": PAGE,
+        "given": given, "queue": queue, "offset": offset, "page": PAGE,
         "owners": reading.owners(request.store), "back": words,
-        "views": [(one, queue_address(request, one.words), one.words == words) for one in kept],
+        "views": [(saved, queue_address(request, saved.words), saved.words == words) for saved in views],
         "verdicts": [v for v in Verdict if v is not Verdict.VICTIM], "not_seen": not_seen,
         "unread": inbox.count_unread(request.store, request.user.name),
     }  # fmt: skip
@@ -47,9 +47,9 @@ def show(request: PageRequest) -> Shown:
 
 def save_view(request: PageRequest) -> Response:
     """Keep the filter that the page showed, under a name."""
-    given = dict.fromkeys(WORDS, "") | _words_of(request.form("back", LONGEST_NAME))
-    _filter(request, given, 0)  # what the queue would refuse is no view
-    words = _address_words(given)
+    words_given = dict.fromkeys(WORDS, "") | _words_of(request.form("back", LONGEST_NAME))
+    _queue_filter(request, words_given, 0)  # what the queue would refuse is no view
+    words = _address_words(words_given)
     saved_views.save(request.store, request.user.name, request.form("name"), words, request.now_us)
     return RedirectResponse(queue_address(request, words, done="view"), 303)
 
@@ -66,34 +66,34 @@ def queue_address(request: PageRequest, words: str, **more: str) -> str:
 
 
 def _words_of(text: str) -> dict[str, str]:
-    found = parse_qsl(text, errors="surrogatepass")
-    return {word: value for word, value in found if word in WORDS}
+    pairs = parse_qsl(text, errors="surrogatepass")
+    return {word: value for word, value in pairs if word in WORDS}
 
 
-def _address_words(given: dict[str, str]) -> str:
-    return urlencode({word: given[word] for word in WORDS if given[word]}, errors="surrogatepass")
+def _address_words(words_given: dict[str, str]) -> str:
+    return urlencode({word: words_given[word] for word in WORDS if words_given[word]}, errors="surrogatepass")
 
 
-def _filter(request: PageRequest, given: dict[str, str], offset: int) -> reading.Filter:
-    if given["state"] not in STATES:
-        raise ConsoleError(f"state is {given['state'][:40]!a}; give one of new, open, closed, all")
-    if given["suppressed"] not in ("", "yes", "all"):
-        raise ConsoleError(f"suppressed is {given['suppressed'][:40]!a}; give yes or all")
+def _queue_filter(request: PageRequest, words_given: dict[str, str], offset: int) -> reading.Filter:
+    if words_given["state"] not in STATES:
+        raise ConsoleError(f"state is {words_given['state'][:40]!a}; give one of new, open, closed, all")
+    if words_given["suppressed"] not in ("", "yes", "all"):
+        raise ConsoleError(f"suppressed is {words_given['suppressed'][:40]!a}; give yes or all")
     try:
-        verdict = Verdict(given["verdict"]) if given["verdict"] else None
+        verdict = Verdict(words_given["verdict"]) if words_given["verdict"] else None
     except ValueError:
         raise ConsoleError(
-            f"verdict is {given['verdict'][:40]!a}; give one of {', '.join(Verdict)}"
+            f"verdict is {words_given['verdict'][:40]!a}; give one of {', '.join(Verdict)}"
         ) from None
-    owner = request.user.name if given["owner"] == "me" else given["owner"]
+    owner = request.user.name if words_given["owner"] == "me" else words_given["owner"]
     return reading.Filter(
-        states=STATES[given["state"]],
+        states=STATES[words_given["state"]],
         verdict=verdict,
         owner=owner or None,
-        account=given["account"] or None,
-        text=given["text"] or None,
-        note=given["note"] or None,
-        suppressed={"": False, "yes": True, "all": None}[given["suppressed"]],
+        account=words_given["account"] or None,
+        text=words_given["text"] or None,
+        note=words_given["note"] or None,
+        suppressed={"": False, "yes": True, "all": None}[words_given["suppressed"]],
         offset=offset,
         limit=PAGE,
     )

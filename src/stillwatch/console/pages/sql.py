@@ -22,11 +22,11 @@ def ask(request: PageRequest) -> Shown | Response:
         request.user.name, "SQL asked", "cases", {"characters": len(query)}, request.now_us,
         personal={request.user.name: {"query": query[:20_000]}},
     )  # fmt: skip
-    shown = _sql_page(request, query, request.desk.snapshots.ask(query))
+    answered = _sql_page(request, query, request.desk.snapshots.ask(query))
     form = request.form("format", 10)
     if form == "json":
-        return as_json(shown)
-    return as_csv(shown, "sql") if form == "csv" else shown
+        return as_json(answered)
+    return as_csv(answered, "sql") if form == "csv" else answered
 
 
 def _sql_page(request: PageRequest, query: str, answer: QueryResult | None) -> Shown:

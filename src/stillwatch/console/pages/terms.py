@@ -39,12 +39,12 @@ def show(request: PageRequest) -> Shown:
 
 def _against(request: PageRequest, force: InForce) -> tuple[str, list[dict[str, Any]]]:
     """Compare with another text of the history: the one named, or the one accepted before."""
-    wanted = request.query("against")
+    compared_to = request.query("against")
     older = [t for t in force.texts if t.text is not None and t.sha256 != force.sha256]
-    if wanted:
-        older = [t for t in older if t.sha256.startswith(wanted)]
+    if compared_to:
+        older = [t for t in older if t.sha256.startswith(compared_to)]
         if not older:
-            raise ConsoleError(f"no accepted text in the history begins with {wanted[:64]!a}")
+            raise ConsoleError(f"no accepted text in the history begins with {compared_to[:64]!a}")
     if not older or older[0].text is None:
         return "", []
     checked = check(older[0].text, f"version {older[0].version}", request.now_us)

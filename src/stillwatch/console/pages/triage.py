@@ -16,72 +16,79 @@ DONE = {"assign": "assigned", "due": "given a due date", "dismiss": "dismissed",
 
 def change_picked(request: PageRequest) -> Shown:
     """Do one thing to every case that was picked, and say of each what came of it."""
-    picked, what = _picked_cases(request), request.form("do", 20)
+    picked, triage_verb = _picked_cases(request), request.form("do", 20)
     change: dict[str, Any] = {"who": request.user.name, "why": request.why(), "now_us": request.now_us}
     store, into, number = request.store, None, None
-    if what == "assign":
+    if triage_verb == "assign":
         owner = request.form("owner", 200) or None
-        done = triage.change_each(
-            picked, lambda one: handling.assign(store, one.id, owner, if_revision=one.revision, **change)
+        outcomes = triage.change_each(
+            picked,
+            lambda case: handling.assign(store, case.id, owner, if_revision=case.revision, **change),
         )
-    elif what == "due":
+    elif triage_verb == "due":
         hours = request.form_number("hours", 24) or 0
         if not 0 < hours <= MOST_HOURS:
             raise ConsoleError(f"hours: give 1 to {MOST_HOURS:,}")
         due_us = request.now_us + hours * HOUR_US
-        done = triage.change_each(
-            picked, lambda one: handling.set_due(store, one.id, due_us, if_revision=one.revision, **change)
+        outcomes = triage.change_each(
+            picked,
+            lambda case: handling.set_due(store, case.id, due_us, if_revision=case.revision, **change),
         )
-    elif what == "dismiss":
+    elif triage_verb == "dismiss":
         verdict = request.form("verdict", 40)
         if verdict not in DISMISSALS:
             raise ConsoleError(f"{verdict!a} dismisses no case; give one of {', '.join(DISMISSALS)}")
-        done = triage.change_each(
+        outcomes = triage.change_each(
             picked,
-            lambda one: handling.close(store, one.id, Verdict(verdict), if_revision=one.revision, **change),
+            lambda case: handling.close(
+                store, case.id, Verdict(verdict), if_revision=case.revision, **change
+            ),
         )
-        late = {one.case for one in done if one.needs_second}
-        if wait := [one for one in picked if one.id in late]:
+        late = {outcome.case for outcome in outcomes if outcome.needs_second}
+        if wait := [case for case in picked if case.id in late]:
             act = {"do": "close", "verdict": verdict}
             number = requested_dismissals.put(
                 store, request.user.name, change["why"], act, wait, request.now_us
             )
-    elif what == "merge":
-        into, done = triage.merge_all(store, picked, **change)
+    elif triage_verb == "merge":
+        into, outcomes = triage.merge_all(store, picked, **change)
     else:
-        raise ConsoleError(f"{what!a} is nothing that is done to several cases; {', '.join(DONE)} are")
-    return outcome_page(request, DONE[what], done, into, number)
+        raise ConsoleError(f"{triage_verb!a} is nothing that is done to several cases; {', '.join(DONE)} are")
+    return outcome_page(request, DONE[triage_verb], outcomes, into, number)
 
 
 def _picked_cases(request: PageRequest) -> list[PickedCase]:
     """Read the boxes that were ticked: a case and the revision that the page showed, `ID:REVISION`."""
-    found: dict[str, int] = {}
+    revisions: dict[str, int] = {}
     for text in request.all_of("case"):
         case, _, revision = text[:300].rpartition(":")
         if not case or not revision:
             raise ConsoleError(f"{text[:40]!a} is no picked case: open the queue anew")
-        found[case] = number(revision, "revision", 0, 1 << 62)
-    if not found:
+        revisions[case] = number(revision, "revision", 0, 1 << 62)
+    if not revisions:
         raise ConsoleError("pick at least one case in the queue first")
-    if len(found) > MOST_AT_ONCE:
-        raise ConsoleError(f"{len(found):,} cases at once; pick at most {MOST_AT_ONCE}")
-    return [PickedCase(case, revision) for case, revision in found.items()]
+    if len(revisions) > MOST_AT_ONCE:
+        raise ConsoleError(f"{len(revisions):,} cases at once; pick at most {MOST_AT_ONCE}")
+    return [PickedCase(case, revision) for case, revision in revisions.items()]
 
 
 def outcome_page(
     request: PageRequest,
-    done: str,
+    message: str,
     outcomes: list[TriageOutcome],
     into: str | None = None,
     number: int | None = None,
 ) -> Shown:
     """Say of each case what came of it. number: of the dismissal that waits for a second person."""
     view = {
-        "done": done, "told": outcomes, "into": into, "number": number,
-        "wait": sum(one.needs_second for one in outcomes) if number else 0,
-        "changed": sum(one.refusal is None for one in outcomes),
+        "done": message, "told": outcomes, "into": into, "number": number,
+        "wait": sum(outcome.needs_second for outcome in outcomes) if number else 0,
+        "changed": sum(outcome.refusal is None for outcome in outcomes),
         "back": queue_address(request, request.form("back", LONGEST_NAME)),
     }  # fmt: skip
-    cases = [{"case": one.case, "refusal": one.refusal, "needs_second": one.needs_second} for one in outcomes]
-    data = {"done": done, "into": into, "waits": number, "cases": cases}
+    cases = [
+        {"case": outcome.case, "refusal": outcome.refusal, "needs_second": outcome.needs_second}
+        for outcome in outcomes
+    ]
+    data = {"done": message, "into": into, "waits": number, "cases": cases}
     return Shown("triage.html.j2", f"{len(outcomes)} cases", data, cases, view)

@@ -55,19 +55,24 @@ def note(request: PageRequest) -> Response:
     return to_case(request, case, "noted")
 
 
-def _or_wait(request: PageRequest, act: Json, do: Callable[[], object], done: str) -> Response:
+def _do_or_request(request: PageRequest, act: Json, do: Callable[[], object], message: str) -> Response:
     """Do what dismisses a case or accounts; where that takes a second person, let it wait for one."""
     case = request.part("case")
     try:
         do()
     except SecondPersonNeeded:
         revision = request.revision()
-        seen = request.store.case(case, accounts=False).revision if revision is None else revision
+        revision_seen = request.store.case(case, accounts=False).revision if revision is None else revision
         requested_dismissals.put(
-            request.store, request.user.name, request.why(), act, [PickedCase(case, seen)], request.now_us
+            request.store,
+            request.user.name,
+            request.why(),
+            act,
+            [PickedCase(case, revision_seen)],
+            request.now_us,
         )
         return to_case(request, case, "waits")
-    return to_case(request, case, done)
+    return to_case(request, case, message)
 
 
 def judge(request: PageRequest) -> Response:
@@ -77,7 +82,7 @@ def judge(request: PageRequest) -> Response:
 
     act = {"do": "close" if closes else "judge", "verdict": str(verdict)}
     do = handling.close if closes else handling.judge
-    return _or_wait(request, act, lambda: do(request.store, case, verdict, **stated), "judged")
+    return _do_or_request(request, act, lambda: do(request.store, case, verdict, **stated), "judged")
 
 
 def judge_accounts(request: PageRequest) -> Response:
@@ -90,7 +95,7 @@ def judge_accounts(request: PageRequest) -> Response:
         raise ConsoleError(f"{len(picked)} accounts at once; pick at most {MOST_PICKED}")
     verdict = _verdict(request)
     act = {"do": "judge accounts", "verdict": str(verdict), "accounts": picked}
-    return _or_wait(
+    return _do_or_request(
         request,
         act,
         lambda: handling.judge_accounts(request.store, case, picked, verdict, **request.stated()),
@@ -102,7 +107,7 @@ def close(request: PageRequest) -> Response:
     """Close the case."""
     case, stated = request.part("case"), request.stated()
     act = {"do": "close", "verdict": request.store.case(case, accounts=False).verdict}
-    return _or_wait(request, act, lambda: handling.close(request.store, case, **stated), "closed")
+    return _do_or_request(request, act, lambda: handling.close(request.store, case, **stated), "closed")
 
 
 def reopen(request: PageRequest) -> Response:
@@ -119,7 +124,7 @@ def suppress(request: PageRequest) -> Response:
         raise ConsoleError(f"days: give 1 to {MOST_DAYS:,}")
     until_us = request.now_us + days * DAY_US
     owner = request.form("owner", 200) or request.user.name
-    return _or_wait(
+    return _do_or_request(
         request,
         {"do": "suppress", "owner": owner, "until_us": until_us},
         lambda: handling.suppress(request.store, case, owner=owner, until_us=until_us, **request.stated()),
@@ -151,13 +156,15 @@ def decide(request: PageRequest) -> Response:
     """Decide an appeal. Where it is granted, what stands against who appealed ends."""
     case, granted = request.part("case"), request.form("granted", 10) == "yes"
     number = request.form_number("appeal")
-    heard = {one.number: one.account for one in handling.appeals(request.store, case)}
-    if number is None and len(heard) == 1:
-        (number,) = heard
-    account = heard.get(number or 0)
+    appeals = {
+        open_appeal.number: open_appeal.account for open_appeal in handling.appeals(request.store, case)
+    }
+    if number is None and len(appeals) == 1:
+        (number,) = appeals
+    account = appeals.get(number or 0)
     accounts = request.store.case(case).accounts if account is None else (account,)
     handling.decide(
-        request.store, case, granted, number=number, sanctioned=_sanctioned(request, case, accounts),
+        request.store, case, granted, number=number, sanctioned=_sanction_authors(request, case, accounts),
         **request.stated(),
     )  # fmt: skip
     if not granted:
@@ -173,10 +180,10 @@ def decide(request: PageRequest) -> Response:
     return to_case(request, case, "lifted" if request.deployment.in_force() else "late")
 
 
-def _sanctioned(request: PageRequest, case: str, accounts: Sequence[str]) -> dict[str, str]:
+def _sanction_authors(request: PageRequest, case: str, accounts: Sequence[str]) -> dict[str, str]:
     """Give who had a part in steps on the accounts of an appeal, and which."""
-    there = request.deployment
-    set_here = dict(there.step_authors(accounts)) if isinstance(there, StepRecord) else {}
+    deployment = request.deployment
+    set_here = dict(deployment.step_authors(accounts)) if isinstance(deployment, StepRecord) else {}
     return set_here | requested_steps.participants(request.store, handling.related_cases(request.store, case))
 
 
@@ -185,8 +192,8 @@ def split(request: PageRequest) -> Response:
     picked = request.accounts()
     if not picked:
         raise ConsoleError("pick at least one account in the table first")
-    made = handling.split(request.store, request.part("case"), picked, **request.stated())
-    return to_case(request, made.id, "split")
+    new_case = handling.split(request.store, request.part("case"), picked, **request.stated())
+    return to_case(request, new_case.id, "split")
 
 
 def export(request: PageRequest) -> Response:

@@ -77,6 +77,6 @@ def send(
     host = socket.gethostname()
     messages = [message(line, SEVERITY, letter.created_us, host) for line in letter.body.split("\n")]
     if target.where.scheme == "udp":
-        drop(target.where, found, [one for one in messages if len(one) <= DATAGRAM])
+        drop(target.where, found, [line for line in messages if len(line) <= DATAGRAM])
     else:
         push(target.where, found, b"".join(map(frame, messages)), context)

@@ -20,5 +20,5 @@ def send(
     """Sign anew and post. Raises: ExportError."""
     body = letter.body.encode("ascii")
     signers = tuple(read_key(path) for path in target.keys)
-    sent = headers(letter.event_id, now_us // 1_000_000, body, signers) | {"content-type": CONTENT_TYPE}
-    post_letter(target, found, sent, body, context)
+    fields = headers(letter.event_id, now_us // 1_000_000, body, signers) | {"content-type": CONTENT_TYPE}
+    post_letter(target, found, fields, body, context)
