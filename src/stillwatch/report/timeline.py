@@ -7,7 +7,7 @@ from stillwatch.scan import Campaign, Gap, Hour, ScanTotals
 
 BARS = 336  # a fortnight of hours; longer logs have bars of several hours
 HEIGHT = 100  # units of the bars' own drawing
-DAYS_SHOWN = 62
+DAYS_SHOWN = 62  # in the table under the drawing
 _WHOLE_LOG = timedelta(days=31)  # a longer log shows the campaign's own span only
 _STEPS_H = (1, 2, 3, 6, 12, 24, 48, 168, 336, 672, 2160, 8760)
 

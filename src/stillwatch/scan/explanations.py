@@ -201,7 +201,7 @@ def share_instruments(known: AccountFacts | None, accounts: np.ndarray, tenant: 
 def _is_academic(domain: str) -> bool:
     """Whether a domain stands under a label that only institutions get.
 
-    >>> [_academic(d) for d in ("mit.edu", "uni.ac.at", "x.edu.au", "edu-tools.com")]
+    >>> [_is_academic(d) for d in ("mit.edu", "uni.ac.at", "x.edu.au", "edu-tools.com")]
     [True, True, True, False]
     """
     labels = domain.split(".")

@@ -178,7 +178,7 @@ def aside_text(counts: Mapping[str, int]) -> str:
     """Say in one line how many accounts were set aside, and why; "" where none was.
 
     >>> aside_text({"site": 9, "product": 1})
-    '10 accounts that look alike were set aside: 9 sit at one site, 1 run one vendor\\'s product'
+    "10 accounts that look alike were set aside: 9 sit at one site, 1 run one vendor's product"
     """
     total = sum(counts.values())
     if not total:

@@ -325,7 +325,7 @@ def _use_of(entry: ModelException | Permission) -> str:
 def _until_text(us: int) -> str:
     """How long something holds: a time that is the end of a day is said as that day.
 
-    >>> _until(86_400_000_000)
+    >>> _until_text(86_400_000_000)
     'through 1970-01-01'
     """
     end = _EPOCH + timedelta(microseconds=us)
