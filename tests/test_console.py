@@ -1,7 +1,6 @@
 """The console: who gets in, who may do what, and that nothing is done or shown in another way."""
 
 import csv
-import doctest
 import hashlib
 import html
 import io
@@ -13,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from urllib.parse import urlencode
 
@@ -35,15 +33,11 @@ from stillwatch.console import (
     ConsoleError,
     NearbyAccount,
     UserRole,
-    page_context,
-    page_forms,
     password_rules,
     people,
-    render,
     requested_steps,
     saved_views,
     sessions,
-    sql,
 )
 from stillwatch.console.app import DEEDS, PAGES
 from stillwatch.console.migrations import MIGRATIONS, PART
@@ -91,15 +85,6 @@ def addresses(of: World) -> dict[str, str]:
         )
         for p in PAGES
     }
-
-
-@pytest.mark.parametrize(
-    "module",
-    [page_context, people, requested_steps, render, sql, page_forms],
-    ids=lambda module: str(module.__name__),
-)
-def test_examples_hold(module: ModuleType) -> None:
-    assert doctest.testmod(module).failed == 0
 
 
 # --- who may do what ---

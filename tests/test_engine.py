@@ -1,6 +1,5 @@
 """Every engine answers alike; the rest is refusals that a person can act on."""
 
-import doctest
 import pathlib
 import subprocess
 import sys
@@ -9,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from sql_engines import IN_PROCESS, INSTALLED, each, opened
-from stillwatch.engine import EngineError, settings
+from stillwatch.engine import EngineError
 from stillwatch.engine.named import open_engine
 from stillwatch.errors import StillwatchError
 
@@ -188,7 +187,3 @@ def test_default_engine_works_without_chdb():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "stillwatch[clickhouse]" in done.stdout
-
-
-def test_sizes_read_as_documented():
-    assert doctest.testmod(settings).failed == 0

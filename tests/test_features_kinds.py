@@ -1,7 +1,6 @@
 """Kinds of use: each has its positive, its look-alike, and its page in the docs."""
 
 import ast
-import doctest
 import pathlib
 from datetime import UTC, datetime
 
@@ -10,7 +9,6 @@ import pytest
 
 import stillwatch.features.kinds as room
 from stillwatch.features.compute import SCHEMA
-from stillwatch.features.kinds import grades
 from stillwatch.features.kinds.grades import grade, weakest
 from stillwatch.features.kinds.recognise import KINDS, LEAST, UNKNOWN, kind_of_use
 
@@ -173,7 +171,6 @@ def test_accounts_table_may_lack_an_account():
 def test_grades_stay_within_bounds():
     assert [grade(x, 10, 5) for x in (20, 7.5, 1)] == [0, 0.5, 1]
     assert weakest(0.2, 1.0) == 0.2
-    assert doctest.testmod(grades).failed == 0
 
 
 @pytest.mark.parametrize("kind", KINDS)

