@@ -47,6 +47,7 @@ from case_interleavings import interleave_cases  # noqa: E402
 from forked_commands import KILLED, ForkedCommands, is_there  # noqa: E402
 from gateway_world import free_port, until  # noqa: E402
 from interleaving_outcome import Outcome  # noqa: E402
+from stillwatch.gateway.control.migrations import StateError  # noqa: E402
 from stillwatch.gateway.control.tables import load_tables  # noqa: E402
 from upstream import Upstream  # noqa: E402
 
@@ -418,16 +419,14 @@ class World:
                 for path in self.folder.glob("state.db-*"):  # as docs/operations.md says
                     path.unlink()
             shutil.copytree(copied, self.folder, dirs_exist_ok=True)
-            if self._fleet is None:
-                self.facts = copy.deepcopy(facts)
+            self.facts = copy.deepcopy(facts)
             if how == "while it is served":
                 until(self._follows, 60, "workers that go by the folder that was put there")
         if how == "while it is served":
             self._change_things([])  # the gateway goes by the new folder until it is started anew
             self.served.stop(self.random.choice((signal.SIGKILL, signal.SIGTERM)))
         self.served.start()
-        noticed = "put back" in self.served.settled()["standings"]
-        if not noticed and self._fleet is None:
+        if "put back" not in self.served.settled()["standings"]:
             self.wrong(f"put back unnoticed: a copy {how}")
         self.outcome.did[f"copies put back {how}"] += 1
 
@@ -455,9 +454,9 @@ class World:
         """Let some things happen at once, then compare."""
         self._forget()
         draw = self.random.random()
-        if draw < 0.02 and self.copies:
+        if self._fleet is None and draw < 0.02 and self.copies:
             self.put_back()
-        elif draw < 0.05:
+        elif self._fleet is None and draw < 0.05:  # a fleet is restored from its database: docs/fleet.md
             self.copy()
         else:
             happens: list[tuple[Callable[[], None], float]] = [
@@ -518,7 +517,9 @@ class World:
     def _is_up_to_date(self) -> bool:
         with psycopg.connect(self._url or "", options="-c search_path=stillwatch_gateway") as db:
             row = db.execute("SELECT revision FROM fleet").fetchone()
-        return row == (load_tables(self.folder / "state.db").revision,)
+        with suppress(StateError):  # in a moment it is opened anew
+            return row == (load_tables(self.folder / "state.db").revision,)
+        return False
 
     def _compare_health(self) -> None:
         before = self.served.admin("GET", "/v1/keys")[1]

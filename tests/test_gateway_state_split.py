@@ -258,6 +258,19 @@ def test_workers_of_a_folder_that_was_replaced_while_it_is_served_are_waited_for
             wait_until_in_force(folder, state.version())
 
 
+def test_a_worker_begins_in_a_copy_of_the_folder_that_lacks_what_only_ran(folder: Folder) -> None:
+    """Else one that ended after the folder was replaced never came back, and its clients waited in vain."""
+    code = import_module("stillwatch.gateway.path.worker")
+    GatewaySettings("http://127.0.0.1:1").save(folder.settings)
+    folder.terms.write_text(default_text())
+    ControlState(folder.state).close()
+    shutil.rmtree(folder.run)
+    shutil.rmtree(folder.wal)
+    loop = asyncio.new_event_loop()
+    code.Worker(folder, 0, loop).gate.log.close()
+    loop.close()
+
+
 # --- disks, rights, clocks, readers, versions ---
 
 FULL = """

@@ -58,6 +58,8 @@ class Worker:
 
     def __init__(self, folder: Folder, number: int, loop: asyncio.AbstractEventLoop) -> None:
         self.folder, self.number, self.loop = folder, number, loop
+        for below in (folder.run, folder.wal):  # a copy that was put in the folder's place may lack them
+            below.mkdir(mode=0o700, exist_ok=True)
         self.settings = GatewaySettings.load(folder.settings)
         logs.configure(self.settings.log_format, self.settings.log_level, f"worker-{number}")
         self.terms = open_terms(folder, keeps_history=False)
