@@ -88,7 +88,7 @@ def poisson_tail(least: int, mean: float) -> float:
         raise ValueError(f"a Poisson mean of {mean}")
     if least <= 0 or mean == 0:
         return float(least <= 0)
-    chance = exp(-_stirling_rest(least) - _deviance(least, mean)) / sqrt(2 * pi * least)
+    chance = exp(-_stirling_rest(least) - _deviance(least, mean, 1.0)) / sqrt(2 * pi * least)
     if least > mean:
         return chance * _sum_of_products(mean / k for k in count(least + 1))
     return 1 - chance * (_sum_of_products(k / mean for k in range(least, 0, -1)) - 1)
@@ -104,7 +104,7 @@ def _log_beta_tail(x: float, y: float, a: float, b: float) -> tuple[float, float
     """
     n = a + b
     log_slope = _stirling_rest(n) - _stirling_rest(a) - _stirling_rest(b)
-    log_slope += 0.5 * log(a / n * b / (2 * pi)) - _deviance(a, n * x) - _deviance(b, n * y)
+    log_slope += 0.5 * log(a / n * b / (2 * pi)) - _deviance(a, n, x) - _deviance(b, n, y)
     if a * y < b * x:
         return log1p(-exp(log_slope) / _beta_fraction(y, x, b, a)), log_slope
     return log_slope - log(_beta_fraction(x, y, a, b)), log_slope
@@ -125,11 +125,12 @@ def _beta_fraction(x: float, y: float, a: float, b: float) -> float:
     return fraction
 
 
-def _deviance(x: float, mean: float) -> float:
-    """x ln(x / mean) + mean - x, without the digits that the difference would lose."""
+def _deviance(x: float, n: float, chance: float) -> float:
+    """x ln(x / mean) + mean - x, mean = n * chance, without the digits that the difference would lose."""
+    mean = n * chance
     v = (x - mean) / (x + mean)
     if abs(v) > 0.5:
-        return x * log(x / mean) + mean - x
+        return x * (log(x / n) - log(chance)) + mean - x  # n * chance may be 0 in a double
     total, power = (x - mean) * v, 2 * x * v
     for j in count(3, 2):
         power *= v * v
