@@ -293,9 +293,11 @@ class FolderScan:
     def _networks(self) -> list[dict[str, Any]]:
         """The files by which exchanges at hand got their `asn`; a name may have several digests."""
         since_us = self.newest_us - self._keep.days * DAY_US
-        self._tables = {sha256: one for sha256, one in self._tables.items() if one["until_us"] >= since_us}
-        files = [{k: v for k, v in one.items() if k != "until_us"} for one in self._tables.values()]
-        return sorted(files, key=lambda one: (one["name"], one["sha256"]))
+        self._tables = {
+            sha256: table for sha256, table in self._tables.items() if table["until_us"] >= since_us
+        }
+        files = [{k: v for k, v in table.items() if k != "until_us"} for table in self._tables.values()]
+        return sorted(files, key=lambda file: (file["name"], file["sha256"]))
 
     def _save_if_due(self) -> None:
         moved = self._live.evaluated_until_us != self._saved_until_us
@@ -350,7 +352,7 @@ def _passed_over(folder: Folder) -> list[int]:
 def _who(result: ScanResult) -> tuple[object, ...]:
     """Whom a result names: what is handed over at once where it changed."""
     leads = tuple((lead.id, lead.hands, lead.accounts) for lead in result.leads)
-    weak = tuple((one.candidate, one.accounts) for one in result.weak)
+    weak = tuple((group.candidate, group.accounts) for group in result.weak)
     return result.campaigns, result.followers, result.alone, leads, weak
 
 

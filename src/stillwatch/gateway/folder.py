@@ -59,7 +59,11 @@ class Folder:
         """Give each gateway's segments, with what is put before their names: nothing outside of a fleet."""
         if not self.segments.is_symlink():
             return [("", self.segments)]
-        return [(f"{one.name}/", one) for one in sorted(self.segments.iterdir()) if one.is_dir()]
+        return [
+            (f"{subfolder.name}/", subfolder)
+            for subfolder in sorted(self.segments.iterdir())
+            if subfolder.is_dir()
+        ]
 
     @property
     def gaps(self) -> Path:

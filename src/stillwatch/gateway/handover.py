@@ -33,13 +33,13 @@ class InheritedFiles:
 
     def at(self, port: int) -> list[socket.socket]:
         """The sockets that listen at a port."""
-        return [one for one in self.sockets if one.getsockname()[1] == port]
+        return [listener for listener in self.sockets if listener.getsockname()[1] == port]
 
     def check(self, ports: Iterable[int]) -> None:
         """Raises: SettingsError for a socket that nobody would serve."""
         wanted = set(ports)
-        for one in self.sockets:
-            host, port = one.getsockname()[:2]
+        for listener in self.sockets:
+            host, port = listener.getsockname()[:2]
             if port not in wanted:
                 known = ", ".join(map(str, sorted(wanted)))
                 raise SettingsError(
@@ -62,13 +62,13 @@ def take() -> InheritedFiles:
         return InheritedFiles()
     found = []
     for number in range(FIRST, FIRST + int(count)):
-        one = socket.socket(fileno=number)
-        one.set_inheritable(False)
-        one.setblocking(False)
-        tcp = one.family in (socket.AF_INET, socket.AF_INET6) and one.type == socket.SOCK_STREAM
-        if not tcp or not one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        listener = socket.socket(fileno=number)
+        listener.set_inheritable(False)
+        listener.setblocking(False)
+        tcp = listener.family in (socket.AF_INET, socket.AF_INET6) and listener.type == socket.SOCK_STREAM
+        if not tcp or not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             raise SettingsError(f"descriptor {number} that was given is no TCP socket that listens")
-        found.append(one)
+        found.append(listener)
     if lock:
         os.set_inheritable(int(lock), False)
     pairs = (pair.rpartition(":") for pair in named.split(",") if pair)
@@ -87,7 +87,7 @@ def become_the_next(given: InheritedFiles) -> None:
 
     It returns only by an OSError.
     """
-    numbers = [one.fileno() for one in given.sockets] + ([] if given.lock is None else [given.lock])
+    numbers = [listener.fileno() for listener in given.sockets] + ([] if given.lock is None else [given.lock])
     high = [fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 64 + len(numbers)) for number in numbers]
     for place, number in enumerate(high):
         os.dup2(number, FIRST + place, inheritable=True)

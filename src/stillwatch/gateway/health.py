@@ -182,12 +182,16 @@ def _networks(folder: Folder, settings: GatewaySettings, now_us: int) -> PartHea
         return PartHealth("networks", OK, text)
     says = heartbeat.read(folder.run / "recorder.json").get("networks") or {}
     texts, old = [], False
-    for one in says.get("files", []):
-        changed = datetime.fromisoformat(one["changed"])
+    for file in says.get("files", []):
+        changed = datetime.fromisoformat(file["changed"])
         old |= now_us - micros(changed) > OLD_NETWORKS_US
         texts.append(
-            f"{one['name']} of {changed:%Y-%m-%d}, {one['ranges']:,} ranges, SHA-256 {one['sha256'][:12]}"
-            + (f", unusable lines: {one['unusable']:,}, as {one['examples'][0]}" if one["unusable"] else "")
+            f"{file['name']} of {changed:%Y-%m-%d}, {file['ranges']:,} ranges, SHA-256 {file['sha256'][:12]}"
+            + (
+                f", unusable lines: {file['unusable']:,}, as {file['examples'][0]}"
+                if file["unusable"]
+                else ""
+            )
         )
     if says.get("error"):
         texts.append(f"{says['error']}; {'what was read before stays' if texts else 'asn stays unknown'}")

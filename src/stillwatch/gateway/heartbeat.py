@@ -15,14 +15,14 @@ def beat(path: Path, now_us: int, **says: Any) -> None:
 
     Raises: OSError where it cannot be written.
     """
-    beside = path.with_suffix(".json.new")
+    temporary = path.with_suffix(".json.new")
     text = json.dumps({"pid": os.getpid(), "at": now_us, **says})
     try:
-        beside.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
     except FileNotFoundError:  # a copy of the gateway's folder was put in its place, without what only ran
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
+        temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -62,10 +62,10 @@ class Histograms:
         """Let others read them, once a second. A disk that takes nothing is no reason to stop."""
         if not self._changed or self._path is None:
             return
-        beside = self._path.with_suffix(".new")
+        temporary = self._path.with_suffix(".new")
         with suppress(OSError):
-            beside.write_text(json.dumps([[*key, counts] for key, counts in self._series.items()]))
-            os.replace(beside, self._path)
+            temporary.write_text(json.dumps([[*key, counts] for key, counts in self._series.items()]))
+            os.replace(temporary, self._path)
             self._changed = False
 
 

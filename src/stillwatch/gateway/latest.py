@@ -74,13 +74,14 @@ def _lone_campaigns(lone_harvesters: list[LoneHarvester]) -> list[Campaign]:
         found.setdefault(lone.campaign, []).append(lone)
     made = []
     for number, theirs in sorted(found.items()):
-        one, accounts = theirs[0], tuple(sorted(lone.account for lone in theirs))
-        taken = Harvest(one.exchanges, one.output_tokens)
-        reason = Reason(LONE, one.text, one.bits, n=one.exchanges)
+        strongest, accounts = theirs[0], tuple(sorted(lone.account for lone in theirs))
+        taken = Harvest(strongest.exchanges, strongest.output_tokens)
+        reason = Reason(LONE, strongest.text, strongest.bits, n=strongest.exchanges)
         made.append(
             Campaign(
-                number, one.named_at, one.p_value, one.bits, accounts, taken, taken, (reason,), (),
-                named_at=dict.fromkeys(accounts, one.named_at), firm=accounts,
+                number, strongest.named_at, strongest.p_value, strongest.bits, accounts, taken, taken,
+                (reason,), (),
+                named_at=dict.fromkeys(accounts, strongest.named_at), firm=accounts,
             )
         )  # fmt: skip
     return made
@@ -101,7 +102,7 @@ def handover_json(
         for f in result.followers
     ]
     alone = [asdict(lone) | {"named_at": lone.named_at.isoformat()} for lone in result.alone]
-    weak = [asdict(one) for one in result.weak]
+    weak = [asdict(group) for group in result.weak]
     return {
         "first_ids": first_ids,
         "followers": followers,
@@ -159,11 +160,12 @@ class Findings:
                 for f in document["followers"]
             )
             alone = tuple(
-                LoneHarvester(**one | {"named_at": at(one["named_at"])}) for one in document.get("alone", ())
+                LoneHarvester(**entry | {"named_at": at(entry["named_at"])})
+                for entry in document.get("alone", ())
             )
             weak = tuple(
-                HoldCandidate(**one | {"accounts": tuple(one["accounts"])})
-                for one in document.get("weak", ())
+                HoldCandidate(**entry | {"accounts": tuple(entry["accounts"])})
+                for entry in document.get("weak", ())
             )
             shares = {str(name): float(share) for name, share in document.get("shares", {}).items()}
             now = replace(result, followers=followers, alone=alone, weak=weak, shares=shares)

@@ -91,10 +91,10 @@ def _connecting(host: str, port: int) -> socket.socket:
     family, kind, protocol, _, address = socket.getaddrinfo(_reachable(host), port, type=socket.SOCK_STREAM)[
         0
     ]
-    one = socket.socket(family, kind, protocol)
-    one.setblocking(False)
-    one.connect_ex(address)
-    return one
+    connection = socket.socket(family, kind, protocol)
+    connection.setblocking(False)
+    connection.connect_ex(address)
+    return connection
 
 
 def _all_answer(waiting: selectors.BaseSelector, patience_s: float) -> bool:
@@ -105,17 +105,17 @@ def _all_answer(waiting: selectors.BaseSelector, patience_s: float) -> bool:
         if not ready:
             return False
         for key, events in ready:
-            one = key.fileobj
-            assert isinstance(one, socket.socket)
+            connection = key.fileobj
+            assert isinstance(connection, socket.socket)
             if events & selectors.EVENT_WRITE:
-                if one.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) not in _CONNECTING:
+                if connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) not in _CONNECTING:
                     return False
-                one.send(_REQUEST)
-                waiting.modify(one, selectors.EVENT_READ)
+                connection.send(_REQUEST)
+                waiting.modify(connection, selectors.EVENT_READ)
             else:
-                waiting.unregister(one)
-                answer = one.recv(16)
-                one.close()
+                waiting.unregister(connection)
+                answer = connection.recv(16)
+                connection.close()
                 if not answer.startswith(b"HTTP/"):
                     return False
     return True

@@ -51,11 +51,11 @@ def place_terms(folder: Folder, given: Path | None) -> None:
         return
     text = default_text() if given is None else read(given)
     fitting(folder, text, given or folder.terms)
-    beside = folder.terms.with_suffix(f".{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
+    temporary = folder.terms.with_suffix(f".{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
     past_ns = time.time_ns() - 2 * SETTLED_NS
-    os.utime(beside, ns=(past_ns, past_ns))  # it is whole: nobody need wait whether more is written
-    os.replace(beside, folder.terms)
+    os.utime(temporary, ns=(past_ns, past_ns))  # it is whole: nobody need wait whether more is written
+    os.replace(temporary, folder.terms)
 
 
 def fitting(folder: Folder, text: str, name: Path) -> Terms:
@@ -210,7 +210,9 @@ def _networks(paths: Sequence[str]) -> SetupCheck:
         files = read_networks(paths, most_lines=HEAD_LINES).files
     except InputError as why:
         return SetupCheck("networks", "warning", str(why))
-    return SetupCheck("networks", "ok", ", ".join(f"{one.name} of {one.changed:%Y-%m-%d}" for one in files))
+    return SetupCheck(
+        "networks", "ok", ", ".join(f"{file.name} of {file.changed:%Y-%m-%d}" for file in files)
+    )
 
 
 def _port(host: str, port: int, what: str) -> SetupCheck:

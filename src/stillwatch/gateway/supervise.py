@@ -238,8 +238,13 @@ class Supervisor:
 
     def _template_loads(self, now_s: float) -> bool:
         """Whether workers are forked from it in a moment."""
-        one = self.template
-        return one is not None and one.lives() and one.beat_s is None and now_s < one.started_s + TEMPLATE_S
+        template = self.template
+        return (
+            template is not None
+            and template.lives()
+            and template.beat_s is None
+            and now_s < template.started_s + TEMPLATE_S
+        )
 
     def _fork_worker(self, child: Child) -> ForkedChild | None:
         """A worker from the template; None where that cannot give one: then it is started by itself."""

@@ -141,7 +141,7 @@ class Gateway:
 
     def captured_files(self) -> Sequence[Path]:
         """Give the Parquet files of what was captured, oldest first."""
-        return [one.path for one in all_segments(self._desk.folder)]
+        return [segment.path for segment in all_segments(self._desk.folder)]
 
     def accounts_table(self) -> pa.Table | None:
         """Give what the owner's keys and permissions say of accounts, as the detector has it."""
@@ -163,14 +163,14 @@ class Gateway:
         return found
 
     def _newest_first(self, account: str) -> Iterator[pa.Table]:
-        mine = (pc.field("account") == account) & pc.field("prompt").is_valid()
-        for one in reversed(all_segments(self._desk.folder)):
+        of_account = (pc.field("account") == account) & pc.field("prompt").is_valid()
+        for segment in reversed(all_segments(self._desk.folder)):
             try:
-                yield pq.read_table(one.path, columns=_SAID, filters=mine)
+                yield pq.read_table(segment.path, columns=_SAID, filters=of_account)
             except FileNotFoundError:
                 continue  # merged or let go in this moment
             except (OSError, *DAMAGED) as why:
-                raise InputError(f"{one.path}: cannot be read: {why}") from why
+                raise InputError(f"{segment.path}: cannot be read: {why}") from why
 
 
 def _captured_exchange(row: Mapping[str, object]) -> CapturedExchange:

@@ -100,7 +100,7 @@ def _numbers(to: APIRouter, desk: Desk) -> None:
     @to.get("/v1/events", tags=["health"])
     def list_events(before: Before = None, limit: Limit = 100) -> Page[EventShown]:
         """List what was done and by whom, newest first."""
-        found = [EventShown.of(one) for one in state.events(before, limit)]
+        found = [EventShown.of(event) for event in state.events(before, limit)]
         return Page.of(found, limit, "event", state.revision())
 
 
@@ -119,8 +119,8 @@ def _add_finding_routes(to: APIRouter, desk: Desk) -> None:
             raise Missing(f"there is no campaign {after!a} now; begin at the first page")
         begin = ids.index(after) + 1 if after is not None else 0
         page = [
-            CampaignShown.of(SimpleNamespace(**vars(one), first_id=handed.first_id(one.id)))
-            for one in found[begin : begin + limit]
+            CampaignShown.of(SimpleNamespace(**vars(shown), first_id=handed.first_id(shown.id)))
+            for shown in found[begin : begin + limit]
         ]
         return Page.of(page, limit, "id", state.revision())
 
@@ -132,9 +132,9 @@ def _add_finding_routes(to: APIRouter, desk: Desk) -> None:
     ) -> Page[str]:
         """List the accounts of one campaign, by name."""
         handed = desk.findings.current()
-        for one in handed.campaigns():
-            if one.id == handed.first_id(campaign):
-                page = [a for a in sorted(one.accounts) if after is None or a > after][:limit]
+        for found_campaign in handed.campaigns():
+            if found_campaign.id == handed.first_id(campaign):
+                page = [a for a in sorted(found_campaign.accounts) if after is None or a > after][:limit]
                 last = page[-1] if len(page) == limit else None
                 return Page(items=page, next=last, revision=state.revision())
         raise Missing(f"there is no campaign {campaign!a} now")
@@ -151,10 +151,10 @@ def _add_finding_routes(to: APIRouter, desk: Desk) -> None:
             for a in every
             if (after is None or a.account > after) and (campaign is None or a.campaign == campaign)
         ][:limit]
-        stands = actions.standings(state, [a.account for a in page])
+        statuses = actions.standings(state, [a.account for a in page])
         clear = SimpleNamespace(step=Step.CLEAR)
         found = [
-            AccountFound.of(SimpleNamespace(**vars(a), standing=stands.get(a.account, clear).step))
+            AccountFound.of(SimpleNamespace(**vars(a), standing=statuses.get(a.account, clear).step))
             for a in page
         ]
         return Page.of(found, limit, "account", state.revision())

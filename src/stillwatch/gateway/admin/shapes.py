@@ -122,7 +122,7 @@ def name_of(step: Step) -> StepName:
 
 def texts(found: Sequence[Any]) -> list[str]:
     """Give what each of some reasons says."""
-    return [one.text for one in found]
+    return [problem.text for problem in found]
 
 
 def first_names(names: Sequence[str]) -> list[str]:

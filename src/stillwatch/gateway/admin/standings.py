@@ -89,7 +89,7 @@ def _standings(to: APIRouter, desk: Desk) -> None:
     ) -> Page[ChangeShown]:
         """List every change of standings, of one account or all, newest first."""
         found = actions.history(state, account, before=before, limit=limit)
-        return Page.of([ChangeShown.of(one) for one in found], limit, "change", state.revision())
+        return Page.of([ChangeShown.of(change) for change in found], limit, "change", state.revision())
 
 
 def _actions(to: APIRouter, desk: Desk) -> None:
@@ -99,7 +99,7 @@ def _actions(to: APIRouter, desk: Desk) -> None:
     def list_actions(before: Before = None, limit: Limit = 100) -> Page[ActionShown]:
         """List actions, newest first; each can be undone."""
         found = actions.actions(state, before=before, limit=limit)
-        return Page.of([ActionShown.of(one) for one in found], limit, "action", state.revision())
+        return Page.of([ActionShown.of(action) for action in found], limit, "action", state.revision())
 
     @to.post("/v1/actions/{action}/undo", tags=["standings"])
     def undo_action(action: Number, body: Undo) -> Done:
@@ -124,7 +124,9 @@ def _proposals(to: APIRouter, desk: Desk) -> None:
     ) -> Page[ProposalShown]:
         """List what the ladder asks for, newest first."""
         found = proposals.proposals(state, which, before=before, limit=limit)
-        return Page.of([ProposalShown.of(one) for one in found], limit, "proposal", state.revision())
+        return Page.of(
+            [ProposalShown.of(proposal) for proposal in found], limit, "proposal", state.revision()
+        )
 
     @to.post("/v1/proposals/{proposal}/approve", tags=["proposals"])
     def approve_proposal(proposal: Number, body: Approve) -> Done:

@@ -61,8 +61,10 @@ def routes(desk: Desk) -> APIRouter:
         found = entries()
         if number > len(found):
             raise Missing(f"the history has {len(found)} entries, not {number}")
-        one = found[number - 1]
-        return TermsShown(version=one.version, sha256=one.sha256, text=one.text, error=one.why or None)
+        revision = found[number - 1]
+        return TermsShown(
+            version=revision.version, sha256=revision.sha256, text=revision.text, error=revision.why or None
+        )
 
     @to.post("/v1/terms/check")
     def check_terms(body: TermsCandidate) -> TermsChecked:

@@ -37,8 +37,8 @@ def reach(
     findings: Findings | None = None,
 ) -> StepImpact:
     """Look at whom a step on these accounts would hit. `findings`: the folder's, where they are kept open."""
-    stands = standings(state, accounts)
-    hit = tuple(sorted(a for a in accounts if (stands[a].step if a in stands else Step.CLEAR) != step))
+    statuses = standings(state, accounts)
+    hit = tuple(sorted(a for a in accounts if (statuses[a].step if a in statuses else Step.CLEAR) != step))
     hits = set(hit)
     known = {account: org for account, org, _ in state.accounts()}
     orgs = {known[a] for a in hit if known.get(a) is not None}
@@ -61,8 +61,8 @@ def reach(
     seen = _read_traffic(folder, hit, set(accounts) - hits, same_org, now_us)
     notes += [seen.trouble] if seen.trouble else []
     shown = {n.account for n in (*seen.hit, *seen.near)}
-    stands |= standings(state, shown - stands.keys())
-    about = _About(known, orgs, stands, verdicts, seen.trouble is None)
+    statuses |= standings(state, shown - statuses.keys())
+    about = _About(known, orgs, statuses, verdicts, seen.trouble is None)
     return StepImpact(
         accounts=hit,
         unchanged=tuple(sorted(set(accounts) - hits)),
@@ -73,8 +73,8 @@ def reach(
         same_end_user=seen.same_end_user,
         same_network=seen.same_network,
         notes=tuple(notes),
-        hit=tuple(about(one, near=False) for one in seen.hit),
-        near=tuple(about(one, near=True) for one in seen.near),
+        hit=tuple(about(traffic, near=False) for traffic in seen.hit),
+        near=tuple(about(traffic, near=True) for traffic in seen.near),
         users=seen.users,
     )
 
@@ -101,20 +101,20 @@ class _About:
     verdicts: Mapping[str, AccountVerdict]
     looked: bool  # the segments could be read
 
-    def __call__(self, one: _Traffic, *, near: bool) -> NearbyAccount:
-        verdict, org = self.verdicts.get(one.account), self.known.get(one.account)
-        stands = self.stands.get(one.account)
+    def __call__(self, traffic: _Traffic, *, near: bool) -> NearbyAccount:
+        verdict, org = self.verdicts.get(traffic.account), self.known.get(traffic.account)
+        status = self.stands.get(traffic.account)
         shares = [(org is not None and org in self.orgs, ORGANISATION)]
-        shares += [(one.same_end_user, END_USER), (one.same_network, ADDRESS)]
+        shares += [(traffic.same_end_user, END_USER), (traffic.same_network, ADDRESS)]
         return NearbyAccount(
-            account=one.account,
+            account=traffic.account,
             org=org,
-            step=(stands.step if stands else Step.CLEAR).name.lower(),
+            step=(status.step if status else Step.CLEAR).name.lower(),
             kind_of_use=verdict.kind_of_use if verdict else None,
             campaign=verdict.campaign if verdict else None,
-            exchanges=one.exchanges if self.looked else None,
-            output_tokens=one.output_tokens if self.looked else None,
-            end_users=one.end_users if self.looked else None,
+            exchanges=traffic.exchanges if self.looked else None,
+            output_tokens=traffic.output_tokens if self.looked else None,
+            end_users=traffic.end_users if self.looked else None,
             shares=tuple(name for does, name in shares if does and near),
         )
 
@@ -154,7 +154,9 @@ def _read_traffic(
 ) -> _Seen:
     """What the segments of the last days say of these accounts, and of whom stands near."""
     since = datetime.fromtimestamp(now_us / 1e6, UTC) - LOOK_BACK
-    paths = [str(one.path) for hour, found in segments.hours(folder) if hour >= since for one in found]
+    paths = [
+        str(segment.path) for hour, found in segments.hours(folder) if hour >= since for segment in found
+    ]
     silent = _without_traffic(accounts), _without_traffic(same_org)
     if not paths:
         return _Seen(frozenset(), 0, 0, 0, *silent)
@@ -180,8 +182,8 @@ def _read_traffic(
             over.cancel()
     hit = [_Traffic(a, n, tokens, below) for a, is_hit, n, tokens, below, *_ in rows if is_hit]
     near = [_Traffic(a, *rest) for a, is_hit, *rest in rows if not is_hit and a not in unchanged]
-    found = frozenset(one.account for one in hit)
-    near += _without_traffic(set(same_org) - {one.account for one in near})
+    found = frozenset(traffic.account for traffic in hit)
+    near += _without_traffic(set(same_org) - {neighbour.account for neighbour in near})
     org = frozenset(same_org)
     near.sort(key=lambda n: -(n.same_end_user + n.same_network + (n.account in org)))
     return _Seen(

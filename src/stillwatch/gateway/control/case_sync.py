@@ -118,8 +118,8 @@ class Casework:
             pass
         handed = self._findings.current()
         if leads and handed.result is not None and handed.sign != self._folded:
-            tables = [Input(**one) for one in handed.networks]
-            settings = {"networks": sorted({one.name for one in tables})} if tables else {}
+            tables = [Input(**table) for table in handed.networks]
+            settings = {"networks": sorted({table.name for table in tables})} if tables else {}
             fold(self.store(now_us), handed.result, now_us, SOURCE, inputs=tables, settings=settings)
             self._folded = handed.sign
         self._listen(self.store(now_us), now_us)
@@ -150,7 +150,7 @@ class Casework:
         beat = heartbeat.read(self.folder.run / "recorder.json")
         if "networks" not in beat:
             return
-        files = [[one["name"], one["sha256"]] for one in beat["networks"].get("files", ())]
+        files = [[entry["name"], entry["sha256"]] for entry in beat["networks"].get("files", ())]
         if self._networks is None:
             self._networks = self.state.last_detail(TABLE_EVENT, self._name()).get("networks", [])
         if files != self._networks:
@@ -163,7 +163,9 @@ class Casework:
     def _listen(self, store: Store, now_us: int) -> None:
         revision = store.revision()
         if revision != self._said_at[0] or not 0 <= now_us - self._said_at[1] < LISTEN_US:
-            state_of = {name: one.state for name, one in states(store).items() if one.since_us is not None}
+            state_of = {
+                name: entry.state for name, entry in states(store).items() if entry.since_us is not None
+            }
             now = CaseworkDecisions(state_of, spared_accounts(store, now_us))
             self.said = self.said if now == self.said else now
             self._said_at = (revision, now_us)
@@ -224,6 +226,6 @@ def spared_accounts(store: Store, now_us: int) -> frozenset[str]:
     m, c = members.c, cases.c
     own = select(m.account).where(m.verdict.in_([str(v) for v in NOT_THE_ACTOR]))
     quiet = or_(c.verdict.in_([str(v) for v in DISMISSED]), c.suppressed_until_us > now_us)
-    whole = select(m.account).join(cases, c.id == m.case_id).where(m.home.is_not(None), quiet)
+    of_case = select(m.account).join(cases, c.id == m.case_id).where(m.home.is_not(None), quiet)
     with store.reading() as db:
-        return frozenset(db.execute(own).scalars()) | frozenset(db.execute(whole).scalars())
+        return frozenset(db.execute(own).scalars()) | frozenset(db.execute(of_case).scalars())

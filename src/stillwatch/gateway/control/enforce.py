@@ -173,11 +173,12 @@ class Enforcer:
         self._held = (self._handed.sign, terms, now_us)
 
     def _take_steps(self, now_us: int) -> None:
-        for one in proposals.proposals(self.state, "open", due_us=now_us, limit=MOST_OPEN):
-            action = proposals.apply(self.state, one.proposal, who=proposals.LADDER, now_us=now_us)
-            step = one.wanted.step.name.lower()
+        for proposal in proposals.proposals(self.state, "open", due_us=now_us, limit=MOST_OPEN):
+            action = proposals.apply(self.state, proposal.proposal, who=proposals.LADDER, now_us=now_us)
+            step = proposal.wanted.step.name.lower()
             if action is not None:
                 self.tell(
-                    f"ladder: {step} for {len(one.wanted.accounts)} accounts of {one.wanted.campaign}"
-                    f" (action {action}; `stillwatch standing undo {action}` takes it back)"
+                    f"ladder: {step} for {len(proposal.wanted.accounts)} accounts of "
+                    f"{proposal.wanted.campaign} (action {action}; "
+                    f"`stillwatch standing undo {action}` takes it back)"
                 )

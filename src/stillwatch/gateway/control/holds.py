@@ -138,30 +138,30 @@ def follow(
     """
     candidates, ever = tuple(candidates), all_held(state)
     running = []
-    for one in ever:
-        if one.why_ended is not None:
+    for held in ever:
+        if held.why_ended is not None:
             continue
-        why = why_over(terms.holds, one.schedule, candidates, now_us)
+        why = why_over(terms.holds, held.schedule, candidates, now_us)
         if why is None:
-            running.append(one.schedule)
+            running.append(held.schedule)
         else:
-            end(state, one.number, why, now_us=now_us)
-            tell(f"holds of {one.schedule.candidate} ended: {why}")
+            end(state, held.number, why, now_us=now_us)
+            tell(f"holds of {held.schedule.candidate} ended: {why}")
     if terms.holds.mode == "off":
         return
     ever = all_held(state)  # those that have ended just now rest, too
-    known = {one.schedule.candidate for one in ever}
+    known = {held.schedule.candidate for held in ever}
     resting = {
         account
-        for one in ever
-        if one.why_ended is not None and one.schedule.end_us + REST_US > now_us
-        for account in one.schedule.accounts
+        for held in ever
+        if held.why_ended is not None and held.schedule.end_us + REST_US > now_us
+        for account in held.schedule.accounts
     }
     if terms.holds.mode == "on":
         _grow(state, terms, ever, candidates, orgs, resting, now_us=now_us, tell=tell)
         _draw_on(state, terms, candidates, now_us=now_us, tell=tell)
-        running = [one.schedule for one in all_held(state) if one.why_ended is None]
-    fresh = [one for one in candidates if one.candidate not in known]
+        running = [held.schedule for held in all_held(state) if held.why_ended is None]
+    fresh = [candidate for candidate in candidates if candidate.candidate not in known]
     for choice in choose(terms.holds, fresh, orgs, terms.permissions, now_us, running, resting):
         chosen = choice.candidate
         if choice.why_not is not None:
@@ -173,8 +173,8 @@ def follow(
             tell(f"dry run: holds of {chosen.candidate} would begin: {len(chosen.accounts):,} accounts")
 
 
-def _begin(state: ControlState, terms: Terms, one: HoldCandidate, now_us: int) -> None:
-    drawn = plan(terms.holds, one.candidate, one.accounts, now_us, derive(state.secret, PURPOSE))
+def _begin(state: ControlState, terms: Terms, candidate: HoldCandidate, now_us: int) -> None:
+    drawn = plan(terms.holds, candidate.candidate, candidate.accounts, now_us, derive(state.secret, PURPOSE))
     detail = {
         "accounts": len(drawn.accounts),
         "start_us": drawn.start_us,
@@ -182,12 +182,12 @@ def _begin(state: ControlState, terms: Terms, one: HoldCandidate, now_us: int) -
         "block_minutes": drawn.block_minutes,
         "one_block_in": drawn.one_block_in,
         "commitment": drawn.commitment,
-        "p_value": one.p_value,
+        "p_value": candidate.p_value,
         "terms": terms.version,
     }
     with state.writing() as (db, revision):
         number = _insert(db, drawn, now_us, revision)
-        write_event(db, now_us, WHO, "holds begun", str(number), {"candidate": one.candidate} | detail)
+        write_event(db, now_us, WHO, "holds begun", str(number), {"candidate": candidate.candidate} | detail)
 
 
 def _grow(
@@ -202,28 +202,28 @@ def _grow(
     tell: Callable[[str], None],
 ) -> None:
     """Let accounts by which a candidate has grown join its schedule."""
-    running = [one for one in ever if one.why_ended is None]
-    taken = {account for one in running for account in one.schedule.accounts}.union(resting)
-    cost = running_cost(terms.holds, (one.schedule for one in running), candidates)
-    for one in running:
-        if (candidate := candidate_of_schedule(one.schedule, candidates)) is None:
+    running = [held for held in ever if held.why_ended is None]
+    taken = {account for held in running for account in held.schedule.accounts}.union(resting)
+    cost = running_cost(terms.holds, (held.schedule for held in running), candidates)
+    for held in running:
+        if (candidate := candidate_of_schedule(held.schedule, candidates)) is None:
             continue
         new, more = joining(
-            terms.holds, one.schedule, candidate, orgs, terms.permissions, now_us, taken, cost
+            terms.holds, held.schedule, candidate, orgs, terms.permissions, now_us, taken, cost
         )
         if new:
             cost += more
-            grown = join(one.schedule, new, now_us)
+            grown = join(held.schedule, new, now_us)
             with state.writing() as (db, revision):
                 db.execute(
                     "UPDATE hold_schedules SET accounts = ?, revision = ?"
                     " WHERE number = ? AND why_ended IS NULL",
-                    (json.dumps(grown.begin_us), revision, one.number),
+                    (json.dumps(grown.begin_us), revision, held.number),
                 )
                 detail = {"accounts": len(new), "from_us": grown.begin_us[new[0]]}
-                write_event(db, now_us, WHO, "holds joined", str(one.number), detail)
+                write_event(db, now_us, WHO, "holds joined", str(held.number), detail)
             taken.update(new)
-            tell(f"holds of {one.schedule.candidate}: {len(new):,} accounts join")
+            tell(f"holds of {held.schedule.candidate}: {len(new):,} accounts join")
 
 
 def _draw_on(
@@ -235,8 +235,8 @@ def _draw_on(
     tell: Callable[[str], None],
 ) -> None:
     """Draw more often where work moves, and go on where the first days left a schedule undecided."""
-    running = {one.schedule.candidate: one for one in all_held(state) if one.why_ended is None}
-    schedules = [one.schedule for one in running.values()]
+    running = {held.schedule.candidate: held for held in all_held(state) if held.why_ended is None}
+    schedules = [held.schedule for held in running.values()]
     for denser in draw_denser(terms.holds, schedules, candidates, now_us):
         often, from_us = denser.denser_one_block_in, denser.denser_from_us
         new = {"denser_one_block_in": often, "denser_from_us": from_us}
@@ -268,16 +268,16 @@ def _change(
         write_event(db, now_us, WHO, what, str(number), detail)
 
 
-def _note_dry_run(state: ControlState, one: HoldCandidate, now_us: int) -> bool:
+def _note_dry_run(state: ControlState, candidate: HoldCandidate, now_us: int) -> bool:
     """Write down, once, that a candidate would be held."""
     what = "holds would begin"
     with state.reading() as db:
         query = "SELECT 1 FROM events WHERE what = ? AND subject = ? LIMIT 1"
-        if db.execute(query, (what, one.candidate)).fetchone():
+        if db.execute(query, (what, candidate.candidate)).fetchone():
             return False
     # their number stays on the trail, their names can be erased
-    detail = {"accounts": len(one.accounts), "names": list(one.accounts)}
-    state.event(WHO, what, one.candidate, detail, now_us=now_us)
+    detail = {"accounts": len(candidate.accounts), "names": list(candidate.accounts)}
+    state.event(WHO, what, candidate.candidate, detail, now_us=now_us)
     return True
 
 

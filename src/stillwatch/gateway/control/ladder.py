@@ -152,12 +152,12 @@ def reconcile(before: Iterable[Proposal], wanted: Iterable[WantedStep], *, now_u
     open_now = sorted(before, key=lambda p: p.proposal)
     new, changed = [], []
     for want in wanted:
-        mine = set(want.accounts)
-        rivals = [p for p in open_now if _alike(p.wanted, want) and mine & set(p.wanted.accounts)]
+        accounts = set(want.accounts)
+        rivals = [p for p in open_now if _alike(p.wanted, want) and accounts & set(p.wanted.accounts)]
         if not rivals:
             new.append(Proposal(0, now_us, want))
             continue
-        best = max(rivals, key=lambda p: (len(mine & set(p.wanted.accounts)), -p.proposal))
+        best = max(rivals, key=lambda p: (len(accounts & set(p.wanted.accounts)), -p.proposal))
         open_now.remove(best)
         if (best.wanted.campaign, best.wanted.accounts) != (want.campaign, want.accounts):
             changed.append(replace(best, wanted=replace(want, due_us=best.wanted.due_us)))
@@ -185,5 +185,7 @@ def permitted_accounts(
     """Give the accounts that a permission in the terms covers now. `orgs`: of each account known."""
     live = [p for p in permissions if p.expires_us > now_us]
     named = {p.account for p in live if p.account is not None}
-    whole = {p.org for p in live if p.org is not None}
-    return frozenset(named | {account for account, org in orgs.items() if org is not None and org in whole})
+    whole_orgs = {p.org for p in live if p.org is not None}
+    return frozenset(
+        named | {account for account, org in orgs.items() if org is not None and org in whole_orgs}
+    )

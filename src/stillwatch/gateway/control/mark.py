@@ -58,19 +58,19 @@ def read_mark(state: Path) -> DatabaseMark | None:
 
 def write_mark(state: Path, version: Version, event: int) -> None:
     """Write the mark anew. Where that cannot be done the last one stays."""
-    beside = state.with_name(f".{NAME}.{os.getpid()}.{threading.get_ident()}")
+    temporary = state.with_name(f".{NAME}.{os.getpid()}.{threading.get_ident()}")
     with suppress(OSError):
         try:
-            beside.touch(0o600)
-            files = {"database": file_id(state), "log": file_id(_log(state)), "mark": file_id(beside)}
+            temporary.touch(0o600)
+            files = {"database": file_id(state), "log": file_id(_log(state)), "mark": file_id(temporary)}
             named = {
                 name: None if found is None else [found.inode, found.born_ns] for name, found in files.items()
             }
             mark = {"generation": version.generation, "revision": version.revision, "event": event, **named}
-            beside.write_text(json.dumps(mark) + "\n", encoding="ascii")
-            os.replace(beside, state.with_name(NAME))
+            temporary.write_text(json.dumps(mark) + "\n", encoding="ascii")
+            os.replace(temporary, state.with_name(NAME))
         finally:
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
 def _log(state: Path) -> Path:

@@ -108,8 +108,8 @@ class Owners:
         for name in names:
             if name in self._waiting:
                 found[name] = self._waiting[name][0]
-            elif (one := self.object(name)) is not None:
-                found[name] = one.account
+            elif (known := self.object(name)) is not None:
+                found[name] = known.account
         return found
 
     def object(self, name: str) -> Object | None:
@@ -123,7 +123,7 @@ class Owners:
 
     def has(self, account: str, kind: str) -> bool:
         """Whether an account has, or may use, anything of a kind. Raises: OwnersError."""
-        if any(one[0] == account for one in self._waiting.values()):
+        if any(waiting[0] == account for waiting in self._waiting.values()):
             return True
         kinds = (kind, ASSIGNED, "built" if kind == "files" else kind)
         with self._refusing():

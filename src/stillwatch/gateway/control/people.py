@@ -50,9 +50,9 @@ def _issued_keys(state: Path) -> list[tuple[str, str | None, int]]:
 
 def write_accounts(table: pa.Table, folder: Path) -> None:
     """Put the table in place, whole or not at all. Raises: OSError."""
-    beside = folder / f".{ACCOUNTS_FILE}.{os.getpid()}"
+    temporary = folder / f".{ACCOUNTS_FILE}.{os.getpid()}"
     try:
-        pq.write_table(table, beside)
-        os.replace(beside, folder / ACCOUNTS_FILE)
+        pq.write_table(table, temporary)
+        os.replace(temporary, folder / ACCOUNTS_FILE)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)

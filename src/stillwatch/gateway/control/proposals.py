@@ -113,8 +113,8 @@ def would_change(state: ControlState, number: int) -> tuple[list[str], Step]:
     """Give the accounts that an open proposal would raise now, and to which step. Raises as `apply`."""
     with state.reading() as db:
         want = _open_one(db, number).wanted
-    stands = standings(state, want.accounts)
-    return [a for a in want.accounts if a not in stands or stands[a].step < want.step], want.step
+    statuses = standings(state, want.accounts)
+    return [a for a in want.accounts if a not in statuses or statuses[a].step < want.step], want.step
 
 
 def dismiss(

@@ -125,8 +125,8 @@ def _write_archive(path: Path, about: FleetBackup, found: list[Path]) -> None:
             head = tarfile.TarInfo(ABOUT)
             head.size = len(text)
             tar.addfile(head, io.BytesIO(text))
-            for one in found:
-                tar.add(one, one.name, recursive=False)
+            for entry in found:
+                tar.add(entry, entry.name, recursive=False)
         file.flush()
         os.fsync(file.fileno())
 
@@ -256,7 +256,7 @@ def _is_restored(db: "psycopg.Connection[Any]", about: FleetBackup) -> bool:
 def _check_database(db: "psycopg.Connection[Any]", url: str, force: bool) -> None:
     """Refuse a database that is used, or that holds something. Raises: BackupError."""
     if db.execute("SELECT to_regclass('gateways')").fetchone() != (None,):
-        alive = [one.name for one in read_gateways(db) if one.silent_s <= LATE_S]
+        alive = [member.name for member in read_gateways(db) if member.silent_s <= LATE_S]
         if alive:
             raise BackupError(f"{url}: is used by {', '.join(alive)}; stop all gateways first")
     held = db.execute(

@@ -214,11 +214,11 @@ def _copy_rows(rows: "Row") -> "Row":
     return copied
 
 
-def _least(one: "Row", later: "Row") -> "Row":
+def _least(earlier: "Row", later: "Row") -> "Row":
     """What whoever has read one of two rows of an account counts at least, in the later one's windows."""
-    least = np.minimum(one, later)
+    least = np.minimum(earlier, later)
     for at, columns in WINDOWS:
-        if one[at] != later[at]:
+        if earlier[at] != later[at]:
             least[at], least[columns] = later[at], 0
     return least
 
@@ -234,6 +234,6 @@ def _add(rows: "list[Row]") -> "Row":
     for row in rows:
         total[[PROMISED, *ALL_HELD]] += row[[PROMISED, *ALL_HELD]]
     minutes = [int(row[HELD_MINUTES]) for row in rows if row[5] == total[5]]
-    many = min(sum(one & MOST_HELD for one in minutes), MOST_HELD)
-    total[HELD_MINUTES] = max((one >> HELD_BITS for one in minutes), default=0) << HELD_BITS | many
+    many = min(sum(minute & MOST_HELD for minute in minutes), MOST_HELD)
+    total[HELD_MINUTES] = max((minute >> HELD_BITS for minute in minutes), default=0) << HELD_BITS | many
     return total

@@ -95,12 +95,13 @@ def m001_state(db: "psycopg.Connection[Any]") -> None:
             secret TEXT NOT NULL)                   -- a digest: all gateways must have one secret
         """
     )
-    for one in TABLES:
-        columns = ", ".join(f"{c} {_KINDS[k]}" for c, k in zip(one.columns, one.kinds, strict=True))
+    for shared in TABLES:
+        columns = ", ".join(f"{c} {_KINDS[k]}" for c, k in zip(shared.columns, shared.kinds, strict=True))
         db.execute(
-            f"CREATE TABLE {one.name} ({columns}, row_revision BIGINT NOT NULL, PRIMARY KEY ({one.key}))"
+            f"CREATE TABLE {shared.name} ({columns}, row_revision BIGINT NOT NULL, "
+            f"PRIMARY KEY ({shared.key}))"
         )
-        db.execute(f"CREATE INDEX {one.name}_by_row_revision ON {one.name} (row_revision)")
+        db.execute(f"CREATE INDEX {shared.name}_by_row_revision ON {shared.name} (row_revision)")
     db.execute(
         """CREATE TABLE gateways (
             name TEXT PRIMARY KEY,
@@ -249,10 +250,10 @@ class FleetTurn:
 
     def put(self, copy: sqlite3.Connection, revision: int) -> None:
         """Put the rows here that were changed in the copy. Others see them when the turn ends."""
-        for one in TABLES:
-            rows = _changed_rows(copy, one)
+        for shared in TABLES:
+            rows = _changed_rows(copy, shared)
             if rows:
-                _put_rows(self._db, one, rows, revision)
+                _put_rows(self._db, shared, rows, revision)
         self._db.execute("UPDATE fleet SET revision = %s", (revision,))
         self._db.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
 
@@ -277,45 +278,47 @@ def watch_changes(copy: sqlite3.Connection) -> None:
     copy.execute(
         "CREATE TEMP TABLE changed (place TEXT, key)"
     )  # unique would not do: who writes says what then
-    for one in TABLES:
-        when = "" if one.where == "true" else f"WHEN NEW.{one.where}"
+    for shared in TABLES:
+        when = "" if shared.where == "true" else f"WHEN NEW.{shared.where}"
         for what in ("INSERT", "UPDATE"):
             copy.execute(
-                f"CREATE TEMP TRIGGER {one.name}_{what} AFTER {what} ON main.{one.name} {when} BEGIN"
-                f" INSERT INTO changed VALUES ('{one.name}', NEW.{one.key}); END"
+                f"CREATE TEMP TRIGGER {shared.name}_{what} AFTER {what} ON main.{shared.name} {when} BEGIN"
+                f" INSERT INTO changed VALUES ('{shared.name}', NEW.{shared.key}); END"
             )
 
 
 def take_up(copy: sqlite3.Connection, found: FleetChanges) -> None:
     """Put what others wrote into the copy, in the transaction that runs."""
-    for one in TABLES:
-        if not found.rows.get(one.name):
+    for shared in TABLES:
+        if not found.rows.get(shared.name):
             continue
-        marks = ", ".join("?" * len(one.columns))
-        moved = ", ".join(f"{c} = excluded.{c}" for c in one.columns[1:])
-        then = "NOTHING" if one.name == "events" else f"UPDATE SET {moved}"  # events are never changed
+        marks = ", ".join("?" * len(shared.columns))
+        moved = ", ".join(f"{c} = excluded.{c}" for c in shared.columns[1:])
+        then = "NOTHING" if shared.name == "events" else f"UPDATE SET {moved}"  # events are never changed
         copy.executemany(
-            f"INSERT INTO {one.name} ({', '.join(one.columns)}) VALUES ({marks})"
-            f" ON CONFLICT ({one.key}) DO {then}",
-            found.rows[one.name],
+            f"INSERT INTO {shared.name} ({', '.join(shared.columns)}) VALUES ({marks})"
+            f" ON CONFLICT ({shared.key}) DO {then}",
+            found.rows[shared.name],
         )
     copy.execute("UPDATE meta SET value = ? WHERE name = 'revision'", (found.version.revision,))
     copy.execute("DELETE FROM changed")  # changes are noted anew
 
 
-def _changed_rows(copy: sqlite3.Connection, one: SharedTable) -> list[tuple[Any, ...]]:
+def _changed_rows(copy: sqlite3.Connection, shared: SharedTable) -> list[tuple[Any, ...]]:
     return copy.execute(
-        f"SELECT {', '.join(one.columns)} FROM {one.name} WHERE {one.key} IN"
-        f" (SELECT key FROM changed WHERE place = '{one.name}') ORDER BY 1"
+        f"SELECT {', '.join(shared.columns)} FROM {shared.name} WHERE {shared.key} IN"
+        f" (SELECT key FROM changed WHERE place = '{shared.name}') ORDER BY 1"
     ).fetchall()
 
 
 def put_everything(db: "psycopg.Connection[Any]", copy: sqlite3.Connection, revision: int) -> None:
     """Put all shared rows of a state here."""
-    for one in TABLES:
-        rows = copy.execute(f"SELECT {', '.join(one.columns)} FROM {one.name} WHERE {one.where}").fetchall()
+    for shared in TABLES:
+        rows = copy.execute(
+            f"SELECT {', '.join(shared.columns)} FROM {shared.name} WHERE {shared.where}"
+        ).fetchall()
         if rows:
-            _put_rows(db, one, rows, revision)
+            _put_rows(db, shared, rows, revision)
 
 
 # --- rows in PostgreSQL ---
@@ -346,42 +349,42 @@ def read_changes(db: "psycopg.Connection[Any]", since: Version) -> FleetChanges:
             "older back-up was restored. What this gateway knows stays in force. See docs/fleet.md, restore"
         )
     rows: dict[str, list[tuple[Any, ...]]] = {}
-    for one in TABLES if now.revision > since.revision else ():
-        query = f"SELECT {', '.join(one.columns)} FROM {one.name} WHERE row_revision > %s ORDER BY 1"
+    for shared in TABLES if now.revision > since.revision else ():
+        query = f"SELECT {', '.join(shared.columns)} FROM {shared.name} WHERE row_revision > %s ORDER BY 1"
         found = db.execute(query, (since.revision,)).fetchall()
-        rows[one.name] = [_from_stored(one, row) for row in found]
+        rows[shared.name] = [_from_stored(shared, row) for row in found]
     return FleetChanges(since, now, rows)
 
 
 def _put_rows(
-    db: "psycopg.Connection[Any]", one: SharedTable, rows: Sequence[tuple[Any, ...]], revision: int
+    db: "psycopg.Connection[Any]", shared: SharedTable, rows: Sequence[tuple[Any, ...]], revision: int
 ) -> None:
-    columns = [list(column) for column in zip(*(_to_stored(one, row) for row in rows), strict=True)]
-    casts = ", ".join(f"%s::{_KINDS[kind]}[]" for kind in one.kinds)
-    names = ", ".join(one.columns)
-    moved = ", ".join(f"{c} = excluded.{c}" for c in (*one.columns[1:], "row_revision"))
+    columns = [list(column) for column in zip(*(_to_stored(shared, row) for row in rows), strict=True)]
+    casts = ", ".join(f"%s::{_KINDS[kind]}[]" for kind in shared.kinds)
+    names = ", ".join(shared.columns)
+    moved = ", ".join(f"{c} = excluded.{c}" for c in (*shared.columns[1:], "row_revision"))
     db.execute(
-        f"INSERT INTO {one.name} ({names}, row_revision) SELECT *, %s FROM unnest({casts})"
-        f" ON CONFLICT ({one.key}) DO UPDATE SET {moved}",
+        f"INSERT INTO {shared.name} ({names}, row_revision) SELECT *, %s FROM unnest({casts})"
+        f" ON CONFLICT ({shared.key}) DO UPDATE SET {moved}",
         (revision, *columns),
     )
 
 
-def _to_stored(one: SharedTable, row: tuple[Any, ...]) -> tuple[Any, ...]:
+def _to_stored(shared: SharedTable, row: tuple[Any, ...]) -> tuple[Any, ...]:
     from stillwatch.cases.tables import to_stored  # SQLAlchemy: a worker that reads no such row needs none
 
     return tuple(
         to_stored(value) if kind == "T" and value is not None else value
-        for kind, value in zip(one.kinds, row, strict=True)
+        for kind, value in zip(shared.kinds, row, strict=True)
     )
 
 
-def _from_stored(one: SharedTable, row: tuple[Any, ...]) -> tuple[Any, ...]:
+def _from_stored(shared: SharedTable, row: tuple[Any, ...]) -> tuple[Any, ...]:
     from stillwatch.cases.tables import read_back
 
     return tuple(
         read_back(value) if kind == "T" and value is not None else value
-        for kind, value in zip(one.kinds, row, strict=True)
+        for kind, value in zip(shared.kinds, row, strict=True)
     )
 
 
@@ -430,10 +433,10 @@ def leave(db: "psycopg.Connection[Any]", name: str, life: str | None = None) -> 
 def behind_in(gateways: Iterable[FleetGateway], revision: int) -> list[str]:
     """Name the gateways that do not go by a revision, or a later one, each with what it has."""
     return [
-        f"gateway {one.name} goes by revision {one.revision}"
-        + (f" and gave no sign for {one.silent_s:.0f} s" if one.silent_s > LATE_S else "")
-        for one in gateways
-        if one.revision < revision
+        f"gateway {member.name} goes by revision {member.revision}"
+        + (f" and gave no sign for {member.silent_s:.0f} s" if member.silent_s > LATE_S else "")
+        for member in gateways
+        if member.revision < revision
     ]
 
 

@@ -143,9 +143,9 @@ class FindingsCopy:
         """What lies here, by name, without what is being written."""
         found: dict[str, Sign] = {}
         for at, _, names in os.walk(self.root):
-            for one in names:
-                name = str((Path(at) / one).relative_to(self.root))
-                if _FILE.fullmatch(name) and (sign := _sign(Path(at) / one)) is not None:
+            for file in names:
+                name = str((Path(at) / file).relative_to(self.root))
+                if _FILE.fullmatch(name) and (sign := _sign(Path(at) / file)) is not None:
                     found[name] = sign
         return found
 

@@ -60,15 +60,15 @@ class FleetFollower(FleetPart):
     def says(self, parts: Iterable[FleetPart]) -> dict[str, Any]:
         """Give the fleet's part of the supervisor's heartbeat. `parts`: all that belong to it."""
         return {
-            "error": next((one.error for one in parts if one.error), None),
+            "error": next((part.error for part in parts if part.error), None),
             "name": self._me.name,
             "gateways": len(self.gateways),
             "clock_ahead_s": round(self._ahead_s, 1),
-            "silent": [one.name for one in self.gateways if one.silent_s > LATE_S],
+            "silent": [member.name for member in self.gateways if member.silent_s > LATE_S],
             "other_terms": [
-                one.name
-                for one in self.gateways
-                if one.terms and one.silent_s <= LATE_S and one.terms != self._me.terms
+                member.name
+                for member in self.gateways
+                if member.terms and member.silent_s <= LATE_S and member.terms != self._me.terms
             ],
         }
 

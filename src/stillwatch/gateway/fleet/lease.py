@@ -75,9 +75,9 @@ class Lease(FleetPart):
         db.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
 
     def _write(self, until_s: float) -> None:
-        beside = self._file.with_suffix(f".{os.getpid()}")
-        beside.write_text(f"{until_s:.3f} {self.number}\n", encoding="ascii")
-        os.replace(beside, self._file)
+        temporary = self._file.with_suffix(f".{os.getpid()}")
+        temporary.write_text(f"{until_s:.3f} {self.number}\n", encoding="ascii")
+        os.replace(temporary, self._file)
         self._until_s = until_s  # last: the detector knows it before it is started
 
 

@@ -94,8 +94,11 @@ class LocalSegments:
                 known = (moved_ns if now_ns - moved_ns > SETTLED_NS else -1, list(_segments_of(entry)))
             hours[entry.name] = known
         self._hours = hours
-        found = {one.segment.path: one for _, hour in hours.values() for one in hour}
-        return {found[one.path].stem: found[one.path] for one in whole(s.segment for s in found.values())}
+        found = {local.segment.path: local for _, hour in hours.values() for local in hour}
+        return {
+            found[segment_file.path].stem: found[segment_file.path]
+            for segment_file in whole(s.segment for s in found.values())
+        }
 
 
 def _segments_of(hour: Path) -> Iterator[LocalSegment]:
@@ -187,50 +190,54 @@ class Mirror:
         """Put up what is not there yet, the oldest first."""
         assert self._stored is not None
         began_s = time.monotonic()
-        waiting = [one for one in self._local(self.gateway).look().values() if self._is_to_put(one)]
+        waiting = [local for local in self._local(self.gateway).look().values() if self._is_to_put(local)]
         self._count(waiting)
         while waiting and time.monotonic() - began_s < PUT_S:
-            one = waiting[0]
-            before = self._stored.get(one.stem, [])
-            if before and not self._is_rewritten(one) and self.store.first_whole(before, ENDING):
+            oldest = waiting[0]
+            before = self._stored.get(oldest.stem, [])
+            if before and not self._is_rewritten(oldest) and self.store.first_whole(before, ENDING):
                 raise StoreError(
-                    f"segments/{self.gateway}/{one.stem}: the store holds another segment of these numbers; "
-                    "nothing more is put up. Start this gateway with another --gateway NAME"
+                    f"segments/{self.gateway}/{oldest.stem}: the store holds another segment of these "
+                    "numbers; nothing more is put up. Start this gateway with another --gateway NAME"
                 )
             with suppress(FileNotFoundError):  # merged or let go in this moment
-                new = self.store.put_file(f"segments/{self.gateway}/{one.stem}", one.segment.path, ENDING)
-                self._note_hour(one.stem)
-                self._stored[one.stem] = [new]
+                new = self.store.put_file(
+                    f"segments/{self.gateway}/{oldest.stem}", oldest.segment.path, ENDING
+                )
+                self._note_hour(oldest.stem)
+                self._stored[oldest.stem] = [new]
                 self.put += 1
-                for old in before if self._is_rewritten(one) else ():
+                for old in before if self._is_rewritten(oldest) else ():
                     if old.name != new.name:
                         self.store.delete(old.name)
             waiting.pop(0)
             self._count(waiting)
 
     def _count(self, waiting: list[LocalSegment]) -> None:
-        self.waiting, self.waiting_bytes = len(waiting), sum(one.bytes for one in waiting)
-        oldest_ns = min((one.at_ns for one in waiting), default=time.time_ns())
+        self.waiting, self.waiting_bytes = len(waiting), sum(local.bytes for local in waiting)
+        oldest_ns = min((local.at_ns for local in waiting), default=time.time_ns())
         self.lag_s = max(0.0, (time.time_ns() - oldest_ns) / 1e9)
 
     def count_waiting(self) -> None:
         """Count what is to be put up, while the store is away."""
         if self._stored is not None:
-            self._count([one for one in self._local(self.gateway).look().values() if self._is_to_put(one)])
+            self._count(
+                [local for local in self._local(self.gateway).look().values() if self._is_to_put(local)]
+            )
 
-    def _is_to_put(self, one: LocalSegment) -> bool:
+    def _is_to_put(self, local: LocalSegment) -> bool:
         """Whether it is not in the store as it is here. Texts that are let go make a file smaller."""
         assert self._stored is not None
-        return all(stored.bytes != one.bytes for stored in self._stored.get(one.stem, []))
+        return all(stored.bytes != local.bytes for stored in self._stored.get(local.stem, []))
 
     def _age(self, stem: str) -> timedelta:
         hour = datetime.strptime(stem.partition("/")[0], _HOUR).replace(tzinfo=UTC)
         return self._now() - hour - timedelta(hours=1)
 
-    def _is_rewritten(self, one: LocalSegment) -> bool:
+    def _is_rewritten(self, local: LocalSegment) -> bool:
         """Whether the recorder may have written it anew, without its texts or rows."""
         kept = self._retention
-        return kept is not None and self._age(one.stem) > timedelta(
+        return kept is not None and self._age(local.stem) > timedelta(
             days=min(kept.text_days, kept.sketch_days)
         )
 
@@ -244,20 +251,20 @@ class Mirror:
         """
         assert self._stored is not None
         local = self._local(self.gateway).look()
-        spans = [one.segment for one in local.values() if not self._is_to_put(one)]
+        spans = [own.segment for own in local.values() if not self._is_to_put(own)]
         lost: set[str] = set()
         hours: set[str] = set()
         for stem in [stem for stem in self._stored if stem not in local]:
             if _is_covered(stem, spans) or self._is_over(stem):
-                for one in self._stored[stem]:
-                    self.store.delete(one.name)
+                for stored in self._stored[stem]:
+                    self.store.delete(stored.name)
                 del self._stored[stem]
                 self._note_hour(stem)
                 hours.add(stem.partition("/")[0])
             elif not (usable := self._usable(self._stored[stem])):
                 continue
             elif stem in self._lost:  # at two looks: no merge lies between them
-                newest = max(usable, key=lambda one: one.at_ns)
+                newest = max(usable, key=lambda stored: stored.at_ns)
                 self._take(newest, self._local(self.gateway).root / f"{stem}{ENDING}")
             else:
                 lost.add(stem)
@@ -278,28 +285,34 @@ class Mirror:
         before = list(self.store.objects(f"news/{self.gateway}"))
         self.store.put_bytes(f"news/{self.gateway}/{time.time_ns():020d}", b"")
         self._is_late = False
-        for one in before:
-            self.store.delete(one.name)
+        for stored in before:
+            self.store.delete(stored.name)
 
     # --- what others wrote ---
 
     def _list(self, below: str) -> Listing:
         """What there is of segments, by stem. What is none is remembered by its name."""
         found: Listing = {}
-        for one in self.store.objects(below):
-            if (named := _OBJECT.fullmatch(one.name)) and _is_hour(named[2]):
-                found.setdefault(f"{named[2]}/{named[3]}", []).append(one)
+        for stored in self.store.objects(below):
+            if (named := _OBJECT.fullmatch(stored.name)) and _is_hour(named[2]):
+                found.setdefault(f"{named[2]}/{named[3]}", []).append(stored)
             else:
-                self._foreign.add(one.name)
+                self._foreign.add(stored.name)
         return found
 
     def _take_others(self, everything: bool) -> None:
         if everything or time.monotonic() - self.others_s > STANDBY_LISTS_S:
             names = self.store.folders("segments")
-            self._foreign.update(f"segments/{one}/" for one in names if not re.fullmatch(GATEWAY_NAME, one))
-            news = {one.name.split("/")[1]: one.name for one in self.store.objects("news") if "/" in one.name}
-            others = [one for one in names if re.fullmatch(GATEWAY_NAME, one) and one != self.gateway]
-            self._others = {one: news.get(one, "") for one in others}
+            self._foreign.update(
+                f"segments/{name}/" for name in names if not re.fullmatch(GATEWAY_NAME, name)
+            )
+            news = {
+                stored.name.split("/")[1]: stored.name
+                for stored in self.store.objects("news")
+                if "/" in stored.name
+            }
+            others = [name for name in names if re.fullmatch(GATEWAY_NAME, name) and name != self.gateway]
+            self._others = {name: news.get(name, "") for name in others}
             self.others_s = time.monotonic()
         for gateway, news_here in self._others.items():
             below = f"segments/{gateway}"
@@ -319,7 +332,7 @@ class Mirror:
     def _take_from(self, gateway: str, listing: Listing, everything: bool) -> None:
         here = self._local(gateway)
         local = here.look()
-        spans = [one.segment for one in local.values()]
+        spans = [copied.segment for copied in local.values()]
         damaged = -1
         while damaged != len(
             self._damaged
@@ -327,13 +340,13 @@ class Mirror:
             damaged = len(self._damaged)
             usable = {stem: self._usable(found) for stem, found in listing.items() if self._usable(found)}
             named = {here.root / f"{stem}{ENDING}": stem for stem in usable}
-            for one in whole(s for s in map(segment, named) if s is not None):
-                stem = named[one.path]
+            for segment_file in whole(s for s in map(segment, named) if s is not None):
+                stem = named[segment_file.path]
                 newest = max(usable[stem], key=lambda found: found.at_ns)
                 known = local.get(stem)
                 here_already = known.bytes == newest.bytes if known else _is_covered(stem, spans)
                 if not here_already and not self._is_over(stem):
-                    self._take(newest, one.path)
+                    self._take(newest, segment_file.path)
             local = here.look()
         kept = here.look()
         for hour in here.root.iterdir() if here.root.is_dir() else ():
@@ -347,18 +360,18 @@ class Mirror:
                 hour.rmdir()
 
     def _usable(self, found: list[StoredObject]) -> list[StoredObject]:
-        return [one for one in found if one.name not in self._damaged]
+        return [stored for stored in found if stored.name not in self._damaged]
 
-    def _take(self, one: StoredObject, path: Path) -> None:
+    def _take(self, stored: StoredObject, path: Path) -> None:
         disk = shutil.disk_usage(self.folder.path)
-        if disk.free - one.bytes < max(LOW_DISK_BYTES, int(disk.total * LOW_DISK_SHARE)):
+        if disk.free - stored.bytes < max(LOW_DISK_BYTES, int(disk.total * LOW_DISK_SHARE)):
             self._is_short = True  # what is left is for what this gateway captures
             return
         try:
-            self.store.take(one.name, path, ENDING)
+            self.store.take(stored.name, path, ENDING)
             self.taken += 1
         except DamagedObject as why:
-            self._damaged[one.name] = str(why)
+            self._damaged[stored.name] = str(why)
         except ObjectGone:
             return  # it went into another one meanwhile: that is taken the next time
 
@@ -366,7 +379,7 @@ class Mirror:
 
     def says(self) -> dict[str, Any]:
         """Give what its heartbeat says. Called from another thread."""
-        foreign = [f"{one}: not of this fleet" for one in list(self._foreign)]
+        foreign = [f"{name}: not of this fleet" for name in list(self._foreign)]
         strange = [*list(self._damaged.values()), *self.findings.damaged, *foreign]
         return {
             "rss": heartbeat.rss_bytes(),
@@ -385,7 +398,7 @@ class Mirror:
 def _is_covered(stem: str, spans: list[Segment]) -> bool:
     """Whether its numbers lie in one of the segments."""
     first, _, last = stem.partition("/")[2].partition("-")
-    return any(one.first <= int(first) and int(last) <= one.last for one in spans)
+    return any(span.first <= int(first) and int(last) <= span.last for span in spans)
 
 
 def _retention(folder: Folder) -> Retention | None:

@@ -89,7 +89,7 @@ def enter_store(folder: Folder, store: ObjectStore, gateway: str) -> None:
         "with another --gateway NAME",
     )
     newest = last_checkpoint(folder)[0]
-    later = [one for one in store.objects(f"segments/{gateway}") if _last_number(one.name) > newest]
+    later = [stored for stored in store.objects(f"segments/{gateway}") if _last_number(stored.name) > newest]
     if store.first_whole(later, ".parquet"):  # others may have put something there
         raise FolderError(
             f"{folder.path}: is older than what it has put into {root}, as after a restore: its numbers "
@@ -110,10 +110,10 @@ def _claim(store: ObjectStore, mark: str, refusal: str) -> None:
     """Put a mark up where there is none beside it. Raises: FolderError where there is another."""
     below = mark.rpartition("/")[0]
     full = f"{mark}.{store.code(mark, iter([b'']))}"
-    names = {one.name for one in store.objects(below)}
+    names = {stored.name for stored in store.objects(below)}
     if not names:
         store.put_bytes(mark, b"")
-        names = {one.name for one in store.objects(below)}
+        names = {stored.name for stored in store.objects(below)}
         if names - {full}:  # two at once: both step back
             store.delete(full)
     if others := sorted(names - {full}):
@@ -156,14 +156,14 @@ def use_own(folder: Folder) -> None:
 
 def _mark(path: Path, text: str) -> str:
     """Write a mark where there is none; give what it says."""
-    beside = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}")
+    temporary = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}")
     try:
-        beside.write_text(text + "\n", encoding="utf-8")
-        os.link(beside, path)  # fails where there is one, also on a network's file system
+        temporary.write_text(text + "\n", encoding="utf-8")
+        os.link(temporary, path)  # fails where there is one, also on a network's file system
     except FileExistsError:
         pass
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     return path.read_text(encoding="utf-8").strip()
 
 
@@ -185,7 +185,7 @@ def _link(path: Path, target: Path, move_to: Path | None) -> None:
 def _point(path: Path, target: Path) -> None:
     if path.is_symlink() and path.readlink() == target:
         return
-    beside = path.with_name(f".{path.name}.link")
-    beside.unlink(missing_ok=True)
-    beside.symlink_to(target)
-    os.replace(beside, path)
+    temporary = path.with_name(f".{path.name}.link")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    os.replace(temporary, path)

@@ -150,13 +150,13 @@ class ObjectStore:
 
     def objects(self, below: str, *, recursive: bool = True) -> Iterator[StoredObject]:
         """List the objects below a name, in no order."""
-        for one in self._list(below, recursive=recursive):
-            if one.is_file:
-                yield StoredObject(self._name(one.path), one.size or 0, one.mtime_ns or 0)
+        for entry in self._list(below, recursive=recursive):
+            if entry.is_file:
+                yield StoredObject(self._name(entry.path), entry.size or 0, entry.mtime_ns or 0)
 
     def folders(self, below: str) -> list[str]:
         """Give the names just below a name that have others below them, in order."""
-        return sorted(one.base_name for one in self._list(below) if not one.is_file)
+        return sorted(entry.base_name for entry in self._list(below) if not entry.is_file)
 
     def _list(self, below: str, *, recursive: bool = False) -> "list[FileInfo]":
         from pyarrow.fs import FileSelector
@@ -213,15 +213,15 @@ class ObjectStore:
         Raises: DamagedObject where it is not what its name says; OSError where the disk refuses.
         """
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        beside = path.with_name(f".{path.name[:40]}.{os.getpid()}{HALF}")
+        temporary = path.with_name(f".{path.name[:40]}.{os.getpid()}{HALF}")
         try:
-            with open(beside, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
                 self._check_code(full, ending, _write_on(self._read(full), file.write))
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(beside, path)
+            os.replace(temporary, path)
         finally:
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         sync_folder(path.parent)
 
     def read(self, full: str, ending: str = "") -> bytes:
@@ -232,10 +232,10 @@ class ObjectStore:
 
     def first_whole(self, objects: Iterable[StoredObject], ending: str = "") -> StoredObject | None:
         """Give the first of some objects that is what its name says; None where none is."""
-        for one in objects:
+        for stored in objects:
             with suppress(DamagedObject, ObjectGone):
-                self._check_code(one.name, ending, self._read(one.name))
-                return one
+                self._check_code(stored.name, ending, self._read(stored.name))
+                return stored
         return None
 
     def _check_code(self, full: str, ending: str, content: Iterator[bytes]) -> None:
@@ -270,7 +270,7 @@ class ObjectStore:
         put = self.put_bytes(f"{below}/one", below.encode())
         try:
             self.read(put.name)
-            if put.name not in {one.name for one in self.objects("checks")}:
+            if put.name not in {stored.name for stored in self.objects("checks")}:
                 raise StoreError(f"{self._url(put.name)}: written, and not in the list of objects")
         finally:
             self.delete(put.name)

@@ -67,10 +67,10 @@ def _keys(folder: Folder, now_us: int) -> SetupCheck:
 
 def _litellm(path: Path) -> list[SetupCheck]:
     try:
-        whole = path.read_text(encoding="utf-8")
+        yaml = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as why:
         raise InputError(f"{path}: cannot be read: {why}; give LiteLLM's config.yaml") from why
-    lines = [line for line in whole.splitlines() if not line.lstrip().startswith("#")]
+    lines = [line for line in yaml.splitlines() if not line.lstrip().startswith("#")]
     config = "\n".join(lines)
     inside, outside = f"{CALLBACK}." in config, "generic_api" in config.replace("generic_guardrail_api", "")
     found = []

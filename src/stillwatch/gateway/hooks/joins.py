@@ -98,9 +98,9 @@ class Joins:
         later: dict[str, PendingCall] = {}
         for key, piece in found.pieces.items():
             held = self._held.get(key)
-            whole = PendingCall("") if held is None else _copy(held.waiting)
-            _merge(whole, piece)
-            if not self._complete(key, whole, now_us, rows, refused):
+            joined = PendingCall("") if held is None else _copy(held.waiting)
+            _merge(joined, piece)
+            if not self._complete(key, joined, now_us, rows, refused):
                 later[key] = piece
             elif held is not None:
                 keys.append(key)
@@ -113,12 +113,12 @@ class Joins:
         return rows, refused, keys
 
     def _complete(
-        self, key: str, whole: PendingCall, now_us: int, rows: list[Row], refused: list[str]
+        self, key: str, joined: PendingCall, now_us: int, rows: list[Row], refused: list[str]
     ) -> bool:
         """Whether a call has all it can have: then it is a row, or there is a reason why not."""
-        if whole.span is None or not whole.events:
+        if joined.span is None or not joined.events:
             return False
-        row = self._row(key, whole, now_us)
+        row = self._row(key, joined, now_us)
         if isinstance(row, str):
             refused.append(row)
         elif row is not None and row.get("prompt") is not None:

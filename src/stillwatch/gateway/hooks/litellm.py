@@ -55,8 +55,8 @@ def records(body: bytes) -> Iterator[tuple[bytes, dict[str, object] | Refused]]:
             raise BadRequest(400, "bad_json", f"the batch {why}") from None
         assert isinstance(found, list)
         _few(len(found))
-        for one in found:
-            yield b"", one if isinstance(one, dict) else Refused("a record is no JSON object")
+        for entry in found:
+            yield b"", entry if isinstance(entry, dict) else Refused("a record is no JSON object")
         return
     if start != b"{":
         raise BadRequest(400, "bad_json", "a batch is a JSON array, a JSON object, or a JSON object a line")
@@ -82,7 +82,7 @@ def _few(count: int) -> None:
 
 def rows(obj: dict[str, object], now_us: int) -> Iterable[Row]:
     """The rows of one record. Raises: Refused."""
-    beside = obj.pop("stillwatch", None)
+    extra = obj.pop("stillwatch", None)
     made = list(rows_of(obj))
     for row in made:
         if isinstance(row, Refused):
@@ -92,8 +92,8 @@ def rows(obj: dict[str, object], now_us: int) -> Iterable[Row]:
         # LiteLLM's ids are the upstream's or, by x-litellm-call-id, the client's: two exchanges may share one
         row["exchange_id"] = digest_id("llm", obj)
         row["outcome"] = "complete" if obj.get("status") != "failure" else "upstream_error"
-        if isinstance(beside, dict):
-            _add(row, beside)
+        if isinstance(extra, dict):
+            _add(row, extra)
         yield check_row(row, now_us)
 
 
@@ -102,15 +102,15 @@ def _served_model(obj: dict[str, object]) -> object:
     return served if isinstance(served, str) else None
 
 
-def _add(row: Row, beside: dict[str, object]) -> None:
+def _add(row: Row, extra: dict[str, object]) -> None:
     """What our own callback knows better than LiteLLM's record."""
     for name, field in (("id", "exchange_id"), ("rule", "rule"), ("account", "account")):
-        if isinstance(beside.get(name), str):
-            row[field] = beside[name]
-    if beside.get("outcome") in OUTCOMES:
-        row["outcome"] = beside["outcome"]
+        if isinstance(extra.get(name), str):
+            row[field] = extra[name]
+    if extra.get("outcome") in OUTCOMES:
+        row["outcome"] = extra["outcome"]
         if row["outcome"] == "refused":
             row["served_model"] = None
-    if isinstance(beside.get("asked"), dict):  # all that the client sent of text, not the messages alone
-        words = request_text(beside["asked"]).row()
+    if isinstance(extra.get("asked"), dict):  # all that the client sent of text, not the messages alone
+        words = request_text(extra["asked"]).row()
         row |= {name: value for name, value in words.items() if value is not None}

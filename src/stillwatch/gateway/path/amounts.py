@@ -122,7 +122,7 @@ def wants_logprobs(value: object) -> bool:
 
 def _wants(name: str, value: object) -> bool:
     if name == "include":
-        return isinstance(value, list) and any(isinstance(one, str) and "logprobs" in one for one in value)
+        return isinstance(value, list) and any(isinstance(name, str) and "logprobs" in name for name in value)
     return wants_logprobs(value) and not (name in NONE_IF_ZERO and value == 0)
 
 

@@ -132,7 +132,7 @@ def uploaded_batch(body: bytes) -> BatchRequest | None:
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             if is_batch(line):  # to another reader it may be a question all the same
                 found.append(_UNREAD)
-    return _count_questions([one for one in found if one.custom_id is not None])
+    return _count_questions([entry for entry in found if entry.custom_id is not None])
 
 
 def begun(request: object) -> BatchRequest:
@@ -142,9 +142,9 @@ def begun(request: object) -> BatchRequest:
     requests = request.get("requests")
     if isinstance(requests, list) and requests:
         found = []
-        for one in requests:
+        for entry in requests:
             try:
-                found.append(msgspec.convert(one, _BatchQuestion))
+                found.append(msgspec.convert(entry, _BatchQuestion))
             except msgspec.ValidationError:
                 found.append(_UNREAD)
         counted = _count_questions(found)
@@ -158,15 +158,15 @@ def begun(request: object) -> BatchRequest:
 def _count_questions(questions: list[_BatchQuestion]) -> BatchRequest | None:
     declared = unsaid = 0
     most_n, logprobs = 1, False
-    for one in questions:
-        asks = one.body or one.params or one.request or _Asks()
-        embeds = isinstance(one.url, str) and one.url.endswith("/embeddings")
+    for question in questions:
+        asks = question.body or question.params or question.request or _Asks()
+        embeds = isinstance(question.url, str) and question.url.endswith("/embeddings")
         if embeds and asks.messages is None and asks.prompt is None:
             continue
         n = max(count_of(asks.n), count_of(asks.best_of))
         most_n = max(most_n, n)
         n = min(n * prompts_in(asks.prompt), MOST_N)
-        response = isinstance(one.url, str) and one.url.endswith("/responses")
+        response = isinstance(question.url, str) and question.url.endswith("/responses")
         names = MOST_OF_RESPONSE if response else MOST
         limits = [most for name in names if isinstance(most := getattr(asks, name), int | float) and most > 0]
         if limits:

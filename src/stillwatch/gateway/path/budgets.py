@@ -123,8 +123,8 @@ class Budgets:
                 values[at + column] = 0
             values[at + START] = start
         values[at + HELD] += tokens
-        for one in sets:
-            values[at + SETS + 2 * one + 1] += tokens
+        for budget_set in sets:
+            values[at + SETS + 2 * budget_set + 1] += tokens
 
     def add(self, place: int, now_us: int, requests: int, tokens: int, model_set: int | None = None) -> None:
         values, at = self._row(place)
@@ -138,8 +138,8 @@ class Budgets:
             values[at + 3] = hour
         if values[at + 5] != day:
             values[at + 6] = values[at + 7] = values[at + 9] = 0
-            for one in range(MOST_SETS):
-                values[at + SETS + 2 * one] = 0
+            for number in range(MOST_SETS):
+                values[at + SETS + 2 * number] = 0
             values[at + 5] = day
         if requests:
             values[at + 1] += requests

@@ -110,8 +110,8 @@ def _same_keys(a: list[Header], b: list[Header]) -> bool:
     """Compared in constant time: one connection may carry several clients behind a proxy."""
     if len(a) != len(b):
         return False
-    for one, other in zip(a, b, strict=True):
-        if one[0] != other[0] or not same(one[1], other[1]):
+    for left, right in zip(a, b, strict=True):
+        if left[0] != right[0] or not same(left[1], right[1]):
             return False
     return True
 

@@ -216,11 +216,11 @@ class Coins:
         self.drawing -= 1
         if any(slot.status in BUSY for slot in draw.slots):
             self._busy_until_us = self._now_us() + BUSY_US
-        one, other = draw.slots
+        first, second = draw.slots
         self._queue.put(
             Drawn(
                 draw.ledger, draw.number, self._now_us(), draw.who.account, draw.who.campaign, draw.who.model,
-                draw.operation, draw.body, draw.served, (one.reply(), other.reply()),
+                draw.operation, draw.body, draw.served, (first.reply(), second.reply()),
             )
         )  # fmt: skip
 
@@ -240,24 +240,25 @@ class Coins:
 
     def _commit(self, batch: list[Throw | Drawn]) -> None:
         for ledger in (self._old, self._ledger):
-            mine = [one for one in batch if ledger is not None and one.ledger == ledger.name]
-            if ledger is None or not mine:
+            of_ledger = [thrown for thrown in batch if ledger is not None and thrown.ledger == ledger.name]
+            if ledger is None or not of_ledger:
                 continue
-            batch = [one for one in batch if one.ledger != ledger.name]
-            records = [one if isinstance(one, Throw) else record(one) for one in mine]
-            tokens = sum(tokens_of(one) for one in mine if isinstance(one, Drawn))
+            batch = [thrown for thrown in batch if thrown.ledger != ledger.name]
+            records = [thrown if isinstance(thrown, Throw) else record(thrown) for thrown in of_ledger]
+            tokens = sum(tokens_of(thrown) for thrown in of_ledger if isinstance(thrown, Drawn))
             self._spent += tokens
             self._counters[_TOKENS] += tokens
             try:
                 ledger.add(records, self._now_us())
             except (OSError, CoinError) as why:
                 self.error = f"the ledger cannot be written: {why}"
-                self._counters[_LOST] += sum(isinstance(one, Drawn) for one in mine)
+                self._counters[_LOST] += sum(isinstance(thrown, Drawn) for thrown in of_ledger)
                 continue
-            made = sum(isinstance(one, Pair) for one in records)
+            made = sum(isinstance(written, Pair) for written in records)
             self._counters[_PAIRS] += made
-            self._counters[_UNPAIRED] += sum(isinstance(one, Drawn) for one in mine) - made
-        self._counters[_LOST] += sum(isinstance(one, Drawn) for one in batch)  # of a ledger that is closed
+            self._counters[_UNPAIRED] += sum(isinstance(thrown, Drawn) for thrown in of_ledger) - made
+        of_closed_ledgers = batch
+        self._counters[_LOST] += sum(isinstance(thrown, Drawn) for thrown in of_closed_ledgers)
 
     def close(self) -> None:
         """Write what has come, and end the ledger; what is under way is said there to be lost."""

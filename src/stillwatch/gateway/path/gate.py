@@ -161,7 +161,7 @@ class Gate:
         found = self._known_longest.get((model, default))
         if found is None:
             all_hops = hops(self.terms.models, model)
-            found = max(longest(one, default) for hop in all_hops for one in hop.names[-1:])
+            found = max(longest(model, default) for hop in all_hops for model in hop.names[-1:])
             if len(model) <= LONGEST_NAME:
                 _keep(self._known_longest, (model, default), found)
         return max(found, self._longest.get(model, 0))

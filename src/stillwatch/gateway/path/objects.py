@@ -176,52 +176,52 @@ class Listing:
             same = all(len(changed[name]) == len(page[name]) for name in lists)
             return (body if same else msgspec.json.encode(page | changed)), None
         data = page["data"]
-        mine = self._own_items(data)
+        own = self._own_items(data)
         self._pages += 1
         last = _name(data[-1]) if data else None
         more = page.get("has_more") is True
-        if self._pages == 1 and len(mine) == len(data) and (self._limit is None or len(data) <= self._limit):
+        if self._pages == 1 and len(own) == len(data) and (self._limit is None or len(data) <= self._limit):
             return body, None  # byte for byte: nothing of others was in it
-        self._kept += mine
+        self._kept += own
         wanted = self._limit or PAGE
         if more and last and not self._backward and len(self._kept) < wanted and self._pages < MOST_PAGES:
             return None, self._with(
                 "after_id" if "last_id" in page and self._anthropic(page) else "after", last
             )
-        whole = dict(page)
+        joined = dict(page)
         if self._limit is not None and len(self._kept) > self._limit:
             self._kept = self._kept[-self._limit :] if self._backward else self._kept[: self._limit]
             more = True
-        whole["data"] = self._kept
+        joined["data"] = self._kept
         for field, place in (("first_id", 0), ("last_id", -1)):
             if field in page:
-                whole[field] = _name(self._kept[place]) if self._kept else None
+                joined[field] = _name(self._kept[place]) if self._kept else None
         if "has_more" in page:
-            whole["has_more"] = more and bool(self._kept)
-        return msgspec.json.encode(whole), None
+            joined["has_more"] = more and bool(self._kept)
+        return msgspec.json.encode(joined), None
 
     @staticmethod
     def _anthropic(page: dict[str, object]) -> bool:
         return "object" not in page
 
     def _own_items(self, found: list[object]) -> list[object]:
-        names = [name for one in found if (name := _name(one)) is not None]
-        mine = self._is_mine(names)
-        return [one for one in found if not isinstance(one, dict) or _name(one) in mine]
+        names = [name for item in found if (name := _name(item)) is not None]
+        own = self._is_mine(names)
+        return [item for item in found if not isinstance(item, dict) or _name(item) in own]
 
 
 def _objects(found: list[object]) -> bool:
-    return any(isinstance(one, dict) and _name(one) is not None for one in found)
+    return any(isinstance(item, dict) and _name(item) is not None for item in found)
 
 
-def _name(one: object) -> str | None:
+def _name(item: object) -> str | None:
     """What an element of a list is called."""
-    if not isinstance(one, dict):
+    if not isinstance(item, dict):
         return None
-    name = one.get("id")
+    name = item.get("id")
     if isinstance(name, str):
         return name
-    path = one.get("name")
+    path = item.get("name")
     return path.rpartition("/")[2] if isinstance(path, str) and "/" in path else None
 
 

@@ -379,10 +379,10 @@ class MadeInStream:
         if held.find(self._needle, 0, end) < 0:
             return
         found = [
-            one
+            made
             for event in events_in(held[:end])
             if self._needle in event
-            for one in made_in_event(data_of(event), self._kind, self._itself)
+            for made in made_in_event(data_of(event), self._kind, self._itself)
         ]
         if found:
             self._note(found)

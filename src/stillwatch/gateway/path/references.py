@@ -136,8 +136,8 @@ class Walk:
                         self.text(name if name.islower() else fold_key(name), inner, own)
                 elif kind is dict or kind is list:
                     field = name if name.islower() else fold_key(name)
-                    mine = own or field in OWN_DATA or (own_input and field == "input")
-                    todo.append((inner, field, mine))
+                    is_own = own or field in OWN_DATA or (own_input and field == "input")
+                    todo.append((inner, field, is_own))
         return keys
 
     def _by_id(self, value: dict[str, Any], key: str) -> None:
@@ -278,8 +278,8 @@ def _gather(reply: _CreationReply, kind: str, itself: bool, found: list[tuple[st
             found.append((name, kind))
         if (path := _read(reply.name, str)) and (at := _RESOURCE.fullmatch(path)):
             found.append((at[1], kind))
-        for one in _read(reply.data, list[_CreationReply]) or ():  # items of a conversation
-            if name := _read(one.id, str):
+        for made in _read(reply.data, list[_CreationReply]) or ():  # items of a conversation
+            if name := _read(made.id, str):
                 found.append((name, "items"))
     for field, its in _SIMPLE:
         if name := _read(getattr(reply, field), str):
@@ -322,8 +322,8 @@ def made_in_list(body: bytes, kind: str) -> list[tuple[str, str]]:
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return []
     found: list[tuple[str, str]] = []
-    for one in _read(reply.data, list[_CreationReply]) or ():
-        _gather(one, kind, False, found)
+    for item in _read(reply.data, list[_CreationReply]) or ():
+        _gather(item, kind, False, found)
     return found
 
 

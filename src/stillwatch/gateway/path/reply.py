@@ -212,30 +212,30 @@ class Stream:
         if not last or keep:
             end = data.rfind(b"\n") + 1 if self._lines else last_end(data)
             end = end or (0 if len(data) < JSON_LIMIT else len(data))
-        whole = data[:end]
+        complete = data[:end]
         self._parts = [data[end:]]
         self._size = len(data) - end
-        if not whole:
+        if not complete:
             return
-        texts, reasoning, finish, model, usage = self._texts.survey(whole)
+        texts, reasoning, finish, model, usage = self._texts.survey(complete)
         self._chunks += texts.many
         self._text_bytes += texts.size
         self._reasoning_seen = self._reasoning_seen or reasoning.many > 0
         if self._lines:
-            for line in whole.split(b"\n"):
+            for line in complete.split(b"\n"):
                 if any(word in line for word in _DONE):
                     self._usage.update(_usage_of(line))
         elif usage.many:
-            for event in _events_with_usage(whole[whole.rfind(b"\n\n", 0, usage.first_quote) + 1 :]):
+            for event in _events_with_usage(complete[complete.rfind(b"\n\n", 0, usage.first_quote) + 1 :]):
                 self._usage.update(_usage_of_event(event))
         if finish.many:
-            self._finish = whole[finish.last : finish.last_end]
-        elif reasons := _INCOMPLETE.findall(whole):
+            self._finish = complete[finish.last : finish.last_end]
+        elif reasons := _INCOMPLETE.findall(complete):
             self._finish = reasons[-1]
-        elif b"response.completed" in whole:
+        elif b"response.completed" in complete:
             self._finish = b"stop"
         if self._model is None and model.many:
-            self._model = whole[model.first - 1 : model.first_end + 1]
+            self._model = complete[model.first - 1 : model.first_end + 1]
 
     def facts(self, ratios: Ratios, wanted: str, complete: bool) -> ReplyFacts:
         """What the stream was. `complete`: the upstream ended it and the client took all of it."""
@@ -360,10 +360,10 @@ def facts_of_json(body: bytes) -> ReplyFacts:
         return _loosely(body)
     tokens = _tokens(found.usage or found.usageMetadata)
     if tokens == (None, None, None):
-        beside = found.meta.tokens if found.meta else found.metrics or found.details
+        counted = found.meta.tokens if found.meta else found.metrics or found.details
         counts = _Usage(
             prompt_eval_count=found.prompt_eval_count, eval_count=found.eval_count,
-            tokens_evaluated=found.tokens_evaluated, tokens_predicted=found.tokens_predicted, tokens=beside,
+            tokens_evaluated=found.tokens_evaluated, tokens_predicted=found.tokens_predicted, tokens=counted,
         )  # fmt: skip
         tokens = _tokens(counts)
     reason = found.choices[0].finish_reason if found.choices else found.stop_reason

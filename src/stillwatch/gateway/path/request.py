@@ -168,7 +168,7 @@ def _plainly_typed(kind: str, does: str) -> None:
     """Raises: BadRequest for a content type that makes a reader take the bytes otherwise than as UTF-8."""
     if kind == "application/json":
         return
-    charsets = [one or other for one, other in _CHARSET.findall(kind)]
+    charsets = [quoted or bare for quoted, bare in _CHARSET.findall(kind)]
     if kind.count("charset") != len(charsets) or not UTF8.issuperset(charsets) or len(charsets) > 1:
         raise BadRequest(
             415, "bad_encoding", "the body must be UTF-8, and its content type say no other charset"
@@ -197,7 +197,7 @@ def _target(target: str, found: OperationMatch | None) -> tuple[str, ...]:
     guessed = naming.in_path(parts) + naming.in_path(bare)
     for kind, name in found.ids if found else ():
         if kind == "model":  # a maker may stand before it: /publishers/anthropic/models/NAME
-            guessed = [one for one in guessed if one.endswith(f"/{name}")] or [name]
+            guessed = [model_name for model_name in guessed if model_name.endswith(f"/{name}")] or [name]
     return _distinct(*named, *guessed)
 
 

@@ -673,13 +673,13 @@ class Door:
         """Close idle connections of an address that has too many; the youngest ones may be closed later."""
         self._crowded.discard(network)
         while (over := len(self._of.get(network, ())) - self._at_most()) > 0:
-            idle = [one for one in islice(self._of[network], LOOKED_AT) if one.evictable and not one.parked]
+            idle = [c for c in islice(self._of[network], LOOKED_AT) if c.evictable and not c.parked]
             if not idle:
                 self._crowded.add(network)
                 self._gate.loop.call_later(GRACE_S, self._thin_out, network)
                 return
-            for one in sorted(idle, key=lambda one: (one.proven, one.last_byte))[:over]:
-                self._close(one)
+            for connection in sorted(idle, key=lambda c: (c.proven, c.last_byte))[:over]:
+                self._close(connection)
 
     def left(self, client: Client) -> None:
         self._forget(client)
@@ -687,9 +687,9 @@ class Door:
 
     def _forget(self, client: Client) -> None:
         self._unpark(client)
-        mine = self._of.get(client.network, {})
-        mine.pop(client, None)
-        if not mine:
+        of_network = self._of.get(client.network, {})
+        of_network.pop(client, None)
+        if not of_network:
             self._of.pop(client.network, None)
 
     def _at_most(self) -> int:

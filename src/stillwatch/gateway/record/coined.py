@@ -61,10 +61,10 @@ def record(drawn: Drawn) -> Pair | Unpaired:
         messages = messages_of(drawn.request)
     except ValueError as error:
         return Unpaired(drawn.ledger, drawn.number, drawn.at_us, f"request: {error}")
-    one, other = answers
+    first, second = answers
     return Pair(
-        drawn.ledger, drawn.number, drawn.at_us, drawn.account, drawn.model or None, messages, (one, other),
-        drawn.served, drawn.campaign, drawn.operation,
+        drawn.ledger, drawn.number, drawn.at_us, drawn.account, drawn.model or None, messages,
+        (first, second), drawn.served, drawn.campaign, drawn.operation,
     )  # fmt: skip
 
 
@@ -104,7 +104,7 @@ def messages_of(body: bytes) -> tuple[dict[str, str], ...]:
             found[-1][1].append(text)
     if not found:
         raise ValueError("has no text")
-    found.sort(key=lambda one: one[0] != (SYSTEM, -1))  # what stands beside the messages comes first
+    found.sort(key=lambda entry: entry[0] != (SYSTEM, -1))  # what stands beside the messages comes first
     return tuple(
         {"role": ROLES[voice], "content": "\n".join(texts).encode("utf-8", "replace").decode()}
         for (voice, _), texts in found

@@ -248,7 +248,7 @@ class Recorder:
         networks = self.networks.first(self.still_here)
         if networks is not None:
             made = networks.fill(made)
-            self._tables |= {one.sha256: one for one in networks.files}
+            self._tables |= {table.sha256: table for table in networks.files}
         for keep, mask in ((False, [not kept for kept in self._keep]), (True, self._keep)):
             if any(mask):
                 part = made if all(mask) else made.filter(pa.array(mask))
@@ -275,8 +275,8 @@ class Recorder:
     def _close_dead(self, worker: int, boot: int) -> None:
         """What a worker that died (every boot below `boot`) left open will have no outcome any more."""
         left = [key for key, was in self._open.items() if key[0] == worker and was.boot < boot]
-        mine = [reader for reader in self._readers.values() if left and reader.worker == worker]
-        if not all(map(self._at_end, mine)):
+        own = [reader for reader in self._readers.values() if left and reader.worker == worker]
+        if not all(map(self._at_end, own)):
             return  # the dead one's last words may still come
         for key in left:
             self.unknown += 1

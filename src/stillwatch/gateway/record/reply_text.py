@@ -95,7 +95,7 @@ def _message(message: Any, thought: list[str], spoken: list[str]) -> None:
 
 
 def _put(where: list[str], *found: object) -> None:
-    where.extend(one for one in found if isinstance(one, str))
+    where.extend(text for text in found if isinstance(text, str))
 
 
 def _list(found: object) -> list[Any]:

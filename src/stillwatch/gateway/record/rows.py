@@ -148,8 +148,8 @@ def batch_rows(
     ended = ExchangeOutcome(outcome.time_us, outcome.outcome, outcome.status, outcome.latency_ms, 0)
     found = []
     for k, (operation, asks) in enumerate(_questions(intent, body)[:MOST_LINES]):
-        one = msgspec.structs.replace(intent, operation=operation, model=None, coding="")
-        found.append(row(worker, number, one, msgspec.json.encode(asks), ended, b"", before))
+        single = msgspec.structs.replace(intent, operation=operation, model=None, coding="")
+        found.append(row(worker, number, single, msgspec.json.encode(asks), ended, b"", before))
         found[-1]["exchange_id"] = f"{exchange_id(worker, number)}.{k}"
     return found
 
@@ -157,12 +157,12 @@ def batch_rows(
 def _questions(intent: Intent, body: bytes) -> list[tuple[str, dict[str, object]]]:
     """(operation, request) of each question in a batch: requests of one object, or lines of a file."""
     try:
-        whole = msgspec.json.decode(body)
+        decoded = msgspec.json.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        whole = None
-    if isinstance(whole, dict) and isinstance(requests := whole.get("requests"), list):
+        decoded = None
+    if isinstance(decoded, dict) and isinstance(requests := decoded.get("requests"), list):
         anthropic = intent.target.partition("?")[0].rstrip("/").endswith("/messages/batches")
-        usual = "messages" if anthropic else operation_of(str(whole.get("endpoint")))
+        usual = "messages" if anthropic else operation_of(str(decoded.get("endpoint")))
         return [found for entry in requests if (found := _question(entry, usual))]
     lines = islice(lines_of(body), MOST_LINES)
     return [found for line in lines if (found := _question_in(line))]
@@ -205,12 +205,10 @@ def foreign(worker: int, number: int, values: Row) -> Row:
 
     Raises: Refused where it has no time or no account.
     """
-    beside = {UNREAD_DOCUMENTS, *(field.name for field in EXTRA)}
-    checked = _check_row(
-        {name: value for name, value in values.items() if name not in beside | {"keep_text"}}
-    )
+    extra = {UNREAD_DOCUMENTS, *(field.name for field in EXTRA)}
+    checked = _check_row({name: value for name, value in values.items() if name not in extra | {"keep_text"}})
     checked.setdefault("exchange_id", exchange_id(worker, number))
-    known = {name: value for name, value in values.items() if name in beside}
+    known = {name: value for name, value in values.items() if name in extra}
     return checked | {"outcome": "complete"} | known | {
         "sequence": number, "worker": worker, "keep_text": bool(values.get("keep_text")),
     }  # fmt: skip

@@ -50,7 +50,7 @@ def segment(path: Path) -> Segment | None:
 
 def all_segments(folder: Folder) -> list[Segment]:
     """Every segment, in order for each gateway. Where a merge was cut short, what it replaced is left out."""
-    return [one for _, root in folder.segment_folders() for one in _segments_in(root)]
+    return [segment_file for _, root in folder.segment_folders() for segment_file in _segments_in(root)]
 
 
 def _segments_in(root: Path) -> list[Segment]:
@@ -60,9 +60,9 @@ def _segments_in(root: Path) -> list[Segment]:
 def whole(found: Iterable[Segment]) -> list[Segment]:
     """Give segments of one gateway in order, without those that lie inside another."""
     kept: list[Segment] = []
-    for one in sorted(found, key=lambda s: (s.first, -s.last)):
-        if not kept or one.last > kept[-1].last:
-            kept.append(one)
+    for segment_file in sorted(found, key=lambda s: (s.first, -s.last)):
+        if not kept or segment_file.last > kept[-1].last:
+            kept.append(segment_file)
     return kept
 
 
@@ -71,9 +71,9 @@ def sweep(folder: Folder) -> None:
     for below in folder.own_segments.iterdir():
         for path in below.glob("*.new"):
             path.unlink()
-    whole = {one.path for one in _segments_in(folder.own_segments)}
+    own_paths = {segment_file.path for segment_file in _segments_in(folder.own_segments)}
     for path in folder.own_segments.glob("*/*.parquet"):
-        if path not in whole and segment(path) is not None:
+        if path not in own_paths and segment(path) is not None:
             path.unlink()
 
 
@@ -83,18 +83,19 @@ def new_segments(folder: Folder, seen: set[str]) -> list[Path]:
     A merged one may hold rows beside that were read: `read_new` gives exactly the others.
     """
     return [
-        one.path
+        segment_file.path
         for prefix, root in folder.segment_folders()
         for spans in [_spans(_of(prefix, seen))]
-        for one in _segments_in(root)
-        if not _is_covered(one.first, one.last, spans)
+        for segment_file in _segments_in(root)
+        if not _is_covered(segment_file.first, segment_file.last, spans)
     ]
 
 
 def name_in(folder: Folder, path: Path) -> str:
     """Give the name of a segment that stands in `seen`."""
     root = path.parent.parent
-    return next(prefix for prefix, one in folder.segment_folders() if one == root) + path.name
+    prefix = next(prefix for prefix, segments in folder.segment_folders() if segments == root)
+    return prefix + path.name
 
 
 def _of(prefix: str, seen: set[str]) -> set[str]:
@@ -113,47 +114,50 @@ def read_new(folder: Folder, seen: set[str]) -> Iterator[pa.Table]:
 
 
 def _read_new_in(root: Path, prefix: str, seen: set[str]) -> Iterator[pa.Table]:
-    for one in _segments_in(root):
+    for segment_file in _segments_in(root):
         before = _of(prefix, seen)
         spans = _spans(before)
-        if _is_covered(one.first, one.last, spans):
+        if _is_covered(segment_file.first, segment_file.last, spans):
             continue
         try:
-            table = _unread(one, spans)
+            table = _unread(segment_file, spans)
         except FileNotFoundError:
             return  # merged or let go in this moment: the next call finds where it went
         if table.num_rows:
             yield table
-        spans = _spans({*before, one.path.name})
+        spans = _spans({*before, segment_file.path.name})
         seen.difference_update({prefix + name for name in before})
         seen.update(prefix + _segment_name(first, last) for first, last in spans)
 
 
-def _unread(one: Segment, spans: list[tuple[int, int]]) -> pa.Table:
+def _unread(segment_file: Segment, spans: list[tuple[int, int]]) -> pa.Table:
     """The rows of a segment whose numbers do not lie in the spans."""
-    table = pq.read_table(one.path)
+    table = pq.read_table(segment_file.path)
     pieces, at = [], 0
-    for first, last, rows in _parts(one, table):
+    for first, last, rows in _parts(segment_file, table):
         if not _is_covered(first, last, spans):
             pieces.append(table.slice(at, rows))
         at += rows
     return pa.concat_tables(pieces)
 
 
-def _parts(one: Segment, table: pa.Table) -> list[tuple[int, int, int]]:
+def _parts(segment_file: Segment, table: pa.Table) -> list[tuple[int, int, int]]:
     """(first, last, rows) of each segment that was merged into this one, in the order of its rows."""
     found = (table.schema.metadata or {}).get(PARTS)
-    return json.loads(found) if found and table.num_rows else [(one.first, one.last, table.num_rows)]
+    if found and table.num_rows:
+        parts: list[tuple[int, int, int]] = json.loads(found)
+        return parts
+    return [(segment_file.first, segment_file.last, table.num_rows)]
 
 
 def _spans(names: Iterable[str]) -> list[tuple[int, int]]:
     """The numbers that some names span, as few spans as will do."""
     spans: list[tuple[int, int]] = []
-    for one in sorted(s for s in (segment(Path(name)) for name in names) if s is not None):
-        if spans and one.first <= spans[-1][1] + 1:
-            spans[-1] = (spans[-1][0], max(spans[-1][1], one.last))
+    for segment_file in sorted(s for s in (segment(Path(name)) for name in names) if s is not None):
+        if spans and segment_file.first <= spans[-1][1] + 1:
+            spans[-1] = (spans[-1][0], max(spans[-1][1], segment_file.last))
         else:
-            spans.append((one.first, one.last))
+            spans.append((segment_file.first, segment_file.last))
     return spans
 
 
@@ -177,7 +181,10 @@ def write(
     """Write one segment, whole or not at all. Raises: OSError where the disk refuses."""
     path = folder.own_segments / now.strftime(_HOUR) / _segment_name(number, number)
     table = pa.Table.from_batches([batch])
-    files = [{"name": one.name, "sha256": one.sha256, "bytes": one.bytes} for one in networks]
+    files = [
+        {"name": network_table.name, "sha256": network_table.sha256, "bytes": network_table.bytes}
+        for network_table in networks
+    ]
     if files:
         table = table.replace_schema_metadata({**(table.schema.metadata or {}), NETWORKS: _json(files)})
     return _write(path, table, checkpoint)
@@ -211,15 +218,15 @@ def _repeating(schema: pa.Schema) -> list[str]:
 def _whole_or_not(path: Path) -> Iterator[BinaryIO]:
     """A file that has its name when it is whole and durable. Raises: OSError where the disk refuses."""
     path.parent.mkdir(exist_ok=True, mode=0o700)
-    beside = path.with_suffix(".new")
+    temporary = path.with_suffix(".new")
     try:
-        with open(beside, "wb") as file:
+        with open(temporary, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        beside.rename(path)
+        temporary.rename(path)
     except OSError:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
     sync_folder(path.parent.parent)
@@ -252,11 +259,11 @@ def _hours_in(root: Path) -> Iterator[tuple[datetime, list[Segment]]]:
 def _runs(found: list[Segment]) -> Iterator[list[Segment]]:
     """Pieces without a gap in their numbers: what lies between two of them is in another hour's folder."""
     run: list[Segment] = []
-    for one in found:
-        if run and one.first != run[-1].last + 1:
+    for segment_file in found:
+        if run and segment_file.first != run[-1].last + 1:
             yield run
             run = []
-        run.append(one)
+        run.append(segment_file)
     if run:
         yield run
 
@@ -278,8 +285,8 @@ def _merge(run: list[Segment]) -> None:
     """One file of several, row group by row group: an hour may hold more than memory does."""
     newest = pq.read_schema(run[-1].path)
     checkpoint = (newest.metadata or {}).get(CHECKPOINT, b"")
-    parts = [part for one in run for part in _parts_on_disk(one)]
-    tables = {one["sha256"]: one for each in run for one in networks_of(pq.read_schema(each.path))}
+    parts = [part for segment_file in run for part in _parts_on_disk(segment_file)]
+    tables = {entry["sha256"]: entry for each in run for entry in networks_of(pq.read_schema(each.path))}
     metadata = {NETWORKS: _json(list(tables.values()))} if tables else {}
     schema = newest.with_metadata(
         {**(newest.metadata or {}), **metadata, PARTS: _json(parts), CHECKPOINT: checkpoint}
@@ -288,22 +295,26 @@ def _merge(run: list[Segment]) -> None:
     written = {"compression": "zstd", "use_dictionary": _repeating(schema)}
     with _whole_or_not(path) as file, pq.ParquetWriter(file, schema, **written) as out:
         waiting: list[pa.Table] = []
-        for one in run:
-            waiting.append(pq.read_table(one.path, schema=newest))
+        for segment_file in run:
+            waiting.append(pq.read_table(segment_file.path, schema=newest))
             if sum(map(len, waiting)) >= GROUP_ROWS:
                 out.write_table(pa.concat_tables(waiting).combine_chunks())
                 waiting = []
         if waiting:
             out.write_table(pa.concat_tables(waiting).combine_chunks())
-    for one in run:
-        one.path.unlink()
+    for segment_file in run:
+        segment_file.path.unlink()
 
 
-def _parts_on_disk(one: Segment) -> list[tuple[int, int, int]]:
+def _parts_on_disk(segment_file: Segment) -> list[tuple[int, int, int]]:
     """As `_parts`, without its rows."""
-    found = pq.read_metadata(one.path)
+    found = pq.read_metadata(segment_file.path)
     parts = (found.metadata or {}).get(PARTS)
-    return json.loads(parts) if parts and found.num_rows else [(one.first, one.last, found.num_rows)]
+    return (
+        json.loads(parts)
+        if parts and found.num_rows
+        else [(segment_file.first, segment_file.last, found.num_rows)]
+    )
 
 
 def forget(folder: Folder, now: datetime, text_days: int, sketch_days: int) -> int:
@@ -315,18 +326,18 @@ def forget(folder: Folder, now: datetime, text_days: int, sketch_days: int) -> i
     newest = max((s.last for s in _segments_in(folder.own_segments)), default=0)
     for hour, found in _hours_in(folder.own_segments):
         age = now - hour - timedelta(hours=1)
-        for one in found:
+        for segment_file in found:
             if age > timedelta(days=sketch_days):
-                if one.last == newest:
-                    table = pq.read_table(one.path)
+                if segment_file.last == newest:
+                    table = pq.read_table(segment_file.path)
                     if table.num_rows:
-                        _rewrite(one, table.slice(0, 0))
+                        _rewrite(segment_file, table.slice(0, 0))
                         done += 1
                 else:
-                    one.path.unlink()
+                    segment_file.path.unlink()
                     done += 1
             elif age > timedelta(days=text_days):
-                done += _without_texts(one)
+                done += _without_texts(segment_file)
         if not any(hour_path_files(folder, hour)):
             (folder.own_segments / hour.strftime(_HOUR)).rmdir()
     return done
@@ -336,17 +347,17 @@ def hour_path_files(folder: Folder, hour: datetime) -> Iterator[Path]:
     return (folder.own_segments / hour.strftime(_HOUR)).iterdir()
 
 
-def _without_texts(one: Segment) -> int:
-    metadata = pq.read_metadata(one.path)
-    held = set(pq.read_schema(one.path).names)
-    texts = pq.read_table(one.path, columns=[name for name in TEXTS if name in held])
+def _without_texts(segment_file: Segment) -> int:
+    metadata = pq.read_metadata(segment_file.path)
+    held = set(pq.read_schema(segment_file.path).names)
+    texts = pq.read_table(segment_file.path, columns=[name for name in TEXTS if name in held])
     if metadata.num_rows == 0 or all(column.null_count == len(column) for column in texts.columns):
         return 0
-    table = pq.read_table(one.path)
+    table = pq.read_table(segment_file.path)
     bare = [without_texts(batch) for batch in table.to_batches()]
-    _rewrite(one, pa.Table.from_batches(bare).replace_schema_metadata(table.schema.metadata))
+    _rewrite(segment_file, pa.Table.from_batches(bare).replace_schema_metadata(table.schema.metadata))
     return 1
 
 
-def _rewrite(one: Segment, table: pa.Table) -> None:
-    _write(one.path, table, (table.schema.metadata or {}).get(CHECKPOINT, b""))
+def _rewrite(segment_file: Segment, table: pa.Table) -> None:
+    _write(segment_file.path, table, (table.schema.metadata or {}).get(CHECKPOINT, b""))

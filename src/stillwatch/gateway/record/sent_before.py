@@ -99,13 +99,13 @@ class SentBefore:
         """The sentences of a system text that the account has not sent before; of its first one, none."""
         if system is None:
             return None
-        whole = self._name(who, SYSTEM, "", system)
-        if self._holds(whole):
+        named = self._name(who, SYSTEM, "", system)
+        if self._holds(named):
             return None
         first = self._name(who, SYSTEM, "", "")
         begins = not self._holds(first)
         self._put(first)
-        self._put(whole)
+        self._put(named)
         before, found = "", []
         for line in _lines(system):
             name = self._name(who, SYSTEM, before, line)
@@ -186,8 +186,8 @@ def room_of(output_tokens: int | None, delivered_bytes: int) -> int:
 
 def _merge_pieces(pieces: tuple[RequestPiece, ...]) -> tuple[RequestPiece, ...]:
     """Messages whole: the parts of one, in one voice, are one text."""
-    for one, next_one in pairwise(pieces):
-        if one.turn == next_one.turn and one.voice == next_one.voice:
+    for earlier, next_one in pairwise(pieces):
+        if earlier.turn == next_one.turn and earlier.voice == next_one.voice:
             break
     else:
         return pieces

@@ -124,8 +124,8 @@ class Writer:
         self._file, self._at, self._room = -1, HEAD, 0
         self._lock_file = _lock_folder(folder, worker)
         self._seal: AESGCM
-        mine = [parts_of(p)[1] for p in files(folder) if parts_of(p)[0] == worker]
-        self.sequence = max([*mine, _last(folder, worker)])
+        own_files = [parts_of(p)[1] for p in files(folder) if parts_of(p)[0] == worker]
+        self.sequence = max([*own_files, _last(folder, worker)])
         self.boot = self.sequence + 1  # never used before: (boot, ordinal) names an exchange for good
         with suppress(OSError):  # a full disk: tried again for the first group
             for left in folder.glob(f"w{worker}-*.new"):
@@ -228,17 +228,17 @@ class Writer:
         head = _HEAD.pack(MAGIC, self.boot, os.urandom(SALT))
         self.sequence += 1  # also where this fails: a name is given to one file only
         path = self._folder / name_of(self._worker, self.sequence)
-        beside = path.with_suffix(".new")
-        file = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        temporary = path.with_suffix(".new")
+        file = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
             os.pwrite(file, head, 0)
             os.fsync(file)
-            beside.rename(path)
+            temporary.rename(path)
             sync_folder(self._folder)
         except OSError:
             os.close(file)
             with suppress(OSError):
-                beside.unlink(missing_ok=True)
+                temporary.unlink(missing_ok=True)
             raise
         self._file, self._at, self._room = file, HEAD, 0
         self._seal = _sealer(self._secret, head)
@@ -289,12 +289,12 @@ def remember(folder: Path, worker: int, sequence: int) -> None:
     """Note that a file is used up, before it is deleted."""
     if sequence <= _last(folder, worker):
         return
-    beside = folder / f"w{worker}.last.new"
-    with open(beside, "w") as file:
+    temporary = folder / f"w{worker}.last.new"
+    with open(temporary, "w") as file:
         file.write(str(sequence))
         file.flush()
         os.fsync(file.fileno())
-    beside.rename(folder / f"w{worker}.last")
+    temporary.rename(folder / f"w{worker}.last")
     sync_folder(folder)
 
 
