@@ -56,14 +56,14 @@ def of_json(document: Any, place: str) -> Evidence:
         grades = ", ".join(repr(str(g)) for g in Grade)
         raise ProveError(f"{place}: grade is {document['grade']!r:.60}; it can be {grades}") from None
     document["rows"] = tuple(
-        _row(one, f"{place}: rows[{i}]") for i, one in enumerate(_list(document, "rows", place))
+        _row(row, f"{place}: rows[{i}]") for i, row in enumerate(_list(document, "rows", place))
     )
     document["confounds"] = tuple(
-        Checked(**_check_fields(Checked, one, f"{place}: confounds[{i}]"))
-        for i, one in enumerate(_list(document, "confounds", place))
+        Checked(**_check_fields(Checked, confound, f"{place}: confounds[{i}]"))
+        for i, confound in enumerate(_list(document, "confounds", place))
     )
     document["means_not"] = tuple(_list(document, "means_not", place))
-    if not all(isinstance(one, str) for one in document["means_not"]):
+    if not all(isinstance(sentence, str) for sentence in document["means_not"]):
         raise ProveError(f"{place}: means_not is no list of sentences")
     try:
         return Evidence(**document)

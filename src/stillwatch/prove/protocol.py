@@ -90,20 +90,20 @@ def write(signed: Signed, path: Path) -> Path:
     """
     with refuse_os_errors(ProveError, f"{path}: the protocol cannot be written"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        with beside.open("xb") as out:
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        with temporary.open("xb") as out:
             out.write(signed.envelope)
             out.flush()
             os.fsync(out.fileno())
         try:
-            os.link(beside, path)
+            os.link(temporary, path)
         except FileExistsError:
             if path.read_bytes() != signed.envelope:
                 raise ProveError(
                     f"{path}: another protocol was signed there, and stays; name another place"
                 ) from None
         finally:
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
     return path
 
 

@@ -26,7 +26,7 @@ class Proof:
 def trust(stamp_ca: Path | None, witnesses: Sequence[str], released: str | None) -> Any:
     """What a reader brings. Raises: ProveError for a key or a date that is none."""
     try:
-        keys = tuple(checker.answers.read_key(one) for one in witnesses)
+        keys = tuple(checker.answers.read_key(witness) for witness in witnesses)
     except ValueError:
         raise ProveError("--witness: give 64 hex digits, or a file that holds a public key") from None
     try:
@@ -58,15 +58,15 @@ def read(path: Path, signer: str | None, given: Any) -> Proof:
 
 def proofs_that_hold(evidence: Sequence[Evidence], proof: Proof | None) -> frozenset[str]:
     """The proofs that hold, by SHA-256. Raises: ProveError where evidence contradicts its proof."""
-    mine = [one for one in evidence if one.proof_sha256]
-    if not mine:
+    sealed = [item for item in evidence if item.proof_sha256]
+    if not sealed:
         return frozenset()
-    if proof is None or any(one.proof_sha256 != proof.sha256 for one in mine):
+    if proof is None or any(item.proof_sha256 != proof.sha256 for item in sealed):
         raise ProveError("the evidence is of another proof than the proof.json that was given")
     if proof.examined.wrong:
         raise ProveError(f"proof.json: {'; '.join(proof.examined.wrong[:5])}")
-    for one in mine:
-        for name, holds, why in checker.compared(as_json(one), proof.examined):
+    for item in sealed:
+        for name, holds, why in checker.compared(as_json(item), proof.examined):
             if not holds:
-                raise ProveError(f"{one.method}: {name}: {why}")
+                raise ProveError(f"{item.method}: {name}: {why}")
     return frozenset({proof.sha256}) if proof.examined.holds else frozenset()

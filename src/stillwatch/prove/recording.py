@@ -204,12 +204,12 @@ def _texts(value: Any, depth: int = 0) -> list[str] | None:
     if depth == DEEPEST:
         return None
     if isinstance(value, list):
-        if value and all(isinstance(one, dict) and "type" in one for one in value):  # parts of one message
-            return ["".join(str(one.get("text") or "") for one in value)]
+        if value and all(isinstance(part, dict) and "type" in part for part in value):  # parts of one message
+            return ["".join(str(part.get("text") or "") for part in value)]
         if (talk := _talk(value)) and talk[-1]["role"] == "assistant":
             return [talk[-1]["content"]]
-        found = [_texts(one, depth + 1) for one in value]
-        return None if None in found else [text for one in found if one is not None for text in one]
+        found = [_texts(item, depth + 1) for item in value]
+        return None if None in found else [text for item in found if item is not None for text in item]
     if isinstance(value, dict):
         for name in WITHIN:
             if value.get(name) is not None:
@@ -221,11 +221,11 @@ def _texts(value: Any, depth: int = 0) -> list[str] | None:
 def _talk(value: list[Any]) -> list[dict[str, str]] | None:
     """Messages with role and content; None for a list of something else."""
     found = []
-    for one in value:
-        if not isinstance(one, dict):
+    for item in value:
+        if not isinstance(item, dict):
             return None
-        role = SPEAKERS.get(str(one.get("from")), one.get("role", one.get("from")))
-        texts = _texts(one.get("content", one.get("value")), DEEPEST - 2)
+        role = SPEAKERS.get(str(item.get("from")), item.get("role", item.get("from")))
+        texts = _texts(item.get("content", item.get("value")), DEEPEST - 2)
         if not isinstance(role, str) or texts is None:
             return None
         found.append({"role": role, "content": "".join(texts)})

@@ -118,10 +118,10 @@ formula.py made the p-values, report.py the page.
 def _names_found(evidence: Iterable[Mapping[str, Any]]) -> list[tuple[str, float]]:
     """The rows that were found, each with its smallest adjusted p-value, in order of that."""
     least: dict[str, float] = {}
-    for one in evidence:
-        for row in one["rows"]:
+    for item in evidence:
+        for row in item["rows"]:
             p = row["p_adjusted"]
-            if p is not None and p <= one["alpha"]:
+            if p is not None and p <= item["alpha"]:
                 least[row["name"]] = min(least.get(row["name"], 1.0), p)
     return sorted(least.items(), key=lambda pair: (pair[1], pair[0]))
 
@@ -130,18 +130,18 @@ def headline(outcome: str, evidence: Sequence[Mapping[str, Any]]) -> str:
     """Say in one sentence what all the evidence says at most."""
     suspect = evidence[0]["suspect"]
     if outcome == "trained":
-        names = _names_found(one for one in evidence if one["proof_sha256"] and one["grade"] == "A")
+        names = _names_found(item for item in evidence if item["proof_sha256"] and item["grade"] == "A")
         who, p = name_list([name for name, _ in names]), p_text(names[0][1])
         return f"Evidence that {suspect} was trained on answers served to {who}: p = {p}, adjusted, exact."
     if outcome == "owner_word":
-        names = _names_found(one for one in evidence if one["grade"] in ("A", "A'"))
+        names = _names_found(item for item in evidence if item["grade"] in ("A", "A'"))
         who, p = name_list([name for name, _ in names]), p_text(names[0][1])
         return (
             f"The owner's word: by its own test {suspect} leans to answers served to {who} (p = {p}). "
             "No proof."
         )
     if outcome == "consistent":
-        who = name_list([name for name, _ in _names_found(one for one in evidence if one["grade"] == "B")])
+        who = name_list([name for name, _ in _names_found(item for item in evidence if item["grade"] == "B")])
         return f"{suspect} is consistent with {who} as its teacher. That is no proof of it."
     if outcome == "none":
         return f"None of the candidates stands out as the teacher of {suspect}."
@@ -180,7 +180,7 @@ def readme(verdict: Mapping[str, Any]) -> str:
     verdict_words = {name: verdict[name] for name in ("suspect", "headline", "means")}
     return README.format(
         version=verdict["stillwatch"],
-        means_not="\n".join(f"- {one}" for one in verdict["means_not"]),
+        means_not="\n".join(f"- {sentence}" for sentence in verdict["means_not"]),
         **verdict_words,
     )
 
@@ -333,7 +333,7 @@ def _plain(text: str) -> str:
 
 
 def _items(sentences: Iterable[str]) -> str:
-    return f"<ul>{''.join(f'<li>{escaped_text(one)}</li>' for one in sentences)}</ul>"
+    return f"<ul>{''.join(f'<li>{escaped_text(sentence)}</li>' for sentence in sentences)}</ul>"
 
 
 def _list(title: str, sentences: Sequence[str]) -> str:
@@ -341,7 +341,7 @@ def _list(title: str, sentences: Sequence[str]) -> str:
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], found: Sequence[bool] = ()) -> str:
-    head = "".join(f'<th scope="col">{one}</th>' for one in heads)
+    head = "".join(f'<th scope="col">{head_}</th>' for head_ in heads)
     body = []
     for k, row in enumerate(rows):
         mark = ' class="found"' if found and found[k] else ""
@@ -356,7 +356,7 @@ def _conditions(verdict: Mapping[str, Any]) -> str:
     if sealed is None:
         return ""
     granted = sealed["granted"]
-    given = [f"the word of witness {one}" for one in granted["witnesses"]]
+    given = [f"the word of witness {witness}" for witness in granted["witnesses"]]
     given += ["a time stamp under a root that the sender named"] if granted["stamp"] else []
     given += [f"that the suspect was released on {granted['released']}"] if granted["released"] else []
     there = f" It was there at {sealed['sealed_at']}, by {sealed['by']}." if sealed["sealed_at"] else ""
@@ -489,7 +489,7 @@ def _protocol(verdict: Mapping[str, Any]) -> str:
         ("Alpha over all of them", p_text(p["alpha"])),
         ("Prompts", f"{p['prompts']:,}, SHA-256 <code>{escaped_text(p['prompts_sha256'])}</code>"),
         ("Looks", escaped_text(p["stop"])),
-        *(("Commitment", f"<code>{escaped_text(one)}</code>") for one in p["commitments"]),
+        *(("Commitment", f"<code>{escaped_text(commitment)}</code>") for commitment in p["commitments"]),
         *((escaped_text(name), escaped_text(value)) for name, value in p["settings"]),
         ("Signed by", f"<code>{escaped_text(p['signed_by'])}</code>"),
         ("SHA-256 of the signed file", f"<code>{escaped_text(p['sha256'])}</code>"),

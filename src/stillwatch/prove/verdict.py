@@ -25,40 +25,40 @@ PAGE, DOCUMENT = "index.html", "verdict.json"
 def headline(evidence: Sequence[Evidence], proof: Proof | None = None) -> str:
     """Say in one sentence what all the evidence says at most."""
     found = outcome(tuple(evidence), proofs_that_hold(evidence, proof))
-    return report.headline(found.name.lower(), [as_json(one) for one in evidence])
+    return report.headline(found.name.lower(), [as_json(item) for item in evidence])
 
 
 def check_evidence(evidence: Sequence[Evidence], protocol: Signed | None) -> None:
     """See to it that the evidence is about one suspect and what its protocol fixed. Raises: ProveError."""
     if not evidence:
         raise ProveError("a verdict needs evidence: give at least one file that a `prove` verb wrote")
-    suspects = sorted({one.suspect for one in evidence})
+    suspects = sorted({item.suspect for item in evidence})
     if len(suspects) > 1:
         raise ProveError(
             f"the evidence is about {len(suspects)} suspects ({visible(', '.join(suspects), 200)}); a "
             "verdict is about one"
         )
-    for one in evidence:
-        if protocol is None or one.protocol_sha256 != protocol.sha256:
+    for item in evidence:
+        if protocol is None or item.protocol_sha256 != protocol.sha256:
             continue
         fixed = protocol.protocol
-        if one.alpha > fixed.alpha:
+        if item.alpha > fixed.alpha:
             raise ProveError(
-                f"{one.method}: alpha is {one.alpha}, the signed protocol has {fixed.alpha}: it cannot be "
+                f"{item.method}: alpha is {item.alpha}, the signed protocol has {fixed.alpha}: it cannot be "
                 "raised after the data were seen"
             )
-        missing = sorted(set(fixed.units) - {row.name for row in one.rows})
-        if missing and one.grade is not Grade.LEAD:
+        missing = sorted(set(fixed.units) - {row.name for row in item.rows})
+        if missing and item.grade is not Grade.LEAD:
             raise ProveError(
-                f"{one.method}: the protocol tests {len(fixed.units)} units, the evidence leaves out "
+                f"{item.method}: the protocol tests {len(fixed.units)} units, the evidence leaves out "
                 f"{visible(', '.join(missing), 200)}; what was to be tested is reported, found or not"
             )
-        more = sorted({row.name for row in one.rows if row.p_value is not None} - set(fixed.units))
+        more = sorted({row.name for row in item.rows if row.p_value is not None} - set(fixed.units))
         if more:
             raise ProveError(
-                f"{one.method}: {visible(', '.join(more), 200)} was tested and is not in the protocol"
+                f"{item.method}: {visible(', '.join(more), 200)} was tested and is not in the protocol"
             )
-    if protocol is not None and not any(one.protocol_sha256 == protocol.sha256 for one in evidence):
+    if protocol is not None and not any(item.protocol_sha256 == protocol.sha256 for item in evidence):
         raise ProveError("the protocol is of none of this evidence (protocol_sha256 differs)")
 
 
@@ -68,7 +68,7 @@ def as_document(
     """Give verdict.json. Raises: ProveError."""
     check_evidence(evidence, protocol)
     outcome_name = outcome(tuple(evidence), proofs_that_hold(evidence, proof)).name.lower()
-    shown = [as_json(one) for one in evidence]
+    shown = [as_json(item) for item in evidence]
     lacks = () if proof is None else proof.examined.missing
     return {
         "kind": KIND,

@@ -225,14 +225,14 @@ def _tell_sealed(came: SealedTestOutcome, proof: Proof | None, out: Path, page: 
     if as_json:
         keys = ("outcome", "headline", "missing", "sealed")
         shown_fields = {name: document[name] for name in keys} | {
-            "actors": [vars(one) for one in came.tested]
+            "actors": [vars(actor) for actor in came.tested]
         }
         print_json(shown_fields | {"evidence": str(came.path), "page": str(page)})
         return
     lines = [
-        (one.name, f"{one.n:,} of {one.pairs:,}", f"{one.hits / one.n:.1%}" if one.n else "-",
-         f"{one.p_value:.2g}", f"{one.p_adjusted:.2g}")
-        for one in came.tested
+        (actor.name, f"{actor.n:,} of {actor.pairs:,}", f"{actor.hits / actor.n:.1%}" if actor.n else "-",
+         f"{actor.p_value:.2g}", f"{actor.p_adjusted:.2g}")
+        for actor in came.tested
     ]  # fmt: skip
     table(("sealed actor", "lean", "to the served one", "p", "p, over all sealed tests"), lines, "nobody")
     print(one_line(document["headline"]))
@@ -275,8 +275,8 @@ def _tell(done: CoinRunResult, out: Path, page: Path, as_json: bool) -> None:
             "evidence": str(out / EVIDENCE),
             "page": str(page), "pairs": done.asked, "stopped_early": done.stopped_early,
             "actors": [
-                vars(one) | {"p_value": rows[one.actor].p_value, "p_adjusted": rows[one.actor].p_adjusted}
-                for one in done.fallen
+                vars(fall) | {"p_value": rows[fall.actor].p_value, "p_adjusted": rows[fall.actor].p_adjusted}
+                for fall in done.fallen
             ],
         }  # fmt: skip
         print_json(document)
@@ -286,11 +286,11 @@ def _tell(done: CoinRunResult, out: Path, page: Path, as_json: bool) -> None:
     )  # fmt: skip
     lines = [
         (
-            one.actor, f"{one.n:,}", f"{one.share:.1%}", f"{one.share_low:.1%} to {one.share_high:.1%}",
-            f"{rows[one.actor].p_value:.2g}", f"{rows[one.actor].p_adjusted:.2g}", f"{one.p_sign:.2g}",
-            f"{one.e_value:.3g}",
+            fall.actor, f"{fall.n:,}", f"{fall.share:.1%}", f"{fall.share_low:.1%} to {fall.share_high:.1%}",
+            f"{rows[fall.actor].p_value:.2g}", f"{rows[fall.actor].p_adjusted:.2g}", f"{fall.p_sign:.2g}",
+            f"{fall.e_value:.3g}",
         )
-        for one in done.fallen
+        for fall in done.fallen
     ]  # fmt: skip
     table(heads, lines, "nobody was tested")
     print(f"{outcome((evidence,)).value}, at alpha {evidence.alpha:g} over all actors")

@@ -91,7 +91,7 @@ def seal_command(
     authority = named_authority(stamp_url, stamp_ca)
     (place, keys), reading = at.open(), at.reading()
     statistics = tuple(statistic or ("overlap",))
-    usual = [EFFECTS[one] for one in statistics if one in EFFECTS]
+    usual = [EFFECTS[name] for name in statistics if name in EFFECTS]
     if effect is None and not usual:
         raise InputError(f"--effect: none was measured by {', '.join(statistics)}; give the one you look for")
     test = SealedTest(statistics, fixed_name(base), alpha, effect or min(usual), samples, most, places)
@@ -144,7 +144,7 @@ def _training(word: str, listed: Path | None, found: object) -> TrainingStatemen
     with refuse_os_errors(InputError, f"{listed}: cannot be read"):
         data = listed.read_bytes()
     have = set(data.decode("ascii", "replace").split())
-    missing = [one for one in hashes_of(found) if one not in have]  # type: ignore[arg-type]
+    missing = [hash_ for hash_ in hashes_of(found) if hash_ not in have]  # type: ignore[arg-type]
     if missing:
         raise InputError(
             f"{listed}: {len(missing):,} coined answers are not in it; run `stillwatch coin exclude`"
@@ -168,7 +168,7 @@ def exclude_command(
     place, keys = at.open()
     found = hashes_of(pairs(place, keys, at.reading()))
     with refuse_os_errors(InputError, f"{out}: cannot be written"):
-        out.write_text("".join(f"{one}\n" for one in found), "ascii")
+        out.write_text("".join(f"{line}\n" for line in found), "ascii")
     print(
         f"{one_line(str(out))}: {len(found):,} answers; leave them out of your training, and seal that you do"
     )

@@ -138,9 +138,9 @@ class Identification:
         return {
             "kind": "stillwatch identification 1",
             **asdict(self.found),
-            "versions": [asdict(one) for one in self.versions],
-            "tokenizers": [asdict(one) | {"same": one.same} for one in self.tokenizers],
-            "checked": [asdict(one) for one in self.fitted.notes],
+            "versions": [asdict(version) for version in self.versions],
+            "tokenizers": [asdict(tokenizer) | {"same": tokenizer.same} for tokenizer in self.tokenizers],
+            "checked": [asdict(note) for note in self.fitted.notes],
             "left_out": list(self.fitted.left_out),
             "kins_by": self.kins_by,
         }
@@ -152,10 +152,13 @@ def identify_suspect(
 ) -> Identification:  # fmt: skip
     """Have a suspect's answers and identify it. `kins`: of references, in place of what the library says."""
     known, pool = read_library(library)
-    named = sum(one.kin == family_of(ref)[1] for ref, one in known.items() if ref not in kins)
+    named = sum(fingerprint.kin == family_of(ref)[1] for ref, fingerprint in known.items() if ref not in kins)
     by_file = sum(ref in kins for ref in known)
     kins_by = {"file": by_file, "given": len(known) - by_file - named, "name": named}
-    known = {ref: replace(one, kin=kins[ref].kin if ref in kins else one.kin) for ref, one in known.items()}
+    known = {
+        ref: replace(fingerprint, kin=kins[ref].kin if ref in kins else fingerprint.kin)
+        for ref, fingerprint in known.items()
+    }
     called = name or "the suspect"
     with progress(Console(stderr=True), quiet) as tell:
         chosen = {} if is_recording(suspect) else choose_prompts(pool, pool.models, prompts)
@@ -238,15 +241,20 @@ def list_command(library: AtLibrary = LIBRARY, as_json: AsJson = False) -> None:
     """
     known = references(library)
     if as_json:
-        print_json([asdict(one) for one in known.values()])
+        print_json([asdict(fingerprint) for fingerprint in known.values()])
         return
     console = Console()
     shown = plain_table(console, ("reference", "kin", "prompts", "SHA-256", "note"), right=("prompts",))
-    for one in known.values():
-        cells = (safe(one.name, console, 40), safe(one.kin, console, 20), str(one.prompts))
-        shown.add_row(*cells, one.sha256[:16], safe(one.note, console, 60))
+    for fingerprint in known.values():
+        cells = (
+            safe(fingerprint.name, console, 40),
+            safe(fingerprint.kin, console, 20),
+            str(fingerprint.prompts),
+        )
+        shown.add_row(*cells, fingerprint.sha256[:16], safe(fingerprint.note, console, 60))
     console.print(shown)
-    print(f"{len(known)} references of {len({one.kin for one in known.values()})} kins in {library}")
+    kin_count = len({fingerprint.kin for fingerprint in known.values()})
+    print(f"{len(known)} references of {kin_count} kins in {library}")
 
 
 @app.command("probes")
@@ -273,10 +281,15 @@ def _versions(pool: Pool, found: Identified) -> tuple[SameVersion, ...]:
 
 def _say_added(added: tuple[Any, ...], library: Path, as_json: bool) -> None:
     if as_json:
-        print_json([asdict(one) for one in added])
+        print_json([asdict(fingerprint) for fingerprint in added])
         return
-    for one in added[:10]:
-        print(one_line(f"{one.name}: kin {one.kin}, {one.prompts} prompts, SHA-256 {one.sha256[:16]}"))
+    for fingerprint in added[:10]:
+        print(
+            one_line(
+                f"{fingerprint.name}: kin {fingerprint.kin}, {fingerprint.prompts} prompts, "
+                f"SHA-256 {fingerprint.sha256[:16]}"
+            )
+        )
     print(f"{len(added)} added to {library}; it holds {len(references(library))}")
 
 
@@ -290,9 +303,9 @@ def print_identified(done: Identification, console: Console) -> None:
     }[found.answer]
     console.print(safe(f"{found.suspect}: {says}", console))
     shown = plain_table(console, ("nearest", "kin", "likeness", "score"), right=("likeness", "score"))
-    for one in found.nearest:
-        name, kin = safe(one.reference, console, 40), safe(one.kin, console, 20)
-        shown.add_row(name, kin, f"{one.likeness:.3f}", f"{one.score:+.2f}")
+    for neighbour in found.nearest:
+        name, kin = safe(neighbour.reference, console, 40), safe(neighbour.kin, console, 20)
+        shown.add_row(name, kin, f"{neighbour.likeness:.3f}", f"{neighbour.score:+.2f}")
     console.print(shown)
     sentences = [
         f"{found.prompts} prompts. A stranger does as well beside one reference chosen beforehand: "
@@ -310,9 +323,9 @@ def print_identified(done: Identification, console: Console) -> None:
         "see `stillwatch identify weights`."
     )
     sentences += [
-        f"mind  kin in doubt: {one.reference} ({one.kin}) is as like {one.other} ({one.other_kin}, "
-        f"{one.score:+.2f}) as copies are; it was left out of the thresholds"
-        for one in found.doubted
+        f"mind  kin in doubt: {doubt.reference} ({doubt.kin}) is as like {doubt.other} ({doubt.other_kin}, "
+        f"{doubt.score:+.2f}) as copies are; it was left out of the thresholds"
+        for doubt in found.doubted
     ]
     by = done.kins_by
     sentences.append(
@@ -331,10 +344,10 @@ def print_identified(done: Identification, console: Console) -> None:
             f"{test.prompts} prompts (same weights, prompt and settings would be 50 %)"
         )
     sentences += [
-        f"tokens: {one.agree} of {one.prompts} prompts as {one.reference} counts them, "
-        f"overhead {one.overhead:+d}; a host can write any number there"
-        for one in tokenizers[:3]
+        f"tokens: {tokenizer.agree} of {tokenizer.prompts} prompts as {tokenizer.reference} counts them, "
+        f"overhead {tokenizer.overhead:+d}; a host can write any number there"
+        for tokenizer in tokenizers[:3]
     ]
-    sentences += [f"{'fine ' if one.clear else 'mind '} {one.what}: {one.found}" for one in fitted.notes]
+    sentences += [f"{'fine ' if note.clear else 'mind '} {note.what}: {note.found}" for note in fitted.notes]
     for sentence in sentences:
         console.print(safe(sentence, console, 600), soft_wrap=True)

@@ -48,8 +48,8 @@ def weights_command(
     Hugging Face (safetensors), single .safetensors files, .gguf files. No torch is needed, and no code is
     run. Exit codes: 0 all pairs judged; 2 could not read a model; 3 some pair could not be judged.
     """
-    read = [_read(one) for one in models]
-    names = [one.name for one in read]
+    read = [_read(place) for place in models]
+    names = [checkpoint.name for checkpoint in read]
     if len(read) < 2:
         raise InputError("give at least two models: weights are compared with weights")
     if len(set(names)) < len(names):
@@ -58,20 +58,20 @@ def weights_command(
     pairs = list(itertools.combinations(read, 2))
     found = []
     with progress(Console(stderr=True), as_json) as tell:
-        for done, (one, other) in enumerate(pairs, 1):
-            found.append(compare_weights(one, other))
+        for done, (first_one, other) in enumerate(pairs, 1):
+            found.append(compare_weights(first_one, other))
             tell("comparing weights", done, len(pairs))
     kins = _kins(names, found)
     if kin_out is not None:
         write_atomically(kin_out, _kin_file(names, kins, found))
     if as_json:
-        written = {"kind": "stillwatch weights 1", "pairs": [asdict(one) for one in found], "kins": kins}
+        written = {"kind": "stillwatch weights 1", "pairs": [asdict(pair) for pair in found], "kins": kins}
         print_json(written)
     else:
         _print(found, Console())
         if kin_out is not None:
             print(f"lineages of more than one model: {len(kins)}, written to {kin_out}")
-    if any(one.verdict is WeightsVerdict.NO_JUDGEMENT for one in found):
+    if any(pair.verdict is WeightsVerdict.NO_JUDGEMENT for pair in found):
         raise typer.Exit(NOT_JUDGED)
 
 
@@ -121,17 +121,17 @@ def _kin_file(names: Sequence[str], kins: dict[str, list[str]], found: Sequence[
 def _print(found: Sequence[WeightsComparison], console: Console) -> None:
     numbers = ("layers", "alike", "z", "tokens shared", "merges shared")
     shown = plain_table(console, ("model", "beside", "says", *numbers), right=numbers)
-    for one in found:
+    for pair in found:
         shown.add_row(
-            safe(one.one, console, 40), safe(one.other, console, 40), one.verdict.value,
-            f"{one.layers} of {one.of_layers}", f"{one.effect:.3f}", f"{one.z:.1f}",
-            *("" if s is None else f"{s:.0%}" for s in (one.vocabulary_shared, one.merges_shared)),
+            safe(pair.one, console, 40), safe(pair.other, console, 40), pair.verdict.value,
+            f"{pair.layers} of {pair.of_layers}", f"{pair.effect:.3f}", f"{pair.z:.1f}",
+            *("" if s is None else f"{s:.0%}" for s in (pair.vocabulary_shared, pair.merges_shared)),
         )  # fmt: skip
     console.print(shown)
-    for one in found:
-        sentences = [f"{one.one} and {one.other}: {one.verdict}{f': {one.how}' if one.how else ''}"]
-        if one.shape_differs:
-            sentences.append(f"shapes differ: {'; '.join(one.shape_differs)}")
+    for pair in found:
+        sentences = [f"{pair.one} and {pair.other}: {pair.verdict}{f': {pair.how}' if pair.how else ''}"]
+        if pair.shape_differs:
+            sentences.append(f"shapes differ: {'; '.join(pair.shape_differs)}")
         console.print(safe(". ".join(sentences), console, 400), soft_wrap=True)
     print(
         "Tokenizer and shape only say what is plausible. The same lineage can also be the same untrained "

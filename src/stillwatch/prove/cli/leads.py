@@ -48,8 +48,8 @@ def leads_command(
     if out is not None:
         evidence_json.write(rare, out / "rare.json")
         evidence_json.write(claimed, out / "claims.json")
-    examples = {one.model: one.examples for one in shared[: len(rare.rows)]} | {
-        f"claims {one.family}": one.examples for one in claiming
+    examples = {lead.model: lead.examples for lead in shared[: len(rare.rows)]} | {
+        f"claims {claim.family}": claim.examples for claim in claiming
     }
     if as_json:
         leads = [evidence_json.as_json(rare), evidence_json.as_json(claimed)]

@@ -175,7 +175,8 @@ def print_evidence(evidence: Evidence, console: Console) -> None:
         ]
     sentences.append(f"outcome: {_outcome(evidence)}")
     sentences += [
-        f"{'fine ' if one.clear else 'mind '} {one.what}: {one.found}" for one in evidence.confounds
+        f"{'fine ' if confound.clear else 'mind '} {confound.what}: {confound.found}"
+        for confound in evidence.confounds
     ]
     for sentence in (*sentences, *evidence.means_not):
         console.print(safe(sentence, console, 600), soft_wrap=True)
@@ -196,15 +197,15 @@ def _check_document(found: Checkup, prompts: int, alpha: float) -> dict[str, Any
         "skipped": list(found.skipped),
         "students_each": [
             {
-                "student": one.student,
-                "kin": one.kin,
-                "teachers": sorted(one.teachers),
-                "first": one.present.standings[0].family,
-                "p_adjusted": one.present.standings[0].p_adjusted,
-                "accused": one.present.accused,
-                "accused_with_teacher_absent": one.absent.accused if one.absent else None,
+                "student": trial.student,
+                "kin": trial.kin,
+                "teachers": sorted(trial.teachers),
+                "first": trial.present.standings[0].family,
+                "p_adjusted": trial.present.standings[0].p_adjusted,
+                "accused": trial.present.accused,
+                "accused_with_teacher_absent": trial.absent.accused if trial.absent else None,
             }
-            for one in found.tried
+            for trial in found.tried
         ],
         "innocents_each": [{"model": model, "accused": whom} for model, whom in found.innocents],
     }
@@ -213,13 +214,13 @@ def _check_document(found: Checkup, prompts: int, alpha: float) -> dict[str, Any
 def _print_check(found: Checkup, prompts: int, alpha: float, console: Console) -> None:
     heads = ("student", "taught by", "likest", "adjusted p", "accused", "without its teachers")
     shown = plain_table(console, heads, right=("adjusted p",))
-    for one in found.tried:
-        first = one.present.standings[0]
-        without = "" if one.absent is None else one.absent.accused or "nobody"
+    for trial in found.tried:
+        first = trial.present.standings[0]
+        without = "" if trial.absent is None else trial.absent.accused or "nobody"
         shown.add_row(
-            safe(one.student, console, 40), safe(", ".join(sorted(one.teachers)), console, 40),
+            safe(trial.student, console, 40), safe(", ".join(sorted(trial.teachers)), console, 40),
             safe(first.family, console, 24), f"{first.p_adjusted:.3f}",
-            safe(one.present.accused or "nobody", console, 24), safe(without, console, 24),
+            safe(trial.present.accused or "nobody", console, 24), safe(without, console, 24),
         )  # fmt: skip
     console.print(shown)
     n = found.count()

@@ -210,7 +210,7 @@ def mark_command(
     if signed is not None:
         marks = _marks(key_file, actor, actors, fixed_by(signed))
         settings = held_to(signed, suspect, marks, tokenizer_name)
-        asked_as_planned(signed, [one.prompt for one in texts])
+        asked_as_planned(signed, [text.prompt for text in texts])
     tokenize = tokenizer(tokenizer_name) if tokenizer_name else None
     judged = judge(
         suspect,
@@ -227,7 +227,7 @@ def mark_command(
     evidence_json.write(judged.evidence, out / "evidence.json")
     page = write_verdict((judged.evidence,), out, signed)
     if reveal_actor is not None:
-        mark = next((one for one in marks if one.actor == reveal_actor), None)
+        mark = next((mark_ for mark_ in marks if mark_.actor == reveal_actor), None)
         if mark is None:
             raise RadioactivityError(f"--reveal {reveal_actor}: is none of the actors under test")
         reveal(judged, mark, out / f"scored-{marks.index(mark) + 1}.json")
@@ -251,8 +251,8 @@ def _print(evidence: Evidence, page: Path) -> None:
     ]
     table(("actor", "scored tokens", "effect", "p", "p, adjusted", ""), rows, "no actor")
     print(evidence.power)
-    for one in evidence.confounds:
-        print(f"  {'clear' if one.clear else 'NOT clear'}: {one.what}: {one_line(one.found)}")
+    for confound in evidence.confounds:
+        print(f"  {'clear' if confound.clear else 'NOT clear'}: {confound.what}: {one_line(confound.found)}")
     print(f"page: {one_line(str(page))}")
 
 

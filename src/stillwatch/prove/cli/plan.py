@@ -82,15 +82,15 @@ def plan_command(
         if statistic in (None, name)
     ]
     rows = []
-    for student, name, size in [("-", statistic, one) for one in effect] if effect else measured:
-        one = needed_coins(size, alpha, power, actors, lost=lost)
-        total_queries = None if name is None else one.coins * actors * queries(name, samples, places)
+    for student, name, size in [("-", statistic, e) for e in effect] if effect else measured:
+        need = needed_coins(size, alpha, power, actors, lost=lost)
+        total_queries = None if name is None else need.coins * actors * queries(name, samples, places)
         rows.append(
             {
-                "student": student, "statistic": name, "effect": one.effect, "coins": one.coins,
-                "exchanges": round(one.coins / share / (1 - ties)), "queries": total_queries,
-                "extra_tokens": None if tokens is None else round(one.coins / (1 - ties)) * tokens,
-                "power_simulated": one.simulated, "runs": one.runs,
+                "student": student, "statistic": name, "effect": need.effect, "coins": need.coins,
+                "exchanges": round(need.coins / share / (1 - ties)), "queries": total_queries,
+                "extra_tokens": None if tokens is None else round(need.coins / (1 - ties)) * tokens,
+                "power_simulated": need.simulated, "runs": need.runs,
             }
         )  # fmt: skip
     if as_json:

@@ -65,7 +65,11 @@ def questions_command(
     rows = [(put.id, put.messages) for put in puts]
     if statistic in CONTINUATIONS:
         begun = begun_answers(puts, statistic, places)
-        rows = [(one.id, one.request_messages()) for of_pair in begun.values() for one in of_pair.values()]
+        rows = [
+            (question.id, question.request_messages())
+            for of_pair in begun.values()
+            for question in of_pair.values()
+        ]
     with refuse_os_errors(InputError, f"{out}: cannot be written"), out.open("w", encoding="ascii") as file:
         for name, messages in rows:
             line = {"prompt_id": name, "messages": list(messages), "samples": samples}

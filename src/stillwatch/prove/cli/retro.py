@@ -79,11 +79,13 @@ def retro_command(
     source = opened(str(draws or teacher), manners, out / "draws.db", asking.consent)
     log_sha256 = hashlib.sha256(log.read_bytes()).hexdigest()
     drawer = source if isinstance(source, test.SeededTeacher) else None
-    seeded = drawer is not None and any(one.seed is not None for one in served)
+    seeded = drawer is not None and any(answer.seed is not None for answer in served)
     before = opened(base, at_zero, out / "base.db", asking.consent, weighs=weighs) if base else None
     chosen = statistic_for(statistic, tested, before, test.STATISTICS)
     by_account = (
-        accounts_in(actors) if actors else {one.account: one.account for one in served if one.account}
+        accounts_in(actors)
+        if actors
+        else {answer.account: answer.account for answer in served if answer.account}
     )
     signed = protocol.sign(
         protocol.Protocol(
@@ -93,10 +95,10 @@ def retro_command(
             statistic=f"place of the served answer, by {STATISTICS_IN_WORDS[chosen]}; summed over prompts",
             null=test.NULL,
             alpha=alpha,
-            units=tuple(sorted({by_account.get(one.account, OTHERS) for one in served})),
+            units=tuple(sorted({by_account.get(answer.account, OTHERS) for answer in served})),
             prompts=len(served),
             prompts_sha256=protocol.prompts_digest(
-                [json.dumps([one.id, list(one.messages)]) for one in served]
+                [json.dumps([answer.id, list(answer.messages)]) for answer in served]
             ),
             made_at=iso(utc_us()),
             settings=(

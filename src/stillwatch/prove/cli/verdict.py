@@ -82,7 +82,9 @@ def _proof(
     found: tuple[Evidence, ...], paths: list[Path], named: Path | None, signing_key: Path, given: Any
 ) -> Proof | None:
     """The proof of the sealed test among the evidence, examined; None where there is no such test."""
-    places = [path.parent / PROOF for path, one in zip(paths, found, strict=True) if one.proof_sha256]
+    places = [
+        path.parent / PROOF for path, evidence_ in zip(paths, found, strict=True) if evidence_.proof_sha256
+    ]
     if named is None and not places:
         return None
     return read_proof(named or places[0], open_signer(signing_key).key, given)

@@ -53,11 +53,15 @@ def _of_json(text: str, path: Path) -> dict[str, str]:
     try:
         document = json.loads(text)
         if isinstance(document, dict) and "campaigns" in document:
-            pairs = [(account, one["id"]) for one in document["campaigns"] for account in one["accounts"]]
+            pairs = [
+                (account, campaign["id"])
+                for campaign in document["campaigns"]
+                for account in campaign["accounts"]
+            ]
         elif isinstance(document, dict):
             pairs = list(document.items())
         else:
-            pairs = [(one["account"], one["actor"]) for one in document]
+            pairs = [(row["account"], row["actor"]) for row in document]
     except (ValueError, KeyError, TypeError, RecursionError) as why:
         raise ProveError(
             f"{path}: is no list of actors ({type(why).__name__}: {why}); give an object account: actor"

@@ -77,8 +77,8 @@ def choose(
     if missing:
         there = ", ".join(sorted(known)[:20])
         raise ProveError(f"{missing[0]!r} is no actor of this ledger's accounts; there are: {there}")
-    too_few = {actor: some.seen for actor, some in by_actor.items() if some.seen < LEAST}
-    kept = {actor: some for actor, some in by_actor.items() if actor not in too_few}
+    too_few = {actor: chosen.seen for actor, chosen in by_actor.items() if chosen.seen < LEAST}
+    kept = {actor: chosen for actor, chosen in by_actor.items() if actor not in too_few}
     if not kept:
         few = (
             ", ".join(f"{actor} {n}" for actor, n in sorted(too_few.items())) or f"{sum(ties.values())} ties"
@@ -87,8 +87,11 @@ def choose(
             f"too few pairs to test anybody ({few}); an actor needs {LEAST} with two "
             "different answers, and `stillwatch prove plan` says how many an effect takes"
         )
-    placed = sorted((one for some in kept.values() for one in some.places()), key=lambda one: one[0])
-    left_out = {actor: some.seen - most for actor, some in kept.items() if some.seen > most}
+    placed = sorted(
+        (placed_pair for chosen in kept.values() for placed_pair in chosen.places()),
+        key=lambda placed_pair: placed_pair[0],
+    )
+    left_out = {actor: chosen.seen - most for actor, chosen in kept.items() if chosen.seen > most}
     return Chosen(tuple(put for _, put in placed), ties, left_out, too_few)
 
 
@@ -102,11 +105,11 @@ class _Most:
 
     def add(self, place: bytes, put: Put) -> None:
         self.seen += 1
-        one = (-int.from_bytes(place, "big"), self.seen, put)
+        entry = (-int.from_bytes(place, "big"), self.seen, put)
         if len(self._heap) < self._most:
-            heapq.heappush(self._heap, one)
-        elif one > self._heap[0]:
-            heapq.heapreplace(self._heap, one)
+            heapq.heappush(self._heap, entry)
+        elif entry > self._heap[0]:
+            heapq.heapreplace(self._heap, entry)
 
     def places(self) -> list[tuple[int, Put]]:
         return [(-place, put) for place, _, put in self._heap]

@@ -25,20 +25,20 @@ FAIR = 1e-3  # a check of what should be even is failed below this
 
 def fall(actor: str, leanings: Sequence[Leaning], ties: int, seed: int, draws: int = DRAWS) -> Fallen | None:
     """Put the coins beside the leans of one actor; None where none leans anywhere."""
-    towards = np.array([one.towards_served for one in leanings], dtype=float)
-    some = towards[towards != 0]
-    if not len(some):
+    towards = np.array([leaning.towards_served for leaning in leanings], dtype=float)
+    counted = towards[towards != 0]
+    if not len(counted):
         return None
     counts, sum_towards = count_leans(towards)
     p_value, as_far, made = thrown_again(counts, sum_towards, seed, draws)
-    n, hits = len(some), int((some > 0).sum())
+    n, hits = len(counted), int((counted > 0).sum())
     low, high = clopper_pearson(hits, n)
-    sizes = levels(some)
-    effect = float((np.sign(some) * sizes).sum() / np.sqrt(n * (sizes**2).sum()))
+    sizes = levels(counted)
+    effect = float((np.sign(counted) * sizes).sum() / np.sqrt(n * (sizes**2).sum()))
     return Fallen(
         actor, n, ties + len(towards) - n, hits, p_value, as_far, made,
         binomial_tail(hits, n, 0.5), all_coins(counts, sum_towards), hits / n, low, high,
-        effect, float(some.mean()), max(fortunes(towards.tolist())),
+        effect, float(counted.mean()), max(fortunes(towards.tolist())),
     )  # fmt: skip
 
 
@@ -61,14 +61,14 @@ class Setting:
 
 def evidence(found: Sequence[Fallen], leanings: Sequence[Leaning], setting: Setting) -> Evidence:
     """Say what the coins say, with everything that could explain it otherwise."""
-    p_values = [min(1.0, 1 / one.e_value) if setting.sequential else one.p_value for one in found]
+    p_values = [min(1.0, 1 / test.e_value) if setting.sequential else test.p_value for test in found]
     adjusted = holm(p_values)
     rows = tuple(
         Row(
-            one.actor, one.n, one.share, one.share_low, one.share_high, p, p_adjusted,
-            None if setting.sequential else Counts("rank", one.as_far, one.draws),
+            test.actor, test.n, test.share, test.share_low, test.share_high, p, p_adjusted,
+            None if setting.sequential else Counts("rank", test.as_far, test.draws),
         )
-        for one, p, p_adjusted in zip(found, p_values, adjusted, strict=True)
+        for test, p, p_adjusted in zip(found, p_values, adjusted, strict=True)
     )  # fmt: skip
     over = f", less what {setting.base} foretells" if setting.base else ""
     how = "bets on each coin, looked at as they come" if setting.sequential else "coins thrown again"
@@ -95,7 +95,7 @@ def evidence(found: Sequence[Fallen], leanings: Sequence[Leaning], setting: Sett
 
 
 def _checks(found: Sequence[Fallen], leanings: Sequence[Leaning], setting: Setting) -> list[Checked]:
-    first = sum(one.served == 0 for one in leanings)
+    first = sum(leaning.served == 0 for leaning in leanings)
     p_fair = fair_coin_p(first, len(leanings))
     checks = [
         Checked(
@@ -116,7 +116,7 @@ def _checks(found: Sequence[Fallen], leanings: Sequence[Leaning], setting: Setti
             p_fair >= FAIR,
         ),
     ]
-    best = min(found, key=lambda one: one.p_value)
+    best = min(found, key=lambda test: test.p_value)
     checks.append(
         Checked(
             f"the same by other exact tests ({best.actor})",
@@ -125,10 +125,10 @@ def _checks(found: Sequence[Fallen], leanings: Sequence[Leaning], setting: Setti
             True,
         )
     )
-    others = [one for one in found if one.actor != best.actor]
+    others = [test for test in found if test.actor != best.actor]
     if others:
-        low = [one.actor for one in others if one.p_value < 0.05]
-        p_values = "; ".join(f"{one.actor} p = {one.p_value:.2g}" for one in others[:8])
+        low = [test.actor for test in others if test.p_value < 0.05]
+        p_values = "; ".join(f"{test.actor} p = {test.p_value:.2g}" for test in others[:8])
         more = f"; and {len(others) - 8} more" if len(others) > 8 else ""
         leak = " Where all actors are found, what was served has leaked as a whole." if len(low) > 1 else ""
         checks.append(
@@ -138,11 +138,11 @@ def _checks(found: Sequence[Fallen], leanings: Sequence[Leaning], setting: Setti
         checks.append(
             Checked("other actors' prompts", "none: there is one actor, and no control beside it", False)
         )
-    ties = sum(one.ties for one in found)
+    ties = sum(test.ties for test in found)
     checks.append(
         Checked("pairs that lean nowhere, or whose answers are the same", f"{ties:,} left out", True)
     )
-    if OTHERS in [one.actor for one in found] and setting.base is None and setting.statistic != "overlap":
+    if OTHERS in [test.actor for test in found] and setting.base is None and setting.statistic != "overlap":
         checks.append(
             Checked(
                 "what the suspect leaned to before", "no base model was taken off: noisier, as exact", True

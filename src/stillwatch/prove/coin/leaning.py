@@ -135,10 +135,10 @@ def measure_pairs(
         return {put.id: answers.get(questions[json.dumps(put.messages)].id) or None for put in puts}
     if statistic in CONTINUATIONS:
         begun = begun_answers(puts, statistic, reading.places)
-        every = [one for of_pair in begun.values() for one in of_pair.values()]
+        every = [answer for of_pair in begun.values() for answer in of_pair.values()]
         heard = suspect.continuations(every, reading.samples, tell)
         found = {
-            pair: {name: heard[one.id] for name, one in of_pair.items() if one.id in heard}
+            pair: {name: heard[answer.id] for name, answer in of_pair.items() if answer.id in heard}
             for pair, of_pair in begun.items()
         }
         return {pair: answers if answers or not begun[pair] else None for pair, answers in found.items()}
@@ -189,13 +189,13 @@ def lean(
 
     def values(readings: dict[str, Any], beside: dict[str, Any]) -> dict[str, tuple[float, float]]:
         found = {
-            name: valued(statistic, one, texts[name], reading.samples, reading.places, beside.get(name))
-            for name, one in readings.items()
+            name: valued(statistic, reading_, texts[name], reading.samples, reading.places, beside.get(name))
+            for name, reading_ in readings.items()
         }
         return {name: two for name, two in found.items() if two is not None}
 
-    mine = values(measure_pairs(puts, statistic, suspect, reading, tell), by_base)
-    found = leans(mine, None if base is None else values(by_base, {}))
+    by_suspect = values(measure_pairs(puts, statistic, suspect, reading, tell), by_base)
+    found = leans(by_suspect, None if base is None else values(by_base, {}))
     return {put.id: found.get(put.id) for put in puts}
 
 
@@ -208,9 +208,9 @@ def _values(
     weighed = suspect.weigh(rows, tell)
     found: dict[str, tuple[float, float]] = {}
     for put in puts:
-        one, other = (_value(weighed.get(f"{put.id}#{slot}"), statistic) for slot in (0, 1))
-        if one is not None and other is not None:
-            found[put.id] = (one, other)
+        first, second = (_value(weighed.get(f"{put.id}#{slot}"), statistic) for slot in (0, 1))
+        if first is not None and second is not None:
+            found[put.id] = (first, second)
     return found
 
 

@@ -89,9 +89,9 @@ def _rows(words: list[str], order: int) -> Counter[tuple[str, ...]]:
     return Counter(tuple(words[at : at + order]) for at in range(len(words) - order + 1))
 
 
-def _share(only: Counter[tuple[str, ...]], mine: Counter[tuple[str, ...]]) -> float:
+def _share(only: Counter[tuple[str, ...]], words: Counter[tuple[str, ...]]) -> float:
     wanted = sum(only.values())  # Python 3.9 has no Counter.total
-    return sum((only & mine).values()) / wanted if wanted else 0.0
+    return sum((only & words).values()) / wanted if wanted else 0.0
 
 
 # --- what so many leans say ---
@@ -100,10 +100,10 @@ def _share(only: Counter[tuple[str, ...]], mine: Counter[tuple[str, ...]]) -> fl
 def levels(values: Sequence[float]) -> list[int]:
     """What each lean counts, by its size beside the median size; 0 for none. The coins have no part in it."""
     sizes = [abs(value) for value in values]
-    some = [size for size in sizes if size > 0]
-    if not some:
+    known = [size for size in sizes if size > 0]
+    if not known:
         return [0] * len(sizes)
-    top = CLIP * statistics.median(some)
+    top = CLIP * statistics.median(known)
     return [max(1, math.ceil(LEVELS * (min(size, top) / top))) if size > 0 else 0 for size in sizes]
 
 
@@ -125,8 +125,8 @@ def tail(towards: Sequence[float], missing: int = 0) -> tuple[int, int, float]:
         binomial = [math.comb(many, k) for k in range(many + 1)]
         sums = [0] * (len(ways) + level * many)
         for k, times in enumerate(binomial):
-            for at, one in enumerate(ways, level * k):
-                sums[at] += one * times
+            for at, way in enumerate(ways, level * k):
+                sums[at] += way * times
         ways = sums
     above = sum(ways[reached:])
     return n, hits, max(LEAST, above / (1 << n)) if n else 1.0
@@ -157,7 +157,7 @@ def block_tail(blocks: Sequence[Sequence[float]], missing: int = 0, draws: int =
     True
     """
     counted = block_levels(blocks) + [[-LEVELS] + [LEVELS] * draws] * missing
-    counted = [[one - min(block) for one in block] for block in counted]
+    counted = [[count - min(block) for count in block] for block in counted]
     informative = [block for block in counted if any(block)]
     reached = sum(block[0] for block in informative)
     ways, total = [1], 1  # exact: whole numbers
@@ -165,8 +165,8 @@ def block_tail(blocks: Sequence[Sequence[float]], missing: int = 0, draws: int =
         total *= len(block)
         sums = [0] * (len(ways) + max(block))
         for level, times in Counter(block).items():
-            for at, one in enumerate(ways, level):
-                sums[at] += one * times
+            for at, way in enumerate(ways, level):
+                sums[at] += way * times
         ways = sums
     above = sum(ways[reached:])
     return len(informative), max(LEAST, above / total) if informative else 1.0
@@ -193,12 +193,12 @@ def leans(
 
     measured, before: of each pair the value of the first answer and of the second, by suspect and by base.
     """
-    mine = {pair: two[0] - two[1] for pair, two in measured.items()}
+    by_pair = {pair: two[0] - two[1] for pair, two in measured.items()}
     if before is None:
-        return mine
-    theirs = {pair: two[0] - two[1] for pair, two in before.items() if pair in mine}
-    share = foretold([(mine[pair], theirs[pair]) for pair in sorted(theirs)])
-    return {pair: mine[pair] - share * theirs[pair] for pair in theirs}
+        return by_pair
+    theirs = {pair: two[0] - two[1] for pair, two in before.items() if pair in by_pair}
+    share = foretold([(by_pair[pair], theirs[pair]) for pair in sorted(theirs)])
+    return {pair: by_pair[pair] - share * theirs[pair] for pair in theirs}
 
 
 # --- what a suspect makes of a pair's two answers ---
@@ -287,10 +287,14 @@ def continuation_values(
     """
 
     def value(cut: Cut, slot: int, rest: str) -> float | None:
-        said = measured.get(cut.name, ())
-        if len(said) != samples and not (len(said) == 1 and not isinstance(said[0], str)):
+        continuations = measured.get(cut.name, ())
+        if len(continuations) != samples and not (
+            len(continuations) == 1 and not isinstance(continuations[0], str)
+        ):
             return None
-        return sum(agreeing_words(one, cut.begun, rest, cut.ahead) for one in said) / len(said)
+        return sum(
+            agreeing_words(continuation, cut.begun, rest, cut.ahead) for continuation in continuations
+        ) / len(continuations)
 
     return _of_cuts(answers, places, value)
 
@@ -302,10 +306,10 @@ def _of_cuts(
     found: tuple[list[float], list[float]] = ([], [])
     for cut in cuts(answers, places):
         for slot, rest in cut.rests:
-            one = value(cut, slot, rest)
-            if one is None:
+            of_cut = value(cut, slot, rest)
+            if of_cut is None:
                 return None
-            found[slot].append(one)
+            found[slot].append(of_cut)
     return sum(found[0]) / max(1, len(found[0])), sum(found[1]) / max(1, len(found[1]))
 
 
@@ -354,11 +358,16 @@ def ratio_values(
     """As `continuation_values`, by `surprise` beside a base's chances in the place of counted words."""
 
     def value(cut: Cut, slot: int, rest: str) -> float | None:
-        said = measured.get(cut.name, ())
-        if len(said) != samples or not all(isinstance(one, str) for one in said):
+        continuations = measured.get(cut.name, ())
+        if len(continuations) != samples or not all(
+            isinstance(continuation, str) for continuation in continuations
+        ):
             return None
         chances = word_chances(base[slot], cut.begun, rest, cut.ahead)
-        every = (surprise(agreeing_words(one, cut.begun, rest, cut.ahead), chances) for one in said)
+        every = (
+            surprise(agreeing_words(continuation, cut.begun, rest, cut.ahead), chances)
+            for continuation in continuations
+        )
         return math.fsum(every) / samples
 
     return _of_cuts(answers, places, value)

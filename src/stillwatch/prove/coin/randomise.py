@@ -52,9 +52,9 @@ def all_coins(counts: np.ndarray, towards: int) -> float:
         reach = int(_REACH_SD * np.sqrt(n) / 2) + 2
         low, high = max(0, n // 2 - reach), min(n, n // 2 + reach + 1)
         hits = np.arange(low, high + 1)
-        one = np.exp(gammaln(n + 1) - gammaln(hits + 1) - gammaln(n - hits + 1) - n * np.log(2.0))
+        chance = np.exp(gammaln(n + 1) - gammaln(hits + 1) - gammaln(n - hits + 1) - n * np.log(2.0))
         spread = np.zeros((high - low) * level + 1)
-        spread[::level] = one
+        spread[::level] = chance
         total = _convolve(total, spread, level)
         start += low * level
     tail = total[max(0, towards - start) :]

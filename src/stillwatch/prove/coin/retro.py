@@ -111,7 +111,7 @@ def read_log(path: Path) -> list[ServedPrompt]:
         )  # fmt: skip
     if not found:
         raise ProveError(f"{path}: holds no served answers")
-    twice, times = Counter(one.id for one in found).most_common(1)[0]
+    twice, times = Counter(answer.id for answer in found).most_common(1)[0]
     if times > 1:
         raise ProveError(f"{path}: {twice!r} is there twice; each served answer has an id of its own")
     return found
@@ -119,7 +119,7 @@ def read_log(path: Path) -> list[ServedPrompt]:
 
 def draws_for(served: Sequence[ServedPrompt], teacher: Suspect, k: int, tell: Tell) -> dict[str, list[str]]:
     """Fresh draws of the teacher, by the served answer's id. Raises: ProveError where there are none."""
-    found = teacher.answers([Question(one.id, one.messages) for one in served], k, tell)
+    found = teacher.answers([Question(answer.id, answer.messages) for answer in served], k, tell)
     if not found:
         raise ProveError(f"{teacher.name}: drew no answers to the prompts of the log")
     return found
@@ -133,17 +133,19 @@ def seeded_draws(
     Whoever has log and weights draws the same. Raises: ProveError.
     """
     origin = bytes.fromhex(log_sha256)
-    questions = [(one.messages, one.seed) for one in served if one.seed is not None]
-    questions += [(one.messages, seed_of(origin, one.id, draw)) for one in served for draw in range(1, k + 1)]
+    questions = [(answer.messages, answer.seed) for answer in served if answer.seed is not None]
+    questions += [
+        (answer.messages, seed_of(origin, answer.id, draw)) for answer in served for draw in range(1, k + 1)
+    ]
     drawn_texts = teacher.seeded_answers(questions, tell)
-    seeded = [one for one in served if one.seed is not None]
+    seeded = [answer for answer in served if answer.seed is not None]
     again = {
-        one.id
-        for one, text in zip(seeded, drawn_texts, strict=False)
-        if text is not None and text.strip() == one.answer.strip()
+        answer.id
+        for answer, text in zip(seeded, drawn_texts, strict=False)
+        if text is not None and text.strip() == answer.answer.strip()
     }
     fresh = iter(drawn_texts[len(seeded) :])
-    drawn = {one.id: [next(fresh) for _ in range(k)] for one in served}
+    drawn = {answer.id: [next(fresh) for _ in range(k)] for answer in served}
     return {name: [t for t in texts if t is not None] for name, texts in drawn.items()}, frozenset(again)
 
 
@@ -157,7 +159,7 @@ def blocks(
     again: the served answers that came out again, where they were drawn anew. Any other one counts as the
     worst: leaving out what does not suit would be a choice. base: taken off as far as it foretells.
     """
-    texts = {one.id: (one.answer, *draws.get(one.id, ())) for one in served}
+    texts = {answer.id: (answer.answer, *draws.get(answer.id, ())) for answer in served}
     values = _values(served, texts, statistic, suspect, samples, tell)
     before = {} if base is None else _values(served, texts, statistic, base, 1, tell)
     if base is not None:
@@ -165,12 +167,12 @@ def blocks(
         left = less_foretold([values[name] for name in both], [before[name] for name in both])
         values = dict(zip(both, left, strict=True))
     found = []
-    for one in served:
-        actor, mine = actors.get(one.account, OTHERS), values.get(one.id)
-        if again is not None and one.id not in again:
-            found.append(Block(one.id, actor, ()))
+    for answer in served:
+        actor, mine = actors.get(answer.account, OTHERS), values.get(answer.id)
+        if again is not None and answer.id not in again:
+            found.append(Block(answer.id, actor, ()))
         elif mine is not None and len(set(mine)) > 1:
-            found.append(Block(one.id, actor, tuple(mine), tuple(before.get(one.id, ()))))
+            found.append(Block(answer.id, actor, tuple(mine), tuple(before.get(answer.id, ()))))
     return found
 
 
@@ -180,23 +182,25 @@ def _values(
 ) -> dict[str, list[float]]:  # fmt: skip
     found: dict[str, list[float]] = {}
     if statistic == "overlap":
-        answers = suspect.answers([Question(one.id, one.messages) for one in served], samples, tell)
-        for one in served:
-            if one.id in answers:
-                found[one.id] = [overlap_of(text, answers[one.id]) for text in texts[one.id]]
+        answers = suspect.answers([Question(answer.id, answer.messages) for answer in served], samples, tell)
+        for answer in served:
+            if answer.id in answers:
+                found[answer.id] = [overlap_of(text, answers[answer.id]) for text in texts[answer.id]]
         return found
     prompts_answered = [
-        Told(f"{one.id}#{k}", one.messages, text) for one in served for k, text in enumerate(texts[one.id])
+        Told(f"{answer.id}#{k}", answer.messages, text)
+        for answer in served
+        for k, text in enumerate(texts[answer.id])
     ]
     weighed = suspect.weigh(prompts_answered, tell)
-    for one in served:
-        mine = [weighed.get(f"{one.id}#{k}") for k in range(len(texts[one.id]))]
-        whole = [w for w in mine if w is not None and math.isfinite(w.nats)]
-        if len(whole) < len(mine):
+    for answer in served:
+        weights = [weighed.get(f"{answer.id}#{k}") for k in range(len(texts[answer.id]))]
+        finite = [w for w in weights if w is not None and math.isfinite(w.nats)]
+        if len(finite) < len(weights):
             continue
-        values = [w.nats_per_token if statistic == "likelihood" else w.agreed_share for w in whole]
+        values = [w.nats_per_token if statistic == "likelihood" else w.agreed_share for w in finite]
         if None not in values:
-            found[one.id] = [v for v in values if v is not None]
+            found[answer.id] = [v for v in values if v is not None]
     return found
 
 
@@ -210,19 +214,19 @@ def evidence(
     base: str = "",
 ) -> Evidence:
     """Evidence of grade B. Raises: ProveError where no prompt tells anything."""
-    if not any(one.values for one in found):
+    if not any(block.values for block in found):
         raise ProveError("no prompt has two different values to order: nothing can be said")
-    draws = max(len(one.values) for one in found) - 1
+    draws = max(len(block.values) for block in found) - 1
     tests = []
-    for actor in sorted({one.actor for one in found}):
-        mine = [one for one in found if one.actor == actor]
-        measured = [one for one in mine if one.values]
-        n, p = block_tail([one.values for one in measured], len(mine) - len(measured), draws)
-        places = [one.place if one.values else 0.0 for one in mine]
+    for actor in sorted({block.actor for block in found}):
+        of_actor = [block for block in found if block.actor == actor]
+        measured = [block for block in of_actor if block.values]
+        n, p = block_tail([block.values for block in measured], len(of_actor) - len(measured), draws)
+        places = [block.place if block.values else 0.0 for block in of_actor]
         mean, half = float(np.mean(places)), 1.96 * float(np.std(places)) / len(places) ** 0.5
         tests.append((actor, n, mean, half, p))
     over = f", less what {base} foretells" if base else ""
-    adjusted = exact.holm([one[4] for one in tests])
+    adjusted = exact.holm([test[4] for test in tests])
     rows = tuple(
         Row(actor, n, mean, max(0.0, mean - half), min(1.0, mean + half), p, p_adjusted)
         for (actor, n, mean, half, p), p_adjusted in zip(tests, adjusted, strict=True)
@@ -247,7 +251,7 @@ def evidence(
 
 def _base_check(found: Sequence[Block], base: str) -> Checked:
     """A base was taught nothing that was served: it leans there where prompts were chosen by answers."""
-    prompts_told, p = block_tail([one.base for one in found if one.base])
+    prompts_told, p = block_tail([block.base for block in found if block.base])
     return Checked(
         "whether prompts were chosen by what their answers are",
         f"{base} itself leans to the served answers of {prompts_told:,} prompts with p = {p:.2g}",

@@ -193,8 +193,8 @@ def ask(planned: Planned, suspect: Suspect, base: Suspect | None, tell: Tell) ->
             )
         done += len(batch)
         tell(done, len(puts))
-        for one in leanings(batch, kept.values) if test.sequential else ():
-            bettors[one.actor].bet(one.towards_served)
+        for leaning in leanings(batch, kept.values) if test.sequential else ():
+            bettors[leaning.actor].bet(leaning.towards_served)
         if any(bettor.highest >= len(bettors) / test.alpha for bettor in bettors.values()):
             return leanings(puts[:done], kept.values), done < len(puts)
     return leanings(puts, kept.values), False
@@ -239,11 +239,11 @@ def judge(
     for leaning in found:
         by_actor[leaning.actor].append(leaning)
     for actor, mine in by_actor.items():
-        one = fall(actor, mine, chosen.ties.get(actor, 0), _seed(planned, actor), test.draws)
-        if one is None:
+        outcome = fall(actor, mine, chosen.ties.get(actor, 0), _seed(planned, actor), test.draws)
+        if outcome is None:
             silent.append(actor)
         else:
-            fallen.append(one)
+            fallen.append(outcome)
     if not fallen:
         raise ProveError(
             f"{suspect.name}: leans to neither answer in any of {len(found):,} pairs; is the base that is "
@@ -253,7 +253,7 @@ def judge(
         sentence = f"{', '.join(silent)}: the suspect leans to neither answer of theirs; no p-value"
         checks = (*checks, Checked("actors without a lean", sentence, True))
     each = test.alpha / len(fallen)
-    fewest = min(one.n for one in fallen)
+    fewest = min(outcome.n for outcome in fallen)
     power = planner.power_of(planned.statistic, test.effect, fewest, each, test.places)
     setting = Setting(
         suspect.name, base.name if base else None, planned.statistic, UNITS[planned.statistic], test.alpha,
@@ -281,7 +281,7 @@ def _measurement_checks(planned: Planned, found: list[Leaning]) -> list[Checked]
             missing <= len(chosen.puts) // 5,
         )
     ]
-    nothing = sum(one.value == 0 for one in found)
+    nothing = sum(leaning.value == 0 for leaning in found)
     if nothing > len(found) // 2:
         checks.append(
             Checked(
@@ -304,7 +304,7 @@ def published_checks(
 
     When it was shown is for those to say who were shown it.
     """
-    unknown = [one for one in verified.commitments if one not in commitments]
+    unknown = [commitment for commitment in verified.commitments if commitment not in commitments]
     if not commitments:
         key = "no commitment was given: that the key is older than the answers is the owner's own word"
     elif unknown:

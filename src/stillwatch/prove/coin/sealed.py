@@ -80,22 +80,25 @@ def run(
         raise ProveError(f"--disclose {unknown[0]}: is no sealed actor")
     by_id, thrown = _sealed_coins(sealed, ledger, coins)
     puts = sealed_puts(sealed, by_id.values())
-    mine = _ask(puts, chosen, suspect, out, sealed, tell)
+    by_suspect = _ask(puts, chosen, suspect, out, sealed, tell)
     before = None if base is None else _ask(puts, chosen, base, out, sealed, tell, as_base=True)
     spend = openings.number_of_tests(sealed.seal) / openings.share_of_alpha(sealed.seal["number"])
     reading = _reading(sealed)
     tested = tuple(
-        _judge(actor, by_id, chosen, reading, mine, before, spend, test["most"]) for actor in sealed.actors
+        _judge(actor, by_id, chosen, reading, by_suspect, before, spend, test["most"])
+        for actor in sealed.actors
     )
-    if not mine:
+    if not by_suspect:
         raise ProveError(f"{suspect.name}: none of the {len(puts):,} sealed pairs could be measured")
-    found = [one for one in tested if one.p_adjusted <= test["alpha"]]
-    shown = [one for one in tested if (one.name in disclose if disclose else one in (found or tested))]
+    found = [actor for actor in tested if actor.p_adjusted <= test["alpha"]]
+    shown = [
+        actor for actor in tested if (actor.name in disclose if disclose else actor in (found or tested))
+    ]
     proof = None
     digest = ""
     if found or disclose:
         parts_written = _proof(
-            sealed, ledger, by_id, thrown, suspect, chosen, mine, before, shown, released, witnesses
+            sealed, ledger, by_id, thrown, suspect, chosen, by_suspect, before, shown, released, witnesses
         )
         data = json.dumps(parts_written, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
         digest = hashlib.sha256(data.encode("ascii")).hexdigest()
@@ -113,13 +116,13 @@ def _sealed_coins(
     wanted = {name for actor in sealed.actors for name in actor["pairs"]}
     by_id: dict[str, Pair] = {}
     thrown: dict[str, Throw] = {}
-    for one in coins:
-        if one.id not in wanted:
+    for coin in coins:
+        if coin.id not in wanted:
             continue
-        if isinstance(one, Pair):
-            by_id[one.id] = one
+        if isinstance(coin, Pair):
+            by_id[coin.id] = coin
         else:
-            thrown[one.id] = one
+            thrown[coin.id] = coin
     lost = sorted(wanted - by_id.keys() - thrown.keys())
     if lost:
         raise ProveError(f"{ledger}: {lost[0]} and {len(lost) - 1} more sealed coins are not there any more")
@@ -169,7 +172,7 @@ def _judge(
     by_id: dict[str, Pair],
     statistic: str,
     reading: TextSampling,
-    mine: dict[str, Any],
+    by_suspect: dict[str, Any],
     before: dict[str, Any] | None,
     spend: float,
     most: int,
@@ -187,7 +190,7 @@ def _judge(
         }
         return {name: value for name, value in found.items() if value is not None}
 
-    lean = leans.leans(values(mine, before or {}), None if before is None else values(before, {}))
+    lean = leans.leans(values(by_suspect, before or {}), None if before is None else values(before, {}))
     towards = [value if by_id[name].served == 0 else -value for name, value in lean.items()]
     n, hits, p = leans.tail(towards, len(tested) - len(lean))
     measured = sum(value != 0 for value in towards)
@@ -208,7 +211,7 @@ def _proof(
     released: str,
     witnesses: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
-    names = {one.name for one in shown}
+    names = {actor.name for actor in shown}
     actors = [actor for actor in sealed.actors if actor["name"] in names]
     most = sealed.seal["test"]["most"]
     ids = [name for actor in actors for name in actor["pairs"][:most] if name in by_id]
@@ -240,15 +243,17 @@ def _evidence(
 ) -> Evidence:
     test, tests = sealed.seal["test"], openings.number_of_tests(sealed.seal)
     each = test["alpha"] * openings.share_of_alpha(sealed.seal["number"]) / tests
-    weakest = min(tested, key=lambda one: 2 * one.measured - one.n)  # n: with what counts against
+    weakest = min(tested, key=lambda actor: 2 * actor.measured - actor.n)  # n: with what counts against
     power = planner.power_of(
         statistic, test["effect"], weakest.measured, each, _reading(sealed).places,
         against=weakest.n - weakest.measured,
     )  # fmt: skip
     rows = []
-    for one in (one for one in shown if one.n):
-        low, high = clopper_pearson(one.hits, one.n)
-        rows.append(Row(one.name, one.n, one.hits / one.n, low, high, one.p_value, one.p_adjusted))
+    for actor in (actor for actor in shown if actor.n):
+        low, high = clopper_pearson(actor.hits, actor.n)
+        rows.append(
+            Row(actor.name, actor.n, actor.hits / actor.n, low, high, actor.p_value, actor.p_adjusted)
+        )
     words = proofs.words(sealed.seal, statistic)
     return Evidence(
         grade=Grade.COIN,
@@ -260,7 +265,7 @@ def _evidence(
         unit=words["unit"],
         rows=tuple(rows),
         power="" if any(row.p_adjusted <= test["alpha"] for row in rows) else power.words,
-        confounds=tuple(Checked(**one) for one in words["confounds"]),
+        confounds=tuple(Checked(**confound) for confound in words["confounds"]),
         means_not=tuple(words["means_not"]),
         powered=power.enough,
         proof_sha256=digest,

@@ -286,8 +286,8 @@ def witness(path: Path, kept: Path, signer: TrailSigner, at: str) -> dict[str, A
     seal = read_seal(path)
     if seal["owner"] == signer.key:
         raise ProveError(f"{path}: is of this very key; nobody is witness to himself")
-    mine = kept / seal["owner"]
-    had = {one["number"]: one for one in (read_seal(p) for p in sorted(mine.glob("*.json")))}
+    own_seals = kept / seal["owner"]
+    had = {seal_["number"]: seal_ for seal_ in (read_seal(p) for p in sorted(own_seals.glob("*.json")))}
     number = seal["number"]
     same = had.get(number)
     if same is not None and same != seal:
@@ -300,7 +300,7 @@ def witness(path: Path, kept: Path, signer: TrailSigner, at: str) -> dict[str, A
     if before is not None and seal["before"] != openings.seal_digest(before):
         raise ProveError(f"{path}: does not follow seal {number - 1} that was shown before")
     if same is None:
-        _write(mine / f"{number:04d}.json", openings.seal_bytes(seal), 0o644)
+        _write(own_seals / f"{number:04d}.json", openings.seal_bytes(seal), 0o644)
     word = {"kind": openings.WITNESS, "seal": openings.seal_digest(seal), "at": at, "witness": signer.key}
     return word | {"signature": signer.sign(openings.signed_of_witness(word))}
 

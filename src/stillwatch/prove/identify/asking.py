@@ -66,7 +66,7 @@ def answers_of(place: str, name: str, prompts: Mapping[str, str], way: AskingOpt
     questions = [Question(key, ({"role": "user", "content": text},)) for key, text in prompts.items()]
     texts_of = source.answers(questions, 1, tell)
     answers = {
-        key: tuple(text for one in texts if (text := without_reasoning(one)))
+        key: tuple(text for text_ in texts if (text := without_reasoning(text_)))
         for key, texts in texts_of.items()
     }
     answers = {key: texts for key, texts in sorted(answers.items()) if texts}

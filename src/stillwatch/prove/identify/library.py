@@ -36,7 +36,7 @@ def references(folder: Path) -> dict[str, Reference]:
         raise IdentifyError(
             f"{path}: is no library: its `kind` is not {KIND!r}, or it has no table of models"
         )
-    return {name: _reference(name, one, path) for name, one in models.items()}
+    return {name: _reference(name, entry, path) for name, entry in models.items()}
 
 
 def read_library(folder: Path) -> tuple[dict[str, Reference], Pool]:
@@ -48,14 +48,14 @@ def read_library(folder: Path) -> tuple[dict[str, Reference], Pool]:
     if not known:
         raise IdentifyError(f"{folder}: has no references; add some with `stillwatch identify add NAME FILE`")
     pool: Pool | None = None
-    for name, one in known.items():
-        path = folder / one.file
+    for name, reference in known.items():
+        path = folder / reference.file
         with refuse_os_errors(IdentifyError, f"{path}: the answers of {name!r} cannot be read"):
             found = hashlib.sha256(path.read_bytes()).hexdigest()
-        if found != one.sha256:
+        if found != reference.sha256:
             raise IdentifyError(
                 f"{path}: was changed since {name!r} was added; its SHA-256 is {found[:16]} and not "
-                f"{one.sha256[:16]}. Add it again if that is meant"
+                f"{reference.sha256[:16]}. Add it again if that is meant"
             )
         own = read_pool([path], name=name)
         pool = own if pool is None else pool.joined(own)
@@ -81,15 +81,15 @@ def add(folder: Path, pool: Pool, kins: Mapping[str, str], note: str = "") -> tu
             file = f"answers/{_slug(model)}-{digest[:8]}.jsonl"
             write_atomically(folder / file, text)
             added.append(Reference(model, kins[model], digest, len(pool.answers[model]), file, note))
-        models = known | {one.name: one for one in added}
+        models = known | {reference.name: reference for reference in added}
         entries = {
-            name: {k: v for k, v in asdict(one).items() if k != "name"}
-            for name, one in sorted(models.items())
+            name: {k: v for k, v in asdict(reference).items() if k != "name"}
+            for name, reference in sorted(models.items())
         }
         write_atomically(folder / MANIFEST, json.dumps({"kind": KIND, "models": entries}, indent=1) + "\n")
-        kept = {one.file for one in models.values()}
-        for one in added:
-            before = known.get(one.name)
+        kept = {reference.file for reference in models.values()}
+        for reference in added:
+            before = known.get(reference.name)
             if before is not None and before.file not in kept:
                 os.unlink(folder / before.file)
     return tuple(added)

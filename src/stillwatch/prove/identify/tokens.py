@@ -29,7 +29,7 @@ class Shape:
         return self.agree == self.prompts
 
 
-def shapes(mine: Mapping[str, int], others: Mapping[str, Mapping[str, int]]) -> tuple[Shape, ...]:
+def shapes(own: Mapping[str, int], others: Mapping[str, Mapping[str, int]]) -> tuple[Shape, ...]:
     """Compare counts with each reference that has enough of them; the best agreement first.
 
     >>> mine = {str(i): 10 + i for i in range(8)}
@@ -38,9 +38,9 @@ def shapes(mine: Mapping[str, int], others: Mapping[str, Mapping[str, int]]) -> 
     """
     found = []
     for name, counts in others.items():
-        differences = [mine[p] - counts[p] for p in sorted(mine.keys() & counts.keys())]
+        differences = [own[p] - counts[p] for p in sorted(own.keys() & counts.keys())]
         if len(differences) < FEWEST:
             continue
         usual = max(set(differences), key=lambda d: (differences.count(d), -abs(d), d))
         found.append(Shape(name, len(differences), differences.count(usual), usual))
-    return tuple(sorted(found, key=lambda one: (-one.agree / one.prompts, one.reference)))
+    return tuple(sorted(found, key=lambda shape: (-shape.agree / shape.prompts, shape.reference)))

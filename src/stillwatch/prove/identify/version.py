@@ -111,8 +111,8 @@ def _features(text: str) -> dict[str, float]:
     counts: dict[str, float] = {}
     for word in words:
         counts[word] = counts.get(word, 0) + 1
-    for one, two in itertools.pairwise(words):
-        counts[f"{one} {two}"] = counts.get(f"{one} {two}", 0) + 1
+    for this_word, next_word in itertools.pairwise(words):
+        counts[f"{this_word} {next_word}"] = counts.get(f"{this_word} {next_word}", 0) + 1
     found = {word: float(np.log1p(count)) for word, count in counts.items()}
     if words:
         found[f"^{words[0]}"] = found[f"${words[-1]}"] = 1.0

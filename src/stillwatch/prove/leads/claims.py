@@ -44,7 +44,7 @@ def claims(pool: Pool, suspect: str) -> tuple[SelfIdentification, ...]:
             found.setdefault(family, []).append((prompt, words_said))
     return tuple(
         SelfIdentification(family, len(where), tuple(where[:SHOWN]))
-        for family, where in sorted(found.items(), key=lambda one: (-len(one[1]), one[0]))
+        for family, where in sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
     )
 
 

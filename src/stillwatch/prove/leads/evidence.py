@@ -18,7 +18,7 @@ def rare_lead(pool: Pool, suspect: str) -> tuple[Evidence, tuple[Shared, ...]]:
     """Give phrases that one model alone shares with the suspect. Raises: PoolError."""
     fitted = fit(pool, suspect)
     found = rare_phrases(fitted.pool, suspect)
-    rows = tuple(Row(one.model, one.prompts, one.share, None, None, None, None) for one in found[:SHOWN])
+    rows = tuple(Row(lead.model, lead.prompts, lead.share, None, None, None, None) for lead in found[:SHOWN])
     evidence = Evidence(
         grade=Grade.LEAD,
         method="rare phrases on the same prompts",
@@ -46,7 +46,9 @@ def claims_lead(pool: Pool, suspect: str) -> tuple[Evidence, tuple[SelfIdentific
         null="",
         alpha=0.05,
         unit="share of answers that claim it",
-        rows=tuple(Row(one.family, n, one.prompts / n, None, None, None, None) for one in found[:SHOWN]),
+        rows=tuple(
+            Row(claim.family, n, claim.prompts / n, None, None, None, None) for claim in found[:SHOWN]
+        ),
         confounds=(
             Checked("who can make it say so", "anybody who writes its prompt or its training data", False),
         ),

@@ -71,4 +71,4 @@ def _longest_run(words: list[str], grams: set[tuple[str, ...]]) -> str:
 
 
 def _longest(found: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted(found, key=lambda one: (-len(one[1]), one))[:SHOWN])
+    return tuple(sorted(found, key=lambda item: (-len(item[1]), item))[:SHOWN])

@@ -48,24 +48,24 @@ class Checkup:
         """How well the lead over the best other family tells teachers from others, over all pairs."""
         right: list[float] = []
         wrong: list[float] = []
-        for one in self.tried:
-            likenesses = {s.family: s.likeness for s in one.present.standings}
+        for trial in self.tried:
+            likenesses = {s.family: s.likeness for s in trial.present.standings}
             for family, value in likenesses.items():
                 rest = max(v for f, v in likenesses.items() if f != family)
-                (right if family in one.teachers else wrong).append(np.log(value / rest))
+                (right if family in trial.teachers else wrong).append(np.log(value / rest))
         return area(right, wrong)
 
     def count(self) -> dict[str, int]:
         """The counts behind every share that is told of this."""
-        absent = [one for one in self.tried if one.absent is not None]
+        absent = [trial for trial in self.tried if trial.absent is not None]
         return {
             "students": len(self.tried),
-            "kins": len({one.kin for one in self.tried}),
-            "teacher_first": sum(one.first for one in self.tried),
-            "teacher_named": sum(one.named for one in self.tried),
-            "other_named": sum(bool(one.present.accused) and not one.named for one in self.tried),
+            "kins": len({trial.kin for trial in self.tried}),
+            "teacher_first": sum(trial.first for trial in self.tried),
+            "teacher_named": sum(trial.named for trial in self.tried),
+            "other_named": sum(bool(trial.present.accused) and not trial.named for trial in self.tried),
             "teacher_absent": len(absent),
-            "absent_accused": sum(bool(one.absent and one.absent.accused) for one in absent),
+            "absent_accused": sum(bool(trial.absent and trial.absent.accused) for trial in absent),
             "innocents": len(self.innocents),
             "innocents_accused": sum(bool(whom) for _, whom in self.innocents),
         }

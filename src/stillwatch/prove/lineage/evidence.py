@@ -126,16 +126,16 @@ def _rows(judged: LineageJudgement, alike: Likeness, where: Field, pool: Pool) -
     spread = _bootstrap(alike, where)
     return tuple(
         Row(
-            name=one.family,
+            name=standing.family,
             n=len(pool.answers[alike.focus]),
-            effect=one.margin,
-            effect_low=spread[one.family][0],
-            effect_high=spread[one.family][1],
-            p_value=one.own.p_value,
-            p_adjusted=one.p_adjusted,
-            counts=one.own.counts(),
+            effect=standing.margin,
+            effect_low=spread[standing.family][0],
+            effect_high=spread[standing.family][1],
+            p_value=standing.own.p_value,
+            p_adjusted=standing.p_adjusted,
+            counts=standing.own.counts(),
         )
-        for one in judged.standings
+        for standing in judged.standings
     )
 
 
@@ -164,11 +164,11 @@ def _list_checks(
     low, high = wilson(n["absent_accused"], n["teacher_absent"])
     pupils = nearer_pupils(alike, where, lineage, suspect, first)
     related = relatives(lineage, where, first)
-    doubts = [one for one in doubtful(alike, where, lineage, suspect) if one.family in where.families]
+    doubts = [doubt for doubt in doubtful(alike, where, lineage, suspect) if doubt.family in where.families]
     share = {hub.family: (hub.likest, hub.of) for hub in hubs(alike, where, suspect)}
     likest, of = share[first]
     usual = HUB / len(where.families)
-    flagged = list_names([f"{one.model} ({one.family})" for one in doubts])
+    flagged = list_names([f"{doubt.model} ({doubt.family})" for doubt in doubts])
     return (
         Checked(
             "false accusations with the teacher absent",

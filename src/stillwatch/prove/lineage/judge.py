@@ -81,7 +81,7 @@ def _students(
         if entry is None or entry.role is not Role.STUDENT or not judges[place]:
             continue
         taught = [full[place, c] - shift[c] for c, f in enumerate(where.families) if f in entry.teachers]
-        taught = [one for one in taught if np.isfinite(one)]
+        taught = [value for value in taught if np.isfinite(value)]
         if taught:
             found[place] = max(taught)
     return found

@@ -41,9 +41,9 @@ class Rank:
         return Counts("rank", self.as_good, self.kins)
 
 
-def worse(one: Rank, other: Rank) -> Rank:
+def worse(first: Rank, second: Rank) -> Rank:
     """The rank with the larger p-value."""
-    return one if one.p_value >= other.p_value else other
+    return first if first.p_value >= second.p_value else second
 
 
 def rank_among(value: float, null: Floats, kin: Sequence[str], rows: NDArray[np.bool_]) -> Rank:
@@ -56,5 +56,5 @@ def rank_among(value: float, null: Floats, kin: Sequence[str], rows: NDArray[np.
     by_kin: dict[str, list[bool]] = {}
     for place in np.flatnonzero(rows & np.isfinite(null)):
         by_kin.setdefault(kin[int(place)], []).append(bool(null[place] >= value))
-    shares = sum(sum(one) / len(one) for one in by_kin.values())
+    shares = sum(sum(ranks) / len(ranks) for ranks in by_kin.values())
     return Rank(math.ceil(shares - _ROUNDING), len(by_kin))

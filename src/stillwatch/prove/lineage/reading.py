@@ -76,7 +76,7 @@ def read_kins(paths: Sequence[Path]) -> dict[str, KinClaim]:
         found: dict[str, KinClaim] = {}
         for place, entry in _entries(path):
             name, kin, base = (entry.get(field) or "" for field in ("name", "kin", "base"))
-            if not name or not all(isinstance(one, str) for one in (name, kin, base)):
+            if not name or not all(isinstance(text_, str) for text_ in (name, kin, base)):
                 raise LineageError(f"{place}: has no name of a model, or a kin or base that is no text")
             if kin:
                 found.setdefault(name, KinClaim(kin, base))
@@ -127,13 +127,13 @@ def _tables(document: Mapping[str, Any], path: Path) -> Iterator[tuple[str, Told
     models = document.get("model")
     if not isinstance(models, list) or set(document) != {"model"}:
         raise LineageError(f"{path}: holds {', '.join(document) or 'nothing'}; it has to be tables [[model]]")
-    for number, one in enumerate(models, 1):
+    for number, model in enumerate(models, 1):
         place = f"{path}: model {number}"
-        if not isinstance(one, dict):
+        if not isinstance(model, dict):
             raise LineageError(f"{place}: is no table [[model]]")
-        if unknown := sorted(set(one) - set(FIELDS)):
+        if unknown := sorted(set(model) - set(FIELDS)):
             raise LineageError(f"{place}: {unknown[0]} is unknown; it can hold {', '.join(FIELDS)}")
-        yield place, dict(one)
+        yield place, dict(model)
 
 
 def _document(document: Any, path: Path) -> Iterator[tuple[str, Told]]:
@@ -152,14 +152,14 @@ def _document(document: Any, path: Path) -> Iterator[tuple[str, Told]]:
         yield f"{path}: {name}", {
             "name": name, "role": "candidate", "released": date, "family": families.get(name, "")
         }  # fmt: skip
-    for name, one in students.items():
-        if not isinstance(one, dict):
+    for name, student in students.items():
+        if not isinstance(student, dict):
             raise LineageError(f"{path}: {name}: is no table with teacher_family and date")
-        taught = one.get("teacher_family") or []
+        taught = student.get("teacher_family") or []
         taught = [taught] if isinstance(taught, str) else taught
         yield f"{path}: {name}", {
-            "name": name, "role": "student", "teachers": taught, "released": one.get("date", ""),
-            "base": one.get("base", ""),
+            "name": name, "role": "student", "teachers": taught, "released": student.get("date", ""),
+            "base": student.get("base", ""),
         }  # fmt: skip
     for name in innocent:
         yield f"{path}: {name}", {"name": name, "role": "innocent"}
@@ -173,7 +173,7 @@ def _rows(text: str, path: Path) -> Iterator[tuple[str, Told]]:
     for number, row in enumerate(reader, 2):
         entry: Told = {field: (row.get(field) or "").strip() for field in FIELDS}
         entry["name"] = entry["name"] or (row.get("model") or "").strip()
-        entry["teachers"] = [one.strip() for one in entry["teachers"].split(";") if one.strip()]
+        entry["teachers"] = [teacher.strip() for teacher in entry["teachers"].split(";") if teacher.strip()]
         yield f"{path}:{number}", entry
 
 
@@ -185,7 +185,7 @@ def _check(entry: Told, place: str) -> None:
     entry["role"] = ROLES[role]
     entry["released"] = month(entry["released"], place) if entry.get("released") else ""
     teachers = entry.get("teachers") or []
-    if not isinstance(teachers, list) or not all(isinstance(one, str) for one in teachers):
+    if not isinstance(teachers, list) or not all(isinstance(teacher, str) for teacher in teachers):
         raise LineageError(f"{place}: teachers is {teachers!r:.40}; it has to be a list of names")
     entry["teachers"] = teachers
     for field in ("family", "maker", "base", "kin"):
@@ -196,8 +196,8 @@ def _check(entry: Told, place: str) -> None:
 def _model(entry: Told) -> Model:
     name, role = entry["name"], entry.get("role", Role.UNAUDITED)
     line, maker = family_of(name)
-    teachers = frozenset(_family(one) for one in entry["teachers"] if one.lower() not in NOTHING)
-    known = frozenset(one for one in teachers if one)
+    teachers = frozenset(_family(teacher) for teacher in entry["teachers"] if teacher.lower() not in NOTHING)
+    known = frozenset(teacher for teacher in teachers if teacher)
     if teachers and not known and role is Role.STUDENT:
         role = Role.UNAUDITED  # "unknown", "mixed open data": a teacher, and nobody knows which
     base = entry.get("base", "")

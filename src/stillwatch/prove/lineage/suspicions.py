@@ -59,7 +59,7 @@ def doubtful(alike: Likeness, where: Field, lineage: Lineage, suspect: str) -> t
                 continue
             if raw[row, column] >= usual and raw[row, column] == np.nanmax(raw[row]):
                 found.append(Doubtful(name, family, float(raw[row, column]), usual))
-    return tuple(sorted(found, key=lambda one: -one.margin))
+    return tuple(sorted(found, key=lambda suspicion: -suspicion.margin))
 
 
 def hubs(alike: Likeness, where: Field, suspect: str) -> tuple[Hub, ...]:
@@ -97,4 +97,8 @@ def nearer_pupils(
 def relatives(lineage: Lineage, where: Field, family: str) -> tuple[str, ...]:
     """Other candidate families of the same maker: they share data, and a rank does not tell them apart."""
     makers = {m.family: m.maker for m in lineage.candidates()}
-    return tuple(one for one in where.families if one != family and makers[one] == makers[family])
+    return tuple(
+        other_family
+        for other_family in where.families
+        if other_family != family and makers[other_family] == makers[family]
+    )

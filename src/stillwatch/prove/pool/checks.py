@@ -114,9 +114,9 @@ def fit(pool: Pool, suspect: str, fewest: int = FEWEST) -> Fit:
     return Fit(fitted, notes, left_out)
 
 
-def same_answers(pool: Pool, one: str, other: str) -> float:
+def same_answers(pool: Pool, first: str, second: str) -> float:
     """The share of common prompts where two models give the very same text, of those long enough to tell."""
-    a, b = pool.answers[one], pool.answers[other]
+    a, b = pool.answers[first], pool.answers[second]
     both = [p for p in a if p in b and len(a[p][0]) >= LONG_ENOUGH]
     return sum(a[p][0] == b[p][0] for p in both) / len(both) if both else 0.0
 

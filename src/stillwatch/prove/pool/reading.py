@@ -115,7 +115,7 @@ def _list_paths(paths: Sequence[Path]) -> str:
 def _files(paths: Sequence[Path]) -> Iterator[Path]:
     for path in paths:
         if path.is_dir():
-            found = sorted(one for one in path.iterdir() if is_recording(str(one)))
+            found = sorted(file for file in path.iterdir() if is_recording(str(file)))
             if not found:
                 raise PoolError(f"{path}: has no file that ends in {', '.join(SUFFIXES)}")
             yield from found

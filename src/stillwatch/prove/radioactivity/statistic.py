@@ -104,13 +104,13 @@ class Each:
         ]
         total, many = math.fsum(found), len(mark.keys)
         mean = total / self.n
-        half = 1.96 * math.sqrt(math.fsum((one - mean) ** 2 for one in found) / (self.n - 1) / self.n)
+        half = 1.96 * math.sqrt(math.fsum((value - mean) ** 2 for value in found) / (self.n - 1) / self.n)
         counts = Counts("gamma", total, many * self.n)
         p = exact.gamma_tail(total, many * self.n)
         return Row(mark.actor, self.n, mean - many, mean - many - half, mean - many + half, p, None, counts)
 
     def p_value(self, *keys: bytes) -> float:
-        total = math.fsum(one for key in keys for one in scores(key, self.pairs))
+        total = math.fsum(score for key in keys for score in scores(key, self.pairs))
         return exact.gamma_tail(total, len(keys) * self.n)
 
     def smallest_effect(self, alpha: float, actors: int, keys: int = 1) -> float:
@@ -138,9 +138,9 @@ class Weighed:
 
     def __init__(self, weighted: Sequence[WeightedPair]) -> None:
         self.weighted = weighted
-        self._w: Numbers = np.array([one.weight for one in weighted])
-        self._k: Numbers = np.array([one.exponent for one in weighted])
-        self._size: Numbers = np.array([one.size for one in weighted])
+        self._w: Numbers = np.array([pair.weight for pair in weighted])
+        self._k: Numbers = np.array([pair.exponent for pair in weighted])
+        self._size: Numbers = np.array([pair.size for pair in weighted])
         self._mean: Numbers = 1 / (self._k + 1)
         variance = 1 / (2 * self._k + 1) - self._mean**2
         self._error = math.sqrt(float(np.sum(self._w**2 * variance)))
@@ -169,7 +169,7 @@ class Weighed:
 
     def bound(self, *keys: bytes) -> tuple[float, float, float]:
         """Give the statistic, the bound on its p-value, and the slope at which that is smallest."""
-        u = np.array([[number(key, *one.pair) for one in self.weighted] for key in keys])
+        u = np.array([[number(key, *pair.pair) for pair in self.weighted] for key in keys])
         total = float(np.sum(self._w * (u**self._k - self._mean)))
         logs = len(keys) * self._moments - self._slopes * total
         best = int(np.argmin(logs))
@@ -195,7 +195,7 @@ class Weighed:
     def disclose(self, *keys: bytes) -> dict[str, object]:
         return {
             "slope": self.bound(*keys)[2],
-            "pairs": [[list(one.pair[0]), one.pair[1]] for one in self.weighted],
-            "weights": [one.weight for one in self.weighted],
-            "exponents": [one.exponent for one in self.weighted],
+            "pairs": [[list(pair.pair[0]), pair.pair[1]] for pair in self.weighted],
+            "weights": [pair.weight for pair in self.weighted],
+            "exponents": [pair.exponent for pair in self.weighted],
         }

@@ -29,7 +29,7 @@ def read_texts(paths: Sequence[Path]) -> list[Text]:
     found = [_text(row, place) for path in paths for place, row in _rows(path)]
     if not found:
         raise RadioactivityError(f"{', '.join(map(str, paths))}: no answers; a row has `output`")
-    if not any(one.output.strip() or one.tokens for one in found):
+    if not any(text.output.strip() or text.tokens for text in found):
         raise RadioactivityError(f"{', '.join(map(str, paths))}: every answer is empty")
     return found
 
@@ -93,7 +93,7 @@ def _text(row: dict[str, Any], place: str) -> Text:
     if len(output) > LONGEST:
         raise RadioactivityError(f"{place}: an answer of more than {LONGEST:,} characters")
     if tokens is not None:
-        good = isinstance(tokens, list) and all(_is_token(one) for one in tokens)
+        good = isinstance(tokens, list) and all(_is_token(token) for token in tokens)
         if not good:
             raise RadioactivityError(f"{place}: tokens is no list of token numbers")
         return Text(place, prompt, output, tuple(tokens))
@@ -102,8 +102,8 @@ def _text(row: dict[str, Any], place: str) -> Text:
     return Text(place, prompt, output)
 
 
-def _is_token(one: Any) -> bool:
-    return isinstance(one, int) and not isinstance(one, bool) and 0 <= one < 1 << 32
+def _is_token(token: Any) -> bool:
+    return isinstance(token, int) and not isinstance(token, bool) and 0 <= token < 1 << 32
 
 
 def tokenizer(name: str) -> Tokenize:
@@ -135,26 +135,28 @@ def tokenizer(name: str) -> Tokenize:
 def tokens_of(texts: Sequence[Text], tokenize: Tokenize | None) -> list[tuple[int, ...]]:
     """Give each answer's tokens. Raises: RadioactivityError for a text without a tokenizer."""
     found = []
-    for one in texts:
-        if one.tokens is None and tokenize is None:
-            raise RadioactivityError(f"{one.place}: has text and no tokens; name the teacher's --tokenizer")
-        found.append(one.tokens if one.tokens is not None else tuple(_tokenize(one, one.output, tokenize)))
+    for text in texts:
+        if text.tokens is None and tokenize is None:
+            raise RadioactivityError(f"{text.place}: has text and no tokens; name the teacher's --tokenizer")
+        found.append(
+            text.tokens if text.tokens is not None else tuple(_tokenize(text, text.output, tokenize))
+        )
     return found
 
 
 def prompt_tokens(texts: Sequence[Text], tokenize: Tokenize | None) -> list[tuple[int, ...]]:
     """Give the tokens of each answer's prompt; none at all where they cannot be told."""
-    if tokenize is None or not any(one.prompt for one in texts):
+    if tokenize is None or not any(text.prompt for text in texts):
         return []
-    return [tuple(_tokenize(one, one.prompt, tokenize)) for one in texts]
+    return [tuple(_tokenize(text, text.prompt, tokenize)) for text in texts]
 
 
-def _tokenize(one: Text, text: str, tokenize: Tokenize | None) -> list[int]:
+def _tokenize(row: Text, text: str, tokenize: Tokenize | None) -> list[int]:
     assert tokenize is not None
     try:
         return tokenize(text)
     except (UnicodeError, TypeError) as why:
-        raise RadioactivityError(f"{one.place}: is no Unicode ({why})") from None
+        raise RadioactivityError(f"{row.place}: is no Unicode ({why})") from None
 
 
 def ask(suspect: Suspect, prompts: Sequence[str], samples: int, out: Path, tell: Tell) -> tuple[int, int]:

@@ -89,13 +89,13 @@ class Endpoint:
         self._collect(plan, prompts, tell)
         with closing(read_only(self._store)) as db:
             self.called = {}
-            for one in samples(plan, prompts, db):
-                self.called[one.teacher] = self.called.get(one.teacher, 0) + 1
-                text = one.answer
-                if one.reasoning:
-                    text = f"<think>\n{one.reasoning}\n</think>\n\n{one.answer}"
+            for sample in samples(plan, prompts, db):
+                self.called[sample.teacher] = self.called.get(sample.teacher, 0) + 1
+                text = sample.answer
+                if sample.reasoning:
+                    text = f"<think>\n{sample.reasoning}\n</think>\n\n{sample.answer}"
                 if text.strip():
-                    found.setdefault(one.id, []).append(text)
+                    found.setdefault(sample.id, []).append(text)
         return found
 
     def continuations(self, begun: Sequence[BegunAnswer], n: int, tell: Tell) -> dict[str, list[Any]]:
@@ -106,27 +106,29 @@ class Endpoint:
         )  # fmt: skip
         body, last = PREFILLS.get(self._manners.prefill, ({}, {}))
         prefilled = replace(plan, collect=replace(plan.collect, extra=body))
-        one_of = {json.dumps(one.request_messages()): one for one in begun}  # each question once
-        id_of = {one.id: one_of[json.dumps(one.request_messages())].id for one in begun}
-        whole = [one for one in one_of.values() if one.prompted or not one.text]
-        rest = [one for one in one_of.values() if one.text and not one.prompted]
+        one_of = {
+            json.dumps(question.request_messages()): question for question in begun
+        }  # each question once
+        id_of = {question.id: one_of[json.dumps(question.request_messages())].id for question in begun}
+        prompted = [question for question in one_of.values() if question.prompted or not question.text]
+        rest = [question for question in one_of.values() if question.text and not question.prompted]
         heard: dict[str, list[Any]] = {}
         done = 0
         self.called = {}
-        for how, group in ((plan, whole), (prefilled, rest)):
-            prompts = [Prompt(one.id, self._begun(one, last), "free") for one in group]
+        for how, group in ((plan, prompted), (prefilled, rest)):
+            prompts = [Prompt(question.id, self._begun(question, last), "free") for question in group]
             self._collect(how, prompts, lambda now, of, before=done: tell(before + now, len(begun) * n))  # type: ignore[misc]
             done += len(group) * how.collect.samples
             with closing(read_only(self._store)) as db:
-                for one in samples(how, prompts, db):
-                    self.called[one.teacher] = self.called.get(one.teacher, 0) + 1
-                    heard.setdefault(one.id, []).append(_likeliest(one.logprobs) or one.answer)
+                for sample in samples(how, prompts, db):
+                    self.called[sample.teacher] = self.called.get(sample.teacher, 0) + 1
+                    heard.setdefault(sample.id, []).append(_likeliest(sample.logprobs) or sample.answer)
         return {name: heard[same] for name, same in id_of.items() if same in heard}
 
     @staticmethod
-    def _begun(one: BegunAnswer, last: dict[str, Any]) -> tuple[dict[str, Any], ...]:
-        messages = one.request_messages()
-        return (*messages[:-1], messages[-1] | last) if one.text and not one.prompted else messages
+    def _begun(question: BegunAnswer, last: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+        messages = question.request_messages()
+        return (*messages[:-1], messages[-1] | last) if question.text and not question.prompted else messages
 
     def checked(self) -> tuple[Checked, ...]:
         """What its answers call the model, where that is another name than was asked for."""
@@ -144,11 +146,11 @@ class Endpoint:
         if not self._store.exists():
             return found
         with closing(read_only(self._store)) as db:
-            for one in questions:
-                stored = reply(db, question_of(plan, Prompt(one.id, one.messages, "free"), 0).key)
+            for question in questions:
+                stored = reply(db, question_of(plan, Prompt(question.id, question.messages, "free"), 0).key)
                 counted = None if stored is None else _prompt_tokens(stored[0])
                 if counted is not None:
-                    found[one.id] = counted
+                    found[question.id] = counted
         return found
 
     def weigh(self, answers: Sequence[Told], tell: Tell) -> dict[str, AnswerLikelihood]:
@@ -159,21 +161,24 @@ class Endpoint:
         plan = self._plan(samples=1, max_tokens=1, temperature=None, extra=extra)
         bare = replace(plan, collect=replace(plan.collect, extra=extra | {"add_generation_prompt": True}))
         answered = [
-            Prompt(one.id, (*one.messages, {"role": "assistant", "content": one.answer}), "free")
-            for one in answers
+            Prompt(answer.id, (*answer.messages, {"role": "assistant", "content": answer.answer}), "free")
+            for answer in answers
         ]
-        alone = {json.dumps(one.messages): Prompt(f"{one.id}?", one.messages, "free") for one in answers}
+        alone = {
+            json.dumps(answer.messages): Prompt(f"{answer.id}?", answer.messages, "free")
+            for answer in answers
+        }
         self._collect(bare, list(alone.values()), lambda done, of: tell(done, of + len(answers)))
         self._collect(plan, answered, lambda done, of: tell(len(alone) + done, of + len(alone)))
         found: dict[str, AnswerLikelihood] = {}
         with closing(read_only(self._store)) as db:
             starts = {key: len(_tokens(db, bare, prompt)) for key, prompt in alone.items()}
-            for one, prompt in zip(answers, answered, strict=True):
-                tokens = _tokens(db, plan, prompt)[starts[json.dumps(one.messages)] :]
+            for answer, prompt in zip(answers, answered, strict=True):
+                tokens = _tokens(db, plan, prompt)[starts[json.dumps(answer.messages)] :]
                 if tokens:
                     ranks = [rank for _, rank in tokens]
                     agreed = None if None in ranks else sum(rank == 1 for rank in ranks)
-                    found[one.id] = AnswerLikelihood(sum(nats for nats, _ in tokens), len(tokens), agreed)
+                    found[answer.id] = AnswerLikelihood(sum(nats for nats, _ in tokens), len(tokens), agreed)
         if not found:
             raise ProveError(
                 f"{self.name}: gives no prompt_logprobs, so that it cannot weigh answers; test by overlap"
@@ -200,15 +205,17 @@ class Endpoint:
         try:
             self._store.parent.mkdir(parents=True, exist_ok=True)
             with RunLedger(self._store) as ledger:
-                got = collect(plan, prompts, ledger, lambda: reach_teacher(plan.teacher, _silent), progress)
+                collected = collect(
+                    plan, prompts, ledger, lambda: reach_teacher(plan.teacher, _silent), progress
+                )
         except (DistillError, OSError) as why:
             raise ProveError(f"{self.name}: {why}") from why
-        if got.interrupted:
+        if collected.interrupted:
             raise KeyboardInterrupt
-        if got.stopped:
+        if collected.stopped:
             raise ProveError(
-                f"{self.name}: {got.answers:,} of {got.wanted:,} answers are there, then: {got.stopped}. "
-                "They are kept; the same command goes on from there"
+                f"{self.name}: {collected.answers:,} of {collected.wanted:,} answers are there, then: "
+                f"{collected.stopped}. They are kept; the same command goes on from there"
             )
 
 
@@ -240,14 +247,14 @@ def _tokens(db: Any, plan: DistillPlan, prompt: Prompt) -> list[tuple[float, int
     try:
         answer = json.loads(stored[0])
         listed = answer.get("prompt_logprobs") or answer["choices"][0].get("prompt_logprobs") or []
-        return [_token(one) for one in listed if one]
+        return [_token(token) for token in listed if token]
     except (ValueError, KeyError, TypeError, IndexError, AttributeError):
         return []
 
 
-def _token(one: dict[str, Any]) -> tuple[float, int | None]:
+def _token(token: dict[str, Any]) -> tuple[float, int | None]:
     """The token itself comes first; where a better one is told beside it, it comes after."""
-    first = next(iter(one.values()))
+    first = next(iter(token.values()))
     return float(first["logprob"]), first.get("rank")
 
 

@@ -60,7 +60,7 @@ def fixed_name(place: str) -> str:
     with refuse_os_errors(ProveError, f"{place}: cannot be read"):
         if path.is_file():
             return f"{path.name}{FIXED}{_sha256(path)}"
-        files = sorted(one.relative_to(path).as_posix() for one in path.rglob("*") if one.is_file())
+        files = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
         listed = "".join(f"{_sha256(path / name)}  ./{name}\n" for name in files)
         listing = listed.encode("utf-8", "surrogateescape")
     return f"{path.resolve().name}{FIXED}{hashlib.sha256(listing).hexdigest()}"

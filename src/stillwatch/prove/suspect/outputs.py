@@ -51,10 +51,10 @@ class Outputs:
             if texts:
                 found[question.id] = texts[:n]
         if not found:
-            some = next(iter(self._by_text or self._by_id))
+            example = next(iter(self._by_text or self._by_id))
             raise ProveError(
                 f"{self._path}: answers none of the {len(questions):,} prompts under test (its first is "
-                f"{some[:60]!r}); the suspect must be asked the same prompts, by id or word for word"
+                f"{example[:60]!r}); the suspect must be asked the same prompts, by id or word for word"
             )
         tell(len(found), len(questions))
         return found
@@ -62,7 +62,7 @@ class Outputs:
     def continuations(self, begun: Sequence[BegunAnswer], n: int, tell: Tell) -> dict[str, list[Any]]:
         """What the file has, by id. Raises: ProveError where it holds none of them."""
         found: dict[str, list[Any]] = {
-            one.id: self._said[one.id][:n] for one in begun if one.id in self._said
+            answer.id: self._said[answer.id][:n] for answer in begun if answer.id in self._said
         }
         if not found:
             raise ProveError(

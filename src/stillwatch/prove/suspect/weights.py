@@ -57,8 +57,12 @@ class Weights:
                 batch=BATCH, temperature=self._temperature, seed=self._seed + sample,
                 tell=partial(_report_progress, tell, sample * len(questions), n * len(questions)),
             )  # fmt: skip
-            for question, one in zip(questions, answers, strict=True):
-                text = f"<think>\n{one.reasoning}\n</think>\n\n{one.answer}" if one.reasoning else one.answer
+            for question, answer in zip(questions, answers, strict=True):
+                text = (
+                    f"<think>\n{answer.reasoning}\n</think>\n\n{answer.answer}"
+                    if answer.reasoning
+                    else answer.answer
+                )
                 if text.strip():
                     found[question.id].append(text)
         return {name: texts for name, texts in found.items() if texts}
@@ -95,7 +99,7 @@ class Weights:
         return [text if messages else None for text, messages in zip(found, worded, strict=True)]
 
     def continuations(self, begun: Sequence[BegunAnswer], n: int, tell: Tell) -> dict[str, list[Any]]:
-        rows = [(one.id, tokens) for one in begun if (tokens := self._begun_tokens(one)) is not None]
+        rows = [(answer.id, tokens) for answer in begun if (tokens := self._begun_tokens(answer)) is not None]
         found: dict[str, list[Any]] = {name: [] for name, _ in rows}
         draws = n if self._temperature else 1  # the likeliest text is one and the same
         for sample in range(draws):
@@ -108,20 +112,20 @@ class Weights:
                 found[name].append(self.loaded.tokenizer.decode(new, skip_special_tokens=True))
         return {name: texts * (n // draws) for name, texts in found.items()}
 
-    def _begun_tokens(self, one: BegunAnswer) -> list[int] | None:
+    def _begun_tokens(self, answer: BegunAnswer) -> list[int] | None:
         """A prompt's tokens and those of the beginning that is given as the suspect's own."""
-        messages = self._fit_template(one.request_messages() if one.prompted else one.messages)
+        messages = self._fit_template(answer.request_messages() if answer.prompted else answer.messages)
         if messages is None:
             return None
         try:
-            return self._words.begun_tokens(messages, "" if one.prompted else one.text)
+            return self._words.begun_tokens(messages, "" if answer.prompted else answer.text)
         except (UnicodeError, TypeError):
             self.trouble = "an answer is no Unicode"
             return None
 
     def weigh(self, answers: Sequence[Told], tell: Tell) -> dict[str, AnswerLikelihood]:
         torch = need("torch")
-        rows = [(one.id, *tokens) for one in answers if (tokens := self._tokens(one)) is not None]
+        rows = [(answer.id, *tokens) for answer in answers if (tokens := self._tokens(answer)) is not None]
         limit = context(self.loaded.model) or 1 << 30
         rows = [row for row in rows if row[1] and row[2] and len(row[1]) + len(row[2]) <= limit]
         if answers and not rows:
@@ -148,27 +152,27 @@ class Weights:
         torch, model, tokenizer = need("torch"), self.loaded.model.eval(), self.loaded.tokenizer
         limit, special = context(model) or 1 << 30, set(tokenizer.all_special_ids)
         found: dict[str, list[tuple[int, float]]] = {}
-        for k, one in enumerate(answers):
-            before = self._begun_tokens(BegunAnswer(one.id, one.messages, ""))
-            tokens = self._begun_tokens(BegunAnswer(one.id, one.messages, one.answer))
+        for k, answer in enumerate(answers):
+            before = self._begun_tokens(BegunAnswer(answer.id, answer.messages, ""))
+            tokens = self._begun_tokens(BegunAnswer(answer.id, answer.messages, answer.answer))
             tell(k + 1, len(answers))
             if before is None or tokens is None or len(tokens) > limit:
                 continue
-            said = tokens[len(before) :]
-            kept = {"logits_to_keep": len(said) + 1} if _keeps(model) else {}
+            answered = tokens[len(before) :]
+            kept = {"logits_to_keep": len(answered) + 1} if _keeps(model) else {}
             with torch.inference_mode():
                 logits = (
                     model(input_ids=torch.tensor([tokens], device=model.device), **kept).logits[0].float()
                 )
-            logs = logits[-len(said) - 1 : -1].log_softmax(-1)
-            nats = logs.gather(-1, torch.tensor(said, device=logs.device)[:, None])[:, 0].tolist()
-            left = len(one.answer) - len(tokenizer.decode(said, skip_special_tokens=True))
+            logs = logits[-len(answered) - 1 : -1].log_softmax(-1)
+            nats = logs.gather(-1, torch.tensor(answered, device=logs.device)[:, None])[:, 0].tolist()
+            left = len(answer.answer) - len(tokenizer.decode(answered, skip_special_tokens=True))
             ends = [
-                left + len(tokenizer.decode(said[: at + 1], skip_special_tokens=True))
-                for at in range(len(said))
+                left + len(tokenizer.decode(answered[: at + 1], skip_special_tokens=True))
+                for at in range(len(answered))
             ]
-            found[one.id] = [
-                (end, n) for end, n, token in zip(ends, nats, said, strict=True) if token not in special
+            found[answer.id] = [
+                (end, n) for end, n, token in zip(ends, nats, answered, strict=True) if token not in special
             ]
         return found
 
