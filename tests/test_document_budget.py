@@ -184,9 +184,9 @@ def test_a_budget_never_goes_beyond_its_last_document() -> None:
 
 @pytest.mark.slow
 def test_hostile_documents_in_a_log_cost_what_a_scan_gives_them(tmp_path: Path, real: DocumentReader) -> None:
-    log = tmp_path / "log.jsonl"
+    log, given_s = tmp_path / "log.jsonl", 24.0  # one document may take ten of them
     with log.open("w") as file:
-        for n in range(60):
+        for n in range(120):
             data = base64.b64encode(HOSTILE["forms in forms"] + b"%% %d" % n).decode()
             file.write(json.dumps(pair("drain", n, data)) + "\n")
         honest = base64.b64encode(docx("honest words of a customer")).decode()
@@ -194,9 +194,9 @@ def test_hostile_documents_in_a_log_cost_what_a_scan_gives_them(tmp_path: Path, 
     rejects = Rejects()
     rows = [
         row
-        for batch in read([log], rejects=rejects, limits=Limits(document_cpu_s=6.0))
+        for batch in read([log], rejects=rejects, limits=Limits(document_cpu_s=given_s))
         for row in batch.to_pylist()
     ]
     assert "honest words" in rows[-1]["prompt"]
-    assert 3.0 <= real.cpu_s < 6.0
-    assert rejects.unread_documents["budget"] >= 50
+    assert given_s / 2 <= real.cpu_s < given_s
+    assert rejects.unread_documents["budget"] >= 20

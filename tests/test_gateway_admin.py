@@ -326,10 +326,12 @@ def test_schemathesis_finds_nothing(desk: Desk, tmp_path: Path) -> None:
     server = uvicorn.Server(uvicorn.Config(create_app(wanted), port=port, log_config=None, lifespan="off"))
     stop = threading.Event()
 
+    follows = {"tables_generation": desk.state.version().generation, "tables_revision": 1 << 62}
+
     def beat() -> None:
         while not stop.wait(1.0):
             for name in ("worker-0", "worker-1", "recorder", "detector", "supervisor"):
-                heartbeat.beat(desk.folder.run / f"{name}.json", utc_us())
+                heartbeat.beat(desk.folder.run / f"{name}.json", utc_us(), **follows)
 
     threads = [threading.Thread(target=server.run), threading.Thread(target=beat)]
     for thread in threads:

@@ -72,7 +72,7 @@ SAME_GROUP = 0.5  # of a group's accounts that are in another, a finding or a sc
 
 
 @dataclass(frozen=True)
-class _Finding:
+class _ActorFinding:
     """An alarm's actor before it is put into words."""
 
     actor: Actor
@@ -86,7 +86,7 @@ class _Finding:
 
 
 @dataclass(frozen=True)
-class _Doubtful:
+class _DoubtfulGroup:
     """A group that may be of many hands, and why: a lead unless its refused work shows otherwise."""
 
     alarm: Alarm
@@ -150,7 +150,11 @@ def campaigns(
 
 
 def _cases(
-    engine: SqlEngine, context: ActorContext, findings: list[_Finding], population: Population, tell: Tell
+    engine: SqlEngine,
+    context: ActorContext,
+    findings: list[_ActorFinding],
+    population: Population,
+    tell: Tell,
 ) -> list[Campaign]:
     """Findings as campaigns, in the order of their alarms."""
     log = context.log
@@ -212,12 +216,12 @@ class _FindingsBuilder:
 
     def __init__(self, context: ActorContext, watched: WatchResult, kinds: dict[int, KindOfUse]) -> None:
         self.context, self.watched, self.kinds = context, watched, kinds
-        self.findings: list[_Finding] = []
-        self.doubtful: list[_Doubtful] = []
+        self.findings: list[_ActorFinding] = []
+        self.doubtful: list[_DoubtfulGroup] = []
         self.taken: set[int] = set()  # accounts of the findings
         self.excused = {code for code, kind in kinds.items() if kind.excuses == "case"}
 
-    def _add(self, finding: _Finding) -> None:
+    def _add(self, finding: _ActorFinding) -> None:
         self.findings.append(finding)
         self.taken.update(finding.actor.accounts.tolist())
 
@@ -237,7 +241,7 @@ class _FindingsBuilder:
         let_go((context.log.content,))
         if doubt:
             if not self.taken.issuperset(group.accounts.tolist()):
-                self.doubtful.append(_Doubtful(alarm, group.accounts, rows, group.marked, doubt))
+                self.doubtful.append(_DoubtfulGroup(alarm, group.accounts, rows, group.marked, doubt))
             return
         same = None if alarm.settings is None else self._same_actor(others)
         if same is None:
@@ -258,7 +262,7 @@ class _FindingsBuilder:
         marked = _marked_rows(context, alarm)
         rows = _rows_since(context, accounts, marked, alarm.lead_us - self.watched.settings.window_us)
         if len(accounts) >= LEAST_TENANTS and len(rows):
-            self.doubtful.append(_Doubtful(alarm, accounts, rows, marked, doubt_of(alarm.judgement)))
+            self.doubtful.append(_DoubtfulGroup(alarm, accounts, rows, marked, doubt_of(alarm.judgement)))
 
     def _group_of(self, alarm: Alarm, alone_us: np.ndarray) -> _Group:
         context, tenant = self.context, self.context.tenants
@@ -275,14 +279,16 @@ class _FindingsBuilder:
         aside = before_the_alarm(context, marked, before) | of_other_alarms(context, alone) | aside
         return _Group(accounts, named_at, marked, aside)
 
-    def _finding(self, alarm: Alarm, group: _Group, rows: np.ndarray) -> _Finding:
+    def _finding(self, alarm: Alarm, group: _Group, rows: np.ndarray) -> _ActorFinding:
         log = self.context.log
         rows = rows[np.isin(log["account"][rows], group.accounts)]
         actor = Actor(group.accounts, rows, alarm.own_fingerprints(), dict(alarm.p_settings))
         reason = _group_reason(alarm, self.watched, log)
         # a bundle holds no exchange from before the harvest: it cannot show who had used new settings before
         tested = alarm.tested if alarm.settings is None else ()
-        return _Finding(actor, alarm.at_us, alarm.p_value, group.named_at, reason, tested, aside=group.aside)
+        return _ActorFinding(
+            actor, alarm.at_us, alarm.p_value, group.named_at, reason, tested, aside=group.aside
+        )
 
     def _same_actor(self, accounts: np.ndarray) -> int | None:
         """Which finding has half of its accounts, or half of these, in common with these accounts."""
@@ -308,7 +314,7 @@ class _FindingsBuilder:
 
     # --- what refusals show -----------------------------------------------------------------------------
 
-    def add_failover(self, group: _Doubtful) -> bool:
+    def add_failover(self, group: _DoubtfulGroup) -> bool:
         """Make a finding of a lead whose refused work goes on at its other accounts; say whether it is one.
 
         It names who took part: who asked what another customer was refused, and whose refused text was asked.
@@ -333,7 +339,7 @@ class _FindingsBuilder:
         since_us = min(group.alarm.lead_us, group.alarm.at_us)
         rows = context.rows_of(codes)
         rows = rows[np.isin(rows, group.rows) | (log["ts_us"][rows] >= since_us)]
-        finding = _Finding(
+        finding = _ActorFinding(
             Actor(codes, rows, group.alarm.own_fingerprints(), {}),
             max(failover.found_us, since_us),
             failover.p_value,
@@ -380,7 +386,7 @@ class _FindingsBuilder:
         rows = context.rows_of(accounts)
         actor = Actor(accounts, rows[log["ts_us"][rows] >= schedule.start_us], fingerprints, {})
         reason = holds_reason(evidence)
-        self._add(_Finding(actor, evidence.found_us, evidence.p_value, named, reason, (), own, aside))
+        self._add(_ActorFinding(actor, evidence.found_us, evidence.p_value, named, reason, (), own, aside))
 
     def add_lone_payer(self, sighting: lone_harvest.Sighting) -> None:
         """Add a payer that harvests alone, unless one of its accounts is in a finding."""
@@ -390,19 +396,19 @@ class _FindingsBuilder:
         actor = Actor(accounts, self.context.rows_of(accounts), np.zeros(0, np.int64), {})
         named_at = dict.fromkeys(accounts.tolist(), sighting.at_us)
         reason = Reason(lone_harvest.NAME, sighting.text, round(sighting.total_bits, 3), n=sighting.exchanges)
-        self._add(_Finding(actor, sighting.at_us, sighting.p_value, named_at, reason))
+        self._add(_ActorFinding(actor, sighting.at_us, sighting.p_value, named_at, reason))
 
     def _few_payers(self, codes: np.ndarray | list[int]) -> bool:
         return len(np.unique(self.context.payers[codes])) < LEAST_NAMED
 
-    def _not_named(self, group: _Doubtful) -> Aside:
+    def _not_named(self, group: _DoubtfulGroup) -> Aside:
         """Of a lead's accounts those that a finding by refusals must not name for their wording."""
         copied = copied_from(self.watched.spread, group.alarm.own_fingerprints())
         accounts = group.accounts.tolist()
         others = of_other_alarms(self.context, self.taken.intersection(accounts))
         return others | bystanders(self.context, accounts, copied, self.kinds)
 
-    def _of_one_source(self, group: _Doubtful, accounts: np.ndarray) -> list[int]:
+    def _of_one_source(self, group: _DoubtfulGroup, accounts: np.ndarray) -> list[int]:
         """Codes of the accounts that carry a lead's wording, but for whom it was copied from.
 
         None unless all that the lead asks is of one source, and no product is common in it.
@@ -437,7 +443,7 @@ def _remove_accounts(accounts: np.ndarray, aside: Aside) -> np.ndarray:
     return np.setdiff1d(accounts, np.array(sorted(aside), np.int32))
 
 
-def _merge_findings(by_wording: _Finding, by_settings: _Finding) -> _Finding:
+def _merge_findings(by_wording: _ActorFinding, by_settings: _ActorFinding) -> _ActorFinding:
     """One actor that was found by what it says and by its settings: the earlier alarm is the alarm."""
     first, second = sorted((by_wording, by_settings), key=lambda f: f.at_us)
     actor = Actor(
@@ -547,7 +553,7 @@ def _marked_rows(context: ActorContext, alarm: Alarm) -> np.ndarray:
     return marked
 
 
-def _lead(context: ActorContext, group: _Doubtful) -> Lead:
+def _lead(context: ActorContext, group: _DoubtfulGroup) -> Lead:
     alarm, accounts = group.alarm, group.accounts
     log = context.log
     names = tuple(sorted(log.accounts[a] for a in accounts))
