@@ -199,4 +199,4 @@ def test_hostile_documents_in_a_log_cost_what_a_scan_gives_them(tmp_path: Path, 
     ]
     assert "honest words" in rows[-1]["prompt"]
     assert given_s / 2 <= real.cpu_s < given_s
-    assert rejects.unread_documents["budget"] >= 20
+    assert rejects.unread_documents["budget"] >= 100

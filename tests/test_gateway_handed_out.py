@@ -223,7 +223,7 @@ def test_a_document_in_pieces_is_captured_as_a_whole(upstream: Uploads, gate: Ru
     assert " ".join(found[0]["prompt"].split()).count("dripped") == 150
 
 
-def asked(offset: int, last: bool, upload: str = "u", account: str = "a") -> Intent:
+def upload_intent(offset: int, last: bool, upload: str = "u", account: str = "a") -> Intent:
     target = f"/upload/v1/files?upload_id={upload}"
     return Intent(
         1, account, "k", None, None, "other", target, None, None, None, "allowed", piece=(offset, last)
@@ -233,16 +233,20 @@ def asked(offset: int, last: bool, upload: str = "u", account: str = "a") -> Int
 def test_what_is_put_together_is_a_document_in_order_and_accepted() -> None:
     pieces = UploadPieces()
     head, rest = b"%PDF-1.7 a", b" b"
-    assert pieces.read_body(asked(0, True), head, True) == head, "alone"
-    assert pieces.read_body(asked(0, False, "text"), b"words", True) == b"words", "is read as it comes"
-    assert pieces.read_body(asked(5, True, "text"), b" more", True) == b" more"
-    assert pieces.read_body(asked(0, False), head, True) == b""
-    assert pieces.read_body(asked(0, False, account="b"), head + b"2", True) == b"", "another's of that name"
-    assert pieces.read_body(asked(10, False), b"x", False) == b"x", "which the upstream refused"
-    assert pieces.read_body(asked(9, False), b"x", True) == b"", "out of order"
-    assert pieces.read_body(asked(10, False), rest, True) == b""
-    assert pieces.read_body(asked(0, True), b"", True) == head + rest, "ended by a request of its own"
-    assert pieces.read_body(asked(12, True), rest, True) == rest, "nothing is held any more"
+    assert pieces.read_body(upload_intent(0, True), head, True) == head, "alone"
+    assert pieces.read_body(upload_intent(0, False, "text"), b"words", True) == b"words", (
+        "is read as it comes"
+    )
+    assert pieces.read_body(upload_intent(5, True, "text"), b" more", True) == b" more"
+    assert pieces.read_body(upload_intent(0, False), head, True) == b""
+    assert pieces.read_body(upload_intent(0, False, account="b"), head + b"2", True) == b"", (
+        "another's of that name"
+    )
+    assert pieces.read_body(upload_intent(10, False), b"x", False) == b"x", "which the upstream refused"
+    assert pieces.read_body(upload_intent(9, False), b"x", True) == b"", "out of order"
+    assert pieces.read_body(upload_intent(10, False), rest, True) == b""
+    assert pieces.read_body(upload_intent(0, True), b"", True) == head + rest, "ended by a request of its own"
+    assert pieces.read_body(upload_intent(12, True), rest, True) == rest, "nothing is held any more"
 
 
 def test_what_is_held_of_pieces_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,12 +254,16 @@ def test_what_is_held_of_pieces_is_bounded(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("stillwatch.gateway.record.upload_pieces.MOST_HELD", 290)
     pieces, first = UploadPieces(), b"%PDF-" + bytes(85)
     for n in range(3):
-        pieces.read_body(asked(0, False, f"u{n}"), first, True)
+        pieces.read_body(upload_intent(0, False, f"u{n}"), first, True)
     for n in range(20):
-        pieces.read_body(asked(90 + 90 * n, False, "u1"), bytes(90), True)
-    assert len(pieces.read_body(asked(1_890, True, "u1"), b"x", True)) == 180, "no more than tells its size"
-    assert pieces.read_body(asked(90, True, "u0"), b"x", True) == b"%PDF-", "the oldest: it counts as damaged"
-    assert pieces.read_body(asked(90, True, "u2"), b"x", True) == first + b"x"
+        pieces.read_body(upload_intent(90 + 90 * n, False, "u1"), bytes(90), True)
+    assert len(pieces.read_body(upload_intent(1_890, True, "u1"), b"x", True)) == 180, (
+        "no more than tells its size"
+    )
+    assert pieces.read_body(upload_intent(90, True, "u0"), b"x", True) == b"%PDF-", (
+        "the oldest: it counts as damaged"
+    )
+    assert pieces.read_body(upload_intent(90, True, "u2"), b"x", True) == first + b"x"
 
 
 @pytest.mark.slow

@@ -136,15 +136,15 @@ class Intake:
     def _items(self, format_: Format, value: Json, place: str, mapped: dict[str, object]) -> Iterator[Item]:
         """What a format makes of an object; its documents are paid for by the accounts in it."""
 
-        def taken(session: Session) -> Iterator[Item]:
+        def take_items(session: Session) -> Iterator[Item]:
             items = session.take(value, place)
             return _with_given(items, mapped) if mapped and format_.name not in PLAIN else items
 
         def accounts() -> list[str]:
             session = self._open(format_)
-            return _accounts_of_documents(lambda: chain(taken(session), session.finish()))
+            return _accounts_of_documents(lambda: chain(take_items(session), session.finish()))
 
-        return _paid_by(DocumentPayer(self.documents, accounts), lambda: taken(self.session(format_)))
+        return _paid_by(DocumentPayer(self.documents, accounts), lambda: take_items(self.session(format_)))
 
     def check_header(self, names: list[str]) -> None:
         """Raises: Refused when a table of these columns is of no known format."""
