@@ -7,7 +7,10 @@ import pytest
 
 from holds_world import HOUR_US, START_US, log_of
 from stillwatch.actors import AccountFacts
+from stillwatch.actors.links import no_links
+from stillwatch.actors.spread import Spread
 from stillwatch.scan.explanations import class_members, share_instruments
+from stillwatch.scan.set_aside import keep_signature
 from stillwatch.scan.sites import event_members, hosting_networks, main_networks, site_members, sites
 
 
@@ -164,3 +167,22 @@ def test_clouds_are_hosting_networks_and_access_providers_are_none() -> None:
     }
     assert known.issuperset(clouds.values())
     assert not known & set(providers.values())
+
+
+@pytest.mark.parametrize(
+    ("left", "keeps"),
+    [(range(6), True), (range(3), True), (range(3, 6), False), ((0, 1, 3), False), ((), False)],
+    ids=["all", "who share it", "who have a part each", "too few of each", "nobody"],
+)
+def test_who_is_left_of_a_group_must_share_its_wording_still(left: Sequence[int], keeps: bool) -> None:
+    """Tenants 0 to 2 took up all four fingerprints; 3 to 5 one each, of which nobody else of them has any."""
+    entries = [(tenant, fingerprint) for tenant in range(3) for fingerprint in range(4)]
+    entries += [(tenant, tenant - 3) for tenant in range(3, 6)]
+    tenant, fingerprint = np.array(entries, np.int32).T
+    nothing = np.zeros(0, np.int32)
+    spread = Spread(
+        no_links(), tenant, fingerprint, np.zeros(len(tenant), np.int64), nothing, nothing,
+        np.zeros(4, np.int64), np.zeros(4, np.int8), np.zeros(4, np.uint32),
+    )  # fmt: skip
+    assert keep_signature(spread, np.arange(4), np.array(left, np.int32)) is keeps
+    assert keep_signature(spread, np.zeros(0, np.int64), np.array(left, np.int32))

@@ -46,6 +46,7 @@ from stillwatch.scan.set_aside import (
     before_the_alarm,
     bystanders,
     copied_from,
+    keep_signature,
     list_set_aside,
     of_other_alarms,
     openly_together,
@@ -62,6 +63,10 @@ CLASS = "nearly all of its accounts are of teaching institutions: a class"
 TOGETHER = (
     "most of its accounts send from networks that others of them use, in an office, a class or at an event: "
     "such people are no hidden pool"
+)
+NOT_THEIRS = (
+    "others sit together or run one product, and what the rest shares was mostly the wording of those: what "
+    "was found of the group says little of the rest"
 )
 SOFTWARE = "most of its accounts run one vendor's product, whose defaults explain equal settings"
 MOSTLY_OTHERS = 0.5  # of a finding's accounts must be no users of such a product, nor sit together
@@ -239,6 +244,9 @@ class _FindingsBuilder:
             return
         others, aside, doubt = _remove_honest(context, group, rows)
         let_go((context.log.content,))
+        tenants = distinct(context.tenants[others])
+        if aside and not doubt and not keep_signature(self.watched.spread, alarm.own_fingerprints(), tenants):
+            doubt = NOT_THEIRS
         if doubt:
             if not self.taken.issuperset(group.accounts.tolist()):
                 self.doubtful.append(_DoubtfulGroup(alarm, group.accounts, rows, group.marked, doubt))

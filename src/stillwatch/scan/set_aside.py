@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from stillwatch.actors import ActorContext
+from stillwatch.actors.signature import LEAST_IN
 from stillwatch.actors.spread import Spread
 from stillwatch.features.kinds import KindOfUse
 from stillwatch.scan import SetAside
@@ -23,6 +24,7 @@ from stillwatch.stats.dealing import run_starts
 
 COPIED_AFTER_US = 43_200_000_000  # half a day in which nobody else used a fingerprint
 COPIED_LEAST = 8  # fingerprints
+KEPT_SIGNATURE = 0.5  # of a group's own fingerprints, once accounts of it were set aside
 PRODUCT, SITE, EVENT, CLASS = "product", "site", "event", "class"
 COPIED, PERMISSION, OTHER = "copied_from", "permission", "other_alarm"
 RULES: Mapping[str, str] = {
@@ -87,6 +89,19 @@ def students(context: ActorContext, accounts: np.ndarray) -> Aside:
     known, names = context.known, context.log.accounts
     members = class_members(known, accounts).tolist()
     return {a: SetAside(names[a], CLASS, mail_domain=known.email_domain[a].lower()) for a in members if known}
+
+
+def keep_signature(spread: Spread, own: np.ndarray, tenants: np.ndarray) -> bool:
+    """Whether half of a group's own fingerprints were taken up by several of the tenants that are left of it.
+
+    Else the wording was that of those who were set aside, and the rest are no group by it. A group without
+    fingerprints of its own has none to lose. own: (n,) numbers, ascending.
+    """
+    if not len(own):
+        return True
+    entries = np.isin(spread.entry_fingerprint, own) & np.isin(spread.entry_tenant, tenants)
+    entered = np.bincount(np.searchsorted(own, spread.entry_fingerprint[entries]), minlength=len(own))
+    return bool(np.mean(entered >= LEAST_IN) >= KEPT_SIGNATURE)
 
 
 def copied_from(spread: Spread, own: np.ndarray) -> dict[int, tuple[int, int]]:
