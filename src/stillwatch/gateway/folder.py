@@ -50,13 +50,13 @@ class Folder(FolderPaths):
     def secret(self) -> bytes:
         """The folder's secret. Raises: FolderError when it is missing or damaged."""
         with refuse_os_errors(FolderError, f"{self.secret_file}: cannot read the secret"):
-            found = self.secret_file.read_bytes()
-        if len(found) != SECRET_BYTES:
+            secret = self.secret_file.read_bytes()
+        if len(secret) != SECRET_BYTES:
             raise FolderError(
-                f"{self.secret_file}: holds {len(found)} bytes, not {SECRET_BYTES}; put back the one that "
+                f"{self.secret_file}: holds {len(secret)} bytes, not {SECRET_BYTES}; put back the one that "
                 "the folder was made with: keys and captured exchanges cannot be read with another"
             )
-        return found
+        return secret
 
 
 def open_folder(path: str | Path) -> Folder:

@@ -245,8 +245,8 @@ def detector_process(folder: Folder, now_us: int, supervisor: dict[str, Any]) ->
         if says.get("detector") and says["detector"] not in says.get("silent", []):
             return PartHealth("detector", OK, f"runs at gateway {says['detector']}")
         return PartHealth("detector", DEGRADED, "no gateway that is known runs it; findings come late")
-    kept = heartbeat.read(folder.run / "detector.json").get("exchanges")
-    lag_s = DETECTOR_LAG_S + (kept * EVALUATION_US / 1e6 if isinstance(kept, int) else 0.0)
+    exchanges = heartbeat.read(folder.run / "detector.json").get("exchanges")
+    lag_s = DETECTOR_LAG_S + (exchanges * EVALUATION_US / 1e6 if isinstance(exchanges, int) else 0.0)
     return _process(folder, "detector", now_us, lag_s, "serving goes on, findings come late")
 
 
@@ -323,8 +323,8 @@ def put_back_text(put_back: PutBack) -> str:
 
 
 def _enforcer(supervisor: dict[str, Any]) -> dict[str, Any]:
-    found = supervisor.get("enforcer", {})
-    errors = found.get("errors", {}) if isinstance(found, dict) else {}
+    enforcer = supervisor.get("enforcer", {})
+    errors = enforcer.get("errors", {}) if isinstance(enforcer, dict) else {}
     return errors if isinstance(errors, dict) else {}
 
 

@@ -116,8 +116,8 @@ def token(state: ControlState, *, metrics: bool = False) -> Callable[..., None]:
     bearer = HTTPBearer(scheme_name="metrics token" if metrics else "admin token", auto_error=False)
     right = state.may_read_metrics if metrics else state.is_admin
 
-    def check(given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
-        if given is None or not right(given.credentials):
+    def check(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
+        if credentials is None or not right(credentials.credentials):
             text = "give the admin token as Authorization: Bearer; `stillwatch key admin` makes a new one"
             raise HTTPException(401, text, {"www-authenticate": "Bearer"})
 

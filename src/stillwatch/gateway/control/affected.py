@@ -155,7 +155,7 @@ def _read_traffic(
     """What the segments of the last days say of these accounts, and of whom stands near."""
     since = datetime.fromtimestamp(now_us / 1e6, UTC) - LOOK_BACK
     paths = [
-        str(segment.path) for hour, found in segments.hours(folder) if hour >= since for segment in found
+        str(segment.path) for hour, group in segments.hours(folder) if hour >= since for segment in group
     ]
     silent = _without_traffic(accounts), _without_traffic(same_org)
     if not paths:

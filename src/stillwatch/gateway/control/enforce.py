@@ -156,8 +156,8 @@ class Enforcer:
             spared=said.spared,
         )
         before = proposals.proposals(self.state, "open", limit=MOST_OPEN)
-        found = ladder.reconcile(before, wanted, now_us=now_us)
-        proposals.write_down(self.state, found, now_us=now_us)
+        changes = ladder.reconcile(before, wanted, now_us=now_us)
+        proposals.write_down(self.state, changes, now_us=now_us)
         self._looked = LadderInput(self._handed.sign, self.state.revision(), id(terms), said, now_us)
 
     def _hold(self, now_us: int) -> None:

@@ -351,8 +351,8 @@ def read_changes(db: "psycopg.Connection[Any]", since: Version) -> FleetChanges:
     rows: dict[str, list[tuple[Any, ...]]] = {}
     for shared in TABLES if now.revision > since.revision else ():
         query = f"SELECT {', '.join(shared.columns)} FROM {shared.name} WHERE row_revision > %s ORDER BY 1"
-        found = db.execute(query, (since.revision,)).fetchall()
-        rows[shared.name] = [_from_stored(shared, row) for row in found]
+        changed = db.execute(query, (since.revision,)).fetchall()
+        rows[shared.name] = [_from_stored(shared, row) for row in changed]
     return FleetChanges(since, now, rows)
 
 

@@ -200,8 +200,8 @@ async def _litellm_logs(world: HookContext, request: Request) -> HookReply:
         rows, dead = await world.gate.loop.run_in_executor(None, _litellm_rows, body, now_us)
     for why, raw in dead:
         world.intake.dead("litellm", why, raw)
-    kept = await world.intake.keep(rows, "litellm")
-    counts = {"kept": kept, "known": len(rows) - kept, "refused": len(dead)}
+    written = await world.intake.keep(rows, "litellm")
+    counts = {"kept": written, "known": len(rows) - written, "refused": len(dead)}
     return HookReply(200, msgspec.json.encode(counts), (JSON,))
 
 

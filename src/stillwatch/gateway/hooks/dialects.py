@@ -120,8 +120,8 @@ def _vouched_header(request: Request, name: str) -> str:
 
 
 def _text(request: Request, name: bytes) -> str | None:
-    found = header(request, name)
-    return None if found is None else found.decode("latin-1")
+    value = header(request, name)
+    return None if value is None else value.decode("latin-1")
 
 
 def _plain(gate: Gate, request: Request) -> DialectRequest:

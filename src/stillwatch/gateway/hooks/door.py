@@ -31,8 +31,8 @@ def header(request: Request, name: bytes) -> bytes | None:
 
 def opener(gate: Gate, request: Request, now_us: int, *, alone: bool) -> KeyEntry | None:
     """Whose key opens the door; None where none does. `alone`: only our own header counts."""
-    found = next((value for name in ((TOKEN,) if alone else BESIDE) if (value := header(request, name))), b"")
-    text = found.decode("latin-1").strip()
+    token = next((value for name in ((TOKEN,) if alone else BESIDE) if (value := header(request, name))), b"")
+    text = token.decode("latin-1").strip()
     parsed = parse(text[7:].strip() if text[:7].lower() == "bearer " else text)
     entry = gate.tables.keys.get(parsed[0]) if parsed else None
     right = same(

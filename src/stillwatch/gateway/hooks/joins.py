@@ -73,9 +73,9 @@ class Joins:
         reader = Reader(path, self.gate.secret)
         try:
             for frames in reader.groups():
-                for found in frames:
+                for frame in frames:
                     with suppress(msgspec.MsgspecError):
-                        yield msgspec.json.decode(found.payload, type=_CallPart)
+                        yield msgspec.json.decode(frame.payload, type=_CallPart)
         finally:
             reader.close()
 

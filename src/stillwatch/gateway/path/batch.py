@@ -113,7 +113,7 @@ def is_batch(body: bytes) -> bool:
 
 def lines_of(body: bytes) -> Iterator[bytes]:
     """The lines of some bytes that may be JSON objects."""
-    return (found[1] for found in _LINE.finditer(body))
+    return (matched[1] for matched in _LINE.finditer(body))
 
 
 def uploaded_batch(body: bytes) -> BatchRequest | None:
@@ -278,5 +278,5 @@ def _name(account: str, file: str) -> bytes:
     return hashlib.blake2b(label, digest_size=16).digest()
 
 
-def _list(found: object) -> list[Any]:
-    return found if isinstance(found, list) else []
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -64,7 +64,7 @@ class Ambiguous(ValueError):
 
 def in_object(body: dict[str, object]) -> list[str]:
     """Models below the top of a JSON body: lists, nested fields, requests of a batch. Raises: Ambiguous."""
-    found: list[str] = []
+    names: list[str] = []
     todo: list[tuple[object, bool]] = []  # what is left to look at, and whether each text in it is a name
     for key, value in body.items():
         kind = type(value)
@@ -77,18 +77,18 @@ def in_object(body: dict[str, object]) -> list[str]:
             lower = _fold_key(key)
             _refuse_elsewhere(lower)
             if lower in MANY or (lower != "model" and _is_one(key, lower)):
-                found.append(value)  # type: ignore[arg-type]
+                names.append(value)  # type: ignore[arg-type]
             elif lower == "custom_llm_provider":  # LiteLLM's: the name's first half
-                found.append(f"{value}/{body.get('model')}")
+                names.append(f"{value}/{body.get('model')}")
     looked_at = 0
     while todo:
         value, named = todo.pop()
         if isinstance(value, str):
             if named:
-                found.append(value)
+                names.append(value)
             continue
         looked_at += len(value) if isinstance(value, list | dict) else 0
-        if looked_at > MOST_VALUES or len(found) > MOST_VALUES:
+        if looked_at > MOST_VALUES or len(names) > MOST_VALUES:
             raise Ambiguous(f"the body holds more than {MOST_VALUES:,} values beside what is said in it")
         if isinstance(value, list):
             todo.extend((inner, named) for inner in value if named or type(inner) in (dict, list))
@@ -97,11 +97,11 @@ def in_object(body: dict[str, object]) -> list[str]:
                 lower = _fold_key(key)
                 _refuse_elsewhere(lower)
                 if isinstance(inner, str) and _is_one(key, lower):
-                    found.append(inner)
+                    names.append(inner)
                 elif lower not in WORDS:  # {"gpt-4": ["claude"]}: what answers instead of a model
                     each = lower in MANY or (named and lower not in ONE and "model" not in value)
                     todo.append((inner, each))
-    return list(dict.fromkeys(name for name in found if name))
+    return list(dict.fromkeys(name for name in names if name))
 
 
 def _fold_key(key: str) -> str:
@@ -207,14 +207,14 @@ def _read_disposition(disposition: bytes) -> tuple[bytes, bool]:
     at = 0
     rest = semicolon + rest
     while at < len(rest):
-        found = _PARAMETER.match(rest, at)
-        key = found[1].lower() if found else b""
-        if found is None or key in parameters or key.startswith((b"name*", b"filename*0")):
+        matched = _PARAMETER.match(rest, at)
+        key = matched[1].lower() if matched else b""
+        if matched is None or key in parameters or key.startswith((b"name*", b"filename*0")):
             raise Ambiguous("a part of the form has a name that is not written plainly")
-        parameters[key] = value = found[2] if found[2] is not None else found[3]
+        parameters[key] = value = matched[2] if matched[2] is not None else matched[3]
         if key == b"name" and b"\\" in value:  # of a file's name it does no harm: Go writes quotes so
             raise Ambiguous("a part of the form has a name that is not written plainly")
-        at = found.end()
+        at = matched.end()
     if kind.strip().lower() != b"form-data" or not parameters.get(b"name"):
         raise Ambiguous("a part of the form has no name")
     return parameters[b"name"], b"filename" in parameters or b"filename*" in parameters

@@ -204,14 +204,14 @@ class Listing:
     def _anthropic(page: dict[str, object]) -> bool:
         return "object" not in page
 
-    def _own_items(self, found: list[object]) -> list[object]:
-        names = [name for item in found if (name := _name(item)) is not None]
+    def _own_items(self, items: list[object]) -> list[object]:
+        names = [name for item in items if (name := _name(item)) is not None]
         own = self._is_mine(names)
-        return [item for item in found if not isinstance(item, dict) or _name(item) in own]
+        return [item for item in items if not isinstance(item, dict) or _name(item) in own]
 
 
-def _objects(found: list[object]) -> bool:
-    return any(isinstance(item, dict) and _name(item) is not None for item in found)
+def _objects(items: list[object]) -> bool:
+    return any(isinstance(item, dict) and _name(item) is not None for item in items)
 
 
 def _name(item: object) -> str | None:

@@ -401,8 +401,8 @@ def untold_tokens(operation: str, body: bytes, usage_tokens: int) -> int | None:
 
 def model_field(data: bytes) -> bytes:
     """The field that names the model, byte for byte; empty where the name is written in escapes."""
-    found = _MODEL.search(data)
-    return found[0] if found and b"\\" not in found[0] else b""
+    matched = _MODEL.search(data)
+    return matched[0] if matched and b"\\" not in matched[0] else b""
 
 
 def models_in(data: bytes) -> list[str]:
@@ -415,7 +415,7 @@ def last_end(data: bytes) -> int:
     end = max(data.rfind(b"\n\n") + 2, data.rfind(b"\r\n\r\n") + 4)
     if end >= 4:
         return end
-    ends = [found.end() for found in _EVENT_END.finditer(data)]  # a hundred times slower
+    ends = [matched.end() for matched in _EVENT_END.finditer(data)]  # a hundred times slower
     return ends[-1] if ends else 0
 
 

@@ -65,10 +65,10 @@ _KINDS: dict[bytes, int] = {}  # a header's name, as clients write it -> what it
 
 def _kind(name: bytes) -> int:
     lower = name.lower()
-    found = _KEY if lower in KEY_HEADERS else _NAMED.get(lower, _OTHER)
+    role = _KEY if lower in KEY_HEADERS else _NAMED.get(lower, _OTHER)
     if len(_KINDS) < 4096:
-        _KINDS[name] = found
-    return found
+        _KINDS[name] = role
+    return role
 
 
 class Request:
@@ -201,9 +201,9 @@ class Client(asyncio.Protocol):
         self.gate.strangers.add(self)
         if self.gate.door is not None:
             self.gate.door.came(self)
-        found = transport.get_extra_info("socket")
-        if found is not None and found.family != socket.AF_UNIX:
-            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def data_received(self, data: bytes) -> None:
         self.last_byte = self.gate.loop.time()
@@ -799,9 +799,9 @@ def _network(address: str) -> str:
     """What counts as one address: of IPv6 the 64 bits that one customer has."""
     if ":" not in address:
         return address
-    found = ip_address(address.partition("%")[0])
-    assert isinstance(found, IPv6Address)
-    return str(found.ipv4_mapped or found.packed[:8].hex())
+    ip = ip_address(address.partition("%")[0])
+    assert isinstance(ip, IPv6Address)
+    return str(ip.ipv4_mapped or ip.packed[:8].hex())
 
 
 def _split_list(value: bytes) -> set[bytes]:

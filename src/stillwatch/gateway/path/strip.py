@@ -54,10 +54,10 @@ class _Unreadable(ValueError):
 @lru_cache(4096)
 def _meaning(name: str) -> str:
     """What the key `name` holds: "reasoning", "probabilities", or nothing that is to be stripped ("")."""
-    found = _NAME.search(re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower())
-    if not found or name.endswith("_tokens"):
+    matched = _NAME.search(re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower())
+    if not matched or name.endswith("_tokens"):
         return ""
-    return "probabilities" if "prob" in found[1] else "reasoning"
+    return "probabilities" if "prob" in matched[1] else "reasoning"
 
 
 def _sort(value: Any) -> str:
@@ -91,8 +91,8 @@ def _type(value: Any) -> str:
 
 def _empty_item(node: Node) -> Node:
     """What is left of a reasoning item that stands alone, so that its reader still finds its shape."""
-    kept: Node = {name: node[name] for name in ("id", "type", "status") if name in node}
-    return kept | {name: [] for name in ("summary", "content") if _sort(node.get(name)) == "list"}
+    stripped: Node = {name: node[name] for name in ("id", "type", "status") if name in node}
+    return stripped | {name: [] for name in ("summary", "content") if _sort(node.get(name)) == "list"}
 
 
 def _stripped_field(node: Node, name: str, depth: int) -> Any:

@@ -163,9 +163,9 @@ def _questions(intent: Intent, body: bytes) -> list[tuple[str, dict[str, object]
     if isinstance(decoded, dict) and isinstance(requests := decoded.get("requests"), list):
         anthropic = intent.target.partition("?")[0].rstrip("/").endswith("/messages/batches")
         usual = "messages" if anthropic else operation_of(str(decoded.get("endpoint")))
-        return [found for entry in requests if (found := _question(entry, usual))]
+        return [question for entry in requests if (question := _question(entry, usual))]
     lines = islice(lines_of(body), MOST_LINES)
-    return [found for line in lines if (found := _question_in(line))]
+    return [question for line in lines if (question := _question_in(line))]
 
 
 def _question_in(line: bytes) -> tuple[str, dict[str, object]] | None:
@@ -195,8 +195,8 @@ def read_request(values: Row) -> Row:
     """A hook's row, with what its request holds where that was left to be read here."""
     request = values.pop(REQUEST, None)
     with suppress(Refused):
-        found = exchange(request, {}) if isinstance(request, dict) else {}
-        return _cut_names(found | values | {"end_user": found.get("end_user") or values.get("end_user")})
+        fields = exchange(request, {}) if isinstance(request, dict) else {}
+        return _cut_names(fields | values | {"end_user": fields.get("end_user") or values.get("end_user")})
     return values
 
 
@@ -224,14 +224,14 @@ def _request(
     except BadRequest:  # refused at the door
         return {}, NOTHING
     try:
-        found = msgspec.json.decode(body)  # the worker has looked at it strictly
+        document = msgspec.json.decode(body)  # the worker has looked at it strictly
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):  # an upload, a form
         return {}, bytes_text(_beside_questions(body) if is_batch(body) else body, intent.kind)
-    if not isinstance(found, dict):
-        return {}, read(found, intent.target)
+    if not isinstance(document, dict):
+        return {}, read(document, intent.target)
     if intent.operation == "other" and is_batch(body) and _questions(intent, body):
-        found = {key: value for key, value in found.items() if key not in ("requests", *_ASKS)}
-    return found, read(found, intent.target)
+        document = {key: value for key, value in document.items() if key not in ("requests", *_ASKS)}
+    return document, read(document, intent.target)
 
 
 def _reply(intent: Intent, outcome: ExchangeOutcome, reply: bytes) -> dict[str, object]:
@@ -240,10 +240,10 @@ def _reply(intent: Intent, outcome: ExchangeOutcome, reply: bytes) -> dict[str, 
         return {}
     if not outcome.stream:
         try:
-            found = msgspec.json.decode(reply)
+            document = msgspec.json.decode(reply)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return document if isinstance(document, dict) else {}
     pattern = TEXTS.get(intent.operation, TEXTS["chat"])
     events = b"\n".join(_DATA.findall(reply))
     parts = []

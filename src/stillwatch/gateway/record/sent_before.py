@@ -59,11 +59,11 @@ class SentBefore:
         self._shift = slots.bit_length() - 1
         self._slots = memoryview(bytearray(8 * slots)).cast("Q")
 
-    def text(self, account: str, found: RequestText, answered: int) -> RequestText:
+    def text(self, account: str, request_text: RequestText, answered: int) -> RequestText:
         """What is new in a request of an account, which the model answered with so many characters."""
         who = account.encode("utf-8", "surrogatepass")
         who = b"%d\0%b\0" % (len(who), who)
-        pieces = _merge_pieces(found.pieces)
+        pieces = _merge_pieces(request_text.pieces)
         is_new = [False] * len(pieces)
         spoken = len(pieces) - 1
         while spoken >= 0 and pieces[spoken].voice not in (USER, TOOL):
@@ -89,7 +89,7 @@ class SentBefore:
         if not any(is_new):  # the same again: as it would be without a memory
             is_new = since_last_answer(pieces)
         _reach_back(pieces, is_new)
-        parted = put_together(pieces, is_new, found.api)
+        parted = put_together(pieces, is_new, request_text.api)
         new_lines = self._new_lines(who, parted.system)
         if new_lines:  # what the application says anew is asked anew
             parted = replace(parted, new=new_lines if parted.new is None else f"{new_lines}\n{parted.new}")
