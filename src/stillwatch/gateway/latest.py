@@ -69,11 +69,11 @@ class FindingsNotice:
 
 def _lone_campaigns(lone_harvesters: list[LoneHarvester]) -> list[Campaign]:
     """Those who were seen to harvest alone since the last full look, as that look would name them."""
-    found: dict[str, list[LoneHarvester]] = {}
+    by_campaign: dict[str, list[LoneHarvester]] = {}
     for lone in lone_harvesters:
-        found.setdefault(lone.campaign, []).append(lone)
+        by_campaign.setdefault(lone.campaign, []).append(lone)
     made = []
-    for number, theirs in sorted(found.items()):
+    for number, theirs in sorted(by_campaign.items()):
         strongest, accounts = theirs[0], tuple(sorted(lone.account for lone in theirs))
         taken = Harvest(strongest.exchanges, strongest.output_tokens)
         reason = Reason(LONE, strongest.text, strongest.bits, n=strongest.exchanges)

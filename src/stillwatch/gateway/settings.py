@@ -87,9 +87,9 @@ class GatewaySettings:
 
     def addresses(self) -> dict[str, tuple[str, int]]:
         """Where it listens, by the setting's name."""
-        found = {"port": (self.host, self.port), "admin_port": (self.admin_host, self.admin_port)}
+        ports = {"port": (self.host, self.port), "admin_port": (self.admin_host, self.admin_port)}
         return (
-            found if self.hooks_port is None else found | {"hooks_port": (self.hooks_host, self.hooks_port)}
+            ports if self.hooks_port is None else ports | {"hooks_port": (self.hooks_host, self.hooks_port)}
         )
 
     def shutdown_delay(self) -> float:

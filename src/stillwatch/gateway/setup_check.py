@@ -95,11 +95,11 @@ def look(
     settings: GatewaySettings,
     key: str | None,
     terms: Path | None = None,
-    given: InheritedFiles | None = None,
+    inherited: InheritedFiles | None = None,
 ) -> list[SetupCheck]:
     """Look at all that a start needs, without starting. `terms`: those that it would begin with."""
-    given = given or InheritedFiles()
-    pid = running_pid(folder) if given.lock is None else None
+    inherited = inherited or InheritedFiles()
+    pid = running_pid(folder) if inherited.lock is None else None
     checks = [
         _try("folder", lambda: _folder(folder, pid)),
         _try("terms", lambda: _terms(folder, terms)),
@@ -111,7 +111,7 @@ def look(
     ]
     if pid is None:
         for what, (host, port) in settings.addresses().items():
-            if not given.at(port):
+            if not inherited.at(port):
                 checks.append(_try(what, partial(_port, host, port, what)))
     checks.append(_try("upstream", lambda: _upstream(folder, settings.upstream)))
     checks.append(_key(folder, key))

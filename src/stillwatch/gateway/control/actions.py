@@ -160,8 +160,8 @@ def by_step(state: ControlState) -> dict[Step, int]:
             "SELECT c.step, count(*) FROM standings s JOIN changes c USING (change)"
             " WHERE c.step > 0 GROUP BY 1"
         )
-        found = dict(rows.fetchall())
-    return {step: found.get(int(step), 0) for step in Step if step}
+        counts = dict(rows.fetchall())
+    return {step: counts.get(int(step), 0) for step in Step if step}
 
 
 def history(

@@ -292,12 +292,12 @@ class ControlState:
             raise StateError(_OVERWRITTEN.format(path=self.path, seen=self._seen, now=_revision(db)))
         return _revision(db)
 
-    def take_up(self, found: FleetChanges) -> bool:
+    def take_up(self, changes: FleetChanges) -> bool:
         """Put what other gateways wrote into this copy; False where it is another one by now."""
         with self.rewriting() as (db, version):
-            if version != found.since:
+            if version != changes.since:
                 return False
-            take_up(db, found)
+            take_up(db, changes)
         return True
 
     @contextmanager

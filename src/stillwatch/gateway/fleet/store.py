@@ -163,10 +163,10 @@ class ObjectStore:
 
         self._moved()
         with self._refusals():
-            found = self._files.get_file_info(
+            infos = self._files.get_file_info(
                 FileSelector(self._path(below), recursive=recursive, allow_not_found=True)
             )
-        return list(found)
+        return list(infos)
 
     # --- objects ---
 

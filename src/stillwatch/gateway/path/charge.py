@@ -80,13 +80,13 @@ class Charge:
 
     def _unknown_elsewhere(self, known: list[int] | None, model_set: int | None) -> FleetUsage | None:
         """What this gateway alone counts, without what this request holds."""
-        found = self._gate.budgets.unknown_elsewhere(self._place, self._began_us, known, model_set)
-        if found is None:
+        spent = self._gate.budgets.unknown_elsewhere(self._place, self._began_us, known, model_set)
+        if spent is None:
             return None
         return dataclasses.replace(
-            found,
-            tokens_held=found.tokens_held - self._on_way,
-            set_tokens_held=found.set_tokens_held - (self._on_way if model_set is not None else 0),
+            spent,
+            tokens_held=spent.tokens_held - self._on_way,
+            set_tokens_held=spent.set_tokens_held - (self._on_way if model_set is not None else 0),
         )
 
     def longest(self) -> int:

@@ -69,8 +69,8 @@ def holder_of(target: str, secret: bytes) -> str | None:
     matched = SEALED.fullmatch(target)
     if matched is None:
         return None
-    given, right = target[matched.start(2) :], _seal(matched[1], matched[2], secret)
-    return matched[2] if same(given.encode(), right.encode()) else None
+    seal, right = target[matched.start(2) :], _seal(matched[1], matched[2], secret)
+    return matched[2] if same(seal.encode(), right.encode()) else None
 
 
 def piece_of(request: Request) -> tuple[int, bool]:

@@ -120,13 +120,13 @@ def _is_one(key: str, folded: str) -> bool:
 
 def in_lines(body: bytes) -> list[str]:
     """Models in an uploaded batch: a file of lines, each a request of its own. Raises: Ambiguous."""
-    found = []
+    names = []
     for raw in set(_LINE.findall(body)):
         try:
-            found.append(msgspec.json.decode(raw, type=str))
+            names.append(msgspec.json.decode(raw, type=str))
         except (msgspec.MsgspecError, UnicodeDecodeError):
             raise Ambiguous("a line of the upload names a model that cannot be read") from None
-    return sorted(found)
+    return sorted(names)
 
 
 # --- forms ------------------------------------------------------------------------------------------------
@@ -146,15 +146,15 @@ def form_fields(kind: str, body: bytes) -> list[tuple[str, str]]:
 
 def in_fields(pairs: Iterable[tuple[str, str]]) -> list[str]:
     """Models in the fields of a form or a query. Raises: Ambiguous."""
-    found = []
+    names = []
     for name, value in pairs:
         bare = name.strip().partition("[")[0]  # models[], models[0]
         if bare == "_charset_" and value.strip().lower() not in ("utf-8", "utf8"):
             raise Ambiguous("the form says that it is in another charset than UTF-8")
         folded = _fold_key(bare)
         if (folded in MANY or _is_one(bare, folded)) and value.strip():
-            found.append(value.strip())
-    return found
+            names.append(value.strip())
+    return names
 
 
 def _fields(kind: str, body: bytes) -> list[tuple[str, str]]:
@@ -264,14 +264,14 @@ def hides_reply(query: str) -> bool:
 
 def in_headers(headers: Iterable[Header]) -> tuple[str, ...]:
     """Models in headers that routers go by: `azureml-model-deployment`, `x-portkey-config`, `x-model`."""
-    found: list[str] = []
+    names: list[str] = []
     for name, value in headers:
         lower = name.lower()
         if value and _HEADER.search(lower):
-            found.append(value.decode("utf-8", "replace").strip())
+            names.append(value.decode("utf-8", "replace").strip())
         elif lower.endswith(_CARRIES) and b"{" in value:
             try:
-                found += in_lines(value)
+                names += in_lines(value)
             except Ambiguous:
-                found.append(value.decode("utf-8", "replace"))  # no name that could be allowed
-    return tuple(dict.fromkeys(found))
+                names.append(value.decode("utf-8", "replace"))  # no name that could be allowed
+    return tuple(dict.fromkeys(names))

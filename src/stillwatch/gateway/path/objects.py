@@ -131,10 +131,10 @@ class Listing:
         self._target = target
         self._path, _, query = target.partition("?")
         self._fields = parse_qsl(query, keep_blank_values=True, max_num_fields=MOST_FIELDS)
-        given = dict(self._fields)
-        limit = given.get("limit", "")
+        fields = dict(self._fields)
+        limit = fields.get("limit", "")
         self._limit = int(limit) if limit.isdigit() and 0 < int(limit) < 1_000_000 else None
-        self._backward = "before" in given or "before_id" in given
+        self._backward = "before" in fields or "before_id" in fields
         self._pages = 0
         self._kept: list[object] = []
         self._more = False

@@ -378,14 +378,14 @@ class MadeInStream:
         self._carry = held[end:] if len(held) - end < JSON_LIMIT else b""
         if held.find(self._needle, 0, end) < 0:
             return
-        found = [
+        objects = [
             made
             for event in events_in(held[:end])
             if self._needle in event
             for made in made_in_event(data_of(event), self._kind, self._itself)
         ]
-        if found:
-            self._note(found)
+        if objects:
+            self._note(objects)
 
 
 def is_json(kind: bytes) -> bool:

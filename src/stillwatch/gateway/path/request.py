@@ -226,15 +226,15 @@ def _json(operation: str, does: str, named: tuple[str, ...], kind: str, body: by
         is_json = media == "application/json" or media.endswith("+json")
         if does not in NAMES_A_MODEL and operation not in JSON_ONLY and not is_json:
             # lines of JSON, or none at all
-            found = begun(None) if starts else _uploaded_batch(body)
-            return Facts(operation, does, _distinct(*named, *_lines(body)), batch=found)
+            batch = begun(None) if starts else _uploaded_batch(body)
+            return Facts(operation, does, _distinct(*named, *_lines(body)), batch=batch)
         raise BadRequest(400, "bad_json", f"the body {why}") from None
     if not isinstance(document, dict):
         if operation in JSON_ONLY:
             raise BadRequest(400, "bad_json", "the body must be a JSON object")
-        found = begun(None) if starts else None
+        batch = begun(None) if starts else None
         names = _distinct(*named, *_lines(body))
-        return Facts(operation, does, names, is_json=True, batch=found, references=references)
+        return Facts(operation, does, names, is_json=True, batch=batch, references=references)
     model = document.get("model")
     if model is not None and not isinstance(model, str):
         raise BadRequest(400, "bad_model", "model must be a text")

@@ -106,9 +106,9 @@ class KnownHead(NamedTuple):
     def of(data: bytes, request: Request) -> "KnownHead | None":
         """What to know a request by that came with these bytes alone; None where it is no usual one."""
         end = len(data) - len(request.body)
-        head, found = data[:end], _LENGTH_FIELD.findall(data, 0, end)
+        head, lengths = data[:end], _LENGTH_FIELD.findall(data, 0, end)
         unusual = (
-            len(found) != 1
+            len(lengths) != 1
             or end > LONGEST_KNOWN
             or not request.keep_alive
             or not head.endswith(b"\r\n\r\n")
@@ -116,13 +116,13 @@ class KnownHead(NamedTuple):
             or head.lower().count(b"content-length") != 1
             or any(name.lower() in _ANSWERED_EARLY for name, _ in request.headers)
         )
-        if unusual or int(found[0]) != len(request.body) or not data.endswith(request.body):
+        if unusual or int(lengths[0]) != len(request.body) or not data.endswith(request.body):
             return None
-        at = head.index(found[0], head.lower().index(b"content-length"))
+        at = head.index(lengths[0], head.lower().index(b"content-length"))
         known = Request(
             request.method, request.target, request.headers, request.keys, b"", True, request.modern
         )
-        return KnownHead(head[:at], head[at + len(found[0]) :], known)
+        return KnownHead(head[:at], head[at + len(lengths[0]) :], known)
 
     def read(self, data: bytes, longest: int) -> Request | None:
         """The request that these bytes are; None where the parser has to read them."""
@@ -240,9 +240,9 @@ class Client(asyncio.Protocol):
         except httptools.HttpParserUpgrade as offer:
             self._decline(b"" if begun else data, offer.args[0])
         except httptools.HttpParserError as why:
-            kept = why.__context__
-            if isinstance(kept, _TooMuch):
-                self._refuse(kept.status, kept.reason)
+            cause = why.__context__
+            if isinstance(cause, _TooMuch):
+                self._refuse(cause.status, cause.reason)
             else:
                 self._refuse(400, b"Bad Request")
 

@@ -85,8 +85,8 @@ def _plain(value: Any) -> Any:
 
 def _type(value: Any) -> str:
     """The `type` of an object; "" for anything without one."""
-    found = _plain(_open(value).get("type")) if _sort(value) == "object" else None
-    return found if isinstance(found, str) else ""
+    name = _plain(_open(value).get("type")) if _sort(value) == "object" else None
+    return name if isinstance(name, str) else ""
 
 
 def _empty_item(node: Node) -> Node:
@@ -121,9 +121,9 @@ def _strip_value(value: Any, depth: int = 0) -> Any:
         raise _Unreadable("nested deeper than answers are")
     opened = _open(value)
     if sort == "list":
-        kept = [item for item in opened if not _TYPE.match(_type(item))]
-        made = [_strip_value(item, depth + 1) for item in kept]
-        same = len(made) == len(opened) and all(new is old for new, old in zip(made, kept, strict=True))
+        stays = [item for item in opened if not _TYPE.match(_type(item))]
+        made = [_strip_value(item, depth + 1) for item in stays]
+        same = len(made) == len(opened) and all(new is old for new, old in zip(made, stays, strict=True))
         return value if same else made
     if _TYPE.match(_type(opened)):
         return _empty_item(opened)

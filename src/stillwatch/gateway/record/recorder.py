@@ -249,7 +249,7 @@ class Recorder:
         if networks is not None:
             made = networks.fill(made)
             self._tables |= {table.sha256: table for table in networks.files}
-        for keep, mask in ((False, [not kept for kept in self._keep]), (True, self._keep)):
+        for keep, mask in ((False, [not keeps for keeps in self._keep]), (True, self._keep)):
             if any(mask):
                 part = made if all(mask) else made.filter(pa.array(mask))
                 self._sketched.append(sketch_batch(part, self._sketcher, keep_text=keep))
@@ -258,9 +258,9 @@ class Recorder:
         self._rows, self._keep, self._text_bytes = [], [], 0
 
     def _body_again(self, was: _Open, number: int) -> bytes:
-        for found in next(self._readers[was.file].groups(was.places[0][2]), []):
-            if found.kind == wal.INTENT and found.number == number:
-                return intent(found.payload)[1]
+        for frame in next(self._readers[was.file].groups(was.places[0][2]), []):
+            if frame.kind == wal.INTENT and frame.number == number:
+                return intent(frame.payload)[1]
         return b""
 
     def _quarantine(self, key: tuple[int, int], why: Exception) -> None:
@@ -318,9 +318,9 @@ class Recorder:
                 if not path.exists():
                     continue
                 reader = self._reader(path)
-                for found in next(reader.groups(place[2]), []):
-                    if found.number == number and found.kind in (wal.INTENT, wal.PART):
-                        self._take(reader, found)
+                for frame in next(reader.groups(place[2]), []):
+                    if frame.number == number and frame.kind in (wal.INTENT, wal.PART):
+                        self._take(reader, frame)
 
     def _delete_used(self, newest: dict[int, int], dead: dict[int, int]) -> None:
         """Delete the log files that are over and whose every exchange lies in a segment."""
@@ -385,15 +385,15 @@ class Recorder:
 
 
 def _gaps_in(path: Path) -> set[tuple[int, int]]:
-    found = set()
+    known = set()
     if path.exists():
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
                 gap = json.loads(line)
-                found.add((int(gap["worker"]), int(gap["from_us"])))
+                known.add((int(gap["worker"]), int(gap["from_us"])))
             except (ValueError, KeyError, TypeError):
                 continue  # a line torn by a crash
-    return found
+    return known
 
 
 def _append_gap(path: Path, gap: UncapturedSpan) -> None:

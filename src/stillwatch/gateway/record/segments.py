@@ -143,9 +143,9 @@ def _unread(segment_file: Segment, spans: list[tuple[int, int]]) -> pa.Table:
 
 def _parts(segment_file: Segment, table: pa.Table) -> list[tuple[int, int, int]]:
     """(first, last, rows) of each segment that was merged into this one, in the order of its rows."""
-    found = (table.schema.metadata or {}).get(PARTS)
-    if found and table.num_rows:
-        parts: list[tuple[int, int, int]] = json.loads(found)
+    places = (table.schema.metadata or {}).get(PARTS)
+    if places and table.num_rows:
+        parts: list[tuple[int, int, int]] = json.loads(places)
         return parts
     return [(segment_file.first, segment_file.last, table.num_rows)]
 

@@ -106,14 +106,14 @@ class SentBefore:
         begins = not self._holds(first)
         self._put(first)
         self._put(named)
-        before, found = "", []
+        before, lines = "", []
         for line in _lines(system):
             name = self._name(who, SYSTEM, before, line)
             before = (before + line)[-CONTEXT:]
             if not self._holds(name):
-                found.append(line)
+                lines.append(line)
                 self._put(name)
-        return None if begins else "\n".join(found).strip() or None
+        return None if begins else "\n".join(lines).strip() or None
 
     def _name(self, who: bytes, voice: Voice, before: str, text: str) -> int:
         short = CONTEXT - len(text)
@@ -191,19 +191,19 @@ def _merge_pieces(pieces: tuple[RequestPiece, ...]) -> tuple[RequestPiece, ...]:
             break
     else:
         return pieces
-    found: list[RequestPiece] = []
+    merged: list[RequestPiece] = []
     parts: list[str] = []
 
     def close() -> None:
         if parts:
-            found.append(found.pop()._replace(text="\n".join(parts)))
+            merged.append(merged.pop()._replace(text="\n".join(parts)))
             parts.clear()
 
     for piece in pieces:
-        if not found or found[-1].voice != piece.voice or found[-1].turn != piece.turn:
+        if not merged or merged[-1].voice != piece.voice or merged[-1].turn != piece.turn:
             close()
-            found.append(piece)
+            merged.append(piece)
         if piece.text:
             parts.append(piece.text)
     close()
-    return tuple(found)
+    return tuple(merged)
