@@ -49,8 +49,8 @@ def read_mark(state: Path) -> DatabaseMark | None:
         log = document["log"] and FileId(*map(int, document["log"]))
         version = Version(str(document["generation"]), int(document["revision"]))
         same = named["database"] == file_id(state)
-        here = _log(state)
-        old_log = not same and log is not None and log == file_id(here) and here.stat().st_size > 0
+        log_path = _log(state)
+        old_log = not same and log is not None and log == file_id(log_path) and log_path.stat().st_size > 0
         return DatabaseMark(version, int(document["event"]), same and named["mark"] == file_id(path), old_log)
     except (OSError, ValueError, KeyError, TypeError):
         return None

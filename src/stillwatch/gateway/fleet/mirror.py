@@ -330,8 +330,8 @@ class Mirror:
         return sorted({at.strftime(_HOUR) for at in (now - LATE, now, now + AHEAD)})
 
     def _take_from(self, gateway: str, listing: Listing, everything: bool) -> None:
-        here = self._local(gateway)
-        local = here.look()
+        copies = self._local(gateway)
+        local = copies.look()
         spans = [copied.segment for copied in local.values()]
         damaged = -1
         while damaged != len(
@@ -339,7 +339,7 @@ class Mirror:
         ):  # one that is not of this fleet must not stand for those that are
             damaged = len(self._damaged)
             usable = {stem: self._usable(files) for stem, files in listing.items() if self._usable(files)}
-            named = {here.root / f"{stem}{ENDING}": stem for stem in usable}
+            named = {copies.root / f"{stem}{ENDING}": stem for stem in usable}
             for segment_file in whole(s for s in map(segment, named) if s is not None):
                 stem = named[segment_file.path]
                 newest = max(usable[stem], key=lambda stored: stored.at_ns)
@@ -347,14 +347,13 @@ class Mirror:
                 here_already = known.bytes == newest.bytes if known else _is_covered(stem, spans)
                 if not here_already and not self._is_over(stem):
                     self._take(newest, segment_file.path)
-            local = here.look()
-        kept = here.look()
-        for hour in here.root.iterdir() if here.root.is_dir() else ():
+            local = copies.look()
+        for hour in copies.root.iterdir() if copies.root.is_dir() else ():
             if not _is_hour(hour.name):
                 continue
             for path in hour.glob(f"*{ENDING}"):
                 stem = f"{hour.name}/{path.stem}"
-                if segment(path) is not None and (stem not in kept or (everything and self._is_over(stem))):
+                if segment(path) is not None and (stem not in local or (everything and self._is_over(stem))):
                     path.unlink()  # it went into another, or is over
             if everything and not any(hour.iterdir()):
                 hour.rmdir()

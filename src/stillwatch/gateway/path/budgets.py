@@ -235,8 +235,8 @@ class Budgets:
         rows = [self._mine, *(v for v in self._others[:-1] if v[ROWS] > place)]
 
         def new(window: int, number: int, column: int) -> int:
-            here = sum(v[at + column] for v in rows if v[at + window] == number)
-            return int(here - (known[column] if known[window] == number else 0))
+            spent_here = sum(v[at + column] for v in rows if v[at + window] == number)
+            return int(spent_here - (known[column] if known[window] == number else 0))
 
         def on_way(column: int) -> int:
             return int(sum(v[at + column] for v in rows if v[at + START] == v[STARTS]) - known[column])

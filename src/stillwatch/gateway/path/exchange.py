@@ -538,8 +538,8 @@ class Exchange:
             name = _ID.decode(body).id
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return
-        said = batch.said + batch.unsaid * charge.longest()
-        self.gate.notes.note(who.account, name, replace(batch, said=said, unsaid=0), self.began_us)
+        tokens = batch.said + batch.unsaid * charge.longest()
+        self.gate.notes.note(who.account, name, replace(batch, said=tokens, unsaid=0), self.began_us)
 
     def deliver(self, data: bytes) -> None:
         """Hand bytes to the client; the head goes with the first of them."""

@@ -104,7 +104,7 @@ def _origin(request: Request) -> str:
 
     Only the client itself is told it: who lies here leads nobody else astray.
     """
-    said = {name.lower(): value.strip() for name, value in request.headers}
-    host = next((said[name] for name in _FRONT if _HOST.fullmatch(said.get(name, b""))), b"")
-    scheme = "https" if said.get(b"x-forwarded-proto", b"").lower() == b"https" else "http"
+    headers = {name.lower(): value.strip() for name, value in request.headers}
+    host = next((headers[name] for name in _FRONT if _HOST.fullmatch(headers.get(name, b""))), b"")
+    scheme = "https" if headers.get(b"x-forwarded-proto", b"").lower() == b"https" else "http"
     return f"{scheme}://{host.decode()}" if host else ""
