@@ -96,12 +96,12 @@ def tell(text: str) -> None:
 
 def request(level: int, message: str, **fields: object) -> None:
     """Write one request's line; what is None is left out, and what a client chose is cut short."""
-    kept = {
+    log_fields = {
         name: value[:LONGEST] if isinstance(value, str) else value
         for name, value in fields.items()
         if value is not None
     }
-    requests.log(level, "%s", message, extra={"fields": kept})
+    requests.log(level, "%s", message, extra={"fields": log_fields})
 
 
 def trace_of(header: bytes | None) -> tuple[str, str]:

@@ -20,13 +20,13 @@ NO_TOKEN = (
 
 def header(request: Request, name: bytes) -> bytes | None:
     """The value of a header; None where it is missing. Raises: BadRequest where two differ."""
-    found = None
+    known = None
     for key, value in (*request.headers, *request.keys):
         if len(key) == len(name) and key.lower() == name:
-            if found is not None and found != value:
+            if known is not None and known != value:
                 raise BadRequest(400, "bad_header", f"there are two different {name.decode()} headers")
-            found = value
-    return found
+            known = value
+    return known
 
 
 def opener(gate: Gate, request: Request, now_us: int, *, alone: bool) -> KeyEntry | None:

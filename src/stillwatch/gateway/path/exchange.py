@@ -346,7 +346,7 @@ class Exchange:
                 self.fail("upstream_error", "the upstream refused a further page of the list")
             return
         self.status, self._reason = status, reason
-        self._headers = kept = []
+        self._headers = turned_headers = []
         if self._draw is not None:
             self._draw.mine.on_head(status, reason, headers)
         kind = coding = b""
@@ -359,7 +359,7 @@ class Exchange:
             turned = self._turn(pair) if b"//" in value else pair
             if turned is None:
                 return
-            kept.append(turned)
+            turned_headers.append(turned)
             if lower == b"content-type":
                 kind = value.lower()
             elif lower == b"content-encoding":

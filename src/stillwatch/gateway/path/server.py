@@ -772,13 +772,13 @@ class Door:
     def _make_room(self) -> bool:
         """Close one connection for another; it is gone in this moment."""
         gate = self._gate
-        found = gate.strangers.next()
-        if found is None:
+        idle_client = gate.strangers.next()
+        if idle_client is None:
             idle = (client for client in gate.clients if client.evictable and not client.slow)
-            found = min(idle, key=lambda client: client.last_byte, default=None)
-        if found is None:
+            idle_client = min(idle, key=lambda client: client.last_byte, default=None)
+        if idle_client is None:
             return False
-        self._close(found)
+        self._close(idle_client)
         return True
 
     def _close(self, client: Client) -> None:

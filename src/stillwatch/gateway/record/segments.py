@@ -59,11 +59,11 @@ def _segments_in(root: Path) -> list[Segment]:
 
 def whole(segments: Iterable[Segment]) -> list[Segment]:
     """Give segments of one gateway in order, without those that lie inside another."""
-    kept: list[Segment] = []
+    widest: list[Segment] = []
     for segment_file in sorted(segments, key=lambda s: (s.first, -s.last)):
-        if not kept or segment_file.last > kept[-1].last:
-            kept.append(segment_file)
-    return kept
+        if not widest or segment_file.last > widest[-1].last:
+            widest.append(segment_file)
+    return widest
 
 
 def sweep(folder: Folder) -> None:
