@@ -163,11 +163,11 @@ def _round(
     with figures.timed("search"):
         hits = search(LogHistory([halves[1]], KEY), partner)
     figures.counts["search: exchanges"] += hits.searched
-    carriers = {one.account for one in hits.carriers}
+    matching = {one.account for one in hits.accounts}
     figures.counts["other half: accounts"] += len(theirs)
-    figures.counts["other half: found"] += len(carriers & theirs)
-    figures.counts["beside it: planted"] += len((carriers - theirs) & planted)
-    honest = [one for one in hits.carriers if one.account not in theirs | planted]
+    figures.counts["other half: found"] += len(matching & theirs)
+    figures.counts["beside it: planted"] += len((matching - theirs) & planted)
+    honest = [one for one in hits.accounts if one.account not in theirs | planted]
     figures.counts["beside it: honest"] += len(honest)
     figures.counts["beside it: honest, carried it before"] += sum(one.before for one in honest)
     figures.counts["beside it: honest, one exchange"] += sum(

@@ -274,7 +274,7 @@ def test_a_partner_finds_the_same_hand_in_its_own_log(
     assert (one.sender, one.sealed) == ("Alpha Inc.", True)
     (partner,) = one.partners
     hits = search(LogHistory([beta.log], KEY), partner)
-    assert tuple(sorted(c.account for c in hits.carriers)) == beta.pool
+    assert tuple(sorted(c.account for c in hits.accounts)) == beta.pool
     assert hits.exchanges == 20 * len(beta.pool)
     assert hits.searched == beta.table.num_rows
     assert (hits.blind, hits.chance.before) == (0, 0)
@@ -306,7 +306,7 @@ def test_a_campaign_that_was_not_here_is_answered_too(alpha: Provider, file: Pat
     calm = provider(tmp_path / "calm", "calm", 3, pool=0)
     (partner,) = read_partners(file, KEY, NOW_US).partners
     hits = search(LogHistory([calm.log], KEY), partner)
-    assert (hits.exchanges, hits.carriers, hits.first_us) == (0, (), None)
+    assert (hits.exchanges, hits.accounts, hits.first_us) == (0, (), None)
     answer = tmp_path / "answer.json"
     answer.write_bytes(sighting_bundle(hits, KEY, sender="Calm", now_us=NOW_US)[0])
     told = sentence(read_sightings(answer, KEY)[0])
@@ -335,8 +335,8 @@ def test_two_phrases_must_stand_in_one_prompt(alpha: Provider, beta: Provider) -
     words = gather(LogHistory([alpha.log], KEY), alpha.pool, (IndicatorKind.WORDING,))
     partner = partner_of(words)
     hits = search(LogHistory([beta.log], KEY), partner)
-    assert set(beta.pool) >= {c.account for c in hits.carriers}
-    assert len(hits.carriers) >= 10
+    assert set(beta.pool) >= {c.account for c in hits.accounts}
+    assert len(hits.accounts) >= 10
     assert 0 < hits.chance.collisions < 1e-3
     assert search(LogHistory([beta.log], KEY), partner_of(words[:1])).exchanges == 0
 
@@ -352,13 +352,13 @@ def test_one_exchange_among_many_names_nobody(alpha: Provider, tmp_path: Path) -
     log = tmp_path / "log.parquet"
     pq.write_table(crowd.table(), log)
     hits = search(LogHistory([log], KEY), partner_of(told))
-    assert [(c.account, c.exchanges, c.rows) for c in hits.carriers] == [("hides", 6, 200)]
+    assert [(c.account, c.exchanges, c.rows) for c in hits.accounts] == [("hides", 6, 200)]
     assert (hits.exchanges, hits.unnamed) == (6, 3)
     assert {exchanges for _, exchanges, _, _ in hits.seen} == {6}
     again = tmp_path / "again.parquet"
     pq.write_table(crowd.table(), again)
     twice = search(LogHistory([log, again], KEY), partner_of(told))
-    assert [(c.account, c.exchanges) for c in twice.carriers] == [("hides", 6)]
+    assert [(c.account, c.exchanges) for c in twice.accounts] == [("hides", 6)]
 
 
 def partner_of(indicators: tuple[Indicator, ...]) -> Partner:
@@ -373,7 +373,7 @@ def test_the_base_rate_is_what_was_there_before(beta: Provider, told: tuple[Indi
     later = tuple(replace(one, first_us=START_US + 9 * DAY_US) for one in told)
     hits = search(LogHistory([beta.log], KEY), partner_of(later))
     assert hits.chance.before == len(beta.pool)
-    assert all(one.before for one in hits.carriers)
+    assert all(one.before for one in hits.accounts)
     assert 8.5 < hits.chance.before_days < 9.1
     assert hits.chance.expected is not None
     assert 0 < hits.chance.expected < len(beta.pool)
@@ -398,7 +398,7 @@ def test_segments_are_searched_under_their_own_key(alpha: Provider, beta: Provid
     mine = own_key(raw)
     told = gather(LogHistory([segments(alpha, raw, tmp_path / "a")], mine), alpha.pool)
     hits = search(LogHistory([segments(beta, raw, tmp_path / "b")], mine), partner_of(told))
-    assert tuple(sorted(c.account for c in hits.carriers)) == beta.pool
+    assert tuple(sorted(c.account for c in hits.accounts)) == beta.pool
 
 
 def test_under_another_key_only_kept_texts_can_be_compared(
@@ -411,7 +411,7 @@ def test_under_another_key_only_kept_texts_can_be_compared(
     assert (hits.exchanges, hits.searched, hits.blind) == (0, 0, beta.table.num_rows)
     texts = segments(beta, raw, tmp_path / "texts", keep_text=True)
     hits = search(LogHistory([texts], KEY, Sketcher(raw)), partner)
-    assert (hits.blind, len(hits.carriers)) == (0, len(beta.pool))
+    assert (hits.blind, len(hits.accounts)) == (0, len(beta.pool))
 
 
 # --- bad partners ---

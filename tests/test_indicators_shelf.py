@@ -74,7 +74,7 @@ def test_what_was_served_can_be_searched_and_no_prompt_is_kept(
     assert found is not None
     alpha = provider(tmp_path / "alpha", "alpha", 1)
     hits = search(LogHistory([found], key), partner_of(gather(LogHistory([alpha.log], key), alpha.pool)))
-    assert tuple(sorted(one.account for one in hits.carriers)) == beta.pool
+    assert tuple(sorted(one.account for one in hits.accounts)) == beta.pool
     assert (hits.searched, hits.blind) == (beta.table.num_rows, 0)
     kept = b"".join(path.read_bytes() for path in found.rglob("*.parquet"))
     assert FRAME[:20].encode() not in kept

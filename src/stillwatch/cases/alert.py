@@ -269,9 +269,9 @@ def _last_bundle(db: Connection, case_id: str) -> str | None:
     return digests[-1] if digests else None
 
 
-def _techniques_of(found: list[dict[str, str]], victims: int) -> tuple[dict[str, str], ...]:
+def _techniques_of(techniques: list[dict[str, str]], victims: int) -> tuple[dict[str, str], ...]:
     about_victims = [dict(zip(("id", "name", "why"), VICTIMS, strict=True))] if victims else []
-    return tuple(found + about_victims)
+    return tuple(techniques + about_victims)
 
 
 def _confidence(case: Case, record: Measured) -> Confidence:

@@ -246,7 +246,7 @@ def _during(gap: Gap, c: Campaign) -> bool:
 def _signals(raised: set[str]) -> list[Signal]:
     """Give the signals that were raised, in their order."""
     signals = [signal_of(signal_module) for name, signal_module in signal_sources().items() if name in raised]
-    return sorted(signals, key=lambda one: one.order)
+    return sorted(signals, key=lambda signal: signal.order)
 
 
 def _atlas(raised: set[str]) -> list[dict[str, str]]:

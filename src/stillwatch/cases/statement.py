@@ -73,7 +73,7 @@ class StatementOfReasons:
 
 
 def state_reasons(
-    store: Store, case_id: str, account: str, given: StatementTerms, *, who: str, now_us: int
+    store: Store, case_id: str, account: str, terms: StatementTerms, *, who: str, now_us: int
 ) -> StatementOfReasons:
     """Put the statement to an account of a case together, and on record that it was made.
 
@@ -86,8 +86,8 @@ def state_reasons(
     campaign = evidence.latest(store, case_id).campaign
     case_report = alert(store, case_id, now_us)
     judgement = _judgement(reading.acts(store, case_id), key_of(account))
-    blanks = {"measure": given.measure, "ground": given.ground, "contact": given.contact}
-    contact = given.contact or _blank("contact")
+    blanks = {"measure": terms.measure, "ground": terms.ground, "contact": terms.contact}
+    contact = terms.contact or _blank("contact")
     own_reasons, rates = _evidence_of(case, campaign, account)
     if case_report.confidence.judged is not None:  # this deployment's own record
         rates = (*rates, case_report.confidence.sentence)
@@ -95,8 +95,8 @@ def state_reasons(
         case=case.id,
         account=account,
         made_us=now_us,
-        measure=given.measure or _blank("measure"),
-        ground=given.ground or _blank("ground"),
+        measure=terms.measure or _blank("measure"),
+        ground=terms.ground or _blank("ground"),
         facts=_facts(case, member, campaign, case_report.scanned),
         own_evidence=(*own_reasons, *_ties(campaign, account)),
         error_rates=(*rates, MEASURED_ON),
@@ -107,7 +107,7 @@ def state_reasons(
             NOT_OF_ACCOUNT if item == NEVER_CLAIMED[1] else item for item in case_report.cannot_claim
         ),
         appeal=(
-            f"Write to {contact} within {given.appeal_days} days, free of charge. Say what the account "
+            f"Write to {contact} within {terms.appeal_days} days, free of charge. Say what the account "
             "is used for, and show what applies of the table's last column.",
             "A person who has not judged this case decides on it; a program does not. Until then the case "
             "stays open.",

@@ -55,7 +55,6 @@ class Trail(Protocol):
         detail: JSON that stays for ever, so no names and no free text; personal: what can be erased later,
         person by person (an account, or a case for words about it as a whole).
         """
-        ...
 
 
 class Transaction:

@@ -132,10 +132,7 @@ def show_command(
             print_json(told_lead) if as_json else print("\n".join(lead_lines(opened_from)))
             return
         report = alert(store, case_id, utc_us(), console, TokenPrices(cost, price))
-    if as_json:
-        print_json(report.as_json())
-    else:
-        print("\n".join(alert_lines(report)))
+    print_json(report.as_json()) if as_json else print("\n".join(alert_lines(report)))
 
 
 @verb(app, "accounts")
@@ -270,10 +267,7 @@ def fold_command(
         place.audit_witness,
     ) as store:
         folded = fold(store, result, utc_us(), f"report {report.name}")
-    if as_json:
-        print_json(asdict(folded))
-    else:
-        print(words_of(folded))
+    print_json(asdict(folded)) if as_json else print(words_of(folded))
 
 
 @verb(app, "detectors")

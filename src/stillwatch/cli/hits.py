@@ -9,7 +9,7 @@ from stillwatch.cli.folder import iso_time, table
 from stillwatch.cli.main import one_line, print_json
 from stillwatch.report.amounts import plural, short
 
-SHOWN = 20  # carriers in the table; --json has all
+SHOWN = 20  # matching accounts in the table; --json has all
 
 
 def show_partners(partners: tuple[Partner, ...], sealed: bool, as_json: bool) -> None:
@@ -46,34 +46,36 @@ def _indicator_counts(partner: Partner) -> dict[str, int]:
 
 
 def show_hits(hits: list[Hits], own_accounts: Sequence[str], as_json: bool) -> None:
-    """Print who carries a campaign's marks; accounts that are in the case already (`mine`) come last."""
+    """Print who carries a campaign's marks; accounts that are in the case already come last."""
     own = set(own_accounts)
     if as_json:
-        print_json([_hits_as_json(match, own) for match in hits])
+        print_json([_hits_as_json(partner_hits, own) for partner_hits in hits])
         return
-    for match in hits:
-        print(_hits_sentence(match, own))
+    for partner_hits in hits:
+        print(_hits_sentence(partner_hits, own))
         rows = [
             (
-                carrier.account,
-                "in the case" if carrier.account in own else "carried it before" if carrier.before else "",
-                f"{carrier.exchanges:,} of {carrier.rows:,}",
-                iso_time(carrier.first_us),
-                iso_time(carrier.last_us),
-                ", ".join(carrier.kinds),
+                match.account,
+                "in the case" if match.account in own else "carried it before" if match.before else "",
+                f"{match.exchanges:,} of {match.rows:,}",
+                iso_time(match.first_us),
+                iso_time(match.last_us),
+                ", ".join(match.kinds),
             )
-            for carrier in sorted(match.carriers, key=lambda c: (c.account in own, -c.exchanges, c.account))
+            for match in sorted(
+                partner_hits.accounts, key=lambda m: (m.account in own, -m.exchanges, m.account)
+            )
         ]
         if rows:
             table(("account", "", "exchanges", "first", "last", "carries"), rows[:SHOWN], "")
         if len(rows) > SHOWN:
             print(f"and {plural(len(rows) - SHOWN, 'account')} more: --json has all")
-        for line in _limits_of_hits(match):
+        for line in _limits_of_hits(partner_hits):
             print(line)
 
 
 def _hits_sentence(hits: Hits, own_names: set[str]) -> str:
-    others = sum(carrier.account not in own_names for carrier in hits.carriers)
+    others = sum(match.account not in own_names for match in hits.accounts)
     partner_name = hits.partner.name or hits.partner.id
     whose = partner_name if own_names else f"{partner_name} of {hits.partner.sender}"
     who = f"{plural(others, 'account')}{' beside its own' if own_names else ''}"
@@ -110,18 +112,18 @@ def _limits_of_hits(hits: Hits) -> list[str]:
 
 
 def _hits_as_json(hits: Hits, own_names: set[str]) -> dict[str, Any]:
-    carriers = [
+    matching_accounts = [
         {
-            "account": carrier.account,
-            "in_case": carrier.account in own_names,
-            "exchanges": carrier.exchanges,
-            "of": carrier.rows,
-            "first": iso_time(carrier.first_us),
-            "last": iso_time(carrier.last_us),
-            "kinds": list(carrier.kinds),
-            "before": carrier.before,
+            "account": match.account,
+            "in_case": match.account in own_names,
+            "exchanges": match.exchanges,
+            "of": match.rows,
+            "first": iso_time(match.first_us),
+            "last": iso_time(match.last_us),
+            "kinds": list(match.kinds),
+            "before": match.before,
         }
-        for carrier in hits.carriers
+        for match in hits.accounts
     ]
     return {
         "campaign": hits.partner.id,
@@ -133,7 +135,7 @@ def _hits_as_json(hits: Hits, own_names: set[str]) -> dict[str, Any]:
         "exchanges": hits.exchanges,
         "first": iso_time(hits.first_us),
         "last": iso_time(hits.last_us),
-        "carriers": carriers,
+        "carriers": matching_accounts,
         "unnamed": hits.unnamed,
         "seen": [
             {"mark": id, "exchanges": count, "first": iso_time(first), "last": iso_time(last)}

@@ -529,8 +529,8 @@ def _note_on_cases(hits: list[Hits], place: CasePlace, now_us: int, to: TextIO) 
     with place.open() as store:
         for partner_hits in hits:
             inside: dict[str, int] = {}
-            for carrier in partner_hits.carriers:
-                for case_of_account in reading.account(store, carrier.account):
+            for match in partner_hits.accounts:
+                for case_of_account in reading.account(store, match.account):
                     if case_of_account.member.moved_to is None:
                         inside[case_of_account.case.id] = inside.get(case_of_account.case.id, 0) + 1
             for case, hit_count in sorted(inside.items()):

@@ -201,7 +201,7 @@ def _serve(
         environment=environment,
         tell=tell,
         started=announce,
-        given=inherited,
+        inherited=inherited,
         rehearse=check_next,
     )
     if exit_state is not None:

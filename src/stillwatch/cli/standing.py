@@ -257,10 +257,7 @@ def dismiss_command(
     with open_state(folder) as state:
         proposals.dismiss(state, proposal, who=whoami(), why=why, now_us=utc_us())
         stored = proposals.proposal(state, proposal)
-    if as_json:
-        print_json(_proposal_as_json(stored))
-    else:
-        print(f"proposal {proposal} is dismissed")
+    print_json(_proposal_as_json(stored)) if as_json else print(f"proposal {proposal} is dismissed")
 
 
 def _step(text: str) -> Step:

@@ -101,10 +101,10 @@ def _expand_groups(call: Verb) -> Verb:
         return call
 
     @wraps(call)
-    def call_expanded(**given: Any) -> None:
+    def call_expanded(**options: Any) -> None:
         for name, group in groups.items():
-            given[name] = group(**{field.name: given.pop(field.name) for field in fields(group)})  # type: ignore[operator]
-        call(**given)
+            options[name] = group(**{field.name: options.pop(field.name) for field in fields(group)})  # type: ignore[operator]
+        call(**options)
 
     call_expanded.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call_expanded.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

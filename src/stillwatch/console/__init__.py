@@ -148,11 +148,9 @@ class Recording(Protocol):
 
     def captured_files(self) -> Sequence[Path]:
         """Give the Parquet files of what was captured, oldest first."""
-        ...
 
     def accounts_table(self) -> "pa.Table | None":
         """Give what is known of accounts in the ACCOUNTS schema; None where nothing is."""
-        ...
 
 
 @runtime_checkable
@@ -161,7 +159,6 @@ class StepRecord(Protocol):
 
     def step_authors(self, accounts: Collection[str]) -> Mapping[str, str]:
         """Give who ever set a step on some of the accounts, and which: "set action 3"."""
-        ...
 
 
 class Deployment(Protocol):
@@ -178,58 +175,44 @@ class Deployment(Protocol):
 
     def standings(self, accounts: Collection[str]) -> Mapping[str, EnforcementStatus]:
         """Give what stands for those of the accounts that are not clear."""
-        ...
 
     def reach(self, accounts: Sequence[str], step: Step, now_us: int) -> StepImpact:
         """Say whom a step on these accounts would hit. It changes nothing."""
-        ...
 
     def act(
         self, accounts: Sequence[str], standing: EnforcementStatus, who: str, why: str, now_us: int
     ) -> int:
         """Set one standing for all the accounts or none; give the action's number."""
-        ...
 
     def undo(self, action: int, who: str, why: str, now_us: int) -> int:
         """Take an action back, so that what lay below it stands again; give the number of the undoing."""
-        ...
 
     def proposals(self, accounts: Collection[str] | None = None) -> Sequence[Proposed]:
         """Give the steps that the ladder asks for now, of all or of some accounts."""
-        ...
 
     def approve(self, proposal: int, who: str, why: str, now_us: int) -> int | None:
         """Take the step that a proposal asks for; give the action's number, None where nothing was left."""
-        ...
 
     def dismiss(self, proposal: int, who: str, why: str, now_us: int) -> None:
         """Close a proposal: that step is not asked for on these accounts again."""
-        ...
 
     def in_force(self) -> bool:
         """Say whether every worker goes by the steps that were taken; waits a second for those who do not."""
-        ...
 
     def terms(self) -> InForce:
         """Give the terms in force with their history."""
-        ...
 
     def health(self, now_us: int) -> Sequence[ComponentHealth]:
         """Say how each part does now."""
-        ...
 
     def not_seen(self, now_us: int) -> Sequence[str]:
         """Say what the findings cannot show: days that memory does not hold, a detector that is behind."""
-        ...
 
     def gaps(self) -> Sequence[Lost]:
         """Give the spans that are not on record, newest first."""
-        ...
 
     def verdict(self, account: str) -> AccountVerdict | None:
         """Give what the last scan says of an account; None where it says nothing."""
-        ...
 
     def captured_texts(self, account: str, limit: int) -> Sequence[CapturedExchange]:
         """Give the newest texts of an account. The caller has put on record who asked, and why."""
-        ...

@@ -1,6 +1,6 @@
 """A folder of reports and cases without a gateway: it shows what there is and does nothing to accounts."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
@@ -11,10 +11,7 @@ from stillwatch.cases.store import Store
 from stillwatch.console import (
     CapturedExchange,
     ComponentHealth,
-    InForce,
     Lost,
-    Proposed,
-    StepImpact,
     Unavailable,
 )
 from stillwatch.console.recorded import Recorded
@@ -22,7 +19,6 @@ from stillwatch.errors import InputError, StillwatchError
 from stillwatch.report.findings import FINDINGS, load
 from stillwatch.scan import AccountVerdict, ScanResult
 from stillwatch.scan.seen_window import window_sentences
-from stillwatch.terms import EnforcementStatus, Step
 
 NO_GATEWAY = "no gateway stands behind this folder; `stillwatch serve` shows the console on its admin port"
 
@@ -40,37 +36,13 @@ class ReportFolder:
     def acts(self) -> str | None:
         return NO_GATEWAY
 
-    def _no(self) -> NoReturn:
+    def _no(self, *_: object, **__: object) -> NoReturn:
         raise Unavailable(NO_GATEWAY)
 
-    def standings(self, accounts: Collection[str]) -> Mapping[str, EnforcementStatus]:
-        self._no()
-
-    def reach(self, accounts: Sequence[str], step: Step, now_us: int) -> StepImpact:
-        self._no()
-
-    def act(
-        self, accounts: Sequence[str], standing: EnforcementStatus, who: str, why: str, now_us: int
-    ) -> int:
-        self._no()
-
-    def undo(self, action: int, who: str, why: str, now_us: int) -> int:
-        self._no()
-
-    def proposals(self, accounts: Collection[str] | None = None) -> Sequence[Proposed]:
-        self._no()
-
-    def approve(self, proposal: int, who: str, why: str, now_us: int) -> int | None:
-        self._no()
-
-    def dismiss(self, proposal: int, who: str, why: str, now_us: int) -> None:
-        self._no()
+    standings = reach = act = undo = proposals = approve = dismiss = terms = _no
 
     def in_force(self) -> bool:
         return True  # nothing is taken here
-
-    def terms(self) -> InForce:
-        self._no()
 
     def captured_texts(self, account: str, limit: int) -> Sequence[CapturedExchange]:
         raise Unavailable(

@@ -6,7 +6,7 @@ from anywhere. It is read here, bounded, so that what follows waits for no netwo
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from urllib.parse import parse_qsl, urlsplit
 
 from starlette.responses import PlainTextResponse
@@ -53,7 +53,7 @@ class HostGuard:
         secure = scope["scheme"] == "https" if self._secure is None else self._secure
         state = scope.setdefault("state", {})
         state["secure"], state["token"], state["form"] = secure, None, {}
-        sending = _with_headers(send, secure)
+        sending = with_headers(send, HEADERS | dict([HSTS] * secure))
         refusal = self._refusal(scope)
         if refusal is None and scope["method"] == "POST":
             body = await _read_body(receive)
@@ -156,14 +156,14 @@ async def _read_body(receive: Receive) -> bytes | None:
     return b"".join(parts)
 
 
-def _with_headers(send: Send, secure: bool) -> Send:
+def with_headers(send: Send, headers: Mapping[str, str]) -> Send:
+    """Add headers to every answer that does not have them."""
+
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             present = {name.lower() for name, _ in message["headers"]}
-            added = [*HEADERS.items(), *([HSTS] if secure else [])]
-            missing = [
-                (name.encode(), value.encode()) for name, value in added if name.encode() not in present
-            ]
+            added = [(name.encode(), value.encode()) for name, value in headers.items()]
+            missing = [header for header in added if header[0] not in present]
             message = {**message, "headers": [*message["headers"], *missing]}
         await send(message)
 

@@ -5,11 +5,11 @@ notices, escalations.
 Only append: a step that was released is never changed. The SQL is what SQLite and PostgreSQL both read.
 """
 
-from sqlalchemy import BigInteger, Column, Connection, MetaData, Table, Text, select, text
+from sqlalchemy import Connection, MetaData, select, text
 
 from stillwatch.cases.migrations import Step
 from stillwatch.cases.persons import IdentityMark, identity_value, mark_digest
-from stillwatch.cases.tables import Words
+from stillwatch.cases.tables import table
 
 PART = "console"
 
@@ -201,61 +201,37 @@ MIGRATIONS: list[Step] = [
     m009_identity_marks,
 ]
 
-_METADATA = MetaData()
-N = BigInteger
-users = Table(
-    "console_users", _METADATA,
-    Column("name", Words), Column("role", N), Column("password", Text), Column("created_us", N),
-    Column("disabled_us", N),
-)  # fmt: skip
-sessions = Table(
-    "console_sessions", _METADATA,
-    Column("digest", Text), Column("name", Words), Column("opened_us", N), Column("seen_us", N),
-)  # fmt: skip
-asks = Table(
-    "console_asks", _METADATA,
-    Column("ask", N), Column("case_id", Words), Column("at_us", N), Column("who", Words), Column("step", N),
-    Column("budget", N), Column("for_s", N), Column("why", Words), Column("accounts", Text),
-    Column("state", Text), Column("decided_us", N), Column("decided_by", Words), Column("decided_why", Words),
-    Column("action", N),
-)  # fmt: skip
-views = Table(
-    "console_views", _METADATA,
-    Column("person", Words), Column("name", Words), Column("words", Words), Column("saved_us", N),
-)  # fmt: skip
-identities = Table(
-    "console_identities", _METADATA,
-    Column("issuer", Words), Column("subject", Words), Column("name", Words), Column("bound_us", N),
-    Column("seen_us", N),
-)  # fmt: skip
-used_logins = Table("console_used_logins", _METADATA, Column("digest", Text), Column("at_us", N))
-dismissals = Table(
-    "console_dismissals", _METADATA,
-    Column("number", N), Column("at_us", N), Column("who", Words), Column("why", Words), Column("act", Text),
-    Column("cases", Text), Column("state", Text), Column("decided_us", N), Column("decided_by", Words),
-    Column("decided_why", Words),
-)  # fmt: skip
-second_factors = Table(
-    "console_second_factors", _METADATA,
-    Column("name", Words), Column("secret", Text), Column("made_us", N), Column("confirmed_us", N),
-    Column("last_step", N), Column("failed", N), Column("failed_us", N),
-)  # fmt: skip
-recovery_codes = Table("console_recovery_codes", _METADATA, Column("name", Words), Column("digest", Text))
-half_logins = Table(
-    "console_half_logins", _METADATA, Column("digest", Text), Column("name", Words), Column("opened_us", N)
+METADATA = MetaData()
+users = table(METADATA, "console_users", "name:W role:N password:T created_us:N disabled_us:N")
+sessions = table(METADATA, "console_sessions", "digest:T name:W opened_us:N seen_us:N")
+asks = table(
+    METADATA,
+    "console_asks",
+    "ask:N case_id:W at_us:N who:W step:N budget:N for_s:N why:W accounts:T state:T decided_us:N "
+    "decided_by:W decided_why:W action:N",
 )
-tokens = Table(
-    "console_tokens", _METADATA,
-    Column("digest", Text), Column("person", Words), Column("name", Text), Column("scope", Text),
-    Column("made_us", N), Column("expires_us", N), Column("used_us", N), Column("revoked_us", N),
-)  # fmt: skip
-addresses = Table("console_addresses", _METADATA, Column("person", Words), Column("address", Text))
-notices = Table(
-    "console_notices", _METADATA,
-    Column("number", N), Column("person", Words), Column("kind", Text), Column("case_id", Words),
-    Column("act", N), Column("who", Words), Column("at_us", N), Column("seen_us", N), Column("sent_us", N),
-)  # fmt: skip
-escalations = Table(
-    "console_escalations", _METADATA,
-    Column("case_id", Words), Column("due_us", N), Column("after_hours", N), Column("at_us", N),
-)  # fmt: skip
+views = table(METADATA, "console_views", "person:W name:W words:W saved_us:N")
+identities = table(METADATA, "console_identities", "issuer:W subject:W name:W bound_us:N seen_us:N")
+used_logins = table(METADATA, "console_used_logins", "digest:T at_us:N")
+dismissals = table(
+    METADATA,
+    "console_dismissals",
+    "number:N at_us:N who:W why:W act:T cases:T state:T decided_us:N decided_by:W decided_why:W",
+)
+second_factors = table(
+    METADATA,
+    "console_second_factors",
+    "name:W secret:T made_us:N confirmed_us:N last_step:N failed:N failed_us:N",
+)
+recovery_codes = table(METADATA, "console_recovery_codes", "name:W digest:T")
+half_logins = table(METADATA, "console_half_logins", "digest:T name:W opened_us:N")
+tokens = table(
+    METADATA,
+    "console_tokens",
+    "digest:T person:W name:T scope:T made_us:N expires_us:N used_us:N revoked_us:N",
+)
+addresses = table(METADATA, "console_addresses", "person:W address:T")
+notices = table(
+    METADATA, "console_notices", "number:N person:W kind:T case_id:W act:N who:W at_us:N seen_us:N sent_us:N"
+)
+escalations = table(METADATA, "console_escalations", "case_id:W due_us:N after_hours:N at_us:N")

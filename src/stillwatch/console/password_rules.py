@@ -34,7 +34,7 @@ COMMON_WORDS = (
     "admin",
     "login",
 )
-READ_AS = tuple(str.maketrans("@4830$57!1", "aabeosst" + one * 2) for one in "il")
+READ_AS = tuple(str.maketrans("@4830$57!1", "aabeosst" + letter * 2) for letter in "il")
 BREACHED = "breached_passwords.bin.gz"
 
 

@@ -70,7 +70,7 @@ def approve(store: Store, number: int, who: str, why: str, now_us: int) -> list[
     request = read_dismissal(store, number)
     check_another(store, who, request.who, f"asked for dismissal {number}", request.at_us)
     _decide_in(store, request, "approved", who, why, now_us)
-    return change_each(request.cases, lambda one: _dismiss_case(store, one, request, who, now_us))
+    return change_each(request.cases, lambda picked: _dismiss_case(store, picked, request, who, now_us))
 
 
 def refuse(store: Store, number: int, who: str, why: str, now_us: int) -> None:

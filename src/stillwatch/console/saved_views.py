@@ -25,7 +25,7 @@ def views_of(store: Store, person: str) -> list[SavedView]:
     """Give a person's views by name."""
     query = select(views.c.name, views.c.words).where(views.c.person == person)
     with store.reading() as db:
-        return sorted((SavedView(*row) for row in db.execute(query)), key=lambda one: one.name.lower())
+        return sorted((SavedView(*row) for row in db.execute(query)), key=lambda view: view.name.lower())
 
 
 def save(store: Store, person: str, name: str, words: str, now_us: int) -> None:

@@ -52,11 +52,11 @@ def templates(
     """Give the templates of (account, prompt) pairs, those of most accounts first."""
     texts = [(account, mask(prompt)) for account, prompt in ours]
     least_accounts = min(2, len({account for account, _ in texts}))
-    carriers = _accounts_of_runs(texts, least_accounts)
-    beside = _accounts_of_runs([(account, mask(prompt)) for account, prompt in others], 1, carriers)
+    accounts_of_run = _accounts_of_runs(texts, least_accounts)
+    beside = _accounts_of_runs([(account, mask(prompt)) for account, prompt in others], 1, accounts_of_run)
     usable = {
         run: who
-        for run, who in carriers.items()
+        for run, who in accounts_of_run.items()
         if len(who) > 2 * len(beside.get(run, ())) and sum(word.isalpha() for word in run) >= LEAST_WORDS
     }
     places = _places_of_runs(texts, usable)

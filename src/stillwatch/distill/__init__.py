@@ -5,10 +5,10 @@ file beside the old one, then a rename), except the ledger, which is SQLite and 
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from stillwatch.errors import Faults, StillwatchError
+from stillwatch.folder_paths import Below, FolderPaths
 
 EXTRA = "pip install 'stillwatch[train]'"
 
@@ -94,66 +94,21 @@ class Task(Protocol):
     def judge(self, expected: Any, text: str) -> AnswerVerdict: ...
 
 
-@dataclass(frozen=True)
-class DistillRun:
+class DistillRun(FolderPaths):
     """A run's folder: what lies where."""
 
-    path: Path
-
-    @property
-    def plan(self) -> Path:
-        """plan.toml, resolved: every key, files by their full path."""
-        return self.path / "plan.toml"
-
-    @property
-    def prompts(self) -> Path:
-        """prompts.jsonl: {id, messages, task, expected}."""
-        return self.path / "prompts.jsonl"
-
-    @property
-    def heldout(self) -> Path:
-        """heldout.jsonl: the evaluation set, same shape; none of it is asked or trained on."""
-        return self.path / "heldout.jsonl"
-
-    @property
-    def ledger(self) -> Path:
-        return self.path / "ledger.db"
-
-    @property
-    def collected_file(self) -> Path:
-        return self.path / "collected.jsonl"
-
-    @property
-    def curated_file(self) -> Path:
-        return self.path / "curated.jsonl"
-
-    @property
-    def curation(self) -> Path:
-        """curation.json: {collected, kept, filters: [{name, dropped, reason, examples}]}."""
-        return self.path / "curation.json"
-
-    @property
-    def teacher(self) -> Path:
-        """teacher.json: {model, base_url, licence, licence_url, terms_url, training, says, source, i_may}."""
-        return self.path / "teacher.json"
-
-    @property
-    def spent(self) -> Path:
-        """spent.json: what collecting cost: {requests, input_tokens, output_tokens, usd, in_doubt, ...}."""
-        return self.path / "spent.json"
-
-    @property
-    def model(self) -> Path:
-        return self.path / "model"
-
-    @property
-    def training(self) -> Path:
-        return self.path / "training.json"
-
-    @property
-    def evaluation(self) -> Path:
-        return self.path / "evaluation.json"
-
-    @property
-    def report(self) -> Path:
-        return self.path / "report.html"
+    plan = Below("plan.toml")  # resolved: every key, files by their full path
+    prompts = Below("prompts.jsonl")  # {id, messages, task, expected}
+    heldout = Below("heldout.jsonl")  # the evaluation set, same shape; none of it is asked or trained on
+    ledger = Below("ledger.db")
+    collected_file = Below("collected.jsonl")
+    curated_file = Below("curated.jsonl")
+    curation = Below("curation.json")  # {collected, kept, filters: [{name, dropped, reason, examples}]}
+    # {model, base_url, licence, licence_url, terms_url, training, says, source, i_may}
+    teacher = Below("teacher.json")
+    # what collecting cost: {requests, input_tokens, output_tokens, usd, in_doubt, ...}
+    spent = Below("spent.json")
+    model = Below("model")
+    training = Below("training.json")
+    evaluation = Below("evaluation.json")
+    report = Below("report.html")

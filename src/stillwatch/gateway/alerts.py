@@ -95,8 +95,8 @@ def main(folder: str) -> None:
     stop = Wake()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
-    found = Folder(Path(folder))
-    alerts = Alerts(found, GatewaySettings.load(found.settings))
+    place = Folder(Path(folder))
+    alerts = Alerts(place, GatewaySettings.load(place.settings))
     threading.Thread(target=_pulse, args=(alerts, stop), name="pulse", daemon=True).start()
     while not stop.is_set():
         try:

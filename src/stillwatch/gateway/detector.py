@@ -71,8 +71,8 @@ def exchanges_in(memory_mb: int) -> int:
     >>> exchanges_in(4096)
     9115000
     """
-    kept = max(memory_mb - PROCESS_MB, memory_mb / 8) * EXCHANGES_A_MB
-    return min(int(kept), MOST_EXCHANGES)
+    exchanges = max(memory_mb - PROCESS_MB, memory_mb / 8) * EXCHANGES_A_MB
+    return min(int(exchanges), MOST_EXCHANGES)
 
 
 class FolderScan:
@@ -222,10 +222,10 @@ class FolderScan:
         since_us = newest_us - int(needed_days(self._options) * DAY_US)
         self._live.unread_segments = sum(at_us >= since_us for at_us in self._bad_at_us)
         try:
-            found = self.folder.gaps.stat()
+            file_stat = self.folder.gaps.stat()
         except FileNotFoundError:
             return
-        sign = (found.st_size, since_us // HOUR_US)
+        sign = (file_stat.st_size, since_us // HOUR_US)
         if sign != self._gaps_sign:
             lost = gaps(self.folder.gaps, limit=MOST_GAPS)
             self._live.uncaptured = sum(gap.exchanges for gap in lost if gap.until_us >= since_us)
@@ -339,14 +339,14 @@ class FolderScan:
 
 def _passed_over(folder: Folder) -> list[int]:
     """When segments were passed over, as far as that is written down."""
-    found = []
+    times_us = []
     try:
         for line in (folder.detector / BAD).read_text("utf-8").splitlines():
             with suppress(ValueError, KeyError, TypeError):  # a line torn by a crash
-                found.append(int(json.loads(line)["at"]))
+                times_us.append(int(json.loads(line)["at"]))
     except OSError:
-        return found
-    return found
+        return times_us
+    return times_us
 
 
 def _who(result: ScanResult) -> tuple[object, ...]:
@@ -398,10 +398,10 @@ def main(folder: str) -> None:
     stop = Wake()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
-    found = Folder(Path(folder))
+    place = Folder(Path(folder))
     if "TMPDIR" not in os.environ:  # a folder for temporary files is memory on many systems
-        tempfile.tempdir = str(found.run)
-    detector = FolderScan(found, GatewaySettings.load(found.settings), clock.now_us)
+        tempfile.tempdir = str(place.run)
+    detector = FolderScan(place, GatewaySettings.load(place.settings), clock.now_us)
     pulse = _Pulse(detector)
     pulse.beat()
     pulse.start()

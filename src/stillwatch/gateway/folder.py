@@ -2,10 +2,10 @@
 
 import hashlib
 import secrets
-from dataclasses import dataclass
 from pathlib import Path
 
 from stillwatch.errors import StillwatchError, refuse_os_errors
+from stillwatch.folder_paths import Below, FolderPaths
 from stillwatch.new_file import replace_file
 
 SECRET_BYTES = 32
@@ -16,39 +16,21 @@ class FolderError(StillwatchError):
     """The gateway's folder cannot be used."""
 
 
-@dataclass(frozen=True)
-class Folder:
+class Folder(FolderPaths):
     """Paths below one gateway's folder."""
 
-    path: Path
-
-    @property
-    def terms(self) -> Path:
-        return self.path / "terms.toml"
-
-    @property
-    def secret_file(self) -> Path:
-        return self.path / "secret"
-
-    @property
-    def settings(self) -> Path:
-        return self.path / "serve.json"
-
-    @property
-    def state(self) -> Path:
-        return self.path / "state.db"
-
-    @property
-    def objects(self) -> Path:
-        return self.path / "objects.db"
-
-    @property
-    def wal(self) -> Path:
-        return self.path / "wal"
-
-    @property
-    def segments(self) -> Path:
-        return self.path / "segments"
+    terms = Below("terms.toml")
+    secret_file = Below("secret")
+    settings = Below("serve.json")
+    state = Below("state.db")
+    objects = Below("objects.db")
+    wal = Below("wal")
+    segments = Below("segments")
+    gaps = Below("gaps.jsonl")
+    detector = Below("detector")
+    cases = Below("cases.db")
+    coin = Below("coin")
+    run = Below("run")
 
     @property
     def own_segments(self) -> Path:
@@ -65,36 +47,16 @@ class Folder:
             if subfolder.is_dir()
         ]
 
-    @property
-    def gaps(self) -> Path:
-        return self.path / "gaps.jsonl"
-
-    @property
-    def detector(self) -> Path:
-        return self.path / "detector"
-
-    @property
-    def cases(self) -> Path:
-        return self.path / "cases.db"
-
-    @property
-    def coin(self) -> Path:
-        return self.path / "coin"
-
-    @property
-    def run(self) -> Path:
-        return self.path / "run"
-
     def secret(self) -> bytes:
         """The folder's secret. Raises: FolderError when it is missing or damaged."""
         with refuse_os_errors(FolderError, f"{self.secret_file}: cannot read the secret"):
-            found = self.secret_file.read_bytes()
-        if len(found) != SECRET_BYTES:
+            secret = self.secret_file.read_bytes()
+        if len(secret) != SECRET_BYTES:
             raise FolderError(
-                f"{self.secret_file}: holds {len(found)} bytes, not {SECRET_BYTES}; put back the one that "
+                f"{self.secret_file}: holds {len(secret)} bytes, not {SECRET_BYTES}; put back the one that "
                 "the folder was made with: keys and captured exchanges cannot be read with another"
             )
-        return found
+        return secret
 
 
 def open_folder(path: str | Path) -> Folder:

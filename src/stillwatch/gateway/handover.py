@@ -60,7 +60,7 @@ def take() -> InheritedFiles:
     os.environ.pop(NAMES, None)
     if meant != str(os.getpid()) or not count.isdigit():
         return InheritedFiles()
-    found = []
+    sockets = []
     for number in range(FIRST, FIRST + int(count)):
         listener = socket.socket(fileno=number)
         listener.set_inheritable(False)
@@ -68,12 +68,12 @@ def take() -> InheritedFiles:
         tcp = listener.family in (socket.AF_INET, socket.AF_INET6) and listener.type == socket.SOCK_STREAM
         if not tcp or not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             raise SettingsError(f"descriptor {number} that was given is no TCP socket that listens")
-        found.append(listener)
+        sockets.append(listener)
     if lock:
         os.set_inheritable(int(lock), False)
     pairs = (pair.rpartition(":") for pair in named.split(",") if pair)
     workers = tuple((name, int(pid)) for name, _, pid in pairs)
-    return InheritedFiles(tuple(found), workers, int(lock) if lock else None)
+    return InheritedFiles(tuple(sockets), workers, int(lock) if lock else None)
 
 
 def check_next() -> subprocess.Popen[bytes]:
@@ -82,21 +82,21 @@ def check_next() -> subprocess.Popen[bytes]:
     return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
-def become_the_next(given: InheritedFiles) -> None:
+def become_the_next(files: InheritedFiles) -> None:
     """Become the gateway that is installed now: the same command, the same process, what is given in hand.
 
     It returns only by an OSError.
     """
-    numbers = [listener.fileno() for listener in given.sockets] + ([] if given.lock is None else [given.lock])
+    numbers = [listener.fileno() for listener in files.sockets] + ([] if files.lock is None else [files.lock])
     high = [fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 64 + len(numbers)) for number in numbers]
     for place, number in enumerate(high):
         os.dup2(number, FIRST + place, inheritable=True)
     environment = {
         **os.environ,
         PID: str(os.getpid()),
-        COUNT: str(len(given.sockets)),
-        LOCK: "" if given.lock is None else str(FIRST + len(given.sockets)),
-        WORKERS: ",".join(f"{name}:{pid}" for name, pid in given.workers),
+        COUNT: str(len(files.sockets)),
+        LOCK: "" if files.lock is None else str(FIRST + len(files.sockets)),
+        WORKERS: ",".join(f"{name}:{pid}" for name, pid in files.workers),
     }
     signal.pthread_sigmask(signal.SIG_BLOCK, WAITING)
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)

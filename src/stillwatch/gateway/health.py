@@ -168,11 +168,11 @@ def _process(folder: Folder, name: str, now_us: int, most_lag_s: float, behind: 
 
 
 def _recorder(folder: Folder, now_us: int) -> PartHealth:
-    found = _process(
+    part = _process(
         folder, "recorder", now_us, RECORDER_LAG_S, "exchanges wait in the log until it has caught up"
     )
     unread = heartbeat.read(folder.run / "recorder.json").get("unread_documents")
-    return replace(found, text=f"{found.text}; {unread_text(unread)}") if unread else found
+    return replace(part, text=f"{part.text}; {unread_text(unread)}") if unread else part
 
 
 def _networks(folder: Folder, settings: GatewaySettings, now_us: int) -> PartHealth:
@@ -215,15 +215,15 @@ def _hooks(folder: Folder, now_us: int) -> PartHealth:
 
 def _store(folder: Folder, now_us: int) -> PartHealth:
     """Say what waits for the fleet's object store, and what lies there that this fleet did not write."""
-    found = _process(folder, STORE, now_us, STORE_LAG_S, "exchanges wait on this disk, nothing is lost")
+    part = _process(folder, STORE, now_us, STORE_LAG_S, "exchanges wait on this disk, nothing is lost")
     says = heartbeat.read(folder.run / f"{STORE}.json")
-    texts = [found.text]
+    texts = [part.text]
     if says.get("waiting"):
         texts.append(f"{says['waiting']:,} segments wait, {says['waiting_bytes'] / 1e6:.1f} MB")
     if says.get("strange"):
         named = "; ".join(map(str, says.get("strange_named", [])))
         texts.append(f"{says['strange']} objects are left alone: {named}")
-    status = DEGRADED if says.get("strange") else found.status
+    status = DEGRADED if says.get("strange") else part.status
     return PartHealth(STORE, status, "; ".join(texts))
 
 
@@ -245,8 +245,8 @@ def detector_process(folder: Folder, now_us: int, supervisor: dict[str, Any]) ->
         if says.get("detector") and says["detector"] not in says.get("silent", []):
             return PartHealth("detector", OK, f"runs at gateway {says['detector']}")
         return PartHealth("detector", DEGRADED, "no gateway that is known runs it; findings come late")
-    kept = heartbeat.read(folder.run / "detector.json").get("exchanges")
-    lag_s = DETECTOR_LAG_S + (kept * EVALUATION_US / 1e6 if isinstance(kept, int) else 0.0)
+    exchanges = heartbeat.read(folder.run / "detector.json").get("exchanges")
+    lag_s = DETECTOR_LAG_S + (exchanges * EVALUATION_US / 1e6 if isinstance(exchanges, int) else 0.0)
     return _process(folder, "detector", now_us, lag_s, "serving goes on, findings come late")
 
 
@@ -323,8 +323,8 @@ def put_back_text(put_back: PutBack) -> str:
 
 
 def _enforcer(supervisor: dict[str, Any]) -> dict[str, Any]:
-    found = supervisor.get("enforcer", {})
-    errors = found.get("errors", {}) if isinstance(found, dict) else {}
+    enforcer = supervisor.get("enforcer", {})
+    errors = enforcer.get("errors", {}) if isinstance(enforcer, dict) else {}
     return errors if isinstance(errors, dict) else {}
 
 

@@ -28,10 +28,10 @@ def beat(path: Path, now_us: int, **says: Any) -> None:
 def read(path: Path) -> dict[str, Any]:
     """Give the last heartbeat; empty where there is none that can be read."""
     try:
-        found = json.loads(path.read_bytes())
+        document = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return document if isinstance(document, dict) else {}
 
 
 def clear(run: Path, but: Collection[str] = ()) -> None:

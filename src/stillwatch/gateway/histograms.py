@@ -71,10 +71,10 @@ class Histograms:
 
 def _read(path: Path) -> Iterator[tuple[tuple[str, str, str, str], list[float]]]:
     try:
-        found = json.loads(path.read_bytes())
+        document = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return
-    for *key, counts in found:
+    for *key, counts in document:
         if key[0] in BUCKETS_S and len(counts) == len(BUCKETS_S[key[0]]) + 2:
             yield (key[0], key[1], key[2], key[3]), counts
 

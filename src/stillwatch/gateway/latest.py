@@ -69,11 +69,11 @@ class FindingsNotice:
 
 def _lone_campaigns(lone_harvesters: list[LoneHarvester]) -> list[Campaign]:
     """Those who were seen to harvest alone since the last full look, as that look would name them."""
-    found: dict[str, list[LoneHarvester]] = {}
+    by_campaign: dict[str, list[LoneHarvester]] = {}
     for lone in lone_harvesters:
-        found.setdefault(lone.campaign, []).append(lone)
+        by_campaign.setdefault(lone.campaign, []).append(lone)
     made = []
-    for number, theirs in sorted(found.items()):
+    for number, theirs in sorted(by_campaign.items()):
         strongest, accounts = theirs[0], tuple(sorted(lone.account for lone in theirs))
         taken = Harvest(strongest.exchanges, strongest.output_tokens)
         reason = Reason(LONE, strongest.text, strongest.bits, n=strongest.exchanges)
@@ -146,8 +146,8 @@ class Findings:
         return self._read(sign)
 
     def _sign(self, name: str) -> tuple[int, int, int]:
-        found = (self._folder.detector / name).stat()
-        return found.st_ino, found.st_mtime_ns, found.st_size
+        file_stat = (self._folder.detector / name).stat()
+        return file_stat.st_ino, file_stat.st_mtime_ns, file_stat.st_size
 
     def _read(self, sign: tuple[int, ...]) -> FindingsNotice:
         path = self._folder.detector / HANDOVER
@@ -176,15 +176,15 @@ class Findings:
 
 def gaps(path: Path, before: int | None = None, limit: int = 100) -> list[CaptureGap]:
     """Read the gaps, newest first, those above the line `before`. A line torn by a crash is passed over."""
-    found: list[CaptureGap] = []
+    gaps_found: list[CaptureGap] = []
     lines = path.read_bytes().split(b"\n") if path.exists() else []
     for number in range(min(len(lines), (before or len(lines) + 1) - 1), 0, -1):
         gap = _gap(number, lines[number - 1])
         if gap is not None:
-            found.append(gap)
-            if len(found) == limit:
+            gaps_found.append(gap)
+            if len(gaps_found) == limit:
                 break
-    return found
+    return gaps_found
 
 
 def newest_gap(path: Path) -> CaptureGap | None:
@@ -206,8 +206,8 @@ def _backwards(tail: bytes) -> Iterator[CaptureGap]:
 
 def _gap(number: int, line: bytes) -> CaptureGap | None:
     try:
-        found: dict[str, Any] = json.loads(line)
-        worker, begun, ended, lost = (int(found[n]) for n in ("worker", "from_us", "until_us", "exchanges"))
-        return CaptureGap(number, worker, begun, ended, lost, str(found["reason"]))
+        entry: dict[str, Any] = json.loads(line)
+        worker, begun, ended, lost = (int(entry[n]) for n in ("worker", "from_us", "until_us", "exchanges"))
+        return CaptureGap(number, worker, begun, ended, lost, str(entry["reason"]))
     except (ValueError, KeyError, TypeError):
         return None

@@ -96,20 +96,20 @@ def tell(text: str) -> None:
 
 def request(level: int, message: str, **fields: object) -> None:
     """Write one request's line; what is None is left out, and what a client chose is cut short."""
-    kept = {
+    log_fields = {
         name: value[:LONGEST] if isinstance(value, str) else value
         for name, value in fields.items()
         if value is not None
     }
-    requests.log(level, "%s", message, extra={"fields": kept})
+    requests.log(level, "%s", message, extra={"fields": log_fields})
 
 
 def trace_of(header: bytes | None) -> tuple[str, str]:
     """(trace id, flags) that a client's `traceparent` has; a new one where it has none that counts."""
-    found = _TRACEPARENT.fullmatch(header) if header else None
-    if found is None:
+    matched = _TRACEPARENT.fullmatch(header) if header else None
+    if matched is None:
         return f"{_numbers.getrandbits(128) or 1:032x}", "00"
-    return found[1].decode(), found[2].decode()
+    return matched[1].decode(), matched[2].decode()
 
 
 def traceparent(header: bytes | None) -> str:

@@ -55,11 +55,11 @@ class Metric:
 
 def metrics(folder: Folder, settings: GatewaySettings, health: Health, by_step: dict[Step, int]) -> str:
     """Give every number of the gateway as text."""
-    found = [*_worker_metrics(folder.run), *_processes(folder, settings), *_of_health(health)]
+    samples = [*_worker_metrics(folder.run), *_processes(folder, settings), *_of_health(health)]
     steps = tuple(({"step": step.name.lower()}, float(count)) for step, count in sorted(by_step.items()))
-    found.append(Metric("standings", "gauge", "Accounts on each step of the ladder.", steps))
-    found += _disk(folder)
-    return "".join(_text(metric) for metric in found) + text_of_all(folder.run)
+    samples.append(Metric("standings", "gauge", "Accounts on each step of the ladder.", steps))
+    samples += _disk(folder)
+    return "".join(_text(metric) for metric in samples) + text_of_all(folder.run)
 
 
 def _worker_metrics(run: Path) -> Iterator[Metric]:

@@ -46,27 +46,27 @@ def listening(host: str, port: int) -> socket.socket:
     Raises: FolderError naming the address where it is taken.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    found = socket.socket(family, socket.SOCK_STREAM)
+    door = socket.socket(family, socket.SOCK_STREAM)
     try:
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        found.bind((host, port))
-        found.listen(BACKLOG)
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        door.bind((host, port))
+        door.listen(BACKLOG)
     except OSError as why:
-        found.close()
+        door.close()
         raise FolderError(f"{host}:{port}: cannot listen: {why.strerror}; give another --port") from why
-    found.setblocking(False)
-    return found
+    door.setblocking(False)
+    return door
 
 
 def given_door(host: str, port: int) -> socket.socket:
     """The socket that the supervisor holds for this process; one of our own where it gave none."""
-    given = os.environ.pop(DOOR_VARIABLE, None)
-    if given is None:
+    descriptor = os.environ.pop(DOOR_VARIABLE, None)
+    if descriptor is None:
         return listening(host, port)
-    found = socket.socket(fileno=int(given))
-    found.setblocking(False)
-    return found
+    door = socket.socket(fileno=int(descriptor))
+    door.setblocking(False)
+    return door
 
 
 def port_answers(host: str, port: int, tries: int, patience_s: float = 5.0) -> bool:

@@ -89,7 +89,7 @@ def serve(
     environment: Mapping[str, str],
     tell: Tell,
     started: Callable[[StartNotice], None],
-    given: InheritedFiles = NOTHING,
+    inherited: InheritedFiles = NOTHING,
     rehearse: Callable[[], subprocess.Popen[bytes]] | None = None,
 ) -> InheritedFiles | None:
     """Serve until SIGTERM or SIGINT. `started` is called when every worker has given its first sign.
@@ -98,12 +98,12 @@ def serve(
 
     Raises: FolderError, SettingsError, TermsError, StateError where it cannot begin.
     """
-    with sole_instance(folder, given.lock) as lock:
+    with sole_instance(folder, inherited.lock) as lock:
         watched = open_terms(folder, keeps_history=True)
-        door = _admin_door(settings, given)
+        door = _admin_door(settings, inherited)
         settings.save(folder.settings)
-        _forget_all(folder, but=dict(given.workers))
-        retiring = [Child(name, process=ForkedChild(pid)) for name, pid in given.workers]
+        _forget_all(folder, but=dict(inherited.workers))
+        retiring = [Child(name, process=ForkedChild(pid)) for name, pid in inherited.workers]
         with ControlState(folder.state) as state:
             fleet = _enter_fleet(folder, settings, state, watched, tell)
             leads: Callable[[], bool] = (lambda: True) if fleet is None else fleet.lease.is_held
@@ -132,8 +132,8 @@ def serve(
                     "rss": heartbeat.rss_bytes(),
                 },
                 ready=lambda: started(news),
-                doors=_doors(settings, given),
-                first=given.first_number(),
+                doors=_doors(settings, inherited),
+                first=inherited.first_number(),
                 retiring=retiring,
                 gone=partial(_forget, folder),
                 rehearse=rehearse,
@@ -201,15 +201,15 @@ def _enter_store(folder: Folder, address: str, gateway: str, tell: Tell) -> None
         tell(f"warning: {why}; exchanges wait on this disk until it is back")
 
 
-def _admin_door(settings: GatewaySettings, given: InheritedFiles) -> socket.socket:
+def _admin_door(settings: GatewaySettings, inherited: InheritedFiles) -> socket.socket:
     """Give the admin port's socket, once all ports are known to be free or given."""
     addresses = settings.addresses()
-    given.check(port for _, port in addresses.values())
+    inherited.check(port for _, port in addresses.values())
     for what, (host, port) in addresses.items():
-        if not given.at(port):
+        if not inherited.at(port):
             bind(host, port, what).close()  # each worker gets a socket at it
-    found = given.at(settings.admin_port)
-    return found[0] if found else bind(*addresses["admin_port"], "admin_port")
+    sockets = inherited.at(settings.admin_port)
+    return sockets[0] if sockets else bind(*addresses["admin_port"], "admin_port")
 
 
 def _forget_all(folder: Folder, but: Mapping[str, int]) -> None:
@@ -227,9 +227,9 @@ def _forget(folder: Folder, worker: str) -> None:
         void(folder.run / f"{worker}.budgets")
 
 
-def _doors(settings: GatewaySettings, given: InheritedFiles) -> dict[str, Callable[[], socket.socket]]:
+def _doors(settings: GatewaySettings, inherited: InheritedFiles) -> dict[str, Callable[[], socket.socket]]:
     """How the sockets are had at which clients wait, also while a process is replaced."""
-    first, clients = given.first_number(), given.at(settings.port)
+    first, clients = inherited.first_number(), inherited.at(settings.port)
 
     def door(number: int) -> socket.socket:
         if clients:
@@ -240,7 +240,7 @@ def _doors(settings: GatewaySettings, given: InheritedFiles) -> dict[str, Callab
         f"worker-{first + k}": partial(door, k) for k in range(settings.workers)
     }
     if settings.hooks_port is not None:
-        hooks = given.at(settings.hooks_port)
+        hooks = inherited.at(settings.hooks_port)
         doors["hooks"] = (
             hooks[0].dup if hooks else partial(listening, settings.hooks_host, settings.hooks_port)
         )

@@ -87,9 +87,9 @@ class GatewaySettings:
 
     def addresses(self) -> dict[str, tuple[str, int]]:
         """Where it listens, by the setting's name."""
-        found = {"port": (self.host, self.port), "admin_port": (self.admin_host, self.admin_port)}
+        ports = {"port": (self.host, self.port), "admin_port": (self.admin_host, self.admin_port)}
         return (
-            found if self.hooks_port is None else found | {"hooks_port": (self.hooks_host, self.hooks_port)}
+            ports if self.hooks_port is None else ports | {"hooks_port": (self.hooks_host, self.hooks_port)}
         )
 
     def shutdown_delay(self) -> float:
@@ -102,14 +102,14 @@ class GatewaySettings:
     def load(cls, path: Path) -> "GatewaySettings":
         """Read `serve.json`. Raises: SettingsError with the place when it cannot be used."""
         try:
-            found = json.loads(path.read_bytes())
+            document = json.loads(path.read_bytes())
         except OSError as why:
             raise SettingsError(f"{path}: cannot be read: {why.strerror}") from why
         except ValueError as why:
             raise SettingsError(f"{path}: not JSON ({why}); `stillwatch serve` writes it anew") from why
-        if not isinstance(found, dict):
+        if not isinstance(document, dict):
             raise SettingsError(f"{path}: holds no JSON object; `stillwatch serve` writes it anew")
-        table = TableReader(found, (), Mistakes(str(path), None))
+        table = TableReader(document, (), Mistakes(str(path), None))
         settings = build(cls, table)
         if settings is None:
             raise SettingsError("; ".join(table.notes.sentences()))

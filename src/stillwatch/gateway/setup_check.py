@@ -42,15 +42,15 @@ class SetupCheck:
     text: str
 
 
-def place_terms(folder: Folder, given: Path | None) -> None:
+def place_terms(folder: Folder, path: Path | None) -> None:
     """Put terms into the folder: those given, or where there are none the ones that forbid nothing.
 
     Raises: TermsError with every problem in those given; nothing is changed then.
     """
-    if given is None and folder.terms.exists():
+    if path is None and folder.terms.exists():
         return
-    text = default_text() if given is None else read(given)
-    fitting(folder, text, given or folder.terms)
+    text = default_text() if path is None else read(path)
+    fitting(folder, text, path or folder.terms)
     temporary = folder.terms.with_suffix(f".{os.getpid()}")
     temporary.write_text(text, encoding="utf-8")
     past_ns = time.time_ns() - 2 * SETTLED_NS
@@ -95,12 +95,12 @@ def look(
     settings: GatewaySettings,
     key: str | None,
     terms: Path | None = None,
-    given: InheritedFiles | None = None,
+    inherited: InheritedFiles | None = None,
 ) -> list[SetupCheck]:
     """Look at all that a start needs, without starting. `terms`: those that it would begin with."""
-    given = given or InheritedFiles()
-    pid = running_pid(folder) if given.lock is None else None
-    found = [
+    inherited = inherited or InheritedFiles()
+    pid = running_pid(folder) if inherited.lock is None else None
+    checks = [
         _try("folder", lambda: _folder(folder, pid)),
         _try("terms", lambda: _terms(folder, terms)),
         _try("state", lambda: _state(folder)),
@@ -111,16 +111,16 @@ def look(
     ]
     if pid is None:
         for what, (host, port) in settings.addresses().items():
-            if not given.at(port):
-                found.append(_try(what, partial(_port, host, port, what)))
-    found.append(_try("upstream", lambda: _upstream(folder, settings.upstream)))
-    found.append(_key(folder, key))
+            if not inherited.at(port):
+                checks.append(_try(what, partial(_port, host, port, what)))
+    checks.append(_try("upstream", lambda: _upstream(folder, settings.upstream)))
+    checks.append(_key(folder, key))
     if clock.is_driven():
-        found.append(_try("clock", _clock))
+        checks.append(_try("clock", _clock))
     free = shutil.disk_usage(folder.path).free
     text = f"{free / 1e9:.1f} GB free"
-    found.append(SetupCheck("disk", "ok" if free >= LOW_DISK_BYTES else "warning", text))
-    return found
+    checks.append(SetupCheck("disk", "ok" if free >= LOW_DISK_BYTES else "warning", text))
+    return checks
 
 
 def _try(what: str, ask: Callable[[], SetupCheck]) -> SetupCheck:
@@ -147,10 +147,10 @@ def _clock() -> SetupCheck:
     return SetupCheck("clock", "warning", f"{text}; unset it where real clients are served")
 
 
-def _terms(folder: Folder, given: Path | None) -> SetupCheck:
-    if given is not None:
-        version = fitting(folder, read(given), given).version
-        return SetupCheck("terms", "ok", f"{given}: version {version} may be put in force")
+def _terms(folder: Folder, path: Path | None) -> SetupCheck:
+    if path is not None:
+        version = fitting(folder, read(path), path).version
+        return SetupCheck("terms", "ok", f"{path}: version {version} may be put in force")
     if not folder.terms.exists() and TermsHistory(terms_history(folder)).in_force is None:
         return SetupCheck("terms", "ok", "some that forbid nothing will be written")
     watched = open_terms(folder, keeps_history=False)
@@ -168,12 +168,12 @@ def _state(folder: Folder) -> SetupCheck:
 
 def _fleet(url: str | None) -> SetupCheck:
     """Whether the address can be a fleet's; a member begins also while its database is away."""
-    found = check_url(url or "")
-    if found.get_backend_name() != "postgresql":
+    url_parts = check_url(url or "")
+    if url_parts.get_backend_name() != "postgresql":
         raise SettingsError("state: a fleet's state is kept in PostgreSQL: postgresql://USER@HOST/NAME")
-    if found.password is not None:
+    if url_parts.password is not None:
         raise SettingsError("state: the URL holds a password; give it by PGPASSWORD or ~/.pgpass")
-    return SetupCheck("fleet", "ok", found.render_as_string())
+    return SetupCheck("fleet", "ok", url_parts.render_as_string())
 
 
 def _store(folder: Folder, settings: GatewaySettings) -> SetupCheck:

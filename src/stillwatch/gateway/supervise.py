@@ -250,10 +250,10 @@ class Supervisor:
         """A worker from the template; None where that cannot give one: then it is started by itself."""
         if not child.is_worker or self.template is None or self._calls is None or not self.template.lives():
             return None
-        found = self._calls.worker(child.name, self._open.get(child.name))
-        if found is None:
+        worker = self._calls.worker(child.name, self._open.get(child.name))
+        if worker is None:
             self._kill(self.template, "does not fork")
-        return found
+        return worker
 
     def _start(self, child: Child, now_s: float) -> None:
         environment = dict(self.environment)

@@ -114,7 +114,6 @@ class Enrolling(Protocol):
 
     def enrol(self, accounts: pa.Table) -> None:
         """Take the whole table anew."""
-        ...
 
 
 @runtime_checkable
@@ -123,7 +122,6 @@ class Metered(Protocol):
 
     def answered(self, account: str, at_us: int, output_tokens: int, model: str | None = None) -> None:
         """Count an answer's tokens."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,7 +127,7 @@ def schedule_of(c: Campaign, held: Iterable[HoldSchedule]) -> HoldSchedule | Non
     if not any(reason.detector == holds.NAME for reason in c.reasons):
         return None
     own_accounts = c.own_reactions.keys()
-    return max(held, key=lambda one: len(own_accounts & one.begin_us.keys()), default=None)
+    return max(held, key=lambda schedule: len(own_accounts & schedule.begin_us.keys()), default=None)
 
 
 def _draws(store: Store, c: Campaign, held: HoldSchedule, now_us: int) -> Json:
@@ -160,11 +160,11 @@ def scanned_logs(context: Json) -> list[Json]:
     return [item for item in context["inputs"] if item["name"] not in tables]
 
 
-def _set_aside(found: FindingEvidence) -> Json:
+def _set_aside(evidence: FindingEvidence) -> Json:
     """Give whom a finding set aside, and what opens the trail's digest of it. Raises: BundleError."""
-    if SALT not in found.context:
+    if SALT not in evidence.context:
         raise BundleError("whom the finding set aside was not kept when it was made; scan again")
-    return {"salt": found.context[SALT], "accounts": set_aside_of(found.campaign)}
+    return {"salt": evidence.context[SALT], "accounts": set_aside_of(evidence.campaign)}
 
 
 def _evidence_of(evidence: Json) -> Json:

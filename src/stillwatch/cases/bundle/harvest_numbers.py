@@ -166,17 +166,17 @@ def markers(e: OpenedBundle) -> dict[str, float]:
     return out
 
 
-def _overlap(m: int, carriers: int, n: int, whole: int) -> float:
-    """log10 P(at least m of n drawn accounts carry what `carriers` of all carry): hypergeometric."""
+def _overlap(m: int, matching: int, n: int, whole: int) -> float:
+    """log10 P(at least m of n drawn accounts carry what `matching` of all carry): hypergeometric."""
 
     def ways(a: int, b: int) -> float:
         return math.lgamma(a + 1) - math.lgamma(b + 1) - math.lgamma(a - b + 1)
 
-    last = min(n, carriers)
+    last = min(n, matching)
     terms = [
-        ways(carriers, x) + ways(whole - carriers, n - x) - ways(whole, n)
+        ways(matching, x) + ways(whole - matching, n - x) - ways(whole, n)
         for x in range(m, last + 1)
-        if n - x <= whole - carriers
+        if n - x <= whole - matching
     ]
     if not terms:
         return 0.0

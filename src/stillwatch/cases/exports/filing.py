@@ -76,7 +76,7 @@ class Filing:
 def prepare_filing(
     store: Store,
     case_id: str,
-    given: FilingTerms,
+    terms: FilingTerms,
     tlp: Tlp,
     *,
     now_us: int,
@@ -90,7 +90,7 @@ def prepare_filing(
     """
     case = store.case(case_id)
     override = check_verdict(case, unjudged)
-    filing = _filing(alert(store, case.id, now_us), case.accounts, given, tlp, now_us)
+    filing = _filing(alert(store, case.id, now_us), case.accounts, terms, tlp, now_us)
     text = json.dumps(filing.as_json(), indent=1) if as_json else write_filing(filing)
     data = text.encode("utf-8", "backslashreplace") + b"\n"
     holds = {"report of a case": 1, "reasons": len(filing.evidence), "techniques": len(filing.procedure)}

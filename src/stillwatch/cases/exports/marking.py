@@ -57,13 +57,13 @@ def mark(name: str) -> Tlp:
     return Tlp(text)
 
 
-def marking(one: Tlp) -> dict[str, Any]:
+def marking(tlp: Tlp) -> dict[str, Any]:
     """The STIX object of a mark, exactly as OASIS publishes it: it travels in every bundle."""
     return {
         "type": "marking-definition",
         "spec_version": "2.1",
-        "id": IDS[one],
+        "id": IDS[tlp],
         "created": CREATED,
-        "name": f"TLP:{one.value.upper()}",
-        "extensions": {EXTENSION: {"extension_type": "property-extension", "tlp_2_0": one.value}},
+        "name": f"TLP:{tlp.value.upper()}",
+        "extensions": {EXTENSION: {"extension_type": "property-extension", "tlp_2_0": tlp.value}},
     }

@@ -19,7 +19,7 @@ LONGEST_SOURCE = 1_024
 _URI = re.compile(r"(?:[a-z][a-z0-9+.-]*:)?(?:[A-Za-z0-9._~:/?#\[\]!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+", re.ASCII)
 
 
-def event_source(installation: str, given: str = "") -> str:
+def event_source(installation: str, source: str = "") -> str:
     """Give the `source` of an installation's events: what its owner says, else a URN with its id.
 
     Source: CloudEvents 1.0.2, `source`: a URI-reference that is not empty; with `id` unique for each event.
@@ -28,14 +28,14 @@ def event_source(installation: str, given: str = "") -> str:
     >>> event_source("7c9e"), event_source("7c9e", "https://eu.example/stillwatch")
     ('urn:stillwatch:7c9e', 'https://eu.example/stillwatch')
     """
-    if not given:
+    if not source:
         return f"{SOURCE}:{installation}"
-    if len(given) > LONGEST_SOURCE or not _URI.fullmatch(given):
+    if len(source) > LONGEST_SOURCE or not _URI.fullmatch(source):
         raise ExportError(
-            f"--source is {given[:80]!a}: no URI, which CloudEvents wants; give https://HOST/NAME or "
+            f"--source is {source[:80]!a}: no URI, which CloudEvents wants; give https://HOST/NAME or "
             f"{SOURCE}:NAME, in at most {LONGEST_SOURCE:,} characters"
         )
-    return given
+    return source
 
 
 def cef_records(alert: Alert, activity: Activity, now_us: int) -> list[str]:

@@ -157,7 +157,7 @@ def is_sealed(objects: list[Json], key: bytes) -> bool:
     sender = _find_seal(objects)
     if sender is None or not isinstance(sender.get("seal"), str):
         return False
-    ordered = sorted(objects, key=lambda one: str(one.get("id")))
+    ordered = sorted(objects, key=lambda item: str(item.get("id")))
     return hmac.compare_digest(_seal_of(ordered, key).encode(), sender["seal"].encode("utf-8", "replace"))
 
 

@@ -24,12 +24,12 @@ def leaving(
     )
 
 
-def describe_leaving(one: Leaving) -> list[str]:
+def describe_leaving(leaving: Leaving) -> list[str]:
     """Say it, a line a fact."""
-    lines = [f"{label}: {count:,}" for label, count in one.holds]
+    lines = [f"{label}: {count:,}" for label, count in leaving.holds]
     lines.append("prompts, answers and their words: none")
-    lines.append("names of accounts: as they are" if one.names_accounts else "names of accounts: none")
-    if one.marking:
-        lines.append(f"marked TLP:{one.marking.upper()}")
-    lines.append(f"{one.bytes:,} bytes, SHA-256 {one.sha256}")
+    lines.append("names of accounts: as they are" if leaving.names_accounts else "names of accounts: none")
+    if leaving.marking:
+        lines.append(f"marked TLP:{leaving.marking.upper()}")
+    lines.append(f"{leaving.bytes:,} bytes, SHA-256 {leaving.sha256}")
     return lines

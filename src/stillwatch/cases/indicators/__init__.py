@@ -72,8 +72,8 @@ class Partner:
 
 
 @dataclass(frozen=True)
-class Carrier:
-    """One of our own accounts that carries a partner's indicators. It stays here: a sighting names nobody."""
+class MatchingAccount:
+    """One of our own accounts that uses a partner's indicators. It stays here: a sighting names nobody."""
 
     account: str
     exchanges: int
@@ -104,7 +104,7 @@ class Hits:
     blind: int  # exchanges that could not be: only sketches under another key are kept of them
     first_searched_us: int | None
     last_searched_us: int | None
-    carriers: tuple[Carrier, ...]  # most exchanges first
+    accounts: tuple[MatchingAccount, ...]  # most exchanges first
     exchanges: int
     first_us: int | None
     last_us: int | None

@@ -189,7 +189,7 @@ def _choose_values(
         for number, account_count in shared.items()
         if uses[number].rows >= rows and account_count >= PURITY * (account_count + len(uses[number].others))
     ]
-    pure.sort(key=lambda one: (-one[0], len(one[2].others), one[1]))
+    pure.sort(key=lambda entry: (-entry[0], len(entry[2].others), entry[1]))
     pure = pure[: MOST_PHRASES if kind is IndicatorKind.WORDING else MOST]
     values = marks.values(kind, [number for _, number, _ in pure])
     return [

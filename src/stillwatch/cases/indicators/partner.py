@@ -120,9 +120,9 @@ def _indicating(file: IndicatorFile, ties: list[Json]) -> list[Json]:
     return list(indicating.values())
 
 
-def _indicator(file: IndicatorFile, one: Json, kind: IndicatorKind, key: str, value: str) -> Indicator:
-    extension, place = ours(one), f"{file.place}: {one['id']}"
-    first_us = time_us(one, "valid_from", file.place)
+def _indicator(file: IndicatorFile, item: Json, kind: IndicatorKind, key: str, value: str) -> Indicator:
+    extension, place = ours(item), f"{file.place}: {item['id']}"
+    first_us = time_us(item, "valid_from", file.place)
     return Indicator(
         kind=kind,
         value=value,
@@ -131,7 +131,7 @@ def _indicator(file: IndicatorFile, one: Json, kind: IndicatorKind, key: str, va
         others=count(extension, "others", place, 0),
         exchanges=count(extension, "exchanges", place, 0),
         first_us=first_us,
-        last_us=max(first_us, time_us(one, "valid_until", file.place, default=first_us)),
+        last_us=max(first_us, time_us(item, "valid_until", file.place, default=first_us)),
     )
 
 

@@ -45,8 +45,8 @@ class IndicatorFile:
     def of_type(self, kind: str) -> list[Json]:
         return [item for item in self.objects.values() if item["type"] == kind]
 
-    def wrong(self, one: Json, why: str) -> IndicatorError:
-        return IndicatorError(f"{self.place}: {one.get('id', 'an object')}: {why}")
+    def wrong(self, item: Json, why: str) -> IndicatorError:
+        return IndicatorError(f"{self.place}: {item.get('id', 'an object')}: {why}")
 
 
 def read_file(path: Path, key: IndicatorKey, unsealed: bool = False) -> IndicatorFile:

@@ -17,7 +17,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stillwatch.cases.indicators import DIGITS, SKETCHED, Carrier, Chance, Hits, IndicatorKind, Partner
+from stillwatch.cases.indicators import (
+    DIGITS,
+    SKETCHED,
+    Chance,
+    Hits,
+    IndicatorKind,
+    MatchingAccount,
+    Partner,
+)
 from stillwatch.cases.indicators.marks import IndicatorNumbers, LogHistory
 from stillwatch.exchanges import RECORD, ids
 from stillwatch.exchanges.read import Progress
@@ -221,8 +229,8 @@ def _hits_of_partner(
         all_of_them.join(carried.span)
         for mark, span in carried.marks.items():
             spans.setdefault(mark, _Span()).join(span)
-    carriers = [
-        Carrier(
+    matching_accounts = [
+        MatchingAccount(
             name,
             entry.span.exchanges,
             entry.span.first_us or 0,
@@ -244,7 +252,7 @@ def _hits_of_partner(
         blind=state.blind,
         first_searched_us=None if state.first_us is None else max(state.first_us, state.since_us),
         last_searched_us=state.last_us,
-        carriers=tuple(sorted(carriers, key=lambda entry: (-entry.exchanges, entry.account))),
+        accounts=tuple(sorted(matching_accounts, key=lambda entry: (-entry.exchanges, entry.account))),
         exchanges=all_of_them.exchanges,
         first_us=all_of_them.first_us,
         last_us=all_of_them.last_us,

@@ -44,14 +44,14 @@ def sighting_bundle(hits: Hits, key: IndicatorKey, *, sender: str, now_us: int) 
     holds = {
         "sightings": len(sightings),
         "exchanges, as a number": hits.exchanges,
-        "accounts, as a number": len(hits.carriers),
+        "accounts, as a number": len(hits.accounts),
     }
     return data, leaving(Form.STIX, data, holds, tlp)
 
 
 def _sighting(of: str, who: str, hits: Hits, tlp: Tlp, now_us: int) -> Json:
     description = (
-        f"Searched {hits.searched:,} exchanges; {hits.exchanges:,} of {len(hits.carriers):,} accounts carry "
+        f"Searched {hits.searched:,} exchanges; {hits.exchanges:,} of {len(hits.accounts):,} accounts carry "
         f"at least one of the {len(hits.partner.indicators):,} marks."
     )
     return make_object(
@@ -67,7 +67,7 @@ def _sighting(of: str, who: str, hits: Hits, tlp: Tlp, now_us: int) -> Json:
         count=min(hits.exchanges, MOST),
         summary=True,
         **_hours(hits.first_us, hits.last_us),
-        extensions=extensions(accounts=len(hits.carriers), searched=hits.searched, **_span_properties(hits)),
+        extensions=extensions(accounts=len(hits.accounts), searched=hits.searched, **_span_properties(hits)),
     )
 
 

@@ -183,10 +183,7 @@ def curate_command(
     """
     run, plan = options.open(where)
     account = curate(run, plan, quiet or as_json)
-    if as_json:
-        print_json(account)
-    else:
-        tell_curated(run, account)
+    print_json(account) if as_json else tell_curated(run, account)
 
 
 @verb(app, "train", epilog=STEP_EXAMPLES.format(verb="train", key="train.steps=400"))
@@ -212,10 +209,7 @@ def report_command(where: Where = None, options: StepOptions = AS_PLANNED, as_js
     """Write the page: what was gained for each teacher token and dollar, and what is still missing."""
     run, _ = options.open(where)
     page = _report(run)
-    if as_json:
-        print_json(read_json(page.with_suffix(".json")))
-    else:
-        print(f"Page: {page}")
+    print_json(read_json(page.with_suffix(".json"))) if as_json else print(f"Page: {page}")
 
 
 @verb(app, "run", epilog=RUN_EXAMPLES)
@@ -246,10 +240,7 @@ def run_command(
         plan = replace(plan, evaluate=replace(plan.evaluate, teacher="skip"))
     _evaluate(run, plan, tell)
     page = _report(run)
-    if as_json:
-        print_json(read_json(page.with_suffix(".json")))
-    else:
-        print(f"Page: {page}")
+    print_json(read_json(page.with_suffix(".json"))) if as_json else print(f"Page: {page}")
     leave(prepared, collected)
 
 

@@ -115,8 +115,8 @@ class Gateway:
 
     def health(self, now_us: int) -> Sequence[ComponentHealth]:
         refuses = self._desk.watched.terms.capture.on_failure == "refuse"
-        found = health(self._desk.folder, self._desk.settings, now_us, refuses, self._state)
-        return [ComponentHealth(p.name, p.status, p.text) for p in found.parts]
+        report = health(self._desk.folder, self._desk.settings, now_us, refuses, self._state)
+        return [ComponentHealth(p.name, p.status, p.text) for p in report.parts]
 
     def not_seen(self, now_us: int) -> Sequence[str]:
         try:
@@ -129,8 +129,8 @@ class Gateway:
         return (*late, *window_sentences(result.window if result else None))
 
     def gaps(self) -> Sequence[Lost]:
-        found = gaps(self._desk.folder.gaps, limit=MOST_GAPS)
-        return [Lost(g.from_us, g.until_us, g.exchanges, g.reason) for g in found]
+        gaps_found = gaps(self._desk.folder.gaps, limit=MOST_GAPS)
+        return [Lost(g.from_us, g.until_us, g.exchanges, g.reason) for g in gaps_found]
 
     def verdict(self, account: str) -> AccountVerdict | None:
         handed = self._desk.findings.current()
@@ -154,13 +154,13 @@ class Gateway:
 
     def captured_texts(self, account: str, limit: int) -> Sequence[CapturedExchange]:
         """Give the newest texts of an account, where `retention.text_days` keeps any."""
-        found: list[CapturedExchange] = []
+        texts: list[CapturedExchange] = []
         for table in self._newest_first(account):
             order = pc.sort_indices(table, [("time", "descending")])
-            found += [_captured_exchange(row) for row in table.take(order[: limit - len(found)]).to_pylist()]
-            if len(found) >= limit:
+            texts += [_captured_exchange(row) for row in table.take(order[: limit - len(texts)]).to_pylist()]
+            if len(texts) >= limit:
                 break
-        return found
+        return texts
 
     def _newest_first(self, account: str) -> Iterator[pa.Table]:
         of_account = (pc.field("account") == account) & pc.field("prompt").is_valid()

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from stillwatch.console.guard import with_headers
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway.control.in_force import NotInForce
 from stillwatch.gateway.control.migrations import StateError
@@ -69,7 +70,7 @@ class Guard:
                 scope, receive, send
             )
             return
-        await self._app(scope, _limit_body(receive), _with_headers(send))
+        await self._app(scope, _limit_body(receive), with_headers(send, HEADERS))
 
 
 def _limit_body(receive: Receive) -> Receive:
@@ -87,21 +88,6 @@ def _limit_body(receive: Receive) -> Receive:
     return bounded
 
 
-def _with_headers(send: Send) -> Send:
-    async def sending(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            there = {name.lower() for name, _ in message["headers"]}
-            more = [
-                (name.encode(), value.encode())
-                for name, value in HEADERS.items()
-                if name.encode() not in there
-            ]
-            message = {**message, "headers": [*message["headers"], *more]}
-        await send(message)
-
-    return sending
-
-
 def allowed_hosts(settings: GatewaySettings) -> set[str]:
     """Names by which the admin port may be called."""
     own = settings.admin_host
@@ -116,8 +102,8 @@ def token(state: ControlState, *, metrics: bool = False) -> Callable[..., None]:
     bearer = HTTPBearer(scheme_name="metrics token" if metrics else "admin token", auto_error=False)
     right = state.may_read_metrics if metrics else state.is_admin
 
-    def check(given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
-        if given is None or not right(given.credentials):
+    def check(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
+        if credentials is None or not right(credentials.credentials):
             text = "give the admin token as Authorization: Bearer; `stillwatch key admin` makes a new one"
             raise HTTPException(401, text, {"www-authenticate": "Bearer"})
 

@@ -26,9 +26,9 @@ def routes(desk: Desk) -> APIRouter:
     to, state = APIRouter(tags=["keys"]), desk.state
 
     def issued(key: str) -> KeyIssued:
-        found = forms.parse(key)
-        assert found is not None
-        shown = vars(state.key(found[0])) | {"key": key, "in_force": desk.takes_effect()}
+        parsed = forms.parse(key)
+        assert parsed is not None
+        shown = vars(state.key(parsed[0])) | {"key": key, "in_force": desk.takes_effect()}
         return KeyIssued.model_validate(shown)
 
     @to.get("/v1/keys")
@@ -38,8 +38,8 @@ def routes(desk: Desk) -> APIRouter:
         limit: Limit = 100,
     ) -> Page[KeyShown]:
         """List the keys that were issued, by id."""
-        found = [KeyShown.of(key) for key in state.keys(account, after or "", limit)]
-        return Page.of(found, limit, "key_id", state.revision())
+        keys_shown = [KeyShown.of(key) for key in state.keys(account, after or "", limit)]
+        return Page.of(keys_shown, limit, "key_id", state.revision())
 
     @to.post("/v1/keys", status_code=201)
     def issue_key(body: KeyIssue) -> KeyIssued:

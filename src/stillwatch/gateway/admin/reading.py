@@ -51,8 +51,8 @@ def open_routes(desk: Desk) -> APIRouter:
     @to.get("/health", response_model=HealthShown, responses=UNSERVED)
     def show_health() -> JSONResponse:
         """Say how each part does. 200 while clients are served, 503 when not."""
-        found = look(desk)
-        return JSONResponse(HealthShown.of(found).model_dump(), 503 if found.status == FAILING else 200)
+        report = look(desk)
+        return JSONResponse(HealthShown.of(report).model_dump(), 503 if report.status == FAILING else 200)
 
     @to.get("/livez")
     def show_alive() -> Alive:
@@ -94,14 +94,14 @@ def _numbers(to: APIRouter, desk: Desk) -> None:
     @to.get("/v1/gaps", tags=["health"])
     def list_gaps(before: Before = None, limit: Limit = 100) -> Page[GapShown]:
         """List the spans in which exchanges were not captured, newest first."""
-        found = [GapShown.of(gap) for gap in gaps(desk.folder.gaps, before, limit)]
-        return Page.of(found, limit, "number", state.revision())
+        page = [GapShown.of(gap) for gap in gaps(desk.folder.gaps, before, limit)]
+        return Page.of(page, limit, "number", state.revision())
 
     @to.get("/v1/events", tags=["health"])
     def list_events(before: Before = None, limit: Limit = 100) -> Page[EventShown]:
         """List what was done and by whom, newest first."""
-        found = [EventShown.of(event) for event in state.events(before, limit)]
-        return Page.of(found, limit, "event", state.revision())
+        page = [EventShown.of(event) for event in state.events(before, limit)]
+        return Page.of(page, limit, "event", state.revision())
 
 
 def _add_finding_routes(to: APIRouter, desk: Desk) -> None:
@@ -113,14 +113,14 @@ def _add_finding_routes(to: APIRouter, desk: Desk) -> None:
     ) -> Page[CampaignShown]:
         """List the campaigns, the largest harvest first."""
         handed = desk.findings.current()
-        found = campaigns_by_harvest(handed.result) if handed.result else []
-        ids = [c.id for c in found]
+        all_campaigns = campaigns_by_harvest(handed.result) if handed.result else []
+        ids = [c.id for c in all_campaigns]
         if after is not None and after not in ids:
             raise Missing(f"there is no campaign {after!a} now; begin at the first page")
         begin = ids.index(after) + 1 if after is not None else 0
         page = [
             CampaignShown.of(SimpleNamespace(**vars(shown), first_id=handed.first_id(shown.id)))
-            for shown in found[begin : begin + limit]
+            for shown in all_campaigns[begin : begin + limit]
         ]
         return Page.of(page, limit, "id", state.revision())
 
@@ -153,8 +153,8 @@ def _add_finding_routes(to: APIRouter, desk: Desk) -> None:
         ][:limit]
         statuses = actions.standings(state, [a.account for a in page])
         clear = SimpleNamespace(step=Step.CLEAR)
-        found = [
+        accounts = [
             AccountFound.of(SimpleNamespace(**vars(a), standing=statuses.get(a.account, clear).step))
             for a in page
         ]
-        return Page.of(found, limit, "account", state.revision())
+        return Page.of(accounts, limit, "account", state.revision())

@@ -64,15 +64,15 @@ class AdminAnswer(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     @classmethod
-    def of(cls, found: object) -> Self:
+    def of(cls, source: object) -> Self:
         """Read every field off an object's attributes."""
-        return cls.model_validate(found)
+        return cls.model_validate(source)
 
 
 def From(path: str) -> FieldInfo:
     """Say where in the object a field is found, with dots between attributes."""
-    found: FieldInfo = Field(validation_alias=AliasPath(*path.split(".")))
-    return found
+    field: FieldInfo = Field(validation_alias=AliasPath(*path.split(".")))
+    return field
 
 
 class Trouble(BaseModel):
@@ -120,9 +120,9 @@ def name_of(step: Step) -> StepName:
     return step.name.lower()  # type: ignore[return-value]  # the names are the literal's, tested
 
 
-def texts(found: Sequence[Any]) -> list[str]:
+def texts(reasons: Sequence[Any]) -> list[str]:
     """Give what each of some reasons says."""
-    return [problem.text for problem in found]
+    return [problem.text for problem in reasons]
 
 
 def first_names(names: Sequence[str]) -> list[str]:

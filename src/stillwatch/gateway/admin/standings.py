@@ -47,7 +47,7 @@ def _standings(to: APIRouter, desk: Desk) -> None:
         step: StepName | None = None, campaign: NameAsked = None, after: NameAsked = None, limit: Limit = 100
     ) -> Page[StandingShown]:
         """List the accounts that are not clear, by name."""
-        found = actions.standings(
+        statuses = actions.standings(
             state,
             step=None if step is None else Step[step.upper()],
             campaign=campaign,
@@ -56,7 +56,7 @@ def _standings(to: APIRouter, desk: Desk) -> None:
         )
         items = [
             StandingShown.of(SimpleNamespace(account=account, standing=standing))
-            for account, standing in found.items()
+            for account, standing in statuses.items()
         ]
         return Page.of(items, limit, "account", state.revision())
 
@@ -88,8 +88,8 @@ def _standings(to: APIRouter, desk: Desk) -> None:
         account: NameAsked = None, before: Before = None, limit: Limit = 100
     ) -> Page[ChangeShown]:
         """List every change of standings, of one account or all, newest first."""
-        found = actions.history(state, account, before=before, limit=limit)
-        return Page.of([ChangeShown.of(change) for change in found], limit, "change", state.revision())
+        changes = actions.history(state, account, before=before, limit=limit)
+        return Page.of([ChangeShown.of(change) for change in changes], limit, "change", state.revision())
 
 
 def _actions(to: APIRouter, desk: Desk) -> None:
@@ -98,8 +98,8 @@ def _actions(to: APIRouter, desk: Desk) -> None:
     @to.get("/v1/actions", tags=["standings"])
     def list_actions(before: Before = None, limit: Limit = 100) -> Page[ActionShown]:
         """List actions, newest first; each can be undone."""
-        found = actions.actions(state, before=before, limit=limit)
-        return Page.of([ActionShown.of(action) for action in found], limit, "action", state.revision())
+        listed = actions.actions(state, before=before, limit=limit)
+        return Page.of([ActionShown.of(action) for action in listed], limit, "action", state.revision())
 
     @to.post("/v1/actions/{action}/undo", tags=["standings"])
     def undo_action(action: Number, body: Undo) -> Done:
@@ -123,9 +123,9 @@ def _proposals(to: APIRouter, desk: Desk) -> None:
         limit: Limit = 100,
     ) -> Page[ProposalShown]:
         """List what the ladder asks for, newest first."""
-        found = proposals.proposals(state, which, before=before, limit=limit)
+        listed = proposals.proposals(state, which, before=before, limit=limit)
         return Page.of(
-            [ProposalShown.of(proposal) for proposal in found], limit, "proposal", state.revision()
+            [ProposalShown.of(proposal) for proposal in listed], limit, "proposal", state.revision()
         )
 
     @to.post("/v1/proposals/{proposal}/approve", tags=["proposals"])

@@ -52,16 +52,16 @@ def routes(desk: Desk) -> APIRouter:
     def list_history(before: Before = None, limit: Limit = 100) -> Page[TermsEntry]:
         """List what became of each text, newest first."""
         numbered = [(k, e) for k, e in enumerate(entries(), 1) if before is None or k < before]
-        found = [TermsEntry.of(SimpleNamespace(number=k, **vars(e))) for k, e in numbered[::-1][:limit]]
-        return Page.of(found, limit, "number", desk.state.revision())
+        page = [TermsEntry.of(SimpleNamespace(number=k, **vars(e))) for k, e in numbered[::-1][:limit]]
+        return Page.of(page, limit, "number", desk.state.revision())
 
     @to.get("/v1/terms/history/{number}")
     def show_version(number: Number) -> TermsShown:
         """Give one text of the history."""
-        found = entries()
-        if number > len(found):
-            raise Missing(f"the history has {len(found)} entries, not {number}")
-        revision = found[number - 1]
+        history = entries()
+        if number > len(history):
+            raise Missing(f"the history has {len(history)} entries, not {number}")
+        revision = history[number - 1]
         return TermsShown(
             version=revision.version, sha256=revision.sha256, text=revision.text, error=revision.why or None
         )
@@ -75,17 +75,17 @@ def routes(desk: Desk) -> APIRouter:
 
 
 def _check_candidate(in_force: Terms, text: str, now_us: int) -> TermsChecked:
-    found = check(text, "candidate", now_us)
-    if found.terms is None:
+    checked = check(text, "candidate", now_us)
+    if checked.terms is None:
         return TermsChecked(
-            usable=False, version=None, problems=list(found.problems), warnings=list(found.warnings),
+            usable=False, version=None, problems=list(checked.problems), warnings=list(checked.warnings),
             tests=[], changes=[],
         )  # fmt: skip
     return TermsChecked(
         usable=True,
-        version=found.terms.version,
-        problems=list(found.problems),
-        warnings=list(found.warnings),
-        tests=[TermsTried.of(test) for test in run(found.terms, now_us)],
-        changes=[TermsChange.of(change) for change in difference(in_force, found.terms, now_us)],
+        version=checked.terms.version,
+        problems=list(checked.problems),
+        warnings=list(checked.warnings),
+        tests=[TermsTried.of(test) for test in run(checked.terms, now_us)],
+        changes=[TermsChange.of(change) for change in difference(in_force, checked.terms, now_us)],
     )

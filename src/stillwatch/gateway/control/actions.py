@@ -139,12 +139,12 @@ def standings(
     where = " FROM standings s JOIN changes c USING (change) WHERE c.step > 0"
     with state.reading() as db:
         if accounts is not None:
-            found: dict[str, EnforcementStatus] = {}
+            statuses: dict[str, EnforcementStatus] = {}
             for account in accounts:
                 row = db.execute(f"SELECT {_CHANGE}{where} AND s.account = ?", (account,)).fetchone()
                 if row is not None:
-                    found[account] = EnforcementStatus(Step(row[0]), *row[1:])
-            return found
+                    statuses[account] = EnforcementStatus(Step(row[0]), *row[1:])
+            return statuses
         rows = db.execute(
             f"SELECT s.account, {_CHANGE}{where} AND s.account > ?1 AND (?2 IS NULL OR c.step = ?2)"
             " AND (?3 IS NULL OR c.campaign = ?3) ORDER BY s.account LIMIT ?4",
@@ -160,8 +160,8 @@ def by_step(state: ControlState) -> dict[Step, int]:
             "SELECT c.step, count(*) FROM standings s JOIN changes c USING (change)"
             " WHERE c.step > 0 GROUP BY 1"
         )
-        found = dict(rows.fetchall())
-    return {step: found.get(int(step), 0) for step in Step if step}
+        counts = dict(rows.fetchall())
+    return {step: counts.get(int(step), 0) for step in Step if step}
 
 
 def history(

@@ -155,7 +155,7 @@ def _read_traffic(
     """What the segments of the last days say of these accounts, and of whom stands near."""
     since = datetime.fromtimestamp(now_us / 1e6, UTC) - LOOK_BACK
     paths = [
-        str(segment.path) for hour, found in segments.hours(folder) if hour >= since for segment in found
+        str(segment.path) for hour, group in segments.hours(folder) if hour >= since for segment in group
     ]
     silent = _without_traffic(accounts), _without_traffic(same_org)
     if not paths:
@@ -182,16 +182,16 @@ def _read_traffic(
             over.cancel()
     hit = [_Traffic(a, n, tokens, below) for a, is_hit, n, tokens, below, *_ in rows if is_hit]
     near = [_Traffic(a, *rest) for a, is_hit, *rest in rows if not is_hit and a not in unchanged]
-    found = frozenset(traffic.account for traffic in hit)
+    names = frozenset(traffic.account for traffic in hit)
     near += _without_traffic(set(same_org) - {neighbour.account for neighbour in near})
     org = frozenset(same_org)
     near.sort(key=lambda n: -(n.same_end_user + n.same_network + (n.account in org)))
     return _Seen(
-        accounts=found,
+        accounts=names,
         end_users=users[0][3] if users else 0,
         same_end_user=sum(n.same_end_user for n in near),
         same_network=sum(n.same_network for n in near),
-        hit=(*hit, *_without_traffic(set(accounts) - found))[:MOST_NAMED],
+        hit=(*hit, *_without_traffic(set(accounts) - names))[:MOST_NAMED],
         near=tuple(near[:MOST_NAMED]),
         users=tuple(AffectedEndUser(*row[:3]) for row in users),
     )

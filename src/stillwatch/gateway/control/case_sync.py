@@ -135,15 +135,15 @@ class Casework:
             return 0
         with store.writing(now_us) as tx:
             before = tx.db.execute(last, {"name": name}).scalar()
-            found = self.state.events_after(before or 0, EVENTS)
-            for event in found:
+            events = self.state.events_after(before or 0, EVENTS)
+            for event in events:
                 tx.audit(event.who, event.what, event.subject, *trail_entry(event, self.state))
-            if found:
+            if events:
                 moved = "UPDATE gateway_events SET event = :event WHERE gateway = :name"
                 if before is None:
                     moved = "INSERT INTO gateway_events VALUES (:name, :event)"
-                tx.db.execute(text(moved), {"name": name, "event": found[-1].event})
-        return len(found)
+                tx.db.execute(text(moved), {"name": name, "event": events[-1].event})
+        return len(events)
 
     def _note_networks(self, now_us: int) -> None:
         """Write down, once, that the recorder looks `asn` up in another table than before, or in none."""

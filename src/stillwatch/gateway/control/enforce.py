@@ -134,11 +134,11 @@ class Enforcer:
         if self._handed.result is None:
             return
         terms = self.watched.terms
-        last, revision, said = self._looked, self.state.revision(), self._people()
+        last, revision, decisions = self._looked, self.state.revision(), self._people()
         if (
             last is not None
             and (last.findings, last.revision, last.terms) == (self._handed.sign, revision, id(terms))
-            and last.said is said
+            and last.said is decisions
             and 0 <= now_us - last.at_us < LOOK_AGAIN_US
         ):
             return
@@ -152,13 +152,13 @@ class Enforcer:
             permitted=ladder.permitted_accounts(terms.permissions, orgs, now_us),
             secret=self.state.secret,
             now_us=now_us,
-            detectors=said.detectors,
-            spared=said.spared,
+            detectors=decisions.detectors,
+            spared=decisions.spared,
         )
         before = proposals.proposals(self.state, "open", limit=MOST_OPEN)
-        found = ladder.reconcile(before, wanted, now_us=now_us)
-        proposals.write_down(self.state, found, now_us=now_us)
-        self._looked = LadderInput(self._handed.sign, self.state.revision(), id(terms), said, now_us)
+        changes = ladder.reconcile(before, wanted, now_us=now_us)
+        proposals.write_down(self.state, changes, now_us=now_us)
+        self._looked = LadderInput(self._handed.sign, self.state.revision(), id(terms), decisions, now_us)
 
     def _hold(self, now_us: int) -> None:
         """Begin and end randomised holds. Without findings that can be read, what runs goes on as planned."""

@@ -31,8 +31,8 @@ def parse(key: str) -> tuple[str, str] | None:
     >>> parse("sk-proj-abcd") is None
     True
     """
-    found = _KEY.fullmatch(key)
-    return None if found is None else (found[1], found[2])
+    matched = _KEY.fullmatch(key)
+    return None if matched is None else (matched[1], matched[2])
 
 
 def digest(secret_part: str, secret: bytes) -> bytes:

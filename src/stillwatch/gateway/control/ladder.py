@@ -91,7 +91,7 @@ def climb(
         may = _may(campaign, detectors or {})
         if campaign.suppressed_by is not None or not accounts or may == DetectorState.SHADOW:
             continue
-        found = LadderCampaign(
+        ladder_campaign = LadderCampaign(
             campaign.id,
             int(campaign.alarm_at.timestamp() * 1e6),
             campaign.p_value,
@@ -100,7 +100,7 @@ def climb(
             campaign.harvest.output_tokens,
             [r.detector for r in campaign.reasons if r.detector in RAISING] == [LONE],
         )
-        for step in steps(ladder, found, now_us, key):
+        for step in steps(ladder, ladder_campaign, now_us, key):
             if may == DetectorState.ALERT and step.automatic:
                 why = f"{step.why}; only proposed: its detector may alert, not act"
                 step = replace(step, automatic=False, why=why)

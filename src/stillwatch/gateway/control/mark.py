@@ -44,14 +44,14 @@ def read_mark(state: Path) -> DatabaseMark | None:
     """Read the mark of a database; None where there is none that can be read."""
     path = state.with_name(NAME)
     try:
-        found: dict[str, Any] = json.loads(path.read_bytes())
-        named = {name: FileId(*map(int, found[name])) for name in ("database", "mark")}
-        log = found["log"] and FileId(*map(int, found["log"]))
-        version = Version(str(found["generation"]), int(found["revision"]))
+        document: dict[str, Any] = json.loads(path.read_bytes())
+        named = {name: FileId(*map(int, document[name])) for name in ("database", "mark")}
+        log = document["log"] and FileId(*map(int, document["log"]))
+        version = Version(str(document["generation"]), int(document["revision"]))
         same = named["database"] == file_id(state)
-        here = _log(state)
-        old_log = not same and log is not None and log == file_id(here) and here.stat().st_size > 0
-        return DatabaseMark(version, int(found["event"]), same and named["mark"] == file_id(path), old_log)
+        log_path = _log(state)
+        old_log = not same and log is not None and log == file_id(log_path) and log_path.stat().st_size > 0
+        return DatabaseMark(version, int(document["event"]), same and named["mark"] == file_id(path), old_log)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -64,7 +64,7 @@ def write_mark(state: Path, version: Version, event: int) -> None:
             temporary.touch(0o600)
             files = {"database": file_id(state), "log": file_id(_log(state)), "mark": file_id(temporary)}
             named = {
-                name: None if found is None else [found.inode, found.born_ns] for name, found in files.items()
+                name: None if sign is None else [sign.inode, sign.born_ns] for name, sign in files.items()
             }
             mark = {"generation": version.generation, "revision": version.revision, "event": event, **named}
             temporary.write_text(json.dumps(mark) + "\n", encoding="ascii")

@@ -104,13 +104,13 @@ class Owners:
 
     def owners(self, names: Iterable[str]) -> dict[str, str]:
         """Look up who owns each; names of nobody are left out. Raises: OwnersError."""
-        found: dict[str, str] = {}
+        owners: dict[str, str] = {}
         for name in names:
             if name in self._waiting:
-                found[name] = self._waiting[name][0]
+                owners[name] = self._waiting[name][0]
             elif (known := self.object(name)) is not None:
-                found[name] = known.account
-        return found
+                owners[name] = known.account
+        return owners
 
     def object(self, name: str) -> Object | None:
         """Look one up. Raises: OwnersError."""
@@ -141,12 +141,12 @@ class Owners:
         What cannot be written now is remembered here and tried again with the next. `expected_new`: it was
         made just now; else it is looked up first, which is cheaper than writing and waits for nobody.
         """
-        found = {_fit(name): kind for name, kind in made if name}
+        kinds = {_fit(name): kind for name, kind in made if name}
         if not expected_new:
             with suppress(OwnersError):
-                for name in self.owners(found):
-                    del found[name]
-        for name, kind in found.items():
+                for name in self.owners(kinds):
+                    del kinds[name]
+        for name, kind in kinds.items():
             if len(self._waiting) < MOST_WAITING:
                 self._waiting.setdefault(name, (account, kind, now_us))
         with suppress(OwnersError):

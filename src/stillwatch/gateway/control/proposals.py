@@ -44,12 +44,12 @@ def proposal(state: ControlState, number: int) -> Proposal:
         return _read_proposal(db, number)
 
 
-def write_down(state: ControlState, found: ProposalChanges, *, now_us: int) -> None:
+def write_down(state: ControlState, changes: ProposalChanges, *, now_us: int) -> None:
     """Keep what the ladder asks for now; nothing is written when nothing changed."""
-    if not (found.new or found.changed or found.gone):
+    if not (changes.new or changes.changed or changes.gone):
         return
     with state.writing() as (db, revision):
-        for new in found.new:
+        for new in changes.new:
             want = new.wanted
             cursor = db.execute(
                 "INSERT INTO proposals"
@@ -64,13 +64,13 @@ def write_down(state: ControlState, found: ProposalChanges, *, now_us: int) -> N
             }
             detail |= {"rule": want.rule, "why": want.why, "by itself": want.due_us is not None}
             write_event(db, now_us, LADDER, "step proposed", str(cursor.lastrowid), detail)
-        for changed in found.changed:
+        for changed in changes.changed:
             db.execute(
                 "UPDATE proposals SET campaign = ?, step = ?, rule = ?, why = ?, accounts = ?, due_us = ?,"
                 " revision = ? WHERE proposal = ? AND state = 'open'",
                 (*_columns(changed.wanted), revision, changed.proposal),
             )
-        for gone in found.gone:
+        for gone in changes.gone:
             _decide(db, revision, gone.proposal, "superseded", LADDER, None, now_us)
 
 
@@ -91,8 +91,8 @@ def apply(
     """
     overruled = overruled_by_people(state) if who == LADDER else {}
     with state.writing(if_revision) as (db, revision):
-        found = _open_one(db, number)
-        want = found.wanted
+        stored = _open_one(db, number)
+        want = stored.wanted
         set_to = standing(want, secret=state.secret, now_us=now_us, until_us=until_us)
         changes: list[tuple[str, EnforcementStatus]] = []
         for account in want.accounts:
@@ -133,12 +133,12 @@ def overruled_by_people(state: ControlState) -> dict[str, Step]:
 
     By setting a standing that stands, taking back a step of the ladder, or dismissing a proposal.
     """
-    found = decided_steps(state)
+    steps = decided_steps(state)
     with state.reading() as db:
         for step, accounts in db.execute("SELECT step, accounts FROM proposals WHERE state = 'dismissed'"):
             for account in json.loads(accounts):
-                found[account] = max(found.get(account, Step.CLEAR), Step(step))
-    return found
+                steps[account] = max(steps.get(account, Step.CLEAR), Step(step))
+    return steps
 
 
 def _columns(want: WantedStep) -> tuple[str, int, str, str, str, int | None]:
@@ -168,10 +168,10 @@ def _read_proposal(db: sqlite3.Connection, number: int) -> Proposal:
 
 
 def _open_one(db: sqlite3.Connection, number: int) -> Proposal:
-    found = _read_proposal(db, number)
-    if found.state != "open":
-        raise StateError(f"proposal {number} is {found.state} already, by {found.decided_by}")
-    return found
+    stored = _read_proposal(db, number)
+    if stored.state != "open":
+        raise StateError(f"proposal {number} is {stored.state} already, by {stored.decided_by}")
+    return stored
 
 
 def _decide(

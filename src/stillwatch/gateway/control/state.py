@@ -292,12 +292,12 @@ class ControlState:
             raise StateError(_OVERWRITTEN.format(path=self.path, seen=self._seen, now=_revision(db)))
         return _revision(db)
 
-    def take_up(self, found: FleetChanges) -> bool:
+    def take_up(self, changes: FleetChanges) -> bool:
         """Put what other gateways wrote into this copy; False where it is another one by now."""
         with self.rewriting() as (db, version):
-            if version != found.since:
+            if version != changes.since:
                 return False
-            take_up(db, found)
+            take_up(db, changes)
         return True
 
     @contextmanager
@@ -333,8 +333,8 @@ class ControlState:
     def put_back(self) -> PutBack | None:
         """Say when a copy was last put in the place of the state; None: never."""
         with self.reading() as db:
-            found = _meta(db, PUT_BACK)
-        return None if found is None else PutBack(**json.loads(found))
+            stored = _meta(db, PUT_BACK)
+        return None if stored is None else PutBack(**json.loads(stored))
 
     # --- keys ---
 
@@ -465,15 +465,15 @@ class ControlState:
     def may_read_metrics(self, token: str) -> bool:
         """Tell whether this is the token for metrics, or the admin token."""
         with self.reading() as db:
-            kept = _meta(db, METRICS_TOKEN)
-        found = isinstance(kept, bytes) and keys.same(kept, keys.admin_digest(token, self.secret))
-        return found or self.is_admin(token)
+            digest = _meta(db, METRICS_TOKEN)
+        is_right = isinstance(digest, bytes) and keys.same(digest, keys.admin_digest(token, self.secret))
+        return is_right or self.is_admin(token)
 
     def is_admin(self, token: str) -> bool:
         """Tell whether this is the admin token."""
         with self.reading() as db:
-            kept = _meta(db, ADMIN_TOKEN)
-        return isinstance(kept, bytes) and keys.same(kept, keys.admin_digest(token, self.secret))
+            digest = _meta(db, ADMIN_TOKEN)
+        return isinstance(digest, bytes) and keys.same(digest, keys.admin_digest(token, self.secret))
 
     # --- events ---
 

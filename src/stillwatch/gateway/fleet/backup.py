@@ -101,11 +101,11 @@ def back_up(
             assert row is not None
             dump = ("--format=custom", f"--snapshot={row[3]}", f"--file={place / DUMP}")
             _run_on(state.fleet.url, "pg_dump", *dump)
-        found = [place / DUMP, *(path for name in names if (path := folder.path / name).exists())]
-        sums = {path.name: _sha256(path) for path in found}
+        paths = [place / DUMP, *(path for name in names if (path := folder.path / name).exists())]
+        sums = {path.name: _sha256(path) for path in paths}
         version, name = stillwatch.__version__, secrets.token_hex(8)
         about = FleetBackup(FORM, name, version, now_us, str(row[0]), int(row[1]), str(row[2]), sums)
-        _write_archive(place / "archive", about, found)
+        _write_archive(place / "archive", about, paths)
         os.rename(place / "archive", archive)
         sync_folder(archive.absolute().parent)
     return about
@@ -118,14 +118,14 @@ def _beside(archive: Path) -> Iterator[Path]:
         yield Path(made)
 
 
-def _write_archive(path: Path, about: FleetBackup, found: list[Path]) -> None:
+def _write_archive(path: Path, about: FleetBackup, paths: list[Path]) -> None:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         with tarfile.open(fileobj=file, mode="w") as tar:
             text = json.dumps(asdict(about), indent=1).encode()
             head = tarfile.TarInfo(ABOUT)
             head.size = len(text)
             tar.addfile(head, io.BytesIO(text))
-            for entry in found:
+            for entry in paths:
                 tar.add(entry, entry.name, recursive=False)
         file.flush()
         os.fsync(file.fileno())
@@ -234,13 +234,13 @@ def _prepared_folder(path: Path, place: Path, about: FleetBackup, force: bool) -
             f"{folder.path}: has a state already; give an empty folder, or --force: then what this one knows "
             "later than the back-up is kept"
         )
-    kept = folder if folder.secret_file.exists() else Folder(place)
-    if not kept.secret_file.exists():
+    source = folder if folder.secret_file.exists() else Folder(place)
+    if not source.secret_file.exists():
         raise BackupError(
             f"{folder.path}: the back-up was made without the fleet's secret: put `secret` and audit.key "
             "there first, from where they are kept"
         )
-    if derive(kept.secret(), b"fleet").hex() != about.secret:
+    if derive(source.secret(), b"fleet").hex() != about.secret:
         raise BackupError(f"{folder.secret_file}: is not the secret of the fleet in the back-up")
     return folder
 

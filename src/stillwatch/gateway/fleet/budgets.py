@@ -128,8 +128,8 @@ class BudgetExchange(FleetPart):
 
     def _note_read(self, db: "psycopg.Connection[Any]") -> None:
         """Note as known what every other gateway that is there has read."""
-        found = db.execute("SELECT reader, changed FROM spent_read WHERE gateway = %s", (self._gateway,))
-        read = {str(reader): int(changed) for reader, changed in found}
+        readers = db.execute("SELECT reader, changed FROM spent_read WHERE gateway = %s", (self._gateway,))
+        read = {str(reader): int(changed) for reader, changed in readers}
         least = min((read.get(name, -1) for name in self._alive), default=self._change or 0)
         known: dict[int, Row] = {}
         while self._unread and self._unread[0][0] <= least:
@@ -141,9 +141,9 @@ class BudgetExchange(FleetPart):
     # --- what is spent elsewhere ---
 
     def _look_at_gateways(self, db: "psycopg.Connection[Any]") -> None:
-        found = read_gateways(db)
-        self._known.values[STARTS] = max(1, len(found))
-        alive = frozenset(g.name for g in found if g.silent_s <= LATE_S and g.name != self._gateway)
+        gateways = read_gateways(db)
+        self._known.values[STARTS] = max(1, len(gateways))
+        alive = frozenset(g.name for g in gateways if g.silent_s <= LATE_S and g.name != self._gateway)
         if alive != self._alive:  # what the answers of one that is gone held is void
             self._alive = alive
             self._add_others({n for rows in self._others.values() for n in rows})

@@ -287,10 +287,10 @@ def watch_changes(copy: sqlite3.Connection) -> None:
             )
 
 
-def take_up(copy: sqlite3.Connection, found: FleetChanges) -> None:
+def take_up(copy: sqlite3.Connection, changes: FleetChanges) -> None:
     """Put what others wrote into the copy, in the transaction that runs."""
     for shared in TABLES:
-        if not found.rows.get(shared.name):
+        if not changes.rows.get(shared.name):
             continue
         marks = ", ".join("?" * len(shared.columns))
         moved = ", ".join(f"{c} = excluded.{c}" for c in shared.columns[1:])
@@ -298,9 +298,9 @@ def take_up(copy: sqlite3.Connection, found: FleetChanges) -> None:
         copy.executemany(
             f"INSERT INTO {shared.name} ({', '.join(shared.columns)}) VALUES ({marks})"
             f" ON CONFLICT ({shared.key}) DO {then}",
-            found.rows[shared.name],
+            changes.rows[shared.name],
         )
-    copy.execute("UPDATE meta SET value = ? WHERE name = 'revision'", (found.version.revision,))
+    copy.execute("UPDATE meta SET value = ? WHERE name = 'revision'", (changes.version.revision,))
     copy.execute("DELETE FROM changed")  # changes are noted anew
 
 
@@ -351,8 +351,8 @@ def read_changes(db: "psycopg.Connection[Any]", since: Version) -> FleetChanges:
     rows: dict[str, list[tuple[Any, ...]]] = {}
     for shared in TABLES if now.revision > since.revision else ():
         query = f"SELECT {', '.join(shared.columns)} FROM {shared.name} WHERE row_revision > %s ORDER BY 1"
-        found = db.execute(query, (since.revision,)).fetchall()
-        rows[shared.name] = [_from_stored(shared, row) for row in found]
+        changed = db.execute(query, (since.revision,)).fetchall()
+        rows[shared.name] = [_from_stored(shared, row) for row in changed]
     return FleetChanges(since, now, rows)
 
 

@@ -66,17 +66,17 @@ class FindingsCopy:
 
     def _publications(self) -> Iterator[tuple[tuple[int, int], StoredObject]]:
         """What was published, the newest first, by the numbers of lease and publication."""
-        for number in reversed([one for one in self.store.folders("detector") if _NUMBER.fullmatch(one)]):
-            found = [
-                ((int(named[1]), int(named[2])), one)
-                for one in self.store.objects(f"detector/{number}", recursive=False)
-                if (named := _LIST.fullmatch(one.name))
+        for number in reversed([name for name in self.store.folders("detector") if _NUMBER.fullmatch(name)]):
+            lists = [
+                ((int(named[1]), int(named[2])), listed)
+                for listed in self.store.objects(f"detector/{number}", recursive=False)
+                if (named := _LIST.fullmatch(listed.name))
             ]
-            yield from sorted(found, key=lambda one: one[0], reverse=True)
+            yield from sorted(lists, key=lambda entry: entry[0], reverse=True)
 
     def _take(self, base: tuple[int, int], listed: StoredObject) -> None:
         files = _files(self.store.read(listed.name, ENDING), listed.name)
-        for name in sorted(files, key=lambda one: (one == STATE, one)):
+        for name in sorted(files, key=lambda name: (name == STATE, name)):
             full, size = files[name]
             sign = _sign(self.root / name)
             known = self._known.get(name)
@@ -99,7 +99,7 @@ class FindingsCopy:
             return
         files: Files = {}
         try:
-            for name in sorted(here, key=lambda one: (one == STATE, one)):
+            for name in sorted(here, key=lambda name: (name == STATE, name)):
                 known = self._known.get(name)
                 if known is None or known[0] != here[name] or f"/{number:016d}/" not in known[1]:
                     new = self.store.put_file(f"detector/{number:016d}/files/{name}", self.root / name)
@@ -124,16 +124,18 @@ class FindingsCopy:
     def _clear(self, base: tuple[int, int], files: Files) -> None:
         """Delete what no later publication names. The last but one stays: somebody may be taking it."""
         number, at = base
-        kept = {full for full, _ in files.values()}
+        needed = {full for full, _ in files.values()}
         there = list(self.store.objects(f"detector/{number:016d}"))
-        for one in there:
-            if (named := _LIST.fullmatch(one.name)) and int(named[2]) == at - 1:
+        for stored in there:
+            if (named := _LIST.fullmatch(stored.name)) and int(named[2]) == at - 1:
                 with suppress(DamagedObject, ObjectGone):
-                    kept |= {full for full, _ in _files(self.store.read(one.name, ENDING), one.name).values()}
-        for one in there:
-            named = _LIST.fullmatch(one.name)
-            if int(named[2]) < at - 1 if named else one.name not in kept:
-                self.store.delete(one.name)
+                    needed |= {
+                        full for full, _ in _files(self.store.read(stored.name, ENDING), stored.name).values()
+                    }
+        for stored in there:
+            named = _LIST.fullmatch(stored.name)
+            if int(named[2]) < at - 1 if named else stored.name not in needed:
+                self.store.delete(stored.name)
         if at > 1:  # everybody has had the time to see the first of this lease; a late one may put more there
             for older in self.store.folders("detector"):
                 if _NUMBER.fullmatch(older) and int(older) < number:
@@ -141,28 +143,28 @@ class FindingsCopy:
 
     def _here(self) -> dict[str, Sign]:
         """What lies here, by name, without what is being written."""
-        found: dict[str, Sign] = {}
+        signs: dict[str, Sign] = {}
         for at, _, names in os.walk(self.root):
             for file in names:
                 name = str((Path(at) / file).relative_to(self.root))
                 if _FILE.fullmatch(name) and (sign := _sign(Path(at) / file)) is not None:
-                    found[name] = sign
-        return found
+                    signs[name] = sign
+        return signs
 
 
 def _sign(path: Path) -> Sign | None:
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _files(text: bytes, name: str) -> Files:
     """Read a publication's list. Raises: DamagedObject."""
     try:
         listed = json.loads(text)["files"]
-        files = {str(path): (str(one[0]), int(one[1])) for path, one in listed.items()}
+        files = {str(path): (str(entry[0]), int(entry[1])) for path, entry in listed.items()}
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as why:
         raise DamagedObject(f"{name}: no list of findings") from why
     number = name.split("/")[1]

@@ -38,13 +38,13 @@ def join(state: ControlState, url: str) -> str | None:
             make_tables(db)
             with db.transaction():
                 db.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))  # of two that begin a fleet, one does
-                found = db.execute("SELECT generation, revision, shape, secret FROM fleet").fetchone()
-                _check(found, state)
+                fleet = db.execute("SELECT generation, revision, shape, secret FROM fleet").fetchone()
+                _check(fleet, state)
                 with state.rewriting() as (copy, version):
-                    if found is None:
+                    if fleet is None:
                         _bring_along(db, copy, version, _secret_digest(state))
                     else:
-                        _become_copy(db, copy, str(found[0]), url)
+                        _become_copy(db, copy, str(fleet[0]), url)
                     copy.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (FLEET, url))
         state.reopen()
         catch_up(state)
@@ -90,23 +90,23 @@ def catch_up(state: ControlState, db: Any = None) -> bool:
         since = state.version()
         with db.transaction():
             db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            found = read_changes(db, since)
-        if found.version == since:
+            changes = read_changes(db, since)
+        if changes.version == since:
             return False
-        if state.take_up(found):
+        if state.take_up(changes):
             return True
 
 
-def _check(found: tuple[Any, ...] | None, state: ControlState) -> None:
+def _check(fleet: tuple[Any, ...] | None, state: ControlState) -> None:
     """Refuse a fleet whose state cannot be this folder's."""
-    if found is None:
+    if fleet is None:
         return
-    if found[2] != len(MIGRATIONS):
+    if fleet[2] != len(MIGRATIONS):
         raise StateError(
-            f"the fleet's state has shape {found[2]}, this version has {len(MIGRATIONS)}: see docs/fleet.md, "
+            f"the fleet's state has shape {fleet[2]}, this version has {len(MIGRATIONS)}: see docs/fleet.md, "
             "upgrade"
         )
-    if found[3] != _secret_digest(state):
+    if fleet[3] != _secret_digest(state):
         raise StateError(
             f"{state.path.parent}: its secret is not the fleet's: copy the file `secret` from the folder of "
             "another gateway, before its first start"

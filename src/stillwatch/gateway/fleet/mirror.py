@@ -94,10 +94,10 @@ class LocalSegments:
                 known = (moved_ns if now_ns - moved_ns > SETTLED_NS else -1, list(_segments_of(entry)))
             hours[entry.name] = known
         self._hours = hours
-        found = {local.segment.path: local for _, hour in hours.values() for local in hour}
+        local_segments = {local.segment.path: local for _, hour in hours.values() for local in hour}
         return {
-            found[segment_file.path].stem: found[segment_file.path]
-            for segment_file in whole(s.segment for s in found.values())
+            local_segments[segment_file.path].stem: local_segments[segment_file.path]
+            for segment_file in whole(s.segment for s in local_segments.values())
         }
 
 
@@ -107,8 +107,8 @@ def _segments_of(hour: Path) -> Iterator[LocalSegment]:
         if named is None:
             continue
         with suppress(FileNotFoundError):  # merged in this moment
-            found = path.stat()
-            yield LocalSegment(named, f"{hour.name}/{path.stem}", found.st_size, found.st_mtime_ns)
+            file_stat = path.stat()
+            yield LocalSegment(named, f"{hour.name}/{path.stem}", file_stat.st_size, file_stat.st_mtime_ns)
 
 
 def _is_hour(text: str) -> bool:
@@ -236,9 +236,9 @@ class Mirror:
 
     def _is_rewritten(self, local: LocalSegment) -> bool:
         """Whether the recorder may have written it anew, without its texts or rows."""
-        kept = self._retention
-        return kept is not None and self._age(local.stem) > timedelta(
-            days=min(kept.text_days, kept.sketch_days)
+        retention = self._retention
+        return retention is not None and self._age(local.stem) > timedelta(
+            days=min(retention.text_days, retention.sketch_days)
         )
 
     def _is_over(self, stem: str) -> bool:
@@ -292,13 +292,13 @@ class Mirror:
 
     def _list(self, below: str) -> Listing:
         """What there is of segments, by stem. What is none is remembered by its name."""
-        found: Listing = {}
+        listing: Listing = {}
         for stored in self.store.objects(below):
             if (named := _OBJECT.fullmatch(stored.name)) and _is_hour(named[2]):
-                found.setdefault(f"{named[2]}/{named[3]}", []).append(stored)
+                listing.setdefault(f"{named[2]}/{named[3]}", []).append(stored)
             else:
                 self._foreign.add(stored.name)
-        return found
+        return listing
 
     def _take_others(self, everything: bool) -> None:
         if everything or time.monotonic() - self.others_s > STANDBY_LISTS_S:
@@ -321,7 +321,7 @@ class Mirror:
                 listing = self._list(below)
             else:
                 hours = [self._list(f"{below}/{hour}") for hour in self._recent_hours()]
-                listing = {stem: found for hour in hours for stem, found in hour.items()}
+                listing = {stem: files for hour in hours for stem, files in hour.items()}
             self._take_from(gateway, listing, every_hour)
             self._news[gateway] = news_here
 
@@ -330,37 +330,36 @@ class Mirror:
         return sorted({at.strftime(_HOUR) for at in (now - LATE, now, now + AHEAD)})
 
     def _take_from(self, gateway: str, listing: Listing, everything: bool) -> None:
-        here = self._local(gateway)
-        local = here.look()
+        copies = self._local(gateway)
+        local = copies.look()
         spans = [copied.segment for copied in local.values()]
         damaged = -1
         while damaged != len(
             self._damaged
         ):  # one that is not of this fleet must not stand for those that are
             damaged = len(self._damaged)
-            usable = {stem: self._usable(found) for stem, found in listing.items() if self._usable(found)}
-            named = {here.root / f"{stem}{ENDING}": stem for stem in usable}
+            usable = {stem: self._usable(files) for stem, files in listing.items() if self._usable(files)}
+            named = {copies.root / f"{stem}{ENDING}": stem for stem in usable}
             for segment_file in whole(s for s in map(segment, named) if s is not None):
                 stem = named[segment_file.path]
-                newest = max(usable[stem], key=lambda found: found.at_ns)
+                newest = max(usable[stem], key=lambda stored: stored.at_ns)
                 known = local.get(stem)
                 here_already = known.bytes == newest.bytes if known else _is_covered(stem, spans)
                 if not here_already and not self._is_over(stem):
                     self._take(newest, segment_file.path)
-            local = here.look()
-        kept = here.look()
-        for hour in here.root.iterdir() if here.root.is_dir() else ():
+            local = copies.look()
+        for hour in copies.root.iterdir() if copies.root.is_dir() else ():
             if not _is_hour(hour.name):
                 continue
             for path in hour.glob(f"*{ENDING}"):
                 stem = f"{hour.name}/{path.stem}"
-                if segment(path) is not None and (stem not in kept or (everything and self._is_over(stem))):
+                if segment(path) is not None and (stem not in local or (everything and self._is_over(stem))):
                     path.unlink()  # it went into another, or is over
             if everything and not any(hour.iterdir()):
                 hour.rmdir()
 
-    def _usable(self, found: list[StoredObject]) -> list[StoredObject]:
-        return [stored for stored in found if stored.name not in self._damaged]
+    def _usable(self, files: list[StoredObject]) -> list[StoredObject]:
+        return [stored for stored in files if stored.name not in self._damaged]
 
     def _take(self, stored: StoredObject, path: Path) -> None:
         disk = shutil.disk_usage(self.folder.path)
@@ -441,8 +440,8 @@ def main(folder: str) -> None:
     stop = Wake()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
-    found = Folder(Path(folder))
-    mirror = Mirror(found, GatewaySettings.load(found.settings))
+    place = Folder(Path(folder))
+    mirror = Mirror(place, GatewaySettings.load(place.settings))
     pulse = _TransferPulse(mirror)
     pulse.beat()
     pulse.start()
@@ -465,7 +464,7 @@ def main(folder: str) -> None:
         pulse.beat()
         stop.wait(clock.pause_s(PERIOD_S))
     until_s = time.monotonic() + LAST_S
-    while time.monotonic() < until_s and any(_lives(found, name) for name in ("recorder", "detector")):
+    while time.monotonic() < until_s and any(_lives(place, name) for name in ("recorder", "detector")):
         time.sleep(0.1)
     with suppress(StillwatchError, OSError):  # what they wrote at their end; else it waits for the next start
         mirror.step()

@@ -128,12 +128,12 @@ def has_entered(folder: Folder, store: ObjectStore) -> bool:
 def read_notes(folder: Folder, store: ObjectStore) -> dict[str, Any]:
     """Give what this gateway goes by in the store; in another store nothing but its own mark."""
     try:
-        found = json.loads((folder.path / COPY / NOTES).read_bytes())
+        notes = json.loads((folder.path / COPY / NOTES).read_bytes())
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as why:
         raise FolderError(f"{folder.path / COPY / NOTES}: cannot be read: {why}") from why
-    return found if found.get("root") == store.address.root else {k: v for k, v in found.items() if k == "id"}
+    return notes if notes.get("root") == store.address.root else {k: v for k, v in notes.items() if k == "id"}
 
 
 def write_notes(folder: Folder, store: ObjectStore, **more: Any) -> dict[str, Any]:

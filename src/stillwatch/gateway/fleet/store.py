@@ -114,10 +114,10 @@ def store_address(text: str) -> StoreAddress:
 
 
 def _check_endpoint(endpoint: str) -> None:
-    found = urlsplit(endpoint)
-    if found.scheme not in ("http", "https") or not found.hostname or "@" in found.netloc:
+    parts = urlsplit(endpoint)
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
         raise StoreError("shared: endpoint is no address; give http://HOST[:PORT] or https://HOST[:PORT]")
-    if found.path.strip("/") or found.query:
+    if parts.path.strip("/") or parts.query:
         raise StoreError("shared: endpoint has a path; give http://HOST[:PORT] or https://HOST[:PORT] alone")
 
 
@@ -163,10 +163,10 @@ class ObjectStore:
 
         self._moved()
         with self._refusals():
-            found = self._files.get_file_info(
+            infos = self._files.get_file_info(
                 FileSelector(self._path(below), recursive=recursive, allow_not_found=True)
             )
-        return list(found)
+        return list(infos)
 
     # --- objects ---
 
@@ -302,9 +302,9 @@ class ObjectStore:
 
 
 def _refusal(where: str, text: str) -> StoreError:
-    if found := re.search(r"configured region is '([^']*)' while the bucket is located in '([^']*)'", text):
+    if matched := re.search(r"configured region is '([^']*)' while the bucket is located in '([^']*)'", text):
         return StoreError(
-            f"{where}: the bucket is in region {found[2]}, not {found[1]}; give ?region={found[2]}"
+            f"{where}: the bucket is in region {matched[2]}, not {matched[1]}; give ?region={matched[2]}"
         )
     for sign, reason in _REASONS:
         if sign in text:

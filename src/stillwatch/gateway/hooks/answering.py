@@ -114,8 +114,8 @@ async def _capture(
     row: Row = {}
     if decision.allow and request.body:  # of refusals no body is kept: they must not fill the disk
         try:
-            found = decode(open_body(world, request))
-            row = {REQUEST: found} if isinstance(found, dict) else {}  # the recorder reads it
+            document = decode(open_body(world, request))
+            row = {REQUEST: document} if isinstance(document, dict) else {}  # the recorder reads it
         except (Refused, BadRequest):  # an upload, a form: no prompt that we could read
             pass
     agent = header(request, b"user-agent")
@@ -200,8 +200,8 @@ async def _litellm_logs(world: HookContext, request: Request) -> HookReply:
         rows, dead = await world.gate.loop.run_in_executor(None, _litellm_rows, body, now_us)
     for why, raw in dead:
         world.intake.dead("litellm", why, raw)
-    kept = await world.intake.keep(rows, "litellm")
-    counts = {"kept": kept, "known": len(rows) - kept, "refused": len(dead)}
+    written = await world.intake.keep(rows, "litellm")
+    counts = {"kept": written, "known": len(rows) - written, "refused": len(dead)}
     return HookReply(200, msgspec.json.encode(counts), (JSON,))
 
 
@@ -241,15 +241,15 @@ async def _otlp(world: HookContext, request: Request) -> HookReply:
     body = open_body(world, request)
     now_us = world.gate.now_us()
     async with world.reading:
-        found = await world.gate.loop.run_in_executor(None, otlp.read, kind, body, now_us)
-    for why in found.refused:
+        batch = await world.gate.loop.run_in_executor(None, otlp.read, kind, body, now_us)
+    for why in batch.refused:
         world.intake.dead("otlp", why, body)
-    rows, refused, keys = await world.joins.take(found, now_us)
+    rows, refused, keys = await world.joins.take(batch, now_us)
     for why in refused:
         world.intake.dead("otlp", why, body)
     await world.intake.keep(rows, "otlp")
     world.joins.forget(keys)
-    return otlp.intake_reply(kind, logs, [*found.refused, *refused])
+    return otlp.intake_reply(kind, logs, [*batch.refused, *refused])
 
 
 def open_body(world: HookContext, request: Request) -> bytes:

@@ -120,8 +120,8 @@ def _vouched_header(request: Request, name: str) -> str:
 
 
 def _text(request: Request, name: bytes) -> str | None:
-    found = header(request, name)
-    return None if found is None else found.decode("latin-1")
+    value = header(request, name)
+    return None if value is None else value.decode("latin-1")
 
 
 def _plain(gate: Gate, request: Request) -> DialectRequest:
@@ -164,12 +164,12 @@ def json_object(body: bytes) -> dict[str, object]:
 
 def _names(fields: dict[str, object], key: str) -> tuple[str, ...]:
     value = fields.get(key)
-    found = [value] if isinstance(value, str) and value else value or []
-    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+    names = [value] if isinstance(value, str) and value else value or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise BadRequest(400, "bad_request", f"{key} must be texts")
-    if len(found) > MOST_NAMES:
-        raise BadRequest(400, "bad_request", f"{key} holds {len(found):,} names; at most {MOST_NAMES:,}")
-    return tuple(dict.fromkeys(found))
+    if len(names) > MOST_NAMES:
+        raise BadRequest(400, "bad_request", f"{key} holds {len(names):,} names; at most {MOST_NAMES:,}")
+    return tuple(dict.fromkeys(names))
 
 
 def _optional(fields: dict[str, object], key: str) -> str | None:

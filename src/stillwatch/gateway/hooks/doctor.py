@@ -22,10 +22,10 @@ _OFF = re.compile(r"^\s*global_disable_no_log_param:\s*(true|yes|on)\s*$", re.IG
 
 def look(folder: Folder, now_us: int, litellm: Path | None = None) -> list[SetupCheck]:
     """Everything that can be seen from here. Raises: InputError where the configuration cannot be read."""
-    found = [_port(folder), _process(folder, now_us), _keys(folder, now_us)]
+    checks = [_port(folder), _process(folder, now_us), _keys(folder, now_us)]
     if litellm is not None:
-        found += _litellm(litellm)
-    return found
+        checks += _litellm(litellm)
+    return checks
 
 
 def _port(folder: Folder) -> SetupCheck:
@@ -73,27 +73,27 @@ def _litellm(path: Path) -> list[SetupCheck]:
     lines = [line for line in yaml.splitlines() if not line.lstrip().startswith("#")]
     config = "\n".join(lines)
     inside, outside = f"{CALLBACK}." in config, "generic_api" in config.replace("generic_guardrail_api", "")
-    found = []
+    checks = []
     if inside:
-        found.append(_beside(path))
+        checks.append(_beside(path))
     if outside and not any(map(_OFF.match, lines)):
         text = '"no-log": true in a request silences generic_api; set global_disable_no_log_param: true'
-        found.append(SetupCheck("litellm", "warning", text))
+        checks.append(SetupCheck("litellm", "warning", text))
     if outside and not inside and "generic_guardrail_api" not in config:
-        found.append(
+        checks.append(
             SetupCheck("litellm", "warning", "logs come, but nothing asks: no generic_guardrail_api")
         )
     if "turn_off_message_logging" in config and not inside:
-        found.append(
+        checks.append(
             SetupCheck("litellm", "warning", "turn_off_message_logging: records come without prompts")
         )
     if inside and outside:
-        found.append(
+        checks.append(
             SetupCheck("litellm", "warning", "the callback and generic_api both tell: each exchange twice")
         )
     if not inside and not outside:
-        found.append(SetupCheck("litellm", "error", f"names neither {CALLBACK}.stillwatch nor generic_api"))
-    return found or [SetupCheck("litellm", "ok", "generic_api tells, generic_guardrail_api asks")]
+        checks.append(SetupCheck("litellm", "error", f"names neither {CALLBACK}.stillwatch nor generic_api"))
+    return checks or [SetupCheck("litellm", "ok", "generic_api tells, generic_guardrail_api asks")]
 
 
 def _beside(path: Path) -> SetupCheck:

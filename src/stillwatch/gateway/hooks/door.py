@@ -20,19 +20,19 @@ NO_TOKEN = (
 
 def header(request: Request, name: bytes) -> bytes | None:
     """The value of a header; None where it is missing. Raises: BadRequest where two differ."""
-    found = None
+    known = None
     for key, value in (*request.headers, *request.keys):
         if len(key) == len(name) and key.lower() == name:
-            if found is not None and found != value:
+            if known is not None and known != value:
                 raise BadRequest(400, "bad_header", f"there are two different {name.decode()} headers")
-            found = value
-    return found
+            known = value
+    return known
 
 
 def opener(gate: Gate, request: Request, now_us: int, *, alone: bool) -> KeyEntry | None:
     """Whose key opens the door; None where none does. `alone`: only our own header counts."""
-    found = next((value for name in ((TOKEN,) if alone else BESIDE) if (value := header(request, name))), b"")
-    text = found.decode("latin-1").strip()
+    token = next((value for name in ((TOKEN,) if alone else BESIDE) if (value := header(request, name))), b"")
+    text = token.decode("latin-1").strip()
     parsed = parse(text[7:].strip() if text[:7].lower() == "bearer " else text)
     entry = gate.tables.keys.get(parsed[0]) if parsed else None
     right = same(

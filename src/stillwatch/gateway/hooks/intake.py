@@ -189,6 +189,6 @@ def digest_id(prefix: str, record: object) -> str:
 
 
 def _key(row: Row) -> bytes:
-    given = row.get("exchange_id")
-    raw = given.encode() if isinstance(given, str) else msgspec.json.encode(row, order="deterministic")
+    own_id = row.get("exchange_id")
+    raw = own_id.encode() if isinstance(own_id, str) else msgspec.json.encode(row, order="deterministic")
     return hashlib.blake2b(raw, digest_size=12).digest()

@@ -73,9 +73,9 @@ class Joins:
         reader = Reader(path, self.gate.secret)
         try:
             for frames in reader.groups():
-                for found in frames:
+                for frame in frames:
                     with suppress(msgspec.MsgspecError):
-                        yield msgspec.json.decode(found.payload, type=_CallPart)
+                        yield msgspec.json.decode(frame.payload, type=_CallPart)
         finally:
             reader.close()
 
@@ -88,15 +88,15 @@ class Joins:
             path.unlink(missing_ok=True)
         self._before = []
 
-    async def take(self, found: Read, now_us: int) -> tuple[list[Row], list[str], list[str]]:
+    async def take(self, batch: Read, now_us: int) -> tuple[list[Row], list[str], list[str]]:
         """The rows of a request and those that its pieces complete; reasons for what is none; and keys to
         `forget` when the rows are kept.
 
         Raises: NotKept where what must wait cannot be made durable.
         """
-        rows, refused, keys = list(found.rows), list[str](), list[str]()
+        rows, refused, keys = list(batch.rows), list[str](), list[str]()
         later: dict[str, PendingCall] = {}
-        for key, piece in found.pieces.items():
+        for key, piece in batch.pieces.items():
             held = self._held.get(key)
             joined = PendingCall("") if held is None else _copy(held.waiting)
             _merge(joined, piece)
@@ -188,10 +188,10 @@ class Joins:
         done: asyncio.Future[int] = self.gate.loop.create_future()
         frames: dict[str, bytes] = {}
         for key, piece in pieces.items():
-            kept = _CallPart(
+            part = _CallPart(
                 key, dict(piece.span) if piece.span is not None else None, piece.resource, piece.events
             )
-            frames[key] = frame(ROW, 0, msgspec.json.encode(kept))
+            frames[key] = frame(ROW, 0, msgspec.json.encode(part))
         data = b"".join(frames.values())
         self._bytes += len(data)
         self._writing += 1

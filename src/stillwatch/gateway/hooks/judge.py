@@ -72,7 +72,7 @@ class Judge:
     def _host(self, host: str) -> ModelVerdict:
         if self._terms is not self.gate.terms or len(self._hosts) > REMEMBERED:
             self._terms, self._hosts = self.gate.terms, {}
-        found = self._hosts.get(host)
-        if found is None:
-            found = self._hosts[host] = host_verdict(self.gate.terms, host)
-        return found
+        verdict = self._hosts.get(host)
+        if verdict is None:
+            verdict = self._hosts[host] = host_verdict(self.gate.terms, host)
+        return verdict

@@ -50,12 +50,12 @@ def records(body: bytes) -> Iterator[tuple[bytes, dict[str, object] | Refused]]:
     start = body.lstrip()[:1]
     if start == b"[":
         try:
-            found = decode(body)
+            document = decode(body)
         except Refused as why:
             raise BadRequest(400, "bad_json", f"the batch {why}") from None
-        assert isinstance(found, list)
-        _few(len(found))
-        for entry in found:
+        assert isinstance(document, list)
+        _few(len(document))
+        for entry in document:
             yield b"", entry if isinstance(entry, dict) else Refused("a record is no JSON object")
         return
     if start != b"{":

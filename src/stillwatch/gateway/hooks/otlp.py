@@ -34,18 +34,18 @@ class Read:
 
 def read(kind: str, body: bytes, now_us: int) -> Read:
     """Read an export request. Raises: BadRequest where it is none."""
-    found = Read()
-    session = Otlp(found.pieces, services=False)  # a caller can be told to name its accounts
+    spans_read = Read()
+    session = Otlp(spans_read.pieces, services=False)  # a caller can be told to name its accounts
     for obj in _objects(kind, body):
         for item in session.take(obj, ""):
             if isinstance(item, Refused):
-                found.refused.append(str(item))
+                spans_read.refused.append(str(item))
             elif isinstance(item, dict):
                 try:
-                    found.rows.append(check_row(item, now_us))
+                    spans_read.rows.append(check_row(item, now_us))
                 except Refused as why:
-                    found.refused.append(str(why))
-    return found
+                    spans_read.refused.append(str(why))
+    return spans_read
 
 
 def _objects(kind: str, body: bytes) -> list[dict[str, object]]:

@@ -51,18 +51,18 @@ class HookHandler:
 
     def begin(self) -> None:
         try:
-            found = respond(self.world, self.client, self.request)
+            reply = respond(self.world, self.client, self.request)
         except Exception as why:  # noqa: BLE001 - one request must not end the process
             self._give(self._failure_reply(why))
             return
-        if isinstance(found, HookReply):
-            self._give(found)
+        if isinstance(reply, HookReply):
+            self._give(reply)
         else:
-            self._task = self.world.gate.loop.create_task(self._later(found))
+            self._task = self.world.gate.loop.create_task(self._later(reply))
 
-    async def _later(self, found: object) -> None:
+    async def _later(self, replying: object) -> None:
         try:
-            reply = await found  # type: ignore[misc]
+            reply = await replying  # type: ignore[misc]
         except Exception as why:  # noqa: BLE001 - one request must not end the process
             reply = self._failure_reply(why)
         self._give(reply)
@@ -184,12 +184,12 @@ class Hooks:
         self.world.intake.numbers = {entry.account: entry.number for entry in keys}
 
     def _tables(self) -> None:
-        found = self.follower.poll()
-        if found is not None:
-            self.world.gate.tables = found
+        new_tables = self.follower.poll()
+        if new_tables is not None:
+            self.world.gate.tables = new_tables
             self._number()
             self.world.gate.counters[PLACE["reloads_tables"]] += 1
-        if found is not None or (self.follower.error or "") != self._beaten:
+        if new_tables is not None or (self.follower.error or "") != self._beaten:
             self._beat()  # at once: whoever made the change waits for the word
         self.loop.call_later(TABLES_S, self._tables)
 

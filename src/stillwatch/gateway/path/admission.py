@@ -29,8 +29,8 @@ def admit(gate: Gate, who: Caller, facts: Facts, charge: Charge, body_bytes: int
         names = (None,)
     verdict = ANY_MODEL if names else gate.host
     for name in reversed(names):
-        found = gate.verdict(name, who.account, who.org, now_us)
-        verdict = found if not found.allow or verdict.allow else verdict
+        judged = gate.verdict(name, who.account, who.org, now_us)
+        verdict = judged if not judged.allow or verdict.allow else verdict
     batch: int | None = 0
     if facts.batch is not None and facts.batch.begins:
         batch = gate.notes.tokens(who.account, facts.batch, charge.longest())

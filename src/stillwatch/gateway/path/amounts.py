@@ -129,9 +129,9 @@ def _wants(name: str, value: object) -> bool:
 def _within(path: str, name: str, settings: dict[str, object]) -> list[tuple[str, str, object]]:
     """(path, the same as we call it, value) of the fields in an object of settings that say something."""
     written, outer = ("", "") if name == "extrabody" else (f"{path}.", f"{name}.")
-    found = [(key, _name(key), value) for key, value in settings.items()]
+    named = [(key, _name(key), value) for key, value in settings.items()]
     return [
-        (written + key, outer + inner, value) for key, inner, value in found if inner not in ("", *SETTINGS)
+        (written + key, outer + inner, value) for key, inner, value in named if inner not in ("", *SETTINGS)
     ]
 
 

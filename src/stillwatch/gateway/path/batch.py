@@ -113,7 +113,7 @@ def is_batch(body: bytes) -> bool:
 
 def lines_of(body: bytes) -> Iterator[bytes]:
     """The lines of some bytes that may be JSON objects."""
-    return (found[1] for found in _LINE.finditer(body))
+    return (matched[1] for matched in _LINE.finditer(body))
 
 
 def uploaded_batch(body: bytes) -> BatchRequest | None:
@@ -123,16 +123,16 @@ def uploaded_batch(body: bytes) -> BatchRequest | None:
     """
     if not is_batch(body):
         return None
-    found = []
+    entries = []
     for number, line in enumerate(lines_of(body)):
         if number >= MOST_LINES:
             raise TooMany
         try:
-            found.append(_QUESTION.decode(line))
+            entries.append(_QUESTION.decode(line))
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             if is_batch(line):  # to another reader it may be a question all the same
-                found.append(_UNREAD)
-    return _count_questions([entry for entry in found if entry.custom_id is not None])
+                entries.append(_UNREAD)
+    return _count_questions([entry for entry in entries if entry.custom_id is not None])
 
 
 def begun(request: object) -> BatchRequest:
@@ -141,13 +141,13 @@ def begun(request: object) -> BatchRequest:
         return BatchRequest(begins=True, untold=True)
     requests = request.get("requests")
     if isinstance(requests, list) and requests:
-        found = []
+        questions = []
         for entry in requests:
             try:
-                found.append(msgspec.convert(entry, _BatchQuestion))
+                questions.append(msgspec.convert(entry, _BatchQuestion))
             except msgspec.ValidationError:
-                found.append(_UNREAD)
-        counted = _count_questions(found)
+                questions.append(_UNREAD)
+        counted = _count_questions(questions)
         assert counted is not None
         return msgspec.structs.replace(counted, begins=True)
     named = [request.get("input_file_id"), *_list(request.get("input_files"))]
@@ -184,10 +184,10 @@ def batch_tokens(lines: bytes) -> tuple[int, int]:
         if b'"usage"' not in line:
             continue
         try:
-            found = _ANSWER.decode(line)
+            answer = _ANSWER.decode(line)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             continue
-        body = found.response.body if found.response else found.result.message if found.result else None
+        body = answer.response.body if answer.response else answer.result.message if answer.result else None
         usage = body.usage if body else None
         if usage is not None:
             written += min(max(usage.completion_tokens or usage.output_tokens or 0, 0), MOST_TOKENS)
@@ -278,5 +278,5 @@ def _name(account: str, file: str) -> bytes:
     return hashlib.blake2b(label, digest_size=16).digest()
 
 
-def _list(found: object) -> list[Any]:
-    return found if isinstance(found, list) else []
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []

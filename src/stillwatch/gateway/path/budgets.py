@@ -55,9 +55,9 @@ class Budgets:
         if run is not None:
             self._path = _path(run, worker)
             self._mine = map_file(self._path)
-            kept = {k for k in range(2 * MOST_WORKERS) if _path(run, k).exists()}
+            numbers = {k for k in range(2 * MOST_WORKERS) if _path(run, k).exists()}
             after = {MOST_WORKERS + k for k in range(workers)}  # those that take over from these, or had
-            others = (kept | after | set(range(workers))) - {worker}
+            others = (numbers | after | set(range(workers))) - {worker}
             self._others = [map_file(_path(run, k)) for k in sorted(others)]
             if in_fleet:
                 self._known = map_file(run / KNOWN)
@@ -235,8 +235,8 @@ class Budgets:
         rows = [self._mine, *(v for v in self._others[:-1] if v[ROWS] > place)]
 
         def new(window: int, number: int, column: int) -> int:
-            here = sum(v[at + column] for v in rows if v[at + window] == number)
-            return int(here - (known[column] if known[window] == number else 0))
+            spent_here = sum(v[at + column] for v in rows if v[at + window] == number)
+            return int(spent_here - (known[column] if known[window] == number else 0))
 
         def on_way(column: int) -> int:
             return int(sum(v[at + column] for v in rows if v[at + START] == v[STARTS]) - known[column])

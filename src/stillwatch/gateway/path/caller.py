@@ -81,9 +81,9 @@ def caller(gate: Gate, client: Client, request: Request, now_us: int) -> Caller:
         and (last.found.expires_us is None or now_us < last.found.expires_us)
     ):
         return last.found
-    found = _caller(gate, client.peer, request, now_us)
-    client.memory = _Memory(request.headers, request.keys, gate.terms, gate.tables, found)
-    return found
+    caller = _caller(gate, client.peer, request, now_us)
+    client.memory = _Memory(request.headers, request.keys, gate.terms, gate.tables, caller)
+    return caller
 
 
 def knows(gate: Gate, peer: str, request: Request) -> Caller | None:
@@ -138,8 +138,8 @@ def _caller(gate: Gate, peer: str, request: Request, now_us: int, holder: str | 
         return Caller(name, None, "", None, None, *head, _upstream_head(gate, request), named)
     parsed = parse(key.decode("latin-1"))
     entry = gate.tables.keys.get(parsed[0] if parsed else "" if key else holder or "")
-    found = digest(parsed[1], gate.secret) if parsed else bytes(32)
-    right = same(found, entry.digest if entry and key else bytes(32))
+    key_digest = digest(parsed[1], gate.secret) if parsed else bytes(32)
+    right = same(key_digest, entry.digest if entry and key else bytes(32))
     if entry is None or not right:
         raise BadRequest(401, "invalid_api_key", "This key is not known here. " + NO_KEY)
     if entry.disabled or (entry.expires_us is not None and entry.expires_us <= now_us):
@@ -214,10 +214,10 @@ def _is_address(text: str) -> bool:
 
 def _within(text: str, networks: tuple[object, ...]) -> bool:
     try:
-        found = ip_address(text)
+        ip = ip_address(text)
     except ValueError:
         return False
-    return any(found in network for network in networks)  # type: ignore[operator]
+    return any(ip in network for network in networks)  # type: ignore[operator]
 
 
 def _upstream_head(gate: Gate, request: Request, account: str | None = None) -> bytes:

@@ -80,13 +80,13 @@ class Charge:
 
     def _unknown_elsewhere(self, known: list[int] | None, model_set: int | None) -> FleetUsage | None:
         """What this gateway alone counts, without what this request holds."""
-        found = self._gate.budgets.unknown_elsewhere(self._place, self._began_us, known, model_set)
-        if found is None:
+        spent = self._gate.budgets.unknown_elsewhere(self._place, self._began_us, known, model_set)
+        if spent is None:
             return None
         return dataclasses.replace(
-            found,
-            tokens_held=found.tokens_held - self._on_way,
-            set_tokens_held=found.set_tokens_held - (self._on_way if model_set is not None else 0),
+            spent,
+            tokens_held=spent.tokens_held - self._on_way,
+            set_tokens_held=spent.set_tokens_held - (self._on_way if model_set is not None else 0),
         )
 
     def longest(self) -> int:
@@ -136,34 +136,34 @@ class Charge:
     # --- at its end ------------------------------------------------------------------------------------
 
     def bill_reply(
-        self, found: ReplyFacts | None, request: Request, does: str, nothing_begun: bool
+        self, reply: ReplyFacts | None, request: Request, does: str, nothing_begun: bool
     ) -> ReplyFacts | None:
         """Charge what a reply says that it brought; give its facts, or None where they were counted before.
 
-        found: None where the reply says nothing. nothing_begun: the upstream refused what was asked.
+        reply: None where the reply says nothing. nothing_begun: the upstream refused what was asked.
         """
         gate, facts = self._gate, self._facts
-        if found is None:
+        if reply is None:
             if self.charged and nothing_begun:
                 self.settle(0)
             return None
-        tokens = found.output_tokens or 0
+        tokens = reply.output_tokens or 0
         later = request.method == "GET" and does != "unknown"
         if later or does == "fetches":  # generated at another time
             if not tokens:
-                return found
+                return reply
             if not gate.notes.is_new(self._account, request.target.partition("?")[0]):
                 return None
             self.fetched(tokens)
-        elif facts.background and found.output_tokens is None:
+        elif facts.background and reply.output_tokens is None:
             self.keep_promised()
         else:
             self.settle(tokens)
-            if does == "generates" and not found.estimated:
+            if does == "generates" and not reply.estimated:
                 gate.learn(self._asked, tokens, facts.most, facts.answers)
         gate.counters[_OUTPUT_TOKENS] += tokens
-        gate.counters[_INPUT_TOKENS] += found.input_tokens or 0
-        return found
+        gate.counters[_INPUT_TOKENS] += reply.input_tokens or 0
+        return reply
 
     def settle(self, tokens: int) -> None:
         """Charge what the reply brought, less what was charged already."""

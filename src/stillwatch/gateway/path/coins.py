@@ -163,8 +163,8 @@ class Coins:
             self._open(terms)
 
     def _is_changed(self, ledger: Ledger, terms: "Coin") -> bool:
-        found = self._keys(terms)
-        return found is None or found != (ledger.key, ledger.reader)
+        keys = self._keys(terms)
+        return keys is None or keys != (ledger.key, ledger.reader)
 
     def _keys(self, terms: "Coin") -> tuple[EpochKey, bytes | None] | None:
         """The key and the public reading key to go by; None where there is none."""
@@ -175,11 +175,11 @@ class Coins:
         return key, reader
 
     def _open(self, terms: "Coin") -> None:
-        found = self._keys(terms)
-        if found is None:
+        keys = self._keys(terms)
+        if keys is None:
             self.error = NO_KEY if current(self._folder.coin / "keys") is None else NO_READING_KEY
             return
-        self._ledger = Ledger(self._folder.coin / "ledger", self._worker, *found, self._now_us())
+        self._ledger = Ledger(self._folder.coin / "ledger", self._worker, *keys, self._now_us())
         self.error = None
         if self._thread is None:
             self._thread = threading.Thread(target=self._write, name="coins", daemon=True)

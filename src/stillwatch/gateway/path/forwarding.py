@@ -5,15 +5,15 @@ from stillwatch.gateway.path.server import Request
 from stillwatch.terms import Terms
 
 
-def why_not_forwarded(terms: Terms, found: OperationMatch | None, request: Request) -> str | None:
+def why_not_forwarded(terms: Terms, match: OperationMatch | None, request: Request) -> str | None:
     """Why an operation does not go upstream, or None. The owner's own lines go, whatever they do."""
-    if found is None and (terms.capture.unknown_paths == "pass" or request.method in ("GET", "HEAD")):
+    if match is None and (terms.capture.unknown_paths == "pass" or request.method in ("GET", "HEAD")):
         return None
-    if found is not None and (found.line.by_owner or found.does not in REFUSED):
+    if match is not None and (match.line.by_owner or match.does not in REFUSED):
         return None
-    if found is not None and found.does == "mints" and terms.identity.keys == "upstream":
+    if match is not None and match.does == "mints" and terms.identity.keys == "upstream":
         return None
-    why = _WHY[found.does if found else "unknown"]
+    why = _WHY[match.does if match else "unknown"]
     path = request.target.partition("?")[0][:200]
     line = f'[[operation]] with method = "{request.method}", path = "{path}" and does = "…"'
     return f"{why} The owner can allow it in the terms: {line}."

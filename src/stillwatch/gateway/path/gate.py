@@ -129,10 +129,10 @@ class Gate:
             self.capture_error = "the worker was killed while capture failed"
             self._end_gap()
 
-    def _on_loop(self, call: Callable[..., object], *given: object) -> None:
+    def _on_loop(self, call: Callable[..., object], *arguments: object) -> None:
         """From the log's thread to the loop; at the very end of a worker there may be none to hear."""
         if not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(call, *given)
+            self.loop.call_soon_threadsafe(call, *arguments)
 
     def set_terms(self, terms: Terms) -> None:
         self.terms = terms
@@ -158,13 +158,13 @@ class Gate:
 
     def longest(self, model: str, default: int) -> int:
         """Output tokens that an answer of a model brings at most: of all that may answer to the name."""
-        found = self._known_longest.get((model, default))
-        if found is None:
+        known_longest = self._known_longest.get((model, default))
+        if known_longest is None:
             all_hops = hops(self.terms.models, model)
-            found = max(longest(model, default) for hop in all_hops for model in hop.names[-1:])
+            known_longest = max(longest(model, default) for hop in all_hops for model in hop.names[-1:])
             if len(model) <= LONGEST_NAME:
-                _keep(self._known_longest, (model, default), found)
-        return max(found, self._longest.get(model, 0))
+                _keep(self._known_longest, (model, default), known_longest)
+        return max(known_longest, self._longest.get(model, 0))
 
     def learn(self, model: str, tokens: int, most: int | None, n: int) -> None:
         """Remember an answer that is longer than was thought possible."""
@@ -191,40 +191,40 @@ class Gate:
 
     def decided(self, key: Asked, body_bytes: int, now_us: int) -> Admission | None:
         """What was decided on the same of an account without a standing, where nobody has a limit."""
-        found = self._decided.get(key)
-        if found is None or body_bytes > self.terms.capture.max_body_bytes:
+        admission = self._decided.get(key)
+        if admission is None or body_bytes > self.terms.capture.max_body_bytes:
             return None
-        until_us = found.verdict.until_us
-        return found if until_us is None or now_us < until_us else None
+        until_us = admission.verdict.until_us
+        return admission if until_us is None or now_us < until_us else None
 
-    def remember(self, key: Asked, found: Admission) -> None:
+    def remember(self, key: Asked, admission: Admission) -> None:
         """Keep what was decided until the terms change; not of several models, whose verdicts end apart."""
-        if found.decision.allow and len(key[0]) <= 1 and sum(map(len, key[0])) <= LONGEST_NAME:
-            _keep(self._decided, key, found)
+        if admission.decision.allow and len(key[0]) <= 1 and sum(map(len, key[0])) <= LONGEST_NAME:
+            _keep(self._decided, key, admission)
 
     def verdict(self, model: str | None, account: str, org: str | None, now_us: int) -> ModelVerdict:
         """What the terms say of a model, remembered until the terms change or an exception ends."""
         key = (model, account, org)
-        found = self._verdicts.get(key)
-        if found is None or (found.until_us is not None and found.until_us <= now_us):
-            found = model_verdict(self.terms, model, account, now_us, org)
-            if found.allow and self.host.rule != "allowed" and not found.rule.startswith("exception:"):
-                found = self.host  # any model on a banned host
+        verdict = self._verdicts.get(key)
+        if verdict is None or (verdict.until_us is not None and verdict.until_us <= now_us):
+            verdict = model_verdict(self.terms, model, account, now_us, org)
+            if verdict.allow and self.host.rule != "allowed" and not verdict.rule.startswith("exception:"):
+                verdict = self.host  # any model on a banned host
             if len(model or "") <= LONGEST_NAME:
-                _keep(self._verdicts, key, found)
-        return found
+                _keep(self._verdicts, key, verdict)
+        return verdict
 
     def reply_verdict(
         self, wanted: str, served: str, account: str, org: str | None, now_us: int
     ) -> ModelVerdict:
         """What the terms say of the model that answered, remembered likewise."""
         key = (served, wanted, account, org)
-        found = self._replies.get(key)
-        if found is None or (found.until_us is not None and found.until_us <= now_us):
-            found = reply_verdict(self.terms, wanted, served, account, now_us, org)
+        verdict = self._replies.get(key)
+        if verdict is None or (verdict.until_us is not None and verdict.until_us <= now_us):
+            verdict = reply_verdict(self.terms, wanted, served, account, now_us, org)
             if len(served) + len(wanted) <= LONGEST_NAME:
-                _keep(self._replies, key, found)
-        return found
+                _keep(self._replies, key, verdict)
+        return verdict
 
     # --- the log ---------------------------------------------------------------------------------------
 
@@ -328,19 +328,19 @@ class _Ending:
         self._gate.gap_over(None)
 
 
-def _keep(found: dict[_Key, _Value], key: _Key, value: _Value) -> None:
-    if len(found) >= VERDICTS:
-        found.clear()
-    found[key] = value
+def _keep(remembered: dict[_Key, _Value], key: _Key, value: _Value) -> None:
+    if len(remembered) >= VERDICTS:
+        remembered.clear()
+    remembered[key] = value
 
 
 def _limits_anybody(terms: Terms) -> bool:
-    found = terms.limits
+    limits = terms.limits
     some = (
-        found.requests_per_minute,
-        found.output_tokens_per_minute,
-        found.output_tokens_per_hour,
-        found.output_tokens_per_day,
-        found.batch_output_tokens_per_day,
+        limits.requests_per_minute,
+        limits.output_tokens_per_minute,
+        limits.output_tokens_per_hour,
+        limits.output_tokens_per_day,
+        limits.batch_output_tokens_per_day,
     )
-    return any(v is not None for v in some) or bool(found.accounts or found.orgs or found.models)
+    return any(v is not None for v in some) or bool(limits.accounts or limits.orgs or limits.models)

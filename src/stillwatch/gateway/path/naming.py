@@ -64,7 +64,7 @@ class Ambiguous(ValueError):
 
 def in_object(body: dict[str, object]) -> list[str]:
     """Models below the top of a JSON body: lists, nested fields, requests of a batch. Raises: Ambiguous."""
-    found: list[str] = []
+    names: list[str] = []
     todo: list[tuple[object, bool]] = []  # what is left to look at, and whether each text in it is a name
     for key, value in body.items():
         kind = type(value)
@@ -77,18 +77,18 @@ def in_object(body: dict[str, object]) -> list[str]:
             lower = _fold_key(key)
             _refuse_elsewhere(lower)
             if lower in MANY or (lower != "model" and _is_one(key, lower)):
-                found.append(value)  # type: ignore[arg-type]
+                names.append(value)  # type: ignore[arg-type]
             elif lower == "custom_llm_provider":  # LiteLLM's: the name's first half
-                found.append(f"{value}/{body.get('model')}")
+                names.append(f"{value}/{body.get('model')}")
     looked_at = 0
     while todo:
         value, named = todo.pop()
         if isinstance(value, str):
             if named:
-                found.append(value)
+                names.append(value)
             continue
         looked_at += len(value) if isinstance(value, list | dict) else 0
-        if looked_at > MOST_VALUES or len(found) > MOST_VALUES:
+        if looked_at > MOST_VALUES or len(names) > MOST_VALUES:
             raise Ambiguous(f"the body holds more than {MOST_VALUES:,} values beside what is said in it")
         if isinstance(value, list):
             todo.extend((inner, named) for inner in value if named or type(inner) in (dict, list))
@@ -97,11 +97,11 @@ def in_object(body: dict[str, object]) -> list[str]:
                 lower = _fold_key(key)
                 _refuse_elsewhere(lower)
                 if isinstance(inner, str) and _is_one(key, lower):
-                    found.append(inner)
+                    names.append(inner)
                 elif lower not in WORDS:  # {"gpt-4": ["claude"]}: what answers instead of a model
                     each = lower in MANY or (named and lower not in ONE and "model" not in value)
                     todo.append((inner, each))
-    return list(dict.fromkeys(name for name in found if name))
+    return list(dict.fromkeys(name for name in names if name))
 
 
 def _fold_key(key: str) -> str:
@@ -120,13 +120,13 @@ def _is_one(key: str, folded: str) -> bool:
 
 def in_lines(body: bytes) -> list[str]:
     """Models in an uploaded batch: a file of lines, each a request of its own. Raises: Ambiguous."""
-    found = []
+    names = []
     for raw in set(_LINE.findall(body)):
         try:
-            found.append(msgspec.json.decode(raw, type=str))
+            names.append(msgspec.json.decode(raw, type=str))
         except (msgspec.MsgspecError, UnicodeDecodeError):
             raise Ambiguous("a line of the upload names a model that cannot be read") from None
-    return sorted(found)
+    return sorted(names)
 
 
 # --- forms ------------------------------------------------------------------------------------------------
@@ -146,15 +146,15 @@ def form_fields(kind: str, body: bytes) -> list[tuple[str, str]]:
 
 def in_fields(pairs: Iterable[tuple[str, str]]) -> list[str]:
     """Models in the fields of a form or a query. Raises: Ambiguous."""
-    found = []
+    names = []
     for name, value in pairs:
         bare = name.strip().partition("[")[0]  # models[], models[0]
         if bare == "_charset_" and value.strip().lower() not in ("utf-8", "utf8"):
             raise Ambiguous("the form says that it is in another charset than UTF-8")
         folded = _fold_key(bare)
         if (folded in MANY or _is_one(bare, folded)) and value.strip():
-            found.append(value.strip())
-    return found
+            names.append(value.strip())
+    return names
 
 
 def _fields(kind: str, body: bytes) -> list[tuple[str, str]]:
@@ -207,14 +207,14 @@ def _read_disposition(disposition: bytes) -> tuple[bytes, bool]:
     at = 0
     rest = semicolon + rest
     while at < len(rest):
-        found = _PARAMETER.match(rest, at)
-        key = found[1].lower() if found else b""
-        if found is None or key in parameters or key.startswith((b"name*", b"filename*0")):
+        matched = _PARAMETER.match(rest, at)
+        key = matched[1].lower() if matched else b""
+        if matched is None or key in parameters or key.startswith((b"name*", b"filename*0")):
             raise Ambiguous("a part of the form has a name that is not written plainly")
-        parameters[key] = value = found[2] if found[2] is not None else found[3]
+        parameters[key] = value = matched[2] if matched[2] is not None else matched[3]
         if key == b"name" and b"\\" in value:  # of a file's name it does no harm: Go writes quotes so
             raise Ambiguous("a part of the form has a name that is not written plainly")
-        at = found.end()
+        at = matched.end()
     if kind.strip().lower() != b"form-data" or not parameters.get(b"name"):
         raise Ambiguous("a part of the form has no name")
     return parameters[b"name"], b"filename" in parameters or b"filename*" in parameters
@@ -264,14 +264,14 @@ def hides_reply(query: str) -> bool:
 
 def in_headers(headers: Iterable[Header]) -> tuple[str, ...]:
     """Models in headers that routers go by: `azureml-model-deployment`, `x-portkey-config`, `x-model`."""
-    found: list[str] = []
+    names: list[str] = []
     for name, value in headers:
         lower = name.lower()
         if value and _HEADER.search(lower):
-            found.append(value.decode("utf-8", "replace").strip())
+            names.append(value.decode("utf-8", "replace").strip())
         elif lower.endswith(_CARRIES) and b"{" in value:
             try:
-                found += in_lines(value)
+                names += in_lines(value)
             except Ambiguous:
-                found.append(value.decode("utf-8", "replace"))  # no name that could be allowed
-    return tuple(dict.fromkeys(found))
+                names.append(value.decode("utf-8", "replace"))  # no name that could be allowed
+    return tuple(dict.fromkeys(names))

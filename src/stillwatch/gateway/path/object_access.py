@@ -75,8 +75,8 @@ class ObjectAccess:
     def _refuse_unseen(self, files: tuple[str, ...]) -> None:
         """Refuse questions that were put together from parts: nobody has seen what they name."""
         for name in files:
-            found = self._gate.owners.object(name.rpartition("/")[2])
-            if found is not None and found.kind == "built":
+            stored = self._gate.owners.object(name.rpartition("/")[2])
+            if stored is not None and stored.kind == "built":
                 raise BadRequest(
                     400, "bad_batch", f"{name[:200]} was uploaded in parts; send it whole to /v1/files."
                 )
@@ -150,11 +150,11 @@ class ObjectAccess:
         if self._kept_apart and self._request.method == "POST":
             self.note([(name, "uploads") for name in names])
 
-    def note(self, found: list[tuple[str, str]]) -> None:
+    def note(self, objects: list[tuple[str, str]]) -> None:
         """Write down that the account owns these, as (id, kind)."""
-        if found:
+        if objects:
             new = self._request.method == "POST"
-            self._gate.owners.add(self._account, found, self._began_us, expected_new=new)
+            self._gate.owners.add(self._account, objects, self._began_us, expected_new=new)
 
     def forget(self) -> None:
         """An object is no more."""

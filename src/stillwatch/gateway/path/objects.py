@@ -131,10 +131,10 @@ class Listing:
         self._target = target
         self._path, _, query = target.partition("?")
         self._fields = parse_qsl(query, keep_blank_values=True, max_num_fields=MOST_FIELDS)
-        given = dict(self._fields)
-        limit = given.get("limit", "")
+        fields = dict(self._fields)
+        limit = fields.get("limit", "")
         self._limit = int(limit) if limit.isdigit() and 0 < int(limit) < 1_000_000 else None
-        self._backward = "before" in given or "before_id" in given
+        self._backward = "before" in fields or "before_id" in fields
         self._pages = 0
         self._kept: list[object] = []
         self._more = False
@@ -204,14 +204,14 @@ class Listing:
     def _anthropic(page: dict[str, object]) -> bool:
         return "object" not in page
 
-    def _own_items(self, found: list[object]) -> list[object]:
-        names = [name for item in found if (name := _name(item)) is not None]
+    def _own_items(self, items: list[object]) -> list[object]:
+        names = [name for item in items if (name := _name(item)) is not None]
         own = self._is_mine(names)
-        return [item for item in found if not isinstance(item, dict) or _name(item) in own]
+        return [item for item in items if not isinstance(item, dict) or _name(item) in own]
 
 
-def _objects(found: list[object]) -> bool:
-    return any(isinstance(item, dict) and _name(item) is not None for item in found)
+def _objects(items: list[object]) -> bool:
+    return any(isinstance(item, dict) and _name(item) is not None for item in items)
 
 
 def _name(item: object) -> str | None:

@@ -88,9 +88,9 @@ class FieldSearch:
 
     def __call__(self, data: bytes) -> list[FieldsFound]:
         """What is found, by kind."""
-        found = _Found()
-        kernels.find_fields(data, len(data), self._names, len(self._names), found)
-        return [FieldsFound(*found[k : k + _FIGURES]) for k in range(0, len(found), _FIGURES)]
+        fields = _Found()
+        kernels.find_fields(data, len(data), self._names, len(self._names), fields)
+        return [FieldsFound(*fields[k : k + _FIGURES]) for k in range(0, len(fields), _FIGURES)]
 
 
 class TextFields(Fields):
@@ -355,23 +355,23 @@ _BODY = msgspec.json.Decoder(_Body)
 def facts_of_json(body: bytes) -> ReplyFacts:
     """Facts of a whole JSON reply; nothing is known of a body that is none."""
     try:
-        found = _BODY.decode(body)
+        reply = _BODY.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return _loosely(body)
-    tokens = _tokens(found.usage or found.usageMetadata)
+    tokens = _tokens(reply.usage or reply.usageMetadata)
     if tokens == (None, None, None):
-        counted = found.meta.tokens if found.meta else found.metrics or found.details
+        counted = reply.meta.tokens if reply.meta else reply.metrics or reply.details
         counts = _Usage(
-            prompt_eval_count=found.prompt_eval_count, eval_count=found.eval_count,
-            tokens_evaluated=found.tokens_evaluated, tokens_predicted=found.tokens_predicted, tokens=counted,
+            prompt_eval_count=reply.prompt_eval_count, eval_count=reply.eval_count,
+            tokens_evaluated=reply.tokens_evaluated, tokens_predicted=reply.tokens_predicted, tokens=counted,
         )  # fmt: skip
         tokens = _tokens(counts)
-    reason = found.choices[0].finish_reason if found.choices else found.stop_reason
-    if reason is None and found.status is not None:
-        reason = "stop" if found.status == "completed" else found.status
-    later = found.background is True or found.object == "thread.run" or found.status in _AT_WORK
-    later = later or found.metrics is not None  # Replicate's
-    return ReplyFacts(found.model or found.modelVersion, *tokens, finish_reason=reason, background=later)
+    reason = reply.choices[0].finish_reason if reply.choices else reply.stop_reason
+    if reason is None and reply.status is not None:
+        reason = "stop" if reply.status == "completed" else reply.status
+    later = reply.background is True or reply.object == "thread.run" or reply.status in _AT_WORK
+    later = later or reply.metrics is not None  # Replicate's
+    return ReplyFacts(reply.model or reply.modelVersion, *tokens, finish_reason=reason, background=later)
 
 
 def _loosely(body: bytes) -> ReplyFacts:
@@ -401,8 +401,8 @@ def untold_tokens(operation: str, body: bytes, usage_tokens: int) -> int | None:
 
 def model_field(data: bytes) -> bytes:
     """The field that names the model, byte for byte; empty where the name is written in escapes."""
-    found = _MODEL.search(data)
-    return found[0] if found and b"\\" not in found[0] else b""
+    matched = _MODEL.search(data)
+    return matched[0] if matched and b"\\" not in matched[0] else b""
 
 
 def models_in(data: bytes) -> list[str]:
@@ -415,7 +415,7 @@ def last_end(data: bytes) -> int:
     end = max(data.rfind(b"\n\n") + 2, data.rfind(b"\r\n\r\n") + 4)
     if end >= 4:
         return end
-    ends = [found.end() for found in _EVENT_END.finditer(data)]  # a hundred times slower
+    ends = [matched.end() for matched in _EVENT_END.finditer(data)]  # a hundred times slower
     return ends[-1] if ends else 0
 
 
@@ -446,15 +446,15 @@ def _events_with_usage(data: bytes) -> list[bytes]:
     """The whole events that hold a usage, each once."""
     if b"\r" in data:
         return [event for event in events_in(data) if _USAGE.search(event)]
-    found, end = [], -1
+    events, end = [], -1
     for match in _USAGE.finditer(data):
         if match.start() < end:
             continue
         begin = data.rfind(b"\n\n", 0, match.start())
         end = data.find(b"\n\n", match.start())
         end = end if end >= 0 else len(data)
-        found.append(data[begin + 2 if begin >= 0 else 0 : end])
-    return found
+        events.append(data[begin + 2 if begin >= 0 else 0 : end])
+    return events
 
 
 def data_of(event: bytes) -> bytes:
@@ -472,15 +472,15 @@ def _usage_of(data: bytes) -> dict[str, object]:
         event_object = _EVENT.decode(data)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return {}
-    found: dict[str, object] = {}
+    usage: dict[str, object] = {}
     for within in (event_object.response, event_object.message, event_object.delta, event_object):
         if within is not None and within.usage is not None:
-            found.update((key, value) for key, value in within.usage.items() if value is not None)
-    found |= event_object.usageMetadata or {}
+            usage.update((key, value) for key, value in within.usage.items() if value is not None)
+    usage |= event_object.usageMetadata or {}
     for name in _BARE:
         if (count := getattr(event_object, name)) is not None:
-            found[name] = count
-    return found
+            usage[name] = count
+    return usage
 
 
 def _usage(usage: dict[str, object]) -> tuple[int | None, int | None, int | None]:

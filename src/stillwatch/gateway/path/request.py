@@ -93,8 +93,8 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
 
 def operation_of(target: str) -> str:
     """The name of what a request to a target asks for; "other" for what has none."""
-    found = OPERATIONS.find("POST", target) or OPERATIONS.find("GET", target)
-    return found.operation if found else "other"
+    match = OPERATIONS.find("POST", target) or OPERATIONS.find("GET", target)
+    return match.operation if match else "other"
 
 
 def read(
@@ -110,10 +110,10 @@ def read(
 
     Raises: BadRequest for what must not go upstream.
     """
-    found = operations.find(method, target)
-    named = _targeted(target, found) if len(target) <= REMEMBERED else _target(target, found)
-    line = found.line if found else _UNKNOWN
-    operation, does = line.name, line.does if found else "unknown"
+    match = operations.find(method, target)
+    named = _targeted(target, match) if len(target) <= REMEMBERED else _target(target, match)
+    line = match.line if match else _UNKNOWN
+    operation, does = line.name, line.does if match else "unknown"
     starts = does == "begins"
     asks_logprobs = "?" in target and "logprobs" in unquote(target.partition("?")[2])
     if not body:
@@ -178,7 +178,7 @@ def _plainly_typed(kind: str, does: str) -> None:
         raise BadRequest(415, "bad_form", f"content-type {media[:60]!r}: send JSON or multipart/form-data")
 
 
-def _target(target: str, found: OperationMatch | None) -> tuple[str, ...]:
+def _target(target: str, match: OperationMatch | None) -> tuple[str, ...]:
     """The models that a target names."""
     path, _, query = target.partition("?")
     if not target.startswith("/") or _BAD_TARGET.search(target):
@@ -190,12 +190,12 @@ def _target(target: str, found: OperationMatch | None) -> tuple[str, ...]:
         raise BadRequest(400, "bad_target", "the request target must hold no dots for folders")
     try:
         named = naming.in_query(query)
-        if query and (found is None or found.does in NAMES_A_MODEL) and naming.hides_reply(query):
+        if query and (match is None or match.does in NAMES_A_MODEL) and naming.hides_reply(query):
             raise BadRequest(400, "bad_target", "the reply is asked for whole: leave out `fields` and `alt`")
     except naming.Ambiguous as why:
         raise BadRequest(400, "bad_target", str(why)) from None
     guessed = naming.in_path(parts) + naming.in_path(bare)
-    for kind, name in found.ids if found else ():
+    for kind, name in match.ids if match else ():
         if kind == "model":  # a maker may stand before it: /publishers/anthropic/models/NAME
             guessed = [model_name for model_name in guessed if model_name.endswith(f"/{name}")] or [name]
     return _distinct(*named, *guessed)
@@ -226,15 +226,15 @@ def _json(operation: str, does: str, named: tuple[str, ...], kind: str, body: by
         is_json = media == "application/json" or media.endswith("+json")
         if does not in NAMES_A_MODEL and operation not in JSON_ONLY and not is_json:
             # lines of JSON, or none at all
-            found = begun(None) if starts else _uploaded_batch(body)
-            return Facts(operation, does, _distinct(*named, *_lines(body)), batch=found)
+            batch = begun(None) if starts else _uploaded_batch(body)
+            return Facts(operation, does, _distinct(*named, *_lines(body)), batch=batch)
         raise BadRequest(400, "bad_json", f"the body {why}") from None
     if not isinstance(document, dict):
         if operation in JSON_ONLY:
             raise BadRequest(400, "bad_json", "the body must be a JSON object")
-        found = begun(None) if starts else None
+        batch = begun(None) if starts else None
         names = _distinct(*named, *_lines(body))
-        return Facts(operation, does, names, is_json=True, batch=found, references=references)
+        return Facts(operation, does, names, is_json=True, batch=batch, references=references)
     model = document.get("model")
     if model is not None and not isinstance(model, str):
         raise BadRequest(400, "bad_model", "model must be a text")

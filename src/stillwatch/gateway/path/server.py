@@ -65,10 +65,10 @@ _KINDS: dict[bytes, int] = {}  # a header's name, as clients write it -> what it
 
 def _kind(name: bytes) -> int:
     lower = name.lower()
-    found = _KEY if lower in KEY_HEADERS else _NAMED.get(lower, _OTHER)
+    role = _KEY if lower in KEY_HEADERS else _NAMED.get(lower, _OTHER)
     if len(_KINDS) < 4096:
-        _KINDS[name] = found
-    return found
+        _KINDS[name] = role
+    return role
 
 
 class Request:
@@ -106,9 +106,9 @@ class KnownHead(NamedTuple):
     def of(data: bytes, request: Request) -> "KnownHead | None":
         """What to know a request by that came with these bytes alone; None where it is no usual one."""
         end = len(data) - len(request.body)
-        head, found = data[:end], _LENGTH_FIELD.findall(data, 0, end)
+        head, lengths = data[:end], _LENGTH_FIELD.findall(data, 0, end)
         unusual = (
-            len(found) != 1
+            len(lengths) != 1
             or end > LONGEST_KNOWN
             or not request.keep_alive
             or not head.endswith(b"\r\n\r\n")
@@ -116,13 +116,13 @@ class KnownHead(NamedTuple):
             or head.lower().count(b"content-length") != 1
             or any(name.lower() in _ANSWERED_EARLY for name, _ in request.headers)
         )
-        if unusual or int(found[0]) != len(request.body) or not data.endswith(request.body):
+        if unusual or int(lengths[0]) != len(request.body) or not data.endswith(request.body):
             return None
-        at = head.index(found[0], head.lower().index(b"content-length"))
+        at = head.index(lengths[0], head.lower().index(b"content-length"))
         known = Request(
             request.method, request.target, request.headers, request.keys, b"", True, request.modern
         )
-        return KnownHead(head[:at], head[at + len(found[0]) :], known)
+        return KnownHead(head[:at], head[at + len(lengths[0]) :], known)
 
     def read(self, data: bytes, longest: int) -> Request | None:
         """The request that these bytes are; None where the parser has to read them."""
@@ -201,9 +201,9 @@ class Client(asyncio.Protocol):
         self.gate.strangers.add(self)
         if self.gate.door is not None:
             self.gate.door.came(self)
-        found = transport.get_extra_info("socket")
-        if found is not None and found.family != socket.AF_UNIX:
-            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def data_received(self, data: bytes) -> None:
         self.last_byte = self.gate.loop.time()
@@ -240,9 +240,9 @@ class Client(asyncio.Protocol):
         except httptools.HttpParserUpgrade as offer:
             self._decline(b"" if begun else data, offer.args[0])
         except httptools.HttpParserError as why:
-            kept = why.__context__
-            if isinstance(kept, _TooMuch):
-                self._refuse(kept.status, kept.reason)
+            cause = why.__context__
+            if isinstance(cause, _TooMuch):
+                self._refuse(cause.status, cause.reason)
             else:
                 self._refuse(400, b"Bad Request")
 
@@ -772,13 +772,13 @@ class Door:
     def _make_room(self) -> bool:
         """Close one connection for another; it is gone in this moment."""
         gate = self._gate
-        found = gate.strangers.next()
-        if found is None:
+        idle_client = gate.strangers.next()
+        if idle_client is None:
             idle = (client for client in gate.clients if client.evictable and not client.slow)
-            found = min(idle, key=lambda client: client.last_byte, default=None)
-        if found is None:
+            idle_client = min(idle, key=lambda client: client.last_byte, default=None)
+        if idle_client is None:
             return False
-        self._close(found)
+        self._close(idle_client)
         return True
 
     def _close(self, client: Client) -> None:
@@ -799,9 +799,9 @@ def _network(address: str) -> str:
     """What counts as one address: of IPv6 the 64 bits that one customer has."""
     if ":" not in address:
         return address
-    found = ip_address(address.partition("%")[0])
-    assert isinstance(found, IPv6Address)
-    return str(found.ipv4_mapped or found.packed[:8].hex())
+    ip = ip_address(address.partition("%")[0])
+    assert isinstance(ip, IPv6Address)
+    return str(ip.ipv4_mapped or ip.packed[:8].hex())
 
 
 def _split_list(value: bytes) -> set[bytes]:

@@ -54,10 +54,10 @@ class _Unreadable(ValueError):
 @lru_cache(4096)
 def _meaning(name: str) -> str:
     """What the key `name` holds: "reasoning", "probabilities", or nothing that is to be stripped ("")."""
-    found = _NAME.search(re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower())
-    if not found or name.endswith("_tokens"):
+    matched = _NAME.search(re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower())
+    if not matched or name.endswith("_tokens"):
         return ""
-    return "probabilities" if "prob" in found[1] else "reasoning"
+    return "probabilities" if "prob" in matched[1] else "reasoning"
 
 
 def _sort(value: Any) -> str:
@@ -85,14 +85,14 @@ def _plain(value: Any) -> Any:
 
 def _type(value: Any) -> str:
     """The `type` of an object; "" for anything without one."""
-    found = _plain(_open(value).get("type")) if _sort(value) == "object" else None
-    return found if isinstance(found, str) else ""
+    name = _plain(_open(value).get("type")) if _sort(value) == "object" else None
+    return name if isinstance(name, str) else ""
 
 
 def _empty_item(node: Node) -> Node:
     """What is left of a reasoning item that stands alone, so that its reader still finds its shape."""
-    kept: Node = {name: node[name] for name in ("id", "type", "status") if name in node}
-    return kept | {name: [] for name in ("summary", "content") if _sort(node.get(name)) == "list"}
+    stripped: Node = {name: node[name] for name in ("id", "type", "status") if name in node}
+    return stripped | {name: [] for name in ("summary", "content") if _sort(node.get(name)) == "list"}
 
 
 def _stripped_field(node: Node, name: str, depth: int) -> Any:
@@ -121,9 +121,9 @@ def _strip_value(value: Any, depth: int = 0) -> Any:
         raise _Unreadable("nested deeper than answers are")
     opened = _open(value)
     if sort == "list":
-        kept = [item for item in opened if not _TYPE.match(_type(item))]
-        made = [_strip_value(item, depth + 1) for item in kept]
-        same = len(made) == len(opened) and all(new is old for new, old in zip(made, kept, strict=True))
+        stays = [item for item in opened if not _TYPE.match(_type(item))]
+        made = [_strip_value(item, depth + 1) for item in stays]
+        same = len(made) == len(opened) and all(new is old for new, old in zip(made, stays, strict=True))
         return value if same else made
     if _TYPE.match(_type(opened)):
         return _empty_item(opened)

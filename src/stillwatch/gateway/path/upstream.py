@@ -255,11 +255,11 @@ class ConnectionPool:
     def idle(self) -> Connection | None:
         """A connection that is open and unused."""
         while self._idle:
-            found = self._idle.pop()
-            if not found.transport.is_closing():
-                found.reused = True
+            connection = self._idle.pop()
+            if not connection.transport.is_closing():
+                connection.reused = True
                 self.counters[_REUSED] += 1
-                return found
+                return connection
         return None
 
     def connect(self, ready: Ready) -> None:

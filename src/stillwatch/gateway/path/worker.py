@@ -136,12 +136,12 @@ class Worker:
             self._stopped.set_result(None)
 
     def _tables(self) -> None:
-        found = self.follower.poll()
-        if found is not None:
-            self.gate.tables = found
+        new_tables = self.follower.poll()
+        if new_tables is not None:
+            self.gate.tables = new_tables
             self._reserve()
             self.gate.counters[PLACE["reloads_tables"]] += 1
-        if found is not None or (self.follower.error or "") != self._beaten:
+        if new_tables is not None or (self.follower.error or "") != self._beaten:
             self._beat()  # at once: whoever made the change waits for the word
         self.loop.call_later(TABLES_S, self._tables)
 

@@ -75,12 +75,12 @@ def tokens_of(drawn: Drawn) -> int:
 
 def _facts(drawn: Drawn, reply: CoinedReply) -> tuple[int | None, str | None]:
     if not reply.stream:
-        found = facts_of_json(reply.body)
+        facts = facts_of_json(reply.body)
     else:
         stream = Stream(drawn.operation)
         stream.feed(reply.body)
-        found = stream.facts(Ratios(), drawn.model, True)
-    return found.output_tokens, found.finish_reason
+        facts = stream.facts(Ratios(), drawn.model, True)
+    return facts.output_tokens, facts.finish_reason
 
 
 def _answer(drawn: Drawn, reply: CoinedReply) -> Answer:
@@ -95,17 +95,17 @@ def messages_of(body: bytes) -> tuple[dict[str, str], ...]:
         request = msgspec.json.decode(body, type=dict[str, object])
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as why:
         raise ValueError("its body cannot be read") from why
-    found: list[tuple[tuple[Voice, int], list[str]]] = []
+    groups: list[tuple[tuple[Voice, int], list[str]]] = []
     prompt_part = {key: value for key, value in request.items() if key not in OFFERS}
     for voice, text, turn in request_text(prompt_part).pieces:
         if text and turn != BESIDE:
-            if not found or found[-1][0] != (voice, turn):
-                found.append(((voice, turn), []))
-            found[-1][1].append(text)
-    if not found:
+            if not groups or groups[-1][0] != (voice, turn):
+                groups.append(((voice, turn), []))
+            groups[-1][1].append(text)
+    if not groups:
         raise ValueError("has no text")
-    found.sort(key=lambda entry: entry[0] != (SYSTEM, -1))  # what stands beside the messages comes first
+    groups.sort(key=lambda entry: entry[0] != (SYSTEM, -1))  # what stands beside the messages comes first
     return tuple(
         {"role": ROLES[voice], "content": "\n".join(texts).encode("utf-8", "replace").decode()}
-        for (voice, _), texts in found
+        for (voice, _), texts in groups
     )

@@ -167,35 +167,35 @@ class Recorder:
         moved, since = False, reader.at
         for frames in reader.groups(limit=READ_BYTES):
             moved = True
-            for found in frames:
-                self._take(reader, found)
+            for frame in frames:
+                self._take(reader, frame)
             if self._waiting >= FLUSH_ROWS or (self._waiting and reader.at - since >= FLUSH_BYTES):
                 self.flush()
                 since = reader.at
         return moved
 
-    def _take(self, reader: wal.Reader, found: wal.Frame) -> None:
-        key = (reader.worker, found.number)
-        place = (reader.worker, reader.sequence, found.at)
-        if found.kind == wal.INTENT:
-            opening, body = intent(found.payload)
+    def _take(self, reader: wal.Reader, frame: wal.Frame) -> None:
+        key = (reader.worker, frame.number)
+        place = (reader.worker, reader.sequence, frame.at)
+        if frame.kind == wal.INTENT:
+            opening, body = intent(frame.payload)
             keep = self._open_bytes + len(body) <= OPEN_BYTES
             self._open_bytes += len(body) if keep else 0
             self._open[key] = _Open(
                 opening, body if keep else None, (reader.worker, reader.sequence), reader.boot, [place]
             )
-        elif found.kind == wal.PART:
+        elif frame.kind == wal.PART:
             if key in self._open:
                 self._open[key].places.append(place)
-                self._open[key].reply.append(found.payload)
-        elif found.kind == wal.OUTCOME:
-            ended, rest = outcome(found.payload)
+                self._open[key].reply.append(frame.payload)
+        elif frame.kind == wal.OUTCOME:
+            ended, rest = outcome(frame.payload)
             if key in self._open:
                 self._finish(key, ended, rest)
-        elif found.kind == wal.ROW:
-            self._whole(key, found.payload)
-        elif found.kind == wal.GAP:
-            self._note_gap(found.payload)
+        elif frame.kind == wal.ROW:
+            self._whole(key, frame.payload)
+        elif frame.kind == wal.GAP:
+            self._note_gap(frame.payload)
 
     def _finish(self, key: tuple[int, int], ended: ExchangeOutcome, rest: bytes) -> None:
         was = self._open.pop(key)
@@ -249,7 +249,7 @@ class Recorder:
         if networks is not None:
             made = networks.fill(made)
             self._tables |= {table.sha256: table for table in networks.files}
-        for keep, mask in ((False, [not kept for kept in self._keep]), (True, self._keep)):
+        for keep, mask in ((False, [not keeps for keeps in self._keep]), (True, self._keep)):
             if any(mask):
                 part = made if all(mask) else made.filter(pa.array(mask))
                 self._sketched.append(sketch_batch(part, self._sketcher, keep_text=keep))
@@ -258,9 +258,9 @@ class Recorder:
         self._rows, self._keep, self._text_bytes = [], [], 0
 
     def _body_again(self, was: _Open, number: int) -> bytes:
-        for found in next(self._readers[was.file].groups(was.places[0][2]), []):
-            if found.kind == wal.INTENT and found.number == number:
-                return intent(found.payload)[1]
+        for frame in next(self._readers[was.file].groups(was.places[0][2]), []):
+            if frame.kind == wal.INTENT and frame.number == number:
+                return intent(frame.payload)[1]
         return b""
 
     def _quarantine(self, key: tuple[int, int], why: Exception) -> None:
@@ -318,9 +318,9 @@ class Recorder:
                 if not path.exists():
                     continue
                 reader = self._reader(path)
-                for found in next(reader.groups(place[2]), []):
-                    if found.number == number and found.kind in (wal.INTENT, wal.PART):
-                        self._take(reader, found)
+                for frame in next(reader.groups(place[2]), []):
+                    if frame.number == number and frame.kind in (wal.INTENT, wal.PART):
+                        self._take(reader, frame)
 
     def _delete_used(self, newest: dict[int, int], dead: dict[int, int]) -> None:
         """Delete the log files that are over and whose every exchange lies in a segment."""
@@ -353,13 +353,13 @@ class Recorder:
 
     def _report_damage(self, reader: wal.Reader) -> None:
         """Bytes at a file's end that are no whole group: torn by a crash, or changed on the disk."""
-        found = os.fstat(reader.handle)
-        kept = self.folder.path / "damaged" / reader.path.name
-        kept.parent.mkdir(exist_ok=True, mode=0o700)
-        if not kept.exists():  # else it was killed here before
-            os.link(reader.path, kept)
-        at_us = found.st_mtime_ns // 1000
-        size = found.st_size - reader.at
+        file_stat = os.fstat(reader.handle)
+        damaged_file = self.folder.path / "damaged" / reader.path.name
+        damaged_file.parent.mkdir(exist_ok=True, mode=0o700)
+        if not damaged_file.exists():  # else it was killed here before
+            os.link(reader.path, damaged_file)
+        at_us = file_stat.st_mtime_ns // 1000
+        size = file_stat.st_size - reader.at
         reason = f"{reader.path.name}: {size:,} bytes at its end are no whole group; kept in damaged/"
         self._note_gap(msgspec.json.encode(UncapturedSpan(reader.worker, at_us, at_us, 0, reason)))
         self._write_gaps()
@@ -385,15 +385,15 @@ class Recorder:
 
 
 def _gaps_in(path: Path) -> set[tuple[int, int]]:
-    found = set()
+    known = set()
     if path.exists():
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
                 gap = json.loads(line)
-                found.add((int(gap["worker"]), int(gap["from_us"])))
+                known.add((int(gap["worker"]), int(gap["from_us"])))
             except (ValueError, KeyError, TypeError):
                 continue  # a line torn by a crash
-    return found
+    return known
 
 
 def _append_gap(path: Path, gap: UncapturedSpan) -> None:
@@ -417,13 +417,13 @@ def main(folder: str) -> None:
     stop: list[int] = []
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda number, _: stop.append(number))
-    found = Folder(Path(folder))
-    settings = GatewaySettings.load(found.settings)
-    with refuse_os_errors(FolderError, f"{found.own_segments}: cannot be used"):  # a fleet's folder is away
-        recorder = Recorder(found, clock.now, settings.gateway if settings.state else None, settings.networks)
+    place = Folder(Path(folder))
+    settings = GatewaySettings.load(place.settings)
+    with refuse_os_errors(FolderError, f"{place.own_segments}: cannot be used"):  # a fleet's folder is away
+        recorder = Recorder(place, clock.now, settings.gateway if settings.state else None, settings.networks)
     beat_at = tidy_at = networks_at = 0.0
     error: str | None = None
-    recorder.still_here = lambda: _beat(found, recorder, error)  # also while it catches up
+    recorder.still_here = lambda: _beat(place, recorder, error)  # also while it catches up
     READER.still_here, READER.share = recorder.still_here, DOCUMENTS_SHARE
     while True:
         stopping, begun = bool(stop), time.monotonic()
@@ -437,10 +437,10 @@ def main(folder: str) -> None:
                 networks_at = time.monotonic()
             error = None
         except OSError as why:  # a full disk: what is unwritten lies in the log, and is tried again
-            error, moved = f"{why.filename or found.own_segments}: {why.strerror}", False
+            error, moved = f"{why.filename or place.own_segments}: {why.strerror}", False
         if time.monotonic() - beat_at > clock.pause_s(1.0):
             beat_at = time.monotonic()
-            _beat(found, recorder, error)
+            _beat(place, recorder, error)
         if stopping:
             return
         if not (moved and clock.is_driven()):  # a range waits for what it asks to be written

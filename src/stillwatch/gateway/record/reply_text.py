@@ -31,8 +31,8 @@ def words_of(body: bytes, stream: bool) -> str:
     text, thoughts = "".join(spoken), "".join(thought).strip()
     if not text and not thoughts:
         raise ValueError("has no text")
-    found = f"<think>\n{thoughts}\n</think>\n\n{text}" if thoughts else text
-    return found.encode("utf-8", "replace").decode()
+    whole_text = f"<think>\n{thoughts}\n</think>\n\n{text}" if thoughts else text
+    return whole_text.encode("utf-8", "replace").decode()
 
 
 def _event(event: Any, thought: list[str], spoken: list[str]) -> None:
@@ -77,9 +77,9 @@ def _whole(reply: Any, thought: list[str], spoken: list[str]) -> None:
 def _message(message: Any, thought: list[str], spoken: list[str]) -> None:
     """A chat message, or a piece of one."""
     for name in THOUGHTS:
-        found = dig(message, name)
-        if isinstance(found, str) and found:
-            thought.append(found)
+        value = dig(message, name)
+        if isinstance(value, str) and value:
+            thought.append(value)
             break
     content = dig(message, "content")
     if isinstance(content, str):
@@ -94,9 +94,9 @@ def _message(message: Any, thought: list[str], spoken: list[str]) -> None:
         _put(spoken, dig(call, "function", "arguments"))
 
 
-def _put(where: list[str], *found: object) -> None:
-    where.extend(text for text in found if isinstance(text, str))
+def _put(where: list[str], *values: object) -> None:
+    where.extend(text for text in values if isinstance(text, str))
 
 
-def _list(found: object) -> list[Any]:
-    return found if isinstance(found, list) else []
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []

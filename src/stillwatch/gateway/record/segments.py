@@ -44,8 +44,8 @@ class Segment:
 
 def segment(path: Path) -> Segment | None:
     """What a file's name says, or None for what is no segment."""
-    found = _NAME.fullmatch(path.name)
-    return Segment(int(found[1]), int(found[2]), path) if found else None
+    matched = _NAME.fullmatch(path.name)
+    return Segment(int(matched[1]), int(matched[2]), path) if matched else None
 
 
 def all_segments(folder: Folder) -> list[Segment]:
@@ -57,13 +57,13 @@ def _segments_in(root: Path) -> list[Segment]:
     return whole(s for s in map(segment, root.glob("*/*.parquet")) if s is not None)
 
 
-def whole(found: Iterable[Segment]) -> list[Segment]:
+def whole(segments: Iterable[Segment]) -> list[Segment]:
     """Give segments of one gateway in order, without those that lie inside another."""
-    kept: list[Segment] = []
-    for segment_file in sorted(found, key=lambda s: (s.first, -s.last)):
-        if not kept or segment_file.last > kept[-1].last:
-            kept.append(segment_file)
-    return kept
+    widest: list[Segment] = []
+    for segment_file in sorted(segments, key=lambda s: (s.first, -s.last)):
+        if not widest or segment_file.last > widest[-1].last:
+            widest.append(segment_file)
+    return widest
 
 
 def sweep(folder: Folder) -> None:
@@ -143,9 +143,9 @@ def _unread(segment_file: Segment, spans: list[tuple[int, int]]) -> pa.Table:
 
 def _parts(segment_file: Segment, table: pa.Table) -> list[tuple[int, int, int]]:
     """(first, last, rows) of each segment that was merged into this one, in the order of its rows."""
-    found = (table.schema.metadata or {}).get(PARTS)
-    if found and table.num_rows:
-        parts: list[tuple[int, int, int]] = json.loads(found)
+    places = (table.schema.metadata or {}).get(PARTS)
+    if places and table.num_rows:
+        parts: list[tuple[int, int, int]] = json.loads(places)
         return parts
     return [(segment_file.first, segment_file.last, table.num_rows)]
 
@@ -234,10 +234,10 @@ def _whole_or_not(path: Path) -> Iterator[BinaryIO]:
 
 def last_checkpoint(folder: Folder) -> tuple[int, bytes]:
     """The highest number given so far, and the checkpoint in that segment; 0 and none where there is none."""
-    found = _segments_in(folder.own_segments)
-    if not found:
+    segments = _segments_in(folder.own_segments)
+    if not segments:
         return 0, b""
-    newest = max(found, key=lambda s: s.last)
+    newest = max(segments, key=lambda s: s.last)
     return newest.last, (pq.read_schema(newest.path).metadata or {}).get(CHECKPOINT, b"")
 
 
@@ -256,10 +256,10 @@ def _hours_in(root: Path) -> Iterator[tuple[datetime, list[Segment]]]:
         yield hour, whole(s for s in map(segment, below.glob("*.parquet")) if s is not None)
 
 
-def _runs(found: list[Segment]) -> Iterator[list[Segment]]:
+def _runs(segments: list[Segment]) -> Iterator[list[Segment]]:
     """Pieces without a gap in their numbers: what lies between two of them is in another hour's folder."""
     run: list[Segment] = []
-    for segment_file in found:
+    for segment_file in segments:
         if run and segment_file.first != run[-1].last + 1:
             yield run
             run = []
@@ -271,10 +271,10 @@ def _runs(found: list[Segment]) -> Iterator[list[Segment]]:
 def merge(folder: Folder, now: datetime) -> int:
     """Make one file of each hour that is over; give how many files went into others."""
     done = 0
-    for hour, found in _hours_in(folder.own_segments):
+    for hour, segments in _hours_in(folder.own_segments):
         if now < hour + timedelta(hours=1) + MERGE_AFTER:
             continue
-        for run in _runs(found):
+        for run in _runs(segments):
             if len(run) > 1:
                 _merge(run)
                 done += len(run)
@@ -308,12 +308,12 @@ def _merge(run: list[Segment]) -> None:
 
 def _parts_on_disk(segment_file: Segment) -> list[tuple[int, int, int]]:
     """As `_parts`, without its rows."""
-    found = pq.read_metadata(segment_file.path)
-    parts = (found.metadata or {}).get(PARTS)
+    metadata = pq.read_metadata(segment_file.path)
+    parts = (metadata.metadata or {}).get(PARTS)
     return (
         json.loads(parts)
-        if parts and found.num_rows
-        else [(segment_file.first, segment_file.last, found.num_rows)]
+        if parts and metadata.num_rows
+        else [(segment_file.first, segment_file.last, metadata.num_rows)]
     )
 
 
@@ -324,9 +324,9 @@ def forget(folder: Folder, now: datetime, text_days: int, sketch_days: int) -> i
     """
     done = 0
     newest = max((s.last for s in _segments_in(folder.own_segments)), default=0)
-    for hour, found in _hours_in(folder.own_segments):
+    for hour, segments in _hours_in(folder.own_segments):
         age = now - hour - timedelta(hours=1)
-        for segment_file in found:
+        for segment_file in segments:
             if age > timedelta(days=sketch_days):
                 if segment_file.last == newest:
                     table = pq.read_table(segment_file.path)

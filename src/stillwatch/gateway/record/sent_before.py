@@ -59,11 +59,11 @@ class SentBefore:
         self._shift = slots.bit_length() - 1
         self._slots = memoryview(bytearray(8 * slots)).cast("Q")
 
-    def text(self, account: str, found: RequestText, answered: int) -> RequestText:
+    def text(self, account: str, request_text: RequestText, answered: int) -> RequestText:
         """What is new in a request of an account, which the model answered with so many characters."""
         who = account.encode("utf-8", "surrogatepass")
         who = b"%d\0%b\0" % (len(who), who)
-        pieces = _merge_pieces(found.pieces)
+        pieces = _merge_pieces(request_text.pieces)
         is_new = [False] * len(pieces)
         spoken = len(pieces) - 1
         while spoken >= 0 and pieces[spoken].voice not in (USER, TOOL):
@@ -89,7 +89,7 @@ class SentBefore:
         if not any(is_new):  # the same again: as it would be without a memory
             is_new = since_last_answer(pieces)
         _reach_back(pieces, is_new)
-        parted = put_together(pieces, is_new, found.api)
+        parted = put_together(pieces, is_new, request_text.api)
         new_lines = self._new_lines(who, parted.system)
         if new_lines:  # what the application says anew is asked anew
             parted = replace(parted, new=new_lines if parted.new is None else f"{new_lines}\n{parted.new}")
@@ -106,14 +106,14 @@ class SentBefore:
         begins = not self._holds(first)
         self._put(first)
         self._put(named)
-        before, found = "", []
+        before, lines = "", []
         for line in _lines(system):
             name = self._name(who, SYSTEM, before, line)
             before = (before + line)[-CONTEXT:]
             if not self._holds(name):
-                found.append(line)
+                lines.append(line)
                 self._put(name)
-        return None if begins else "\n".join(found).strip() or None
+        return None if begins else "\n".join(lines).strip() or None
 
     def _name(self, who: bytes, voice: Voice, before: str, text: str) -> int:
         short = CONTEXT - len(text)
@@ -191,19 +191,19 @@ def _merge_pieces(pieces: tuple[RequestPiece, ...]) -> tuple[RequestPiece, ...]:
             break
     else:
         return pieces
-    found: list[RequestPiece] = []
+    merged: list[RequestPiece] = []
     parts: list[str] = []
 
     def close() -> None:
         if parts:
-            found.append(found.pop()._replace(text="\n".join(parts)))
+            merged.append(merged.pop()._replace(text="\n".join(parts)))
             parts.clear()
 
     for piece in pieces:
-        if not found or found[-1].voice != piece.voice or found[-1].turn != piece.turn:
+        if not merged or merged[-1].voice != piece.voice or merged[-1].turn != piece.turn:
             close()
-            found.append(piece)
+            merged.append(piece)
         if piece.text:
             parts.append(piece.text)
     close()
-    return tuple(found)
+    return tuple(merged)

@@ -111,10 +111,7 @@ def seal_command(
         "pairs": sum(len(actor["pairs"]) for actor in sealed.actors),
         "stamped_at": stamped.at.isoformat() if stamped else None, "own_training": own_training,
     }  # fmt: skip
-    if as_json:
-        print_json(document)
-    else:
-        _tell_seal(document, stamped)
+    print_json(document) if as_json else _tell_seal(document, stamped)
 
 
 def _tell_seal(document: Mapping[str, Any], stamped: Stamp | None) -> None:

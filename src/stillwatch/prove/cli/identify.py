@@ -116,10 +116,7 @@ def who_command(
     """Say which kin of the library answers, or unknown; and whether it is exactly one of its versions."""
     way = endpoint.asking(store)
     done = identify_suspect(suspect, name, library, read_kins(kin_file or []), prompts, alpha, way, as_json)
-    if as_json:
-        print_json(done.document())
-    else:
-        print_identified(done, Console())
+    print_json(done.document()) if as_json else print_identified(done, Console())
     say_left_out(done.fitted.pool.unread)
 
 

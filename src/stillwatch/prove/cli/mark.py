@@ -231,10 +231,7 @@ def mark_command(
         if mark is None:
             raise RadioactivityError(f"--reveal {reveal_actor}: is none of the actors under test")
         reveal(judged, mark, out / f"scored-{marks.index(mark) + 1}.json")
-    if as_json:
-        print_json(evidence_json.as_json(judged.evidence))
-        return
-    _print(judged.evidence, page)
+    print_json(evidence_json.as_json(judged.evidence)) if as_json else _print(judged.evidence, page)
 
 
 def _print(evidence: Evidence, page: Path) -> None:

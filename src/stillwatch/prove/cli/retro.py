@@ -22,6 +22,7 @@ from stillwatch.prove.coin import retro as test
 from stillwatch.prove.coin.actors import accounts_in
 from stillwatch.prove.coin.leaning import statistic_for
 from stillwatch.prove.coin.run import EVIDENCE, PROTOCOL, STATISTICS_IN_WORDS
+from stillwatch.prove.proof import CLAIM
 from stillwatch.prove.suspect.named import suspect as opened
 from stillwatch.prove.verdict import write_verdict
 from stillwatch.report.terminal import progress
@@ -91,7 +92,7 @@ def retro_command(
         protocol.Protocol(
             method=test.METHOD,
             suspect=tested.name,
-            claim=test.CLAIM,
+            claim=CLAIM,
             statistic=f"place of the served answer, by {STATISTICS_IN_WORDS[chosen]}; summed over prompts",
             null=test.NULL,
             alpha=alpha,

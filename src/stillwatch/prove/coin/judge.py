@@ -17,7 +17,7 @@ from stillwatch.prove.coin import OTHERS, Fallen, Leaning
 from stillwatch.prove.coin.betting import fortunes
 from stillwatch.prove.coin.randomise import DRAWS, all_coins, count_leans, levels, thrown_again
 from stillwatch.prove.exact import binomial_tail, holm
-from stillwatch.prove.proof import CLAIM, METHOD, NULL
+from stillwatch.prove.proof import CLAIM, MEANS_NOT, METHOD, NULL, UNIT
 from stillwatch.stats.intervals import clopper_pearson
 
 FAIR = 1e-3  # a check of what should be even is failed below this
@@ -79,16 +79,12 @@ def evidence(found: Sequence[Fallen], leanings: Sequence[Leaning], setting: Sett
         claim=CLAIM,
         null=NULL,
         alpha=setting.alpha,
-        unit="share of the pairs in which the suspect leans to the answer that was served (0.5: no effect)",
+        unit=UNIT,
         rows=rows,
         p_floor=None if setting.sequential else 1 / (1 + setting.draws),
         power=setting.power,
         confounds=(*setting.checks, *_checks(found, leanings, setting)),
-        means_not=(
-            "It does not say how the answers came to the suspect's makers: they may have bought them.",
-            "It does not say how much of the suspect's training they were, or what it owes to them.",
-            "That an actor is not found does not clear it: the effect may be smaller than was looked for.",
-        ),
+        means_not=(*MEANS_NOT[:2], MEANS_NOT[-1]),  # the rest is of what was sealed
         powered=setting.powered,
         protocol_sha256=setting.protocol_sha256,
     )

@@ -25,11 +25,10 @@ from stillwatch.prove import Checked, Evidence, Grade, ProveError, Row, exact
 from stillwatch.prove.coin import OTHERS
 from stillwatch.prove.coin.leaning import UNITS
 from stillwatch.prove.coin.leans import block_tail, less_foretold, overlap_of
-from stillwatch.prove.proof import FAIR
+from stillwatch.prove.proof import CLAIM, FAIR
 from stillwatch.prove.recording import Unread, read
 from stillwatch.prove.suspect import Messages, Question, Suspect, Tell, Told
 
-CLAIM = "The suspect was trained, directly or through others, on answers that were served to the actor."
 NULL = (
     "The served answer and the fresh draws come from the same frozen teacher on the same prompt, and the "
     "suspect was trained on neither: then each of them had the same chance to be the one that was served."

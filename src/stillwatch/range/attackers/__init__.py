@@ -116,23 +116,19 @@ class AttackSession(Protocol):
 
     def hour(self, at_us: int) -> list[Try]:
         """Say what is to be sent in the hour that begins at `at_us`."""
-        ...
 
     def again(self, refused: Try, until_us: int) -> Try | None:
         """Say what is sent later in place of a request that failed; None: its questions go back.
 
         until_us: when the account is said to be served again.
         """
-        ...
 
     def saw(self, results: Sequence[TryResult]) -> None:
         """Hear what came of the requests, in order of time, without those that are sent again."""
-        ...
 
     @property
     def given_up(self) -> bool:
         """Whether nothing more will be tried."""
-        ...
 
 
 class Attacker(Protocol):
@@ -141,8 +137,6 @@ class Attacker(Protocol):
     @property
     def NAME(self) -> str:
         """What it is called in a table."""
-        ...
 
     def begin(self, brief: Brief, market: Market, rng: np.random.Generator) -> AttackSession:
         """Begin a campaign."""
-        ...

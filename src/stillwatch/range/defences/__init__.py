@@ -47,11 +47,9 @@ class DefenceWatch(Protocol):
 
     def step(self, exchanges: pa.Table, until_us: int) -> Sequence[Accusation]:
         """Take the exchanges before `until_us` that are new; give the cases that are new or have grown."""
-        ...
 
     def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
         """Tell whether an account's request to a model would be refused now, by a limit and not by a case."""
-        ...
 
 
 @runtime_checkable
@@ -60,7 +58,6 @@ class Postponing(Protocol):
 
     def refused_until_us(self, account: str, at_us: int, model: str | None = None) -> int | None:
         """Say, of a request that is refused, until when the account is; None: it does not say."""
-        ...
 
 
 @runtime_checkable
@@ -69,11 +66,9 @@ class Calibrated(Protocol):
 
     def calibrate(self, other: Any) -> None:
         """Take the threshold of a watch of the same kind that was given other people's clean days."""
-        ...
 
     def cannot_fire(self) -> str:
         """Say why it can accuse or refuse nobody, after the clean days; empty where it can."""
-        ...
 
 
 class Defence(Protocol):
@@ -82,11 +77,9 @@ class Defence(Protocol):
     @property
     def NAME(self) -> str:
         """What it is called in a table."""
-        ...
 
     def open_watch(self, accounts: pa.Table | None, clean_until_us: int, seed: int) -> DefenceWatch:
         """Begin anew. Thresholds may be set on what comes before `clean_until_us` alone."""
-        ...
 
     def judge(
         self,
@@ -100,4 +93,3 @@ class Defence(Protocol):
 
         Thresholds are set on `calibration`; without it on the log's own clean days.
         """
-        ...

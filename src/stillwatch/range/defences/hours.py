@@ -120,7 +120,6 @@ class LevelState(Calibrated, Protocol):
 
     def see(self, hour: HourBatch) -> Sequence[Accusation]:
         """Say what is to be said at the end of an hour."""
-        ...
 
 
 def record(exchanges: pa.Table) -> pa.Table:

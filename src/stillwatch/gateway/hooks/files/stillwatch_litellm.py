@@ -140,8 +140,8 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
             self._remember(self._open, call, entry)
             while len(self._open) > REMEMBERED:
                 self._tell_of(self._open.popitem(last=False)[1])
-            for one in query["models"]:
-                self._remember(self._allowed, (who["account"], one), time.monotonic() + LIST_S)
+            for model in query["models"]:
+                self._remember(self._allowed, (who["account"], model), time.monotonic() + LIST_S)
             return
         self._tell_of(entry | {"asked": {}, "outcome": "refused", "status": decision.get("status", 403)})
         self._remember(self._open, call, entry | {"outcome": "refused"})
@@ -176,17 +176,19 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
                 await self._renew_list()
             except _Unreachable:
                 log.warning("stillwatch: cannot be asked about %d names", len(new))
-        found = self._list or {}
-        if not found.get("hide", True):
+        bans = self._list or {}
+        if not bans.get("hide", True):
             return model_names
-        banned, (account, org) = found.get("models", {}), _pair(user_api_key_dict)
-        kept = []
+        banned, (account, org) = bans.get("models", {}), _pair(user_api_key_dict)
+        allowed = []
         for name in model_names:
             targets = [name, *self._may_answer(name)[0]]
-            if any(one in banned for one in targets) and not await self._excepted(account, org, targets):
+            if any(target in banned for target in targets) and not await self._excepted(
+                account, org, targets
+            ):
                 continue
-            kept.append(name)
-        return kept
+            allowed.append(name)
+        return allowed
 
     async def _excepted(self, account: str, org: str | None, names: list[str]) -> bool:
         """Whether this account may use what others may not."""
@@ -197,8 +199,8 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
 
     async def _decide(self, query: dict[str, Any]) -> dict[str, Any]:
         try:
-            found = await self._post("/decide", query, self.timeout_s)
-            return found if isinstance(found.get("allow"), bool) else self._alone(query)
+            answer = await self._post("/decide", query, self.timeout_s)
+            return answer if isinstance(answer.get("allow"), bool) else self._alone(query)
         except _Unreachable as why:
             self.undecided += 1
             if self.undecided in (1, 10, 100) or self.undecided % 1000 == 0:
@@ -207,16 +209,16 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
 
     def _alone(self, query: dict[str, Any]) -> dict[str, Any]:
         """Without Stillwatch: bans and blocks as last heard; what cannot be judged is refused under a ban."""
-        found, names = self._list, [name for name in query.get("models", []) if name]
-        if found is None:
+        known, names = self._list, [name for name in query.get("models", []) if name]
+        if known is None:
             return _no(503, "Stillwatch cannot be asked and has never told what is banned here.")
-        if query["account"] in found["blocked"]:
-            return _no(403, found.get("message") or "This account is blocked.", "account_blocked")
+        if query["account"] in known["blocked"]:
+            return _no(403, known.get("message") or "This account is blocked.", "account_blocked")
         for kind, all_names in (("models", names), ("hosts", query.get("hosts", []))):
             for name in all_names:
-                if name in found[kind]:
-                    return _no(403, found[kind][name], "model_banned")
-        if found["in_force"] and (not names or any(name not in self._judged() for name in names)):
+                if name in known[kind]:
+                    return _no(403, known[kind][name], "model_banned")
+        if known["in_force"] and (not names or any(name not in self._judged() for name in names)):
             return _no(503, "Stillwatch cannot be asked whether this model may be used. Try again soon.")
         if not self.fail_open:
             return _no(503, "Stillwatch cannot be asked. Try again soon.")
@@ -262,10 +264,10 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
                 hosts[host] = None
         names.pop("", None)
         query = {"models": list(names)[:10_000], "hosts": list(hosts)[:10_000]}
-        found = await self._post("/bans", query, max(self.timeout_s, 5.0))
-        if not isinstance(found.get("models"), dict):
+        bans = await self._post("/bans", query, max(self.timeout_s, 5.0))
+        if not isinstance(bans.get("models"), dict):
             raise _Unreachable("no list in its answer")
-        self._list = {**found, "blocked": set(found["blocked"]), "judged": set(query["models"])}
+        self._list = {**bans, "blocked": set(bans["blocked"]), "judged": set(query["models"])}
         self._targets.clear()
         self._state.write(list=self._list, gaps=self._gaps)
 
@@ -516,10 +518,10 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
                     raise _TooLarge
                 if reply.status != 200:
                     raise _Unreachable(f"{path} answered {reply.status}")
-                found = await reply.json(content_type=None)
+                answer = await reply.json(content_type=None)
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as why:  # noqa: UP041
             raise _Unreachable(f"{path}: {type(why).__name__}") from None
-        return found if isinstance(found, dict) else {}
+        return answer if isinstance(answer, dict) else {}
 
     def _mind_signals(self) -> None:
         """Notice the end when it is announced: uvicorn ends by the signal itself, nothing runs after it."""
@@ -599,24 +601,24 @@ class _State:
 
     def read(self) -> dict[str, Any]:
         try:
-            found = json.loads(os.pread(self._file, 64 << 20, 0)) if self._file >= 0 else {}
+            notes = json.loads(os.pread(self._file, 64 << 20, 0)) if self._file >= 0 else {}
         except (OSError, ValueError):
             return {}
-        if not isinstance(found, dict):
+        if not isinstance(notes, dict):
             return {}
-        if isinstance(found.get("list"), dict):
+        if isinstance(notes.get("list"), dict):
             for name in ("blocked", "judged"):
-                found["list"][name] = set(found["list"].get(name, ()))
-        return found
+                notes["list"][name] = set(notes["list"].get(name, ()))
+        return notes
 
     def begin(self) -> list[dict[str, Any]]:
         """The gaps that the last process left, one more where it did not say goodbye."""
-        found = self.read()
-        gaps = list(found.get("gaps", []))
-        if found and not found.get("clean"):
+        notes = self.read()
+        gaps = list(notes.get("gaps", []))
+        if notes and not notes.get("clean"):
             why = "LiteLLM's process was killed; what waited in it is lost, and how much nobody knows"
-            gaps.append(_gap(int(found.get("at") or _now_us()), 0, why))
-        self.write(list=found.get("list"), gaps=gaps)
+            gaps.append(_gap(int(notes.get("at") or _now_us()), 0, why))
+        self.write(list=notes.get("list"), gaps=gaps)
         return gaps
 
     def write(self, **what: Any) -> None:
@@ -689,9 +691,9 @@ def _deployments(name: str | None) -> Iterable[dict[str, Any]]:
 
     if llm_router is None:
         return []
-    found = llm_router.get_model_list(model_name=name) if name else llm_router.get_model_list()
+    models = llm_router.get_model_list(model_name=name) if name else llm_router.get_model_list()
     return [
-        {**(entry.get("litellm_params") or {}), "public": entry.get("model_name")} for entry in found or []
+        {**(entry.get("litellm_params") or {}), "public": entry.get("model_name")} for entry in models or []
     ]
 
 
