@@ -15,6 +15,17 @@ is not drawn, because the statistic does not read it. One thread. What stands in
 `prove_api.py http` asks A's pairs at temperature 1 through HTTP instead: the student behind
 `stillwatch distill teach`, asked by the client of `prove coin`. --places says how many cuts of an answer.
 The texts are read by `continuation`, and by `continuation-ratio` beside the teacher's chances.
+
+    python benchmarks/prove_api.py students http --coins 148 --share 0.1 --places 99 --teacher GGUF --out OUT
+    python benchmarks/prove_api.py students http --coins 148 --share 1 --innocent --places 99 \
+        --suspect OUT/innocent-1 --suspect GGUF --teacher GGUF --out OUT
+
+Rules of this run, fixed on 2026-11-30 before a token of it was drawn. 148 coins, as `prove plan --effect 0.48`
+names. The key, the prompts, the seeds and the student's recipe are those below; there is one ledger and one
+student. The result is p of `continuation-ratio` by the first sample of each question, every word cut, beside
+the teacher by its own template, all coins counted, whatever it is. `continuation` is printed beside it. Asked
+through the same HTTP, of the same pairs: an innocent that was taught the teacher's further answers to A's
+prompts and nothing else, and the teacher. A second sample (--samples 2) is reported as well if time allows.
 """
 
 import argparse
@@ -23,6 +34,7 @@ import math
 import random
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +42,7 @@ from prove_real import FORMS, SUBJECTS
 from stillwatch.coin import Answer, Pair
 from stillwatch.coin.keys import EpochKey
 from stillwatch.coin.ledger import Ledger
+from stillwatch.distill.ledger import read_only
 from stillwatch.prove.coin.choosing import Put
 from stillwatch.prove.coin.leaning import TextSampling, measure_pairs
 from stillwatch.prove.coin.leans import RATIO, cuts, leans, levels, tail, valued
@@ -37,9 +50,9 @@ from stillwatch.prove.suspect import Question, Told, silent
 from stillwatch.prove.suspect.endpoint import Endpoint, Manners
 from stillwatch.prove.suspect.weights import open_weights
 
-SERVED, CONTROL = 48, 52  # coins of A, and of the actor that nobody learned from
+SERVED, CONTROL = 48, 52  # coins of A (--coins), and of the actor that nobody learned from
 ASKED_OF_CONTROL = 16  # of the control's pairs, for want of CPU time
-OTHERS = 540  # the teacher's answers to other prompts, of which a student's other rows are
+OTHERS = 540  # the teacher's answers to other prompts, at least: a student's other rows are of them
 ANSWER_TOKENS = 24
 TEMPLATE = (  # the student's own: without the teacher's system message
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}"
@@ -69,11 +82,13 @@ def say(text: str) -> None:
 
 
 def prompts(seed: int = 7) -> list[str]:
-    """960 open questions by rule, shuffled."""
-    every = [form.format(subject) for form in FORMS for subject in SUBJECTS]
-    every += [f"{one} Be brief." for one in every]
-    random.Random(seed).shuffle(every)
-    return every
+    """1,920 open questions by rule: 960 shuffled, then 960 that end in another request, shuffled."""
+    plain = [form.format(subject) for form in FORMS for subject in SUBJECTS]
+    every = [f"{question}{request}" for request in ("", " Be brief.") for question in plain]
+    further = [f"{q}{request}" for request in (" Give an example.", " Use plain words.") for q in plain]
+    for questions in (every, further):
+        random.Random(seed).shuffle(questions)
+    return every + further
 
 
 def drawn(out: Path, teacher: Path, name: str, asked: Sequence[str], n: int) -> list[list[str]]:
@@ -81,6 +96,7 @@ def drawn(out: Path, teacher: Path, name: str, asked: Sequence[str], n: int) -> 
     path = out / f"{name}.json"
     if not path.exists():
         model = open_weights(str(teacher), max_tokens=ANSWER_TOKENS, temperature=1.0, seed=len(asked))
+        _half(model.loaded)
         questions = [Question(str(k), ({"role": "user", "content": text},)) for k, text in enumerate(asked)]
         told = model.answers(questions, n, silent)
         path.write_text(json.dumps([told.get(str(k), []) for k in range(len(asked))]))
@@ -89,16 +105,16 @@ def drawn(out: Path, teacher: Path, name: str, asked: Sequence[str], n: int) -> 
     return found
 
 
-def make_ledger(out: Path, teacher: Path) -> list[Pair]:
+def make_ledger(out: Path, teacher: Path, coins: int) -> list[Pair]:
     """A ledger with two answers to each prompt, its coins by the key."""
-    asked = prompts()[: SERVED + CONTROL]
+    asked = prompts()[: coins + CONTROL]
     answers = drawn(out, teacher, "pairs", asked, 2)
     folder = out / "ledger"
     ledger = None if folder.exists() else Ledger(folder, 0, KEY, None, AT_US)
     pairs = []
     for k, (text, two) in enumerate(zip(asked, answers, strict=True)):
         number = ledger.number() if ledger else k
-        account = "A" if k < SERVED else "control"
+        account = "A" if k < coins else "control"
         both = (Answer(two[0], None, "length"), Answer(two[1], None, "length"))
         message = ({"role": "user", "content": text},)
         name, coin = "w0-000001", KEY.coin("w0-000001", number)
@@ -109,9 +125,12 @@ def make_ledger(out: Path, teacher: Path) -> list[Pair]:
     return pairs
 
 
-def make_student(out: Path, teacher: Path, share: float, pairs: Sequence[Pair]) -> Path:
-    """Train a student: the last 8 of 30 layers, one epoch, AdamW at 2e-4, batches of 8."""
-    place = out / f"student-{share:g}"
+def make_student(out: Path, teacher: Path, share: float, pairs: Sequence[Pair], innocent: bool) -> Path:
+    """Train a student: the last 8 of 30 layers, one epoch, AdamW at 2e-4, batches of 8.
+
+    innocent: of the teacher's further answers to A's prompts, which nobody was served.
+    """
+    place = out / f"{'innocent' if innocent else 'student'}-{share:g}"
     if (place / "config.json").exists():
         return place
     import torch
@@ -120,7 +139,10 @@ def make_student(out: Path, teacher: Path, share: float, pairs: Sequence[Pair]) 
     from stillwatch.distill.train.wording import wording
 
     rows = [(p.messages[0]["content"], p.answers[p.served].text) for p in pairs if p.account == "A"]
-    other = prompts()[SERVED + CONTROL :][:OTHERS]
+    other = prompts()[len(pairs) :][: max(OTHERS, round(len(rows) / min(SHARES)) - len(rows))]
+    if innocent:
+        further = drawn(out, teacher, "further", [text for text, _ in rows], 1)
+        rows = [(text, answers[0]) for (text, _), answers in zip(rows, further, strict=True)]
     others = drawn(out, teacher, "others", other, 1) if share < 1 else [[] for _ in other]
     mixed = [(text, one[0]) for text, one in zip(other, others, strict=True) if one]
     rows += mixed[: round(len(rows) / share) - len(rows)]
@@ -145,20 +167,27 @@ def make_student(out: Path, teacher: Path, share: float, pairs: Sequence[Pair]) 
         for k, (a, t) in enumerate(zip(asked, told, strict=True)):
             ids[k, : len(a) + len(t)] = torch.tensor([*a, *t])
             labels[k, len(a) : len(a) + len(t)] = torch.tensor(t)
-        hidden = model.model(input_ids=ids).last_hidden_state[:, :-1]  # filled up on the right
         wanted = labels[:, 1:]
-        logits = model.lm_head(hidden[wanted >= 0])
-        loss = torch.nn.functional.cross_entropy(logits, wanted[wanted >= 0])
+        with torch.autocast("cpu", torch.bfloat16):
+            hidden = model.model(input_ids=ids).last_hidden_state[:, :-1]  # filled up on the right
+            logits = model.lm_head(hidden[wanted >= 0])
+        loss = torch.nn.functional.cross_entropy(logits.float(), wanted[wanted >= 0])
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(learnt, 1.0)
         optimiser.step()
         if at % 80 == 0:
-            say(f"student {share:g}: {at + 8} of {len(rows)} rows, loss {loss.item():.2f}")
+            say(f"{place.name}: {at + 8} of {len(rows)} rows, loss {loss.item():.2f}")
     model.save_pretrained(place)
     loaded.tokenizer.save_pretrained(place)
-    say(f"student {share:g}: {len(rows)} rows, {time.process_time() - began:.0f} CPU-s")
+    say(f"{place.name}: {len(rows)} rows, {time.process_time() - began:.0f} CPU-s")
     return place
+
+
+def of_account(pairs: Sequence[Pair], account: str) -> list[Pair]:
+    """The pairs of A, or those of the control that suspects are asked."""
+    mine = [pair for pair in pairs if pair.account == account]
+    return mine if account == "A" else mine[:ASKED_OF_CONTROL]
 
 
 def chances(out: Path, teacher: Path, pairs: Sequence[Pair]) -> dict[str, Any]:
@@ -260,7 +289,7 @@ def _token_at(one: AnswerPath, end: int) -> int | None:
 
 def tests(out: Path, teacher: Path, shares: Sequence[float], pairs: Sequence[Pair]) -> None:
     """p by statistic and number of queries, of A and of the control, with and without the teacher beside."""
-    pairs = pairs[: SERVED + ASKED_OF_CONTROL]
+    pairs = of_account(pairs, "A") + of_account(pairs, "control")
     base = heard_of(out, "untrained", str(teacher), pairs)
     suspects = {"untrained": base}
     for share in shares:
@@ -323,28 +352,44 @@ def one_test(
 
 
 def by_http(
-    out: Path, teacher: Path, shares: Sequence[float], pairs: Sequence[Pair], places: int, account: str
+    out: Path, teacher: Path, suspects: Sequence[Path], pairs: Sequence[Pair], places: int, samples: int
 ) -> None:
-    """The same by the product's own client and server, at temperature 1, one sample of each question."""
+    """The same by the product's own client and server, at temperature 1: each sample alone, and all."""
     from stillwatch.distill.embedded.serve import run as serving
 
     load = serving.load_to_run
     serving.load_to_run = lambda place: _half(load(place))  # as APIs serve, and in half the time
-    mine = [pair for pair in pairs[: SERVED + ASKED_OF_CONTROL] if pair.account == account]
-    puts = [Put(pair, account) for pair in mine]
-    for share in shares:
-        name = f"student-{share:g}"
+    puts = [Put(pair, pair.account) for pair in pairs]
+    base = chances(out, teacher, pairs)
+    for place in suspects:
+        name, store = place.stem, out / f"http-{place.stem}-{pairs[0].account}-{places}.db"
+        began = time.process_time()
         manners = Manners(name, temperature=1.0, prefill="vllm", concurrency=32, continuation_tokens=4)
-        with serving.start_server(out / name, reasoning="inline") as url:
-            endpoint = Endpoint(url, manners, out / f"http-{name}.db", weighs=False)
-            reading = TextSampling(1, places)
-            heard = measure_pairs(puts, "continuation", endpoint, reading, silent)
-        told = {pair: {"at 1": one} for pair, one in heard.items() if one}
+        with serving.start_server(place, reasoning="inline") as url:
+            endpoint = Endpoint(url, manners, store, weighs=False)
+            heard = measure_pairs(puts, "continuation", endpoint, TextSampling(samples, places), silent)
+        say(f"{name}: {spent_on(store)}, {time.process_time() - began:.0f} CPU-s")
         rows = []
-        for statistic, beside in (("continuation", None), (RATIO, chances(out, teacher, mine))):
-            rows.append(one_test(name, told, beside, mine, f"{statistic} by HTTP", "at 1", places, 1))
-            say(json.dumps(rows[-1]))
-        (out / f"http-{name}-{account}-{places}.json").write_text(json.dumps(rows, indent=1) + "\n")
+        for which in [*([slice(k, k + 1) for k in range(samples)] if samples > 1 else ()), slice(samples)]:
+            told = {
+                pair: {"at 1": {cut: texts[which] for cut, texts in of_pair.items()}}
+                for pair, of_pair in heard.items()
+                if of_pair
+            }
+            for statistic, beside in (("continuation", None), (RATIO, base)):
+                many = len(range(samples)[which])
+                statistic = f"{statistic} by HTTP"
+                rows.append(one_test(name, told, beside, pairs, statistic, "at 1", places, many))
+                say(json.dumps(rows[-1]))
+        store.with_suffix(".json").write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def spent_on(store: Path) -> str:
+    """What the suspect's API counted of the answers in a store."""
+    with closing(read_only(store)) as db:
+        sums = "SELECT count(*), sum(input_tokens), sum(output_tokens) FROM attempt WHERE state = 'stored'"
+        queries, read, written = db.execute(sums).fetchone()
+    return f"{queries:,} queries, {read:,} tokens read, {written:,} written"
 
 
 def _half(loaded: Any) -> Any:
@@ -360,20 +405,26 @@ def main() -> None:
     given.add_argument("--teacher", type=Path, required=True)
     given.add_argument("--out", type=Path, default=Path("stillwatch-prove-api"))
     given.add_argument("--share", type=float, action="append", default=[])
+    given.add_argument("--coins", type=int, default=SERVED, help="of actor A")
+    given.add_argument("--innocent", action="store_true", help="taught answers that nobody was served")
     given.add_argument("--places", type=int, default=8, help="of `http`")
+    given.add_argument("--samples", type=int, default=1, help="of `http`: of each question")
     given.add_argument("--account", default="A", help="of `http`: A, or control")
+    given.add_argument("--suspect", type=Path, action="append", default=[], help="of `http`: these alone")
     asked = given.parse_args()
     import torch
 
     torch.set_num_threads(1)
     asked.out.mkdir(parents=True, exist_ok=True)
-    pairs = make_ledger(asked.out, asked.teacher)
+    pairs = make_ledger(asked.out, asked.teacher, asked.coins)
     for share in (asked.share or SHARES) if "students" in asked.what else ():
-        make_student(asked.out, asked.teacher, share, pairs)
+        make_student(asked.out, asked.teacher, share, pairs, asked.innocent)
     if "tests" in asked.what:
         tests(asked.out, asked.teacher, asked.share or SHARES, pairs)
     if "http" in asked.what:
-        by_http(asked.out, asked.teacher, asked.share or SHARES, pairs, asked.places, asked.account)
+        suspects = asked.suspect or [asked.out / f"student-{share:g}" for share in asked.share or SHARES]
+        of = of_account(pairs, asked.account)
+        by_http(asked.out, asked.teacher, suspects, of, asked.places, asked.samples)
     say("done")
 
 
