@@ -14,18 +14,20 @@ is not drawn, because the statistic does not read it. One thread. What stands in
 
 `prove_api.py http` asks A's pairs at temperature 1 through HTTP instead: the student behind
 `stillwatch distill teach`, asked by the client of `prove coin`. --places says how many cuts of an answer.
-The texts are read by `continuation`, and by `continuation-ratio` beside the teacher's chances.
+The texts are read by `continuation`, and by `continuation-ratio` beside the teacher's chances. `page` puts
+what `http` found into docs/figures/coin.md.
 
     python benchmarks/prove_api.py students http --coins 148 --share 0.1 --places 99 --teacher GGUF --out OUT
     python benchmarks/prove_api.py students http --coins 148 --share 1 --innocent --places 99 \
         --suspect OUT/innocent-1 --suspect GGUF --teacher GGUF --out OUT
 
-Rules of this run, fixed on 2026-11-30 before a token of it was drawn. 148 coins, as `prove plan --effect 0.48`
-names. The key, the prompts, the seeds and the student's recipe are those below; there is one ledger and one
-student. The result is p of `continuation-ratio` by the first sample of each question, every word cut, beside
-the teacher by its own template, all coins counted, whatever it is. `continuation` is printed beside it. Asked
-through the same HTTP, of the same pairs: an innocent that was taught the teacher's further answers to A's
-prompts and nothing else, and the teacher. A second sample (--samples 2) is reported as well if time allows.
+Rules of this run, fixed on 2026-11-30 before it began. 148 coins, as `prove plan --effect 0.48` names.
+The key, the prompts, the seeds and the student's recipe are those below; there is one ledger and one
+student. The result is p of `continuation-ratio` by the first sample of each question, every word cut,
+beside the teacher by its own template, all coins counted, whatever it is. `continuation` is printed
+beside it. Asked through the same HTTP, of the same pairs: an innocent that was taught the teacher's
+further answers to A's prompts and nothing else, and the teacher. A second sample (--samples 2) is
+reported as well if time allows.
 """
 
 import argparse
@@ -38,6 +40,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from pages import put
 from prove_real import FORMS, SUBJECTS
 from stillwatch.coin import Answer, Pair
 from stillwatch.coin.keys import EpochKey
@@ -46,7 +49,7 @@ from stillwatch.distill.ledger import read_only
 from stillwatch.prove.coin.choosing import Put
 from stillwatch.prove.coin.leaning import TextSampling, measure_pairs
 from stillwatch.prove.coin.leans import RATIO, cuts, leans, levels, tail, valued
-from stillwatch.prove.suspect import Question, Told, silent
+from stillwatch.prove.suspect import Told, silent
 from stillwatch.prove.suspect.endpoint import Endpoint, Manners
 from stillwatch.prove.suspect.weights import open_weights
 
@@ -74,6 +77,7 @@ STATISTICS = {  # what is read, places in each answer, samples of each
     "continuation, temperature 0, 8 places": ("at 0", 8, 1),
     "continuation, temperature 0, every word": ("at 0", EVERY, 1),
 }
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "figures" / "coin.md"
 AT_US = 1_793_000_000_000_000
 
 
@@ -95,11 +99,19 @@ def drawn(out: Path, teacher: Path, name: str, asked: Sequence[str], n: int) -> 
     """The teacher's answers at temperature 1, n to each prompt."""
     path = out / f"{name}.json"
     if not path.exists():
-        model = open_weights(str(teacher), max_tokens=ANSWER_TOKENS, temperature=1.0, seed=len(asked))
-        _half(model.loaded)
-        questions = [Question(str(k), ({"role": "user", "content": text},)) for k, text in enumerate(asked)]
-        told = model.answers(questions, n, silent)
-        path.write_text(json.dumps([told.get(str(k), []) for k in range(len(asked))]))
+        from stillwatch.distill.evaluate.generate import write
+        from stillwatch.distill.train.models import load_to_run
+        from stillwatch.distill.train.wording import wording
+
+        model = _half(load_to_run(str(teacher)))
+        words, told = wording(model.model, model.tokenizer), []
+        for sample in range(n):
+            told += write(
+                model, words, [({"role": "user", "content": text},) for text in asked],
+                new_tokens=ANSWER_TOKENS, batch=64, temperature=1.0, seed=len(asked) + sample,
+            )  # fmt: skip
+        texts = [answer.answer for answer in told]
+        path.write_text(json.dumps([texts[k :: len(asked)] for k in range(len(asked))]))
         say(f"{name}: {len(asked)} prompts answered {n} times")
     found: list[list[str]] = json.loads(path.read_text())
     return found
@@ -362,14 +374,14 @@ def by_http(
     puts = [Put(pair, pair.account) for pair in pairs]
     base = chances(out, teacher, pairs)
     for place in suspects:
-        name, store = place.stem, out / f"http-{place.stem}-{pairs[0].account}-{places}.db"
-        began = time.process_time()
+        name, began = place.resolve().name, time.process_time()
+        store = out / f"http-{name}-{pairs[0].account}-{places}.db"
         manners = Manners(name, temperature=1.0, prefill="vllm", concurrency=32, continuation_tokens=4)
         with serving.start_server(place, reasoning="inline") as url:
             endpoint = Endpoint(url, manners, store, weighs=False)
             heard = measure_pairs(puts, "continuation", endpoint, TextSampling(samples, places), silent)
-        say(f"{name}: {spent_on(store)}, {time.process_time() - began:.0f} CPU-s")
-        rows = []
+        tokens, rows = tokens_of(store), list[dict[str, Any]]()
+        say(f"{name}: tokens read and written {tokens}, {time.process_time() - began:.0f} CPU-s")
         for which in [*([slice(k, k + 1) for k in range(samples)] if samples > 1 else ()), slice(samples)]:
             told = {
                 pair: {"at 1": {cut: texts[which] for cut, texts in of_pair.items()}}
@@ -378,18 +390,34 @@ def by_http(
             }
             for statistic, beside in (("continuation", None), (RATIO, base)):
                 many = len(range(samples)[which])
-                statistic = f"{statistic} by HTTP"
-                rows.append(one_test(name, told, beside, pairs, statistic, "at 1", places, many))
+                row = one_test(name, told, beside, pairs, statistic, "at 1", places, many)
+                rows.append(row | {"samples": [k + 1 for k in range(samples)[which]], "tokens": tokens})
                 say(json.dumps(rows[-1]))
         store.with_suffix(".json").write_text(json.dumps(rows, indent=1) + "\n")
 
 
-def spent_on(store: Path) -> str:
-    """What the suspect's API counted of the answers in a store."""
+def tokens_of(store: Path) -> tuple[int, int]:
+    """The tokens that the suspect's API counted, read and written, of the answers in a store."""
     with closing(read_only(store)) as db:
-        sums = "SELECT count(*), sum(input_tokens), sum(output_tokens) FROM attempt WHERE state = 'stored'"
-        queries, read, written = db.execute(sums).fetchone()
-    return f"{queries:,} queries, {read:,} tokens read, {written:,} written"
+        sums = "SELECT sum(input_tokens), sum(output_tokens) FROM attempt WHERE state = 'stored'"
+        read, written = db.execute(sums).fetchone()
+    return int(read), int(written)
+
+
+def table(out: Path) -> list[str]:
+    """What `http` found, as lines of docs/figures/coin.md."""
+    lines = [
+        "| suspect | statistic | sample of each question | queries | to the served answer | effect | p |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for path in sorted(out.glob("http-*.json"), reverse=True):
+        for row in json.loads(path.read_text()):
+            which = " and ".join(map(str, row["samples"]))
+            lines.append(
+                f"| {row['suspect']} | `{row['statistic']}` | {which} | {row['queries']:,} "
+                f"| {row['hits']} of {row['coins']} | {row['effect']:.2f} | {row['p']:.0e} |"
+            )
+    return lines
 
 
 def _half(loaded: Any) -> Any:
@@ -419,6 +447,9 @@ def main() -> None:
     pairs = make_ledger(asked.out, asked.teacher, asked.coins)
     for share in (asked.share or SHARES) if "students" in asked.what else ():
         make_student(asked.out, asked.teacher, share, pairs, asked.innocent)
+    if "page" in asked.what:
+        put(PAGE, "<!-- prove_api.py http -->", "<!-- to here, http -->", table(asked.out))
+        return
     if "tests" in asked.what:
         tests(asked.out, asked.teacher, asked.share or SHARES, pairs)
     if "http" in asked.what:
