@@ -407,15 +407,17 @@ def tokens_of(store: Path) -> tuple[int, int]:
 def table(out: Path) -> list[str]:
     """What `http` found, as lines of docs/figures/coin.md."""
     lines = [
-        "| suspect | statistic | sample of each question | queries | to the served answer | effect | p |",
-        "|---|---|---|---|---|---|---|",
+        "| suspect | pairs of | places | statistic | sample | queries | to the served answer | effect | p |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for path in sorted(out.glob("http-*.json"), reverse=True):
+        places = path.stem.rpartition("-")[2]
         for row in json.loads(path.read_text()):
             which = " and ".join(map(str, row["samples"]))
             lines.append(
-                f"| {row['suspect']} | `{row['statistic']}` | {which} | {row['queries']:,} "
-                f"| {row['hits']} of {row['coins']} | {row['effect']:.2f} | {row['p']:.0e} |"
+                f"| {row['suspect']} | {row['actor']} | {'every word' if places == str(EVERY) else places} "
+                f"| `{row['statistic']}` | {which} | {row['queries']:,} "
+                f"| {row['hits']} of {row['coins']} | {row['effect']:.2f} | {row['p']:.1e} |"
             )
     return lines
 
