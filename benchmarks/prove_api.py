@@ -14,7 +14,20 @@ is not drawn, because the statistic does not read it. One thread. What stands in
 
 `prove_api.py http` asks A's pairs at temperature 1 through HTTP instead: the student behind
 `stillwatch distill teach`, asked by the client of `prove coin`. --places says how many cuts of an answer.
-The texts are read by `continuation`, and by `continuation-ratio` beside the teacher's chances.
+The texts are read by `continuation`, and by `continuation-ratio` beside the teacher's chances. `page` puts
+what `http` found into docs/figures/coin.md.
+
+    python benchmarks/prove_api.py students http --coins 148 --share 0.1 --places 99 --teacher GGUF --out OUT
+    python benchmarks/prove_api.py students http --coins 148 --share 1 --innocent --places 99 \
+        --suspect OUT/innocent-1 --suspect GGUF --teacher GGUF --out OUT
+
+Rules of this run, fixed on 2026-11-30 before it began. 148 coins, as `prove plan --effect 0.48` names.
+The key, the prompts, the seeds and the student's recipe are those below; there is one ledger and one
+student. The result is p of `continuation-ratio` by the first sample of each question, every word cut,
+beside the teacher by its own template, all coins counted, whatever it is. `continuation` is printed
+beside it. Asked through the same HTTP, of the same pairs: an innocent that was taught the teacher's
+further answers to A's prompts and nothing else, and the teacher. A second sample (--samples 2) is
+reported as well if time allows.
 """
 
 import argparse
@@ -23,23 +36,26 @@ import math
 import random
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from pages import put
 from prove_real import FORMS, SUBJECTS
 from stillwatch.coin import Answer, Pair
 from stillwatch.coin.keys import EpochKey
 from stillwatch.coin.ledger import Ledger
+from stillwatch.distill.ledger import read_only
 from stillwatch.prove.coin.choosing import Put
 from stillwatch.prove.coin.leaning import TextSampling, measure_pairs
 from stillwatch.prove.coin.leans import RATIO, cuts, leans, levels, tail, valued
-from stillwatch.prove.suspect import Question, Told, silent
+from stillwatch.prove.suspect import Told, silent
 from stillwatch.prove.suspect.endpoint import Endpoint, Manners
 from stillwatch.prove.suspect.weights import open_weights
 
-SERVED, CONTROL = 48, 52  # coins of A, and of the actor that nobody learned from
+SERVED, CONTROL = 48, 52  # coins of A (--coins), and of the actor that nobody learned from
 ASKED_OF_CONTROL = 16  # of the control's pairs, for want of CPU time
-OTHERS = 540  # the teacher's answers to other prompts, of which a student's other rows are
+OTHERS = 540  # the teacher's answers to other prompts, at least: a student's other rows are of them
 ANSWER_TOKENS = 24
 TEMPLATE = (  # the student's own: without the teacher's system message
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}"
@@ -61,6 +77,7 @@ STATISTICS = {  # what is read, places in each answer, samples of each
     "continuation, temperature 0, 8 places": ("at 0", 8, 1),
     "continuation, temperature 0, every word": ("at 0", EVERY, 1),
 }
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "figures" / "coin.md"
 AT_US = 1_793_000_000_000_000
 
 
@@ -69,36 +86,47 @@ def say(text: str) -> None:
 
 
 def prompts(seed: int = 7) -> list[str]:
-    """960 open questions by rule, shuffled."""
-    every = [form.format(subject) for form in FORMS for subject in SUBJECTS]
-    every += [f"{one} Be brief." for one in every]
-    random.Random(seed).shuffle(every)
-    return every
+    """1,920 open questions by rule: 960 shuffled, then 960 that end in another request, shuffled."""
+    plain = [form.format(subject) for form in FORMS for subject in SUBJECTS]
+    every = [f"{question}{request}" for request in ("", " Be brief.") for question in plain]
+    further = [f"{q}{request}" for request in (" Give an example.", " Use plain words.") for q in plain]
+    for questions in (every, further):
+        random.Random(seed).shuffle(questions)
+    return every + further
 
 
 def drawn(out: Path, teacher: Path, name: str, asked: Sequence[str], n: int) -> list[list[str]]:
     """The teacher's answers at temperature 1, n to each prompt."""
     path = out / f"{name}.json"
     if not path.exists():
-        model = open_weights(str(teacher), max_tokens=ANSWER_TOKENS, temperature=1.0, seed=len(asked))
-        questions = [Question(str(k), ({"role": "user", "content": text},)) for k, text in enumerate(asked)]
-        told = model.answers(questions, n, silent)
-        path.write_text(json.dumps([told.get(str(k), []) for k in range(len(asked))]))
+        from stillwatch.distill.evaluate.generate import write
+        from stillwatch.distill.train.models import load_to_run
+        from stillwatch.distill.train.wording import wording
+
+        model = _half(load_to_run(str(teacher)))
+        words, told = wording(model.model, model.tokenizer), []
+        for sample in range(n):
+            told += write(
+                model, words, [({"role": "user", "content": text},) for text in asked],
+                new_tokens=ANSWER_TOKENS, batch=64, temperature=1.0, seed=len(asked) + sample,
+            )  # fmt: skip
+        texts = [answer.answer for answer in told]
+        path.write_text(json.dumps([texts[k :: len(asked)] for k in range(len(asked))]))
         say(f"{name}: {len(asked)} prompts answered {n} times")
     found: list[list[str]] = json.loads(path.read_text())
     return found
 
 
-def make_ledger(out: Path, teacher: Path) -> list[Pair]:
+def make_ledger(out: Path, teacher: Path, coins: int) -> list[Pair]:
     """A ledger with two answers to each prompt, its coins by the key."""
-    asked = prompts()[: SERVED + CONTROL]
+    asked = prompts()[: coins + CONTROL]
     answers = drawn(out, teacher, "pairs", asked, 2)
     folder = out / "ledger"
     ledger = None if folder.exists() else Ledger(folder, 0, KEY, None, AT_US)
     pairs = []
     for k, (text, two) in enumerate(zip(asked, answers, strict=True)):
         number = ledger.number() if ledger else k
-        account = "A" if k < SERVED else "control"
+        account = "A" if k < coins else "control"
         both = (Answer(two[0], None, "length"), Answer(two[1], None, "length"))
         message = ({"role": "user", "content": text},)
         name, coin = "w0-000001", KEY.coin("w0-000001", number)
@@ -109,9 +137,12 @@ def make_ledger(out: Path, teacher: Path) -> list[Pair]:
     return pairs
 
 
-def make_student(out: Path, teacher: Path, share: float, pairs: Sequence[Pair]) -> Path:
-    """Train a student: the last 8 of 30 layers, one epoch, AdamW at 2e-4, batches of 8."""
-    place = out / f"student-{share:g}"
+def make_student(out: Path, teacher: Path, share: float, pairs: Sequence[Pair], innocent: bool) -> Path:
+    """Train a student: the last 8 of 30 layers, one epoch, AdamW at 2e-4, batches of 8.
+
+    innocent: of the teacher's further answers to A's prompts, which nobody was served.
+    """
+    place = out / f"{'innocent' if innocent else 'student'}-{share:g}"
     if (place / "config.json").exists():
         return place
     import torch
@@ -120,7 +151,10 @@ def make_student(out: Path, teacher: Path, share: float, pairs: Sequence[Pair]) 
     from stillwatch.distill.train.wording import wording
 
     rows = [(p.messages[0]["content"], p.answers[p.served].text) for p in pairs if p.account == "A"]
-    other = prompts()[SERVED + CONTROL :][:OTHERS]
+    other = prompts()[len(pairs) :][: max(OTHERS, round(len(rows) / min(SHARES)) - len(rows))]
+    if innocent:
+        further = drawn(out, teacher, "further", [text for text, _ in rows], 1)
+        rows = [(text, answers[0]) for (text, _), answers in zip(rows, further, strict=True)]
     others = drawn(out, teacher, "others", other, 1) if share < 1 else [[] for _ in other]
     mixed = [(text, one[0]) for text, one in zip(other, others, strict=True) if one]
     rows += mixed[: round(len(rows) / share) - len(rows)]
@@ -145,20 +179,27 @@ def make_student(out: Path, teacher: Path, share: float, pairs: Sequence[Pair]) 
         for k, (a, t) in enumerate(zip(asked, told, strict=True)):
             ids[k, : len(a) + len(t)] = torch.tensor([*a, *t])
             labels[k, len(a) : len(a) + len(t)] = torch.tensor(t)
-        hidden = model.model(input_ids=ids).last_hidden_state[:, :-1]  # filled up on the right
         wanted = labels[:, 1:]
-        logits = model.lm_head(hidden[wanted >= 0])
-        loss = torch.nn.functional.cross_entropy(logits, wanted[wanted >= 0])
+        with torch.autocast("cpu", torch.bfloat16):
+            hidden = model.model(input_ids=ids).last_hidden_state[:, :-1]  # filled up on the right
+            logits = model.lm_head(hidden[wanted >= 0])
+        loss = torch.nn.functional.cross_entropy(logits.float(), wanted[wanted >= 0])
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(learnt, 1.0)
         optimiser.step()
         if at % 80 == 0:
-            say(f"student {share:g}: {at + 8} of {len(rows)} rows, loss {loss.item():.2f}")
+            say(f"{place.name}: {at + 8} of {len(rows)} rows, loss {loss.item():.2f}")
     model.save_pretrained(place)
     loaded.tokenizer.save_pretrained(place)
-    say(f"student {share:g}: {len(rows)} rows, {time.process_time() - began:.0f} CPU-s")
+    say(f"{place.name}: {len(rows)} rows, {time.process_time() - began:.0f} CPU-s")
     return place
+
+
+def of_account(pairs: Sequence[Pair], account: str) -> list[Pair]:
+    """The pairs of A, or those of the control that suspects are asked."""
+    mine = [pair for pair in pairs if pair.account == account]
+    return mine if account == "A" else mine[:ASKED_OF_CONTROL]
 
 
 def chances(out: Path, teacher: Path, pairs: Sequence[Pair]) -> dict[str, Any]:
@@ -260,7 +301,7 @@ def _token_at(one: AnswerPath, end: int) -> int | None:
 
 def tests(out: Path, teacher: Path, shares: Sequence[float], pairs: Sequence[Pair]) -> None:
     """p by statistic and number of queries, of A and of the control, with and without the teacher beside."""
-    pairs = pairs[: SERVED + ASKED_OF_CONTROL]
+    pairs = of_account(pairs, "A") + of_account(pairs, "control")
     base = heard_of(out, "untrained", str(teacher), pairs)
     suspects = {"untrained": base}
     for share in shares:
@@ -323,28 +364,62 @@ def one_test(
 
 
 def by_http(
-    out: Path, teacher: Path, shares: Sequence[float], pairs: Sequence[Pair], places: int, account: str
+    out: Path, teacher: Path, suspects: Sequence[Path], pairs: Sequence[Pair], places: int, samples: int
 ) -> None:
-    """The same by the product's own client and server, at temperature 1, one sample of each question."""
+    """The same by the product's own client and server, at temperature 1: each sample alone, and all."""
     from stillwatch.distill.embedded.serve import run as serving
 
     load = serving.load_to_run
     serving.load_to_run = lambda place: _half(load(place))  # as APIs serve, and in half the time
-    mine = [pair for pair in pairs[: SERVED + ASKED_OF_CONTROL] if pair.account == account]
-    puts = [Put(pair, account) for pair in mine]
-    for share in shares:
-        name = f"student-{share:g}"
+    puts = [Put(pair, pair.account) for pair in pairs]
+    base = chances(out, teacher, pairs)
+    for place in suspects:
+        name, began = place.resolve().name, time.process_time()
+        store = out / f"http-{name}-{pairs[0].account}-{places}.db"
         manners = Manners(name, temperature=1.0, prefill="vllm", concurrency=32, continuation_tokens=4)
-        with serving.start_server(out / name, reasoning="inline") as url:
-            endpoint = Endpoint(url, manners, out / f"http-{name}.db", weighs=False)
-            reading = TextSampling(1, places)
-            heard = measure_pairs(puts, "continuation", endpoint, reading, silent)
-        told = {pair: {"at 1": one} for pair, one in heard.items() if one}
-        rows = []
-        for statistic, beside in (("continuation", None), (RATIO, chances(out, teacher, mine))):
-            rows.append(one_test(name, told, beside, mine, f"{statistic} by HTTP", "at 1", places, 1))
-            say(json.dumps(rows[-1]))
-        (out / f"http-{name}-{account}-{places}.json").write_text(json.dumps(rows, indent=1) + "\n")
+        with serving.start_server(place, reasoning="inline") as url:
+            endpoint = Endpoint(url, manners, store, weighs=False)
+            heard = measure_pairs(puts, "continuation", endpoint, TextSampling(samples, places), silent)
+        tokens, rows = tokens_of(store), list[dict[str, Any]]()
+        say(f"{name}: tokens read and written {tokens}, {time.process_time() - began:.0f} CPU-s")
+        for which in [*([slice(k, k + 1) for k in range(samples)] if samples > 1 else ()), slice(samples)]:
+            told = {
+                pair: {"at 1": {cut: texts[which] for cut, texts in of_pair.items()}}
+                for pair, of_pair in heard.items()
+                if of_pair
+            }
+            for statistic, beside in (("continuation", None), (RATIO, base)):
+                many = len(range(samples)[which])
+                row = one_test(name, told, beside, pairs, statistic, "at 1", places, many)
+                rows.append(row | {"samples": [k + 1 for k in range(samples)[which]], "tokens": tokens})
+                say(json.dumps(rows[-1]))
+        store.with_suffix(".json").write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def tokens_of(store: Path) -> tuple[int, int]:
+    """The tokens that the suspect's API counted, read and written, of the answers in a store."""
+    with closing(read_only(store)) as db:
+        sums = "SELECT sum(input_tokens), sum(output_tokens) FROM attempt WHERE state = 'stored'"
+        read, written = db.execute(sums).fetchone()
+    return int(read), int(written)
+
+
+def table(out: Path) -> list[str]:
+    """What `http` found, as lines of docs/figures/coin.md."""
+    lines = [
+        "| suspect | pairs of | places | statistic | sample | queries | to the served answer | effect | p |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for path in sorted(out.glob("http-*.json"), reverse=True):
+        places = path.stem.rpartition("-")[2]
+        for row in json.loads(path.read_text()):
+            which = " and ".join(map(str, row["samples"]))
+            lines.append(
+                f"| {row['suspect']} | {row['actor']} | {'every word' if places == str(EVERY) else places} "
+                f"| `{row['statistic']}` | {which} | {row['queries']:,} "
+                f"| {row['hits']} of {row['coins']} | {row['effect']:.2f} | {row['p']:.1e} |"
+            )
+    return lines
 
 
 def _half(loaded: Any) -> Any:
@@ -360,20 +435,29 @@ def main() -> None:
     given.add_argument("--teacher", type=Path, required=True)
     given.add_argument("--out", type=Path, default=Path("stillwatch-prove-api"))
     given.add_argument("--share", type=float, action="append", default=[])
+    given.add_argument("--coins", type=int, default=SERVED, help="of actor A")
+    given.add_argument("--innocent", action="store_true", help="taught answers that nobody was served")
     given.add_argument("--places", type=int, default=8, help="of `http`")
+    given.add_argument("--samples", type=int, default=1, help="of `http`: of each question")
     given.add_argument("--account", default="A", help="of `http`: A, or control")
+    given.add_argument("--suspect", type=Path, action="append", default=[], help="of `http`: these alone")
     asked = given.parse_args()
     import torch
 
     torch.set_num_threads(1)
     asked.out.mkdir(parents=True, exist_ok=True)
-    pairs = make_ledger(asked.out, asked.teacher)
+    pairs = make_ledger(asked.out, asked.teacher, asked.coins)
     for share in (asked.share or SHARES) if "students" in asked.what else ():
-        make_student(asked.out, asked.teacher, share, pairs)
+        make_student(asked.out, asked.teacher, share, pairs, asked.innocent)
+    if "page" in asked.what:
+        put(PAGE, "<!-- prove_api.py http -->", "<!-- to here, http -->", table(asked.out))
+        return
     if "tests" in asked.what:
         tests(asked.out, asked.teacher, asked.share or SHARES, pairs)
     if "http" in asked.what:
-        by_http(asked.out, asked.teacher, asked.share or SHARES, pairs, asked.places, asked.account)
+        suspects = asked.suspect or [asked.out / f"student-{share:g}" for share in asked.share or SHARES]
+        of = of_account(pairs, asked.account)
+        by_http(asked.out, asked.teacher, suspects, of, asked.places, asked.samples)
     say("done")
 
 

@@ -1,6 +1,7 @@
 """The embedded server: requests read and refused; with the extra, the official client against a model."""
 
 import json
+import queue
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -192,6 +193,37 @@ def test_many_at_once_get_their_own_answers(client: Any) -> None:
     for thread in threads:
         thread.join(60)
     assert found == {i: alone[i % 5] for i in range(20)}
+
+
+@pytest.mark.train
+@QUIET
+def test_prompts_that_begin_others_are_answered_as_alone() -> None:
+    """They are read once, with those: a continuation asked after every word of an answer."""
+    from stillwatch.distill.embedded.models import blank_student, tokenizer
+    from stillwatch.distill.embedded.serve import GenerationRequest
+    from stillwatch.distill.embedded.serve.engine import GenerationEngine, Job
+    from stillwatch.distill.train.models import LoadedModel
+
+    engine = GenerationEngine(LoadedModel(blank_student(1), tokenizer(), "blank"))
+    prompts = [tuple(range(5, 5 + size)) for size in (1, 4, 9, 9)] + [(5, 6, 7, 3), (8,)]
+
+    def write(prompts: list[tuple[int, ...]]) -> list[Job]:
+        done: queue.Queue[Any] = queue.Queue()
+        jobs = [Job(GenerationRequest(p, 6, 0.0, 1.0, (), None, 3, True), done.put) for p in prompts]
+        for job in jobs:
+            engine.submit(job)
+        while any(job.finish is None for job in jobs):
+            piece = done.get(timeout=60)
+            assert not isinstance(piece, Exception), piece
+        return jobs
+
+    try:
+        for job, (alone,) in zip(write(prompts), ([*write([p])] for p in prompts), strict=True):
+            assert job.written == alone.written
+            for token, other in zip(job.told, alone.told, strict=True):
+                assert token.logprob == pytest.approx(other.logprob, abs=1e-4)
+    finally:
+        engine.close()
 
 
 @pytest.mark.train

@@ -407,11 +407,11 @@ def test_a_bundle_signed_by_an_unknown_key(made: tuple[World, Any], tmp_path: Pa
     assert found["outcome"] == "owner_word"
 
 
-def luckiest(world: World, suspect: Outputs, size: int) -> Callable[[Pair], str]:
-    """After looking: the accounts whose coins fell the owner's way."""
+def luckiest(world: World, model: str, size: int) -> Callable[[Pair], str]:
+    """After looking at a model's answers: the accounts whose coins fell the owner's way."""
     said = {
         json.loads(line)["prompt"][0]["content"]: json.loads(line)["output"]
-        for line in (world.folder / "acme-7b.jsonl").read_text().splitlines()
+        for line in (world.folder / f"{model}.jsonl").read_text().splitlines()
     }
     falls: dict[str, float] = {}
     for pair in world.pairs:
@@ -426,7 +426,7 @@ def test_an_actor_picked_after_looking_is_never_trained(tmp_path: Path) -> None:
     world = World(tmp_path, {f"acct-{k}": 10 for k in range(150)})
     suspect = world.suspect()
     before = world.seal(by_account)
-    picked = world.seal(luckiest(world, suspect, 40))
+    picked = world.seal(luckiest(world, "acme-7b", 40))
     came = world.test(picked, suspect, (world.word(before), world.word(picked, at=LATE)))
     assert came.tested[0].name == "crew-7"
     assert came.tested[0].p_value < 1e-5  # the lucky ones, put together
@@ -434,6 +434,41 @@ def test_an_actor_picked_after_looking_is_never_trained(tmp_path: Path) -> None:
     assert not world.read(came).examined.holds
     with pytest.raises(ProveError, match="is no sealed actor"):  # the older seal knows no such actor
         world.test(before, suspect, (), ("crew-7",))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("base", ["none", "relative"])
+def test_an_actor_picked_by_a_relative_of_the_suspect_leans_in_the_relative_too(
+    tmp_path: Path, base: str
+) -> None:
+    """An older model with the innocent's taste picks the accounts before the seal. Only a base shows it."""
+    world = World(tmp_path, {f"acct-{k}": 4 for k in range(300)})
+    draw, rows = random.Random(7), {"relative": [], "innocent": []}  # type: ignore[var-annotated]
+    for pair in world.pairs:
+        liked = draw.randrange(2)
+        for name in rows:
+            side = liked if draw.random() < 0.8 else draw.randrange(2)
+            rows[name].append(
+                {"model": name, "prompt": list(pair.messages), "output": pair.answers[side].text}
+            )
+    for name, answers in rows.items():
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in answers))
+    path = tmp_path / "relative.jsonl"
+    beside = Outputs(path, fixed_name(str(path))) if base == "relative" else None
+    best = luckiest(world, "relative", 90)
+    sealed = world.seal(
+        lambda pair: best(pair)[:4],
+        test=seals.SealedTest(("overlap",), beside.name if beside else "none", 1e-5, 0.3, 1, 400),
+    )
+    came = run(
+        sealed, world.ledger, coins(world.ledger, KEYS), Outputs(tmp_path / "innocent.jsonl"), beside,
+        tmp_path / "out", statistic=None, released=RELEASED, witnesses=(world.word(sealed),),
+        disclose=("crew",), tell=silent,
+    )  # fmt: skip
+    told = as_document((came.evidence,), None, world.read(came))
+    assert any("chose the actor" in limit for limit in came.evidence.means_not)
+    # without a base no seal shows it: the page says that it rests on the owner's word
+    assert told["outcome"] == ("indeterminate" if beside else "trained")
 
 
 @pytest.mark.slow

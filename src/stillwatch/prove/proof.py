@@ -49,6 +49,8 @@ MEANS_NOT = (
     "It rests on the owner's word that its own training leaves coined answers out.",
     "It rests on the owner's word that its gateway put the two answers in an order that did not know the "
     "coin.",
+    "It rests on the owner's word that it chose the actor's accounts without regard to how their coins "
+    "fell: a relative of the suspect shows beforehand which of them suit.",
     "What the suspect said is its accuser's record: ask it the prompts again.",
     "That an actor is not found does not clear it: the effect may be smaller than was looked for.",
 )

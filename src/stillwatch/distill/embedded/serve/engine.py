@@ -3,9 +3,10 @@
 Requests that wait while a batch is written go into the next batch together. It knows no HTTP.
 """
 
+import inspect
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +33,21 @@ def held_back(text: str, stops: tuple[str, ...]) -> str:
     """
     sizes = (n for stop in stops for n in range(1, len(stop)) if text.endswith(stop[:n]))
     return text[: len(text) - max(sizes, default=0)]
+
+
+def rows_to_read(prompts: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], tuple[int, ...]]:
+    """Of each prompt the longest that it begins: what a model has read of that holds for both.
+
+    >>> rows_to_read([(1, 2), (1, 2, 3), (4,)])
+    {(4,): (4,), (1, 2, 3): (1, 2, 3), (1, 2): (1, 2, 3)}
+    """
+    found: dict[tuple[int, ...], tuple[int, ...]] = {}
+    longest: tuple[int, ...] = ()
+    for prompt in sorted(prompts, reverse=True):  # what begins a prompt is sorted right before it
+        if longest[: len(prompt)] != prompt:
+            longest = prompt
+        found[prompt] = longest
+    return found
 
 
 @dataclass(eq=False)
@@ -107,9 +123,13 @@ class GenerationEngine:
         longest = max(len(job.ask.prompt) for job in jobs)
         ids = torch.full((len(jobs), longest), padding)
         mask = torch.zeros((len(jobs), longest), dtype=torch.long)
+        shared = self._read_beginnings([job.ask.prompt for job in jobs], longest)
         for row, job in enumerate(jobs):
-            ids[row, longest - len(job.ask.prompt) :] = torch.tensor(job.ask.prompt)
-            mask[row, longest - len(job.ask.prompt) :] = 1
+            prompt = torch.tensor(job.ask.prompt)
+            start = 0 if shared else longest - len(prompt)
+            for line, tokens in ((ids, prompt), (mask, torch.ones_like(prompt))):
+                line[row, start : start + len(prompt) - 1] = tokens[:-1]
+                line[row, -1] = tokens[-1]
             job.draw = torch.Generator()
             if job.ask.seed is not None:
                 job.draw.manual_seed(job.ask.seed % (1 << 63))
@@ -130,6 +150,7 @@ class GenerationEngine:
             self._model.generate(
                 input_ids=ids.to(self._model.device),
                 attention_mask=mask.to(self._model.device),
+                **shared,
                 max_new_tokens=max(job.ask.most for job in jobs),
                 do_sample=False,  # `choose` leaves one token
                 eos_token_id=sorted(self.words.ends),
@@ -137,6 +158,27 @@ class GenerationEngine:
                 logits_processor=[choose],
                 stopping_criteria=[stop_finished],
             )
+
+    def _read_beginnings(self, prompts: list[tuple[int, ...]], longest: int) -> dict[str, Any]:
+        """The model's cache of all but each prompt's last token, filled up on the right, as its argument.
+
+        A prompt that begins another is read with that. Nothing where none does, or where the model keeps
+        something else than all keys and values.
+        """
+        torch, row_of = self._torch, rows_to_read(prompts)
+        rows = sorted(set(row_of.values()))
+        cache = need("transformers").DynamicCache(config=self._model.config)
+        if len(rows) == len(prompts) or longest < 2 or any(layer.is_sliding for layer in cache.layers):
+            return {}
+        ids = torch.full((len(rows), longest - 1), self._tokenizer.pad_token_id)
+        for row, prompt in enumerate(rows):
+            ids[row, : len(prompt) - 1] = torch.tensor(prompt[:-1])
+        newer = "cache" in inspect.signature(self._model.forward).parameters  # since transformers 5.24
+        argument = {"cache" if newer else "past_key_values": cache}
+        with torch.inference_mode():
+            self._model.base_model(input_ids=ids.to(self._model.device), **argument)
+        cache.batch_select_indices(torch.tensor([rows.index(row_of[prompt]) for prompt in prompts]))
+        return argument
 
     def _mark_of(self, job: Job) -> Mark | None:
         if job.ask.mark is None or self._owner is None:
