@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -32,8 +32,12 @@ _CUSTOM_ID = re.compile(
     b'"' + b"".join(b"(?:%c|\\\\u00%02x)" % (letter, letter) for letter in b"custom_id") + b'"', re.IGNORECASE
 )
 _LINE = re.compile(rb"^[ \t\r]*+(\{[^\n]*+)", re.MULTILINE)
-_TABLE = """CREATE TABLE IF NOT EXISTS files (name BLOB PRIMARY KEY, questions INTEGER, said INTEGER,
-    unsaid INTEGER, at_us INTEGER) WITHOUT ROWID"""
+_TABLES = (
+    """CREATE TABLE IF NOT EXISTS files (name BLOB PRIMARY KEY, questions INTEGER, said INTEGER,
+    unsaid INTEGER, at_us INTEGER) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS answers (name BLOB PRIMARY KEY, tokens INTEGER, model TEXT,
+    at_us INTEGER) WITHOUT ROWID""",
+)
 
 
 class BatchRequest(msgspec.Struct, frozen=True, gc=False):
@@ -100,6 +104,14 @@ class _BatchAnswer(msgspec.Struct):
 _QUESTION = msgspec.json.Decoder(_BatchQuestion)
 _ANSWER = msgspec.json.Decoder(_BatchAnswer)
 _UNREAD = _BatchQuestion(custom_id="", body=_Asks())  # whose answer may have any length
+
+
+class LaterAnswer(NamedTuple):
+    """What was charged for an answer that is fetched later."""
+
+    tokens: int  # less than 0: it was fetched, and what it brought is charged
+    model: str  # that was asked for
+    at_us: int
 
 
 class TooMany(ValueError):
@@ -214,11 +226,41 @@ class Notes:
             declared, unsaid = min(batch.said, MOST_TOKENS), min(batch.unsaid, MOST_TOKENS)
             row = (_name(account, file), batch.questions, declared, unsaid, now_us)
             db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", row)
-            self._noted += 1
-            if self._noted % TIDY == 1:
-                newest = "SELECT at_us FROM files ORDER BY at_us DESC LIMIT 1 OFFSET ?"
-                db.execute("DELETE FROM files WHERE at_us < ?", (now_us - KEPT_US,))
-                db.execute(f"DELETE FROM files WHERE at_us <= ({newest})", (MOST_FILES,))
+            self._tidy(db, now_us)
+
+    def _tidy(self, db: sqlite3.Connection, now_us: int) -> None:
+        self._noted += 1
+        if self._noted % TIDY == 1:
+            for table in ("files", "answers"):
+                newest = f"SELECT at_us FROM {table} ORDER BY at_us DESC LIMIT 1 OFFSET ?"
+                db.execute(f"DELETE FROM {table} WHERE at_us < ?", (now_us - KEPT_US,))
+                db.execute(f"DELETE FROM {table} WHERE at_us <= ({newest})", (MOST_FILES,))
+
+    def note_answer(self, account: str, answer: str, charged: LaterAnswer) -> None:
+        """Keep what was charged for an answer that comes later; more where it was asked to go on."""
+        with suppress(sqlite3.Error), self._open() as db:
+            row = (_name(account, answer), min(charged.tokens, MOST_TOKENS), charged.model, charged.at_us)
+            db.execute(
+                "INSERT INTO answers VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET"
+                " tokens = max(tokens, 0) + excluded.tokens, at_us = excluded.at_us",
+                row,
+            )
+            self._tidy(db, charged.at_us)
+
+    def answer(self, account: str, answer: str) -> LaterAnswer | None:
+        """What was charged for an answer that comes later; None for one that nobody knows of."""
+        with suppress(sqlite3.Error), self._open() as db:
+            query = "SELECT tokens, model, at_us FROM answers WHERE name = ?"
+            row = db.execute(query, (_name(account, answer),)).fetchone()
+            return LaterAnswer(*row) if row else None
+        return None
+
+    def settle_answer(self, account: str, answer: str) -> bool:
+        """Note that what an answer brought is charged; False where another worker did so first."""
+        with suppress(sqlite3.Error), self._open() as db:
+            settled = "UPDATE answers SET tokens = -1 WHERE name = ? AND tokens >= 0"
+            return db.execute(settled, (_name(account, answer),)).rowcount > 0
+        return False
 
     def tokens(self, account: str, batch: BatchRequest, each: int) -> int | None:
         """Output tokens that a batch may bring, `each` where an answer is allowed any; None: nobody knows."""
@@ -266,7 +308,8 @@ def _open_database(path: Path) -> sqlite3.Connection:
     try:
         use_wal(db, WAIT_S)
         db.execute("PRAGMA synchronous = OFF")
-        db.execute(_TABLE)
+        for table in _TABLES:
+            db.execute(table)
     except sqlite3.Error:
         db.close()
         raise

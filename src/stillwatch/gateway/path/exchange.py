@@ -9,6 +9,7 @@ import logging
 import msgspec
 from msgspec.structs import replace
 
+from stillwatch.exchanges.operations import ANSWER
 from stillwatch.gateway import logs
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.histograms import DURATION, FIRST_TOKEN
@@ -148,7 +149,7 @@ class Exchange:
             charge.let_go()
         charge.count_request()
         if self.facts.background and not self.facts.stream:
-            charge.add(charge.answer_tokens())
+            charge.charge_in_full()
         self._warn = decision.warn
         self._write_ahead(admission.verdict)
 
@@ -455,6 +456,10 @@ class Exchange:
     # --- what a body asks of its exchange (passing.Recipient) ---------------------------------------------
 
     @property
+    def comes_later(self) -> bool:
+        return self.facts.background or (self.found is not None and self.found.line.makes == ANSWER)
+
+    @property
     def strip(self) -> bool:
         return self.decision.strip
 
@@ -600,7 +605,8 @@ class Exchange:
             self._facts = self._body.facts(complete)
         if self._charge is not None:
             nothing_begun = complete and self.status // 100 != 2
-            self._facts = self._charge.bill_reply(self._facts, self.request, self.does, nothing_begun)
+            given = self._facts, self.request, self.does, complete, nothing_begun
+            self._facts = self._charge.bill_reply(*given)
 
     def _end(self, outcome: str, rule: str | None = None) -> None:
         """Note the outcome. From here on nothing belongs to this exchange."""

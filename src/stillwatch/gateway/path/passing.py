@@ -25,6 +25,7 @@ from stillwatch.gateway.path.reply import (
     data_of,
     events_in,
     facts_of_json,
+    facts_of_later,
     last_end,
     model_field,
     models_in,
@@ -46,6 +47,10 @@ class Recipient(Protocol):
     operation: str
     does: str
     asked: str  # the model that was asked for
+
+    @property
+    def comes_later(self) -> bool:
+        """Whether what is asked for is an answer that is fetched later, or one that is fetched now."""
 
     @property
     def strip(self) -> bool: ...
@@ -157,6 +162,8 @@ class Whole:
             body = self._without_hidden(body)
         else:
             found = facts_of_json(body)
+            if to.comes_later or found.background:
+                found = facts_of_later(body, found)
             if to.does == "generates" and found.output_tokens is None and not found.background:
                 found = replace(found, output_tokens=1 + int(len(body) / FALLBACK_BYTES), estimated=True)
             elif to.does == "generates" and found.output_tokens is not None:

@@ -140,6 +140,8 @@ class ReplyFacts(msgspec.Struct, frozen=True, gc=False):
     chunks: int = 0  # events that carried text
     others: tuple[str, ...] = ()  # further models that a body names which is no plain JSON object
     background: bool = False  # it is, or was, worked off after the request for it was answered
+    at_work: bool = False  # it is not there yet
+    answer_id: str = ""  # under which it is fetched, where it comes later
 
 
 class Ratios:
@@ -344,12 +346,25 @@ class _Counted(msgspec.Struct):
     usage: _Usage | None = None
 
 
-_AT_WORK = frozenset(("queued", "in_progress", "starting", "processing"))  # what was asked for comes later
+class _Later(msgspec.Struct):
+    """An answer that comes later: xAI names it `request_id`; Perplexity's becomes `response`."""
+
+    id: str = ""
+    request_id: str = ""
+    response: _Body | None = None
+    choices: msgspec.Raw | None = None
+
+
+_AT_WORK = frozenset(  # what was asked for comes later
+    ("queued", "in_progress", "starting", "processing", "created", "pending", "running", "requires_action",
+     "cancelling")
+)  # fmt: skip
 _BARE = ("eval_count", "prompt_eval_count", "tokens_predicted", "tokens_evaluated")
 _NO_PAIR = _TokenPair()
 _EVENT = msgspec.json.Decoder(_Event)
 _COUNTED = msgspec.json.Decoder(_Counted)
 _BODY = msgspec.json.Decoder(_Body)
+_LATER = msgspec.json.Decoder(_Later)
 
 
 def facts_of_json(body: bytes) -> ReplyFacts:
@@ -358,6 +373,29 @@ def facts_of_json(body: bytes) -> ReplyFacts:
         found = _BODY.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return _loosely(body)
+    return _facts_of(found)
+
+
+def facts_of_later(body: bytes, found: ReplyFacts) -> ReplyFacts:
+    """Facts of a reply to who asks for an answer that comes later, or fetches it. Once it is there, four
+    bytes are a token where it tells none."""
+    try:
+        later = _LATER.decode(body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        later = _Later()
+    if later.response is not None:
+        found = _facts_of(later.response)
+    deferred = bool(later.request_id) and later.choices is None
+    at_work = found.at_work or deferred
+    if found.output_tokens is None and not at_work:
+        estimate = 1 + int(len(body) / FALLBACK_BYTES)
+        found = msgspec.structs.replace(found, output_tokens=estimate, estimated=True)
+    return msgspec.structs.replace(
+        found, background=True, at_work=at_work, answer_id=later.request_id if deferred else later.id
+    )
+
+
+def _facts_of(found: _Body) -> ReplyFacts:
     tokens = _tokens(found.usage or found.usageMetadata)
     if tokens == (None, None, None):
         counted = found.meta.tokens if found.meta else found.metrics or found.details
@@ -369,9 +407,11 @@ def facts_of_json(body: bytes) -> ReplyFacts:
     reason = found.choices[0].finish_reason if found.choices else found.stop_reason
     if reason is None and found.status is not None:
         reason = "stop" if found.status == "completed" else found.status
-    later = found.background is True or found.object == "thread.run" or found.status in _AT_WORK
+    at_work = found.status is not None and found.status.lower() in _AT_WORK
+    later = found.background is True or found.object == "thread.run" or at_work
     later = later or found.metrics is not None  # Replicate's
-    return ReplyFacts(found.model or found.modelVersion, *tokens, finish_reason=reason, background=later)
+    model = found.model or found.modelVersion
+    return ReplyFacts(model, *tokens, finish_reason=reason, background=later, at_work=at_work)
 
 
 def _loosely(body: bytes) -> ReplyFacts:

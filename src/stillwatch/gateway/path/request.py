@@ -15,6 +15,7 @@ import msgspec
 from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.messages import dig, first
 from stillwatch.exchanges.operations import (
+    ANSWER,
     NAMES_A_MODEL,
     OPERATIONS,
     Operation,
@@ -89,6 +90,7 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     background: bool = False  # answered at once, worked off and fetched later
     references: References = NONE  # stored objects that it names
     answers: int = 1  # to all its questions
+    stored: str = ""  # the object that it reads, where it has no body
 
 
 def operation_of(target: str) -> str:
@@ -118,7 +120,8 @@ def read(
     asks_logprobs = "?" in target and "logprobs" in unquote(target.partition("?")[2])
     if not body:
         batch = begun(None) if starts else None
-        return Facts(operation, does, named, logprobs=asks_logprobs, batch=batch)
+        stored = found.object[1] if found is not None and found.object else ""
+        return Facts(operation, does, named, logprobs=asks_logprobs, batch=batch, stored=stored)
     if method in ("GET", "HEAD"):
         raise BadRequest(400, "bad_body", f"a {method} has no body: what one would mean is anyone's guess")
     if coding not in ("", "identity"):
@@ -133,7 +136,7 @@ def read(
             raise BadRequest(415, "bad_form", why)
     like_json = "json" in kind or body[:1] in b"{[" or body.lstrip()[:1] in (b"{", b"[")
     if operation in JSON_ONLY or (like_json and not form):
-        facts = _json(operation, does, named, kind, body)
+        facts = _json(operation, does, named, kind, body, line.makes)
     else:
         try:
             fields = naming.form_fields(kind, body) if form else []
@@ -212,7 +215,9 @@ def _is_utf8(path: str) -> bool:
     return True
 
 
-def _json(operation: str, does: str, named: tuple[str, ...], kind: str, body: bytes) -> Facts:
+def _json(
+    operation: str, does: str, named: tuple[str, ...], kind: str, body: bytes, makes: str | None
+) -> Facts:
     starts = does == "begins"
     if len(body) > LOOKED_THROUGH and _holds_too_many(body):
         raise BadRequest(400, "bad_json", "the body holds more values than any model takes")
@@ -235,6 +240,7 @@ def _json(operation: str, does: str, named: tuple[str, ...], kind: str, body: by
         found = begun(None) if starts else None
         names = _distinct(*named, *_lines(body))
         return Facts(operation, does, names, is_json=True, batch=found, references=references)
+    asks_later = document.get("background") is True or document.get("deferred") is True
     model = document.get("model")
     if model is not None and not isinstance(model, str):
         raise BadRequest(400, "bad_model", "model must be a text")
@@ -259,14 +265,14 @@ def _json(operation: str, does: str, named: tuple[str, ...], kind: str, body: by
         does,
         models,
         end_user if isinstance(end_user, str) else None,
-        document.get("stream") is True,
+        document.get("stream") is True and makes != ANSWER,
         wants.n,
         wants.logprobs,
         True,
         document.get("stream_options") is not None,
         wants.most,
         begun(document) if starts else _uploaded_batch(body) if operation == "other" else None,
-        operation in LATER or document.get("background") is True,
+        asks_later or operation in LATER or makes == ANSWER,
         references,
         wants.answers,
     )
