@@ -16,12 +16,27 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from stillwatch.gateway.path.amounts import MOST_N, MOST_TOKENS, count_of, prompts_in, wants_logprobs
+from stillwatch.exchanges.messages import dig, first
+from stillwatch.exchanges.operations import plain
+from stillwatch.gateway.path.amounts import (
+    MOST_N,
+    MOST_TOKENS,
+    Amounts,
+    amounts,
+    count_of,
+    prompts_in,
+    wants_logprobs,
+)
 from stillwatch.sqlite_file import use_wal
 from stillwatch.units import DAY_US
 
 MOST = ("max_completion_tokens", "max_tokens")  # what allows an answer its tokens
 MOST_OF_RESPONSE = ("max_output_tokens",)
+SOURCE_KEYS = ("inputConfig", "input_config")  # Google's
+# Where questions lie that never came through here: Azure's, Vertex's, Fireworks'
+ELSEWHERE = frozenset(
+    ("inputblob", "gcssource", "bigquerysource", "vertexmultimodaldatasetsource", "inputdatasetid")
+)
 MOST_LINES = 100_000  # of one batch; OpenAI takes 50,000 and Anthropic 100,000
 KEPT_US = 40 * DAY_US  # a note of an uploaded file: longer than upstreams keep such files
 MOST_FILES = 100_000  # noted
@@ -86,8 +101,15 @@ class _BatchAnswerBody(msgspec.Struct):
     usage: _BatchUsage | None = None
 
 
+class _GoogleUsage(msgspec.Struct):
+    promptTokenCount: int | None = None
+    candidatesTokenCount: int | None = None
+    thoughtsTokenCount: int | None = None
+
+
 class _Response(msgspec.Struct):
     body: _BatchAnswerBody | None = None
+    usageMetadata: _GoogleUsage | None = None
 
 
 class _Result(msgspec.Struct):
@@ -148,44 +170,77 @@ def uploaded_batch(body: bytes) -> BatchRequest | None:
 
 
 def begun(request: object) -> BatchRequest:
-    """The batch that a request with this JSON body begins."""
+    """The batch that a request with this JSON body begins.
+
+    What it names in several ways counts in each: which one the upstream goes by is anyone's guess.
+    """
     if not isinstance(request, dict):
         return BatchRequest(begins=True, untold=True)
-    requests = request.get("requests")
-    if isinstance(requests, list) and requests:
-        found = []
-        for entry in requests:
-            try:
-                found.append(msgspec.convert(entry, _BatchQuestion))
-            except msgspec.ValidationError:
-                found.append(_UNREAD)
-        counted = _count_questions(found)
-        assert counted is not None
-        return msgspec.structs.replace(counted, begins=True)
-    named = [request.get("input_file_id"), *_list(request.get("input_files"))]
+    found = []
+    for entry in _list(request.get("requests")):
+        try:
+            found.append(msgspec.convert(entry, _BatchQuestion))
+        except msgspec.ValidationError:
+            found.append(_UNREAD)
+    google, amounts_asked = _google_source(request)
+    counted = _count_questions(found) or BatchRequest()
+    named = [request.get("input_file_id"), *_list(request.get("input_files")), google]
     files = tuple(name for name in named if isinstance(name, str))
-    return BatchRequest(begins=True, files=files, untold=not files)
+    elsewhere = any(_lies_elsewhere(source) for source in (request, *_sources(request)))
+    return BatchRequest(
+        counted.questions + len(amounts_asked),
+        counted.said + sum(ask.answers * ask.most for ask in amounts_asked if ask.most is not None),
+        counted.unsaid + sum(ask.answers for ask in amounts_asked if ask.most is None),
+        max(counted.n, *(ask.n for ask in amounts_asked), 1),
+        counted.logprobs or any(ask.logprobs for ask in amounts_asked),
+        begins=True,
+        files=files,
+        untold=elsewhere or not (found or amounts_asked or files),
+    )
+
+
+def _sources(request: dict[str, object]) -> list[dict[str, object]]:
+    """Objects of Google's batch that say where its questions are."""
+    found = [dig(holder, key) for holder in (request, request.get("batch")) for key in SOURCE_KEYS]
+    return [source for source in found if isinstance(source, dict)]
+
+
+def _lies_elsewhere(source: dict[str, object]) -> bool:
+    return any(value and key.lower().replace("_", "") in ELSEWHERE for key, value in source.items())
+
+
+def _google_source(request: dict[str, object]) -> tuple[object, list[Amounts]]:
+    """The file that Google's batch reads, and what the questions in the request itself ask for."""
+    file: object = None
+    found = []
+    for source in _sources(request):
+        file = first(file, source.get("fileName"), source.get("file_name"))
+        for entry in _list(dig(source, "requests", "requests")):
+            question = dig(entry, "request")
+            found.append(amounts("generate_content", question if isinstance(question, dict) else {}))
+    return file, found
 
 
 def _count_questions(questions: list[_BatchQuestion]) -> BatchRequest | None:
     declared = unsaid = 0
     most_n, logprobs = 1, False
     for question in questions:
-        asks = question.body or question.params or question.request or _Asks()
-        embeds = isinstance(question.url, str) and question.url.endswith("/embeddings")
-        if embeds and asks.messages is None and asks.prompt is None:
-            continue
-        n = max(count_of(asks.n), count_of(asks.best_of))
-        most_n = max(most_n, n)
-        n = min(n * prompts_in(asks.prompt), MOST_N)
-        response = isinstance(question.url, str) and question.url.endswith("/responses")
-        names = MOST_OF_RESPONSE if response else MOST
-        limits = [most for name in names if isinstance(most := getattr(asks, name), int | float) and most > 0]
-        if limits:
-            declared += int(min(max(limits), MOST_TOKENS)) * n
-        else:
-            unsaid += n
-        logprobs = logprobs or wants_logprobs(asks.logprobs) or asks.top_logprobs is not None
+        path = plain(question.url) if isinstance(question.url, str) else ""
+        bodies = [asks for asks in (question.body, question.params, question.request) if asks is not None]
+        for asks in bodies or (_Asks(),):
+            if path.endswith("/embeddings") and asks.messages is None and asks.prompt is None:
+                continue
+            n = max(count_of(asks.n), count_of(asks.best_of))
+            most_n = max(most_n, n)
+            n = min(n * prompts_in(asks.prompt), MOST_N)
+            names = MOST_OF_RESPONSE if path.endswith("/responses") else MOST
+            said = [most for name in names if isinstance(most := getattr(asks, name), int | float)]
+            limits = [most for most in said if most > 0]
+            if limits:
+                declared += int(min(max(limits), MOST_TOKENS)) * n
+            else:
+                unsaid += n
+            logprobs = logprobs or wants_logprobs(asks.logprobs) or asks.top_logprobs is not None
     return BatchRequest(len(questions), declared, unsaid, most_n, logprobs) if questions else None
 
 
@@ -193,7 +248,7 @@ def batch_tokens(lines: bytes) -> tuple[int, int]:
     """(input, output) tokens that some lines of a batch's answers tell."""
     read = written = 0
     for line in lines.split(b"\n"):
-        if b'"usage"' not in line:
+        if b'"usage"' not in line and b'"usageMetadata"' not in line:
             continue
         try:
             found = _ANSWER.decode(line)
@@ -201,6 +256,10 @@ def batch_tokens(lines: bytes) -> tuple[int, int]:
             continue
         body = found.response.body if found.response else found.result.message if found.result else None
         usage = body.usage if body else None
+        google = found.response.usageMetadata if found.response else None
+        if google is not None:
+            count = (google.candidatesTokenCount or 0) + (google.thoughtsTokenCount or 0)
+            usage = _BatchUsage(output_tokens=count, input_tokens=google.promptTokenCount)
         if usage is not None:
             written += min(max(usage.completion_tokens or usage.output_tokens or 0, 0), MOST_TOKENS)
             read += min(max(usage.prompt_tokens or usage.input_tokens or 0, 0), MOST_TOKENS)

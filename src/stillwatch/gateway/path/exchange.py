@@ -19,7 +19,7 @@ from stillwatch.gateway.path.answers import REASONS, error_body, error_event, er
 from stillwatch.gateway.path.caller import OURS, Caller, caller, upstream_head
 from stillwatch.gateway.path.charge import Charge
 from stillwatch.gateway.path.coins import Draw, Who, second
-from stillwatch.gateway.path.forwarding import why_not_forwarded
+from stillwatch.gateway.path.forwarding import why_not_forwarded, why_unseen
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.handed_out import SEALED, ElsewhereError, on_this_gateway, piece_of
 from stillwatch.gateway.path.object_access import EMPTY_LIST, ObjectAccess
@@ -165,6 +165,8 @@ class Exchange:
         facts = read(request.method, request.target, who.kind, who.coding, request.body, limit, operations)
         if why := why_not_forwarded(terms, self.found, request):
             raise BadRequest(403, "path_not_allowed", why)
+        if why := why_unseen(self.found, facts, request):
+            raise BadRequest(403, "batch_unknown", why)
         if who.named:
             facts = replace(facts, models=tuple(dict.fromkeys((*facts.models, *who.named))))
         self.facts = facts
@@ -397,7 +399,7 @@ class Exchange:
             gate.counters[_STREAMS] += 1
         elif (looked_into and not kind.startswith(MEDIA)) or is_json(kind):
             self._body = Whole(self, looked_into)
-        elif is_lines(kind) and (gate.terms.bans or self.strip or self.request.target.endswith(_ANSWERS)):
+        elif is_lines(kind) and (gate.terms.bans or self.strip or self.does == "fetches"):
             self._body = Lines(self, b"ndjson" in kind)
 
     def _turn(self, header: Header) -> Header | None:
@@ -745,5 +747,4 @@ class _Named(msgspec.Struct):
 
 
 _ID = msgspec.json.Decoder(_Named)
-_ANSWERS = ("/content", "/results")  # where the answers of a batch are fetched
 _NOTHING = ReplyFacts()

@@ -1,6 +1,7 @@
 """Which operations go upstream at all, and how the owner allows the others. It knows no models."""
 
 from stillwatch.exchanges.operations import REFUSED, OperationMatch
+from stillwatch.gateway.path.request import Facts
 from stillwatch.gateway.path.server import Request
 from stillwatch.terms import Terms
 
@@ -13,10 +14,25 @@ def why_not_forwarded(terms: Terms, found: OperationMatch | None, request: Reque
         return None
     if found is not None and found.does == "mints" and terms.identity.keys == "upstream":
         return None
-    why = _WHY[found.does if found else "unknown"]
+    return _allowed_by(_WHY[found.does if found else "unknown"], request, "…")
+
+
+def why_unseen(found: OperationMatch | None, facts: Facts, request: Request) -> str | None:
+    """Why a batch does not go upstream, or None: its questions lie where nobody counts or captures them."""
+    if facts.batch is None or not facts.batch.untold or (found is not None and found.line.by_owner):
+        return None
+    return _allowed_by(_UNSEEN, request, "begins")
+
+
+def _allowed_by(why: str, request: Request, does: str) -> str:
     path = request.target.partition("?")[0][:200]
-    line = f'[[operation]] with method = "{request.method}", path = "{path}" and does = "…"'
+    line = f'[[operation]] with method = "{request.method}", path = "{path}" and does = "{does}"'
     return f"{why} The owner can allow it in the terms: {line}."
+
+
+_UNSEEN = (
+    "The questions of this batch are neither in the request nor in a file that came through this gateway."
+)
 
 
 _WHY = {

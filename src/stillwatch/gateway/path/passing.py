@@ -250,7 +250,7 @@ class Lines:
         to = self.to
         if not to.still_allowed():
             return False
-        per_line = self._stream or b'"custom_id"' in lines
+        per_line = self._stream or b'"custom_id"' in lines or b'"usageMetadata"' in lines
         if per_line and not all(to.served(name) for name in models_in(lines)):
             return False
         if to.strip:

@@ -9,10 +9,12 @@ Blind to: an id inside a longer text, which no upstream resolves; what a stored 
 
 import re
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import msgspec
 
 from stillwatch.exchanges.formats import Refused
+from stillwatch.exchanges.operations import plain
 from stillwatch.exchanges.strict_json import decode
 from stillwatch.gateway.path.batch import is_batch
 
@@ -23,8 +25,13 @@ FIELDS = frozenset(
      "training_files", "validation_file", "validation_files", "previous_response_id", "conversation",
      "container", "container_id", "assistant_id", "thread_id", "vector_store_id", "vector_store_ids",
      "part_ids", "batch_id", "upload_id", "cachedcontent", "cached_content", "agent_id", "library_id",
-     "library_ids", "previous_interaction_id", "operationname", "operation_name")
+     "library_ids", "previous_interaction_id", "operationname", "operation_name", "filesearchstorename",
+     "filesearchstorenames", "file_search_store_name", "file_search_store_names", "ragcorpus", "rag_corpus",
+     "ragfileids", "rag_file_ids", "inputdatasetid", "input_dataset_id")
 )  # fmt: skip
+# Google's batches and imports say under this name what they read; to all others it is a file's own name
+FILE_NAMES = frozenset(("filename", "file_name"))
+SOURCES = frozenset(("", "inputconfig", "input_config"))  # where they say it
 BY_ID = frozenset(("conversation", "container", "audio", "video", "voice"))  # an object with the id in it
 ITEMS = frozenset(("input", "items"))  # of these an element may be a bare reference
 _BARE = frozenset(("id", "type", "status"))
@@ -44,14 +51,13 @@ _OBJECT = re.compile(
 _NAMED = re.compile(
     _OBJECT.pattern + r"|(?:pmpt|msg|rs|fc|ig|ci|ws|fs|mcp|chatcmpl|audio|voice|step|part)[-_]\w|ft:"
 )
-# Google's names of what is stored: projects/p/locations/l/cachedContents/7, or the whole address of a file
-_RESOURCE = re.compile(
-    r"(?:https?://[^\s?#]+/v\d\w*/)?(?:[\w.-]+/)*?"
-    r"(?:files|batches|operations|interactions|cachedContents|tunedModels|corpora|ragCorpora|fileSearchStores)"
-    r"/([\w.~-]+)(?:[?:#]\S*)?"
-)
 # Names of these are looked for in every field; a `files/7` may be anybody's word for a file
-_ANYWHERE = re.compile(r"(?:^|/)(?:cachedContents|tunedModels|corpora|ragCorpora|fileSearchStores)/[^/]+$")
+ANYWHERE = frozenset(("cachedcontents", "tunedmodels", "corpora", "ragcorpora", "filesearchstores"))
+RESOURCES = ANYWHERE | {"files", "batches", "operations", "interactions", "datasets"}
+_ANYWHERE = re.compile("|".join(sorted(ANYWHERE)) + "|%", re.IGNORECASE)
+_ADDRESS = re.compile(r"(?:https?:)?//([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+_VERSION = re.compile(r"v\d\w*", re.IGNORECASE)
+GOOGLE = "generativelanguage.googleapis.com"
 _SPOKEN = frozenset(
     ("content", "text", "input", "prompt", "query", "name", "title", "description", "instructions",
      "message", "display_name", "displayname", "filename", "file_name", "url")
@@ -94,14 +100,15 @@ class Walk:
                 self.owned[value[: LONGEST + 1]] = None  # of nobody
             return
         if not own and field in FIELDS:
-            at = _RESOURCE.fullmatch(value)
+            at = resource_in(value)
             self.owned[at[1] if at else value] = None
         elif _NAMED.match(value):
             strict = not own and field.endswith(("_id", "_ids")) and _OBJECT.match(value)
             (self.owned if strict else self.named)[value] = None
-        elif "/" in value and field not in _SPOKEN:
-            named = field in ("fileuri", "file_uri") or _ANYWHERE.search(value)
-            if named and (at := _RESOURCE.fullmatch(value)):
+        elif ("/" in value or "%" in value) and field not in _SPOKEN:
+            is_address = field in ("fileuri", "file_uri")
+            at = resource_in(value) if is_address or _ANYWHERE.search(value) else None
+            if at and (is_address or at[0] in ANYWHERE):
                 (self.named if own else self.owned)[at[1]] = None
 
     def value(self, value: object) -> int:
@@ -133,7 +140,10 @@ class Walk:
                 kind = type(inner)
                 if kind is str:
                     if name not in _UNUSED and (len(inner) <= LONGEST or name not in ("content", "text")):
-                        self.text(name if name.islower() else fold_key(name), inner, own)
+                        field = name if name.islower() else fold_key(name)
+                        if field in FILE_NAMES and key in SOURCES and not own and resource_in(inner):
+                            field = "input_file_id"
+                        self.text(field, inner, own)
                 elif kind is dict or kind is list:
                     field = name if name.islower() else fold_key(name)
                     is_own = own or field in OWN_DATA or (own_input and field == "input")
@@ -154,6 +164,32 @@ class Walk:
         )
         if key in BY_ID or bare or kind == "file_id":
             self.owned[name[: LONGEST + 1]] = None
+
+
+def resource_in(value: str) -> tuple[str, str] | None:
+    """(collection, id) in Google's name of what is stored, as the most lenient server would read it.
+
+    >>> resource_in("projects/p/locations/l/cachedContents/7")
+    ('cachedcontents', '7')
+    >>> resource_in("https://generativelanguage.googleapis.com/v1beta//files/%61b:download?alt=media")
+    ('files', 'ab')
+    >>> resource_in("https://example.com/files/report.pdf") is None
+    True
+    """
+    text = unquote(unquote(value)).strip()
+    address = _ADDRESS.fullmatch(text)
+    host, path = (address[1].rpartition("@")[2].lower(), address[2]) if address else ("", text)
+    path = plain("/" + path.partition("#")[0])
+    parts = path.split("/")[1:]
+    if any(letter.isspace() for letter in path):
+        return None
+    at = next((k for k, part in enumerate(parts[:-1]) if part.lower() in RESOURCES), None)
+    if at is None:
+        return None
+    is_google = host.partition(":")[0].rstrip(".") == GOOGLE
+    if host and not is_google and not any(_VERSION.fullmatch(part) for part in parts[:at]):
+        return None
+    return parts[at].lower(), parts[at + 1].partition(":")[0]
 
 
 def fold_key(key: str) -> str:
@@ -207,6 +243,13 @@ def in_lines(walk: Walk, lines: list[bytes]) -> list[str]:
 
 # --- replies -----------------------------------------------------------------------------------------------
 
+# Google's: files that a batch or an operation brought
+BRINGS_FILES = frozenset(("batches", "operations"))
+FILES_BROUGHT = (
+    ("response", "responsesFile"),
+    ("metadata", "output", "responsesFile"),
+    ("response", "generateVideoResponse", "generatedSamples", "*", "video", "uri"),
+)
 _NULL = msgspec.Raw(b"null")
 
 
@@ -269,6 +312,26 @@ def made_in(body: bytes, kind: str, itself: bool) -> list[tuple[str, str]]:
         return []
     found: list[tuple[str, str]] = []
     _gather(reply, kind, itself, found)
+    if kind in BRINGS_FILES:
+        document = msgspec.json.decode(body)
+        for path in FILES_BROUGHT:
+            addresses = (value for value in values_at(document, path) if isinstance(value, str))
+            found += [(at[1], "files") for value in addresses if (at := resource_in(value))]
+    return found
+
+
+def values_at(document: object, path: tuple[str, ...]) -> list[object]:
+    """Values of a JSON document at a path of keys; `*` is each element of a list.
+
+    >>> values_at({"a": [{"b": 1}, {"b": 2}]}, ("a", "*", "b"))
+    [1, 2]
+    """
+    found = [document]
+    for key in path:
+        if key == "*":
+            found = [inner for value in found if isinstance(value, list) for inner in value]
+        else:
+            found = [value[key] for value in found if isinstance(value, dict) and key in value]
     return found
 
 
@@ -276,7 +339,7 @@ def _gather(reply: _CreationReply, kind: str, itself: bool, found: list[tuple[st
     if itself:
         if name := _read(reply.id, str):
             found.append((name, kind))
-        if (path := _read(reply.name, str)) and (at := _RESOURCE.fullmatch(path)):
+        if (path := _read(reply.name, str)) and (at := resource_in(path)):
             found.append((at[1], kind))
         for made in _read(reply.data, list[_CreationReply]) or ():  # items of a conversation
             if name := _read(made.id, str):
