@@ -79,9 +79,9 @@ def spelt(file: str) -> list[str]:
     name = file.rpartition("/")[2]
     escaped = f"%{ord(name[0]):02x}{name[1:]}"
     return [
-        API + file, file, f" {file} ", API + f"files/{escaped}", API + f"files/%25{escaped[1:]}", API + f"{file}/",
+        API + file, file, f" {file} ", API + f"files/{escaped}", API + f"files/%25{escaped[1:]}",
         API + f"files//{name}", API + f"FILES/{name}", API + f"{file};x", API + f"{file}%20",
-        API.upper() + file, API.partition(":")[2] + file, API.replace("/v1beta", "") + file,
+        API + f"{file}/", API.upper() + file, API.partition(":")[2] + file, API.replace("/v1beta", "") + file,
         API.replace(".com", ".com:443") + file, API.replace("https", "http") + f"{file}#x",
         API.replace("//", "//me@") + file, API + f"{file}:download?alt=media",
     ]  # fmt: skip

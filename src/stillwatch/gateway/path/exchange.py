@@ -19,10 +19,18 @@ from stillwatch.gateway.path.answers import REASONS, error_body, error_event, er
 from stillwatch.gateway.path.caller import OURS, Caller, caller, upstream_head
 from stillwatch.gateway.path.charge import Charge
 from stillwatch.gateway.path.coins import Draw, Who, second
-from stillwatch.gateway.path.forwarding import why_not_forwarded, why_unseen
+from stillwatch.gateway.path.forwarding import refuse_unseen, why_not_forwarded
 from stillwatch.gateway.path.gate import Gate
-from stillwatch.gateway.path.handed_out import SEALED, ElsewhereError, on_this_gateway, piece_of
+from stillwatch.gateway.path.handed_out import (
+    FIELDS,
+    SEALED,
+    ElsewhereError,
+    on_this_gateway,
+    piece_of,
+    turn_body,
+)
 from stillwatch.gateway.path.object_access import EMPTY_LIST, ObjectAccess
+from stillwatch.gateway.path.objects import place_of
 from stillwatch.gateway.path.passing import (
     COUNTED,
     Events,
@@ -165,8 +173,7 @@ class Exchange:
         facts = read(request.method, request.target, who.kind, who.coding, request.body, limit, operations)
         if why := why_not_forwarded(terms, self.found, request):
             raise BadRequest(403, "path_not_allowed", why)
-        if why := why_unseen(self.found, facts, request):
-            raise BadRequest(403, "batch_unknown", why)
+        refuse_unseen(self.found, facts, request)
         if who.named:
             facts = replace(facts, models=tuple(dict.fromkeys((*facts.models, *who.named))))
         self.facts = facts
@@ -178,6 +185,15 @@ class Exchange:
         """Note whose objects a whole reply names, before the client learns their names."""
         if self._objects is not None:
             self._objects.learn(body)
+
+    @property
+    def hands_out(self) -> str:
+        kind = place_of(self.request.target).kind
+        by_owner = self.found is not None and self.found.line.by_owner
+        return kind if kind in FIELDS and not by_owner else ""
+
+    def turn_body(self, body: bytes) -> bytes:
+        return turn_body(body, self.hands_out, self.request, self.gate.pool.target)
 
     def ask_page(self, target: str) -> None:
         """Ask for a further page of a list: the reply goes on with it."""
@@ -388,7 +404,7 @@ class Exchange:
             else:
                 self._body = Whole(self, looked_into, listing)
         elif coding not in (b"", b"identity"):
-            if (looked_into or is_json(kind)) and (self.strip or gate.terms.bans):
+            if (looked_into or is_json(kind)) and (self.strip or gate.terms.bans or self.budgeted):
                 self.fail("upstream_encoding", "the upstream's reply is compressed, unasked")
         elif kind.startswith(b"text/event-stream") or (self.does in COUNTED and is_json_lines(kind)):
             names = None if objects is None else objects.reply_names

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.path.batch import batch_tokens
 from stillwatch.gateway.path.gate import Gate
+from stillwatch.gateway.path.handed_out import MUST_TURN
 from stillwatch.gateway.path.objects import Listing
 from stillwatch.gateway.path.references import made_in_event
 from stillwatch.gateway.path.reply import (
@@ -73,6 +74,13 @@ class Recipient(Protocol):
         """What the upstream says of what was sent to it and is worked off later."""
 
     def shown(self, model: str) -> bool: ...
+    @property
+    def hands_out(self) -> str:
+        """The kind of what a reply is about that may hold addresses at which its client goes on; "": none."""
+
+    def turn_body(self, body: bytes) -> bytes:
+        """A reply with its addresses turned into this gateway's."""
+
     def learn(self, body: bytes) -> None:
         """Note whose objects a whole reply names, before the client learns their names."""
 
@@ -126,7 +134,10 @@ class Whole:
     def __init__(self, to: Recipient, looked_into: bool, listing: Listing | None = None) -> None:
         self.to = to
         self._listing = listing
+        kind = to.hands_out
+        self._hands_out = bool(kind)
         self._must = to.strip or listing is not None or (looked_into and bool(to.gate.terms.bans))
+        self._must = self._must or kind in MUST_TURN
         self._parts: list[bytes] = []
         self._size = 0
         self._facts: ReplyFacts | None = None
@@ -180,6 +191,8 @@ class Whole:
             stripped = strip_json(body)
             to.gate.counters[_STRIPPED] += stripped != body
             body = stripped
+        if self._hands_out:
+            body = to.turn_body(body)
         to.learn(body)
         self.length = len(body)
         to.deliver(body)

@@ -91,6 +91,7 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     references: References = NONE  # stored objects that it names
     answers: int = 1  # to all its questions
     stored: str = ""  # the object that it reads, where it has no body
+    hook: str = ""  # the field that would have its answer sent somewhere else
 
 
 def operation_of(target: str) -> str:
@@ -146,11 +147,15 @@ def read(
         asks_logprobs = asks_logprobs or any(
             "logprobs" in value for name, value in fields if "include" in name
         )
-        facts = Facts(operation, does, models, batch=begun(None) if starts else _uploaded_batch(body))
+        batch = begun(None) if starts else _uploaded_batch(body)
+        hook = next((name for name, _ in fields if naming.is_hook(name)), "")
+        facts = Facts(operation, does, models, batch=batch, hook=hook)
     if facts.batch is not None:
         facts = msgspec.structs.replace(facts, n=facts.batch.n, logprobs=facts.batch.logprobs)
     if form or (not facts.is_json and batches.is_batch(body)):
         facts = msgspec.structs.replace(facts, references=_beside(fields if form else [], body))
+    if "?" in target and (hooks := list(filter(naming.is_hook, naming.query_names(target)))):
+        facts = msgspec.structs.replace(facts, hook=hooks[0])
     if asks_logprobs:
         facts = msgspec.structs.replace(facts, logprobs=True)
     if len(facts.models) > naming.MOST_NAMES:
@@ -244,9 +249,13 @@ def _json(
     model = document.get("model")
     if model is not None and not isinstance(model, str):
         raise BadRequest(400, "bad_model", "model must be a text")
+    hook = ""
     for key in document:
-        if len(key) == 5 and key != "model" and key.lower() == "model":  # to Go's JSON reader it is the same
+        size = len(key)
+        if size == 5 and key != "model" and key.lower() == "model":  # to Go's JSON reader it is the same
             raise BadRequest(400, "bad_model", "model must be written in small letters")
+        if size in naming.HOOK_LENGTHS and document[key] and naming.is_hook(key):
+            hook = key
     try:
         many = naming.in_object(document)
     except naming.Ambiguous as why:
@@ -275,6 +284,7 @@ def _json(
         asks_later or operation in LATER or makes == ANSWER,
         references,
         wants.answers,
+        hook=hook,
     )
 
 
