@@ -81,7 +81,7 @@ def ask(
     connection = http.client.HTTPConnection("127.0.0.1", gate.port, timeout=20)
     data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
     head = {"authorization": f"Bearer {key or gate.key}"}
-    head |= {} if data is None else {"content-type": "application/json"}
+    head |= {} if data is None or "content__type" in headers else {"content-type": "application/json"}
     try:
         connection.request(method, target, data, head | {n.replace("__", "-"): v for n, v in headers.items()})
         reply = connection.getresponse()

@@ -34,6 +34,10 @@ APIS: dict[str, tuple[str, dict[str, Any], str, dict[str, Any], str, dict[str, A
         "/async/chat/completions", ASK, "id", {"status": "CREATED", "response": None},
         "/async/chat/completions/", {"status": "COMPLETED", "response": {"choices": [], **USAGE}},
     ),
+    "zhipu": (
+        "/api/paas/v4/async/chat/completions", ASK, "id", {"request_id": "r", "task_status": "PROCESSING"},
+        "/api/paas/v4/async-result/", {"request_id": "r", "task_status": "SUCCESS", "choices": [], **USAGE},
+    ),
     "openai": (
         "/v1/responses", {"model": "mira", "input": "Why?", "background": True, "max_output_tokens": 900},
         "id", {"object": "response", "background": True, "status": "queued", "usage": None},

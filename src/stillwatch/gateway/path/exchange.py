@@ -5,6 +5,7 @@ and the upstream.
 """
 
 import logging
+from contextlib import suppress
 
 import msgspec
 from msgspec.structs import replace
@@ -99,6 +100,7 @@ class Exchange:
     _draw: Draw | None = None  # the coin, where this one gets two answers
     _objects: ObjectAccess | None = None  # which stored objects it may reach
     _code = ""  # of a refusal
+    _part: str | None = None  # of an upload in parts: what the upstream calls this one
 
     def __init__(self, gate: Gate, client: Client, request: Request) -> None:
         self.gate, self.client, self.request = gate, client, request
@@ -183,6 +185,9 @@ class Exchange:
 
     def learn(self, body: bytes) -> None:
         """Note whose objects a whole reply names, before the client learns their names."""
+        if self.found is not None and self.found.line.makes == "part":
+            with suppress(msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+                self._part = _ID.decode(body).id
         if self._objects is not None:
             self._objects.learn(body)
 
@@ -656,6 +661,7 @@ class Exchange:
             self._served_name or found.served_model, found.input_tokens,
             found.output_tokens, found.reasoning_tokens,
             found.estimated, found.finish_reason, isinstance(body, Events) or self.facts.stream, rule,
+            self._part,
         )  # fmt: skip
         gate.note(frame(OUTCOME, self.number, pack(entry), *self._kept))
 

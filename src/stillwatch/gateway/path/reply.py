@@ -351,6 +351,7 @@ class _Later(msgspec.Struct):
 
     id: str = ""
     request_id: str = ""
+    task_status: str = ""  # Zhipu's
     response: _Body | None = None
     choices: msgspec.Raw | None = None
 
@@ -385,14 +386,13 @@ def facts_of_later(body: bytes, found: ReplyFacts) -> ReplyFacts:
         later = _Later()
     if later.response is not None:
         found = _facts_of(later.response)
-    deferred = bool(later.request_id) and later.choices is None
+    deferred = bool(later.request_id) and later.choices is None and later.task_status in ("", "PROCESSING")
     at_work = found.at_work or deferred
     if found.output_tokens is None and not at_work:
         estimate = 1 + int(len(body) / FALLBACK_BYTES)
         found = msgspec.structs.replace(found, output_tokens=estimate, estimated=True)
-    return msgspec.structs.replace(
-        found, background=True, at_work=at_work, answer_id=later.request_id if deferred else later.id
-    )
+    answer_id = later.id or (later.request_id if deferred else "")
+    return msgspec.structs.replace(found, background=True, at_work=at_work, answer_id=answer_id)
 
 
 def _facts_of(found: _Body) -> ReplyFacts:
