@@ -21,7 +21,8 @@ COLLECTIONS = frozenset(
      "skills", "chatkit", "agents", "sessions", "environments", "vaults", "memory_stores", "libraries",
      "cachedcontents", "tunedmodels", "corpora", "voices", "voice_consents", "calls", "operations",
      "interactions", "predictions", "filesearchstores", "ragcorpora", "deferred-completion", "async-result",
-     "trainings", "datasets", "embed-jobs", "connectors", "finetuning", "batchpredictionjobs", "batchinferencejobs")
+     "trainings", "datasets", "embed-jobs", "connectors", "finetuning", "batchpredictionjobs",
+     "batchinferencejobs")
 )  # fmt: skip
 # What may follow: collections within an object, and what is done to one.
 WORDS = frozenset(
