@@ -163,3 +163,33 @@ def test_what_nobody_reads_makes_no_answer_shorter() -> None:
     assert amounts("chat", {"max_tokens": 5, "extra_body": {"max_tokens": 9}}).most == 9
     assert amounts("predict", {"input": {"max_tokens": 9}}).most == 9
     assert amounts("predict", {"input": {"max_tokens": 9}, "inputs": "a"}).most is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["/v1/conversations", "/v1/conversations/conv_1"])
+def test_a_conversation_in_which_a_model_writes_is_held_to_the_terms(target: str) -> None:
+    """Mistral's; at OpenAI the same paths only make and change an object, and no budget holds them up."""
+    said = {"conversation_id": "conv_1", "outputs": [{"model": "mira", "content": "x"}],
+            "usage": {"prompt_tokens": 1, "completion_tokens": 900, "total_tokens": 901}}  # fmt: skip
+    stream = b'data: {"type": "conversation.response.started", "conversation_id": "conv_2"}\n\ndata: '
+    stream += json.dumps({"type": "conversation.response.done", "usage": said["usage"]}).encode() + b"\n\n"
+
+    def answer(asked: Asked) -> Said:
+        is_stream = b'"stream": true' in asked.body
+        return Said(stream, headers={"content-type": "text/event-stream"}) if is_stream else Said(said)
+
+    terms = HOURLY + '[[ban]]\nfamily = "deepseek"\n'
+    asks = {"model": "mira", "inputs": "Why?", "completion_args": {"max_tokens": 900}}
+    with scripted(answer) as up, gateway(up.url, terms, recorder=False) as gate:
+        gate.own("conv_1")
+        codes = [ask(gate, "POST", target, asks)[1].get("error", {}).get("code") for _ in range(3)]
+        assert codes == [None, None, "rate_limited"]
+        assert gate.counters()["output_tokens"] == 1_800
+        assert ask(gate, "POST", target, {"items": [], "metadata": {"a": "b"}})[0] == 200
+        unnamed = ask(gate, "POST", target, {"inputs": "Why?"})[1]["error"]["code"]
+        assert unnamed == "model_not_allowed", "where there is a ban the model is named"
+    with scripted(answer) as up, gateway(up.url, recorder=False) as gate:
+        gate.own("conv_1")
+        assert ask(gate, "POST", target, asks | {"stream": True})[0] == 200
+        assert ask(gate, "GET", "/v1/conversations/conv_2")[0] == 200, "the stream's is the account's own"
+        until(lambda: gate.counters()["output_tokens"] == 900, what="the count")

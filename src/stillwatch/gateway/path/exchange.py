@@ -178,7 +178,7 @@ class Exchange:
         refuse_unseen(self.found, facts, request)
         if who.named:
             facts = replace(facts, models=tuple(dict.fromkeys((*facts.models, *who.named))))
-        self.facts = facts
+        self.facts, self.does = facts, facts.does
         self.asked = self.facts.models[0] if self.facts.models else ""
         self._objects = ObjectAccess(self.gate, request, who.account, facts, self.began_us)
         self._charge = Charge(self.gate, who.account, who.number, facts, self.began_us)

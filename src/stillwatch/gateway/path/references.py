@@ -263,6 +263,7 @@ class _CreationReply(msgspec.Struct):
     fine_tuned_model: msgspec.Raw = _NULL
     thread_id: msgspec.Raw = _NULL
     container_id: msgspec.Raw = _NULL
+    conversation_id: msgspec.Raw = _NULL
     result_files: msgspec.Raw = _NULL
     file: msgspec.Raw = _NULL
     conversation: msgspec.Raw = _NULL
@@ -283,7 +284,7 @@ _REPLY = msgspec.json.Decoder(_CreationReply)
 _T = TypeVar("_T")
 _SIMPLE = (
     ("output_file_id", "files"), ("error_file_id", "files"), ("fine_tuned_model", "models"),
-    ("thread_id", "threads"), ("container_id", "containers"),
+    ("thread_id", "threads"), ("container_id", "containers"), ("conversation_id", "conversations"),
 )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ from stillwatch.gateway.path import naming
 from stillwatch.gateway.path.amounts import amounts
 from stillwatch.gateway.path.batch import BatchRequest, begun
 from stillwatch.gateway.path.objects import in_upload
-from stillwatch.gateway.path.references import NONE, References, in_value
+from stillwatch.gateway.path.references import NONE, References, fold_key, in_value
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -61,6 +61,8 @@ MOST_SIGNS = ((b"[", 500_000), (b"{", 500_000), (b",", 4_000_000), (b":", 2_000_
 _ALSO_A_FORM = re.compile(rb"[&;]\s*[\w%+.\[\]-]+=")
 ZSTD_LIMITS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}  # looks back 8 MiB at most
 
+# A field with which a request that else makes or changes an object of this kind has a model write: Mistral's
+WRITES_WITH = {"conversation": "inputs"}
 LATER = frozenset(("runs",))  # operations that are worked off after they were answered, unless streamed
 _UNKNOWN = Operation("", "*", "**", "unknown")
 
@@ -138,6 +140,8 @@ def read(
     like_json = "json" in kind or body[:1] in b"{[" or body.lstrip()[:1] in (b"{", b"[")
     if operation in JSON_ONLY or (like_json and not form):
         facts = _json(operation, does, named, kind, body, line.makes)
+        if does in ("creates", "changes") and _writes(found, body):
+            facts = msgspec.structs.replace(facts, does="generates")
     else:
         try:
             fields = naming.form_fields(kind, body) if form else []
@@ -218,6 +222,16 @@ def _is_utf8(path: str) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _writes(found: OperationMatch | None, body: bytes) -> bool:
+    """Whether a model writes in an object that is made or changed."""
+    kinds = {found.line.makes, *(kind for kind, _ in found.ids)} if found else set()
+    fields = [WRITES_WITH[kind] for kind in kinds if kind in WRITES_WITH]
+    if not fields:
+        return False
+    document = msgspec.json.decode(body)
+    return isinstance(document, dict) and any(fold_key(key) in fields for key in document)
 
 
 def _json(
