@@ -112,6 +112,7 @@ def test_no_spelling_of_a_name_reaches_what_another_made(world: World) -> None:
                 (BATCH, {"batch": {"input_config": {field: name}}}),
             ):
                 assert world.ask("b", "POST", target, body)[0] in (403, 404), (target, body)
+    assert world.ask("b", "POST", "/v1beta/files", {"file": {"name": file}})[0] == 404, "its name is taken"
     assert world.store.crossings == []
     for name in spelt(own)[:2]:
         assert world.ask("b", "POST", f"/v1beta/{own_store}:importFile", {"fileName": own})[0] == 200
@@ -195,6 +196,16 @@ def test_a_batch_counts_in_every_way_that_it_says_what_it_asks() -> None:
 )
 def test_other_words_are_no_names_of_google_s(body: dict[str, Any]) -> None:
     assert in_value(body)[0].owned == ()
+
+
+def test_what_another_may_have_taken_is_no_name_for_one_s_own() -> None:
+    assert in_value({"file": {"name": "files/report"}})[0].named == ("report",)
+    assert in_value({"model": "openai/ft:gpt-4o:acme::1"})[0].named == ("ft:gpt-4o:acme::1",)
+    assert (
+        in_value({"model": "tunedModels/x", "tools": [{"name": "a/b"}]})[0]
+        == in_value({"model": "tunedModels/x"})[0]
+    )
+    assert in_value({"model": "tunedModels/x"})[0].owned == ("x",)
 
 
 def test_only_what_the_upstream_says_of_its_own_is_learnt() -> None:

@@ -105,6 +105,10 @@ class Walk:
         elif _NAMED.match(value):
             strict = not own and field.endswith(("_id", "_ids")) and _OBJECT.match(value)
             (self.owned if strict else self.named)[value] = None
+        elif "/" in value and (field == "name" or "/ft:" in value):
+            at = resource_in(value)  # a name that is given to a file; a fine-tuned model behind a router
+            if at or "/ft:" in value:
+                self.named[at[1] if at else value.rpartition("/")[2]] = None
         elif ("/" in value or "%" in value) and field not in _SPOKEN:
             is_address = field in ("fileuri", "file_uri")
             at = resource_in(value) if is_address or _ANYWHERE.search(value) else None
