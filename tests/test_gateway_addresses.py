@@ -10,7 +10,7 @@ import pytest
 from gateway_world import UPSTREAM_KEY, Running, gateway
 from scripted_upstream import Asked, Said, Scripted, ask, scripted
 from stillwatch.exchanges.operations import OPERATIONS
-from stillwatch.gateway.path.handed_out import FIELDS, turn_body
+from stillwatch.gateway.path.body_addresses import FIELDS, turn_body
 from stillwatch.gateway.path.server import Request
 from stillwatch.gateway.path.upstream import Target
 

@@ -17,19 +17,13 @@ from stillwatch.gateway.histograms import DURATION, FIRST_TOKEN
 from stillwatch.gateway.logs import traceparent
 from stillwatch.gateway.path.admission import admit, refusal_since
 from stillwatch.gateway.path.answers import REASONS, error_body, error_event, error_headers, safe
+from stillwatch.gateway.path.body_addresses import FIELDS, turn_body
 from stillwatch.gateway.path.caller import OURS, Caller, caller, upstream_head
 from stillwatch.gateway.path.charge import Charge
 from stillwatch.gateway.path.coins import Draw, Who, second
 from stillwatch.gateway.path.forwarding import refuse_unseen, why_not_forwarded
 from stillwatch.gateway.path.gate import Gate
-from stillwatch.gateway.path.handed_out import (
-    FIELDS,
-    SEALED,
-    ElsewhereError,
-    on_this_gateway,
-    piece_of,
-    turn_body,
-)
+from stillwatch.gateway.path.handed_out import SEALED, ElsewhereError, on_this_gateway, piece_of
 from stillwatch.gateway.path.object_access import EMPTY_LIST, ObjectAccess
 from stillwatch.gateway.path.objects import place_of
 from stillwatch.gateway.path.passing import (

@@ -1,25 +1,17 @@
-"""Addresses that the upstream hands out: its client goes on at this gateway, not past it.
+"""Addresses that the upstream hands out in a reply's head: its client goes on at this gateway, not past it.
 
-In a reply's head an address of the upstream becomes the same path here. Where it begins an upload, as
-Google's `x-goog-upload-url` does, it is a key by itself: clients send none with it. So a seal in it says whom
-it was handed out to, and for which path. One somewhere else, where a client would go on, is refused.
-
-In a body an address is one of `FIELDS`, by the kind of what the reply is about. One that leads past the
-gateway is left out: a stream of an answer needs no key.
-
-Blind to: addresses in other fields, as those of pictures.
+An address of the upstream becomes the same path here. Where it begins an upload, as Google's
+`x-goog-upload-url` does, it is a key by itself: clients send none with it. So a seal in it says whom it was
+handed out to, and for which path. One somewhere else, where a client would go on by itself, is refused.
+Of those in bodies `body_addresses` knows.
 """
 
 import hashlib
 import re
 from urllib.parse import parse_qsl
 
-import msgspec
-
 from stillwatch.gateway.control.keys import same
 from stillwatch.gateway.folder import derive
-from stillwatch.gateway.path.objects import place_of
-from stillwatch.gateway.path.references import values_at
 from stillwatch.gateway.path.server import Request
 from stillwatch.gateway.path.upstream import Header, Target
 
@@ -28,25 +20,11 @@ UPLOAD = b"x-goog-upload-"  # headers that begin so and hold an address begin an
 SESSION = "upload_id"  # the same in a query
 SEALED = re.compile(rf"(.*)[?&]{SEAL}=(\w+)\.([0-9a-f]{{32}})", re.ASCII | re.DOTALL)
 _ADDRESS = re.compile(r"(?:https?:)?//[^\s\"'<>,;]+", re.IGNORECASE)
-_ORIGIN = re.compile(r"(?:https?:)?//([^/?#\\]*)(.*)", re.IGNORECASE)
+ORIGIN = re.compile(r"(?:https?:)?//([^/?#\\]*)(.*)", re.IGNORECASE)
 _HOST = re.compile(rb"[A-Za-z0-9_.:\[\]-]{1,255}")
-_KEY_FIELDS = re.compile(r"(?<=[?&])(?:key|access_token)=[^&#]*&?")  # of a query: the upstream's own key
+KEY_FIELDS = re.compile(r"(?<=[?&])(?:key|access_token)=[^&#]*&?")  # of a query: the upstream's own key
 _RANGE = re.compile(rb"bytes (\d{1,15})-(\d{1,15})/(\d{1,15})")
 _FRONT = (b"x-forwarded-host", b"host")
-# Where clients go on, by the kind of what a reply is about: keys from the top, `*` for each element of a list
-FIELDS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "batches": (  # Anthropic, DigitalOcean
-        ("results_url",), ("data", "*", "results_url"), ("output_file_url",), ("error_file_url",),
-    ),
-    "predictions": (  # Replicate
-        ("urls", "get"), ("urls", "cancel"), ("urls", "stream"), ("next",), ("previous",),
-        ("results", "*", "urls", "get"), ("results", "*", "urls", "cancel"),
-        ("results", "*", "urls", "stream"),
-    ),
-    "trainings": (("urls", "get"), ("urls", "cancel"), ("next",), ("previous",)),
-    "operations": (("response", "generateVideoResponse", "generatedSamples", "*", "video", "uri"),),
-}  # fmt: skip
-MUST_TURN = frozenset(("predictions",))  # of which no reply passes that is too long to be read
 
 
 class ElsewhereError(Exception):
@@ -66,7 +44,7 @@ def on_this_gateway(
     uploads: list[str] = []
 
     def turn(found: re.Match[str]) -> str:
-        at, target = _ORIGIN.findall(found[0])[0]
+        at, target = ORIGIN.findall(found[0])[0]
         query = target.partition("#")[0].partition("?")[2]
         begun = [session for field, session in parse_qsl(query) if field == SESSION and session]
         begins = bool(begun) or name.startswith(UPLOAD)
@@ -76,40 +54,13 @@ def on_this_gateway(
             return found[0]
         target = target if target.startswith("/") else "/" + target
         if not begins:
-            return _origin(request) + target
+            return origin(request) + target
         uploads.extend(begun)
-        target = _KEY_FIELDS.sub("", target).rstrip("?&")
+        target = KEY_FIELDS.sub("", target).rstrip("?&")
         seal = f"{'&' if '?' in target else '?'}{SEAL}={_seal(target, holder, secret)}"
-        return _origin(request) + target + seal
+        return origin(request) + target + seal
 
     return (header[0], _ADDRESS.sub(turn, value).encode("latin-1")), uploads
-
-
-def turn_body(body: bytes, kind: str, request: Request, upstream: Target) -> bytes:
-    """A JSON reply about a kind of object with its addresses turned into this gateway's, or the same bytes.
-
-    One at another host is turned too where its path is of the same kind: a gateway behind this one passes on
-    what its own upstream wrote.
-    """
-    try:
-        document = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        return body
-    changed = False
-    for *above, field in FIELDS[kind]:
-        for holder in values_at(document, tuple(above)):
-            if not isinstance(holder, dict) or not isinstance(holder.get(field), str):
-                continue
-            found = _ORIGIN.fullmatch(holder[field].strip())
-            if found is None:
-                continue
-            changed = True
-            target = found[2] if found[2].startswith("/") else "/" + found[2]
-            if upstream.is_at(found[1]) or place_of(target).kind == kind:
-                holder[field] = _origin(request) + _KEY_FIELDS.sub("", target).rstrip("?&")
-            else:
-                del holder[field]
-    return msgspec.json.encode(document) if changed else body
 
 
 def holder_of(target: str, secret: bytes) -> str | None:
@@ -147,7 +98,7 @@ def _seal(target: str, holder: str, secret: bytes) -> str:
     return f"{holder}.{hashlib.blake2b(f'{holder} {target}'.encode(), key=key, digest_size=16).hexdigest()}"
 
 
-def _origin(request: Request) -> str:
+def origin(request: Request) -> str:
     """How the client calls this gateway, as its own words or those of a proxy say; "" where none do.
 
     Only the client itself is told it: who lies here leads nobody else astray.

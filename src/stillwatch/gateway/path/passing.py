@@ -13,8 +13,8 @@ from msgspec.structs import replace
 
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.path.batch import batch_tokens
+from stillwatch.gateway.path.body_addresses import MUST_TURN
 from stillwatch.gateway.path.gate import Gate
-from stillwatch.gateway.path.handed_out import MUST_TURN
 from stillwatch.gateway.path.objects import Listing
 from stillwatch.gateway.path.references import made_in_event
 from stillwatch.gateway.path.reply import (

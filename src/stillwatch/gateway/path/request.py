@@ -119,10 +119,10 @@ def read(
     named = _targeted(target, found) if len(target) <= REMEMBERED else _target(target, found)
     line = found.line if found else _UNKNOWN
     operation, does = line.name, line.does if found else "unknown"
-    starts = does == "begins"
     asks_logprobs = "?" in target and "logprobs" in unquote(target.partition("?")[2])
+    fields: list[tuple[str, str]] = []
     if not body:
-        batch = begun(None) if starts else None
+        batch = begun(None) if does == "begins" else None
         stored = found.object[1] if found is not None and found.object else ""
         return Facts(operation, does, named, logprobs=asks_logprobs, batch=batch, stored=stored)
     if method in ("GET", "HEAD"):
@@ -143,28 +143,42 @@ def read(
         if does in ("creates", "changes") and _writes(found, body):
             facts = msgspec.structs.replace(facts, does="generates")
     else:
-        try:
-            fields = naming.form_fields(kind, body) if form else []
-            models = _distinct(*naming.in_fields(fields), *named, *naming.in_lines(body))
-        except naming.Ambiguous as why:
-            raise BadRequest(400, "bad_form", str(why)) from None
-        asks_logprobs = asks_logprobs or any(
-            "logprobs" in value for name, value in fields if "include" in name
+        fields = _fields_of(kind, body) if form else []
+        facts = _no_json(operation, does, named, fields, body)
+    beside = form or (not facts.is_json and batches.is_batch(body))
+    hooks = list(filter(naming.is_hook, naming.query_names(target))) if "?" in target else []
+    if facts.batch is not None or beside or hooks or asks_logprobs:
+        facts = msgspec.structs.replace(
+            facts,
+            n=facts.batch.n if facts.batch is not None else facts.n,
+            logprobs=asks_logprobs or facts.logprobs or (facts.batch is not None and facts.batch.logprobs),
+            references=_beside(fields, body) if beside else facts.references,
+            hook=hooks[0] if hooks else facts.hook,
         )
-        batch = begun(None) if starts else _uploaded_batch(body)
-        hook = next((name for name, _ in fields if naming.is_hook(name)), "")
-        facts = Facts(operation, does, models, batch=batch, hook=hook)
-    if facts.batch is not None:
-        facts = msgspec.structs.replace(facts, n=facts.batch.n, logprobs=facts.batch.logprobs)
-    if form or (not facts.is_json and batches.is_batch(body)):
-        facts = msgspec.structs.replace(facts, references=_beside(fields if form else [], body))
-    if "?" in target and (hooks := list(filter(naming.is_hook, naming.query_names(target)))):
-        facts = msgspec.structs.replace(facts, hook=hooks[0])
-    if asks_logprobs:
-        facts = msgspec.structs.replace(facts, logprobs=True)
     if len(facts.models) > naming.MOST_NAMES:
         raise BadRequest(400, "too_many_models", f"one request may name {naming.MOST_NAMES} models")
     return facts
+
+
+def _fields_of(kind: str, body: bytes) -> list[tuple[str, str]]:
+    try:
+        return naming.form_fields(kind, body)
+    except naming.Ambiguous as why:
+        raise BadRequest(400, "bad_form", str(why)) from None
+
+
+def _no_json(
+    operation: str, does: str, named: tuple[str, ...], fields: list[tuple[str, str]], body: bytes
+) -> Facts:
+    """Facts of a form, of lines, or of whatever else is no JSON object."""
+    try:
+        models = _distinct(*naming.in_fields(fields), *named, *naming.in_lines(body))
+    except naming.Ambiguous as why:
+        raise BadRequest(400, "bad_form", str(why)) from None
+    batch = begun(None) if does == "begins" else _uploaded_batch(body)
+    logprobs = any("logprobs" in value for name, value in fields if "include" in name)
+    hook = next((name for name, _ in fields if naming.is_hook(name)), "")
+    return Facts(operation, does, models, logprobs=logprobs, batch=batch, hook=hook)
 
 
 def _check_utf_8(body: bytes) -> None:
@@ -260,16 +274,7 @@ def _json(
         names = _distinct(*named, *_lines(body))
         return Facts(operation, does, names, is_json=True, batch=found, references=references)
     asks_later = document.get("background") is True or document.get("deferred") is True
-    model = document.get("model")
-    if model is not None and not isinstance(model, str):
-        raise BadRequest(400, "bad_model", "model must be a text")
-    hook = ""
-    for key in document:
-        size = len(key)
-        if size == 5 and key != "model" and key.lower() == "model":  # to Go's JSON reader it is the same
-            raise BadRequest(400, "bad_model", "model must be written in small letters")
-        if size in naming.HOOK_LENGTHS and document[key] and naming.is_hook(key):
-            hook = key
+    model, hook = _model_and_hook(document)
     try:
         many = naming.in_object(document)
     except naming.Ambiguous as why:
@@ -300,6 +305,21 @@ def _json(
         wants.answers,
         hook=hook,
     )
+
+
+def _model_and_hook(document: dict[str, object]) -> tuple[str | None, str]:
+    """The model that is asked for, and the field that would have the answer sent elsewhere; "" for none."""
+    model = document.get("model")
+    if model is not None and not isinstance(model, str):
+        raise BadRequest(400, "bad_model", "model must be a text")
+    hook = ""
+    for key in document:
+        size = len(key)
+        if size == 5 and key != "model" and key.lower() == "model":  # to Go's JSON reader it is the same
+            raise BadRequest(400, "bad_model", "model must be written in small letters")
+        if size in naming.HOOK_LENGTHS and document[key] and naming.is_hook(key):
+            hook = key
+    return model, hook
 
 
 def _uploaded_batch(body: bytes) -> BatchRequest | None:
