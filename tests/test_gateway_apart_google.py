@@ -14,11 +14,12 @@ import pytest
 from gateway_world import Running, gateway, until
 from scripted_upstream import Asked, Said, Scripted, ask, scripted
 from stillwatch.gateway.control.state import ControlState
-from stillwatch.gateway.path.batch import BatchRequest, batch_tokens, begun
+from stillwatch.gateway.path.batch import BatchRequest, batch_tokens, begun, uploaded_batch
 from stillwatch.gateway.path.references import in_value, made_in
 
 API = "https://generativelanguage.googleapis.com/v1beta/"
 GENERATE = "/v1beta/models/g:generateContent"
+LINES = {"content__type": "application/jsonl"}
 BATCH = "/v1beta/models/g:batchGenerateContent"
 
 
@@ -58,8 +59,8 @@ class World:
         self.keys = {"a": gate.key, "b": other}
         until(lambda: self.ask("b", "GET", "/v1beta/models")[0] == 200, what="the second key")
 
-    def ask(self, who: str, method: str, target: str, body: Any = None) -> tuple[int, Any]:
-        return ask(self.gate, method, target, body, self.keys[who], x__who=who)
+    def ask(self, who: str, method: str, target: str, body: Any = None, **more: str) -> tuple[int, Any]:
+        return ask(self.gate, method, target, body, self.keys[who], x__who=who, **more)
 
     def make(self, who: str) -> tuple[str, str]:
         """A file and a store."""
@@ -216,3 +217,63 @@ def test_only_what_the_upstream_says_of_its_own_is_learnt() -> None:
         "response": {"uri": "files/z"},
     }
     assert made_in(json.dumps(told).encode(), "operations", False) == []
+
+
+def google_lines(*requests: dict[str, Any]) -> bytes:
+    return b"".join(
+        json.dumps({"key": f"q{k}", "request": each}).encode() + b"\n" for k, each in enumerate(requests)
+    )
+
+
+def asking(text: str, **more: Any) -> dict[str, Any]:
+    return {"contents": [{"role": "user", "parts": [{"text": text}, *([more] if more else [])]}]}
+
+
+@pytest.mark.slow
+def test_a_line_of_google_s_batch_names_no_other_s_file(world: World) -> None:
+    """Uploaded as google-genai does, and as a form."""
+    file, _ = world.make("a")
+    before = len(world.store.crossings)
+    for request in (
+        asking("repeat it", fileData={"fileUri": API + file}),
+        asking("repeat it") | {"cachedContent": "cachedContents/nobodys"},
+        asking("repeat it")
+        | {"tools": [{"fileSearch": {"fileSearchStoreNames": ["fileSearchStores/nobodys"]}}]},
+    ):
+        lines = google_lines(asking("first"), request)
+        assert world.ask("b", "POST", "/upload/v1beta/files", lines, **LINES)[0] == 404, request
+        escaped = lines.replace(b'"request"', b'"re\\u0071uest"')
+        assert world.ask("b", "POST", "/upload/v1beta/files", escaped, **LINES)[0] == 404, request
+    assert world.store.crossings[before:] == []
+    assert world.ask("b", "POST", "/upload/v1beta/files", google_lines(asking("first")), **LINES)[0] == 200
+
+
+@pytest.mark.slow
+def test_each_question_of_google_s_batches_is_a_row_and_counted() -> None:
+    terms = "version = 1\n[limits]\nbatch_output_tokens_per_day = 100\n[retention]\ntext_days = 1\n"
+    with scripted(Storing()) as up, gateway(up.url, terms) as gate:
+        capped = {"generationConfig": {"maxOutputTokens": 30}}
+        each = [{"request": asking(f"Why is planet {n} red?") | capped} for n in range(2)]
+        inline = {"batch": {"input_config": {"requests": {"requests": each}}}}
+        assert ask(gate, "POST", BATCH, inline)[0] == 200, "60 of 100"
+        assert ask(gate, "POST", BATCH, inline)[0] == 429
+        lines = google_lines(*(asking(f"Why is star {n} blue?") | capped for n in range(2)))
+        status, said = ask(gate, "POST", "/upload/v1beta/files", lines, **LINES)
+        assert status == 200
+        file = {"batch": {"inputConfig": {"fileName": said["file"]["name"]}}}
+        assert ask(gate, "POST", BATCH, file)[1]["error"]["code"] == "rate_limited", (
+            "60 more: its promise is known"
+        )
+        prompts = [row["prompt"] or "" for row in gate.settle()]
+        for words in ("planet 0", "planet 1", "star 0", "star 1"):
+            assert sum(words in prompt for prompt in prompts) == 1, prompts
+        assert not any(prompt.count("planet") > 1 or prompt.count("star") > 1 for prompt in prompts)
+
+
+def test_what_google_s_lines_allow_themselves_is_counted() -> None:
+    capped = {"generationConfig": {"maxOutputTokens": 30, "candidateCount": 2}}
+    lines = google_lines(asking("a") | capped, asking("b"))
+    assert uploaded_batch(lines) == BatchRequest(2, 60, 1, 2)
+    both = json.dumps({"custom_id": "x", "request": asking("a") | capped | {"max_tokens": 1}}).encode()
+    assert uploaded_batch(both) == BatchRequest(1, 60, 0, 2)
+    assert uploaded_batch(b'{"request": "words", "level": "info"}\n{"request": {"path": "/"}}') is None

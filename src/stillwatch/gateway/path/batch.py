@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from stillwatch.exchanges.messages import dig, first
+from stillwatch.exchanges.messages import dig
 from stillwatch.exchanges.operations import plain
 from stillwatch.gateway.path.amounts import (
     MOST_N,
@@ -43,9 +43,15 @@ MOST_FILES = 100_000  # noted
 TIDY = 1_000  # after so many notes what is over is let go
 FETCHED = 10_000  # answers that were fetched, remembered so that a second fetch is no second bill
 WAIT_S = 0.05  # for another worker's note
-_CUSTOM_ID = re.compile(
-    b'"' + b"".join(b"(?:%c|\\\\u00%02x)" % (letter, letter) for letter in b"custom_id") + b'"', re.IGNORECASE
+# A question's own field, its letters perhaps written as escapes: OpenAI's and Anthropic's; Google's
+_QUESTION_FIELDS = re.compile(
+    b"|".join(
+        b'"' + b"".join(b"(?:%c|\\\\u00%02x)" % (letter, letter) for letter in name) + b'"' + rest
+        for name, rest in ((b"custom_id", b""), (b"request", rb"\s*:\s*\{"))
+    ),
+    re.IGNORECASE,
 )
+_GOOGLE = re.compile(rb'"request"\s*:\s*\{')
 _LINE = re.compile(rb"^[ \t\r]*+(\{[^\n]*+)", re.MULTILINE)
 _TABLES = (
     """CREATE TABLE IF NOT EXISTS files (name BLOB PRIMARY KEY, questions INTEGER, said INTEGER,
@@ -141,8 +147,23 @@ class TooMany(ValueError):
 
 
 def is_batch(body: bytes) -> bool:
-    """Whether some bytes may hold questions: each has a `custom_id`, whose letters may be escapes."""
-    return b"custom_id" in body or _CUSTOM_ID.search(body) is not None
+    """Whether some bytes may hold questions: each has a `custom_id`, or is Google's."""
+    if b"custom_id" in body or _GOOGLE.search(body):
+        return True
+    return b"\\u00" in body and _QUESTION_FIELDS.search(body) is not None
+
+
+def google_question(line: object) -> dict[str, object] | None:
+    """The question in a line of Google's batch, or in an element of one that stands in its request."""
+    question = line.get("request") if isinstance(line, dict) else None
+    return question if isinstance(question, dict) and "contents" in question else None
+
+
+def google_questions(request: object) -> list[dict[str, object]]:
+    """The questions in a request that begins Google's batch."""
+    sources = _sources(request) if isinstance(request, dict) else []
+    entries = [entry for source in sources for entry in _list(dig(source, "requests", "requests"))]
+    return [question if isinstance(question := dig(entry, "request"), dict) else {} for entry in entries]
 
 
 def lines_of(body: bytes) -> Iterator[bytes]:
@@ -157,16 +178,32 @@ def uploaded_batch(body: bytes) -> BatchRequest | None:
     """
     if not is_batch(body):
         return None
-    found = []
+    found, google = [], []
     for number, line in enumerate(lines_of(body)):
         if number >= MOST_LINES:
             raise TooMany
         try:
-            found.append(_QUESTION.decode(line))
+            entry = _QUESTION.decode(line)
+            if entry.request is not None and (question := google_question(msgspec.json.decode(line))):
+                google.append(amounts("generate_content", question))
+            elif entry.custom_id is not None:
+                found.append(entry)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             if is_batch(line):  # to another reader it may be a question all the same
                 found.append(_UNREAD)
-    return _count_questions([entry for entry in found if entry.custom_id is not None])
+    return _add_google(_count_questions(found) or BatchRequest(), google) if found or google else None
+
+
+def _add_google(counted: BatchRequest, google: list[Amounts]) -> BatchRequest:
+    """What questions ask for, with those of Google's."""
+    return msgspec.structs.replace(
+        counted,
+        questions=counted.questions + len(google),
+        said=counted.said + sum(ask.answers * ask.most for ask in google if ask.most is not None),
+        unsaid=counted.unsaid + sum(ask.answers for ask in google if ask.most is None),
+        n=max(counted.n, *(ask.n for ask in google), 1),
+        logprobs=counted.logprobs or any(ask.logprobs for ask in google),
+    )
 
 
 def begun(request: object) -> BatchRequest:
@@ -182,20 +219,17 @@ def begun(request: object) -> BatchRequest:
             found.append(msgspec.convert(entry, _BatchQuestion))
         except msgspec.ValidationError:
             found.append(_UNREAD)
-    google, amounts_asked = _google_source(request)
-    counted = _count_questions(found) or BatchRequest()
-    named = [request.get("input_file_id"), *_list(request.get("input_files")), google]
+    google = [amounts("generate_content", question) for question in google_questions(request)]
+    sources = _sources(request)
+    named = [request.get("input_file_id"), *_list(request.get("input_files"))]
+    named += [source.get(key) for source in sources for key in ("fileName", "file_name")]
     files = tuple(name for name in named if isinstance(name, str))
-    elsewhere = any(_lies_elsewhere(source) for source in (request, *_sources(request)))
-    return BatchRequest(
-        counted.questions + len(amounts_asked),
-        counted.said + sum(ask.answers * ask.most for ask in amounts_asked if ask.most is not None),
-        counted.unsaid + sum(ask.answers for ask in amounts_asked if ask.most is None),
-        max(counted.n, *(ask.n for ask in amounts_asked), 1),
-        counted.logprobs or any(ask.logprobs for ask in amounts_asked),
+    elsewhere = any(_lies_elsewhere(source) for source in (request, *sources))
+    return msgspec.structs.replace(
+        _add_google(_count_questions(found) or BatchRequest(), google),
         begins=True,
         files=files,
-        untold=elsewhere or not (found or amounts_asked or files),
+        untold=elsewhere or not (found or google or files),
     )
 
 
@@ -207,18 +241,6 @@ def _sources(request: dict[str, object]) -> list[dict[str, object]]:
 
 def _lies_elsewhere(source: dict[str, object]) -> bool:
     return any(value and key.lower().replace("_", "") in ELSEWHERE for key, value in source.items())
-
-
-def _google_source(request: dict[str, object]) -> tuple[object, list[Amounts]]:
-    """The file that Google's batch reads, and what the questions in the request itself ask for."""
-    file: object = None
-    found = []
-    for source in _sources(request):
-        file = first(file, source.get("fileName"), source.get("file_name"))
-        for entry in _list(dig(source, "requests", "requests")):
-            question = dig(entry, "request")
-            found.append(amounts("generate_content", question if isinstance(question, dict) else {}))
-    return file, found
 
 
 def _count_questions(questions: list[_BatchQuestion]) -> BatchRequest | None:
@@ -283,7 +305,7 @@ class Notes:
         """Keep what a file may bring."""
         with suppress(sqlite3.Error), self._open() as db:
             declared, unsaid = min(batch.said, MOST_TOKENS), min(batch.unsaid, MOST_TOKENS)
-            row = (_name(account, file), batch.questions, declared, unsaid, now_us)
+            row = (_name(account, _file_id(file)), batch.questions, declared, unsaid, now_us)
             db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", row)
             self._tidy(db, now_us)
 
@@ -330,7 +352,7 @@ class Notes:
             row: Any = None
             with suppress(sqlite3.Error), self._open() as db:
                 row = db.execute(
-                    "SELECT said, unsaid FROM files WHERE name = ?", (_name(account, file),)
+                    "SELECT said, unsaid FROM files WHERE name = ?", (_name(account, _file_id(file)),)
                 ).fetchone()
             if row is None:
                 return None
@@ -378,6 +400,11 @@ def _open_database(path: Path) -> sqlite3.Connection:
 def _name(account: str, file: str) -> bytes:
     label = f"{account}\0{file}".encode("utf-8", "surrogatepass")
     return hashlib.blake2b(label, digest_size=16).digest()
+
+
+def _file_id(name: str) -> str:
+    """A file's id; Google calls it files/ID."""
+    return name.rpartition("/")[2]
 
 
 def _list(found: object) -> list[Any]:

@@ -557,8 +557,11 @@ class Exchange:
         if batch is None or batch.begins or who is None or charge is None:
             return
         try:
-            name = _ID.decode(body).id
+            named = _UPLOADED.decode(body)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            return
+        name = named.id or (named.file.name if named.file else "")
+        if not name:
             return
         said = batch.said + batch.unsaid * charge.longest()
         self.gate.notes.note(who.account, name, replace(batch, said=said, unsaid=0), self.began_us)
@@ -762,5 +765,19 @@ class _Named(msgspec.Struct):
     id: str
 
 
+class _NamedFile(msgspec.Struct):
+    """Google's."""
+
+    name: str = ""
+
+
+class _UploadReply(msgspec.Struct):
+    """A reply to an upload, which gives the file a name."""
+
+    id: str = ""
+    file: _NamedFile | None = None
+
+
 _ID = msgspec.json.Decoder(_Named)
+_UPLOADED = msgspec.json.Decoder(_UploadReply)
 _NOTHING = ReplyFacts()

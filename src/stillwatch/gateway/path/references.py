@@ -16,7 +16,7 @@ import msgspec
 from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.operations import plain
 from stillwatch.exchanges.strict_json import decode
-from stillwatch.gateway.path.batch import is_batch
+from stillwatch.gateway.path.batch import google_question, is_batch
 
 LONGEST = 512  # characters of a name
 # A text in one of these fields names an object, which must be the account's own.
@@ -62,7 +62,10 @@ _SPOKEN = frozenset(
     ("content", "text", "input", "prompt", "query", "name", "title", "description", "instructions",
      "message", "display_name", "displayname", "filename", "file_name", "url")
 )  # fmt: skip
-_HINT = re.compile(rb'"id"|_ids?"|Id"|_file|conversation|container|audio|\\u00', re.IGNORECASE)
+_HINT = re.compile(
+    rb'"id"|_ids?"|Id"|_file|conversation|container|audio|\\u00|uri"|cached_?content"|corp(?:us|ora)"|store_?names?"',
+    re.IGNORECASE,
+)
 _URL = re.compile(rb'"url"[ \t]*:[ \t]*"([^"\\]*)"', re.IGNORECASE)
 _FORM_LIST = re.compile(r"\[.*$")
 
@@ -237,7 +240,7 @@ def in_lines(walk: Walk, lines: list[bytes]) -> list[str]:
             if is_batch(line):
                 raise ValueError(str(why)) from None
             continue
-        if isinstance(request, dict) and "custom_id" in request:
+        if isinstance(request, dict) and ("custom_id" in request or google_question(request)):
             walk.value({name: inner for name, inner in request.items() if name != "custom_id"})
             for name, inner in request.items():
                 if fold_key(name) == "url" and isinstance(inner, str):

@@ -20,7 +20,13 @@ from stillwatch.exchanges.operations import OPERATIONS
 from stillwatch.exchanges.request_text import NOTHING, RequestText, bytes_text, pieces_only, request_text
 from stillwatch.exchanges.sketched import EXTRA
 from stillwatch.exchanges.values import CONVERT, INTS, Clock, as_text, as_time, tidy
-from stillwatch.gateway.path.batch import MOST_LINES, is_batch, lines_of
+from stillwatch.gateway.path.batch import (
+    MOST_LINES,
+    google_question,
+    google_questions,
+    is_batch,
+    lines_of,
+)
 from stillwatch.gateway.path.reply import TEXTS
 from stillwatch.gateway.path.request import BadRequest, inflate, operation_of
 from stillwatch.gateway.record.entries import ExchangeOutcome, Intent, exchange_id
@@ -35,6 +41,7 @@ INFLATED = 256 << 20
 UNKNOWN_SHAPE = "unknown"  # no table knows the request: what it holds of text was taken as it stands
 LONGEST_NAME = 512  # what clients and upstreams make up is remembered for weeks where exchanges are watched
 REQUEST = "request"  # of a hook's row, no column: a request that is not read yet
+GOOGLE = "generate_content"  # the operation of each question in its batches
 _ASKS = ("body", "params", "request")  # where a question of a batch holds the request itself
 _NAMES = ("model", "end_user", "conversation", "response_format", "finish_reason", "served_model")
 _NO_INT = (1, 0)  # bounds that nothing is within
@@ -164,6 +171,8 @@ def _questions(intent: Intent, body: bytes) -> list[tuple[str, dict[str, object]
         anthropic = intent.target.partition("?")[0].rstrip("/").endswith("/messages/batches")
         usual = "messages" if anthropic else operation_of(str(decoded.get("endpoint")))
         return [found for entry in requests if (found := _question(entry, usual))]
+    if google := google_questions(decoded):
+        return [(GOOGLE, question) for question in google]
     lines = islice(lines_of(body), MOST_LINES)
     return [found for line in lines if (found := _question_in(line))]
 
@@ -178,6 +187,8 @@ def _question_in(line: bytes) -> tuple[str, dict[str, object]] | None:
 
 def _question(line: object, usual: str) -> tuple[str, dict[str, object]] | None:
     """(operation, request) of a question; `usual` where it says no path of its own."""
+    if (google := google_question(line)) is not None:
+        return GOOGLE, google
     if not isinstance(line, dict) or "custom_id" not in line:
         return None
     for field in _ASKS:
@@ -230,7 +241,7 @@ def _request(
     if not isinstance(found, dict):
         return {}, read(found, intent.target)
     if intent.operation == "other" and is_batch(body) and _questions(intent, body):
-        found = {key: value for key, value in found.items() if key not in ("requests", *_ASKS)}
+        found = {key: value for key, value in found.items() if key not in ("requests", "batch", *_ASKS)}
     return found, read(found, intent.target)
 
 
