@@ -12,7 +12,9 @@ from scripted_upstream import Asked, Said, ask, scripted
 from stillwatch.gateway.path.amounts import amounts
 from stillwatch.gateway.path.batch import LaterAnswer, Notes
 from stillwatch.gateway.path.budgets import Budgets
+from stillwatch.gateway.path.references import made_in
 from stillwatch.gateway.path.reply import facts_of_json, facts_of_later
+from stillwatch.gateway.path.request import read
 from stillwatch.units import HOUR_US
 
 ROW = -1  # of an account that this process alone counts
@@ -156,6 +158,20 @@ def test_whether_an_answer_has_come(reply: dict[str, Any], at_work: bool, tokens
     body = json.dumps(reply).encode()
     found = facts_of_later(body, facts_of_json(body))
     assert (found.at_work, found.output_tokens, found.background) == (at_work, tokens, True)
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b"{}\n{}", b"[1]", b'{"inputs": 1', b"{} x", b'{"metadata": {"inputs": "x"}}']
+)
+def test_what_makes_a_mere_conversation(body: bytes) -> None:
+    assert read("POST", "/v1/conversations", "text/plain", "", body, 1 << 20).does == "creates"
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"response": {"responsesFile": "\xff"}}', b'{"response": ' + b"[" * 5000, b"\xff", b"[]"]
+)
+def test_what_no_decoder_opens_brings_nothing(body: bytes) -> None:
+    assert made_in(body, "batches", False) == []
 
 
 def test_what_nobody_reads_makes_no_answer_shorter() -> None:

@@ -321,7 +321,7 @@ def made_in(body: bytes, kind: str, itself: bool) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     _gather(reply, kind, itself, found)
     if kind in BRINGS_FILES:
-        document = msgspec.json.decode(body)
+        document = _read(msgspec.Raw(body), dict[str, object])
         for path in FILES_BROUGHT:
             addresses = (value for value in values_at(document, path) if isinstance(value, str))
             found += [(at[1], "files") for value in addresses if (at := resource_in(value))]

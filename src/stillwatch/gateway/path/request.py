@@ -140,7 +140,7 @@ def read(
     like_json = "json" in kind or body[:1] in b"{[" or body.lstrip()[:1] in (b"{", b"[")
     if operation in JSON_ONLY or (like_json and not form):
         facts = _json(operation, does, named, kind, body, line.makes)
-        if does in ("creates", "changes") and _writes(found, body):
+        if facts.is_json and does in ("creates", "changes") and _writes(found, body):
             facts = msgspec.structs.replace(facts, does="generates")
     else:
         fields = _fields_of(kind, body) if form else []
