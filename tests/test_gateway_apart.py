@@ -496,9 +496,19 @@ json_values = st.recursive(
 @given(json_values)
 def test_any_body_is_read(value: object) -> None:
     in_value(value)
-    made_in(json.dumps(value).encode(), "files", True)
+    for kind in ("files", "operations"):
+        made_in(json.dumps(value).encode(), kind, True)
     made_in_event(json.dumps(value).encode(), "files", True)
     page = json.dumps({"data": value}).encode()
     whole, target = Listing("/v1/files", lambda names: set(), True).take(page)
     assert whole is not None
     assert target is None
+
+
+def test_an_upstream_that_goes_by_no_cursor_is_not_asked_for_the_same_page_again_and_again() -> None:
+    page = json.dumps({"object": "list", "data": [{"id": "a"}, {"id": "b"}], "has_more": True}).encode()
+    listing = Listing("/v1/files?limit=5", lambda names: {"b"}, True)
+    assert listing.take(page) == (None, "/v1/files?after=b&limit=100")
+    whole, target = listing.take(page)
+    assert target is None
+    assert json.loads(whole or b"")["data"] == [{"id": "b"}]

@@ -1,5 +1,6 @@
 """No header, query or field sends a request elsewhere, or hides what its reply should tell."""
 
+import gzip
 import http.client
 import json
 from collections.abc import Iterator
@@ -8,6 +9,8 @@ from typing import Any
 import pytest
 
 from gateway_world import UPSTREAM_KEY, Running, gateway
+from scripted_upstream import Said, scripted
+from scripted_upstream import ask as ask_any
 from stillwatch.gateway.path.request import BadRequest, read
 from upstream import Upstream
 
@@ -110,3 +113,41 @@ def test_a_query_that_hides_who_answered_is_refused(query: str) -> None:
     assert read("POST", "/v1beta/models/g:streamGenerateContent?alt=sse", "", "", b"{}", 1 << 20).models == (
         "g",
     )
+
+
+def test_a_header_that_only_cgi_takes_for_another_is_not_passed_on(gate: Running, up: Upstream) -> None:
+    """With `Accept_Encoding` the reply came compressed, and was not counted."""
+    names = ("accept_encoding", "x_api_key", "Api_Key", "content_type", "content_length", "transfer_encoding",
+             "if_range", "X_Goog_FieldMask", "x_goog_api_key", "idempotency_key", "x_stillwatch_mark",
+             "content_encoding", "proxy_connection", "x_forwarded_for")  # fmt: skip
+    status, _ = ask(gate, **dict.fromkeys(names, "7"), x_own_header="kept")
+    seen = up.wait_seen(1)[-1]
+    assert status == 200
+    assert [name for name in names if seen.header(name.lower()) is not None] == []
+    assert seen.header("x_own_header") == "kept"
+
+
+@pytest.mark.parametrize(
+    "name", ["_method", "$httpMethod", "%24httpHeaders", "_METHOD", "X-HTTP-Method-Override"]
+)
+def test_no_field_makes_it_another_request(name: str) -> None:
+    for target in ("/v1/chat/completions", "/v1/files"):
+        with pytest.raises(BadRequest, match="another request"):
+            read("POST", f"{target}?{name}=DELETE", "application/json", "", b"{}", 1 << 20)
+    body = json.dumps({**CHAT, name.replace("%24", "$"): "DELETE"}).encode()
+    with pytest.raises(BadRequest, match="another request"):
+        read("POST", "/v1/chat/completions", "application/json", "", body, 1 << 20)
+    form = f"purpose=x&{name}=DELETE".encode()
+    with pytest.raises(BadRequest, match="another request"):
+        read("POST", "/v1/files", "application/x-www-form-urlencoded", "", form, 1 << 20)
+
+
+def test_a_reply_that_is_compressed_unasked_passes_no_budget() -> None:
+    squeezed = gzip.compress(json.dumps({"model": "mira", "usage": {"completion_tokens": 900}}).encode())
+    limited = "version = 1\n[limits]\noutput_tokens_per_hour = 1000\n"
+    with scripted(lambda _: Said(squeezed, headers={"content-encoding": "gzip"})) as up:
+        with gateway(up.url, limited, recorder=False) as limits:
+            status, said = ask_any(limits, "POST", "/v1/chat/completions", CHAT)
+            assert (status, said["error"]["code"]) == (502, "upstream_encoding")
+        with gateway(up.url, recorder=False) as free:
+            assert ask_any(free, "POST", "/v1/chat/completions", CHAT) == (200, squeezed)

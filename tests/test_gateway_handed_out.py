@@ -12,17 +12,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import permutations
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from msgspec.structs import replace
 
 from gateway_world import UPSTREAM_KEY, Running, gateway, until
+from scripted_upstream import Asked, scripted
+from scripted_upstream import ask as ask_any
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.path.handed_out import ElsewhereError, holder_of, on_this_gateway
 from stillwatch.gateway.path.server import Request
 from stillwatch.gateway.path.upstream import Target
-from stillwatch.gateway.record.entries import Intent
+from stillwatch.gateway.record.entries import ExchangeOutcome, Intent
 from stillwatch.gateway.record.upload_pieces import UploadPieces
 from stillwatch.terms.load import default_text
 from test_documents import docx
@@ -245,8 +249,86 @@ def test_what_is_put_together_is_a_document_in_order_and_accepted() -> None:
     assert pieces.read_body(upload_intent(10, False), b"x", False) == b"x", "which the upstream refused"
     assert pieces.read_body(upload_intent(9, False), b"x", True) == b"", "out of order"
     assert pieces.read_body(upload_intent(10, False), rest, True) == b""
-    assert pieces.read_body(upload_intent(0, True), b"", True) == head + rest, "ended by a request of its own"
+    assert pieces.read_body(upload_intent(12, True), b"", True) == head + rest, (
+        "ended by a request of its own"
+    )
     assert pieces.read_body(upload_intent(12, True), rest, True) == rest, "nothing is held any more"
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_pieces_that_two_workers_took_are_put_together_in_any_order(order: tuple[int, ...]) -> None:
+    cut = [(0, False, b"%PDF-1.7 a"), (10, False, b" b"), (12, True, b" c")]
+    pieces = UploadPieces()
+    read = [pieces.read_body(upload_intent(cut[k][0], cut[k][1]), cut[k][2], True) for k in order]
+    assert read[-1] == b"%PDF-1.7 a b c"
+    assert pieces.read_body(upload_intent(14, True), b"x", True) == b"x", "nothing is held any more"
+
+
+def test_a_piece_that_comes_after_a_bare_end_is_read_with_the_others() -> None:
+    pieces = UploadPieces()
+    assert pieces.read_body(upload_intent(0, False), b"%PDF-1", True) == b""
+    assert pieces.read_body(upload_intent(0, True), b"", True) == b"%PDF-1", "nobody says where it ends"
+    assert pieces.read_body(upload_intent(6, False), b" b", True) == b"%PDF-1 b"
+    assert pieces.read_body(upload_intent(4, False), b"-1 b c", True) == b"%PDF-1 b c", "sent again"
+    late = UploadPieces()
+    assert late.read_body(upload_intent(5, True), b"more", True) == b"more"
+    assert late.read_body(upload_intent(0, False), b"words", True) == b"words", "no document: as they come"
+    assert late.read_body(upload_intent(9, True), b"end", True) == b"end"
+    assert late.held_bytes == 0
+
+
+def part_form(data: bytes, more: bytes = b"") -> bytes:
+    head = b'--b\r\nContent-Disposition: form-data; name="data"; filename="p"\r\n\r\n'
+    return more + head + data + b"\r\n--b--\r\n"
+
+
+def openai_part(pieces: UploadPieces, data: bytes, name: str, upload: str = "u", status: int = 200) -> bytes:
+    intent = replace(upload_intent(0, True, account="a"), target=f"/v1/uploads/{upload}/parts", piece=None)
+    return pieces.read(intent, part_form(data), ExchangeOutcome(2, "complete", status, 0, 0, part=name))[1]
+
+
+def complete(pieces: UploadPieces, *names: str) -> tuple[str, bytes]:
+    intent = replace(
+        upload_intent(0, True, account="a"), target="/v1/uploads/u/complete", piece=None, kind="json"
+    )
+    body = json.dumps({"part_ids": names}).encode()
+    found, read = pieces.read(intent, body, ExchangeOutcome(2, "complete", 200, 0, 0))
+    return found.kind, b"" if read == body else read
+
+
+def test_parts_are_put_in_the_order_in_which_they_are_completed() -> None:
+    pieces = UploadPieces()
+    assert openai_part(pieces, b" b\0", "p2") == b"", "nothing that can be read"
+    assert openai_part(pieces, b"junk\0", "p9", status=500) == part_form(b"junk\0"), "the upstream refused it"
+    assert openai_part(pieces, b"%PDF-1.7", "p1") == b""
+    assert complete(pieces, "p1", "p2") == ("", b"%PDF-1.7 b\0")
+    assert complete(pieces, "p1", "p2")[1] == b"", "nothing is held any more"
+    words = UploadPieces()
+    assert openai_part(words, b"Why is the", "p1") == part_form(b"Why is the"), "read as it comes, too"
+    openai_part(words, b" sky blue?", "p2")
+    assert complete(words, "p2", "p1", "p2") == ("", b" sky blue?Why is the sky blue?")
+
+
+def test_a_part_that_another_worker_took_is_waited_for() -> None:
+    pieces = UploadPieces()
+    openai_part(pieces, b"%PDF-1.7", "p1")
+    assert complete(pieces, "p1", "p2") == ("json", b"")
+    assert openai_part(pieces, b" b", "p2", upload="other") == part_form(b" b")
+    assert openai_part(pieces, b" b", "p2") == b"%PDF-1.7 b"
+
+
+def test_what_is_held_of_parts_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stillwatch.gateway.record.upload_pieces.MOST_BYTES", 100)
+    monkeypatch.setattr("stillwatch.gateway.record.upload_pieces.MOST_HELD", 150)
+    pieces = UploadPieces()
+    for n in range(5):
+        openai_part(pieces, b"%PDF-" + bytes(60), f"p{n}")
+    assert complete(pieces, "p0", "p4") == ("", b"%PDF-"), "too large: it counts as damaged"
+    openai_part(pieces, b"%PDF-" + bytes(60), "p0")
+    for n in range(3):
+        openai_part(pieces, bytes(80), f"p{n}", upload=f"u{n}")
+    assert complete(pieces, "p0") == ("", b"%PDF-"), "let go for others"
+    assert pieces.held_bytes <= 150
 
 
 def test_what_is_held_of_pieces_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,6 +346,40 @@ def test_what_is_held_of_pieces_is_bounded(monkeypatch: pytest.MonkeyPatch) -> N
         "the oldest: it counts as damaged"
     )
     assert pieces.read_body(upload_intent(90, True, "u2"), b"x", True) == first + b"x"
+
+
+@pytest.mark.slow
+def test_a_document_in_parts_is_captured_through_two_workers() -> None:
+    """OpenAI's parts come on any connection, in any order; their names come with the replies."""
+    document, names = docx(WORDS.replace("drained", "dropped")), iter("qrst")
+
+    def answer(asked: Asked) -> Any:
+        if asked.path.endswith("/parts"):
+            return {"id": f"part_{next(names)}", "object": "upload.part"}
+        return {
+            "id": "upload_1",
+            "object": "upload",
+            "file": {"id": "file-1"} if "complete" in asked.path else None,
+        }
+
+    with scripted(answer) as up, gateway(up.url, KEEPS_TEXT, workers=2) as gate:
+        ask_any(
+            gate, "POST", "/v1/uploads", {"purpose": "user_data", "filename": "q", "bytes": len(document)}
+        )
+        kind, third = "multipart/form-data; boundary=b", len(document) // 3
+        cut = {k: document[k * third : None if k == 2 else (k + 1) * third] for k in (1, 2, 0)}
+        ids = {
+            k: ask_any(gate, "POST", "/v1/uploads/upload_1/parts", part_form(data), content__type=kind)[1][
+                "id"
+            ]
+            for k, data in cut.items()
+        }
+        body = {"part_ids": [ids[k] for k in range(3)]}
+        assert ask_any(gate, "POST", "/v1/uploads/upload_1/complete", body)[0] == 200
+        found = until(
+            lambda: [row for row in gate.rows() if "dropped149" in (row["prompt"] or "")], what="it"
+        )
+        assert " ".join(found[0]["prompt"].split()).count("dropped") == 150
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ REFUSED = frozenset(("opens", "mints", "administers"))  # unless the owner's own
 NAMES_A_MODEL = frozenset(("generates", "renders", "embeds"))  # where a ban wants the model named
 # no budget of output tokens holds these up
 UNCOUNTED = frozenset(("renders", "embeds", "counts", "creates", "changes", "deletes", "lists", "reads"))
+ANSWER = "answer"  # what a request makes that is fetched later
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "*")
 REMEMBERED, LONGEST = 4_096, 512  # targets, and characters of one
 MOST_SEGMENTS, LONGEST_PATH = 64, 4_096  # a path with more is in no line: trying templates would take long

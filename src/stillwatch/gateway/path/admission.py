@@ -37,7 +37,8 @@ def admit(gate: Gate, who: Caller, facts: Facts, charge: Charge, body_bytes: int
     ask = RequestFacts(
         who.account, facts.end_user or who.end_user, facts.operation,
         facts.models[0] if facts.models else None,
-        facts.stream, facts.n, facts.logprobs, body_bytes, who.org, batch, does=facts.does,
+        facts.stream, facts.n, facts.logprobs, body_bytes, who.org, batch,
+        does="reads" if not usual and charge.is_paid() else facts.does,
     )  # fmt: skip
     spent = NOT_SPENT
     if not usual:

@@ -23,6 +23,7 @@ ALLOWS: dict[str, tuple[str, ...]] = {
     "ollama_generate": ("options.num_predict",),
     "generate": ("parameters.max_new_tokens", "max_tokens"),
     "completion": ("n_predict",),
+    "predict": ("input.max_tokens", "input.max_new_tokens", "input.max_completion_tokens"),  # Replicate's
 }
 # Objects of a body that hold such fields
 SETTINGS = frozenset(
@@ -71,6 +72,9 @@ def amounts(operation: str, request: dict[str, object]) -> Amounts:
     prompts = 1
     if operation in PROMPTS:
         prompts = max(prompts_in(request.get(key)) for key in PROMPTS[operation])
+    fields = request.get("input") if operation == "predict" else None
+    if isinstance(fields, dict) and not any(key in request for key in PROMPTS["predict"]):
+        options += _within("input", "input", fields)
     if not options and prompts == 1:
         return _USUAL
     n, most, raised, logprobs = 1, 0, 0, False
@@ -127,11 +131,14 @@ def _wants(name: str, value: object) -> bool:
 
 
 def _within(path: str, name: str, settings: dict[str, object]) -> list[tuple[str, str, object]]:
-    """(path, the same as we call it, value) of the fields in an object of settings that say something."""
-    written, outer = ("", "") if name == "extrabody" else (f"{path}.", f"{name}.")
-    named = [(key, _name(key), value) for key, value in settings.items()]
+    """(path, the same as we call it, value) of the fields in an object of settings that say something.
+
+    What an extra body allows may make an answer longer. Where nobody reads it, it makes none shorter.
+    """
+    outer = "" if name == "extrabody" else f"{name}."
+    found = [(key, _name(key), value) for key, value in settings.items()]
     return [
-        (written + key, outer + inner, value) for key, inner, value in named if inner not in ("", *SETTINGS)
+        (f"{path}.{key}", outer + inner, value) for key, inner, value in found if inner not in ("", *SETTINGS)
     ]
 
 

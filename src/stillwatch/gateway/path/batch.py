@@ -12,28 +12,53 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from stillwatch.gateway.path.amounts import MOST_N, MOST_TOKENS, count_of, prompts_in, wants_logprobs
+from stillwatch.exchanges.messages import dig
+from stillwatch.exchanges.operations import plain
+from stillwatch.gateway.path.amounts import (
+    MOST_N,
+    MOST_TOKENS,
+    Amounts,
+    amounts,
+    count_of,
+    prompts_in,
+    wants_logprobs,
+)
 from stillwatch.sqlite_file import use_wal
 from stillwatch.units import DAY_US
 
 MOST = ("max_completion_tokens", "max_tokens")  # what allows an answer its tokens
 MOST_OF_RESPONSE = ("max_output_tokens",)
+SOURCE_KEYS = ("inputConfig", "input_config")  # Google's
+# Where questions lie that never came through here: Azure's, Vertex's, Fireworks'
+ELSEWHERE = frozenset(
+    ("inputblob", "gcssource", "bigquerysource", "vertexmultimodaldatasetsource", "inputdatasetid")
+)
 MOST_LINES = 100_000  # of one batch; OpenAI takes 50,000 and Anthropic 100,000
 KEPT_US = 40 * DAY_US  # a note of an uploaded file: longer than upstreams keep such files
 MOST_FILES = 100_000  # noted
 TIDY = 1_000  # after so many notes what is over is let go
 FETCHED = 10_000  # answers that were fetched, remembered so that a second fetch is no second bill
 WAIT_S = 0.05  # for another worker's note
-_CUSTOM_ID = re.compile(
-    b'"' + b"".join(b"(?:%c|\\\\u00%02x)" % (letter, letter) for letter in b"custom_id") + b'"', re.IGNORECASE
+# A question's own field, its letters perhaps written as escapes: OpenAI's and Anthropic's; Google's
+_QUESTION_FIELDS = re.compile(
+    b"|".join(
+        b'"' + b"".join(b"(?:%c|\\\\u00%02x)" % (letter, letter) for letter in name) + b'"' + rest
+        for name, rest in ((b"custom_id", b""), (b"request", rb"\s*:\s*\{"))
+    ),
+    re.IGNORECASE,
 )
+_GOOGLE = re.compile(rb'"request"\s*:\s*\{')
 _LINE = re.compile(rb"^[ \t\r]*+(\{[^\n]*+)", re.MULTILINE)
-_TABLE = """CREATE TABLE IF NOT EXISTS files (name BLOB PRIMARY KEY, questions INTEGER, said INTEGER,
-    unsaid INTEGER, at_us INTEGER) WITHOUT ROWID"""
+_TABLES = (
+    """CREATE TABLE IF NOT EXISTS files (name BLOB PRIMARY KEY, questions INTEGER, said INTEGER,
+    unsaid INTEGER, at_us INTEGER) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS answers (name BLOB PRIMARY KEY, tokens INTEGER, model TEXT,
+    at_us INTEGER) WITHOUT ROWID""",
+)
 
 
 class BatchRequest(msgspec.Struct, frozen=True, gc=False):
@@ -82,8 +107,15 @@ class _BatchAnswerBody(msgspec.Struct):
     usage: _BatchUsage | None = None
 
 
+class _GoogleUsage(msgspec.Struct):
+    promptTokenCount: int | None = None
+    candidatesTokenCount: int | None = None
+    thoughtsTokenCount: int | None = None
+
+
 class _Response(msgspec.Struct):
     body: _BatchAnswerBody | None = None
+    usageMetadata: _GoogleUsage | None = None
 
 
 class _Result(msgspec.Struct):
@@ -102,18 +134,41 @@ _ANSWER = msgspec.json.Decoder(_BatchAnswer)
 _UNREAD = _BatchQuestion(custom_id="", body=_Asks())  # whose answer may have any length
 
 
+class LaterAnswer(NamedTuple):
+    """What was charged for an answer that is fetched later."""
+
+    tokens: int  # less than 0: it was fetched, and what it brought is charged
+    model: str  # that was asked for
+    at_us: int
+
+
 class TooMany(ValueError):
     """More lines than a batch may have."""
 
 
 def is_batch(body: bytes) -> bool:
-    """Whether some bytes may hold questions: each has a `custom_id`, whose letters may be escapes."""
-    return b"custom_id" in body or _CUSTOM_ID.search(body) is not None
+    """Whether some bytes may hold questions: each has a `custom_id`, or is Google's."""
+    if b"custom_id" in body or _GOOGLE.search(body):
+        return True
+    return b"\\u00" in body and _QUESTION_FIELDS.search(body) is not None
+
+
+def google_question(line: object) -> dict[str, object] | None:
+    """The question in a line of Google's batch, or in an element of one that stands in its request."""
+    question = line.get("request") if isinstance(line, dict) else None
+    return question if isinstance(question, dict) and "contents" in question else None
+
+
+def google_questions(request: object) -> list[dict[str, object]]:
+    """The questions in a request that begins Google's batch."""
+    sources = _sources(request) if isinstance(request, dict) else []
+    entries = [entry for source in sources for entry in _list(dig(source, "requests", "requests"))]
+    return [question if isinstance(question := dig(entry, "request"), dict) else {} for entry in entries]
 
 
 def lines_of(body: bytes) -> Iterator[bytes]:
     """The lines of some bytes that may be JSON objects."""
-    return (matched[1] for matched in _LINE.finditer(body))
+    return (found[1] for found in _LINE.finditer(body))
 
 
 def uploaded_batch(body: bytes) -> BatchRequest | None:
@@ -123,57 +178,91 @@ def uploaded_batch(body: bytes) -> BatchRequest | None:
     """
     if not is_batch(body):
         return None
-    entries = []
+    found, google = [], []
     for number, line in enumerate(lines_of(body)):
         if number >= MOST_LINES:
             raise TooMany
         try:
-            entries.append(_QUESTION.decode(line))
+            entry = _QUESTION.decode(line)
+            if entry.request is not None and (question := google_question(msgspec.json.decode(line))):
+                google.append(amounts("generate_content", question))
+            elif entry.custom_id is not None:
+                found.append(entry)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             if is_batch(line):  # to another reader it may be a question all the same
-                entries.append(_UNREAD)
-    return _count_questions([entry for entry in entries if entry.custom_id is not None])
+                found.append(_UNREAD)
+    return _add_google(_count_questions(found) or BatchRequest(), google) if found or google else None
+
+
+def _add_google(counted: BatchRequest, google: list[Amounts]) -> BatchRequest:
+    """What questions ask for, with those of Google's."""
+    return msgspec.structs.replace(
+        counted,
+        questions=counted.questions + len(google),
+        said=counted.said + sum(ask.answers * ask.most for ask in google if ask.most is not None),
+        unsaid=counted.unsaid + sum(ask.answers for ask in google if ask.most is None),
+        n=max(counted.n, *(ask.n for ask in google), 1),
+        logprobs=counted.logprobs or any(ask.logprobs for ask in google),
+    )
 
 
 def begun(request: object) -> BatchRequest:
-    """The batch that a request with this JSON body begins."""
+    """The batch that a request with this JSON body begins.
+
+    What it names in several ways counts in each: which one the upstream goes by is anyone's guess.
+    """
     if not isinstance(request, dict):
         return BatchRequest(begins=True, untold=True)
-    requests = request.get("requests")
-    if isinstance(requests, list) and requests:
-        questions = []
-        for entry in requests:
-            try:
-                questions.append(msgspec.convert(entry, _BatchQuestion))
-            except msgspec.ValidationError:
-                questions.append(_UNREAD)
-        counted = _count_questions(questions)
-        assert counted is not None
-        return msgspec.structs.replace(counted, begins=True)
+    found = []
+    for entry in _list(request.get("requests")):
+        try:
+            found.append(msgspec.convert(entry, _BatchQuestion))
+        except msgspec.ValidationError:
+            found.append(_UNREAD)
+    google = [amounts("generate_content", question) for question in google_questions(request)]
+    sources = _sources(request)
     named = [request.get("input_file_id"), *_list(request.get("input_files"))]
+    named += [source.get(key) for source in sources for key in ("fileName", "file_name")]
     files = tuple(name for name in named if isinstance(name, str))
-    return BatchRequest(begins=True, files=files, untold=not files)
+    elsewhere = any(_lies_elsewhere(source) for source in (request, *sources))
+    return msgspec.structs.replace(
+        _add_google(_count_questions(found) or BatchRequest(), google),
+        begins=True,
+        files=files,
+        untold=elsewhere or not (found or google or files),
+    )
+
+
+def _sources(request: dict[str, object]) -> list[dict[str, object]]:
+    """Objects of Google's batch that say where its questions are."""
+    found = [dig(holder, key) for holder in (request, request.get("batch")) for key in SOURCE_KEYS]
+    return [source for source in found if isinstance(source, dict)]
+
+
+def _lies_elsewhere(source: dict[str, object]) -> bool:
+    return any(value and key.lower().replace("_", "") in ELSEWHERE for key, value in source.items())
 
 
 def _count_questions(questions: list[_BatchQuestion]) -> BatchRequest | None:
     declared = unsaid = 0
     most_n, logprobs = 1, False
     for question in questions:
-        asks = question.body or question.params or question.request or _Asks()
-        embeds = isinstance(question.url, str) and question.url.endswith("/embeddings")
-        if embeds and asks.messages is None and asks.prompt is None:
-            continue
-        n = max(count_of(asks.n), count_of(asks.best_of))
-        most_n = max(most_n, n)
-        n = min(n * prompts_in(asks.prompt), MOST_N)
-        response = isinstance(question.url, str) and question.url.endswith("/responses")
-        names = MOST_OF_RESPONSE if response else MOST
-        limits = [most for name in names if isinstance(most := getattr(asks, name), int | float) and most > 0]
-        if limits:
-            declared += int(min(max(limits), MOST_TOKENS)) * n
-        else:
-            unsaid += n
-        logprobs = logprobs or wants_logprobs(asks.logprobs) or asks.top_logprobs is not None
+        path = plain(question.url) if isinstance(question.url, str) else ""
+        bodies = [asks for asks in (question.body, question.params, question.request) if asks is not None]
+        for asks in bodies or (_Asks(),):
+            if path.endswith("/embeddings") and asks.messages is None and asks.prompt is None:
+                continue
+            n = max(count_of(asks.n), count_of(asks.best_of))
+            most_n = max(most_n, n)
+            n = min(n * prompts_in(asks.prompt), MOST_N)
+            names = MOST_OF_RESPONSE if path.endswith("/responses") else MOST
+            said = [most for name in names if isinstance(most := getattr(asks, name), int | float)]
+            limits = [most for most in said if most > 0]
+            if limits:
+                declared += int(min(max(limits), MOST_TOKENS)) * n
+            else:
+                unsaid += n
+            logprobs = logprobs or wants_logprobs(asks.logprobs) or asks.top_logprobs is not None
     return BatchRequest(len(questions), declared, unsaid, most_n, logprobs) if questions else None
 
 
@@ -181,14 +270,18 @@ def batch_tokens(lines: bytes) -> tuple[int, int]:
     """(input, output) tokens that some lines of a batch's answers tell."""
     read = written = 0
     for line in lines.split(b"\n"):
-        if b'"usage"' not in line:
+        if b'"usage"' not in line and b'"usageMetadata"' not in line:
             continue
         try:
-            answer = _ANSWER.decode(line)
+            found = _ANSWER.decode(line)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             continue
-        body = answer.response.body if answer.response else answer.result.message if answer.result else None
+        body = found.response.body if found.response else found.result.message if found.result else None
         usage = body.usage if body else None
+        google = found.response.usageMetadata if found.response else None
+        if google is not None:
+            count = (google.candidatesTokenCount or 0) + (google.thoughtsTokenCount or 0)
+            usage = _BatchUsage(output_tokens=count, input_tokens=google.promptTokenCount)
         if usage is not None:
             written += min(max(usage.completion_tokens or usage.output_tokens or 0, 0), MOST_TOKENS)
             read += min(max(usage.prompt_tokens or usage.input_tokens or 0, 0), MOST_TOKENS)
@@ -212,13 +305,43 @@ class Notes:
         """Keep what a file may bring."""
         with suppress(sqlite3.Error), self._open() as db:
             declared, unsaid = min(batch.said, MOST_TOKENS), min(batch.unsaid, MOST_TOKENS)
-            row = (_name(account, file), batch.questions, declared, unsaid, now_us)
+            row = (_name(account, _file_id(file)), batch.questions, declared, unsaid, now_us)
             db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", row)
-            self._noted += 1
-            if self._noted % TIDY == 1:
-                newest = "SELECT at_us FROM files ORDER BY at_us DESC LIMIT 1 OFFSET ?"
-                db.execute("DELETE FROM files WHERE at_us < ?", (now_us - KEPT_US,))
-                db.execute(f"DELETE FROM files WHERE at_us <= ({newest})", (MOST_FILES,))
+            self._tidy(db, now_us)
+
+    def _tidy(self, db: sqlite3.Connection, now_us: int) -> None:
+        self._noted += 1
+        if self._noted % TIDY == 1:
+            for table in ("files", "answers"):
+                newest = f"SELECT at_us FROM {table} ORDER BY at_us DESC LIMIT 1 OFFSET ?"
+                db.execute(f"DELETE FROM {table} WHERE at_us < ?", (now_us - KEPT_US,))
+                db.execute(f"DELETE FROM {table} WHERE at_us <= ({newest})", (MOST_FILES,))
+
+    def note_answer(self, account: str, answer: str, charged: LaterAnswer) -> None:
+        """Keep what was charged for an answer that comes later; more where it was asked to go on."""
+        with suppress(sqlite3.Error), self._open() as db:
+            row = (_name(account, answer), min(charged.tokens, MOST_TOKENS), charged.model, charged.at_us)
+            db.execute(
+                "INSERT INTO answers VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET"
+                " tokens = max(tokens, 0) + excluded.tokens, at_us = excluded.at_us",
+                row,
+            )
+            self._tidy(db, charged.at_us)
+
+    def answer(self, account: str, answer: str) -> LaterAnswer | None:
+        """What was charged for an answer that comes later; None for one that nobody knows of."""
+        with suppress(sqlite3.Error), self._open() as db:
+            query = "SELECT tokens, model, at_us FROM answers WHERE name = ?"
+            row = db.execute(query, (_name(account, answer),)).fetchone()
+            return LaterAnswer(*row) if row else None
+        return None
+
+    def settle_answer(self, account: str, answer: str) -> bool:
+        """Note that what an answer brought is charged; False where another worker did so first."""
+        with suppress(sqlite3.Error), self._open() as db:
+            settled = "UPDATE answers SET tokens = -1 WHERE name = ? AND tokens >= 0"
+            return db.execute(settled, (_name(account, answer),)).rowcount > 0
+        return False
 
     def tokens(self, account: str, batch: BatchRequest, each: int) -> int | None:
         """Output tokens that a batch may bring, `each` where an answer is allowed any; None: nobody knows."""
@@ -229,7 +352,7 @@ class Notes:
             row: Any = None
             with suppress(sqlite3.Error), self._open() as db:
                 row = db.execute(
-                    "SELECT said, unsaid FROM files WHERE name = ?", (_name(account, file),)
+                    "SELECT said, unsaid FROM files WHERE name = ?", (_name(account, _file_id(file)),)
                 ).fetchone()
             if row is None:
                 return None
@@ -266,7 +389,8 @@ def _open_database(path: Path) -> sqlite3.Connection:
     try:
         use_wal(db, WAIT_S)
         db.execute("PRAGMA synchronous = OFF")
-        db.execute(_TABLE)
+        for table in _TABLES:
+            db.execute(table)
     except sqlite3.Error:
         db.close()
         raise
@@ -278,5 +402,10 @@ def _name(account: str, file: str) -> bytes:
     return hashlib.blake2b(label, digest_size=16).digest()
 
 
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
+def _file_id(name: str) -> str:
+    """A file's id; Google calls it files/ID."""
+    return name.rpartition("/")[2]
+
+
+def _list(found: object) -> list[Any]:
+    return found if isinstance(found, list) else []

@@ -183,6 +183,23 @@ class Budgets:
         self.promise(place, -covered)
         self.add(place, now_us, 0, tokens - covered)
 
+    def settle(
+        self, place: int, now_us: int, then_us: int, promised: int, tokens: int, model_set: int | None
+    ) -> None:
+        """Charge an answer that has come, for which `promised` tokens were charged then.
+
+        What it did not bring is given back to the windows in which it was charged and that still run.
+        """
+        self.promise(place, -promised)
+        self.add(place, now_us, 0, max(0, tokens - promised), model_set)
+        less = max(0, promised - tokens)
+        values, at = self._row(place)
+        for window, column, length in ((0, 2, MINUTE_US), (3, 4, HOUR_US), (5, 6, DAY_US)):
+            if values[at + window] == then_us // length:
+                values[at + column] -= less
+        if model_set is not None and values[at + 5] == then_us // DAY_US:
+            values[at + SETS + 2 * model_set] -= less
+
     def spent(self, place: int, now_us: int) -> AccountUsage:
         now_us = self._fleet_us(place, now_us)
         minute, hour, day = now_us // MINUTE_US, now_us // HOUR_US, now_us // DAY_US

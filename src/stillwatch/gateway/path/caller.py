@@ -12,7 +12,7 @@ from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.handed_out import SEALED, holder_of
 from stillwatch.gateway.path.naming import in_headers
 from stillwatch.gateway.path.request import BadRequest
-from stillwatch.gateway.path.server import HOP, Client, Request
+from stillwatch.gateway.path.server import HOP, KEY_HEADERS, Client, Request
 from stillwatch.gateway.path.upstream import Header
 
 OURS = b"x-stillwatch-"
@@ -33,6 +33,7 @@ ELSEWHERE = (
 )  # the same in a header's JSON
 IDEMPOTENCY = (b"idempotency-key", b"x-idempotency-key")
 ONCE = (b"content-type", b"content-encoding", b"user-agent")  # two that differ could be read two ways
+READ = frozenset((*KEY_HEADERS, *ONCE, *IDEMPOTENCY, b"x-forwarded-for"))  # what the gateway goes by
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +234,10 @@ def _upstream_head(gate: Gate, request: Request, account: str | None = None) -> 
     lines = [b"host: %s\r\naccept-encoding: identity\r\n" % gate.pool.target.authority]
     for name, value in request.headers:
         lower = name.lower()
+        if b"_" in lower:
+            read = lower.replace(b"_", b"-")  # by servers that speak CGI's way
+            if read in dropped or read in READ or read.startswith(OURS):
+                continue
         if lower not in dropped and not lower.startswith(OURS):
             if account is not None and lower in IDEMPOTENCY:
                 value = _name_by_key(gate, b"idempotency", account.encode() + b"\0" + value).encode()

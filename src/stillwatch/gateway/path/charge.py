@@ -6,6 +6,7 @@ It counts with the `budgets` of all workers and decides nothing: what is too muc
 import dataclasses
 
 from stillwatch.gateway.counters import PLACE
+from stillwatch.gateway.path.batch import LaterAnswer
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.reply import ReplyFacts
 from stillwatch.gateway.path.request import Facts
@@ -80,13 +81,13 @@ class Charge:
 
     def _unknown_elsewhere(self, known: list[int] | None, model_set: int | None) -> FleetUsage | None:
         """What this gateway alone counts, without what this request holds."""
-        spent = self._gate.budgets.unknown_elsewhere(self._place, self._began_us, known, model_set)
-        if spent is None:
+        found = self._gate.budgets.unknown_elsewhere(self._place, self._began_us, known, model_set)
+        if found is None:
             return None
         return dataclasses.replace(
-            spent,
-            tokens_held=spent.tokens_held - self._on_way,
-            set_tokens_held=spent.set_tokens_held - (self._on_way if model_set is not None else 0),
+            found,
+            tokens_held=found.tokens_held - self._on_way,
+            set_tokens_held=found.set_tokens_held - (self._on_way if model_set is not None else 0),
         )
 
     def longest(self) -> int:
@@ -136,46 +137,75 @@ class Charge:
     # --- at its end ------------------------------------------------------------------------------------
 
     def bill_reply(
-        self, reply: ReplyFacts | None, request: Request, does: str, nothing_begun: bool
+        self, found: ReplyFacts | None, request: Request, does: str, complete: bool, nothing_begun: bool
     ) -> ReplyFacts | None:
         """Charge what a reply says that it brought; give its facts, or None where they were counted before.
 
-        reply: None where the reply says nothing. nothing_begun: the upstream refused what was asked.
+        found: None where the reply says nothing. complete: the client has all of it. nothing_begun: the
+        upstream refused what was asked.
         """
         gate, facts = self._gate, self._facts
-        if reply is None:
+        if found is None:
             if self.charged and nothing_begun:
                 self.settle(0)
             return None
-        tokens = reply.output_tokens or 0
+        tokens = found.output_tokens or 0
         later = request.method == "GET" and does != "unknown"
         if later or does == "fetches":  # generated at another time
-            if not tokens:
-                return reply
-            if not gate.notes.is_new(self._account, request.target.partition("?")[0]):
+            if not tokens or found.at_work:
+                return found
+            if not self._bill_fetched(request, tokens, complete):
                 return None
-            self.fetched(tokens)
-        elif facts.background and reply.output_tokens is None:
-            self.keep_promised()
+        elif facts.background and (found.output_tokens is None or found.at_work or not complete):
+            self.charge_in_full()
+            self.keep_promised(found.answer_id)
         else:
             self.settle(tokens)
-            if does == "generates" and not reply.estimated:
+            if found.answer_id:
+                done = LaterAnswer(-1, "", self._began_us)
+                gate.notes.note_answer(self._account, found.answer_id, done)
+            if does == "generates" and not found.estimated:
                 gate.learn(self._asked, tokens, facts.most, facts.answers)
         gate.counters[_OUTPUT_TOKENS] += tokens
-        gate.counters[_INPUT_TOKENS] += reply.input_tokens or 0
-        return reply
+        gate.counters[_INPUT_TOKENS] += found.input_tokens or 0
+        return found
 
     def settle(self, tokens: int) -> None:
         """Charge what the reply brought, less what was charged already."""
         self._bill(tokens - self.charged)
 
-    def fetched(self, tokens: int) -> None:
-        """Charge what was generated at another time, as far as it was not promised."""
-        self._gate.budgets.fetched(self._place, self._gate.now_us(), tokens)
+    def is_paid(self) -> bool:
+        """Whether what is fetched was charged when it was asked for, by what it may bring."""
+        if self._facts.does != "fetches" or not self._facts.stored:
+            return False
+        return self._gate.notes.answer(self._account, self._facts.stored) is not None
 
-    def keep_promised(self) -> None:
-        """What was charged is fetched later, without a further bill."""
-        self._gate.budgets.promise(self._place, self.charged)
+    def _bill_fetched(self, request: Request, tokens: int, complete: bool) -> bool:
+        """Charge an answer that was generated at another time; say whether this is the first time."""
+        gate, now, answer = self._gate, self._gate.now_us(), self._facts.stored
+        charged = gate.notes.answer(self._account, answer)
+        if charged is None:
+            if not gate.notes.is_new(self._account, request.target.partition("?")[0]):
+                return False
+            gate.budgets.fetched(self._place, now, tokens)
+            return True
+        if charged.tokens < 0 or not complete or not gate.notes.settle_answer(self._account, answer):
+            return False
+        model_set = gate.set_of(charged.model or None)
+        gate.budgets.settle(self._place, now, charged.at_us, charged.tokens, tokens, model_set)
+        return True
+
+    def charge_in_full(self) -> None:
+        """Charge all that the answers may bring, of which nobody sees how much they do."""
+        self.add(max(0, self.answer_tokens() * self._facts.answers - self.charged))
+
+    def keep_promised(self, answer: str) -> None:
+        """What was charged is fetched later, under this name, without a further bill."""
+        gate = self._gate
+        gate.budgets.promise(self._place, self.charged)
+        if answer:
+            charged = LaterAnswer(self.charged, self.model, gate.now_us())
+            gate.notes.note_answer(self._account, answer, charged)
 
     def give_back_batch(self) -> None:
         """Take back what was charged for a batch: it did not begin."""

@@ -190,7 +190,7 @@ class Coins:
     def throw(self, who: Who, facts: "Facts", body: bytes) -> "Draw | None":
         """Throw the coin of an exchange; None for one that gets a single answer, as most do."""
         terms, ledger = self._terms, self._ledger
-        if terms is None or ledger is None or facts.n != 1:
+        if terms is None or ledger is None or facts.n != 1 or facts.background:
             return None
         share = terms.share_of(who.account, who.org, who.standing)
         if share <= 0 or not facts.is_json or not ledger.key.drawn(who.exchange, share):

@@ -5,23 +5,27 @@ and the upstream.
 """
 
 import logging
+from contextlib import suppress
 
 import msgspec
 from msgspec.structs import replace
 
+from stillwatch.exchanges.operations import ANSWER
 from stillwatch.gateway import logs
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.histograms import DURATION, FIRST_TOKEN
 from stillwatch.gateway.logs import traceparent
 from stillwatch.gateway.path.admission import admit, refusal_since
 from stillwatch.gateway.path.answers import REASONS, error_body, error_event, error_headers, safe
+from stillwatch.gateway.path.body_addresses import FIELDS, turn_body
 from stillwatch.gateway.path.caller import OURS, Caller, caller, upstream_head
 from stillwatch.gateway.path.charge import Charge
 from stillwatch.gateway.path.coins import Draw, Who, second
-from stillwatch.gateway.path.forwarding import why_not_forwarded
+from stillwatch.gateway.path.forwarding import refuse_unseen, why_not_forwarded
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.handed_out import SEALED, ElsewhereError, on_this_gateway, piece_of
 from stillwatch.gateway.path.object_access import EMPTY_LIST, ObjectAccess
+from stillwatch.gateway.path.objects import place_of
 from stillwatch.gateway.path.passing import (
     COUNTED,
     Events,
@@ -90,13 +94,14 @@ class Exchange:
     _draw: Draw | None = None  # the coin, where this one gets two answers
     _objects: ObjectAccess | None = None  # which stored objects it may reach
     _code = ""  # of a refusal
+    _part: str | None = None  # of an upload in parts: what the upstream calls this one
 
     def __init__(self, gate: Gate, client: Client, request: Request) -> None:
         self.gate, self.client, self.request = gate, client, request
         self.began_us = gate.now_us()
-        match = gate.operations.find(request.method, request.target)
-        self.operation, self.does = (match.line.name, match.line.does) if match else ("other", "unknown")
-        self.found = match
+        found = gate.operations.find(request.method, request.target)
+        self.operation, self.does = (found.line.name, found.line.does) if found else ("other", "unknown")
+        self.found = found
         self._kept: list[bytes] = []  # of the reply, where it is kept or sketched
         self._terms, self._tables = gate.terms, gate.tables  # by which it was decided
 
@@ -148,7 +153,7 @@ class Exchange:
             charge.let_go()
         charge.count_request()
         if self.facts.background and not self.facts.stream:
-            charge.add(charge.answer_tokens())
+            charge.charge_in_full()
         self._warn = decision.warn
         self._write_ahead(admission.verdict)
 
@@ -164,17 +169,30 @@ class Exchange:
         facts = read(request.method, request.target, who.kind, who.coding, request.body, limit, operations)
         if why := why_not_forwarded(terms, self.found, request):
             raise BadRequest(403, "path_not_allowed", why)
+        refuse_unseen(self.found, facts, request)
         if who.named:
             facts = replace(facts, models=tuple(dict.fromkeys((*facts.models, *who.named))))
-        self.facts = facts
+        self.facts, self.does = facts, facts.does
         self.asked = self.facts.models[0] if self.facts.models else ""
         self._objects = ObjectAccess(self.gate, request, who.account, facts, self.began_us)
         self._charge = Charge(self.gate, who.account, who.number, facts, self.began_us)
 
     def learn(self, body: bytes) -> None:
         """Note whose objects a whole reply names, before the client learns their names."""
+        if self.found is not None and self.found.line.makes == "part":
+            with suppress(msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+                self._part = _ID.decode(body).id
         if self._objects is not None:
             self._objects.learn(body)
+
+    @property
+    def hands_out(self) -> str:
+        kind = place_of(self.request.target).kind
+        by_owner = self.found is not None and self.found.line.by_owner
+        return kind if kind in FIELDS and not by_owner else ""
+
+    def turn_body(self, body: bytes) -> bytes:
+        return turn_body(body, self.hands_out, self.request, self.gate.pool.target)
 
     def ask_page(self, target: str) -> None:
         """Ask for a further page of a list: the reply goes on with it."""
@@ -346,7 +364,7 @@ class Exchange:
                 self.fail("upstream_error", "the upstream refused a further page of the list")
             return
         self.status, self._reason = status, reason
-        self._headers = turned_headers = []
+        self._headers = kept = []
         if self._draw is not None:
             self._draw.mine.on_head(status, reason, headers)
         kind = coding = b""
@@ -359,7 +377,7 @@ class Exchange:
             turned = self._turn(pair) if b"//" in value else pair
             if turned is None:
                 return
-            turned_headers.append(turned)
+            kept.append(turned)
             if lower == b"content-type":
                 kind = value.lower()
             elif lower == b"content-encoding":
@@ -385,7 +403,7 @@ class Exchange:
             else:
                 self._body = Whole(self, looked_into, listing)
         elif coding not in (b"", b"identity"):
-            if (looked_into or is_json(kind)) and (self.strip or gate.terms.bans):
+            if (looked_into or is_json(kind)) and (self.strip or gate.terms.bans or self.budgeted):
                 self.fail("upstream_encoding", "the upstream's reply is compressed, unasked")
         elif kind.startswith(b"text/event-stream") or (self.does in COUNTED and is_json_lines(kind)):
             names = None if objects is None else objects.reply_names
@@ -396,7 +414,7 @@ class Exchange:
             gate.counters[_STREAMS] += 1
         elif (looked_into and not kind.startswith(MEDIA)) or is_json(kind):
             self._body = Whole(self, looked_into)
-        elif is_lines(kind) and (gate.terms.bans or self.strip or self.request.target.endswith(_ANSWERS)):
+        elif is_lines(kind) and (gate.terms.bans or self.strip or self.does == "fetches"):
             self._body = Lines(self, b"ndjson" in kind)
 
     def _turn(self, header: Header) -> Header | None:
@@ -453,6 +471,10 @@ class Exchange:
         client.done()
 
     # --- what a body asks of its exchange (passing.Recipient) ---------------------------------------------
+
+    @property
+    def comes_later(self) -> bool:
+        return self.facts.background or (self.found is not None and self.found.line.makes == ANSWER)
 
     @property
     def strip(self) -> bool:
@@ -535,11 +557,14 @@ class Exchange:
         if batch is None or batch.begins or who is None or charge is None:
             return
         try:
-            name = _ID.decode(body).id
+            named = _UPLOADED.decode(body)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return
-        tokens = batch.said + batch.unsaid * charge.longest()
-        self.gate.notes.note(who.account, name, replace(batch, said=tokens, unsaid=0), self.began_us)
+        name = named.id or (named.file.name if named.file else "")
+        if not name:
+            return
+        said = batch.said + batch.unsaid * charge.longest()
+        self.gate.notes.note(who.account, name, replace(batch, said=said, unsaid=0), self.began_us)
 
     def deliver(self, data: bytes) -> None:
         """Hand bytes to the client; the head goes with the first of them."""
@@ -600,14 +625,15 @@ class Exchange:
             self._facts = self._body.facts(complete)
         if self._charge is not None:
             nothing_begun = complete and self.status // 100 != 2
-            self._facts = self._charge.bill_reply(self._facts, self.request, self.does, nothing_begun)
+            given = self._facts, self.request, self.does, complete, nothing_begun
+            self._facts = self._charge.bill_reply(*given)
 
     def _end(self, outcome: str, rule: str | None = None) -> None:
         """Note the outcome. From here on nothing belongs to this exchange."""
         if self.over:
             return
         self.over = True
-        gate, facts = self.gate, self._facts or _NOTHING
+        gate, found = self.gate, self._facts or _NOTHING
         if outcome in ("upstream_error", "cut", "refused"):
             self._leave(f"the exchange ended: {outcome}")
         body, self._body = self._body, None  # it knows the exchange: nothing should wait for the collector
@@ -629,9 +655,10 @@ class Exchange:
             return
         entry = ExchangeOutcome(
             now, outcome, self.status, max(0, (now - self.began_us) // 1000), self.delivered,
-            self._served_name or facts.served_model, facts.input_tokens,
-            facts.output_tokens, facts.reasoning_tokens,
-            facts.estimated, facts.finish_reason, isinstance(body, Events) or self.facts.stream, rule,
+            self._served_name or found.served_model, found.input_tokens,
+            found.output_tokens, found.reasoning_tokens,
+            found.estimated, found.finish_reason, isinstance(body, Events) or self.facts.stream, rule,
+            self._part,
         )  # fmt: skip
         gate.note(frame(OUTCOME, self.number, pack(entry), *self._kept))
 
@@ -647,14 +674,14 @@ class Exchange:
     def _ids(self) -> list[Header]:
         """What ties a reply to its row, its line in the log and the client's own trace."""
         self.trace = self.trace or traceparent(self.caller.trace if self.caller else None)
-        headers = [(b"traceparent", self.trace.encode())]
+        found = [(b"traceparent", self.trace.encode())]
         if self.number:
-            headers.append((b"x-stillwatch-exchange", self._exchange.encode()))
-        return headers
+            found.append((b"x-stillwatch-exchange", self._exchange.encode()))
+        return found
 
     def _log(self, outcome: str, rule: str | None) -> None:
         """One line: whose, what, how it ended and why. No text, no key."""
-        who, facts = self.caller, self._facts or _NOTHING
+        who, found = self.caller, self._facts or _NOTHING
         level = logging.WARNING if outcome == "upstream_error" else logging.INFO
         if not logs.requests.isEnabledFor(level):
             return
@@ -666,11 +693,11 @@ class Exchange:
             exchange=self._exchange or None, traceparent=self.trace, outcome=outcome, status=self.status,
             reason=self._code or None,
             rule=rule or (self.decision.rule if self.caller is not None else None),
-            operation=self.operation, model=self.asked or None, served_model=facts.served_model,
+            operation=self.operation, model=self.asked or None, served_model=found.served_model,
             account=who.account if who else None, key_id=who.key_id or None if who else None,
             address=who.address if who else self.client.peer, stream=self.facts.stream,
             duration_ms=max(0, (self.gate.now_us() - self.began_us) // 1000),
-            input_tokens=facts.input_tokens, output_tokens=facts.output_tokens,
+            input_tokens=found.input_tokens, output_tokens=found.output_tokens,
             request_bytes=len(self.request.body), delivered_bytes=self.delivered,
         )  # fmt: skip
 
@@ -738,6 +765,19 @@ class _Named(msgspec.Struct):
     id: str
 
 
+class _NamedFile(msgspec.Struct):
+    """Google's."""
+
+    name: str = ""
+
+
+class _UploadReply(msgspec.Struct):
+    """A reply to an upload, which gives the file a name."""
+
+    id: str = ""
+    file: _NamedFile | None = None
+
+
 _ID = msgspec.json.Decoder(_Named)
-_ANSWERS = ("/content", "/results")  # where the answers of a batch are fetched
+_UPLOADED = msgspec.json.Decoder(_UploadReply)
 _NOTHING = ReplyFacts()

@@ -3,8 +3,7 @@
 An address of the upstream becomes the same path here. Where it begins an upload, as Google's
 `x-goog-upload-url` does, it is a key by itself: clients send none with it. So a seal in it says whom it was
 handed out to, and for which path. One somewhere else, where a client would go on by itself, is refused.
-
-Blind to: addresses in bodies, which pass as they are.
+Of those in bodies `body_addresses` knows.
 """
 
 import hashlib
@@ -21,9 +20,9 @@ UPLOAD = b"x-goog-upload-"  # headers that begin so and hold an address begin an
 SESSION = "upload_id"  # the same in a query
 SEALED = re.compile(rf"(.*)[?&]{SEAL}=(\w+)\.([0-9a-f]{{32}})", re.ASCII | re.DOTALL)
 _ADDRESS = re.compile(r"(?:https?:)?//[^\s\"'<>,;]+", re.IGNORECASE)
-_ORIGIN = re.compile(r"(?:https?:)?//([^/?#\\]*)(.*)", re.IGNORECASE)
+ORIGIN = re.compile(r"(?:https?:)?//([^/?#\\]*)(.*)", re.IGNORECASE)
 _HOST = re.compile(rb"[A-Za-z0-9_.:\[\]-]{1,255}")
-_KEY_FIELDS = re.compile(r"(?<=[?&])(?:key|access_token)=[^&#]*&?")  # of a query: the upstream's own key
+KEY_FIELDS = re.compile(r"(?<=[?&])(?:key|access_token)=[^&#]*&?")  # of a query: the upstream's own key
 _RANGE = re.compile(rb"bytes (\d{1,15})-(\d{1,15})/(\d{1,15})")
 _FRONT = (b"x-forwarded-host", b"host")
 
@@ -44,33 +43,33 @@ def on_this_gateway(
     name, value = header[0].lower(), header[1].decode("latin-1")
     uploads: list[str] = []
 
-    def turn(matched: re.Match[str]) -> str:
-        at, target = _ORIGIN.findall(matched[0])[0]
+    def turn(found: re.Match[str]) -> str:
+        at, target = ORIGIN.findall(found[0])[0]
         query = target.partition("#")[0].partition("?")[2]
         begun = [session for field, session in parse_qsl(query) if field == SESSION and session]
         begins = bool(begun) or name.startswith(UPLOAD)
         if not upstream.is_at(at):
             if begins or (name == b"location" and status // 100 == 3):
                 raise ElsewhereError(at)
-            return matched[0]
+            return found[0]
         target = target if target.startswith("/") else "/" + target
         if not begins:
-            return _origin(request) + target
+            return origin(request) + target
         uploads.extend(begun)
-        target = _KEY_FIELDS.sub("", target).rstrip("?&")
+        target = KEY_FIELDS.sub("", target).rstrip("?&")
         seal = f"{'&' if '?' in target else '?'}{SEAL}={_seal(target, holder, secret)}"
-        return _origin(request) + target + seal
+        return origin(request) + target + seal
 
     return (header[0], _ADDRESS.sub(turn, value).encode("latin-1")), uploads
 
 
 def holder_of(target: str, secret: bytes) -> str | None:
     """Whom a sealed address was handed out to; None where the seal is none of ours, or of another path."""
-    matched = SEALED.fullmatch(target)
-    if matched is None:
+    found = SEALED.fullmatch(target)
+    if found is None:
         return None
-    seal, right = target[matched.start(2) :], _seal(matched[1], matched[2], secret)
-    return matched[2] if same(seal.encode(), right.encode()) else None
+    given, right = target[found.start(2) :], _seal(found[1], found[2], secret)
+    return found[2] if same(given.encode(), right.encode()) else None
 
 
 def piece_of(request: Request) -> tuple[int, bool]:
@@ -83,9 +82,9 @@ def piece_of(request: Request) -> tuple[int, bool]:
         elif lower == UPLOAD + b"command":
             last = b"finalize" in value.lower()
         elif lower == b"content-range":
-            matched = _RANGE.fullmatch(value.strip())
-            offset = int(matched[1]) if matched else -1
-            last = matched is not None and int(matched[2]) + 1 == int(matched[3])
+            found = _RANGE.fullmatch(value.strip())
+            offset = int(found[1]) if found else -1
+            last = found is not None and int(found[2]) + 1 == int(found[3])
     return offset, last
 
 
@@ -99,12 +98,12 @@ def _seal(target: str, holder: str, secret: bytes) -> str:
     return f"{holder}.{hashlib.blake2b(f'{holder} {target}'.encode(), key=key, digest_size=16).hexdigest()}"
 
 
-def _origin(request: Request) -> str:
+def origin(request: Request) -> str:
     """How the client calls this gateway, as its own words or those of a proxy say; "" where none do.
 
     Only the client itself is told it: who lies here leads nobody else astray.
     """
-    headers = {name.lower(): value.strip() for name, value in request.headers}
-    host = next((headers[name] for name in _FRONT if _HOST.fullmatch(headers.get(name, b""))), b"")
-    scheme = "https" if headers.get(b"x-forwarded-proto", b"").lower() == b"https" else "http"
+    said = {name.lower(): value.strip() for name, value in request.headers}
+    host = next((said[name] for name in _FRONT if _HOST.fullmatch(said.get(name, b""))), b"")
+    scheme = "https" if said.get(b"x-forwarded-proto", b"").lower() == b"https" else "http"
     return f"{scheme}://{host.decode()}" if host else ""

@@ -38,6 +38,11 @@ WORDS = frozenset(
 )  # fmt: skip
 # Of routers: where a request, and the key that comes with it, would go instead
 ELSEWHERE = frozenset(("api_base", "apibase", "base_url", "baseurl", "custom_host", "customhost"))
+# Fields by which servers take a request for another one: Rails and Laravel, Google
+OVERRIDES = frozenset(("_method", "$httpmethod", "$httpheaders", "x_http_method_override"))
+# Where an answer would be sent past the gateway: at the top of a body, or in a query
+HOOKS = frozenset(("webhook", "webhook_url", "webhook_completed", "callback_url", "fal_webhook"))
+HOOK_LENGTHS = frozenset(map(len, HOOKS))
 ENDINGS = ("chat/completions", "completions", "responses", "messages", "embeddings", "predictions", "models")
 MOST_NAMES = 200  # in one request: each is looked up, while other clients wait
 MOST_VALUES = 1_000_000  # looked at below the top; a batch of 100,000 requests has fewer
@@ -110,6 +115,8 @@ def _fold_key(key: str) -> str:
 
 
 def _refuse_elsewhere(folded: str) -> None:
+    if folded in OVERRIDES:
+        raise Ambiguous(f"{folded} would make it another request to some servers: send that one itself")
     if folded in ELSEWHERE:
         raise Ambiguous(f"{folded} would send the request, and the key that comes with it, elsewhere")
 
@@ -152,6 +159,7 @@ def in_fields(pairs: Iterable[tuple[str, str]]) -> list[str]:
         if bare == "_charset_" and value.strip().lower() not in ("utf-8", "utf8"):
             raise Ambiguous("the form says that it is in another charset than UTF-8")
         folded = _fold_key(bare)
+        _refuse_elsewhere(folded)
         if (folded in MANY or _is_one(bare, folded)) and value.strip():
             names.append(value.strip())
     return names
@@ -248,9 +256,21 @@ def in_query(query: str) -> list[str]:
     if not query:
         return []
     try:
-        return in_fields(parse_qsl(query, max_num_fields=1_000))
+        fields = parse_qsl(query, keep_blank_values=True, max_num_fields=1_000)
     except ValueError:
         raise Ambiguous("the query has too many fields") from None
+    return in_fields(fields)
+
+
+def is_hook(name: str) -> bool:
+    """Whether a field of a body or a query would have the answer sent somewhere else."""
+    return len(name) in HOOK_LENGTHS and _fold_key(name) in HOOKS
+
+
+def query_names(target: str) -> list[str]:
+    """The names of a target's query."""
+    fields = parse_qsl(target.partition("?")[2], keep_blank_values=True, max_num_fields=1_000)
+    return [name for name, _ in fields]
 
 
 def hides_reply(query: str) -> bool:

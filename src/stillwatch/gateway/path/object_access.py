@@ -124,6 +124,8 @@ class ObjectAccess:
             return None
         if method == "GET":
             return place.kind, False, b'_id"'
+        if place.kind == "conversations" and facts.does == "generates":  # Mistral's
+            return place.kind, False, b'_id"'
         within = place.parent and place.kind != "uploads"
         return ("items" if within else place.kind or "batches"), True, b'"id"'
 

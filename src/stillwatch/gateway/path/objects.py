@@ -20,7 +20,9 @@ COLLECTIONS = frozenset(
      "threads", "vector_stores", "fine_tuning", "fine-tunes", "fine_tunes", "evals", "containers", "videos",
      "skills", "chatkit", "agents", "sessions", "environments", "vaults", "memory_stores", "libraries",
      "cachedcontents", "tunedmodels", "corpora", "voices", "voice_consents", "calls", "operations",
-     "interactions", "predictions", "filesearchstores", "ragcorpora", "deferred-completion")
+     "interactions", "predictions", "filesearchstores", "ragcorpora", "deferred-completion", "async-result",
+     "trainings", "datasets", "embed-jobs", "connectors", "finetuning", "batchpredictionjobs",
+     "batchinferencejobs")
 )  # fmt: skip
 # What may follow: collections within an object, and what is done to one.
 WORDS = frozenset(
@@ -137,7 +139,7 @@ class Listing:
         self._backward = "before" in fields or "before_id" in fields
         self._pages = 0
         self._kept: list[object] = []
-        self._more = False
+        self._last: str | None = None  # object of the page before
 
     @property
     def first(self) -> str:
@@ -180,6 +182,9 @@ class Listing:
         self._pages += 1
         last = _name(data[-1]) if data else None
         more = page.get("has_more") is True
+        if last is not None and last == self._last:  # the upstream goes by no cursor: the same page again
+            own, more = [], False
+        self._last = last
         if self._pages == 1 and len(own) == len(data) and (self._limit is None or len(data) <= self._limit):
             return body, None  # byte for byte: nothing of others was in it
         self._kept += own

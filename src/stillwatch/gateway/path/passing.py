@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.path.batch import batch_tokens
+from stillwatch.gateway.path.body_addresses import MUST_TURN
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.objects import Listing
 from stillwatch.gateway.path.references import made_in_event
@@ -25,6 +26,7 @@ from stillwatch.gateway.path.reply import (
     data_of,
     events_in,
     facts_of_json,
+    facts_of_later,
     last_end,
     model_field,
     models_in,
@@ -48,6 +50,10 @@ class Recipient(Protocol):
     asked: str  # the model that was asked for
 
     @property
+    def comes_later(self) -> bool:
+        """Whether what is asked for is an answer that is fetched later, or one that is fetched now."""
+
+    @property
     def strip(self) -> bool: ...
     @property
     def budgeted(self) -> bool:
@@ -68,6 +74,13 @@ class Recipient(Protocol):
         """What the upstream says of what was sent to it and is worked off later."""
 
     def shown(self, model: str) -> bool: ...
+    @property
+    def hands_out(self) -> str:
+        """The kind of what a reply is about that may hold addresses at which its client goes on; "": none."""
+
+    def turn_body(self, body: bytes) -> bytes:
+        """A reply with its addresses turned into this gateway's."""
+
     def learn(self, body: bytes) -> None:
         """Note whose objects a whole reply names, before the client learns their names."""
 
@@ -121,7 +134,10 @@ class Whole:
     def __init__(self, to: Recipient, looked_into: bool, listing: Listing | None = None) -> None:
         self.to = to
         self._listing = listing
+        kind = to.hands_out
+        self._hands_out = bool(kind)
         self._must = to.strip or listing is not None or (looked_into and bool(to.gate.terms.bans))
+        self._must = self._must or kind in MUST_TURN
         self._parts: list[bytes] = []
         self._size = 0
         self._facts: ReplyFacts | None = None
@@ -156,23 +172,27 @@ class Whole:
         if to.operation == "models":
             body = self._without_hidden(body)
         else:
-            facts = facts_of_json(body)
-            if to.does == "generates" and facts.output_tokens is None and not facts.background:
-                facts = replace(facts, output_tokens=1 + int(len(body) / FALLBACK_BYTES), estimated=True)
-            elif to.does == "generates" and facts.output_tokens is not None:
-                untold = untold_tokens(to.operation, body, facts.output_tokens)
-                facts = facts if untold is None else replace(facts, output_tokens=untold, estimated=True)
-            if to.does in COUNTED or facts.background:
-                self._facts = facts  # else it was generated, and counted, at another time
+            found = facts_of_json(body)
+            if to.comes_later or found.background:
+                found = facts_of_later(body, found)
+            if to.does == "generates" and found.output_tokens is None and not found.background:
+                found = replace(found, output_tokens=1 + int(len(body) / FALLBACK_BYTES), estimated=True)
+            elif to.does == "generates" and found.output_tokens is not None:
+                untold = untold_tokens(to.operation, body, found.output_tokens)
+                found = found if untold is None else replace(found, output_tokens=untold, estimated=True)
+            if to.does in COUNTED or found.background:
+                self._facts = found  # else it was generated, and counted, at another time
             else:
                 to.took(body)
-            names = (facts.served_model, *facts.others)
+            names = (found.served_model, *found.others)
             if not all(to.served(name) for name in names if name is not None):
                 return False
         if to.strip:
             stripped = strip_json(body)
             to.gate.counters[_STRIPPED] += stripped != body
             body = stripped
+        if self._hands_out:
+            body = to.turn_body(body)
         to.learn(body)
         self.length = len(body)
         to.deliver(body)
@@ -197,10 +217,10 @@ class Whole:
         try:
             listed = msgspec.json.decode(body)
             data = listed["data"]
-            shown_items = [item for item in data if self.to.shown(str(item["id"]))]
+            kept = [item for item in data if self.to.shown(str(item["id"]))]
         except (msgspec.MsgspecError, KeyError, TypeError, RecursionError, UnicodeDecodeError):
             return body
-        return body if len(shown_items) == len(data) else msgspec.json.encode(listed | {"data": shown_items})
+        return body if len(kept) == len(data) else msgspec.json.encode(listed | {"data": kept})
 
     def facts(self, complete: bool) -> ReplyFacts | None:
         return self._facts
@@ -243,7 +263,7 @@ class Lines:
         to = self.to
         if not to.still_allowed():
             return False
-        per_line = self._stream or b'"custom_id"' in lines
+        per_line = self._stream or b'"custom_id"' in lines or b'"usageMetadata"' in lines
         if per_line and not all(to.served(name) for name in models_in(lines)):
             return False
         if to.strip:
@@ -378,14 +398,14 @@ class MadeInStream:
         self._carry = held[end:] if len(held) - end < JSON_LIMIT else b""
         if held.find(self._needle, 0, end) < 0:
             return
-        objects = [
+        found = [
             made
             for event in events_in(held[:end])
             if self._needle in event
             for made in made_in_event(data_of(event), self._kind, self._itself)
         ]
-        if objects:
-            self._note(objects)
+        if found:
+            self._note(found)
 
 
 def is_json(kind: bytes) -> bool:

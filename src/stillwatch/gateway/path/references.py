@@ -9,12 +9,14 @@ Blind to: an id inside a longer text, which no upstream resolves; what a stored 
 
 import re
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import msgspec
 
 from stillwatch.exchanges.formats import Refused
+from stillwatch.exchanges.operations import plain
 from stillwatch.exchanges.strict_json import decode
-from stillwatch.gateway.path.batch import is_batch
+from stillwatch.gateway.path.batch import google_question, is_batch
 
 LONGEST = 512  # characters of a name
 # A text in one of these fields names an object, which must be the account's own.
@@ -23,8 +25,13 @@ FIELDS = frozenset(
      "training_files", "validation_file", "validation_files", "previous_response_id", "conversation",
      "container", "container_id", "assistant_id", "thread_id", "vector_store_id", "vector_store_ids",
      "part_ids", "batch_id", "upload_id", "cachedcontent", "cached_content", "agent_id", "library_id",
-     "library_ids", "previous_interaction_id", "operationname", "operation_name")
+     "library_ids", "previous_interaction_id", "operationname", "operation_name", "filesearchstorename",
+     "filesearchstorenames", "file_search_store_name", "file_search_store_names", "ragcorpus", "rag_corpus",
+     "ragfileids", "rag_file_ids", "inputdatasetid", "input_dataset_id")
 )  # fmt: skip
+# Google's batches and imports say under this name what they read; to all others it is a file's own name
+FILE_NAMES = frozenset(("filename", "file_name"))
+SOURCES = frozenset(("", "inputconfig", "input_config"))  # where they say it
 BY_ID = frozenset(("conversation", "container", "audio", "video", "voice"))  # an object with the id in it
 ITEMS = frozenset(("input", "items"))  # of these an element may be a bare reference
 _BARE = frozenset(("id", "type", "status"))
@@ -44,19 +51,21 @@ _OBJECT = re.compile(
 _NAMED = re.compile(
     _OBJECT.pattern + r"|(?:pmpt|msg|rs|fc|ig|ci|ws|fs|mcp|chatcmpl|audio|voice|step|part)[-_]\w|ft:"
 )
-# Google's names of what is stored: projects/p/locations/l/cachedContents/7, or the whole address of a file
-_RESOURCE = re.compile(
-    r"(?:https?://[^\s?#]+/v\d\w*/)?(?:[\w.-]+/)*?"
-    r"(?:files|batches|operations|interactions|cachedContents|tunedModels|corpora|ragCorpora|fileSearchStores)"
-    r"/([\w.~-]+)(?:[?:#]\S*)?"
-)
 # Names of these are looked for in every field; a `files/7` may be anybody's word for a file
-_ANYWHERE = re.compile(r"(?:^|/)(?:cachedContents|tunedModels|corpora|ragCorpora|fileSearchStores)/[^/]+$")
+ANYWHERE = frozenset(("cachedcontents", "tunedmodels", "corpora", "ragcorpora", "filesearchstores"))
+RESOURCES = ANYWHERE | {"files", "batches", "operations", "interactions", "datasets"}
+_ANYWHERE = re.compile("|".join(sorted(ANYWHERE)) + "|%", re.IGNORECASE)
+_ADDRESS = re.compile(r"(?:https?:)?//([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+_VERSION = re.compile(r"v\d\w*", re.IGNORECASE)
+GOOGLE = "generativelanguage.googleapis.com"
 _SPOKEN = frozenset(
     ("content", "text", "input", "prompt", "query", "name", "title", "description", "instructions",
      "message", "display_name", "displayname", "filename", "file_name", "url")
 )  # fmt: skip
-_HINT = re.compile(rb'"id"|_ids?"|Id"|_file|conversation|container|audio|\\u00', re.IGNORECASE)
+_HINT = re.compile(
+    rb'"id"|_ids?"|Id"|_file|conversation|container|audio|\\u00|uri"|cached_?content"|corp(?:us|ora)"|store_?names?"',
+    re.IGNORECASE,
+)
 _URL = re.compile(rb'"url"[ \t]*:[ \t]*"([^"\\]*)"', re.IGNORECASE)
 _FORM_LIST = re.compile(r"\[.*$")
 
@@ -94,14 +103,19 @@ class Walk:
                 self.owned[value[: LONGEST + 1]] = None  # of nobody
             return
         if not own and field in FIELDS:
-            at = _RESOURCE.fullmatch(value)
+            at = resource_in(value)
             self.owned[at[1] if at else value] = None
         elif _NAMED.match(value):
             strict = not own and field.endswith(("_id", "_ids")) and _OBJECT.match(value)
             (self.owned if strict else self.named)[value] = None
-        elif "/" in value and field not in _SPOKEN:
-            named = field in ("fileuri", "file_uri") or _ANYWHERE.search(value)
-            if named and (at := _RESOURCE.fullmatch(value)):
+        elif "/" in value and (field == "name" or "/ft:" in value):
+            at = resource_in(value)  # a name that is given to a file; a fine-tuned model behind a router
+            if at or "/ft:" in value:
+                self.named[at[1] if at else value.rpartition("/")[2]] = None
+        elif ("/" in value or "%" in value) and field not in _SPOKEN:
+            is_address = field in ("fileuri", "file_uri")
+            at = resource_in(value) if is_address or _ANYWHERE.search(value) else None
+            if at and (is_address or at[0] in ANYWHERE):
                 (self.named if own else self.owned)[at[1]] = None
 
     def value(self, value: object) -> int:
@@ -133,7 +147,10 @@ class Walk:
                 kind = type(inner)
                 if kind is str:
                     if name not in _UNUSED and (len(inner) <= LONGEST or name not in ("content", "text")):
-                        self.text(name if name.islower() else fold_key(name), inner, own)
+                        field = name if name.islower() else fold_key(name)
+                        if field in FILE_NAMES and key in SOURCES and not own and resource_in(inner):
+                            field = "input_file_id"
+                        self.text(field, inner, own)
                 elif kind is dict or kind is list:
                     field = name if name.islower() else fold_key(name)
                     is_own = own or field in OWN_DATA or (own_input and field == "input")
@@ -156,6 +173,32 @@ class Walk:
             self.owned[name[: LONGEST + 1]] = None
 
 
+def resource_in(value: str) -> tuple[str, str] | None:
+    """(collection, id) in Google's name of what is stored, as the most lenient server would read it.
+
+    >>> resource_in("projects/p/locations/l/cachedContents/7")
+    ('cachedcontents', '7')
+    >>> resource_in("https://generativelanguage.googleapis.com/v1beta//files/%61b:download?alt=media")
+    ('files', 'ab')
+    >>> resource_in("https://example.com/files/report.pdf") is None
+    True
+    """
+    text = unquote(unquote(value)).strip()
+    address = _ADDRESS.fullmatch(text)
+    host, path = (address[1].rpartition("@")[2].lower(), address[2]) if address else ("", text)
+    path = plain("/" + path.partition("#")[0])
+    parts = path.split("/")[1:]
+    if any(letter.isspace() for letter in path):
+        return None
+    at = next((k for k, part in enumerate(parts[:-1]) if part.lower() in RESOURCES), None)
+    if at is None:
+        return None
+    is_google = host.partition(":")[0].rstrip(".") == GOOGLE
+    if host and not is_google and not any(_VERSION.fullmatch(part) for part in parts[:at]):
+        return None
+    return parts[at].lower(), parts[at + 1].partition(":")[0]
+
+
 def fold_key(key: str) -> str:
     """A key as a reader in Go knows it, who does not tell letters by case (K and the sign of Kelvin too)."""
     return key.lower().replace("-", "_") if key.isascii() else key.casefold().replace("-", "_")
@@ -165,13 +208,13 @@ def in_value(value: object) -> tuple[References, int]:
     """Objects that a JSON body names, and how many keys it has."""
     walk = Walk()
     keys = walk.value(value)
-    names = walk.references()
+    found = walk.references()
     if isinstance(value, dict) and ("store" in value or "audio" in value):
         stored = value.get("store")
-        names = msgspec.structs.replace(
-            names, stored=stored if isinstance(stored, bool) else None, audio=value.get("audio") is not None
+        found = msgspec.structs.replace(
+            found, stored=stored if isinstance(stored, bool) else None, audio=value.get("audio") is not None
         )
-    return names, keys
+    return found, keys
 
 
 def in_fields(walk: Walk, fields: list[tuple[str, str]]) -> None:
@@ -197,7 +240,7 @@ def in_lines(walk: Walk, lines: list[bytes]) -> list[str]:
             if is_batch(line):
                 raise ValueError(str(why)) from None
             continue
-        if isinstance(request, dict) and "custom_id" in request:
+        if isinstance(request, dict) and ("custom_id" in request or google_question(request)):
             walk.value({name: inner for name, inner in request.items() if name != "custom_id"})
             for name, inner in request.items():
                 if fold_key(name) == "url" and isinstance(inner, str):
@@ -207,6 +250,13 @@ def in_lines(walk: Walk, lines: list[bytes]) -> list[str]:
 
 # --- replies -----------------------------------------------------------------------------------------------
 
+# Google's: files that a batch or an operation brought
+BRINGS_FILES = frozenset(("batches", "operations"))
+FILES_BROUGHT = (
+    ("response", "responsesFile"),
+    ("metadata", "output", "responsesFile"),
+    ("response", "generateVideoResponse", "generatedSamples", "*", "video", "uri"),
+)
 _NULL = msgspec.Raw(b"null")
 
 
@@ -220,6 +270,7 @@ class _CreationReply(msgspec.Struct):
     fine_tuned_model: msgspec.Raw = _NULL
     thread_id: msgspec.Raw = _NULL
     container_id: msgspec.Raw = _NULL
+    conversation_id: msgspec.Raw = _NULL
     result_files: msgspec.Raw = _NULL
     file: msgspec.Raw = _NULL
     conversation: msgspec.Raw = _NULL
@@ -240,7 +291,7 @@ _REPLY = msgspec.json.Decoder(_CreationReply)
 _T = TypeVar("_T")
 _SIMPLE = (
     ("output_file_id", "files"), ("error_file_id", "files"), ("fine_tuned_model", "models"),
-    ("thread_id", "threads"), ("container_id", "containers"),
+    ("thread_id", "threads"), ("container_id", "containers"), ("conversation_id", "conversations"),
 )  # fmt: skip
 
 
@@ -267,40 +318,60 @@ def made_in(body: bytes, kind: str, itself: bool) -> list[tuple[str, str]]:
         reply = _REPLY.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return []
-    objects: list[tuple[str, str]] = []
-    _gather(reply, kind, itself, objects)
-    return objects
+    found: list[tuple[str, str]] = []
+    _gather(reply, kind, itself, found)
+    if kind in BRINGS_FILES:
+        document = _read(msgspec.Raw(body), dict[str, object])
+        for path in FILES_BROUGHT:
+            addresses = (value for value in values_at(document, path) if isinstance(value, str))
+            found += [(at[1], "files") for value in addresses if (at := resource_in(value))]
+    return found
 
 
-def _gather(reply: _CreationReply, kind: str, itself: bool, objects: list[tuple[str, str]]) -> None:
+def values_at(document: object, path: tuple[str, ...]) -> list[object]:
+    """Values of a JSON document at a path of keys; `*` is each element of a list.
+
+    >>> values_at({"a": [{"b": 1}, {"b": 2}]}, ("a", "*", "b"))
+    [1, 2]
+    """
+    found = [document]
+    for key in path:
+        if key == "*":
+            found = [inner for value in found if isinstance(value, list) for inner in value]
+        else:
+            found = [value[key] for value in found if isinstance(value, dict) and key in value]
+    return found
+
+
+def _gather(reply: _CreationReply, kind: str, itself: bool, found: list[tuple[str, str]]) -> None:
     if itself:
         if name := _read(reply.id, str):
-            objects.append((name, kind))
-        if (path := _read(reply.name, str)) and (at := _RESOURCE.fullmatch(path)):
-            objects.append((at[1], kind))
+            found.append((name, kind))
+        if (path := _read(reply.name, str)) and (at := resource_in(path)):
+            found.append((at[1], kind))
         for made in _read(reply.data, list[_CreationReply]) or ():  # items of a conversation
             if name := _read(made.id, str):
-                objects.append((name, "items"))
+                found.append((name, "items"))
     for field, its in _SIMPLE:
         if name := _read(getattr(reply, field), str):
-            objects.append((name, its))
-    objects += [(name, "files") for name in _read(reply.result_files, list[str]) or ()]
+            found.append((name, its))
+    found += [(name, "files") for name in _read(reply.result_files, list[str]) or ()]
     for inner, its in ((reply.file, "built" if kind == "uploads" else kind),
                        (reply.conversation, "conversations"), (reply.container, "containers"),
                        (reply.audio, "audio")):  # fmt: skip
         one_inside = _read(inner, _CreationReply)
         if one_inside is not None:
-            _gather(_CreationReply(id=one_inside.id, name=one_inside.name), its, True, objects)
+            _gather(_CreationReply(id=one_inside.id, name=one_inside.name), its, True, found)
     resources = _read(reply.tool_resources, _Resources)
     if resources is not None and resources.file_search is not None:
-        objects += [(name, "vector_stores") for name in resources.file_search.vector_store_ids]
+        found += [(name, "vector_stores") for name in resources.file_search.vector_store_ids]
     for item in _read(reply.output, list[_CreationReply]) or ():
-        _gather(_CreationReply(id=item.id, container_id=item.container_id), "items", True, objects)
+        _gather(_CreationReply(id=item.id, container_id=item.container_id), "items", True, found)
     for choice in _read(reply.choices, list[_CreationReply]) or ():
         for part in (choice.message, choice.delta):
             creation = _read(part, _CreationReply)
             if creation is not None:
-                _gather(_CreationReply(audio=creation.audio), "audio", False, objects)
+                _gather(_CreationReply(audio=creation.audio), "audio", False, found)
 
 
 class _Deferred(msgspec.Struct):
@@ -311,8 +382,8 @@ def deferred_in(body: bytes) -> str:
     """The name under which xAI hands out an answer later; "" for a reply that is one."""
     if len(body) > LONGEST or b'"request_id"' not in body:
         return ""
-    deferred = _read(msgspec.Raw(body), _Deferred)
-    return deferred.request_id if deferred else ""
+    found = _read(msgspec.Raw(body), _Deferred)
+    return found.request_id if found else ""
 
 
 def made_in_list(body: bytes, kind: str) -> list[tuple[str, str]]:
@@ -321,10 +392,10 @@ def made_in_list(body: bytes, kind: str) -> list[tuple[str, str]]:
         reply = _REPLY.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return []
-    objects: list[tuple[str, str]] = []
+    found: list[tuple[str, str]] = []
     for item in _read(reply.data, list[_CreationReply]) or ():
-        _gather(item, kind, False, objects)
-    return objects
+        _gather(item, kind, False, found)
+    return found
 
 
 def made_in_event(data: bytes, kind: str, itself: bool) -> list[tuple[str, str]]:
@@ -333,18 +404,18 @@ def made_in_event(data: bytes, kind: str, itself: bool) -> list[tuple[str, str]]
         event = _REPLY.decode(data)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return []
-    objects: list[tuple[str, str]] = []
+    found: list[tuple[str, str]] = []
     within = _read(event.response, _CreationReply) or _read(event.interaction, _CreationReply)
     if within is not None:
-        _gather(_CreationReply(id=within.id, conversation=within.conversation), kind, itself, objects)
-        return objects
+        _gather(_CreationReply(id=within.id, conversation=within.conversation), kind, itself, found)
+        return found
     item = _read(event.item, _CreationReply)
     if item is not None:
-        _gather(_CreationReply(id=item.id, container_id=item.container_id), "items", True, objects)
-        return objects
+        _gather(_CreationReply(id=item.id, container_id=item.container_id), "items", True, found)
+        return found
     for inner in (event.message, event.delta):
         creation = _read(inner, _CreationReply)
         if creation is not None:
-            _gather(_CreationReply(container=creation.container), kind, False, objects)
-    _gather(event, kind, itself, objects)
-    return objects
+            _gather(_CreationReply(container=creation.container), kind, False, found)
+    _gather(event, kind, itself, found)
+    return found

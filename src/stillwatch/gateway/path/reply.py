@@ -88,9 +88,9 @@ class FieldSearch:
 
     def __call__(self, data: bytes) -> list[FieldsFound]:
         """What is found, by kind."""
-        fields = _Found()
-        kernels.find_fields(data, len(data), self._names, len(self._names), fields)
-        return [FieldsFound(*fields[k : k + _FIGURES]) for k in range(0, len(fields), _FIGURES)]
+        found = _Found()
+        kernels.find_fields(data, len(data), self._names, len(self._names), found)
+        return [FieldsFound(*found[k : k + _FIGURES]) for k in range(0, len(found), _FIGURES)]
 
 
 class TextFields(Fields):
@@ -140,6 +140,8 @@ class ReplyFacts(msgspec.Struct, frozen=True, gc=False):
     chunks: int = 0  # events that carried text
     others: tuple[str, ...] = ()  # further models that a body names which is no plain JSON object
     background: bool = False  # it is, or was, worked off after the request for it was answered
+    at_work: bool = False  # it is not there yet
+    answer_id: str = ""  # under which it is fetched, where it comes later
 
 
 class Ratios:
@@ -344,34 +346,72 @@ class _Counted(msgspec.Struct):
     usage: _Usage | None = None
 
 
-_AT_WORK = frozenset(("queued", "in_progress", "starting", "processing"))  # what was asked for comes later
+class _Later(msgspec.Struct):
+    """An answer that comes later: xAI names it `request_id`; Perplexity's becomes `response`."""
+
+    id: str = ""
+    request_id: str = ""
+    task_status: str = ""  # Zhipu's
+    response: _Body | None = None
+    choices: msgspec.Raw | None = None
+
+
+_AT_WORK = frozenset(  # what was asked for comes later
+    ("queued", "in_progress", "starting", "processing", "created", "pending", "running", "requires_action",
+     "cancelling")
+)  # fmt: skip
 _BARE = ("eval_count", "prompt_eval_count", "tokens_predicted", "tokens_evaluated")
 _NO_PAIR = _TokenPair()
 _EVENT = msgspec.json.Decoder(_Event)
 _COUNTED = msgspec.json.Decoder(_Counted)
 _BODY = msgspec.json.Decoder(_Body)
+_LATER = msgspec.json.Decoder(_Later)
 
 
 def facts_of_json(body: bytes) -> ReplyFacts:
     """Facts of a whole JSON reply; nothing is known of a body that is none."""
     try:
-        reply = _BODY.decode(body)
+        found = _BODY.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return _loosely(body)
-    tokens = _tokens(reply.usage or reply.usageMetadata)
+    return _facts_of(found)
+
+
+def facts_of_later(body: bytes, found: ReplyFacts) -> ReplyFacts:
+    """Facts of a reply to who asks for an answer that comes later, or fetches it. Once it is there, four
+    bytes are a token where it tells none."""
+    try:
+        later = _LATER.decode(body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        later = _Later()
+    if later.response is not None:
+        found = _facts_of(later.response)
+    deferred = bool(later.request_id) and later.choices is None and later.task_status in ("", "PROCESSING")
+    at_work = found.at_work or deferred
+    if found.output_tokens is None and not at_work:
+        estimate = 1 + int(len(body) / FALLBACK_BYTES)
+        found = msgspec.structs.replace(found, output_tokens=estimate, estimated=True)
+    answer_id = later.id or (later.request_id if deferred else "")
+    return msgspec.structs.replace(found, background=True, at_work=at_work, answer_id=answer_id)
+
+
+def _facts_of(found: _Body) -> ReplyFacts:
+    tokens = _tokens(found.usage or found.usageMetadata)
     if tokens == (None, None, None):
-        counted = reply.meta.tokens if reply.meta else reply.metrics or reply.details
+        counted = found.meta.tokens if found.meta else found.metrics or found.details
         counts = _Usage(
-            prompt_eval_count=reply.prompt_eval_count, eval_count=reply.eval_count,
-            tokens_evaluated=reply.tokens_evaluated, tokens_predicted=reply.tokens_predicted, tokens=counted,
+            prompt_eval_count=found.prompt_eval_count, eval_count=found.eval_count,
+            tokens_evaluated=found.tokens_evaluated, tokens_predicted=found.tokens_predicted, tokens=counted,
         )  # fmt: skip
         tokens = _tokens(counts)
-    reason = reply.choices[0].finish_reason if reply.choices else reply.stop_reason
-    if reason is None and reply.status is not None:
-        reason = "stop" if reply.status == "completed" else reply.status
-    later = reply.background is True or reply.object == "thread.run" or reply.status in _AT_WORK
-    later = later or reply.metrics is not None  # Replicate's
-    return ReplyFacts(reply.model or reply.modelVersion, *tokens, finish_reason=reason, background=later)
+    reason = found.choices[0].finish_reason if found.choices else found.stop_reason
+    if reason is None and found.status is not None:
+        reason = "stop" if found.status == "completed" else found.status
+    at_work = found.status is not None and found.status.lower() in _AT_WORK
+    later = found.background is True or found.object == "thread.run" or at_work
+    later = later or found.metrics is not None  # Replicate's
+    model = found.model or found.modelVersion
+    return ReplyFacts(model, *tokens, finish_reason=reason, background=later, at_work=at_work)
 
 
 def _loosely(body: bytes) -> ReplyFacts:
@@ -401,8 +441,8 @@ def untold_tokens(operation: str, body: bytes, usage_tokens: int) -> int | None:
 
 def model_field(data: bytes) -> bytes:
     """The field that names the model, byte for byte; empty where the name is written in escapes."""
-    matched = _MODEL.search(data)
-    return matched[0] if matched and b"\\" not in matched[0] else b""
+    found = _MODEL.search(data)
+    return found[0] if found and b"\\" not in found[0] else b""
 
 
 def models_in(data: bytes) -> list[str]:
@@ -415,7 +455,7 @@ def last_end(data: bytes) -> int:
     end = max(data.rfind(b"\n\n") + 2, data.rfind(b"\r\n\r\n") + 4)
     if end >= 4:
         return end
-    ends = [matched.end() for matched in _EVENT_END.finditer(data)]  # a hundred times slower
+    ends = [found.end() for found in _EVENT_END.finditer(data)]  # a hundred times slower
     return ends[-1] if ends else 0
 
 
@@ -446,15 +486,15 @@ def _events_with_usage(data: bytes) -> list[bytes]:
     """The whole events that hold a usage, each once."""
     if b"\r" in data:
         return [event for event in events_in(data) if _USAGE.search(event)]
-    events, end = [], -1
+    found, end = [], -1
     for match in _USAGE.finditer(data):
         if match.start() < end:
             continue
         begin = data.rfind(b"\n\n", 0, match.start())
         end = data.find(b"\n\n", match.start())
         end = end if end >= 0 else len(data)
-        events.append(data[begin + 2 if begin >= 0 else 0 : end])
-    return events
+        found.append(data[begin + 2 if begin >= 0 else 0 : end])
+    return found
 
 
 def data_of(event: bytes) -> bytes:
@@ -472,15 +512,15 @@ def _usage_of(data: bytes) -> dict[str, object]:
         event_object = _EVENT.decode(data)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return {}
-    usage: dict[str, object] = {}
+    found: dict[str, object] = {}
     for within in (event_object.response, event_object.message, event_object.delta, event_object):
         if within is not None and within.usage is not None:
-            usage.update((key, value) for key, value in within.usage.items() if value is not None)
-    usage |= event_object.usageMetadata or {}
+            found.update((key, value) for key, value in within.usage.items() if value is not None)
+    found |= event_object.usageMetadata or {}
     for name in _BARE:
         if (count := getattr(event_object, name)) is not None:
-            usage[name] = count
-    return usage
+            found[name] = count
+    return found
 
 
 def _usage(usage: dict[str, object]) -> tuple[int | None, int | None, int | None]:

@@ -15,6 +15,7 @@ import msgspec
 from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.messages import dig, first
 from stillwatch.exchanges.operations import (
+    ANSWER,
     NAMES_A_MODEL,
     OPERATIONS,
     Operation,
@@ -28,7 +29,7 @@ from stillwatch.gateway.path import naming
 from stillwatch.gateway.path.amounts import amounts
 from stillwatch.gateway.path.batch import BatchRequest, begun
 from stillwatch.gateway.path.objects import in_upload
-from stillwatch.gateway.path.references import NONE, References, in_value
+from stillwatch.gateway.path.references import NONE, References, fold_key, in_value
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -60,6 +61,8 @@ MOST_SIGNS = ((b"[", 500_000), (b"{", 500_000), (b",", 4_000_000), (b":", 2_000_
 _ALSO_A_FORM = re.compile(rb"[&;]\s*[\w%+.\[\]-]+=")
 ZSTD_LIMITS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}  # looks back 8 MiB at most
 
+# A field with which a request that else makes or changes an object of this kind has a model write: Mistral's
+WRITES_WITH = {"conversation": "inputs"}
 LATER = frozenset(("runs",))  # operations that are worked off after they were answered, unless streamed
 _UNKNOWN = Operation("", "*", "**", "unknown")
 
@@ -89,12 +92,14 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     background: bool = False  # answered at once, worked off and fetched later
     references: References = NONE  # stored objects that it names
     answers: int = 1  # to all its questions
+    stored: str = ""  # the object that it reads, where it has no body
+    hook: str = ""  # the field that would have its answer sent somewhere else
 
 
 def operation_of(target: str) -> str:
     """The name of what a request to a target asks for; "other" for what has none."""
-    match = OPERATIONS.find("POST", target) or OPERATIONS.find("GET", target)
-    return match.operation if match else "other"
+    found = OPERATIONS.find("POST", target) or OPERATIONS.find("GET", target)
+    return found.operation if found else "other"
 
 
 def read(
@@ -110,15 +115,16 @@ def read(
 
     Raises: BadRequest for what must not go upstream.
     """
-    match = operations.find(method, target)
-    named = _targeted(target, match) if len(target) <= REMEMBERED else _target(target, match)
-    line = match.line if match else _UNKNOWN
-    operation, does = line.name, line.does if match else "unknown"
-    starts = does == "begins"
+    found = operations.find(method, target)
+    named = _targeted(target, found) if len(target) <= REMEMBERED else _target(target, found)
+    line = found.line if found else _UNKNOWN
+    operation, does = line.name, line.does if found else "unknown"
     asks_logprobs = "?" in target and "logprobs" in unquote(target.partition("?")[2])
+    fields: list[tuple[str, str]] = []
     if not body:
-        batch = begun(None) if starts else None
-        return Facts(operation, does, named, logprobs=asks_logprobs, batch=batch)
+        batch = begun(None) if does == "begins" else None
+        stored = found.object[1] if found is not None and found.object else ""
+        return Facts(operation, does, named, logprobs=asks_logprobs, batch=batch, stored=stored)
     if method in ("GET", "HEAD"):
         raise BadRequest(400, "bad_body", f"a {method} has no body: what one would mean is anyone's guess")
     if coding not in ("", "identity"):
@@ -133,26 +139,46 @@ def read(
             raise BadRequest(415, "bad_form", why)
     like_json = "json" in kind or body[:1] in b"{[" or body.lstrip()[:1] in (b"{", b"[")
     if operation in JSON_ONLY or (like_json and not form):
-        facts = _json(operation, does, named, kind, body)
+        facts = _json(operation, does, named, kind, body, line.makes)
+        if facts.is_json and does in ("creates", "changes") and _writes(found, body):
+            facts = msgspec.structs.replace(facts, does="generates")
     else:
-        try:
-            fields = naming.form_fields(kind, body) if form else []
-            models = _distinct(*naming.in_fields(fields), *named, *naming.in_lines(body))
-        except naming.Ambiguous as why:
-            raise BadRequest(400, "bad_form", str(why)) from None
-        asks_logprobs = asks_logprobs or any(
-            "logprobs" in value for name, value in fields if "include" in name
+        fields = _fields_of(kind, body) if form else []
+        facts = _no_json(operation, does, named, fields, body)
+    beside = form or (not facts.is_json and batches.is_batch(body))
+    hooks = list(filter(naming.is_hook, naming.query_names(target))) if "?" in target else []
+    if facts.batch is not None or beside or hooks or asks_logprobs:
+        facts = msgspec.structs.replace(
+            facts,
+            n=facts.batch.n if facts.batch is not None else facts.n,
+            logprobs=asks_logprobs or facts.logprobs or (facts.batch is not None and facts.batch.logprobs),
+            references=_beside(fields, body) if beside else facts.references,
+            hook=hooks[0] if hooks else facts.hook,
         )
-        facts = Facts(operation, does, models, batch=begun(None) if starts else _uploaded_batch(body))
-    if facts.batch is not None:
-        facts = msgspec.structs.replace(facts, n=facts.batch.n, logprobs=facts.batch.logprobs)
-    if form or (not facts.is_json and batches.is_batch(body)):
-        facts = msgspec.structs.replace(facts, references=_beside(fields if form else [], body))
-    if asks_logprobs:
-        facts = msgspec.structs.replace(facts, logprobs=True)
     if len(facts.models) > naming.MOST_NAMES:
         raise BadRequest(400, "too_many_models", f"one request may name {naming.MOST_NAMES} models")
     return facts
+
+
+def _fields_of(kind: str, body: bytes) -> list[tuple[str, str]]:
+    try:
+        return naming.form_fields(kind, body)
+    except naming.Ambiguous as why:
+        raise BadRequest(400, "bad_form", str(why)) from None
+
+
+def _no_json(
+    operation: str, does: str, named: tuple[str, ...], fields: list[tuple[str, str]], body: bytes
+) -> Facts:
+    """Facts of a form, of lines, or of whatever else is no JSON object."""
+    try:
+        models = _distinct(*naming.in_fields(fields), *named, *naming.in_lines(body))
+    except naming.Ambiguous as why:
+        raise BadRequest(400, "bad_form", str(why)) from None
+    batch = begun(None) if does == "begins" else _uploaded_batch(body)
+    logprobs = any("logprobs" in value for name, value in fields if "include" in name)
+    hook = next((name for name, _ in fields if naming.is_hook(name)), "")
+    return Facts(operation, does, models, logprobs=logprobs, batch=batch, hook=hook)
 
 
 def _check_utf_8(body: bytes) -> None:
@@ -178,7 +204,7 @@ def _plainly_typed(kind: str, does: str) -> None:
         raise BadRequest(415, "bad_form", f"content-type {media[:60]!r}: send JSON or multipart/form-data")
 
 
-def _target(target: str, match: OperationMatch | None) -> tuple[str, ...]:
+def _target(target: str, found: OperationMatch | None) -> tuple[str, ...]:
     """The models that a target names."""
     path, _, query = target.partition("?")
     if not target.startswith("/") or _BAD_TARGET.search(target):
@@ -190,12 +216,12 @@ def _target(target: str, match: OperationMatch | None) -> tuple[str, ...]:
         raise BadRequest(400, "bad_target", "the request target must hold no dots for folders")
     try:
         named = naming.in_query(query)
-        if query and (match is None or match.does in NAMES_A_MODEL) and naming.hides_reply(query):
+        if query and (found is None or found.does in NAMES_A_MODEL) and naming.hides_reply(query):
             raise BadRequest(400, "bad_target", "the reply is asked for whole: leave out `fields` and `alt`")
     except naming.Ambiguous as why:
         raise BadRequest(400, "bad_target", str(why)) from None
     guessed = naming.in_path(parts) + naming.in_path(bare)
-    for kind, name in match.ids if match else ():
+    for kind, name in found.ids if found else ():
         if kind == "model":  # a maker may stand before it: /publishers/anthropic/models/NAME
             guessed = [model_name for model_name in guessed if model_name.endswith(f"/{name}")] or [name]
     return _distinct(*named, *guessed)
@@ -212,7 +238,19 @@ def _is_utf8(path: str) -> bool:
     return True
 
 
-def _json(operation: str, does: str, named: tuple[str, ...], kind: str, body: bytes) -> Facts:
+def _writes(found: OperationMatch | None, body: bytes) -> bool:
+    """Whether a model writes in an object that is made or changed."""
+    kinds = {found.line.makes, *(kind for kind, _ in found.ids)} if found else set()
+    fields = [WRITES_WITH[kind] for kind in kinds if kind in WRITES_WITH]
+    if not fields:
+        return False
+    document = msgspec.json.decode(body)
+    return isinstance(document, dict) and any(fold_key(key) in fields for key in document)
+
+
+def _json(
+    operation: str, does: str, named: tuple[str, ...], kind: str, body: bytes, makes: str | None
+) -> Facts:
     starts = does == "begins"
     if len(body) > LOOKED_THROUGH and _holds_too_many(body):
         raise BadRequest(400, "bad_json", "the body holds more values than any model takes")
@@ -226,21 +264,17 @@ def _json(operation: str, does: str, named: tuple[str, ...], kind: str, body: by
         is_json = media == "application/json" or media.endswith("+json")
         if does not in NAMES_A_MODEL and operation not in JSON_ONLY and not is_json:
             # lines of JSON, or none at all
-            batch = begun(None) if starts else _uploaded_batch(body)
-            return Facts(operation, does, _distinct(*named, *_lines(body)), batch=batch)
+            found = begun(None) if starts else _uploaded_batch(body)
+            return Facts(operation, does, _distinct(*named, *_lines(body)), batch=found)
         raise BadRequest(400, "bad_json", f"the body {why}") from None
     if not isinstance(document, dict):
         if operation in JSON_ONLY:
             raise BadRequest(400, "bad_json", "the body must be a JSON object")
-        batch = begun(None) if starts else None
+        found = begun(None) if starts else None
         names = _distinct(*named, *_lines(body))
-        return Facts(operation, does, names, is_json=True, batch=batch, references=references)
-    model = document.get("model")
-    if model is not None and not isinstance(model, str):
-        raise BadRequest(400, "bad_model", "model must be a text")
-    for key in document:
-        if len(key) == 5 and key != "model" and key.lower() == "model":  # to Go's JSON reader it is the same
-            raise BadRequest(400, "bad_model", "model must be written in small letters")
+        return Facts(operation, does, names, is_json=True, batch=found, references=references)
+    asks_later = document.get("background") is True or document.get("deferred") is True
+    model, hook = _model_and_hook(document)
     try:
         many = naming.in_object(document)
     except naming.Ambiguous as why:
@@ -259,17 +293,33 @@ def _json(operation: str, does: str, named: tuple[str, ...], kind: str, body: by
         does,
         models,
         end_user if isinstance(end_user, str) else None,
-        document.get("stream") is True,
+        document.get("stream") is True and makes != ANSWER,
         wants.n,
         wants.logprobs,
         True,
         document.get("stream_options") is not None,
         wants.most,
         begun(document) if starts else _uploaded_batch(body) if operation == "other" else None,
-        operation in LATER or document.get("background") is True,
+        asks_later or operation in LATER or makes == ANSWER,
         references,
         wants.answers,
+        hook=hook,
     )
+
+
+def _model_and_hook(document: dict[str, object]) -> tuple[str | None, str]:
+    """The model that is asked for, and the field that would have the answer sent elsewhere; "" for none."""
+    model = document.get("model")
+    if model is not None and not isinstance(model, str):
+        raise BadRequest(400, "bad_model", "model must be a text")
+    hook = ""
+    for key in document:
+        size = len(key)
+        if size == 5 and key != "model" and key.lower() == "model":  # to Go's JSON reader it is the same
+            raise BadRequest(400, "bad_model", "model must be written in small letters")
+        if size in naming.HOOK_LENGTHS and document[key] and naming.is_hook(key):
+            hook = key
+    return model, hook
 
 
 def _uploaded_batch(body: bytes) -> BatchRequest | None:

@@ -50,6 +50,7 @@ class ExchangeOutcome(msgspec.Struct, array_like=True, gc=False):
     finish_reason: str | None = None
     stream: bool = False
     rule: str | None = None  # where something else decided than at the door
+    part: str | None = None  # of an upload: what the upstream calls the part that came
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -20,7 +20,13 @@ from stillwatch.exchanges.operations import OPERATIONS
 from stillwatch.exchanges.request_text import NOTHING, RequestText, bytes_text, pieces_only, request_text
 from stillwatch.exchanges.sketched import EXTRA
 from stillwatch.exchanges.values import CONVERT, INTS, Clock, as_text, as_time, tidy
-from stillwatch.gateway.path.batch import MOST_LINES, is_batch, lines_of
+from stillwatch.gateway.path.batch import (
+    MOST_LINES,
+    google_question,
+    google_questions,
+    is_batch,
+    lines_of,
+)
 from stillwatch.gateway.path.reply import TEXTS
 from stillwatch.gateway.path.request import BadRequest, inflate, operation_of
 from stillwatch.gateway.record.entries import ExchangeOutcome, Intent, exchange_id
@@ -35,6 +41,7 @@ INFLATED = 256 << 20
 UNKNOWN_SHAPE = "unknown"  # no table knows the request: what it holds of text was taken as it stands
 LONGEST_NAME = 512  # what clients and upstreams make up is remembered for weeks where exchanges are watched
 REQUEST = "request"  # of a hook's row, no column: a request that is not read yet
+GOOGLE = "generate_content"  # the operation of each question in its batches
 _ASKS = ("body", "params", "request")  # where a question of a batch holds the request itself
 _NAMES = ("model", "end_user", "conversation", "response_format", "finish_reason", "served_model")
 _NO_INT = (1, 0)  # bounds that nothing is within
@@ -55,14 +62,14 @@ def row(
 
     `before` tells what is new in the request; without it all after the model's last answer is.
     """
-    request, text = (
+    found, text = (
         _request(intent, body, request_text if before is None else pieces_only) if body else ({}, NOTHING)
     )
     unread = text.unread
     if before is not None:
         room = room_of(outcome.output_tokens, outcome.delivered_bytes)
         text = before.text(intent.account, text, room)
-    row = _tidy_values(settings(request) | text.row()) if body else {}
+    row = _tidy_values(settings(found) | text.row()) if body else {}
     if reply:
         row["completion"] = completion(_reply(intent, outcome, reply))
     if outcome is not UNKNOWN:
@@ -107,21 +114,21 @@ def _cut_names(row: Row) -> Row:
 
 def _tidy_values(values: Row) -> Row:
     """What a client wrote, each value of its column's type; others are left out."""
-    tidied: Row = {}
+    kept: Row = {}
     for name, value in values.items():
         if value is None:
             continue
         kind = type(value)
         if kind is str and name not in CONVERT:
-            tidied[name] = value
+            kept[name] = value
             continue
         low, high = INTS.get(name, _NO_INT)
         if kind is int and low <= value <= high:  # type: ignore[operator]
-            tidied[name] = value
+            kept[name] = value
             continue
         with suppress(Refused):
-            tidied[name] = CONVERT.get(name, as_text)(value)
-    return tidied
+            kept[name] = CONVERT.get(name, as_text)(value)
+    return kept
 
 
 def batch_rows(
@@ -146,12 +153,12 @@ def batch_rows(
     if not is_batch(body):
         return []
     ended = ExchangeOutcome(outcome.time_us, outcome.outcome, outcome.status, outcome.latency_ms, 0)
-    rows = []
+    found = []
     for k, (operation, asks) in enumerate(_questions(intent, body)[:MOST_LINES]):
         single = msgspec.structs.replace(intent, operation=operation, model=None, coding="")
-        rows.append(row(worker, number, single, msgspec.json.encode(asks), ended, b"", before))
-        rows[-1]["exchange_id"] = f"{exchange_id(worker, number)}.{k}"
-    return rows
+        found.append(row(worker, number, single, msgspec.json.encode(asks), ended, b"", before))
+        found[-1]["exchange_id"] = f"{exchange_id(worker, number)}.{k}"
+    return found
 
 
 def _questions(intent: Intent, body: bytes) -> list[tuple[str, dict[str, object]]]:
@@ -163,9 +170,11 @@ def _questions(intent: Intent, body: bytes) -> list[tuple[str, dict[str, object]
     if isinstance(decoded, dict) and isinstance(requests := decoded.get("requests"), list):
         anthropic = intent.target.partition("?")[0].rstrip("/").endswith("/messages/batches")
         usual = "messages" if anthropic else operation_of(str(decoded.get("endpoint")))
-        return [question for entry in requests if (question := _question(entry, usual))]
+        return [found for entry in requests if (found := _question(entry, usual))]
+    if google := google_questions(decoded):
+        return [(GOOGLE, question) for question in google]
     lines = islice(lines_of(body), MOST_LINES)
-    return [question for line in lines if (question := _question_in(line))]
+    return [found for line in lines if (found := _question_in(line))]
 
 
 def _question_in(line: bytes) -> tuple[str, dict[str, object]] | None:
@@ -178,6 +187,8 @@ def _question_in(line: bytes) -> tuple[str, dict[str, object]] | None:
 
 def _question(line: object, usual: str) -> tuple[str, dict[str, object]] | None:
     """(operation, request) of a question; `usual` where it says no path of its own."""
+    if (google := google_question(line)) is not None:
+        return GOOGLE, google
     if not isinstance(line, dict) or "custom_id" not in line:
         return None
     for field in _ASKS:
@@ -195,8 +206,8 @@ def read_request(values: Row) -> Row:
     """A hook's row, with what its request holds where that was left to be read here."""
     request = values.pop(REQUEST, None)
     with suppress(Refused):
-        fields = exchange(request, {}) if isinstance(request, dict) else {}
-        return _cut_names(fields | values | {"end_user": fields.get("end_user") or values.get("end_user")})
+        found = exchange(request, {}) if isinstance(request, dict) else {}
+        return _cut_names(found | values | {"end_user": found.get("end_user") or values.get("end_user")})
     return values
 
 
@@ -224,14 +235,14 @@ def _request(
     except BadRequest:  # refused at the door
         return {}, NOTHING
     try:
-        document = msgspec.json.decode(body)  # the worker has looked at it strictly
+        found = msgspec.json.decode(body)  # the worker has looked at it strictly
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):  # an upload, a form
         return {}, bytes_text(_beside_questions(body) if is_batch(body) else body, intent.kind)
-    if not isinstance(document, dict):
-        return {}, read(document, intent.target)
+    if not isinstance(found, dict):
+        return {}, read(found, intent.target)
     if intent.operation == "other" and is_batch(body) and _questions(intent, body):
-        document = {key: value for key, value in document.items() if key not in ("requests", *_ASKS)}
-    return document, read(document, intent.target)
+        found = {key: value for key, value in found.items() if key not in ("requests", "batch", *_ASKS)}
+    return found, read(found, intent.target)
 
 
 def _reply(intent: Intent, outcome: ExchangeOutcome, reply: bytes) -> dict[str, object]:
@@ -240,10 +251,10 @@ def _reply(intent: Intent, outcome: ExchangeOutcome, reply: bytes) -> dict[str, 
         return {}
     if not outcome.stream:
         try:
-            document = msgspec.json.decode(reply)
+            found = msgspec.json.decode(reply)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return {}
-        return document if isinstance(document, dict) else {}
+        return found if isinstance(found, dict) else {}
     pattern = TEXTS.get(intent.operation, TEXTS["chat"])
     events = b"\n".join(_DATA.findall(reply))
     parts = []
@@ -260,18 +271,16 @@ def _check_row(values: Row) -> Row:
         return tidy(values, ANY_TIME)  # in place: what was converted before one is refused stays what it is
     except Refused:
         pass
-    checked: Row = {"time": as_time(values.get("time"), ANY_TIME), "account": values.get("account")}
-    tidy(checked, ANY_TIME)
+    kept: Row = {"time": as_time(values.get("time"), ANY_TIME), "account": values.get("account")}
+    tidy(kept, ANY_TIME)
     for name, value in values.items():
-        if name in checked or value is None:
+        if name in kept or value is None:
             continue
         try:
-            checked[name] = tidy(
-                {"time": checked["time"], "account": checked["account"], name: value}, ANY_TIME
-            )[name]
+            kept[name] = tidy({"time": kept["time"], "account": kept["account"], name: value}, ANY_TIME)[name]
         except Refused:
             continue
-    return checked
+    return kept
 
 
 def batch(rows: list[Row]) -> pa.RecordBatch:
@@ -279,9 +288,9 @@ def batch(rows: list[Row]) -> pa.RecordBatch:
     try:
         columns = columns_of(rows, _SCHEMA)
     except UnicodeError:
-        for row in rows:
-            for name, value in row.items():
+        for found in rows:
+            for name, value in found.items():
                 if isinstance(value, str):
-                    row[name] = value.encode("utf-8", "replace").decode("utf-8")
+                    found[name] = value.encode("utf-8", "replace").decode("utf-8")
         columns = columns_of(rows, _SCHEMA)
     return pa.RecordBatch.from_arrays(columns, schema=_SCHEMA)

@@ -1,53 +1,185 @@
-"""Documents that are uploaded in several requests, put together until they are whole. It reads none.
+"""Files that are uploaded in several requests, put together until they are whole. It reads none.
 
-Blind to: pieces that came before the recorder began, and those of an upload that two workers serve.
+Google's pieces say where in the file they begin; OpenAI's parts are put in order by what completes an upload.
+Workers write logs of their own, so that pieces come here in any order.
+
+Blind to: pieces that came before the recorder began.
 """
 
+import re
+from dataclasses import dataclass, field
+
+import msgspec
+
 from stillwatch.exchanges.documents import MOST_BYTES, is_document
-from stillwatch.gateway.record.entries import Intent
+from stillwatch.exchanges.operations import OPERATIONS
+from stillwatch.gateway.path.batch import is_batch
+from stillwatch.gateway.path.request import BadRequest, inflate
+from stillwatch.gateway.record.entries import ExchangeOutcome, Intent
 
 MOST_HELD = 128 << 20  # bytes of all; the oldest go first
 MOST_UPLOADS = 10_000
 LOST = b"%PDF-"  # read in the place of what is held no more, it counts as damaged
+PART, COMPLETE = "/uploads/{upload}/parts", "/uploads/{upload}/complete"
+_DATA = re.compile(rb"""[;\s]name=(?:"data"|data(?=[;\s]|$))""", re.IGNORECASE)
+ANY_END = -1  # of a file: where what has come of it ends
+
+
+@dataclass
+class _Upload:
+    """What has come of one upload."""
+
+    pieces: dict[int | str, bytes] = field(default_factory=dict)  # by place in the file, or by part
+    size: int = 0
+    end: int | None = None  # of the file, once it is known
+    order: tuple[str, ...] = ()  # of its parts, once it is known
+    plain: bool = False  # it is no document: each piece is read as it comes
+    lost: bool = False  # it is held no more
+
+    def joined(self) -> bytes:
+        """The pieces from the beginning of the file, as far as there are no gaps."""
+        whole = bytearray()
+        places = sorted(place for place in self.pieces if isinstance(place, int))
+        for place in places:
+            if place > len(whole):
+                break
+            whole += self.pieces[place][len(whole) - place :]
+        return bytes(whole)
+
+
+class _Complete(msgspec.Struct):
+    """The body that completes an upload."""
+
+    part_ids: list[str] = []
 
 
 class UploadPieces:
-    """What has come of each upload whose first piece begins as a document does."""
+    """What has come of each upload."""
 
     def __init__(self) -> None:
-        self._held: dict[tuple[str, str], bytes] = {}
-        self._size = 0
+        self._uploads: dict[tuple[str, str], _Upload] = {}
+        self.held_bytes = 0
+
+    def read(self, intent: Intent, body: bytes, ended: ExchangeOutcome) -> tuple[Intent, bytes]:
+        """What to read for a request's body, and what is known of it: with the last piece, the whole."""
+        accepted = ended.status // 100 == 2
+        if intent.piece is None and intent.operation == "other" and accepted and body:
+            found = OPERATIONS.find("POST", intent.target)
+            if found is not None and found.line.path in (PART, COMPLETE):
+                part = None if found.line.path == COMPLETE else ended.part or ""
+                return self._read_part(intent, body, found.ids[0][1], part)
+        return intent, self.read_body(intent, body, accepted)
 
     def read_body(self, intent: Intent, body: bytes, accepted: bool) -> bytes:
-        """What to read for a request's body: with a document's last piece the whole, with others nothing."""
+        """What to read for one of Google's pieces: with a document's last one all of it, else nothing."""
         if intent.piece is None or not accepted:
             return body
         offset, last = intent.piece
-        upload = (intent.account, intent.target)
-        held = self._take(upload)
-        if offset == 0 and body and not last and is_document(body):
-            held = body
-        elif held is None:
+        key = (intent.account, intent.target)
+        if key not in self._uploads and offset == 0 and last:
             return body
-        elif len(held) <= MOST_BYTES and offset == len(held):
-            held += body  # beyond that it is too large, and no more is held of it
+        upload = self._take(key)
+        if offset == 0 and body and 0 not in upload.pieces and not is_document(body):
+            self.held_bytes -= upload.size
+            upload = _Upload(plain=True)
+        if upload.plain:
+            if not last:
+                self._keep(key, upload)
+            return body
+        self._add(upload, offset, body)
         if last:
-            return held
-        self._held[upload] = held
-        self._size += len(held)
-        self._make_room()
-        return b""
+            upload.end = offset + len(body) if offset or body else ANY_END
+        if upload.lost:
+            return self._end(key, upload, LOST, last)
+        if 0 not in upload.pieces:
+            return self._end(key, upload, body, False)
+        whole = upload.joined() if upload.end is not None else b""
+        is_whole = upload.end is not None and len(whole) >= upload.end
+        if is_whole or (last and upload.size > MOST_BYTES):
+            return self._end(key, upload, whole, upload.end != ANY_END)
+        return self._end(key, upload, b"", False)
 
-    def _take(self, upload: tuple[str, str]) -> bytes | None:
-        held = self._held.pop(upload, None)
-        self._size -= len(held or b"")
-        return held
+    def _read_part(self, intent: Intent, body: bytes, name: str, part: str | None) -> tuple[Intent, bytes]:
+        """What to read for one of OpenAI's parts, or (None) for what puts them in order: at last, the whole.
 
-    def _make_room(self) -> None:
-        while len(self._held) > MOST_UPLOADS:
-            self._take(next(iter(self._held)))
-        for upload, held in self._held.items():
-            if self._size <= MOST_HELD:
+        A part that is a text is read as it comes, too: nothing of it is lost where others never come.
+        """
+        key = (intent.account, name)
+        upload = self._take(key)
+        as_it_came = intent, body
+        if part is None:
+            upload.order = _order_in(_opened(intent, body))
+        else:
+            data = _file_in(_opened(intent, body))
+            self._add(upload, part, data)
+            if is_document(data) or b"\0" in data:
+                as_it_came = intent, b""
+        given_up = upload.lost or upload.size > MOST_BYTES
+        if not upload.order or not (given_up or upload.pieces.keys() >= set(upload.order)):
+            self._keep(key, upload)
+            return as_it_came
+        self.held_bytes -= upload.size
+        first = upload.pieces.get(upload.order[0], b"")
+        if given_up:
+            whole = LOST if upload.lost or is_document(first) else b""
+        else:
+            whole = b"".join(upload.pieces[part] for part in upload.order)
+        if not whole or is_batch(whole) or (len(upload.order) == 1 and not is_document(whole)):
+            return as_it_came
+        return msgspec.structs.replace(intent, kind="", coding=""), whole
+
+    def _add(self, upload: _Upload, place: int | str, body: bytes) -> None:
+        """Hold a piece; beyond what a document may have, no more than tells its size."""
+        before = upload.pieces.get(place, b"")
+        if not upload.lost and len(body) > len(before) and upload.size <= MOST_BYTES:
+            upload.pieces[place] = body
+            upload.size += len(body) - len(before)
+            self.held_bytes += len(body) - len(before)
+
+    def _end(self, key: tuple[str, str], upload: _Upload, body: bytes, over: bool) -> bytes:
+        if over:
+            self.held_bytes -= upload.size
+        else:
+            self._keep(key, upload)
+        return body
+
+    def _take(self, key: tuple[str, str]) -> _Upload:
+        return self._uploads.pop(key, None) or _Upload()
+
+    def _keep(self, key: tuple[str, str], upload: _Upload) -> None:
+        """Hold an upload as the newest, and make room for it."""
+        self._uploads[key] = upload
+        while len(self._uploads) > MOST_UPLOADS:
+            self.held_bytes -= self._uploads.pop(next(iter(self._uploads))).size
+        for held in self._uploads.values():
+            if self.held_bytes <= MOST_HELD:
                 return
-            self._held[upload] = LOST
-            self._size -= len(held) - len(LOST)
+            if held.size:
+                self.held_bytes -= held.size
+                held.pieces, held.size, held.lost = {}, 0, True
+
+
+def _order_in(body: bytes) -> tuple[str, ...]:
+    try:
+        return tuple(msgspec.json.decode(body, type=_Complete).part_ids)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return ()
+
+
+def _opened(intent: Intent, body: bytes) -> bytes:
+    if not intent.coding:
+        return body
+    try:
+        return inflate(body, intent.coding, MOST_BYTES)
+    except BadRequest:
+        return body
+
+
+def _file_in(form: bytes) -> bytes:
+    """The file in a form: its field `data`, or the longest of all."""
+    border = form.partition(b"\r\n")[0]
+    if not border.startswith(b"--"):
+        return form
+    parts = [part.partition(b"\r\n\r\n") for part in form.split(border)]
+    named = [part for part in parts if _DATA.search(part[0])]
+    return max((value for _, _, value in named or parts), key=len).removesuffix(b"\r\n")

@@ -1,0 +1,94 @@
+"""An upstream whose replies a test writes, as one function of what was asked. It keeps what came.
+
+with scripted(answer) as up:
+    ... up.url, up.seen
+"""
+
+import http.client
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from gateway_world import Running
+
+
+@dataclass
+class Asked:
+    method: str
+    path: str
+    headers: dict[str, str]  # by their names in small letters
+    body: bytes
+
+
+@dataclass
+class Said:
+    """A reply: JSON, or bytes of the content type that its headers name."""
+
+    what: Any
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Scripted:
+    url: str = ""
+    seen: list[Asked] = field(default_factory=list)
+
+
+@contextmanager
+def scripted(answer: Callable[[Asked], Said | Any]) -> Iterator[Scripted]:
+    """Run one in a thread."""
+    world = Scripted()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            asked = Asked(self.command, self.path, headers, body)
+            world.seen.append(asked)
+            found = answer(asked)
+            said = found if isinstance(found, Said) else Said(found)
+            data = said.what if isinstance(said.what, bytes) else json.dumps(said.what).encode()
+            self.send_response(said.status)
+            own = {"content-type": "application/json", "content-length": str(len(data))} | said.headers
+            for name, value in own.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        world.url = f"http://127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield world
+        server.shutdown()
+
+
+def ask(
+    gate: Running, method: str, target: str, body: Any = None, key: str | None = None, **headers: str
+) -> tuple[int, Any]:
+    """One request through a gateway: status and body, read where it is JSON."""
+    connection = http.client.HTTPConnection("127.0.0.1", gate.port, timeout=20)
+    data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+    head = {"authorization": f"Bearer {key or gate.key}"}
+    head |= {} if data is None or "content__type" in headers else {"content-type": "application/json"}
+    try:
+        connection.request(method, target, data, head | {n.replace("__", "-"): v for n, v in headers.items()})
+        reply = connection.getresponse()
+        raw = reply.read()
+    finally:
+        connection.close()
+    try:
+        return reply.status, json.loads(raw)
+    except ValueError:
+        return reply.status, raw
