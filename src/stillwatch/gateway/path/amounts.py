@@ -136,9 +136,9 @@ def _within(path: str, name: str, settings: dict[str, object]) -> list[tuple[str
     What an extra body allows may make an answer longer. Where nobody reads it, it makes none shorter.
     """
     outer = "" if name == "extrabody" else f"{name}."
-    found = [(key, _name(key), value) for key, value in settings.items()]
+    named = [(key, _name(key), value) for key, value in settings.items()]
     return [
-        (f"{path}.{key}", outer + inner, value) for key, inner, value in found if inner not in ("", *SETTINGS)
+        (f"{path}.{key}", outer + inner, value) for key, inner, value in named if inner not in ("", *SETTINGS)
     ]
 
 

@@ -168,7 +168,7 @@ def google_questions(request: object) -> list[dict[str, object]]:
 
 def lines_of(body: bytes) -> Iterator[bytes]:
     """The lines of some bytes that may be JSON objects."""
-    return (found[1] for found in _LINE.finditer(body))
+    return (matched[1] for matched in _LINE.finditer(body))
 
 
 def uploaded_batch(body: bytes) -> BatchRequest | None:
@@ -178,7 +178,7 @@ def uploaded_batch(body: bytes) -> BatchRequest | None:
     """
     if not is_batch(body):
         return None
-    found, google = [], []
+    entries, google = [], []
     for number, line in enumerate(lines_of(body)):
         if number >= MOST_LINES:
             raise TooMany
@@ -187,11 +187,11 @@ def uploaded_batch(body: bytes) -> BatchRequest | None:
             if entry.request is not None and (question := google_question(msgspec.json.decode(line))):
                 google.append(amounts("generate_content", question))
             elif entry.custom_id is not None:
-                found.append(entry)
+                entries.append(entry)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             if is_batch(line):  # to another reader it may be a question all the same
-                found.append(_UNREAD)
-    return _add_google(_count_questions(found) or BatchRequest(), google) if found or google else None
+                entries.append(_UNREAD)
+    return _add_google(_count_questions(entries) or BatchRequest(), google) if entries or google else None
 
 
 def _add_google(counted: BatchRequest, google: list[Amounts]) -> BatchRequest:
@@ -213,12 +213,12 @@ def begun(request: object) -> BatchRequest:
     """
     if not isinstance(request, dict):
         return BatchRequest(begins=True, untold=True)
-    found = []
+    questions = []
     for entry in _list(request.get("requests")):
         try:
-            found.append(msgspec.convert(entry, _BatchQuestion))
+            questions.append(msgspec.convert(entry, _BatchQuestion))
         except msgspec.ValidationError:
-            found.append(_UNREAD)
+            questions.append(_UNREAD)
     google = [amounts("generate_content", question) for question in google_questions(request)]
     sources = _sources(request)
     named = [request.get("input_file_id"), *_list(request.get("input_files"))]
@@ -226,17 +226,17 @@ def begun(request: object) -> BatchRequest:
     files = tuple(name for name in named if isinstance(name, str))
     elsewhere = any(_lies_elsewhere(source) for source in (request, *sources))
     return msgspec.structs.replace(
-        _add_google(_count_questions(found) or BatchRequest(), google),
+        _add_google(_count_questions(questions) or BatchRequest(), google),
         begins=True,
         files=files,
-        untold=elsewhere or not (found or google or files),
+        untold=elsewhere or not (questions or google or files),
     )
 
 
 def _sources(request: dict[str, object]) -> list[dict[str, object]]:
     """Objects of Google's batch that say where its questions are."""
-    found = [dig(holder, key) for holder in (request, request.get("batch")) for key in SOURCE_KEYS]
-    return [source for source in found if isinstance(source, dict)]
+    named_sources = [dig(holder, key) for holder in (request, request.get("batch")) for key in SOURCE_KEYS]
+    return [source for source in named_sources if isinstance(source, dict)]
 
 
 def _lies_elsewhere(source: dict[str, object]) -> bool:
@@ -273,12 +273,12 @@ def batch_tokens(lines: bytes) -> tuple[int, int]:
         if b'"usage"' not in line and b'"usageMetadata"' not in line:
             continue
         try:
-            found = _ANSWER.decode(line)
+            answer = _ANSWER.decode(line)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             continue
-        body = found.response.body if found.response else found.result.message if found.result else None
+        body = answer.response.body if answer.response else answer.result.message if answer.result else None
         usage = body.usage if body else None
-        google = found.response.usageMetadata if found.response else None
+        google = answer.response.usageMetadata if answer.response else None
         if google is not None:
             count = (google.candidatesTokenCount or 0) + (google.thoughtsTokenCount or 0)
             usage = _BatchUsage(output_tokens=count, input_tokens=google.promptTokenCount)
@@ -407,5 +407,5 @@ def _file_id(name: str) -> str:
     return name.rpartition("/")[2]
 
 
-def _list(found: object) -> list[Any]:
-    return found if isinstance(found, list) else []
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -81,13 +81,13 @@ class Charge:
 
     def _unknown_elsewhere(self, known: list[int] | None, model_set: int | None) -> FleetUsage | None:
         """What this gateway alone counts, without what this request holds."""
-        found = self._gate.budgets.unknown_elsewhere(self._place, self._began_us, known, model_set)
-        if found is None:
+        spent = self._gate.budgets.unknown_elsewhere(self._place, self._began_us, known, model_set)
+        if spent is None:
             return None
         return dataclasses.replace(
-            found,
-            tokens_held=found.tokens_held - self._on_way,
-            set_tokens_held=found.set_tokens_held - (self._on_way if model_set is not None else 0),
+            spent,
+            tokens_held=spent.tokens_held - self._on_way,
+            set_tokens_held=spent.set_tokens_held - (self._on_way if model_set is not None else 0),
         )
 
     def longest(self) -> int:
@@ -137,38 +137,38 @@ class Charge:
     # --- at its end ------------------------------------------------------------------------------------
 
     def bill_reply(
-        self, found: ReplyFacts | None, request: Request, does: str, complete: bool, nothing_begun: bool
+        self, reply: ReplyFacts | None, request: Request, does: str, complete: bool, nothing_begun: bool
     ) -> ReplyFacts | None:
         """Charge what a reply says that it brought; give its facts, or None where they were counted before.
 
-        found: None where the reply says nothing. complete: the client has all of it. nothing_begun: the
+        reply: None where the reply says nothing. complete: the client has all of it. nothing_begun: the
         upstream refused what was asked.
         """
         gate, facts = self._gate, self._facts
-        if found is None:
+        if reply is None:
             if self.charged and nothing_begun:
                 self.settle(0)
             return None
-        tokens = found.output_tokens or 0
+        tokens = reply.output_tokens or 0
         later = request.method == "GET" and does != "unknown"
         if later or does == "fetches":  # generated at another time
-            if not tokens or found.at_work:
-                return found
+            if not tokens or reply.at_work:
+                return reply
             if not self._bill_fetched(request, tokens, complete):
                 return None
-        elif facts.background and (found.output_tokens is None or found.at_work or not complete):
+        elif facts.background and (reply.output_tokens is None or reply.at_work or not complete):
             self.charge_in_full()
-            self.keep_promised(found.answer_id)
+            self.keep_promised(reply.answer_id)
         else:
             self.settle(tokens)
-            if found.answer_id:
+            if reply.answer_id:
                 done = LaterAnswer(-1, "", self._began_us)
-                gate.notes.note_answer(self._account, found.answer_id, done)
-            if does == "generates" and not found.estimated:
+                gate.notes.note_answer(self._account, reply.answer_id, done)
+            if does == "generates" and not reply.estimated:
                 gate.learn(self._asked, tokens, facts.most, facts.answers)
         gate.counters[_OUTPUT_TOKENS] += tokens
-        gate.counters[_INPUT_TOKENS] += found.input_tokens or 0
-        return found
+        gate.counters[_INPUT_TOKENS] += reply.input_tokens or 0
+        return reply
 
     def settle(self, tokens: int) -> None:
         """Charge what the reply brought, less what was charged already."""

@@ -99,9 +99,9 @@ class Exchange:
     def __init__(self, gate: Gate, client: Client, request: Request) -> None:
         self.gate, self.client, self.request = gate, client, request
         self.began_us = gate.now_us()
-        found = gate.operations.find(request.method, request.target)
-        self.operation, self.does = (found.line.name, found.line.does) if found else ("other", "unknown")
-        self.found = found
+        match = gate.operations.find(request.method, request.target)
+        self.operation, self.does = (match.line.name, match.line.does) if match else ("other", "unknown")
+        self.found = match
         self._kept: list[bytes] = []  # of the reply, where it is kept or sketched
         self._terms, self._tables = gate.terms, gate.tables  # by which it was decided
 
@@ -364,7 +364,7 @@ class Exchange:
                 self.fail("upstream_error", "the upstream refused a further page of the list")
             return
         self.status, self._reason = status, reason
-        self._headers = kept = []
+        self._headers = turned_headers = []
         if self._draw is not None:
             self._draw.mine.on_head(status, reason, headers)
         kind = coding = b""
@@ -377,7 +377,7 @@ class Exchange:
             turned = self._turn(pair) if b"//" in value else pair
             if turned is None:
                 return
-            kept.append(turned)
+            turned_headers.append(turned)
             if lower == b"content-type":
                 kind = value.lower()
             elif lower == b"content-encoding":
@@ -563,8 +563,8 @@ class Exchange:
         name = named.id or (named.file.name if named.file else "")
         if not name:
             return
-        said = batch.said + batch.unsaid * charge.longest()
-        self.gate.notes.note(who.account, name, replace(batch, said=said, unsaid=0), self.began_us)
+        tokens = batch.said + batch.unsaid * charge.longest()
+        self.gate.notes.note(who.account, name, replace(batch, said=tokens, unsaid=0), self.began_us)
 
     def deliver(self, data: bytes) -> None:
         """Hand bytes to the client; the head goes with the first of them."""
@@ -633,7 +633,7 @@ class Exchange:
         if self.over:
             return
         self.over = True
-        gate, found = self.gate, self._facts or _NOTHING
+        gate, facts = self.gate, self._facts or _NOTHING
         if outcome in ("upstream_error", "cut", "refused"):
             self._leave(f"the exchange ended: {outcome}")
         body, self._body = self._body, None  # it knows the exchange: nothing should wait for the collector
@@ -655,9 +655,9 @@ class Exchange:
             return
         entry = ExchangeOutcome(
             now, outcome, self.status, max(0, (now - self.began_us) // 1000), self.delivered,
-            self._served_name or found.served_model, found.input_tokens,
-            found.output_tokens, found.reasoning_tokens,
-            found.estimated, found.finish_reason, isinstance(body, Events) or self.facts.stream, rule,
+            self._served_name or facts.served_model, facts.input_tokens,
+            facts.output_tokens, facts.reasoning_tokens,
+            facts.estimated, facts.finish_reason, isinstance(body, Events) or self.facts.stream, rule,
             self._part,
         )  # fmt: skip
         gate.note(frame(OUTCOME, self.number, pack(entry), *self._kept))
@@ -674,14 +674,14 @@ class Exchange:
     def _ids(self) -> list[Header]:
         """What ties a reply to its row, its line in the log and the client's own trace."""
         self.trace = self.trace or traceparent(self.caller.trace if self.caller else None)
-        found = [(b"traceparent", self.trace.encode())]
+        headers = [(b"traceparent", self.trace.encode())]
         if self.number:
-            found.append((b"x-stillwatch-exchange", self._exchange.encode()))
-        return found
+            headers.append((b"x-stillwatch-exchange", self._exchange.encode()))
+        return headers
 
     def _log(self, outcome: str, rule: str | None) -> None:
         """One line: whose, what, how it ended and why. No text, no key."""
-        who, found = self.caller, self._facts or _NOTHING
+        who, facts = self.caller, self._facts or _NOTHING
         level = logging.WARNING if outcome == "upstream_error" else logging.INFO
         if not logs.requests.isEnabledFor(level):
             return
@@ -693,11 +693,11 @@ class Exchange:
             exchange=self._exchange or None, traceparent=self.trace, outcome=outcome, status=self.status,
             reason=self._code or None,
             rule=rule or (self.decision.rule if self.caller is not None else None),
-            operation=self.operation, model=self.asked or None, served_model=found.served_model,
+            operation=self.operation, model=self.asked or None, served_model=facts.served_model,
             account=who.account if who else None, key_id=who.key_id or None if who else None,
             address=who.address if who else self.client.peer, stream=self.facts.stream,
             duration_ms=max(0, (self.gate.now_us() - self.began_us) // 1000),
-            input_tokens=found.input_tokens, output_tokens=found.output_tokens,
+            input_tokens=facts.input_tokens, output_tokens=facts.output_tokens,
             request_bytes=len(self.request.body), delivered_bytes=self.delivered,
         )  # fmt: skip
 

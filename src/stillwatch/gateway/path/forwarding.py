@@ -6,20 +6,20 @@ from stillwatch.gateway.path.server import Request
 from stillwatch.terms import Terms
 
 
-def why_not_forwarded(terms: Terms, found: OperationMatch | None, request: Request) -> str | None:
+def why_not_forwarded(terms: Terms, match: OperationMatch | None, request: Request) -> str | None:
     """Why an operation does not go upstream, or None. The owner's own lines go, whatever they do."""
-    if found is None and (terms.capture.unknown_paths == "pass" or request.method in ("GET", "HEAD")):
+    if match is None and (terms.capture.unknown_paths == "pass" or request.method in ("GET", "HEAD")):
         return None
-    if found is not None and (found.line.by_owner or found.does not in REFUSED):
+    if match is not None and (match.line.by_owner or match.does not in REFUSED):
         return None
-    if found is not None and found.does == "mints" and terms.identity.keys == "upstream":
+    if match is not None and match.does == "mints" and terms.identity.keys == "upstream":
         return None
-    return _allowed_by(_WHY[found.does if found else "unknown"], request, "…")
+    return _allowed_by(_WHY[match.does if match else "unknown"], request, "…")
 
 
-def refuse_unseen(found: OperationMatch | None, facts: Facts, request: Request) -> None:
+def refuse_unseen(match: OperationMatch | None, facts: Facts, request: Request) -> None:
     """Raises: BadRequest for questions, or answers, that nobody would count or capture."""
-    if found is not None and found.line.by_owner:
+    if match is not None and match.line.by_owner:
         return
     if facts.hook and facts.does in NAMES_A_MODEL:
         raise BadRequest(403, "answer_elsewhere", _allowed_by(_HOOK.format(facts.hook), request, facts.does))

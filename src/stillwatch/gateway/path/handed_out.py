@@ -43,15 +43,15 @@ def on_this_gateway(
     name, value = header[0].lower(), header[1].decode("latin-1")
     uploads: list[str] = []
 
-    def turn(found: re.Match[str]) -> str:
-        at, target = ORIGIN.findall(found[0])[0]
+    def turn(matched: re.Match[str]) -> str:
+        at, target = ORIGIN.findall(matched[0])[0]
         query = target.partition("#")[0].partition("?")[2]
         begun = [session for field, session in parse_qsl(query) if field == SESSION and session]
         begins = bool(begun) or name.startswith(UPLOAD)
         if not upstream.is_at(at):
             if begins or (name == b"location" and status // 100 == 3):
                 raise ElsewhereError(at)
-            return found[0]
+            return matched[0]
         target = target if target.startswith("/") else "/" + target
         if not begins:
             return origin(request) + target
@@ -65,11 +65,11 @@ def on_this_gateway(
 
 def holder_of(target: str, secret: bytes) -> str | None:
     """Whom a sealed address was handed out to; None where the seal is none of ours, or of another path."""
-    found = SEALED.fullmatch(target)
-    if found is None:
+    matched = SEALED.fullmatch(target)
+    if matched is None:
         return None
-    given, right = target[found.start(2) :], _seal(found[1], found[2], secret)
-    return found[2] if same(given.encode(), right.encode()) else None
+    seal, right = target[matched.start(2) :], _seal(matched[1], matched[2], secret)
+    return matched[2] if same(seal.encode(), right.encode()) else None
 
 
 def piece_of(request: Request) -> tuple[int, bool]:
@@ -82,9 +82,9 @@ def piece_of(request: Request) -> tuple[int, bool]:
         elif lower == UPLOAD + b"command":
             last = b"finalize" in value.lower()
         elif lower == b"content-range":
-            found = _RANGE.fullmatch(value.strip())
-            offset = int(found[1]) if found else -1
-            last = found is not None and int(found[2]) + 1 == int(found[3])
+            matched = _RANGE.fullmatch(value.strip())
+            offset = int(matched[1]) if matched else -1
+            last = matched is not None and int(matched[2]) + 1 == int(matched[3])
     return offset, last
 
 

@@ -172,19 +172,19 @@ class Whole:
         if to.operation == "models":
             body = self._without_hidden(body)
         else:
-            found = facts_of_json(body)
-            if to.comes_later or found.background:
-                found = facts_of_later(body, found)
-            if to.does == "generates" and found.output_tokens is None and not found.background:
-                found = replace(found, output_tokens=1 + int(len(body) / FALLBACK_BYTES), estimated=True)
-            elif to.does == "generates" and found.output_tokens is not None:
-                untold = untold_tokens(to.operation, body, found.output_tokens)
-                found = found if untold is None else replace(found, output_tokens=untold, estimated=True)
-            if to.does in COUNTED or found.background:
-                self._facts = found  # else it was generated, and counted, at another time
+            facts = facts_of_json(body)
+            if to.comes_later or facts.background:
+                facts = facts_of_later(body, facts)
+            if to.does == "generates" and facts.output_tokens is None and not facts.background:
+                facts = replace(facts, output_tokens=1 + int(len(body) / FALLBACK_BYTES), estimated=True)
+            elif to.does == "generates" and facts.output_tokens is not None:
+                untold = untold_tokens(to.operation, body, facts.output_tokens)
+                facts = facts if untold is None else replace(facts, output_tokens=untold, estimated=True)
+            if to.does in COUNTED or facts.background:
+                self._facts = facts  # else it was generated, and counted, at another time
             else:
                 to.took(body)
-            names = (found.served_model, *found.others)
+            names = (facts.served_model, *facts.others)
             if not all(to.served(name) for name in names if name is not None):
                 return False
         if to.strip:
@@ -217,10 +217,10 @@ class Whole:
         try:
             listed = msgspec.json.decode(body)
             data = listed["data"]
-            kept = [item for item in data if self.to.shown(str(item["id"]))]
+            shown_items = [item for item in data if self.to.shown(str(item["id"]))]
         except (msgspec.MsgspecError, KeyError, TypeError, RecursionError, UnicodeDecodeError):
             return body
-        return body if len(kept) == len(data) else msgspec.json.encode(listed | {"data": kept})
+        return body if len(shown_items) == len(data) else msgspec.json.encode(listed | {"data": shown_items})
 
     def facts(self, complete: bool) -> ReplyFacts | None:
         return self._facts
@@ -398,14 +398,14 @@ class MadeInStream:
         self._carry = held[end:] if len(held) - end < JSON_LIMIT else b""
         if held.find(self._needle, 0, end) < 0:
             return
-        found = [
+        objects = [
             made
             for event in events_in(held[:end])
             if self._needle in event
             for made in made_in_event(data_of(event), self._kind, self._itself)
         ]
-        if found:
-            self._note(found)
+        if objects:
+            self._note(objects)
 
 
 def is_json(kind: bytes) -> bool:

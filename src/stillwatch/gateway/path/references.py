@@ -208,13 +208,13 @@ def in_value(value: object) -> tuple[References, int]:
     """Objects that a JSON body names, and how many keys it has."""
     walk = Walk()
     keys = walk.value(value)
-    found = walk.references()
+    names = walk.references()
     if isinstance(value, dict) and ("store" in value or "audio" in value):
         stored = value.get("store")
-        found = msgspec.structs.replace(
-            found, stored=stored if isinstance(stored, bool) else None, audio=value.get("audio") is not None
+        names = msgspec.structs.replace(
+            names, stored=stored if isinstance(stored, bool) else None, audio=value.get("audio") is not None
         )
-    return found, keys
+    return names, keys
 
 
 def in_fields(walk: Walk, fields: list[tuple[str, str]]) -> None:
@@ -318,14 +318,14 @@ def made_in(body: bytes, kind: str, itself: bool) -> list[tuple[str, str]]:
         reply = _REPLY.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return []
-    found: list[tuple[str, str]] = []
-    _gather(reply, kind, itself, found)
+    objects: list[tuple[str, str]] = []
+    _gather(reply, kind, itself, objects)
     if kind in BRINGS_FILES:
         document = _read(msgspec.Raw(body), dict[str, object])
         for path in FILES_BROUGHT:
             addresses = (value for value in values_at(document, path) if isinstance(value, str))
-            found += [(at[1], "files") for value in addresses if (at := resource_in(value))]
-    return found
+            objects += [(at[1], "files") for value in addresses if (at := resource_in(value))]
+    return objects
 
 
 def values_at(document: object, path: tuple[str, ...]) -> list[object]:
@@ -334,44 +334,44 @@ def values_at(document: object, path: tuple[str, ...]) -> list[object]:
     >>> values_at({"a": [{"b": 1}, {"b": 2}]}, ("a", "*", "b"))
     [1, 2]
     """
-    found = [document]
+    values = [document]
     for key in path:
         if key == "*":
-            found = [inner for value in found if isinstance(value, list) for inner in value]
+            values = [inner for value in values if isinstance(value, list) for inner in value]
         else:
-            found = [value[key] for value in found if isinstance(value, dict) and key in value]
-    return found
+            values = [value[key] for value in values if isinstance(value, dict) and key in value]
+    return values
 
 
-def _gather(reply: _CreationReply, kind: str, itself: bool, found: list[tuple[str, str]]) -> None:
+def _gather(reply: _CreationReply, kind: str, itself: bool, objects: list[tuple[str, str]]) -> None:
     if itself:
         if name := _read(reply.id, str):
-            found.append((name, kind))
+            objects.append((name, kind))
         if (path := _read(reply.name, str)) and (at := resource_in(path)):
-            found.append((at[1], kind))
+            objects.append((at[1], kind))
         for made in _read(reply.data, list[_CreationReply]) or ():  # items of a conversation
             if name := _read(made.id, str):
-                found.append((name, "items"))
+                objects.append((name, "items"))
     for field, its in _SIMPLE:
         if name := _read(getattr(reply, field), str):
-            found.append((name, its))
-    found += [(name, "files") for name in _read(reply.result_files, list[str]) or ()]
+            objects.append((name, its))
+    objects += [(name, "files") for name in _read(reply.result_files, list[str]) or ()]
     for inner, its in ((reply.file, "built" if kind == "uploads" else kind),
                        (reply.conversation, "conversations"), (reply.container, "containers"),
                        (reply.audio, "audio")):  # fmt: skip
         one_inside = _read(inner, _CreationReply)
         if one_inside is not None:
-            _gather(_CreationReply(id=one_inside.id, name=one_inside.name), its, True, found)
+            _gather(_CreationReply(id=one_inside.id, name=one_inside.name), its, True, objects)
     resources = _read(reply.tool_resources, _Resources)
     if resources is not None and resources.file_search is not None:
-        found += [(name, "vector_stores") for name in resources.file_search.vector_store_ids]
+        objects += [(name, "vector_stores") for name in resources.file_search.vector_store_ids]
     for item in _read(reply.output, list[_CreationReply]) or ():
-        _gather(_CreationReply(id=item.id, container_id=item.container_id), "items", True, found)
+        _gather(_CreationReply(id=item.id, container_id=item.container_id), "items", True, objects)
     for choice in _read(reply.choices, list[_CreationReply]) or ():
         for part in (choice.message, choice.delta):
             creation = _read(part, _CreationReply)
             if creation is not None:
-                _gather(_CreationReply(audio=creation.audio), "audio", False, found)
+                _gather(_CreationReply(audio=creation.audio), "audio", False, objects)
 
 
 class _Deferred(msgspec.Struct):
@@ -382,8 +382,8 @@ def deferred_in(body: bytes) -> str:
     """The name under which xAI hands out an answer later; "" for a reply that is one."""
     if len(body) > LONGEST or b'"request_id"' not in body:
         return ""
-    found = _read(msgspec.Raw(body), _Deferred)
-    return found.request_id if found else ""
+    deferred = _read(msgspec.Raw(body), _Deferred)
+    return deferred.request_id if deferred else ""
 
 
 def made_in_list(body: bytes, kind: str) -> list[tuple[str, str]]:
@@ -392,10 +392,10 @@ def made_in_list(body: bytes, kind: str) -> list[tuple[str, str]]:
         reply = _REPLY.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return []
-    found: list[tuple[str, str]] = []
+    objects: list[tuple[str, str]] = []
     for item in _read(reply.data, list[_CreationReply]) or ():
-        _gather(item, kind, False, found)
-    return found
+        _gather(item, kind, False, objects)
+    return objects
 
 
 def made_in_event(data: bytes, kind: str, itself: bool) -> list[tuple[str, str]]:
@@ -404,18 +404,18 @@ def made_in_event(data: bytes, kind: str, itself: bool) -> list[tuple[str, str]]
         event = _REPLY.decode(data)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return []
-    found: list[tuple[str, str]] = []
+    objects: list[tuple[str, str]] = []
     within = _read(event.response, _CreationReply) or _read(event.interaction, _CreationReply)
     if within is not None:
-        _gather(_CreationReply(id=within.id, conversation=within.conversation), kind, itself, found)
-        return found
+        _gather(_CreationReply(id=within.id, conversation=within.conversation), kind, itself, objects)
+        return objects
     item = _read(event.item, _CreationReply)
     if item is not None:
-        _gather(_CreationReply(id=item.id, container_id=item.container_id), "items", True, found)
-        return found
+        _gather(_CreationReply(id=item.id, container_id=item.container_id), "items", True, objects)
+        return objects
     for inner in (event.message, event.delta):
         creation = _read(inner, _CreationReply)
         if creation is not None:
-            _gather(_CreationReply(container=creation.container), kind, False, found)
-    _gather(event, kind, itself, found)
-    return found
+            _gather(_CreationReply(container=creation.container), kind, False, objects)
+    _gather(event, kind, itself, objects)
+    return objects

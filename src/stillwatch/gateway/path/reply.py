@@ -88,9 +88,9 @@ class FieldSearch:
 
     def __call__(self, data: bytes) -> list[FieldsFound]:
         """What is found, by kind."""
-        found = _Found()
-        kernels.find_fields(data, len(data), self._names, len(self._names), found)
-        return [FieldsFound(*found[k : k + _FIGURES]) for k in range(0, len(found), _FIGURES)]
+        fields = _Found()
+        kernels.find_fields(data, len(data), self._names, len(self._names), fields)
+        return [FieldsFound(*fields[k : k + _FIGURES]) for k in range(0, len(fields), _FIGURES)]
 
 
 class TextFields(Fields):
@@ -371,13 +371,13 @@ _LATER = msgspec.json.Decoder(_Later)
 def facts_of_json(body: bytes) -> ReplyFacts:
     """Facts of a whole JSON reply; nothing is known of a body that is none."""
     try:
-        found = _BODY.decode(body)
+        reply = _BODY.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return _loosely(body)
-    return _facts_of(found)
+    return _facts_of(reply)
 
 
-def facts_of_later(body: bytes, found: ReplyFacts) -> ReplyFacts:
+def facts_of_later(body: bytes, facts: ReplyFacts) -> ReplyFacts:
     """Facts of a reply to who asks for an answer that comes later, or fetches it. Once it is there, four
     bytes are a token where it tells none."""
     try:
@@ -385,32 +385,32 @@ def facts_of_later(body: bytes, found: ReplyFacts) -> ReplyFacts:
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         later = _Later()
     if later.response is not None:
-        found = _facts_of(later.response)
+        facts = _facts_of(later.response)
     deferred = bool(later.request_id) and later.choices is None and later.task_status in ("", "PROCESSING")
-    at_work = found.at_work or deferred
-    if found.output_tokens is None and not at_work:
+    at_work = facts.at_work or deferred
+    if facts.output_tokens is None and not at_work:
         estimate = 1 + int(len(body) / FALLBACK_BYTES)
-        found = msgspec.structs.replace(found, output_tokens=estimate, estimated=True)
+        facts = msgspec.structs.replace(facts, output_tokens=estimate, estimated=True)
     answer_id = later.id or (later.request_id if deferred else "")
-    return msgspec.structs.replace(found, background=True, at_work=at_work, answer_id=answer_id)
+    return msgspec.structs.replace(facts, background=True, at_work=at_work, answer_id=answer_id)
 
 
-def _facts_of(found: _Body) -> ReplyFacts:
-    tokens = _tokens(found.usage or found.usageMetadata)
+def _facts_of(reply: _Body) -> ReplyFacts:
+    tokens = _tokens(reply.usage or reply.usageMetadata)
     if tokens == (None, None, None):
-        counted = found.meta.tokens if found.meta else found.metrics or found.details
+        counted = reply.meta.tokens if reply.meta else reply.metrics or reply.details
         counts = _Usage(
-            prompt_eval_count=found.prompt_eval_count, eval_count=found.eval_count,
-            tokens_evaluated=found.tokens_evaluated, tokens_predicted=found.tokens_predicted, tokens=counted,
+            prompt_eval_count=reply.prompt_eval_count, eval_count=reply.eval_count,
+            tokens_evaluated=reply.tokens_evaluated, tokens_predicted=reply.tokens_predicted, tokens=counted,
         )  # fmt: skip
         tokens = _tokens(counts)
-    reason = found.choices[0].finish_reason if found.choices else found.stop_reason
-    if reason is None and found.status is not None:
-        reason = "stop" if found.status == "completed" else found.status
-    at_work = found.status is not None and found.status.lower() in _AT_WORK
-    later = found.background is True or found.object == "thread.run" or at_work
-    later = later or found.metrics is not None  # Replicate's
-    model = found.model or found.modelVersion
+    reason = reply.choices[0].finish_reason if reply.choices else reply.stop_reason
+    if reason is None and reply.status is not None:
+        reason = "stop" if reply.status == "completed" else reply.status
+    at_work = reply.status is not None and reply.status.lower() in _AT_WORK
+    later = reply.background is True or reply.object == "thread.run" or at_work
+    later = later or reply.metrics is not None  # Replicate's
+    model = reply.model or reply.modelVersion
     return ReplyFacts(model, *tokens, finish_reason=reason, background=later, at_work=at_work)
 
 
@@ -441,8 +441,8 @@ def untold_tokens(operation: str, body: bytes, usage_tokens: int) -> int | None:
 
 def model_field(data: bytes) -> bytes:
     """The field that names the model, byte for byte; empty where the name is written in escapes."""
-    found = _MODEL.search(data)
-    return found[0] if found and b"\\" not in found[0] else b""
+    matched = _MODEL.search(data)
+    return matched[0] if matched and b"\\" not in matched[0] else b""
 
 
 def models_in(data: bytes) -> list[str]:
@@ -455,7 +455,7 @@ def last_end(data: bytes) -> int:
     end = max(data.rfind(b"\n\n") + 2, data.rfind(b"\r\n\r\n") + 4)
     if end >= 4:
         return end
-    ends = [found.end() for found in _EVENT_END.finditer(data)]  # a hundred times slower
+    ends = [matched.end() for matched in _EVENT_END.finditer(data)]  # a hundred times slower
     return ends[-1] if ends else 0
 
 
@@ -486,15 +486,15 @@ def _events_with_usage(data: bytes) -> list[bytes]:
     """The whole events that hold a usage, each once."""
     if b"\r" in data:
         return [event for event in events_in(data) if _USAGE.search(event)]
-    found, end = [], -1
+    events, end = [], -1
     for match in _USAGE.finditer(data):
         if match.start() < end:
             continue
         begin = data.rfind(b"\n\n", 0, match.start())
         end = data.find(b"\n\n", match.start())
         end = end if end >= 0 else len(data)
-        found.append(data[begin + 2 if begin >= 0 else 0 : end])
-    return found
+        events.append(data[begin + 2 if begin >= 0 else 0 : end])
+    return events
 
 
 def data_of(event: bytes) -> bytes:
@@ -512,15 +512,15 @@ def _usage_of(data: bytes) -> dict[str, object]:
         event_object = _EVENT.decode(data)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return {}
-    found: dict[str, object] = {}
+    usage: dict[str, object] = {}
     for within in (event_object.response, event_object.message, event_object.delta, event_object):
         if within is not None and within.usage is not None:
-            found.update((key, value) for key, value in within.usage.items() if value is not None)
-    found |= event_object.usageMetadata or {}
+            usage.update((key, value) for key, value in within.usage.items() if value is not None)
+    usage |= event_object.usageMetadata or {}
     for name in _BARE:
         if (count := getattr(event_object, name)) is not None:
-            found[name] = count
-    return found
+            usage[name] = count
+    return usage
 
 
 def _usage(usage: dict[str, object]) -> tuple[int | None, int | None, int | None]:

@@ -98,8 +98,8 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
 
 def operation_of(target: str) -> str:
     """The name of what a request to a target asks for; "other" for what has none."""
-    found = OPERATIONS.find("POST", target) or OPERATIONS.find("GET", target)
-    return found.operation if found else "other"
+    match = OPERATIONS.find("POST", target) or OPERATIONS.find("GET", target)
+    return match.operation if match else "other"
 
 
 def read(
@@ -115,15 +115,15 @@ def read(
 
     Raises: BadRequest for what must not go upstream.
     """
-    found = operations.find(method, target)
-    named = _targeted(target, found) if len(target) <= REMEMBERED else _target(target, found)
-    line = found.line if found else _UNKNOWN
-    operation, does = line.name, line.does if found else "unknown"
+    match = operations.find(method, target)
+    named = _targeted(target, match) if len(target) <= REMEMBERED else _target(target, match)
+    line = match.line if match else _UNKNOWN
+    operation, does = line.name, line.does if match else "unknown"
     asks_logprobs = "?" in target and "logprobs" in unquote(target.partition("?")[2])
     fields: list[tuple[str, str]] = []
     if not body:
         batch = begun(None) if does == "begins" else None
-        stored = found.object[1] if found is not None and found.object else ""
+        stored = match.object[1] if match is not None and match.object else ""
         return Facts(operation, does, named, logprobs=asks_logprobs, batch=batch, stored=stored)
     if method in ("GET", "HEAD"):
         raise BadRequest(400, "bad_body", f"a {method} has no body: what one would mean is anyone's guess")
@@ -140,7 +140,7 @@ def read(
     like_json = "json" in kind or body[:1] in b"{[" or body.lstrip()[:1] in (b"{", b"[")
     if operation in JSON_ONLY or (like_json and not form):
         facts = _json(operation, does, named, kind, body, line.makes)
-        if facts.is_json and does in ("creates", "changes") and _writes(found, body):
+        if facts.is_json and does in ("creates", "changes") and _writes(match, body):
             facts = msgspec.structs.replace(facts, does="generates")
     else:
         fields = _fields_of(kind, body) if form else []
@@ -204,7 +204,7 @@ def _plainly_typed(kind: str, does: str) -> None:
         raise BadRequest(415, "bad_form", f"content-type {media[:60]!r}: send JSON or multipart/form-data")
 
 
-def _target(target: str, found: OperationMatch | None) -> tuple[str, ...]:
+def _target(target: str, match: OperationMatch | None) -> tuple[str, ...]:
     """The models that a target names."""
     path, _, query = target.partition("?")
     if not target.startswith("/") or _BAD_TARGET.search(target):
@@ -216,12 +216,12 @@ def _target(target: str, found: OperationMatch | None) -> tuple[str, ...]:
         raise BadRequest(400, "bad_target", "the request target must hold no dots for folders")
     try:
         named = naming.in_query(query)
-        if query and (found is None or found.does in NAMES_A_MODEL) and naming.hides_reply(query):
+        if query and (match is None or match.does in NAMES_A_MODEL) and naming.hides_reply(query):
             raise BadRequest(400, "bad_target", "the reply is asked for whole: leave out `fields` and `alt`")
     except naming.Ambiguous as why:
         raise BadRequest(400, "bad_target", str(why)) from None
     guessed = naming.in_path(parts) + naming.in_path(bare)
-    for kind, name in found.ids if found else ():
+    for kind, name in match.ids if match else ():
         if kind == "model":  # a maker may stand before it: /publishers/anthropic/models/NAME
             guessed = [model_name for model_name in guessed if model_name.endswith(f"/{name}")] or [name]
     return _distinct(*named, *guessed)
@@ -238,9 +238,9 @@ def _is_utf8(path: str) -> bool:
     return True
 
 
-def _writes(found: OperationMatch | None, body: bytes) -> bool:
+def _writes(match: OperationMatch | None, body: bytes) -> bool:
     """Whether a model writes in an object that is made or changed."""
-    kinds = {found.line.makes, *(kind for kind, _ in found.ids)} if found else set()
+    kinds = {match.line.makes, *(kind for kind, _ in match.ids)} if match else set()
     fields = [WRITES_WITH[kind] for kind in kinds if kind in WRITES_WITH]
     if not fields:
         return False
@@ -264,15 +264,15 @@ def _json(
         is_json = media == "application/json" or media.endswith("+json")
         if does not in NAMES_A_MODEL and operation not in JSON_ONLY and not is_json:
             # lines of JSON, or none at all
-            found = begun(None) if starts else _uploaded_batch(body)
-            return Facts(operation, does, _distinct(*named, *_lines(body)), batch=found)
+            batch = begun(None) if starts else _uploaded_batch(body)
+            return Facts(operation, does, _distinct(*named, *_lines(body)), batch=batch)
         raise BadRequest(400, "bad_json", f"the body {why}") from None
     if not isinstance(document, dict):
         if operation in JSON_ONLY:
             raise BadRequest(400, "bad_json", "the body must be a JSON object")
-        found = begun(None) if starts else None
+        batch = begun(None) if starts else None
         names = _distinct(*named, *_lines(body))
-        return Facts(operation, does, names, is_json=True, batch=found, references=references)
+        return Facts(operation, does, names, is_json=True, batch=batch, references=references)
     asks_later = document.get("background") is True or document.get("deferred") is True
     model, hook = _model_and_hook(document)
     try:

@@ -62,14 +62,14 @@ def row(
 
     `before` tells what is new in the request; without it all after the model's last answer is.
     """
-    found, text = (
+    request, text = (
         _request(intent, body, request_text if before is None else pieces_only) if body else ({}, NOTHING)
     )
     unread = text.unread
     if before is not None:
         room = room_of(outcome.output_tokens, outcome.delivered_bytes)
         text = before.text(intent.account, text, room)
-    row = _tidy_values(settings(found) | text.row()) if body else {}
+    row = _tidy_values(settings(request) | text.row()) if body else {}
     if reply:
         row["completion"] = completion(_reply(intent, outcome, reply))
     if outcome is not UNKNOWN:
@@ -114,21 +114,21 @@ def _cut_names(row: Row) -> Row:
 
 def _tidy_values(values: Row) -> Row:
     """What a client wrote, each value of its column's type; others are left out."""
-    kept: Row = {}
+    tidied: Row = {}
     for name, value in values.items():
         if value is None:
             continue
         kind = type(value)
         if kind is str and name not in CONVERT:
-            kept[name] = value
+            tidied[name] = value
             continue
         low, high = INTS.get(name, _NO_INT)
         if kind is int and low <= value <= high:  # type: ignore[operator]
-            kept[name] = value
+            tidied[name] = value
             continue
         with suppress(Refused):
-            kept[name] = CONVERT.get(name, as_text)(value)
-    return kept
+            tidied[name] = CONVERT.get(name, as_text)(value)
+    return tidied
 
 
 def batch_rows(
@@ -153,12 +153,12 @@ def batch_rows(
     if not is_batch(body):
         return []
     ended = ExchangeOutcome(outcome.time_us, outcome.outcome, outcome.status, outcome.latency_ms, 0)
-    found = []
+    rows = []
     for k, (operation, asks) in enumerate(_questions(intent, body)[:MOST_LINES]):
         single = msgspec.structs.replace(intent, operation=operation, model=None, coding="")
-        found.append(row(worker, number, single, msgspec.json.encode(asks), ended, b"", before))
-        found[-1]["exchange_id"] = f"{exchange_id(worker, number)}.{k}"
-    return found
+        rows.append(row(worker, number, single, msgspec.json.encode(asks), ended, b"", before))
+        rows[-1]["exchange_id"] = f"{exchange_id(worker, number)}.{k}"
+    return rows
 
 
 def _questions(intent: Intent, body: bytes) -> list[tuple[str, dict[str, object]]]:
@@ -170,11 +170,11 @@ def _questions(intent: Intent, body: bytes) -> list[tuple[str, dict[str, object]
     if isinstance(decoded, dict) and isinstance(requests := decoded.get("requests"), list):
         anthropic = intent.target.partition("?")[0].rstrip("/").endswith("/messages/batches")
         usual = "messages" if anthropic else operation_of(str(decoded.get("endpoint")))
-        return [found for entry in requests if (found := _question(entry, usual))]
+        return [question for entry in requests if (question := _question(entry, usual))]
     if google := google_questions(decoded):
         return [(GOOGLE, question) for question in google]
     lines = islice(lines_of(body), MOST_LINES)
-    return [found for line in lines if (found := _question_in(line))]
+    return [question for line in lines if (question := _question_in(line))]
 
 
 def _question_in(line: bytes) -> tuple[str, dict[str, object]] | None:
@@ -206,8 +206,8 @@ def read_request(values: Row) -> Row:
     """A hook's row, with what its request holds where that was left to be read here."""
     request = values.pop(REQUEST, None)
     with suppress(Refused):
-        found = exchange(request, {}) if isinstance(request, dict) else {}
-        return _cut_names(found | values | {"end_user": found.get("end_user") or values.get("end_user")})
+        fields = exchange(request, {}) if isinstance(request, dict) else {}
+        return _cut_names(fields | values | {"end_user": fields.get("end_user") or values.get("end_user")})
     return values
 
 
@@ -235,14 +235,14 @@ def _request(
     except BadRequest:  # refused at the door
         return {}, NOTHING
     try:
-        found = msgspec.json.decode(body)  # the worker has looked at it strictly
+        document = msgspec.json.decode(body)  # the worker has looked at it strictly
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):  # an upload, a form
         return {}, bytes_text(_beside_questions(body) if is_batch(body) else body, intent.kind)
-    if not isinstance(found, dict):
-        return {}, read(found, intent.target)
+    if not isinstance(document, dict):
+        return {}, read(document, intent.target)
     if intent.operation == "other" and is_batch(body) and _questions(intent, body):
-        found = {key: value for key, value in found.items() if key not in ("requests", "batch", *_ASKS)}
-    return found, read(found, intent.target)
+        document = {key: value for key, value in document.items() if key not in ("requests", "batch", *_ASKS)}
+    return document, read(document, intent.target)
 
 
 def _reply(intent: Intent, outcome: ExchangeOutcome, reply: bytes) -> dict[str, object]:
@@ -251,10 +251,10 @@ def _reply(intent: Intent, outcome: ExchangeOutcome, reply: bytes) -> dict[str, 
         return {}
     if not outcome.stream:
         try:
-            found = msgspec.json.decode(reply)
+            document = msgspec.json.decode(reply)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return document if isinstance(document, dict) else {}
     pattern = TEXTS.get(intent.operation, TEXTS["chat"])
     events = b"\n".join(_DATA.findall(reply))
     parts = []
@@ -271,16 +271,18 @@ def _check_row(values: Row) -> Row:
         return tidy(values, ANY_TIME)  # in place: what was converted before one is refused stays what it is
     except Refused:
         pass
-    kept: Row = {"time": as_time(values.get("time"), ANY_TIME), "account": values.get("account")}
-    tidy(kept, ANY_TIME)
+    checked: Row = {"time": as_time(values.get("time"), ANY_TIME), "account": values.get("account")}
+    tidy(checked, ANY_TIME)
     for name, value in values.items():
-        if name in kept or value is None:
+        if name in checked or value is None:
             continue
         try:
-            kept[name] = tidy({"time": kept["time"], "account": kept["account"], name: value}, ANY_TIME)[name]
+            checked[name] = tidy(
+                {"time": checked["time"], "account": checked["account"], name: value}, ANY_TIME
+            )[name]
         except Refused:
             continue
-    return kept
+    return checked
 
 
 def batch(rows: list[Row]) -> pa.RecordBatch:
@@ -288,9 +290,9 @@ def batch(rows: list[Row]) -> pa.RecordBatch:
     try:
         columns = columns_of(rows, _SCHEMA)
     except UnicodeError:
-        for found in rows:
-            for name, value in found.items():
+        for row in rows:
+            for name, value in row.items():
                 if isinstance(value, str):
-                    found[name] = value.encode("utf-8", "replace").decode("utf-8")
+                    row[name] = value.encode("utf-8", "replace").decode("utf-8")
         columns = columns_of(rows, _SCHEMA)
     return pa.RecordBatch.from_arrays(columns, schema=_SCHEMA)
