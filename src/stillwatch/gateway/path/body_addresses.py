@@ -45,12 +45,12 @@ def turn_body(body: bytes, kind: str, request: Request, upstream: Target) -> byt
         for holder in values_at(document, tuple(above)):
             if not isinstance(holder, dict) or not isinstance(holder.get(field), str):
                 continue
-            found = ORIGIN.fullmatch(holder[field].strip())
-            if found is None:
+            address = ORIGIN.fullmatch(holder[field].strip())
+            if address is None:
                 continue
             changed = True
-            target = found[2] if found[2].startswith("/") else "/" + found[2]
-            if upstream.is_at(found[1]) or place_of(target).kind == kind:
+            target = address[2] if address[2].startswith("/") else "/" + address[2]
+            if upstream.is_at(address[1]) or place_of(target).kind == kind:
                 holder[field] = origin(request) + KEY_FIELDS.sub("", target).rstrip("?&")
             else:
                 del holder[field]
