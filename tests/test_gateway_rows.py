@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -14,6 +15,7 @@ from stillwatch.gateway.folder import Folder, open_folder
 from stillwatch.gateway.record import segments, wal
 from stillwatch.gateway.record.entries import ExchangeOutcome, Intent, pack
 from stillwatch.gateway.record.recorder import Recorder
+from stillwatch.gateway.record.upload_pieces import UploadPieces
 from stillwatch.new_file import replace_file
 
 NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)
@@ -115,3 +117,37 @@ def test_a_logs_rows_are_what_they_were(tmp_path: Path) -> None:
             digest.update(repr(sorted(row.items())).encode())
     assert recorder.written > 200
     assert digest.hexdigest()[:16] == ROWS
+
+
+def test_a_body_whose_pieces_cannot_be_put_together_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a client sends in pieces: its row is written without it, and all others are captured."""
+    (tmp_path / "serve").mkdir()
+    replace_file(tmp_path / "serve" / "secret", [bytes(range(32))])
+    folder = open_folder(tmp_path / "serve")
+    writer = wal.Writer(folder.wal, 0, folder.secret(), durable=lambda *_: None, failed=lambda *_: None)
+    for number, body in enumerate((b"poison", b'{"messages":[{"role":"user","content":"Why?"}]}'), 1):
+        asked = Intent(
+            US + number, "acct", "key", None, None, "chat", PATHS[0], "m", "m", None, "allowed"
+        )  # fmt: skip
+        ended = ExchangeOutcome(US + 2 * number, "complete", 200, 5, 900, "m", 3, 7)
+        writer.append(wal.frame(wal.INTENT, number, pack(asked), body))
+        writer.append(wal.frame(wal.OUTCOME, number, pack(ended), b""))
+    writer.close()
+    read = UploadPieces.read
+
+    def read_unless_poisoned(
+        pieces: UploadPieces, intent: Intent, body: bytes, ended: ExchangeOutcome
+    ) -> Any:
+        if body == b"poison":
+            raise ValueError("no such piece")
+        return read(pieces, intent, body, ended)
+
+    monkeypatch.setattr(UploadPieces, "read", read_unless_poisoned)
+    recorder = Recorder(folder, lambda: NOW)
+    while recorder.step(flush=True):
+        pass
+    assert recorder.quarantined == 1
+    rows = [row for one in segments.all_segments(folder) for row in pq.read_table(one.path).to_pylist()]
+    assert [row["account"] for row in rows] == ["acct", "acct"]

@@ -202,11 +202,11 @@ class Recorder:
         body = self._body_again(was, key[1]) if was.body is None else was.body
         self._open_bytes -= len(was.body or b"")
         reply = b"".join((*was.reply, rest))
-        intent, body = self._pieces.read(was.intent, body, ended)
         try:
-            made = [rows.row(key[0], key[1], intent, body, ended, reply, self._before)]
-            if intent.operation == "other" and ended.outcome != "refused":
-                made += rows.batch_rows(key[0], key[1], intent, body, ended, self._before)
+            opening, body = self._pieces.read(was.intent, body, ended)
+            made = [rows.row(key[0], key[1], opening, body, ended, reply, self._before)]
+            if opening.operation == "other" and ended.outcome != "refused":
+                made += rows.batch_rows(key[0], key[1], opening, body, ended, self._before)
         except Exception as why:  # noqa: BLE001 - one poisoned body must not stop the capture of all others
             self._quarantine(key, why)
             made = [rows.row(key[0], key[1], was.intent, b"", ended, b"")]
