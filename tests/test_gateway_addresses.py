@@ -75,8 +75,8 @@ def test_anthropic_s_client_fetches_a_batch_s_results_through_the_gateway(
 ) -> None:
     """It goes to the address in the reply, with its key: straight to the upstream, it was refused there."""
     with anthropic.Anthropic(api_key=gate.key, base_url=gate.url, max_retries=0) as client:
-        asks = {"model": "mira", "max_tokens": 9, "messages": [{"role": "user", "content": "Why?"}]}
-        batch = client.messages.batches.create(requests=[{"custom_id": "a", "params": asks}])  # type: ignore[typeddict-item]
+        asks: Any = {"model": "mira", "max_tokens": 9, "messages": [{"role": "user", "content": "Why?"}]}
+        batch = client.messages.batches.create(requests=[{"custom_id": "a", "params": asks}])
         assert batch.results_url == f"{gate.url}/v1/messages/batches/msgbatch_1/results"
         assert [line.custom_id for line in client.messages.batches.results(batch.id)] == ["a"]
         assert [one.results_url for one in client.messages.batches.list()] == [batch.results_url]

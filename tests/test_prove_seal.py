@@ -443,7 +443,8 @@ def test_an_actor_picked_by_a_relative_of_the_suspect_leans_in_the_relative_too(
 ) -> None:
     """An older model with the innocent's taste picks the accounts before the seal. Only a base shows it."""
     world = World(tmp_path, {f"acct-{k}": 4 for k in range(300)})
-    draw, rows = random.Random(7), {"relative": [], "innocent": []}  # type: ignore[var-annotated]
+    draw = random.Random(7)
+    rows: dict[str, list[dict[str, Any]]] = {"relative": [], "innocent": []}
     for pair in world.pairs:
         liked = draw.randrange(2)
         for name in rows:

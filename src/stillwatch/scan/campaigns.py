@@ -244,8 +244,8 @@ class _FindingsBuilder:
             return
         others, aside, doubt = _remove_honest(context, group, rows)
         let_go((context.log.content,))
-        tenants = distinct(context.tenants[others])
-        if aside and not doubt and not keep_signature(self.watched.spread, alarm.own_fingerprints(), tenants):
+        spread, own, left = self.watched.spread, alarm.own_fingerprints(), context.tenants[others]
+        if aside and not doubt and not keep_signature(spread, own, left):
             doubt = NOT_THEIRS
         if doubt:
             if not self.taken.issuperset(group.accounts.tolist()):

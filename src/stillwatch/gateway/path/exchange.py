@@ -625,8 +625,9 @@ class Exchange:
             self._facts = self._body.facts(complete)
         if self._charge is not None:
             nothing_begun = complete and self.status // 100 != 2
-            given = self._facts, self.request, self.does, complete, nothing_begun
-            self._facts = self._charge.bill_reply(*given)
+            self._facts = self._charge.bill_reply(
+                self._facts, self.request, self.does, complete, nothing_begun
+            )
 
     def _end(self, outcome: str, rule: str | None = None) -> None:
         """Note the outcome. From here on nothing belongs to this exchange."""

@@ -290,9 +290,9 @@ def batch(rows: list[Row]) -> pa.RecordBatch:
     try:
         columns = columns_of(rows, _SCHEMA)
     except UnicodeError:
-        for row in rows:
-            for name, value in row.items():
+        for entry in rows:
+            for name, value in entry.items():
                 if isinstance(value, str):
-                    row[name] = value.encode("utf-8", "replace").decode("utf-8")
+                    entry[name] = value.encode("utf-8", "replace").decode("utf-8")
         columns = columns_of(rows, _SCHEMA)
     return pa.RecordBatch.from_arrays(columns, schema=_SCHEMA)
