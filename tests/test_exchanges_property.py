@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from growth import grows_with_the_text
@@ -59,6 +59,7 @@ def test_arbitrary_bytes_are_read_or_refused(start, raw):
         min_size=1,
     )
 )
+@example([GOOD, GOOD, b"\0" * (256 - 3 * len(GOOD + b"\n")), b"ustar"])  # as in a tar archive's head
 def test_every_line_after_a_good_one_is_counted_once(lines):
     rows, rejects = outcome(b"\n".join([GOOD, *lines]) + b"\n")
     assert rows + rejects.count + rejects.aside == 1 + len(lines)

@@ -552,6 +552,22 @@ def test_an_archive_of_files_is_called_that(tmp_path):
         take(tmp_path / "log.tgz")
 
 
+@pytest.mark.parametrize(
+    "start",
+    [
+        '{"time": "2026-03-02T08:00:00Z", "account": "a", "prompt": "',
+        "time,account,prompt\n2026-03-02T08:00:00Z,a,",
+    ],
+    ids=["JSON", "CSV"],
+)
+def test_a_word_in_a_clients_text_makes_a_log_no_archive(tmp_path, start):
+    """An archive has it at a fixed place, where a client's first text may have it as well."""
+    text = start + "x" * (257 - len(start)) + "ustar"
+    log = tmp_path / "log"
+    log.write_text(text + ('"}\n' if start.startswith("{") else "\n"))
+    assert take(log).num_rows == 1
+
+
 def test_a_folder_is_read_through_its_links_and_each_file_once(tmp_path):
     (tmp_path / "logs" / "deep").mkdir(parents=True)
     (tmp_path / "elsewhere").mkdir()

@@ -23,14 +23,16 @@ def kind_of(head: bytes) -> Kind:
     packed = next((name for magic, name in MAGIC.items() if head.startswith(magic)), None)
     if packed:
         raise Refused(f"is packed twice ({packed} inside); right would be packed once")
-    if head[257:262] == b"ustar":
+    text = head.removeprefix(BOM).lstrip()
+    begins_json = text.startswith((b"{", b"["))
+    # a client may place this word in a log's first text: an archive begins with a name and zeros
+    if head[257:262] == b"ustar" and b"\x00" in head[:257] and not begins_json:
         raise Refused("is a tar archive; right would be its files (unpack it and give the folder)")
     if is_protobuf(head):
         return "protobuf"
-    text = head.removeprefix(BOM).lstrip()
     if not text:
         raise Refused("holds only white space: no line to read")
-    if text.startswith((b"{", b"[")) or json_text.after_prefix(text.split(b"\n", 1)[0]):
+    if begins_json or json_text.after_prefix(text.split(b"\n", 1)[0]):
         return "json"
     if any(line.lstrip().startswith(b"{") and b'"' in line for line in head.split(b"\n")[:32]):
         return "json"  # a damaged first line, then JSON
