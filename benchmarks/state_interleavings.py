@@ -8,7 +8,8 @@
 Each interleaving lets several things happen at once to a real `stillwatch serve` with two workers: changes
 by the command line and by the admin port, two of them of one account; processes killed, stopped for a moment
 or without room on the disk; restarts, hand-overs. In some the folder is copied while it is served, or a copy
-is put back, also while it is served. All the time clients try keys that must not work. After each, everything
+is put back, also while it is served. One moment in four is a bad one, in which accidents come together. All
+the time clients try keys that must not work. After each, everything
 that was answered with success is compared with what the store says, with what clients get and with what
 /health claims. It ends with 1 where anything differs.
 """
@@ -55,6 +56,7 @@ CLAIM = re.compile(r"every worker goes by keys and standings of revision (\d+)")
 WRITTEN, NOT_IN_FORCE = (0, 200, 201, 3, 504), (3, 504)
 NO_ROOM_BYTES = 4096  # a file may grow no further: not one page of SQLite's log finds room
 TRIES = 4  # of one key, to meet both workers
+BAD_MOMENT = 5  # in one of four each accident is so many times as likely
 COMMAND_LINE = """
 import pydantic, uvicorn, zoneinfo
 from stillwatch.cli import folder, key, main, serve, standing
@@ -468,7 +470,8 @@ class World:
                 (self.make_way, 0.025),
                 *([(self.lose_database, 0.08)] if self._fleet else []),
             ]
-            self._change_things([what for what, share in happens if self.random.random() < share])
+            trouble = self.random.choice((1, 1, 1, BAD_MOMENT))  # accidents come together
+            self._change_things([what for what, share in happens if self.random.random() < trouble * share])
         self.outcome.interleavings += 1
         self.compare()
 

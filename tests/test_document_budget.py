@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from stillwatch.api.scanning import scan
+from stillwatch.exchanges import document_process
 from stillwatch.exchanges.documents import DocumentBudget, DocumentReader, DocumentText
 from stillwatch.exchanges.read import Limits, Rejects, read
 from stillwatch.report.losses import losses
@@ -180,6 +182,20 @@ def test_a_budget_never_goes_beyond_its_last_document() -> None:
         if budget.may(account := f"a{n % 7}"):
             budget.pay(account, 10.0)
     assert 30 <= budget.spent_s < 70
+
+
+def test_an_account_pays_for_cpu_time_and_not_for_a_laden_machine_s_clock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stalls(_: bytes) -> Iterator[str]:
+        yield "first words"
+        time.sleep(60)
+
+    monkeypatch.setattr(document_process, "text_of", stalls)
+    monkeypatch.setattr(document_process, "MOST_S", 0.5)
+    text, why, cpu_s = document_process.read_apart(KINDS["pdf"])
+    assert (text, why) == (b"first words", document_process.TOO_LARGE)
+    assert cpu_s < 0.4
 
 
 @pytest.mark.slow

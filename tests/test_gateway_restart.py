@@ -131,6 +131,29 @@ for _ in range(2):
 """
 
 
+ORPHAN = """
+import os, socket
+from stillwatch.gateway import template
+door = socket.create_server(("127.0.0.1", 0))
+os.set_inheritable(door.fileno(), True)
+print(door.getsockname()[1], flush=True)
+if os.fork() == 0:
+    first = os.getpid()
+    if os.fork() == 0:
+        nobody = 1 << 30
+        template._begin("worker-0", "/", (first, nobody), [door.fileno()], socket.socketpair()[0])
+    os._exit(0)
+"""
+
+
+def test_a_worker_whose_supervisor_died_meanwhile_leaves_the_port_at_once() -> None:
+    """It was being forked then: another gateway must find the port free."""
+    began = time.monotonic()
+    # it has the pipe as long as it lives
+    subprocess.run([sys.executable, "-c", ORPHAN], capture_output=True, check=True, timeout=60)
+    assert time.monotonic() - began < 8
+
+
 @pytest.mark.slow
 def test_fifty_deaths_under_load(up: Upstream) -> None:
     with served(up.url, workers=2) as s, clients(s, 8) as got:

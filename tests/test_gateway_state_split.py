@@ -1,6 +1,7 @@
 """State cannot split: one truth at the path, whatever is done to the files; nobody says what is not so."""
 
 import asyncio
+import errno
 import os
 import shutil
 import sqlite3
@@ -25,7 +26,7 @@ from stillwatch.gateway.control.mark import Version
 from stillwatch.gateway.control.migrations import StateError
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.control.tables import TableFollower, load_tables
-from stillwatch.gateway.folder import Folder, open_folder
+from stillwatch.gateway.folder import Folder, FolderError, open_folder
 from stillwatch.gateway.health import health, unready
 from stillwatch.gateway.instance import open_terms, sole_instance
 from stillwatch.gateway.latest import Findings
@@ -485,6 +486,27 @@ def test_what_changes_while_a_process_begins_to_serve_waits_for_it(
         loop.run_until_complete(served.serve())
     loop.close()
     assert [text.partition(" ")[0] for text in found] == [name]
+
+
+@pytest.mark.parametrize(("module", "process"), [("path.worker", "Worker"), ("hooks.serve", "Hooks")])
+def test_a_process_that_cannot_say_that_it_is_here_serves_nobody(
+    module: str, process: str, folder: Folder, state: ControlState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Disk full: whoever changes something would not know of it, and it goes by what was before."""
+    code = import_module(f"stillwatch.gateway.{module}")
+    GatewaySettings("http://127.0.0.1:1", hooks_port=1).save(folder.settings)
+    folder.terms.write_text(default_text())
+
+    def no_room(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(heartbeat, "beat", no_room)
+    monkeypatch.setattr(code, "given_door", lambda *_: pytest.fail("it serves"))
+    loop = asyncio.new_event_loop()
+    made = getattr(code, process)(folder, *([0] if process == "Worker" else []), loop)
+    with pytest.raises(FolderError, match="No space left on device"):
+        loop.run_until_complete(made.serve())
+    loop.close()
 
 
 # --- all of it at once ---

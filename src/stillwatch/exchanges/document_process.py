@@ -29,6 +29,7 @@ MOST_STREAM = 16 << 20  # bytes of one stream of a PDF, unpacked
 MOST_OPERANDS = 500_000  # of one page's content: a dense page has some 10,000
 MOST_MEMORY = 512 << 20  # bytes of addresses
 LEAST_CPU_S, MOST_CPU_S, BYTES_A_CPU_S = 1.0, 10.0, 100_000  # ten times what a dense text page takes
+MOST_S = 60.0  # by the clock, for a laden machine
 LENGTH = struct.Struct("<Q")
 SMALL_PDF = b"""%PDF-1.4
 1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj 2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj
@@ -200,7 +201,9 @@ def _limit(size: int) -> None:
     import resource  # not on every system
 
     most_s = min(MOST_CPU_S, LEAST_CPU_S + size / BYTES_A_CPU_S)
-    signal.setitimer(signal.ITIMER_PROF, most_s)  # CPU time; ends the process
+    signal.setitimer(signal.ITIMER_PROF, most_s)  # CPU time; ends the process, as the next one does
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, MOST_S)
     for what, most in (
         (resource.RLIMIT_CPU, int(MOST_CPU_S) + 1), (resource.RLIMIT_AS, MOST_MEMORY),
         (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0),

@@ -24,6 +24,8 @@ from stillwatch.exchanges.document_process import (
     DAMAGED,
     ENCRYPTED,
     LENGTH,
+    MOST_CPU_S,
+    MOST_S,
     NO_TEXT,
     OLD_OFFICE,
     OTHER_KIND,
@@ -37,7 +39,7 @@ BUSY = "busy"  # documents have taken as much time as they may for now
 UNPAID = "budget"  # its account's, or all, have taken what reading a log may spend on documents
 FAILED = "failed"  # the process that reads them ended, and ended again
 MOST_BYTES = 32 << 20  # of a document
-MOST_S = 60.0  # by the clock, for a machine that is stopped: CPU time is bounded where it is spent
+STUCK_S = MOST_S + 15.0  # by the clock, for a machine that is stopped
 REMEMBERED = 32 << 20  # characters of texts: a conversation brings its documents again with each turn
 A_RECORD = 200  # characters that one without text counts as
 DOCUMENTS_SHARE = 0.25  # of a gateway's time: hostile documents must not hold up all other exchanges
@@ -164,8 +166,8 @@ class DocumentReader:
                 text = self._ask(raw)
                 took_s = time.monotonic() - begun
                 self._left_s -= took_s  # what others had to wait
-                if budget is not None:  # of a reader that was ended the CPU time is not known
-                    budget.pay(account, self.cpu_s - spent_s or took_s)
+                if budget is not None:  # of a process that gave no answer the CPU time is not known
+                    budget.pay(account, self.cpu_s - spent_s or min(took_s, MOST_CPU_S))
                 self._size += len(text.text) + A_RECORD
             self._known[name] = text  # last in the order
             while self._size > REMEMBERED:
@@ -210,7 +212,7 @@ class DocumentReader:
         return DocumentText("", FAILED)
 
     def _wait(self, stdout: IO[bytes]) -> bool:
-        end = time.monotonic() + MOST_S
+        end = time.monotonic() + STUCK_S
         while not select([stdout], [], [], 1.0)[0]:
             self.still_here()
             if time.monotonic() > end:

@@ -27,7 +27,6 @@ PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 LONGEST_CALL = 4096
 PATIENCE_S = 2.0  # for a worker that was asked for; then one is started without the template
 BEAT_S = 1.0
-ADOPTED_S = 10.0  # until the kernel has given a worker to the supervisor
 ARGUMENTS_AT = 45  # of the fields of /proc/PID/stat behind the name: where the arguments lie
 
 
@@ -108,9 +107,10 @@ def main(folder: str) -> None:
             return
         between = os.fork()
         if between == 0:
+            between = os.getpid()
             if os.fork():
                 os._exit(0)
-            _begin(call.decode(), folder, supervisor, doors, calls)
+            _begin(call.decode(), folder, (between, supervisor), doors, calls)
             return
         os.waitpid(between, 0)
         for door in doors:
@@ -124,13 +124,13 @@ def _comes(calls: socket.socket, within_s: float) -> bool:
     return bool(poll.poll(within_s * 1000))
 
 
-def _begin(name: str, folder: str, supervisor: int, doors: list[int], calls: socket.socket) -> None:
-    """Be a worker, once the kernel has given this process to the supervisor."""
+def _begin(name: str, folder: str, parents: tuple[int, int], doors: list[int], calls: socket.socket) -> None:
+    """Be a worker, once the kernel has taken this process from its first parent to the supervisor."""
     os.setsid()
-    end = time.monotonic() + ADOPTED_S
-    while os.getppid() != supervisor and time.monotonic() < end:
+    first, supervisor = parents
+    while os.getppid() == first:
         time.sleep(0.001)
-    child.tie_to_parent(supervisor, name)
+    child.tie_to_parent(supervisor, name)  # ends where the supervisor is gone: its port must be free at once
     try:
         calls.send(str(os.getpid()).encode())
     except OSError:  # it was waited for in vain: another one serves

@@ -12,11 +12,12 @@ from threading import current_thread
 
 import uvloop
 
+from stillwatch.errors import refuse_os_errors
 from stillwatch.exchanges.documents import DOCUMENTS_SHARE, READER
 from stillwatch.gateway import heartbeat
 from stillwatch.gateway.control.tables import TableFollower
 from stillwatch.gateway.counters import PLACE, Counters
-from stillwatch.gateway.folder import Folder
+from stillwatch.gateway.folder import Folder, FolderError
 from stillwatch.gateway.hooks import WORKER, HookReply
 from stillwatch.gateway.hooks.answering import RETRY_S, HookContext, respond
 from stillwatch.gateway.hooks.door import opener
@@ -149,7 +150,8 @@ class Hooks:
         """Serve until told to stop."""
         gate, world = self.world.gate, self.world
         await world.joins.begin()
-        self._beat()  # first it is seen, then it reads: who changes something later waits for its word
+        with refuse_os_errors(FolderError, "nobody is served before others can see that it is here"):
+            self._announce()  # then it reads: who changes something later waits for its word
         self._tables()
         assert self.settings.hooks_port is not None
         server = await self.loop.create_server(
@@ -211,25 +213,30 @@ class Hooks:
         self.loop.call_later(TERMS_S, self._second)
 
     def _beat(self) -> None:
-        gate, world = self.world.gate, self.world
-        self._beaten = self.follower.error or ""
+        gate = self.world.gate
         try:
-            heartbeat.beat(
-                self.folder.run / "hooks.json",
-                utc_us(),
-                rss=heartbeat.rss_bytes(),
-                capture=gate.capture_error,
-                terms_version=gate.terms.version,
-                terms_error=self.terms.error,
-                tables_revision=gate.tables.revision,
-                tables_generation=gate.tables.generation,
-                tables_error=self.follower.error,
-                waiting_bytes=gate.log.waiting_bytes,
-                waiting_calls=len(world.joins),
-                **vars(world.tally),
-            )
+            self._announce()
         except OSError as why:  # a full disk stops no decision; that it fails is seen from outside
             gate.capture_error = gate.capture_error or f"heartbeat: {why.strerror}"
+
+    def _announce(self) -> None:
+        """Say how this process is, and which state it goes by. Raises: OSError."""
+        gate, world = self.world.gate, self.world
+        self._beaten = self.follower.error or ""
+        heartbeat.beat(
+            self.folder.run / "hooks.json",
+            utc_us(),
+            rss=heartbeat.rss_bytes(),
+            capture=gate.capture_error,
+            terms_version=gate.terms.version,
+            terms_error=self.terms.error,
+            tables_revision=gate.tables.revision,
+            tables_generation=gate.tables.generation,
+            tables_error=self.follower.error,
+            waiting_bytes=gate.log.waiting_bytes,
+            waiting_calls=len(world.joins),
+            **vars(world.tally),
+        )
 
     async def _chore(self) -> None:
         world = self.world

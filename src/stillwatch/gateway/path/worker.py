@@ -16,11 +16,12 @@ from pathlib import Path
 import uvloop
 
 from stillwatch.compiled_code.library import kernels
+from stillwatch.errors import refuse_os_errors
 from stillwatch.gateway import heartbeat, logs
 from stillwatch.gateway.control.owners import Owners
 from stillwatch.gateway.control.tables import TableFollower
 from stillwatch.gateway.counters import PLACE, Counters
-from stillwatch.gateway.folder import Folder
+from stillwatch.gateway.folder import Folder, FolderError
 from stillwatch.gateway.histograms import Histograms
 from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.path.batch import Notes
@@ -99,7 +100,8 @@ class Worker:
     async def serve(self) -> None:
         """Serve until told to stop."""
         self._reserve()
-        self._beat()  # first it is seen, then it reads: who changes something later waits for its word
+        with refuse_os_errors(FolderError, "nobody is served before others can see that it is here"):
+            self._announce()  # then it reads: who changes something later waits for its word
         self._tables()
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         most = max(16, (min(files, 1 << 20) - RESERVED_FILES) // 2)  # each may need one to the upstream
@@ -164,21 +166,25 @@ class Worker:
         self.loop.call_later(TERMS_S, self._second)
 
     def _beat(self) -> None:
-        self._beaten = self.follower.error or ""
         with suppress(OSError):  # a full disk stops no serving; that the beat is missing is seen from outside
-            heartbeat.beat(
-                self.folder.run / f"worker-{self.number}.json",
-                utc_us(),
-                rss=heartbeat.rss_bytes(),
-                capture=self.gate.capture_error,
-                terms_version=self.gate.terms.version,
-                terms_error=self.terms.error,
-                tables_revision=self.gate.tables.revision,
-                tables_generation=self.gate.tables.generation,
-                tables_error=self.follower.error,
-                waiting_bytes=self.gate.log.waiting_bytes,
-                coin=self.coins.error,
-            )
+            self._announce()
+
+    def _announce(self) -> None:
+        """Say how this worker is, and which state it goes by. Raises: OSError."""
+        self._beaten = self.follower.error or ""
+        heartbeat.beat(
+            self.folder.run / f"worker-{self.number}.json",
+            utc_us(),
+            rss=heartbeat.rss_bytes(),
+            capture=self.gate.capture_error,
+            terms_version=self.gate.terms.version,
+            terms_error=self.terms.error,
+            tables_revision=self.gate.tables.revision,
+            tables_generation=self.gate.tables.generation,
+            tables_error=self.follower.error,
+            waiting_bytes=self.gate.log.waiting_bytes,
+            coin=self.coins.error,
+        )
 
 
 def main(folder: str, number: int) -> None:
