@@ -436,7 +436,7 @@ def count_kinds(folder: Path) -> Iterator[str]:
     sizes, refused, away = Counter(truth[row["account"]] for row in rows), Counter(), Counter()
     for row in rows:
         asked[row["prompt"]].append((row["time"], row["account"]))
-    for account, prompt, first in {(r["account"], r["prompt"]): (r["account"], r["prompt"], r["time"]) for r in reversed(rows) if r["status"] != 200 and len(r["prompt"]) > 39}.values():
+    for account, prompt, first in {(r["account"], r["prompt"]): (r["account"], r["prompt"], r["time"]) for r in reversed(rows) if r["status"] != 200 and len(r["prompt"] or "") > 39}.values():
         refused[truth[account]] += 1
         away[truth[account]] += any(name != account and timedelta(0) < when - first < timedelta(days=1) and truth[name] == truth[account] for when, name in asked[prompt])
     failed = Counter(truth[row["account"]] for row in rows if row["status"] != 200)
