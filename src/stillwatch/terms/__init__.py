@@ -154,6 +154,7 @@ class Capture:
     ask_usage: bool = False  # splice a usage option into streams that do not ask for usage
     max_body_bytes: int = 32 * MIB
     unknown_paths: str = "refuse"  # or "pass": what stands in no line of the table of operations
+    links: str = "pass"  # to what a model reads; "pictures": to pictures, sound, video alone; or "refuse"
 
 
 @dataclass(frozen=True)

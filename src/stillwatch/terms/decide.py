@@ -166,7 +166,10 @@ def decide(
     limits = limits_for(terms, ask.account, ask.org)
     does = ask.does or does_of(ask.operation)
     refused = _request_refusal(terms, limits, ask) or used_up(limits, does, spent, now_us, ask.set_most)
-    refused = refused or _batch_refusal(batch_limit(limits), ask, spent, now_us)
+    refused = refused or _batch_refusal(batch_limit(limits), spent.batch_tokens_day, ask, now_us)
+    refused = refused or _batch_refusal(
+        ask.set_most, spent.set_tokens_day + spent.set_tokens_held, ask, now_us, of_set=True
+    )
     if refused is not None:
         return refused
     remaining = tokens_left(limits, spent, ask.set_most)
@@ -180,7 +183,7 @@ def decide(
     if budget <= spent.tokens_held and does not in UNCOUNTED:
         wait_s = until(HOUR_US, now_us) if budget <= 0 else spent.settles_s
         return Decision(False, "standing.throttle", 429, "rate_limited", messages.throttle, wait_s)
-    if _batch_refusal(max(0, budget), ask, spent, now_us) is not None:
+    if _batch_refusal(max(0, budget), spent.batch_tokens_day, ask, now_us) is not None:
         wait_s = until(DAY_US, now_us)
         return Decision(False, "standing.throttle", 429, "rate_limited", messages.throttle, wait_s)
     warn = None if verdict is None else verdict.warn
@@ -246,9 +249,11 @@ def _request_refusal(terms: Terms, limits: AccountLimits, ask: RequestFacts) -> 
     return None
 
 
-def _batch_refusal(most: int | None, ask: RequestFacts, spent: AccountUsage, now_us: int) -> Decision | None:
-    """Whether a batch may bring more than the day's batches may."""
-    rule = "limits.batch_output_tokens_per_day"
+def _batch_refusal(
+    most: int | None, used: int, ask: RequestFacts, now_us: int, *, of_set: bool = False
+) -> Decision | None:
+    """Whether a batch may bring more than the day's batches may, or all answers of its set of models."""
+    rule = "limits.models.output_tokens_per_day" if of_set else "limits.batch_output_tokens_per_day"
     if most is None or ask.batch_tokens == 0:
         return None
     if ask.batch_tokens is None:
@@ -260,7 +265,8 @@ def _batch_refusal(most: int | None, ask: RequestFacts, spent: AccountUsage, now
     if ask.batch_tokens > most:
         message = f"{sentence}; {most:,} are allowed a day. Allow its answers less, or send fewer questions."
         return Decision(False, rule, 400, "batch_too_large", message)
-    if spent.batch_tokens_day + ask.batch_tokens > most:
-        message = f"{sentence}, the batches of today {spent.batch_tokens_day:,}; {most:,} are allowed a day."
+    if used + ask.batch_tokens > most:
+        others = "all answers of these models" if of_set else "the batches"
+        message = f"{sentence}, {others} today {used:,}; {most:,} are allowed a day."
         return Decision(False, rule, 429, "rate_limited", message, until(DAY_US, now_us))
     return None

@@ -18,6 +18,7 @@ from stillwatch.gateway.hooks import Header, HookReply, ReportedRequest, TermsJu
 from stillwatch.gateway.hooks.door import header
 from stillwatch.gateway.path.answers import error_body, error_object, safe
 from stillwatch.gateway.path.caller import caller
+from stillwatch.gateway.path.forwarding import refuse_links
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.naming import in_headers
 from stillwatch.gateway.path.request import BadRequest, Facts, operation_of, read
@@ -100,6 +101,7 @@ def _dialect_request(
     kind = (_text(shown, b"content-type") or "").lower()
     coding = (_text(shown, b"content-encoding") or "").strip().lower()
     facts = read(shown.method, shown.target, kind, coding, shown.body, gate.terms.capture.max_body_bytes)
+    refuse_links(gate.terms, None, shown, kind, coding)
     models = tuple(dict.fromkeys((*facts.models, *in_headers(shown.headers))))
     if "model" in way.options:
         named = _text(shown, way.options["model"].encode())

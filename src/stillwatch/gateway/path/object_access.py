@@ -14,6 +14,7 @@ from stillwatch.gateway.path.passing import COUNTED
 from stillwatch.gateway.path.references import deferred_in, made_in, made_in_list
 from stillwatch.gateway.path.request import BadRequest, Facts
 from stillwatch.gateway.path.server import Request
+from stillwatch.gateway.path.stored_links import HOSTS
 
 STATELESS = frozenset(("completions", "messages", "embeddings"))  # whose replies name nothing that is stored
 NOBODYS = "There is no object {} of this account."
@@ -46,10 +47,12 @@ class ObjectAccess:
 
     def _refuse_others(self) -> None:
         place, uses, account = self._place, self._facts.references, self._account
-        if place.names_nothing and not (uses.owned or uses.named):
+        if place.names_nothing and not (uses.owned or uses.named or uses.linked or uses.buckets):
             return
         reads = self._request.method in ("GET", "HEAD")
         owned, named = [*uses.owned, *place.query.owned], [*uses.named, *place.others, *place.query.named]
+        for host, name in (*uses.linked, *place.query.linked):
+            (owned if self._is_own_host(host) else named).append(name)
         if place.parent:
             owned.append(place.parent)
         if place.model and not reads and self._request.method != "POST":
@@ -66,11 +69,27 @@ class ObjectAccess:
             *(name for name in named if owners.get(name, EVERYBODY) not in allowed),
         ):
             raise BadRequest(404, "not_found", NOBODYS.format(name[:200]))
+        for folders in (*uses.buckets, *place.query.buckets):
+            self._refuse_bucket(folders)
         if reads or self._request.target.partition("?")[0].endswith("/search"):
             return
         for name in (place.parent, place.model):
             if name and owners.get(name) == EVERYBODY:
                 raise BadRequest(403, "not_yours", f"{name[:200]} is shared: it can be read and used.")
+
+    def _is_own_host(self, host: str) -> bool:
+        """Whether files of this host are those of the account behind the gateway's key."""
+        return self._gate.pool.target.is_at(host) or host.partition(":")[0].rstrip(".") in HOSTS
+
+    def _refuse_bucket(self, folders: tuple[str, ...]) -> None:
+        """Refuse a place in a bucket unless the last folder on the way that has an owner is the account's."""
+        try:
+            owners = self._gate.owners.owners(folders)
+        except OwnersError:
+            raise BadRequest(503, "owners_unknown", UNKNOWN) from None
+        of_folders = [owners[name] for name in folders if name in owners]
+        if not of_folders or of_folders[-1] not in (self._account, EVERYBODY):
+            raise BadRequest(404, "not_found", NOBODYS.format(folders[-1][:200]))
 
     def _refuse_unseen(self, files: tuple[str, ...]) -> None:
         """Refuse questions that were put together from parts: nobody has seen what they name."""

@@ -115,7 +115,7 @@ def _place(target: str) -> Place:
         is_object=bool(parent) and parts[-1] == parent and words[-2:-1] == [kind],
         model=model,
         query=walk.references(),
-        names_nothing=not (ids or model or walk.owned or walk.named),
+        names_nothing=not (ids or model or walk.owned or walk.named or walk.linked or walk.buckets),
     )
 
 
