@@ -500,9 +500,9 @@ class Exchange:
         self._leave_to_draw()
         self._cut(429, "rate_limited", "The account's output budget is used up.", "limits.output_tokens")
 
-    def fail(self, code: str, why: str) -> None:
+    def fail(self, code: str, why: str, status: int = 502) -> None:
         self._drop_upstream()
-        self._upstream_error(502, code, why)
+        self._upstream_error(status, code, why)
 
     def shown(self, model: str) -> bool:
         """Whether a model is listed for this account."""

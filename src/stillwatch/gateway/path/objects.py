@@ -22,7 +22,8 @@ COLLECTIONS = frozenset(
      "cachedcontents", "tunedmodels", "corpora", "voices", "voice_consents", "calls", "operations",
      "interactions", "predictions", "filesearchstores", "ragcorpora", "deferred-completion", "async-result",
      "trainings", "datasets", "embed-jobs", "connectors", "finetuning", "batchpredictionjobs",
-     "batchinferencejobs")
+     "batchinferencejobs", "tuningjobs", "finetuningjobs", "supervisedfinetuningjobs",
+     "reinforcementfinetuningjobs", "dpojobs", "model-customization-jobs")
 )  # fmt: skip
 # What may follow: collections within an object, and what is done to one.
 WORDS = frozenset(

@@ -286,7 +286,6 @@ class _CreationReply(msgspec.Struct):
     name: msgspec.Raw = _NULL
     output_file_id: msgspec.Raw = _NULL
     error_file_id: msgspec.Raw = _NULL
-    fine_tuned_model: msgspec.Raw = _NULL
     thread_id: msgspec.Raw = _NULL
     container_id: msgspec.Raw = _NULL
     conversation_id: msgspec.Raw = _NULL
@@ -309,8 +308,8 @@ class _CreationReply(msgspec.Struct):
 _REPLY = msgspec.json.Decoder(_CreationReply)
 _T = TypeVar("_T")
 _SIMPLE = (
-    ("output_file_id", "files"), ("error_file_id", "files"), ("fine_tuned_model", "models"),
-    ("thread_id", "threads"), ("container_id", "containers"), ("conversation_id", "conversations"),
+    ("output_file_id", "files"), ("error_file_id", "files"), ("thread_id", "threads"),
+    ("container_id", "containers"), ("conversation_id", "conversations"),
 )  # fmt: skip
 
 
