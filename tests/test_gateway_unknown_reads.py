@@ -49,12 +49,12 @@ def test_what_is_another_s_stands_in_no_reply_to_a_path_that_nobody_knows(world:
     a, b = FILES["a"], FILES["b"]
     shapes: dict[str, Any] = {
         "/v1/nothing/known": {"result": {"items": [{"id": a, "name": "secret"}, {"id": b, "name": "mine"}]}},
-        "/v1/deeper": {"pages": [[{"x": {"file_id": a, "note": "secret"}}, {"x": {"file_id": b, "note": "mine"}}]]},
-        "/v1/by_name": {"files": {a: {"note": "secret"}, b: {"note": "mine"}}},
-        "/v1/plain/list": {"used": [a, b], "note": "mine"},
-        "/v1/an/object": {"usage": {"file": a, "note": "secret"}, "other": {"file": b, "note": "mine"}},
-        "/v1/addresses": {"rows": [{"at": f"https://x.example/v1/files/{a}", "note": "secret"}, {"at": b, "note": "mine"}]},
-        f"/v1/files/{b}/relatives": {"rows": [{"id": "unknown", "note": "mine"}, {"file": a, "note": "secret"}]},
+        "/v1/deeper": {"pages": [[{"x": {"file_id": a, "n": "secret"}}, {"x": {"file_id": b, "n": "mine"}}]]},
+        "/v1/by_name": {"files": {a: {"n": "secret"}, b: {"n": "mine"}}},
+        "/v1/plain/list": {"used": [a, b], "n": "mine"},
+        "/v1/an/object": {"usage": {"file": a, "n": "secret"}, "other": {"file": b, "n": "mine"}},
+        "/v1/addresses": {"rows": [{"x": f"https://x/files/{a}", "n": "secret"}, {"x": b, "n": "mine"}]},
+        f"/v1/files/{b}/relatives": {"rows": [{"id": "unknown", "n": "mine"}, {"file": a, "n": "secret"}]},
     }  # fmt: skip
     REPLIES.update(shapes)
     for path in shapes:
@@ -63,7 +63,7 @@ def test_what_is_another_s_stands_in_no_reply_to_a_path_that_nobody_knows(world:
         assert a not in str(said), (path, said)
         assert "secret" not in str(said), (path, said)
         assert "mine" in str(said), (path, said)
-    REPLIES["/v1/whole"] = {"file": a, "note": "secret"}
+    REPLIES["/v1/whole"] = {"file": a, "n": "secret"}
     assert world.get("b", "/v1/whole")[0] == 404
     assert world.get("a", "/v1/whole") == (200, REPLIES["/v1/whole"])
     REPLIES["/v1/same"] = Said(b'{ "note":  "mine", "at": 1.50 }')

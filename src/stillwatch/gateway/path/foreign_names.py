@@ -1,4 +1,4 @@
-"""What a reply of an unknown shape tells of other accounts' objects, and the reply without it. Pure; no store.
+"""What a reply of an unknown shape tells of other accounts' objects, and the reply without it. Pure.
 
 Whatever text in it is an object's name, or an address that holds one, is looked up. What holds a foreign name
 goes: an element of a list, an object, an entry.

@@ -95,9 +95,8 @@ class Gate:
         gateway: str | None = None,
     ) -> None:
         self.loop, self.worker, self.secret = loop, worker, secret
-        self.tables, self._upstream_host = tables, upstream_host
-        self.pool, self.budgets, self.counters = pool, budgets, counters
-        self.upstream_key, self.coins = upstream_key, coins
+        self.tables, self._upstream_host, self.coins = tables, upstream_host, coins
+        self.pool, self.budgets, self.counters, self.upstream_key = pool, budgets, counters, upstream_key
         self.notes = notes or Notes(None)
         self.owners = owners or Owners(None)
         self.histograms = histograms or Histograms(None)

@@ -111,7 +111,7 @@ class ObjectAccess:
                 )
 
     def _narrow(self, unknown: bool) -> None:
-        """Show of a list only what is the account's own, and of an unknown reply nothing that is another's."""
+        """Show of a list only what is the account's own, of an unknown reply nothing of others."""
         kind, target = self._place.kind, self._request.target
         if unknown and not (kind and self._place.lists):
             lists = self._place.lists and not self._place.model
