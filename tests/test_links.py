@@ -63,6 +63,8 @@ NEITHER: list[dict[str, Any]] = [
     user({"type": "file", "file": {"file_id": "file-abc"}}),
     user({"type": "document", "source": {"type": "file", "file_id": "file_abc"}}),
     gemini(fileUri="https://generativelanguage.googleapis.com/v1beta/files/abc", mimeType="text/plain"),
+    gemini(fileUri="files/abc", mimeType="text/plain"),
+    user({"type": "file_url", "file_url": "file-abc"}),
     # what a client sends back of earlier answers
     {"input": [{"type": "message", "role": "assistant", "content": [
         {"type": "output_text", "text": "x", "annotations": [{"type": "url_citation", "url": AT}]}]}]},

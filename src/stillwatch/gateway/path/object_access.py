@@ -205,3 +205,22 @@ class ObjectAccess:
         if name and self._kept_apart:
             with suppress(OwnersError):
                 self._gate.owners.forget(name)
+
+
+def refuse_foreign(gate: Gate, account: str, facts: Facts, target: str) -> None:
+    """Refuse what is known to be another account's, where nobody tells who made the rest: for hooks.
+
+    Raises: BadRequest.
+    """
+    place, uses = place_of(target), facts.references
+    names = [place.parent, place.model, *place.others, *uses.owned, *uses.named]
+    names += [*place.query.owned, *place.query.named]
+    names += [name for _, name in (*uses.linked, *place.query.linked)]
+    try:
+        owners = gate.owners.owners(filter(None, names))
+    except OwnersError:
+        raise BadRequest(503, "owners_unknown", UNKNOWN) from None
+    models = ((model, gate.model_owner(model, gate.now_us())) for model in models_in_path(target))
+    for name, owner in (*owners.items(), *models):
+        if owner not in (None, account, EVERYBODY):
+            raise BadRequest(404, "not_found", NOBODYS.format(name[:200]))
