@@ -45,7 +45,10 @@ APIS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "fireworks": (
         "/v1/accounts/acme/supervisedFineTuningJobs",
         {"state": "JOB_STATE_COMPLETED", "outputModel": "accounts/acme/models/ours-0abc5"},
-        ["accounts/acme/models/ours-0abc5", "fireworks_ai/accounts/acme/models/ours-0abc5"],
+        [
+            "accounts/acme/models/ours-0abc5", "fireworks_ai/accounts/acme/models/ours-0abc5",
+            "accounts/acme/models/ours-0abc5#accounts/acme/deployments/d",
+        ],
     ),
     "vertex": (
         "/v1/projects/p/locations/l/tuningJobs",
@@ -56,8 +59,8 @@ APIS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     ),
     "replicate": (
         "/v1/trainings",
-        {"status": "succeeded", "output": {"version": "acme/ours:0abc7"}},
-        ["acme/ours:0abc7"],
+        {"status": "succeeded", "output": {"version": "acme/ours:0abc7f3e"}},
+        ["acme/ours:0abc7f3e", "replicate/acme/ours:0abc7f3e", "acme/Ours:0abc7f3e"],
     ),
     "bedrock": ("/v1/fine_tuning/jobs", {"status": "Completed", "outputModelArn": ARN}, [ARN]),
 }  # fmt: skip
@@ -137,7 +140,7 @@ def test_a_trained_model_answers_its_own_account_alone(world: World, api: str) -
         ("Team-Deployment", "team-deployment"),
         (PROVISIONED, PROVISIONED),
         ("projects/p/locations/l/endpoints/42", "projects/p/locations/l/endpoints/42"),
-        ("acme/ours", "azure/acme/ours"),
+        ("acme/deployed", "azure/acme/deployed:latest"),
     ],
 )  # fmt: skip
 def test_an_administrator_gives_a_model_to_an_account(world: World, assigned: str, asked: str) -> None:
@@ -149,6 +152,18 @@ def test_an_administrator_gives_a_model_to_an_account(world: World, assigned: st
     if asked.startswith("projects/"):
         assert world.ask("b", "POST", vertex, {"contents": []})[0] == 404
         assert world.ask("a", "POST", vertex, {"contents": []})[0] == 200
+
+
+@pytest.mark.slow
+def test_weights_that_are_laid_over_a_model_are_named_apart(world: World) -> None:
+    world.gate.own("acme/our-lora", "0123456789abcdef")
+    for who, status in (("b", 404), ("a", 200)):
+        for target, body in (
+            ("/generate", {"inputs": "x", "parameters": {"adapter_id": "acme/our-lora"}}),
+            ("/v1/completions", {"model": "mira", "prompt": "x", "lora": "acme/our-lora"}),
+            ("/v1/predictions", {"version": "0123456789abcdef", "input": {"prompt": "x"}}),
+        ):
+            until(lambda: world.ask(who, "POST", target, body)[0] == status, 10, f"{who} {target}")  # noqa: B023
 
 
 @pytest.mark.slow

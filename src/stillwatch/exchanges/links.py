@@ -56,7 +56,8 @@ _ADDRESS = re.compile(r"\s*(?:[a-z][a-z0-9+.-]{1,15}:[/\\]{2}|https?:)\S+\s*", r
 _MEDIA = re.compile(r"(?:image|video|audio)/", re.IGNORECASE)
 # A file that lies at the provider and has an owner, or its id: what came through a gateway was read there
 _STORED = re.compile(
-    r"(?:files/)?[\w-]+|https://(?:generativelanguage\.googleapis\.com/v1\w*|api\.replicate\.com/v1)/files/[\w-]+", re.ASCII
+    r"(?:files/)?[\w-]+|https://(?:generativelanguage\.googleapis\.com/v1\w*|api\.replicate\.com/v1)/files/[\w-]+",
+    re.ASCII,
 )
 _MESSAGE = {"role", "content"}
 LONGEST_KEY = 64  # characters

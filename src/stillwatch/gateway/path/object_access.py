@@ -6,7 +6,7 @@ the upstream's own keys the upstream tells its accounts apart, and only administ
 
 from contextlib import suppress
 
-from stillwatch.gateway.control.owners import EVERYBODY, OwnersError
+from stillwatch.gateway.control.owners import EVERYBODY, MODELS, OwnersError
 from stillwatch.gateway.path.foreign_names import UnknownReply
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.handed_out import SESSION, is_in_pieces
@@ -16,7 +16,7 @@ from stillwatch.gateway.path.references import deferred_in, made_in, made_in_lis
 from stillwatch.gateway.path.request import BadRequest, Facts
 from stillwatch.gateway.path.server import Request
 from stillwatch.gateway.path.stored_links import HOSTS
-from stillwatch.gateway.path.trained_models import JOBS, models_in_path, trained_in
+from stillwatch.gateway.path.trained_models import JOBS, models_in_path, names_of, trained_in
 
 STATELESS = frozenset(("completions", "messages", "embeddings"))  # whose replies name nothing that is stored
 NOBODYS = "There is no object {} of this account."
@@ -83,7 +83,8 @@ class ObjectAccess:
 
     def _refuse_models(self) -> None:
         """Refuse a model that was trained for another account, or that an administrator gave to one."""
-        for model in (*self._facts.models, *models_in_path(self._request.target)):
+        facts = self._facts
+        for model in (*facts.models, *facts.references.trained, *models_in_path(self._request.target)):
             if not self.may_use(model):
                 raise BadRequest(404, "not_found", NOBODYS.format(model[:200]))
 
@@ -170,8 +171,7 @@ class ObjectAccess:
         """Note whose objects a whole reply names, before the client learns their names."""
         names = self.reply_names
         if self._kept_apart and self._place.kind in JOBS and self._request.method == "GET":
-            trained = trained_in(body)
-            self.note([(name, "models") for name in dict.fromkeys((*trained, *map(str.lower, trained)))])
+            self.note([(name, MODELS) for model in trained_in(body) for name in names_of(model)])
         if self._kept_apart and self._facts.operation == "chat" and (later := deferred_in(body)):
             self.note([(later, "deferred-completion")])
         if names is None or (self._facts.operation == "messages" and names[2] not in body):
@@ -220,7 +220,8 @@ def refuse_foreign(gate: Gate, account: str, facts: Facts, target: str) -> None:
         owners = gate.owners.owners(filter(None, names))
     except OwnersError:
         raise BadRequest(503, "owners_unknown", UNKNOWN) from None
-    models = ((model, gate.model_owner(model, gate.now_us())) for model in models_in_path(target))
+    also_named = (*models_in_path(target), *uses.trained)
+    models = ((model, gate.model_owner(model, gate.now_us())) for model in also_named)
     for name, owner in (*owners.items(), *models):
         if owner not in (None, account, EVERYBODY):
             raise BadRequest(404, "not_found", NOBODYS.format(name[:200]))

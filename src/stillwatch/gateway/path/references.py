@@ -33,6 +33,10 @@ FIELDS = frozenset(
 # Google's batches and imports say under this name what they read; to all others it is a file's own name
 FILE_NAMES = frozenset(("filename", "file_name"))
 SOURCES = frozenset(("", "inputconfig", "input_config"))  # where they say it
+# Fields that name what was trained, besides those of `naming`: weights laid over a model, Replicate's version
+TRAINED = frozenset(
+    ("version", "adapter", "adapters", "adapter_id", "lora", "lora_id", "lora_name", "lora_path")
+)
 BY_ID = frozenset(("conversation", "container", "audio", "video", "voice"))  # an object with the id in it
 ITEMS = frozenset(("input", "items"))  # of these an element may be a bare reference
 _BARE = frozenset(("id", "type", "status"))
@@ -81,6 +85,7 @@ class References(msgspec.Struct, frozen=True, gc=False):
     audio: bool = False  # its answer may be sound, which has an id
     linked: tuple[tuple[str, str], ...] = ()  # (host, id) of what addresses lead to
     buckets: tuple[tuple[str, ...], ...] = ()  # places in object stores, each from its bucket down
+    trained: tuple[str, ...] = ()  # models that are named beside the one that is asked
 
 
 NONE = References()
@@ -95,17 +100,20 @@ class Walk:
         self.shared = False
         self.linked: dict[tuple[str, str], None] = {}
         self.buckets: dict[tuple[str, ...], None] = {}
+        self.trained: dict[str, None] = {}
 
     def references(self) -> References:
-        if not (self.owned or self.named or self.shared or self.linked or self.buckets):
+        if not (self.owned or self.named or self.shared or self.linked or self.buckets or self.trained):
             return NONE
         return References(
             tuple(self.owned), tuple(self.named), self.shared, linked=tuple(self.linked),
-            buckets=tuple(self.buckets),
+            buckets=tuple(self.buckets), trained=tuple(self.trained),
         )  # fmt: skip
 
     def text(self, field: str, value: str, own: bool) -> None:
         """A text in a field (in small letters)."""
+        if field in TRAINED and value:
+            self.trained[value[:LONGEST]] = None
         if (":" in value[:20] or value[:1] in "/\\ ") and (field == "url" or field not in _SPOKEN):
             self._address(field, value, own)
         if not value or len(value) > LONGEST:

@@ -24,6 +24,8 @@ _STATES = ("status", "state", "job_status")
 _DONE = re.compile(r"succe|complete", re.IGNORECASE)
 _HOLDS_MODEL = re.compile(r"/(?:models|model|deployments|engines|endpoints)/|/(?=projects/)", re.IGNORECASE)
 MOST_AFTER = 3  # segments behind a model's name
+_VERSION = re.compile(r"[^:]+/[^:]+:([0-9a-f]{8,})")
+_TAG = re.compile(r"(?=[#@])|(?=:[^:/]*$)")
 MOST_PARTS = 12  # of a name; what is before its last twelve is not looked up
 LONGEST = 512
 
@@ -44,14 +46,33 @@ def trained_in(body: bytes) -> list[str]:
     return [name for name in names if len(name) <= LONGEST]
 
 
-def spellings(model: str) -> tuple[str, ...]:
-    """Under which names a model may be known: routers put their own before it, and some read no capitals.
+def names_of(model: str) -> tuple[str, ...]:
+    """Under which names a trained model is kept: Replicate's are asked by their version alone, too.
 
-    >>> spellings("azure/acme/Ours")
-    ('azure/acme/ours', 'acme/ours', 'ours')
+    Not by what is before it: there others' versions may be.
+
+    >>> names_of("acme/Ours:0abc7f3e")
+    ('acme/Ours:0abc7f3e', 'acme/ours:0abc7f3e', '0abc7f3e')
     """
-    parts = model.strip().lower()[-LONGEST:].split("/")[-MOST_PARTS:]
-    return tuple("/".join(parts[k:]) for k in range(len(parts)))
+    lower = model.lower()
+    version = _VERSION.fullmatch(lower)
+    return tuple(dict.fromkeys((model, lower, *(version.groups() if version else ()))))
+
+
+def spellings(model: str) -> tuple[str, ...]:
+    """Under which names a model may be known: routers put their own before it, tags stand behind it, and some
+    read no capitals.
+
+    >>> spellings("azure/acme/Ours:latest")
+    ('azure/acme/ours:latest', 'azure/acme/ours', 'acme/ours:latest', 'acme/ours', 'ours:latest', 'ours')
+    """
+    bare, *tag = _TAG.split(model.strip().lower()[-LONGEST:], maxsplit=1)
+    parts = bare.split("/")[-MOST_PARTS:]
+    names = []
+    for k in range(len(parts)):
+        name = "/".join(parts[k:])
+        names += [name + "".join(tag), name]
+    return tuple(dict.fromkeys(filter(None, names)))
 
 
 def models_in_path(target: str) -> tuple[str, ...]:
