@@ -1,9 +1,11 @@
 """Links in requests, through a gateway and the hooks: refused where the terms say so, counted where not."""
 
+import gzip
 import json
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -51,6 +53,16 @@ def test_the_terms_refuse_what_a_model_would_read_at_an_address() -> None:
         ):  # fmt: skip
             status, said = ask(gate, "POST", target, data, x__who="a")
             assert (status, said["error"]["code"]) == (403, "link_not_allowed"), target
+        for kind, form in (
+            ("application/x-www-form-urlencoded", f"model=mira&file_url={quote(AT)}".encode()),
+            ("multipart/form-data; boundary=b",
+             f'--b\r\ncontent-disposition: form-data; name="file_url"\r\n\r\n{AT}\r\n--b--\r\n'.encode()),
+        ):  # fmt: skip
+            status, said = ask(gate, "POST", "/v1/audio/transcriptions", form, x__who="a", content__type=kind)
+            assert (status, said["error"]["code"]) == (403, "link_not_allowed"), kind
+        packed = gzip.compress(json.dumps({"model": "mira", **DOCUMENTS[0]}).encode())
+        more = {"content__type": "application/json", "content__encoding": "gzip"}
+        assert ask(gate, "POST", "/v1/responses", packed, **more)[0] == 403
         assert up.seen == []
         for body in NEITHER:
             body = {"messages": [{"role": "user", "content": "x"}], **body, "model": "mira"}

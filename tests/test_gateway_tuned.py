@@ -138,6 +138,7 @@ def test_a_trained_model_answers_its_own_account_alone(world: World, api: str) -
     ("assigned", "asked"),
     [
         ("Team-Deployment", "team-deployment"),
+        ("our-Deployment", "OUR-deployment"),
         (PROVISIONED, PROVISIONED),
         ("projects/p/locations/l/endpoints/42", "projects/p/locations/l/endpoints/42"),
         ("acme/deployed", "azure/acme/deployed:latest"),

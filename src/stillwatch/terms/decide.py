@@ -5,6 +5,7 @@ for (size, n, log-probabilities) -> limits -> the budget of a throttle -> a rand
 never come here.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from stillwatch.exchanges.operations import NAMES_A_MODEL, UNCOUNTED, does_of
@@ -165,14 +166,15 @@ def decide(
         return Decision(False, "standing.verify", 403, "verification_required", messages.verify)
     limits = limits_for(terms, ask.account, ask.org)
     does = ask.does or does_of(ask.operation)
-    refused = _request_refusal(terms, limits, ask) or used_up(limits, does, spent, now_us, ask.set_most)
-    refused = refused or _batch_refusal(batch_limit(limits), spent.batch_tokens_day, ask, now_us)
-    refused = refused or _batch_refusal(
-        ask.set_most, spent.set_tokens_day + spent.set_tokens_held, ask, now_us, of_set=True
-    )
+    together = spent
+    if spent.batch_tokens_day and limits.batch_output_tokens_per_day is None and does != "fetches":
+        # a day's tokens are for answers and batches together; what was promised can be fetched
+        together = replace(spent, output_tokens_day=spent.output_tokens_day + spent.batch_tokens_day)
+    refused = _request_refusal(terms, limits, ask) or used_up(limits, does, together, now_us, ask.set_most)
+    refused = refused or _batch_refusals(limits, together, ask, now_us)
     if refused is not None:
         return refused
-    remaining = tokens_left(limits, spent, ask.set_most)
+    remaining = tokens_left(limits, together, ask.set_most)
     if step < Step.THROTTLE or standing is None:
         if hold is not None and (refused := _hold_refusal(terms, hold, ask, spent, now_us)) is not None:
             return refused
@@ -249,11 +251,33 @@ def _request_refusal(terms: Terms, limits: AccountLimits, ask: RequestFacts) -> 
     return None
 
 
-def _batch_refusal(
-    most: int | None, used: int, ask: RequestFacts, now_us: int, *, of_set: bool = False
+def _batch_refusals(
+    limits: AccountLimits, together: AccountUsage, ask: RequestFacts, now_us: int
 ) -> Decision | None:
-    """Whether a batch may bring more than the day's batches may, or all answers of its set of models."""
-    rule = "limits.models.output_tokens_per_day" if of_set else "limits.batch_output_tokens_per_day"
+    """Whether a batch may bring more than the day's batches, all its answers, or those of its models may."""
+    day = limits.output_tokens_per_day if limits.batch_output_tokens_per_day is None else None
+    for most, used, rule in (
+        (batch_limit(limits), together.batch_tokens_day, "limits.batch_output_tokens_per_day"),
+        (day, together.output_tokens_day + together.tokens_held, "limits.output_tokens_per_day"),
+        (
+            ask.set_most,
+            together.set_tokens_day + together.set_tokens_held,
+            "limits.models.output_tokens_per_day",
+        ),
+    ):
+        if (refused := _batch_refusal(most, used, ask, now_us, rule)) is not None:
+            return refused
+    return None
+
+
+def _batch_refusal(
+    most: int | None,
+    used: int,
+    ask: RequestFacts,
+    now_us: int,
+    rule: str = "limits.batch_output_tokens_per_day",
+) -> Decision | None:
+    """Whether a batch may bring more than a day's limit leaves."""
     if most is None or ask.batch_tokens == 0:
         return None
     if ask.batch_tokens is None:
@@ -266,7 +290,6 @@ def _batch_refusal(
         message = f"{sentence}; {most:,} are allowed a day. Allow its answers less, or send fewer questions."
         return Decision(False, rule, 400, "batch_too_large", message)
     if used + ask.batch_tokens > most:
-        others = "all answers of these models" if of_set else "the batches"
-        message = f"{sentence}, {others} today {used:,}; {most:,} are allowed a day."
+        message = f"{sentence}, and {used:,} are used or promised today; {most:,} are allowed a day."
         return Decision(False, rule, 429, "rate_limited", message, until(DAY_US, now_us))
     return None

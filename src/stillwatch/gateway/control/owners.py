@@ -33,7 +33,8 @@ MOST_AT_ONCE = 16  # rows of one statement
 MOST_WAITING = 100_000  # objects that could not be written yet
 LONGEST_NAME = 512
 FORM = 1  # `PRAGMA user_version`; 0 in files of before it was written there, which have the same tables
-_ID = re.compile(r"[a-z]+[-_][A-Za-z0-9_-]+")
+# Of these capitals matter; of a model's name some upstreams read none
+_ID = re.compile(r"(?:file|batch|resp|thread|asst|vs|conv|run|msg|msgbatch|ftjob|upload|chatcmpl)[-_]\w+")
 _TABLE = (
     """CREATE TABLE IF NOT EXISTS objects (
         name TEXT PRIMARY KEY,
@@ -231,7 +232,7 @@ class Owners:
         """Give an object to an account, whoever had it. Raises: OwnersError."""
         if not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or " " in name:
             raise OwnersError(f"{name[:80]!a} is no object's id; give it as the upstream writes it")
-        names = {name} if _ID.fullmatch(name) else {name, name.lower()}  # of a model some read no capitals
+        names = {name} if _ID.fullmatch(name) else {name, name.lower()}
         with self.writing() as db:
             db.executemany(
                 "INSERT INTO objects VALUES (?, ?, ?, ?, NULL) ON CONFLICT (name)"
