@@ -33,7 +33,7 @@ TERMS = f"version = 1\n[limits]\noutput_tokens_per_day = {LIMIT}\nanswer_tokens 
 APART = f"batch_output_tokens_per_day = {OF_BATCHES}\n"  # else batches count with the answers
 CHAT = "/v1/chat/completions"
 MIDNIGHT_US = 20_500 * DAY_US
-SEEDS = int(os.environ.get("STILLWATCH_SALVOS", "6"))
+SEEDS = int(os.environ.get("STILLWATCH_SALVOS", "4"))
 
 
 class Model:
@@ -192,6 +192,7 @@ class Attacker:
 
     def stream(self, rng: random.Random, body: dict[str, Any], leaves_after: int = 10**9) -> int:
         connection = http.client.HTTPConnection("127.0.0.1", self.gate.port, timeout=30)
+        day = self.clock[0] // DAY_US  # what is read on the next one may have been sent on this
         try:
             head = {"authorization": f"Bearer {self.key}", "content-type": "application/json"}
             connection.request("POST", CHAT, json.dumps(body | {"stream": True}), head)
@@ -200,7 +201,6 @@ class Attacker:
                 return reply.status
             events = 0
             while events < leaves_after:
-                day = self.clock[0] // DAY_US
                 line = reply.readline()
                 if not line:
                     break

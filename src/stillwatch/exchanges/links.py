@@ -1,9 +1,9 @@
 """What a request only names by an address: documents and pictures that the model reads and nobody here does.
 
     >>> links_in({"input": [{"type": "input_file", "file_url": "https://example.com/questions.pdf"}]})
-    Links(documents=1, pictures=0)
+    LinkCounts(documents=1, pictures=0)
     >>> links_in({"messages": [{"role": "user", "content": "https://example.com says so"}]})
-    Links(documents=0, pictures=0)
+    LinkCounts(documents=0, pictures=0)
     >>> fetching_tool({"tools": [{"type": "web_fetch_20250910", "name": "web_fetch"}]})
     'web_fetch_20250910'
 
@@ -74,14 +74,14 @@ _SWITCHES = frozenset(
 )  # fmt: skip
 
 
-class Links(NamedTuple):
+class LinkCounts(NamedTuple):
     """How many of each a request names by an address. Sound and video count as pictures."""
 
     documents: int
     pictures: int
 
 
-def links_in(body: object) -> Links:
+def links_in(body: object) -> LinkCounts:
     """Count what a body, decoded from JSON, names by an address. Linear in its values."""
     counts = {PICTURE: 0, DOCUMENT: 0, NEITHER: 0}
     todo: list[tuple[object, str, str, bool]] = [(body, "", NEITHER, False)]
@@ -96,7 +96,7 @@ def links_in(body: object) -> Links:
                 counts[_leads_to(inner, key, kind, label)] += 1
             elif inner:
                 todo.append((inner, key, kind, label))
-    return Links(counts[DOCUMENT], counts[PICTURE])
+    return LinkCounts(counts[DOCUMENT], counts[PICTURE])
 
 
 def _look(
