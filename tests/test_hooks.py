@@ -540,7 +540,11 @@ def test_hooks_refuse_links_and_what_is_known_to_be_another_s() -> None:
     at = "https://example.com/questions.pdf"
     part = {"type": "file_url", "file_url": {"url": at}}
     with (
-        hooks('version = 1\n[capture]\nlinks = "pictures"\n', recorder=False) as h,
+        hooks(
+            'version = 1\n[capture]\nlinks = "pictures"\n'
+            '[[operation]]\nmethod = "POST"\npath = "/v1/own"\ndoes = "generates"\n',
+            recorder=False,
+        ) as h,
         httpx.Client(base_url=h.url, headers=h.token, timeout=20) as client,
     ):
         h.own("file-abc123", "team-deployment", "arn:aws:bedrock:x:1:custom-model/x", account="other")
@@ -560,6 +564,7 @@ def test_hooks_refuse_links_and_what_is_known_to_be_another_s() -> None:
         said: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": [part]}]}
         assert asks("POST", chat, said) == {403}
         assert asks("POST", chat, said, "gzip") == {403}
+        assert asks("POST", "/v1/own", said) == {200}, "the owner lets them through"
         assert asks("POST", chat, {"model": "gpt-4o", "tools": [{"type": "web_search"}]}) == {403}
         assert asks("POST", chat, {"model": "gpt-4o", "messages": [{"role": "user", "content": at}]}) == {200}
         for method, target, body in (

@@ -102,7 +102,7 @@ def _dialect_request(
     kind = (_text(shown, b"content-type") or "").lower()
     coding = (_text(shown, b"content-encoding") or "").strip().lower()
     facts = read(shown.method, shown.target, kind, coding, shown.body, gate.terms.capture.max_body_bytes)
-    refuse_links(gate.terms, None, shown, kind, coding)
+    refuse_links(gate.terms, gate.operations.find(shown.method, shown.target), shown, kind, coding)
     if gate.terms.identity.keys == "issued":
         refuse_foreign(gate, account, facts, shown.target)
     models = tuple(dict.fromkeys((*facts.models, *in_headers(shown.headers))))

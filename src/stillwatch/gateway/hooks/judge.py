@@ -48,7 +48,7 @@ class Judge:
         """A refusal of a model that is another account's alone."""
         for model in reported.models if self.gate.terms.identity.keys == "issued" else ():
             if self.gate.model_owner(model, now_us) not in (None, reported.account, EVERYBODY):
-                return Decision(False, "object.owner", 404, "not_found", NOBODYS.format(model[:200]))
+                return Decision(False, "not_found", 404, "not_found", NOBODYS.format(model[:200]))
         return None
 
     def reply(self, reported: ReportedRequest, served: str, now_us: int) -> TermsJudgement:
