@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
+import anthropic
+import openai
 import pytest
 
 from gateway_world import Running, gateway, until
@@ -200,3 +202,27 @@ def test_what_lies_in_a_bucket_is_nobody_s_until_it_is_assigned(world: World) ->
     assert not refused(world, "b", said)
     veo = {"instances": [{"prompt": "x"}], "parameters": {"storageUri": "gs://other/out"}}
     assert world.ask("b", "/v1beta/models/veo:predictLongRunning", veo)[0] == 404
+
+
+@pytest.mark.slow
+def test_official_clients_are_told_so_and_else_served() -> None:
+    terms = 'version = 1\n[capture]\nlinks = "refuse"\n'
+    with scripted(answer) as up, gateway(up.url, terms, recorder=False) as gate:
+        one = openai.OpenAI(api_key=gate.key, base_url=f"{gate.url}/v1", max_retries=0)
+        two = anthropic.Anthropic(api_key=gate.key, base_url=gate.url, max_retries=0)
+        said: Any = [{"role": "user", "content": "Why?"}]
+        assert one.chat.completions.create(model="mira", messages=said).choices
+        assert two.messages.create(model="mira", max_tokens=9, messages=said).id == "x"
+        file: Any = [{"role": "user", "content": [{"type": "input_file", "file_url": AT}]}]
+        with pytest.raises(openai.PermissionDeniedError, match="by a link"):
+            one.responses.create(model="mira", input=file)
+        picture: Any = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": AT}}]}]
+        with pytest.raises(openai.PermissionDeniedError, match="by a link"):
+            one.chat.completions.create(model="mira", messages=picture)
+        with pytest.raises(openai.PermissionDeniedError, match="web_search"):
+            one.responses.create(model="mira", input="Why?", tools=[{"type": "web_search"}])
+        document: Any = [
+            {"role": "user", "content": [{"type": "document", "source": {"type": "url", "url": AT}}]}
+        ]
+        with pytest.raises(anthropic.PermissionDeniedError, match="by a link"):
+            two.messages.create(model="mira", max_tokens=9, messages=document)
