@@ -1,11 +1,13 @@
 """A gateway's worker whose clock a test drives: `python clocked_worker.py FOLDER NUMBER CLOCK`.
 
-CLOCK is a file with one int64, UTC microseconds. Everything else is the worker as it is.
+CLOCK is a file with one int64, UTC microseconds. Everything else is the worker as it is; with `hooks` for a
+number, the hooks process.
 """
 
 import mmap
 import sys
 
+from stillwatch.gateway.hooks import serve
 from stillwatch.gateway.path import worker
 from stillwatch.gateway.path.gate import Gate
 
@@ -13,4 +15,7 @@ with open(sys.argv[3], "r+b") as file:
     CLOCK = memoryview(mmap.mmap(file.fileno(), 8)).cast("q")
 
 Gate.now_us = lambda self: CLOCK[0]  # type: ignore[method-assign]
-worker.main(sys.argv[1], int(sys.argv[2]))
+if sys.argv[2] == "hooks":
+    serve.main(sys.argv[1])
+else:
+    worker.main(sys.argv[1], int(sys.argv[2]))

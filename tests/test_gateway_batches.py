@@ -342,3 +342,43 @@ def test_no_bytes_break_the_counting(noise: bytes, word: bytes) -> None:
         found = uploaded_batch(body)
         assert found is None or (found.said >= 0 and found.n >= 1)
         assert min(batch_tokens(body)) >= 0
+
+
+@pytest.mark.slow
+def test_a_batch_counts_with_the_sets_of_its_models() -> None:
+    terms = (
+        'version = 1\n[[limits.models]]\nmodels = ["mira-mini"]\n'
+        '[[limits.models]]\nmodels = ["mira-think"]\noutput_tokens_per_day = 1000\n'
+    )
+
+    def asks(model: str, most: int) -> dict[str, Any]:
+        return {"model": model, "messages": [], "max_tokens": most}
+
+    with files_api() as up, gateway(up, terms, recorder=False) as g:
+
+        def inline(model: str, most: int) -> int:
+            requests = [{"custom_id": "1", "params": asks(model, most)}]
+            url = f"{g.url}/v1/messages/batches"
+            return httpx.post(url, json={"requests": requests}, headers=g.auth).status_code
+
+        def uploaded(*bodies: dict[str, Any]) -> int:
+            files = {"file": ("q.jsonl", openai_lines(*bodies).encode())}
+            data = {"purpose": "batch"}
+            httpx.post(f"{g.url}/v1/files", files=files, data=data, headers=g.auth).raise_for_status()
+            begin = {"input_file_id": "1", "endpoint": "/v1/chat/completions"}
+            return httpx.post(f"{g.url}/v1/batches", json=begin, headers=g.auth).status_code
+
+        assert inline("mira-think", 1001) == 400
+        assert uploaded(asks("mira-think", 1001)) == 400
+        assert uploaded(asks("mira-mini", 5), asks("mira-think", 1001)) == 400
+        assert inline("mira-mini", 1001) == 200, "no limit of its own"
+        assert uploaded(asks("mira-mini", 1001)) == 200
+        assert inline("mira-think", 600) == 200
+        assert uploaded(asks("mira-think", 600)) == 429
+        assert uploaded(asks("mira-think", 300)) == 200
+        chat = f"{g.url}/v1/chat/completions"
+        assert httpx.post(chat, json=asks("mira-think", 50), headers=g.auth).status_code == 200
+        assert inline("mira-think", 100) == 429, "the answer counts too"
+        assert inline("mira-think", 90) == 200
+        begin = {"input_file_id": "t", "endpoint": "/v1/chat/completions"}
+        assert httpx.post(f"{g.url}/v1/batches", json=begin, headers=g.auth).status_code in (403, 429)

@@ -530,3 +530,79 @@ def test_new_terms_count_within_seconds() -> None:
         h.start_hooks()  # on a spoilt file: what was in force before is, as at the workers
         assert not client.post("/decide", json=ask).json()["allow"]
         assert h.beat()["terms_version"] == 2
+
+
+# --- what the gateway refuses by itself --------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_hooks_refuse_links_and_what_is_known_to_be_another_s() -> None:
+    at = "https://example.com/questions.pdf"
+    part = {"type": "file_url", "file_url": {"url": at}}
+    with (
+        hooks(
+            'version = 1\n[capture]\nlinks = "pictures"\n'
+            '[[operation]]\nmethod = "POST"\npath = "/v1/own"\ndoes = "generates"\n',
+            recorder=False,
+        ) as h,
+        httpx.Client(base_url=h.url, headers=h.token, timeout=20) as client,
+    ):
+        h.own("file-abc123", "team-deployment", "arn:aws:bedrock:x:1:custom-model/x", account="other")
+        h.own("file-mine", "ours")
+
+        def asks(method: str, target: str, body: Any, coding: str = "identity") -> set[int]:
+            """What Envoy, and a gateway with forward-auth, are told."""
+            data = b"" if body is None else json.dumps(body).encode()
+            data = gzip.compress(data) if coding == "gzip" else data
+            auth = h.auth | {"content-type": "application/json", "content-encoding": coding}
+            forwarded = {"x-forwarded-method": method, "x-forwarded-uri": target}
+            envoy = client.request(method, f"/decide/envoy{target}", content=data, headers=auth)
+            forward = client.post("/decide/forward", content=data, headers=auth | forwarded)
+            return {envoy.status_code, forward.status_code}
+
+        chat = "/v1/chat/completions"
+        said: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": [part]}]}
+        assert asks("POST", chat, said) == {403}
+        assert asks("POST", chat, said, "gzip") == {403}
+        assert asks("POST", "/v1/own", said) == {200}, "the owner lets them through"
+        assert asks("POST", chat, {"model": "gpt-4o", "tools": [{"type": "web_search"}]}) == {403}
+        assert asks("POST", chat, {"model": "gpt-4o", "messages": [{"role": "user", "content": at}]}) == {200}
+        for method, target, body in (
+            ("GET", "/v1/files/file-abc123/content", None),
+            ("DELETE", "/v1/files/file-abc123", None),
+            ("POST", "/v1/responses", {"model": "gpt-4o", "input": [{"file_id": "file-abc123"}]}),
+            ("POST", "/v1/batches", {"input_file_id": "file-abc123"}),
+            ("POST", chat, {"model": "gpt-4o", "messages": [{"role": "user", "content": [
+                {"type": "image_url", "image_url": {"url": "https://api.example.com/v1/files/file-abc123"}}]}]}),
+            ("POST", chat, {"model": "Team-Deployment", "messages": []}),
+            ("POST", "/openai/deployments/team-deployment/chat/completions", {"messages": []}),
+            ("POST", "/model/arn%3Aaws%3Abedrock%3Ax%3A1%3Acustom-model%2Fx/converse", {"messages": []}),
+        ):  # fmt: skip
+            assert asks(method, target, body) == {404}, target
+        assert asks("GET", "/v1/files/file-mine/content", None) == {200}
+        assert asks("GET", "/v1/files/file-unknown", None) == {200}, "nobody tells hooks who made it"
+        assert asks("POST", chat, {"model": "ours", "messages": []}) == {200}
+        json_ask = {"account": "acct_test", "models": ["team-fast", "azure/team-deployment"]}
+        answer = client.post("/decide", json=json_ask).json()
+        assert (answer["allow"], answer["status"]) == (False, 404)
+        assert client.post("/decide", json=json_ask | {"account": "other"}).json()["allow"]
+
+
+@pytest.mark.slow
+def test_a_link_that_hooks_saw_is_counted_as_unread() -> None:
+    part = {"type": "file_url", "file_url": {"url": "https://example.com/questions.pdf"}}
+    said = {"model": "gpt-4o", "messages": [{"role": "user", "content": [part]}]}
+    with hooks("version = 1\n") as h, httpx.Client(base_url=h.url, headers=h.token, timeout=20) as client:
+        path = "/decide/envoy;capture=yes/v1/chat/completions"
+        assert client.post(path, json=said, headers=h.auth).status_code == 200
+        state = h.folder.run / "recorder.json"
+        until(lambda: state.exists() and json.loads(state.read_text()).get("unread_documents") == {"link": 1})
+
+
+@pytest.mark.slow
+def test_an_answer_that_is_only_decided_holds_nothing() -> None:
+    """What hooks.md says: a limit on tokens counts what was reported, so many calls at once pass it."""
+    terms = "version = 1\n[limits]\noutput_tokens_per_day = 1000\n"
+    with hooks(terms, recorder=False) as h, httpx.Client(base_url=h.url, headers=h.token) as client:
+        ask = {"account": "acct_test", "model": "gpt-4o"}
+        assert [client.post("/decide", json=ask).json()["allow"] for _ in range(50)] == [True] * 50

@@ -624,4 +624,13 @@ def test_a_batch_is_refused_that_may_bring_too_much_or_nobody_knows_what() -> No
     assert rule(replace(batch, batch_tokens=None)) == (403, "batch_unknown")
     assert rule(batch, step=Step.THROTTLE) == (429, "rate_limited")  # no more than its hour has left
     assert rule(replace(batch, batch_tokens=50), step=Step.THROTTLE) == (200, "")
+    # a day's tokens are for answers and batches together, but for what was promised and is fetched
+    assert rule(batch, AccountUsage(output_tokens_day=30, tokens_held=11)) == (429, "rate_limited")
+    assert rule(ask(), AccountUsage(batch_tokens_day=99)) == (200, "")
+    assert rule(ask(), AccountUsage(batch_tokens_day=100)) == (429, "rate_limited")
+    assert rule(ask(does="fetches"), AccountUsage(batch_tokens_day=100)) == (200, "")
+    apart = AccountLimits(output_tokens_per_day=100, batch_output_tokens_per_day=80)
+    terms = replace(PLAIN, limits=apart)
     assert rule(ask(), AccountUsage(batch_tokens_day=100)) == (200, "")
+    assert rule(batch, AccountUsage(output_tokens_day=50, batch_tokens_day=20)) == (200, "")
+    assert rule(batch, AccountUsage(batch_tokens_day=21)) == (429, "rate_limited")

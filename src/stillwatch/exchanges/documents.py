@@ -34,6 +34,7 @@ from stillwatch.exchanges.document_process import (
     TOO_LARGE,
     ZIP,
 )
+from stillwatch.exchanges.links import LINK
 
 BUSY = "busy"  # documents have taken as much time as they may for now
 UNPAID = "budget"  # its account's, or all, have taken what reading a log may spend on documents
@@ -113,6 +114,7 @@ _WORDS = {
     FAILED: "because the process that reads them ended",
     UNPAID: "beyond the CPU time for documents, or for those of their account",
     BUSY: "while others took all the time they may",
+    LINK: "behind a link, which only the upstream follows",
 }  # fmt: skip
 
 

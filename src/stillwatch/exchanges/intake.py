@@ -27,6 +27,7 @@ from stillwatch.exchanges.formats import (
     own,
 )
 from stillwatch.exchanges.json_text import Good, UndecodableValue
+from stillwatch.exchanges.links import LINK
 from stillwatch.exchanges.registry import recognise
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.values import Clock, tidy, without_key
@@ -286,7 +287,8 @@ def _accounts_of_documents(items: Callable[[], Iterable[Item]]) -> list[str]:
         for item in _paid_by(DocumentPayer(), items):
             row = item if isinstance(item, dict) else item.row if isinstance(item, Refused) else None
             if row is not None and isinstance(unread := row.get(UNREAD_DOCUMENTS), tuple):
-                found += [str(row.get("account") or "")] * len(unread)
+                documents = [why for why in unread if why != LINK]
+                found += [str(row.get("account") or "")] * len(documents)
     return found
 
 

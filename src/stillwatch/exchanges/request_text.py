@@ -20,6 +20,7 @@ from stillwatch.exchanges.apis import FREE, MODEL, SILENT, SYSTEM, TEXTS, TOOL, 
 from stillwatch.exchanges.document_process import DAMAGED
 from stillwatch.exchanges.documents import READER, is_document
 from stillwatch.exchanges.formats import UNREAD_DOCUMENTS
+from stillwatch.exchanges.links import LINK, links_in
 from stillwatch.exchanges.messages import REDACTED
 
 UNKNOWN = Api(
@@ -199,6 +200,7 @@ def pieces_of(body: object, api: Api) -> tuple[list[RequestPiece], list[str]]:
     """
     unread: list[str] = []
     found_pieces = list(_all_pieces(body, api, unread))
+    unread += [LINK] * links_in(body).documents
     short: dict[Voice, set[str]] = {}
     for piece in found_pieces:
         if type(piece) is ShortPiece:

@@ -154,6 +154,7 @@ class Capture:
     ask_usage: bool = False  # splice a usage option into streams that do not ask for usage
     max_body_bytes: int = 32 * MIB
     unknown_paths: str = "refuse"  # or "pass": what stands in no line of the table of operations
+    links: str = "pass"  # to what a model reads; "pictures": to pictures, sound, video alone; or "refuse"
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,7 @@ class AccountLimits:
     output_tokens_per_minute: int | None = None
     output_tokens_per_hour: int | None = None
     output_tokens_per_day: int | None = None
-    batch_output_tokens_per_day: int | None = None  # that batches may bring; else what a day of the above is
+    batch_output_tokens_per_day: int | None = None  # that batches may bring; else they share the day's
     max_n: int | None = None  # answers to one request
     logprobs: bool = True  # whether log-probabilities may be asked for
     accounts: Mapping[str, Mapping[str, int | bool | None]] = field(default_factory=dict)  # what differs

@@ -5,6 +5,7 @@ for (size, n, log-probabilities) -> limits -> the budget of a throttle -> a rand
 never come here.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from stillwatch.exchanges.operations import NAMES_A_MODEL, UNCOUNTED, does_of
@@ -165,11 +166,15 @@ def decide(
         return Decision(False, "standing.verify", 403, "verification_required", messages.verify)
     limits = limits_for(terms, ask.account, ask.org)
     does = ask.does or does_of(ask.operation)
-    refused = _request_refusal(terms, limits, ask) or used_up(limits, does, spent, now_us, ask.set_most)
-    refused = refused or _batch_refusal(batch_limit(limits), ask, spent, now_us)
+    together = spent
+    if spent.batch_tokens_day and limits.batch_output_tokens_per_day is None and does != "fetches":
+        # a day's tokens are for answers and batches together; what was promised can be fetched
+        together = replace(spent, output_tokens_day=spent.output_tokens_day + spent.batch_tokens_day)
+    refused = _request_refusal(terms, limits, ask) or used_up(limits, does, together, now_us, ask.set_most)
+    refused = refused or _batch_refusals(limits, together, ask, now_us)
     if refused is not None:
         return refused
-    remaining = tokens_left(limits, spent, ask.set_most)
+    remaining = tokens_left(limits, together, ask.set_most)
     if step < Step.THROTTLE or standing is None:
         if hold is not None and (refused := _hold_refusal(terms, hold, ask, spent, now_us)) is not None:
             return refused
@@ -180,7 +185,7 @@ def decide(
     if budget <= spent.tokens_held and does not in UNCOUNTED:
         wait_s = until(HOUR_US, now_us) if budget <= 0 else spent.settles_s
         return Decision(False, "standing.throttle", 429, "rate_limited", messages.throttle, wait_s)
-    if _batch_refusal(max(0, budget), ask, spent, now_us) is not None:
+    if _batch_refusal(max(0, budget), spent.batch_tokens_day, ask, now_us) is not None:
         wait_s = until(DAY_US, now_us)
         return Decision(False, "standing.throttle", 429, "rate_limited", messages.throttle, wait_s)
     warn = None if verdict is None else verdict.warn
@@ -246,9 +251,33 @@ def _request_refusal(terms: Terms, limits: AccountLimits, ask: RequestFacts) -> 
     return None
 
 
-def _batch_refusal(most: int | None, ask: RequestFacts, spent: AccountUsage, now_us: int) -> Decision | None:
-    """Whether a batch may bring more than the day's batches may."""
-    rule = "limits.batch_output_tokens_per_day"
+def _batch_refusals(
+    limits: AccountLimits, together: AccountUsage, ask: RequestFacts, now_us: int
+) -> Decision | None:
+    """Whether a batch may bring more than the day's batches, all its answers, or those of its models may."""
+    day = limits.output_tokens_per_day if limits.batch_output_tokens_per_day is None else None
+    for most, used, rule in (
+        (batch_limit(limits), together.batch_tokens_day, "limits.batch_output_tokens_per_day"),
+        (day, together.output_tokens_day + together.tokens_held, "limits.output_tokens_per_day"),
+        (
+            ask.set_most,
+            together.set_tokens_day + together.set_tokens_held,
+            "limits.models.output_tokens_per_day",
+        ),
+    ):
+        if (refused := _batch_refusal(most, used, ask, now_us, rule)) is not None:
+            return refused
+    return None
+
+
+def _batch_refusal(
+    most: int | None,
+    used: int,
+    ask: RequestFacts,
+    now_us: int,
+    rule: str = "limits.batch_output_tokens_per_day",
+) -> Decision | None:
+    """Whether a batch may bring more than a day's limit leaves."""
     if most is None or ask.batch_tokens == 0:
         return None
     if ask.batch_tokens is None:
@@ -260,7 +289,7 @@ def _batch_refusal(most: int | None, ask: RequestFacts, spent: AccountUsage, now
     if ask.batch_tokens > most:
         message = f"{sentence}; {most:,} are allowed a day. Allow its answers less, or send fewer questions."
         return Decision(False, rule, 400, "batch_too_large", message)
-    if spent.batch_tokens_day + ask.batch_tokens > most:
-        message = f"{sentence}, the batches of today {spent.batch_tokens_day:,}; {most:,} are allowed a day."
+    if used + ask.batch_tokens > most:
+        message = f"{sentence}, and {used:,} are used or promised today; {most:,} are allowed a day."
         return Decision(False, rule, 429, "rate_limited", message, until(DAY_US, now_us))
     return None

@@ -81,6 +81,7 @@ def capture(table: TableReader) -> Capture:
         ask_usage=table.flag("ask_usage", False),
         max_body_bytes=table.whole("max_body_bytes", Capture.max_body_bytes, 1024, MAX_BODY_BYTES),
         unknown_paths=table.choice("unknown_paths", Capture.unknown_paths, ("refuse", "pass")),
+        links=table.choice("links", Capture.links, ("pass", "pictures", "refuse")),
     )
     return table.checked(built)
 

@@ -8,6 +8,7 @@ Written without waiting for the disk, but before the client learns the name: a k
 power cut may lose the last moments. What is lost is out of everybody's reach until it is assigned.
 """
 
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ from stillwatch.sqlite_file import create, use_wal
 from stillwatch.units import DAY_US
 
 ASSIGNED = "assigned"  # kind of what an administrator assigned: it may be of any
+MODELS = "models"  # kind of what a training job made
 EVERYBODY = ""  # owner of what all accounts may use and none may change: no account is called so
 PASSING = frozenset(("responses", "completions", "items", "audio", "runs"))  # kinds that upstreams let go of
 PASSING_US = 40 * DAY_US  # OpenAI keeps responses and completions for 30 days
@@ -31,6 +33,8 @@ MOST_AT_ONCE = 16  # rows of one statement
 MOST_WAITING = 100_000  # objects that could not be written yet
 LONGEST_NAME = 512
 FORM = 1  # `PRAGMA user_version`; 0 in files of before it was written there, which have the same tables
+# Of these capitals matter; of a model's name some upstreams read none
+_ID = re.compile(r"(?:file|batch|resp|thread|asst|vs|conv|run|msg|msgbatch|ftjob|upload|chatcmpl)[-_]\w+")
 _TABLE = (
     """CREATE TABLE IF NOT EXISTS objects (
         name TEXT PRIMARY KEY,
@@ -120,6 +124,22 @@ class Owners:
         except sqlite3.Error as why:
             raise self._refusal(why) from why
         return None if row is None else Object(*row)
+
+    def model_owner(self, names: Iterable[str]) -> str | None:
+        """Look up whose alone a model is, by the first of its names that is known. Raises: OwnersError.
+
+        Only what was trained or assigned counts: other objects may be called as a client likes.
+        """
+        for name in names:
+            if name in self._waiting:
+                account, kind, _ = self._waiting[name]
+            elif (known := self.object(name)) is not None:
+                account, kind = known.account, known.kind
+            else:
+                continue
+            if kind in (MODELS, ASSIGNED):
+                return account
+        return None
 
     def has(self, account: str, kind: str) -> bool:
         """Whether an account has, or may use, anything of a kind. Raises: OwnersError."""
@@ -212,11 +232,12 @@ class Owners:
         """Give an object to an account, whoever had it. Raises: OwnersError."""
         if not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or " " in name:
             raise OwnersError(f"{name[:80]!a} is no object's id; give it as the upstream writes it")
-        with self._refusing():
-            self._open().execute(
+        names = {name} if _ID.fullmatch(name) else {name, name.lower()}
+        with self.writing() as db:
+            db.executemany(
                 "INSERT INTO objects VALUES (?, ?, ?, ?, NULL) ON CONFLICT (name)"
                 " DO UPDATE SET account = excluded.account, until_us = NULL",
-                (name, account, ASSIGNED, now_us),
+                [(each, account, ASSIGNED, now_us) for each in sorted(names)],
             )
 
     def page(self, account: str | None = None, after: str = "", limit: int = 1_000) -> list[Object]:

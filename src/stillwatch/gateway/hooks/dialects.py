@@ -18,8 +18,10 @@ from stillwatch.gateway.hooks import Header, HookReply, ReportedRequest, TermsJu
 from stillwatch.gateway.hooks.door import header
 from stillwatch.gateway.path.answers import error_body, error_object, safe
 from stillwatch.gateway.path.caller import caller
+from stillwatch.gateway.path.forwarding import refuse_links
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.naming import in_headers
+from stillwatch.gateway.path.object_access import refuse_foreign
 from stillwatch.gateway.path.request import BadRequest, Facts, operation_of, read
 from stillwatch.gateway.path.server import Client, Request
 from stillwatch.terms import Decision
@@ -100,6 +102,9 @@ def _dialect_request(
     kind = (_text(shown, b"content-type") or "").lower()
     coding = (_text(shown, b"content-encoding") or "").strip().lower()
     facts = read(shown.method, shown.target, kind, coding, shown.body, gate.terms.capture.max_body_bytes)
+    refuse_links(gate.terms, gate.operations.find(shown.method, shown.target), shown, kind, coding)
+    if gate.terms.identity.keys == "issued":
+        refuse_foreign(gate, account, facts, shown.target)
     models = tuple(dict.fromkeys((*facts.models, *in_headers(shown.headers))))
     if "model" in way.options:
         named = _text(shown, way.options["model"].encode())

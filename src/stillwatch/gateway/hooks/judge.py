@@ -5,8 +5,10 @@ that may answer.
 """
 
 from stillwatch.exchanges.operations import NAMES_A_MODEL, does_of
+from stillwatch.gateway.control.owners import EVERYBODY
 from stillwatch.gateway.hooks import ReportedRequest, TermsJudgement
 from stillwatch.gateway.path.gate import Gate
+from stillwatch.gateway.path.object_access import NOBODYS
 from stillwatch.terms import Decision, ModelVerdict, RequestFacts, Terms
 from stillwatch.terms.decide import decide, host_verdict
 
@@ -35,10 +37,19 @@ class Judge:
         place = gate.budgets.place(reported.account, reported.number)
         spent = gate.budgets.spent(place, now_us)
         standing = gate.tables.standings.get(reported.account)
-        decision = decide(gate.terms, standing, ask, verdict, spent, now_us)
+        decision = self._of_owner(reported, now_us) or decide(
+            gate.terms, standing, ask, verdict, spent, now_us
+        )
         if decision.allow and count:
             gate.budgets.add(place, now_us, 1, 0)
         return TermsJudgement(decision, verdict)
+
+    def _of_owner(self, reported: ReportedRequest, now_us: int) -> Decision | None:
+        """A refusal of a model that is another account's alone."""
+        for model in reported.models if self.gate.terms.identity.keys == "issued" else ():
+            if self.gate.model_owner(model, now_us) not in (None, reported.account, EVERYBODY):
+                return Decision(False, "not_found", 404, "not_found", NOBODYS.format(model[:200]))
+        return None
 
     def reply(self, reported: ReportedRequest, served: str, now_us: int) -> TermsJudgement:
         """Whether a reply may be handed on, by the model that it names."""

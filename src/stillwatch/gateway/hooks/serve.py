@@ -15,6 +15,7 @@ import uvloop
 from stillwatch.errors import refuse_os_errors
 from stillwatch.exchanges.documents import DOCUMENTS_SHARE, READER
 from stillwatch.gateway import heartbeat
+from stillwatch.gateway.control.owners import Owners
 from stillwatch.gateway.control.tables import TableFollower
 from stillwatch.gateway.counters import PLACE, Counters
 from stillwatch.gateway.folder import Folder, FolderError
@@ -132,6 +133,7 @@ class Hooks:
             ),
             counters=counters.values,
             upstream_key=None,
+            owners=Owners(folder.objects),
             open_log=lambda durable, failed: Writer(
                 folder.wal, WORKER, secret, durable=durable, failed=failed
             ),

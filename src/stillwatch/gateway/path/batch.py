@@ -56,6 +56,7 @@ _LINE = re.compile(rb"^[ \t\r]*+(\{[^\n]*+)", re.MULTILINE)
 _TABLES = (
     """CREATE TABLE IF NOT EXISTS files (name BLOB PRIMARY KEY, questions INTEGER, said INTEGER,
     unsaid INTEGER, at_us INTEGER) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS models (name BLOB PRIMARY KEY, models TEXT, at_us INTEGER) WITHOUT ROWID""",
     """CREATE TABLE IF NOT EXISTS answers (name BLOB PRIMARY KEY, tokens INTEGER, model TEXT,
     at_us INTEGER) WITHOUT ROWID""",
 )
@@ -301,18 +302,22 @@ class Notes:
         self._fetched: set[bytes] = set()
         self._order: deque[bytes] = deque()
 
-    def note(self, account: str, file: str, batch: BatchRequest, now_us: int) -> None:
-        """Keep what a file may bring."""
+    def note(
+        self, account: str, file: str, batch: BatchRequest, now_us: int, models: tuple[str, ...] = ()
+    ) -> None:
+        """Keep what a file may bring, and which models its questions name."""
         with suppress(sqlite3.Error), self._open() as db:
             declared, unsaid = min(batch.said, MOST_TOKENS), min(batch.unsaid, MOST_TOKENS)
             row = (_name(account, _file_id(file)), batch.questions, declared, unsaid, now_us)
             db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", row)
+            names = msgspec.json.encode(models).decode()
+            db.execute("INSERT OR REPLACE INTO models VALUES (?, ?, ?)", (row[0], names, now_us))
             self._tidy(db, now_us)
 
     def _tidy(self, db: sqlite3.Connection, now_us: int) -> None:
         self._noted += 1
         if self._noted % TIDY == 1:
-            for table in ("files", "answers"):
+            for table in ("files", "models", "answers"):
                 newest = f"SELECT at_us FROM {table} ORDER BY at_us DESC LIMIT 1 OFFSET ?"
                 db.execute(f"DELETE FROM {table} WHERE at_us < ?", (now_us - KEPT_US,))
                 db.execute(f"DELETE FROM {table} WHERE at_us <= ({newest})", (MOST_FILES,))
@@ -358,6 +363,16 @@ class Notes:
                 return None
             declared, unsaid = declared + row[0], unsaid + row[1]
         return min(declared + unsaid * each, MOST_TOKENS)
+
+    def models(self, account: str, batch: BatchRequest) -> tuple[str, ...]:
+        """The models that the questions in a batch's files name, as far as that was noted."""
+        names: list[str] = []
+        for file in batch.files:
+            with suppress(sqlite3.Error), self._open() as db:
+                query = "SELECT models FROM models WHERE name = ?"
+                row = db.execute(query, (_name(account, _file_id(file)),)).fetchone()
+                names += msgspec.json.decode(row[0], type=list[str]) if row else []
+        return tuple(dict.fromkeys(names))
 
     def is_new(self, account: str, target: str) -> bool:
         """Whether an answer is fetched for the first time, as far as is remembered."""

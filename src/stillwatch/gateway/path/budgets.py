@@ -162,19 +162,23 @@ class Budgets:
         values, at = self._row(place)
         values[at + 8] += tokens
 
-    def add_batch(self, place: int, now_us: int, tokens: int) -> None:
-        """Charge what a batch may bring, on the day that it is begun."""
+    def add_batch(self, place: int, now_us: int, tokens: int, sets: tuple[int, ...] = ()) -> None:
+        """Charge what a batch may bring, on the day that it is begun, with each set that it may ask."""
         self.add(place, now_us, 0, 0)  # to the day that it is
         values, at = self._row(place)
         values[at + 7] += tokens
         values[at + 8] += tokens
+        for model_set in sets:
+            values[at + SETS + 2 * model_set] += tokens
 
-    def give_back_batch(self, place: int, then_us: int, tokens: int) -> None:
+    def give_back_batch(self, place: int, then_us: int, tokens: int, sets: tuple[int, ...] = ()) -> None:
         """Take back what was charged then for a batch that did not begin."""
         values, at = self._row(place)
         values[at + 8] -= tokens
         if values[at + 5] == then_us // DAY_US:
             values[at + 7] -= tokens
+            for model_set in sets:
+                values[at + SETS + 2 * model_set] -= tokens
 
     def fetched(self, place: int, now_us: int, tokens: int) -> None:
         """Charge what was generated at another time, as far as it was not promised."""

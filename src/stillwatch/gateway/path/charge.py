@@ -46,12 +46,14 @@ class Charge:
         place = self._place = budgets.place(self._account, self._number)
         if facts.does in ("generates", "unknown"):
             self._on_way = self.answer_tokens() * facts.answers
-            names = facts.models or (None,)
-            self._sets = tuple(sorted({k for name in names if (k := gate.set_of(name)) is not None}))
+            self._sets = self._sets_of(facts.models)
             budgets.hold(place, self._on_way, self._sets)
+        elif facts.batch is not None and facts.batch.begins:
+            asked = gate.notes.models(self._account, facts.batch)
+            self._sets = self._sets_of((*facts.models, *asked))
         if batch:
             self._promised = batch
-            budgets.add_batch(place, now, batch)
+            budgets.add_batch(place, now, batch, self._sets)
         known = budgets.known_counts(place)
         spent = budgets.spent(place, now)
         spent = dataclasses.replace(
@@ -67,17 +69,22 @@ class Charge:
             most = most_of_set(limits.models[k], self._account)
             if most is not None:
                 used, held = budgets.of_set(place, now, k)
-                tightest = min(tightest or (most, k), (most - used - held + self._on_way, k))
+                left = most - used - held + self._on_way + self._promised
+                tightest = min(tightest or (most, k), (left, k))
         if tightest is None:
             return spent, None
         used, held = budgets.of_set(place, now, tightest[1])
         spent = dataclasses.replace(
             spent,
-            set_tokens_day=used,
+            set_tokens_day=used - self._promised,
             set_tokens_held=held - self._on_way,
             unknown_elsewhere=self._unknown_elsewhere(known, tightest[1]),
         )
         return spent, most_of_set(limits.models[tightest[1]], self._account)
+
+    def _sets_of(self, models: tuple[str, ...]) -> tuple[int, ...]:
+        names = models or (None,)
+        return tuple(sorted({k for name in names if (k := self._gate.set_of(name)) is not None}))
 
     def _unknown_elsewhere(self, known: list[int] | None, model_set: int | None) -> FleetUsage | None:
         """What this gateway alone counts, without what this request holds."""
@@ -88,6 +95,7 @@ class Charge:
             spent,
             tokens_held=spent.tokens_held - self._on_way,
             set_tokens_held=spent.set_tokens_held - (self._on_way if model_set is not None else 0),
+            set_tokens_day=spent.set_tokens_day - (self._promised if model_set is not None else 0),
         )
 
     def longest(self) -> int:
@@ -210,5 +218,5 @@ class Charge:
     def give_back_batch(self) -> None:
         """Take back what was charged for a batch: it did not begin."""
         if self._promised:
-            self._gate.budgets.give_back_batch(self._place, self._began_us, self._promised)
+            self._gate.budgets.give_back_batch(self._place, self._began_us, self._promised, self._sets)
             self._promised = 0

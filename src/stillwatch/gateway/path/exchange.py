@@ -21,7 +21,7 @@ from stillwatch.gateway.path.body_addresses import FIELDS, turn_body
 from stillwatch.gateway.path.caller import OURS, Caller, caller, upstream_head
 from stillwatch.gateway.path.charge import Charge
 from stillwatch.gateway.path.coins import Draw, Who, second
-from stillwatch.gateway.path.forwarding import refuse_unseen, why_not_forwarded
+from stillwatch.gateway.path.forwarding import refuse_links, refuse_unseen, why_not_forwarded
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.handed_out import SEALED, ElsewhereError, on_this_gateway, piece_of
 from stillwatch.gateway.path.object_access import EMPTY_LIST, ObjectAccess
@@ -170,8 +170,11 @@ class Exchange:
         if why := why_not_forwarded(terms, self.found, request):
             raise BadRequest(403, "path_not_allowed", why)
         refuse_unseen(self.found, facts, request)
+        refuse_links(terms, self.found, request, who.kind, who.coding)
         if who.named:
             facts = replace(facts, models=tuple(dict.fromkeys((*facts.models, *who.named))))
+        if self.found is not None and self.found.line.by_owner:
+            facts = replace(facts, references=replace(facts.references, buckets=()))
         self.facts, self.does = facts, facts.does
         self.asked = self.facts.models[0] if self.facts.models else ""
         self._objects = ObjectAccess(self.gate, request, who.account, facts, self.began_us)
@@ -497,9 +500,9 @@ class Exchange:
         self._leave_to_draw()
         self._cut(429, "rate_limited", "The account's output budget is used up.", "limits.output_tokens")
 
-    def fail(self, code: str, why: str) -> None:
+    def fail(self, code: str, why: str, status: int = 502) -> None:
         self._drop_upstream()
-        self._upstream_error(502, code, why)
+        self._upstream_error(status, code, why)
 
     def shown(self, model: str) -> bool:
         """Whether a model is listed for this account."""
@@ -564,7 +567,8 @@ class Exchange:
         if not name:
             return
         tokens = batch.said + batch.unsaid * charge.longest()
-        self.gate.notes.note(who.account, name, replace(batch, said=tokens, unsaid=0), self.began_us)
+        promised = replace(batch, said=tokens, unsaid=0)
+        self.gate.notes.note(who.account, name, promised, self.began_us, self.facts.models)
 
     def deliver(self, data: bytes) -> None:
         """Hand bytes to the client; the head goes with the first of them."""

@@ -1,7 +1,15 @@
 """Which operations go upstream at all, and how the owner allows the others. It knows no models."""
 
+from collections.abc import Iterator
+from contextlib import suppress
+
+from stillwatch.exchanges.formats import Refused
+from stillwatch.exchanges.links import fetching_tool, links_in
 from stillwatch.exchanges.operations import NAMES_A_MODEL, REFUSED, OperationMatch
-from stillwatch.gateway.path.request import BadRequest, Facts
+from stillwatch.exchanges.strict_json import decode
+from stillwatch.gateway.path import naming
+from stillwatch.gateway.path.batch import google_questions, is_batch, lines_of
+from stillwatch.gateway.path.request import BadRequest, Facts, inflate
 from stillwatch.gateway.path.server import Request
 from stillwatch.terms import Terms
 
@@ -27,6 +35,51 @@ def refuse_unseen(match: OperationMatch | None, facts: Facts, request: Request) 
         raise BadRequest(403, "batch_unknown", _allowed_by(_UNSEEN, request, "begins"))
 
 
+def refuse_links(
+    terms: Terms, match: OperationMatch | None, request: Request, kind: str, coding: str
+) -> None:
+    """Raises: BadRequest for what the model would read at an address, where the terms let none pass."""
+    let = terms.capture.links
+    if let == "pass" or not request.body or (match is not None and match.line.by_owner):
+        return
+    body = request.body
+    if coding not in ("", "identity"):
+        body = inflate(body, coding, terms.capture.max_body_bytes)
+    for asks in _questions(kind, body):
+        links = links_in(asks)
+        what = "a document" if links.documents else "a picture" if links.pictures else ""
+        if what and not (let == "pictures" and not links.documents):
+            raise BadRequest(403, "link_not_allowed", _LINK.format(what))
+        if tool := fetching_tool(asks):
+            raise BadRequest(403, "link_not_allowed", _FETCHES.format(tool[:100]))
+
+
+def _questions(kind: str, body: bytes) -> Iterator[object]:
+    """Whatever in a body may ask a model: JSON, the fields of a form, each question of an upload."""
+    with suppress(Refused):
+        document = decode(body)
+        yield document
+        batched = document.get("requests") if isinstance(document, dict) else None
+        for entry in batched if isinstance(batched, list) else ():
+            yield from _asked_in(entry)
+        yield from google_questions(document)
+        return
+    if "form" in kind:
+        with suppress(naming.Ambiguous):  # which whoever reads the request refuses
+            yield from ({name.partition("[")[0]: value} for name, value in naming.form_fields(kind, body))
+    for line in lines_of(body) if is_batch(body) else ():
+        with suppress(Refused):
+            entry = decode(line)
+            yield entry
+            yield from _asked_in(entry)
+
+
+def _asked_in(entry: object) -> Iterator[object]:
+    """The question itself, in a line or an element of a batch: its tools are looked for there."""
+    if isinstance(entry, dict):
+        yield from (entry[name] for name in ("body", "params", "request") if name in entry)
+
+
 def _allowed_by(why: str, request: Request, does: str) -> str:
     path = request.target.partition("?")[0][:200]
     line = f'[[operation]] with method = "{request.method}", path = "{path}" and does = "{does}"'
@@ -34,6 +87,10 @@ def _allowed_by(why: str, request: Request, does: str) -> str:
 
 
 _HOOK = "`{}` would have the answer sent past this gateway; fetch it through the gateway instead."
+_LINK = (
+    "The request names {} by a link, which nobody here can read: send it within the request, or upload it."
+)
+_FETCHES = "`{}` has a model read what is not in the request; here only what is sent is read."
 _UNSEEN = (
     "The questions of this batch are neither in the request nor in a file that came through this gateway."
 )

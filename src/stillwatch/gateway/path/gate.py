@@ -4,19 +4,21 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from stillwatch.exchanges.operations import OPERATIONS, Operations
 from stillwatch.gateway import Tables, clock, logs
-from stillwatch.gateway.control.owners import Owners
+from stillwatch.gateway.control.owners import Owners, OwnersError
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.histograms import Histograms
 from stillwatch.gateway.path.batch import Notes
 from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.gateway.path.coins import Coins
 from stillwatch.gateway.path.reply import Ratios
+from stillwatch.gateway.path.trained_models import spellings
 from stillwatch.gateway.path.upstream import ConnectionPool
 from stillwatch.gateway.record.wal import GAP, Writer, frame
 from stillwatch.terms import Decision, ModelVerdict, Terms
@@ -29,6 +31,7 @@ OUTCOME_WAIT_S = 0.02  # an outcome waits this long for an intent to be committe
 MOST_WAITING = 256 << 20  # bytes of frames that may wait for the disk
 PROBE_S = 1.0  # while capture fails: whether it still does
 VERDICTS = 10_000  # remembered
+OWNER_US = 1_000_000  # so long is remembered whose a model is
 KEPT_DURATIONS = 64
 UNTRIED_S = 10  # what a client is told to wait for an answer on its way, before any has come
 SLACK = 1.1  # times what a request allows: tokenizers differ
@@ -92,9 +95,8 @@ class Gate:
         gateway: str | None = None,
     ) -> None:
         self.loop, self.worker, self.secret = loop, worker, secret
-        self.tables, self._upstream_host = tables, upstream_host
-        self.pool, self.budgets, self.counters = pool, budgets, counters
-        self.upstream_key, self.coins = upstream_key, coins
+        self.tables, self._upstream_host, self.coins = tables, upstream_host, coins
+        self.pool, self.budgets, self.counters, self.upstream_key = pool, budgets, counters, upstream_key
         self.notes = notes or Notes(None)
         self.owners = owners or Owners(None)
         self.histograms = histograms or Histograms(None)
@@ -109,6 +111,7 @@ class Gate:
         self._verdicts: dict[tuple[str | None, str, str | None], ModelVerdict] = {}
         self._replies: dict[tuple[str, str, str, str | None], ModelVerdict] = {}
         self._decided: dict[Asked, Admission] = {}
+        self._model_owners: dict[str, tuple[str | None, int]] = {}
         self._sets: dict[str | None, int | None] = {}
         self._known_longest: dict[tuple[str, int], int] = {}  # what the table and the terms say
         self._longest: dict[str, int] = {}  # answers that were longer
@@ -201,6 +204,19 @@ class Gate:
         """Keep what was decided until the terms change; not of several models, whose verdicts end apart."""
         if admission.decision.allow and len(key[0]) <= 1 and sum(map(len, key[0])) <= LONGEST_NAME:
             _keep(self._decided, key, admission)
+
+    def model_owner(self, model: str, now_us: int) -> str | None:
+        """Whose alone a model is, remembered for a second; None for what anybody may ask."""
+        known = self._model_owners.get(model)
+        if known is not None and 0 <= now_us - known[1] < OWNER_US:
+            return known[0]
+        owner = known[0] if known is not None else None
+        if self.owners.path is not None:
+            with suppress(OwnersError):  # then what was known of it holds
+                owner = self.owners.model_owner((model, *spellings(model)))
+        if len(model) <= LONGEST_NAME:
+            _keep(self._model_owners, model, (owner, now_us))
+        return owner
 
     def verdict(self, model: str | None, account: str, org: str | None, now_us: int) -> ModelVerdict:
         """What the terms say of a model, remembered until the terms change or an exception ends."""

@@ -6,7 +6,8 @@ the upstream's own keys the upstream tells its accounts apart, and only administ
 
 from contextlib import suppress
 
-from stillwatch.gateway.control.owners import EVERYBODY, OwnersError
+from stillwatch.gateway.control.owners import EVERYBODY, MODELS, OwnersError
+from stillwatch.gateway.path.foreign_names import UnknownReply
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.handed_out import SESSION, is_in_pieces
 from stillwatch.gateway.path.objects import WORDS, Listing, place_of
@@ -14,6 +15,8 @@ from stillwatch.gateway.path.passing import COUNTED
 from stillwatch.gateway.path.references import deferred_in, made_in, made_in_list
 from stillwatch.gateway.path.request import BadRequest, Facts
 from stillwatch.gateway.path.server import Request
+from stillwatch.gateway.path.stored_links import HOSTS
+from stillwatch.gateway.path.trained_models import JOBS, models_in_path, names_of, trained_in
 
 STATELESS = frozenset(("completions", "messages", "embeddings"))  # whose replies name nothing that is stored
 NOBODYS = "There is no object {} of this account."
@@ -41,21 +44,25 @@ class ObjectAccess:
             self._refuse_others()
             if facts.batch is not None and facts.batch.begins:
                 self._refuse_unseen(facts.batch.files)
-            if request.method == "GET" and place.lists and facts.operation != "models" and not place.model:
-                self._narrow()
+            unknown = facts.does == "unknown"
+            if request.method == "GET" and facts.operation != "models" and (
+                unknown or (place.lists and not place.model)
+            ):  # fmt: skip
+                self._narrow(unknown)
 
     def _refuse_others(self) -> None:
         place, uses, account = self._place, self._facts.references, self._account
-        if place.names_nothing and not (uses.owned or uses.named):
+        self._refuse_models()
+        if place.names_nothing and not (uses.owned or uses.named or uses.linked or uses.buckets):
             return
         reads = self._request.method in ("GET", "HEAD")
         owned, named = [*uses.owned, *place.query.owned], [*uses.named, *place.others, *place.query.named]
+        for host, name in (*uses.linked, *place.query.linked):
+            (owned if self._is_own_host(host) else named).append(name)
         if place.parent:
             owned.append(place.parent)
         if place.model and not reads and self._request.method != "POST":
             owned.append(place.model)
-        elif place.model.startswith("ft:"):
-            named.append(place.model)
         try:
             owners = self._gate.owners.owners({*owned, *named})
         except OwnersError:
@@ -66,11 +73,34 @@ class ObjectAccess:
             *(name for name in named if owners.get(name, EVERYBODY) not in allowed),
         ):
             raise BadRequest(404, "not_found", NOBODYS.format(name[:200]))
+        for folders in (*uses.buckets, *place.query.buckets):
+            self._refuse_bucket(folders)
         if reads or self._request.target.partition("?")[0].endswith("/search"):
             return
         for name in (place.parent, place.model):
             if name and owners.get(name) == EVERYBODY:
                 raise BadRequest(403, "not_yours", f"{name[:200]} is shared: it can be read and used.")
+
+    def _refuse_models(self) -> None:
+        """Refuse a model that was trained for another account, or that an administrator gave to one."""
+        facts = self._facts
+        for model in (*facts.models, *facts.references.trained, *models_in_path(self._request.target)):
+            if not self.may_use(model):
+                raise BadRequest(404, "not_found", NOBODYS.format(model[:200]))
+
+    def _is_own_host(self, host: str) -> bool:
+        """Whether files of this host are those of the account behind the gateway's key."""
+        return self._gate.pool.target.is_at(host) or host.partition(":")[0].rstrip(".") in HOSTS
+
+    def _refuse_bucket(self, folders: tuple[str, ...]) -> None:
+        """Refuse a place in a bucket unless the last folder on the way that has an owner is the account's."""
+        try:
+            owners = self._gate.owners.owners(folders)
+        except OwnersError:
+            raise BadRequest(503, "owners_unknown", UNKNOWN) from None
+        of_folders = [owners[name] for name in folders if name in owners]
+        if not of_folders or of_folders[-1] not in (self._account, EVERYBODY):
+            raise BadRequest(404, "not_found", NOBODYS.format(folders[-1][:200]))
 
     def _refuse_unseen(self, files: tuple[str, ...]) -> None:
         """Refuse questions that were put together from parts: nobody has seen what they name."""
@@ -81,10 +111,14 @@ class ObjectAccess:
                     400, "bad_batch", f"{name[:200]} was uploaded in parts; send it whole to /v1/files."
                 )
 
-    def _narrow(self) -> None:
-        """Show of a list only what is the account's own."""
-        kind = self._place.kind
-        self.listing = Listing(self._request.target, self._own_names, bool(kind))
+    def _narrow(self, unknown: bool) -> None:
+        """Show of a list only what is the account's own, of an unknown reply nothing of others."""
+        kind, target = self._place.kind, self._request.target
+        if unknown and not (kind and self._place.lists):
+            lists = self._place.lists and not self._place.model
+            self.listing = UnknownReply(target, self._own_names, self._foreign_names, lists)
+            return
+        self.listing = Listing(target, self._own_names, bool(kind))
         self.target = self.listing.first
         with suppress(OwnersError):
             self.owns_nothing = bool(kind) and not self._gate.owners.has(self._account, kind)
@@ -96,13 +130,17 @@ class ObjectAccess:
             raise ValueError("whose its objects are cannot be looked up now") from why
         return {name for name in names if owners.get(name) in (self._account, EVERYBODY)}
 
+    def _foreign_names(self, names: list[str]) -> set[str]:
+        try:
+            owners = self._gate.owners.owners(names)
+        except OwnersError as why:
+            raise ValueError("whose its objects are cannot be looked up now") from why
+        return {name for name, owner in owners.items() if owner not in (self._account, EVERYBODY)}
+
     def may_use(self, model: str) -> bool:
-        """Whether a model is no fine-tuned one of another account."""
-        if model.startswith("ft:") and self._kept_apart:
-            with suppress(OwnersError):
-                owner = self._gate.owners.owners((model,)).get(model, self._account)
-                return owner in (self._account, EVERYBODY)
-        return True
+        """Whether a model is not another account's alone."""
+        owner = self._gate.model_owner(model, self._began_us) if self._kept_apart else None
+        return owner is None or owner in (self._account, EVERYBODY)
 
     @property
     def reply_names(self) -> tuple[str, bool, bytes] | None:
@@ -132,6 +170,8 @@ class ObjectAccess:
     def learn(self, body: bytes) -> None:
         """Note whose objects a whole reply names, before the client learns their names."""
         names = self.reply_names
+        if self._kept_apart and self._place.kind in JOBS and self._request.method == "GET":
+            self.note([(name, MODELS) for model in trained_in(body) for name in names_of(model)])
         if self._kept_apart and self._facts.operation == "chat" and (later := deferred_in(body)):
             self.note([(later, "deferred-completion")])
         if names is None or (self._facts.operation == "messages" and names[2] not in body):
@@ -165,3 +205,23 @@ class ObjectAccess:
         if name and self._kept_apart:
             with suppress(OwnersError):
                 self._gate.owners.forget(name)
+
+
+def refuse_foreign(gate: Gate, account: str, facts: Facts, target: str) -> None:
+    """Refuse what is known to be another account's, where nobody tells who made the rest: for hooks.
+
+    Raises: BadRequest.
+    """
+    place, uses = place_of(target), facts.references
+    names = [place.parent, place.model, *place.others, *uses.owned, *uses.named]
+    names += [*place.query.owned, *place.query.named]
+    names += [name for _, name in (*uses.linked, *place.query.linked)]
+    try:
+        owners = gate.owners.owners(filter(None, names))
+    except OwnersError:
+        raise BadRequest(503, "owners_unknown", UNKNOWN) from None
+    also_named = (*models_in_path(target), *uses.trained)
+    models = ((model, gate.model_owner(model, gate.now_us())) for model in also_named)
+    for name, owner in (*owners.items(), *models):
+        if owner not in (None, account, EVERYBODY):
+            raise BadRequest(404, "not_found", NOBODYS.format(name[:200]))

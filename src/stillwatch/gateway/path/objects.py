@@ -22,7 +22,8 @@ COLLECTIONS = frozenset(
      "cachedcontents", "tunedmodels", "corpora", "voices", "voice_consents", "calls", "operations",
      "interactions", "predictions", "filesearchstores", "ragcorpora", "deferred-completion", "async-result",
      "trainings", "datasets", "embed-jobs", "connectors", "finetuning", "batchpredictionjobs",
-     "batchinferencejobs")
+     "batchinferencejobs", "tuningjobs", "finetuningjobs", "supervisedfinetuningjobs",
+     "reinforcementfinetuningjobs", "dpojobs", "model-customization-jobs")
 )  # fmt: skip
 # What may follow: collections within an object, and what is done to one.
 WORDS = frozenset(
@@ -115,7 +116,7 @@ def _place(target: str) -> Place:
         is_object=bool(parent) and parts[-1] == parent and words[-2:-1] == [kind],
         model=model,
         query=walk.references(),
-        names_nothing=not (ids or model or walk.owned or walk.named),
+        names_nothing=not (ids or model or walk.owned or walk.named or walk.linked or walk.buckets),
     )
 
 

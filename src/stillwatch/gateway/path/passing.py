@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.path.batch import batch_tokens
 from stillwatch.gateway.path.body_addresses import MUST_TURN
+from stillwatch.gateway.path.foreign_names import ForeignError
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.objects import Listing
 from stillwatch.gateway.path.references import made_in_event
@@ -68,7 +69,7 @@ class Recipient(Protocol):
     def charge(self, tokens: int) -> None: ...
     def left(self) -> float: ...
     def deliver(self, data: bytes) -> None: ...
-    def fail(self, code: str, why: str) -> None: ...
+    def fail(self, code: str, why: str, status: int = 502) -> None: ...
     def run_out(self) -> None: ...
     def took(self, body: bytes) -> None:
         """What the upstream says of what was sent to it and is worked off later."""
@@ -202,6 +203,9 @@ class Whole:
         """The list, where it is whole; None where a further page is asked for, or it cannot be shown."""
         try:
             whole, target = listing.take(body)
+        except ForeignError:
+            self.to.fail("not_found", "there is no such object of this account", 404)
+            return None
         except ValueError as why:
             self.to.fail("upstream_error", f"the upstream's list cannot be shown: {why}")
             return None
@@ -212,8 +216,6 @@ class Whole:
 
     def _without_hidden(self, body: bytes) -> bytes:
         """The list of models without those that may not be used; the same bytes where that is none."""
-        if not self.to.gate.terms.models.hide_banned and b'"ft:' not in body:
-            return body
         try:
             listed = msgspec.json.decode(body)
             data = listed["data"]

@@ -17,6 +17,7 @@ from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.operations import plain
 from stillwatch.exchanges.strict_json import decode
 from stillwatch.gateway.path.batch import google_question, is_batch
+from stillwatch.gateway.path.stored_links import folders_of, linked_objects
 
 LONGEST = 512  # characters of a name
 # A text in one of these fields names an object, which must be the account's own.
@@ -32,6 +33,10 @@ FIELDS = frozenset(
 # Google's batches and imports say under this name what they read; to all others it is a file's own name
 FILE_NAMES = frozenset(("filename", "file_name"))
 SOURCES = frozenset(("", "inputconfig", "input_config"))  # where they say it
+# Fields that name what was trained, besides those of `naming`: weights laid over a model, Replicate's version
+TRAINED = frozenset(
+    ("version", "adapter", "adapters", "adapter_id", "lora", "lora_id", "lora_name", "lora_path")
+)
 BY_ID = frozenset(("conversation", "container", "audio", "video", "voice"))  # an object with the id in it
 ITEMS = frozenset(("input", "items"))  # of these an element may be a bare reference
 _BARE = frozenset(("id", "type", "status"))
@@ -78,6 +83,9 @@ class References(msgspec.Struct, frozen=True, gc=False):
     shared: bool = False  # it draws on what all accounts stored
     stored: bool | None = None  # whether its answer shall be stored, where it says
     audio: bool = False  # its answer may be sound, which has an id
+    linked: tuple[tuple[str, str], ...] = ()  # (host, id) of what addresses lead to
+    buckets: tuple[tuple[str, ...], ...] = ()  # places in object stores, each from its bucket down
+    trained: tuple[str, ...] = ()  # models that are named beside the one that is asked
 
 
 NONE = References()
@@ -90,14 +98,24 @@ class Walk:
         self.owned: dict[str, None] = {}
         self.named: dict[str, None] = {}
         self.shared = False
+        self.linked: dict[tuple[str, str], None] = {}
+        self.buckets: dict[tuple[str, ...], None] = {}
+        self.trained: dict[str, None] = {}
 
     def references(self) -> References:
-        if not (self.owned or self.named or self.shared):
+        if not (self.owned or self.named or self.shared or self.linked or self.buckets or self.trained):
             return NONE
-        return References(tuple(self.owned), tuple(self.named), self.shared)
+        return References(
+            tuple(self.owned), tuple(self.named), self.shared, linked=tuple(self.linked),
+            buckets=tuple(self.buckets), trained=tuple(self.trained),
+        )  # fmt: skip
 
     def text(self, field: str, value: str, own: bool) -> None:
         """A text in a field (in small letters)."""
+        if field in TRAINED and value:
+            self.trained[value[:LONGEST]] = None
+        if (":" in value[:20] or value[:1] in "/\\ ") and (field == "url" or field not in _SPOKEN):
+            self._address(field, value, own)
         if not value or len(value) > LONGEST:
             if field in FIELDS and value:
                 self.owned[value[: LONGEST + 1]] = None  # of nobody
@@ -117,6 +135,15 @@ class Walk:
             at = resource_in(value) if is_address or _ANYWHERE.search(value) else None
             if at and (is_address or at[0] in ANYWHERE):
                 (self.named if own else self.owned)[at[1]] = None
+
+    def _address(self, field: str, value: str, own: bool) -> None:
+        """A text that may lead to what lies stored. In the user's own data: where its field says so."""
+        if folders := folders_of(value):
+            if not own or field.endswith("uri"):
+                self.buckets[folders] = None
+            return
+        for host, name in linked_objects(value):
+            self.linked["" if own else host, name] = None
 
     def value(self, value: object) -> int:
         """Look at one JSON value. Gives how many keys it has."""
@@ -267,7 +294,6 @@ class _CreationReply(msgspec.Struct):
     name: msgspec.Raw = _NULL
     output_file_id: msgspec.Raw = _NULL
     error_file_id: msgspec.Raw = _NULL
-    fine_tuned_model: msgspec.Raw = _NULL
     thread_id: msgspec.Raw = _NULL
     container_id: msgspec.Raw = _NULL
     conversation_id: msgspec.Raw = _NULL
@@ -290,8 +316,8 @@ class _CreationReply(msgspec.Struct):
 _REPLY = msgspec.json.Decoder(_CreationReply)
 _T = TypeVar("_T")
 _SIMPLE = (
-    ("output_file_id", "files"), ("error_file_id", "files"), ("fine_tuned_model", "models"),
-    ("thread_id", "threads"), ("container_id", "containers"), ("conversation_id", "conversations"),
+    ("output_file_id", "files"), ("error_file_id", "files"), ("thread_id", "threads"),
+    ("container_id", "containers"), ("conversation_id", "conversations"),
 )  # fmt: skip
 
 

@@ -1,0 +1,178 @@
+"""What a request only names by an address: documents and pictures that the model reads and nobody here does.
+
+    >>> links_in({"input": [{"type": "input_file", "file_url": "https://example.com/questions.pdf"}]})
+    LinkCounts(documents=1, pictures=0)
+    >>> links_in({"messages": [{"role": "user", "content": "https://example.com says so"}]})
+    LinkCounts(documents=0, pictures=0)
+    >>> fetching_tool({"tools": [{"type": "web_fetch_20250910", "name": "web_fetch"}]})
+    'web_fetch_20250910'
+
+A field that APIs made for addresses counts whatever stands in it. Elsewhere a text counts that is an address
+and nothing else, unless it only says where something came from. What it leads to is not looked at.
+
+Blind to: an address within a longer text, which only a tool of the provider follows; what stands behind the
+address of a picture; models that search by themselves.
+"""
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+LINK = "link"  # why a document is not read
+PICTURE, DOCUMENT, NEITHER = "picture", "document", ""
+# Fields for an address, and what lies there. In small letters, without underscores.
+ADDRESSES = {
+    "imageurl": PICTURE, "videourl": PICTURE, "audiourl": PICTURE, "fileurl": DOCUMENT,
+    "documenturl": DOCUMENT, "fileuri": DOCUMENT, "gcsuri": DOCUMENT, "s3uri": DOCUMENT,
+}  # fmt: skip
+BARE = frozenset(("url", "uri", "urls", "uris"))  # the same, within one of the following
+HOLDERS = ADDRESSES | {
+    "image": PICTURE, "images": PICTURE, "mask": PICTURE, "video": PICTURE, "audio": PICTURE,
+    "file": DOCUMENT, "filedata": DOCUMENT, "document": DOCUMENT, "documents": DOCUMENT, "pdf": DOCUMENT,
+    "attachments": DOCUMENT,
+}  # fmt: skip
+TYPES = {
+    "image": PICTURE, "image_url": PICTURE, "input_image": PICTURE, "video": PICTURE, "video_url": PICTURE,
+    "input_video": PICTURE, "audio": PICTURE, "audio_url": PICTURE, "input_audio": PICTURE,
+    "document": DOCUMENT, "document_url": DOCUMENT, "file": DOCUMENT, "input_file": DOCUMENT,
+    "file_url": DOCUMENT, "pdf": DOCUMENT,
+}  # fmt: skip
+# What is about an address, or says where something came from
+LABELS = frozenset(
+    ("annotations", "citations", "searchresults", "sources", "action", "tools", "functions", "headers",
+     "extraheaders", "properties", "schema", "jsonschema", "parameters", "variables", "groundingmetadata")
+)  # fmt: skip
+_LABEL_TYPE = re.compile(r"citation|annotation|_result$|open_page|find_in_page")
+# The client's own data, which no model's server resolves
+_OWN = frozenset(("metadata", "args", "extrametadata"))
+_TOOL_USE = ("tool_use", "server_tool_use", "mcp_tool_use")
+# A text here is said to the model, or names somebody
+_WORDS = frozenset(
+    ("content", "text", "input", "prompt", "query", "instructions", "description", "title", "name", "message",
+     "user", "system", "id", "type", "role", "model", "displayname", "referer", "httpreferer", "site",
+     "website", "homepage", "domains", "webhook", "callbackurl", "serverurl", "$schema", "$id", "$ref")
+)  # fmt: skip
+_ADDRESS = re.compile(r"\s*(?:[a-z][a-z0-9+.-]{1,15}:[/\\]{2}|https?:)\S+\s*", re.IGNORECASE)
+_MEDIA = re.compile(r"(?:image|video|audio)/", re.IGNORECASE)
+# A file that lies at the provider and has an owner, or its id: what came through a gateway was read there
+_STORED = re.compile(
+    r"(?:files/)?[\w-]+|https://(?:generativelanguage\.googleapis\.com/v1\w*|api\.replicate\.com/v1)/files/[\w-]+",
+    re.ASCII,
+)
+_MESSAGE = {"role", "content"}
+LONGEST_KEY = 64  # characters
+LONGEST = 8_192  # characters of an address; what is longer holds what it means
+# Tools of the provider that read what lies elsewhere; a client's own functions have other types
+_FETCHES = re.compile(
+    r"web|url|fetch|brows|mcp|connector|internet|visit|maps|crawl|builtin_function|plugin|(?<!file_)"
+    r"(?<!file)(?<!tool_)(?<!collections_)search",
+)
+_OWN_TOOLS = frozenset(("function", "custom", "functiondeclarations", "mcp_toolset"))
+_SWITCHES = frozenset(
+    ("mcpservers", "websearchoptions", "searchparameters", "searchsettings", "connectors", "plugins",
+     "enablesearch", "websearch", "datasources")
+)  # fmt: skip
+
+
+class LinkCounts(NamedTuple):
+    """How many of each a request names by an address. Sound and video count as pictures."""
+
+    documents: int
+    pictures: int
+
+
+def links_in(body: object) -> LinkCounts:
+    """Count what a body, decoded from JSON, names by an address. Linear in its values."""
+    counts = {PICTURE: 0, DOCUMENT: 0, NEITHER: 0}
+    todo: list[tuple[object, str, str, bool]] = [(body, "", NEITHER, False)]
+    while todo:
+        value, key, kind, label = todo.pop()
+        if type(value) is dict:
+            if value.keys() != _MESSAGE or type(value["content"]) is not str:
+                _look(value, kind, label, counts, todo)
+            continue
+        for inner in value if type(value) is list else ():
+            if type(inner) is str:
+                counts[_leads_to(inner, key, kind, label)] += 1
+            elif inner:
+                todo.append((inner, key, kind, label))
+    return LinkCounts(counts[DOCUMENT], counts[PICTURE])
+
+
+def _look(
+    value: dict[str, object],
+    kind: str,
+    label: bool,
+    counts: dict[str, int],
+    todo: list[tuple[object, str, str, bool]],
+) -> None:
+    """Count the texts of an object, and put down what else lies in it."""
+    what = value.get("type")
+    is_source_name = False
+    if type(what) is str:
+        kind = TYPES.get(what.lower(), kind)
+        is_source_name = _LABEL_TYPE.search(what) is not None
+    for name, inner in value.items():
+        is_text = type(inner) is str
+        if not inner or not (is_text or isinstance(inner, dict | list)):
+            continue
+        key = _fold(name) if len(name) <= LONGEST_KEY else name
+        if key in _OWN or (key == "input" and what in _TOOL_USE):
+            continue
+        if key == "fileuri" and _is_media(value):
+            key = "imageurl"
+        holds = kind if key in BARE else HOLDERS.get(key, kind)
+        if is_text:
+            counts[_leads_to(inner, key, holds, label or is_source_name or key in LABELS)] += 1  # type: ignore[arg-type]
+        else:
+            todo.append((inner, key, holds, label or key in LABELS))
+
+
+def _leads_to(value: str, key: str, kind: str, label: bool) -> str:
+    """What a text under a key leads to."""
+    certain = ADDRESSES.get(key) or (kind if key in BARE else NEITHER)
+    if not certain and (label or key in _WORDS or ":" not in value[:20]):
+        return NEITHER
+    if len(value) > LONGEST or value.lstrip()[:5].lower() == "data:" or _STORED.fullmatch(value):
+        return NEITHER
+    if certain:
+        return certain
+    return (kind or DOCUMENT) if _ADDRESS.fullmatch(value) else NEITHER
+
+
+def _is_media(value: dict[str, object]) -> bool:
+    """Whether Google's file is said to be a picture, sound or video, however that is spelt."""
+    kinds = [inner for name, inner in value.items() if _fold(name) == "mimetype"]
+    return bool(kinds) and all(isinstance(kind, str) and _MEDIA.match(kind) for kind in kinds)
+
+
+@lru_cache(4_096)
+def _fold(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")
+
+
+def fetching_tool(body: object) -> str:
+    """What in a request has the provider read addresses, or search, by itself; "" for nothing."""
+    if not isinstance(body, dict):
+        return ""
+    for name, value in body.items():
+        key = _fold(name)
+        if key in _SWITCHES and value not in (None, False, [], {}):
+            return str(name)
+        if key == "extrabody" and (inner := fetching_tool(value)):
+            return inner
+        tools = value if isinstance(value, list) else [value]
+        for tool in tools if key == "tools" else ():
+            if isinstance(tool, dict) and (kind := _fetches(tool)):
+                return kind
+    model = body.get("model")
+    return ":online" if isinstance(model, str) and model.lower().endswith(":online") else ""
+
+
+def _fetches(tool: dict[str, object]) -> str:
+    what = tool.get("type")
+    for kind in [what] if isinstance(what, str) else tool:  # Google's tools are called by their key
+        folded = kind.lower()
+        if folded.replace("_", "") not in _OWN_TOOLS and _FETCHES.search(folded):
+            return kind
+    return ""

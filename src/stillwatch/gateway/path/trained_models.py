@@ -1,0 +1,100 @@
+"""Models that were trained for one account: what a finished job says it made, and how such a name is asked.
+
+Only a finished job is believed, and only when it is read: before, a reply may say a client's own words back.
+Pure; whose a model is, `control.owners` knows.
+"""
+
+import re
+from functools import lru_cache
+
+import msgspec
+
+from stillwatch.exchanges.operations import plain
+from stillwatch.gateway.path.references import values_at
+
+JOBS = frozenset(
+    ("fine_tuning", "fine-tunes", "fine_tunes", "finetuning", "trainings", "tuningjobs", "finetuningjobs",
+     "supervisedfinetuningjobs", "reinforcementfinetuningjobs", "dpojobs", "model-customization-jobs")
+)  # fmt: skip
+MADE = (
+    ("fine_tuned_model",), ("model_output_name",), ("output_name",), ("outputModel",), ("outputModelArn",),
+    ("tunedModel", "model"), ("tunedModel", "endpoint"), ("output", "version"),
+)  # fmt: skip
+_STATES = ("status", "state", "job_status")
+_DONE = re.compile(r"succe|complete", re.IGNORECASE)
+_HOLDS_MODEL = re.compile(r"/(?:models|model|deployments|engines|endpoints)/|/(?=projects/)", re.IGNORECASE)
+MOST_AFTER = 3  # segments behind a model's name
+_VERSION = re.compile(r"[^:]+/[^:]+:([0-9a-f]{8,})")
+_TAG = re.compile(r"(?=[#@])|(?=:[^:/]*$)")
+MOST_PARTS = 12  # of a name; what is before its last twelve is not looked up
+LONGEST = 512
+
+
+def trained_in(body: bytes) -> list[str]:
+    """The models that a job, or each of a list of jobs, made."""
+    try:
+        reply = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return []
+    jobs = reply.get("data") if isinstance(reply, dict) else None
+    names = []
+    for job in jobs if isinstance(jobs, list) else [reply]:
+        if isinstance(job, dict) and any(_DONE.search(str(job.get(state))) for state in _STATES):
+            names += [
+                name for path in MADE for name in values_at(job, path) if isinstance(name, str) and name
+            ]
+    return [name for name in names if len(name) <= LONGEST]
+
+
+def names_of(model: str) -> tuple[str, ...]:
+    """Under which names a trained model is kept: Replicate's are asked by their version alone, too.
+
+    Not by what is before it: there others' versions may be.
+
+    >>> names_of("acme/Ours:0abc7f3e")
+    ('acme/Ours:0abc7f3e', 'acme/ours:0abc7f3e', '0abc7f3e')
+    """
+    lower = model.lower()
+    version = _VERSION.fullmatch(lower)
+    return tuple(dict.fromkeys((model, lower, *(version.groups() if version else ()))))
+
+
+def spellings(model: str) -> tuple[str, ...]:
+    """Under which names a model may be known: routers put their own before it, tags stand behind it, and some
+    read no capitals.
+
+    >>> spellings("azure/acme/Ours:latest")
+    ('azure/acme/ours:latest', 'azure/acme/ours', 'acme/ours:latest', 'acme/ours', 'ours:latest', 'ours')
+    """
+    bare, *tag = _TAG.split(model.strip().lower()[-LONGEST:], maxsplit=1)
+    parts = bare.split("/")[-MOST_PARTS:]
+    names = []
+    for k in range(len(parts)):
+        name = "/".join(parts[k:])
+        names += [name + "".join(tag), name]
+    return tuple(dict.fromkeys(filter(None, names)))
+
+
+def models_in_path(target: str) -> tuple[str, ...]:
+    """What in a target may be a model's whole name: names hold slashes and colons, as verbs after them do.
+
+    >>> models_in_path("/model/arn%3Aaws%2FAb9/converse")
+    ('arn:aws/Ab9/converse', 'arn', 'arn:aws/Ab9', 'arn:aws')
+    >>> models_in_path("/v1/chat/completions")
+    ()
+    """
+    return _models_in_path(target) if len(target) <= LONGEST else _models_in_path.__wrapped__(target)
+
+
+@lru_cache(1024)
+def _models_in_path(target: str) -> tuple[str, ...]:
+    path = plain(target)
+    found = _HOLDS_MODEL.search(path)
+    if found is None:
+        return ()
+    name = path[found.end() :]
+    names = [name, *([name.rpartition(":")[0]] if ":" in name else [])]
+    for _ in range(MOST_AFTER):
+        name = name.rpartition("/")[0]
+        names.append(name)
+    return tuple(dict.fromkeys(filter(None, names)))

@@ -1,0 +1,176 @@
+"""A model that was trained for one account answers no other, whatever the API calls it."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from gateway_world import Running, gateway, until
+from scripted_upstream import Asked, ask, scripted
+from stillwatch.gateway.control.state import ControlState
+
+TERMS = "version = 1\n[models]\nhide_banned = false\n" + "".join(
+    f'[[operation]]\nmethod = "{method}"\npath = "{path}"\ndoes = "{does}"\n'
+    for method, path, does in (
+        ("POST", "/v1/accounts/acme/supervisedFineTuningJobs", "creates"),
+        ("POST", "/v1/projects/p/locations/l/tuningJobs", "creates"),
+        ("POST", "/v1/trainings", "creates"),
+        ("POST", "/v1/fine-tunes", "creates"),
+    )
+)
+CHAT = "/v1/chat/completions"
+# By API: where its jobs are, how a job that is done says what it made, under which names that is asked
+PROVISIONED = "arn:aws:bedrock:us-east-1:1:provisioned-model/Ab9"
+ARN = "arn:aws:bedrock:us-east-1:123456789012:custom-model/acme.base/abc123"
+APIS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
+    "azure": (
+        "/openai/fine_tuning/jobs",
+        {"status": "succeeded", "fine_tuned_model": "gpt-4o-mini-2024-07-18.ft-0abc1"},
+        ["gpt-4o-mini-2024-07-18.ft-0abc1", "GPT-4o-mini-2024-07-18.ft-0ABC1"],
+    ),
+    "mistral": (
+        "/v1/fine_tuning/jobs",
+        {"status": "SUCCESS", "fine_tuned_model": "open-mistral-7b-acme-0abc2"},
+        ["open-mistral-7b-acme-0abc2", "mistral/open-mistral-7b-acme-0abc2"],
+    ),
+    "together": (
+        "/v1/fine-tunes",
+        {"status": "completed", "model_output_name": "acme/Llama-3-8b-x-0abc3",
+         "output_name": "acme/Llama-3-8b-x-0abc4"},
+        ["acme/Llama-3-8b-x-0abc3", "together_ai/acme/llama-3-8b-x-0abc3", "acme/Llama-3-8b-x-0abc4"],
+    ),
+    "fireworks": (
+        "/v1/accounts/acme/supervisedFineTuningJobs",
+        {"state": "JOB_STATE_COMPLETED", "outputModel": "accounts/acme/models/ours-0abc5"},
+        [
+            "accounts/acme/models/ours-0abc5", "fireworks_ai/accounts/acme/models/ours-0abc5",
+            "accounts/acme/models/ours-0abc5#accounts/acme/deployments/d",
+        ],
+    ),
+    "vertex": (
+        "/v1/projects/p/locations/l/tuningJobs",
+        {"state": "JOB_STATE_SUCCEEDED", "tunedModel": {
+            "model": "projects/p/locations/l/models/77abc6@1",
+            "endpoint": "projects/p/locations/l/endpoints/77abc6"}},
+        ["projects/p/locations/l/endpoints/77abc6", "vertex_ai/projects/p/locations/l/models/77abc6@1"],
+    ),
+    "replicate": (
+        "/v1/trainings",
+        {"status": "succeeded", "output": {"version": "acme/ours:0abc7f3e"}},
+        ["acme/ours:0abc7f3e", "replicate/acme/ours:0abc7f3e", "acme/Ours:0abc7f3e"],
+    ),
+    "bedrock": ("/v1/fine_tuning/jobs", {"status": "Completed", "outputModelArn": ARN}, [ARN]),
+}  # fmt: skip
+
+
+def answer(asked: Asked) -> Any:
+    path = asked.path.partition("?")[0]
+    if path == "/v1/models":
+        names = [name for _, _, names in APIS.values() for name in names]
+        return {"object": "list", "data": [{"id": name, "object": "model"} for name in names]}
+    for api, (jobs, made, _) in APIS.items():
+        if path.startswith(jobs) and (asked.method == "POST" or path.endswith(f"/job-{api}")):
+            name = f"job-{api}" if asked.method == "GET" else f"job-{asked.headers['x-api']}"
+            said = json.loads(asked.body) if asked.body else {}  # a client's own words, said back
+            return {**said, "id": name, "status": "completed", **(made if asked.method == "GET" else {})}
+    return {"id": "x", "model": "mira", "choices": [{"message": {"content": "ok"}}], "usage": {}}
+
+
+class World:
+    def __init__(self, gate: Running) -> None:
+        self.gate = gate
+        with ControlState(gate.folder.state, gate.folder.secret()) as state:
+            other = state.issue("acct_b", now_us=time.time_ns() // 1000)
+        self.keys = {"a": gate.key, "b": other}
+        until(lambda: self.ask("b", "GET", "/v1/models")[0] == 200, what="the second key")
+
+    def ask(self, who: str, method: str, target: str, body: Any = None, **more: str) -> tuple[int, Any]:
+        return ask(self.gate, method, target, body, self.keys[who], **more)
+
+    def statuses(self, who: str, model: str) -> set[int]:
+        """What comes of asking a model in every way."""
+        chat = {"model": model, "messages": []}
+        path = quote(model, safe="")
+        return {
+            self.ask(who, method, target, body)[0]
+            for method, target, body in (
+                ("POST", CHAT, chat),
+                ("POST", CHAT, {"model": "mira", "fallbacks": [model], "messages": []}),
+                ("POST", "/v1/responses", {"model": model, "input": "x"}),
+                ("POST", "/v1/messages/batches", {"requests": [{"custom_id": "1", "params": chat}]}),
+                ("POST", f"/openai/deployments/{path}/chat/completions", {"messages": []}),
+                ("POST", f"/v1beta/models/{path}:generateContent", {"contents": []}),
+                ("POST", f"/model/{path}/converse", {"messages": []}),
+                ("GET", f"/v1/models/{path}", None),
+            )
+        }
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    with scripted(answer) as up, gateway(up.url, TERMS, recorder=False) as gate:
+        yield World(gate)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("api", APIS)
+def test_a_trained_model_answers_its_own_account_alone(world: World, api: str) -> None:
+    jobs, _, names = APIS[api]
+    for name in names:
+        assert world.statuses("b", name) == {200}, "nobody's so far"
+    job = world.ask("a", "POST", jobs, {"model": "base", "training_file": ""}, x__api=api)[1]["id"]
+    assert world.ask("b", "GET", f"{jobs}/{job}")[0] == 404
+    assert world.ask("a", "GET", f"{jobs}/{job}")[0] == 200
+    for name in names:
+        until(lambda name=name: world.statuses("b", name) == {404}, 10, name)  # type: ignore[misc]
+        assert world.statuses("a", name) == {200}
+    listed = [model["id"] for model in world.ask("b", "GET", "/v1/models")[1]["data"]]
+    assert not set(names) & set(listed)
+    assert set(names) <= {model["id"] for model in world.ask("a", "GET", "/v1/models")[1]["data"]}
+    assert world.statuses("b", "mira") == world.statuses("b", names[0].rpartition("/")[2][:5]) == {200}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("assigned", "asked"),
+    [
+        ("Team-Deployment", "team-deployment"),
+        ("our-Deployment", "OUR-deployment"),
+        (PROVISIONED, PROVISIONED),
+        ("projects/p/locations/l/endpoints/42", "projects/p/locations/l/endpoints/42"),
+        ("acme/deployed", "azure/acme/deployed:latest"),
+    ],
+)  # fmt: skip
+def test_an_administrator_gives_a_model_to_an_account(world: World, assigned: str, asked: str) -> None:
+    assert world.statuses("b", asked) == {200}
+    world.gate.own(assigned)
+    until(lambda: world.statuses("b", asked) == {404}, 10, "the assignment")
+    assert world.statuses("a", asked) == {200}
+    vertex = f"/v1/{asked}:generateContent"
+    if asked.startswith("projects/"):
+        assert world.ask("b", "POST", vertex, {"contents": []})[0] == 404
+        assert world.ask("a", "POST", vertex, {"contents": []})[0] == 200
+
+
+@pytest.mark.slow
+def test_weights_that_are_laid_over_a_model_are_named_apart(world: World) -> None:
+    world.gate.own("acme/our-lora", "0123456789abcdef")
+    for who, status in (("b", 404), ("a", 200)):
+        for target, body in (
+            ("/generate", {"inputs": "x", "parameters": {"adapter_id": "acme/our-lora"}}),
+            ("/v1/completions", {"model": "mira", "prompt": "x", "lora": "acme/our-lora"}),
+            ("/v1/predictions", {"version": "0123456789abcdef", "input": {"prompt": "x"}}),
+        ):
+            until(lambda: world.ask(who, "POST", target, body)[0] == status, 10, f"{who} {target}")  # noqa: B023
+
+
+@pytest.mark.slow
+def test_no_client_takes_a_model_from_the_others_by_naming_it(world: World) -> None:
+    """What a client may call as it likes makes it nobody's owner."""
+    for target in ("/v1/fine_tuning/jobs", CHAT, "/v1/files"):
+        body = {"model": "mira", "output_name": "mira", "outputModel": "mira", "fine_tuned_model": "mira"}
+        world.ask("a", "POST", target, body | {"messages": []}, x__api="azure")
+    assert world.statuses("b", "mira") == {200}
