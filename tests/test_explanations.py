@@ -9,7 +9,7 @@ from holds_world import HOUR_US, START_US, log_of
 from stillwatch.actors import AccountFacts
 from stillwatch.actors.links import no_links
 from stillwatch.actors.spread import Spread
-from stillwatch.scan.explanations import class_members, share_instruments
+from stillwatch.scan.explanations import class_members, one_occasion, share_instruments
 from stillwatch.scan.set_aside import keep_signature
 from stillwatch.scan.sites import event_members, hosting_networks, main_networks, site_members, sites
 
@@ -52,6 +52,34 @@ def test_colleagues_with_their_firms_card_share_nothing_with_others(
     zero = np.zeros(len(payment), np.int64)
     known = AccountFacts(blank, payment, zero, blank, [()] * len(payment), blank)
     assert share_instruments(known, np.arange(len(payment)), np.array(party)) is shared
+
+
+@pytest.mark.parametrize(
+    ("hours_of", "explained"),
+    [
+        ([[0, 1]] * 20, True),
+        ([[0, 1]] * 17 + [[0, 1, 40]] * 3, True),
+        ([[0, 30]] * 20, False),
+        ([[0, 1]] * 12 + [[0, 30]] * 8, False),
+        ([[0, 1, 2, 3, 4, 5, 6]] * 20, False),
+        ([[0, 1]] * 80 + [list(range(0, 60, 3))] * 20, False),
+    ],
+    ids=[
+        "viewers of a show",
+        "of whom some come back",
+        "a slow pool",
+        "a pool that grows",
+        "a night's work",
+        "a pool behind decoys",
+    ],
+)
+def test_a_prompt_that_goes_round_is_tried_and_left(hours_of: list[list[int]], explained: bool) -> None:
+    label = np.repeat(np.arange(len(hours_of)), [len(hours) for hours in hours_of])
+    ts_us = np.concatenate(hours_of) * HOUR_US
+    text = one_occasion(ts_us, np.arange(len(label)), label, range(len(hours_of)))
+    assert bool(text) is explained
+    if explained:
+        assert f"of {len(hours_of)} accounts used its wording on one occasion" in text
 
 
 @pytest.mark.parametrize(

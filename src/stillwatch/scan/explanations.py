@@ -15,6 +15,7 @@ from stillwatch.scan.sites import main_networks
 from stillwatch.stats.dealing import components
 from stillwatch.stats.exchangeability import ContentTest
 from stillwatch.stats.subsets import rate_tail
+from stillwatch.units import HOUR_US
 
 MOST = 0.8  # of a group's accounts
 # of the tenants that use one product and share a payment instrument: no mere customers
@@ -27,6 +28,8 @@ UNCHECKED = (
 FEW_QUESTIONS = 50  # different ones: of classes 8 to 36, of campaigns that ask each many times 84 and more
 WORD_FOR_WORD = 0.3  # of a group's exchanges have a text that another account has: of classes 0.31 to 0.99
 MOSTLY = 0.5  # of a group's sessions ask what another account's do: few questions among many are a cloak
+OCCASION_US = 12 * HOUR_US  # who uses a wording again so much later came back to it
+SEVERAL = 6  # exchanges of an account that are more than trying it out, however close together
 ACADEMIC = ("edu", "ac", "school")  # labels that registries give to institutions only
 HUB = 100  # accounts at one mail domain or network past which it is nobody's own, unless an institution's
 # fmt: off
@@ -173,6 +176,29 @@ def same_questions(content: ContentTest, log: ExchangeLog, rows: np.ndarray, lab
     return (
         f"its accounts ask the same questions, about {content.questions:.0f} different ones "
         f"({content.repeated:.0%} of its sessions ask what another account's do): a class, an exam"
+    )
+
+
+def one_occasion(ts_us: np.ndarray, rows: np.ndarray, label: np.ndarray, members: Collection[int]) -> str:
+    """Say that four fifths of a group used its wording on one occasion each: a prompt that goes round; or "".
+
+    What a show or a post asks its public to try has one source, and each tries it a few times and leaves it.
+    The accounts of a pool come back to their work, or have much of it: a pool's few accounts among many that
+    try it once have most of its exchanges.
+
+    rows: the group's exchanges that carry its wording; label: (exchanges,) who counts as one.
+    """
+    of_member = rows[np.isin(label[rows], list(members))]
+    who, place, count = np.unique(label[of_member], return_inverse=True, return_counts=True)
+    first, last = np.full(len(who), np.iinfo(np.int64).max), np.full(len(who), np.iinfo(np.int64).min)
+    np.minimum.at(first, place, ts_us[of_member])
+    np.maximum.at(last, place, ts_us[of_member])
+    once = (last - first < OCCASION_US) & (count < SEVERAL)
+    if once.sum() < MOST * len(who) or count[once].sum() < MOSTLY * len(of_member):
+        return ""
+    return (
+        f"{once.sum():,} of {len(who):,} accounts used its wording on one occasion, fewer than {SEVERAL} times: "
+        "a prompt that goes round, as of a show or a post"
     )
 
 

@@ -34,6 +34,7 @@ from stillwatch.scan.explanations import (
     Products,
     few_questions,
     one_customer,
+    one_occasion,
     same_questions,
     share_instruments,
     software_text,
@@ -493,7 +494,7 @@ class _Watcher:
             if devotion(rows, self.tenant, members, self.all, end) < DEVOTED:
                 continue
             content = content_of(self.log, rows, self.tenant, members, self.names.tenant_name)
-            if content.hands is Hands.ONE and not self._explanation(content, members, begin, end):
+            if content.hands is Hands.ONE and not self._explanation(content, rows, members, begin, end):
                 product_users = self.products.users(self.tenant, members, begin, end)
                 judgement = Judgement(content, source_text(product_users, len(members)))
                 return Candidate(1.0, members, members, members, (), (), (), group.own, (), rows), judgement
@@ -690,16 +691,20 @@ class _Watcher:
         name_of = self.names.tenant_name
         content = content_of(self.log, rows, self.tenant, members, name_of)
         if content.hands is Hands.ONE:
-            return Judgement(content, self._explanation(content, members, begin, end))
+            return Judgement(content, self._explanation(content, rows, members, begin, end))
         if content.hands is Hands.MANY:
             for inner, test in one_source_parts(self.log, rows, self.tenant, members, name_of, LEAST_TENANTS):
-                if not self._explanation(test, inner, begin, end):
+                if not self._explanation(test, rows, inner, begin, end):
                     return Judgement(test, "", inner)
         return Judgement(content)
 
-    def _explanation(self, content: ContentTest, members: Collection[int], begin: int, end: int) -> str:
-        """What would make a group of one source honest, or ""."""
-        explanation = one_customer(self.known, self._accounts(members))
+    def _explanation(
+        self, content: ContentTest, rows: np.ndarray, members: Collection[int], begin: int, end: int
+    ) -> str:
+        """What would make a group of one source honest, or "". rows: those that carry its wording."""
+        explanation = one_customer(self.known, self._accounts(members)) or one_occasion(
+            self.log["ts_us"], rows, self.tenant, members
+        )
         if explanation or not few_questions(content):
             return explanation
         # a shared question may be the wording itself: so all that they ask counts here
