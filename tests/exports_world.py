@@ -188,7 +188,7 @@ def certificate(folder: Path, host: str = "localhost") -> Path:
     return folder
 
 
-def until(done: Callable[[], Any], seconds: float = 5.0) -> Any:
+def until(done: Callable[[], Any], seconds: float = 60.0) -> Any:
     """Wait until something is true."""
     end = time.monotonic() + seconds
     while not (found := done()):

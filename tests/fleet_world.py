@@ -101,8 +101,8 @@ class FleetServed(Served):
         except OSError:
             return False
 
-    def comes_to(self, key: str, status: int, seconds: float) -> None:
-        until(lambda: self.status(key) == status, seconds, f"{status} at {self.name}")
+    def comes_to(self, key: str, status: int) -> None:
+        until(lambda: self.status(key) == status, what=f"{status} at {self.name}")
 
 
 @contextmanager

@@ -34,6 +34,7 @@ from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, GatewaySettings
 from stillwatch.terms.load import default_text
 
 UPSTREAM_KEY = "sk-upstream-canary-0123456789"
+PATIENCE_S = 60.0  # for a laden machine; elsewhere what is waited for comes long before
 
 
 def free_port() -> int:
@@ -42,8 +43,8 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def until(done: Callable[[], Any], seconds: float = 20.0, what: str = "it") -> Any:
-    """Wait until something is true, and give it."""
+def until(done: Callable[[], Any], seconds: float = PATIENCE_S, what: str = "it") -> Any:
+    """Wait until something is true, and give it. A shorter time is for what must be true by then."""
     end = time.monotonic() + seconds
     while True:
         found = done()
@@ -85,7 +86,7 @@ class Running:
                 [*words, number] if number else words, env=settings, stderr=err
             )
         if kind == "worker":
-            until(self.listens, 20, f"{name} listening")
+            until(self.listens, what=f"{name} listening")
 
     def listens(self) -> bool:
         for name, process in self.processes.items():
@@ -110,9 +111,9 @@ class Running:
         found = [pq.read_table(s.path) for s in segments.all_segments(self.folder)]
         return pa.concat_tables(found) if found else pa.table({})
 
-    def rows(self, least: int = 0, seconds: float = 20.0) -> list[dict[str, Any]]:
+    def rows(self, least: int = 0) -> list[dict[str, Any]]:
         """The captured rows in order of arrival, once there are at least so many."""
-        until(lambda: self.table().num_rows >= least, seconds, f"{least} rows")
+        until(lambda: self.table().num_rows >= least, what=f"{least} rows")
         table = self.table()
         return sorted(table.to_pylist(), key=lambda row: (row["worker"], row["sequence"])) if table else []
 

@@ -56,7 +56,7 @@ class Hooked(Running):
         words = [sys.executable, "-m", "stillwatch.gateway.hooks.serve", str(self.folder.path)]
         with open(self.folder.run / "hooks.err", "ab") as err:
             self.processes["hooks"] = subprocess.Popen(words, stderr=err)
-        until(self.listens, 30, "hooks listening")
+        until(self.listens, what="hooks listening")
 
     def table(self) -> pa.Table:
         """Every row in the segments now; where no recorder runs, this process records first."""

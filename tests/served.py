@@ -50,12 +50,12 @@ class Served:
                 [*COMMAND, *self.words], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 **{"env": environment, **more},
             )  # fmt: skip
-        until(lambda: self.part("workers") == f"{self.workers} of {self.workers} serve", 90, "workers")
+        until(lambda: self.part("workers") == f"{self.workers} of {self.workers} serve", 240, "workers")
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(90)
+        return self.process.wait(240)
 
     def log(self) -> str:
         return (self.place / "log").read_text(errors="replace")

@@ -86,7 +86,7 @@ def records(g: Running, least: int = 0) -> list[Pair | Unpaired]:
                 return []
             raise
 
-    until(lambda: len(found()) >= least, 20, f"{least} records")
+    until(lambda: len(found()) >= least, what=f"{least} records")
     return found()
 
 
@@ -141,7 +141,7 @@ def test_the_coin_picks_the_answer_and_the_ledger_keeps_both(up: Varied) -> None
                 for answer in one.answers
             ]
             assert numbers == [2 * one.number + 1, 2 * one.number + 2]
-        found = until(lambda: (c := g.counters())["coin_pairs"] == 12 and c, 5, "twelve pairs")
+        found = until(lambda: (c := g.counters())["coin_pairs"] == 12 and c, what="twelve pairs")
         assert (found["coins"], found["coin_pairs"], found["coin_lost"]) == (12, 12, 0)
         assert found["coin_tokens"] == sum(a.output_tokens or 0 for p in kept for a in p.answers)  # type: ignore[union-attr]
         assert found["output_tokens"] < found["coin_tokens"]  # the client is billed one
@@ -181,7 +181,7 @@ def test_streams_pass_as_they_come_and_are_kept_whole(up: Varied, path: str) -> 
 def test_texts_are_sealed_unless_the_terms_say_otherwise(up: Varied) -> None:
     with coined(up.url, "[coin]\nshare = 1.0\n") as g:
         served = text_of(ask(g))
-        until(lambda: g.counters()["coin_pairs"] == 1, 20, "the record")
+        until(lambda: g.counters()["coin_pairs"] == 1, what="the record")
         (one,) = pairs(g.folder.coin / "ledger", KEYS, read_reading_key(g.folder.path / "reading.key"))
         assert one.answers[one.served].text == served
         raw = b"".join(p.read_bytes() for p in (g.folder.coin / "ledger").iterdir())
@@ -193,17 +193,17 @@ def test_texts_are_sealed_unless_the_terms_say_otherwise(up: Varied) -> None:
     "fault", ["torn", *(pytest.param(f, marks=SLOW) for f in ("500", "stall", "garbage"))]
 )
 def test_a_second_answer_that_fails_harms_nobody(up: Varied, fault: str) -> None:
-    with coined(up.url, upstream_timeout_s=2.0) as g:
+    with coined(up.url, upstream_timeout_s=12.0) as g:
         served = KEY.coin("w0-000001", 0)
         up.faults.extend([*([fault, ""] if served == 1 else ["", fault]), fault])  # asked for again
         began = time.monotonic()
         reply = ask(g)
         assert reply.status_code == 200
-        assert time.monotonic() - began < 1.5  # nobody waits for it
+        assert time.monotonic() - began < 10  # nobody waits for it
         (one,) = records(g, 1)
         assert isinstance(one, Unpaired)
         assert one.why.startswith(f"{'first' if served == 1 else 'second'} answer: ")
-        until(lambda: g.counters()["coin_unpaired"] == 1, 5, "its being counted")
+        until(lambda: g.counters()["coin_unpaired"] == 1, what="its being counted")
         assert ask(g).status_code == 200
 
 
@@ -264,7 +264,7 @@ def test_a_client_that_leaves_does_not_choose_its_answer(up: Varied) -> None:
         assert isinstance(one, Pair)
         lengths = [len(a.text.split()) for a in one.answers]
         assert min(lengths) > 80
-        until(lambda: g.counters()["client_left"] == 1, 5, "the leaving")
+        until(lambda: g.counters()["client_left"] == 1, what="the leaving")
         assert ask(g).status_code == 200
 
 
@@ -286,10 +286,10 @@ def test_whose_exchanges_are_chosen(up: Varied) -> None:
 def test_without_a_key_it_says_so_and_serves(up: Varied) -> None:
     with gateway(up.url, PLAIN) as g:
         assert ask(g).status_code == 200
-        says = until(lambda: heartbeat.read(g.folder.run / "worker-0.json"), 5, "a beat")
+        says = until(lambda: heartbeat.read(g.folder.run / "worker-0.json"), what="a beat")
         assert says["coin"] == NO_KEY
         with_key(g.folder)
-        until(lambda: (g.folder.coin / "ledger").exists(), 5, "the key's being seen")
+        until(lambda: (g.folder.coin / "ledger").exists(), what="the key's being seen")
         ask(g)
         assert len(records(g, 1)) == 1
 
@@ -324,7 +324,7 @@ def test_a_coin_that_a_kill_took_is_known_by_its_throw(up: Varied) -> None:
         ) as reply:  # fmt: skip
             next(reply.iter_raw())
             ledger = g.folder.coin / "ledger" / "w0-000001.jsonl"
-            until(lambda: ledger.read_bytes().count(b'"kind":"throw"') == 2, 10, "the second throw")
+            until(lambda: ledger.read_bytes().count(b'"kind":"throw"') == 2, what="the second throw")
             os.kill(g.processes["worker-0"].pid, signal.SIGKILL)
             g.processes.pop("worker-0").wait(10)
         found = list(coins(g.folder.coin / "ledger", KEYS))

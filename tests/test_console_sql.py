@@ -235,8 +235,8 @@ def test_nothing_takes_longer_or_more_than_it_may(asked: Snapshots, query: str) 
     begun = time.monotonic()
     said = asked.ask(query, limit_ms=200)
     took_s = time.monotonic() - begun
-    assert said.took_ms < 2_000  # from when the process was ready
-    assert took_s < 20.0, took_s
+    assert said.took_ms < 5_000  # from when the process was ready
+    assert took_s < 60.0, took_s
     if said.error is None:
         assert all(len(str(cell)) < 3_000 for row in said.rows for cell in row)
 

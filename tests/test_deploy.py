@@ -94,7 +94,7 @@ def test_the_image_serves_read_only_as_nobody(tmp_path: Path) -> None:
     log = tmp_path / "log"
     container = image.start([*image.command, "--upstream", "http://127.0.0.1:9"], log)
     try:
-        (first,) = until(lambda: children(container.pid), 20, "the container")
+        (first,) = until(lambda: children(container.pid), what="the container")
         until(lambda: image.inside(first, image.health).returncode == 0, 120, "/livez")
         owner = Path(f"/proc/{first}/status").read_text()
         assert re.search(r"^Uid:\s+65534\s+65534", owner, re.MULTILINE)
@@ -299,12 +299,12 @@ def test_the_balancer_goes_by_readyz(tmp_path: Path) -> None:
         with open(tmp_path / "log", "wb") as log:
             balancer = subprocess.Popen(["haproxy", "-f", str(config)], stdout=log, stderr=log)
         try:
-            until(lambda: answers(who) and len(answered) == 2, 30, "both gateways get clients")
+            until(lambda: answers(who) and len(answered) == 2, what="both gateways get clients")
             states["gateway-a"][0] = 503  # it was told to stop: it still answers who comes
-            until(lambda: {who() for _ in range(6)} == {"gateway-b"}, 10, "nobody is sent to the first")
+            until(lambda: {who() for _ in range(6)} == {"gateway-b"}, what="nobody is sent to the first")
             states["gateway-a"][0] = 200
             answered.clear()
-            until(lambda: who() and len(answered) == 2, 10, "the first gets clients again")
+            until(lambda: who() and len(answered) == 2, what="the first gets clients again")
         finally:
             balancer.terminate()
             balancer.wait(10)

@@ -116,13 +116,15 @@ print(got.answers, got.stopped)
 """
 
 
-def killed(run: DistillRun, after_s: float) -> bool:
-    """Start a collector and kill it -9; tells whether it had ended by itself."""
+def killed(run: DistillRun, is_at_work: Callable[[], bool], after_s: float) -> bool:
+    """Start a collector and kill it -9, so long after it is at work; tells whether it had ended by itself."""
     process = subprocess.Popen(
         [sys.executable, "-c", COLLECTOR, str(run.path)], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     process.stdout.readline()
+    while not is_at_work() and process.poll() is None:
+        time.sleep(0.005)
     try:
         process.wait(after_s)
         return True
@@ -159,7 +161,7 @@ def kill_again_and_again(tmp_path: Path, kills: int, prompts: int, seed: int) ->
         while done < kills:
             before = len(seen.keys)
             kept = {key for (key,) in rows(run, "SELECT key FROM answer")} if run.ledger.exists() else set()
-            ended = killed(run, 0.6 + draw.random() * 1.5)
+            ended = killed(run, lambda before=before: len(seen.keys) > before, draw.random() * 1.5)
             assert not kept & set(seen.keys[before:]), "what was stored was asked again"
             doubt = rows(run, "SELECT count(*) FROM attempt WHERE state = 'sent'")[0][0]
             assert doubt <= concurrency
@@ -437,8 +439,8 @@ def test_a_sample_that_never_comes_is_given_up_and_the_rest_is_kept(tmp_path: Pa
 
 @pytest.mark.slow
 def test_a_slow_answer_is_given_up_and_asked_again(tmp_path: Path) -> None:
-    with teaching(lambda n, body: Reply(delay_s=1.0 if n == 2 else 0)) as (url, _):
-        run, plan = run_of(tmp_path, url, 6, collect=FAST | {"timeout_s": 0.5})
+    with teaching(lambda n, body: Reply(delay_s=30.0 if n == 2 else 0)) as (url, _):
+        run, plan = run_of(tmp_path, url, 6, collect=FAST | {"timeout_s": 3.0})
         got = collected(run, plan)
     assert got.answers == 6
     assert read_json(run.spent)["in_doubt"]["requests"] == 1

@@ -43,7 +43,7 @@ def test_an_answer_without_end_takes_neither_memory_nor_time(
 ) -> None:
     monkeypatch.setattr(bounded, "LONGEST_REPLY", 1 << 16)
     with teaching(lambda n, body: bad if n == 1 else Reply()) as (url, seen):
-        run, plan = run_of(tmp_path, url, 3, collect={"timeout_s": 0.4, "longest_wait_s": 0.1})
+        run, plan = run_of(tmp_path, url, 3, collect={"timeout_s": 3.0, "longest_wait_s": 0.1})
         got = collected(run, plan)
     assert (got.answers, len(seen.bodies)) == (3, 4)
     assert read_json(run.spent)["in_doubt"]["requests"] == 1

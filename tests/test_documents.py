@@ -435,7 +435,7 @@ def test_a_gateway_captures_documents_and_says_what_it_could_not_read() -> None:
         assert again["earlier_words"] >= len(WORDS) > again["prompt_words"], "sent before: it is not new"
         assert unread["prompt_words"] < 6
         says = g.folder.run / "recorder.json"
-        until(lambda: json.loads(says.read_text())["unread_documents"] == {"encrypted": 2}, 10, "the count")
+        until(lambda: json.loads(says.read_text())["unread_documents"] == {"encrypted": 2}, what="the count")
         settings = GatewaySettings.load(g.folder.settings)
         found = health(g.folder, settings, time.time_ns() // 1000)
         assert "2 encrypted" in next(part.text for part in found.parts if part.name == "recorder")

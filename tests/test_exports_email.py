@@ -126,7 +126,7 @@ def test_every_address_is_tried_and_a_talk_ends_whatever_the_server_does(
         began = time.monotonic()
         with pytest.raises(ExportError, match="takes no mail"):
             send(target(tmp_path, slow.getsockname()[1], "smtp"), letter(), NOW_US)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 60
 
 
 def drip(server: socket.socket) -> None:

@@ -118,7 +118,7 @@ def _fail(why: OSError) -> list[str]:
 
 
 def sent(
-    to: Receiver, body: bytes = b"{}", context: Any = None, timeout_s: float = 3.0, **headers: str
+    to: Receiver, body: bytes = b"{}", context: Any = None, timeout_s: float = 30.0, **headers: str
 ) -> Any:
     where = place(to.url, HTTP)
     if where.scheme == "https":
@@ -170,7 +170,7 @@ def test_what_comes_before_an_answer_is_none(plain_receiver: Receiver) -> None:
 
 
 def drip(line: socket.socket) -> None:
-    for _ in range(100):
+    for _ in range(2_000):
         line.sendall(b"HTTP/1.1 200 OK\r\nx: y\r\n"[_ % 20 : _ % 20 + 1])
         time.sleep(0.05)
 
@@ -184,18 +184,19 @@ def hang(line: socket.socket) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "why"),
+    ("answer", "timeout_s", "why"),
     [
-        (drip, "longer than it may"), (hang, "longer than it may"), (flood, f"over {HEAD_BYTES:,} bytes"),
-        (b"220 smtp ready\r\n\r\n", "no HTTP"), (b"", "no HTTP"), (b"HTTP/1.1 99 x\r\n\r\n", "no HTTP"),
+        (drip, 0.4, "longer than it may"), (hang, 0.4, "longer than it may"),
+        (flood, 30.0, f"over {HEAD_BYTES:,} bytes"), (b"220 smtp ready\r\n\r\n", 30.0, "no HTTP"),
+        (b"", 30.0, "no HTTP"), (b"HTTP/1.1 99 x\r\n\r\n", 30.0, "no HTTP"),
     ],
 )  # fmt: skip
-def test_a_receiver_cannot_hold_us(plain_receiver: Receiver, answer: Any, why: str) -> None:
+def test_a_receiver_cannot_hold_us(plain_receiver: Receiver, answer: Any, timeout_s: float, why: str) -> None:
     plain_receiver.answer = answer
     begun = time.monotonic()
     with pytest.raises(ExportError, match=why):
-        sent(plain_receiver, timeout_s=0.4)
-    assert time.monotonic() - begun < 4  # a drip goes on for five seconds
+        sent(plain_receiver, timeout_s=timeout_s)
+    assert time.monotonic() - begun < 60  # a drip goes on for a hundred seconds
 
 
 def test_a_handshake_cannot_hold_us() -> None:
@@ -363,7 +364,7 @@ def test_syslog_keeps_records_apart(scheme: str, outbox: Outbox, tls: Path, tmp_
 def test_syslog_over_udp_is_one_datagram_a_record(outbox: Outbox, tmp_path: Path) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as siem:
         siem.bind(("127.0.0.1", 0))
-        siem.settimeout(5)
+        siem.settimeout(60)
         where = ReceiverAddress("udp", "127.0.0.1", siem.getsockname()[1], "/")
         outbox.put("siem", "sw_1", "case-1", "CEF:0|one\nCEF:0|two", NOW_US)
         assert (

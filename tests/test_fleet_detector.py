@@ -224,12 +224,12 @@ def test_the_standby_takes_over_when_the_leader_dies(tmp_path: Path, server: str
     url = url_of(server)
     with Upstream() as up, fleet(tmp_path, up.url, url, "a", "b") as gateways:
         a, b = gateways
-        until(lambda: detectors(gateways) == ["a"], 30, "the detector at a")
-        until(lambda: b.part("detector") == "runs at gateway a", 10, "what b says")
+        until(lambda: detectors(gateways) == ["a"], what="the detector at a")
+        until(lambda: b.part("detector") == "runs at gateway a", what="what b says")
         key = a.issue("acct_1")
         for one in gateways:
             assert one.status(key) == 200
-        rows = until(lambda: _rows(tmp_path / "shared", 2), 30, "both rows")
+        rows = until(lambda: _rows(tmp_path / "shared", 2), what="both rows")
         ids = rows.column("exchange_id").to_pylist()
         assert {name.partition(".")[0] for name in ids} == {"a", "b"}
         assert a.process is not None

@@ -21,7 +21,6 @@ from upstream import Upstream
 
 pytest_plugins = ("fleet_fixtures",)
 pytestmark = pytest.mark.slow
-IN_FORCE_S = 2.0  # that a change may take on every host
 
 
 @pytest.fixture
@@ -80,16 +79,16 @@ def test_a_gateway_that_is_killed_or_stopped_is_told_of(pair: list[FleetServed],
     assert done.returncode == 3
     assert "gateway b goes by revision" in done.stderr
     b.process.send_signal(signal.SIGCONT)
-    b.comes_to(key, 403, IN_FORCE_S)
+    b.comes_to(key, 403)
     b.process.kill()
     b.process.wait(30)
     done = a.run("standing", "set", "acct_1", "--step", "watch", "--why", "test")
     assert done.returncode == 3
     assert "gateway b goes by revision" in done.stderr
-    until(lambda: "no sign of b" in a.part("fleet"), 15, "that b is missed")
+    until(lambda: "no sign of b" in a.part("fleet"), what="that b is missed")
     b.start()
-    b.comes_to(key, 200, IN_FORCE_S)
-    until(lambda: "no sign" not in a.part("fleet"), 15, "that b is back")
+    b.comes_to(key, 200)
+    until(lambda: "no sign" not in a.part("fleet"), what="that b is back")
     assert a.run("standing", "set", "acct_1", "--step", "block", "--why", "test").returncode == 0
     assert b.stop() == 0
     assert query(url, "SELECT name FROM gateways") == [("a",)]
@@ -103,8 +102,8 @@ def test_a_lost_connection_is_made_anew_and_nothing_is_missed(pair: list[FleetSe
         cut(url)
         done = a.run("standing", "set", "acct_1", "--step", step, "--why", "test")
         assert done.returncode in (0, 3), done.stderr
-        a.comes_to(key, status, IN_FORCE_S)
-        b.comes_to(key, status, IN_FORCE_S)
+        a.comes_to(key, status)
+        b.comes_to(key, status)
 
 
 def test_without_the_database_bans_hold_and_the_rest_is_served(tmp_path: Path) -> None:
@@ -122,7 +121,7 @@ def test_without_the_database_bans_hold_and_the_rest_is_served(tmp_path: Path) -
             token = re.findall(r"sw-admin-[\w-]+", a.log())[0]  # of all gateways
             assert _issue_by_admin_port(b, token) == 201
         try:
-            until(lambda: "cannot be reached" in a.part("fleet"), 20, "that health says so")
+            until(lambda: "cannot be reached" in a.part("fleet"), what="that health says so")
             for restarts in (False, True):
                 if restarts:
                     assert b.stop() == 0
@@ -156,7 +155,7 @@ def test_a_gateway_that_makes_way_is_waited_for(pair: list[FleetServed], url: st
         if changed:
             break
     assert changed
-    b.comes_to(key, 403 if step == "block" else 200, IN_FORCE_S)
+    b.comes_to(key, 403 if step == "block" else 200)
 
 
 def _issue_by_admin_port(one: FleetServed, token: str) -> int:

@@ -88,7 +88,7 @@ def test_each_file_of_a_gateway_says_its_version_or_needs_none() -> None:
         folder = s.folder.path
         for _ in range(3):
             assert s.ask() == 200
-        until(lambda: list(folder.glob("segments/*/*.parquet")), 30, "a segment")
+        until(lambda: list(folder.glob("segments/*/*.parquet")), what="a segment")
         until((folder / "detector/findings.json").exists, 60, "findings")
         with Owners(s.folder.objects) as owners:
             owners.assign("file-1", "acct_test", 1)

@@ -12,6 +12,7 @@ import pytest
 from gateway_world import UPSTREAM_KEY, Running, gateway, until
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sketched import PURPOSE
+from stillwatch.gateway import heartbeat
 from stillwatch.gateway.control.actions import act
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import derive
@@ -99,7 +100,7 @@ def test_a_banned_upstream_gets_nothing_but_what_is_excepted(up: Upstream) -> No
         assert httpx.post(g.url + "/v1/files", content=b"x", headers=g.auth).status_code == 403
         assert len(up.seen) == before
         g.folder.terms.write_text("version = 2\n" + banned + excepted)
-        until(lambda: ask(g, model="deepseek-chat").status_code == 200, 10, "the exception")
+        until(lambda: ask(g, model="deepseek-chat").status_code == 200, what="the exception")
         assert ask(g).status_code == 403  # not what is excepted
 
 
@@ -123,7 +124,7 @@ def test_standings_count_within_a_second(up: Upstream) -> None:
             why="test",
             now_us=now,
         )
-        reply = until(lambda: (r := ask(g)).status_code == 403 and r, 5, "the block")
+        reply = until(lambda: (r := ask(g)).status_code == 403 and r, what="the block")
         assert reply.json()["error"]["code"] == "account_blocked"
 
 
@@ -143,7 +144,7 @@ def test_a_stream_is_cut_when_the_budget_is_used_up(up: Upstream) -> None:
         row = g.rows(1)[0]
         assert (row["outcome"], row["rule"]) == ("cut", "limits.output_tokens")
         assert 15 <= row["output_tokens"] <= 30
-        refused = until(lambda: (r := ask(g)).status_code == 429 and r, 5, "the limit")
+        refused = until(lambda: (r := ask(g)).status_code == 429 and r, what="the limit")
         assert int(refused.headers["retry-after"]) >= 1
 
 
@@ -152,9 +153,12 @@ def test_terms_are_reloaded_and_a_bad_file_changes_nothing(up: Upstream) -> None
     with gateway(up.url) as g:
         assert ask(g, model="deepseek-r1").status_code == 200
         g.folder.terms.write_text(default_text().replace("version = 1", "version = 2") + BAN)
-        until(lambda: ask(g, model="deepseek-r1").status_code == 403, 10, "the ban")
+        until(lambda: ask(g, model="deepseek-r1").status_code == 403, what="the ban")
         g.folder.terms.write_text("version = 3\nnonsense = [")
-        time.sleep(2.5)
+        until(
+            lambda: heartbeat.read(g.folder.run / "worker-0.json")["terms_error"],
+            what="the bad file's reading",
+        )
         assert ask(g, model="deepseek-r1").status_code == 403
 
 

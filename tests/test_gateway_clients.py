@@ -314,7 +314,7 @@ def poor(gate: Running) -> str:
                 return False
         return False
 
-    until(known, 10, "the new key")
+    until(known, what="the new key")
     return key
 
 
@@ -433,7 +433,7 @@ def test_a_client_that_hangs_up(client: openai.OpenAI, up: Upstream) -> None:
     ) as stream:
         taken = [next(stream) for _ in range(30)]
     seen = up.seen[-1]
-    until(lambda: seen.gone, 10, "the upstream's stream ending")
+    until(lambda: seen.gone, what="the upstream's stream ending")
     assert len(taken) - 2 <= seen.output_tokens < 400
     expect(seen, outcome="client_left", output_tokens=pytest.approx(seen.output_tokens, abs=8))
 

@@ -33,7 +33,7 @@ def test_a_clock_that_steps_costs_nobody_an_answer_and_no_row(tmp_path: Path) ->
             other = {"authorization": f"Bearer {state.issue('other', now_us=now_us)}"}
         worker = [sys.executable, str(Path(__file__).parent / "clocked_worker.py"), str(g.folder.path), "0"]
         g.processes["worker-0"] = subprocess.Popen([*worker, str(clock_file)])
-        until(g.listens, 30, "the worker")
+        until(g.listens, what="the worker")
         g.start("recorder")
 
         def ask(auth: dict[str, str]) -> int:

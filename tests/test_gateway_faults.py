@@ -304,7 +304,7 @@ def test_a_storm_of_errors_passes_and_leaves_nothing_behind(gate: Running) -> No
 
     with ThreadPoolExecutor(12) as pool:
         assert all(pool.map(one, range(240)))
-    until(lambda: gate.counters()["in_flight"] == 0, 10, "the last exchange's end")
+    until(lambda: gate.counters()["in_flight"] == 0, what="the last exchange's end")
 
 
 def test_where_a_request_goes_is_not_the_clients_to_say(gate: Running, up: Upstream) -> None:
@@ -464,7 +464,7 @@ def test_redirects_informational_replies_and_odd_heads_pass_or_end_well() -> Non
 
 @pytest.mark.slow
 def test_an_upstream_that_falls_silent_is_given_up(up: Upstream) -> None:
-    with gateway(up.url, recorder=False, upstream_timeout_s=0.6) as running:
+    with gateway(up.url, recorder=False, upstream_timeout_s=2.0) as running:
         got = post(running, {}, x_fault="stall-head")
         assert (got.status, got.whole) == (504, True)
         before = up.total

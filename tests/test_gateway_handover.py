@@ -31,13 +31,16 @@ class Stream(threading.Thread):
     def __init__(self, s: Served, seconds: float) -> None:
         super().__init__()
         self._s, self._seconds, self.text = s, seconds, b""
+        self.begun = threading.Event()
 
     def run(self) -> None:
         connection = self._s.connect(60)
         headers = {"authorization": f"Bearer {self._s.key}", "content-type": "application/json"}
         headers |= {"x-tokens": str(int(self._seconds / 0.05)), "x-fault": "slow=0.05"}
         connection.request("POST", "/v1/chat/completions", json.dumps(ASK | {"stream": True}), headers)
-        self.text = connection.getresponse().read()
+        answer = connection.getresponse()
+        self.begun.set()
+        self.text = answer.read()
         connection.close()
 
 
@@ -46,8 +49,8 @@ def make_way(s: Served) -> set[int]:
     assert s.process is not None
     before = s.pids()
     s.process.send_signal(signal.SIGUSR2)
-    until(lambda: s.pids() and not s.pids() & before, 90, "other workers")
-    until(lambda: s.part("workers") == f"{s.workers} of {s.workers} serve", 60, "workers that serve")
+    until(lambda: s.pids() and not s.pids() & before, 240, "other workers")
+    until(lambda: s.part("workers") == f"{s.workers} of {s.workers} serve", 240, "workers that serve")
     return s.pids()
 
 
@@ -66,7 +69,7 @@ def test_a_gateway_makes_way_for_the_next_and_refuses_nobody(up: Upstream) -> No
             assert {name for pid in s.pids() for name in command_line(pid)} >= {b"worker-0", b"worker-1"}
             time.sleep(1)
         assert set(new) == set(kept) == {"200"}, (new, kept)
-        stream.join(30)
+        stream.join(60)
         assert stream.text.endswith(b"data: [DONE]\n\n")
         assert s.stop() == 0
         assert "Traceback" not in s.log()
@@ -104,7 +107,7 @@ def test_what_cannot_start_is_not_made_way_for(up: Upstream) -> None:
         s.folder.settings.write_text("{")
         assert s.process is not None
         s.process.send_signal(signal.SIGUSR2)
-        until(lambda: "does not make way" in s.log(), 30, "a refusal")
+        until(lambda: "does not make way" in s.log(), what="a refusal")
         assert s.ask() == 200
         assert s.pids() == before
         s.folder.settings.write_text(kept)
@@ -119,7 +122,7 @@ def test_told_to_stop_while_it_makes_way_it_stops(up: Upstream) -> None:
         s.process.send_signal(signal.SIGUSR2)
         time.sleep(0.5)
         assert s.stop() == 0
-        until(lambda: not children(s.process.pid if s.process else 0), 5, "their end")
+        until(lambda: not children(s.process.pid if s.process else 0), what="their end")
 
 
 def as_systemd(sockets: list[socket.socket]) -> Callable[[], None]:
@@ -150,8 +153,9 @@ def test_where_systemd_has_the_socket_a_restart_refuses_nobody(up: Upstream) -> 
         stream = Stream(s, 3)
         stream.start()
         with clients(s, 4) as new, clients(s, 4, keep=True) as kept:
-            time.sleep(1)
+            assert stream.begun.wait(60)
             assert s.stop() == 0
+            stream.join(60)
             assert stream.text.endswith(b"data: [DONE]\n\n")
             s.start(**more)
             time.sleep(1)

@@ -3,7 +3,6 @@ longer, more often or for other reasons than the terms and the candidates say.""
 
 import json
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,7 +18,7 @@ from holds_world import jobs
 from stillwatch.exchanges.log import ExchangeLog, build
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sketched import PURPOSE
-from stillwatch.gateway import clock
+from stillwatch.gateway import clock, heartbeat
 from stillwatch.gateway.control.case_sync import trail_entry
 from stillwatch.gateway.control.enforce import Enforcer
 from stillwatch.gateway.control.holds import all_held, end, follow, schedules_in
@@ -91,7 +90,10 @@ def begin(found: World, *groups: tuple[str, ...], terms: str = ON) -> list[HoldS
     with ControlState(found.g.folder.state, found.g.folder.secret()) as state:
         leads = [HoldCandidate(f"sw-{group[0]}", 0.01, group) for group in groups]
         follow(state, loads(terms), leads, {}, now_us=int(found.hand[0]), tell=lambda _: None)
-        time.sleep(0.6)  # the worker looks for new tables four times a second
+        revision, says = state.version().revision, found.g.folder.run / "worker-0.json"
+        until(
+            lambda: heartbeat.read(says).get("tables_revision", 0) >= revision, what="the worker's new tables"
+        )
         return [one.schedule for one in all_held(state)]
 
 
@@ -197,7 +199,7 @@ def test_a_hold_ends_when_it_says_costs_its_budget_and_is_undone_at_once(up: Ups
         with ControlState(found.g.folder.state, found.g.folder.secret()) as state:
             follow(state, loads(terms), [], {}, now_us=int(found.hand[0]), tell=lambda _: None)
             assert [one.why_ended for one in all_held(state)] == ["it is no candidate any more"]
-            until(lambda: found.ask(theirs + 1, other, "?") is None, 5, "the end of the holds")
+            until(lambda: found.ask(theirs + 1, other, "?") is None, what="the end of the holds")
             told = [e.what for e in state.events()]
             assert {"holds begun", "holds ended"} <= set(told)
 
@@ -216,10 +218,10 @@ def test_terms_that_say_off_undo_every_hold(up: Upstream) -> None:
         assert found.ask(at_us, account, "held") is not None
         exempt = f'version = 2\n[holds]\nmode = "on"\nexempt_accounts = ["{account}"]\n'
         found.g.folder.terms.write_text(exempt)
-        until(lambda: found.ask(at_us, account, "exempt") is None, 10, "the exemption")
+        until(lambda: found.ask(at_us, account, "exempt") is None, what="the exemption")
         assert found.ask(at_us, other, "still held") is not None
         found.g.folder.terms.write_text("version = 3\n")
-        until(lambda: found.ask(at_us, other, "off") is None, 10, "the new terms")
+        until(lambda: found.ask(at_us, other, "off") is None, what="the new terms")
 
 
 # --- who decides that somebody is held ---

@@ -38,7 +38,7 @@ def test_each_request_is_a_line_that_its_reply_names_and_no_line_has_a_text_or_a
         banned = httpx.post(url, json=ASK | {"model": "deepseek-r1"}, headers=g.auth)
         unknown = httpx.post(url, json=ASK, headers={"authorization": "Bearer sk-of-nobody"})
         httpx.get(f"{g.url}/v1/x", headers={"a": "b" * 200_000})
-        until(lambda: g.stderr("worker-0").count("\n") >= 5, 10, "five lines")
+        until(lambda: g.stderr("worker-0").count("\n") >= 5, what="five lines")
         text = g.stderr("worker-0")
         rows = {row["exchange_id"]: row for row in g.settle()}
     assert SECRET not in text
@@ -99,7 +99,7 @@ def test_a_reader_that_takes_nothing_holds_up_nobody() -> None:
         )
         g.processes["worker-0"] = process
         try:
-            until(g.listens, 20, "listening")
+            until(g.listens, what="listening")
             with httpx.Client(headers=g.auth) as client:
                 for _ in range(300):  # some 150 kB: more than a pipe holds
                     assert client.get(f"{g.url}/v1/models").status_code == 200
@@ -134,7 +134,7 @@ def test_a_token_for_metrics_reads_them_and_nothing_else() -> None:
     with Upstream() as up, gateway(up.url, recorder=False) as g:
         ask = ASK | {"stream": True}
         assert httpx.post(f"{g.url}/v1/chat/completions", json=ask, headers=g.auth).status_code == 200
-        until(lambda: list(g.folder.run.glob("*.histograms")), 10, "the file")
+        until(lambda: list(g.folder.run.glob("*.histograms")), what="the file")
         with ControlState(g.folder.state, g.folder.secret()) as state:
             admin = state.admin_token(now_us=time.time_ns() // 1000)
             first = state.metrics_token(now_us=1)
@@ -157,7 +157,7 @@ def test_a_token_for_metrics_reads_them_and_nothing_else() -> None:
 def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
-        systemd.settimeout(5)
+        systemd.settimeout(60)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         notify.ready()
         notify.alive()

@@ -14,10 +14,11 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
-from gateway_world import Running, gateway, until
+from gateway_world import PATIENCE_S, Running, gateway, until
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.heartbeat import rss_bytes
 from stillwatch.gateway.path.request import BadRequest, read
+from stillwatch.gateway.path.server import FIRST_BYTE_S, HEAD_S
 from stillwatch.terms.load import default_text
 from upstream import Upstream
 
@@ -36,12 +37,12 @@ def narrow(terms: str = "") -> Iterator[Running]:
                 stderr=err,
                 preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES)),
             )
-        until(g.listens, 20, "listening")
+        until(g.listens, what="listening")
         yield g
 
 
-def ask(g: Running, timeout: float = 8.0, by: str = "127.0.0.1") -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", g.port, timeout=timeout, source_address=(by, 0))
+def ask(g: Running, by: str = "127.0.0.1") -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", g.port, timeout=PATIENCE_S, source_address=(by, 0))
     try:
         connection.request("POST", "/v1/chat/completions", ASK, g.auth | {"content-type": "application/json"})
         return connection.getresponse().status
@@ -73,7 +74,7 @@ def test_connections_that_wait_for_nothing_shut_nobody_out(said: bytes) -> None:
         assert ask(g) == 200
         for _ in range(3 * FILES):
             one = kept.enter_context(socket.socket())
-            one.settimeout(5)
+            one.settimeout(PATIENCE_S)
             one.connect(("127.0.0.1", g.port))
             one.sendall(said.replace(b"KEY", g.key.encode()))
         got = [ask(g) for _ in range(20)]
@@ -103,10 +104,10 @@ def test_who_is_served_is_not_closed_for_others() -> None:
 def test_a_connection_that_says_nothing_is_closed() -> None:
     with Upstream() as up, gateway(up.url, recorder=False) as g, socket.socket() as one:
         one.connect(("127.0.0.1", g.port))
-        one.settimeout(20)
+        one.settimeout(PATIENCE_S)
         began = time.monotonic()
         assert one.recv(1) == b""
-        assert 9 < time.monotonic() - began < 15
+        assert FIRST_BYTE_S - 1 < time.monotonic() - began < HEAD_S - 1
 
 
 @pytest.mark.slow
@@ -118,7 +119,7 @@ def test_a_body_without_a_key_is_not_held(form: str) -> None:
         answers = []
         for _ in range(200):
             one = kept.enter_context(socket.socket())
-            one.settimeout(10)
+            one.settimeout(PATIENCE_S)
             one.connect(("127.0.0.1", g.port))
             head = HEAD + b"authorization: Bearer sk-sw-aaaaaaaa-nobody\r\n"
             if form == "chunks":
@@ -137,26 +138,15 @@ def test_a_body_without_a_key_is_not_held(form: str) -> None:
 
 
 @pytest.mark.slow
-def test_bodies_of_those_with_a_key_are_bounded_in_all_and_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bodies_of_those_with_a_key_are_bounded_in_all_and_let_go() -> None:
     with Upstream() as up, gateway(up.url, recorder=False) as g, ExitStack() as kept:
-        head = KEYED.replace(b"KEY", g.key.encode()) + b"content-length: 33000000\r\n\r\n"
-        codes = []
-        for _ in range(20):  # 600 MB
-            one = kept.enter_context(socket.socket())
-            one.settimeout(20)
-            one.connect(("127.0.0.1", g.port))
-            try:
-                one.sendall(head + b"x" * 30_000_000)
-                one.settimeout(0.05)
-                codes.append(one.recv(12)[-3:])
-            except TimeoutError:
-                codes.append(b"")
-            except ConnectionError:
-                codes.append(b"503")
-        assert b"503" in codes
-        assert codes.count(b"") >= 15
+        data = KEYED + b"content-length: 33000000\r\n\r\n" + b"x" * 30_000_000
+        held = [connect(g, kept, ATTACKER, data) for _ in range(20)]  # 600 MB
+        answers = until(lambda: answers_of(held), what="a refusal")
+        assert {text[9:12] for text in answers} <= {b"", b"503"}
+        assert len(answers) <= 5
         kept.close()
-        until(lambda: ask(g) == 200, 10, "an answer")
+        until(lambda: ask(g) == 200, what="an answer")
 
 
 @pytest.mark.slow
@@ -184,7 +174,7 @@ def test_keys_and_state_stay_usable_under_the_flood() -> None:
             one.connect(("127.0.0.1", g.port))
         with ControlState(g.folder.state, g.folder.secret()) as state:
             g.key = state.issue("another", now_us=time.time_ns() // 1000)
-        until(lambda: ask(g) == 200, 5, "a new key")
+        until(lambda: ask(g) == 200, what="a new key")
 
 
 # --- one address takes no more than its share ------------------------------------------------------------
@@ -193,18 +183,31 @@ PLACES = (FILES - 64) // 2  # of the worker above
 ATTACKER, HONEST = "127.0.0.2", "127.0.0.3"
 SLOW_STREAM = (
     KEYED
-    + b"content-type: application/json\r\nx-tokens: 400\r\nx-fault: slow=0.05\r\ncontent-length: %d\r\n\r\n%s"
+    + b"content-type: application/json\r\nx-tokens: 400\r\nx-fault: slow=0.5\r\ncontent-length: %d\r\n\r\n%s"
 )
 
 
 def connect(g: Running, kept: ExitStack, by: str, data: bytes = b"") -> socket.socket:
     one = kept.enter_context(socket.socket())
-    one.settimeout(10)
+    one.settimeout(PATIENCE_S)
     one.bind((by, 0))
     one.connect(("127.0.0.1", g.port))
     with suppress(ConnectionError):
         one.sendall(data.replace(b"KEY", g.key.encode()))
     return one
+
+
+def answers_of(clients: list[socket.socket]) -> list[bytes]:
+    """The beginning of each answer that has come; it is empty where the gateway hung up on us."""
+    found = []
+    for one in clients:
+        one.setblocking(False)
+        with suppress(BlockingIOError):
+            try:
+                found.append(one.recv(300, socket.MSG_PEEK))
+            except ConnectionError:
+                found.append(b"")
+    return found
 
 
 def slow_stream() -> bytes:
@@ -217,9 +220,9 @@ def test_an_address_that_is_answered_everywhere_leaves_half_to_others() -> None:
     with narrow() as g, ExitStack() as kept:
         streams = [connect(g, kept, ATTACKER, slow_stream()) for _ in range(2 * PLACES)]
         assert [ask(g, by=HONEST) for _ in range(10)] == [200] * 10
-        time.sleep(7.0)
+        until(lambda: len(answers_of(streams)) == len(streams), what="an answer to each")
         assert [ask(g, by=HONEST) for _ in range(10)] == [200] * 10
-        first = Counter(one.recv(12) for one in streams)
+        first = Counter(text[:12] for text in answers_of(streams))
         assert first[b"HTTP/1.1 200"] == PLACES // 2
         assert set(first) == {b"HTTP/1.1 200", b"HTTP/1.1 429", b""}  # the last: they made room for others
         assert g.counters()["refused_address"] >= first[b"HTTP/1.1 429"] > 0
@@ -245,7 +248,9 @@ def test_an_office_of_many_users_behind_one_address_is_served() -> None:
     """Its own idle connections make room, nobody's who is answered."""
     with narrow() as g, ExitStack() as kept:
         for _ in range(3 * PLACES):
-            one = http.client.HTTPConnection("127.0.0.1", g.port, source_address=(HONEST, 0), timeout=10)
+            one = http.client.HTTPConnection(
+                "127.0.0.1", g.port, source_address=(HONEST, 0), timeout=PATIENCE_S
+            )
             kept.callback(one.close)
             one.request("POST", "/v1/chat/completions", ASK, g.auth | {"content-type": "application/json"})
             assert one.getresponse().read()
@@ -271,7 +276,7 @@ def test_a_request_waits_for_others_of_its_address_and_is_answered() -> None:
         gateway(up.url, "[limits.address]\nconnections = 1", recorder=False) as g,
         ThreadPoolExecutor(20) as pool,
     ):
-        assert list(pool.map(lambda _: ask(g, 30, HONEST), range(60))) == [200] * 60
+        assert list(pool.map(lambda _: ask(g, by=HONEST), range(60))) == [200] * 60
 
 
 @pytest.mark.slow
@@ -287,16 +292,7 @@ def test_bodies_of_one_address_leave_room_for_others(proxied: bool) -> None:
 
     with Upstream() as up, gateway(up.url, terms, recorder=False) as g, ExitStack() as kept:
         half = [connect(g, kept, ATTACKER, head(ATTACKER, 33_000_000) + b"x" * 30_000_000) for _ in range(20)]
-        refused = []
-        for one in half:
-            one.settimeout(0.2)
-            try:
-                refused.append(one.recv(300))
-            except TimeoutError:
-                continue
-            except ConnectionError:
-                refused.append(b"")  # it hung up on us while we were talking
-        assert len(refused) >= 4
+        refused = until(lambda: len(found := answers_of(half)) >= 4 and found, what="refusals")
         assert all(not text or text.startswith(b"HTTP/1.1 503") for text in refused)
         assert not any(text and b"retry-after: 2" not in text for text in refused)
         large = json.dumps(json.loads(ASK) | {"metadata": {"x": "y" * 20_000_000}}).encode()
@@ -312,7 +308,7 @@ def test_bodies_of_one_address_leave_room_for_others(proxied: bool) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "said",
-    [b"", HEAD, KEYED + b"content-length: 2\r\n\r\n{}", slow_stream().replace(b"slow=0.05", b"slow=2")],
+    [b"", HEAD, KEYED + b"content-length: 2\r\n\r\n{}", slow_stream().replace(b"slow=0.5", b"slow=30")],
 )
 def test_two_thousand_connections_of_one_address(said: bytes) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -321,10 +317,8 @@ def test_two_thousand_connections_of_one_address(said: bytes) -> None:
         with Upstream() as up, gateway(up.url, recorder=False) as g, ExitStack() as kept:
             for _ in range(2_000):
                 connect(g, kept, ATTACKER, said)
-            assert [ask(g, 20, HONEST) for _ in range(20)] == [200] * 20
-            end = time.monotonic() + 10  # the youngest may be closed a moment after they came
-            while (still := g.counters()["open_clients"]) > 1_000 + 20 and time.monotonic() < end:
-                time.sleep(0.1)
-            assert still <= 1_000 + 20
+            assert [ask(g, by=HONEST) for _ in range(20)] == [200] * 20
+            # the youngest may be closed a moment after they came
+            until(lambda: g.counters()["open_clients"] <= 1_000 + 20, what="the end of the rest")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

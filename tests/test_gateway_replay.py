@@ -120,7 +120,7 @@ def test_a_scene_replayed_scans_to_the_campaigns_of_its_log(tmp_path: Path) -> N
             keys = {name: state.issue(name, now_us=1) for name in sorted({row["account"] for row in rows})}
         worker = [sys.executable, str(Path(__file__).parent / "clocked_worker.py"), str(g.folder.path), "0"]
         g.processes["worker-0"] = subprocess.Popen([*worker, str(clock_file)])
-        until(g.listens, 30, "the worker")
+        until(g.listens, what="the worker")
         g.start("recorder")
         asyncio.run(replay(g, port, rows, keys, clock))
         got = g.settle()

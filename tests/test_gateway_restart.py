@@ -5,10 +5,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -39,23 +40,35 @@ def busy(processes: int) -> Iterator[None]:
             one.wait()
 
 
-@pytest.mark.alone  # with both cores taken it is .5 to .7 s, whatever the code
+def timed(work: Callable[[], object]) -> float:
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
+
+
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_worker_that_is_killed_is_back_at_once_and_costs_little(up: Upstream) -> None:
+    """Sooner than an interpreter has loaded a worker's code, however laden the machine is."""
+    load = [sys.executable, "-c", "import stillwatch.gateway.path.worker"]
     with served(up.url) as s:
-        took = []
+        answers: list[int] = []
+        took, loaded = [], []
         for _ in range(5):
             time.sleep(1.2)
             before = s.pids()
             for pid in before:
                 os.kill(pid, signal.SIGKILL)
-            began = time.monotonic()
-            assert s.ask() == 200
-            took.append(time.monotonic() - began)
-            (pid,) = until(lambda before=before: s.pids() - before, 5, "another worker")
+            took.append(timed(lambda: answers.append(s.ask())))
+            loaded.append(timed(lambda: subprocess.run(load, check=True)))
+            (pid,) = until(lambda before=before: s.pids() - before, what="another worker")
             assert cpu_s(pid) <= 0.2
             assert rss_bytes(pid) <= 50 << 20
-        assert sorted(took)[len(took) // 2] < REPLACED_S
+        assert answers == [200] * 5
+        print(
+            f"answered again within {median(took):.2f} s, code loaded within {median(loaded):.2f} s (medians)"
+        )
+        assert median(took) < max(REPLACED_S, median(loaded))
         assert s.stop() == 0
         assert "Traceback" not in s.log()
 
@@ -86,7 +99,7 @@ def test_all_may_die_at_once_and_the_template_too(up: Upstream) -> None:
             for pid in before:
                 os.kill(pid, signal.SIGKILL)
             assert [s.ask() for _ in range(8)] == [200] * 8
-            until(lambda: len(s.pids()) == 2 and len(s.pids("template")) == 1, 20, "all are back")
+            until(lambda: len(s.pids()) == 2 and len(s.pids("template")) == 1, what="all are back")
         assert s.stop() == 0
 
 
@@ -98,7 +111,7 @@ def test_a_template_that_hangs_is_gone_without(up: Upstream) -> None:
         for pid in s.pids():
             os.kill(pid, signal.SIGKILL)
         assert s.ask() == 200
-        until(lambda: s.pids("template") - {hanging}, 20, "another template")
+        until(lambda: s.pids("template") - {hanging}, what="another template")
         assert "does not fork" in s.log()
         assert len(s.pids()) == 1
 
@@ -117,7 +130,9 @@ def test_what_is_forked_shares_nothing_but_code(up: Upstream) -> None:
         assert len(ids) == len(set(ids)) == 20
         workers = s.pids()
         s.stop(signal.SIGKILL)
-        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in {template, *workers}), 5, "their end")
+        until(
+            lambda: not any(Path(f"/proc/{pid}").exists() for pid in {template, *workers}), what="their end"
+        )
 
 
 FORKED_IDS = """

@@ -527,7 +527,7 @@ def test_pipelines_without_reading_do_not_grow_the_gateway(gate: Running) -> Non
                 break
             time.sleep(0.05)
         assert rss(process.pid) - before < 64 << 20
-    until(lambda: gate.counters()["open_clients"] == 0, 20, "the client's end")
+    until(lambda: gate.counters()["open_clients"] == 0, what="the client's end")
 
 
 def rss(pid: int) -> int:

@@ -9,13 +9,14 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway_world import free_port, until
 from stillwatch.gateway import heartbeat, supervise
 from stillwatch.gateway.folder import Folder, FolderError, open_folder
 from stillwatch.gateway.health import health
@@ -39,25 +40,12 @@ at = 0
 while True:
     at += 1
     path = f"{folder}/run/{name}.json"
-    if not told("hang"):
+    if told("hang"): open(f"{folder}/silent-{name}", "w").close()
+    else:
         open(path + ".new", "w").write(json.dumps({"pid": os.getpid(), "at": at}))
         os.replace(path + ".new", path)
     time.sleep(0.02)
 """
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
-def until(done: Callable[[], object], what: str, patience_s: float = 30.0) -> Any:
-    end = time.monotonic() + patience_s
-    while not (found := done()):
-        assert time.monotonic() < end, f"waited in vain for {what}"
-        time.sleep(0.01)
-    return found
 
 
 @pytest.fixture
@@ -87,6 +75,12 @@ class Watch:
         assert process is not None
         return process.pid
 
+    def silence(self, name: str) -> None:
+        """Let a child hang: the last heartbeat that it wrote is seen at the present time."""
+        (self.folder.path / f"hang-{name}").touch()
+        until((self.folder.path / f"silent-{name}").exists, what=f"{name} silent")
+        self.beating(name)
+
     def step(self, forward_s: float = 0.0) -> None:
         self.now_s += forward_s
         self.it.step(self.now_s, utc_us())
@@ -99,7 +93,7 @@ class Watch:
             self.step()
             return all(c.beat_s == self.now_s for c in wanted)
 
-        until(seen, "heartbeats")
+        until(seen, what="heartbeats")
 
     def pass_s(self, seconds: float, *silent: str) -> None:
         """Let time pass while all but those named go on beating."""
@@ -113,7 +107,7 @@ class Watch:
             self.step()
             return self.child(name).restarts >= times
 
-        until(ended, f"{name} to end")
+        until(ended, what=f"{name} to end")
         self.until_due(name)
 
     def until_due(self, name: str) -> None:
@@ -166,11 +160,11 @@ def test_who_dies_again_and_again_waits_longer_each_time(
             watch.until_due(name)
             return watch.child(name).restarts >= len(waits)
 
-        until(died, "so many deaths")
+        until(died, what="so many deaths")
         said = [f"{name}: ended with code 7; starts again in {wait} s" for wait in waits]
         assert watch.said[: len(waits)] == said
         (folder.path / f"die-{name}").unlink()
-        until(lambda: watch.until_due(name) or watch.child(name).beat, "one that lives")  # type: ignore[func-returns-value]
+        until(lambda: watch.until_due(name) or watch.child(name).beat, what="one that lives")  # type: ignore[func-returns-value]
         watch.pass_s(supervise.STEADY_S)
         os.kill(watch.pid(name), signal.SIGKILL)
         watch.until_restarted(name, watch.child(name).restarts + 1)
@@ -182,9 +176,7 @@ def test_who_dies_again_and_again_waits_longer_each_time(
 def test_who_hangs_is_ended_and_started_again(folder: Folder, name: str) -> None:
     with watching(folder) as watch:
         watch.beating()
-        (folder.path / f"hang-{name}").touch()
-        time.sleep(0.2)
-        watch.beating(name)
+        watch.silence(name)
         watch.pass_s(supervise.STUCK_S - 1, name)
         assert watch.said == []
         watch.pass_s(2, name)
@@ -203,9 +195,7 @@ def test_a_heartbeat_counts_by_moving_whatever_its_clock_says(folder: Folder) ->
 def test_a_silent_worker_lives_while_the_port_answers_and_dies_when_not(folder: Folder) -> None:
     with watching(folder, workers=1) as watch:
         watch.beating()
-        (folder.path / "hang-worker-0").touch()
-        time.sleep(0.2)
-        watch.beating("worker-0")
+        watch.silence("worker-0")
         door = bind("127.0.0.1", watch.it.settings.port, "port")
         door.listen(64)
         with answering(door):
@@ -260,7 +250,7 @@ def test_only_workers_know_the_upstream_s_key(folder: Folder) -> None:
 def test_they_end_in_order_and_who_does_not_is_killed(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervise, "DRAIN_S", 0.6)
+    monkeypatch.setattr(supervise, "DRAIN_S", 5.0)
     (folder.path / "deaf-worker-1").touch()
     with watching(folder) as watch:
         watch.beating()
@@ -440,21 +430,21 @@ def test_serve_from_start_to_end(up: Upstream, folder: Folder) -> None:
         return {child["pid"] for child in says.values() if child["pid"]}
 
     with begin() as first:
-        until(lambda: _health(admin_port)["status"] == "ok", "health", 60)
-        children = until(lambda: len(mine()) == 4 and mine(), "four children")
+        until(lambda: _health(admin_port)["status"] == "ok", what="health")
+        children = until(lambda: len(mine()) == 4 and mine(), what="four children")
         refused = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert refused.returncode == 2
         assert f"is served already, by process {first.pid}" in refused.stderr
         first.send_signal(signal.SIGHUP)  # changes nothing
         detector = heartbeat.read(folder.run / "detector.json")["pid"]
         os.kill(detector, signal.SIGKILL)
-        until(lambda: len(mine()) == 4 and detector not in mine(), "another detector")
+        until(lambda: len(mine()) == 4 and detector not in mine(), what="another detector")
         children = mine()
         first.kill()
-        until(lambda: not children & _children(), "the children to end with their parent")
+        until(lambda: not children & _children(), what="the children to end with their parent")
         first.communicate()
     with begin() as second:
-        until(lambda: _health(admin_port)["status"] == "ok", "health", 60)
+        until(lambda: _health(admin_port)["status"] == "ok", what="health")
         second.terminate()
         out, err = second.communicate(timeout=60)
     assert second.returncode == 0

@@ -57,7 +57,7 @@ def rows_of(h: Hooked, seed: int, least: int = 1) -> list[Row]:
     def found() -> list[Row]:
         return [row for row in h.rows() if row["seed"] == seed]
 
-    return until(lambda: len(found()) >= least and found(), 20, f"{least} rows of seed {seed}")
+    return until(lambda: len(found()) >= least and found(), what=f"{least} rows of seed {seed}")
 
 
 # --- the door ----------------------------------------------------------------------------------------------
@@ -94,10 +94,10 @@ def test_a_hooks_key_opens_in_the_places_that_senders_can_set(h: Hooked) -> None
 def test_a_revoked_key_opens_no_more(h: Hooked) -> None:
     key = h.account("hook:other")
     opens = {"x-stillwatch-hook": key}
-    until(lambda: httpx.post(h.url + "/bans", json={}, headers=opens).status_code == 200, 10, "the key")
+    until(lambda: httpx.post(h.url + "/bans", json={}, headers=opens).status_code == 200, what="the key")
     with ControlState(h.folder.state, h.folder.secret()) as state:
         state.revoke(key.split("-")[2], now_us=time.time_ns() // 1000)
-    until(lambda: httpx.post(h.url + "/bans", json={}, headers=opens).status_code == 401, 10, "revoked")
+    until(lambda: httpx.post(h.url + "/bans", json={}, headers=opens).status_code == 401, what="revoked")
 
 
 # --- decisions ---------------------------------------------------------------------------------------------
@@ -296,7 +296,7 @@ def test_what_is_no_record_goes_to_the_dead_letters(h: Hooked, client: httpx.Cli
     assert told["refused"] == 6
     rows_of(h, 501)
     rows_of(h, 506)
-    until(lambda: h.beat()["dead"] >= before + 6, 10, "the count")
+    until(lambda: h.beat()["dead"] >= before + 6, what="the count")
     letters = [json.loads(line) for line in (h.folder.path / "dead-letters.jsonl").read_text().splitlines()]
     reasons = " | ".join(letter["reason"] for letter in letters)
     for part in ("not JSON", "no account", "future", "NaN", "no time"):
@@ -470,7 +470,7 @@ def test_what_was_answered_survives_a_kill(tmp_path: Path) -> None:
             h.stop("hooks", 9)
         h.start_hooks()
         with httpx.Client(base_url=h.url, headers=h.token) as client:
-            until(lambda: h.beat().get("waiting_calls") == 2, 10, "what waited")
+            until(lambda: h.beat().get("waiting_calls") == 2, what="what waited")
             assert client.post("/v1/logs", json=event(901)).status_code == 200
             assert client.post("/v1/traces", json=spans(span(903, None))).status_code == 200
             client.post("/litellm/logs", json=record(7))
@@ -506,7 +506,9 @@ def test_a_full_disk_is_told_to_the_sender_and_is_a_gap(tmp_path: Path, on_failu
         told = until(lambda: (r := client.post("/litellm/logs", json=again)).is_success and r)
         assert told.json()["kept"] == 2
         assert client.post("/v1/traces", json=spans(span(4))).status_code == 200
-        gaps = until(lambda: h.rows() and h.folder.gaps.exists() and h.folder.gaps.read_text(), 10, "the gap")
+        gaps = until(
+            lambda: h.rows() and h.folder.gaps.exists() and h.folder.gaps.read_text(), what="the gap"
+        )
         assert {row["seed"] for row in h.settle()} == {1, 2, 3, 4}
     # what was refused is counted, though its sender may have told it again: a gap says that it may be missing
     assert sum(json.loads(line)["exchanges"] for line in gaps.splitlines()) >= 4
@@ -519,12 +521,12 @@ def test_new_terms_count_within_seconds() -> None:
         assert client.post("/decide", json=ask).json()["allow"]
         assert not client.post("/bans", json={"models": ["deepseek-v3"]}).json()["in_force"]
         h.folder.terms.write_text("version = 2\n" + BAN)
-        until(lambda: not client.post("/decide", json=ask).json()["allow"], 15, "the ban")
+        until(lambda: not client.post("/decide", json=ask).json()["allow"], what="the ban")
         bans = client.post("/bans", json={"models": ask["models"], "hosts": []}).json()
         assert (bans["version"], list(bans["models"])) == (2, ["deepseek-v3"])
         open_terms(h.folder, keeps_history=True)  # as the supervisor does
         h.folder.terms.write_text("version = 3\nnonsense\n")
-        until(lambda: h.beat()["terms_error"], 15, "the error")
+        until(lambda: h.beat()["terms_error"], what="the error")
         assert not client.post("/decide", json=ask).json()["allow"]  # the last good ones stay
         h.stop("hooks", 9)
         h.start_hooks()  # on a spoilt file: what was in force before is, as at the workers

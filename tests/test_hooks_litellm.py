@@ -119,7 +119,7 @@ def litellm(h: Hooked, up: Upstream, at: Path, callback: bool = True, **env: str
 
 def found(h: Hooked, fits: Callable[[Row], bool], least: int = 1) -> list[Row]:
     """The rows that fit, once there are enough."""
-    return until(lambda: len(r := [row for row in h.rows() if fits(row)]) >= least and r, 30, "the rows")
+    return until(lambda: len(r := [row for row in h.rows() if fits(row)]) >= least and r, what="the rows")
 
 
 @pytest.fixture(scope="module")
@@ -200,11 +200,11 @@ def test_a_blocked_account_is_refused_and_the_others_go_on(world: Any) -> None:
     proxy.ask("fay", seed=99)
     account = found(h, lambda r: r["seed"] == 99)[0]["account"]
     h.stand(account, Step.BLOCK)
-    answer = until(lambda: (a := proxy.ask("fay")).status_code == 403 and a, 15, "the block")
+    answer = until(lambda: (a := proxy.ask("fay")).status_code == 403 and a, what="the block")
     assert answer.json()["error"]["provider_specific_fields"]["code"] == "account_blocked"
     assert proxy.ask("ann").status_code == 200
     h.stand(account, Step.CLEAR)
-    until(lambda: proxy.ask("fay").status_code == 200, 15, "the block lifted")
+    until(lambda: proxy.ask("fay").status_code == 200, what="the block lifted")
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ def test_without_stillwatch_bans_hold_and_good_models_go_on(tmp_path: Path) -> N
             assert unheard.status_code == 503  # nobody can say whether it is banned
             h.start_hooks()
             waited = len(found(h, lambda r: r["seed"] == 502))
-            full = until(lambda: h.folder.gaps.exists() and h.folder.gaps.read_text(), 40, "the first gap")
+            full = until(lambda: h.folder.gaps.exists() and h.folder.gaps.read_text(), what="the first gap")
             assert 0 < waited < 10
             assert '"reason":"LiteLLM: more waited than may"' in full
             dropped = json.loads(full.splitlines()[0])["exchanges"]
@@ -296,7 +296,7 @@ def test_without_stillwatch_bans_hold_and_good_models_go_on(tmp_path: Path) -> N
             assert proxy.ask("kim", "team-fast").status_code == 403
             assert proxy.ask("kim", "gpt-4o").status_code == 200
             h.start_hooks()
-            gap = until(lambda: (g := h.folder.gaps.read_text()).count("\n") > 1 and g, 40, "the gap")
+            gap = until(lambda: (g := h.folder.gaps.read_text()).count("\n") > 1 and g, what="the gap")
     lines = [json.loads(line) for line in gap.splitlines()]
     assert any(
         line["exchanges"] == 1 and "before Stillwatch could be told" in line["reason"] for line in lines
@@ -316,7 +316,7 @@ def test_the_forms_over_http(tmp_path: Path) -> None:
         assert row["prompt_words"] == 8
         assert (row["model"], row["status"], row["outcome"]) == ("gpt-4o", 200, "complete")
         h.stand(row["account"], Step.BLOCK)
-        until(lambda: proxy.ask("ned").status_code in range(400, 500), 15, "the block")
+        until(lambda: proxy.ask("ned").status_code in range(400, 500), what="the block")
         assert proxy.ask("ola").status_code == 200
         assert proxy.ask("ola", seed=602, **{"no-log": True}).status_code == 200
         found(h, lambda r: r["seed"] == 602)

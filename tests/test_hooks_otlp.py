@@ -64,7 +64,7 @@ def test_the_sdk_sends_spans_and_their_words(tmp_path: Path) -> None:
         done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr
         assert "rror" not in done.stderr, done.stderr  # an exporter only logs what went wrong
-        until(lambda: len(h.rows()) >= 400, 40, "all calls")
+        until(lambda: len(h.rows()) >= 400, what="all calls")
         rows = h.rows()
         assert h.beat()["dead"] == 0
     assert {row["seed"] for row in rows} == set(range(400))

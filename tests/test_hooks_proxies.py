@@ -132,9 +132,9 @@ def test_a_banned_model_is_refused_where_it_can_be_seen(world: Any) -> None:
 def test_a_block_is_felt_within_seconds_and_can_be_lifted(world: Any) -> None:
     _, h, _, client = world
     auth = {"authorization": f"Bearer {h.account('acct_blocked')}"}
-    until(lambda: ask(client, **auth).status_code == 200, 10, "the new key")
+    until(lambda: ask(client, **auth).status_code == 200, what="the new key")
     h.stand("acct_blocked", Step.BLOCK)
-    found = until(lambda: (r := ask(client, **auth)).status_code == 403 and r, 10, "the block")
+    found = until(lambda: (r := ask(client, **auth)).status_code == 403 and r, what="the block")
     assert found.json()["error"]["code"] == "account_blocked"
     assert ask(client, **h.auth).status_code == 200
 
@@ -151,7 +151,7 @@ def test_what_envoy_shows_is_captured(world: Any) -> None:
     if kind == "nginx":
         pytest.skip("nginx shows no body: there is nothing to capture")
     ask(client, **h.auth, **{"user-agent": "harvester/1.0"})
-    rows = until(lambda: [r for r in h.rows() if r["user_agent"] == "harvester/1.0"], 20, "the row")
+    rows = until(lambda: [r for r in h.rows() if r["user_agent"] == "harvester/1.0"], what="the row")
     assert rows[0]["account"] == "acct_test"
     assert ip_address(rows[0]["client_ip"])  # Envoy gives its own for a client on loopback
     assert (rows[0]["model"], rows[0]["outcome"], rows[0]["prompt_words"]) == ("gpt-4o", "unknown", 6)
@@ -165,7 +165,7 @@ def test_what_envoy_shows_is_captured(world: Any) -> None:
 def test_limits_and_what_happens_without_us(kind: str, tmp_path: Path) -> None:
     with hooks(LIMITS, recorder=False) as h, Upstream() as up, in_front(kind, h, up, tmp_path) as client:
         auth = {"authorization": f"Bearer {h.account('acct_busy')}"}
-        until(lambda: ask(client, **auth).status_code in (200, 429), 10, "the new key")
+        until(lambda: ask(client, **auth).status_code in (200, 429), what="the new key")
         found = until(lambda: (r := ask(client, **auth)).status_code == 429 and r, 90, "the limit")
         assert found.json()["error"]["code"] == "rate_limited"
         assert 0 < int(found.headers["retry-after"]) <= 60
