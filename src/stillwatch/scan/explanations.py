@@ -197,8 +197,8 @@ def one_occasion(ts_us: np.ndarray, rows: np.ndarray, label: np.ndarray, members
     if once.sum() < MOST * len(who) or count[once].sum() < MOSTLY * len(of_member):
         return ""
     return (
-        f"{once.sum():,} of {len(who):,} accounts used its wording on one occasion, fewer than {SEVERAL} times: "
-        "a prompt that goes round, as of a show or a post"
+        f"{once.sum():,} of {len(who):,} accounts used its wording on one occasion, fewer than {SEVERAL} "
+        "times each: a prompt that goes round, as of a show or a post"
     )
 
 
