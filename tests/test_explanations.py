@@ -9,7 +9,7 @@ from holds_world import HOUR_US, START_US, log_of
 from stillwatch.actors import AccountFacts
 from stillwatch.actors.links import no_links
 from stillwatch.actors.spread import Spread
-from stillwatch.scan.explanations import class_members, one_occasion, share_instruments
+from stillwatch.scan.explanations import class_members, share_instruments, viral_prompt
 from stillwatch.scan.set_aside import keep_signature
 from stillwatch.scan.sites import event_members, hosting_networks, main_networks, site_members, sites
 
@@ -58,9 +58,9 @@ def test_colleagues_with_their_firms_card_share_nothing_with_others(
     ("hours_of", "explained"),
     [
         ([[0, 1]] * 20, True),
-        ([[0, 1]] * 17 + [[0, 1, 40]] * 3, True),
-        ([[0, 30]] * 20, False),
-        ([[0, 1]] * 12 + [[0, 30]] * 8, False),
+        ([[0, 1]] * 14 + [[0, 1, 40]] * 3 + [[0, 20, 40, 60]] * 3, True),
+        ([[0, 30, 60, 90]] * 20, False),
+        ([[0, 1]] * 12 + [[0, 30, 60, 90]] * 8, False),
         ([[0, 1, 2, 3, 4, 5, 6]] * 20, False),
         ([[0, 1]] * 80 + [list(range(0, 60, 3))] * 20, False),
     ],
@@ -76,10 +76,10 @@ def test_colleagues_with_their_firms_card_share_nothing_with_others(
 def test_a_prompt_that_goes_round_is_tried_and_left(hours_of: list[list[int]], explained: bool) -> None:
     label = np.repeat(np.arange(len(hours_of)), [len(hours) for hours in hours_of])
     ts_us = np.concatenate(hours_of) * HOUR_US
-    text = one_occasion(ts_us, np.arange(len(label)), label, range(len(hours_of)))
+    text = viral_prompt(ts_us, np.arange(len(label)), label, range(len(hours_of)))
     assert bool(text) is explained
     if explained:
-        assert f"of {len(hours_of)} accounts used its wording on one occasion" in text
+        assert f"of {len(hours_of)} accounts used its wording a few times" in text
 
 
 @pytest.mark.parametrize(

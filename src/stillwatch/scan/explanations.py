@@ -29,7 +29,7 @@ FEW_QUESTIONS = 50  # different ones: of classes 8 to 36, of campaigns that ask 
 WORD_FOR_WORD = 0.3  # of a group's exchanges have a text that another account has: of classes 0.31 to 0.99
 MOSTLY = 0.5  # of a group's sessions ask what another account's do: few questions among many are a cloak
 OCCASION_US = 12 * HOUR_US  # who uses a wording again so much later came back to it
-SEVERAL = 6  # exchanges of an account that are more than trying it out, however close together
+FEW, SEVERAL = 4, 6  # exchanges that are more than trying it: of an account that came back; that did not
 ACADEMIC = ("edu", "ac", "school")  # labels that registries give to institutions only
 HUB = 100  # accounts at one mail domain or network past which it is nobody's own, unless an institution's
 # fmt: off
@@ -179,12 +179,12 @@ def same_questions(content: ContentTest, log: ExchangeLog, rows: np.ndarray, lab
     )
 
 
-def one_occasion(ts_us: np.ndarray, rows: np.ndarray, label: np.ndarray, members: Collection[int]) -> str:
-    """Say that four fifths of a group used its wording on one occasion each: a prompt that goes round; or "".
+def viral_prompt(ts_us: np.ndarray, rows: np.ndarray, label: np.ndarray, members: Collection[int]) -> str:
+    """Say that four fifths of a group tried its wording and left it, and sent half of its exchanges; or "".
 
-    What a show or a post asks its public to try has one source, and each tries it a few times and leaves it.
-    The accounts of a pool come back to their work, or have much of it: a pool's few accounts among many that
-    try it once have most of its exchanges.
+    What a show or a post asks its public to try has one source, and each tries it a few times. The accounts
+    of a pool come back to their work, or have much of it. A few that work behind many that try have most of
+    the group's exchanges.
 
     rows: the group's exchanges that carry its wording; label: (exchanges,) who counts as one.
     """
@@ -193,12 +193,12 @@ def one_occasion(ts_us: np.ndarray, rows: np.ndarray, label: np.ndarray, members
     first, last = np.full(len(who), np.iinfo(np.int64).max), np.full(len(who), np.iinfo(np.int64).min)
     np.minimum.at(first, place, ts_us[of_member])
     np.maximum.at(last, place, ts_us[of_member])
-    once = (last - first < OCCASION_US) & (count < SEVERAL)
-    if once.sum() < MOST * len(who) or count[once].sum() < MOSTLY * len(of_member):
+    tried = (count < FEW) | ((count < SEVERAL) & (last - first < OCCASION_US))
+    if tried.sum() < MOST * len(who) or count[tried].sum() < MOSTLY * len(of_member):
         return ""
     return (
-        f"{once.sum():,} of {len(who):,} accounts used its wording on one occasion, fewer than {SEVERAL} "
-        "times each: a prompt that goes round, as of a show or a post"
+        f"{tried.sum():,} of {len(who):,} accounts used its wording a few times and left it: a viral prompt, "
+        "as of a show or a post"
     )
 
 

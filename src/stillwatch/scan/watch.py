@@ -34,10 +34,10 @@ from stillwatch.scan.explanations import (
     Products,
     few_questions,
     one_customer,
-    one_occasion,
     same_questions,
     share_instruments,
     software_text,
+    viral_prompt,
 )
 from stillwatch.scan.follow import (
     DEVOTED_LEAST,
@@ -702,7 +702,7 @@ class _Watcher:
         self, content: ContentTest, rows: np.ndarray, members: Collection[int], begin: int, end: int
     ) -> str:
         """What would make a group of one source honest, or "". rows: those that carry its wording."""
-        explanation = one_customer(self.known, self._accounts(members)) or one_occasion(
+        explanation = one_customer(self.known, self._accounts(members)) or viral_prompt(
             self.log["ts_us"], rows, self.tenant, members
         )
         if explanation or not few_questions(content):
