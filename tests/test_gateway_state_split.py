@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -254,9 +255,27 @@ def test_workers_of_a_folder_that_was_replaced_while_it_is_served_are_waited_for
             worker(folder, state.version())  # its sign makes the folder `run` anew
             block(state, "a")
             with pytest.raises(NotInForce, match="worker-0 goes by revision"):
-                wait_until_in_force(folder, state.version(), 0.05)
+                wait_until_in_force(folder, state.version(), state.put_back(), 0.05)
             worker(folder, state.version())
-            wait_until_in_force(folder, state.version())
+            wait_until_in_force(folder, state.version(), state.put_back())
+
+
+def test_a_change_just_after_the_replacement_waits_until_the_workers_were_heard(
+    folder: Folder, tmp_path: Path
+) -> None:
+    """In the first moment `run` is not there: that nobody says that it serves says nothing."""
+    with ControlState(folder.state) as state:
+        state.issue("a", now_us=NOW)
+        before = state.version()
+    shutil.copytree(folder.path, tmp_path / "copy", ignore=shutil.ignore_patterns("run"))
+    put_back_renamed(folder, tmp_path / "copy")
+    with ControlState(folder.state) as state:
+        block(state, "a")
+        sign = threading.Timer(0.5, worker, (folder, before))
+        sign.start()
+        with pytest.raises(NotInForce, match="worker-0 goes by another state"):
+            wait_until_in_force(folder, state.version(), state.put_back(), 0.05)
+        sign.join()
 
 
 def test_a_worker_begins_in_a_copy_of_the_folder_that_lacks_what_only_ran(folder: Folder) -> None:
@@ -414,14 +433,14 @@ def test_a_worker_that_does_not_go_by_it_is_named(
     now = state.version()
     with sole_instance(folder):
         worker(folder, now)
-        wait_until_in_force(folder, now)
+        wait_until_in_force(folder, now, None)
         assert any(
             p.status == "ok" for p in health(folder, GatewaySettings("http://x"), 0, state=state).parts
         )
         generation = str(says.pop("generation", now.generation))
         worker(folder, Version(generation, now.revision + int(str(says.pop("revision", 0)))), **says)
         with pytest.raises(NotInForce, match=why):
-            wait_until_in_force(folder, now, 0.05)
+            wait_until_in_force(folder, now, None, 0.05)
         standings = {p.name: p for p in health(folder, GatewaySettings("http://x"), 0, state=state).parts}[
             "standings"
         ]

@@ -69,11 +69,11 @@ def changing(folder: Path) -> Iterator[ControlState]:
     with open_state(folder) as state:
         before = state.version()
         yield state
-        version = state.version()
+        version, put_back = state.version(), state.put_back()
     if version == before:
         return
     try:
-        wait_until_in_force(Folder(folder.resolve()), version)
+        wait_until_in_force(Folder(folder.resolve()), version, put_back)
         if state.fleet is not None:
             wait_for_fleet(state.fleet, version)
     except NotInForce as why:

@@ -296,7 +296,7 @@ def _check_stored(folder: Folder, state: ControlState | None, now_us: int) -> Pa
         return PartHealth("standings", OK, "keys and standings can be read")
     try:
         version, put_back = state.version(), state.put_back()
-        wait_until_in_force(folder, version)
+        wait_until_in_force(folder, version, put_back)
         late = behind(folder, version)
     except NotInForce as why:
         return PartHealth("standings", DEGRADED, str(why))

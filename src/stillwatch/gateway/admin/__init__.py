@@ -26,7 +26,7 @@ class Desk:
     def take_effect(self) -> None:
         """Wait until what is written down is in force. Raises: NotInForce where it is not in a moment."""
         version = self.state.version()
-        wait_until_in_force(self.folder, version)
+        wait_until_in_force(self.folder, version, self.state.put_back())
         if self.state.fleet is not None:
             wait_for_fleet(self.state.fleet, version)
 

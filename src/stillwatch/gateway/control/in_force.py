@@ -14,6 +14,7 @@ from stillwatch.errors import StillwatchError
 from stillwatch.gateway import heartbeat
 from stillwatch.gateway.control.mark import Version
 from stillwatch.gateway.control.migrations import StateError
+from stillwatch.gateway.control.state import PutBack
 from stillwatch.gateway.fleet.database import FleetDatabase, behind_in, read_gateways
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.instance import running_pid
@@ -23,17 +24,26 @@ PATIENCE_S = 1.0  # a change is in force everywhere by then, or whoever made it 
 FLEET_PATIENCE_S = 2.0  # the same for all gateways of a fleet
 AGAIN_S = 0.02
 JUST_NOW_US = 15_000_000  # they say so each second; later the number may be another process's
+HEARD_US = 2_000_000  # by then whoever serves has said so in a folder that was put in another's place
 
 
 class NotInForce(StillwatchError):
     """A change is written down, but not every process that serves clients goes by it."""
 
 
-def wait_until_in_force(folder: Folder, version: Version, patience_s: float = PATIENCE_S) -> None:
+def wait_until_in_force(
+    folder: Folder, version: Version, put_back: PutBack | None, patience_s: float = PATIENCE_S
+) -> None:
     """Wait until every process that serves goes by this version, or a later one.
+
+    put_back: that a copy was put in the state's place. Just after that those who serve may not have said so
+    yet: it waits until they have had the time.
 
     Raises: NotInForce naming those that do not within `patience_s`.
     """
+    unheard_us = 0 if put_back is None else put_back.at_us + HEARD_US - utc_us()
+    if 0 < unheard_us <= HEARD_US:
+        time.sleep(unheard_us / 1e6)
     until = time.monotonic() + patience_s
     while late := behind(folder, version):
         if time.monotonic() >= until:
