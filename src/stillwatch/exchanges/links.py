@@ -108,6 +108,8 @@ def _look(
 ) -> None:
     """Count the texts of an object, and put down what else lies in it."""
     what = value.get("type")
+    if what == "object" and "properties" in value:
+        return  # a JSON schema, of which a request of an agent has dozens
     is_source_name = False
     if type(what) is str:
         kind = TYPES.get(what.lower(), kind)
