@@ -207,9 +207,12 @@ def test_what_lies_in_a_bucket_is_nobody_s_until_it_is_assigned(world: World) ->
 @pytest.mark.slow
 def test_official_clients_are_told_so_and_else_served() -> None:
     terms = 'version = 1\n[capture]\nlinks = "refuse"\n'
-    with scripted(answer) as up, gateway(up.url, terms, recorder=False) as gate:
-        one = openai.OpenAI(api_key=gate.key, base_url=f"{gate.url}/v1", max_retries=0)
-        two = anthropic.Anthropic(api_key=gate.key, base_url=gate.url, max_retries=0)
+    with (
+        scripted(answer) as up,
+        gateway(up.url, terms, recorder=False) as gate,
+        openai.OpenAI(api_key=gate.key, base_url=f"{gate.url}/v1", max_retries=0) as one,
+        anthropic.Anthropic(api_key=gate.key, base_url=gate.url, max_retries=0) as two,
+    ):
         said: Any = [{"role": "user", "content": "Why?"}]
         assert one.chat.completions.create(model="mira", messages=said).choices
         assert two.messages.create(model="mira", max_tokens=9, messages=said).id == "x"
