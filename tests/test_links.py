@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stillwatch.exchanges.links import LINK, fetching_tool, links_in
@@ -144,6 +144,7 @@ VALUES = st.recursive(
 )  # fmt: skip
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(VALUES)
 def test_any_body_is_looked_through(value: object) -> None:
     documents, pictures = links_in(value)
