@@ -421,7 +421,10 @@ class Gateway:
                 children = heartbeat.read(self.folder.run / "supervisor.json").get("children")
                 named = children if isinstance(children, dict) else {}
                 pids = [one["pid"] for name, one in named.items() if name.startswith(what) and one["pid"]]
-                with suppress(ProcessLookupError, IndexError):  # it is gone, or has not begun
+                if not pids:  # it has not begun
+                    await asyncio.sleep(0.05)
+                    continue
+                with suppress(ProcessLookupError):
                     os.kill(self.draw.choice(pids), signal.SIGKILL)
                     self.killed[what] += 1
             await asyncio.sleep(self.draw.uniform(1.0, 4.0))

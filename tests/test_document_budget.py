@@ -37,9 +37,23 @@ def costly(monkeypatch: pytest.MonkeyPatch) -> Iterator[Costly]:
     made.close()
 
 
+class Timed(DocumentReader):
+    """Knows what each document took: seconds by the clock, CPU seconds so far, why it was not read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.took: list[tuple[float, float, str]] = []
+
+    def _ask(self, raw: bytes) -> DocumentText:
+        begun = time.monotonic()
+        text = super()._ask(raw)
+        self.took.append((round(time.monotonic() - begun, 1), round(self.cpu_s, 2), text.unread))
+        return text
+
+
 @pytest.fixture
-def real(monkeypatch: pytest.MonkeyPatch) -> Iterator[DocumentReader]:
-    made = DocumentReader()
+def real(monkeypatch: pytest.MonkeyPatch) -> Iterator[Timed]:
+    made = Timed()
     monkeypatch.setattr("stillwatch.exchanges.request_text.READER", made)
     yield made
     made.close()
@@ -199,7 +213,7 @@ def test_an_account_pays_for_cpu_time_and_not_for_a_laden_machine_s_clock(
 
 
 @pytest.mark.slow
-def test_hostile_documents_in_a_log_cost_what_a_scan_gives_them(tmp_path: Path, real: DocumentReader) -> None:
+def test_hostile_documents_in_a_log_cost_what_a_scan_gives_them(tmp_path: Path, real: Timed) -> None:
     log, given_s = tmp_path / "log.jsonl", 24.0  # one document may take ten of them
     with log.open("w") as file:
         for n in range(120):
@@ -213,6 +227,6 @@ def test_hostile_documents_in_a_log_cost_what_a_scan_gives_them(tmp_path: Path, 
         for batch in read([log], rejects=rejects, limits=Limits(document_cpu_s=given_s))
         for row in batch.to_pylist()
     ]
-    assert "honest words" in rows[-1]["prompt"]
+    assert "honest words" in rows[-1]["prompt"], (rejects.unread_documents, real.took)
     assert given_s / 2 <= real.cpu_s < given_s
     assert rejects.unread_documents["budget"] >= 100

@@ -300,8 +300,8 @@ def test_a_follower_is_named_with_its_third_exchange_and_nobody_else_is(
 @pytest.mark.slow
 def test_the_id_of_a_campaign_outlives_its_growth(log: pa.Table, world: Scene) -> None:
     live = LiveScan(OPTIONS, accounts=world.accounts)
-    live.add(between(log, 0, START_US + 154 * HOUR_US))
-    early = live.tick(START_US + 154 * HOUR_US, START_US + 154 * HOUR_US)
+    live.add(between(log, 0, START_US + 158 * HOUR_US))
+    early = live.tick(START_US + 158 * HOUR_US, START_US + 158 * HOUR_US)
     live.add(log)
     late = live.tick(hour_after(log), hour_after(log))
     first = early.campaigns[0]
