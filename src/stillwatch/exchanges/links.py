@@ -115,8 +115,7 @@ def _look(
         kind = TYPES.get(what.lower(), kind)
         is_source_name = _LABEL_TYPE.search(what) is not None
     for name, inner in value.items():
-        is_text = type(inner) is str
-        if not inner or not (is_text or isinstance(inner, dict | list)):
+        if not inner or not isinstance(inner, str | dict | list):
             continue
         key = _fold(name) if len(name) <= LONGEST_KEY else name
         if key in _OWN or (key == "input" and what in _TOOL_USE):
@@ -124,8 +123,8 @@ def _look(
         if key == "fileuri" and _is_media(value):
             key = "imageurl"
         holds = kind if key in BARE else HOLDERS.get(key, kind)
-        if is_text:
-            counts[_leads_to(inner, key, holds, label or is_source_name or key in LABELS)] += 1  # type: ignore[arg-type]
+        if isinstance(inner, str):
+            counts[_leads_to(inner, key, holds, label or is_source_name or key in LABELS)] += 1
         else:
             todo.append((inner, key, holds, label or key in LABELS))
 
