@@ -423,7 +423,7 @@ class World:
             shutil.copytree(copied, self.folder, dirs_exist_ok=True)
             self.facts = copy.deepcopy(facts)
             if how == "while it is served":
-                until(self._follows, 60, "workers that go by the folder that was put there")
+                until(self._follows, 180, "workers that go by the folder that was put there")
         if how == "while it is served":
             self._change_things([])  # the gateway goes by the new folder until it is started anew
             self.served.stop(self.random.choice((signal.SIGKILL, signal.SIGTERM)))
