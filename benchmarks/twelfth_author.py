@@ -168,14 +168,14 @@ def team_rows(rng: np.random.Generator, team: WorkingTeam, number: int, accounts
             rows.append((one, min(when, one.end - 0.01), [Request(typed, output=team.output)]))
         return rows
 
-    def asked(texts: Sequence[str]) -> list[Unit]:
+    def units_of(texts: Sequence[str]) -> list[Unit]:
         return [[Request(frame.format(n=n, text=text[:2600]), output=team.output)] for text in texts]
 
     if team.dealt == "own":
-        rows = [row for one in accounts for row in deal_queue(rng, [one], asked(team_texts(rng, stock, team.pool, max(2, int(team.each * rng.lognormal(-0.15, 0.55))))))]
+        rows = [row for one in accounts for row in deal_queue(rng, [one], units_of(team_texts(rng, stock, team.pool, max(2, int(team.each * rng.lognormal(-0.15, 0.55))))))]
         late = team.kind == "tax_office"
         return [(one, float(rng.uniform(8.8, 12.7)) if late and rng.random() < 0.55 else when, unit) for one, when, unit in rows]
-    units = asked(team_texts(rng, stock, team.pool, round(team.each * (1 if team.dealt == "all" else size) * (0.75 if team.dealt == "third" else 1))))
+    units = units_of(team_texts(rng, stock, team.pool, round(team.each * (1 if team.dealt == "all" else size) * (0.75 if team.dealt == "third" else 1))))
     if team.dealt == "all":
         return [row for one in accounts for row in in_jobs(rng, [one], units, 5)]
     if team.dealt == "jobs":

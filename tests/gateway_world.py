@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stillwatch.gateway.child import ENTRIES
+from stillwatch.gateway.control.in_force import behind
 from stillwatch.gateway.control.owners import Owners
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.counters import read_all
@@ -69,6 +70,13 @@ class Running:
     @property
     def auth(self) -> dict[str, str]:
         return {"authorization": f"Bearer {self.key}"}
+
+    def issue(self, account: str) -> str:
+        """A key for another account, once the workers know it."""
+        with ControlState(self.folder.state, self.folder.secret()) as state:
+            key = state.issue(account, now_us=time.time_ns() // 1000)
+            until(lambda: not behind(self.folder, state.version()), what=f"the key of {account}")
+        return key
 
     def own(self, *names: str, account: str = "acct_test") -> None:
         """Give stored objects to an account, as an administrator does."""

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_world import Running, gateway, until
+from gateway_world import Running, gateway
 from stillwatch.gateway.control.owners import EVERYBODY, Owners
-from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.path.objects import Listing, place_of
 from stillwatch.gateway.path.references import in_value, made_in, made_in_event
 from upstream_store import Store, storing
@@ -35,10 +33,7 @@ def line(**body: Any) -> bytes:
 class World:
     def __init__(self, store: Store, gate: Running) -> None:
         self.store, self.gate = store, gate
-        self.keys = {"a": gate.key}
-        with ControlState(gate.folder.state, gate.folder.secret()) as state:
-            self.keys["b"] = state.issue("acct_b", now_us=time.time_ns() // 1000)
-        until(lambda: self.ask("b", "GET", "/v1/models")[0] == 200, what="the second key")
+        self.keys = {"a": gate.key, "b": gate.issue("acct_b")}
 
     def client(self, who: str) -> openai.OpenAI:
         url = f"{self.gate.url}/v1"

@@ -6,7 +6,6 @@ The upstream stores, resolves an id wherever it stands, and is the only one to b
 import http.client
 import json
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,9 +14,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from gateway_world import Running, gateway, until
+from gateway_world import Running, gateway
 from stillwatch.gateway.control.owners import EVERYBODY
-from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.path.references import in_value
 
 
@@ -86,10 +84,7 @@ class Handler(BaseHTTPRequestHandler):
 class World:
     def __init__(self, store: Resources, gate: Running) -> None:
         self.store, self.gate = store, gate
-        self.keys = {"a": gate.key}
-        with ControlState(gate.folder.state, gate.folder.secret()) as state:
-            self.keys["b"] = state.issue("acct_b", now_us=time.time_ns() // 1000)
-        until(lambda: self.ask("b", "GET", "/v1/models")[0] == 200, what="the second key")
+        self.keys = {"a": gate.key, "b": gate.issue("acct_b")}
 
     def ask(self, who: str, method: str, target: str, body: object = None, **more: str) -> tuple[int, Any]:
         connection = http.client.HTTPConnection("127.0.0.1", self.gate.port, timeout=20)

@@ -4,16 +4,14 @@ The upstream resolves a name as leniently as any server might: escapes, slashes,
 """
 
 import json
-import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
 
-from gateway_world import Running, gateway, until
+from gateway_world import Running, gateway
 from scripted_upstream import Asked, Said, Scripted, ask, scripted
-from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.path.batch import BatchRequest, batch_tokens, begun, uploaded_batch
 from stillwatch.gateway.path.references import in_value, made_in
 
@@ -54,10 +52,7 @@ class Storing:
 class World:
     def __init__(self, store: Storing, up: Scripted, gate: Running) -> None:
         self.store, self.up, self.gate = store, up, gate
-        with ControlState(gate.folder.state, gate.folder.secret()) as state:
-            other = state.issue("acct_b", now_us=time.time_ns() // 1000)
-        self.keys = {"a": gate.key, "b": other}
-        until(lambda: self.ask("b", "GET", "/v1beta/models")[0] == 200, what="the second key")
+        self.keys = {"a": gate.key, "b": gate.issue("acct_b")}
 
     def ask(self, who: str, method: str, target: str, body: Any = None, **more: str) -> tuple[int, Any]:
         return ask(self.gate, method, target, body, self.keys[who], x__who=who, **more)

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +12,6 @@ import pytest
 
 from gateway_world import Running, gateway, until
 from scripted_upstream import Asked, Scripted, ask, scripted
-from stillwatch.gateway.control.state import ControlState
 from test_links import AT, DOCUMENTS, NEITHER, PICTURES, gemini, user
 
 GOOGLE = "https://generativelanguage.googleapis.com/v1beta/files/"
@@ -99,10 +97,7 @@ class World:
 
     def __init__(self, up: Scripted, gate: Running) -> None:
         self.up, self.gate = up, gate
-        with ControlState(gate.folder.state, gate.folder.secret()) as state:
-            other = state.issue("acct_b", now_us=time.time_ns() // 1000)
-        self.keys = {"a": gate.key, "b": other}
-        until(lambda: self.ask("b", CHAT, {"model": "mira", "messages": []})[0] == 200, what="the second key")
+        self.keys = {"a": gate.key, "b": gate.issue("acct_b")}
 
     def ask(self, who: str, target: str, body: Any = None, **more: str) -> tuple[int, Any]:
         return ask(self.gate, "POST", target, body, self.keys[who], x__who=who, **more)

@@ -171,7 +171,7 @@ class Attacker:
         body: dict[str, Any] = {"model": "mira", "messages": [{"role": "user", "content": f"q{seed}"}]}
         if (most := rng.choice((None, 300, 1_000, LONGEST))) is not None:
             body |= {"max_tokens": most, "n": rng.choice((1, LONGEST // most))}
-        kind = rng.choice(("whole", "whole", "stream", "left", "later", "batch", "fetch"))
+        kind = rng.choice(("whole", "whole", "stream", "abandon", "later", "batch", "fetch"))
         for _ in range(6):
             try:
                 status = getattr(self, kind)(rng, body)
@@ -211,7 +211,7 @@ class Attacker:
         finally:
             connection.close()
 
-    def left(self, rng: random.Random, body: dict[str, Any]) -> int:
+    def abandon(self, rng: random.Random, body: dict[str, Any]) -> int:
         return self.stream(rng, body, rng.randrange(1, 1_500))
 
     def fetch(self, rng: random.Random, body: dict[str, Any]) -> int:

@@ -1,14 +1,12 @@
 """Paths that no table knows may be read: what they tell of other accounts' objects is left out."""
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from gateway_world import Running, gateway, until
+from gateway_world import Running, gateway
 from scripted_upstream import Asked, Said, ask, scripted
-from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.path.foreign_names import without_names
 
 FILES: dict[str, str] = {}  # who made which
@@ -25,10 +23,7 @@ def answer(asked: Asked) -> Any:
 class World:
     def __init__(self, gate: Running) -> None:
         self.gate = gate
-        with ControlState(gate.folder.state, gate.folder.secret()) as state:
-            other = state.issue("acct_b", now_us=time.time_ns() // 1000)
-        self.keys = {"a": gate.key, "b": other}
-        until(lambda: self.get("b", "/v1/models")[0] == 200, what="the second key")
+        self.keys = {"a": gate.key, "b": gate.issue("acct_b")}
         for who, key in self.keys.items():
             FILES[who] = ask(gate, "POST", "/v1/files", b"x", key, x__who=who, content__type="text/plain")[1][
                 "id"

@@ -687,6 +687,44 @@ def test_where_content_cannot_tell_a_shared_program_or_payer_stays_a_lead() -> N
         assert len(lead.accounts) >= 30
 
 
+def viewers(crowd: Crowd, many: int, coming_back: float) -> set[str]:
+    """The public of a show tries a prompt: two or three times that evening, some on later days as well."""
+    rng = crowd.rng
+    lead, words = sentence(rng, 14), rng.sample(WORDS, 60)
+    names = {f"viewer{k:03}" for k in range(many)}
+    for k, name in enumerate(sorted(names)):
+        began = 24 * 6.8 + rng.expovariate(1 / 1.2)
+        hours = [began + rng.uniform(0, 4) for _ in range(rng.randint(2, 3))]
+        if rng.random() < coming_back:
+            hours += [began + rng.uniform(16, 100) for _ in range(rng.randint(2, 4))]
+        for hour in hours:
+            text = " ".join(rng.choice(words) for _ in range(8))
+            crowd.says(
+                name, hour, f"{lead} {text}", model="mira-large", temperature=0.7, max_tokens=1024,
+                status=200, output_tokens=300, user_agent="Mozilla/5.0", client_ip=f"81.2.{k}.7",
+            )  # fmt: skip
+        signed_up = START + timedelta(hours=began - 1)
+        crowd.known.append({"account": name, "payment": f"card{k}", "created": signed_up})
+    return names
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("coming_back", [0.0, 0.1])
+def test_viewers_who_try_what_a_show_tells_them_are_not_named(
+    coming_back: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowd = Crowd(14)
+    honest(crowd, 300, 14.0)
+    members = set(pool(crowd, "p", begin_day=7.0))
+    audience = viewers(crowd, 150, coming_back)
+    result = scan(crowd.table(), crowd.accounts())
+    assert not named(result) & audience
+    assert any("a viral prompt" in lead.text and set(lead.accounts) & audience for lead in result.leads)
+    assert len(named(result) & members) >= 36
+    monkeypatch.setattr("stillwatch.scan.watch.viral_prompt", lambda *_: "")
+    assert named(scan(crowd.table(), crowd.accounts())) & audience, "what else would have spoken for them?"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("days", "record", "tables", "system", "found"),
