@@ -4,12 +4,14 @@ import ast
 import base64
 import io
 import json
+import os
 import subprocess
 import sys
 import time
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx2 as httpx
@@ -369,6 +371,25 @@ def test_a_reader_that_was_killed_is_started_again(reader: DocumentReader) -> No
 
 
 # --- what it costs -----------------------------------------------------------------------------------------
+
+
+def test_a_process_with_thousands_of_descriptors_reads_documents(reader: DocumentReader) -> None:
+    """As a gateway's or a long scan's: select() refuses numbers above 1,023."""
+    with ExitStack() as files:
+        for _ in range(1_100):
+            files.enter_context(open(os.devnull, "rb"))
+        assert share(reader.read(KINDS["pdf"]).text) == 1
+
+
+def test_an_error_of_the_reader_does_not_make_a_document_pass_for_a_picture(
+    reader: DocumentReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: bytes) -> DocumentText:
+        raise ValueError("filedescriptor out of range")
+
+    monkeypatch.setattr(reader, "_ask", fail)
+    with pytest.raises(ValueError, match="out of range"):
+        messages_text(user({"type": "file", "file": {"file_data": base64.b64encode(KINDS["pdf"]).decode()}}))
 
 
 def test_a_document_is_paid_for_once(reader: DocumentReader) -> None:

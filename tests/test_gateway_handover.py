@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
 
@@ -74,6 +75,25 @@ def test_a_gateway_makes_way_for_the_next_and_refuses_nobody(up: Upstream) -> No
         assert s.stop() == 0
         assert "Traceback" not in s.log()
         assert not re.search(r"worker-\d+: did not end", s.log())
+
+
+@pytest.mark.slow
+def test_who_asks_while_a_worker_that_ends_stands_still_is_answered(up: Upstream) -> None:
+    """A machine that stands still: a worker then looks at the time before it looks at what came."""
+    with served(up.url) as s, closing(s.connect()) as kept:
+        assert s.ask(kept) == 200
+        (worker,) = s.pids()
+        os.kill(worker, signal.SIGTERM)
+        time.sleep(0.3)  # it has begun to end, and waits a second for the last requests
+        os.kill(worker, signal.SIGSTOP)
+        asked = threading.Timer(0.2, lambda: statuses.append(s.ask(kept)))
+        statuses: list[int] = []
+        asked.start()
+        time.sleep(2)
+        os.kill(worker, signal.SIGCONT)
+        asked.join(30)
+        assert statuses == [200]
+        assert s.stop() == 0
 
 
 @pytest.mark.slow

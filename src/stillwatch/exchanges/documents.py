@@ -6,6 +6,7 @@ stop or fill the one who asks. `document_process.py` says what is read and how m
 
 import atexit
 import os
+import select
 import subprocess
 import sys
 import time
@@ -14,7 +15,6 @@ from contextlib import suppress
 from contextvars import ContextVar
 from hashlib import blake2b
 from pathlib import Path
-from select import select
 from threading import Lock, Thread, current_thread
 from typing import IO, NamedTuple
 
@@ -215,7 +215,9 @@ class DocumentReader:
 
     def _wait(self, stdout: IO[bytes]) -> bool:
         end = time.monotonic() + STUCK_S
-        while not select([stdout], [], [], 1.0)[0]:
+        answers = select.poll()  # select() takes no descriptor above 1,023, and a gateway has more
+        answers.register(stdout, select.POLLIN)
+        while not answers.poll(1000):
             self.still_here()
             if time.monotonic() > end:
                 return False

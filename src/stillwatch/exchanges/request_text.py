@@ -413,9 +413,10 @@ def _text(value: str, key: str, certain: bool, unread: list[str]) -> str | None:
 def _decode_base64(value: str, unread: list[str]) -> str | None:
     """The text in base64, or None where it is none: a picture, a sound."""
     try:
-        return _content(base64.b64decode(value.translate(_URLSAFE) + "==", validate=False), unread)
+        raw = base64.b64decode(value.translate(_URLSAFE) + "==", validate=False)
     except (binascii.Error, ValueError):
         return None
+    return _content(raw, unread)  # outside: no error of it may pass for a picture
 
 
 def _content(raw: bytes, unread: list[str]) -> str | None:

@@ -30,7 +30,7 @@ from stillwatch.gateway.path.answers import REASONS, error_body
 from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.request import BadRequest
-from stillwatch.gateway.path.server import Client, Request
+from stillwatch.gateway.path.server import Client, Request, drain_clients, sweep_clients
 from stillwatch.gateway.path.upstream import ConnectionPool, Target
 from stillwatch.gateway.path.worker import TABLES_S, TERMS_S
 from stillwatch.gateway.probe import BACKLOG, given_door
@@ -166,12 +166,7 @@ class Hooks:
         self._second()
         await self._stopped
         server.close()
-        gate.draining = True
-        until = self.loop.time() + DRAIN_S
-        while gate.clients and self.loop.time() < until:
-            for client in list(gate.clients):
-                client.drain()
-            await asyncio.sleep(0.05)
+        await drain_clients(gate, DRAIN_S)
         for client in list(gate.clients):
             client.cut()
         if self._chores:
@@ -208,9 +203,7 @@ class Hooks:
             chore = self.loop.create_task(self._chore())
             self._chores.add(chore)
             chore.add_done_callback(self._chores.discard)
-        now = self.loop.time()
-        for client in list(gate.clients):
-            client.sweep(now)
+        sweep_clients(gate)
         self._beat()
         self.loop.call_later(TERMS_S, self._second)
 

@@ -29,7 +29,11 @@ IDLE_S = 75.0  # of a kept connection
 RETRY_S = 2
 PARKED_S = 5.0  # that a request waits for others of its address
 TOLD_AGAIN_S = 60.0  # that an address has as much as one may have
-LAST_REQUEST_S = 1.0  # without a byte, when the worker ends: who asks on the way out would be reset
+# Looks without a new byte, when the worker ends: who asks on the way out would be reset. They are counted and
+# not timed: what comes while a process stands still is read only after the next look.
+LAST_LOOKS = 20
+LOOK_S = 0.05
+LATE_S = 5.0  # since the last sweep, which is due each second: the process stood still
 STALLED_S = 300.0  # for a client that takes nothing
 SLOWEST = 1024  # bytes a second of a request that takes longer than HEAD_S
 LINGER_S = 1.0  # a refused client may finish its sentence: else it is reset before it has read the refusal
@@ -171,6 +175,7 @@ class Client(asyncio.Protocol):
         self.slow = False
         self._made_at = gate.loop.time()
         self._answered = False  # a request of it, whatever the answer
+        self._looks, self._looked_at = 0, 0.0  # while the worker ends, and the last byte then
         self.proven = False  # a request of it had a key that counts
         self.held = 0  # bytes of bodies that it holds
         self.network = ""  # what counts as its address
@@ -564,8 +569,34 @@ class Client(asyncio.Protocol):
     def drain(self) -> None:
         """Take no further request but one that is on its way; the answer to it says that it is the last."""
         waits = self.now is None and not self._in_message and not self._waiting
-        if waits and self.last_byte < self.gate.loop.time() - LAST_REQUEST_S:
+        is_quiet = waits and self._looked_at == self.last_byte
+        self._looks, self._looked_at = self._looks + 1 if is_quiet else 0, self.last_byte
+        if self._looks >= LAST_LOOKS:
             self.transport.close()
+
+
+def sweep_clients(gate: Gate) -> bool:
+    """Hang up on clients that say or take nothing. Done each second.
+
+    False, and nothing is done, where this process stood still: what came meanwhile is read first.
+    """
+    now, before = gate.loop.time(), gate.swept_at
+    gate.swept_at = now
+    if now - before > LATE_S:
+        return False
+    for client in list(gate.clients):
+        client.sweep(now)
+    return True
+
+
+async def drain_clients(gate: Gate, most_s: float) -> None:
+    """Wait until all who asked are answered and hung up on, at most so many seconds."""
+    gate.draining = True
+    until = gate.loop.time() + most_s
+    while (gate.clients or (gate.door is not None and gate.door.opening)) and gate.loop.time() < until:
+        for client in list(gate.clients):
+            client.drain()
+        await asyncio.sleep(LOOK_S)
 
 
 class Strangers:

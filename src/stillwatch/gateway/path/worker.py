@@ -30,7 +30,14 @@ from stillwatch.gateway.path.caller import knows
 from stillwatch.gateway.path.coins import Coins
 from stillwatch.gateway.path.exchange import Exchange
 from stillwatch.gateway.path.gate import Gate
-from stillwatch.gateway.path.server import RESERVED_FILES, Client, Door, Strangers
+from stillwatch.gateway.path.server import (
+    RESERVED_FILES,
+    Client,
+    Door,
+    Strangers,
+    drain_clients,
+    sweep_clients,
+)
 from stillwatch.gateway.path.upstream import ConnectionPool, Target
 from stillwatch.gateway.probe import given_door
 from stillwatch.gateway.record.wal import Writer
@@ -113,12 +120,7 @@ class Worker:
         self._second()
         await self._stopped
         door.close()
-        self.gate.draining = True
-        until = self.loop.time() + DRAIN_S
-        while (self.gate.clients or door.opening) and self.loop.time() < until:
-            for client in list(self.gate.clients):
-                client.drain()
-            await asyncio.sleep(0.05)
+        await drain_clients(self.gate, DRAIN_S)
         for client in list(self.gate.clients):
             client.transport.abort()
         until = self.loop.time() + 1.0
@@ -158,10 +160,8 @@ class Worker:
             self.gate.counters[PLACE["reloads_terms"]] += 1
         self.coins.poll(self.gate.terms.coin)
         self.gate.histograms.flush()
-        now = self.loop.time()
-        for client in list(self.gate.clients):
-            client.sweep(now)
-        self.gate.pool.sweep(now, self.settings.upstream_timeout_s)
+        if sweep_clients(self.gate):
+            self.gate.pool.sweep(self.loop.time(), self.settings.upstream_timeout_s)
         self._beat()
         self.loop.call_later(TERMS_S, self._second)
 
