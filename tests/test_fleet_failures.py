@@ -10,7 +10,7 @@ from stillwatch.gateway.settings import GatewaySettings
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 
-from fleet_failures import Missing, Outcome, failures, rolling, skew
+from fleet_failures import Missing, Outcome, by_minute, failures, rolling, skew
 
 AWAY_S = 4.0
 
@@ -51,3 +51,9 @@ def test_a_gateway_serves_on_before_it_stops_where_others_serve() -> None:
     in_fleet = GatewaySettings("http://127.0.0.1:9", state="postgresql://h/d", shared="/mnt/x", gateway="a")
     assert (alone.shutdown_delay(), in_fleet.shutdown_delay()) == (0.0, 5.0)
     assert GatewaySettings("http://127.0.0.1:9", shutdown_delay_s=20).shutdown_delay() == 20
+
+
+def test_answers_of_a_slower_clock_are_of_the_old_minute_only_as_far_as_that_has_room() -> None:
+    late = [(118.0, False)] * 3  # by the clock that is ahead they came in minute 2
+    assert by_minute([(65.0, True), *late, *[(121.0, True)] * 40], 42) == {1: 4, 2: 40}
+    assert by_minute([*[(65.0, True)] * 42, *late, *[(121.0, True)] * 40], 42) == {1: 42, 2: 43}
