@@ -15,6 +15,7 @@ import argparse
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -27,14 +28,14 @@ import selves
 from eighth_author import Row, in_jobs
 from eighth_provider import Reaction
 from eleventh_author import WorkingTeam
-from fifth_author import LIMITS, TEMPERATURES, Honest, end_users, phrase, render
+from fifth_author import LIMITS, TEMPERATURES, Honest, Piece, phrase, render
 from fourth_author import Account, Request, Settings, Unit, address, choose, moment, print_facts
 from ninth_author import UnsaidStock
 from selves import Person, keyed
 from seventh_author import Stock
 from sixth_author import deal_queue, times_of
 from tenth_author import Operation, lot_of, plain_texts
-from thirteenth_provider import AGENTS, BY_KIND, CLOCKED, DAYS, DEEP, LANGUAGES, LAUNCH_DAY, MODELS, NEVER, NEW_MODEL, SCHOOLS, SDKS, SMALL, TRIALS, TROUBLES, USUAL, Places, Sessions, WrenLog, compose_majority, draw_language, firm_facts, forget, near, open_account, own_words, resold_rows, speak, token
+from thirteenth_provider import AGENTS, BY_KIND, CLOCKED, DAYS, DEEP, LANGUAGES, LAUNCH_DAY, MODELS, NEVER, NEW_MODEL, SCHOOLS, SDKS, SMALL, TRIALS, TROUBLES, USUAL, Places, Sessions, WrenLog, compose_majority, draw_language, firm_facts, forget, near, open_account, own_words, resold_rows, singles, speak, token
 from thirteenth_texts import collect_texts, documents_as_people, language_of
 
 RULES = (Path(__file__).parent / "thirteenth_author.md").read_text()
@@ -443,13 +444,29 @@ def lots_of(people: Sequence[Person]) -> dict[int, dict[str, list[Person]]]:
     lots: dict[int, dict[str, list[Person]]] = {lot: {name: [] for name in LANGUAGES} for lot in range(3)}
     for one in people:
         if (language := language_of(one.texts)) in LANGUAGES:
-            lots[min(keyed("thirteenth lot", one.person) % 10, 2)][language].append(one)
+            staff = 5 if language in ("it", "ko") else 4 if len(one.texts) <= 12 else 1 if language == "en" else 3  # of ten
+            turn = keyed("thirteenth lot", one.person) % 10
+            lots[0 if turn < staff else 1 if turn == 9 else 2][language].append(one)
     return lots
 
 
+def windows(rng: np.random.Generator, people: Sequence[Person]) -> Iterator[list[Piece]]:
+    """Sessions of these people: 2 to 6 texts of one person in a row. None comes again before all were there."""
+    while True:
+        parts = []
+        for one in people:
+            cuts = np.cumsum(rng.integers(2, 7, len(one.texts) // 2 + 1))
+            parts += [(one, first, last) for first, last in pairwise((0, *(int(cut) for cut in cuts))) if first + 1 < len(one.texts)]
+        for at in rng.permutation(len(parts)):
+            one, first, last = parts[at]
+            files = one.files or ["notes.md"]
+            yield [(text, files[(first + step) % len(files)]) for step, text in enumerate(one.texts[first:last])]
+
+
 def sessions(rng: np.random.Generator, people: Mapping[str, Sequence[Person]], half: int | None = None) -> Sessions:
-    """Sessions of these people, or of a half of them."""
-    return {language: end_users(rng, [one for one in own if len(one.texts) > 1 and half in (None, keyed("thirteenth half", one.person) % 2)]) for language, own in people.items()}
+    """Sessions of these people, or of a half of them, and single texts from the same, by language."""
+    by_language = {language: windows(rng, [one for one in own if len(one.texts) > 1 and half in (None, keyed("thirteenth half", one.person) % 2)]) for language, own in people.items()}
+    return by_language | {f"{language} single": singles(own) for language, own in by_language.items()}
 
 
 def write_worlds(options: argparse.Namespace) -> None:

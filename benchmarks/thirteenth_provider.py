@@ -42,7 +42,7 @@ class WrenLog(CloudLog):
 # --- languages -----------------------------------------------------------------------------------------------
 
 
-LANGUAGES = {"en": 0.41, "de": 0.12, "es": 0.08, "fr": 0.1, "pt": 0.08, "zh": 0.08, "ja": 0.06, "ru": 0.03, "it": 0.02, "ko": 0.02}
+LANGUAGES = {"en": 0.37, "de": 0.13, "es": 0.08, "fr": 0.11, "pt": 0.09, "zh": 0.1, "ja": 0.06, "ru": 0.03, "it": 0.015, "ko": 0.015}
 LANDS = {
     "en": (("US", -6), ("US", -5), ("GB", 1), ("IN", 5.5), ("CA", -5), ("AU", 10), ("NL", 2), ("PL", 2), ("ID", 7)), "de": (("DE", 2), ("DE", 2), ("AT", 2), ("CH", 2)), "es": (("ES", 2), ("MX", -6), ("AR", -3), ("CO", -5)), "fr": (("FR", 2), ("FR", 2), ("CA", -5), ("BE", 2)),
     "pt": (("BR", -3), ("BR", -3), ("PT", 1)), "zh": (("TW", 8), ("SG", 8), ("HK", 8), ("MY", 8)), "ja": (("JP", 9),), "ru": (("KZ", 5), ("GE", 4), ("RS", 2)), "it": (("IT", 2),), "ko": (("KR", 9),),
@@ -281,7 +281,11 @@ def found_companies(rng: np.random.Generator, nets: Places) -> list[Company]:
     return companies
 
 
-Sessions = Mapping[str, Iterator[list[Piece]]]  # sessions of people whom no account has, by language
+Sessions = Mapping[str, Iterator[list[Piece]]]  # sessions of people whom no account has, by language; "xx single": of one text
+
+
+def singles(sessions: Iterator[list[Piece]]) -> Iterator[list[Piece]]:
+    return ([piece] for session in sessions for piece in session)
 
 
 def passages(rng: np.random.Generator, stock: Stock, language: str, count: int) -> list[str]:
@@ -335,11 +339,11 @@ def desk_rows(rng: np.random.Generator, one: Account, count: int, stock: Stock, 
         units = [support_unit(rng, stock, language, frame, customers) for _ in range(count)]
     elif one.kind == "firm_docs":
         shelf, lead = passages(rng, stock, language, 6), f"{own_words(rng, language)} {choose(rng, HOUSES[1])}"
-        units = [[Request(next(customers[language])[0][0][:300], f"{lead}\n[1] {choose(rng, shelf)}\n[2] {choose(rng, shelf)[:600]}", output=130)] for _ in range(count)]
+        units = [[Request(next(customers[f"{language} single"])[0][0][:300], f"{lead}\n[1] {choose(rng, shelf)}\n[2] {choose(rng, shelf)[:600]}", output=130)] for _ in range(count)]
     else:
         names = ", ".join(str(name) for name in rng.choice(FIELDS, int(rng.integers(2, 5)), replace=False))
         task = f"{choose(rng, ('Fields:', 'Extract', 'Return as JSON:', 'Tag with', 'Read out'))} {names}. {choose(rng, ('Null if absent.', 'No text around it.', 'Codes of list ' + str(keyed(one.name) % 80) + '.', 'Keep the spelling.'))}"
-        texts = [text for _, text in stock.take(choose(rng, ("utterances pairs", "commands pairs", "requests pairs")), count)] if language == "en" else [next(customers[language])[0][0][:240] for _ in range(count)]
+        texts = [text for _, text in stock.take(choose(rng, ("utterances pairs", "commands pairs", "requests pairs")), count)] if language == "en" else [next(customers[f"{language} single"])[0][0][:240] for _ in range(count)]
         return in_jobs(rng, [one], [[Request(f"{task}\n{text}", output=25)] for text in texts], 4)
     return [(one, float(when), unit) for when, unit in zip(times_of(rng, one, count), units, strict=True)]
 
@@ -390,7 +394,7 @@ def talk_of(rng: np.random.Generator, stock: Stock, product: Product, one: Accou
     try:
         return talk_unit(rng, stock.take(f"chats {language} pairs", 1)[0][1], product.system, None, product.output)
     except (KeyError, ValueError):
-        text = next(customers[language])[0][0]
+        text = next(customers[f"{language} single"])[0][0]
         return [Request(f"{own_words(rng, language)}\n{text[:2000]}", product.system, output=product.output)]
 
 

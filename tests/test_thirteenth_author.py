@@ -37,7 +37,8 @@ class Stock(SameTalks):
 
 
 def customers():
-    return {language: sessions() for language in provider.LANGUAGES}
+    by_language = {language: sessions() for language in provider.LANGUAGES}
+    return by_language | {f"{name} single": provider.singles(own) for name, own in by_language.items()}
 
 
 def an_extraction(style: str):
@@ -105,6 +106,15 @@ def test_campaigns_do_what_their_rules_say() -> None:
     assert not any("reasoning trace" in unit[0].prompt for _, when, unit in rows if when < 12)
     accounts, _ = an_extraction("synchronised")
     assert len({one.payment for one in accounts}) == 12
+
+
+def test_no_session_comes_again_before_all_were_there() -> None:
+    people = [next(owner) for owner in (owners(),) for _ in range(5)]
+    texts_in_turn = thirteenth.windows(np.random.default_rng(1), people)
+    seen: list[str] = []
+    while len(seen) < 5 * 110:
+        seen += [text for text, _ in next(texts_in_turn)]
+    assert len(set(seen)) == len(seen)
 
 
 def test_languages_are_told_apart() -> None:
