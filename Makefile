@@ -89,12 +89,12 @@ demo: $(VENV)/.core ## Install, scan the sample log, say which page to open
 story: $(VENV)/.core ## Play the whole product with two installations: a log, a case, an alert, a block, an appeal, a proof, a ban
 	$(BIN)/python examples/story/story.py $(STORY)
 
-test: $(VENV)/.dev ## Run the fast tests (two to four minutes on two cores)
+test: $(VENV)/.dev ## Run the fast tests (a minute and a half on two cores)
 	$(PYTEST) -n 2 --dist loadfile -m "not slow and not browser and not train and not spark"
 
 # --- for those who change it -----------------------------------------------------------------------------
 
-test-slow: $(VENV)/.dev ## Run the tests of half a second and more (half an hour)
+test-slow: $(VENV)/.dev ## Run the tests of a fifth of a second and more (half an hour)
 	$(PYTEST) -m alone
 	$(PYTEST) -n 2 --dist loadfile -m "slow and not alone and not browser and not train and not spark"
 

@@ -233,6 +233,7 @@ def test_whatever_speaks_arrow_is_read_alike(shape: str, world: Scene) -> None:
     assert read.warnings == ()
 
 
+@pytest.mark.slow
 def test_polars_is_read_alike(world: Scene, scan_report: sw.ScanReport) -> None:
     polars = pytest.importorskip("polars")
     assert findings(sw.scan(polars.from_arrow(world.table), polars.from_arrow(world.accounts))) == findings(
@@ -382,6 +383,7 @@ def test_what_a_callers_generator_raises_is_the_callers(few: pa.Table) -> None:
         sw.scan(mine())
 
 
+@pytest.mark.slow
 def test_bad_rows_are_counted_and_the_rest_is_read(few: pa.Table, tmp_path: Path) -> None:
     bad = few.to_pandas().assign(
         account=["a", None, "c", "", "b", "c"],
@@ -443,6 +445,7 @@ def test_duplicate_ids_count_once(few: pa.Table) -> None:
     assert any("6 rows repeated an earlier one" in text for text in result.warnings)
 
 
+@pytest.mark.slow
 def test_a_table_without_texts_is_judged_as_far_as_it_goes(few: pa.Table) -> None:
     for shape in (few.drop_columns("prompt"), few.drop_columns("prompt").to_reader()):
         result = sw.scan(shape)

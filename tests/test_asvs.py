@@ -113,6 +113,7 @@ def calls() -> Iterator[tuple[Path, ast.Call, str]]:
                 yield path, node, name
 
 
+@pytest.mark.slow
 def test_the_console_runs_no_shell_and_evaluates_nothing() -> None:
     for path, call, name in calls():
         of_re = isinstance(call.func, ast.Attribute) and getattr(call.func.value, "id", "") == "re"

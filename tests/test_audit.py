@@ -93,6 +93,7 @@ def test_every_tamper_is_named_on_many_trails(store: Store, seed: int) -> None:
         assert tried is None or is_named(*tried), (seed, TAMPERS[k % len(TAMPERS)].__name__, tried)
 
 
+@pytest.mark.slow
 def test_an_empty_trail_is_no_trail(store: Store) -> None:
     found = verify(store)
     assert isinstance(found, Broken)
@@ -333,6 +334,7 @@ def test_a_partner_vouches_and_notices_a_rewritten_trail(store: Store, tmp_path:
     assert "rewritten" in refused[0]
 
 
+@pytest.mark.slow
 def test_a_forged_head_is_not_vouched_for(store: Store, tmp_path: Path) -> None:
     note(store)
     with store.reading() as db:

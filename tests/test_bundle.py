@@ -107,6 +107,7 @@ def test_a_copy_is_sound_with_nothing_but_python_and_the_senders_key(
     assert answers == ["yes", "yes", "yes"]
 
 
+@pytest.mark.slow
 def test_nothing_is_sound_without_a_key_that_the_receiver_gives(copy: Path) -> None:
     done = alone(copy)
     assert done.returncode == 1
@@ -220,6 +221,7 @@ def test_every_file_that_is_flipped_is_named(copy: Path) -> None:
     assert wrong(copy) == []
 
 
+@pytest.mark.slow
 def test_files_that_are_missing_added_or_links_are_named(copy: Path) -> None:
     (copy / "alert.json").unlink()
     (copy / "code" / "more.py").write_text("x = 1\n")
@@ -340,6 +342,7 @@ def test_a_count_of_the_alarms_test_that_is_changed_everywhere_is_named(
     assert any(sentence.startswith(expected) for sentence in found), found
 
 
+@pytest.mark.slow
 def test_of_a_finding_that_kept_no_counts_the_p_value_is_not_computed(copy: Path) -> None:
     def older(files: dict[str, bytes]) -> None:
         everywhere(files, lambda campaign: campaign["evidence"].pop("tested"))
@@ -353,6 +356,7 @@ def test_of_a_finding_that_kept_no_counts_the_p_value_is_not_computed(copy: Path
     assert not [line for line in answers.tell(check(copy)) if "the alarm's own p" in line]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_no_garbage_breaks_the_checker(copy: Path, seed: int) -> None:
     """Signed garbage, as a hostile sender makes it: an answer and no traceback."""
@@ -374,6 +378,7 @@ def test_no_garbage_breaks_the_checker(copy: Path, seed: int) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_what_is_no_bundle_is_refused(tmp_path: Path, told: Told) -> None:
     for words in ([str(tmp_path)], ["/nowhere"], [str(told.log)], ["--key"], ["--key", "xy"], ["--what"]):
         done = alone(told.bundle, *words)
@@ -443,6 +448,7 @@ def test_a_manifest_of_other_words_and_a_zip_that_swells_are_refused(copy: Path,
 # --- a zip ---
 
 
+@pytest.mark.slow
 def test_a_zip_says_the_same(told: Told, tmp_path: Path) -> None:
     with told.store() as store:
         made = export(
@@ -528,6 +534,7 @@ def test_hostile_names_come_through_as_they_are(told: Told) -> None:
 # --- making one ---
 
 
+@pytest.mark.slow
 def test_without_a_log_nothing_is_computed_and_it_says_so(told: Told, tmp_path: Path) -> None:
     said: list[str] = []
     with told.store() as store:
@@ -756,6 +763,7 @@ def test_a_person_completes_the_draft_certificate(told: Told, copy: Path) -> Non
     assert alone(copy, "--key", key_of(told)).returncode == 0
 
 
+@pytest.mark.slow
 def test_another_release_says_that_it_is_another(
     told: Told, copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

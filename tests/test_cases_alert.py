@@ -389,6 +389,7 @@ def test_a_case_from_the_command_line(folder: Path) -> None:
     assert "coordinated_harvest" in run(folder, "detectors", "--months")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
@@ -425,6 +426,7 @@ def test_where_there_are_no_cases_it_says_how_to_make_some(tmp_path: Path) -> No
     assert "scan LOG..." in done.stderr
 
 
+@pytest.mark.slow
 def test_hostile_names_do_nothing_in_a_terminal(tmp_path: Path) -> None:
     odd = campaign("sw-\x1b[2J", ("esc\x1b[2J", "two\nlines", "pay\u202egnp"))
     odd = replace(odd, title="title \x1b]0;owned\x07 of <script>")

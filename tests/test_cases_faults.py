@@ -19,6 +19,7 @@ from stillwatch.cases.fold import fold
 from stillwatch.cases.store import Store
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_many_may_open_a_new_database_at_once(tmp_path: Path, kind: str) -> None:
     for number in range(40 if kind == "sqlite" else 1):  # SQLite once refused 1 in 25
@@ -47,6 +48,7 @@ def _opened_at_once(url: str) -> list[object]:
     return revisions
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_and_leaves_everything_as_it_was(tmp_path: Path) -> None:
     with Store(world.url_of("sqlite", tmp_path)) as store:
         fold(store, result(campaign("sw-1", names(0, 5))), NOW_US, "x")

@@ -151,6 +151,7 @@ def test_a_weaker_finding_that_adds_nothing_is_not_recorded(lite: Store) -> None
 # --- merge and split ---
 
 
+@pytest.mark.slow
 def test_one_actor_who_had_two_cases_has_the_older_one(store: Store) -> None:
     fold(store, result(campaign("sw-1", names(0, 40))), NOW_US, "serve")
     old = only(store)
@@ -168,6 +169,7 @@ def test_one_actor_who_had_two_cases_has_the_older_one(store: Store) -> None:
     assert store.case(gone).members == 0
 
 
+@pytest.mark.slow
 def test_one_actor_who_turns_out_to_be_two_has_two_cases_and_the_larger_keeps_the_first(store: Store) -> None:
     fold(store, result(campaign("sw-1", names(0, 100), an_hour=100)), NOW_US, "serve")
     first = only(store)
@@ -245,6 +247,7 @@ def test_an_actor_that_comes_back_after_a_ban_with_new_accounts_re_opens_its_cas
     assert reading.targets(store, case_id).accounts == case.accounts
 
 
+@pytest.mark.slow
 def test_closed_cases_stay_closed_when_nothing_new_came(store: Store) -> None:
     first = campaign("sw-1", names(0, 40))
     fold(store, result(first), NOW_US, "serve")

@@ -134,6 +134,7 @@ def test_cases_without_evidence_hold_up_no_alert(lite: Store, tmp_path: Path) ->
     assert tell(Outbox(tmp_path / "outbox"), (), lite, NOW_US) == 1
 
 
+@pytest.mark.slow
 def test_the_command_line_shows_leads_apart_and_opens_one(tmp_path: Path) -> None:
     write(scanned(lead("lead-a", 100, 140), lead("lead-b", 200, 205, hands="many")), tmp_path / "report")
 

@@ -116,6 +116,7 @@ def test_that_it_was_made_is_on_record_and_the_account_can_be_erased(store: Stor
     assert newest.personal[0]["account"] == MINE
 
 
+@pytest.mark.slow
 def test_the_command_writes_it_and_says_what_is_missing(store: Store, tmp_path: Path) -> None:
     place = ["--cases", store.url.render_as_string(), "--audit-key", str(tmp_path / "audit.key")]
     out = tmp_path / "statement.md"

@@ -97,6 +97,7 @@ def test_a_database_that_is_gone_is_asked_once(desk: Store) -> None:
     assert (len(asked), {one.refusal for one in told}, len(told)) == (1, {"held by another"}, 5)
 
 
+@pytest.mark.slow
 def test_no_more_are_dismissed_at_once_than_one_by_one(
     desk: Store,
     monkeypatch: pytest.MonkeyPatch,
@@ -113,6 +114,7 @@ def test_no_more_are_dismissed_at_once_than_one_by_one(
     assert dismiss(desk, [p for p in picks(desk) if desk.case(p.id).verdict is None][:1], who="cy") == [True]
 
 
+@pytest.mark.slow
 def test_merging_first_dismisses_no_more(desk: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handling, "DISMISSED_CASES_A_DAY", 4)
     picked = filled(desk, 9)

@@ -210,6 +210,7 @@ def test_an_export_is_on_the_case_and_cannot_be_undone(lite: Store) -> None:
 # --- undo ---
 
 
+@pytest.mark.slow
 def test_an_undo_can_be_undone(store: Store) -> None:
     case_id = only(store)
     before = standing(store)
@@ -275,6 +276,7 @@ def test_a_split_needs_two_parts(lite: Store) -> None:
             handling.split(lite, only(lite), accounts, **BY)
 
 
+@pytest.mark.slow
 def test_an_account_that_went_to_another_case_is_not_taken_from_it_by_an_undo(lite: Store) -> None:
     first = only(lite)
     handling.judge_accounts(lite, first, ["acct_00003"], Verdict.FALSE, **BY)
@@ -702,6 +704,7 @@ def _appeal(store: Store, account: str | None, text: str = "not us") -> int:
     return handling.appeals(store, only(store))[-1].number
 
 
+@pytest.mark.slow
 def test_each_account_of_a_group_can_appeal_by_itself(lite: Store) -> None:
     case_id = only(lite)
     first, second = _appeal(lite, "acct_00003"), _appeal(lite, "acct_00004")

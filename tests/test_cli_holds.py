@@ -88,6 +88,7 @@ def test_what_ran_is_listed_tested_and_ended(folder: Folder) -> None:
     assert "has ended already" in run(folder, "end", "1", "--why", "testers")[1]
 
 
+@pytest.mark.slow
 def test_accounts_of_one_customer_show_nothing(folder: Folder, tmp_path: Path) -> None:
     """One card behind all, or an office's mail domain: known from an accounts table alone."""
     accounts, table = schedule(0, 16).accounts, tmp_path / "accounts.csv"
@@ -103,6 +104,7 @@ def test_accounts_of_one_customer_show_nothing(folder: Folder, tmp_path: Path) -
     assert (code, "accounts.jsonl" in told) == (3, True)
 
 
+@pytest.mark.slow
 def test_who_has_the_key_recomputes_the_draw(folder: Folder) -> None:
     run(folder, "end", "1", "--why", "over")
     (listed,) = json.loads(run(folder, "list", "--json")[1])

@@ -187,6 +187,7 @@ def bad_inputs(folder: Path) -> dict[str, list[Path | str]]:
     }
 
 
+@pytest.mark.slow
 def test_what_cannot_be_scanned_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:
     for name, words in bad_inputs(tmp_path).items():
         done = stillwatch("scan", *words)
@@ -211,6 +212,7 @@ def test_a_refusal_names_what_is_wrong(name: str, tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_key_is_taken_from_a_file_or_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,6 +224,7 @@ def test_a_key_is_taken_from_a_file_or_the_environment(
     check_polite(stillwatch("scan", log, "--out", tmp_path / "out"), 2)
 
 
+@pytest.mark.slow
 def test_a_time_without_a_zone_is_taken_for_utc_only_when_told(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     log.write_text('{"time": "2026-03-02 10:00:00", "account": "a", "prompt": "b"}\n')
@@ -244,6 +247,7 @@ def test_json_prints_the_findings_and_nothing_else(
     assert without_seconds(done.stdout)["campaigns"] == findings["campaigns"]
 
 
+@pytest.mark.slow
 def test_json_stays_json_where_lines_were_refused(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     log.write_text(lines(bad=("nonsense",)))
@@ -271,6 +275,7 @@ def test_a_full_disk_costs_the_files_and_not_what_was_found(tmp_path: Path) -> N
     assert not (out / "findings.json").exists()
 
 
+@pytest.mark.slow
 def test_what_was_lost_in_reading_is_said(tmp_path: Path) -> None:
     log, out = tmp_path / "log.jsonl", tmp_path / "out"
     row = json.loads(lines(many=1))
@@ -308,6 +313,7 @@ MISPLACED = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", ["jsonl", "csv"])
 def test_no_text_of_the_log_is_in_any_output(tmp_path: Path, shape: str) -> None:
     log, out = tmp_path / f"log.{shape}", tmp_path / "out"
@@ -325,6 +331,7 @@ def test_no_text_of_the_log_is_in_any_output(tmp_path: Path, shape: str) -> None
     check_polite(stillwatch("explain", "a1", "--report", out), 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", MISPLACED, ids=["a number", "a list", "a time"])
 def test_a_text_in_the_wrong_place_is_in_no_output(tmp_path: Path, line: str) -> None:
     log, out = tmp_path / "log.jsonl", tmp_path / "out"
@@ -334,6 +341,7 @@ def test_a_text_in_the_wrong_place_is_in_no_output(tmp_path: Path, line: str) ->
     assert [name for name, text in everything(done, out).items() if CANARY in text] == []
 
 
+@pytest.mark.slow
 def test_no_text_of_a_campaign_is_in_any_output(files: Files, report: Path, findings: dict[str, Any]) -> None:
     """Not even its template: the words in every one of the pool's prompts are in no file."""
     mine = [row["prompt"] for row in files.scene.crowd.rows if row["account"] in files.scene.pools["p0"]]
@@ -345,6 +353,7 @@ def test_no_text_of_a_campaign_is_in_any_output(files: Files, report: Path, find
         assert not [word for word in shared if word in text.split()], name
 
 
+@pytest.mark.slow
 def test_keep_text_keeps_the_text_of_refused_lines_alone(tmp_path: Path) -> None:
     log, out = tmp_path / "log.jsonl", tmp_path / "out"
     log.write_text(lines(text="secret-of-the-good", bad=BAD_WITH_TEXT))

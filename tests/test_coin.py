@@ -179,6 +179,7 @@ def test_published_heads_show_a_tail_that_was_cut_or_written_anew(tmp_path: Path
         against((), (Head("w1-000001", 1, "x"),), tmp_path)
 
 
+@pytest.mark.slow
 @given(cut=st.integers(0, 3000))
 @settings(max_examples=40, deadline=None)
 def test_a_torn_tail_is_tolerated_wherever_it_was_torn(

@@ -153,6 +153,7 @@ def test_the_coin_picks_the_answer_and_the_ledger_keeps_both(up: Varied) -> None
 SLOW = pytest.mark.slow
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
     [
@@ -189,6 +190,7 @@ def test_texts_are_sealed_unless_the_terms_say_otherwise(up: Varied) -> None:
         assert b"sky" not in raw
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault", ["torn", *(pytest.param(f, marks=SLOW) for f in ("500", "stall", "garbage"))]
 )

@@ -96,6 +96,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(JSON, st.booleans())
 def test_any_json_is_read_or_refused(value: Any, stream: bool) -> None:
     raw = json.dumps(value).encode()

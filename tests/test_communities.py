@@ -42,6 +42,7 @@ def test_modularity_is_that_of_networkx(seed, resolution):
     assert q_ours >= 0.97 * q_theirs - 1e-9
 
 
+@pytest.mark.slow
 def test_modularity_in_noise_is_that_of_networkx_on_average():
     """Where groups hardly show, one run is luck: ours over orders of the nodes, theirs over seeds."""
     graph = planted(5, 8, 20, 0.4, 0.11)

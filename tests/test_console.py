@@ -239,6 +239,7 @@ def test_no_page_holds_a_script_a_style_or_an_address_of_its_own(still: World) -
                 assert re.match(r"(/(?!/)|#)", has.get(name, "/")), (address, tag, has)
 
 
+@pytest.mark.slow
 def test_every_page_has_its_twins_and_no_cell_is_a_formula(still: World) -> None:
     paul = still.client("paul")
     for route, address in addresses(still).items():
@@ -364,6 +365,7 @@ def html_unescape(text_: str) -> str:
 # --- getting in and out ---
 
 
+@pytest.mark.slow
 def test_a_session_begins_with_a_cookie_nobody_has_seen(mine: World) -> None:
     visitor = mine.client()
     planted = "A" * 43
@@ -456,6 +458,7 @@ def test_the_throttle_counts_tries_by_name_by_address_and_for_a_while() -> None:
     assert throttle.wait_s("paul", "z", now_s=8_000.0) == 0
 
 
+@pytest.mark.slow
 def test_strangers_that_fail_at_one_address_leave_each_name_a_few_tries_from_there() -> None:
     throttle = Throttle()
     for k in range(3 * OF_ADDRESS):
@@ -488,6 +491,7 @@ def test_many_addresses_that_guess_at_one_name_keep_out_neither_its_browser_nor_
     assert throttle.wait_s("anna", "office", "browser-1", now_s=4.0) > 0  # a stolen cookie guesses no faster
 
 
+@pytest.mark.slow
 def test_a_known_browser_enters_while_strangers_guess_at_its_owner_from_the_same_address(mine: World) -> None:
     known, stranger = mine.client(), mine.client()
     assert known.log_in("anna") == 303
@@ -637,6 +641,7 @@ def test_names_and_passwords_that_will_not_do_are_refused(mine: World) -> None:
     assert people.first_way_in(mine.store, who="tests", now_us=NOW) is None
 
 
+@pytest.mark.slow
 def test_no_password_and_no_cookie_is_kept(mine: World, tmp_path: Path) -> None:
     visitor = mine.client()
     assert visitor.log_in("anna") == 303
@@ -714,6 +719,7 @@ def dry(visitor: Visitor, case: str, **form: object) -> dict[str, str]:
     return {name: html_unescape(value) for name, value in fields if name not in ("account",)}
 
 
+@pytest.mark.slow
 def test_a_dry_run_names_who_else_is_hit_and_does_nothing(mine: World) -> None:
     anna, case = mine.client("anna"), mine.cases[BIG]
     token = csrf_in(anna.get(f"/case/{case}").text)
@@ -754,6 +760,7 @@ def test_a_small_step_is_taken_at_once_and_undone_exactly(mine: World) -> None:
     assert anna.submit("/ask/1/undo", why="again")[0] == 409
 
 
+@pytest.mark.slow
 def test_an_appeal_that_is_granted_ends_the_steps_of_who_appealed_and_no_more(mine: World) -> None:
     anna, paul, case = mine.client("anna"), mine.client("paul"), mine.cases[BIG]
     one, other = may(mine, case)[:2]
@@ -840,6 +847,7 @@ def test_who_asked_for_a_step_or_approved_it_decides_no_appeal_against_it(mine: 
     assert [one.number for one in handling.appeals(mine.store, case)] == [first.number]
 
 
+@pytest.mark.slow
 def test_a_big_step_waits_for_another_person(mine: World) -> None:
     anna, paul, pia, case = mine.client("anna"), mine.client("paul"), mine.client("pia"), mine.cases[BIG]
     fields = dry(anna, case, step="block", for_s="86400")
@@ -905,6 +913,7 @@ def test_two_small_steps_in_one_moment_are_a_big_one(mine: World) -> None:
     assert len(mine.gateway.actions) == 1
 
 
+@pytest.mark.slow
 def test_a_step_whose_taking_was_cut_off_can_be_closed(mine: World) -> None:
     anna, paul, case = mine.client("anna"), mine.client("paul"), mine.cases[BIG]
     anna.post(f"/case/{case}/act", data=dry(anna, case, step="block", for_s="60"))
@@ -1025,6 +1034,7 @@ def test_a_case_is_worked_on_from_its_page(mine: World) -> None:
     assert anna.get(f"{here}?done=<script>").text.count("<script>") == 0
 
 
+@pytest.mark.slow
 def test_several_cases_are_worked_on_at_once_from_the_queue(mine: World) -> None:
     anna, ben = mine.client("anna"), mine.client("ben")
 
@@ -1105,6 +1115,7 @@ def test_a_case_is_split_and_exported_from_its_page(mine: World) -> None:
     assert 'action="/case/' + case + '/export"' not in mine.client("rita").get(here).text
 
 
+@pytest.mark.slow
 def test_a_filter_is_kept_by_name_for_who_kept_it(mine: World) -> None:
     rita, anna = mine.client("rita"), mine.client("anna")
     name = f'"><script>{BANG}</script>\u202ea\x00'
@@ -1148,6 +1159,7 @@ def test_a_filter_is_kept_by_name_for_who_kept_it(mine: World) -> None:
     assert rita.get("/queue.json").json()["views"] == []
 
 
+@pytest.mark.slow
 def test_a_person_keeps_so_many_views_and_a_store_of_an_older_console_gets_them(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'cases.db'}"
     with Store(url) as store:
@@ -1254,6 +1266,7 @@ def test_an_approver_approves_no_dismissal_of_their_own(mine: World, monkeypatch
     assert mine.store.case(case).cleared == 3
 
 
+@pytest.mark.slow
 def test_cases_that_were_split_off_or_merged_can_be_opened(mine: World) -> None:
     anna, case = mine.client("anna"), mine.cases[BIG]
     some = mine.store.case(case).accounts[:5]
@@ -1385,6 +1398,7 @@ def test_a_check_whose_store_was_taken_away_ends_and_says_so(mine: World) -> Non
     assert isinstance(checks.state().outcome, VerifiedTrail)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["anna\x00", "\ud800", "anna'--", "x" * 5_000, "ANNA "])
 def test_a_forged_browser_cookie_opens_nothing_under_any_name(mine: World, name: str) -> None:
     visitor = mine.client()

@@ -47,6 +47,7 @@ def below(tmp_path: Path) -> Iterator[tuple[World, Visitor]]:
     made.store.close()
 
 
+@pytest.mark.slow
 def test_every_address_stays_below_the_mount(below: tuple[World, Visitor]) -> None:
     made, visitor = below
     case = made.cases["c-7f3a19"]
@@ -96,6 +97,7 @@ def test_forms_and_the_way_in_stay_below_the_mount(below: tuple[World, Visitor])
 # --- a folder without a gateway ---
 
 
+@pytest.mark.slow
 def test_a_folder_of_reports_shows_what_it_has_and_says_what_it_has_not(tmp_path: Path) -> None:
     made = world(tmp_path)
     write(result(300), tmp_path)

@@ -330,6 +330,7 @@ def arrive(visitor: Visitor, forger: Forger, target: str = "", **more: str) -> A
     return visitor.get(BACK, params={"state": words["state"], "code": "c", **more})
 
 
+@pytest.mark.slow
 def test_a_sound_token_lets_in_and_the_secret_travels_as_the_provider_wants(
     forged: World, forger: Forger, tmp_path: Path
 ) -> None:
@@ -458,6 +459,7 @@ def test_what_else_a_provider_answers_is_a_sentence(
     assert "<script>alert" not in done.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("metadata", "keys", "told"),
     [
@@ -507,6 +509,7 @@ def test_keys_that_are_none_are_a_refusal(forged: World, forger: Forger, wrong: 
     assert (done.status_code, "Traceback" in done.text) == (403, False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("odd", [7, None, "client_secret_basic", {"a": 1}, [7, None]])
 def test_odd_words_of_a_provider_are_passed_over(forged: World, forger: Forger, odd: Any) -> None:
     forger.metadata = {
@@ -527,6 +530,7 @@ def test_a_provider_that_is_down_is_not_asked_by_everybody(forged: World, forger
     forger.get = sound  # type: ignore[method-assign]
 
 
+@pytest.mark.slow
 def test_a_new_key_of_the_provider_is_asked_for(
     forged: World, forger: Forger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -537,6 +541,7 @@ def test_a_new_key_of_the_provider_is_asked_for(
     assert arrive(forged.client(), forger).status_code == 200
 
 
+@pytest.mark.slow
 def test_a_try_counts_once_in_its_own_browser_and_for_ten_minutes(forged: World, forger: Forger) -> None:
     visitor = forged.client()
     begun = visitor.get("/login/oidc")
@@ -568,6 +573,7 @@ def test_a_try_counts_once_in_its_own_browser_and_for_ten_minutes(forged: World,
     assert refused(forged)[-1] == "replayed"
 
 
+@pytest.mark.slow
 def test_an_answer_of_another_provider_is_refused(forged: World, forger: Forger) -> None:
     assert arrive(forged.client(), forger, iss="https://evil.example").status_code == 403
     assert arrive(forged.client(), forger, iss=forger.issuer).status_code == 200
@@ -577,6 +583,7 @@ def test_an_answer_of_another_provider_is_refused(forged: World, forger: Forger)
     assert refused(forged) == ["sender", "sender"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "target",
     ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)", "/a\r\nb",
@@ -594,6 +601,7 @@ def test_it_leads_nowhere_else(forged: World, forger: Forger, target: str) -> No
     assert visitor.get(BACK, params={"state": "x", "code": "c"}).status_code == 403
 
 
+@pytest.mark.slow
 def test_an_address_binds_nobody_and_counts_only_where_it_was_verified(forged: World, forger: Forger) -> None:
     desk = with_provider(forged, IdentityProvider(settings_of(forger, name_claim="email")))
     mail = "ida@firm.example"
@@ -621,6 +629,7 @@ def test_names_that_the_record_could_mistake_are_refused(forged: World, forger: 
     assert refused(forged) == ["name"]
 
 
+@pytest.mark.slow
 def test_a_disabled_user_stays_out_until_an_administrator_says_otherwise(
     forged: World, forger: Forger
 ) -> None:
@@ -666,6 +675,7 @@ def test_each_user_has_one_way_in(forged: World, forger: Forger) -> None:
     assert "u-1" not in changed[0]["subject_mark"]
 
 
+@pytest.mark.slow
 def test_a_way_of_logging_in_can_be_demanded(forged: World, forger: Forger) -> None:
     desk = with_provider(forged, IdentityProvider(settings_of(forger, acr=("mfa", "phr"))))
     location = desk.client().get("/login/oidc").headers["location"]
@@ -771,6 +781,7 @@ def test_a_user_is_bound_from_the_command_line(tmp_path: Path) -> None:
     assert "00u1" in cli("console", "user", "list", *at).stdout
 
 
+@pytest.mark.slow
 def test_nothing_of_a_try_or_a_token_is_kept(forged: World, forger: Forger) -> None:
     visitor = forged.client()
     kept: list[str] = []

@@ -75,6 +75,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     made.store.close()
 
 
+@pytest.mark.slow
 def test_an_analyst_sees_what_accounts_share_and_who_else_has_it(desk: Desk) -> None:
     recorded = Recorded([desk.log], pa.table({f.name: pa.nulls(0, f.type) for f in ACCOUNTS}))
     found = {(v.kind, v.value): v for v in recorded.observables(desk.ours).values}
@@ -115,6 +116,7 @@ def test_a_case_shows_what_all_share_whom_its_claims_are_about_wherever_they_bel
     assert count() == "2"
 
 
+@pytest.mark.slow
 def test_nothing_is_shown_before_who_and_why_are_on_record(desk: Desk) -> None:
     account = desk.ours[0]
     for path, form in (
@@ -149,6 +151,7 @@ def test_the_log_that_is_named_shows_an_accounts_newest_texts(desk: Desk) -> Non
     assert "sentence00" not in page
 
 
+@pytest.mark.slow
 def test_an_accounts_days_stand_beside_its_groups_and_what_happened_to_it(desk: Desk) -> None:
     account, said = desk.ours[0], {"who": "anna", "why": "w", "now_us": NOW}
     handling.judge_accounts(desk.world.store, desk.case, [account], Verdict.VICTIM, **said)  # type: ignore[arg-type]
@@ -205,6 +208,7 @@ def test_templates_mask_what_changes_and_leave_out_what_others_write_too() -> No
     assert templates(ours, ours) == ()
 
 
+@pytest.mark.slow
 def test_long_prompts_of_strangers_do_not_fill_the_memory() -> None:
     draw = random.Random(3)
 
@@ -222,6 +226,7 @@ def test_long_prompts_of_strangers_do_not_fill_the_memory() -> None:
     assert peak < 25e6  # a set for each run of words took 51 MB
 
 
+@pytest.mark.slow
 def test_hostile_texts_of_a_log_are_shown_and_do_nothing(desk: Desk) -> None:
     bad = "<script>alert(1)</script> ![x](//evil) \x1b[31m\x00 \u202e{{ 7*7 }} "
     rows = [

@@ -463,6 +463,7 @@ def test_codes_and_secrets_are_long_and_never_the_same(mine: World) -> None:
     assert {len(code.replace("-", "")) * 5 for code in codes} == {120}  # bits
 
 
+@pytest.mark.slow
 def test_no_secret_stands_in_an_address(mine: World) -> None:
     secret, codes = enrol(mine)
     visitor = half_way(mine)

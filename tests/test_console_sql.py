@@ -198,6 +198,7 @@ def test_there_is_no_way_out(copied: str, still: World, query: str) -> None:
     assert kept["rows"] == [[len(still.cases)]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("query", [ESCAPES[0], "SELECT \ud800"])
 def test_the_other_process_says_the_same(asked: Snapshots, query: str) -> None:
     said = asked.ask(query)
@@ -247,6 +248,7 @@ def tables_of(file: Path) -> dict[str, list[Any]]:
         return {name: sorted(db.execute(f"FROM {name}").fetchall(), key=repr) for name in names}
 
 
+@pytest.mark.slow
 def test_a_copy_that_is_brought_up_to_date_equals_one_that_is_made_anew(tmp_path: Path) -> None:
     """After each kind of change: what people do, merges, splits, undoing, a scan with other accounts."""
     made = world(tmp_path)
@@ -280,6 +282,7 @@ def test_a_copy_that_is_brought_up_to_date_equals_one_that_is_made_anew(tmp_path
     store.close()
 
 
+@pytest.mark.slow
 def test_a_large_store_is_copied_by_a_process_of_its_own(tmp_path: Path, monkeypatch: Any) -> None:
     made = world(tmp_path)
     monkeypatch.setattr(sql, "LARGE", 1)
@@ -292,6 +295,7 @@ def test_a_large_store_is_copied_by_a_process_of_its_own(tmp_path: Path, monkeyp
     made.store.close()
 
 
+@pytest.mark.slow
 def test_a_query_is_answered_while_the_first_copy_is_being_made(tmp_path: Path, monkeypatch: Any) -> None:
     made = world(tmp_path)
     begun, may_end, copy_all = threading.Event(), threading.Event(), sql.copy_whole
@@ -337,6 +341,7 @@ def test_a_query_is_answered_while_the_first_copy_is_being_made(tmp_path: Path, 
     made.store.close()
 
 
+@pytest.mark.slow
 def test_a_long_query_is_refused_and_a_changed_case_is_seen(asked: Snapshots, still: World) -> None:
     with pytest.raises(ConsoleError, match="characters"):
         asked.ask("SELECT 1 --" + "x" * 30_000)
@@ -368,6 +373,7 @@ def test_a_question_is_on_record_and_its_answer_has_its_forms(still: World) -> N
     assert newest.personal[0]["query"] == query
 
 
+@pytest.mark.slow
 def test_copies_of_a_killed_process_are_removed_and_those_of_a_live_one_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -395,6 +401,7 @@ def test_copies_of_a_killed_process_are_removed_and_those_of_a_live_one_stay(
     assert not list(tmp_path.glob("*/cases.duckdb"))
 
 
+@pytest.mark.slow
 def test_a_query_gets_a_process_of_its_own_that_was_started_before(still: World) -> None:
     asked = Snapshots(still.store)
     assert asked.ask("SELECT 1").rows == ((1,),)

@@ -131,6 +131,7 @@ def test_a_token_that_reads_does_nothing_and_one_that_works_approves_nothing(min
         assert works.get(path).status_code == 406
 
 
+@pytest.mark.slow
 def test_who_is_refused_again_and_again_does_not_fill_the_record(mine: World) -> None:
     reads, case = program(mine, "rita", TokenScope.READ), first_case(mine)
     for _ in range(RECORDED + 20):

@@ -50,6 +50,7 @@ def scan(path: Path, *words: str) -> tuple[int, str, ScanResult]:
     return done.exit_code, " ".join(done.stdout.split()), load(out)
 
 
+@pytest.mark.slow
 def test_a_log_that_can_be_judged_is_exit_code_0(tmp_path: Path) -> None:
     code, shown, result = scan(log(tmp_path / "log.jsonl", lambda one: one))
     assert (code, result.judged) == (0, Coverage())
@@ -68,6 +69,7 @@ LACKING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("change", "lacks", "why"), LACKING.values(), ids=list(LACKING))
 def test_where_something_is_lacking_it_says_could_not_judge(
     change: Callable[[Row], Row], lacks: list[str], why: str, tmp_path: Path
@@ -83,6 +85,7 @@ def test_where_something_is_lacking_it_says_could_not_judge(
     assert could_not_judge(result)
 
 
+@pytest.mark.slow
 def test_a_lone_payer_may_be_judged_where_groups_are_not(tmp_path: Path) -> None:
     _, shown, result = scan(log(tmp_path / "log.jsonl", without("model")))
     assert (result.judged.groups, result.judged.lone) == (False, True)
@@ -98,6 +101,7 @@ def test_could_not_judge_is_graver_than_rejected_lines(tmp_path: Path) -> None:
     assert (code, result.scanned.rejected) == (3, 1)
 
 
+@pytest.mark.slow
 def test_without_a_model_column_other_settings_are_tested_in_part(tmp_path: Path) -> None:
     other = log(
         tmp_path / "log.jsonl", lambda one: without("model")(one) | {"max_tokens": len(one["account"])}
@@ -163,6 +167,7 @@ def test_what_is_found_is_found_whatever_is_lacking() -> None:
     assert could_not_judge(bare) == (not bare.campaigns)
 
 
+@pytest.mark.slow
 def test_a_heavy_payer_among_few_cannot_be_ranked() -> None:
     crowd = Crowd(4)
     crowd.people("h", 30, lambda k: range(0, 200, 20))
@@ -180,6 +185,7 @@ def test_a_prompt_under_a_name_that_nobody_knows_is_still_refused(tmp_path: Path
     assert "no column 'prompt'" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_line_without_a_prompt_among_others_is_still_refused(tmp_path: Path) -> None:
     more = json.dumps(without("prompt", "model")(row(1))) + "\n"
     code, _, result = scan(log(tmp_path / "log.jsonl", lambda one: one, more=more))

@@ -68,6 +68,7 @@ def test_litellms_database_is_read_whole_and_never_written(litellm):
         assert "Two lines,\\n\\tone" in lines[0]
 
 
+@pytest.mark.slow
 def test_another_table_is_named_after_the_address(litellm, tmp_path):
     names = ("--map", "time=at", "--map", "account=who", "--map", "prompt=said")
     for table in ("calls", "public.calls"):
@@ -104,6 +105,7 @@ def test_no_message_holds_a_password(litellm, tmp_path):
         assert "hunter2" not in told.output + told.stderr
 
 
+@pytest.mark.slow
 def test_without_the_driver_the_extra_is_named(monkeypatch, tmp_path):
     def missing(name: str):
         raise ImportError(f"No module named {name!r}")

@@ -34,6 +34,7 @@ def answer(number: int, body: dict[str, object]) -> Reply:
     return Reply(content=f"<think>{first} and one more</think>{first + 1 if first != 3 else 0}")
 
 
+@pytest.mark.slow
 def test_a_plan_to_start_from(tmp_path: Path) -> None:
     file = tmp_path / "clock.toml"
     assert run("new", str(file)).exit_code == 0
@@ -151,6 +152,7 @@ def test_a_statement_is_recorded_and_needed(prompts: Path) -> None:
     assert '"Traceback' not in allowed.output
 
 
+@pytest.mark.slow
 def test_help_names_every_verb_and_exit_code() -> None:
     for verb in ("new", "estimate", "collect", "curate", "train", "evaluate", "report", "run", "teach"):
         assert "Examples:" in run(verb, "--help").stdout

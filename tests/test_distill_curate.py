@@ -356,6 +356,7 @@ def test_exact_duplicates_fold_case_and_space() -> None:
     assert exact([]) == {}
 
 
+@pytest.mark.slow
 def test_near_duplicates_against_all_pairs() -> None:
     """The oracle compares every pair; MinHash must find what it finds."""
     draw = random.Random(4)
@@ -573,6 +574,7 @@ def test_a_row_written_by_hand_is_taken_or_refused_with_its_line(
         curated(run)
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.text(max_size=40), min_size=1, max_size=8))
 def test_any_answers_are_curated(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:

@@ -37,6 +37,7 @@ def test_bounds_are_those_of_scipy(one: int, other: int) -> None:
         assert 0 <= ours(right, n)[0] <= right / n <= ours(right, n)[1] <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.5, 0.93])
 @pytest.mark.parametrize("n", [10, 100, 1000])
 def test_exact_bounds_hold_as_often_as_they_say(share: float, n: int) -> None:

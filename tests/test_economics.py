@@ -195,6 +195,7 @@ def test_the_script_keeps_what_the_package_reads() -> None:
 # --- the page --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_page_says_what_was_run_and_leads_with_the_attacker_that_is_best_off(tmp_path: Path) -> None:
     one = experiment(tmp_path)
     simulate(one, (1, 2))
@@ -307,6 +308,7 @@ def test_the_command_writes_an_edition_and_reads_it_back(tmp_path: Path) -> None
     assert isinstance(runner.invoke(app, ["new", str(file)]).exception, InputError)
 
 
+@pytest.mark.slow
 def test_the_page_is_made_anew_without_a_model(tmp_path: Path) -> None:
     one = experiment(tmp_path)
     simulate(one, (1, 2))

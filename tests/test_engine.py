@@ -57,6 +57,7 @@ def test_what_is_created_stays_in_the_engine(engine):
         engine.create("t; DROP TABLE x", "SELECT 1 AS one")
 
 
+@pytest.mark.slow
 def test_empty_table_keeps_its_columns(engine):
     engine.register("t", pa.table({"x": pa.array([], pa.int64())}))
     got = engine.query("SELECT x FROM t ORDER BY x")
@@ -176,6 +177,7 @@ def test_spilled_files_are_gone_after_close():
     assert not spill.exists()
 
 
+@pytest.mark.slow
 def test_default_engine_works_without_chdb():
     program = (
         "import sys; sys.modules['chdb'] = None\n"

@@ -50,6 +50,7 @@ def test_arbitrary_bytes_are_read_or_refused(start, raw):
     assert rows or rejects.count or rejects.aside
 
 
+@pytest.mark.slow
 @LIGHT
 @given(
     st.lists(
@@ -102,6 +103,7 @@ samples = [path.read_bytes() for path in sorted((Path(__file__).parent / "data" 
 samples += [_as_parquet()] * 4
 
 
+@pytest.mark.slow
 @LIGHT
 @given(
     sample=st.sampled_from(samples),

@@ -265,6 +265,7 @@ def _bomb(path: Path, packing: str, size: int, block: bytes) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packing", ["gzip", "zstd"])
 @pytest.mark.parametrize("block", [bytes(1 << 20), b" " * (1 << 20), b'{"a":"' + b"x" * ((1 << 20) - 6)])
 def test_a_bomb_is_refused_and_memory_stays_flat(tmp_path, packing, block):

@@ -131,6 +131,7 @@ def test_each_target_gets_its_own_words(store: Store, folder: Path) -> None:
     assert all(line.startswith("CEF:0|Stillwatch|") for line in lines)
 
 
+@pytest.mark.slow
 def test_many_targets_away_never_hold_who_tells(store: Store, folder: Path) -> None:
     """Telling is writing files: no name is resolved and no connection made, however many receivers hang."""
     outbox = Outbox(folder / "outbox")
@@ -191,6 +192,7 @@ def on_call(folder: Path) -> Iterator[Receiver]:
         yield found
 
 
+@pytest.mark.slow
 def test_deliver_tells_and_sends(store: Store, folder: Path, on_call: Receiver) -> None:
     opened(store)
     done = run("alerts", "deliver", "--folder", folder, "--json")
@@ -234,6 +236,7 @@ def test_check_says_who_would_be_told(folder: Path, on_call: Receiver) -> None:
     assert run("alerts", "list", "--folder", folder / "none").exit_code == 2
 
 
+@pytest.mark.slow
 def test_an_export_is_asked_for(store: Store, folder: Path) -> None:
     case, out = opened(store), folder / "finding.json"
     asked = run("case", "export", case[:8], "--form", "ocsf", "--out", out, "--folder", folder)
@@ -329,6 +332,7 @@ def test_an_alert_goes_to_a_partner_and_its_sighting_comes_back(
     assert "answers no case of yours" in stranger.stderr
 
 
+@pytest.mark.slow
 def test_what_a_partner_tells_is_noted_on_the_cases_that_hold_such_accounts(
     alpha: Provider, beta: Provider, store: Store, folder: Path, tmp_path: Path
 ) -> None:
@@ -351,6 +355,7 @@ def test_what_a_partner_tells_is_noted_on_the_cases_that_hold_such_accounts(
     assert f"{mine}: {text}" in done.stderr
 
 
+@pytest.mark.slow
 def test_plain_values_leave_only_where_they_are_asked_for_and_marked(
     alpha: Provider, beta: Provider, store: Store, folder: Path, tmp_path: Path
 ) -> None:
@@ -380,6 +385,7 @@ def test_plain_values_leave_only_where_they_are_asked_for_and_marked(
     assert {c["account"] for c in json.loads(found.stdout)[0]["carriers"]} == set(beta.pool)
 
 
+@pytest.mark.slow
 def test_who_else_sent_this(alpha: Provider, store: Store, folder: Path) -> None:
     """Half of the pool is in the case; a search of the own history names the others."""
     case = fold(store, result(campaign("sw-1", alpha.pool[:10])), NOW_US, "scan").opened[0]
@@ -393,6 +399,7 @@ def test_who_else_sent_this(alpha: Provider, store: Store, folder: Path) -> None
     assert run(*search, "--since", "last May").exit_code == 2
 
 
+@pytest.mark.slow
 def test_a_gateway_s_folder_is_searched_under_its_own_key(
     alpha: Provider, store: Store, folder: Path, tmp_path: Path
 ) -> None:

@@ -85,6 +85,7 @@ def test_an_alarm_comes_when_enough_has_moved_and_not_when_it_began() -> None:
     assert later.found_us == found.found_us
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "honest",
     [

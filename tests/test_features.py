@@ -114,6 +114,7 @@ def test_engines_agree_to_the_bit(log, features, engine_name):
     assert ipc_bytes(features_of(log, engine_name)) == ipc_bytes(features)
 
 
+@pytest.mark.slow
 def test_hashes_may_be_signed(log, features):
     columns = [
         pa.array(column.to_numpy().view(np.int64)) if column.type == pa.uint64() else column
@@ -132,6 +133,7 @@ def test_only_the_features_leave_the_engine(log, monkeypatch):
     engine.close()
 
 
+@pytest.mark.slow
 def test_permuted_input_gives_identical_bytes(log, features):
     order = np.random.default_rng(2).permutation(log.num_rows)
     for threads in (1, 2):
@@ -164,6 +166,7 @@ def test_one_bare_row(engine_name):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_numpy_oracle(log, features):
     frame = log.to_pandas()
     prompt_accounts = frame.groupby("exact").account.nunique()

@@ -49,6 +49,7 @@ def everything(state: ControlState) -> dict[str, list[tuple[object, ...]]]:
     return found
 
 
+@pytest.mark.slow
 def test_what_one_gateway_writes_the_other_takes_up(two: tuple[ControlState, ControlState]) -> None:
     a, b = two
     key = a.issue("acct_1", "org", now_us=NOW)
@@ -274,6 +275,7 @@ def test_who_leaves_keeps_what_it_knew(two: tuple[ControlState, ControlState]) -
     assert set(actions.standings(b)) == {"acct_1", "acct_2"}
 
 
+@pytest.mark.slow
 def test_a_newer_database_is_refused(tmp_path: Path, url: str) -> None:
     member(folder(tmp_path / "a"), url).close()
     query(url, "UPDATE shapes SET version = 99")

@@ -235,6 +235,7 @@ def test_an_answer_that_comes_while_rows_are_copied_is_not_missed() -> None:
     assert copied[3, 6] + copied[3, HELD] >= ANSWER
 
 
+@pytest.mark.slow
 def test_counts_come_to_the_others_and_stay_over_restarts(tmp_path: Path, server: str) -> None:
     url = url_of(server)
     a, b = counters(tmp_path, url, 2, 10_000)
@@ -265,6 +266,7 @@ def test_counts_come_to_the_others_and_stay_over_restarts(tmp_path: Path, server
         assert (spent.output_tokens_day, spent.tokens_held) == (100, 0)  # its answers on their way are void
 
 
+@pytest.mark.slow
 def test_one_gateway_cut_off_spends_its_part_alone(tmp_path: Path, server: str) -> None:
     url = url_of(server)
     a, b = counters(tmp_path, url, 2, 10_000)

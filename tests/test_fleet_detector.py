@@ -190,6 +190,7 @@ def test_an_hour_waits_for_rows_of_hosts_whose_clocks_are_behind(tmp_path: Path)
     assert scan.says()["looked_until_us"] == hour_us
 
 
+@pytest.mark.slow
 def test_one_lease_one_holder(tmp_path: Path, server: str) -> None:
     url = url_of(server)
     folders = gateways(tmp_path, 2)

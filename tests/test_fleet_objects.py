@@ -51,6 +51,7 @@ def hosts(tmp_path: Path, server: str) -> Iterator[Callable[[], Host]]:
         host.owners.close()
 
 
+@pytest.mark.slow
 def test_owners_come_to_the_others_and_go_again(hosts: Callable[[], Host]) -> None:
     a, b = hosts(), hosts()
     a.owners.add("acct_1", [("file-1", "files"), ("resp_1", "responses")], NOW, expected_new=True)
@@ -97,6 +98,7 @@ def test_the_first_owner_stays_and_an_administrator_wins(hosts: Callable[[], Hos
     assert a.owner("file-1") == "acct_4"
 
 
+@pytest.mark.slow
 def test_what_was_there_before_the_fleet_comes_along(tmp_path: Path, server: str) -> None:
     url = url_of(server)
     with Owners(folder(tmp_path / "a").objects) as before:
@@ -113,6 +115,7 @@ def test_what_was_there_before_the_fleet_comes_along(tmp_path: Path, server: str
     assert len(b.owners.page(limit=20_000)) == 12_003
 
 
+@pytest.mark.slow
 def test_a_database_that_was_begun_anew_gets_all_again(hosts: Callable[[], Host]) -> None:
     a, b = hosts(), hosts()
     for k in range(3):

@@ -133,6 +133,7 @@ def test_a_foreign_name_is_turned_away(app: FastAPI, token: str, host: str) -> N
     assert (answer.status_code, answer.json()["error"]["code"]) == (421, "bad_host")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", ["127.0.0.1:8081", "localhost", "LOCALHOST:8081", "[::1]:8081"])
 def test_its_own_names_are_let_in(app: FastAPI, token: str, host: str) -> None:
     out = TestClient(app, base_url="http://127.0.0.1:8081")

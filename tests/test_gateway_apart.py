@@ -500,6 +500,7 @@ def test_any_body_is_read(value: object) -> None:
     assert target is None
 
 
+@pytest.mark.slow
 def test_an_upstream_that_goes_by_no_cursor_is_not_asked_for_the_same_page_again_and_again() -> None:
     page = json.dumps({"object": "list", "data": [{"id": "a"}, {"id": "b"}], "has_more": True}).encode()
     listing = Listing("/v1/files?limit=5", lambda names: {"b"}, True)

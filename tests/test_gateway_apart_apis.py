@@ -219,6 +219,7 @@ def test_a_stored_prompt_that_was_assigned_is_that_account_s(world: World) -> No
     assert world.ask("b", "POST", "/v1/responses", body)[0] == 200
 
 
+@pytest.mark.slow
 def test_two_accounts_never_share_an_idempotency_key(world: World) -> None:
     """An upstream gives who repeats a key the reply that its first use got."""
     keys = []

@@ -298,6 +298,7 @@ def test_a_batch_counts_by_what_the_apis_call_it() -> None:
     assert uploaded_batch(embed.encode()) == BatchRequest(1)
 
 
+@pytest.mark.slow
 def test_a_question_is_one_however_its_id_is_written_and_too_many_are_refused() -> None:
     hidden = rb'{"c\u0075stom\u005fid": "a", "body": {"max_tokens": 7}}' + b"\n"
     assert uploaded_batch(hidden * 2) == BatchRequest(2, 14)

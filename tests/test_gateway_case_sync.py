@@ -130,6 +130,7 @@ def test_findings_become_a_case_and_the_same_findings_change_nothing(casework: C
     assert (grown.id, grown.members) == (case.id, 3)
 
 
+@pytest.mark.slow
 def test_who_set_a_step_at_the_gateway_decides_no_appeal_against_it(casework: Casework, desk: Desk) -> None:
     hand_over(casework.folder, "acct_1", "acct_2")
     casework.step(NOW)
@@ -199,6 +200,7 @@ def test_a_database_that_cannot_be_had_is_told_everything_later(folder: Folder, 
     assert queue(casework.store(NOW), Filter(), NOW).total == 1
 
 
+@pytest.mark.slow
 def test_the_admin_port_shows_the_console(desk: Desk, casework: Casework) -> None:
     client = TestClient(create_app(desk, casework), base_url="http://127.0.0.1:8081")
     for way in ("/", "/console"):

@@ -225,6 +225,7 @@ def test_unknown_headers_pass_both_ways_and_the_upstreams_key_does_not(
     assert UPSTREAM_KEY not in str(raw.headers) + raw.text
 
 
+@pytest.mark.slow
 def test_async_clients_side_by_side(gate: Running, up: Upstream) -> None:
     async def one(client: openai.AsyncOpenAI, at: int) -> tuple[str, str]:
         asked: list[Any] = [{"role": "user", "content": f"question {at}"}]
@@ -475,6 +476,7 @@ def test_bodies_are_the_same_bytes_both_ways(
     assert hashlib.sha256(got).digest() == hashlib.sha256(bytes(seen.sent)).digest()
 
 
+@pytest.mark.slow
 def test_odd_spellings_and_large_bodies_arrive_as_they_were_written(gate: Running, up: Upstream) -> None:
     words = "日本語 \\u00e9 \\ud83c\\udf0a " + "still water " * 400_000
     body = (

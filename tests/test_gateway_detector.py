@@ -252,6 +252,7 @@ def test_a_full_disk_is_said_and_detection_goes_on_with_less(
     assert "cannot be found or are half named" in window["text"][0]
 
 
+@pytest.mark.slow
 def test_a_bad_segment_is_passed_over_with_its_reason_and_the_rest_is_used(folder: Folder) -> None:
     put(folder, 1, some(seed=1))
     put(folder, 2, some(seed=2)).write_bytes(b"PAR1 no parquet at all PAR1")
@@ -341,6 +342,7 @@ def test_without_terms_or_state_it_goes_on_and_says_so(folder: Folder) -> None:
     assert (folder.detector / "findings.json").exists()
 
 
+@pytest.mark.slow
 def test_its_heartbeat_says_how_far_behind_it_is(folder: Folder) -> None:
     clock = [NOW]
     found = FolderScan(folder, SETTINGS, lambda: clock[0])

@@ -142,6 +142,7 @@ def test_no_field_makes_it_another_request(name: str) -> None:
         read("POST", "/v1/files", "application/x-www-form-urlencoded", "", form, 1 << 20)
 
 
+@pytest.mark.slow
 def test_a_reply_that_is_compressed_unasked_passes_no_budget() -> None:
     squeezed = gzip.compress(json.dumps({"model": "mira", "usage": {"completion_tokens": 900}}).encode())
     limited = "version = 1\n[limits]\noutput_tokens_per_hour = 1000\n"

@@ -435,6 +435,7 @@ def test_a_long_first_event_hides_no_model_at_its_seams(cut: int) -> None:
         assert running.counters()["cut_model"] == 1
 
 
+@pytest.mark.slow
 def test_redirects_informational_replies_and_odd_heads_pass_or_end_well() -> None:
     moved = b"HTTP/1.1 302 Found\r\nlocation: http://169.254.169.254/latest\r\ncontent-length: 0\r\n\r\n"
     early = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" * 3 + b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -696,6 +697,7 @@ def test_serving_goes_on_while_nobody_records(up: Upstream) -> None:
 # --- what is left behind (21; plain text) -------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_row_says_what_took_place(gate: Running) -> None:
     """The last one to use the gateway: it stops it."""
     rows = {row["end_user"]: row for row in gate.settle() if row["end_user"]}

@@ -278,6 +278,7 @@ def test_nobody_is_held_unless_the_terms_say_on(folder: Folder, mode: str) -> No
             assert [one["names"] for one in erasable.values()] == [list(names("a"))]
 
 
+@pytest.mark.slow
 def test_a_candidate_is_held_once_and_dropped_at_once(folder: Folder) -> None:
     with enforcer(folder, ON + "accounts_at_least = 4\n") as (found, state):
         found.step(NOW)
@@ -472,6 +473,7 @@ def test_a_state_of_the_version_before_is_brought_to_the_new_shape(folder: Folde
         assert load_tables(folder.state).holds == {}
 
 
+@pytest.mark.slow
 def test_two_schedules_of_a_key_and_a_candidate_are_not_the_same(folder: Folder) -> None:
     """The key of a draw is of the candidate and of when it begins, and can be shown without the folder's."""
     with ControlState(folder.state, folder.secret()) as state:

@@ -308,6 +308,7 @@ def test_rows_are_there_once_and_each_reader_sees_each_once(plan: list[str]) -> 
         assert segments.last_checkpoint(folder) == (wrote, b"{}" if wrote else b"")
 
 
+@pytest.mark.slow
 @given(st.text(max_size=40) | st.from_regex(r"\d{8,12}-\d{8,12}\.parquet(\.new)?", fullmatch=True))
 def test_only_a_name_of_ours_is_a_segment(name: str) -> None:
     if "/" in name or "\0" in name:

@@ -174,6 +174,7 @@ def test_a_form_that_begins_like_json_is_read_as_a_form() -> None:
     assert refused(b"a=" + b"%41" * (1 << 20), "application/x-www-form-urlencoded", "/x").code == "bad_form"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "code"),
     [

@@ -159,6 +159,7 @@ _KINDS = {  # by kind, what follows a field's name
 }
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     st.one_of(st.lists(_PARTS, max_size=40).map(b"".join), st.binary(max_size=60)),
@@ -182,6 +183,7 @@ def test_fields_found_in_one_pass_are_those_of_a_pattern_each(data: bytes, names
             assert (one.last, one.last_end) == matches[-1].span(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "unit",
     ['"content":"', '"content":"\\\n', '\\"', '"content"  ', '"content":"\\"', '"content":"a"', '"', '"   '],

@@ -162,6 +162,7 @@ def strings(value: Any) -> list[str]:
     return []
 
 
+@pytest.mark.slow
 @LIGHT
 @given(values, values, st.integers(0, 3))
 def test_a_key_twice_is_refused_at_any_depth(a: Any, b: Any, depth: int) -> None:

@@ -210,6 +210,7 @@ def test_plain_requests_in_any_cut_are_read_as_h11_reads_them(
     compare(talk, data)
 
 
+@pytest.mark.slow
 @LIGHT
 @given(plain_requests(), st.data())
 def test_a_changed_request_is_refused_or_read_as_h11_reads_it(request: bytes, data: st.DataObject) -> None:
@@ -561,6 +562,7 @@ def talked(pieces: list[bytes], remembers: bool) -> tuple[object, ...]:
     return seen, talk.line.written, talk.line.closed, talk.client.held
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(_BODIES, _BODIES, st.integers(0, 160), st.integers(0, 3), _EDITS, st.booleans())
 def test_a_head_that_comes_again_is_read_as_the_parser_reads_it(
@@ -574,6 +576,7 @@ def test_a_head_that_comes_again_is_read_as_the_parser_reads_it(
     assert talked(pieces, True) == talked(pieces, False)
 
 
+@pytest.mark.slow
 def test_a_head_that_comes_again_is_not_parsed_again() -> None:
     talk = Talk()
     talk.feed(_AGAIN % (2, b"{}"))

@@ -349,6 +349,7 @@ EVENTS = [
 ENDS = st.sampled_from(["as sent", "crlf", "cr", "mixed"])
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     events=st.lists(st.tuples(st.sampled_from(EVENTS), ENDS), min_size=1, max_size=8),
@@ -382,6 +383,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(JSON.filter(lambda value: isinstance(value, (dict, list))), st.sampled_from([None, 1]))
 def test_json_without_any_of_it_stays_and_stripping_twice_is_stripping_once(

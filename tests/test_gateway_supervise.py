@@ -237,6 +237,7 @@ def answering(door: socket.socket) -> Iterator[None]:
         door.close()
 
 
+@pytest.mark.slow
 def test_a_detector_that_takes_too_much_memory_is_ended(folder: Folder) -> None:
     (folder.path / "big-detector").touch()
     with watching(folder) as watch:

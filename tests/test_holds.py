@@ -118,6 +118,7 @@ def test_wealth_is_fair_over_every_draw() -> None:
     assert weight @ reached == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_who_gives_up_once_refused_is_no_evidence() -> None:
     """A class shares its questions. Refused students go home for the day: later blocks then hold less."""
     runs, low = 2_000, 0
@@ -273,6 +274,7 @@ def moved(seed: int, pairs: dict[str, str], many: int = 16, rate: float = 60) ->
     return door
 
 
+@pytest.mark.slow
 def test_a_person_with_two_accounts_makes_no_finding_known_or_not() -> None:
     for seed in range(8):
         drawn = schedule(seed, 16)
@@ -286,6 +288,7 @@ def test_a_person_with_two_accounts_makes_no_finding_known_or_not() -> None:
         assert unknown.found_us is None
 
 
+@pytest.mark.slow
 def test_several_persons_with_two_accounts_each_are_no_group() -> None:
     for seed in range(6):
         drawn = schedule(seed, 16)
@@ -356,6 +359,7 @@ def test_a_block_counts_when_what_it_refused_had_time_to_come_again_and_no_cut_l
     assert whole.named_us.items() >= found.named_us.items()
 
 
+@pytest.mark.slow
 @given(st.integers(1, 40), st.integers(0, 10**6), st.sampled_from([(5, 16), (15, 16), (60, 16), (60, 30)]))
 @settings(max_examples=60, deadline=None)
 def test_a_schedule_holds_who_is_drawn_and_tells_the_truth(many, seed, shape) -> None:
@@ -372,6 +376,7 @@ def test_a_schedule_holds_who_is_drawn_and_tells_the_truth(many, seed, shape) ->
     assert drawn.hold_end_us("a stranger", drawn.start_us) is None
 
 
+@pytest.mark.slow
 def test_a_draw_is_the_same_anywhere_uniform_independent_and_tied_to_its_candidate() -> None:
     one, again, other = schedule(5, 20), schedule(5, 20), schedule(6, 20)
     blocks = one.blocks(one.end_us)
@@ -398,6 +403,7 @@ def test_a_draw_is_the_same_anywhere_uniform_independent_and_tied_to_its_candida
     assert together <= binom.ppf(0.9995, held[1:].size, share**2)
 
 
+@pytest.mark.slow
 def test_the_day_of_an_account_has_a_budget() -> None:
     door = people(schedule(2, 16), np.random.default_rng(2), 400, bursts=0.0)
     days: dict[tuple[str, int], set[int]] = {}

@@ -419,6 +419,7 @@ def test_a_span_and_its_words_come_apart(h: Hooked, client: httpx.Client, first:
     assert row["account"] == "otel-user"
 
 
+@pytest.mark.slow
 def test_protobuf_with_gzip(h: Hooked, client: httpx.Client) -> None:
     pytest.importorskip("opentelemetry.proto")
     from google.protobuf.json_format import ParseDict
@@ -449,6 +450,7 @@ def test_protobuf_with_gzip(h: Hooked, client: httpx.Client) -> None:
     assert client.post("/v1/traces", content=bomb, headers=headers).status_code == 413
 
 
+@pytest.mark.slow
 def test_another_type_of_content_is_named(client: httpx.Client) -> None:
     found = client.post("/v1/traces", content=b"x", headers={"content-type": "text/plain"})
     assert found.status_code == 415

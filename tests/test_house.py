@@ -23,6 +23,7 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_imports_only_go_down() -> None:
     code = "from importlinter.cli import lint_imports; raise SystemExit(lint_imports(no_cache=True))"
     done = subprocess.run(
@@ -69,6 +70,7 @@ def test_the_command_line_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_a_worker_loads_nothing_that_counts_or_compiles() -> None:
     """It starts in a fraction of a second and is small: what sketches and scans is another process's."""
     heavy = ["numpy", "pyarrow", "scipy", "duckdb", "pandas", "rich", "typer", "jinja2"]
@@ -77,6 +79,7 @@ def test_a_worker_loads_nothing_that_counts_or_compiles() -> None:
     assert subprocess.run(words, capture_output=True, text=True, check=True).stdout.split() == []
 
 
+@pytest.mark.slow
 def test_a_verb_imports_nothing_of_the_others() -> None:
     done = python(
         "import sys; from typer.testing import CliRunner; from stillwatch.cli.main import app\n"

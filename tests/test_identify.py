@@ -79,6 +79,7 @@ def test_scores_are_what_the_definition_gives() -> None:
             assert found[at] == pytest.approx(slow)
 
 
+@pytest.mark.slow
 def test_a_library_too_small_says_so(pool: Pool, known: dict[str, Reference]) -> None:
     few = {name: one for name, one in known.items() if one.kin in ("kin00k", "kin01k", "kin03k")}
     with pytest.raises(IdentifyError, match="at least 8 are needed"):

@@ -216,6 +216,7 @@ def canaries(*providers: Provider) -> list[bytes]:
     return sorted(word.encode() for word in found)
 
 
+@pytest.mark.slow
 def test_nothing_that_was_said_and_no_name_is_in_the_file(
     alpha: Provider, told: tuple[Indicator, ...]
 ) -> None:
@@ -580,6 +581,7 @@ def tried(data: st.DataObject, path: Path, objects: list[dict[str, Any]]) -> Non
             read(path, KEY, NOW_US, True)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_a_partner_writes_is_read_or_refused(

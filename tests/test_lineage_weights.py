@@ -31,6 +31,7 @@ def test_z_in_place_is_what_all_orders_give() -> None:
     assert in_place(mine, yours)[1] == pytest.approx(z, rel=0.03)
 
 
+@pytest.mark.slow
 def test_models_trained_apart_stay_apart(tmp_path: Path) -> None:
     made = {f"{make.__name__}-{k}": make(k) for make in (llama, gpt2) for k in (1, 2, 3)}
     read = [read_checkpoint(write(tmp_path / name, tensors)) for name, tensors in made.items()]
@@ -77,6 +78,7 @@ def turned(tensors: Tensors) -> Tensors:
     return made
 
 
+@pytest.mark.slow
 def test_units_reordered_and_axes_turned_are_seen_through(tmp_path: Path) -> None:
     changed = noisy(reordered(llama(1)), 0.2)
     assert compare(tmp_path / "a", llama(1), changed).how == "units reordered"
@@ -114,6 +116,7 @@ def test_fused_and_expert_layers_are_read(tmp_path: Path) -> None:
         assert (found.how, found.layers) == ("units in place", LAYERS)
 
 
+@pytest.mark.slow
 def test_one_layer_taken_over_is_a_share_and_no_more(tmp_path: Path) -> None:
     mixed = llama(2) | {n: t for n, t in llama(1).items() if "layers.3." in n}
     found = compare(tmp_path, llama(1), mixed)
@@ -157,6 +160,7 @@ def test_files_that_hold_no_weights_are_refused(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "lora")
 
 
+@pytest.mark.slow
 def test_the_command_writes_kin_that_other_commands_read(tmp_path: Path) -> None:
     base = write(tmp_path / "base", llama(1))
     tuned = write(tmp_path / "tuned", noisy(llama(1), 0.3))
@@ -264,6 +268,7 @@ def test_weights_that_no_model_can_have_are_not_judged(tmp_path: Path) -> None:
     assert compare(tmp_path / "flat", flat, flat).verdict is WeightsVerdict.NOT_SHOWN
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "text"),
     [
@@ -284,6 +289,7 @@ def test_files_beside_the_weights_may_hold_anything(tmp_path: Path, file: str, t
     assert found.verdict is WeightsVerdict.NOT_SHOWN
 
 
+@pytest.mark.slow
 def test_embeddings_of_another_width_fix_no_axes(tmp_path: Path) -> None:
     narrow = {**llama(1), "model.embed_tokens.weight": llama(1)["model.embed_tokens.weight"][:, :7]}
     assert compare(tmp_path, narrow, llama(2)).verdict is WeightsVerdict.NOT_SHOWN

@@ -364,6 +364,7 @@ def test_the_id_of_a_lead_stays_when_the_accounts_of_its_first_look_are_forgotte
     assert len(ids) == 1
 
 
+@pytest.mark.slow
 def test_a_follower_is_followed_when_the_oldest_have_to_go(
     followed: tuple[Scene, pa.Table, LiveScan],
 ) -> None:
@@ -578,6 +579,7 @@ def test_a_state_with_any_bits_turned_is_taken_up_or_refused(tmp_path: Path) -> 
     assert all("begin anew" in why for why in refused)
 
 
+@pytest.mark.slow
 def test_a_state_is_whole_or_refused(log: pa.Table, tmp_path: Path) -> None:
     path = tmp_path / "live.npz"
     live = LiveScan(OPTIONS)
@@ -762,6 +764,7 @@ ALARM = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(st.lists(ALARM, max_size=3), st.sets(TEXT, min_size=5, max_size=5), st.sets(TEXT, max_size=3))
 def test_what_is_carried_means_the_same_in_a_log_with_other_codes(
@@ -861,6 +864,7 @@ def test_between_one_window_and_two_only_what_is_new_is_in_doubt() -> None:
     assert "cannot be found" not in known.cannot_claim[0]
 
 
+@pytest.mark.slow
 def test_a_flood_that_pushes_the_past_out_is_said_until_memory_has_grown_back() -> None:
     """One hour of it, more than memory holds: also that hour was let go before it was evaluated."""
     crowd = Crowd(8)

@@ -262,6 +262,7 @@ def test_only_rows_with_an_address_and_without_a_number_are_filled(tmp_path: Pat
     assert read_networks([file_of(tmp_path, IPTOASN)]).fill(known) is known
 
 
+@pytest.mark.slow
 def test_a_scan_looks_addresses_up_and_says_what_it_could_not_use(tmp_path: Path) -> None:
     crowd = Crowd(0)
     for k in range(20):

@@ -91,6 +91,7 @@ def test_an_account_in_a_finding_carries_its_own_p_value(scanned: ScanResult, tm
     assert read.campaigns[0].own_ties == found.own_ties
 
 
+@pytest.mark.slow
 def test_a_report_of_an_earlier_version_gives_no_account_its_group_s_p_value(
     scanned: ScanResult, tmp_path: Path
 ) -> None:

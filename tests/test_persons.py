@@ -125,6 +125,7 @@ def test_by_an_address_that_is_the_name_of_the_other(mine: World) -> None:
     assert refused(mine, asked_step(mine, "paul"), sso(mine, "p.smith@corp.example"))
 
 
+@pytest.mark.slow
 def test_by_a_new_name_at_the_provider_after_the_old_one_got_a_password(mine: World) -> None:
     sso(mine, "ida")
     number = asked_step(mine, "ida")

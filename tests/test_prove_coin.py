@@ -143,6 +143,7 @@ def test_p_is_uniform_where_nothing_was_learnt() -> None:
     assert sum(p <= 0.5 for p in p_values) / 400 > 0.4
 
 
+@pytest.mark.slow
 def test_a_second_look_is_made_only_where_it_can_matter() -> None:
     counts, towards = count_leans(np.random.default_rng(1).normal(0, 1, 100))
     assert thrown_again(counts, towards, 1)[2] == 99_999
@@ -153,6 +154,7 @@ def test_a_second_look_is_made_only_where_it_can_matter() -> None:
     assert all_coins(counts, towards) < 1e-6
 
 
+@pytest.mark.slow
 def test_a_fortune_grows_on_a_lean_and_seldom_without() -> None:
     random_ = random.Random(1)
     assert max(fortunes(random_.gauss(1, 1) for _ in range(200))) > 1e6
@@ -261,6 +263,7 @@ def test_sequential_looks_stop_when_the_fortune_is_made(tmp_path: Path) -> None:
     assert quiet.evidence.rows[0].p_value == pytest.approx(1.0, abs=0.9)
 
 
+@pytest.mark.slow
 def test_free_text_is_compared_where_nothing_else_is_offered(tmp_path: Path) -> None:
     pairs = write(tmp_path / "ledger", {"rogue": 60, "other": 40})
     suspect = Mute(pairs, ("rogue",), 1.0)
@@ -376,6 +379,7 @@ def test_refusals_and_other_languages_are_seen_as_nothing_in_common(tmp_path: Pa
     assert "actors without a lean" in checks
 
 
+@pytest.mark.slow
 def test_leans_that_were_damaged_are_refused_with_their_line(tmp_path: Path) -> None:
     _, suspect, planned = put_to(tmp_path, {"a": 20}, (), 0.0)
     path = tmp_path / "out" / LEANS
@@ -396,6 +400,7 @@ def test_what_was_published_binds_key_and_records() -> None:
     assert not records.clear
 
 
+@pytest.mark.slow
 def test_evidence_says_what_it_does_not_mean(tmp_path: Path) -> None:
     done, _, _ = put_to(tmp_path, {"a": 30}, (), 0.0)
     said: Evidence = done.evidence

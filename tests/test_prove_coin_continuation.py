@@ -82,6 +82,7 @@ def withheld(found: Sequence[Pair], account: str) -> list[str]:
 # --- where answers are cut -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(TEXTS, TEXTS, st.integers(1, 6))
 @settings(max_examples=300, deadline=None)
 def test_cuts_know_no_order_and_lie_after_as_many_words_in_both(one: str, other: str, places: int) -> None:
@@ -108,6 +109,7 @@ def test_what_is_the_same_is_not_asked_about() -> None:
     assert [cut.begun for cut in leans.cuts(["水火土", "水木金"], 2)] == ["水", "水火", "水木"]  # no spaces
 
 
+@pytest.mark.slow
 @given(TEXTS, TEXTS, st.lists(TEXTS, min_size=2, max_size=2), st.integers(1, 4))
 @settings(max_examples=200, deadline=None)
 def test_a_lean_changes_its_sign_when_the_answers_change_places(
@@ -242,6 +244,7 @@ def put_to(folder: Path, suspect: Any, found: list[Pair], **test: Any) -> Any:
     return judge(planned, leanings, suspect, None)
 
 
+@pytest.mark.slow
 def test_a_student_that_only_speaks_is_found_and_the_control_is_not(tmp_path: Path) -> None:
     found = write(tmp_path / "ledger", {"rogue": 60, "other": 60})
     suspect = Speaker(served(found, "rogue"), true=0.4)
@@ -272,6 +275,7 @@ class Silent(Speaker):
         return {one.id: [says.get(self.way, one.text)] * n for one in begun if self.way != "missing"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["refuses", "echoes", "nothing", "missing"])
 def test_a_suspect_that_does_not_go_on_is_not_cleared(tmp_path: Path, way: str) -> None:
     """To refuse is the suspect's choice: it ends in no verdict at all, never in *not shown*."""
@@ -390,6 +394,7 @@ def test_whoever_writes_as_the_base_does_has_a_mean_of_nothing(chances: list[flo
     assert grows == sorted(grows)
 
 
+@pytest.mark.slow
 @given(TEXTS, TEXTS, st.lists(TEXTS, min_size=2, max_size=2), st.integers(1, 4))
 @settings(max_examples=200, deadline=None)
 def test_a_ratio_changes_its_sign_with_the_answers_and_a_base_is_measured_as_one(
@@ -473,6 +478,7 @@ def test_from_sealed_places_by_text_alone_to_trained(world: SealedWorld) -> None
     assert outcome((told.evidence,)) is Outcome.INDETERMINATE
 
 
+@pytest.mark.slow
 def test_places_and_prompts_are_the_seals_and_not_chosen_after_looking(world: SealedWorld) -> None:
     """An owner that asks at other places, or by prompt, has no measurement of the sealed test."""
     sealed = world.seal(places=4)

@@ -13,6 +13,7 @@ from stillwatch.prove.coin.randomise import count_leans, thrown_again
 from stillwatch.prove.planner import floor, has_power, needed_coins, smallest_effect
 
 
+@pytest.mark.slow
 def test_the_formula_and_the_floor() -> None:
     assert floor(1e-5) == 17
     one = needed_coins(0.3, 1e-5, 0.8)
@@ -28,6 +29,7 @@ def test_the_formula_and_the_floor() -> None:
     assert smallest_effect(one.coins, 1e-5) <= 0.3
 
 
+@pytest.mark.slow
 def test_the_promise_holds_for_the_test_as_it_is_run() -> None:
     plan = needed_coins(0.8, 1e-3, 0.8)
     random = np.random.default_rng(5)

@@ -56,6 +56,7 @@ def test_an_answer_that_does_not_come_again_only_costs() -> None:
         assert leans.block_tail(values, 1, 4)[1] >= leans.block_tail(values)[1]
 
 
+@pytest.mark.slow
 def test_innocents_are_uniform() -> None:
     draw = random.Random(3)
     p_values = []

@@ -108,6 +108,7 @@ def unlucky(pair: Pair) -> bool:
     return not suits(pair) and random.Random(pair.id).random() < 0.34
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("writes", [unpaired, killed])
 def test_pairs_that_get_lost_where_they_do_not_suit_convict_nobody(tmp_path: Path, writes: Write) -> None:
     owner = Owner(tmp_path, writes, lambda pair: not suits(pair))
@@ -138,6 +139,7 @@ def test_what_is_left_out_of_the_seal_is_found(tmp_path: Path, writes: Write) ->
     assert any("left out of what was sealed" in sentence for sentence in found.wrong)
 
 
+@pytest.mark.slow
 def test_pairs_that_are_there_and_left_out_of_the_seal_are_found(tmp_path: Path) -> None:
     """No record gets lost; the owner seals the coins that suit."""
     owner = Owner(tmp_path, unpaired, lambda pair: False)

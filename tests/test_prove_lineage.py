@@ -147,6 +147,7 @@ def test_several_answers_are_read_in_any_order(tmp_path: Path) -> None:
     assert pools[0] == pools[1]
 
 
+@pytest.mark.slow
 def test_a_student_is_traced_to_its_teacher(world: Pool, lineage: Lineage) -> None:
     found = trace(world, lineage, "ada-7b")
     assert found.evidence.grade is Grade.RANK
@@ -158,6 +159,7 @@ def test_a_student_is_traced_to_its_teacher(world: Pool, lineage: Lineage) -> No
     assert "candidate is a teacher for 5" in " ".join(found.evidence.power.replace("likest ", "").split())
 
 
+@pytest.mark.slow
 def test_without_the_teacher_nobody_is_accused(world: Pool, lineage: Lineage) -> None:
     left = world.of([m for m in world.models if not m.startswith("ash-")])
     found = trace(left, lineage, "ada-7b")
@@ -165,6 +167,7 @@ def test_without_the_teacher_nobody_is_accused(world: Pool, lineage: Lineage) ->
     assert outcome((found.evidence,)) in (Outcome.INDETERMINATE, Outcome.NONE)
 
 
+@pytest.mark.slow
 def test_the_checkup_counts_who_was_found(world: Pool, lineage: Lineage) -> None:
     found = checkup(likeness(world, "ada-7b"), lineage, 0.1)
     assert found.count()["teacher_first"] == found.count()["students"] == len(STUDENTS)
@@ -204,6 +207,7 @@ def test_none_of_the_candidates_is_an_outcome(lineage: Lineage) -> None:
     assert outcome((found.evidence,)) is Outcome.NONE
 
 
+@pytest.mark.slow
 def test_what_came_later_and_the_own_base_are_no_candidates(world: Pool, lineage: Lineage) -> None:
     alike = likeness(world, "ada-7b")
     assert choose_field(alike, lineage, "ada-7b", base="cedar").families == ("ash", "birch")
@@ -304,6 +308,7 @@ def test_too_few_audited_kins_are_refused(world: Pool, lineage: Lineage) -> None
         trace(few, lineage, "ada-7b")
 
 
+@pytest.mark.slow
 def test_a_teacher_among_the_innocents_is_no_innocent(world: Pool, tmp_path: Path) -> None:
     """Called innocent *and* candidate: the first word holds, and it judges nobody of its own maker."""
     path = tmp_path / "l.toml"

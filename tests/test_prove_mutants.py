@@ -156,6 +156,7 @@ def test_a_zip_that_is_changed_is_refused_or_holds_the_same_files(
             assert {name: opened.read(name) for name in opened.names} == files, k
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packed", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
 def test_a_zip_that_is_packed_otherwise_is_refused(
     world: World, files: dict[str, bytes], tmp_path: Path, packed: int
@@ -169,6 +170,7 @@ def test_a_zip_that_is_packed_otherwise_is_refused(
 # --- what the mutants found ---
 
 
+@pytest.mark.slow
 def test_a_second_row_of_one_name_convicts_nobody(
     world: World, files: dict[str, bytes], tmp_path: Path
 ) -> None:

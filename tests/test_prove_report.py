@@ -44,6 +44,7 @@ def sign_anew(world: World, files: dict[str, bytes], told: dict[str, Any]) -> di
     return files | {bundle.MANIFEST: bundle._manifest(files, told, world.owner)}
 
 
+@pytest.mark.slow
 def test_a_bundle_in_order_is_sound_with_its_page(made: tuple[World, Any], tmp_path: Path) -> None:
     world = made[0]
     files = files_of(made)

@@ -532,6 +532,7 @@ def test_a_gateway_that_orders_answers_by_what_models_like_is_never_trained(
         assert told["outcome"] == "trained"
 
 
+@pytest.mark.slow
 def test_a_base_that_is_made_after_looking_is_never_trained(tmp_path: Path) -> None:
     """It says what an innocent said where that does not suit: those leans are taken off, others stay."""
     world = World(tmp_path, {f"acct-{k}": 40 for k in range(3)})
@@ -579,6 +580,7 @@ def test_a_folder_is_sealed_as_its_files_are(tmp_path: Path) -> None:
     assert fixed_name("none") == "none"
 
 
+@pytest.mark.slow
 def test_a_seal_left_out_of_the_chain_is_found(world: World) -> None:
     first, second = world.seal(), world.seal()
     world.word(first)
@@ -600,6 +602,7 @@ def test_a_ledger_that_does_not_go_on_from_the_sealed_one_is_found(world: World)
     assert any("does not go on" in sentence for sentence in found.wrong)
 
 
+@pytest.mark.slow
 def test_a_head_older_than_the_pairs_does_not_hold_them(tmp_path: Path) -> None:
     """What was written after the seal cannot be brought in: its leaves lie beyond the sealed head."""
     world = World(tmp_path)
@@ -845,6 +848,7 @@ def test_answers_measured_in_another_way_are_computed_again(made: tuple[World, A
     assert changed(made, lambda told: told["seals"][0]["test"].update(samples=0)).wrong
 
 
+@pytest.mark.slow
 def test_who_leaves_out_what_does_not_lean_his_way_gains_nothing(
     made: tuple[World, Any], world: World
 ) -> None:
@@ -864,6 +868,7 @@ def test_who_leaves_out_what_does_not_lean_his_way_gains_nothing(
     assert after["p"] >= before["p"]
 
 
+@pytest.mark.slow
 def test_a_seal_with_a_generous_alpha_proves_nothing(world: World) -> None:
     sealed = world.seal(test=seals.SealedTest(("overlap",), "none", 0.4, 0.3, 1, 400))
     came = world.test(sealed, world.suspect("crew-1"), (world.word(sealed),))

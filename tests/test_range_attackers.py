@@ -100,6 +100,7 @@ def test_costs_as_multiples() -> None:
 # --- accounts -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_market_sells_what_it_says(field: HonestBackground) -> None:
     market = market_of(field)
     fresh = market.buy("fresh", 5, field.clean_until_us)

@@ -509,6 +509,7 @@ def test_a_days_end_is_used(people: HonestBackground, name: str, days: int) -> N
     assert told.days < days - 0.8
 
 
+@pytest.mark.slow
 def test_a_contest_against_an_allowance(people: HonestBackground) -> None:
     told = contest(people, defence_of("allowance"), attacker("white_box"), 1, RULES)
     plain = contest(people, defence_of("none"), attacker("white_box"), 1, RULES)

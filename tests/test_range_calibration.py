@@ -109,6 +109,7 @@ def test_a_contest_with_a_defence_that_cannot_fire_counts_for_nothing() -> None:
     assert words.fought_row(row)[2] == ("cannot fire", "")
 
 
+@pytest.mark.slow
 def test_the_composed_log_holds_the_seeds_people_alone(tmp_path: Path) -> None:
     (tmp_path / "dead.toml").write_text(DEAD)
     scene = read_scene(tmp_path / "dead.toml")

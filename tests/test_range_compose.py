@@ -196,6 +196,7 @@ def own_scene(folder: Path, code: str) -> Scene:
     return read_scene(folder / "mine.toml")
 
 
+@pytest.mark.slow
 def test_the_documented_shape_composes(tmp_path: Path) -> None:
     scene = own_scene(tmp_path, block("python", "def requests"))
     assert scene.plans[0].pipelines == ("reasoning_sft_code",)
@@ -215,6 +216,7 @@ def test_the_documented_scene_file_reads(tmp_path: Path) -> None:
     assert (scene.name, scene.plans[0].style, scene.plans[0].accounts) == ("pool-of-60", "wrapped_pool", 60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "complaint"),
     [
@@ -334,6 +336,7 @@ def test_a_large_scene_is_the_same_scene_in_order_of_time(
     assert all(0 < r["covert_share"] < 1 for r in truth)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("people", "campaign", "complaint"),
     [

@@ -93,6 +93,7 @@ def test_the_same_log_gives_the_same_cases_in_any_order(name: str) -> None:
     assert whole(name) == again
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BASELINES)
 def test_equal_times_have_no_order(name: str) -> None:
     table = record(bare(world().table))
@@ -128,6 +129,7 @@ def test_what_is_said_does_not_depend_on_what_comes_after_nor_on_the_pieces(name
     assert before.refused == whole(name).refused & set(ids[: int(np.searchsorted(times, until))])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EVERY)
 def test_time_account_and_prompt_suffice(name: str) -> None:
     judged = defence(name, LOOSE).judge(bare(world().table), None, CLEAN_US, 1)
@@ -135,6 +137,7 @@ def test_time_account_and_prompt_suffice(name: str) -> None:
     assert all(set(c.named_at_us) <= accounts and c.named_at_us for c in judged.cases)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BASELINES)
 def test_nobody_is_accused_or_refused_while_days_are_clean(name: str) -> None:
     judged = whole(name)
@@ -341,6 +344,7 @@ def test_the_logs_own_clean_days_as_calibration_change_nothing(name: str) -> Non
     assert not judged.cannot_fire
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SET_ON_CLEAN_DAYS)
 def test_people_without_a_clean_day_leave_a_defence_that_cannot_fire(name: str) -> None:
     table, accounts = world().table, world().accounts

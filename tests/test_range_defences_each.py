@@ -125,6 +125,7 @@ def test_it_catches_what_it_is_for(name: str) -> None:
     assert len(found - who) <= beside
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*CATCHES, "limits", "stillwatch"])
 def test_it_is_silent_on_calm_days(name: str) -> None:
     judged = defence(name, 1.0).judge(calm(), None, CLEAN_US, 1)
@@ -231,6 +232,7 @@ def plain_embedding(text: str, width: int) -> np.ndarray:
     return out / np.linalg.norm(out) if out.any() else out
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(max_size=40) | st.sampled_from(["A b 12 c", "a B 7 C", "", "ÄÖ x"]), max_size=6))
 def test_an_embedding_is_what_the_book_says(texts: list[str]) -> None:
     clean = [text.encode("utf-8", "ignore").decode() for text in texts]

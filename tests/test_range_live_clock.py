@@ -33,6 +33,7 @@ def test_without_a_range_it_is_the_machines_clock(monkeypatch: pytest.MonkeyPatc
     assert clock.pause_s(2.0) == 2.0
 
 
+@pytest.mark.slow
 def test_a_driven_clock_stands_where_it_was_put(tmp_path: Path) -> None:
     hand = clock.write(tmp_path / "clock", 1_772_409_600_000_000)
     env = {clock.VARIABLE: str(tmp_path / "clock")}
@@ -43,6 +44,7 @@ def test_a_driven_clock_stands_where_it_was_put(tmp_path: Path) -> None:
     assert told("print(clock.now())", **env).stdout == "2026-03-02 00:01:00+00:00\n"
 
 
+@pytest.mark.slow
 def test_a_clock_that_is_none_says_so(tmp_path: Path) -> None:
     (tmp_path / "short").write_bytes(b"123")
     for name in ("absent", "short"):
@@ -61,6 +63,7 @@ def test_serve_warns_that_it_is_driven(tmp_path: Path) -> None:
     assert f"warning clock         {clock.VARIABLE} is set: a run of the range drives the time" in said
 
 
+@pytest.mark.slow
 def test_writes_and_looks_are_asked_for_by_number(tmp_path: Path) -> None:
     hand = clock.write(tmp_path / "clock", 1)
     hand[2] += 3

@@ -107,6 +107,7 @@ def test_the_page_has_everything_and_runs_nothing(full: RangeRun) -> None:
     assert "None" not in page.replace("nothing", "")
 
 
+@pytest.mark.slow
 def test_a_run_without_campaigns_and_a_live_one_have_pages_too(full: RangeRun) -> None:
     calm = replace(full, outcomes=tuple(o for o in full.outcomes if o.scene == "calm"), contests=(), live=())
     page = page_of(calm)

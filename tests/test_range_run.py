@@ -120,6 +120,7 @@ def test_a_scene_says_all_that_is_wrong_with_it_before_anything_is_played(tmp_pa
     )
 
 
+@pytest.mark.slow
 def test_the_table_is_made_of_the_outcomes_and_of_nothing_else(done: tuple[Path, Result]) -> None:
     told = content(done[0])
     again = [x.as_dict() for x in lines([outcome_of(o) for o in told["outcomes"]])]
@@ -251,6 +252,7 @@ def test_two_scenes_of_one_name_are_refused(tmp_path: Path, scene: Path) -> None
     assert "two scenes are called small" in said.stderr
 
 
+@pytest.mark.slow
 def test_a_cell_that_somebody_broke_is_told_by_name(tmp_path: Path, scene: Path) -> None:
     out = tmp_path / "out"
     assert call("run", scene, "--seeds", 1, "--defences", "none", "--out", out).exit_code == 0
@@ -260,6 +262,7 @@ def test_a_cell_that_somebody_broke_is_told_by_name(tmp_path: Path, scene: Path)
     assert "delete it" in said.stderr
 
 
+@pytest.mark.slow
 def test_compose_writes_a_scene_that_score_reads(tmp_path: Path, scene: Path) -> None:
     said = call("compose", scene, "--seed", 2, "--out", tmp_path, "--json")
     assert said.exit_code == 0

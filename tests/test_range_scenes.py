@@ -258,6 +258,7 @@ LINES = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(LINES, max_size=14))
 def test_any_lines_give_a_scene_or_complaints_with_places(lines: list[str]) -> None:

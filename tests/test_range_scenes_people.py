@@ -110,6 +110,7 @@ def test_every_kind_of_use_has_a_habit_and_a_share() -> None:
     assert sum(kind.share for kind in KINDS.values()) == pytest.approx(1.0, abs=0.03)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(sorted(KINDS)), st.floats(0.01, 1), min_size=1), st.integers(1, 3000))
 def test_accounts_are_split_to_the_last_one(shares: dict[str, float], accounts: int) -> None:
@@ -123,6 +124,7 @@ SCHEMA = pa.schema([("exchange_id", pa.string()), ("time", pa.timestamp("us", "U
 BEGIN = datetime(2026, 3, 2, tzinfo=UTC)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 14 * 86_400 * 10), max_size=30), min_size=1, max_size=8), seeds)
 def test_a_spilled_log_is_the_sorted_log(chunks: list[list[int]], seed: int) -> None:

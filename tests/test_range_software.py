@@ -146,6 +146,7 @@ def shingles(text: str, wide: int = 6) -> set[tuple[str, ...]]:
     return {tuple(words[i : i + wide]) for i in range(len(words) - wide + 1)}
 
 
+@pytest.mark.slow
 def test_what_customers_share_is_the_programs_wording_alone() -> None:
     software = program("plugin", accounts=40, exchanges=20.0)
     wording = releases(software)[0].wording.replace("{q}", "")
@@ -224,6 +225,7 @@ def test_a_resellers_customers_are_dealt_over_accounts_on_one_card() -> None:
     assert np.median(models) >= 3  # the customers choose
 
 
+@pytest.mark.slow
 def test_a_product_names_its_many_end_users() -> None:
     people = made(program("saas", accounts=4, exchanges=300.0))
     assert len({row["org"] for row in people.accounts.to_pylist()}) == 1
@@ -242,6 +244,7 @@ def test_annotators_share_one_queue_and_no_item() -> None:
     assert min(map(day_of, people)) >= 7.8
 
 
+@pytest.mark.slow
 def test_a_coding_agents_sessions_are_conversations_with_tools() -> None:
     people = made(program("coding_agent", accounts=20))
     talks: dict[str, list[dict]] = {}

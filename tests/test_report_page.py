@@ -67,6 +67,7 @@ def test_nothing_an_attacker_wrote_becomes_markup(page: str) -> None:
     assert "@import" not in page
 
 
+@pytest.mark.slow
 def test_control_and_format_characters_are_shown_not_sent(page: str) -> None:
     assert not set(page) & set(BIDI)
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", page)

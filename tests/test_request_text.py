@@ -339,6 +339,7 @@ def _timed(body: object) -> float:
     return time.thread_time() - begun
 
 
+@pytest.mark.slow
 def test_time_grows_with_the_body_and_no_faster():
     for make in (
         lists,

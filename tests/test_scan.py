@@ -148,6 +148,7 @@ def test_a_pool_is_found_where_little_else_is_new() -> None:
     check_found(planted, scan(planted.table, planted.accounts))
 
 
+@pytest.mark.slow
 def test_only_who_two_classes_of_clue_tie_is_firm() -> None:
     """Half of a pool shares networks: what its client sends makes nobody firm, what we see of it does."""
     crowd = Crowd(3)
@@ -170,6 +171,7 @@ def test_only_who_two_classes_of_clue_tie_is_firm() -> None:
     assert set(c.firm) == sharing & set(c.accounts)
 
 
+@pytest.mark.slow
 def test_a_campaign_carries_what_the_contract_promises(world: Scene, found: ScanResult) -> None:
     ids = [c.id for c in found.campaigns]
     assert len(set(ids)) == len(ids)
@@ -422,6 +424,7 @@ TINY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", TINY.values(), ids=list(TINY))
 def test_a_tiny_log_is_scanned_and_accuses_nobody(table: pa.Table) -> None:
     result = scan(table)
@@ -438,6 +441,7 @@ def test_the_same_prompt_from_everybody_at_once_is_no_campaign() -> None:
     assert scan(crowd.table()).campaigns == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("theirs", "said"), [(0, "covers none of"), (2, "only 2 of"), (5, "")])
 def test_an_accounts_table_that_names_others_is_said_to(theirs: int, said: str, tmp_path: Path) -> None:
     table = rows(60, float, lambda k: f"a{k % 10}")

@@ -69,6 +69,7 @@ def test_missing_and_empty_texts_hash_to_nothing_and_case_counts():
     assert hashes[2] == hashes[4]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.one_of(st.none(), st.text(max_size=30), WORDS.map(" ".join)), max_size=12), st.data())
 def test_arrow_shape_does_not_matter(texts, data):

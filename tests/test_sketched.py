@@ -200,6 +200,7 @@ def test_bad_rows_of_a_sketched_file_are_left_out_and_counted(tmp_path: Path) ->
     ]
 
 
+@pytest.mark.slow
 def test_a_gateways_folder_is_scanned_by_its_segments_under_its_own_key(tmp_path: Path) -> None:
     folder = open_folder(tmp_path / "serve")
     hour = folder.segments / "2026-03-02T00"

@@ -188,6 +188,7 @@ def test_no_room_for_temporary_files_is_said(monkeypatch, tmp_path):
         spread(log, tenant)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32), st.floats(0, 1))
 def test_nothing_later_changes_what_was_seen(seed, share):

@@ -570,6 +570,7 @@ def test_a_refusal_is_lifted_by_nothing_but_an_exception(
     assert before.allow or not after.allow
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.dictionaries(st.sampled_from("abcde"), st.sampled_from([*"abcde", "deepseek-chat"]), max_size=5))
 def test_aliases_end_or_are_refused(aliases: dict[str, str]) -> None:

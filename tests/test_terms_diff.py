@@ -172,6 +172,7 @@ TERMS = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(TERMS, TERMS)
 def test_every_change_is_said_and_the_way_back_says_the_opposite(old: Terms, new: Terms) -> None:

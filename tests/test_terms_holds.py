@@ -279,6 +279,7 @@ def run(world: Path, terms: str, *words: str) -> tuple[int, str]:
     return done.exit_code, done.stdout
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_who_how_often_and_how_much(world: Path) -> None:
     code, told = run(world, 'mode = "dry_run"\nexempt_orgs = ["x"]\n', "--json")
     found = json.loads(told)
@@ -298,6 +299,7 @@ def test_a_dry_run_says_who_how_often_and_how_much(world: Path) -> None:
     assert "holds are off" in " ".join(told.split())
 
 
+@pytest.mark.slow
 def test_a_budget_bounds_what_a_dry_run_foresees(world: Path) -> None:
     refused = [
         json.loads(run(world, f"refused_minutes_per_day = {many}\n", "--json")[1])["candidates"][0]["cost"]

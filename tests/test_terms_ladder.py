@@ -108,6 +108,7 @@ RUNGS = st.lists(
 ).map(tuple)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(RUNGS, st.integers(0, 20), st.booleans(), st.booleans(), st.floats(0, 1), st.integers(0, 1000))
 def test_what_is_taken_was_allowed_and_more_evidence_never_softens_it(

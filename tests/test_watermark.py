@@ -58,6 +58,7 @@ def test_some_tokens_numbers_are_those_of_all(tokens: list[int], actor: int) -> 
     assert (numbers_of(mark, (1, 2), some) == whole[some]).all()
 
 
+@pytest.mark.slow
 def test_over_keys_it_is_sampling() -> None:
     p = np.array([0.5, 0.3, 0.0, 0.15, 0.05])
     got = Counter(choose_token(Mark("a", key_of(k)), p, [7, 8], lambda: 0.0) for k in range(8000))

@@ -63,6 +63,7 @@ def row(one: RadioactivityResult, actor: str) -> Row:
     return next(row for row in one.evidence.rows if row.name == actor)
 
 
+@pytest.mark.slow
 def test_the_actor_is_named_and_nobody_else() -> None:
     one = judged(answers(MARKS[2], 0.2, 1))
     assert [row.name for row in one.evidence.found()] == ["actor-2"]
@@ -105,6 +106,7 @@ def test_several_keys_make_no_innocent_guilty() -> None:
     assert stats.kstest(p, "uniform").pvalue > 0.01
 
 
+@pytest.mark.slow
 def test_two_actors_in_one_student_are_both_named() -> None:
     mixed = answers(MARKS[0], 0.4, 1) + answers(MARKS[5], 0.4, 2)
     assert {row.name for row in judged(mixed).evidence.found()} == {"actor-0", "actor-5"}
@@ -122,6 +124,7 @@ def test_innocents_have_uniform_p() -> None:
     assert stats.kstest(p, "uniform").pvalue > 0.01
 
 
+@pytest.mark.slow
 def test_not_shown_needs_power() -> None:
     few, many = judged(answers(None, 0, 1, 10)), judged(answers(None, 0, 1, 40))
     assert outcome((few.evidence,)) is Outcome.INDETERMINATE
@@ -134,6 +137,7 @@ def test_the_planner_agrees_with_itself() -> None:
     assert Each([((k,), 1) for k in range(n - 50)]).smallest_effect(1e-5, 20) > 0.05
 
 
+@pytest.mark.slow
 def test_prompts_that_carry_marked_text_do_not_count() -> None:
     """A suspect that repeats its prompt's marked text has learnt nothing."""
     prompts = answers(MARKS[1], 1.0, 3, texts=20)
@@ -194,6 +198,7 @@ def test_where_all_pairs_turn_up_a_reference_shows_the_mark() -> None:
         judge("x", texts, marks, settings, reference=[[99, 98, 97]], teacher=teacher)
 
 
+@pytest.mark.slow
 def test_the_bound_is_never_too_small() -> None:
     """Over 200 keys at most alpha of them are below alpha; the checker computes the same bound."""
     texts = [few_ways(None, 0, k, 20) for k in range(3)]
@@ -288,6 +293,7 @@ def test_parquet_and_jsonl_are_the_same(tmp_path: Path) -> None:
     assert [(one.prompt, one.tokens) for one in a] == [(one.prompt, one.tokens) for one in b]
 
 
+@pytest.mark.slow
 def test_a_revealed_key_is_checked_by_the_bundle(tmp_path: Path) -> None:
     signer, settings = new_signer(), RadioactivitySettings(effect=0.3)
     signed = protocols.sign(
@@ -422,6 +428,7 @@ def test_the_protocol_binds(tmp_path: Path) -> None:
     assert not (tmp_path / "o").exists()
 
 
+@pytest.mark.slow
 def test_refusals_of_the_verbs(tmp_path: Path) -> None:
     key = tmp_path / "mark.key"
     run("mark-key", key)
