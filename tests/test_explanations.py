@@ -9,7 +9,8 @@ from holds_world import HOUR_US, START_US, log_of
 from stillwatch.actors import AccountFacts
 from stillwatch.actors.links import no_links
 from stillwatch.actors.spread import Spread
-from stillwatch.scan.explanations import class_members, share_instruments, viral_prompt
+from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.scan.explanations import Products, class_members, share_instruments, viral_prompt
 from stillwatch.scan.set_aside import keep_signature
 from stillwatch.scan.sites import event_members, hosting_networks, main_networks, site_members, sites
 
@@ -214,3 +215,51 @@ def test_who_is_left_of_a_group_must_share_its_wording_still(left: Sequence[int]
     )  # fmt: skip
     assert keep_signature(spread, np.arange(4), np.array(left, np.int32)) is keeps
     assert keep_signature(spread, np.zeros(0, np.int64), np.array(left, np.int32))
+
+
+def log_of_agents(rows: list[tuple[str, int, int, int]]) -> ExchangeLog:
+    """One exchange of each account: its user agent, model, limit and temperature in thousandths."""
+    agents = tuple(sorted({row[0] for row in rows}))
+    columns = {
+        "ts_us": np.arange(len(rows)),
+        "agent": np.array([agents.index(row[0]) for row in rows], np.int32),
+        "model": np.array([row[1] for row in rows], np.int32),
+        "max_tokens": np.array([row[2] for row in rows], np.int32),
+        "temperature_milli": np.array([row[3] for row in rows], np.int32),
+    }
+    nothing = np.zeros((len(rows), 1), np.uint32)
+    return ExchangeLog(
+        columns, nothing, nothing, tuple(map(str, range(len(rows)))), (), frozenset(), 0, agents=agents
+    )
+
+
+CHOSEN = [(limit, milli) for limit in (256, 512, 1024, 2048, 4096) for milli in (-1, 0, 200, 700, 1000)]
+POOL = ("acme-python/3.1", 0, 8192, 600)
+
+
+@pytest.mark.parametrize(
+    ("others", "explained"),
+    [
+        ([("acme-python/2.9", 0, *pair) for pair in CHOSEN * 4], False),
+        ([("acme-python/2.9", 0, 8192, 600)] * 60 + [("acme-python/2.9", 0, *pair) for pair in CHOSEN], True),
+        ([("acme-python/2.9", 0, 4096, 0)] * 60 + [("acme-python/2.9", 0, *pair) for pair in CHOSEN], True),
+        ([("acme-python/2.9", 0, *pair) for pair in CHOSEN * 2] + [POOL] * 40, True),
+        ([("acme-python/2.9", 1, *pair) for pair in CHOSEN * 4], True),
+        ([("acme-python/2.9", 0, *pair) for pair in CHOSEN[:10]], True),
+    ],
+    ids=[
+        "a library, whose users choose",
+        "a product, and its defaults",
+        "a product, and other settings than its defaults: an update",
+        "two fifths have the group's settings",
+        "a new model, for which nobody else uses it",
+        "too few users to tell",
+    ],
+)
+def test_a_name_explains_equal_settings_only_where_its_other_users_have_any(
+    others: list[tuple[str, int, int, int]], explained: bool
+) -> None:
+    elsewhere = [("deskchat/1", 0, *pair) for pair in CHOSEN * 40]
+    log = log_of_agents([POOL] * 30 + others + elsewhere)
+    users = Products(log).users(np.arange(len(log)), range(30), 0, len(log))
+    assert users == (dict.fromkeys(range(30), "acme-python") if explained else {})

@@ -22,6 +22,9 @@ MOST = 0.8  # of a group's accounts
 SHARE_INSTRUMENT = 0.5
 LEAST_USERS = 3  # of one product in a group
 RARE = 1e-3  # p-value of so many users of one product in a group
+# Of a product's users outside a group, as many as show what its defaults are. If not half of them share a
+# limit and a temperature, and not a third have the group's, the name is a library's and explains nothing.
+ENOUGH_USERS, DEFAULTS, GROUPS_OWN = 20, 1 / 2, 1 / 3
 UNCHECKED = (
     "no accounts table was given, so that a class, an event or a reseller's customers could not be ruled out"
 )
@@ -44,14 +47,19 @@ FREE_MAIL = frozenset((  # domains at which anybody gets an address
 
 
 class Products:
-    """Which client product each exchange's user agent names; libraries and browsers name none."""
+    """Which client product each exchange's user agent names; libraries and browsers name none.
+
+    Each provider's own library has a name that no list knows. It is told by its users: they choose settings
+    of their own, where a product's users keep its defaults.
+    """
 
     def __init__(self, log: ExchangeLog) -> None:
         names = [product(agent) for agent in log.agents]
         self.names = sorted(set(names) - {""})
         number = {name: k for k, name in enumerate(self.names)}
         self._of_agent = np.array([*(number.get(name, -1) for name in names), -1], np.int32)
-        self._agent = log["agent"]
+        self._agent, self._model = log["agent"], log["model"]
+        self._settings = log["max_tokens"].astype(np.int64) << 32 | log["temperature_milli"].astype(np.uint32)
         # each label's latest row before `end`: hours are evaluated in order, several times each
         self._label, self._end = np.zeros(0, np.int32), 0
         self._last = np.zeros(0, np.int64)
@@ -78,7 +86,26 @@ class Products:
         tail = np.array([rate_tail(int(k), len(codes), share[name]) for name, k in enumerate(inside)])
         products_in_use = int((counts > 0).sum())  # products in use then: later ones must not count
         vendor = (inside >= LEAST_USERS) & (tail * products_in_use < RARE)
+        for name in np.flatnonzero(vendor):
+            users = np.flatnonzero(latest == name)
+            vendor[name] = self._explains(last[users], np.isin(users, codes))
         return {int(p): self.names[latest[p]] for p in codes if latest[p] >= 0 and vendor[latest[p]]}
+
+    def _explains(self, rows: np.ndarray, inside: np.ndarray) -> bool:
+        """Whether defaults of a product may make settings equal, by the users of it outside the group.
+
+        Only users of the model that the group's users of it mostly have count, as defaults go by model. So
+        few that nothing can be said of them: yes. rows: the latest row of each user; inside: (users,) bool.
+        """
+        model = self._model[rows]
+        of_model = model == np.bincount(model[inside]).argmax()
+        settings, count = np.unique(self._settings[rows[of_model & inside]], return_counts=True)
+        others = self._settings[rows[of_model & ~inside]]
+        if len(others) < ENOUGH_USERS:
+            return True
+        commonest = np.unique(others, return_counts=True)[1].max()
+        of_group = int((others == settings[count.argmax()]).sum())
+        return bool(commonest >= DEFAULTS * len(others) or of_group >= GROUPS_OWN * len(others))
 
     def of_rows(self) -> np.ndarray:
         """(exchanges,) int32: the place in `names` of the product that each names, -1 for none."""
