@@ -41,6 +41,7 @@ from stillwatch.gateway.thinning import Thinning
 from stillwatch.report.findings import to_text, write, write_atomically
 from stillwatch.report.page import headline, render
 from stillwatch.scan import AccountVerdict, Campaign, Follower, Harvest, LoneHarvester, ScanResult, ScanTotals
+from stillwatch.scan.live import StateUnreadable
 from stillwatch.scan.pipeline import Options, run
 from stillwatch.scan.seen_window import window_headline
 from stillwatch.terms import EnforcementStatus, Step
@@ -289,6 +290,42 @@ def test_a_disk_that_refuses_is_tried_again(folder: Folder, monkeypatch: pytest.
     path.chmod(0o600)
     found.step()
     assert (found.read, found.bad, found.error) == (30, 0, None)
+
+
+def test_short_memory_is_no_damaged_segment(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(folder, 1, some())
+    found = detector(folder)
+
+    def refuse(*_: object) -> None:
+        raise pa.ArrowMemoryError("malloc of size 82496 failed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pq, "read_table", refuse)
+        with pytest.raises(MemoryError):
+            found.step()
+    found.step()
+    assert (found.read, found.bad, found.error) == (30, 0, None)
+
+
+@pytest.mark.parametrize(
+    "refusal", [MemoryError("Unable to allocate 2 GiB"), OSError(errno.EMFILE, "Too many open files")]
+)
+def test_a_state_that_the_machine_refuses_is_not_thrown_away(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, refusal: Exception
+) -> None:
+    put(folder, 1, some())
+    found = detector(folder)
+    found.step()
+    found.save()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise refusal
+
+    with monkeypatch.context() as patch:
+        patch.setattr("stillwatch.scan.live.np.load", refuse)
+        with pytest.raises(StateUnreadable, match="cannot be read now"):
+            detector(folder)
+    assert detector(folder).exchanges == 30
 
 
 def test_findings_are_written_when_they_changed(folder: Folder) -> None:
