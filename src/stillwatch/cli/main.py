@@ -6,7 +6,6 @@ named `app`, which is mounted under that name. A verb is imported when it is typ
 what any verb does, and nobody waits for what the others need.
 """
 
-import errno
 import json
 import os
 import pkgutil
@@ -21,25 +20,13 @@ import typer
 import stillwatch
 import stillwatch.cli
 from stillwatch.cli.verb import VerbGroup
-from stillwatch.errors import Faults, StillwatchError
+from stillwatch.errors import Faults, StillwatchError, machine_refusal
 from stillwatch.plugins import blamed_on
 
 GROUP = "stillwatch.commands"
 CANNOT = 2  # the exit code for "could not do it"; 1 is kept for --fail-on-campaign
 FAULT = 70  # of the program itself: sysexits' EX_SOFTWARE
 BROKEN_PIPE = 141  # 128 + SIGPIPE, what a shell reports when the reader of a pipe has gone
-OF_THE_MACHINE = {  # what it refuses, whoever asks: no fault of the program
-    *(
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EFBIG,
-        errno.EROFS,
-        errno.EIO,
-        errno.EMFILE,
-        errno.ENFILE,
-        errno.ENOMEM,
-    )
-}
 LAST_STREAM = 2  # the number of standard error
 
 FIRST = (  # the verbs that the first help shows; it names the others
@@ -178,22 +165,13 @@ def _open_closed_streams() -> None:
             setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
-def _machine_refusal(error: Exception) -> str | None:
-    """Say what the machine refuses; None for what is a fault of the program."""
-    if isinstance(error, MemoryError):
-        return "there is not enough memory"
-    if not isinstance(error, OSError) or error.errno not in OF_THE_MACHINE:
-        return None
-    return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
-
-
 def run() -> None:
     """Run the command line (the entry point of the installed `stillwatch`)."""
     _open_closed_streams()
     try:
         app()
     except Exception as error:  # noqa: BLE001 - the edge of the process: 1 would mean that a campaign was found
-        why = _machine_refusal(error)
+        why = machine_refusal(error)
         if why is None:
             traceback.print_exc()
             sys.exit(FAULT)
