@@ -571,6 +571,19 @@ def test_a_finding_becomes_a_standing_under_the_campaign_s_first_name(enforcing:
     assert enforcing.state.revision() == revision  # the same again writes nothing
 
 
+def test_who_leads_no_more_stops_in_the_middle(folder: Folder) -> None:
+    """It stood still, and another gateway of the fleet leads by now."""
+    folder.terms.write_text(ACTS.format(1, "throttle"), encoding="utf-8")
+    hand_over(folder, "a", "b")
+    with ControlState(folder.state) as state:
+        answers = iter([True, True, True])  # the ladder has been climbed by then
+        watched = open_terms(folder, keeps_history=True)
+        enforcer = Enforcer(folder, state, watched, lambda _: None, leads=lambda: next(answers, False))
+        enforcer.step(NOW)
+        assert len(proposals.proposals(state, "open")) == 1
+        assert stands(enforcer) == {}
+
+
 @pytest.mark.parametrize("text", [default_text(), ACTS.replace("act_on_group_findings = true\n", "")])
 def test_without_the_owner_s_explicit_word_a_group_finding_changes_no_standing(
     folder: Folder, text: str
