@@ -94,6 +94,20 @@ def test_an_upstream_that_takes_no_connection_is_given_up(monkeypatch: pytest.Mo
     assert asyncio.run(connect()) == (None, "the upstream took no connection within 1 s")
 
 
+def test_an_upstream_whose_name_is_none_is_told() -> None:
+    """Else the client waits for ever."""
+
+    async def connect() -> tuple[Connection | None, str]:
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[tuple[Connection | None, str]] = loop.create_future()
+        connections = pool(loop)
+        connections.target = Target("http://a..example")
+        connections.connect(lambda made, why: ready.set_result((made, why)))
+        return await asyncio.wait_for(ready, 10)
+
+    assert asyncio.run(connect()) == (None, "the upstream takes no connection: UnicodeError")
+
+
 @pytest.mark.parametrize("look", ["_tables", "_second"])
 def test_a_look_that_fails_is_not_the_last_one(look: str) -> None:
     """Else this worker would never again hear of a key that is revoked."""

@@ -357,6 +357,7 @@ def test_settings_outlive_a_write_and_refuse_a_slip_of_the_pen(folder: Folder) -
         ('{"upstream": "http://x", "wrkers": 2}', "wrkers: unknown key; did you mean `workers`"),
         ('{"upstream": "http://x", "workers": "2"}', "workers: '2' is text; give a whole number"),
         ('{"workers": 2}', "`upstream` is missing"),
+        ('{"upstream": "http://a..example"}', "label empty or too long"),
         ("[]", "holds no JSON object"),
         ("{", "not JSON"),
     ):

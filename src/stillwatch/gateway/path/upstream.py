@@ -299,8 +299,9 @@ class ConnectionPool:
         except asyncio.CancelledError:
             if not making.cancelled():  # this task is, then
                 raise
-        except (OSError, ssl.SSLError) as error:
-            why = f"the upstream takes no connection: {error.strerror or type(error).__name__}"
+        except (OSError, ValueError) as error:  # ValueError: a name that is none; else nobody is told
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            why = f"the upstream takes no connection: {reason}"
         ready(made, why)
 
     def take_back(self, connection: Connection) -> None:
