@@ -714,6 +714,21 @@ def pieces(table: pa.Table, hours: int) -> Iterator[pa.Table]:
         yield table.slice(lo, hi - lo)
 
 
+def test_a_bad_row_of_before_hides_no_refusal() -> None:
+    """Each `add` would be answered with 0 new exchanges, and nobody would hear why."""
+    row = {"account": "a", "prompt": "what is one plus two"}
+    good = pa.Table.from_pylist([row | {"time": f"2026-03-0{day}T08:00:00Z"} for day in (1, 2)])
+    bad = pa.Table.from_pylist([row | {"time": "never"}])
+    live = sw.LiveScan()
+    assert live.add(pa.concat_tables([good, bad.select(good.column_names)])) == 2
+    assert live.add(bad) == 0  # counted, and no refusal
+    other = pa.Table.from_batches(
+        [sketch_batch(batch, Sketcher(KEY)) for batch in sw.read(good).to_arrow().to_batches()]
+    )
+    with pytest.raises(sw.InputError, match="was sketched under key"):
+        live.add(other)
+
+
 @pytest.mark.slow
 def test_batches_in_alarms_out_through_restarts(
     world: Scene, scan_report: sw.ScanReport, tmp_path: Path

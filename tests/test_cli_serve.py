@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, GatewaySettings, SettingsError
 from stillwatch.gateway.setup_check import place_terms, upstream_key
 from stillwatch.terms import TermsError
+from stillwatch.terms.load import default_text
 
 RULES = 'version = 2\n[[ban]]\nfamily = "deepseek"\n'
 
@@ -112,3 +114,16 @@ def test_a_process_that_cannot_begin_says_so_in_one_line(folder: Folder, name: s
     assert ended.returncode == 2
     assert ended.stderr.startswith(f"stillwatch serve: {name}: ")
     assert len(ended.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_a_process_to_which_the_machine_gives_too_little_says_so_in_one_line(folder: Folder) -> None:
+    GatewaySettings("http://127.0.0.1:9").save(folder.settings)
+    folder.terms.write_text(default_text())
+    words = [sys.executable, "-m", "stillwatch.gateway.child", "worker-0", str(folder.path), str(os.getpid())]
+    little = (1 << 20, 1 << 20)
+    ended = subprocess.run(
+        words, capture_output=True, text=True, timeout=60, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, little),
+    )  # fmt: skip
+    assert (ended.returncode, ended.stderr) == (2, "stillwatch serve: worker-0: File too large\n")

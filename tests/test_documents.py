@@ -2,6 +2,7 @@
 
 import ast
 import base64
+import errno
 import io
 import json
 import os
@@ -382,6 +383,20 @@ def test_a_process_with_thousands_of_descriptors_reads_documents(reader: Documen
         for _ in range(1_100):
             files.enter_context(open(os.devnull, "rb"))
         assert share(reader.read(KINDS["pdf"]).text) == 1
+
+
+def test_a_machine_that_starts_no_process_costs_the_document_alone(
+    reader: DocumentReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    reader.close()
+    raw = KINDS["pdf"] + b"\n"  # read by nobody yet
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", refuse)
+        assert reader.read(raw) == DocumentText("", "failed")
+    assert share(reader.read(raw).text) == 1
 
 
 def test_an_error_of_the_reader_does_not_make_a_document_pass_for_a_picture(

@@ -20,6 +20,7 @@ from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sketched import PURPOSE, sketch_batch
 from stillwatch.exchanges.sources import find
 from stillwatch.gateway.detector import FolderScan
+from stillwatch.gateway.fleet import lease
 from stillwatch.gateway.fleet.lease import LEASE_S, Lease, holds
 from stillwatch.gateway.fleet.storage import use_own, use_shared
 from stillwatch.gateway.folder import Folder, FolderError, derive, open_folder
@@ -61,7 +62,7 @@ def deal(folders: list[Folder], table: pa.Table) -> None:
 
 
 def lease_to(one: Folder) -> None:
-    one.run.joinpath("lease").write_text(f"{time.monotonic() + 3_600} 1\n")
+    one.run.joinpath("lease").write_text(f"{lease.now_s() + 3_600} 1\n")
 
 
 def names_of(one: Folder) -> list[tuple[str, ...]]:
@@ -212,7 +213,7 @@ def test_one_lease_one_holder(tmp_path: Path, server: str) -> None:
         a.step(db)
         assert a.is_held()
         assert not holds(folders[1].run)
-        a._until_s = time.monotonic() - 0.001  # by its own clock it ends sooner than in the database
+        a._until_s = lease.now_s() - 0.001  # by its own clock it ends sooner than in the database
         assert not a.is_held()
 
 

@@ -24,6 +24,7 @@ from gateway_world import until
 from s3_server import S3Server, serving
 from scan_world import START
 from stillwatch.gateway.detector import FolderScan
+from stillwatch.gateway.fleet import lease
 from stillwatch.gateway.fleet.mirror import Mirror
 from stillwatch.gateway.fleet.storage import COPY, enter_store, use_shared
 from stillwatch.gateway.fleet.store import ObjectStore, StoreAway, StoreError, store_address
@@ -386,7 +387,7 @@ def _have_all(mirrors: list[Mirror]) -> bool:
 
 
 def _lease(one: Folder, number: int) -> None:
-    one.run.joinpath("lease").write_text(f"{time.monotonic() + 3_600} {number}\n")
+    one.run.joinpath("lease").write_text(f"{lease.now_s() + 3_600} {number}\n")
 
 
 def test_findings_follow_the_lease_and_a_replaced_holder_changes_nothing(

@@ -2,9 +2,10 @@
 
 import gzip
 import json
+import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import repeat
 from pathlib import Path
@@ -323,6 +324,17 @@ def test_what_nobody_means_overflows_no_counter(tmp_path: Path) -> None:
     chat = json.dumps({"model": "m", "n": 10**18, "max_tokens": 10**18}).encode()
     facts = read("POST", "/v1/chat/completions", "application/json", "", chat, 1 << 20)
     budgets.add(0, 1, 1, (facts.most or 0) * facts.n)
+
+
+def test_a_note_without_its_models_makes_no_known_file(tmp_path: Path) -> None:
+    """Else a batch is let in whose models no limit counts."""
+    notes, asked = Notes(tmp_path), BatchRequest(begins=True, files=("f",))
+    notes.note("acct", "other", BatchRequest(1, 7), 1, ("mira",))
+    with closing(sqlite3.connect(tmp_path / "batches.db")) as db:
+        refuse = "BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+        db.execute(f"CREATE TRIGGER full BEFORE INSERT ON models {refuse}")
+    notes.note("acct", "f", BatchRequest(1, 7), 1, ("mira",))
+    assert (notes.tokens("acct", asked, 1), notes.models("acct", asked)) == (None, ())
 
 
 def test_notes_that_are_no_database_any_more_are_begun_anew(tmp_path: Path) -> None:

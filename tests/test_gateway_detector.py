@@ -41,6 +41,7 @@ from stillwatch.gateway.thinning import Thinning
 from stillwatch.report.findings import to_text, write, write_atomically
 from stillwatch.report.page import headline, render
 from stillwatch.scan import AccountVerdict, Campaign, Follower, Harvest, LoneHarvester, ScanResult, ScanTotals
+from stillwatch.scan.live import StateUnreadable
 from stillwatch.scan.pipeline import Options, run
 from stillwatch.scan.seen_window import window_headline
 from stillwatch.terms import EnforcementStatus, Step
@@ -292,6 +293,42 @@ def test_a_disk_that_refuses_is_tried_again(folder: Folder, monkeypatch: pytest.
     assert (found.read, found.bad, found.error) == (30, 0, None)
 
 
+def test_short_memory_is_no_damaged_segment(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(folder, 1, some())
+    found = detector(folder)
+
+    def refuse(*_: object) -> None:
+        raise pa.ArrowMemoryError("malloc of size 82496 failed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pq, "read_table", refuse)
+        with pytest.raises(MemoryError):
+            found.step()
+    found.step()
+    assert (found.read, found.bad, found.error) == (30, 0, None)
+
+
+@pytest.mark.parametrize(
+    "refusal", [MemoryError("Unable to allocate 2 GiB"), OSError(errno.EMFILE, "Too many open files")]
+)
+def test_a_state_that_the_machine_refuses_is_not_thrown_away(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, refusal: Exception
+) -> None:
+    put(folder, 1, some())
+    found = detector(folder)
+    found.step()
+    found.save()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise refusal
+
+    with monkeypatch.context() as patch:
+        patch.setattr("stillwatch.scan.live.np.load", refuse)
+        with pytest.raises(StateUnreadable, match="cannot be read now"):
+            detector(folder)
+    assert detector(folder).exchanges == 30
+
+
 def test_findings_are_written_when_they_changed(folder: Folder) -> None:
     put(folder, 1, some())
     found = detector(folder)
@@ -534,6 +571,19 @@ def test_a_finding_becomes_a_standing_under_the_campaign_s_first_name(enforcing:
     for k in range(5):
         enforcing.step(NOW + k * 20_000_000)
     assert enforcing.state.revision() == revision  # the same again writes nothing
+
+
+def test_who_leads_no_more_stops_in_the_middle(folder: Folder) -> None:
+    """It stood still, and another gateway of the fleet leads by now."""
+    folder.terms.write_text(ACTS.format(1, "throttle"), encoding="utf-8")
+    hand_over(folder, "a", "b")
+    with ControlState(folder.state) as state:
+        answers = iter([True, True, True])  # the ladder has been climbed by then
+        watched = open_terms(folder, keeps_history=True)
+        enforcer = Enforcer(folder, state, watched, lambda _: None, leads=lambda: next(answers, False))
+        enforcer.step(NOW)
+        assert len(proposals.proposals(state, "open")) == 1
+        assert stands(enforcer) == {}
 
 
 @pytest.mark.parametrize("text", [default_text(), ACTS.replace("act_on_group_findings = true\n", "")])

@@ -16,6 +16,7 @@ import pytest
 from gateway_world import until
 from served import ASK, COMMAND, Served, children, clients, command_line, served
 from stillwatch.gateway.instance import running_pid
+from stillwatch.gateway.path import server
 from stillwatch.gateway.path.budgets import Budgets, void
 from upstream import Upstream
 
@@ -94,6 +95,23 @@ def test_who_asks_while_a_worker_that_ends_stands_still_is_answered(up: Upstream
         asked.join(30)
         assert statuses == [200]
         assert s.stop() == 0
+
+
+@pytest.mark.slow
+def test_who_asks_while_a_worker_stands_still_is_answered(up: Upstream) -> None:
+    """A connection whose first request comes late, and in a pause: by the clock, it was silent too long."""
+    with served(up.url) as s, closing(s.connect()) as late:
+        late.connect()
+        time.sleep(server.FIRST_BYTE_S - 3)
+        (worker,) = s.pids()
+        os.kill(worker, signal.SIGSTOP)
+        statuses: list[int] = []
+        asked = threading.Timer(0.2, lambda: statuses.append(s.ask(late)))
+        asked.start()
+        time.sleep(3.8)
+        os.kill(worker, signal.SIGCONT)
+        asked.join(30)
+        assert statuses == [200]
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -197,6 +198,36 @@ def test_a_heartbeat_counts_by_moving_whatever_its_clock_says(folder: Folder) ->
 
 
 @pytest.mark.slow
+def test_who_stood_still_together_with_the_supervisor_is_not_ended(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a machine that was paused: nobody has had the time to say anything yet."""
+    pause_s = 0.0
+    monkeypatch.setattr(supervise, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + pause_s))
+    watch = Watch(folder)
+    running = threading.Thread(target=watch.it.run)
+    running.start()
+    try:
+        until(lambda: all(c.beat_s is not None for c in watch.it.children), what="heartbeats")
+        pids = [watch.pid(c.name) for c in watch.it.children]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        pause_s = 2 * supervise.STUCK_S
+        before = {c.name: c.beat for c in watch.it.children}
+        path = folder.run / "supervisor.json"
+        for _ in range(2):  # it has looked since
+            last = heartbeat.read(path)["at"]
+            until(lambda last=last: heartbeat.read(path)["at"] != last, what="the supervisor")
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        until(lambda: all(c.beat != before[c.name] for c in watch.it.children), what="heartbeats")
+        assert [c.restarts for c in watch.it.children] == [0] * len(pids)
+        assert pids == [watch.pid(c.name) for c in watch.it.children]
+    finally:
+        watch.it.stop()
+        running.join(60)
+
+
 def test_a_silent_worker_lives_while_the_port_answers_and_dies_when_not(folder: Folder) -> None:
     with watching(folder, workers=1) as watch:
         watch.beating()
@@ -327,6 +358,7 @@ def test_settings_outlive_a_write_and_refuse_a_slip_of_the_pen(folder: Folder) -
         ('{"upstream": "http://x", "wrkers": 2}', "wrkers: unknown key; did you mean `workers`"),
         ('{"upstream": "http://x", "workers": "2"}', "workers: '2' is text; give a whole number"),
         ('{"workers": 2}', "`upstream` is missing"),
+        ('{"upstream": "http://a..example"}', "label empty or too long"),
         ("[]", "holds no JSON object"),
         ("{", "not JSON"),
     ):

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stillwatch.gateway.folder import FolderError
 from stillwatch.gateway.record import entries, rows, wal
 from stillwatch.gateway.record.wal import INTENT, OUTCOME, Frame, Reader, Writer, frame
 
@@ -138,6 +139,27 @@ def test_groups_in_another_order_are_not_taken(said: list[list[Said]], data: st.
         file.write_bytes(raw[:a] + raw[b:])
         found = read(file)
         assert found == [*said, *said][: places.index(a)]
+
+
+@pytest.mark.parametrize("how", ["empty", "refused"])
+def test_a_highest_number_that_cannot_be_read_is_not_nought(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A number that comes twice passes for one that is recorded already: what follows would be lost."""
+
+    def refuse(*_: object) -> str:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with folder() as path:
+        wal.remember(path, 0, 7)
+        if how == "empty":
+            (path / "w0.last").write_bytes(b"")
+        else:
+            monkeypatch.setattr(Path, "read_text", refuse)
+        with pytest.raises(FolderError, match=r"w0\.last: cannot be read"):
+            wal.remember(path, 0, 3)
+        with pytest.raises(FolderError, match=r"w0\.last: cannot be read"):
+            Log(path)
 
 
 def test_another_secret_reads_nothing() -> None:

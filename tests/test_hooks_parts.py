@@ -1,8 +1,11 @@
 """The pure parts of the hooks, with anything that can come in: taken apart or refused, never an error."""
 
+import asyncio
 import string
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stillwatch.exchanges.formats import Refused
+from stillwatch.exchanges.formats.otlp import PendingCall
 from stillwatch.gateway.hooks import ReportedRequest, TermsJudgement, dialects, litellm, otlp
 from stillwatch.gateway.hooks.intake import digest_id
+from stillwatch.gateway.hooks.joins import Joins
 from stillwatch.gateway.path.request import BadRequest
 from stillwatch.terms import Decision, ModelVerdict
 
@@ -96,3 +101,29 @@ def test_an_id_by_content_is_the_same_whatever_the_order() -> None:
     now = datetime.now(UTC).timestamp()
     assert digest_id("x", {"a": now, "b": [1]}) == digest_id("x", {"b": [1], "a": now})
     assert digest_id("x", {"a": 1}) != digest_id("x", {"a": 2})
+
+
+def test_a_pause_of_the_process_does_not_pass_for_words_that_never_came(tmp_path: Path) -> None:
+    """They may have come meanwhile, and are read after the next look."""
+
+    async def wait_for_words(pause_s: float) -> list[list[str]]:
+        loop = asyncio.get_running_loop()
+        now_s = loop.time()
+        with_pause = SimpleNamespace(
+            time=lambda: now_s, is_closed=loop.is_closed, create_future=loop.create_future,
+            call_soon_threadsafe=loop.call_soon_threadsafe,
+        )  # fmt: skip
+        gate: Any = SimpleNamespace(loop=with_pause, secret=bytes(32))
+        calls = Joins(gate, tmp_path / "joins")
+        await calls.take(otlp.Read(pieces={"call": PendingCall("otlp", {}, {}, [])}), 0)
+        found = []
+        for _ in range(31):
+            now_s += pause_s
+            pause_s = 1.0
+            found.append(calls.due(0)[2])
+        calls.close()
+        return found
+
+    found = asyncio.run(wait_for_words(60.0))
+    assert found[:3] == [[], [], []]
+    assert found[-1] == ["call"]

@@ -76,11 +76,24 @@ def test_what_is_due_after_a_long_stop_goes_a_day_late(machine: Machine, restart
     assert machine.run(1) == machine.now
 
 
-def test_a_damaged_file_is_none(machine: Machine) -> None:
+@pytest.mark.parametrize("how", ["damaged", "unreadable"])
+def test_a_file_that_cannot_be_read_lets_nothing_go_for_a_day(
+    machine: Machine, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock may stand ahead, and nobody knows."""
+
+    def refuse(_: Path) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files")
+
     machine.run(1)
-    machine.path.write_bytes(b"\0{")
-    machine.restart()
-    assert machine.run(1) == machine.now
+    with monkeypatch.context() as patch:
+        if how == "damaged":
+            machine.path.write_bytes(b"\0{")
+        else:
+            patch.setattr(Path, "read_bytes", refuse)
+        machine.restart()
+    assert machine.run(1).year == 1970
+    assert machine.run(25) == machine.now
 
 
 def test_a_full_disk_does_not_keep_what_is_due(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

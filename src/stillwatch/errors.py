@@ -1,7 +1,21 @@
 """Everything Stillwatch can refuse, as one small tree. It knows nothing of rooms above it."""
 
+import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+
+OF_THE_MACHINE = {  # what it refuses, whoever asks: no fault of the program
+    *(
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EROFS,
+        errno.EIO,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOMEM,
+    )
+}
 
 
 class StillwatchError(Exception):
@@ -36,3 +50,16 @@ def refuse_os_errors(refusal: type[StillwatchError], what: str) -> Iterator[None
         yield
     except OSError as why:
         raise refusal(f"{what}: {why.strerror}") from why
+
+
+def machine_refusal(error: Exception) -> str | None:
+    """Say what the machine refuses; None for what is a fault of the program.
+
+    >>> machine_refusal(OSError(errno.ENOSPC, "No space left on device", "state.db"))
+    'state.db: No space left on device'
+    """
+    if isinstance(error, MemoryError):
+        return "there is not enough memory"
+    if not isinstance(error, OSError) or error.errno not in OF_THE_MACHINE:
+        return None
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)

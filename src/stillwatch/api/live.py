@@ -17,7 +17,7 @@ from stillwatch.api.scanning import options_of
 from stillwatch.errors import InputError
 from stillwatch.exchanges import mapping
 from stillwatch.exchanges.networks import NetworkTable, read_networks
-from stillwatch.exchanges.read import read, read_accounts
+from stillwatch.exchanges.read import NothingUsableError, read, read_accounts
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.tables import InMemoryLog
@@ -133,7 +133,7 @@ class LiveScanner:
             for batch in batches:
                 self._core.add(batch)
                 self._newest_us = max(self._newest_us, _newest_us(batch))
-        except InputError:
+        except NothingUsableError:  # all else says that exchanges are lost
             if self._rejects.files > refused or not self._rejects.count:
                 raise
         return self._core.exchanges - before

@@ -20,13 +20,14 @@ import typer
 import stillwatch
 import stillwatch.cli
 from stillwatch.cli.verb import VerbGroup
-from stillwatch.errors import Faults, StillwatchError
+from stillwatch.errors import Faults, StillwatchError, machine_refusal
 from stillwatch.plugins import blamed_on
 
 GROUP = "stillwatch.commands"
 CANNOT = 2  # the exit code for "could not do it"; 1 is kept for --fail-on-campaign
 FAULT = 70  # of the program itself: sysexits' EX_SOFTWARE
 BROKEN_PIPE = 141  # 128 + SIGPIPE, what a shell reports when the reader of a pipe has gone
+LAST_STREAM = 2  # the number of standard error
 
 FIRST = (  # the verbs that the first help shows; it names the others
     *("scan", "explain", "inspect", "serve", "key", "terms", "case", "console", "ban"),
@@ -85,8 +86,7 @@ class Verbs(VerbGroup):
                 print(f"stillwatch: {one_line(line)}", file=sys.stderr)
             raise typer.Exit(CANNOT) from error
         except BrokenPipeError as error:
-            # Python flushes once more at exit: let that go nowhere instead of printing a second complaint.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _discard_output()
             raise typer.Exit(BROKEN_PIPE) from error
         return result
 
@@ -147,10 +147,34 @@ def mount(points: list[metadata.EntryPoint]) -> typer.Typer:
     return verbs
 
 
+def _discard_output() -> None:
+    """Python flushes once more at exit: let that go nowhere instead of printing a second complaint."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _open_closed_streams() -> None:
+    """Let a standard stream that is closed be the null device, here and in children.
+
+    Else the next file that is opened takes its number, and what is printed goes into that file.
+    """
+    while (handle := os.open(os.devnull, os.O_RDWR)) <= LAST_STREAM:
+        os.set_inheritable(handle, True)
+    os.close(handle)
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+
+
 def run() -> None:
     """Run the command line (the entry point of the installed `stillwatch`)."""
+    _open_closed_streams()
     try:
         app()
-    except Exception:  # noqa: BLE001 - the edge of the process: 1 would mean that a campaign was found
-        traceback.print_exc()
-        sys.exit(FAULT)
+    except Exception as error:  # noqa: BLE001 - the edge of the process: 1 would mean that a campaign was found
+        why = machine_refusal(error)
+        if why is None:
+            traceback.print_exc()
+            sys.exit(FAULT)
+        _discard_output()
+        print(f"stillwatch: {one_line(why)}", file=sys.stderr)
+        sys.exit(CANNOT)

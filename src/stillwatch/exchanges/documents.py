@@ -170,6 +170,8 @@ class DocumentReader:
                 self._left_s -= took_s  # what others had to wait
                 if budget is not None:  # of a process that gave no answer the CPU time is not known
                     budget.pay(account, self.cpu_s - spent_s or min(took_s, MOST_CPU_S))
+                if text.unread == FAILED:
+                    return text  # it may be read when it comes again
                 self._size += len(text.text) + A_RECORD
             self._known[name] = text  # last in the order
             while self._size > REMEMBERED:
@@ -197,8 +199,8 @@ class DocumentReader:
 
     def _ask(self, raw: bytes) -> DocumentText:
         for _ in range(2):  # it may have been killed since it was last asked
-            stdin, stdout = self._pipes()
             try:
+                stdin, stdout = self._pipes()
                 stdin.write(LENGTH.pack(len(raw)) + raw)
                 stdin.flush()
                 if not self._wait(stdout):

@@ -38,8 +38,7 @@ def read(
     Raises: Refused for the file as a whole; InputError for sketches under another key than `sketcher`'s.
     """
     try:
-        # what is fetched ahead, Arrow holds until the file is closed: all of it in the end
-        with pq.ParquetFile(source.path, pre_buffer=False) as file:
+        with _open(source.path) as file:
             rows = max(file.metadata.num_rows, 1)
             if file.metadata.num_rows == 0:
                 raise Refused("is empty: no row to read")
@@ -59,6 +58,14 @@ def read(
         raise Refused(f"damaged Parquet: {first_line(why)}") from None
 
 
+def _open(path: Path) -> pq.ParquetFile:
+    try:
+        # what is fetched ahead, Arrow holds until the file is closed: all of it in the end
+        return pq.ParquetFile(path, pre_buffer=False)
+    except UnicodeEncodeError:
+        raise Refused("has a name that is not UTF-8, under which Parquet cannot be read; rename it") from None
+
+
 def first_line(error: BaseException) -> str:
     """The beginning of an error's text for a message; its kind where it has none."""
     return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
@@ -67,7 +74,7 @@ def first_line(error: BaseException) -> str:
 def first_row(path: Path) -> dict[str, object]:
     """A file's first row. Raises: Refused."""
     try:
-        with pq.ParquetFile(path) as file:
+        with _open(path) as file:
             batch = next(iter(file.iter_batches(1)), None)
             return plain(batch)[0] if batch is not None and batch.num_rows else {}
     except DAMAGED as why:

@@ -41,6 +41,10 @@ Progress = Callable[[int, int], None]
 BATCH_BYTES = 64 << 20
 
 
+class NothingUsableError(InputError):
+    """All was read, and no row of it could be used, or none had a column that the owner named."""
+
+
 def read(
     logs: Sequence[str | Path] | InMemoryLog,
     *,
@@ -120,10 +124,12 @@ def read(
         yield batches.finish(batch, columns=columns, keep_text=keep_text)
     rejects.flush()
     if unfound := intake.explain_unfound():
-        raise InputError(unfound)
+        raise NothingUsableError(unfound)
     if not useful:
         problem = "none of the files could be read" if file_count > 1 else "the file could not be read"
-        raise InputError(first_problem if isinstance(logs, InMemoryLog) else f"{problem}. {first_problem}")
+        raise NothingUsableError(
+            first_problem if isinstance(logs, InMemoryLog) else f"{problem}. {first_problem}"
+        )
 
 
 def first_record(path: str | Path) -> dict[str, object]:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
-from stillwatch.errors import StillwatchError
+from stillwatch.errors import StillwatchError, machine_refusal
 from stillwatch.gateway import clock
 
 CANNOT_BEGIN = 2
@@ -76,8 +76,12 @@ def main(name: str, folder: str, parent: int) -> None:
     entry = import_module(f"stillwatch.gateway.{ENTRIES[kind]}")
     try:
         entry.main(folder, *([int(number)] if kind == "worker" else []))
-    except StillwatchError as why:  # what a person can act on: a line for the log, no traceback
-        print(f"stillwatch serve: {name}: {why}", file=sys.stderr, flush=True)
+    except (StillwatchError, OSError, MemoryError) as why:
+        text = str(why) if isinstance(why, StillwatchError) else machine_refusal(why)
+        if text is None:
+            raise
+        # what a person can act on: a line for the log, no traceback
+        print(f"stillwatch serve: {name}: {text}", file=sys.stderr, flush=True)
         sys.exit(CANNOT_BEGIN)
 
 

@@ -153,6 +153,8 @@ class FolderScan:
                 path, error = self._unread(), f"{why.strerror or why}"
                 if path is None or not self._enough(path, error):
                     return f"{path.name if path else self.folder.segments}: {error}"
+            except MemoryError:
+                raise  # Arrow's too: that memory is short says nothing of a segment
             except (InputError, KeyError, *DAMAGED) as why:
                 path = self._unread()
                 if path is None:
@@ -418,6 +420,8 @@ def main(folder: str) -> None:
             detector.error = str(why)
             if not detector.usable:
                 sys.exit(f"detector: {why}; it goes on from the saved state")
+        except MemoryError:
+            sys.exit("detector: there is not enough memory; it goes on from the saved state")
         pulse.step_since = time.monotonic()
         stop.wait(max(clock.pause_s(0.2), clock.pause_s(PERIOD_S) - (time.monotonic() - begun)))
     pulse.step_since = time.monotonic()

@@ -23,7 +23,7 @@ def bind(host: str, port: int, what: str) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-    except OSError as why:
+    except (OSError, UnicodeError) as why:
         raise SettingsError(f"{what} {host!r}: no such address: {why}") from why
     taken = socket.socket(family, kind, protocol)
     try:

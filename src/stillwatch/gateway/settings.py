@@ -130,6 +130,7 @@ def _check_upstream(upstream: str) -> None:
     try:
         parts = urlsplit(upstream)
         port = parts.port
+        (parts.hostname or "").encode("idna")  # as whoever looks up its address does
     except ValueError as why:
         raise SettingsError(f"upstream {upstream!r}: {why}; give https://host[:port][/prefix]") from why
     if parts.username is not None or parts.password is not None:

@@ -38,6 +38,22 @@ DRAIN_S = 32.0  # a worker has 30 s for its streams
 TEMPLATE_S = 30.0  # a worker waits so long for the template to have loaded its code
 CLOSE_S = 20.0  # recorder and detector finish what they hold
 TICK_S = 0.25
+LATE_S = 5.0  # since its own last look, which is due each tick: this process stood still
+
+
+class RunningTime:
+    """Monotonic seconds without those in which this process stood still: its children may have stood with it,
+    and have their say before they are judged."""
+
+    def __init__(self) -> None:
+        self._last_s, self._stood_s = time.monotonic(), 0.0
+
+    def __call__(self) -> float:
+        now_s = time.monotonic()
+        if now_s - self._last_s > LATE_S:
+            self._stood_s += now_s - self._last_s
+        self._last_s = now_s
+        return now_s - self._stood_s
 
 
 @dataclass
@@ -99,6 +115,7 @@ class Supervisor:
     _trouble: str | None = None
     _probe: Future[bool] | None = None
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "probe"))
+    _now_s: RunningTime = field(default_factory=RunningTime)
 
     def __post_init__(self) -> None:
         workers = [
@@ -144,7 +161,7 @@ class Supervisor:
         left: InheritedFiles | None = None
         try:
             while not self._stops and left is None:
-                self.step(time.monotonic(), utc_us())
+                self.step(self._now_s(), utc_us())
                 if not self._may_follow():
                     self._wake.wait(TICK_S)
                     self._wake.clear()
@@ -400,8 +417,8 @@ class Supervisor:
         if not seconds or (self.ready is not None and not self.retiring):  # it never said that it serves
             return
         self.tell(f"stopping: serves for {seconds:g} s more, for load balancers to see it by /readyz")
-        until_s, stops = time.monotonic() + seconds, self._stops
-        while (now_s := time.monotonic()) < until_s and self._stops == stops:
+        until_s, stops = self._now_s() + seconds, self._stops
+        while (now_s := self._now_s()) < until_s and self._stops == stops:
             self.step(now_s, utc_us())
             self._wake.wait(TICK_S)
             self._wake.clear()
@@ -411,9 +428,9 @@ class Supervisor:
         for child in alive:
             assert child.process is not None
             child.process.send_signal(number)
-        until = time.monotonic() + patience_s
+        until_s = self._now_s() + patience_s
         stops = self._stops
-        while any(c.lives() for c in alive) and time.monotonic() < until and self._stops == stops:
+        while any(c.lives() for c in alive) and self._now_s() < until_s and self._stops == stops:
             self._wake.wait(0.05)
             self._wake.clear()
             if number != signal.SIGKILL:

@@ -6,18 +6,20 @@ who takes up a known campaign's signature, and who harvests alone and loudly. It
 come from, nor what happens to those who are named.
 """
 
+import errno
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 
 import stillwatch
-from stillwatch.errors import InputError
+from stillwatch.errors import InputError, StillwatchError
 from stillwatch.exchanges.column_file import NoRoomError
 from stillwatch.exchanges.kept import KeptLog, batches_of
 from stillwatch.exchanges.log import IN_MEMORY_ROWS, ExchangeLog
@@ -42,6 +44,11 @@ WAITING = 16  # of the exchanges that are kept, one in so many may wait to be pu
 FORM = 1  # of a state in one file
 FORM_OF_ROWS = 2  # of one whose rows lie in files beside it
 ROWS = ".rows"  # of their folder's name
+REFUSALS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EPERM)  # which damage never is
+
+
+class StateUnreadable(StillwatchError):
+    """A saved state may be whole: the machine does not let it be read now."""
 
 
 @dataclass(frozen=True)
@@ -374,7 +381,8 @@ class LiveScan:
     ) -> "LiveScan":
         """Go on from a saved state, under the key that it was saved under.
 
-        Raises: InputError where there is none, it is damaged, or was written under another key.
+        Raises: InputError where there is none, it is damaged, or was written under another key;
+        StateUnreadable where it may be whole and the machine does not let it be read.
         """
         live = cls(options, keep=keep, accounts=accounts)
         try:
@@ -393,6 +401,8 @@ class LiveScan:
                 ) from None
             raise InputError(f"{path}: there is no saved live scan") from None
         except (*DAMAGED_ARRAYS, msgspec.MsgspecError) as error:
+            if _may_be_whole(path, error):
+                raise StateUnreadable(f"{path}: cannot be read now: {error}; try again") from None
             raise InputError(
                 f"{path}: is no whole saved live scan ({error}); begin anew from the log"
             ) from None
@@ -424,3 +434,14 @@ class _Saved(msgspec.Struct):
 
 def _count_since(by_hour: Counter[int], since_us: int) -> int:
     return sum(count for hour, count in by_hour.items() if hour * HOUR_US >= since_us)
+
+
+def _may_be_whole(path: Path, error: Exception) -> bool:
+    """Whether a state could not be read for another reason than damage."""
+    if not isinstance(error, MemoryError):
+        return isinstance(error, OSError) and error.errno in REFUSALS
+    try:  # a damaged file may ask for more memory than there is
+        with ZipFile(path) as file:
+            return file.testzip() is None
+    except (BadZipFile, OSError, ValueError):
+        return False

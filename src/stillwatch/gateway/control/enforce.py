@@ -66,19 +66,18 @@ class Enforcer:
         with self._part("terms"):
             self._follow_terms(now_us)
         self.stepped_us = now_us
-        if not self._leads():
-            self.errors = {name: why for name, why in self.errors.items() if name == "terms"}
-            return
-        with self._part("ends"):
-            actions.end_what_is_over(self.state, now_us=now_us)
-        with self._part("findings"):
-            self._read_findings()
-        with self._part("ladder"):
-            self._climb(now_us)
-        with self._part("steps"):
-            self._take_steps(now_us)
-        with self._part("holds"):
-            self._hold(now_us)
+        for name, act in (
+            ("ends", self._end_what_is_over),
+            ("findings", self._read_findings),
+            ("ladder", self._climb),
+            ("steps", self._take_steps),
+            ("holds", self._hold),
+        ):
+            if not self._leads():  # asked before each: another may lead where this process stood still
+                self.errors = {name: why for name, why in self.errors.items() if name == "terms"}
+                return
+            with self._part(name):
+                act(now_us)
 
     def says(self) -> dict[str, Any]:
         """Give its part of the supervisor's heartbeat."""
@@ -126,7 +125,10 @@ class Enforcer:
         if self.watched.error:
             raise StillwatchError(self.watched.error)
 
-    def _read_findings(self) -> None:
+    def _end_what_is_over(self, now_us: int) -> None:
+        actions.end_what_is_over(self.state, now_us=now_us)
+
+    def _read_findings(self, _: int) -> None:
         self._handed = self._findings.current()
 
     def _climb(self, now_us: int) -> None:
@@ -174,6 +176,8 @@ class Enforcer:
 
     def _take_steps(self, now_us: int) -> None:
         for proposal in proposals.proposals(self.state, "open", due_us=now_us, limit=MOST_OPEN):
+            if not self._leads():
+                return
             action = proposals.apply(self.state, proposal.proposal, who=proposals.LADDER, now_us=now_us)
             step = proposal.wanted.step.name.lower()
             if action is not None:

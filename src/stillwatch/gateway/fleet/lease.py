@@ -21,8 +21,13 @@ CHANNEL = "stillwatch_lease"
 LEASE_S = 15.0  # from the last renewal, by the database's clock
 RENEW_S = 3.0
 MARGIN_S = 4.0  # that the holder stops before the end: for the detector to end, and for clocks' drift
-FILE = "lease"  # in `run`: until when it is held, in seconds of the host's monotonic clock, and its number
+FILE = "lease"  # in `run`: until when it is held, in seconds since the host's start, and its number
 DETECTOR = "detector"
+
+
+def now_s() -> float:
+    """Seconds that go on while the machine sleeps, as the database's clock does."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Lease(FleetPart):
@@ -44,11 +49,11 @@ class Lease(FleetPart):
 
     def is_held(self) -> bool:
         """Whether this gateway holds it now."""
-        return time.monotonic() < self._until_s
+        return now_s() < self._until_s
 
     def step(self, db: "psycopg.Connection[Any]") -> float:
         """Take or renew it where nobody else holds it."""
-        asked_s, had = time.monotonic(), self.is_held()
+        asked_s, had = now_s(), self.is_held()
         done = db.execute(
             "INSERT INTO leases VALUES (%s, %s, %s, clock_timestamp() + make_interval(secs => %s))"
             " ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, life = excluded.life,"
@@ -90,6 +95,6 @@ def held_number(run: Path) -> int | None:
     """Give the lease's number where the gateway of a `run` folder holds it now."""
     try:
         until_s, number = (run / FILE).read_text(encoding="ascii").split()
-        return int(number) if time.monotonic() < float(until_s) else None
+        return int(number) if now_s() < float(until_s) else None
     except (OSError, ValueError):
         return None

@@ -21,7 +21,7 @@ from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.record.wal import ROW, Reader, Writer, files, frame
 
 # a batch of spans leaves an OpenTelemetry SDK within 5 s of its events, a collector adds as much
-WAIT_S = 30.0
+WAIT_S = 30  # looks, one a second: what came while this process stood still is read after the next look
 MOST_WAITING = 50_000  # calls; beyond, the oldest are written as they are
 MOST_BYTES = 128 << 20  # of what waits, likewise
 IDLE_BYTES = 1 << 20  # a journal that nothing waits in any more is begun anew from this size on
@@ -39,7 +39,7 @@ class _CallPart(msgspec.Struct):
 @dataclass
 class _HeldCall:
     waiting: PendingCall
-    since: float  # loop time
+    since: int  # looks before it came
     size: int = 0
     files: set[int] = field(default_factory=set)  # sequences of the journal's files that hold it
 
@@ -51,7 +51,7 @@ class Joins:
         self.gate, self._folder = gate, folder
         folder.mkdir(exist_ok=True, mode=0o700)
         self._held: dict[str, _HeldCall] = {}
-        self._writing = 0
+        self._looks = self._writing = 0
         before = files(folder)
         self._take_back: dict[str, PendingCall] = {}  # of the process before us
         for path in before:
@@ -128,14 +128,17 @@ class Joins:
         return True
 
     def due(self, now_us: int) -> tuple[list[Row], list[str], list[str]]:
-        """The calls that have waited long enough: rows, reasons, and keys to `forget` when they are kept."""
-        end = self.gate.loop.time() - WAIT_S
+        """The calls that have waited long enough: rows, reasons, and keys to `forget` when they are kept.
+
+        To be asked each second.
+        """
+        self._looks += 1
         calls, size = len(self._held), sum(held.size for held in self._held.values())
         rows: list[Row] = []
         refused: list[str] = []
         keys: list[str] = []
         for key, held in self._held.items():
-            if held.since > end and calls <= MOST_WAITING and size <= MOST_BYTES:
+            if self._looks - held.since < WAIT_S and calls <= MOST_WAITING and size <= MOST_BYTES:
                 break
             calls, size = calls - 1, size - held.size
             keys.append(key)
@@ -202,9 +205,8 @@ class Joins:
             self._writing -= 1
         if sequence < 0:
             raise NotKept("what waits for its texts cannot be made durable")
-        now = self.gate.loop.time()
         for key, piece in pieces.items():
-            held = self._held.setdefault(key, _HeldCall(PendingCall(""), now))
+            held = self._held.setdefault(key, _HeldCall(PendingCall(""), self._looks))
             held.files.add(sequence)
             held.size += len(frames[key])
             _merge(held.waiting, piece)

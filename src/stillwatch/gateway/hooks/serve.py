@@ -30,7 +30,7 @@ from stillwatch.gateway.path.answers import REASONS, error_body
 from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.request import BadRequest
-from stillwatch.gateway.path.server import Client, Request, drain_clients, sweep_clients
+from stillwatch.gateway.path.server import LOOK_S, Client, Request, drain_clients, sweep_clients
 from stillwatch.gateway.path.upstream import ConnectionPool, Target
 from stillwatch.gateway.path.worker import TABLES_S, TERMS_S
 from stillwatch.gateway.probe import BACKLOG, given_door
@@ -183,6 +183,7 @@ class Hooks:
         self.world.intake.numbers = {entry.account: entry.number for entry in keys}
 
     def _tables(self) -> None:
+        self.loop.call_later(TABLES_S, self._tables)  # first: whatever fails below is tried again
         new_tables = self.follower.poll()
         if new_tables is not None:
             self.world.gate.tables = new_tables
@@ -190,11 +191,12 @@ class Hooks:
             self.world.gate.counters[PLACE["reloads_tables"]] += 1
         if new_tables is not None or (self.follower.error or "") != self._beaten:
             self._beat()  # at once: whoever made the change waits for the word
-        self.loop.call_later(TABLES_S, self._tables)
 
     def _second(self) -> None:
         """What is done once a second: terms, calls that have waited long enough, timeouts, heartbeat."""
         gate = self.world.gate
+        self.loop.call_later(TERMS_S, self._second)  # first: whatever fails below is tried again
+        self.loop.call_later(LOOK_S, sweep_clients, gate, self.loop.time())
         new = self.terms.poll()
         if new is not None:
             gate.set_terms(new)
@@ -203,9 +205,7 @@ class Hooks:
             chore = self.loop.create_task(self._chore())
             self._chores.add(chore)
             chore.add_done_callback(self._chores.discard)
-        sweep_clients(gate)
         self._beat()
-        self.loop.call_later(TERMS_S, self._second)
 
     def _beat(self) -> None:
         gate = self.world.gate

@@ -309,9 +309,10 @@ class Notes:
         with suppress(sqlite3.Error), self._open() as db:
             declared, unsaid = min(batch.said, MOST_TOKENS), min(batch.unsaid, MOST_TOKENS)
             row = (_name(account, _file_id(file)), batch.questions, declared, unsaid, now_us)
-            db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", row)
             names = msgspec.json.encode(models).decode()
+            # first: a file that is known has no unknown models, which a limit on them would not count
             db.execute("INSERT OR REPLACE INTO models VALUES (?, ?, ?)", (row[0], names, now_us))
+            db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", row)
             self._tidy(db, now_us)
 
     def _tidy(self, db: sqlite3.Connection, now_us: int) -> None:

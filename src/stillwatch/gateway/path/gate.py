@@ -107,7 +107,6 @@ class Gate:
         self.strangers: Any = strangers if strangers is not None else set()  # those that showed no key yet
         self.door: Any = None  # what accepts them
         self.held_bytes = 0  # of bodies
-        self.swept_at = loop.time()  # when it was last looked at who says nothing
         self.capture_error: str | None = None
         self._verdicts: dict[tuple[str | None, str, str | None], ModelVerdict] = {}
         self._replies: dict[tuple[str, str, str, str | None], ModelVerdict] = {}

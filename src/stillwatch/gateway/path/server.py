@@ -33,7 +33,7 @@ TOLD_AGAIN_S = 60.0  # that an address has as much as one may have
 # not timed: what comes while a process stands still is read only after the next look.
 LAST_LOOKS = 20
 LOOK_S = 0.05
-LATE_S = 5.0  # since the last sweep, which is due each second: the process stood still
+LONGEST_LOOK_S = 1.0  # what is beyond this process stood still
 STALLED_S = 300.0  # for a client that takes nothing
 SLOWEST = 1024  # bytes a second of a request that takes longer than HEAD_S
 LINGER_S = 1.0  # a refused client may finish its sentence: else it is reset before it has read the refusal
@@ -575,28 +575,25 @@ class Client(asyncio.Protocol):
             self.transport.close()
 
 
-def sweep_clients(gate: Gate) -> bool:
-    """Hang up on clients that say or take nothing. Done each second.
+def sweep_clients(gate: Gate, at_s: float) -> None:
+    """Hang up on clients that by a time had said or taken nothing for too long.
 
-    False, and nothing is done, where this process stood still: what came meanwhile is read first.
+    The time is a moment ago: what had come by then has been read, also where this process stood still.
     """
-    now, before = gate.loop.time(), gate.swept_at
-    gate.swept_at = now
-    if now - before > LATE_S:
-        return False
     for client in list(gate.clients):
-        client.sweep(now)
-    return True
+        client.sweep(at_s)
 
 
 async def drain_clients(gate: Gate, most_s: float) -> None:
-    """Wait until all who asked are answered and hung up on, at most so many seconds."""
+    """Wait until all who asked are answered and hung up on, at most so many seconds; what this process stood
+    still is not counted."""
     gate.draining = True
-    until = gate.loop.time() + most_s
-    while (gate.clients or (gate.door is not None and gate.door.opening)) and gate.loop.time() < until:
+    while (gate.clients or (gate.door is not None and gate.door.opening)) and most_s > 0:
         for client in list(gate.clients):
             client.drain()
+        began_s = gate.loop.time()
         await asyncio.sleep(LOOK_S)
+        most_s -= min(gate.loop.time() - began_s, LONGEST_LOOK_S)
 
 
 class Strangers:

@@ -13,7 +13,7 @@ from stillwatch.gateway.counters import PLACE
 IDLE_S = 4.0  # uvicorn and Node close an idle connection after 5 s; ours goes first
 RACE_S = 1.0  # a kept connection that ends this soon after we wrote was being closed as we did
 MOST = 8192  # connections of one worker
-CONNECT_S = 10.0
+CONNECT_S = 10
 _OPEN, _CONNECTS, _REUSED = PLACE["open_upstreams"], PLACE["upstream_connects"], PLACE["upstream_reused"]
 
 Header = tuple[bytes, bytes]
@@ -253,10 +253,13 @@ class ConnectionPool:
         self._connecting: set[asyncio.Task[None]] = set()
 
     def idle(self) -> Connection | None:
-        """A connection that is open and unused."""
+        """A connection that is open and unused; one that lay idle for too long may be closed at its end."""
+        oldest_s = self.loop.time() - IDLE_S
         while self._idle:
             connection = self._idle.pop()
-            if not connection.transport.is_closing():
+            if connection.idle_since < oldest_s:
+                connection.close()
+            elif not connection.transport.is_closing():
                 connection.reused = True
                 self.counters[_REUSED] += 1
                 return connection
@@ -273,23 +276,32 @@ class ConnectionPool:
 
     async def _connect(self, ready: Ready) -> None:
         made: Connection | None = None
-        why = ""
+        why = f"the upstream took no connection within {CONNECT_S} s"
+        making = self.loop.create_task(
+            self.loop.create_connection(
+                lambda: Connection(self),
+                self.target.host,
+                self.target.port,
+                ssl=self._context,
+                server_hostname=self.target.host if self._context else None,
+            )
+        )
+        for _ in range(CONNECT_S):  # looks, a second each: who stood still has not looked
+            if (await asyncio.wait((making,), timeout=1.0))[0]:
+                break
+        else:
+            making.cancel()
         try:
-            async with asyncio.timeout(CONNECT_S):
-                _, made = await self.loop.create_connection(
-                    lambda: Connection(self),
-                    self.target.host,
-                    self.target.port,
-                    ssl=self._context,
-                    server_hostname=self.target.host if self._context else None,
-                )
+            _, made = await making
             self.counters[_CONNECTS] += 1
             if made.transport.is_closing():  # lost before anybody could wait for it
                 made, why = None, "the upstream hung up at once"
-        except TimeoutError:
-            why = f"the upstream took no connection within {CONNECT_S:.0f} s"
-        except (OSError, ssl.SSLError) as error:
-            why = f"the upstream takes no connection: {error.strerror or type(error).__name__}"
+        except asyncio.CancelledError:
+            if not making.cancelled():  # this task is, then
+                raise
+        except (OSError, ValueError) as error:  # ValueError: a name that is none; else nobody is told
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            why = f"the upstream takes no connection: {reason}"
         ready(made, why)
 
     def take_back(self, connection: Connection) -> None:

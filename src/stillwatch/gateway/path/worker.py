@@ -31,6 +31,7 @@ from stillwatch.gateway.path.coins import Coins
 from stillwatch.gateway.path.exchange import Exchange
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.server import (
+    LOOK_S,
     RESERVED_FILES,
     Client,
     Door,
@@ -140,6 +141,7 @@ class Worker:
             self._stopped.set_result(None)
 
     def _tables(self) -> None:
+        self.loop.call_later(TABLES_S, self._tables)  # first: whatever fails below is tried again
         new_tables = self.follower.poll()
         if new_tables is not None:
             self.gate.tables = new_tables
@@ -147,23 +149,25 @@ class Worker:
             self.gate.counters[PLACE["reloads_tables"]] += 1
         if new_tables is not None or (self.follower.error or "") != self._beaten:
             self._beat()  # at once: whoever made the change waits for the word
-        self.loop.call_later(TABLES_S, self._tables)
 
     def _reserve(self) -> None:
         self.gate.budgets.reserve(entry.number for entry in self.gate.tables.keys.values())
 
     def _second(self) -> None:
         """What is done once a second: terms, timeouts, heartbeat."""
+        self.loop.call_later(TERMS_S, self._second)  # first: whatever fails below is tried again
+        self.loop.call_later(LOOK_S, self._sweep, self.loop.time())
         new = self.terms.poll()
         if new is not None:
             self.gate.set_terms(new)
             self.gate.counters[PLACE["reloads_terms"]] += 1
         self.coins.poll(self.gate.terms.coin)
         self.gate.histograms.flush()
-        if sweep_clients(self.gate):
-            self.gate.pool.sweep(self.loop.time(), self.settings.upstream_timeout_s)
         self._beat()
-        self.loop.call_later(TERMS_S, self._second)
+
+    def _sweep(self, at_s: float) -> None:
+        sweep_clients(self.gate, at_s)
+        self.gate.pool.sweep(at_s, self.settings.upstream_timeout_s)
 
     def _beat(self) -> None:
         with suppress(OSError):  # a full disk stops no serving; that the beat is missing is seen from outside

@@ -33,8 +33,10 @@ class RetentionClock:
     """
 
     def __init__(self, path: Path, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Take up what the file at `path` holds; a clock that has none, or a damaged one, trusts the first
-        time that it is shown."""
+        """Take up what the file at `path` holds; a clock without one trusts the first time it is shown.
+
+        One that cannot be read does not: any time is a step then, and counts a day later.
+        """
         self._path, self._monotonic = path, monotonic
         self._seen = _read(path)
         self._last_s = monotonic()
@@ -61,5 +63,7 @@ class RetentionClock:
 def _read(path: Path) -> _TrustedTime | None:
     try:
         return msgspec.json.decode(path.read_bytes(), type=_TrustedTime)
-    except (OSError, msgspec.MsgspecError):
+    except FileNotFoundError:
         return None
+    except (OSError, msgspec.MsgspecError):
+        return _TrustedTime(0, 0.0)

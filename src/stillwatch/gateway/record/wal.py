@@ -22,7 +22,7 @@ from typing import NamedTuple
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from stillwatch.gateway.folder import derive
+from stillwatch.gateway.folder import FolderError, derive
 from stillwatch.new_file import sync_folder
 
 MAGIC = b"SWWAL1\r\n"
@@ -279,10 +279,16 @@ def writer_lives(folder: Path, worker: int) -> bool:
 
 def _last(folder: Path, worker: int) -> int:
     """The highest sequence a worker ever used, also where the files are gone: numbers never come twice."""
+    path = folder / f"w{worker}.last"
     try:
-        return int((folder / f"w{worker}.last").read_text())
-    except (OSError, ValueError):
+        return int(path.read_text("ascii"))
+    except FileNotFoundError:
         return 0
+    except (OSError, ValueError) as why:  # a number that comes again passes for one that is recorded
+        raise FolderError(
+            f"{path}: cannot be read: {why}; put the last back-up in its place, or write a number into it "
+            "that is higher than any this worker has used"
+        ) from why
 
 
 def remember(folder: Path, worker: int, sequence: int) -> None:

@@ -1,0 +1,126 @@
+"""The pool of connections to the upstream, in a process that stands still."""
+
+import asyncio
+import socket
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import uvloop
+
+from stillwatch.gateway.counters import NAMES
+from stillwatch.gateway.path import upstream
+from stillwatch.gateway.path.upstream import Connection, ConnectionPool, Target
+from stillwatch.gateway.path.worker import Worker
+
+
+def pool(loop: Any, port: int = 9) -> ConnectionPool:
+    counters = memoryview(bytearray(8 * len(NAMES))).cast("q")
+    return ConnectionPool(Target(f"http://127.0.0.1:{port}"), loop, counters, None)
+
+
+class Line:
+    """A transport that only knows whether it was closed."""
+
+    closed = False
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_a_connection_that_lay_idle_in_a_pause_is_not_used_again() -> None:
+    """The upstream has closed it meanwhile; that is read only after the next request was written."""
+    clock = SimpleNamespace(now=100.0)
+    connections = pool(SimpleNamespace(time=lambda: clock.now))
+    lines = [Line(), Line()]
+    for line in lines:
+        connection = Connection(connections)
+        connection.transport = line
+        connections.take_back(connection)
+    clock.now += upstream.IDLE_S / 2
+    used = connections.idle()
+    assert used is not None
+    connections.take_back(used)
+    clock.now += 10
+    assert connections.idle() is None
+    assert [line.closed for line in lines] == [True, True]
+
+
+@pytest.mark.slow
+def test_a_pause_does_not_pass_for_an_upstream_that_takes_no_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(upstream, "CONNECT_S", 2)
+
+    async def connect(port: int) -> str:
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[tuple[Connection | None, str]] = loop.create_future()
+        pool(loop, port).connect(lambda made, why: ready.set_result((made, why)))
+        await asyncio.sleep(0)  # it has begun
+        time.sleep(2.5)  # the process stands still
+        made, why = await ready
+        if made is not None:
+            made.close()
+            await asyncio.sleep(0.1)
+        return why if made is None else "connected"
+
+    with (
+        socket.create_server(("127.0.0.1", 0)) as door,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as r,
+    ):
+        assert r.run(connect(door.getsockname()[1])) == "connected"
+
+
+@pytest.mark.slow
+def test_an_upstream_that_takes_no_connection_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upstream, "CONNECT_S", 1)
+
+    async def connect() -> tuple[Connection | None, str]:
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[tuple[Connection | None, str]] = loop.create_future()
+        connections = pool(loop)
+
+        async def wait(*_: object, **__: object) -> None:
+            await asyncio.sleep(60)
+
+        connections.loop = SimpleNamespace(create_task=loop.create_task, create_connection=wait)  # type: ignore[assignment]
+        connections.connect(lambda made, why: ready.set_result((made, why)))
+        return await ready
+
+    assert asyncio.run(connect()) == (None, "the upstream took no connection within 1 s")
+
+
+def test_an_upstream_whose_name_is_none_is_told() -> None:
+    """Else the client waits for ever."""
+
+    async def connect() -> tuple[Connection | None, str]:
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[tuple[Connection | None, str]] = loop.create_future()
+        connections = pool(loop)
+        connections.target = Target("http://a..example")
+        connections.connect(lambda made, why: ready.set_result((made, why)))
+        return await asyncio.wait_for(ready, 10)
+
+    assert asyncio.run(connect()) == (None, "the upstream takes no connection: UnicodeError")
+
+
+@pytest.mark.parametrize("look", ["_tables", "_second"])
+def test_a_look_that_fails_is_not_the_last_one(look: str) -> None:
+    """Else this worker would never again hear of a key that is revoked."""
+
+    def fail() -> None:
+        raise KeyError("revision")
+
+    later: list[Any] = []
+    loop = SimpleNamespace(call_later=lambda _, do, *__: later.append(do), time=lambda: 0.0)
+    worker: Any = SimpleNamespace(
+        loop=loop, follower=SimpleNamespace(poll=fail), terms=SimpleNamespace(poll=fail)
+    )
+    worker._tables = worker._second = worker._sweep = lambda: None
+    with pytest.raises(KeyError):
+        getattr(Worker, look)(worker)
+    assert getattr(worker, look) in later
