@@ -10,6 +10,7 @@ from stillwatch.actors import AccountFacts
 from stillwatch.actors.links import no_links
 from stillwatch.actors.spread import Spread
 from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.scan.campaigns import who_took_part
 from stillwatch.scan.explanations import Products, class_members, share_instruments, viral_prompt
 from stillwatch.scan.set_aside import keep_signature
 from stillwatch.scan.sites import event_members, hosting_networks, main_networks, site_members, sites
@@ -263,3 +264,23 @@ def test_a_name_explains_equal_settings_only_where_its_other_users_have_any(
     log = log_of_agents([POOL] * 30 + others + elsewhere)
     users = Products(log).users(np.arange(len(log)), range(30), 0, len(log))
     assert users == (dict.fromkeys(range(30), "acme-python") if explained else {})
+
+
+@pytest.mark.parametrize(
+    ("tenant", "took_part", "named"),
+    [
+        ([0, 0, 0, 1], [0, 3], [0, 3]),
+        ([0, 0, 0, 1], [3], [0, 1, 2, 3]),
+        ([0, 1, 2, 3], [0, 3], [0, 1, 2, 3]),
+    ],
+    ids=[
+        "a firm, one key of which a pool uses",
+        "a firm that something else ties",
+        "accounts without a firm",
+    ],
+)
+def test_a_colleague_is_not_named_for_what_another_sent(
+    tenant: list[int], took_part: list[int], named: list[int]
+) -> None:
+    sender, marked = np.arange(4, dtype=np.int32), np.isin(np.arange(4), took_part)
+    assert who_took_part(sender, np.array(tenant), np.arange(4), marked).tolist() == named

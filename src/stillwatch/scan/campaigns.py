@@ -281,6 +281,7 @@ class _FindingsBuilder:
         # an alarm is not taken back: who was named alone before stays alone
         alone = {a for a in everybody.tolist() if named_at[a] > alone_us[a]} - aside.keys()
         accounts = np.array([a for a in everybody.tolist() if a not in aside and a not in alone], np.int32)
+        accounts = who_took_part(context.log["account"], tenant, accounts, marked)
         if alarm.settings is None:
             accounts = self._using_signature(_matching_accounts(context, accounts, own))
         before = {} if alarm.judgement is None else alarm.judgement.aside
@@ -625,6 +626,21 @@ def _accounts_of(
         if int(p) in named and int(code) not in excused
     }
     return np.array(sorted(named_at), np.int32), named_at
+
+
+def who_took_part(
+    sender: np.ndarray, tenant: np.ndarray, accounts: np.ndarray, marked: np.ndarray
+) -> np.ndarray:
+    """Of some accounts those with an exchange that shows what the group shares.
+
+    A colleague is not named for what another one sent. All stay of a tenant none of whose accounts has such
+    an exchange: something else tied it.
+
+    sender: (exchanges,) whose each is; tenant: (accounts of the log,) who counts as one; marked: (exchanges,)
+    bool: those that show it.
+    """
+    took_part = np.isin(accounts, sender[marked])
+    return accounts[took_part | ~np.isin(tenant[accounts], tenant[accounts[took_part]])]
 
 
 def _matching_accounts(context: ActorContext, accounts: np.ndarray, own: np.ndarray) -> np.ndarray:
