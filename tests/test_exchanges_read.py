@@ -654,3 +654,51 @@ def test_a_stray_value_among_records_costs_only_itself(tmp_path):
     assert sum(batch.num_rows for batch in read([tmp_path / "log.json"], rejects=rejects, now=NOW)) == 2
     assert rejects.count == 1
     assert "no object" in rejects.examples[0]
+
+
+VALUES_OF_OTHER_TOOLS = {
+    "a duration with a fraction": ({"latency_ms": 812.6}, "latency_ms", 813),
+    "a status as a word": ({"status": "success"}, "status", 200),
+    "a failure as a word": ({"status": "Error"}, "status", 500),
+    "a status with its phrase": ({"status": "HTTP/1.1 429 Too Many Requests"}, "status", 429),
+    "an account as pandas keeps numbers beside a gap": ({"account": 12.0}, "account", "12"),
+    "a decimal comma": ({"temperature": "0,7"}, "temperature", 0.7),
+    "MongoDB's number": ({"input_tokens": {"$numberInt": "5"}}, "input_tokens", 5),
+    "MongoDB's id": ({"exchange_id": {"$oid": "65f0"}}, "exchange_id", "65f0"),
+}
+
+
+@pytest.mark.parametrize("name", VALUES_OF_OTHER_TOOLS)
+def test_values_as_other_tools_write_them(tmp_path, name):
+    given, column, right = VALUES_OF_OTHER_TOOLS[name]
+    rejects = Rejects()
+    assert take(write(tmp_path / "log", line(**given)), rejects=rejects).column(column).to_pylist() == [right]
+    assert (rejects.count, rejects.mended) == (0, 0)
+
+
+@pytest.mark.parametrize("value", ["2026-03-02T08:00:00Z", {"$numberLong": "1772438400000"}])
+def test_a_time_of_mongodb(tmp_path, value):
+    log = write(tmp_path / "log", line(time={"$date": value}))
+    assert take(log).column("time").to_pylist() == [AT]
+
+
+def test_a_word_that_is_no_status_hides_no_exchange(tmp_path):
+    rejects = Rejects()
+    found = take(write(tmp_path / "log", line(status="blue", latency_ms="long")), rejects=rejects)
+    assert found.select(["status", "latency_ms"]).to_pylist() == [{"status": None, "latency_ms": None}]
+    assert (rejects.count, rejects.mended) == (0, 2)
+
+
+def test_columns_of_numbers_where_texts_and_whole_numbers_belong(tmp_path):
+    more = {
+        "account": [1.0, None, 3.5],
+        "exchange_id": pa.array([1, 2, 3], pa.decimal128(38, 9)),
+        "latency_ms": [812.6, None, float("nan")],
+        "status": ["ok", "429", "blue"],
+    }
+    pq.write_table(pa.table({"time": [AT] * 3, "prompt": ["p"] * 3} | more), tmp_path / "log")
+    rejects = Rejects()
+    (row,) = take(tmp_path / "log", rejects=rejects).to_pylist()
+    assert (row["account"], row["exchange_id"], row["latency_ms"], row["status"]) == ("1", "1", 813, 200)
+    assert any("column account must be a text, is 3.5" in example for example in rejects.examples)
+    assert any("column account is empty" in example for example in rejects.examples)

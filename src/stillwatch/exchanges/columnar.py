@@ -20,6 +20,7 @@ from stillwatch.exchanges.values import (
     INTS,
     SECRET,
     Clock,
+    as_text,
     as_time,
     check_time,
     without_key,
@@ -110,6 +111,8 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _texts(field: pa.Field, column: pa.Array, bad: Bad) -> pa.Array:
+    if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
+        return _by_row(field, column, bad)  # numbers for names, as pandas keeps a column with a gap
     if not (_is_text(column.type) or pa.types.is_integer(column.type) or _is_binary(column.type)):
         raise Refused("right would be text")
     try:
@@ -133,6 +136,8 @@ def _ints(field: pa.Field, column: pa.Array, bad: Bad) -> pa.Array:
         or pa.types.is_decimal(column.type)
     ):
         low, high = INTS[field.name]
+        if field.name == "latency_ms" and pa.types.is_floating(column.type):
+            column = pc.round(column)
         try:
             whole_numbers = column.cast(pa.int64())
             span = pc.min_max(whole_numbers).as_py()
@@ -168,8 +173,8 @@ def _no_nan(column: pa.Array) -> pa.Array:
 
 
 def _by_row(field: pa.Field, column: pa.Array, bad: Bad) -> pa.Array:
-    convert_one: Callable[[object], object] = CONVERT.get(field.name, _utf8)
-    return pa.array(_each(column, lambda v: convert_one(v), field.name, bad), type=field.type)
+    convert_one: Callable[[object], object] = CONVERT.get(field.name, lambda value: as_text(_utf8(value)))
+    return pa.array(_each(column, convert_one, field.name, bad), type=field.type)
 
 
 def _utf8(value: object) -> object:
