@@ -702,3 +702,62 @@ def test_columns_of_numbers_where_texts_and_whole_numbers_belong(tmp_path):
     assert (row["account"], row["exchange_id"], row["latency_ms"], row["status"]) == ("1", "1", 813, 200)
     assert any("column account must be a text, is 3.5" in example for example in rejects.examples)
     assert any("column account is empty" in example for example in rejects.examples)
+
+
+TABLES_OF_OTHER_TOOLS = {
+    "blanks around the cells": "time, account, prompt\n2026-03-02T08:00:00Z, a, hello\n",
+    "psql": " time | account | prompt\n------+----+---\n 2026-03-02T08:00:00Z | a | hello\n",
+    "a remark before the header": "# made by us, today\ntime,account,prompt\n2026-03-02T08:00:00Z,a,hello\n",
+    "numbers of rows without a name": ",,time,account,prompt\n0,0,2026-03-02T08:00:00Z,a,hello\n",
+    "words for nothing": "time,account,prompt,status,model\n2026-03-02T08:00:00Z,a,hello,\\N,NULL\n",
+}
+
+
+@pytest.mark.parametrize("name", TABLES_OF_OTHER_TOOLS)
+def test_tables_as_other_tools_write_them(tmp_path, name):
+    rejects = Rejects()
+    (row,) = take(write(tmp_path / "log", TABLES_OF_OTHER_TOOLS[name]), rejects=rejects).to_pylist()
+    assert (row["account"], row["prompt"], row["model"], row["status"]) == ("a", "hello", None, None)
+    assert rejects.count == rejects.mended == 0
+
+
+def test_an_account_that_is_a_word_for_nothing_is_no_account(tmp_path):
+    log = write(tmp_path / "log", "time,account,prompt\n2026-03-02T08:00:00Z,NULL,b\n" + "1772438400,a,b\n")
+    assert refused(log) == [f"{log}:2: column account is empty; every exchange needs one"]
+
+
+def test_a_table_in_another_encoding_says_what_to_do(tmp_path):
+    table = "time,account,prompt\n1772438400,a,größer\n1772438400,a,b\n"
+    assert "iconv -f CP1252 -t UTF-8" in refused(write(tmp_path / "log", table.encode("cp1252")))[0]
+
+
+INSIDE = json.dumps({"account": "a", "prompt": "hello"})
+
+
+def test_records_in_a_column_of_a_shipper_s_table(tmp_path):
+    quoted = INSIDE.replace('"', '""')
+    insights = write(tmp_path / "a", f'@timestamp,@message\n2026-03-02 08:00:00.000,"{quoted}"\n')
+    splunk = write(tmp_path / "b", f'_time,host,_raw\n2026-03-02T08:00:00.000+0000,h,"{quoted}"\n')
+    table = pa.table({"timestamp": pa.array([AT], US), "message": [INSIDE], "service": ["s"]})
+    pq.write_table(table, tmp_path / "c")
+    journal = write(
+        tmp_path / "d", json.dumps({"__REALTIME_TIMESTAMP": "1772438400000000", "MESSAGE": INSIDE})
+    )
+    for log in (insights, splunk, tmp_path / "c", journal):
+        (row,) = take(log).to_pylist()
+        assert (row["time"], row["account"], row["prompt"]) == (AT, "a", "hello")
+
+
+def test_a_line_of_text_is_no_table_and_gets_no_names(tmp_path):
+    log = write(tmp_path / "log", '2026-03-02 INFO, "proxy" request={"a": 1}, x\n')
+    with pytest.raises(InputError) as why:
+        take(log)
+    assert "--map" not in str(why.value)
+
+
+def test_a_record_below_another_is_named_by_its_path(tmp_path):
+    log = write(
+        tmp_path / "log", json.dumps({"level": 30, "time": 1772438400, "req": {"prompt": "p", "who": 1}})
+    )
+    with pytest.raises(InputError, match=r"--map prompt=req\.prompt"):
+        take(log)

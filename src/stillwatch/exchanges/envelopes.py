@@ -7,6 +7,7 @@ Loki, and API pages that hold a list. It does not know what the records inside a
 from collections.abc import Iterator, Mapping
 
 from stillwatch.exchanges.formats import Json, own
+from stillwatch.exchanges.formats.litellm import utc
 from stillwatch.exchanges.messages import from_text
 
 AROUND = (  # the key under which a shipper keeps the record, as an object or as JSON in a text
@@ -18,7 +19,9 @@ AROUND = (  # the key under which a shipper keeps the record, as an object or as
     "attributes",  # Datadog
 )  # fmt: skip
 LISTS = ("data", "logs", "records", "events", "logEvents", "results", "items", "rows", "entries", "hits")
-OUTER_TIMES = ("time", "timestamp", "@timestamp", "_time", "ts", "date")
+OUTER_TIMES = (
+    "time", "timestamp", "@timestamp", "_time", "ts", "date", "__REALTIME_TIMESTAMP", "receiveTimestamp",
+)  # fmt: skip
 
 
 def inside(obj: Json) -> list[object] | None:
@@ -42,5 +45,6 @@ def _bodies(obj: Json) -> Iterator[dict[str, object]]:
         if isinstance(value, dict) and value:
             if "time" not in own.columns_of(list(value)):
                 time = next((obj[key] for key in OUTER_TIMES if obj.get(key) is not None), None)
+                time = utc(time) if "@message" in obj else time  # CloudWatch Insights writes UTC
                 value = value if time is None else {**value, "time": time}
             yield value

@@ -151,12 +151,14 @@ class Intake:
         """Raises: Refused when a table of these columns is of no known format."""
         names = self.map_names(names)
         format_ = recognise(dict.fromkeys(names, "x"))
+        if format_ is None and not set(envelopes.AROUND).isdisjoint(names):
+            return  # a shipper's table: what its records are, each says
         if format_ is None or format_.name == own.FORMAT.name:
             if not any(name in own.columns_of(names) for name in NEEDED):
                 raise Refused(
                     "is no log of a kind known here: neither JSON, nor a table whose first line names "
                     "columns such as time, account and prompt"
-                    + (f"; {mapping.hint(names)}" if len(names) > 1 else "")
+                    + (f"; {mapping.hint(names)}" if mapping.are_names(names) else "")
                 )
             wrong = self.wrong(names)
             if wrong:
@@ -229,7 +231,7 @@ class Intake:
             return self.current  # let it say what is missing
         raise Refused(
             "is no record of a format known here (docs/exchanges.md); right would be an object with time, "
-            f"account and prompt; {mapping.hint(tuple(value))}"
+            f"account and prompt; {mapping.hint(tuple(mapping.paths_of(value)))}"
         )
 
     def _check_rows(

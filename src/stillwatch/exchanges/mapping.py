@@ -267,6 +267,11 @@ def _fit(name: str, field: str) -> int:
     return sum(len(WORDS[field]) - WORDS[field].index(part) for part in parts if part in WORDS[field])
 
 
+def are_names(names: Collection[str]) -> bool:
+    """Whether these read like a table's columns, and not like a line of text that was cut at its commas."""
+    return len(names) > 1 and not any(len(name) > 64 or re.search(r"[{}\"=]", name) for name in names)
+
+
 def hint(names: Collection[str]) -> str:
     """What to type for a table or object of these columns: for a refusal."""
     return _hint(tuple(names))

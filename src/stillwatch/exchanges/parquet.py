@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stillwatch.exchanges import RECORD, batches, columnar, csv_text, sketched
+from stillwatch.exchanges import RECORD, batches, columnar, csv_text, envelopes, sketched
 from stillwatch.exchanges.formats import Refused, Row, own
 from stillwatch.exchanges.intake import Intake
 from stillwatch.exchanges.mapping import BODIES
@@ -204,7 +204,7 @@ def _by_row(
     batch: pa.RecordBatch, wrong: str | None, shown: str, intake: Intake, done: int
 ) -> Iterator[pa.RecordBatch]:
     objects = plain(batch)
-    known = not intake.names and objects and recognise(objects[0]) not in (None, own.FORMAT)
+    known = not intake.names and objects and _is_known(objects[0])
     if wrong is not None and done == 0 and not known:
         raise Refused(wrong)
     rows: list[Row] = []
@@ -212,6 +212,11 @@ def _by_row(
         rows.extend(intake.take(obj, f"{shown}:row {done + index + 1}", _as_json(obj), None))
     if rows:
         yield batches.from_rows(rows)
+
+
+def _is_known(obj: dict[str, object]) -> bool:
+    """Whether an object is of another format, or a shipper's envelope around a record."""
+    return recognise(obj) not in (None, own.FORMAT) or envelopes.inside(obj) is not None
 
 
 def plain(batch: pa.RecordBatch) -> list[dict[str, object]]:
