@@ -1,5 +1,6 @@
 """Reading: what is accepted, what is refused and how, and that nothing is lost."""
 
+import bz2
 import gzip
 import json
 import os
@@ -185,8 +186,11 @@ def test_no_dead_letter_file_without_a_dead_letter(tmp_path):
         (b" \n\n", "only white space"),
         (bytes(range(256)) * 20, "binary"),
         (b"time,account\n1,2", "no column 'prompt'"),
-        ("hello".encode("utf-16"), "UTF-16"),
+        ("hello".encode("utf-16"), "no log of a kind known"),
         (b"PK\x03\x04rest", "zip archive"),
+        (b"PK\x03\x04".ljust(30) + b"[Content_Types].xml", "Excel workbook"),
+        (b"SQLite format 3\x00" + bytes(90), "sqlite3 -header -csv"),
+        (b"ARROW1\x00\x00" + bytes(90), "Parquet"),
         (b"PAR1 and then nothing", "damaged Parquet"),
         (b"\x1f\x8b\x08 no gzip", "damaged gzip"),
         (b"time;account\n", "no column"),
@@ -761,3 +765,24 @@ def test_a_record_below_another_is_named_by_its_path(tmp_path):
     )
     with pytest.raises(InputError, match=r"--map prompt=req\.prompt"):
         take(log)
+
+
+@pytest.mark.parametrize("coding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_what_windows_prints_into_a_file_is_read(tmp_path, coding):
+    texts = (
+        (line(prompt="größer 😀") + "\r\n") * 90_000,
+        "time\taccount\tprompt\r\n1772438400\ta\tgrößer 😀\r\n",
+    )
+    for text, rows in zip(texts, (4_000, 1), strict=True):
+        found = take(write(tmp_path / "log", text.encode(coding))).column("prompt").to_pylist()
+        assert found == ["größer 😀"] * rows
+
+
+def test_bzip2_is_unpacked_and_what_a_broken_part_holds_is_read(tmp_path):
+    noise = np.random.default_rng(1)
+    many = "".join(line(conversation=str(noise.random())) + "\n" for _ in range(30_000)).encode()
+    parts = bz2.compress(many[: many.index(b"\n", len(many) // 2) + 1]), bz2.compress(line().encode())
+    assert take(write(tmp_path / "log", b"".join(parts))).num_rows > 15_000
+    rejects = Rejects()
+    assert take(write(tmp_path / "log", parts[0][:-2000]), rejects=rejects).num_rows > 1000
+    assert "ends too early" in rejects.examples[-1]
