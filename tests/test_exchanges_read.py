@@ -53,7 +53,7 @@ def refused(path: Path, **more) -> list[str]:
 
 BAD_LINES = {
     "truncated": (line()[:-9], "not JSON"),
-    "nan": (line(temperature=0).replace(": 0}", ": NaN}"), "NaN or Infinity"),
+    "nan": (line(temperature=0).replace(": 0}", ': -Infinity, "n": NaN}'), "NaN or Infinity"),
     "infinity": (line(temperature=0).replace(": 0}", ": -Infinity}"), "NaN or Infinity"),
     "huge number": (line(temperature=0).replace(": 0}", ": 1e999}"), "not JSON"),
     "duplicate key": ('{"account": "b", ' + line()[1:], "key 'account' stands twice"),
@@ -770,7 +770,7 @@ def test_a_record_below_another_is_named_by_its_path(tmp_path):
 @pytest.mark.parametrize("coding", ["utf-16", "utf-16-le", "utf-16-be"])
 def test_what_windows_prints_into_a_file_is_read(tmp_path, coding):
     texts = (
-        (line(prompt="größer 😀") + "\r\n") * 90_000,
+        (line(prompt="größer 😀") + "\r\n") * 4_000,
         "time\taccount\tprompt\r\n1772438400\ta\tgrößer 😀\r\n",
     )
     for text, rows in zip(texts, (4_000, 1), strict=True):
@@ -786,3 +786,53 @@ def test_bzip2_is_unpacked_and_what_a_broken_part_holds_is_read(tmp_path):
     rejects = Rejects()
     assert take(write(tmp_path / "log", parts[0][:-2000]), rejects=rejects).num_rows > 1000
     assert "ends too early" in rejects.examples[-1]
+
+
+CUT = line(prompt="a long question")
+ONE_RECORD_IN_OTHER_LINES = {
+    "a comma behind the object": [line() + ",", line() + ", "],
+    "objects without a line end between them": [line() + line(), line()],
+    "NaN, as Python writes a gap": [line(model="NaN", temperature=float("nan")), line(n=float("nan"))],
+    "a dict that Python printed": [
+        repr(GOOD | {"model": None, "prompt": "it's"}),
+        repr(GOOD | {"tools": (1,)}),
+    ],
+    "pieces of a container's runtime": [
+        f"2026-03-02T08:00:00.1Z stdout P {CUT[:30]}",
+        "2026-03-02T08:00:00.1Z stderr F {}",
+        f"2026-03-02T08:00:00.1+01:00 stdout P {CUT[30:50]}",
+        f"2026-03-02T08:00:00.2Z stdout F {CUT[50:]}",
+        f"2026-03-02T08:00:00.3Z stdout F {line()}",
+    ],
+    "words of a program at its start": [
+        "INFO:     Started server [1]",
+        *(f"api-1  | {line()}" for _ in "ab"),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", ONE_RECORD_IN_OTHER_LINES)
+def test_lines_as_other_tools_write_them(tmp_path, name):
+    lines = ONE_RECORD_IN_OTHER_LINES[name]
+    rejects = Rejects()
+    found = take(write(tmp_path / "log", "\n".join(lines) + "\n"), rejects=rejects)
+    assert found.num_rows >= 2
+    assert rejects.count == sum("stderr F" in text or "Started" in text for text in lines)
+    if "pieces" in name:
+        assert found.column("prompt").to_pylist() == ["a long question", "hello"]
+
+
+def test_a_line_that_a_runtime_cut_at_the_end_of_a_file_says_so(tmp_path):
+    log = write(tmp_path / "log", f"2026-03-02T08:00:00Z stdout P {CUT[:40]}\n")
+    with pytest.raises(InputError, match=r"log:1: .*runtime cut the line"):
+        take(log)
+
+
+@pytest.mark.parametrize("text", ["{'time': f(1)}", "{'a': 1, 'a': 2}", "{'a': {1}}", "{'" + "[" * 5000])
+def test_python_that_is_no_plain_dict_is_refused(tmp_path, text):
+    assert "json.dumps" in refused(write(tmp_path / "log", line() + "\n" + text + "\n"))[0]
+
+
+def test_a_log_that_nginx_escaped_its_own_way_says_what_to_set(tmp_path):
+    log = write(tmp_path / "log", line() + '\n{"request_body": "{\\x22a\\x22: 1}"}\n')
+    assert "escape=json" in refused(log)[0]

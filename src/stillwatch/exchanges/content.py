@@ -44,10 +44,15 @@ def kind_of(head: bytes) -> Kind:
         return "protobuf"
     if not text:
         raise Refused("holds only white space: no line to read")
-    if begins_json or json_text.after_prefix(text.split(b"\n", 1)[0]):
+    first_line = text.split(b"\n", 1)[0]
+    if begins_json or json_text.after_prefix(first_line) or json_text.CONTAINER.match(first_line):
         return "json"
     if any(line.lstrip().startswith(b"{") and b'"' in line for line in head.split(b"\n")[:32]):
         return "json"  # a damaged first line, then JSON
+    if not any(mark in first_line for mark in csv_text.DELIMITERS) and any(
+        json_text.after_prefix(line) for line in head.split(b"\n")[1:32]
+    ):
+        return "json"  # what a program says when it starts, then lines of a shipper
     sample = head[:4096]
     if b"\x00" in sample or sum(byte < 9 for byte in sample) * 20 > len(sample):
         raise Refused("is binary and no Parquet, gzip, zstd, bzip2 or OTLP protobuf")
@@ -58,13 +63,10 @@ def values_of(
     data: UnpackedFile, head: bytes, kind: Kind, limits: Limits, check: Callable[[list[str]], None]
 ) -> Iterator[json_text.Good | json_text.UndecodableValue]:
     """The values of a file of JSON or CSV. check: raises Refused for a CSV header that cannot be used."""
-    chunks = data.chunks()
-    if coding := utf_16(head):
-        head, chunks = head.decode(coding, "ignore").encode(), _in_utf_8(chunks, coding)
-    chunks = _without_bom(chunks)
+    head, chunks = in_utf_8(data, head)
     if kind == "csv":
         return csv_text.records(lines.split(chunks, limits.record_bytes), limits.record_bytes, check)
-    if json_text.looks_like_lines(head.removeprefix(BOM)):
+    if json_text.looks_like_lines(head):
         return json_text.per_line(lines.split(chunks, limits.record_bytes))
     return json_text.spanning(chunks, limits.record_bytes)
 
@@ -85,7 +87,15 @@ def utf_16(head: bytes) -> str | None:
     return None
 
 
-def _in_utf_8(chunks: Iterator[bytes], coding: str) -> Iterator[bytes]:
+def in_utf_8(data: UnpackedFile, head: bytes) -> tuple[bytes, Iterator[bytes]]:
+    """The head of a file and its chunks, in UTF-8 and without a byte order mark."""
+    coding = utf_16(head)
+    if coding is None:
+        return head.removeprefix(BOM), _without_bom(data.chunks())
+    return head.decode(coding, "ignore").encode(), _without_bom(_transcoded(data.chunks(), coding))
+
+
+def _transcoded(chunks: Iterator[bytes], coding: str) -> Iterator[bytes]:
     decoder = codecs.getincrementaldecoder(coding)("replace")
     for chunk in chunks:
         yield decoder.decode(chunk).encode()

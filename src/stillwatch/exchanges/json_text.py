@@ -3,6 +3,7 @@
 It does not know what the values mean. A bad value is reported and the next one is read.
 """
 
+import ast
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -17,6 +18,10 @@ from stillwatch.exchanges.strict_json import decode, whole_characters
 SAMPLE_LINES = 32
 HALVED = "holds half a surrogate pair (\\ud800...), read as U+FFFD"
 PREFIX = 512  # bytes a shipper may put before the object
+LONGEST_LITERAL = 1 << 20  # bytes of Python: its parser takes some hundred times as much memory
+LONGEST_LINE = 32 << 20  # bytes of a line put together from its pieces
+# how containerd and CRI-O begin a line: P is a piece that the next line of the stream goes on with, F the end
+CONTAINER = re.compile(rb"\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|[+-]\d\d:\d\d) (stdout|stderr) ([PF])(?: |$)")
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,8 @@ def _decodes(raw: bytes) -> bool:
 
 
 def per_line(lines: Iterable[Line | LongLine]) -> Iterator[Good | UndecodableValue]:
-    """One value a line; empty lines are nothing."""
+    """One value a line; empty lines are nothing. What a container's runtime cut is put together again."""
+    pieces: dict[bytes, list[Line]] = {}  # of an unfinished line, by its stream
     for line in lines:
         if isinstance(line, LongLine):
             yield long_line(line)
@@ -83,7 +89,55 @@ def per_line(lines: Iterable[Line | LongLine]) -> Iterator[Good | UndecodableVal
         raw = line.raw
         if not raw or raw.isspace():
             continue
-        yield _decode_value(line.number, line.offset, raw)
+        if pieces and (entry := CONTAINER.match(raw)) is not None and entry[1] in pieces:
+            begun = pieces.pop(entry[1])
+            begun.append(line)
+            if entry[2] == b"P" and sum(len(piece.raw) for piece in begun) < LONGEST_LINE:
+                pieces[entry[1]] = begun
+            else:
+                yield from _joined_pieces(begun)
+            continue
+        found = _decode_value(line.number, line.offset, raw)
+        if isinstance(found, Good):
+            yield found
+        elif (entry := CONTAINER.match(raw)) is not None and entry[2] == b"P":
+            pieces[entry[1]] = [line]
+        else:
+            yield from _one_by_one(found)
+    for begun in pieces.values():
+        yield from _joined_pieces(begun)
+
+
+def _joined_pieces(pieces: list[Line]) -> Iterator[Good | UndecodableValue]:
+    """The value of a line that a container's runtime wrote in pieces."""
+    entries = [CONTAINER.match(piece.raw) for piece in pieces]
+    raw = b"".join(piece.raw[entry.end() :] for piece, entry in zip(pieces, entries, strict=True) if entry)
+    found = _decode_value(pieces[0].number, pieces[0].offset, raw)
+    if isinstance(found, UndecodableValue):
+        reason = f"{found.reason}; a container's runtime cut the line, and its end may be in another file"
+        found = UndecodableValue(found.number, found.offset, reason, raw)
+    yield found
+
+
+_BETWEEN = re.compile(r"[\s,]*")
+
+
+def _one_by_one(line: UndecodableValue) -> Iterator[Good | UndecodableValue]:
+    """The objects of a line where no line end stands between them: files that were put together."""
+    values: list[Good | UndecodableValue] = []
+    at, decoder = 0, json.JSONDecoder()
+    try:
+        text = line.raw.decode()
+        while at < len(text):
+            end = decoder.raw_decode(text, at)[1]
+            raw = text[at:end].encode()
+            values.append(Good(line.number, line.offset, raw, decode(raw)))
+            between = _BETWEEN.match(text, end)
+            at = between.end() if between else end
+    except (Refused, ValueError, RecursionError):
+        values = []
+    whole = len(values) > 1 and all(isinstance(value.value, dict) for value in values if type(value) is Good)
+    yield from values if whole else [line]
 
 
 def _decode_value(number: int, offset: int, raw: bytes) -> Good | UndecodableValue:
@@ -92,16 +146,53 @@ def _decode_value(number: int, offset: int, raw: bytes) -> Good | UndecodableVal
         return Good(number, offset, raw, decode(raw))
     except Refused as why:
         reason = str(why)
-    rest = after_prefix(raw)
-    candidates = [] if rest is None else [(rest, "")]
+    text = after_prefix(raw) or raw
+    text = text.rstrip(b", \t\r")  # an array's elements, one a line
+    try:
+        return Good(number, offset, raw, decode(text))
+    except Refused as why:
+        reason = str(why)
+    candidates = []
     if "surrogate" in reason:
-        candidates.append((whole_characters(raw if rest is None else rest), HALVED))
-    for text, note in candidates:
+        candidates.append((whole_characters(text), HALVED))
+    if "NaN" in reason:
+        candidates.append((_NAN.sub(lambda found: found[0] if found[0][:1] == b'"' else b"null", text), ""))
+    for candidate, note in candidates:
         try:
-            return Good(number, offset, raw, decode(text), note)
+            return Good(number, offset, raw, decode(candidate), note)
         except Refused:
             continue
+    if text.startswith(b"{'"):
+        try:
+            return Good(number, offset, raw, python_value(text.decode()))
+        except (Refused, UnicodeDecodeError):
+            reason = "not JSON but Python, and no plain dict; right would be json.dumps(...)"
+    if rb"\x22" in text:
+        reason += "; in nginx right would be log_format NAME escape=json"
     return UndecodableValue(number, offset, reason, raw)
+
+
+_NAN = re.compile(rb'"(?:[^"\\]|\\.)*+"|-?\bNaN\b', re.DOTALL)
+
+
+def python_value(text: str) -> object:
+    """The value that a text is which Python printed, as JSON would hold it. Raises: Refused.
+
+    >>> python_value("{'a': None, 'b': (True, 2)}")
+    {'a': None, 'b': [True, 2]}
+    """
+    if len(text) > LONGEST_LITERAL:
+        raise Refused("is too long for a Python value")
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Dict):
+                keys = [key.value for key in node.keys if isinstance(key, ast.Constant)]
+                if len(set(keys)) != len(keys):
+                    raise Refused("holds a key twice in one dict")
+        return decode(json.dumps(ast.literal_eval(tree), allow_nan=False).encode())
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        raise Refused("is no plain Python value") from None
 
 
 def after_prefix(raw: bytes) -> bytes | None:
