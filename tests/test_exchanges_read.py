@@ -788,7 +788,8 @@ def test_bzip2_is_unpacked_and_what_a_broken_part_holds_is_read(tmp_path):
     assert "ends too early" in rejects.examples[-1]
 
 
-CUT = line(prompt="a long question")
+LONG = "a long question " * 1500
+CUT = line(prompt=LONG)
 ONE_RECORD_IN_OTHER_LINES = {
     "a comma behind the object": [line() + ",", line() + ", "],
     "objects without a line end between them": [line() + line(), line()],
@@ -803,6 +804,15 @@ ONE_RECORD_IN_OTHER_LINES = {
         f"2026-03-02T08:00:00.1+01:00 stdout P {CUT[30:50]}",
         f"2026-03-02T08:00:00.2Z stdout F {CUT[50:]}",
         f"2026-03-02T08:00:00.3Z stdout F {line()}",
+    ],
+    "pieces in Docker's files": [
+        json.dumps({"log": text, "stream": stream, "time": "2026-03-02T08:00:00Z"}, separators=(",", ":"))
+        for text, stream in (
+            (CUT[:16384], "stdout"),
+            ("stderr F\n", "stderr"),
+            (CUT[16384:] + "\n", "stdout"),
+            (line(), "stdout"),
+        )
     ],
     "words of a program at its start": [
         "INFO:     Started server [1]",
@@ -819,7 +829,7 @@ def test_lines_as_other_tools_write_them(tmp_path, name):
     assert found.num_rows >= 2
     assert rejects.count == sum("stderr F" in text or "Started" in text for text in lines)
     if "pieces" in name:
-        assert found.column("prompt").to_pylist() == ["a long question", "hello"]
+        assert found.column("prompt").to_pylist() == [LONG, "hello"]
 
 
 def test_a_line_that_a_runtime_cut_at_the_end_of_a_file_says_so(tmp_path):

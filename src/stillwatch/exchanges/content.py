@@ -4,7 +4,7 @@ import codecs
 from collections.abc import Callable, Iterator
 from typing import Literal
 
-from stillwatch.exchanges import csv_text, json_text, lines
+from stillwatch.exchanges import container_lines, csv_text, json_text, lines
 from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.unpack import MAGIC, Limits, UnpackedFile
 
@@ -45,7 +45,7 @@ def kind_of(head: bytes) -> Kind:
     if not text:
         raise Refused("holds only white space: no line to read")
     first_line = text.split(b"\n", 1)[0]
-    if begins_json or json_text.after_prefix(first_line) or json_text.CONTAINER.match(first_line):
+    if begins_json or json_text.after_prefix(first_line) or container_lines.ENTRY.match(first_line):
         return "json"
     if any(line.lstrip().startswith(b"{") and b'"' in line for line in head.split(b"\n")[:32]):
         return "json"  # a damaged first line, then JSON

@@ -3,25 +3,23 @@
 It does not know what the values mean. A bad value is reported and the next one is read.
 """
 
-import ast
 import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from stillwatch.exchanges import container_lines
 from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.lines import Line, LongLine
+from stillwatch.exchanges.python_text import python_value
 from stillwatch.exchanges.rejects import RAW_LIMIT
 from stillwatch.exchanges.strict_json import decode, whole_characters
 
 SAMPLE_LINES = 32
 HALVED = "holds half a surrogate pair (\\ud800...), read as U+FFFD"
 PREFIX = 512  # bytes a shipper may put before the object
-LONGEST_LITERAL = 1 << 20  # bytes of Python: its parser takes some hundred times as much memory
-LONGEST_LINE = 32 << 20  # bytes of a line put together from its pieces
-# how containerd and CRI-O begin a line: P is a piece that the next line of the stream goes on with, F the end
-CONTAINER = re.compile(rb"\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|[+-]\d\d:\d\d) (stdout|stderr) ([PF])(?: |$)")
+CUT = "a container's runtime cut the line, and its end may be in another file"
 
 
 @dataclass(frozen=True)
@@ -81,42 +79,20 @@ def _decodes(raw: bytes) -> bool:
 
 def per_line(lines: Iterable[Line | LongLine]) -> Iterator[Good | UndecodableValue]:
     """One value a line; empty lines are nothing. What a container's runtime cut is put together again."""
-    pieces: dict[bytes, list[Line]] = {}  # of an unfinished line, by its stream
-    for line in lines:
+    for line in container_lines.joined(lines):
         if isinstance(line, LongLine):
             yield long_line(line)
             continue
         raw = line.raw
         if not raw or raw.isspace():
             continue
-        if pieces and (entry := CONTAINER.match(raw)) is not None and entry[1] in pieces:
-            begun = pieces.pop(entry[1])
-            begun.append(line)
-            if entry[2] == b"P" and sum(len(piece.raw) for piece in begun) < LONGEST_LINE:
-                pieces[entry[1]] = begun
-            else:
-                yield from _joined_pieces(begun)
-            continue
         found = _decode_value(line.number, line.offset, raw)
         if isinstance(found, Good):
             yield found
-        elif (entry := CONTAINER.match(raw)) is not None and entry[2] == b"P":
-            pieces[entry[1]] = [line]
+        elif isinstance(line, container_lines.CutLine):
+            yield UndecodableValue(line.number, line.offset, f"{found.reason}; {CUT}", raw)
         else:
             yield from _one_by_one(found)
-    for begun in pieces.values():
-        yield from _joined_pieces(begun)
-
-
-def _joined_pieces(pieces: list[Line]) -> Iterator[Good | UndecodableValue]:
-    """The value of a line that a container's runtime wrote in pieces."""
-    entries = [CONTAINER.match(piece.raw) for piece in pieces]
-    raw = b"".join(piece.raw[entry.end() :] for piece, entry in zip(pieces, entries, strict=True) if entry)
-    found = _decode_value(pieces[0].number, pieces[0].offset, raw)
-    if isinstance(found, UndecodableValue):
-        reason = f"{found.reason}; a container's runtime cut the line, and its end may be in another file"
-        found = UndecodableValue(found.number, found.offset, reason, raw)
-    yield found
 
 
 _BETWEEN = re.compile(r"[\s,]*")
@@ -173,26 +149,6 @@ def _decode_value(number: int, offset: int, raw: bytes) -> Good | UndecodableVal
 
 
 _NAN = re.compile(rb'"(?:[^"\\]|\\.)*+"|-?\bNaN\b', re.DOTALL)
-
-
-def python_value(text: str) -> object:
-    """The value that a text is which Python printed, as JSON would hold it. Raises: Refused.
-
-    >>> python_value("{'a': None, 'b': (True, 2)}")
-    {'a': None, 'b': [True, 2]}
-    """
-    if len(text) > LONGEST_LITERAL:
-        raise Refused("is too long for a Python value")
-    try:
-        tree = ast.parse(text.strip(), mode="eval")
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Dict):
-                keys = [key.value for key in node.keys if isinstance(key, ast.Constant)]
-                if len(set(keys)) != len(keys):
-                    raise Refused("holds a key twice in one dict")
-        return decode(json.dumps(ast.literal_eval(tree), allow_nan=False).encode())
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-        raise Refused("is no plain Python value") from None
 
 
 def after_prefix(raw: bytes) -> bytes | None:
