@@ -430,6 +430,22 @@ AROUND = {
     "page": json.dumps({"object": "list", "data": [OBJ | {"ts": AT}]}, indent=1),
     "kubernetes": f"{AT} stdout F " + json.dumps(OBJ | {"ts": AT}),
     "syslog": "Mar  2 08:00:01 host app[7]: " + json.dumps(OBJ | {"ts": AT}),
+    "insights": json.dumps(
+        {
+            "results": [
+                [
+                    {"field": "@timestamp", "value": "2026-03-02 08:00:01.000"},
+                    {"field": "@message", "value": json.dumps(OBJ)},
+                ]
+            ]
+        }
+    ),
+    "loki": json.dumps(
+        {"data": {"result": [{"stream": {"app": "x"}, "values": [["1772438401000000000", json.dumps(OBJ)]]}]}}
+    ),
+    "journald": json.dumps({"__REALTIME_TIMESTAMP": "1772438401000000", "MESSAGE": json.dumps(OBJ)}),
+    "words inside": json.dumps({"log": "INFO: " + json.dumps(OBJ) + "\n", "time": AT}),
+    "a list of its own name": json.dumps({"requests": [OBJ | {"ts": AT}], "next": None}),
     "json-seq": "\x1e" + json.dumps(OBJ | {"ts": AT}),
 }
 
