@@ -19,6 +19,7 @@ from stillwatch.exchanges.values import (
     FLOATS,
     INTS,
     SECRET,
+    WORDED,
     Clock,
     as_text,
     as_time,
@@ -53,7 +54,8 @@ def convert(
         try:
             wrong_cells: Bad = {}
             arrays.append(_column(field, column, clock, wrong_cells))
-            if notes is not None and field.name in CHOSEN:
+            worded = field.name in WORDED and _is_text(column.type)
+            if notes is not None and (worded or field.name in CHOSEN):
                 notes.extend(wrong_cells.items())
             else:
                 bad = wrong_cells | bad
@@ -112,7 +114,11 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def _texts(field: pa.Field, column: pa.Array, bad: Bad) -> pa.Array:
     if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
-        return _by_row(field, column, bad)  # numbers for names, as pandas keeps a column with a gap
+        try:  # numbers for names, as pandas keeps a column with a gap and BigQuery its NUMERIC
+            column = _no_nan(column).cast(pa.int64()) if pa.types.is_floating(column.type) else column
+        except pa.ArrowInvalid:
+            raise Refused("right would be text") from None
+        return _by_row(field, column, bad)
     if not (_is_text(column.type) or pa.types.is_integer(column.type) or _is_binary(column.type)):
         raise Refused("right would be text")
     try:

@@ -32,6 +32,14 @@ from stillwatch.exchanges.registry import recognise
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.values import Clock, tidy, without_key
 
+TALKS = (
+    '[{"role"',
+    "[{'role'",
+    '[{"content"',
+    "[{'content'",
+    '{"messages"',
+    "{'messages'",
+)  # no prompt, a list
 PLAIN = (None, own.FORMAT.name, openai.FORMAT.name)  # whose fields stand under names that may be mapped
 
 
@@ -105,7 +113,7 @@ class Intake:
                     self.names = tuple(value)
                 if (mapped or format_) and (format_.name if format_ else None) in PLAIN:
                     renamed = mapping.rename(value, self.columns, mapped)
-                    renamed_format = self._known_format(renamed)
+                    renamed_format = recognise(renamed)  # a body may have been named: not what it was before
                     value, format_, envelope_fields = (
                         (renamed, renamed_format, mapped) if renamed_format else (value, format_, mapped)
                     )
@@ -262,7 +270,9 @@ class Intake:
                 account = str(row["account"])
                 row["account"] = without_key(account)
                 self.rejects.named_by_key += row["account"] != account
-                self.rejects.without_prompt += row.get("prompt") is None
+                prompt = row.get("prompt")
+                self.rejects.without_prompt += prompt is None
+                self.rejects.talks += isinstance(prompt, str) and prompt.startswith(TALKS)
                 yield row
 
 

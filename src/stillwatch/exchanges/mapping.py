@@ -14,6 +14,7 @@ from stillwatch.errors import InputError
 from stillwatch.exchanges import NEEDED, RECORD
 from stillwatch.exchanges.formats import Json, own
 from stillwatch.exchanges.messages import from_text, whole
+from stillwatch.exchanges.python_text import body_of
 from stillwatch.toml import document
 from stillwatch.toml.reading import show_value
 
@@ -156,7 +157,9 @@ def find_fields(value: object, columns: Columns) -> dict[str, object]:
     """The fields that the mapping finds in an object."""
     values = ((field, lookup(value, path)) for field, path in columns.items())
     return {
-        field: from_text(inner) if field in BODIES else inner for field, inner in values if inner is not None
+        field: body_of(from_text(inner)) if field in BODIES else inner
+        for field, inner in values
+        if inner is not None
     }
 
 

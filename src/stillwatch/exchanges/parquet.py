@@ -8,11 +8,12 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stillwatch.exchanges import RECORD, batches, columnar, csv_text, envelopes, sketched
 from stillwatch.exchanges.formats import Refused, Row, own
-from stillwatch.exchanges.intake import Intake
+from stillwatch.exchanges.intake import TALKS, Intake
 from stillwatch.exchanges.mapping import BODIES
 from stillwatch.exchanges.registry import recognise
 from stillwatch.exchanges.sketch import Sketcher
@@ -108,14 +109,15 @@ def read_batches(
         return
     names = list(log.schema.names)
     renamed = intake.map_names(names)
-    wrong = None if any(body in intake.columns for body in BODIES) else intake.wrong(renamed)
+    bodies = any(body in intake.columns for body in BODIES)
+    wrong = None if bodies else intake.wrong(renamed)
     plan = own.columns_of(names)
     is_deep = False  # whether a column lies inside another
     if renamed is not names:
         plan = own.columns_of([name for name in renamed if name not in intake.columns])
         plan |= {field: path for field, path in intake.columns.items() if field in RECORD.names}
         intake.found.update(intake.columns)
-        is_deep = not set(intake.columns.values()) <= set(names) or set(plan) < set(intake.columns)
+        is_deep = bodies or not set(intake.columns.values()) <= set(names)
     needs_rows = is_deep or any(_is_nested(log.schema, plan.get(name)) for name in TALK)
     wanted = None if wrong or is_deep else _wanted_columns(plan, columns)
     for batch in log.batches(wanted):
@@ -191,8 +193,11 @@ def _convert_batch(
     intake.formats[shown, own.FORMAT.name] += good.num_rows
     good, keys = columnar.without_keys(good)
     intake.rejects.named_by_key += keys
+    prompts = good.column(RECORD.get_field_index("prompt"))
     if "prompt" in plan or not intake.needs_texts:
-        intake.rejects.without_prompt += good.column(RECORD.get_field_index("prompt")).null_count
+        intake.rejects.without_prompt += prompts.null_count
+    for beginning in TALKS:
+        intake.rejects.talks += pc.sum(pc.starts_with(prompts, beginning)).as_py() or 0
     return good
 
 

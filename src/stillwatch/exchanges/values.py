@@ -345,12 +345,15 @@ CONVERT: dict[str, Callable[[object], object]] = {
 }
 
 
-# What the client writes into its request, and what words a server has for the end of it. A bad value there
-# leaves the column empty, not the exchange unseen: else `"seed": 1e300` would be a cloak.
+# What the client writes into its request. A bad value there leaves the column empty, not the exchange unseen:
+# else `"seed": 1e300` would be a cloak.
 CHOSEN = (
     "end_user", "user_agent", "conversation", "tools", "temperature", "top_p", "max_tokens", "n", "seed",
-    "top_logprobs", "stream", "response_format", "earlier", "status", "finish_reason", "latency_ms",
+    "top_logprobs", "stream", "response_format", "earlier",
 )  # fmt: skip
+
+
+WORDED = ("status", "latency_ms")  # the same for a word in the place of a number
 
 
 def tidy(row: Row, clock: Clock, notes: list[str] | None = None) -> Row:
@@ -374,7 +377,7 @@ def tidy(row: Row, clock: Clock, notes: list[str] | None = None) -> Row:
             try:
                 row[name] = CONVERT.get(name, as_text)(value)
             except Refused as why:
-                if notes is None or name not in CHOSEN:
+                if notes is None or not (name in CHOSEN or (kind is str and name in WORDED)):
                     raise Refused(f"column {name} {why}") from None
                 notes.append(f"column {name} {why}")
                 row[name] = None

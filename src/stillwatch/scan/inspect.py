@@ -209,6 +209,12 @@ def _inspection(
         and not (name == "prompt" and filled["system"] == 1)
     )
     notes = [unread_text(rejects.unread_documents)] if rejects.unread_documents else []
+    if hint := rejects.talks_hint():
+        notes.append(hint)
+    if rejects.mended:
+        notes.append(
+            f"{rejects.mended:,} values could not be read and count as empty, as: {rejects.first_note}"
+        )
     if rejects.without_account:
         notes.append(
             f"{rejects.without_account:,} rows name no account and count as their service's: if an attribute "

@@ -19,6 +19,7 @@ from stillwatch.exchanges.messages import (
     text_of,
     whole,
 )
+from stillwatch.exchanges.python_text import body_of
 from stillwatch.exchanges.request_text import only_places, request_text
 
 OPERATIONS = (
@@ -59,8 +60,8 @@ def sniff(obj: Json) -> bool:
 
 def _body(value: object) -> dict[str, object]:
     """The API body in a request or response: itself, its `body`, or either as JSON in a text."""
-    value = from_text(value)
-    inner = from_text(dig(value, "body"))
+    value = body_of(from_text(value))
+    inner = body_of(from_text(dig(value, "body")))
     body = inner if isinstance(inner, dict) else value
     return body if isinstance(body, dict) else {}
 
@@ -70,7 +71,7 @@ def rows(obj: Json) -> Iterator[Item]:
     request = _body(first(obj.get("body"), obj.get("params")) if batch else obj.get("request"))
     flat = not request and not batch and obj.get("request") is None
     if flat:
-        request = {name: from_text(value) for name, value in obj.items() if name not in NO_BODY}
+        request = {name: body_of(from_text(value)) for name, value in obj.items() if name not in NO_BODY}
     if not request:
         raise Refused(
             "has no request body: a Batch API result names its question only in the input file; right would "
