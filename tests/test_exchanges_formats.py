@@ -419,6 +419,78 @@ def test_an_access_log_names_a_key_and_never_holds_it():
     assert second["time"] == datetime(2026, 3, 2, 8, 0, 2, tzinfo=UTC)
 
 
+def sse(*events: dict) -> str:
+    return "".join(f"event: x\ndata: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"
+
+
+COUNTS = {"prompt_tokens": 5, "completion_tokens": 2}
+STREAMS = {
+    "chat": [
+        {"id": "c", "model": "m", "choices": [{"delta": {"role": "assistant", "content": ""}}]},
+        {"choices": [{"delta": {"content": "So"}}], "usage": None},
+        {"choices": [{"delta": {"content": "il."}, "finish_reason": "stop"}]},
+        {"choices": [], "usage": COUNTS},
+    ],
+    "messages": [
+        {"type": "message_start", "message": {"id": "m", "content": [], "usage": {"input_tokens": 5}}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "So"}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "il."}},
+        {"type": "message_delta", "delta": {"stop_reason": "stop"}, "usage": {"output_tokens": 2}},
+    ],
+    "responses": [
+        {"type": "response.output_text.delta", "delta": "So"},
+        {"type": "response.completed", "response": {
+            "status": "completed", "usage": {"input_tokens": 5, "output_tokens": 2},
+            "incomplete_details": {"reason": "stop"},
+            "output": [{"type": "message", "content": [{"type": "output_text", "text": "Soil."}]}]}},
+    ],
+    "gemini": [
+        {"candidates": [{"content": {"parts": [{"text": "x", "thought": True}, {"text": "So"}]}}]},
+        {"candidates": [{"content": {"parts": [{"text": "il."}]}, "finishReason": "STOP"}],
+         "usageMetadata": {"promptTokenCount": 5, "candidatesTokenCount": 2}},
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("written", ["text", "list", "helicone"])
+@pytest.mark.parametrize("api", STREAMS)
+def test_an_answer_that_came_as_a_stream_is_put_together(tmp_path, api, written):
+    talk = [{"role": "user", "parts" if api == "gemini" else "content": [{"text": "Peat?"}]}]
+    request = {"contents" if api == "gemini" else "messages": talk, "stream": True}
+    events = STREAMS[api]
+    answer = {"text": sse(*events), "list": events, "helicone": {"streamed_data": sse(*events)}}[written]
+    line = {"time": AT, "account": "a", "request": json.dumps(request), "response": answer}
+    (tmp_path / "log").write_text(json.dumps(line))
+    (found,) = rows(tmp_path / "log")
+    assert (found["prompt"], found["completion"], found["finish_reason"]) == ("Peat?", "Soil.", "stop")
+    assert (found["input_tokens"], found["output_tokens"]) == (5, 2)
+
+
+TALK = [{"role": "system", "content": "Brief."}, {"role": "user", "content": "Peat?"}]
+ANSWER = {"choices": [{"message": {"content": "Soil."}}], "usage": COUNTS}
+PAIRS_OF_ONES_OWN = {
+    "bodies in texts": {"request_body": json.dumps({"messages": TALK}), "response_body": json.dumps(ANSWER)},
+    "another case": {"apiKeyId": "a", "requestBody": {"messages": TALK}, "responseBody": ANSWER},
+    "an access log's": {"req": {"body": {"messages": TALK}}, "res": {"statusCode": 200, "body": ANSWER}},
+    "input and output": {"input": {"messages": TALK}, "output": ANSWER},
+    "messages beside a text": {"messages": TALK, "response": "Soil.", "usage": COUNTS},
+    "a prompt beside an answer": {"prompt": TALK, "output": ANSWER, "usage": COUNTS},
+    "Portkey": {"request": {"body": {"messages": TALK}}, "response": {"body": {"choices": ANSWER["choices"]}},
+                "req_units": 5, "res_units": 2, "ai_model": "m"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PAIRS_OF_ONES_OWN)
+def test_requests_and_answers_under_the_usual_names(tmp_path, name):
+    line = {"timestamp": AT, "account": "a"} | PAIRS_OF_ONES_OWN[name]
+    if "apiKeyId" in line:
+        line.pop("account")
+    (tmp_path / "log").write_text(json.dumps(line))
+    (found,) = rows(tmp_path / "log")
+    assert (found["account"], found["system"], found["prompt"]) == ("a", "Brief.", "Peat?")
+    assert (found["completion"], found["input_tokens"], found["output_tokens"]) == ("Soil.", 5, 2)
+
+
 AT = "2026-03-02T08:00:01Z"
 OBJ = {"account": "a", "prompt": "Inside?"}
 AROUND = {

@@ -5,6 +5,7 @@ Source: docs.helicone.ai/rest/request/post-v1requestquery-clickhouse (read 2026-
 
 from collections.abc import Iterator
 
+from stillwatch.exchanges.answers import answer_of
 from stillwatch.exchanges.formats import Format, Item, Json, Refused, Stateless
 from stillwatch.exchanges.formats.openai import exchange, operation_of
 from stillwatch.exchanges.messages import as_object, first
@@ -18,7 +19,7 @@ def sniff(obj: Json) -> bool:
 
 def rows(obj: Json) -> Iterator[Item]:
     request = as_object(obj.get("request_body"))
-    row = exchange(request, as_object(obj.get("response_body")))
+    row = exchange(request, answer_of(obj.get("response_body")))
     account = first(obj.get("request_user_id"), obj.get("user_id"), obj.get("auth_hash"))
     status = obj.get("response_status")
     row |= {

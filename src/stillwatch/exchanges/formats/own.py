@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from stillwatch.exchanges import NEEDED, RECORD
 from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Stateless
-from stillwatch.exchanges.messages import message_text, text_of
+from stillwatch.exchanges.messages import dig, first, from_text, message_text, text_of
 from stillwatch.exchanges.request_text import messages_text
 
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -134,7 +134,17 @@ def rows(obj: Json) -> Iterator[Item]:
     columns, wrong = plan_of(tuple(obj))
     if wrong:
         raise Refused(wrong)
-    yield plain({name: obj[written] for name, written in columns})
+    row = plain({name: obj[written] for name, written in columns})
+    if isinstance(usage := from_text(obj.get("usage")), dict):  # as the APIs answer it
+        for name, keys in USAGE.items():
+            row.setdefault(name, first(*(usage.get(key) for key in keys)))
+    yield row
+
+
+USAGE = {
+    "input_tokens": ("prompt_tokens", "input_tokens"),
+    "output_tokens": ("completion_tokens", "output_tokens"),
+}
 
 
 def plain(row: Row) -> Row:
@@ -149,7 +159,8 @@ def plain(row: Row) -> Row:
         row |= {name: value for name, value in texts.items() if name == "prompt" or name not in row}
     for name in ("system", "completion", "earlier"):
         if isinstance(row.get(name), list | dict):
-            row[name] = message_text(row[name]) or text_of(row[name])
+            answer = dig(row[name], "choices", 0, "message")  # a whole body of an API
+            row[name] = message_text(row[name]) or text_of(row[name]) or message_text(answer)
     return row
 
 

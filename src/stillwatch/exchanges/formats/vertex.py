@@ -9,6 +9,7 @@ columns also in elastic/beats, x-pack/metricbeat/module/gcp/vertexai_logs.
 
 from collections.abc import Iterator
 
+from stillwatch.exchanges.answers import answer_of
 from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Stateless
 from stillwatch.exchanges.formats.openai import exchange
 from stillwatch.exchanges.messages import as_object, dig, first, from_text, whole
@@ -19,7 +20,7 @@ def sniff(obj: Json) -> bool:
 
 
 def rows(obj: Json) -> Iterator[Item]:
-    answer = as_object(obj.get("full_response"))
+    answer = answer_of(obj.get("full_response"))
     row: Row = exchange(as_object(obj.get("full_request")), answer)
     model = obj.get("model")
     latency = dig(from_text(obj.get("metadata")), "request_latency")
