@@ -4,6 +4,7 @@ import gzip
 import json
 import sys
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -409,6 +410,115 @@ def test_kong_logs_its_payloads():
     assert (found["model"], found["latency_ms"], found["operation"]) == ("gpt-4o", 644, "chat")
 
 
+def test_apisix_with_bodies_or_with_payloads_of_its_ai_proxy():
+    rejects = Rejects()
+    body, payload = rows("apisix.jsonl", rejects=rejects)
+    assert (body["prompt"], body["system"], body["completion"]) == (
+        "APISIX prompt?", "Be brief.", "APISIX answer.",
+    )  # fmt: skip
+    assert (body["account"], body["client_ip"], body["user_agent"]) == (
+        "team_blue", "203.0.113.8", "python-httpx/0.28",
+    )  # fmt: skip
+    assert (body["model"], body["input_tokens"], body["output_tokens"], body["latency_ms"]) == (
+        "m-1",
+        9,
+        3,
+        811,
+    )
+    assert (payload["prompt"], payload["completion"], payload["model"]) == (
+        "APISIX payload?", "Payload answer.", "m-2",
+    )  # fmt: skip
+    assert (payload["input_tokens"], payload["output_tokens"], payload["status"]) == (7, 2, 200)
+    assert rejects.count == 1
+    assert "consumer is empty" in rejects.examples[0]
+
+
+def test_braintrust_counts_calls_of_a_model_and_never_takes_its_own_organisation_for_a_payer():
+    rejects = Rejects()
+    (found,) = rows("braintrust.jsonl", rejects=rejects)
+    assert (rejects.aside, rejects.count) == (1, 1)
+    assert (found["account"], found["conversation"], found["model"]) == ("t-7", "c-1", "m-1")
+    assert (found["prompt"], found["system"], found["completion"]) == (
+        "Braintrust prompt?", "Be brief.", "Braintrust answer.",
+    )  # fmt: skip
+    assert (found["input_tokens"], found["output_tokens"], found["reasoning_tokens"]) == (11, 4, 1)
+    assert (found["latency_ms"], found["finish_reason"], found["temperature"]) == (750, "stop", 0.3)
+    assert found["time"] == datetime(2026, 3, 2, 8, 0, 0, 500_000, tzinfo=UTC)
+    assert [row["account"] for row in rows("braintrust.jsonl", mapping={"account": "metadata.who"})] == [
+        "t-7", "t-9",
+    ]  # fmt: skip
+
+
+OBSERVATION = {
+    "id": "o-1", "traceId": "t-1", "type": "GENERATION", "startTime": "2026-03-02T08:00:00.000Z",
+    "input": [{"role": "user", "content": "Peat?"}], "output": {"role": "assistant", "content": "Soil."},
+    "providedModelName": "m-1", "promptTokens": 5, "completionTokens": 2, "metadata": {"who": "w-1"},
+}  # fmt: skip
+TRACE = {
+    "id": "t-1", "timestamp": "2026-03-02T08:00:00.000Z", "input": "Peat?", "output": "Soil.",
+    "userId": "u-1", "sessionId": "s-1", "metadata": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "lines", [[OBSERVATION, TRACE], [TRACE, OBSERVATION], [TRACE | {"observations": [OBSERVATION]}]]
+)
+def test_langfuse_names_the_user_in_the_trace_only(tmp_path, lines):
+    """As its API and its older exports do: joined over files, in any order."""
+    (tmp_path / "log").write_text("\n".join(map(json.dumps, lines)))
+    rejects = Rejects()
+    (found,) = rows(tmp_path / "log", rejects=rejects)
+    assert (found["account"], found["conversation"], found["exchange_id"]) == ("u-1", "s-1", "o-1")
+    assert (found["model"], found["input_tokens"], found["output_tokens"]) == ("m-1", 5, 2)
+    assert rejects.count == 0
+
+
+def test_langfuse_without_any_user_says_so_and_takes_the_owner_s_name(tmp_path):
+    (tmp_path / "log").write_text(json.dumps(OBSERVATION))
+    with pytest.raises(InputError, match="userId is empty"):
+        rows(tmp_path / "log")
+    (found,) = rows(tmp_path / "log", mapping={"account": "metadata.who"})
+    assert found["account"] == "w-1"
+
+
+def test_times_of_utc_columns_in_parquet_and_of_clickhouse(tmp_path):
+    at = datetime(2026, 3, 2, 8)  # noqa: DTZ001 - that is how the column has it
+    run = {"run_type": "llm", "inputs": json.dumps({"messages": TALK}), "start_time": at,
+           "extra": json.dumps({"metadata": {"tenant": "a"}})}  # fmt: skip
+    pq.write_table(pa.Table.from_pylist([run]), tmp_path / "runs")
+    body = json.dumps({"messages": TALK})
+    row = {"request_id": "r", "request_created_at": "2026-03-02 08:00:00.000", "user_id": "a",
+           "request_body": body, "status": 200}  # fmt: skip
+    (tmp_path / "rows").write_text(json.dumps(row))
+    doubled = body.replace('"', '""').replace('"', '""')
+    (tmp_path / "export.csv").write_text(
+        f'response_status,request_created_at,request_body,request_user_id\n"200","2026-03-02T08:00:00Z","{doubled}","a"\n'
+    )
+    for name in ("runs", "rows", "export.csv"):
+        (found,) = rows(tmp_path / name)
+        assert found["time"] == at.replace(tzinfo=UTC)
+        assert (found["account"], found["prompt"], found["status"]) == ("a", "Peat?", 200)
+
+
+def test_vertex_s_older_columns_and_numeric_ids(tmp_path):
+    asked = {"contents": [{"role": "user", "parts": [{"text": "Peat?"}]}], "labels": {"customer": "c-1"}}
+    answer = {"candidates": [{"content": {"parts": [{"text": "Soil."}]}}]}
+    row = {"logging_time": datetime(2026, 3, 2, 8, tzinfo=UTC), "request_id": Decimal(7),
+           "request_payload": [json.dumps(asked)], "response_payload": [json.dumps(answer)]}  # fmt: skip
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "log")
+    (found,) = rows(tmp_path / "log", mapping={"account": "request_payload.0.labels.customer"})
+    assert (found["account"], found["prompt"], found["completion"]) == ("c-1", "Peat?", "Soil.")
+    assert found["exchange_id"] == "7"
+
+
+def test_a_pair_without_an_account_says_what_stands_beside_it(tmp_path):
+    line = {"created_at": AT, "metadata": {"team": "t"}, "request": {"messages": TALK}, "response": ANSWER}
+    (tmp_path / "log").write_text(json.dumps(line))
+    with pytest.raises(InputError, match=r"--map account=COLUMN, of 'created_at', 'metadata\.team'"):
+        rows(tmp_path / "log")
+    assert rows(tmp_path / "log", mapping={"account": "metadata.team"})[0]["account"] == "t"
+
+
 def test_an_access_log_names_a_key_and_never_holds_it():
     first, second = rows("nginx.jsonl")
     assert first["account"].startswith("key_")
@@ -589,7 +699,8 @@ def test_every_format_is_packed_named_and_mixed_at_will(tmp_path):
         (tmp_path / "in" / "deep" / f"{number:02d}.parquet").write_bytes(packed)
     rejects = Rejects()
     assert rows(tmp_path / "in", rejects=rejects) == plain
-    assert rejects.count == 5  # the Azure exchange without a caller; Vertex's and Cloudflare's name none
+    # the Azure exchange without a caller; Vertex's, Cloudflare's, one of APISIX's and Braintrust's name none
+    assert rejects.count == 7
 
 
 def test_other_formats_as_parquet(tmp_path):
@@ -603,7 +714,7 @@ def test_other_formats_as_parquet(tmp_path):
 
 def test_formats_are_found_and_do_not_claim_each_others_objects():
     names = [f.name for f in all_formats()]
-    assert len(names) == len(set(names)) == 15
+    assert len(names) == len(set(names)) == 17
     assert names[-1] == "Stillwatch record"
 
 

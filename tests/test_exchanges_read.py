@@ -762,9 +762,9 @@ def test_a_line_of_text_is_no_table_and_gets_no_names(tmp_path):
 
 def test_a_record_below_another_is_named_by_its_path(tmp_path):
     log = write(
-        tmp_path / "log", json.dumps({"level": 30, "time": 1772438400, "req": {"prompt": "p", "who": 1}})
+        tmp_path / "log", json.dumps({"level": 30, "time": 1772438400, "call": {"prompt": "p", "who": 1}})
     )
-    with pytest.raises(InputError, match=r"--map prompt=req\.prompt"):
+    with pytest.raises(InputError, match=r"--map prompt=call\.prompt"):
         take(log)
 
 

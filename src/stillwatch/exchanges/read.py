@@ -121,6 +121,8 @@ def read(
     rejects.flush()
     if unfound := intake.explain_unfound():
         raise InputError(unfound)
+    if not rejects.rows and rejects.examples and not first_problem:  # refused when all was seen
+        useful, first_problem = 0, rejects.examples[0]
     if not useful:
         problem = "none of the files could be read" if file_count > 1 else "the file could not be read"
         raise InputError(first_problem if isinstance(logs, InMemoryLog) else f"{problem}. {first_problem}")

@@ -9,6 +9,7 @@ Source: docs.litellm.ai/docs/proxy/logging_spec (read 2026-11); litellm/proxy/sc
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Stateless
 from stillwatch.exchanges.formats.openai import completion
@@ -87,6 +88,8 @@ def rows(obj: Json) -> Iterator[Item]:
 
 def utc(value: object) -> object:
     """A time with the zone that its schema, not a guess, supplies: exports of UTC columns write none."""
+    if isinstance(value, datetime) and value.tzinfo is None:  # a Parquet column of such times
+        return value.replace(tzinfo=UTC)
     return value + "Z" if isinstance(value, str) and _NO_ZONE.match(value) else value
 
 

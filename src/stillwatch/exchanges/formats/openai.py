@@ -10,6 +10,7 @@ from stillwatch.exchanges import gemini
 from stillwatch.exchanges.answers import answer_of
 from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Stateless
 from stillwatch.exchanges.formats.own import ALIASES, columns_of, plan_of
+from stillwatch.exchanges.mapping import list_columns, paths_of
 from stillwatch.exchanges.messages import (
     count,
     dig,
@@ -130,9 +131,10 @@ def rows(obj: Json) -> Iterator[Item]:
         row["account"] = first(dig(obj, "metadata", "account"), dig(obj, "metadata", "user_api_key_hash"))
     for name in ("time", "account"):
         if row.get(name) is None:
+            beside = {key: value for key, value in obj.items() if key not in (*REQUESTS, *RESPONSES)}
             raise Refused(
                 f"has no {name} beside request and response (accepted: {name}, {', '.join(ALIASES[name])}; "
-                f"another: --map {name}=COLUMN)",
+                f"another: --map {name}=COLUMN, of {list_columns(paths_of(beside))})",
                 row=row,
             )
     yield row
