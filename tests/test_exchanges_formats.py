@@ -511,6 +511,34 @@ def test_vertex_s_older_columns_and_numeric_ids(tmp_path):
     assert found["exchange_id"] == "7"
 
 
+@pytest.mark.parametrize("streamed", [True, False])
+def test_litellm_s_passed_through_requests_are_read_as_bodies(tmp_path, streamed):
+    """It logs the whole body as one message's text: no prompt to compare."""
+    body = {"model": "claude-x", "system": "Brief.", "max_tokens": 9, "messages": TALK[1:]}
+    answer = {"content": [{"type": "text", "text": "Soil."}], "stop_reason": "end_turn"}
+    line = {
+        "id": "i", "call_type": "pass_through_endpoint", "startTime": 1772438401.0, "endTime": 1772438402.0,
+        "messages": [{"role": "user", "content": json.dumps(body)}],
+        "response": {"response": sse(*STREAMS["messages"])} if streamed else answer, "status": "success",
+        "metadata": {"user_api_key_hash": "h-1"}, "prompt_tokens": 5, "completion_tokens": 2,
+    }  # fmt: skip
+    (tmp_path / "log").write_text(json.dumps(line))
+    (found,) = rows(tmp_path / "log")
+    assert (found["account"], found["system"], found["prompt"]) == ("h-1", "Brief.", "Peat?")
+    assert (found["operation"], found["max_tokens"], found["completion"]) == ("chat", 9, "Soil.")
+    assert found["finish_reason"] == ("stop" if streamed else "end_turn")
+
+
+def test_a_span_about_memory_is_no_call_of_a_model(tmp_path):
+    pairs = {"gen_ai.operation.name": "search_memory", "gen_ai.request.model": "m", "account.id": "a"}
+    span = {"traceId": "t", "spanId": "s", "startTimeUnixNano": "1772438401000000000", "attributes": [
+        {"key": key, "value": {"stringValue": value}} for key, value in pairs.items()]}  # fmt: skip
+    (tmp_path / "log").write_text(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}))
+    rejects = Rejects()
+    assert rows(tmp_path / "log", rejects=rejects) == []
+    assert rejects.aside == 1
+
+
 def test_a_pair_without_an_account_says_what_stands_beside_it(tmp_path):
     line = {"created_at": AT, "metadata": {"team": "t"}, "request": {"messages": TALK}, "response": ANSWER}
     (tmp_path / "log").write_text(json.dumps(line))

@@ -848,3 +848,32 @@ def test_python_that_is_no_plain_dict_is_refused(tmp_path, text):
 def test_a_log_that_nginx_escaped_its_own_way_says_what_to_set(tmp_path):
     log = write(tmp_path / "log", line() + '\n{"request_body": "{\\x22a\\x22: 1}"}\n')
     assert "escape=json" in refused(log)[0]
+
+
+ACCOUNTS_OF_OTHERS = {
+    "keys of LiteLLM": json.dumps(
+        {"keys": [{"token": "a", "key_alias": "k", "user_id": "u", "team_id": "o"}]}
+    ),
+    "tenants": "tenant_id,organization_name\na,o\n",
+    "an id before the account": "id,account,company\n7,a,o\n",
+    "keys before their team": "team,api_key_id\no,a\n",
+    "blanks and case": "Account Name; Team\na; o\n",
+}
+
+
+@pytest.mark.parametrize("name", ACCOUNTS_OF_OTHERS)
+def test_accounts_tables_under_the_usual_names(tmp_path, name):
+    (row,) = read_accounts(write(tmp_path / "t", ACCOUNTS_OF_OTHERS[name]), rejects=Rejects()).to_pylist()
+    assert (row["account"], row["org"]) == ("a", "o")
+
+
+def test_accounts_with_addresses_and_permissions_of_any_writing(tmp_path):
+    table = "account,email,permissions\na,x@mail.example,\"['red_team', 'b']\"\nb,c.example,red_team|b\n"
+    found = read_accounts(write(tmp_path / "t", table), rejects=Rejects()).to_pylist()
+    assert [row["email_domain"] for row in found] == ["mail.example", "c.example"]
+    assert [row["permissions"] for row in found] == [["red_team", "b"]] * 2
+
+
+def test_an_accounts_table_without_an_account_says_what_it_has(tmp_path):
+    with pytest.raises(InputError, match=r"its columns: 'payer', 'org'\. Rename the one"):
+        read_accounts(write(tmp_path / "t", "payer,org\na,o\n"), rejects=Rejects())
