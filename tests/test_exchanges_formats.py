@@ -529,6 +529,17 @@ def test_litellm_s_passed_through_requests_are_read_as_bodies(tmp_path, streamed
     assert found["finish_reason"] == ("stop" if streamed else "end_turn")
 
 
+def test_mlflow_s_table_of_traces_is_read_like_its_traces(tmp_path):
+    traces = (DATA / "mlflow_3.17.2.jsonl").read_text().splitlines()
+    table = [{"trace_id": "t", "trace_metadata": {"a": "b"}, "trace": trace}
+             for trace in traces]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(table), tmp_path / "log")
+    assert prompts(rows(tmp_path / "log")) == prompts(rows("mlflow_3.17.2.jsonl"))
+    (tmp_path / "log").write_text(json.dumps(table[0] | {"trace": None}))
+    with pytest.raises(InputError, match="include_spans=True"):
+        rows(tmp_path / "log")
+
+
 def test_a_span_about_memory_is_no_call_of_a_model(tmp_path):
     pairs = {"gen_ai.operation.name": "search_memory", "gen_ai.request.model": "m", "account.id": "a"}
     span = {"traceId": "t", "spanId": "s", "startTimeUnixNano": "1772438401000000000", "attributes": [

@@ -22,7 +22,7 @@ from stillwatch.exchanges.messages import (
     whole,
 )
 from stillwatch.exchanges.python_text import body_of
-from stillwatch.exchanges.request_text import only_places, request_text
+from stillwatch.exchanges.request_text import only_places, recognise, request_text
 
 OPERATIONS = (
     ("/chat/completions", "chat"),
@@ -65,7 +65,9 @@ def sniff(obj: Json) -> bool:
     if isinstance(asked := obj.get("input"), dict) and "messages" in asked:
         return True
     if not obj.keys().isdisjoint(REQUESTS[1:]) and "prompt" not in columns_of(list(obj)):
-        return True
+        asked = first(*(obj.get(name) for name in REQUESTS))
+        if isinstance(asked, str) or recognise(_body(asked)) is not None:
+            return True
     return "custom_id" in obj and any(name in obj for name in ("body", "response", "result"))
 
 
@@ -131,10 +133,10 @@ def rows(obj: Json) -> Iterator[Item]:
         row["account"] = first(dig(obj, "metadata", "account"), dig(obj, "metadata", "user_api_key_hash"))
     for name in ("time", "account"):
         if row.get(name) is None:
-            beside = {key: value for key, value in obj.items() if key not in (*REQUESTS, *RESPONSES)}
+            columns = sorted(paths_of(obj), key=lambda path: path.split(".")[0] in (*REQUESTS, *RESPONSES))
             raise Refused(
                 f"has no {name} beside request and response (accepted: {name}, {', '.join(ALIASES[name])}; "
-                f"another: --map {name}=COLUMN, of {list_columns(paths_of(beside))})",
+                f"another: --map {name}=COLUMN, of {list_columns(columns)})",
                 row=row,
             )
     yield row
