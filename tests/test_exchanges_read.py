@@ -877,3 +877,17 @@ def test_accounts_with_addresses_and_permissions_of_any_writing(tmp_path):
 def test_an_accounts_table_without_an_account_says_what_it_has(tmp_path):
     with pytest.raises(InputError, match=r"its columns: 'payer', 'org'\. Rename the one"):
         read_accounts(write(tmp_path / "t", "payer,org\na,o\n"), rejects=Rejects())
+
+
+def test_the_usual_names_of_columns_lose_nothing(tmp_path):
+    row = {
+        "timestamp_ms": 1772438400000, "key_hash": "a", "prompt": "hello", "response": "hi", "chat_id": "c",
+        "requested_model": "m", "system_message": "s", "input_token_count": 3, "output_token_count": 4,
+        "http_status_code": 200, "response_time_ms": 5.4, "http_user_agent": "curl", "remote_ip": "192.0.2.1",
+    }  # fmt: skip
+    (found,) = take(write(tmp_path / "log", json.dumps(row))).to_pylist()
+    names = ("account", "completion", "conversation", "model", "system", "input_tokens", "output_tokens")
+    assert [found[name] for name in names] == ["a", "hi", "c", "m", "s", 3, 4]
+    assert [found[name] for name in ("status", "latency_ms", "user_agent", "client_ip")] == [
+        200, 5, "curl", "192.0.2.1",
+    ]  # fmt: skip

@@ -219,7 +219,8 @@ WORDS = {  # in a column's name -> what it may be; the first field that fits, in
 AGAINST = {  # a name with one of these is no such column
     "prompt": ("id", "type", "count", "tokens", "hash", "len", "length", "role", "system", "output",
                "response"),
-    "time": ("ms", "latency", "duration", "end", "ended", "completed", "updated", "zone", "timeout"),
+    "time": ("latency", "duration", "end", "ended", "completed", "updated", "zone", "timeout",
+             "elapsed", "spent"),
     "account": ("ip", "agent", "type", "status", "tier", "plan"),
 }  # fmt: skip
 
