@@ -26,7 +26,7 @@ class CutLine(Line):
 
 
 @dataclass(frozen=True)
-class _Piece:
+class _RuntimeEntry:
     stream: bytes
     text: bytes  # what the program wrote
     frame: tuple[bytes, bytes]  # what the runtime put before and behind it
@@ -35,7 +35,7 @@ class _Piece:
 
 def joined(lines: Iterable[Line | LongLine]) -> Iterator[Line | LongLine]:
     """The lines, where those that a runtime cut are one at the place of their first piece."""
-    open_lines: dict[bytes, tuple[Line, _Piece, list[bytes]]] = {}  # by stream
+    open_lines: dict[bytes, tuple[Line, _RuntimeEntry, list[bytes]]] = {}  # by stream
     for line in lines:
         if isinstance(line, LongLine) or not line.raw.startswith((DOCKER, *DIGITS)):
             yield line
@@ -55,13 +55,13 @@ def joined(lines: Iterable[Line | LongLine]) -> Iterator[Line | LongLine]:
         yield CutLine(start.number, start.offset, b"".join((head.frame[0], *texts, head.frame[1])))
 
 
-def _piece(raw: bytes) -> _Piece | None:
+def _piece(raw: bytes) -> _RuntimeEntry | None:
     """A line as a runtime's entry, or None."""
     if (entry := ENTRY.match(raw)) is not None:
-        return _Piece(entry[1], raw[entry.end() :], (raw[: entry.end()], b""), entry[2] == b"F")
+        return _RuntimeEntry(entry[1], raw[entry.end() :], (raw[: entry.end()], b""), entry[2] == b"F")
     end = _DOCKER_END.search(raw, max(len(raw) - 100, 0)) if raw.startswith(DOCKER) else None
     if end is None:
         return None
     text = raw[len(DOCKER) : end.start()]
     whole = text.endswith(b"\\n") or len(text) < DOCKER_PIECE  # some shippers take the line ends off
-    return _Piece(end[1], text, (DOCKER, raw[end.start() :]), whole)
+    return _RuntimeEntry(end[1], text, (DOCKER, raw[end.start() :]), whole)

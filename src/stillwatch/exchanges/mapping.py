@@ -212,7 +212,8 @@ def list_columns(names: Collection[str]) -> str:
 WORDS = {  # in a column's name -> what it may be; the first field that fits, in this order
     "prompt": ("prompt", "message", "question", "query", "input", "text", "content", "utterance",
                "instruction"),
-    "time": ("time", "timestamp", "when", "date", "datetime", "ts", "at", "created", "started", "received"),
+    "time": ("time", "timestamp", "when", "date", "datetime", "ts", "at", "created", "started", "received",
+             "start"),
     "account": ("account", "tenant", "customer", "org", "organisation", "organization", "subscription",
                 "client", "team", "workspace", "company", "payer", "billing", "key"),
 }  # fmt: skip

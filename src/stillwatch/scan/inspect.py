@@ -208,6 +208,27 @@ def _inspection(
         and (not filled[name] if name in CHOSEN else filled[name] < 1)
         and not (name == "prompt" and filled["system"] == 1)
     )
+    ts_us = log["ts_us"]
+    return Inspection(
+        files=files,
+        rows=counter.rows,
+        refused=rejects.count,
+        examples=tuple(rejects.examples),
+        whole=not counter.cut,
+        filled=filled,
+        missing=missing,
+        judged=coverage(log, alone, alone, untested),
+        notes=_notes(rejects, strangers=table is not None and not known_accounts),
+        taken=taken,
+        accounts=len(log.accounts),
+        models=len([name for name in log.models if name]),
+        first=datetime.fromtimestamp(int(ts_us[0]) / 1e6, UTC),
+        last=datetime.fromtimestamp(int(ts_us[-1]) / 1e6, UTC),
+    )
+
+
+def _notes(rejects: Rejects, strangers: bool) -> tuple[str, ...]:
+    """What was lost. strangers: whether the accounts table names none of the log's accounts."""
     notes = [unread_text(rejects.unread_documents)] if rejects.unread_documents else []
     if hint := rejects.talks_hint():
         notes.append(hint)
@@ -222,27 +243,11 @@ def _inspection(
         )
     if rejects.named_by_key:
         notes.append(f"{rejects.named_by_key:,} rows name the account by a live API key: log its id or hash")
-    if table is not None and not known_accounts:
+    if strangers:
         notes.append(
             "the accounts table names none of the log's accounts: is its account the same identifier?"
         )
-    ts_us = log["ts_us"]
-    return Inspection(
-        files=files,
-        rows=counter.rows,
-        refused=rejects.count,
-        examples=tuple(rejects.examples),
-        whole=not counter.cut,
-        filled=filled,
-        missing=missing,
-        judged=coverage(log, alone, alone, untested),
-        notes=tuple(notes),
-        taken=taken,
-        accounts=len(log.accounts),
-        models=len([name for name in log.models if name]),
-        first=datetime.fromtimestamp(int(ts_us[0]) / 1e6, UTC),
-        last=datetime.fromtimestamp(int(ts_us[-1]) / 1e6, UTC),
-    )
+    return tuple(notes)
 
 
 def _remedy(column: str, formats: set[str]) -> str:

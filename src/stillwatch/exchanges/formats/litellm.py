@@ -18,6 +18,10 @@ from stillwatch.exchanges.formats.openai import completion, operation_of
 from stillwatch.exchanges.messages import count, dig, first, format_name, from_text, text_of, whole
 from stillwatch.exchanges.request_text import messages_text, request_text
 
+ACCOUNT = (
+    "user_api_key_hash", "user_api_key_alias", "user_api_key_user_id", "user_api_key_team_id",
+    "user_api_key_org_id",
+)  # fmt: skip
 _NO_ZONE = re.compile(r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d+)?)?$")
 
 
@@ -42,28 +46,20 @@ def rows(obj: Json) -> Iterator[Item]:
     passed = _passed_through(obj.get("call_type"), messages)
     request = passed or request
     tools = first(dig(request, "tools"), dig(request, "functions"))
-    texts = (
-        request_text(passed)
-        if passed
-        else messages_text(messages, first(dig(request, "system"), dig(request, "instructions")), tools)
-    )
     if passed:
-        response = answer_of(dig(response, "response")) or response
+        texts, response = request_text(passed), answer_of(dig(response, "response")) or response
+    else:
+        texts = messages_text(messages, first(dig(request, "system"), dig(request, "instructions")), tools)
     usage = first(dig(response, "usage"), dig(metadata, "usage_object"))
     row: Row = {
-        "exchange_id": first(
-            obj.get("request_id") if spend_log else obj.get("id"), obj.get("litellm_call_id")
-        ),
+        "exchange_id": first(obj.get("request_id" if spend_log else "id"), obj.get("litellm_call_id")),
         "time": utc(obj.get("startTime")) if spend_log else obj.get("startTime"),
         "account": first(
-            obj.get("api_key") if spend_log else None,
-            dig(metadata, "user_api_key_hash"), dig(metadata, "user_api_key_alias"),
-            dig(metadata, "user_api_key_user_id"), dig(metadata, "user_api_key_team_id"),
-            dig(metadata, "user_api_key_org_id"), obj.get("user"), obj.get("team_id"),
-            obj.get("organization_id"),
+            obj.get("api_key") if spend_log else None, *(dig(metadata, name) for name in ACCOUNT),
+            obj.get("user"), obj.get("team_id"), obj.get("organization_id"),
         ),
         "end_user": first(
-            obj.get("end_user"), dig(metadata, "user_api_key_end_user_id"), dig(request, "user")
+            obj.get("end_user"), dig(metadata, "user_api_key_end_user_id"), dig(request, "user"),
         ),
         "client_ip": first(obj.get("requester_ip_address"), dig(metadata, "requester_ip_address")),
         "user_agent": first(obj.get("user_agent"), dig(metadata, "user_agent")),
@@ -84,9 +80,7 @@ def rows(obj: Json) -> Iterator[Item]:
         "stream": first(obj.get("stream"), dig(request, "stream")),
         "response_format": format_name(dig(request, "response_format")),
         "status": _status(obj, metadata),
-        "finish_reason": first(
-            dig(response, "choices", 0, "finish_reason"), dig(response, "stop_reason")
-        ),
+        "finish_reason": first(dig(response, "choices", 0, "finish_reason"), dig(response, "stop_reason")),
         "latency_ms": _latency(obj),
         "completion": completion(response) if isinstance(response, dict) else text_of(response or None),
     }  # fmt: skip

@@ -19,7 +19,6 @@ from stillwatch.exchanges.messages import (
     from_text,
     join_texts,
     text_of,
-    whole,
 )
 from stillwatch.exchanges.python_text import body_of
 from stillwatch.exchanges.request_text import only_places, recognise, request_text
@@ -79,11 +78,13 @@ def _body(value: object) -> dict[str, object]:
     return body if isinstance(body, dict) else {}
 
 
-def rows(obj: Json) -> Iterator[Item]:
-    batch = "custom_id" in obj
-    asked = first(*(obj.get(name) for name in REQUESTS))
-    if asked is None and isinstance(obj.get("input"), dict) and "messages" not in obj:
-        asked = obj["input"]
+def _bodies(obj: Json) -> tuple[dict[str, object], object, bool]:
+    """The request, the answer as it is written, and whether the line itself is the request.
+
+    Raises: Refused where there is no request.
+    """
+    batch, inside = "custom_id" in obj, isinstance(obj.get("input"), dict) and "messages" not in obj
+    asked = first(*(obj.get(name) for name in REQUESTS), obj.get("input") if inside else None)
     request = _body(first(obj.get("body"), obj.get("params")) if batch else asked)
     flat = not request and not batch and asked is None
     if flat:
@@ -94,8 +95,11 @@ def rows(obj: Json) -> Iterator[Item]:
             "be lines that hold both, body and response"
         )
     answer = first(*(obj.get(name) for name in RESPONSES), dig(obj, "result", "message"))  # of Anthropic
-    if isinstance(obj.get("input"), dict) and not flat:
-        answer = first(answer, obj.get("output"))
+    return request, first(answer, obj.get("output") if inside else None), flat
+
+
+def rows(obj: Json) -> Iterator[Item]:
+    request, answer, flat = _bodies(obj)
     response = answer_of(answer)
     if not response.get("usage") and isinstance(usage := from_text(obj.get("usage")), dict):
         response = response | {"usage": usage}
@@ -122,8 +126,6 @@ def rows(obj: Json) -> Iterator[Item]:
         row.get("status"), dig(obj, "response", "status_code"), dig(obj, "response", "status"),
         200 if any(response.get(name) for name in ("choices", "output", "content")) else None,
     )  # fmt: skip
-    if isinstance(row["status"], str) and whole(row["status"]) is None:
-        row["status"] = 200 if row["status"] in ("completed", "success", "succeeded") else None
     url = first(obj.get("url"), obj.get("path"), obj.get("endpoint"), dig(obj, "request", "url"))
     if row.get("operation") is None or "/" in str(row["operation"]):
         row["operation"] = operation_of(url, request)
