@@ -16,7 +16,6 @@ LONGEST = 32 << 20  # bytes of a line put together from its pieces
 ENTRY = re.compile(rb"\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|[+-]\d\d:\d\d) (stdout|stderr) ([PF])(?: |$)")
 DOCKER = b'{"log":"'
 DOCKER_PIECE = 16 << 10  # bytes of a piece that is not the last, at least
-DIGITS = tuple(b"%d" % number for number in range(10))
 _DOCKER_END = re.compile(rb'","stream":"(stdout|stderr)","time":"[^"]{1,40}"\}\r?$')
 
 
@@ -37,9 +36,11 @@ def joined(lines: Iterable[Line | LongLine]) -> Iterator[Line | LongLine]:
     """The lines, where those that a runtime cut are one at the place of their first piece."""
     open_lines: dict[bytes, tuple[Line, _RuntimeEntry, list[bytes]]] = {}  # by stream
     for line in lines:
-        if isinstance(line, LongLine) or not line.raw.startswith((DOCKER, *DIGITS)):
+        first = line.head[:0] if isinstance(line, LongLine) else line.raw[: len(DOCKER)]
+        if first != DOCKER and not first[:1].isdigit():
             yield line
             continue
+        assert isinstance(line, Line)
         piece = _piece(line.raw)
         begun = open_lines.pop(piece.stream, None) if piece else None
         if piece is None or (begun is None and piece.ends):

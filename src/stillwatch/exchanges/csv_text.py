@@ -6,6 +6,7 @@ A quoted field may hold line ends. When a quote never closes, only the line that
 import csv
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.json_text import Good, UndecodableValue, long_line
@@ -15,13 +16,20 @@ LOOKAHEAD = 4 << 20  # bytes searched for the end of a quoted field
 DELIMITERS = b",;\t|"
 RULE = b" \t\r-+|"  # what a line of nothing, or one that is drawn under a header, consists of
 # an empty cell, as databases (PostgreSQL, MySQL) and pandas write it
-EMPTY = frozenset(("", "\\N", "NULL", "null", "None", "nan", "NaN", "NaT", "<NA>"))
+EMPTY: dict[str, None] = dict.fromkeys(("", "\\N", "NULL", "null", "None", "nan", "NaN", "NaT", "<NA>"))
 
 
 def delimiter_of(header: bytes) -> str:
     """The delimiter that a header line uses most."""
     best = max(DELIMITERS, key=header.count)
     return chr(best)
+
+
+@lru_cache(16)
+def _dialect(delimiter: str, padded: bool) -> csv.Dialect:
+    """What a reader needs to know, made once: to make it anew takes longer than to read a record."""
+    made = csv.reader([], delimiter=delimiter, strict=True, skipinitialspace=padded)
+    return made.dialect  # type: ignore[return-value]
 
 
 def fields(raw: bytes, delimiter: str, padded: bool = False) -> list[str]:
@@ -36,8 +44,7 @@ def fields(raw: bytes, delimiter: str, padded: bool = False) -> list[str]:
     if "\x00" in text:
         raise Refused("holds a NUL byte: not CSV (binary, or a gap in the file)")
     try:
-        reader = csv.reader([text], delimiter=delimiter, strict=True, skipinitialspace=padded)
-        cells = next(reader, [])
+        cells = next(csv.reader([text], _dialect(delimiter, padded)), [])
         return [cell.strip() for cell in cells] if padded else cells
     except csv.Error as why:
         raise Refused(f"not CSV: {why}") from None
@@ -83,7 +90,8 @@ def records(
             check(header)
             continue
         value: dict[str, object] = {
-            name: None if cell in EMPTY else cell for name, cell in zip(header, cells, strict=True)
+            name: cell if len(cell) > 4 else EMPTY.get(cell, cell)
+            for name, cell in zip(header, cells, strict=True)
         }
         yield Good(line.number, line.offset, raw or line.raw, value)
 

@@ -19,6 +19,7 @@ from stillwatch.exchanges.registry import recognise
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sources import Source
 
+TALKS_LOOKED_FOR = 64  # prompts of a batch: what is said of them concerns most of a log, or nothing
 TALK = ("prompt", "system", "completion", "earlier")  # may be a list of messages, or of parts
 SKETCHES = "sketched exchanges"
 # what pyarrow raises on a broken file; the names in its footer may be no UTF-8
@@ -196,8 +197,10 @@ def _convert_batch(
     prompts = good.column(RECORD.get_field_index("prompt"))
     if "prompt" in plan or not intake.needs_texts:
         intake.rejects.without_prompt += prompts.null_count
-    for beginning in TALKS:
-        intake.rejects.talks += pc.sum(pc.starts_with(prompts, beginning)).as_py() or 0
+    head = prompts.slice(0, TALKS_LOOKED_FOR).to_pylist()
+    if any(prompt is not None and prompt.startswith(TALKS) for prompt in head):
+        for beginning in TALKS:
+            intake.rejects.talks += pc.sum(pc.starts_with(prompts, beginning)).as_py() or 0
     return good
 
 

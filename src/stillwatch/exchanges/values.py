@@ -72,7 +72,8 @@ def show(value: object) -> str:
 
 def as_time(value: object, clock: Clock) -> int:
     """Microseconds since 1970 from ISO 8601 with a zone, a datetime, or epoch s, ms, us or ns (by size)."""
-    value = _of_database(value)
+    if type(value) is dict:
+        value = _of_database(value)
     if isinstance(value, str):
         value = _parse_value(value.strip())
     if isinstance(value, bool) or value is None:
@@ -222,9 +223,10 @@ DATABASE_TYPES = ("$date", "$oid", "$numberLong", "$numberInt", "$numberDouble",
 
 
 def as_text(value: object) -> str:
-    value = value if isinstance(value, str) else _of_database(value)
     if isinstance(value, str):
         return value
+    if type(value) is dict and (inner := _of_database(value)) is not value:
+        return as_text(inner)
     if isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
         value = int(value)  # pandas' column of numbers with a gap, BigQuery's NUMERIC
     if isinstance(value, int) and not isinstance(value, bool):
@@ -235,13 +237,10 @@ def as_text(value: object) -> str:
 def as_int(value: object, low: int, high: int) -> int:
     """An exact integer: 12, "12" and 12.0, not 12.5, true or "twelve"."""
     number: int
-    value = _of_database(value)
     if isinstance(value, bool):
         raise Refused(f"must be a whole number, is {show(value)}")
     if isinstance(value, int):
         number = value
-    elif isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
-        number = int(value)
     elif isinstance(value, str):
         try:
             number = int(value)
@@ -250,6 +249,10 @@ def as_int(value: object, low: int, high: int) -> int:
             if not as_number.is_integer():
                 raise Refused(f"must be a whole number, is {show(value)}") from None
             number = int(as_number)
+    elif isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
+        number = int(value)
+    elif (inner := _of_database(value)) is not value:
+        return as_int(inner, low, high)
     else:
         raise Refused(f"must be a whole number, is {show(value)}")
     if not low <= number <= high:
@@ -258,7 +261,8 @@ def as_int(value: object, low: int, high: int) -> int:
 
 
 def as_float(value: object) -> float:
-    value = _of_database(value)
+    if type(value) is dict:
+        value = _of_database(value)
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         raise Refused(f"must be a number, is {show(value)}")
     try:
@@ -272,12 +276,15 @@ def as_float(value: object) -> float:
 
 def as_setting(value: object) -> float:
     """A number that may have a decimal comma, as spreadsheets write it in much of the world: 0,7."""
-    return as_float(value.replace(",", ".", 1) if isinstance(value, str) and "." not in value else value)
+    if isinstance(value, str) and "," in value and "." not in value:
+        value = value.replace(",", ".", 1)
+    return as_float(value)
 
 
 def as_milliseconds(value: object) -> int:
     """A duration, rounded: clocks give fractions."""
-    return as_int(value if isinstance(value, int) else float(round(as_float(value))), *INTS["latency_ms"])
+    is_whole = isinstance(value, int) or (isinstance(value, str) and value.isdigit())
+    return as_int(value if is_whole else float(round(as_float(value))), *INTS["latency_ms"])
 
 
 ENDINGS = {  # how an exchange ended, in words -> the status of such an answer
@@ -294,7 +301,7 @@ def as_status(value: object) -> int:
     >>> as_status("200 OK"), as_status("Success"), as_status(429)
     (200, 200, 429)
     """
-    if isinstance(value, str):
+    if isinstance(value, str) and not value.isdigit():
         word = value.strip()
         code = _CODE.fullmatch(word)
         value = int(code[1]) if code else ENDINGS.get(word.lower(), value)

@@ -137,7 +137,7 @@ def rows(obj: Json) -> Iterator[Item]:
     if wrong:
         raise Refused(wrong)
     row = plain({name: obj[written] for name, written in columns})
-    if isinstance(usage := from_text(obj.get("usage")), dict):  # as the APIs answer it
+    if "usage" in obj and isinstance(usage := from_text(obj["usage"]), dict):  # as the APIs answer it
         for name, keys in USAGE.items():
             row.setdefault(name, first(*(usage.get(key) for key in keys)))
     yield row
