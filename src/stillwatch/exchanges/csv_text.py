@@ -90,7 +90,7 @@ def records(
             check(header)
             continue
         value: dict[str, object] = {
-            name: cell if len(cell) > 4 else EMPTY.get(cell, cell)
+            name: (cell if len(cell) > 4 else EMPTY.get(cell, cell)) if cell else None
             for name, cell in zip(header, cells, strict=True)
         }
         yield Good(line.number, line.offset, raw or line.raw, value)
