@@ -4,6 +4,7 @@ import gzip
 import json
 import sys
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -409,6 +410,154 @@ def test_kong_logs_its_payloads():
     assert (found["model"], found["latency_ms"], found["operation"]) == ("gpt-4o", 644, "chat")
 
 
+def test_apisix_with_bodies_or_with_payloads_of_its_ai_proxy():
+    rejects = Rejects()
+    body, payload = rows("apisix.jsonl", rejects=rejects)
+    assert (body["prompt"], body["system"], body["completion"]) == (
+        "APISIX prompt?", "Be brief.", "APISIX answer.",
+    )  # fmt: skip
+    assert (body["account"], body["client_ip"], body["user_agent"]) == (
+        "team_blue", "203.0.113.8", "python-httpx/0.28",
+    )  # fmt: skip
+    assert (body["model"], body["input_tokens"], body["output_tokens"], body["latency_ms"]) == (
+        "m-1",
+        9,
+        3,
+        811,
+    )
+    assert (payload["prompt"], payload["completion"], payload["model"]) == (
+        "APISIX payload?", "Payload answer.", "m-2",
+    )  # fmt: skip
+    assert (payload["input_tokens"], payload["output_tokens"], payload["status"]) == (7, 2, 200)
+    assert rejects.count == 1
+    assert "consumer is empty" in rejects.examples[0]
+
+
+def test_braintrust_counts_calls_of_a_model_and_never_takes_its_own_organisation_for_a_payer():
+    rejects = Rejects()
+    (found,) = rows("braintrust.jsonl", rejects=rejects)
+    assert (rejects.aside, rejects.count) == (1, 1)
+    assert (found["account"], found["conversation"], found["model"]) == ("t-7", "c-1", "m-1")
+    assert (found["prompt"], found["system"], found["completion"]) == (
+        "Braintrust prompt?", "Be brief.", "Braintrust answer.",
+    )  # fmt: skip
+    assert (found["input_tokens"], found["output_tokens"], found["reasoning_tokens"]) == (11, 4, 1)
+    assert (found["latency_ms"], found["finish_reason"], found["temperature"]) == (750, "stop", 0.3)
+    assert found["time"] == datetime(2026, 3, 2, 8, 0, 0, 500_000, tzinfo=UTC)
+    assert [row["account"] for row in rows("braintrust.jsonl", mapping={"account": "metadata.who"})] == [
+        "t-7", "t-9",
+    ]  # fmt: skip
+
+
+OBSERVATION = {
+    "id": "o-1", "traceId": "t-1", "type": "GENERATION", "startTime": "2026-03-02T08:00:00.000Z",
+    "input": [{"role": "user", "content": "Peat?"}], "output": {"role": "assistant", "content": "Soil."},
+    "providedModelName": "m-1", "promptTokens": 5, "completionTokens": 2, "metadata": {"who": "w-1"},
+}  # fmt: skip
+TRACE = {
+    "id": "t-1", "timestamp": "2026-03-02T08:00:00.000Z", "input": "Peat?", "output": "Soil.",
+    "userId": "u-1", "sessionId": "s-1", "metadata": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "lines", [[OBSERVATION, TRACE], [TRACE, OBSERVATION], [TRACE | {"observations": [OBSERVATION]}]]
+)
+def test_langfuse_names_the_user_in_the_trace_only(tmp_path, lines):
+    """As its API and its older exports do: joined over files, in any order."""
+    (tmp_path / "log").write_text("\n".join(map(json.dumps, lines)))
+    rejects = Rejects()
+    (found,) = rows(tmp_path / "log", rejects=rejects)
+    assert (found["account"], found["conversation"], found["exchange_id"]) == ("u-1", "s-1", "o-1")
+    assert (found["model"], found["input_tokens"], found["output_tokens"]) == ("m-1", 5, 2)
+    assert rejects.count == 0
+
+
+def test_langfuse_without_any_user_says_so_and_takes_the_owner_s_name(tmp_path):
+    (tmp_path / "log").write_text(json.dumps(OBSERVATION))
+    with pytest.raises(InputError, match="userId is empty"):
+        rows(tmp_path / "log")
+    (found,) = rows(tmp_path / "log", mapping={"account": "metadata.who"})
+    assert found["account"] == "w-1"
+
+
+def test_times_of_utc_columns_in_parquet_and_of_clickhouse(tmp_path):
+    at = datetime(2026, 3, 2, 8)  # noqa: DTZ001 - that is how the column has it
+    run = {"run_type": "llm", "inputs": json.dumps({"messages": TALK}), "start_time": at,
+           "extra": json.dumps({"metadata": {"tenant": "a"}})}  # fmt: skip
+    pq.write_table(pa.Table.from_pylist([run]), tmp_path / "runs")
+    body = json.dumps({"messages": TALK})
+    row = {"request_id": "r", "request_created_at": "2026-03-02 08:00:00.000", "user_id": "a",
+           "request_body": body, "status": 200}  # fmt: skip
+    (tmp_path / "rows").write_text(json.dumps(row))
+    doubled = body.replace('"', '""').replace('"', '""')
+    (tmp_path / "export.csv").write_text(
+        f'response_status,request_created_at,request_body,request_user_id\n"200","2026-03-02T08:00:00Z","{doubled}","a"\n'
+    )
+    for name in ("runs", "rows", "export.csv"):
+        (found,) = rows(tmp_path / name)
+        assert found["time"] == at.replace(tzinfo=UTC)
+        assert (found["account"], found["prompt"], found["status"]) == ("a", "Peat?", 200)
+
+
+def test_vertex_s_older_columns_and_numeric_ids(tmp_path):
+    asked = {"contents": [{"role": "user", "parts": [{"text": "Peat?"}]}], "labels": {"customer": "c-1"}}
+    answer = {"candidates": [{"content": {"parts": [{"text": "Soil."}]}}]}
+    row = {"logging_time": datetime(2026, 3, 2, 8, tzinfo=UTC), "request_id": Decimal(7),
+           "request_payload": [json.dumps(asked)], "response_payload": [json.dumps(answer)]}  # fmt: skip
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "log")
+    (found,) = rows(tmp_path / "log", mapping={"account": "request_payload.0.labels.customer"})
+    assert (found["account"], found["prompt"], found["completion"]) == ("c-1", "Peat?", "Soil.")
+    assert found["exchange_id"] == "7"
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_litellm_s_passed_through_requests_are_read_as_bodies(tmp_path, streamed):
+    """It logs the whole body as one message's text: no prompt to compare."""
+    body = {"model": "claude-x", "system": "Brief.", "max_tokens": 9, "messages": TALK[1:]}
+    answer = {"content": [{"type": "text", "text": "Soil."}], "stop_reason": "end_turn"}
+    line = {
+        "id": "i", "call_type": "pass_through_endpoint", "startTime": 1772438401.0, "endTime": 1772438402.0,
+        "messages": [{"role": "user", "content": json.dumps(body)}],
+        "response": {"response": sse(*STREAMS["messages"])} if streamed else answer, "status": "success",
+        "metadata": {"user_api_key_hash": "h-1"}, "prompt_tokens": 5, "completion_tokens": 2,
+    }  # fmt: skip
+    (tmp_path / "log").write_text(json.dumps(line))
+    (found,) = rows(tmp_path / "log")
+    assert (found["account"], found["system"], found["prompt"]) == ("h-1", "Brief.", "Peat?")
+    assert (found["operation"], found["max_tokens"], found["completion"]) == ("chat", 9, "Soil.")
+    assert found["finish_reason"] == ("stop" if streamed else "end_turn")
+
+
+def test_mlflow_s_table_of_traces_is_read_like_its_traces(tmp_path):
+    traces = (DATA / "mlflow_3.17.2.jsonl").read_text().splitlines()
+    table = [{"trace_id": "t", "trace_metadata": {"a": "b"}, "trace": trace}
+             for trace in traces]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(table), tmp_path / "log")
+    assert prompts(rows(tmp_path / "log")) == prompts(rows("mlflow_3.17.2.jsonl"))
+    (tmp_path / "log").write_text(json.dumps(table[0] | {"trace": None}))
+    with pytest.raises(InputError, match="include_spans=True"):
+        rows(tmp_path / "log")
+
+
+def test_a_span_about_memory_is_no_call_of_a_model(tmp_path):
+    pairs = {"gen_ai.operation.name": "search_memory", "gen_ai.request.model": "m", "account.id": "a"}
+    span = {"traceId": "t", "spanId": "s", "startTimeUnixNano": "1772438401000000000", "attributes": [
+        {"key": key, "value": {"stringValue": value}} for key, value in pairs.items()]}  # fmt: skip
+    (tmp_path / "log").write_text(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}))
+    rejects = Rejects()
+    assert rows(tmp_path / "log", rejects=rejects) == []
+    assert rejects.aside == 1
+
+
+def test_a_pair_without_an_account_says_what_stands_beside_it(tmp_path):
+    line = {"created_at": AT, "metadata": {"team": "t"}, "request": {"messages": TALK}, "response": ANSWER}
+    (tmp_path / "log").write_text(json.dumps(line))
+    with pytest.raises(InputError, match=r"--map account=COLUMN, of 'created_at', 'metadata\.team'"):
+        rows(tmp_path / "log")
+    assert rows(tmp_path / "log", mapping={"account": "metadata.team"})[0]["account"] == "t"
+
+
 def test_an_access_log_names_a_key_and_never_holds_it():
     first, second = rows("nginx.jsonl")
     assert first["account"].startswith("key_")
@@ -417,6 +566,78 @@ def test_an_access_log_names_a_key_and_never_holds_it():
     assert (first["prompt"], first["status"], first["latency_ms"]) == ("nginx prompt?", 200, 532)
     assert (second["account"], second["operation"]) == ("team-b", "text_completion")
     assert second["time"] == datetime(2026, 3, 2, 8, 0, 2, tzinfo=UTC)
+
+
+def sse(*events: dict) -> str:
+    return "".join(f"event: x\ndata: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"
+
+
+COUNTS = {"prompt_tokens": 5, "completion_tokens": 2}
+STREAMS = {
+    "chat": [
+        {"id": "c", "model": "m", "choices": [{"delta": {"role": "assistant", "content": ""}}]},
+        {"choices": [{"delta": {"content": "So"}}], "usage": None},
+        {"choices": [{"delta": {"content": "il."}, "finish_reason": "stop"}]},
+        {"choices": [], "usage": COUNTS},
+    ],
+    "messages": [
+        {"type": "message_start", "message": {"id": "m", "content": [], "usage": {"input_tokens": 5}}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "So"}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "il."}},
+        {"type": "message_delta", "delta": {"stop_reason": "stop"}, "usage": {"output_tokens": 2}},
+    ],
+    "responses": [
+        {"type": "response.output_text.delta", "delta": "So"},
+        {"type": "response.completed", "response": {
+            "status": "completed", "usage": {"input_tokens": 5, "output_tokens": 2},
+            "incomplete_details": {"reason": "stop"},
+            "output": [{"type": "message", "content": [{"type": "output_text", "text": "Soil."}]}]}},
+    ],
+    "gemini": [
+        {"candidates": [{"content": {"parts": [{"text": "x", "thought": True}, {"text": "So"}]}}]},
+        {"candidates": [{"content": {"parts": [{"text": "il."}]}, "finishReason": "STOP"}],
+         "usageMetadata": {"promptTokenCount": 5, "candidatesTokenCount": 2}},
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("written", ["text", "list", "helicone"])
+@pytest.mark.parametrize("api", STREAMS)
+def test_an_answer_that_came_as_a_stream_is_put_together(tmp_path, api, written):
+    talk = [{"role": "user", "parts" if api == "gemini" else "content": [{"text": "Peat?"}]}]
+    request = {"contents" if api == "gemini" else "messages": talk, "stream": True}
+    events = STREAMS[api]
+    answer = {"text": sse(*events), "list": events, "helicone": {"streamed_data": sse(*events)}}[written]
+    line = {"time": AT, "account": "a", "request": json.dumps(request), "response": answer}
+    (tmp_path / "log").write_text(json.dumps(line))
+    (found,) = rows(tmp_path / "log")
+    assert (found["prompt"], found["completion"], found["finish_reason"]) == ("Peat?", "Soil.", "stop")
+    assert (found["input_tokens"], found["output_tokens"]) == (5, 2)
+
+
+TALK = [{"role": "system", "content": "Brief."}, {"role": "user", "content": "Peat?"}]
+ANSWER = {"choices": [{"message": {"content": "Soil."}}], "usage": COUNTS}
+PAIRS_OF_ONES_OWN = {
+    "bodies in texts": {"request_body": json.dumps({"messages": TALK}), "response_body": json.dumps(ANSWER)},
+    "another case": {"apiKeyId": "a", "requestBody": {"messages": TALK}, "responseBody": ANSWER},
+    "an access log's": {"req": {"body": {"messages": TALK}}, "res": {"statusCode": 200, "body": ANSWER}},
+    "input and output": {"input": {"messages": TALK}, "output": ANSWER},
+    "messages beside a text": {"messages": TALK, "response": "Soil.", "usage": COUNTS},
+    "a prompt beside an answer": {"prompt": TALK, "output": ANSWER, "usage": COUNTS},
+    "Portkey": {"request": {"body": {"messages": TALK}}, "response": {"body": {"choices": ANSWER["choices"]}},
+                "req_units": 5, "res_units": 2, "ai_model": "m"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PAIRS_OF_ONES_OWN)
+def test_requests_and_answers_under_the_usual_names(tmp_path, name):
+    line = {"timestamp": AT, "account": "a"} | PAIRS_OF_ONES_OWN[name]
+    if "apiKeyId" in line:
+        line.pop("account")
+    (tmp_path / "log").write_text(json.dumps(line))
+    (found,) = rows(tmp_path / "log")
+    assert (found["account"], found["system"], found["prompt"]) == ("a", "Brief.", "Peat?")
+    assert (found["completion"], found["input_tokens"], found["output_tokens"]) == ("Soil.", 5, 2)
 
 
 AT = "2026-03-02T08:00:01Z"
@@ -430,6 +651,22 @@ AROUND = {
     "page": json.dumps({"object": "list", "data": [OBJ | {"ts": AT}]}, indent=1),
     "kubernetes": f"{AT} stdout F " + json.dumps(OBJ | {"ts": AT}),
     "syslog": "Mar  2 08:00:01 host app[7]: " + json.dumps(OBJ | {"ts": AT}),
+    "insights": json.dumps(
+        {
+            "results": [
+                [
+                    {"field": "@timestamp", "value": "2026-03-02 08:00:01.000"},
+                    {"field": "@message", "value": json.dumps(OBJ)},
+                ]
+            ]
+        }
+    ),
+    "loki": json.dumps(
+        {"data": {"result": [{"stream": {"app": "x"}, "values": [["1772438401000000000", json.dumps(OBJ)]]}]}}
+    ),
+    "journald": json.dumps({"__REALTIME_TIMESTAMP": "1772438401000000", "MESSAGE": json.dumps(OBJ)}),
+    "words inside": json.dumps({"log": "INFO: " + json.dumps(OBJ) + "\n", "time": AT}),
+    "a list of its own name": json.dumps({"requests": [OBJ | {"ts": AT}], "next": None}),
     "json-seq": "\x1e" + json.dumps(OBJ | {"ts": AT}),
 }
 
@@ -501,7 +738,8 @@ def test_every_format_is_packed_named_and_mixed_at_will(tmp_path):
         (tmp_path / "in" / "deep" / f"{number:02d}.parquet").write_bytes(packed)
     rejects = Rejects()
     assert rows(tmp_path / "in", rejects=rejects) == plain
-    assert rejects.count == 5  # the Azure exchange without a caller; Vertex's and Cloudflare's name none
+    # the Azure exchange without a caller; Vertex's, Cloudflare's, one of APISIX's and Braintrust's name none
+    assert rejects.count == 7
 
 
 def test_other_formats_as_parquet(tmp_path):
@@ -515,7 +753,7 @@ def test_other_formats_as_parquet(tmp_path):
 
 def test_formats_are_found_and_do_not_claim_each_others_objects():
     names = [f.name for f in all_formats()]
-    assert len(names) == len(set(names)) == 15
+    assert len(names) == len(set(names)) == 17
     assert names[-1] == "Stillwatch record"
 
 

@@ -1,5 +1,6 @@
 """Reading: what is accepted, what is refused and how, and that nothing is lost."""
 
+import bz2
 import gzip
 import json
 import os
@@ -52,7 +53,7 @@ def refused(path: Path, **more) -> list[str]:
 
 BAD_LINES = {
     "truncated": (line()[:-9], "not JSON"),
-    "nan": (line(temperature=0).replace(": 0}", ": NaN}"), "NaN or Infinity"),
+    "nan": (line(temperature=0).replace(": 0}", ': -Infinity, "n": NaN}'), "NaN or Infinity"),
     "infinity": (line(temperature=0).replace(": 0}", ": -Infinity}"), "NaN or Infinity"),
     "huge number": (line(temperature=0).replace(": 0}", ": 1e999}"), "not JSON"),
     "duplicate key": ('{"account": "b", ' + line()[1:], "key 'account' stands twice"),
@@ -185,8 +186,11 @@ def test_no_dead_letter_file_without_a_dead_letter(tmp_path):
         (b" \n\n", "only white space"),
         (bytes(range(256)) * 20, "binary"),
         (b"time,account\n1,2", "no column 'prompt'"),
-        ("hello".encode("utf-16"), "UTF-16"),
+        ("hello".encode("utf-16"), "no log of a kind known"),
         (b"PK\x03\x04rest", "zip archive"),
+        (b"PK\x03\x04".ljust(30) + b"[Content_Types].xml", "Excel workbook"),
+        (b"SQLite format 3\x00" + bytes(90), "sqlite3 -header -csv"),
+        (b"ARROW1\x00\x00" + bytes(90), "Parquet"),
         (b"PAR1 and then nothing", "damaged Parquet"),
         (b"\x1f\x8b\x08 no gzip", "damaged gzip"),
         (b"time;account\n", "no column"),
@@ -655,3 +659,236 @@ def test_a_stray_value_among_records_costs_only_itself(tmp_path):
     assert sum(batch.num_rows for batch in read([tmp_path / "log.json"], rejects=rejects, now=NOW)) == 2
     assert rejects.count == 1
     assert "no object" in rejects.examples[0]
+
+
+VALUES_OF_OTHER_TOOLS = {
+    "a duration with a fraction": ({"latency_ms": 812.6}, "latency_ms", 813),
+    "a status as a word": ({"status": "success"}, "status", 200),
+    "a failure as a word": ({"status": "Error"}, "status", 500),
+    "a status with its phrase": ({"status": "HTTP/1.1 429 Too Many Requests"}, "status", 429),
+    "an account as pandas keeps numbers beside a gap": ({"account": 12.0}, "account", "12"),
+    "a decimal comma": ({"temperature": "0,7"}, "temperature", 0.7),
+    "MongoDB's number": ({"input_tokens": {"$numberInt": "5"}}, "input_tokens", 5),
+    "MongoDB's id": ({"exchange_id": {"$oid": "65f0"}}, "exchange_id", "65f0"),
+}
+
+
+@pytest.mark.parametrize("name", VALUES_OF_OTHER_TOOLS)
+def test_values_as_other_tools_write_them(tmp_path, name):
+    given, column, right = VALUES_OF_OTHER_TOOLS[name]
+    rejects = Rejects()
+    assert take(write(tmp_path / "log", line(**given)), rejects=rejects).column(column).to_pylist() == [right]
+    assert (rejects.count, rejects.mended) == (0, 0)
+
+
+@pytest.mark.parametrize("value", ["2026-03-02T08:00:00Z", {"$numberLong": "1772438400000"}])
+def test_a_time_of_mongodb(tmp_path, value):
+    log = write(tmp_path / "log", line(time={"$date": value}))
+    assert take(log).column("time").to_pylist() == [AT]
+
+
+def test_a_word_that_is_no_status_hides_no_exchange(tmp_path):
+    rejects = Rejects()
+    found = take(write(tmp_path / "log", line(status="blue", latency_ms="long")), rejects=rejects)
+    assert found.select(["status", "latency_ms"]).to_pylist() == [{"status": None, "latency_ms": None}]
+    assert (rejects.count, rejects.mended) == (0, 2)
+
+
+def test_columns_of_numbers_where_texts_and_whole_numbers_belong(tmp_path):
+    more = {
+        "account": [1.0, None, 3.0],
+        "exchange_id": pa.array([1, 2, 3], pa.decimal128(38, 9)),
+        "latency_ms": [812.6, None, float("nan")],
+        "status": ["ok", "429", "blue"],
+    }
+    pq.write_table(pa.table({"time": [AT] * 3, "prompt": ["p"] * 3} | more), tmp_path / "log")
+    rejects = Rejects()
+    row, other = take(tmp_path / "log", rejects=rejects).to_pylist()
+    assert (row["account"], row["exchange_id"], row["latency_ms"], row["status"]) == ("1", "1", 813, 200)
+    assert (other["account"], other["latency_ms"], other["status"]) == ("3", None, None)
+    assert (rejects.count, rejects.mended) == (1, 1)
+    assert "column account is empty" in rejects.examples[0]
+
+
+TABLES_OF_OTHER_TOOLS = {
+    "blanks around the cells": "time, account, prompt\n2026-03-02T08:00:00Z, a, hello\n",
+    "psql": " time | account | prompt\n------+----+---\n 2026-03-02T08:00:00Z | a | hello\n",
+    "a remark before the header": "# made by us, today\ntime,account,prompt\n2026-03-02T08:00:00Z,a,hello\n",
+    "numbers of rows without a name": ",,time,account,prompt\n0,0,2026-03-02T08:00:00Z,a,hello\n",
+    "words for nothing": "time,account,prompt,status,model\n2026-03-02T08:00:00Z,a,hello,\\N,NULL\n",
+}
+
+
+@pytest.mark.parametrize("name", TABLES_OF_OTHER_TOOLS)
+def test_tables_as_other_tools_write_them(tmp_path, name):
+    rejects = Rejects()
+    (row,) = take(write(tmp_path / "log", TABLES_OF_OTHER_TOOLS[name]), rejects=rejects).to_pylist()
+    assert (row["account"], row["prompt"], row["model"], row["status"]) == ("a", "hello", None, None)
+    assert rejects.count == rejects.mended == 0
+
+
+def test_an_account_that_is_a_word_for_nothing_is_no_account(tmp_path):
+    log = write(tmp_path / "log", "time,account,prompt\n2026-03-02T08:00:00Z,NULL,b\n" + "1772438400,a,b\n")
+    assert refused(log) == [f"{log}:2: column account is empty; every exchange needs one"]
+
+
+def test_a_table_in_another_encoding_says_what_to_do(tmp_path):
+    table = "time,account,prompt\n1772438400,a,größer\n1772438400,a,b\n"
+    assert "iconv -f CP1252 -t UTF-8" in refused(write(tmp_path / "log", table.encode("cp1252")))[0]
+
+
+INSIDE = json.dumps({"account": "a", "prompt": "hello"})
+
+
+def test_records_in_a_column_of_a_shipper_s_table(tmp_path):
+    quoted = INSIDE.replace('"', '""')
+    insights = write(tmp_path / "a", f'@timestamp,@message\n2026-03-02 08:00:00.000,"{quoted}"\n')
+    splunk = write(tmp_path / "b", f'_time,host,_raw\n2026-03-02T08:00:00.000+0000,h,"{quoted}"\n')
+    table = pa.table({"timestamp": pa.array([AT], US), "message": [INSIDE], "service": ["s"]})
+    pq.write_table(table, tmp_path / "c")
+    journal = write(
+        tmp_path / "d", json.dumps({"__REALTIME_TIMESTAMP": "1772438400000000", "MESSAGE": INSIDE})
+    )
+    for log in (insights, splunk, tmp_path / "c", journal):
+        (row,) = take(log).to_pylist()
+        assert (row["time"], row["account"], row["prompt"]) == (AT, "a", "hello")
+
+
+def test_a_line_of_text_is_no_table_and_gets_no_names(tmp_path):
+    log = write(tmp_path / "log", '2026-03-02 INFO, "proxy" request={"a": 1}, x\n')
+    with pytest.raises(InputError) as why:
+        take(log)
+    assert "--map" not in str(why.value)
+
+
+def test_a_record_below_another_is_named_by_its_path(tmp_path):
+    log = write(
+        tmp_path / "log", json.dumps({"level": 30, "time": 1772438400, "call": {"prompt": "p", "who": 1}})
+    )
+    with pytest.raises(InputError, match=r"--map prompt=call\.prompt"):
+        take(log)
+
+
+@pytest.mark.parametrize("coding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_what_windows_prints_into_a_file_is_read(tmp_path, coding):
+    texts = (
+        (line(prompt="größer 😀") + "\r\n") * 4_000,
+        "time\taccount\tprompt\r\n1772438400\ta\tgrößer 😀\r\n",
+    )
+    for text, rows in zip(texts, (4_000, 1), strict=True):
+        found = take(write(tmp_path / "log", text.encode(coding))).column("prompt").to_pylist()
+        assert found == ["größer 😀"] * rows
+
+
+@pytest.mark.slow
+def test_bzip2_is_unpacked_and_what_a_broken_part_holds_is_read(tmp_path):
+    noise = np.random.default_rng(1)
+    many = "".join(line(conversation=str(noise.random())) + "\n" for _ in range(30_000)).encode()
+    parts = bz2.compress(many[: many.index(b"\n", len(many) // 2) + 1]), bz2.compress(line().encode())
+    assert take(write(tmp_path / "log", b"".join(parts))).num_rows > 15_000
+    rejects = Rejects()
+    assert take(write(tmp_path / "log", parts[0][:-2000]), rejects=rejects).num_rows > 1000
+    assert "ends too early" in rejects.examples[-1]
+
+
+LONG = "a long question " * 1500
+CUT = line(prompt=LONG)
+ONE_RECORD_IN_OTHER_LINES = {
+    "a comma behind the object": [line() + ",", line() + ", "],
+    "objects without a line end between them": [line() + line(), line()],
+    "NaN, as Python writes a gap": [line(model="NaN", temperature=float("nan")), line(n=float("nan"))],
+    "a dict that Python printed": [
+        repr(GOOD | {"model": None, "prompt": "it's"}),
+        repr(GOOD | {"tools": (1,)}),
+    ],
+    "pieces of a container's runtime": [
+        f"2026-03-02T08:00:00.1Z stdout P {CUT[:30]}",
+        "2026-03-02T08:00:00.1Z stderr F {}",
+        f"2026-03-02T08:00:00.1+01:00 stdout P {CUT[30:50]}",
+        f"2026-03-02T08:00:00.2Z stdout F {CUT[50:]}",
+        f"2026-03-02T08:00:00.3Z stdout F {line()}",
+    ],
+    "pieces in Docker's files": [
+        json.dumps({"log": text, "stream": stream, "time": "2026-03-02T08:00:00Z"}, separators=(",", ":"))
+        for text, stream in (
+            (CUT[:16384], "stdout"),
+            ("stderr F\n", "stderr"),
+            (CUT[16384:] + "\n", "stdout"),
+            (line(), "stdout"),
+        )
+    ],
+    "words of a program at its start": [
+        "INFO:     Started server [1]",
+        *(f"api-1  | {line()}" for _ in "ab"),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", ONE_RECORD_IN_OTHER_LINES)
+def test_lines_as_other_tools_write_them(tmp_path, name):
+    lines = ONE_RECORD_IN_OTHER_LINES[name]
+    rejects = Rejects()
+    found = take(write(tmp_path / "log", "\n".join(lines) + "\n"), rejects=rejects)
+    assert found.num_rows >= 2
+    assert rejects.count == sum("stderr F" in text or "Started" in text for text in lines)
+    if "pieces" in name:
+        assert found.column("prompt").to_pylist() == [LONG, "hello"]
+
+
+def test_a_line_that_a_runtime_cut_at_the_end_of_a_file_says_so(tmp_path):
+    log = write(tmp_path / "log", f"2026-03-02T08:00:00Z stdout P {CUT[:40]}\n")
+    with pytest.raises(InputError, match=r"log:1: .*runtime cut the line"):
+        take(log)
+
+
+@pytest.mark.parametrize("text", ["{'time': f(1)}", "{'a': 1, 'a': 2}", "{'a': {1}}", "{'" + "[" * 5000])
+def test_python_that_is_no_plain_dict_is_refused(tmp_path, text):
+    assert "json.dumps" in refused(write(tmp_path / "log", line() + "\n" + text + "\n"))[0]
+
+
+def test_a_log_that_nginx_escaped_its_own_way_says_what_to_set(tmp_path):
+    log = write(tmp_path / "log", line() + '\n{"request_body": "{\\x22a\\x22: 1}"}\n')
+    assert "escape=json" in refused(log)[0]
+
+
+ACCOUNTS_OF_OTHERS = {
+    "keys of LiteLLM": json.dumps(
+        {"keys": [{"token": "a", "key_alias": "k", "user_id": "u", "team_id": "o"}]}
+    ),
+    "tenants": "tenant_id,organization_name\na,o\n",
+    "an id before the account": "id,account,company\n7,a,o\n",
+    "keys before their team": "team,api_key_id\no,a\n",
+    "blanks and case": "Account Name; Team\na; o\n",
+}
+
+
+@pytest.mark.parametrize("name", ACCOUNTS_OF_OTHERS)
+def test_accounts_tables_under_the_usual_names(tmp_path, name):
+    (row,) = read_accounts(write(tmp_path / "t", ACCOUNTS_OF_OTHERS[name]), rejects=Rejects()).to_pylist()
+    assert (row["account"], row["org"]) == ("a", "o")
+
+
+def test_accounts_with_addresses_and_permissions_of_any_writing(tmp_path):
+    table = "account,email,permissions\na,x@mail.example,\"['red_team', 'b']\"\nb,c.example,red_team|b\n"
+    found = read_accounts(write(tmp_path / "t", table), rejects=Rejects()).to_pylist()
+    assert [row["email_domain"] for row in found] == ["mail.example", "c.example"]
+    assert [row["permissions"] for row in found] == [["red_team", "b"]] * 2
+
+
+def test_an_accounts_table_without_an_account_says_what_it_has(tmp_path):
+    with pytest.raises(InputError, match=r"its columns: 'payer', 'org'\. Rename the one"):
+        read_accounts(write(tmp_path / "t", "payer,org\na,o\n"), rejects=Rejects())
+
+
+def test_the_usual_names_of_columns_lose_nothing(tmp_path):
+    row = {
+        "timestamp_ms": 1772438400000, "key_hash": "a", "prompt": "hello", "response": "hi", "chat_id": "c",
+        "requested_model": "m", "system_message": "s", "input_token_count": 3, "output_token_count": 4,
+        "http_status_code": 200, "response_time_ms": 5.4, "http_user_agent": "curl", "remote_ip": "192.0.2.1",
+    }  # fmt: skip
+    (found,) = take(write(tmp_path / "log", json.dumps(row))).to_pylist()
+    names = ("account", "completion", "conversation", "model", "system", "input_tokens", "output_tokens")
+    assert [found[name] for name in names] == ["a", "hi", "c", "m", "s", 3, 4]
+    assert [found[name] for name in ("status", "latency_ms", "user_agent", "client_ip")] == [
+        200, 5, "curl", "192.0.2.1",
+    ]  # fmt: skip

@@ -13,6 +13,8 @@ from stillwatch.cli.main import app
 from stillwatch.errors import InputError
 from stillwatch.exchanges import mapping
 from stillwatch.exchanges.read import Limits, Rejects, read, read_accounts
+from stillwatch.scan.inspect import inspect
+from stillwatch.scan.pipeline import Options
 
 DATA = Path(__file__).parent / "data" / "formats"
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -127,6 +129,20 @@ def test_a_prompt_that_is_json_stays_a_prompt(tmp_path):
     line = LINES[0] | {"user_message_text": hidden}
     (tmp_path / "log").write_text(json.dumps(line))
     assert rows(tmp_path / "log", NAMES)[0]["prompt"] == hidden
+
+
+@pytest.mark.parametrize("written", [json.dumps, repr])
+def test_a_column_of_conversations_is_called_one_and_read_when_it_is_named(tmp_path, written):
+    talk = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What's peat?"}]
+    line = {"time": "2026-03-02T09:00:00Z", "account": "a", "prompt": written(talk), "status": "blue"}
+    (tmp_path / "log.jsonl").write_text(json.dumps(line))
+    pq.write_table(pa.Table.from_pylist([line]), tmp_path / "log.parquet")
+    for log in (tmp_path / "log.jsonl", tmp_path / "log.parquet"):
+        notes = inspect([log], options=Options()).notes
+        assert any("--map messages=COLUMN" in note for note in notes)
+        assert any("count as empty, as: " in note and "column status" in note for note in notes)
+        [found] = rows(log, {"messages": "prompt"})
+        assert (found["system"], found["prompt"]) == ("Be brief.", "What's peat?")
 
 
 def test_the_owner_names_what_another_format_does_not_know(tmp_path):

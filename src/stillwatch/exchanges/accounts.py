@@ -1,7 +1,9 @@
 """The optional accounts table: Parquet, JSONL or CSV into the ACCOUNTS schema. It knows no exchanges."""
 
+import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -12,25 +14,38 @@ from stillwatch.errors import InputError
 from stillwatch.exchanges import ACCOUNTS, content, envelopes, parquet, sources
 from stillwatch.exchanges.formats import Refused, Row, own
 from stillwatch.exchanges.json_text import Good, UndecodableValue
+from stillwatch.exchanges.mapping import list_columns
+from stillwatch.exchanges.python_text import python_value
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.strict_json import decode
 from stillwatch.exchanges.tables import InMemoryLog, TableSource
 from stillwatch.exchanges.unpack import Limits, UnpackedFile
 from stillwatch.exchanges.values import Clock, as_text, as_time, without_key
 
-ALIASES = {
-    "account": ("account_id", "customer", "customer_id", "id"),
-    "org": ("organization", "organisation", "org_id", "team"),
-    "created": ("created_at", "signup", "sign_up", "signed_up_at"),
+ALIASES = {  # the first of them that a table has counts
+    "account": (
+        "account_id", "customer", "customer_id", "api_key_id", "api_key_hash", "key_id", "key_hash", "token",
+        "api_key", "tenant", "tenant_id", "subscription_id", "workspace_id", "client_id", "consumer",
+        "consumer_id", "account_name", "id", "user_id",
+    ),
+    "org": (
+        "organization", "organisation", "org_id", "org_name", "organization_id", "organisation_id",
+        "organization_name", "organisation_name", "company", "company_id", "company_name", "team_id", "team",
+    ),
+    "created": (
+        "created_at", "signup", "sign_up", "signed_up_at", "signup_date", "created_on", "created_date",
+        "registered_at", "registered",
+    ),
     "tier": ("plan",),
     "country": ("country_code",),
-    "email_domain": ("domain",),
+    "email_domain": ("domain", "email"),
     "payment": ("payment_fingerprint", "card_fingerprint"),
     "declared_use": ("use", "purpose"),
     "permissions": ("permission",),
-}
+}  # fmt: skip
 _FOLDED = {own.fold_name(a): name for name, also in ALIASES.items() for a in (*also, name)}
 _EXACT = {name: name for name in ALIASES} | {a: name for name, also in ALIASES.items() for a in also}
+_RANK = {own.fold_name(a): n for name, also in ALIASES.items() for n, a in enumerate((name, *also))}
 
 
 def column_of(written: str) -> str | None:
@@ -121,7 +136,20 @@ def _of_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[Good]:
 
 def _check_header(names: list[str]) -> None:
     if not any(column_of(name) == "account" for name in names):
-        raise Refused(f"has no column 'account' (accepted too: {', '.join(ALIASES['account'])})")
+        raise Refused(
+            f"has no column 'account' (accepted too: {', '.join(ALIASES['account'])}); its columns: "
+            f"{list_columns(names)}. Rename the one that holds what the log calls the account"
+        )
+
+
+@lru_cache(maxsize=64)
+def _plan(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Of each column of the table that is there the name it is written under."""
+    plan: dict[str, str] = {}
+    for written in sorted(names, key=lambda name: _RANK.get(own.fold_name(name), 0)):
+        if (column := column_of(written)) is not None:
+            plan.setdefault(column, written)
+    return tuple(plan.items())
 
 
 def _row(value: object, clock: Clock, notes: list[str]) -> Row:
@@ -130,9 +158,9 @@ def _row(value: object, clock: Clock, notes: list[str]) -> Row:
     if not isinstance(value, dict):
         raise Refused("is no object; right would be one account a line")
     row: Row = {}
-    for written, cell in value.items():
-        name = column_of(str(written))
-        if name is None or cell is None or cell != cell or (name in row and written != name):
+    for name, written in _plan(tuple(map(str, value))):
+        cell = value.get(written)
+        if cell is None or cell != cell:
             continue
         try:
             row[name] = _cell(name, cell, clock)
@@ -142,7 +170,10 @@ def _row(value: object, clock: Clock, notes: list[str]) -> Row:
                 raise Refused(reason) from None
             notes.append(f"{reason}; left empty, the account is kept")
     if row.get("account") in (None, ""):
-        raise Refused(f"has no account (accepted too: {', '.join(ALIASES['account'])})")
+        raise Refused(
+            f"has no account (accepted too: {', '.join(ALIASES['account'])}); it has: "
+            f"{list_columns(list(map(str, value)))}"
+        )
     return row
 
 
@@ -151,10 +182,14 @@ def _cell(name: str, cell: object, clock: Clock) -> object:
         return as_time(cell, clock)
     if name == "account":
         return without_key(as_text(cell))
+    if name == "email_domain":
+        return as_text(cell).rpartition("@")[2]  # of an address only this is kept
     if name != "permissions":
         return as_text(cell)
+    if isinstance(cell, str) and cell.startswith("["):
+        cell = python_value(cell) if cell.startswith("['") else decode(cell.encode())
     if isinstance(cell, str):
-        cell = decode(cell.encode()) if cell.startswith("[") else cell.replace(";", ",").split(",")
+        cell = re.split("[,;|]", cell)
     if not isinstance(cell, list):
         raise Refused("must be a list of texts")
     return [as_text(part).strip() for part in cell if part is not None]

@@ -19,7 +19,9 @@ from stillwatch.exchanges.values import (
     FLOATS,
     INTS,
     SECRET,
+    WORDED,
     Clock,
+    as_text,
     as_time,
     check_time,
     without_key,
@@ -52,7 +54,8 @@ def convert(
         try:
             wrong_cells: Bad = {}
             arrays.append(_column(field, column, clock, wrong_cells))
-            if notes is not None and field.name in CHOSEN:
+            worded = field.name in WORDED and _is_text(column.type)
+            if notes is not None and (worded or field.name in CHOSEN):
                 notes.extend(wrong_cells.items())
             else:
                 bad = wrong_cells | bad
@@ -110,6 +113,12 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _texts(field: pa.Field, column: pa.Array, bad: Bad) -> pa.Array:
+    if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
+        try:  # numbers for names, as pandas keeps a column with a gap and BigQuery its NUMERIC
+            column = _no_nan(column).cast(pa.int64()) if pa.types.is_floating(column.type) else column
+        except pa.ArrowInvalid:
+            raise Refused("right would be text") from None
+        return _by_row(field, column, bad)
     if not (_is_text(column.type) or pa.types.is_integer(column.type) or _is_binary(column.type)):
         raise Refused("right would be text")
     try:
@@ -133,6 +142,8 @@ def _ints(field: pa.Field, column: pa.Array, bad: Bad) -> pa.Array:
         or pa.types.is_decimal(column.type)
     ):
         low, high = INTS[field.name]
+        if field.name == "latency_ms" and pa.types.is_floating(column.type):
+            column = pc.round(column)
         try:
             whole_numbers = column.cast(pa.int64())
             span = pc.min_max(whole_numbers).as_py()
@@ -168,8 +179,8 @@ def _no_nan(column: pa.Array) -> pa.Array:
 
 
 def _by_row(field: pa.Field, column: pa.Array, bad: Bad) -> pa.Array:
-    convert_one: Callable[[object], object] = CONVERT.get(field.name, _utf8)
-    return pa.array(_each(column, lambda v: convert_one(v), field.name, bad), type=field.type)
+    convert_one: Callable[[object], object] = CONVERT.get(field.name, lambda value: as_text(_utf8(value)))
+    return pa.array(_each(column, convert_one, field.name, bad), type=field.type)
 
 
 def _utf8(value: object) -> object:

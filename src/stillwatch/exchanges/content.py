@@ -1,15 +1,24 @@
 """What kind of file this is, from its first bytes alone, and the values in a text; its name says nothing."""
 
+import codecs
 from collections.abc import Callable, Iterator
 from typing import Literal
 
-from stillwatch.exchanges import csv_text, json_text, lines
+from stillwatch.exchanges import container_lines, csv_text, json_text, lines
 from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.unpack import MAGIC, Limits, UnpackedFile
 
 Kind = Literal["parquet", "json", "csv", "protobuf"]
 
 BOM = b"\xef\xbb\xbf"
+OTHER_FILES = {  # how they begin -> what they are, and what to make of them
+    b"SQLite format 3\x00": "is an SQLite database; right would be its table: sqlite3 -header -csv FILE "
+    "'select * from TABLE' > log.csv",
+    b"ARROW1": "is an Arrow (Feather) file; right would be Parquet",
+    b"ORC": "is an ORC file; right would be Parquet",
+    b"Obj\x01": "is an Avro file; right would be Parquet or JSON lines",
+    b"\xd0\xcf\x11\xe0": "is a workbook of Excel before 2007; right would be its sheet as CSV (UTF-8)",
+}
 
 
 def kind_of(head: bytes) -> Kind:
@@ -18,8 +27,11 @@ def kind_of(head: bytes) -> Kind:
         raise Refused("is empty: no line to read")
     if head.startswith(b"PAR1"):
         return "parquet"
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise Refused("is UTF-16; right would be UTF-8")
+    for magic, problem in OTHER_FILES.items():
+        if head.startswith(magic) and (b"\x00" in head[:512] or magic == b"ORC"):
+            raise Refused(problem)
+    if coding := utf_16(head):
+        head = head.decode(coding, "ignore").encode()
     packed = next((name for magic, name in MAGIC.items() if head.startswith(magic)), None)
     if packed:
         raise Refused(f"is packed twice ({packed} inside); right would be packed once")
@@ -32,13 +44,18 @@ def kind_of(head: bytes) -> Kind:
         return "protobuf"
     if not text:
         raise Refused("holds only white space: no line to read")
-    if begins_json or json_text.after_prefix(text.split(b"\n", 1)[0]):
+    first_line = text.split(b"\n", 1)[0]
+    if begins_json or json_text.after_prefix(first_line) or container_lines.ENTRY.match(first_line):
         return "json"
     if any(line.lstrip().startswith(b"{") and b'"' in line for line in head.split(b"\n")[:32]):
         return "json"  # a damaged first line, then JSON
+    if not any(mark in first_line for mark in csv_text.DELIMITERS) and any(
+        json_text.after_prefix(line) for line in head.split(b"\n")[1:32]
+    ):
+        return "json"  # what a program says when it starts, then lines of a shipper
     sample = head[:4096]
     if b"\x00" in sample or sum(byte < 9 for byte in sample) * 20 > len(sample):
-        raise Refused("is binary and no Parquet, gzip, zstd or OTLP protobuf")
+        raise Refused("is binary and no Parquet, gzip, zstd, bzip2 or OTLP protobuf")
     return "csv"
 
 
@@ -46,12 +63,43 @@ def values_of(
     data: UnpackedFile, head: bytes, kind: Kind, limits: Limits, check: Callable[[list[str]], None]
 ) -> Iterator[json_text.Good | json_text.UndecodableValue]:
     """The values of a file of JSON or CSV. check: raises Refused for a CSV header that cannot be used."""
-    chunks = _without_bom(data.chunks())
+    head, chunks = in_utf_8(data, head)
     if kind == "csv":
         return csv_text.records(lines.split(chunks, limits.record_bytes), limits.record_bytes, check)
-    if json_text.looks_like_lines(head.removeprefix(BOM)):
+    if json_text.looks_like_lines(head):
         return json_text.per_line(lines.split(chunks, limits.record_bytes))
     return json_text.spanning(chunks, limits.record_bytes)
+
+
+def utf_16(head: bytes) -> str | None:
+    """The coding of a file in UTF-16, as Windows writes what a program prints, or None.
+
+    Without a mark it is known by its zeros: every second byte of what begins with plain letters.
+
+    >>> utf_16("{}".encode("utf-16")), utf_16("time,account".encode("utf-16-be")), utf_16(b"time,account")
+    ('utf-16', 'utf-16-be', None)
+    """
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    first, second = head[:16:2], head[1:16:2]
+    if len(second) == 8 and (any(first) != any(second)) and 0 not in (first if any(first) else second):
+        return "utf-16-le" if any(first) else "utf-16-be"
+    return None
+
+
+def in_utf_8(data: UnpackedFile, head: bytes) -> tuple[bytes, Iterator[bytes]]:
+    """The head of a file and its chunks, in UTF-8 and without a byte order mark."""
+    coding = utf_16(head)
+    if coding is None:
+        return head.removeprefix(BOM), _without_bom(data.chunks())
+    return head.decode(coding, "ignore").encode(), _without_bom(_transcoded(data.chunks(), coding))
+
+
+def _transcoded(chunks: Iterator[bytes], coding: str) -> Iterator[bytes]:
+    decoder = codecs.getincrementaldecoder(coding)("replace")
+    for chunk in chunks:
+        yield decoder.decode(chunk).encode()
+    yield decoder.decode(b"", final=True).encode()
 
 
 def _without_bom(chunks: Iterator[bytes]) -> Iterator[bytes]:

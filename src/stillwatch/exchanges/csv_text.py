@@ -6,6 +6,7 @@ A quoted field may hold line ends. When a quote never closes, only the line that
 import csv
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.json_text import Good, UndecodableValue, long_line
@@ -13,6 +14,9 @@ from stillwatch.exchanges.lines import Line, LongLine
 
 LOOKAHEAD = 4 << 20  # bytes searched for the end of a quoted field
 DELIMITERS = b",;\t|"
+RULE = b" \t\r-+|"  # what a line of nothing, or one that is drawn under a header, consists of
+# an empty cell, as databases (PostgreSQL, MySQL) and pandas write it
+EMPTY: dict[str, None] = dict.fromkeys(("", "\\N", "NULL", "null", "None", "nan", "NaN", "NaT", "<NA>"))
 
 
 def delimiter_of(header: bytes) -> str:
@@ -21,16 +25,27 @@ def delimiter_of(header: bytes) -> str:
     return chr(best)
 
 
-def fields(raw: bytes, delimiter: str) -> list[str]:
-    """The fields of one record. Raises: Refused."""
+@lru_cache(16)
+def _dialect(delimiter: str, padded: bool) -> csv.Dialect:
+    """What a reader needs to know, made once: to make it anew takes longer than to read a record."""
+    made = csv.reader([], delimiter=delimiter, strict=True, skipinitialspace=padded)
+    return made.dialect  # type: ignore[return-value]
+
+
+def fields(raw: bytes, delimiter: str, padded: bool = False) -> list[str]:
+    """The fields of one record, without the blanks around them where they are padded. Raises: Refused."""
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as why:
-        raise Refused(f"not UTF-8: {why.reason}") from None
+        raise Refused(
+            f"not UTF-8: {why.reason}; right would be UTF-8 (what Excel saved on Windows: "
+            "iconv -f CP1252 -t UTF-8)"
+        ) from None
     if "\x00" in text:
         raise Refused("holds a NUL byte: not CSV (binary, or a gap in the file)")
     try:
-        return next(csv.reader([text], delimiter=delimiter, strict=True), [])
+        cells = next(csv.reader([text], _dialect(delimiter, padded)), [])
+        return [cell.strip() for cell in cells] if padded else cells
     except csv.Error as why:
         raise Refused(f"not CSV: {why}") from None
 
@@ -45,12 +60,14 @@ def records(
     csv.field_size_limit(max(csv.field_size_limit(), limit))
     waiting: deque[Line | LongLine] = deque()
     header: list[str] = []
+    padded = False  # whether blanks stand around the cells, to align them
     delimiter = ","
     while (line := _next(waiting, lines)) is not None:
         if isinstance(line, LongLine):
             yield long_line(line)
             continue
-        if not line.raw.strip() or (not header and line.raw.strip()[:4].lower() == b"sep="):  # Excel's own
+        before_header = not header and (line.raw.startswith(b"# ") or line.raw.strip()[:4].lower() == b"sep=")
+        if before_header or not line.raw.strip(RULE):  # remarks of an exporter, Excel's own, a table's rule
             continue
         raw = _joined_record(line, waiting, lines)
         if raw is not None:
@@ -60,19 +77,21 @@ def records(
         try:
             if raw is None:
                 raise Refused("not CSV: a quote opens and does not close")
-            cells = fields(raw, delimiter)
+            cells = fields(raw, delimiter, padded)
             if header and len(cells) != len(header):
                 raise Refused(f"has {len(cells)} fields where the header has {len(header)}")
         except Refused as why:
             yield UndecodableValue(line.number, line.offset, str(why), line.raw)
             continue
         if not header:
+            padded = any(name != name.strip() for name in cells)
             header = [name.strip() for name in cells]
-            _refuse_twice(header)
+            _refuse_twice([name for name in header if name])
             check(header)
             continue
         value: dict[str, object] = {
-            name: cell if cell != "" else None for name, cell in zip(header, cells, strict=True)
+            name: (cell if len(cell) > 4 else EMPTY.get(cell, cell)) if cell else None
+            for name, cell in zip(header, cells, strict=True)
         }
         yield Good(line.number, line.offset, raw or line.raw, value)
 

@@ -32,6 +32,14 @@ from stillwatch.exchanges.registry import recognise
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.values import Clock, tidy, without_key
 
+TALKS = (
+    '[{"role"',
+    "[{'role'",
+    '[{"content"',
+    "[{'content'",
+    '{"messages"',
+    "{'messages'",
+)  # no prompt, a list
 PLAIN = (None, own.FORMAT.name, openai.FORMAT.name)  # whose fields stand under names that may be mapped
 
 
@@ -105,7 +113,7 @@ class Intake:
                     self.names = tuple(value)
                 if (mapped or format_) and (format_.name if format_ else None) in PLAIN:
                     renamed = mapping.rename(value, self.columns, mapped)
-                    renamed_format = self._known_format(renamed)
+                    renamed_format = recognise(renamed)  # a body may have been named: not what it was before
                     value, format_, envelope_fields = (
                         (renamed, renamed_format, mapped) if renamed_format else (value, format_, mapped)
                     )
@@ -151,12 +159,14 @@ class Intake:
         """Raises: Refused when a table of these columns is of no known format."""
         names = self.map_names(names)
         format_ = recognise(dict.fromkeys(names, "x"))
+        if format_ is None and not set(envelopes.AROUND).isdisjoint(names):
+            return  # a shipper's table: what its records are, each says
         if format_ is None or format_.name == own.FORMAT.name:
             if not any(name in own.columns_of(names) for name in NEEDED):
                 raise Refused(
                     "is no log of a kind known here: neither JSON, nor a table whose first line names "
                     "columns such as time, account and prompt"
-                    + (f"; {mapping.hint(names)}" if len(names) > 1 else "")
+                    + (f"; {mapping.hint(names)}" if mapping.are_names(names) else "")
                 )
             wrong = self.wrong(names)
             if wrong:
@@ -229,7 +239,7 @@ class Intake:
             return self.current  # let it say what is missing
         raise Refused(
             "is no record of a format known here (docs/exchanges.md); right would be an object with time, "
-            f"account and prompt; {mapping.hint(tuple(value))}"
+            f"account and prompt; {mapping.hint(tuple(mapping.paths_of(value)))}"
         )
 
     def _check_rows(
@@ -260,7 +270,9 @@ class Intake:
                 account = str(row["account"])
                 row["account"] = without_key(account)
                 self.rejects.named_by_key += row["account"] != account
-                self.rejects.without_prompt += row.get("prompt") is None
+                prompt = row.get("prompt")
+                self.rejects.without_prompt += prompt is None
+                self.rejects.talks += isinstance(prompt, str) and prompt.startswith(TALKS)
                 yield row
 
 

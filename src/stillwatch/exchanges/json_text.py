@@ -9,14 +9,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from stillwatch.exchanges import container_lines
 from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.lines import Line, LongLine
+from stillwatch.exchanges.python_text import python_value
 from stillwatch.exchanges.rejects import RAW_LIMIT
 from stillwatch.exchanges.strict_json import decode, whole_characters
 
 SAMPLE_LINES = 32
 HALVED = "holds half a surrogate pair (\\ud800...), read as U+FFFD"
 PREFIX = 512  # bytes a shipper may put before the object
+CUT = "a container's runtime cut the line, and its end may be in another file"
 
 
 @dataclass(frozen=True)
@@ -75,15 +78,42 @@ def _decodes(raw: bytes) -> bool:
 
 
 def per_line(lines: Iterable[Line | LongLine]) -> Iterator[Good | UndecodableValue]:
-    """One value a line; empty lines are nothing."""
-    for line in lines:
+    """One value a line; empty lines are nothing. What a container's runtime cut is put together again."""
+    for line in container_lines.joined(lines):
         if isinstance(line, LongLine):
             yield long_line(line)
             continue
         raw = line.raw
         if not raw or raw.isspace():
             continue
-        yield _decode_value(line.number, line.offset, raw)
+        found = _decode_value(line.number, line.offset, raw)
+        if isinstance(found, Good):
+            yield found
+        elif isinstance(line, container_lines.CutLine):
+            yield UndecodableValue(line.number, line.offset, f"{found.reason}; {CUT}", raw)
+        else:
+            yield from _one_by_one(found)
+
+
+_BETWEEN = re.compile(r"[\s,]*")
+
+
+def _one_by_one(line: UndecodableValue) -> Iterator[Good | UndecodableValue]:
+    """The objects of a line where no line end stands between them: files that were put together."""
+    values: list[Good | UndecodableValue] = []
+    at, decoder = 0, json.JSONDecoder()
+    try:
+        text = line.raw.decode()
+        while at < len(text):
+            end = decoder.raw_decode(text, at)[1]
+            raw = text[at:end].encode()
+            values.append(Good(line.number, line.offset, raw, decode(raw)))
+            between = _BETWEEN.match(text, end)
+            at = between.end() if between else end
+    except (Refused, ValueError, RecursionError):
+        values = []
+    whole = len(values) > 1 and all(isinstance(value.value, dict) for value in values if type(value) is Good)
+    yield from values if whole else [line]
 
 
 def _decode_value(number: int, offset: int, raw: bytes) -> Good | UndecodableValue:
@@ -92,16 +122,33 @@ def _decode_value(number: int, offset: int, raw: bytes) -> Good | UndecodableVal
         return Good(number, offset, raw, decode(raw))
     except Refused as why:
         reason = str(why)
-    rest = after_prefix(raw)
-    candidates = [] if rest is None else [(rest, "")]
+    text = after_prefix(raw) or raw
+    text = text.rstrip(b", \t\r")  # an array's elements, one a line
+    try:
+        return Good(number, offset, raw, decode(text))
+    except Refused as why:
+        reason = str(why)
+    candidates = []
     if "surrogate" in reason:
-        candidates.append((whole_characters(raw if rest is None else rest), HALVED))
-    for text, note in candidates:
+        candidates.append((whole_characters(text), HALVED))
+    if "NaN" in reason:
+        candidates.append((_NAN.sub(lambda found: found[0] if found[0][:1] == b'"' else b"null", text), ""))
+    for candidate, note in candidates:
         try:
-            return Good(number, offset, raw, decode(text), note)
+            return Good(number, offset, raw, decode(candidate), note)
         except Refused:
             continue
+    if text.startswith(b"{'"):
+        try:
+            return Good(number, offset, raw, python_value(text.decode()))
+        except (Refused, UnicodeDecodeError):
+            reason = "not JSON but Python, and no plain dict; right would be json.dumps(...)"
+    if rb"\x22" in text:
+        reason += "; in nginx right would be log_format NAME escape=json"
     return UndecodableValue(number, offset, reason, raw)
+
+
+_NAN = re.compile(rb'"(?:[^"\\]|\\.)*+"|-?\bNaN\b', re.DOTALL)
 
 
 def after_prefix(raw: bytes) -> bytes | None:

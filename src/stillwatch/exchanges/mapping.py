@@ -14,6 +14,7 @@ from stillwatch.errors import InputError
 from stillwatch.exchanges import NEEDED, RECORD
 from stillwatch.exchanges.formats import Json, own
 from stillwatch.exchanges.messages import from_text, whole
+from stillwatch.exchanges.python_text import body_of
 from stillwatch.toml import document
 from stillwatch.toml.reading import show_value
 
@@ -156,7 +157,9 @@ def find_fields(value: object, columns: Columns) -> dict[str, object]:
     """The fields that the mapping finds in an object."""
     values = ((field, lookup(value, path)) for field, path in columns.items())
     return {
-        field: from_text(inner) if field in BODIES else inner for field, inner in values if inner is not None
+        field: body_of(from_text(inner)) if field in BODIES else inner
+        for field, inner in values
+        if inner is not None
     }
 
 
@@ -209,14 +212,16 @@ def list_columns(names: Collection[str]) -> str:
 WORDS = {  # in a column's name -> what it may be; the first field that fits, in this order
     "prompt": ("prompt", "message", "question", "query", "input", "text", "content", "utterance",
                "instruction"),
-    "time": ("time", "timestamp", "when", "date", "datetime", "ts", "at", "created", "started", "received"),
+    "time": ("time", "timestamp", "when", "date", "datetime", "ts", "at", "created", "started", "received",
+             "start"),
     "account": ("account", "tenant", "customer", "org", "organisation", "organization", "subscription",
                 "client", "team", "workspace", "company", "payer", "billing", "key"),
 }  # fmt: skip
 AGAINST = {  # a name with one of these is no such column
     "prompt": ("id", "type", "count", "tokens", "hash", "len", "length", "role", "system", "output",
                "response"),
-    "time": ("ms", "latency", "duration", "end", "ended", "completed", "updated", "zone", "timeout"),
+    "time": ("latency", "duration", "end", "ended", "completed", "updated", "zone", "timeout",
+             "elapsed", "spent"),
     "account": ("ip", "agent", "type", "status", "tier", "plan"),
 }  # fmt: skip
 
@@ -265,6 +270,11 @@ def _fit(name: str, field: str) -> int:
     if any(part in AGAINST[field] for part in parts):
         return 0
     return sum(len(WORDS[field]) - WORDS[field].index(part) for part in parts if part in WORDS[field])
+
+
+def are_names(names: Collection[str]) -> bool:
+    """Whether these read like a table's columns, and not like a line of text that was cut at its commas."""
+    return len(names) > 1 and not any(len(name) > 64 or re.search(r"[{}\"=]", name) for name in names)
 
 
 def hint(names: Collection[str]) -> str:

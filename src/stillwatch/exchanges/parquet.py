@@ -8,16 +8,18 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from stillwatch.exchanges import RECORD, batches, columnar, csv_text, sketched
+from stillwatch.exchanges import RECORD, batches, columnar, csv_text, envelopes, sketched
 from stillwatch.exchanges.formats import Refused, Row, own
-from stillwatch.exchanges.intake import Intake
+from stillwatch.exchanges.intake import TALKS, Intake
 from stillwatch.exchanges.mapping import BODIES
 from stillwatch.exchanges.registry import recognise
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sources import Source
 
+TALKS_LOOKED_FOR = 64  # prompts of a batch: what is said of them concerns most of a log, or nothing
 TALK = ("prompt", "system", "completion", "earlier")  # may be a list of messages, or of parts
 SKETCHES = "sketched exchanges"
 # what pyarrow raises on a broken file; the names in its footer may be no UTF-8
@@ -115,14 +117,15 @@ def read_batches(
         return
     names = list(log.schema.names)
     renamed = intake.map_names(names)
-    wrong = None if any(body in intake.columns for body in BODIES) else intake.wrong(renamed)
+    bodies = any(body in intake.columns for body in BODIES)
+    wrong = None if bodies else intake.wrong(renamed)
     plan = own.columns_of(names)
     is_deep = False  # whether a column lies inside another
     if renamed is not names:
         plan = own.columns_of([name for name in renamed if name not in intake.columns])
         plan |= {field: path for field, path in intake.columns.items() if field in RECORD.names}
         intake.found.update(intake.columns)
-        is_deep = not set(intake.columns.values()) <= set(names) or set(plan) < set(intake.columns)
+        is_deep = bodies or not set(intake.columns.values()) <= set(names)
     needs_rows = is_deep or any(_is_nested(log.schema, plan.get(name)) for name in TALK)
     wanted = None if wrong or is_deep else _wanted_columns(plan, columns)
     for batch in log.batches(wanted):
@@ -198,8 +201,13 @@ def _convert_batch(
     intake.formats[shown, own.FORMAT.name] += good.num_rows
     good, keys = columnar.without_keys(good)
     intake.rejects.named_by_key += keys
+    prompts = good.column(RECORD.get_field_index("prompt"))
     if "prompt" in plan or not intake.needs_texts:
-        intake.rejects.without_prompt += good.column(RECORD.get_field_index("prompt")).null_count
+        intake.rejects.without_prompt += prompts.null_count
+    head = prompts.slice(0, TALKS_LOOKED_FOR).to_pylist()
+    if any(prompt is not None and prompt.startswith(TALKS) for prompt in head):
+        for beginning in TALKS:
+            intake.rejects.talks += pc.sum(pc.starts_with(prompts, beginning)).as_py() or 0
     return good
 
 
@@ -211,7 +219,7 @@ def _by_row(
     batch: pa.RecordBatch, wrong: str | None, shown: str, intake: Intake, done: int
 ) -> Iterator[pa.RecordBatch]:
     objects = plain(batch)
-    known = not intake.names and objects and recognise(objects[0]) not in (None, own.FORMAT)
+    known = not intake.names and objects and _is_known(objects[0])
     if wrong is not None and done == 0 and not known:
         raise Refused(wrong)
     rows: list[Row] = []
@@ -219,6 +227,11 @@ def _by_row(
         rows.extend(intake.take(obj, f"{shown}:row {done + index + 1}", _as_json(obj), None))
     if rows:
         yield batches.from_rows(rows)
+
+
+def _is_known(obj: dict[str, object]) -> bool:
+    """Whether an object is of another format, or a shipper's envelope around a record."""
+    return recognise(obj) not in (None, own.FORMAT) or envelopes.inside(obj) is not None
 
 
 def plain(batch: pa.RecordBatch) -> list[dict[str, object]]:

@@ -125,6 +125,8 @@ def read(
     rejects.flush()
     if unfound := intake.explain_unfound():
         raise NothingUsableError(unfound)
+    if not rejects.rows and rejects.examples and not first_problem:  # refused when all was seen
+        useful, first_problem = 0, rejects.examples[0]
     if not useful:
         problem = "none of the files could be read" if file_count > 1 else "the file could not be read"
         raise NothingUsableError(

@@ -36,6 +36,8 @@ class Rejects:
         self.without_account = 0  # rows whose source names no account: they count as their service's
         self.named_by_key = 0  # rows whose account was a live API key: it is called key_ and a hash
         self.conflicts = 0  # rows left out beside another of the same id, account and time: another prompt
+        self.talks = 0  # rows whose prompt is a conversation, written as JSON or as Python printed it
+        self.first_note = ""  # of what was mended
         self.textless = 0  # records, headers and files that lack nothing but a column for the prompt
         self.examples: list[str] = []
         self.unwritten = ""  # why the dead-letter file is not whole, if it is not
@@ -55,6 +57,16 @@ class Rejects:
         """Whether a refused line's bytes would be written."""
         return self.path is not None and self.count < DEAD_LETTERS
 
+    def talks_hint(self) -> str:
+        """What to set where most prompts are conversations in a text, or nothing."""
+        if not self.talks or self.talks * 2 < self.rows:
+            return ""
+        return (
+            f"{self.talks:,} of {self.rows:,} prompts are conversations written as one text. Name the column "
+            "as such, and their system texts and earlier turns are told from what is asked: "
+            "--map messages=COLUMN."
+        )
+
     def add(self, place: str, reason: str, raw: bytes | None = None, *, offset: int | None = None) -> None:
         """Record one refused line at `place` (`file:line`), `offset` bytes into the unpacked file."""
         self._add(place, reason, {} if raw is None else self._line_fields(raw), offset)
@@ -62,6 +74,7 @@ class Rejects:
     def note(self, place: str, reason: str) -> None:
         """Record that a row was read without one of its values, or with one of them mended."""
         self.mended += 1
+        self.first_note = self.first_note or f"{place}: {reason}"
         if self.mended <= DEAD_LETTERS:
             self._write({"place": place, "reason": reason, "kept": True})
 

@@ -14,8 +14,9 @@ from stillwatch.exchanges.formats import Refused
 CHUNK = 1 << 18
 SMALL = 1 << 12  # asked for at once on the way to where an archive breaks
 
-MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
-OTHER_ARCHIVES = {b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"7z\xbc\xaf": "7z"}
+MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2"}
+OTHER_ARCHIVES = {b"PK\x03\x04": "zip", b"\xfd7zXZ\x00": "xz", b"7z\xbc\xaf": "7z"}
+OFFICE = (b"[Content_Types].xml", b"docProps/", b"_rels/", b"xl/")  # the first name in a workbook's archive
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Limits:
 
 
 class UnpackedFile:
-    """A file opened for reading in chunks, gzip (all members) and zstd (all frames) undone.
+    """A file opened for reading in chunks, gzip (all members), zstd (all frames) and bzip2 undone.
 
     Memory stays bounded by the chunk and the format's window (zstd: 128 MB at most, its own default).
     """
@@ -43,13 +44,17 @@ class UnpackedFile:
         self._pushed = b""
         self._piece = CHUNK  # bytes asked for at once
         self._broken: Refused | None = None
-        head = self._raw.read(8)
+        head = self._raw.read(64)
         self._raw.seek(0)
         self.packing = next((name for magic, name in MAGIC.items() if head.startswith(magic)), None)
         other = next((name for magic, name in OTHER_ARCHIVES.items() if head.startswith(magic)), None)
         if other:
             self._raw.close()
-            raise Refused(f"is a {other} archive; right would be plain, gzip or zstd (unpack it first)")
+            if other == "zip" and head[30:].startswith(OFFICE):
+                raise Refused("is an Excel workbook; right would be its sheet as CSV (UTF-8)")
+            raise Refused(
+                f"is a {other} archive; right would be plain, gzip, zstd or bzip2 (unpack it first)"
+            )
         self._stream = self._open_file()
 
     def _open_file(self) -> pa.NativeFile:

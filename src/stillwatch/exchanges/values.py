@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import cached_property
 
 from stillwatch.exchanges.formats import Refused, Row
@@ -71,6 +72,8 @@ def show(value: object) -> str:
 
 def as_time(value: object, clock: Clock) -> int:
     """Microseconds since 1970 from ISO 8601 with a zone, a datetime, or epoch s, ms, us or ns (by size)."""
+    if type(value) is dict:
+        value = _of_database(value)
     if isinstance(value, str):
         value = _parse_value(value.strip())
     if isinstance(value, bool) or value is None:
@@ -205,9 +208,27 @@ def without_key(account: str) -> str:
     return key_name(account) if len(account) > 20 and _IS_SECRET.match(account) else account
 
 
+def _of_database(value: object) -> object:
+    """A value without the type that MongoDB's exports write around it.
+
+    >>> _of_database({"$date": {"$numberLong": "1772442720000"}}), _of_database({"a": 1}), _of_database("b")
+    ('1772442720000', {'a': 1}, 'b')
+    """
+    while isinstance(value, dict) and len(value) == 1 and next(iter(value)) in DATABASE_TYPES:
+        value = next(iter(value.values()))
+    return value
+
+
+DATABASE_TYPES = ("$date", "$oid", "$numberLong", "$numberInt", "$numberDouble", "$numberDecimal")
+
+
 def as_text(value: object) -> str:
     if isinstance(value, str):
         return value
+    if type(value) is dict and (inner := _of_database(value)) is not value:
+        return as_text(inner)
+    if isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
+        value = int(value)  # pandas' column of numbers with a gap, BigQuery's NUMERIC
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)  # an account written as a number is still that account
     raise Refused(f"must be a text, is {show(value)} ({type(value).__name__})")
@@ -220,8 +241,6 @@ def as_int(value: object, low: int, high: int) -> int:
         raise Refused(f"must be a whole number, is {show(value)}")
     if isinstance(value, int):
         number = value
-    elif isinstance(value, float) and value.is_integer():
-        number = int(value)
     elif isinstance(value, str):
         try:
             number = int(value)
@@ -230,6 +249,10 @@ def as_int(value: object, low: int, high: int) -> int:
             if not as_number.is_integer():
                 raise Refused(f"must be a whole number, is {show(value)}") from None
             number = int(as_number)
+    elif isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
+        number = int(value)
+    elif (inner := _of_database(value)) is not value:
+        return as_int(inner, low, high)
     else:
         raise Refused(f"must be a whole number, is {show(value)}")
     if not low <= number <= high:
@@ -238,7 +261,9 @@ def as_int(value: object, low: int, high: int) -> int:
 
 
 def as_float(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if type(value) is dict:
+        value = _of_database(value)
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         raise Refused(f"must be a number, is {show(value)}")
     try:
         number = float(value)
@@ -247,6 +272,40 @@ def as_float(value: object) -> float:
     if not math.isfinite(number):
         raise Refused(f"must be a finite number, is {show(value)}")
     return number
+
+
+def as_setting(value: object) -> float:
+    """A number that may have a decimal comma, as spreadsheets write it in much of the world: 0,7."""
+    if isinstance(value, str) and "," in value and "." not in value:
+        value = value.replace(",", ".", 1)
+    return as_float(value)
+
+
+def as_milliseconds(value: object) -> int:
+    """A duration, rounded: clocks give fractions."""
+    is_whole = isinstance(value, int) or (isinstance(value, str) and value.isdigit())
+    return as_int(value if is_whole else float(round(as_float(value))), *INTS["latency_ms"])
+
+
+ENDINGS = {  # how an exchange ended, in words -> the status of such an answer
+    **dict.fromkeys(("success", "succeeded", "successful", "ok", "completed", "complete", "done"), 200),
+    **dict.fromkeys(("error", "failure", "failed", "exception"), 500),
+    "timeout": 504, "rate_limited": 429,
+}  # fmt: skip
+_CODE = re.compile(r"(?:HTTP/[0-9.]+ +)?([1-9][0-9]{2})(?: [A-Za-z -]{1,40})?")
+
+
+def as_status(value: object) -> int:
+    """An HTTP status: 200, "200", "200 OK", "HTTP/1.1 200 OK", or a word for how it ended.
+
+    >>> as_status("200 OK"), as_status("Success"), as_status(429)
+    (200, 200, 429)
+    """
+    if isinstance(value, str) and not value.isdigit():
+        word = value.strip()
+        code = _CODE.fullmatch(word)
+        value = int(code[1]) if code else ENDINGS.get(word.lower(), value)
+    return as_int(value, *INTS["status"])
 
 
 def as_bool(value: object) -> bool:
@@ -286,8 +345,10 @@ def _int_of(name: str) -> Callable[[object], object]:
 
 CONVERT: dict[str, Callable[[object], object]] = {
     **{name: _int_of(name) for name in INTS},
-    **dict.fromkeys(FLOATS, as_float),
+    **dict.fromkeys(FLOATS, as_setting),
     **dict.fromkeys(BOOLS, as_bool),
+    "latency_ms": as_milliseconds,
+    "status": as_status,
 }
 
 
@@ -297,6 +358,9 @@ CHOSEN = (
     "end_user", "user_agent", "conversation", "tools", "temperature", "top_p", "max_tokens", "n", "seed",
     "top_logprobs", "stream", "response_format", "earlier",
 )  # fmt: skip
+
+
+WORDED = ("status", "latency_ms")  # the same for a word in the place of a number
 
 
 def tidy(row: Row, clock: Clock, notes: list[str] | None = None) -> Row:
@@ -320,7 +384,7 @@ def tidy(row: Row, clock: Clock, notes: list[str] | None = None) -> Row:
             try:
                 row[name] = CONVERT.get(name, as_text)(value)
             except Refused as why:
-                if notes is None or name not in CHOSEN:
+                if notes is None or not (name in CHOSEN or (kind is str and name in WORDED)):
                     raise Refused(f"column {name} {why}") from None
                 notes.append(f"column {name} {why}")
                 row[name] = None

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stillwatch.exchanges import content, csv_text, json_text, lines
+from stillwatch.exchanges import content, json_text
 from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.unpack import Limits, UnpackedFile
 from stillwatch.prove import ProveError
@@ -114,15 +114,7 @@ def _rows(path: Path, wanted: frozenset[str]) -> Iterator[tuple[str, Any]]:
             raise Refused("is no file of outputs; give JSON lines, CSV or Parquet")
         if kind == "csv" and ".json" in path.name.lower():
             kind = "json"  # its first line is broken
-        chunks = _without_bom(data.chunks())
-        split = lines.split(chunks, LIMITS.record_bytes)
-        items: Iterator[json_text.Good | json_text.UndecodableValue]
-        if kind == "csv":
-            items = csv_text.records(split, LIMITS.record_bytes, _header)
-        elif json_text.looks_like_lines(head.removeprefix(content.BOM)):
-            items = json_text.per_line(split)
-        else:
-            items = json_text.spanning(chunks, LIMITS.record_bytes)
+        items = content.values_of(data, head, kind, LIMITS, _header)
         for item in items:
             place = f"{path}:{item.number}"
             if isinstance(item, json_text.UndecodableValue):
@@ -132,11 +124,6 @@ def _rows(path: Path, wanted: frozenset[str]) -> Iterator[tuple[str, Any]]:
                 yield place, Unread(place, "is no JSON object; give prompt or prompt_id, and output")
             else:
                 yield place, item.value
-
-
-def _without_bom(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    yield next(chunks, b"").removeprefix(content.BOM)
-    yield from chunks
 
 
 def _header(columns: list[str]) -> None:

@@ -208,18 +208,6 @@ def _inspection(
         and (not filled[name] if name in CHOSEN else filled[name] < 1)
         and not (name == "prompt" and filled["system"] == 1)
     )
-    notes = [unread_text(rejects.unread_documents)] if rejects.unread_documents else []
-    if rejects.without_account:
-        notes.append(
-            f"{rejects.without_account:,} rows name no account and count as their service's: if an attribute "
-            "that you set names it, --map account=ATTRIBUTE"
-        )
-    if rejects.named_by_key:
-        notes.append(f"{rejects.named_by_key:,} rows name the account by a live API key: log its id or hash")
-    if table is not None and not known_accounts:
-        notes.append(
-            "the accounts table names none of the log's accounts: is its account the same identifier?"
-        )
     ts_us = log["ts_us"]
     return Inspection(
         files=files,
@@ -230,13 +218,36 @@ def _inspection(
         filled=filled,
         missing=missing,
         judged=coverage(log, alone, alone, untested),
-        notes=tuple(notes),
+        notes=_notes(rejects, strangers=table is not None and not known_accounts),
         taken=taken,
         accounts=len(log.accounts),
         models=len([name for name in log.models if name]),
         first=datetime.fromtimestamp(int(ts_us[0]) / 1e6, UTC),
         last=datetime.fromtimestamp(int(ts_us[-1]) / 1e6, UTC),
     )
+
+
+def _notes(rejects: Rejects, strangers: bool) -> tuple[str, ...]:
+    """What was lost. strangers: whether the accounts table names none of the log's accounts."""
+    notes = [unread_text(rejects.unread_documents)] if rejects.unread_documents else []
+    if hint := rejects.talks_hint():
+        notes.append(hint)
+    if rejects.mended:
+        notes.append(
+            f"{rejects.mended:,} values could not be read and count as empty, as: {rejects.first_note}"
+        )
+    if rejects.without_account:
+        notes.append(
+            f"{rejects.without_account:,} rows name no account and count as their service's: if an attribute "
+            "that you set names it, --map account=ATTRIBUTE"
+        )
+    if rejects.named_by_key:
+        notes.append(f"{rejects.named_by_key:,} rows name the account by a live API key: log its id or hash")
+    if strangers:
+        notes.append(
+            "the accounts table names none of the log's accounts: is its account the same identifier?"
+        )
+    return tuple(notes)
 
 
 def _remedy(column: str, formats: set[str]) -> str:

@@ -10,6 +10,7 @@ developers.cloudflare.com/api/resources/ai_gateway/subresources/logs (read 2026-
 
 from collections.abc import Iterator
 
+from stillwatch.exchanges.answers import answer_of
 from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Stateless
 from stillwatch.exchanges.formats.openai import exchange, operation_of
 from stillwatch.exchanges.messages import as_object, dig, first
@@ -32,7 +33,7 @@ def sniff(obj: Json) -> bool:
 
 def rows(obj: Json) -> Iterator[Item]:
     request = _body(first(obj.get("RequestBody"), obj.get("request"), obj.get("request_head")))
-    answer = _body(first(obj.get("ResponseBody"), obj.get("response"), obj.get("response_head")))
+    answer = answer_of(first(obj.get("ResponseBody"), obj.get("response"), obj.get("response_head")))
     row: Row = exchange(request, answer)
     row |= {name: first(*(obj.get(key) for key in keys), row.get(name)) for name, keys in NAMES.items()}
     row["latency_ms"] = first(row["latency_ms"], dig(obj, "Metrics", "durationMs"))

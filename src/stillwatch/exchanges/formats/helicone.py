@@ -1,15 +1,20 @@
-"""Helicone's request exports (query API, `@helicone/export --include-body`). It does not know its properties.
+"""Helicone's request exports (query API, `@helicone/export --include-body`, rows of its ClickHouse table).
 
-Source: docs.helicone.ai/rest/request/post-v1requestquery-clickhouse (read 2026-11).
+Its times are UTC, and the table's say no zone. It does not know its properties.
+
+Source: docs.helicone.ai/rest/request/post-v1requestquery-clickhouse; Helicone/helicone,
+examples/export/typescript/index.ts (read 2026-11).
 """
 
 from collections.abc import Iterator
 
+from stillwatch.exchanges.answers import answer_of
 from stillwatch.exchanges.formats import Format, Item, Json, Refused, Stateless
+from stillwatch.exchanges.formats.litellm import utc
 from stillwatch.exchanges.formats.openai import exchange, operation_of
 from stillwatch.exchanges.messages import as_object, first
 
-NO_STATUS = -1, -2, -3, -4  # Helicone's own: pending, cancelled, and the like
+NO_STATUS = "-1", "-2", "-3", "-4"  # Helicone's own: pending, cancelled, and the like
 
 
 def sniff(obj: Json) -> bool:
@@ -17,25 +22,31 @@ def sniff(obj: Json) -> bool:
 
 
 def rows(obj: Json) -> Iterator[Item]:
-    request = as_object(obj.get("request_body"))
-    row = exchange(request, as_object(obj.get("response_body")))
+    request = as_object(_body(obj.get("request_body")))
+    row = exchange(request, answer_of(obj.get("response_body")))
     account = first(obj.get("request_user_id"), obj.get("user_id"), obj.get("auth_hash"))
-    status = obj.get("response_status")
+    status = first(obj.get("response_status"), obj.get("status"))
     row |= {
         "exchange_id": obj.get("request_id"),
-        "time": obj.get("request_created_at"),
+        "time": utc(obj.get("request_created_at")),
         "account": account,
         "operation": operation_of(obj.get("request_path"), request),
         "model": first(row["model"], obj.get("request_model"), obj.get("model"), obj.get("response_model")),
         "input_tokens": first(row["input_tokens"], obj.get("prompt_tokens")),
         "output_tokens": first(row["output_tokens"], obj.get("completion_tokens")),
-        "status": None if status in NO_STATUS else status,
+        "reasoning_tokens": first(row["reasoning_tokens"], obj.get("reasoning_tokens")),
+        "status": None if str(status) in NO_STATUS else status,
         "latency_ms": first(obj.get("delay_ms"), obj.get("latency")),
     }
     if account is None:
         why = "has no account: request_user_id is empty (send the header Helicone-User-Id)"
         raise Refused(why, row=row)
     yield row
+
+
+def _body(value: object) -> object:
+    """A body; the exporter doubles the quotes of its CSV once more than CSV does."""
+    return value.replace('""', '"') if isinstance(value, str) and value.startswith('{""') else value
 
 
 FORMAT = Format(name="Helicone", order=50, sniff=sniff, open=lambda: Stateless(rows))

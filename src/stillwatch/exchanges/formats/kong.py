@@ -7,6 +7,7 @@ Source: developer.konghq.com/ai-gateway/ai-audit-log-reference (read 2026-11).
 
 from collections.abc import Iterator
 
+from stillwatch.exchanges.answers import answer_of
 from stillwatch.exchanges.formats import ASIDE, Format, Item, Json, Refused, Stateless
 from stillwatch.exchanges.formats.openai import exchange, operation_of
 from stillwatch.exchanges.messages import as_object, dig, first
@@ -26,7 +27,7 @@ def rows(obj: Json) -> Iterator[Item]:
         return
     payload = first(proxy.get("payload"), dig(ai, "payload"))
     request = as_object(dig(payload, "request"))
-    row = exchange(request, as_object(dig(payload, "response")))
+    row = exchange(request, answer_of(dig(payload, "response")))
     consumer = obj.get("consumer")
     account = first(
         *(dig(consumer, key) for key in ("id", "username", "custom_id")),

@@ -7,7 +7,7 @@ only if none of its generations is in the log: exports of traces hold the first 
 Source: langfuse.com/docs/api-and-data-platform/features/blob-storage-export-fields (read 2026-11).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from stillwatch.exchanges.formats import ASIDE, Format, Item, Json, Refused, Row
@@ -35,32 +35,56 @@ def is_trace(obj: Json) -> bool:
 
 @dataclass
 class Langfuse:
-    """Observations as they come, and traces at the end."""
+    """Observations as they come; at the end those whose account their trace names, and traces alone."""
 
     generated: set[str] = field(default_factory=set)  # traces of which a generation was read
     traces: dict[str, tuple[Json, str]] = field(default_factory=dict)
+    waiting: list[tuple[str, str, Refused]] = field(default_factory=list)  # trace, place, what it lacks
+    columns: Mapping[str, str] = field(default_factory=dict)  # the owner's: field -> column
 
     def take(self, obj: Json, place: str) -> Iterator[Item]:
         if is_trace(obj):
             self.traces[str(obj.get("id"))] = obj, place
+            observations = obj.get("observations")  # the API's answer for one trace
+            for observation in observations if isinstance(observations, list) else []:
+                if isinstance(observation, dict):
+                    yield from self.take({"traceId": obj.get("id"), **observation}, place)
             yield ASIDE
             return
+        trace = str(either(obj, "traceId", "trace_id"))
         for item in rows(obj):
-            if isinstance(item, dict):
-                self.generated.add(str(either(obj, "traceId", "trace_id")))
+            if item != ASIDE:
+                self.generated.add(trace)
+            # the API and the older exports name the user in the trace only
+            if isinstance(item, Refused) and "account" not in self.columns:
+                self.waiting.append((trace, place, item))
+                item = ASIDE
             yield item
 
     def finish(self) -> Iterator[Item]:
+        for trace, place, refused in self.waiting:
+            known, _ = self.traces.get(trace, ({}, ""))
+            account = account_of(known)
+            if refused.row is None or account is None:
+                yield Refused(str(refused), place, row=refused.row)
+                continue
+            session = either(known, "sessionId", "session_id")
+            yield refused.row | {"account": account, "conversation": session}
         for trace, (obj, place) in sorted(self.traces.items()):
             if trace not in self.generated:
                 yield trace_row(obj, place)
 
 
+def account_of(obj: Json) -> object:
+    """Whom an observation or a trace names, or None."""
+    metadata = from_text(obj.get("metadata"))
+    return first(*(dig(metadata, key) for key in ACCOUNT), either(obj, "userId", "user_id"))
+
+
 def trace_row(obj: Json, place: str) -> Item:
     """A trace without generations as one exchange."""
     request, answer = from_text(obj.get("input")), from_text(obj.get("output"))
-    metadata, user = from_text(obj.get("metadata")), either(obj, "userId", "user_id")
-    account = first(*(dig(metadata, key) for key in ACCOUNT), user)
+    account, user = account_of(obj), either(obj, "userId", "user_id")
     if account is None:
         return Refused(
             f"has no account: userId is empty, and metadata has none of {', '.join(ACCOUNT)}", place
@@ -80,13 +104,11 @@ def rows(obj: Json) -> Iterator[Item]:
     if str(obj.get("type")).upper() not in ("GENERATION", "EMBEDDING"):
         yield ASIDE
         return
-    metadata = from_text(obj.get("metadata"))
     parameters = from_text(either(obj, "modelParameters", "model_parameters"))
     usage = first(from_text(either(obj, "usageDetails", "usage_details")), from_text(obj.get("usage")))
     request, answer = from_text(obj.get("input")), from_text(obj.get("output"))
     texts = messages_text(request, dig(request, "system"), dig(request, "tools"))
-    user = either(obj, "userId", "user_id")
-    account = first(*(dig(metadata, key) for key in ACCOUNT), user)
+    account, user = account_of(obj), either(obj, "userId", "user_id")
     answer_text = completion(answer) if isinstance(answer, dict) else None
     row: Row = {
         "exchange_id": obj.get("id"),
@@ -94,12 +116,18 @@ def rows(obj: Json) -> Iterator[Item]:
         "account": account,
         "end_user": user if user != account else None,
         "operation": "embeddings" if str(obj.get("type")).upper() == "EMBEDDING" else "chat",
-        "model": first(either(obj, "model", "provided_model_name"), dig(parameters, "model")),
+        "model": first(
+            either(obj, "model", "provided_model_name"),
+            obj.get("providedModelName"),
+            dig(parameters, "model"),
+        ),
         "conversation": either(obj, "sessionId", "session_id"),
         **texts.row(),
         "tools": count(dig(request, "tools")),
-        "input_tokens": first(dig(usage, "input"), dig(usage, "promptTokens")),
-        "output_tokens": first(dig(usage, "output"), dig(usage, "completionTokens")),
+        "input_tokens": first(dig(usage, "input"), dig(usage, "promptTokens"), obj.get("promptTokens")),
+        "output_tokens": first(
+            dig(usage, "output"), dig(usage, "completionTokens"), obj.get("completionTokens")
+        ),
         "temperature": dig(parameters, "temperature"),
         "top_p": dig(parameters, "top_p"),
         "max_tokens": first(dig(parameters, "max_tokens"), dig(parameters, "max_completion_tokens")),
@@ -109,7 +137,8 @@ def rows(obj: Json) -> Iterator[Item]:
     }
     if account is None:
         why = f"has no account: userId is empty, and metadata has none of {', '.join(ACCOUNT)}"
-        raise Refused(why, row=row)
+        yield Refused(why, row=row)
+        return
     yield row
 
 

@@ -4,17 +4,24 @@ Spend logs hold texts only where prompt storage is switched on, and then cut at 
 (`MAX_STRING_LENGTH_PROMPT_IN_DB`, 1.108.7): metadata, not evidence. A client may silence the callbacks with
 `"no-log": true`; what was never logged cannot be seen here.
 
-Source: docs.litellm.ai/docs/proxy/logging_spec (read 2026-11); litellm/proxy/schema.prisma.
+Source: docs.litellm.ai/docs/proxy/logging_spec (read 2026-11); litellm/proxy/schema.prisma;
+litellm/proxy/pass_through_endpoints/pass_through_endpoints.py.
 """
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
+from stillwatch.exchanges.answers import answer_of
 from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Stateless
-from stillwatch.exchanges.formats.openai import completion
+from stillwatch.exchanges.formats.openai import completion, operation_of
 from stillwatch.exchanges.messages import count, dig, first, format_name, from_text, text_of, whole
-from stillwatch.exchanges.request_text import messages_text
+from stillwatch.exchanges.request_text import messages_text, request_text
 
+ACCOUNT = (
+    "user_api_key_hash", "user_api_key_alias", "user_api_key_user_id", "user_api_key_team_id",
+    "user_api_key_org_id",
+)  # fmt: skip
 _NO_ZONE = re.compile(r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d+)?)?$")
 
 
@@ -36,27 +43,27 @@ def rows(obj: Json) -> Iterator[Item]:
     messages = from_text(obj.get("messages"))
     if spend_log and (not messages or messages == {}):
         messages = first(dig(request, "messages"), dig(request, "input"), dig(request, "prompt"))
+    passed = _passed_through(obj.get("call_type"), messages)
+    request = passed or request
     tools = first(dig(request, "tools"), dig(request, "functions"))
-    texts = messages_text(messages, first(dig(request, "system"), dig(request, "instructions")), tools)
+    if passed:
+        texts, response = request_text(passed), answer_of(dig(response, "response")) or response
+    else:
+        texts = messages_text(messages, first(dig(request, "system"), dig(request, "instructions")), tools)
     usage = first(dig(response, "usage"), dig(metadata, "usage_object"))
     row: Row = {
-        "exchange_id": first(
-            obj.get("request_id") if spend_log else obj.get("id"), obj.get("litellm_call_id")
-        ),
+        "exchange_id": first(obj.get("request_id" if spend_log else "id"), obj.get("litellm_call_id")),
         "time": utc(obj.get("startTime")) if spend_log else obj.get("startTime"),
         "account": first(
-            obj.get("api_key") if spend_log else None,
-            dig(metadata, "user_api_key_hash"), dig(metadata, "user_api_key_alias"),
-            dig(metadata, "user_api_key_user_id"), dig(metadata, "user_api_key_team_id"),
-            dig(metadata, "user_api_key_org_id"), obj.get("user"), obj.get("team_id"),
-            obj.get("organization_id"),
+            obj.get("api_key") if spend_log else None, *(dig(metadata, name) for name in ACCOUNT),
+            obj.get("user"), obj.get("team_id"), obj.get("organization_id"),
         ),
         "end_user": first(
-            obj.get("end_user"), dig(metadata, "user_api_key_end_user_id"), dig(request, "user")
+            obj.get("end_user"), dig(metadata, "user_api_key_end_user_id"), dig(request, "user"),
         ),
         "client_ip": first(obj.get("requester_ip_address"), dig(metadata, "requester_ip_address")),
         "user_agent": first(obj.get("user_agent"), dig(metadata, "user_agent")),
-        "operation": operation_name(obj.get("call_type")),
+        "operation": operation_of(None, passed) if passed else operation_name(obj.get("call_type")),
         "model": first(obj.get("model_group"), obj.get("model")),
         "conversation": first(obj.get("session_id"), dig(metadata, "session_id"), obj.get("trace_id")),
         **texts.row(),
@@ -73,7 +80,7 @@ def rows(obj: Json) -> Iterator[Item]:
         "stream": first(obj.get("stream"), dig(request, "stream")),
         "response_format": format_name(dig(request, "response_format")),
         "status": _status(obj, metadata),
-        "finish_reason": dig(response, "choices", 0, "finish_reason"),
+        "finish_reason": first(dig(response, "choices", 0, "finish_reason"), dig(response, "stop_reason")),
         "latency_ms": _latency(obj),
         "completion": completion(response) if isinstance(response, dict) else text_of(response or None),
     }  # fmt: skip
@@ -85,8 +92,18 @@ def rows(obj: Json) -> Iterator[Item]:
     yield row
 
 
+def _passed_through(call_type: object, messages: object) -> dict[str, object]:
+    """The body of a request that was only passed through: it is logged whole, as one message's text."""
+    if not isinstance(call_type, str) or "pass" not in call_type:
+        return {}
+    body = from_text(dig(messages, 0, "content"))
+    return body if isinstance(body, dict) else {}
+
+
 def utc(value: object) -> object:
     """A time with the zone that its schema, not a guess, supplies: exports of UTC columns write none."""
+    if isinstance(value, datetime) and value.tzinfo is None:  # a Parquet column of such times
+        return value.replace(tzinfo=UTC)
     return value + "Z" if isinstance(value, str) and _NO_ZONE.match(value) else value
 
 

@@ -1,4 +1,4 @@
-"""MLflow's traces, as `Trace.to_json` and its REST API write them. It does not read traces without spans.
+"""MLflow's traces with their spans, as `Trace.to_json`, its REST API and `search_traces` give them.
 
 Each attribute of a span is JSON in a text; request and answer stand whole in it. Spans that are no call of a
 model are set aside. The account is the user that the application gave the trace; `mlflow.user` is who ran the
@@ -11,19 +11,24 @@ from collections.abc import Iterator
 
 from stillwatch.exchanges.formats import ASIDE, Format, Item, Json, Refused, Row, Stateless
 from stillwatch.exchanges.formats.openai import exchange
-from stillwatch.exchanges.messages import dig, first, from_text
+from stillwatch.exchanges.messages import as_object, dig, first, from_text
 
 MODEL_SPANS = ("CHAT_MODEL", "LLM", "EMBEDDING")
 USER, SESSION = "mlflow.trace.user", "mlflow.trace.session"
 
 
 def sniff(obj: Json) -> bool:
+    if "trace" in obj and "trace_metadata" in obj:  # a row of what mlflow.search_traces gives
+        return True
     return isinstance(dig(obj, "data", "spans"), list) and isinstance(obj.get("info"), dict)
 
 
 def rows(obj: Json) -> Iterator[Item]:
+    if "trace" in obj:
+        obj = as_object(obj["trace"])
     spans = dig(obj, "data", "spans")
-    assert isinstance(spans, list)
+    if not isinstance(spans, list):
+        raise Refused("its trace has no spans: right would be mlflow.search_traces(include_spans=True)")
     metadata = first(dig(obj, "info", "trace_metadata"), dig(obj, "info", "request_metadata"))
     for span in spans:
         kind = _attribute(span, "mlflow.spanType")

@@ -7,9 +7,10 @@ without bodies.
 
 from collections.abc import Iterator
 
+from stillwatch.exchanges.answers import answer_of
 from stillwatch.exchanges.formats import Format, Item, Json, Refused, Stateless
 from stillwatch.exchanges.formats.openai import exchange, operation_of
-from stillwatch.exchanges.messages import as_object, first, from_text
+from stillwatch.exchanges.messages import first, from_text
 from stillwatch.exchanges.values import key_name
 
 TIME = ("time_iso8601", "msec", "time_local", "time", "timestamp", "@timestamp", "ts")
@@ -35,7 +36,7 @@ def rows(obj: Json) -> Iterator[Item]:
     account = first(_first(obj, ACCOUNT), key_name(secret) if isinstance(secret, str) else None)
     line = _first(obj, ("request", "request_uri", "uri"))
     path = line.split(" ")[1] if isinstance(line, str) and line.count(" ") == 2 else line
-    row = exchange(request, as_object(_first(obj, ANSWER))) | {
+    row = exchange(request, answer_of(_first(obj, ANSWER))) | {
         "exchange_id": obj.get("request_id"),
         "time": _first(obj, TIME),
         "account": account,

@@ -7,8 +7,10 @@ too.
 from collections.abc import Iterator
 
 from stillwatch.exchanges import gemini
+from stillwatch.exchanges.answers import answer_of
 from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Stateless
-from stillwatch.exchanges.formats.own import ALIASES, columns_of
+from stillwatch.exchanges.formats.own import ALIASES, columns_of, plan_of
+from stillwatch.exchanges.mapping import list_columns, paths_of
 from stillwatch.exchanges.messages import (
     count,
     dig,
@@ -17,9 +19,9 @@ from stillwatch.exchanges.messages import (
     from_text,
     join_texts,
     text_of,
-    whole,
 )
-from stillwatch.exchanges.request_text import only_places, request_text
+from stillwatch.exchanges.python_text import body_of
+from stillwatch.exchanges.request_text import only_places, recognise, request_text
 
 OPERATIONS = (
     ("/chat/completions", "chat"),
@@ -33,6 +35,8 @@ BESIDE = (  # what logs write beside the pair, under the usual names
     "conversation", "turn", "status", "latency_ms",
 )  # fmt: skip
 RESULT = ("model", "completion", "input_tokens", "output_tokens", "reasoning_tokens", "finish_reason")
+REQUESTS = ("request", "request_body", "requestBody", "req", "request_json")
+RESPONSES = ("response", "response_body", "responseBody", "res", "resp", "response_json")
 NO_BODY = ("response", "time", "account", "user")
 AMBIGUOUS = ("id", "created", "input", "text")  # in these logs such keys are the bodies' own, not the line's
 
@@ -43,6 +47,9 @@ ALSO = {  # what gateways call the same things beside the pair: Databricks, Port
     "exchange_id": ("databricks_request_id",),
     "status": ("response_status_code", "response_status"),
     "latency_ms": ("execution_duration_ms", "execution_time_ms", "response_time"),
+    "model": ("ai_model",),  # Portkey
+    "input_tokens": ("req_units",),
+    "output_tokens": ("res_units",),
 }
 
 
@@ -54,40 +61,63 @@ def sniff(obj: Json) -> bool:
         return True
     if "request" in obj and ("response" in obj or "messages" in _body(obj.get("request"))):
         return True
+    if isinstance(asked := obj.get("input"), dict) and "messages" in asked:
+        return True
+    if not obj.keys().isdisjoint(REQUESTS[1:]) and "prompt" not in columns_of(list(obj)):
+        asked = first(*(obj.get(name) for name in REQUESTS))
+        if isinstance(asked, str) or recognise(_body(asked)) is not None:
+            return True
     return "custom_id" in obj and any(name in obj for name in ("body", "response", "result"))
 
 
 def _body(value: object) -> dict[str, object]:
     """The API body in a request or response: itself, its `body`, or either as JSON in a text."""
-    value = from_text(value)
-    inner = from_text(dig(value, "body"))
+    value = body_of(from_text(value))
+    inner = body_of(from_text(dig(value, "body")))
     body = inner if isinstance(inner, dict) else value
     return body if isinstance(body, dict) else {}
 
 
-def rows(obj: Json) -> Iterator[Item]:
-    batch = "custom_id" in obj
-    request = _body(first(obj.get("body"), obj.get("params")) if batch else obj.get("request"))
-    flat = not request and not batch and obj.get("request") is None
+def _bodies(obj: Json) -> tuple[dict[str, object], object, bool]:
+    """The request, the answer as it is written, and whether the line itself is the request.
+
+    Raises: Refused where there is no request.
+    """
+    batch, inside = "custom_id" in obj, isinstance(obj.get("input"), dict) and "messages" not in obj
+    asked = first(*(obj.get(name) for name in REQUESTS), obj.get("input") if inside else None)
+    request = _body(first(obj.get("body"), obj.get("params")) if batch else asked)
+    flat = not request and not batch and asked is None
     if flat:
-        request = {name: from_text(value) for name, value in obj.items() if name not in NO_BODY}
+        request = {name: body_of(from_text(value)) for name, value in obj.items() if name not in NO_BODY}
     if not request:
         raise Refused(
             "has no request body: a Batch API result names its question only in the input file; right would "
             "be lines that hold both, body and response"
         )
-    response = _body(first(obj.get("response"), dig(obj, "result", "message")))  # OpenAI; Anthropic batches
+    answer = first(*(obj.get(name) for name in RESPONSES), dig(obj, "result", "message"))  # of Anthropic
+    return request, first(answer, obj.get("output") if inside else None), flat
+
+
+def rows(obj: Json) -> Iterator[Item]:
+    request, answer, flat = _bodies(obj)
+    response = answer_of(answer)
+    if not response.get("usage") and isinstance(usage := from_text(obj.get("usage")), dict):
+        response = response | {"usage": usage}
     row = exchange(request, response)
     if flat:  # the line's other fields are no part of the body
         row |= request_text(only_places(request)).row()
+    written = dict(plan_of(tuple(obj))[0])  # also those in another case: apiKeyId
     for name in BESIDE:
-        names = (name, *ALIASES.get(name, ()), *ALSO.get(name, ()))
+        names = (name, *ALIASES.get(name, ()), *ALSO.get(name, ()), written.get(name, name))
         line_value = first(*(obj.get(key) for key in names if key not in AMBIGUOUS))
         if line_value is not None:
             row[name] = line_value
+    if row["completion"] is None and isinstance(answer, str):
+        row["completion"] = None if answer_of(answer) else text_of(answer)
     for name in RESULT:
         if row.get(name) is None:
-            line_value = first(*(obj.get(key) for key in (name, *ALIASES.get(name, ()))))
+            names = (name, *ALIASES.get(name, ()), *ALSO.get(name, ()))
+            line_value = first(*(obj.get(key) for key in names))
             row[name] = text_of(line_value) if name == "completion" else line_value
     row["exchange_id"] = first(
         row.get("exchange_id"), obj.get("request_id"), obj.get("id"), response.get("id")
@@ -96,8 +126,6 @@ def rows(obj: Json) -> Iterator[Item]:
         row.get("status"), dig(obj, "response", "status_code"), dig(obj, "response", "status"),
         200 if any(response.get(name) for name in ("choices", "output", "content")) else None,
     )  # fmt: skip
-    if isinstance(row["status"], str) and whole(row["status"]) is None:
-        row["status"] = 200 if row["status"] in ("completed", "success", "succeeded") else None
     url = first(obj.get("url"), obj.get("path"), obj.get("endpoint"), dig(obj, "request", "url"))
     if row.get("operation") is None or "/" in str(row["operation"]):
         row["operation"] = operation_of(url, request)
@@ -107,9 +135,10 @@ def rows(obj: Json) -> Iterator[Item]:
         row["account"] = first(dig(obj, "metadata", "account"), dig(obj, "metadata", "user_api_key_hash"))
     for name in ("time", "account"):
         if row.get(name) is None:
+            columns = sorted(paths_of(obj), key=lambda path: path.split(".")[0] in (*REQUESTS, *RESPONSES))
             raise Refused(
                 f"has no {name} beside request and response (accepted: {name}, {', '.join(ALIASES[name])}; "
-                f"another: --map {name}=COLUMN)",
+                f"another: --map {name}=COLUMN, of {list_columns(columns)})",
                 row=row,
             )
     yield row

@@ -56,7 +56,11 @@ ASKED: dict[str, tuple[str, ...]] = {
     "end_user": ("user",),
 }
 # not calls of a model
-ABOVE = ("invoke_agent", "create_agent", "invoke_workflow", "execute_tool", "plan", "retrieval")
+ABOVE = (
+    "invoke_agent", "create_agent", "invoke_workflow", "execute_tool", "plan", "retrieval", "create_memory",
+    "create_memory_store", "delete_memory", "delete_memory_store", "search_memory", "update_memory",
+    "upsert_memory",
+)  # fmt: skip
 WHOLE_EVENT = "gen_ai.client.inference.operation.details"
 Attributes = dict[str, object]
 Event = tuple[int, str, Attributes, object]  # time, name, attributes, body

@@ -8,40 +8,42 @@ from functools import lru_cache
 
 from stillwatch.exchanges import NEEDED, RECORD
 from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Stateless
-from stillwatch.exchanges.messages import message_text, text_of
+from stillwatch.exchanges.messages import dig, first, from_text, message_text, text_of
 from stillwatch.exchanges.request_text import messages_text
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "exchange_id": ("request_id", "id", "requestid"),
     "time": (
         "timestamp", "ts", "created", "created_at", "start_time", "@timestamp", "datetime", "event_time",
-        "request_timestamp", "received_at", "logged_at", "occurred_at",
+        "request_timestamp", "received_at", "logged_at", "occurred_at", "requested_at", "started_at",
+        "timestamp_utc", "timestamp_ms", "ts_ms",
     ),
     "account": (
         "account_id", "customer", "customer_id", "org_id", "organization", "api_key", "api_key_id",
         "api_key_hash", "key_id", "tenant", "tenant_id", "organization_id", "subscription_id",
-        "workspace_id", "team_id", "client_id",
+        "workspace_id", "team_id", "client_id", "key_hash", "consumer", "consumer_id", "billing_account",
+        "billing_account_id", "org",
     ),
     "end_user": ("user", "user_id", "enduser", "safety_identifier"),
-    "client_ip": ("ip", "ip_address", "remote_addr", "source_ip"),
+    "client_ip": ("ip", "ip_address", "remote_addr", "source_ip", "remote_ip", "client_address"),
     "asn": ("as_number",),
-    "user_agent": ("ua", "useragent"),
+    "user_agent": ("ua", "useragent", "http_user_agent"),
     "operation": ("endpoint", "call_type"),
-    "model": ("model_id", "model_name"),
-    "conversation": ("conversation_id", "session_id", "thread_id"),
-    "system": ("system_prompt", "instructions"),
+    "model": ("model_id", "model_name", "requested_model"),
+    "conversation": ("conversation_id", "session_id", "thread_id", "chat_id"),
+    "system": ("system_prompt", "instructions", "system_message"),
     "prompt": (
         "user_prompt", "input", "question", "text", "prompt_text", "user_message", "user_input", "query",
     ),
     "tools": ("tool_count", "num_tools"),
-    "input_tokens": ("prompt_tokens", "tokens_in"),
-    "output_tokens": ("completion_tokens", "tokens_out"),
+    "input_tokens": ("prompt_tokens", "tokens_in", "input_token_count", "prompt_token_count"),
+    "output_tokens": ("completion_tokens", "tokens_out", "output_token_count", "completion_token_count"),
     "max_tokens": ("max_output_tokens", "max_completion_tokens"),
     "stream": ("streaming",),
-    "status": ("status_code", "http_status"),
+    "status": ("status_code", "http_status", "http_status_code", "response_code"),
     "finish_reason": ("stop_reason",),
-    "latency_ms": ("duration_ms",),
-    "completion": ("output", "answer", "response_text", "completion_text"),
+    "latency_ms": ("duration_ms", "response_time_ms", "elapsed_ms"),
+    "completion": ("output", "answer", "response_text", "completion_text", "response", "assistant_response"),
 }  # fmt: skip
 COLUMN_OF: dict[str, str] = {name: name for name in RECORD.names} | {
     alias: name for name, aliases in ALIASES.items() for alias in aliases
@@ -134,7 +136,17 @@ def rows(obj: Json) -> Iterator[Item]:
     columns, wrong = plan_of(tuple(obj))
     if wrong:
         raise Refused(wrong)
-    yield plain({name: obj[written] for name, written in columns})
+    row = plain({name: obj[written] for name, written in columns})
+    if "usage" in obj and isinstance(usage := from_text(obj["usage"]), dict):  # as the APIs answer it
+        for name, keys in USAGE.items():
+            row.setdefault(name, first(*(usage.get(key) for key in keys)))
+    yield row
+
+
+USAGE = {
+    "input_tokens": ("prompt_tokens", "input_tokens"),
+    "output_tokens": ("completion_tokens", "output_tokens"),
+}
 
 
 def plain(row: Row) -> Row:
@@ -149,7 +161,8 @@ def plain(row: Row) -> Row:
         row |= {name: value for name, value in texts.items() if name == "prompt" or name not in row}
     for name in ("system", "completion", "earlier"):
         if isinstance(row.get(name), list | dict):
-            row[name] = message_text(row[name]) or text_of(row[name])
+            answer = dig(row[name], "choices", 0, "message")  # a whole body of an API
+            row[name] = message_text(row[name]) or text_of(row[name]) or message_text(answer)
     return row
 
 

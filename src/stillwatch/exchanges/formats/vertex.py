@@ -1,7 +1,8 @@
 """Vertex AI's request-response logging: rows of its BigQuery table, exported as JSON lines or Parquet.
 
 The table names no caller: what tells customers apart is a label that your own service sets in the request,
-and you name it (`--map account=full_request.labels.customer`). It does not read the older payload columns.
+and you name it (`--map account=full_request.labels.customer`). The older payload columns are
+lists of bodies in texts, and the first one counts.
 
 Source: cloud.google.com/vertex-ai/generative-ai/docs/multimodal/request-response-logging (read 2026-11); the
 columns also in elastic/beats, x-pack/metricbeat/module/gcp/vertexai_logs.
@@ -9,7 +10,9 @@ columns also in elastic/beats, x-pack/metricbeat/module/gcp/vertexai_logs.
 
 from collections.abc import Iterator
 
+from stillwatch.exchanges.answers import answer_of
 from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Stateless
+from stillwatch.exchanges.formats.litellm import utc
 from stillwatch.exchanges.formats.openai import exchange
 from stillwatch.exchanges.messages import as_object, dig, first, from_text, whole
 
@@ -19,13 +22,14 @@ def sniff(obj: Json) -> bool:
 
 
 def rows(obj: Json) -> Iterator[Item]:
-    answer = as_object(obj.get("full_response"))
-    row: Row = exchange(as_object(obj.get("full_request")), answer)
+    answer = answer_of(first(obj.get("full_response"), dig(from_text(obj.get("response_payload")), 0)))
+    request = as_object(first(obj.get("full_request"), dig(from_text(obj.get("request_payload")), 0)))
+    row: Row = exchange(request, answer)
     model = obj.get("model")
     latency = dig(from_text(obj.get("metadata")), "request_latency")
     row |= {
         "exchange_id": obj.get("request_id"),
-        "time": obj.get("logging_time"),
+        "time": utc(obj.get("logging_time")),
         "account": None,
         "operation": "chat",
         "model": first(model.rsplit("/", 1)[-1] if isinstance(model, str) else None, row["model"]),

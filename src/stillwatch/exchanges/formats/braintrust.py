@@ -1,0 +1,53 @@
+"""Braintrust's project logs: events of its API and exports, one span each.
+
+A span that is no call of a model is set aside. `org_id` is the organisation that owns the log, and never the
+account: what tells customers apart is metadata that the application sets. It does not know scores.
+
+Source: braintrust.dev/docs/reference/api/Logs; litellm/integrations/braintrust_logging.py (read 2026-11).
+"""
+
+from collections.abc import Iterator
+
+from stillwatch.exchanges.answers import answer_of
+from stillwatch.exchanges.formats import ASIDE, Format, Item, Json, Refused, Row, Stateless
+from stillwatch.exchanges.formats.langsmith import ACCOUNT
+from stillwatch.exchanges.formats.openai import exchange
+from stillwatch.exchanges.messages import dig, first, from_text, message_text
+
+
+def sniff(obj: Json) -> bool:
+    return {"created", "input", "span_id", "root_span_id"} <= obj.keys()
+
+
+def rows(obj: Json) -> Iterator[Item]:
+    if dig(from_text(obj.get("span_attributes")), "type") != "llm":
+        yield ASIDE
+        return
+    asked, answer = from_text(obj.get("input")), from_text(obj.get("output"))
+    metadata, metrics = from_text(obj.get("metadata")), from_text(obj.get("metrics"))
+    body = asked if isinstance(asked, dict) else {"messages": asked}
+    settings = metadata if isinstance(metadata, dict) else {}
+    choices = isinstance(answer, list) and dig(answer, 0, "message") is not None
+    row: Row = exchange({**settings, **body}, {"choices": answer} if choices else answer_of(answer))
+    start, end = dig(metrics, "start"), dig(metrics, "end")
+    spent = isinstance(start, int | float) and isinstance(end, int | float) and end >= start
+    row |= {
+        "exchange_id": first(obj.get("span_id"), obj.get("id")),
+        "time": first(start, obj.get("created")),
+        "account": first(*(dig(metadata, name) for name in ACCOUNT)),
+        "operation": "chat",
+        "conversation": first(dig(metadata, "session_id"), dig(metadata, "thread_id")),
+        "input_tokens": first(row["input_tokens"], dig(metrics, "prompt_tokens")),
+        "output_tokens": first(row["output_tokens"], dig(metrics, "completion_tokens")),
+        "reasoning_tokens": first(row["reasoning_tokens"], dig(metrics, "completion_reasoning_tokens")),
+        "status": 500 if obj.get("error") else 200,
+        "latency_ms": (end - start) * 1000 if spent else None,  # type: ignore[operator]
+        "completion": first(row["completion"], message_text(answer)),
+    }
+    if row["account"] is None:
+        why = f"has no account: metadata has none of {', '.join(ACCOUNT)} (another name: --map account="
+        raise Refused(f"{why}metadata.NAME)", row=row)
+    yield row
+
+
+FORMAT = Format(name="Braintrust", order=44, sniff=sniff, open=lambda: Stateless(rows))
