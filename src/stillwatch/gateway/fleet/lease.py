@@ -26,8 +26,8 @@ DETECTOR = "detector"
 
 
 def now_s() -> float:
-    """Seconds that go on while the machine sleeps, as the database's clock does."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+    """Seconds that go on while the machine sleeps, as the database's clock does; macOS's monotonic do."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class Lease(FleetPart):
