@@ -15,6 +15,8 @@ import eighth_provider as provider
 from fifth_author import Honest
 from fourth_author import DAYS, Account, Request, Settings, moment, new_account
 
+pytestmark = pytest.mark.slow  # a world is composed once, and its script does not change
+
 
 class Same:
     """Texts that say only which one they are."""
@@ -129,7 +131,6 @@ def test_a_banned_account_falls_silent_and_its_work_goes_on_elsewhere() -> None:
     assert done["elsewhere after a ban"] > 100
 
 
-@pytest.mark.slow
 def test_who_comes_back_after_a_ban_has_a_new_account_later() -> None:
     world = Honest(eighth.VesperLog(1), a_group(3000, "chat_jan", ""))
     for one in world.accounts:
@@ -152,7 +153,6 @@ def test_the_shapes_are_those_of_the_rules() -> None:
         assert f"| {crew.kind} |" in eighth.RULES
 
 
-@pytest.mark.slow
 def test_honest_traffic_is_the_same_with_and_without_campaigns(tmp_path) -> None:
     worlds = []
     for plans in ((), eighth.PLANS):

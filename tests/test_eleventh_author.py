@@ -17,6 +17,8 @@ from fifth_author import Honest
 from fourth_author import Account, moment
 from selves import Person
 
+pytestmark = pytest.mark.slow  # a world is composed once, and its script does not change
+
 NETS = eleventh.SharedNetworks.drawn(np.random.default_rng(4))
 PLANS = {plan.style: plan for plan in eleventh.OPERATIONS}
 
@@ -141,7 +143,6 @@ def test_the_shapes_are_those_of_the_rules() -> None:
         assert f"| {plan.count:,} |" in rule
 
 
-@pytest.mark.slow
 def test_honest_traffic_is_the_same_with_and_without_campaigns(tmp_path) -> None:
     worlds = []
     for plans in ((), eleventh.OPERATIONS[::4]):

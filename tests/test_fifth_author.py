@@ -13,6 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import fifth_author as fifth
 from fourth_author import Account, Request, Settings, fail_and_retry, new_account
 
+pytestmark = pytest.mark.slow  # a world is composed once, and its script does not change
+
 
 def account(name: str, **changes: object) -> Account:
     settings = Settings("lumen-4", 0.0, 8192, True)

@@ -12,6 +12,8 @@ sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
 import fourth_author as fourth
 import selves
 
+pytestmark = pytest.mark.slow  # a world is composed once, and its script does not change
+
 
 def account(name: str, **changes: object) -> fourth.Account:
     one = fourth.new_account(
@@ -80,7 +82,6 @@ def test_a_sticky_campaign_deals_topics_to_homes() -> None:
     assert clinging(plan) > clinging(free) + 0.05
 
 
-@pytest.mark.slow
 def test_what_fails_comes_back_where_the_rules_say() -> None:
     rng = np.random.default_rng(5)
     people = [account(f"p{at}") for at in range(20)]

@@ -17,6 +17,8 @@ from fifth_author import Honest
 from fourth_author import Account, moment
 from selves import Person
 
+pytestmark = pytest.mark.slow  # a world is composed once, and its script does not change
+
 NETS = ninth.Networks.drawn(np.random.default_rng(4))
 
 
@@ -34,7 +36,6 @@ def test_every_product_lives_within_the_month_and_carries_its_person(product) ->
     assert all("{" not in (request.system or "") for unit in units for request in unit)
 
 
-@pytest.mark.slow
 def test_companies_share_a_card_a_domain_and_an_organisation() -> None:
     rng = np.random.default_rng(2)
     crowds = [
@@ -98,7 +99,6 @@ def test_the_shapes_are_those_of_the_rules() -> None:
         assert f"| {plan.campaign} | {plan.style} |" in ninth.RULES
 
 
-@pytest.mark.slow
 def test_honest_traffic_is_the_same_with_and_without_campaigns(tmp_path) -> None:
     worlds = []
     for plans in ((), ninth.PLANS):

@@ -11,6 +11,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import seventh_author as seventh
 from fifth_author import Honest
 
+pytestmark = pytest.mark.slow  # a world is composed once, and its script does not change
+
 
 class Same:
     """Texts that say only which one they are."""

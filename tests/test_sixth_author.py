@@ -13,6 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import sixth_author as sixth
 from fourth_author import Account, Request, Settings, new_account
 
+pytestmark = pytest.mark.slow  # a world is composed once, and its script does not change
+
 
 def account(name: str, kind: str = "clipper", **changes: object) -> Account:
     one = new_account(
@@ -93,7 +95,6 @@ def test_every_plan_has_its_style_and_no_two_prompts_of_four_hands_are_worded_al
     assert len({unit[0].prompt for _, _, unit in rows}) == 300
 
 
-@pytest.mark.slow
 def test_who_asks_again_and_where_is_as_the_rules_say() -> None:
     rng, log = np.random.default_rng(9), sixth.TernLog(1)
     strangers = [account(f"stranger {at}") for at in range(5)]

@@ -18,6 +18,8 @@ from fifth_author import Honest
 from fourth_author import Account, moment
 from selves import Person
 
+pytestmark = pytest.mark.slow  # a world is composed once, and its script does not change
+
 NETS = tenth.Networks.drawn(np.random.default_rng(4))
 BY_KIND = {group.kind: group for group in tenth.GROUPS}
 
@@ -52,7 +54,6 @@ def test_every_product_lives_within_the_log_and_carries_its_person(product) -> N
     assert all("{" not in (request.system or "") for unit in units for request in unit)
 
 
-@pytest.mark.slow
 def test_companies_share_a_domain_and_mostly_a_card() -> None:
     rng = np.random.default_rng(2)
     crowds = [
@@ -157,7 +158,6 @@ def test_the_shapes_are_those_of_the_rules() -> None:
         assert f"| {plan.count:,} |" in tenth.RULES
 
 
-@pytest.mark.slow
 def test_honest_traffic_is_the_same_with_and_without_campaigns(tmp_path) -> None:
     worlds = []
     for plans in ((), tenth.OPERATIONS):

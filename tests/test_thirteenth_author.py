@@ -20,6 +20,8 @@ import thirteenth_texts as texts
 from fifth_author import Honest
 from fourth_author import moment
 
+pytestmark = pytest.mark.slow  # a world is composed once, and its script does not change
+
 PLACES = provider.Places(np.random.default_rng(4))
 PLANS = {plan.style: plan for plan in thirteenth.OPERATIONS}
 EVERYTHING = (*provider.PRODUCTS, *provider.STAFF)

@@ -18,6 +18,8 @@ import twelfth_provider as provider
 from fifth_author import Honest
 from fourth_author import Account, moment
 
+pytestmark = pytest.mark.slow  # a world is composed once, and its script does not change
+
 NETS = provider.Networks(np.random.default_rng(4))
 PLANS = {plan.style: plan for plan in twelfth.OPERATIONS}
 EVERYTHING = (*provider.PRODUCTS, *provider.PROJECTS)
@@ -66,7 +68,6 @@ def test_a_vendor_changes_the_wording_of_all_its_customers_and_leaves_their_own_
         assert before[0].prompt.startswith("Draft a reply") != after[0].prompt.startswith("Draft a reply")
 
 
-@pytest.mark.slow
 def test_companies_have_as_many_projects_as_the_rules_say_and_one_tenant_each() -> None:
     tenants = provider.found_tenants(np.random.default_rng(3), NETS)
     kinds = Counter(one.kind for firm in tenants for one in firm.projects)
@@ -108,7 +109,6 @@ def test_a_campaign_sends_about_what_its_rule_says_within_its_days(plan) -> None
         assert not any(plan.campaign in name.split("_") or "camp" in name for name in names)
 
 
-@pytest.mark.slow
 def test_campaigns_do_what_their_rules_say() -> None:
     accounts, rows = an_extraction("second_pool")
     assert sum("ban" in one.state for one in accounts) == 40
@@ -184,7 +184,6 @@ def test_the_shapes_are_those_of_the_rules() -> None:
         assert f"| {plan.count:,} |" in rule
 
 
-@pytest.mark.slow
 def test_honest_traffic_is_the_same_with_and_without_campaigns(tmp_path) -> None:
     worlds = []
     for plans in ((), twelfth.OPERATIONS[::4]):
