@@ -94,7 +94,7 @@ test: $(VENV)/.dev ## Run the fast tests (a minute and a half on two cores)
 
 # --- for those who change it -----------------------------------------------------------------------------
 
-test-slow: $(VENV)/.dev ## Run the tests of a fifth of a second and more (half an hour)
+test-slow: $(VENV)/.dev ## Run the tests of a tenth of a second and more (half an hour)
 	$(PYTEST) -m alone
 	$(PYTEST) -n 2 --dist loadfile -m "slow and not alone and not browser and not train and not spark"
 

@@ -273,6 +273,7 @@ def test_paths_of_every_kind(tmp_path: Path, few: pa.Table) -> None:
 NAMES = {"account": "tenant name", "prompt": "q", "time": "when"}
 
 
+@pytest.mark.slow
 def test_columns_of_a_table_and_of_files(tmp_path: Path, few: pa.Table) -> None:
     other = few.rename_columns(["when", "tenant name", "q", "model"])
     decoy = other.append_column("account", pa.array(["the proxy"] * 6)).append_column(
@@ -363,6 +364,7 @@ def test_refusals_are_sentences(few: pa.Table, change: Callable[[Any], Any], wor
     assert caught.value.__cause__ is None
 
 
+@pytest.mark.slow
 def test_a_stream_that_breaks_off(few: pa.Table) -> None:
     def broken() -> Iterator[pa.RecordBatch]:
         yield from few.to_batches()
@@ -403,6 +405,7 @@ def test_bad_rows_are_counted_and_the_rest_is_read(few: pa.Table, tmp_path: Path
     assert sw.scan(bad).to_json().count('"rejected": 3') == 1
 
 
+@pytest.mark.slow
 def test_an_earlier_scans_rejected_rows_do_not_stay(few: pa.Table, tmp_path: Path) -> None:
     place = tmp_path / "rejected.jsonl"
     place.write_text("of an earlier scan")
@@ -426,6 +429,7 @@ def test_sketched_tables_need_their_key(world: Scene) -> None:
         sw.read(table).to_arrow()
 
 
+@pytest.mark.slow
 def test_exchanges_go_wherever_arrow_goes(few: pa.Table) -> None:
     read = sw.read(few)
     assert (
@@ -436,6 +440,7 @@ def test_exchanges_go_wherever_arrow_goes(few: pa.Table) -> None:
         sw.read(few.drop_columns("account")).to_reader().read_all()
 
 
+@pytest.mark.slow
 def test_duplicate_ids_count_once(few: pa.Table) -> None:
     twice = pa.concat_tables([few, few]).append_column(
         "exchange_id", pa.array([f"x{k % 6}" for k in range(12)])
@@ -757,6 +762,7 @@ def test_batches_in_alarms_out_through_restarts(
     assert all(alarm.at.tzinfo is not None and alarm.text for alarm in alarms)
 
 
+@pytest.mark.slow
 def test_a_live_scan_bears_bad_batches(few: pa.Table, tmp_path: Path) -> None:
     live = sw.LiveScan(columns={"account": "who"})
     named = few.rename_columns(["time", "who", "prompt", "model"])
@@ -776,6 +782,7 @@ def test_a_live_scan_bears_bad_batches(few: pa.Table, tmp_path: Path) -> None:
         sw.LiveScan.load(tmp_path / "none", key=KEY)
 
 
+@pytest.mark.slow
 def test_a_saved_live_scan_keeps_its_settings(few: pa.Table, tmp_path: Path) -> None:
     mine = sw.Settings(window_days=7.0, parts=frozenset({"wording", "model"}))
     live = sw.LiveScan(settings=mine, key=KEY)

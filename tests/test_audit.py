@@ -109,6 +109,7 @@ def test_what_is_rolled_back_leaves_no_record(store: Store) -> None:
         assert [row.what for row in read(db)] == ["note", BEGUN]
 
 
+@pytest.mark.slow
 def test_hostile_names_come_back_as_they_were(store: Store) -> None:
     for k, name in enumerate(HOSTILE):
         with store.writing(BEGIN_US + k) as tx:
@@ -232,6 +233,7 @@ def test_a_key_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["k", "k.pub"]
 
 
+@pytest.mark.slow
 def test_writers_take_turns(url: str, tmp_path: Path) -> None:
     def work(name: str) -> None:
         with Store(url) as mine:

@@ -66,6 +66,7 @@ def test_a_store_without_a_trail_cannot_be_verified(tmp_path: Path) -> None:
     assert run("verify", "--folder", str(tmp_path)).exit_code == 2
 
 
+@pytest.mark.slow
 def test_show_opens_what_is_sealed_only_when_asked_and_that_goes_on_record(folder: Path) -> None:
     assert "canary" not in run("show", "--folder", str(folder)).stdout
     assert "1 sealed" in run("show", "--folder", str(folder), "--subject", "case-1").stdout
@@ -75,6 +76,7 @@ def test_show_opens_what_is_sealed_only_when_asked_and_that_goes_on_record(folde
     assert run("verify", "--folder", str(folder)).exit_code == 0
 
 
+@pytest.mark.slow
 def test_erase_says_first_then_does(folder: Path) -> None:
     assert (
         "would erase what 4 records hold"
@@ -89,6 +91,7 @@ def test_erase_says_first_then_does(folder: Path) -> None:
     assert run("erase", "acct-1", "--folder", str(folder), "--why", "again").exit_code == 2
 
 
+@pytest.mark.slow
 def test_a_partner_witnesses_and_a_cut_tail_is_found(
     folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

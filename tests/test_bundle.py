@@ -141,6 +141,7 @@ def test_the_checker_is_python_3_9_and_imports_the_standard_library_alone(told: 
     assert beside <= set(before)  # it is loaded after those
 
 
+@pytest.mark.slow
 def test_most_claims_are_computed_again_and_the_rest_say_why_not(told: Told) -> None:
     found = check(told.bundle)
     results = Counter(row["result"] for row in found["claims"])
@@ -255,6 +256,7 @@ def resigned(copy: Path, edit: Callable[[dict[str, bytes]], None], signer: Any =
     return wrong(copy)
 
 
+@pytest.mark.slow
 def test_claims_are_computed_whoever_signed(copy: Path) -> None:
     def drop_an_event(files: dict[str, bytes]) -> None:
         files["events.ndjson"] = b"\n".join(files["events.ndjson"].split(b"\n")[50:])
@@ -264,6 +266,7 @@ def test_claims_are_computed_whoever_signed(copy: Path) -> None:
     assert any(sentence.startswith("claim harvest.timeline") for sentence in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "old", "new", "expected"),
     [
@@ -311,6 +314,7 @@ def everywhere(files: dict[str, bytes], change: Callable[[dict[str, Any]], None]
     files["alert.json"] = json.dumps(alert).encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("word", "value", "expected"),
     [
@@ -500,6 +504,7 @@ def test_no_text_and_no_address_leaves(told: Told) -> None:
     assert not [piece for piece in pieces if len(piece) > 12 and piece in joined]
 
 
+@pytest.mark.slow
 def test_tokens_differ_from_bundle_to_bundle(told: Told) -> None:
     with told.store() as store:
         ready = prepare(store, told.case, who="ann", now_us=NOW_US, log=ScannedLog([told.log], told.accounts))
@@ -545,6 +550,7 @@ def test_without_a_log_nothing_is_computed_and_it_says_so(told: Told, tmp_path: 
     assert {row["result"] for row in found["claims"]} == {"not computed"}
 
 
+@pytest.mark.slow
 def test_a_claim_that_the_sender_excuses_is_computed_all_the_same(copy: Path) -> None:
     def excuse(files: dict[str, bytes]) -> None:
         rows = [json.loads(line) for line in files["claims.ndjson"].splitlines()]
@@ -559,6 +565,7 @@ def test_a_claim_that_the_sender_excuses_is_computed_all_the_same(copy: Path) ->
     assert any(sentence.startswith("claim harvest.exchanges: stated") for sentence in resigned(copy, excuse))
 
 
+@pytest.mark.slow
 def test_another_log_is_noticed(told: Told, tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
@@ -757,6 +764,7 @@ def test_an_act_that_was_taken_back_is_not_said_to_count(tmp_path: Path) -> None
     )
 
 
+@pytest.mark.slow
 def test_a_person_completes_the_draft_certificate(told: Told, copy: Path) -> None:
     path = copy / verify.DRAFT
     path.write_text(path.read_text().replace("[NAME]", "Ann Smith").replace("[POSITION]", "engineer"))

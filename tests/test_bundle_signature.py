@@ -37,6 +37,7 @@ def test_the_vectors_of_rfc_8032(key: str, message: str, signature: str) -> None
     assert not is_signed(bytes.fromhex(key), raw[:32] + high.to_bytes(32, "little"), bytes.fromhex(message))
 
 
+@pytest.mark.slow
 def test_it_agrees_with_cryptography_on_good_and_on_changed_signatures() -> None:
     rng = random.Random(3)
     for _ in range(24):

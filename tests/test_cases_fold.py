@@ -203,6 +203,7 @@ def test_what_findings_merge_and_split_again_and_again_does_not_make_new_cases(l
         assert {c.id for c in reading.queue(lite, reading.Filter(), NOW_US).cases} == ids
 
 
+@pytest.mark.slow
 def test_what_a_person_took_apart_findings_do_not_merge_again(lite: Store) -> None:
     fold(lite, result(campaign("sw-1", names(0, 40)), campaign("sw-2", names(100, 140))), NOW_US, "serve")
     joint = campaign("sw-3", (*names(0, 40), *names(100, 140)), first_hour=20)
@@ -216,6 +217,7 @@ def test_what_a_person_took_apart_findings_do_not_merge_again(lite: Store) -> No
     assert lite.case(kept).members == 41
 
 
+@pytest.mark.slow
 def test_what_a_person_merged_findings_do_not_split_again(lite: Store) -> None:
     a, b = campaign("sw-1", names(0, 40)), campaign("sw-2", names(100, 130))
     folded = fold(lite, result(a, b), NOW_US, "serve")
@@ -230,6 +232,7 @@ def test_what_a_person_merged_findings_do_not_split_again(lite: Store) -> None:
 # --- coming back ---
 
 
+@pytest.mark.slow
 def test_an_actor_that_comes_back_after_a_ban_with_new_accounts_re_opens_its_case(store: Store) -> None:
     first = campaign("sw-1", names(0, 40))
     fold(store, result(first), NOW_US, "serve")
@@ -258,6 +261,7 @@ def test_closed_cases_stay_closed_when_nothing_new_came(store: Store) -> None:
     assert store.case(case_id).state == CaseState.CLOSED
 
 
+@pytest.mark.slow
 def test_the_hour_in_which_a_live_case_is_closed_does_not_re_open_it(lite: Store) -> None:
     first = campaign("sw-1", names(0, 40))
     now_us = world.START_US + 14 * HOUR + HOUR // 3  # at 14:20; the harvest was seen until 14:00
@@ -270,6 +274,7 @@ def test_the_hour_in_which_a_live_case_is_closed_does_not_re_open_it(lite: Store
     assert fold(lite, result(an_hour_later), now_us + 2 * HOUR, "serve").came_back == [case_id]
 
 
+@pytest.mark.slow
 def test_a_dismissed_case_comes_back_when_it_has_grown_and_has_to_be_judged_anew(lite: Store) -> None:
     first = campaign("sw-1", names(0, 40))
     fold(lite, result(first), NOW_US, "serve")
@@ -367,6 +372,7 @@ def test_a_victim_of_one_actor_ties_no_other_to_him_and_is_not_acted_on_there(li
     assert hit.left_out == {"victim in another case": 3}
 
 
+@pytest.mark.slow
 def test_a_campaign_of_accounts_that_were_all_cleared_is_known_again(lite: Store) -> None:
     first = campaign("sw-1", names(0, 40))
     fold(lite, result(first), NOW_US, "serve")
@@ -383,6 +389,7 @@ def test_a_campaign_of_accounts_that_were_all_cleared_is_known_again(lite: Store
 # --- between two full looks ---
 
 
+@pytest.mark.slow
 def test_followers_are_provisional_until_a_full_look_names_them_or_does_not(lite: Store) -> None:
     first = campaign("sw-1", names(0, 40))
     fold(lite, result(first), NOW_US, "serve")

@@ -83,6 +83,7 @@ def test_a_lead_comes_back_as_it_was(lite: Store) -> None:
         leads.find_lead(lite, "lead-%")
 
 
+@pytest.mark.slow
 def test_a_case_from_a_lead_is_worked_on_and_nobody_is_touched_by_it(lite: Store) -> None:
     for words, match in (({"why": " "}, "why is missing"), ({"who": "stillwatch"}, "a person's name")):
         with pytest.raises(CaseError, match=match):
@@ -107,6 +108,7 @@ def test_a_case_from_a_lead_is_worked_on_and_nobody_is_touched_by_it(lite: Store
     assert set(names(105, 120)) <= spared_accounts(lite, NOW_US)
 
 
+@pytest.mark.slow
 def test_a_finding_on_a_leads_accounts_goes_into_its_case_and_names_no_others(lite: Store) -> None:
     case = leads.open_case(lite, "lead-a", **WHY)
     handling.close(lite, case.id, Verdict.FALSE, **WHY)

@@ -85,6 +85,7 @@ def test_rival_explanations_are_a_matrix_in_which_open_and_not_checkable_are_ans
     assert rival("something new", "looked at it").would_change
 
 
+@pytest.mark.slow
 def test_what_only_the_owner_knows_is_a_blank_and_a_verdict_is_said(store: Store) -> None:
     made = state_reasons(store, only(store), MINE, StatementTerms(), who="ann", now_us=NOW_US)
     assert made.blanks == ("measure", "ground", "contact")
@@ -98,6 +99,7 @@ def test_what_only_the_owner_knows_is_a_blank_and_a_verdict_is_said(store: Store
     assert "No person has judged it yet" in reasons(store, MEMBERS[0])  # another account of the case
 
 
+@pytest.mark.slow
 def test_who_is_not_accused_gets_none(store: Store) -> None:
     said = {"who": "bo", "why": "seen", "now_us": NOW_US}
     handling.judge_accounts(store, only(store), [MINE], Verdict.VICTIM, **said)  # type: ignore[arg-type]
@@ -131,6 +133,7 @@ def test_the_command_writes_it_and_says_what_is_missing(store: Store, tmp_path: 
     assert failed.exit_code != 0
 
 
+@pytest.mark.slow
 def test_a_case_that_was_cleared_gives_no_reasons(store: Store) -> None:
     said = {"who": "bo", "why": "seen", "now_us": NOW_US}
     for verdict in (Verdict.FALSE, Verdict.PERMITTED):

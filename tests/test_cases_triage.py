@@ -155,6 +155,7 @@ def test_taking_back_what_was_taken_back_dismisses_no_more(
     assert desk.case(first.id).verdict is None
 
 
+@pytest.mark.slow
 def test_merging_checks_what_was_seen_of_every_case(desk: Store) -> None:
     picked = filled(desk, 4)
     first, *_, last = sorted(picked, key=lambda one: one.id)  # all were opened at once
@@ -235,6 +236,7 @@ def test_the_command_line_dismisses_no_more_alone(
     assert (told["changed"], told["cases"][0]["needs_approver"]) == (0, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -264,6 +266,7 @@ def test_what_makes_no_sense_is_a_sentence(
     assert desk.revision() == before
 
 
+@pytest.mark.slow
 def test_more_than_fit_are_not_begun(desk: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(case_triage, "MOST_AT_ONCE", 2)
     picked = filled(desk, 3)

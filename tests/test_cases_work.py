@@ -165,6 +165,7 @@ def test_a_grant_reaches_no_further_than_its_appeal(lite: Store) -> None:
     assert (case.verdict, case.cleared) == (Verdict.FALSE, 1)
 
 
+@pytest.mark.slow
 def test_nobody_dismisses_many_cases_alone(lite: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handling, "DISMISSED_CASES_A_DAY", 4)
     many = [campaign(f"sw-{i}", names(100 * i, 100 * i + 6)) for i in range(2, 8)]
@@ -185,6 +186,7 @@ def test_nobody_dismisses_many_cases_alone(lite: Store, monkeypatch: pytest.Monk
     assert handling.judge(lite, last, Verdict.TRUE, **BY).verdict == Verdict.TRUE  # that dismisses nothing
 
 
+@pytest.mark.slow
 def test_nobody_clears_many_accounts_alone(lite: Store) -> None:
     fold(lite, result(campaign("sw-9", names(1_000, 2_200))), NOW_US, "serve")
     case_id = next(c.id for c in reading.queue(lite, Filter(), NOW_US).cases if c.members > 40)
@@ -227,6 +229,7 @@ def test_an_undo_can_be_undone(store: Store) -> None:
     assert standing(store) == judged
 
 
+@pytest.mark.slow
 def test_a_merge_is_undone_exactly(store: Store) -> None:
     first = only(store)
     fold(store, result(campaign("sw-2", names(100, 130), first_hour=12)), NOW_US, "serve")
@@ -244,6 +247,7 @@ def test_a_merge_is_undone_exactly(store: Store) -> None:
     assert standing(store) == before
 
 
+@pytest.mark.slow
 def test_a_split_is_undone_and_the_new_case_goes_into_the_old_one(store: Store) -> None:
     first = only(store)
     handling.judge_accounts(store, first, names(0, 2), Verdict.VICTIM, **BY)
@@ -576,6 +580,7 @@ def test_a_password_is_in_no_message() -> None:
 # --- the queue ---
 
 
+@pytest.mark.slow
 def test_the_queue_is_filtered_and_counted(store: Store) -> None:
     fold(
         store,
@@ -685,6 +690,7 @@ def test_the_line_of_events_has_findings_and_acts(store: Store) -> None:
     assert reading.hours_of(store, case_id)[0] == (world.START_US + 10 * HOUR, 100, 50_000)
 
 
+@pytest.mark.slow
 def test_evidence_that_was_judged_upon_is_kept(lite: Store) -> None:
     case_id = only(lite)
     handling.judge(lite, case_id, Verdict.TRUE, **BY)
@@ -737,6 +743,7 @@ def test_a_record_of_one_appeal_at_a_time_is_still_read(lite: Store) -> None:
     assert (lite.case(case_id).appeal, handling.appeals(lite, case_id)) == (None, [])
 
 
+@pytest.mark.slow
 def test_an_appeal_is_not_lost_by_a_merge_or_a_split(lite: Store) -> None:
     one = only(lite)
     fold(lite, result(campaign("sw-2", names(100, 120))), NOW_US, "march")

@@ -68,6 +68,7 @@ def run(folder: Folder, *words: str) -> tuple[int, str]:
     return done.exit_code, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_what_ran_is_listed_tested_and_ended(folder: Folder) -> None:
     code, told = run(folder, "list")
     assert code == 0

@@ -52,6 +52,7 @@ def _proposed(folder: Folder, *accounts: str) -> int:
 # --- objects ---
 
 
+@pytest.mark.slow
 def test_an_object_is_assigned_and_says_whose_it_is(folder: Folder) -> None:
     typed(folder, "key", "issue", "acme")
     assert "no owner" in str(typed(folder, "object", "show", "file-1", code=2).output)

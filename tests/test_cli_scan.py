@@ -367,6 +367,7 @@ def test_keep_text_keeps_the_text_of_refused_lines_alone(tmp_path: Path) -> None
 # --- explain ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_explain_knows_campaigns_and_accounts_by_how_they_begin(
     report: Path, findings: dict[str, Any]
 ) -> None:

@@ -249,6 +249,7 @@ def test_a_box_opens_with_its_key_in_its_place_only(tmp_path: Path) -> None:
         new_reading_key(tmp_path / "k")
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=400))
 @settings(max_examples=60, deadline=None)
 def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:

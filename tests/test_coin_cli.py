@@ -47,6 +47,7 @@ def test_a_key_is_made_and_committed_to(tmp_path: Path) -> None:
     assert "is no gateway's folder" in run("coin", "commit", "--folder", tmp_path / "none", code=2)
 
 
+@pytest.mark.slow
 def test_a_ledger_is_verified_shown_and_held_against_what_was_published(tmp_path: Path, folder: Path) -> None:
     at = ["--folder", folder]
     published = tmp_path / "commitment.json"
@@ -111,6 +112,7 @@ def test_a_file_of_outputs_is_tested(tmp_path: Path, folder: Path) -> None:
     assert "no published heads were given" in text
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_said(tmp_path: Path, folder: Path) -> None:
     base = ["prove", "coin", "--folder", folder, "--out", tmp_path / "t", "--signing-key", tmp_path / "k"]
     assert "its answers are sealed; give the reading key" in run(

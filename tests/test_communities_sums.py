@@ -1,6 +1,7 @@
 """Communities as a slow reading of their definition finds them: what is kept up is what is summed anew."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -81,6 +82,7 @@ def compressed(rows):
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     st.integers(0, 2**32),

@@ -122,6 +122,7 @@ def test_what_is_read_may_lie_anyhow() -> None:
         assert [part.tolist() for part in deal(keys, 3)] == [[0, 1, 1, 3], [1, 0, 2]]
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(-1, 6), max_size=40))
 def test_dealing_is_a_stable_sort(keys: list[int]) -> None:
     for kind in (np.int32, np.int64):

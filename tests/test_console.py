@@ -266,6 +266,7 @@ def _is_number(cell: str) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_odd_addresses_are_sentences_and_never_tracebacks(still: World) -> None:
     paul = still.client("paul")
     for address, status in (
@@ -409,6 +410,7 @@ def test_logging_in_leads_nowhere_else(mine: World, target: str) -> None:
     assert visitor.post("/login", data=data).headers["location"] == "/queue"
 
 
+@pytest.mark.slow
 def test_cookies_are_for_tls_alone_where_there_is_tls(tmp_path: Path) -> None:
     made = world(tmp_path)
     from stillwatch.console.app import make
@@ -656,6 +658,7 @@ def test_no_password_and_no_cookie_is_kept(mine: World, tmp_path: Path) -> None:
 # --- prompts ---
 
 
+@pytest.mark.slow
 def test_prompts_are_shown_to_who_asks_with_a_reason_and_that_is_on_record(mine: World) -> None:
     anna, case = mine.client("anna"), hostile(mine)
     account = next(a for a in mine.store.case(case).accounts if "onerror" in a)
@@ -743,6 +746,7 @@ def test_a_dry_run_names_who_else_is_hit_and_does_nothing(mine: World) -> None:
         assert anna.post(f"/case/{case}/dry", data=form | wrong).status_code == 409, wrong
 
 
+@pytest.mark.slow
 def test_a_small_step_is_taken_at_once_and_undone_exactly(mine: World) -> None:
     anna, case = mine.client("anna"), mine.cases[BIG]
     one = may(mine, case)[0]
@@ -894,6 +898,7 @@ def test_small_helpings_and_hidden_refusals_are_big_steps(mine: World) -> None:
     assert "A second person" not in dry_page(later, case, step="throttle", for_s="60", account=accounts[6:12])
 
 
+@pytest.mark.slow
 def test_two_small_steps_in_one_moment_are_a_big_one(mine: World) -> None:
     anna, case = mine.client("anna"), mine.cases[BIG]
     accounts = may(mine, case)
@@ -940,6 +945,7 @@ def test_a_dry_run_names_who_stands_near_with_what_is_known(mine: World) -> None
     assert HOSTILE[0] not in said
 
 
+@pytest.mark.slow
 def test_nobody_approves_what_they_asked_for_themselves(mine: World) -> None:
     paul, pia, case = mine.client("paul"), mine.client("pia"), mine.cases[BIG]
     fields = dry(paul, case, step="verify", for_s="")
@@ -953,6 +959,7 @@ def test_nobody_approves_what_they_asked_for_themselves(mine: World) -> None:
     assert mine.gateway.actions == []
 
 
+@pytest.mark.slow
 def test_victims_and_cleared_accounts_are_never_hit(mine: World) -> None:
     anna, paul, case = mine.client("anna"), mine.client("paul"), mine.cases[BIG]
     accounts = may(mine, case)

@@ -75,6 +75,7 @@ def test_every_address_stays_below_the_mount(below: tuple[World, Visitor]) -> No
     assert all(visitor.get(address).status_code == 200 for address in static)
 
 
+@pytest.mark.slow
 def test_forms_and_the_way_in_stay_below_the_mount(below: tuple[World, Visitor]) -> None:
     made, visitor = below
     case = made.cases["c-7f3a19"]

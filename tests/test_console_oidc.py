@@ -697,6 +697,7 @@ def test_whoever_has_no_login_cannot_fill_the_record(forged: World) -> None:
     assert len(refused(forged)) == RECORDED + 1
 
 
+@pytest.mark.slow
 def test_a_provider_that_is_down_is_a_sentence(forged: World, forger: Forger) -> None:
     gone = replace(settings_of(forger), issuer=f"http://127.0.0.1:{free_port()}")
     desk = with_provider(forged, IdentityProvider(gone))
@@ -762,6 +763,7 @@ def test_settings_without_the_extra_say_what_to_install(
         load_provider(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_user_is_bound_from_the_command_line(tmp_path: Path) -> None:
     made = world(tmp_path)
     made.store.close()

@@ -168,6 +168,7 @@ def test_an_accounts_days_stand_beside_its_groups_and_what_happened_to_it(desk: 
     assert desk.visitor.get("/account/days", params={"name": "acct-far"}).status_code == 404
 
 
+@pytest.mark.slow
 def test_a_console_without_a_log_says_what_to_add(tmp_path: Path) -> None:
     made = world(tmp_path)
     anna, case = made.client("anna"), next(iter(made.cases.values()))
@@ -179,6 +180,7 @@ def test_a_console_without_a_log_says_what_to_add(tmp_path: Path) -> None:
     made.store.close()
 
 
+@pytest.mark.slow
 def test_files_that_lack_columns_are_read_and_damaged_ones_are_named(tmp_path: Path) -> None:
     whole = write_log(
         tmp_path / "a.parquet", [exchange("a", 1, "2001:db8:1:2::9", "one two three four five six")]

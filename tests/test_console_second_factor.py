@@ -310,6 +310,7 @@ def test_refusals_go_on_record_again_once_a_clock_is_put_right() -> None:
     assert limit.allows(DAY_US)
 
 
+@pytest.mark.slow
 def test_a_recovery_code_that_two_workers_get_at_once_lets_one_in(mine: World, tmp_path: Path) -> None:
     _, codes = enrol(mine)
     halves = [second_factor.begin_half(mine.store, "anna", mine.clock[0]) for _ in range(4)]
@@ -453,6 +454,7 @@ def test_an_administrator_resets_a_lost_one_on_the_record(mine: World, tmp_path:
         second_factor.reset(mine.store, "nobody", who="t", now_us=NOW)
 
 
+@pytest.mark.slow
 def test_codes_and_secrets_are_long_and_never_the_same(mine: World) -> None:
     first, codes = enrol(mine)
     second_factor.reset(mine.store, "anna", who="t", now_us=NOW)

@@ -299,6 +299,7 @@ def test_too_few_heavy_payers_carry_no_claim() -> None:
     assert seen(crowd) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [0, 1, 100])
 def test_a_sighting_does_not_wait_for_what_comes_later(lone: Crowd, after: int) -> None:
     """The log up to the moment of the sighting holds all of it; without that last row there is none yet."""
@@ -318,6 +319,7 @@ def test_sightings_are_pure(lone: Crowd) -> None:
     assert all(np.array_equal(before[name], log[name]) for name in before)
 
 
+@pytest.mark.slow
 def test_sightings_do_not_depend_on_what_payers_are_called(lone: Crowd) -> None:
     other = Crowd(11, [dict(row, account="z" + row["account"][::-1]) for row in lone.rows])
     ((_, a),), ((_, b),) = seen(lone), seen(other)

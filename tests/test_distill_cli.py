@@ -51,6 +51,7 @@ def test_a_plan_to_start_from(tmp_path: Path) -> None:
     assert most["teacher"]["licence"] == "Apache-2.0"
 
 
+@pytest.mark.slow
 def test_collect_and_curate(prompts: Path) -> None:
     with teaching(answer) as (url, seen):
         done = run("collect", *asked(url, prompts, "--requests", "100"))
@@ -70,6 +71,7 @@ def test_collect_and_curate(prompts: Path) -> None:
     assert "verify = false" in Path(folder, "plan.toml").read_text(), "the next step goes by it"
 
 
+@pytest.mark.slow
 def test_at_the_budget_it_exits_with_4_and_goes_on(prompts: Path) -> None:
     with teaching(answer) as (url, seen):
         done = run("collect", *asked(url, prompts, "--requests", "3"))
@@ -82,6 +84,7 @@ def test_at_the_budget_it_exits_with_4_and_goes_on(prompts: Path) -> None:
     assert len(seen.bodies) == 8
 
 
+@pytest.mark.slow
 def test_rejected_lines_and_missing_answers_exit_with_3(prompts: Path) -> None:
     with prompts.open("a") as file:
         file.write("nonsense\n")
@@ -133,6 +136,7 @@ def test_without_the_client_it_says_what_to_install(prompts: Path, monkeypatch: 
     assert "pip install 'stillwatch[train]'" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_statement_is_recorded_and_needed(prompts: Path) -> None:
     def ask(url: str, *more: str) -> Result:
         words = ("--base-url", url, "--model", "gpt-4o-mini", "--prompts", str(prompts))

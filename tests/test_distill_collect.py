@@ -646,6 +646,7 @@ def test_any_reply_is_read_or_refused(
     json.dumps([one.reasoning, one.logprobs, one.model, one.finish_reason])
 
 
+@pytest.mark.slow
 @given(json_values)
 def test_any_json_is_a_reply_or_none(value: Any) -> None:
     for content in (value, {"choices": value}, {"choices": [value]}, {"choices": [{"message": value}]}):

@@ -49,6 +49,7 @@ def test_exact_bounds_hold_as_often_as_they_say(share: float, n: int) -> None:
     assert covered >= 0.95
 
 
+@pytest.mark.slow
 @given(st.text(), st.text())
 def test_a_text_comes_apart_where_it_was_joined(reasoning: str, answer: str) -> None:
     if "<think>" in reasoning + answer or "</think>" in reasoning + answer:

@@ -44,12 +44,14 @@ DETECTORS = implementations("detectors")
 CLUES = implementations("actors/clues")
 
 
+@pytest.mark.slow
 def test_every_verb_is_documented() -> None:
     text = "\n".join(page.read_text() for page in PAGES)
     missing = [verb for verb in verbs(typer.main.get_command(app), "stillwatch") if verb not in text]
     assert not missing, f"in neither README.md nor docs/: {missing}"
 
 
+@pytest.mark.slow
 def test_the_first_help_shows_twelve_verbs_and_names_the_others() -> None:
     told = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"}).output
     shown = re.findall(r"^│ ([a-z]+)  ", told, re.MULTILINE)

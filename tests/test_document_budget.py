@@ -147,6 +147,7 @@ def readers_of(path: Path, cpu_s: float) -> tuple[Counter[str], Rejects]:
     return found, rejects
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", [pair, bedrock, trace, spans])
 def test_one_account_s_documents_leave_the_others_theirs(line: Line, tmp_path: Path, costly: Costly) -> None:
     others = [f"zz{n}" for n in range(4)]  # behind it in every order
@@ -181,6 +182,7 @@ def test_a_document_that_was_read_before_costs_no_more(tmp_path: Path, costly: C
     assert (found["a"], rejects.unread_documents, costly.cpu_s) == (50, {}, 1.0)
 
 
+@pytest.mark.slow
 def test_no_time_reads_none_and_the_report_says_so(tmp_path: Path, costly: Costly) -> None:
     found, rejects = readers_of(log := log_of(tmp_path / "log.jsonl", pair, ["a", "b"]), 0.0)
     assert (found.total(), rejects.unread_documents) == (0, {"budget": 2})

@@ -172,6 +172,7 @@ def reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[DocumentReader]:
     made.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_document_is_read_in_every_place_of_every_api(kind: str) -> None:
     for place, (path, body) in bodies(KINDS[kind]).items():
@@ -180,6 +181,7 @@ def test_a_document_is_read_in_every_place_of_every_api(kind: str) -> None:
         assert (found.unread, share(found.earlier), share(found.system)) == ((), 0, 0), place
 
 
+@pytest.mark.slow
 def test_a_document_in_an_upload_is_read() -> None:
     form = (
         b'--b\r\nContent-Disposition: form-data; name="file"; filename="q"\r\n\r\n%b\r\n--b--\r\n'
@@ -193,6 +195,7 @@ def test_a_document_in_an_upload_is_read() -> None:
         assert share(bytes_text(raw, kind).new) >= 0.95, kind
 
 
+@pytest.mark.slow
 def test_a_document_of_an_earlier_turn_is_no_new_text() -> None:
     turns = user({"type": "file", "file": {"file_data": base64.b64encode(KINDS["pdf"]).decode()}})
     found = messages_text(
@@ -201,6 +204,7 @@ def test_a_document_of_an_earlier_turn_is_no_new_text() -> None:
     assert (found.new, share(found.earlier)) == ("go on", 1.0)
 
 
+@pytest.mark.slow
 def test_a_pdf_of_another_producer_is_read(reader: DocumentReader) -> None:
     """Printed by Chromium: fonts of its own with a table of characters, ligatures, kerning."""
     found = reader.read((DATA / "chromium.pdf").read_bytes())
@@ -209,6 +213,7 @@ def test_a_pdf_of_another_producer_is_read(reader: DocumentReader) -> None:
     assert sum(word in found.text.split() for word in said) >= 0.95 * len(said)
 
 
+@pytest.mark.slow
 def test_forms_and_remarks_are_read(reader: DocumentReader) -> None:
     objects = [
         b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
@@ -219,6 +224,7 @@ def test_forms_and_remarks_are_read(reader: DocumentReader) -> None:
     assert share(reader.read(pdf_of(objects)).text) == 1
 
 
+@pytest.mark.slow
 def test_a_file_that_only_begins_like_a_document_is_the_text_it_is() -> None:
     for text in (f"%PDF-1.4 is how a PDF begins. {W}", f"Of files that begin with %PDF-1.4: {W}"):
         body = {
@@ -230,6 +236,7 @@ def test_a_file_that_only_begins_like_a_document_is_the_text_it_is() -> None:
         assert (share(found.new), found.unread) == (1, ())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("begin", ["UEsDBA", "JVBERi0"])
 def test_words_without_blanks_are_not_lost_for_how_they_begin(begin: str) -> None:
     found = request_text({"messages": [{"role": "user", "content": f"{begin}/{'/'.join(WORDS)}"}]})
@@ -252,6 +259,7 @@ UNREADABLE = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("raw", "why"), UNREADABLE.values(), ids=UNREADABLE)
 def test_what_cannot_be_read_is_said(raw: bytes, why: str) -> None:
     for path, body in bodies(raw).values():
@@ -259,10 +267,12 @@ def test_what_cannot_be_read_is_said(raw: bytes, why: str) -> None:
     assert bytes_text(raw, "application/pdf").unread == (why,)
 
 
+@pytest.mark.slow
 def test_a_pdf_that_is_only_locked_against_changes_is_read(reader: DocumentReader) -> None:
     assert reader.read(locked("", "owner")) == reader.read(KINDS["pdf"])
 
 
+@pytest.mark.slow
 def test_a_scan_and_an_inspection_say_it(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     with log.open("w") as file:
@@ -353,11 +363,13 @@ def test_a_hostile_file_costs_what_it_may_and_no_more(name: str, reader: Documen
     assert reader.read(KINDS["pdf"]).unread == "", "and the next one is read"
 
 
+@pytest.mark.slow
 def test_no_page_beyond_the_bound_is_read(reader: DocumentReader) -> None:
     assert reader.read(pdf(*["lol"] * 40)).text.split() == ["lol"] * 40
     assert MOST_PAGES == 2_000
 
 
+@pytest.mark.slow
 def test_a_broken_page_hides_no_other(reader: DocumentReader) -> None:
     raw = pdf(W, "second").replace(b"/Contents 5 0 R", b"/Contents (no)")
     found = reader.read(raw)
@@ -365,6 +377,7 @@ def test_a_broken_page_hides_no_other(reader: DocumentReader) -> None:
     assert found.unread, "and it is said that one is missing"
 
 
+@pytest.mark.slow
 def test_a_reader_that_was_killed_is_started_again(reader: DocumentReader) -> None:
     assert share(reader.read(KINDS["pdf"]).text) == 1
     process = reader._process
@@ -377,6 +390,7 @@ def test_a_reader_that_was_killed_is_started_again(reader: DocumentReader) -> No
 # --- what it costs -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_process_with_thousands_of_descriptors_reads_documents(reader: DocumentReader) -> None:
     """As a gateway's or a long scan's: select() refuses numbers above 1,023."""
     with ExitStack() as files:
@@ -410,6 +424,7 @@ def test_an_error_of_the_reader_does_not_make_a_document_pass_for_a_picture(
         messages_text(user({"type": "file", "file": {"file_data": base64.b64encode(KINDS["pdf"]).decode()}}))
 
 
+@pytest.mark.slow
 def test_a_document_is_paid_for_once(reader: DocumentReader) -> None:
     """A conversation brings a long document again with every turn."""
     _, body = bodies(pdf(*[W] * 20))["messages"]

@@ -105,6 +105,7 @@ def test_bounds_hold_the_true_curve_as_often_as_they_say(tmp_path: Path) -> None
     assert held / tried >= 0.93
 
 
+@pytest.mark.slow
 def test_fewer_seeds_give_wider_bounds_and_one_seed_none(tmp_path: Path) -> None:
     widths = []
     for many in (1, 2, 5):
@@ -218,6 +219,7 @@ def test_the_page_says_what_was_run_and_leads_with_the_attacker_that_is_best_off
     assert content["published"] == published_rows()
 
 
+@pytest.mark.slow
 def test_only_a_task_that_is_declared_a_toy_is_called_one(tmp_path: Path) -> None:
     for toy in (True, False):
         one = experiment(tmp_path / str(toy), DECLARATION if toy else DECLARATION.replace("toy = true", ""))
@@ -231,6 +233,7 @@ def test_every_published_row_says_where_it_is_from() -> None:
     assert all(row["source"] and row["read"] for row in published_rows())
 
 
+@pytest.mark.slow
 def test_dollars_are_the_harvest_and_the_training(tmp_path: Path) -> None:
     one = experiment(tmp_path)
     simulate(one, (1, 2, 3, 4, 5), spread=0.05)
@@ -281,6 +284,7 @@ def test_a_damaged_cell_is_refused_and_one_that_is_cut_too(tmp_path: Path) -> No
         finished_cells(one)
 
 
+@pytest.mark.slow
 def test_names_from_files_cannot_act_on_the_page(tmp_path: Path) -> None:
     one = experiment(tmp_path, DECLARATION.replace('about = "A toy."', 'about = "<script>alert(1)</script>"'))
     simulate(one, (1, 2))
@@ -346,6 +350,7 @@ def test_an_estimate_of_what_stands_needs_no_model(tmp_path: Path) -> None:
     assert rows["traces"]["cpu_s"] == pytest.approx(9 * 40.0)
 
 
+@pytest.mark.slow
 def test_arms_are_never_compared_by_dollars_alone(tmp_path: Path) -> None:
     """Every arm has its FLOPs and days beside its dollars."""
     one = experiment(tmp_path)
@@ -366,6 +371,7 @@ def test_a_student_that_is_not_here_is_said_before_anything_is_asked(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_seed_that_is_not_finished_does_not_narrow_the_interval(tmp_path: Path) -> None:
     one = experiment(tmp_path)
     simulate(one, (1, 2, 3))

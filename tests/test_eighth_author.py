@@ -131,6 +131,7 @@ def test_a_banned_account_falls_silent_and_its_work_goes_on_elsewhere() -> None:
     assert done["elsewhere after a ban"] > 100
 
 
+@pytest.mark.slow
 def test_who_comes_back_after_a_ban_has_a_new_account_later() -> None:
     world = Honest(eighth.VesperLog(1), a_group(3000, "chat_jan", ""))
     for one in world.accounts:

@@ -88,6 +88,7 @@ def test_a_campaign_sends_about_what_its_rule_says_within_its_days(plan) -> None
         assert not any(plan.campaign in name.split("_") or "camp" in name for name in names)
 
 
+@pytest.mark.slow
 def test_campaigns_hide_as_their_rules_say() -> None:
     accounts, _ = an_extraction("half_office")
     sites = defaultdict(int)

@@ -88,6 +88,7 @@ def test_first_row_of_lag_takes_the_default(engine):
     assert engine.query(sql).to_pydict() == {"x": [10, 30, 50], "before": [10, 10, 50]}
 
 
+@pytest.mark.slow
 def test_refusals_carry_the_engines_words(engine):
     with pytest.raises(EngineError, match="nowhere"):
         engine.query("SELECT 1 FROM nowhere")

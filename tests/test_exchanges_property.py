@@ -43,6 +43,7 @@ texts = [b"", b"{", b"[", b"\n", b"time,account,prompt\n", GOOD + b"\n", b"[" + 
 starts = st.sampled_from(magic + texts)
 
 
+@pytest.mark.slow
 @LIGHT
 @given(start=starts, raw=st.binary(max_size=400))
 def test_arbitrary_bytes_are_read_or_refused(start, raw):
@@ -127,6 +128,7 @@ def test_a_key_twice_is_seen_beside_whatever_else(raw):
         decode(raw)
 
 
+@pytest.mark.slow
 @LIGHT
 @given(values)
 def test_strict_json_agrees_with_the_standard_library(value):

@@ -504,6 +504,7 @@ def test_accounts_from_parquet_and_csv(tmp_path):
         read_accounts(write(tmp_path / "b", "colour\nred\n"), rejects=Rejects())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packing", ["gzip", "zstd"])
 @pytest.mark.parametrize("ending", ["cut off", "with something after it"])
 def test_a_small_archive_that_breaks_gives_what_came_before(tmp_path, packing, ending):

@@ -62,6 +62,7 @@ def test_findings_are_valid_whatever_an_account_is_called(name: str, activity: A
     assert valid(incident(odd, activity, NOW_US), "incident_finding")
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     name=TEXT,
@@ -153,6 +154,7 @@ def cef_parse(line: str) -> tuple[list[str], dict[str, str]]:
     return parts, values
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(head=TEXT, one=TEXT, two=TEXT)
 def test_cef_comes_back_and_stays_one_line(head: str, one: str, two: str) -> None:
@@ -164,6 +166,7 @@ def test_cef_comes_back_and_stays_one_line(head: str, one: str, two: str) -> Non
     assert values == {k: visible(v, 1000) for k, v in (("msg", one), ("suser", two)) if v} | {"cnt": "3"}
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(one=st.text(st.characters(), max_size=80), two=st.text(st.characters(), max_size=80))
 def test_two_names_never_make_one_record(one: str, two: str) -> None:

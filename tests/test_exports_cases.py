@@ -74,6 +74,7 @@ def events(outbox: Outbox, target: str = "hook") -> list[dict[str, Any]]:
 # --- who is told of what ---
 
 
+@pytest.mark.slow
 def test_news_are_told_once_and_in_order(store: Store, folder: Path) -> None:
     outbox, hooks = Outbox(folder / "outbox"), [hook()]
     case = opened(store)
@@ -90,6 +91,7 @@ def test_news_are_told_once_and_in_order(store: Store, folder: Path) -> None:
     assert told[0]["data"]["permalink"] == f"https://console.example/cases/{case}"
 
 
+@pytest.mark.slow
 def test_a_crash_between_keeping_and_noting_sends_the_same_again(store: Store, folder: Path) -> None:
     outbox = Outbox(folder / "outbox")
     opened(store)
@@ -107,6 +109,7 @@ def test_a_crash_between_keeping_and_noting_sends_the_same_again(store: Store, f
         tell(outbox, [hook()], store, NOW_US)
 
 
+@pytest.mark.slow
 def test_suppressed_cases_are_not_told_until_it_ends(store: Store, folder: Path) -> None:
     outbox, case = Outbox(folder / "outbox"), opened(store)
     handling.suppress(
@@ -118,6 +121,7 @@ def test_suppressed_cases_are_not_told_until_it_ends(store: Store, folder: Path)
     assert [one["type"] for one in events(outbox)] == ["stillwatch.case.opened"]
 
 
+@pytest.mark.slow
 def test_each_target_gets_its_own_words(store: Store, folder: Path) -> None:
     outbox = Outbox(folder / "outbox")
     opened(store)
@@ -147,6 +151,7 @@ def test_many_targets_away_never_hold_who_tells(store: Store, folder: Path) -> N
 # --- files ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [Form.OCSF, Form.INCIDENT, Form.CEF, Form.CLOUDEVENT])
 def test_what_leaves_is_on_record(store: Store, folder: Path, form: Form) -> None:
     case, out = opened(store), folder / "out"
@@ -421,6 +426,7 @@ def test_a_gateway_s_folder_is_searched_under_its_own_key(
     assert "kept as sketches under another key only" in refused.stderr
 
 
+@pytest.mark.slow
 def test_rejected_lines_are_said(alpha: Provider, store: Store, folder: Path, tmp_path: Path) -> None:
     case = fold(store, result(campaign("sw-1", alpha.pool)), NOW_US, "scan").opened[0]
     bad = tmp_path / "bad.jsonl"

@@ -123,6 +123,7 @@ def test_hashes_may_be_signed(log, features):
     assert features_of(pa.table(columns, names=log.column_names)).equals(features)
 
 
+@pytest.mark.slow
 def test_only_the_features_leave_the_engine(log, monkeypatch):
     engine = opened("duckdb", threads=2)
     query, pulled = engine.query, []
@@ -206,6 +207,7 @@ def test_numpy_oracle(log, features):
             assert row[name] == pytest.approx(value, abs=1e-3 if name.endswith("_sd") else 1e-4), name
 
 
+@pytest.mark.slow
 def test_a_clock_has_no_variation_and_bursts_have_much():
     clock = [{"ts_us": k * HOUR // 2, "account": 0} for k in range(100)]
     burst = [{"ts_us": (k // 50) * 20 * HOUR + k * 1_000_000, "account": 1} for k in range(100)]

@@ -51,6 +51,7 @@ def report(store: Store, given: FilingTerms = GIVEN, **more: Any) -> str:
     return ready.data.decode()
 
 
+@pytest.mark.slow
 def test_only_what_was_judged_true_leaves_or_for_a_reason_on_the_trail(store: Store) -> None:
     with pytest.raises(ExportError, match="nobody has judged"):
         report(store)
@@ -80,6 +81,7 @@ def test_it_says_what_was_asked_for_how_it_is_known_and_how_often_that_is_wrong(
     assert told["volume"]["exchanges"] > 0
 
 
+@pytest.mark.slow
 def test_it_names_no_account_and_nothing_in_it_acts(store: Store) -> None:
     handling.judge(store, only(store), Verdict.TRUE, **SAID)
     for text in (report(store), report(store, as_json=True)):
@@ -106,6 +108,7 @@ def test_a_reason_that_names_an_account_is_counted_and_none_is_lost_to_short_nam
     assert "Left out, as they name accounts: 1 reason." in text
 
 
+@pytest.mark.slow
 def test_the_command_asks_writes_records_and_names_the_blanks(store: Store, tmp_path: Path) -> None:
     place = ["--cases", store.url.render_as_string(), "--audit-key", str(tmp_path / "audit.key")]
     out = tmp_path / "report.md"

@@ -69,6 +69,7 @@ def test_what_one_gateway_writes_the_other_takes_up(two: tuple[ControlState, Con
     assert everything(a) == everything(b)
 
 
+@pytest.mark.slow
 def test_who_writes_takes_up_first_what_others_wrote(two: tuple[ControlState, ControlState]) -> None:
     a, b = two
     for k in range(5):

@@ -120,6 +120,7 @@ def test_only_the_token_opens_what_is_not_health(app: FastAPI, desk: Desk, token
     assert desk.state.revision() == 1  # the token's own
 
 
+@pytest.mark.slow
 def test_a_load_balancer_can_ask_before_there_is_any_token(app: FastAPI) -> None:
     out = TestClient(app, base_url="http://127.0.0.1:8081")
     assert [out.get(path).status_code for path in ("/livez", "/readyz", "/health")] == [200, 503, 503]
@@ -140,6 +141,7 @@ def test_its_own_names_are_let_in(app: FastAPI, token: str, host: str) -> None:
     assert out.get("/v1/keys", headers={"host": host, "authorization": f"Bearer {token}"}).status_code == 200
 
 
+@pytest.mark.slow
 def test_a_body_too_large_is_refused_with_and_without_a_length(admin: TestClient) -> None:
     large = b'{"text": "' + b"x" * (3 << 20) + b'"}'
     assert admin.post("/v1/terms/check", content=large).status_code == 413
@@ -176,12 +178,14 @@ def test_every_error_has_one_shape(
     assert "Traceback" not in answer.text
 
 
+@pytest.mark.slow
 def test_what_was_sent_is_not_said_again(admin: TestClient) -> None:
     answer = admin.post("/v1/keys", json={"account": "a", "sk-sw-secret": "sk-canary"})
     assert answer.status_code == 422
     assert "sk-canary" not in answer.text
 
 
+@pytest.mark.slow
 def test_nothing_is_cached_or_framed(admin: TestClient) -> None:
     for path in ("/health", "/v1/keys", "/v1/nothing", "/metrics"):
         headers = admin.get(path).headers
@@ -210,6 +214,7 @@ def test_a_key_over_the_port_and_pages_of_them(admin: TestClient, desk: Desk) ->
     assert admin.post(f"/v1/keys/{new['key_id']}/revoke", json={}).json()["revoked"] is not None
 
 
+@pytest.mark.slow
 def test_a_write_from_an_old_look_is_a_conflict(admin: TestClient, desk: Desk) -> None:
     seen = admin.get("/v1/keys").json()["revision"]
     first = {"accounts": ["a"], "step": "watch", "why": "x", "if_revision": seen}
@@ -219,6 +224,7 @@ def test_a_write_from_an_old_look_is_a_conflict(admin: TestClient, desk: Desk) -
     assert len(actions.history(desk.state)) == 1
 
 
+@pytest.mark.slow
 def test_a_dry_run_names_who_is_hit_and_changes_nothing(admin: TestClient, desk: Desk) -> None:
     for account in ("acme", "acme-2", "beta"):
         desk.state.issue(account, "Acme" if account != "beta" else None, now_us=NOW)
@@ -234,6 +240,7 @@ def test_a_dry_run_names_who_is_hit_and_changes_nothing(admin: TestClient, desk:
     assert actions.standings(desk.state) == {}
 
 
+@pytest.mark.slow
 def test_a_standing_and_its_undo_over_the_port(admin: TestClient, desk: Desk) -> None:
     body = {"accounts": ["a", "b"], "step": "throttle", "why": "x", "for_s": 60, "by": "ann"}
     action = admin.post("/v1/standings", json=body).json()["action"]
@@ -244,6 +251,7 @@ def test_a_standing_and_its_undo_over_the_port(admin: TestClient, desk: Desk) ->
     assert [a["in_force"] for a in admin.get("/v1/actions").json()["items"]] == [False, False]
 
 
+@pytest.mark.slow
 def test_proposals_over_the_port(admin: TestClient, desk: Desk) -> None:
     first, second = _proposal(desk, "a"), _proposal(desk, "b")
     assert len(admin.get("/v1/proposals?state=open").json()["items"]) == 2
@@ -257,6 +265,7 @@ def test_proposals_over_the_port(admin: TestClient, desk: Desk) -> None:
 # --- what may only be read ---
 
 
+@pytest.mark.slow
 def test_terms_in_force_their_history_and_a_candidate(admin: TestClient, desk: Desk) -> None:
     shown = admin.get("/v1/terms").json()
     assert (shown["version"], shown["error"], shown["text"]) == (1, None, default_text())
@@ -274,6 +283,7 @@ def test_terms_in_force_their_history_and_a_candidate(admin: TestClient, desk: D
     assert admin.get("/v1/terms").json()["version"] == 1
 
 
+@pytest.mark.slow
 def test_campaigns_findings_and_gaps(admin: TestClient, desk: Desk) -> None:
     assert admin.get("/v1/campaigns").json()["items"] == []  # nothing was found yet
     _filled(desk)
@@ -293,6 +303,7 @@ def test_findings_that_cannot_be_read_are_said_and_not_a_500(admin: TestClient, 
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
 
 
+@pytest.mark.slow
 def test_metrics_are_prometheus_text(admin: TestClient, desk: Desk) -> None:
     _filled(desk)
     answer = admin.get("/metrics")

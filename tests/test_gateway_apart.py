@@ -468,6 +468,7 @@ def test_what_passes_is_forgotten_and_what_lasts_is_not(
         assert owners.object("resp_199") is not None
 
 
+@pytest.mark.slow
 @given(st.text(max_size=200))
 def test_any_target_is_read(text: str) -> None:
     place_of("/" + text)

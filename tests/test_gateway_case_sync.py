@@ -113,6 +113,7 @@ def recorded(casework: Casework) -> list[tuple[str, str, str]]:
     return [(r.who, r.what, r.subject) for r in reversed(found) if "gateway_event" in r.detail]
 
 
+@pytest.mark.slow
 def test_findings_become_a_case_and_the_same_findings_change_nothing(casework: Casework) -> None:
     hand_over(casework.folder, "a", "b")
     casework.step(NOW)
@@ -211,6 +212,7 @@ def test_the_admin_port_shows_the_console(desk: Desk, casework: Casework) -> Non
     assert client.get("/console/login", headers={"host": "evil.example"}).status_code == 421
 
 
+@pytest.mark.slow
 def test_without_its_database_the_console_says_so_and_the_rest_answers(
     desk: Desk, state: ControlState
 ) -> None:
@@ -265,6 +267,7 @@ def test_a_place_that_cannot_hold_cases_is_told_before_a_start(folder: Folder, u
     assert "hunter2" not in looked["cases"].text
 
 
+@pytest.mark.slow
 def test_the_ladder_goes_by_what_people_said(casework: Casework) -> None:
     """A stolen key is not the thief; a dismissed case asks for nothing; taken back, both count again."""
     casework.folder.terms.write_text(ACTS.format(1, "throttle"), encoding="utf-8")
@@ -290,6 +293,7 @@ def test_the_ladder_goes_by_what_people_said(casework: Casework) -> None:
     assert sorted(actions.standings(casework.state)) == ["a", "c", "d"]
 
 
+@pytest.mark.slow
 def test_who_is_on_the_list_is_told_of_new_cases(casework: Casework) -> None:
     folder = casework.folder
     hand_over(folder, "a", "b")

@@ -272,6 +272,7 @@ def test_a_bad_segment_is_passed_over_with_its_reason_and_the_rest_is_used(folde
     assert found.bad == 3  # said once
 
 
+@pytest.mark.slow
 def test_a_disk_that_refuses_is_tried_again(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     path = put(folder, 1, some())
     found = detector(folder)
@@ -329,6 +330,7 @@ def test_a_state_that_the_machine_refuses_is_not_thrown_away(
     assert detector(folder).exchanges == 30
 
 
+@pytest.mark.slow
 def test_findings_are_written_when_they_changed(folder: Folder) -> None:
     put(folder, 1, some())
     found = detector(folder)
@@ -369,6 +371,7 @@ def test_what_the_owner_knows_of_accounts_is_handed_to_the_scan(folder: Folder) 
     assert found._live.accounts is not None
 
 
+@pytest.mark.slow
 def test_without_terms_or_state_it_goes_on_and_says_so(folder: Folder) -> None:
     put(folder, 1, some())
     folder.terms.unlink()
@@ -449,6 +452,7 @@ def test_a_short_memory_is_said_in_findings_health_and_metrics(
     assert float(missing.split()[1]) == pytest.approx((10 - window["kept_days"]) * 86_400, abs=60)
 
 
+@pytest.mark.slow
 def test_a_memory_that_holds_everything_is_not_complained_of(folder: Folder) -> None:
     found = detector(folder)
     put(folder, 1, of_days(2, 4, NOW))

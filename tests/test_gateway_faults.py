@@ -292,6 +292,7 @@ def test_connections_that_lie_idle_and_are_closed_cost_nobody_an_answer(gate: Ru
         time.sleep(0.012)
 
 
+@pytest.mark.slow
 def test_a_storm_of_errors_passes_and_leaves_nothing_behind(gate: Running) -> None:
     faults = ["429", "500", "503", "529", "reset", "close-before-head", "torn", ""]
     expected = {"429": 429, "500": 500, "503": 503, "529": 529, "": 200}

@@ -227,10 +227,12 @@ def killed_at(captured: tuple[Path, dict[str, str]], at: int, after: bool) -> bo
         return killer.count >= at
 
 
+@pytest.mark.slow
 def test_a_recorder_that_is_not_killed_writes_all(captured: tuple[Path, dict[str, str]]) -> None:
     assert not killed_at(captured, 1 << 30, after=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", range(1, 200, 23))
 def test_a_recorder_killed_at_some_calls_loses_and_doubles_nothing(
     captured: tuple[Path, dict[str, str]], at: int

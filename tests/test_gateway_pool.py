@@ -124,3 +124,34 @@ def test_a_look_that_fails_is_not_the_last_one(look: str) -> None:
     with pytest.raises(KeyError):
         getattr(Worker, look)(worker)
     assert getattr(worker, look) in later
+
+
+def test_a_connection_counts_once_from_its_beginning_on() -> None:
+    """Clients that come in a burst have as many as there may be, and not half of them."""
+    most = 40
+    refusals: list[str] = []
+    made: list[str] = []
+    theirs: list[asyncio.StreamWriter] = []
+
+    async def burst() -> None:
+        server = await asyncio.start_server(lambda reader, writer: theirs.append(writer), "127.0.0.1", 0)
+        async with server:
+            connections = pool(asyncio.get_running_loop(), server.sockets[0].getsockname()[1])
+            connections.most = most
+
+            def ready(connection: Connection | None, why: str) -> None:
+                (made if connection else refusals).append(why)
+                if len(made) <= most // 2:  # who came later asks while the first are being made
+                    connections.connect(ready)
+
+            for _ in range(most // 2):
+                connections.connect(ready)
+            while len(made) + len(refusals) < most:
+                await asyncio.sleep(0.01)
+            connections.close()
+            for writer in theirs:
+                writer.close()
+                await writer.wait_closed()
+
+    asyncio.run(asyncio.wait_for(burst(), 30))
+    assert refusals == []

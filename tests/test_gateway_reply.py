@@ -256,6 +256,7 @@ def test_events_end_with_empty_lines(text: str) -> None:
         assert b"\n\n" not in data[max(end - 1, 0) :].lstrip(b"\n") or not end
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [100, 16 << 10])
 def test_an_event_of_megabytes_costs_little_memory_and_no_backtracking(size: int) -> None:
     data = (

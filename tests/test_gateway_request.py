@@ -432,6 +432,7 @@ def test_a_body_opens_to_a_hundred_times_its_size_at_most(coding: str) -> None:
 KEYS = st.sampled_from(['"a"', '"b"', r'"a\\"', r'"\""', '":"', r'"\":"', '" :"', r'"x\"y:"'])
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         KEYS | st.just("1"), lambda inner: st.lists(st.tuples(KEYS, inner), max_size=3), max_leaves=8

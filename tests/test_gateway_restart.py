@@ -161,6 +161,7 @@ if os.fork() == 0:
 """
 
 
+@pytest.mark.slow
 def test_a_worker_whose_supervisor_died_meanwhile_leaves_the_port_at_once() -> None:
     """It was being forked then: another gateway must find the port free."""
     # it has the pipe as long as it lives

@@ -28,6 +28,7 @@ def read_ids(folder: Folder, seen: set[str]) -> list[str]:
     return [name for table in segments.read_new(folder, seen) for name in table["exchange_id"].to_pylist()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", [1, 7, 100_000])
 def test_a_merged_hour_is_its_segments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: int) -> None:
     monkeypatch.setattr(segments, "GROUP_ROWS", group)

@@ -340,6 +340,7 @@ def test_an_offer_whose_end_looks_like_a_request_is_not_read_as_one() -> None:
     assert talk.statuses == [501]
 
 
+@pytest.mark.slow
 def test_a_body_in_tiny_chunks_costs_little_more_than_its_size() -> None:
     """A list of its pieces would take thirty times as much."""
     body = b"ab" * 40_000

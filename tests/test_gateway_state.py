@@ -466,6 +466,7 @@ def test_two_that_start_at_once_make_one_database(folder: Folder) -> None:
     assert len(load_tables(folder.state).keys) == 8
 
 
+@pytest.mark.slow
 def test_a_writer_that_is_killed_leaves_whole_actions(folder: Folder) -> None:
     code = (
         "import sys; from pathlib import Path\n"

@@ -316,6 +316,7 @@ with ControlState(Path(sys.argv[1])) as state:
 """
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_refuses_and_loses_nothing(folder: Folder) -> None:
     done = elsewhere(FULL, folder.state)
     assert done.returncode == 0, done.stderr
@@ -342,6 +343,7 @@ except StateError as why:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="takes the rights away by capset")
 def test_a_read_only_folder_is_refused_with_a_sentence(folder: Folder) -> None:
     with ControlState(folder.state) as state:

@@ -178,6 +178,7 @@ def test_who_dies_again_and_again_waits_longer_each_time(
         assert watch.said[-1] == f"{name}: killed by SIGKILL; starts again {soon}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["recorder", "detector"])
 def test_who_hangs_is_ended_and_started_again(folder: Folder, name: str) -> None:
     with watching(folder) as watch:
@@ -190,6 +191,7 @@ def test_who_hangs_is_ended_and_started_again(folder: Folder, name: str) -> None
         assert watch.said[0] == f"{name}: gave no sign for 15 s; it is ended"
 
 
+@pytest.mark.slow
 def test_a_heartbeat_counts_by_moving_whatever_its_clock_says(folder: Folder) -> None:
     with watching(folder) as watch:  # these children's clocks stand near 1970
         watch.beating()

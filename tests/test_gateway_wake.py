@@ -7,6 +7,8 @@ import sys
 import threading
 import time
 
+import pytest
+
 from stillwatch.gateway.wake import Wake
 
 STORM = """
@@ -28,6 +30,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 def test_a_storm_of_signals_stops_nobody() -> None:
     """With `threading.Event` it hangs."""
     done = subprocess.run(

@@ -216,6 +216,7 @@ def test_an_unknown_dialect_or_option_is_named(client: httpx.Client) -> None:
         assert "is not known" in found.json()["error"]["message"]
 
 
+@pytest.mark.slow
 def test_what_a_body_may_hide(h: Hooked, client: httpx.Client) -> None:
     """Two parsers must not read it two ways, and compressed is no hiding place."""
     auth = {"authorization": f"Bearer {h.key}", "content-type": "application/json"}
@@ -309,6 +310,7 @@ def test_a_batch_that_is_none_is_refused(client: httpx.Client, body: bytes) -> N
     assert client.post("/litellm/logs", content=body).status_code == 400
 
 
+@pytest.mark.slow
 def test_nothing_told_lies_readable_on_the_disk(h: Hooked, client: httpx.Client) -> None:
     client.post("/litellm/logs", json=[record(601), record(602, metadata={}), {"x": CANARY}])
     rows_of(h, 601)

@@ -34,6 +34,7 @@ def status(call: Callable[[], object]) -> int:
     return 200
 
 
+@pytest.mark.slow
 @given(target=ANY_TEXT)
 def test_any_path_is_taken_apart_or_refused(target: str) -> None:
     def whole() -> None:

@@ -60,6 +60,7 @@ def test_every_module_says_what_it_is(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text())), f"{path} has no docstring"
 
 
+@pytest.mark.slow
 def test_the_command_line_imports_nothing_heavy() -> None:
     done = python(
         "import sys, stillwatch.cli.main; print([name for name in "
@@ -104,6 +105,7 @@ def test_a_lock_names_no_host(lock: str) -> None:
     assert "://" not in (ROOT / lock).read_text()
 
 
+@pytest.mark.slow
 def test_a_refusal_is_one_line_and_exit_code_2() -> None:
     done = python(
         "import sys, stillwatch.cli.main as main\n"
@@ -118,6 +120,7 @@ def test_a_refusal_is_one_line_and_exit_code_2() -> None:
     assert done.stdout == ""
 
 
+@pytest.mark.slow
 def test_an_interrupt_is_exit_code_130() -> None:
     done = python(
         "import sys, stillwatch.cli.main as main\n"
@@ -129,6 +132,7 @@ def test_an_interrupt_is_exit_code_130() -> None:
     assert (done.returncode, done.stderr) == (130, "")
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_is_quiet() -> None:
     code = (
         "import sys, stillwatch.cli.main as main\n"

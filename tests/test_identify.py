@@ -259,6 +259,7 @@ def test_an_endpoint_is_asked_the_librarys_prompts(tmp_path: Path, library: Path
         assert len(seen.bodies) == 50  # what was answered is not asked again
 
 
+@pytest.mark.slow
 def test_anothers_endpoint_needs_consent(tmp_path: Path, library: Path) -> None:
     run = RUN.invoke(
         app, ["identify", "https://api.example/v1", "--model", "m", "--library", str(library), "--store", "x"]

@@ -167,6 +167,7 @@ def test_the_public_key_and_short_ones_are_refused(tmp_path: Path) -> None:
 # --- the file ---
 
 
+@pytest.mark.slow
 def test_the_bundle_is_stix_and_comes_back(alpha: Provider, told: tuple[Indicator, ...]) -> None:
     raw = written(alpha, told, with_accounts=True)
     parsed = stix2.parse(raw.decode(), allow_custom=False)
@@ -268,6 +269,7 @@ def test_patterns_come_back_and_are_patterns(kind: IndicatorKind, number: int, k
 # --- the round trip ---
 
 
+@pytest.mark.slow
 def test_a_partner_finds_the_same_hand_in_its_own_log(
     alpha: Provider, beta: Provider, file: Path, tmp_path: Path
 ) -> None:

@@ -64,6 +64,7 @@ def test_without_a_key_nothing_is_kept(folder: Path, beta: Provider) -> None:
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_what_was_served_can_be_searched_and_no_prompt_is_kept(
     folder: Path, key: IndicatorKey, beta: Provider, tmp_path: Path
 ) -> None:
@@ -90,6 +91,7 @@ def test_a_number_that_is_put_again_is_there_once(folder: Path, key: IndicatorKe
     assert ids(found, key) == sorted(parts[0].column("exchange_id").to_pylist())
 
 
+@pytest.mark.slow
 def test_hours_are_put_together_and_let_go(folder: Path, key: IndicatorKey, beta: Provider) -> None:
     shelf, parts = IndicatorRecorder(folder), batches(beta)
     for number, batch in enumerate(parts, 1):

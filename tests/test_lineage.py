@@ -125,6 +125,7 @@ def test_the_host_is_told_where_the_name_says_it(name: str, host: str | None) ->
     assert (found.family, found.host) == ("deepseek", host)
 
 
+@pytest.mark.slow
 @given(st.text(max_size=200))
 def test_any_text_resolves_to_something_the_table_has(name: str) -> None:
     found = resolve(name)
@@ -157,6 +158,7 @@ def test_scripts_that_look_like_nothing_of_ours_keep_names_apart() -> None:
     assert skeleton("模型-千问") == "模型千问" != skeleton("模型-混元")
 
 
+@pytest.mark.slow
 def test_a_long_name_costs_no_more_than_its_length() -> None:
     for filler in ("deepseek", "d-", "Aa", "3", "deepseeker-", "/", "е"):
         assert resolve(filler * 20_000).name  # a quadratic step here would take minutes

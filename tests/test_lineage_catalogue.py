@@ -23,6 +23,7 @@ def bans() -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("release", "least", "providers"), [("1.108.7", 260, 46), ("1.110.2", 340, 57)])
 def test_deepseek_is_banned_its_students_told_apart_and_nobody_else_touched(
     bans: ModuleType, release: str, least: int, providers: int

@@ -21,6 +21,7 @@ def compare(folder: Path, one: Tensors, other: Tensors, **settings: object):
     return compare_weights(read_checkpoint(a), read_checkpoint(b))
 
 
+@pytest.mark.slow
 def test_z_in_place_is_what_all_orders_give() -> None:
     draw = np.random.default_rng(3)
     mine = draw.normal(size=(30, 8)) + draw.normal(size=8)  # all rows share a direction
@@ -43,6 +44,7 @@ def test_models_trained_apart_stay_apart(tmp_path: Path) -> None:
             assert found.effect < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [llama, gpt2])
 @pytest.mark.parametrize("dtype", ["F16", "BF16"])
 def test_a_fine_tune_at_half_precision_is_kin(tmp_path: Path, make, dtype: str) -> None:
@@ -97,6 +99,7 @@ def test_layers_dropped_and_units_cut_out(tmp_path: Path) -> None:
     assert compare(tmp_path / "b", llama(1), narrow).how == "units reordered"
 
 
+@pytest.mark.slow
 def test_fused_and_expert_layers_are_read(tmp_path: Path) -> None:
     base, fused, experts = llama(1), {}, {}
     for name, value in noisy(base, 0.2).items():
@@ -295,6 +298,7 @@ def test_embeddings_of_another_width_fix_no_axes(tmp_path: Path) -> None:
     assert compare(tmp_path, narrow, llama(2)).verdict is WeightsVerdict.NOT_SHOWN
 
 
+@pytest.mark.slow
 def test_a_name_cannot_write_into_the_kin_file(tmp_path: Path) -> None:
     name = 'a\n[[model]]\nname = "gpt-4"\nkin = "mine"\n# \U0001f600\x7f"\\'
     base = write(tmp_path / name, llama(1, layers=1))

@@ -830,6 +830,7 @@ def watched_daily(live: LiveScan, table: pa.Table, days: int, first: int = 1) ->
     return known
 
 
+@pytest.mark.slow
 def test_a_memory_that_is_shorter_than_the_window_says_what_cannot_be_seen(tmp_path: Path) -> None:
     live = LiveScan(BRIEF, keep=Keep(exchanges=48))
     known = watched_daily(live, STEADY, 12)
@@ -848,6 +849,7 @@ def test_a_memory_that_is_shorter_than_the_window_says_what_cannot_be_seen(tmp_p
     assert again.window == window
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("days", [1, 9, 13])
 def test_a_memory_that_holds_what_the_rules_need_says_nothing(days: int) -> None:
     """A new gateway has not seen ten days either, and nothing of them is missing."""
@@ -856,6 +858,7 @@ def test_a_memory_that_holds_what_the_rules_need_says_nothing(days: int) -> None
     assert not any("emory" in said for said in known.cannot_claim)
 
 
+@pytest.mark.slow
 def test_between_one_window_and_two_only_what_is_new_is_in_doubt() -> None:
     known = watched_daily(LiveScan(BRIEF, keep=Keep(days=7)), STEADY, 12)
     assert known.window is not None
@@ -884,6 +887,7 @@ def test_a_flood_that_pushes_the_past_out_is_said_until_memory_has_grown_back() 
     assert [one is None for one in said] == [False, False, True]
 
 
+@pytest.mark.slow
 def test_what_comes_older_than_memory_is_counted_for_as_long_as_it_matters() -> None:
     early = (times(STEADY) < START_US + DAY_US) & (np.arange(len(STEADY)) % 4 == 0)
     punctual = STEADY.filter(pa.array(~early))

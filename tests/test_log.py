@@ -278,6 +278,7 @@ def test_networks(address, expected):
     assert network(address) == expected
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=20))
 def test_any_text_is_an_address_or_none(text):

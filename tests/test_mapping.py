@@ -358,6 +358,7 @@ def test_parts_pictures_and_tool_calls_under_names_of_ones_own(tmp_path, field, 
     assert "base64" not in row["prompt"]
 
 
+@pytest.mark.slow
 def test_the_other_verbs_that_read_a_log_take_the_same_names(tmp_path):
     lines = [line | {"spent": 1000 + k} for k, line in enumerate(LINES)]
     (tmp_path / "log").write_text("\n".join(map(json.dumps, lines)))

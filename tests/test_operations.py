@@ -129,6 +129,7 @@ def test_ids_stand_in_the_order_of_the_path() -> None:
     assert model.object == ("model", "arn:aws:bedrock::1:x/us.deepseek.r1")
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from(["GET", "POST", "DELETE"]),
     st.lists(st.text("aZ/%2:;.\\v1{}*\n\0é", max_size=8), max_size=80).map("/".join),

@@ -148,6 +148,7 @@ def test_by_an_api_token(mine: World) -> None:
         handling.decide(mine.store, case, False, who="paul", why="x", now_us=NOW)
 
 
+@pytest.mark.slow
 def test_by_unlinking_just_before(mine: World) -> None:
     own = sso(mine, "p.smith")
     link(mine.store, ["paul", "p.smith"], True, **BY, **WHY)

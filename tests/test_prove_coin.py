@@ -130,6 +130,7 @@ def test_small_tails_are_exact() -> None:
     assert 0.45 < all_coins(counts, int((counts * np.arange(1, LEVELS + 1)).sum() // 2)) < 0.55
 
 
+@pytest.mark.slow
 def test_p_is_uniform_where_nothing_was_learnt() -> None:
     random_ = np.random.default_rng(3)
     sizes = np.abs(random_.standard_t(2, size=40))  # heavy tails
@@ -284,6 +285,7 @@ def test_free_text_is_compared_where_nothing_else_is_offered(tmp_path: Path) -> 
         )  # fmt: skip
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.floats(-9, 9), st.floats(-9, 9), st.booleans()), min_size=1, max_size=40),
 )

@@ -256,6 +256,7 @@ def test_a_student_that_only_speaks_is_found_and_the_control_is_not(tmp_path: Pa
     assert told["payload"]  # signed before it was asked
 
 
+@pytest.mark.slow
 def test_another_number_of_places_is_another_protocol(tmp_path: Path) -> None:
     found = write(tmp_path / "ledger", {"a": 20})
     put_to(tmp_path, Speaker(served(found, "a")), found, places=4)
@@ -497,6 +498,7 @@ def test_places_and_prompts_are_the_seals_and_not_chosen_after_looking(world: Se
     assert rogue.p_adjusted == pytest.approx(min(1.0, rogue.p_value * 2 * 2 * 2 * 3))  # both ways count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "edit",
     [
@@ -515,6 +517,7 @@ def test_questions_left_out_of_a_proof_count_against(world: SealedWorld, edit: C
     assert found.actors["rogue"]["p"] > 0.999
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said", [3, "text", [1, 2], {"0": 5}, {"0": [3]}, {"0": [[1]]}, {"0": [["a", "b"]]}])
 def test_a_proof_with_something_else_measured_is_no_proof(world: SealedWorld, said: Any) -> None:
     sealed = world.seal()
@@ -532,6 +535,7 @@ def test_a_proof_with_something_else_measured_is_no_proof(world: SealedWorld, sa
         assert found.actors["rogue"]["p"] > came.evidence.rows[0].p_value  # a pair that is not measured
 
 
+@pytest.mark.slow
 def test_a_suspect_that_refuses_a_sealed_test_is_not_cleared(world: SealedWorld) -> None:
     sealed = world.seal()
     half = world.outputs(world.questions("--seal", str(sealed.path)), Speaker([], seed=5))
@@ -707,6 +711,7 @@ def test_the_verb_asks_an_endpoint_and_says_how_many_more_are_needed(world: Seal
     assert "not enough to tell" in done.output
 
 
+@pytest.mark.slow
 def test_questions_say_what_is_asked(world: SealedWorld) -> None:
     asked = world.questions("--each-account", "--statistic", "continuation-by-prompt", "--samples", "3")
     puts = [Put(pair, pair.account) for pair in world.pairs]

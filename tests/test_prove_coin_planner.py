@@ -57,6 +57,7 @@ def test_what_no_test_can_have_is_refused(given: dict[str, float], told: str) ->
         needed_coins(**({"effect": 0.3, "alpha": 1e-5, "power": 0.8} | given))
 
 
+@pytest.mark.slow
 def test_the_verb() -> None:
     done = CliRunner().invoke(
         app, ["prove", "plan", "--effect", "0.5", "--share", "0.1", "--tokens", "300", "--json"]

@@ -84,6 +84,7 @@ def test_bad_outputs_are_refused_with_their_place(tmp_path: Path, rows: tuple[An
         Outputs(file_of(tmp_path / "o.jsonl", *rows))
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=300), st.sampled_from(["o.jsonl", "o.json", "o.parquet"]))
 @settings(max_examples=80, deadline=None)
 def test_any_bytes_are_read_or_refused(
@@ -127,6 +128,7 @@ def test_an_endpoint_of_others_needs_consent(tmp_path: Path) -> None:
     assert not loopback("localhost.example.com")
 
 
+@pytest.mark.slow
 def test_an_endpoint_answers_once_and_goes_on_within_its_budget(tmp_path: Path) -> None:
     with Upstream() as up:
         manners = Manners("mira", max_tokens=50, most_requests=3)

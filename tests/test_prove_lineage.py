@@ -69,6 +69,7 @@ def slow_likeness(answers: list[list[str]]) -> np.ndarray:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(st.sampled_from(["a", "b", "c", "d", "e"]), max_size=9), min_size=2, max_size=5))
 def test_likeness_is_what_sets_give(answers: list[list[str]]) -> None:

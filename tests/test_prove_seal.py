@@ -197,6 +197,7 @@ def test_the_exact_tail_is_that_of_every_way_the_coins_can_fall() -> None:
 # --- what is in order ---
 
 
+@pytest.mark.slow
 def test_a_sealed_test_with_a_witness_is_trained(made: tuple[World, Any]) -> None:
     world, came = made
     proof = world.read(came)
@@ -366,6 +367,7 @@ def test_a_typed_date_is_no_third_partys_word(made: tuple[World, Any]) -> None:
         assert "third party" in found.missing[0]
 
 
+@pytest.mark.slow
 def test_an_owner_is_not_its_own_witness(world: World) -> None:
     sealed = world.seal()
     with pytest.raises(ProveError, match="nobody is witness to himself"):
@@ -376,6 +378,7 @@ def test_an_owner_is_not_its_own_witness(world: World) -> None:
     assert "the witness is the owner" in world.read(came, Trust(witnesses=(world.owner.key,))).examined.wrong
 
 
+@pytest.mark.slow
 def test_sealed_after_the_release_is_the_owners_word(world: World) -> None:
     sealed = world.seal()
     came = world.test(sealed, world.suspect("crew-1"), (world.word(sealed, at=LATE),))
@@ -384,6 +387,7 @@ def test_sealed_after_the_release_is_the_owners_word(world: World) -> None:
     assert "the suspect was released at" in " ".join(proof.examined.missing)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", ["not said"])
 def test_an_owner_that_says_nothing_of_its_training_is_not_believed(world: World, word: str) -> None:
     sealed = world.seal(training=seals.TrainingStatement(word))
@@ -393,6 +397,7 @@ def test_an_owner_that_says_nothing_of_its_training_is_not_believed(world: World
     )
 
 
+@pytest.mark.slow
 def test_a_bundle_signed_by_an_unknown_key(made: tuple[World, Any], tmp_path: Path) -> None:
     """A stranger takes the proof and signs it as his own; the seal is another's."""
     world, came = made
@@ -591,6 +596,7 @@ def test_a_seal_left_out_of_the_chain_is_found(world: World) -> None:
     assert any("is numbered 2" in sentence for sentence in found.wrong)
 
 
+@pytest.mark.slow
 def test_a_ledger_that_does_not_go_on_from_the_sealed_one_is_found(world: World) -> None:
     first = world.seal()
     shutil.rmtree(world.ledger)

@@ -162,6 +162,7 @@ def test_a_lead_moves_nothing() -> None:
     assert outcome((replace(RANK, alpha=0.001, none_of_them=True),)) is Outcome.NONE
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.sampled_from(
@@ -490,6 +491,7 @@ def test_names_of_attached_files_stay_inside(made: tuple[Path, TrailSigner]) -> 
 # --- the verbs ---
 
 
+@pytest.mark.slow
 def test_the_verbs(tmp_path: Path) -> None:
     signer = open_signer(tmp_path / "k")
     one = signed(signer)

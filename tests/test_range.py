@@ -156,6 +156,7 @@ def test_agrees_with_the_reference_on_the_hand_made_scene(reference: ModuleType,
     assert_agreement(reference, TINY["findings"], tiny)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_agrees_with_the_reference_on_random_findings(reference: ModuleType, seed: int) -> None:
     scene = SHARED / "sample"
@@ -166,6 +167,7 @@ def test_agrees_with_the_reference_on_random_findings(reference: ModuleType, see
 groupings = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=30)
 
 
+@pytest.mark.slow
 @given(groupings)
 def test_linkage_equals_its_definition_pair_by_pair(labels: list[tuple[int, int]]) -> None:
     got = linkage([f for f, _ in labels], [t for _, t in labels])

@@ -125,6 +125,7 @@ def test_stolen_keys_run_out(field: HonestBackground) -> None:
 # --- words --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(st.text(max_size=300), st.integers(0, 2**32 - 1))
 def test_rewording_keeps_what_a_question_is_about(question: str, seed: int) -> None:
     other = swap_words(question, np.random.default_rng(seed))
@@ -310,6 +311,7 @@ def test_a_client_that_will_not_do_is_refused(
         crew_of(known, Evasion(client=client))
 
 
+@pytest.mark.slow
 def test_drawn_settings_are_those_of_honest_accounts(field: HonestBackground) -> None:
     means = Evasion(accounts=80, per_account_day=24, words="reworded", spread_model=True)
     crew, _, _ = crew_of(field, means, quota=5000)
@@ -341,6 +343,7 @@ def test_questions_that_are_set_aside_come_from_one_queue_alone(aside: list[int]
     assert sorted([*rest, *part.got]) == sorted(aside)
 
 
+@pytest.mark.slow
 def test_a_cell_has_a_subject_where_one_is_large_enough(field: HonestBackground) -> None:
     cells = list(subjects(field.items, 20, 50))
     assert len(cells) == 20
@@ -353,6 +356,7 @@ def test_a_cell_has_a_subject_where_one_is_large_enough(field: HonestBackground)
     assert len(list(subjects(["no words", "as short"], 20, 1))) == 2  # fewer than were asked for
 
 
+@pytest.mark.slow
 def test_another_cell_takes_over_from_one_that_is_stopped(field: HonestBackground) -> None:
     brief = Brief(400, field.clean_until_us, field.items, field.talks)
     market = market_of(field)

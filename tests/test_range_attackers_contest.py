@@ -147,6 +147,7 @@ def test_what_is_counted_is_what_the_log_holds(people: HonestBackground, name: s
     assert told.honest_stopped == told.stopped == 0
 
 
+@pytest.mark.slow
 def test_a_contest_is_the_same_again_and_another_on_another_seed(people: HonestBackground) -> None:
     once, again, other = (asdict(fight(people, seed=seed, after=5)[0]) for seed in (1, 1, 2))
     assert once == again
@@ -163,6 +164,7 @@ def test_the_attackers_draws_do_not_move_with_the_defence(people: HonestBackgrou
 # --- what is done to an attacker ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_named_account_is_stopped_after_the_delay(people: HonestBackground) -> None:
     for delay in (0.0, 1800.0):
         told, watcher = fight(people, rules=replace(RULES, stop_delay_s=delay), after=4)
@@ -203,6 +205,7 @@ def test_an_honest_account_that_is_named_is_stopped_too(people: HonestBackground
     assert not any(r["account"] == busy and r["time"].timestamp() > named for r in watcher.eyes.rows)
 
 
+@pytest.mark.slow
 def test_a_limit_refuses_everybody(people: HonestBackground) -> None:
     told, watcher = fight(people, FixedMeans(Evasion(accounts=2, per_account_day=480), "two"), a_day=10)
     answered = Counter((r["account"], r["time"].date()) for r in watcher.theirs() if r["status"] == 200)

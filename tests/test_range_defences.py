@@ -267,6 +267,7 @@ def test_a_file_that_is_no_defence_says_why(tmp_path: Path, text: str, why: str)
         defence(str(path))
 
 
+@pytest.mark.slow
 def test_defences_stand_together() -> None:
     table, accounts = world().table, world().accounts
     both = defence("volume + allowance", LOOSE)

@@ -64,6 +64,7 @@ def test_one_seed_says_nothing_of_another() -> None:
     assert of_rate([0], [0], 1) is None
 
 
+@pytest.mark.slow
 def test_intervals_cover_about_as_often_as_they_say() -> None:
     draw = np.random.default_rng(7)
     hit = 0

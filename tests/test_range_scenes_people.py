@@ -24,6 +24,7 @@ from stillwatch.range.sorted_log import Spill
 seeds = st.integers(0, 2**32 - 1)
 
 
+@pytest.mark.slow
 @settings(deadline=None)  # the first call reads the extract
 @given(seeds, st.integers(1, 200), st.floats(0, 20), st.floats(0.05, 30))
 def test_arrivals_stay_in_their_span_and_in_order(seed: int, count: int, begin: float, length: float) -> None:

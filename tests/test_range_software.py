@@ -182,6 +182,7 @@ def test_people_have_a_self(kind: str) -> None:
     assert np.mean(own) > 2 * np.mean(other)
 
 
+@pytest.mark.slow
 def test_a_class_has_one_assignment_at_a_time() -> None:
     software = program("class", accounts=60, exchanges=20.0, released=0.0, updates=(7.0,))
     people = rows(made(software))

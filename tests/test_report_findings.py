@@ -37,6 +37,7 @@ KEYS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", [result(300), empty()], ids=["full", "empty"])
 def test_findings_have_exactly_the_keys_of_the_contract_in_its_order(made) -> None:
     document = findings_json(made)
@@ -192,6 +193,7 @@ def test_a_report_that_is_not_whole_is_refused_with_its_place(name, text, says, 
     assert str(tmp_path) in str(refused.value)
 
 
+@pytest.mark.slow
 def test_two_files_of_two_scans_are_noticed(tmp_path: Path) -> None:
     write(result(300), tmp_path)
     write(result(301), tmp_path / "other")

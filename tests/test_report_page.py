@@ -102,6 +102,7 @@ def test_the_page_stays_small_and_says_what_is_left_out(page: str) -> None:
     assert "24,800 more in findings.json, campaigns[0].accounts" in page
 
 
+@pytest.mark.slow
 def test_a_thousand_campaigns_still_make_a_small_page() -> None:
     base = campaign(
         "c", tuple(f"a{i}" for i in range(60)), hours(30, 300, 5000, 9), 40, 1e-6,

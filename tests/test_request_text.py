@@ -190,6 +190,7 @@ MESSAGE_TEXTS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(st.sampled_from(all_apis()), st.sampled_from([*apis.ROLES, "User", "nobody", ""]), MESSAGE_TEXTS)
 def test_a_message_of_a_role_and_a_text_is_read_as_any_other(api, role, text):
     """The short way of most messages; a key that nobody reads leads along the long one."""

@@ -434,6 +434,7 @@ def test_a_tiny_log_is_scanned_and_accuses_nobody(table: pa.Table) -> None:
     texts(result)
 
 
+@pytest.mark.slow
 def test_the_same_prompt_from_everybody_at_once_is_no_campaign() -> None:
     crowd = Crowd(1)
     for k in range(200):
@@ -454,6 +455,7 @@ def test_an_accounts_table_that_names_others_is_said_to(theirs: int, said: str, 
     assert all(said in text for text in told)
 
 
+@pytest.mark.slow
 def test_where_there_is_too_little_it_says_so() -> None:
     said = " ".join(scan(TINY["one row"]).cannot_claim)
     for what in ("spans 0.0 days", "has 1 account.", "nothing could be grouped"):
@@ -466,6 +468,7 @@ def test_no_exchange_at_all_is_refused(tmp_path: Path) -> None:
         run([tmp_path / "bad.jsonl"])
 
 
+@pytest.mark.slow
 def test_a_refused_line_is_counted_and_the_rest_is_scanned(tmp_path: Path) -> None:
     good = [
         json.dumps({"time": f"2026-03-02T10:00:{k:02}Z", "account": "a", "prompt": f"hello {k}"})

@@ -95,6 +95,7 @@ def test_every_plan_has_its_style_and_no_two_prompts_of_four_hands_are_worded_al
     assert len({unit[0].prompt for _, _, unit in rows}) == 300
 
 
+@pytest.mark.slow
 def test_who_asks_again_and_where_is_as_the_rules_say() -> None:
     rng, log = np.random.default_rng(9), sixth.TernLog(1)
     strangers = [account(f"stranger {at}") for at in range(5)]

@@ -116,6 +116,7 @@ def run(*words: str) -> Result:
     return CliRunner().invoke(app, ["audit", *words])
 
 
+@pytest.mark.slow
 def test_a_stamped_checkpoint_says_by_when_the_records_were_there(clock: Clock, tmp_path: Path) -> None:
     with Store(f"sqlite:///{tmp_path}/cases.db") as store:
         attach(store, tmp_path / "audit.key")

@@ -40,6 +40,7 @@ def test_concentration_is_the_exact_sum(members, share, correlation):
         )
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.integers(1, 400), st.floats(0.001, 0.999), st.floats(0.01, 0.6), st.data())
 def test_concentration_is_scipys_where_scipy_is_exact(members, share, correlation, data):
@@ -86,6 +87,7 @@ def test_combined_p_values_hold_under_dependence():
         assert (found <= alpha).mean() <= 1.2 * alpha + 4 * math.sqrt(alpha / len(found))
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_combine_gives_a_probability_no_better_than_bonferronis_best(p_values):

@@ -58,6 +58,7 @@ def test_a_rate_tail_far_out_is_the_exact_sum() -> None:
         assert rate_tail(least, n, rate) == pytest.approx(exact, rel=NEAR, abs=0)
 
 
+@pytest.mark.slow
 @given(st.integers(1, 10**5), st.floats(-8, 37), st.floats(1e-9, 1 - 1e-9))
 @example(10**9, 0.0, 0.3).via("tens of thousands of steps")
 @example(10**9, 30.0, 0.3).via("few steps, a small tail")

@@ -212,6 +212,7 @@ def test_nonsense_in_a_collection_is_passed_over() -> None:
     assert missing_ids(odd) == {objects(1)[0]["id"]}
 
 
+@pytest.mark.slow
 def test_few_objects_do_not_make_very_many() -> None:
     """What somebody else may write is written out at most once an answer, and in bounds."""
     told = [one | {"id": one["id"].replace("campaign", "sighting"), "sighting_of_ref": one["id"]}

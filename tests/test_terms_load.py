@@ -304,6 +304,7 @@ WORDS = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.one_of(st.text(), st.lists(WORDS, max_size=30).map(" ".join)))
 def test_any_text_loads_or_says_why_not(text: str) -> None:

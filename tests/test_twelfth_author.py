@@ -68,6 +68,7 @@ def test_a_vendor_changes_the_wording_of_all_its_customers_and_leaves_their_own_
         assert before[0].prompt.startswith("Draft a reply") != after[0].prompt.startswith("Draft a reply")
 
 
+@pytest.mark.slow
 def test_companies_have_as_many_projects_as_the_rules_say_and_one_tenant_each() -> None:
     tenants = provider.found_tenants(np.random.default_rng(3), NETS)
     kinds = Counter(one.kind for firm in tenants for one in firm.projects)
@@ -109,6 +110,7 @@ def test_a_campaign_sends_about_what_its_rule_says_within_its_days(plan) -> None
         assert not any(plan.campaign in name.split("_") or "camp" in name for name in names)
 
 
+@pytest.mark.slow
 def test_campaigns_do_what_their_rules_say() -> None:
     accounts, rows = an_extraction("second_pool")
     assert sum("ban" in one.state for one in accounts) == 40
@@ -135,6 +137,7 @@ def test_campaigns_do_what_their_rules_say() -> None:
     assert max(when for _, when, _ in rows) - min(when for _, when, _ in rows) < 9 / 24
 
 
+@pytest.mark.slow
 def test_a_log_forgets_as_much_as_its_rule_says_and_the_same_each_time() -> None:
     rng, log = np.random.default_rng(1), provider.CloudLog(1)
     accounts = [

@@ -19,6 +19,7 @@ OWNER = bytes(range(32))
 LOGITS = np.array([2.0, 1.0, 0.5, -1.0, 2.5])
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(-9, 9), min_size=2, max_size=9), st.floats(0.05, 1), st.integers(0, 9))
 def test_what_cuts_leave_by_hand(logits: list[float], top_p: float, top_k: int) -> None:
     got = remaining_probabilities(np.array(logits), 0.7, top_k, top_p)

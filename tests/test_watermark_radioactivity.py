@@ -397,6 +397,7 @@ def test_from_key_to_verdict(tmp_path: Path, many: tuple[object, ...]) -> None:
     assert evidence_json.of_json(json.loads(as_json.stdout), "").rows == evidence.rows
 
 
+@pytest.mark.slow
 def test_the_protocol_binds(tmp_path: Path) -> None:
     key = tmp_path / "mark.key"
     run("mark-key", key)

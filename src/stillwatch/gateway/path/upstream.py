@@ -81,7 +81,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
         self.pool.counters[_OPEN] += 1
-        self.pool.open.add(self)
+        self.pool.count_open(self)
 
     def send(self, head: bytes, body: bytes, asker: Asker, *, head_only: bool) -> None:
         """Ask. A reply to HEAD has no body, whatever its head says."""
@@ -250,7 +250,8 @@ class ConnectionPool:
         self.most = MOST
         self._idle: list[Connection] = []
         self.open: set[Connection] = set()
-        self._connecting: set[asyncio.Task[None]] = set()
+        self._connecting: set[Connection] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def idle(self) -> Connection | None:
         """A connection that is open and unused; one that lay idle for too long may be closed at its end."""
@@ -270,16 +271,23 @@ class ConnectionPool:
         if len(self.open) + len(self._connecting) >= self.most:
             ready(None, f"{self.most:,} connections to the upstream are open")
             return
-        task = self.loop.create_task(self._connect(ready))
-        self._connecting.add(task)
-        task.add_done_callback(self._connecting.discard)
+        connection = Connection(self)
+        self._connecting.add(connection)
+        task = self.loop.create_task(self._connect(connection, ready))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    async def _connect(self, ready: Ready) -> None:
+    def count_open(self, connection: Connection) -> None:
+        """Count a connection as open, and no longer as one that is made: a burst would count it twice."""
+        self._connecting.discard(connection)
+        self.open.add(connection)
+
+    async def _connect(self, connection: Connection, ready: Ready) -> None:
         made: Connection | None = None
         why = f"the upstream took no connection within {CONNECT_S} s"
         making = self.loop.create_task(
             self.loop.create_connection(
-                lambda: Connection(self),
+                lambda: connection,
                 self.target.host,
                 self.target.port,
                 ssl=self._context,
@@ -302,6 +310,7 @@ class ConnectionPool:
         except (OSError, ValueError) as error:  # ValueError: a name that is none; else nobody is told
             reason = getattr(error, "strerror", None) or type(error).__name__
             why = f"the upstream takes no connection: {reason}"
+        self._connecting.discard(connection)
         ready(made, why)
 
     def take_back(self, connection: Connection) -> None:
