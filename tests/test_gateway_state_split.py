@@ -151,6 +151,7 @@ def test_a_copy_of_the_folder_that_is_put_back_is_noticed(
         assert [event.what for event in state.events()].count("state put back") == 1
 
 
+@pytest.mark.slow
 def test_only_the_database_put_back_says_how_much_is_missing(folder: Folder, tmp_path: Path) -> None:
     with ControlState(folder.state) as state:
         block(state, "a")
@@ -242,6 +243,7 @@ def test_a_mark_that_is_late_or_could_not_be_written_is_no_copy(
         assert state.put_back() is None
 
 
+@pytest.mark.slow
 def test_workers_of_a_folder_that_was_replaced_while_it_is_served_are_waited_for(
     folder: Folder, tmp_path: Path
 ) -> None:
@@ -260,6 +262,7 @@ def test_workers_of_a_folder_that_was_replaced_while_it_is_served_are_waited_for
             wait_until_in_force(folder, state.version(), state.put_back())
 
 
+@pytest.mark.slow
 def test_a_change_just_after_the_replacement_waits_until_the_workers_were_heard(
     folder: Folder, tmp_path: Path
 ) -> None:
