@@ -298,7 +298,7 @@ def settle(rng: np.random.Generator, plan: Operation, at: int, one: Account, net
             one.payment = token(one.name, rng)
 
 
-def asked(plan: Operation, lead: str, texts: Sequence[str]) -> list[Unit]:
+def units_of(plan: Operation, lead: str, texts: Sequence[str]) -> list[Unit]:
     return [[Request(lead.replace("{}", re.sub(BARE.get(plan.pool, r"(?!)"), "", text)), output=plan.output)] for text in texts]
 
 
@@ -311,9 +311,9 @@ def proxied_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[A
     """A proxy's or reseller's harvest, and the requests of its customers over the same keys."""
     house = [replace(one, settings=Settings(USUAL, 0.7, 4096, True)) for one in accounts]
     if plan.style == "proxy_network":
-        harvest, people, each = asked(plan, TOOLS_LEAD, texts_of(stock, plan, "tools pairs", plan.count // 5)) + asked(plan, EXPERT_LEAD, texts_of(stock, plan, "orca_flan", 900) + texts_of(stock, plan, "items pairs", plan.count // 5 - 900)), 150, 30
+        harvest, people, each = units_of(plan, TOOLS_LEAD, texts_of(stock, plan, "tools pairs", plan.count // 5)) + units_of(plan, EXPERT_LEAD, texts_of(stock, plan, "orca_flan", 900) + texts_of(stock, plan, "items pairs", plan.count // 5 - 900)), 150, 30
     else:
-        harvest, people, each = asked(plan, plan.lead, texts_of(stock, plan, plan.pool, plan.count // 4)), 60, 40
+        harvest, people, each = units_of(plan, plan.lead, texts_of(stock, plan, plan.pool, plan.count // 4)), 60, 40
     rows, left = deal_queue(rng, house, harvest), plan.count - len(harvest)
     while left > 0:
         more = list(resold_rows(rng, accounts, customers, min(people, 10), each))[:left]
@@ -329,24 +329,24 @@ def mixed_units(rng: np.random.Generator, plan: Operation, stock: Stock) -> list
         texts = [*texts, *(str(text) for text in broken)]
         return [[Request(texts[at], "You are an excellent all-round assistant. Answer completely and in good form.", output=plan.output)] for at in rng.permutation(len(texts))]
     if plan.style == "synchronised":
-        units = asked(plan, HISTORY, texts_of(stock, plan, "cot_backfill", 1100)) + asked(plan, RUBRIC, texts_of(stock, plan, "alpaca_eval_judge", 380) + texts_of(stock, plan, "mebert_boolq_wiki", 250))
+        units = units_of(plan, HISTORY, texts_of(stock, plan, "cot_backfill", 1100)) + units_of(plan, RUBRIC, texts_of(stock, plan, "alpaca_eval_judge", 380) + texts_of(stock, plan, "mebert_boolq_wiki", 250))
         return units + [[Request(f"{choose(rng, CONTESTED[1])} {choose(rng, CONTESTED[0])}. {choose(rng, CONTESTED[2])} (case {rng.integers(9999)})", output=plan.output)] for _ in range(plan.count - len(units))]
     if plan.style == "thought_language":
         foreign = texts_of(stock, plan, "foreign asks pairs", 900)
         return [[Request(choose(rng, THINK_IN).replace("{}", text), output=plan.output)] for text in texts_of(stock, plan, plan.pool, plan.count - 900) + foreign]
     if plan.style == "small_set":
-        return asked(plan, plan.lead, texts_of(stock, plan, "contest pairs", 500) + texts_of(stock, plan, "reasoning_sft_math", plan.count - 500))
+        return units_of(plan, plan.lead, texts_of(stock, plan, "contest pairs", 500) + texts_of(stock, plan, "reasoning_sft_math", plan.count - 500))
     if plan.style == "sixteen_answers":
-        return [unit for unit in asked(plan, plan.lead, texts_of(stock, plan, plan.pool, plan.count // 16)) for _ in range(16)]
+        return [unit for unit in units_of(plan, plan.lead, texts_of(stock, plan, plan.pool, plan.count // 16)) for _ in range(16)]
     if plan.style == "launch_pivot":
-        return asked(plan, plan.lead, texts_of(stock, plan, plan.pool, 1500) + texts_of(stock, plan, "bfcl_v4", 1000) + texts_of(stock, plan, "tools pairs", plan.count - 2500))
+        return units_of(plan, plan.lead, texts_of(stock, plan, plan.pool, 1500) + texts_of(stock, plan, "bfcl_v4", 1000) + texts_of(stock, plan, "tools pairs", plan.count - 2500))
     if plan.style == "fixed_prompt":
-        return asked(plan, plan.lead, texts_of(stock, plan, plan.pool, 3800) + texts_of(stock, plan, "chinese pairs", 600) + texts_of(stock, plan, "sums pairs", plan.count - 4400))
+        return units_of(plan, plan.lead, texts_of(stock, plan, plan.pool, 3800) + texts_of(stock, plan, "chinese pairs", 600) + texts_of(stock, plan, "sums pairs", plan.count - 4400))
     if plan.style == "slow_crowd":
-        return asked(plan, plan.lead, texts_of(stock, plan, plan.pool, plan.count - 1150) + texts_of(stock, plan, "reasoning_sft_code", 350) + texts_of(stock, plan, "mebert_boolq_random", 400) + texts_of(stock, plan, "exercises pairs", 400))
+        return units_of(plan, plan.lead, texts_of(stock, plan, plan.pool, plan.count - 1150) + texts_of(stock, plan, "reasoning_sft_code", 350) + texts_of(stock, plan, "mebert_boolq_random", 400) + texts_of(stock, plan, "exercises pairs", 400))
     if plan.style == "campus_trials":
-        return asked(plan, plan.lead, texts_of(stock, plan, plan.pool, 700) + texts_of(stock, plan, "items pairs", plan.count - 700))
-    return asked(plan, plan.lead, texts_of(stock, plan, plan.pool, plan.count))
+        return units_of(plan, plan.lead, texts_of(stock, plan, plan.pool, 700) + texts_of(stock, plan, "items pairs", plan.count - 700))
+    return units_of(plan, plan.lead, texts_of(stock, plan, plan.pool, plan.count))
 
 
 def staged_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock) -> list[Row]:

@@ -87,7 +87,8 @@ def test_an_upstream_that_takes_no_connection_is_given_up(monkeypatch: pytest.Mo
         async def wait(*_: object, **__: object) -> None:
             await asyncio.sleep(60)
 
-        connections.loop = SimpleNamespace(create_task=loop.create_task, create_connection=wait)  # type: ignore[assignment]
+        stuck = SimpleNamespace(create_task=loop.create_task, create_connection=wait)
+        monkeypatch.setattr(connections, "loop", stuck)
         connections.connect(lambda made, why: ready.set_result((made, why)))
         return await ready
 

@@ -4,18 +4,9 @@ import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-OF_THE_MACHINE = {  # what it refuses, whoever asks: no fault of the program
-    *(
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EFBIG,
-        errno.EROFS,
-        errno.EIO,
-        errno.EMFILE,
-        errno.ENFILE,
-        errno.ENOMEM,
-    )
-}
+OF_THE_MACHINE = frozenset((  # what it refuses, whoever asks: no fault of the program
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
+))  # fmt: skip
 
 
 class StillwatchError(Exception):

@@ -30,7 +30,6 @@ def rows(obj: Json) -> Iterator[Item]:
     choices = isinstance(answer, list) and dig(answer, 0, "message") is not None
     row: Row = exchange({**settings, **body}, {"choices": answer} if choices else answer_of(answer))
     start, end = dig(metrics, "start"), dig(metrics, "end")
-    spent = isinstance(start, int | float) and isinstance(end, int | float) and end >= start
     row |= {
         "exchange_id": first(obj.get("span_id"), obj.get("id")),
         "time": first(start, obj.get("created")),
@@ -41,13 +40,20 @@ def rows(obj: Json) -> Iterator[Item]:
         "output_tokens": first(row["output_tokens"], dig(metrics, "completion_tokens")),
         "reasoning_tokens": first(row["reasoning_tokens"], dig(metrics, "completion_reasoning_tokens")),
         "status": 500 if obj.get("error") else 200,
-        "latency_ms": (end - start) * 1000 if spent else None,  # type: ignore[operator]
+        "latency_ms": _milliseconds(start, end),
         "completion": first(row["completion"], message_text(answer)),
     }
     if row["account"] is None:
         why = f"has no account: metadata has none of {', '.join(ACCOUNT)} (another name: --map account="
         raise Refused(f"{why}metadata.NAME)", row=row)
     yield row
+
+
+def _milliseconds(start: object, end: object) -> float | None:
+    """From one time in seconds to another; None where one is missing, or they are in the wrong order."""
+    if not isinstance(start, int | float) or not isinstance(end, int | float) or end < start:
+        return None
+    return (end - start) * 1000
 
 
 FORMAT = Format(name="Braintrust", order=44, sniff=sniff, open=lambda: Stateless(rows))
