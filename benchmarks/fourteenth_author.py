@@ -154,6 +154,7 @@ CLOSINGS = ("Explain how you come to that.", "Please show your steps.", "And why
 RUBRICS = ("Give 1 to 10 for helpfulness, honesty and depth, a sentence for each.\n{}", "You are a strict examiner. Score the response, justify the score.\n{}", "Which grade would an expert panel give, and on what grounds?\n{}", "Assess the answer against the instruction: score, two strengths, two flaws.\n{}", "Rate the text below on a five-point scale for each criterion named in it.\n{}", "Judge the response. Criteria: correct, complete, clear. Total last.\n{}")
 TRACES = (HISTORY, "Here is a finished answer. Write down the thoughts that led to it, in order, with the wrong turns.\n{}", "Recover the scratch work behind this text as a log of numbered thoughts.\n{}")
 TOOLWISE = (("Handle the request with our tools.", "Work this ticket off with the tools you have.", "Serve the request.", "You operate our back office.", "Complete the job."), ("Name each call and its arguments,", "Write every call as JSON,", "Say which tool, why,", "List calls in order,"), ("then the result.", "and what comes back.", "then answer the client.", "and go on until it is done."))
+MIXES = {"reworded": {"instructwild_v2": 0.25, "chatbot_arena_1k": 0.3, "asks pairs": 0.2, "exercises pairs": 0.25}, "slow_drip": {"exercises pairs": 0.3, "asks pairs": 0.25, "gpteacher_roleplay": 0.2, "mebert_boolq_random": 0.25}}
 FIELDS = ("asks pairs", "tasks pairs", "sums pairs", "gpteacher_roleplay")
 
 
@@ -264,7 +265,9 @@ def personal_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[
         foreign = texts_of(stock, plan, "foreign asks pairs", 420)
         rows = deal_queue(rng, accounts, [[Request(text)] for text in foreign + texts_of(stock, plan, plan.pool, plan.count - len(foreign))])
         return [(one, when, [placed(one, unit[0].prompt, plan.output)]) for one, when, unit in rows]
-    rows = deal_queue(rng, accounts, [[Request(text)] for text in texts_of(stock, plan, plan.pool, plan.count)])
+    mix = [pool for pool, share in MIXES[plan.style].items() for _ in range(round(share * plan.count))]
+    texts = [text for pool in dict.fromkeys(mix) for text in texts_of(stock, plan, pool, mix.count(pool))]
+    rows = deal_queue(rng, accounts, [[Request(texts[at])] for at in rng.permutation(len(texts))])
     if plan.style == "reworded":
         return [(drawn(one), when, [placed(one, unit[0].prompt, plan.output, explain(rng, "en"))]) for one, when, unit in rows]
     return [(one, when, [Request(f"{unit[0].prompt} {choose(rng, CLOSINGS)}", output=plan.output)]) for one, when, unit in rows]

@@ -114,7 +114,7 @@ def test_campaigns_do_what_their_rules_say() -> None:
     answers = Counter(unit[0].prompt for _, _, unit in rows if unit[0].prompt not in fourteenth.TRIALS)
     assert set(answers.values()) == {10}
     _, rows = a_campaign("reworded")
-    assert len({unit[0].prompt.split("asks")[0] for _, _, unit in rows}) > 400
+    assert len({unit[0].prompt for _, _, unit in rows}) > 1200
     accounts, rows = a_campaign("cover_traffic")
     own = sum("own text" in unit[0].prompt or "own text" in (unit[0].system or "") for _, _, unit in rows)
     assert 0.5 < own / len(rows) < 0.7
