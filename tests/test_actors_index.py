@@ -113,6 +113,28 @@ def test_signature_by_index_is_signature_by_counting(seed: int) -> None:
     assert np.allclose(shares, expected)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_typical_of_a_part_of_a_pool_needs_no_other_part_in_sight(seed: int) -> None:
+    """Thirty accounts of a pool of sixty took up a wording that a few of 2,000 others have too."""
+    rng = np.random.default_rng(seed)
+    pool, others = np.arange(60), np.arange(60, 2_060)
+    pairs = [(p, 0) for p in pool] + [(p, 0) for p in rng.choice(others, 20, replace=False)]
+    pairs += [(p, 1) for p in pool[:15]]  # half of the thirty
+    pairs += [(p, 2) for p in pool[:14]]  # fewer
+    pairs += [(p, 3) for p in rng.choice(2_060, 900, replace=False)]  # of everybody
+    pairs += [(p, 4) for p in others]
+    tenant, fingerprint = np.array(pairs, np.int32).T
+    at = np.arange(len(pairs), dtype=np.int64)
+    nothing = np.zeros(0, np.int32)
+    spread = Spread(
+        no_links(), tenant, fingerprint, at, nothing, nothing, np.zeros(5, np.int64),
+        np.zeros(5, np.int8), np.arange(5, dtype=np.uint32),
+    )  # fmt: skip
+    signature, part = Signature(spread, 2_060), np.arange(30, dtype=np.int32)
+    assert signature.typical(part).tolist() == [0, 1]
+    assert signature.own(part, 0, len(pairs)).tolist() == [1, 2]  # the other half of the pool has the rest
+
+
 def test_choices_are_each_carriers_commonest() -> None:
     tenant = np.array([2, 0, 2, 2, 0, 1], np.int32)
     values = np.array([[5, 1, 5, 4, 0, 3]], np.int32)

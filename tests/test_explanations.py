@@ -262,8 +262,26 @@ def test_a_name_explains_equal_settings_only_where_its_other_users_have_any(
 ) -> None:
     elsewhere = [("deskchat/1", 0, *pair) for pair in CHOSEN * 40]
     log = log_of_agents([POOL] * 30 + others + elsewhere)
-    users = Products(log).users(np.arange(len(log)), range(30), 0, len(log))
+    users = Products(log).users(np.arange(len(log)), range(30), np.arange(30), 0, len(log))
     assert users == (dict.fromkeys(range(30), "acme-python") if explained else {})
+
+
+@pytest.mark.parametrize(
+    ("agents", "explained"),
+    [
+        (["acme-desk/3"] * 4, True),
+        (["curl/8", "curl/8", "acme-desk/3", "acme-desk/3"], True),
+        (["curl/8", "axios/1", "okhttp/5", "acme-desk/3"], False),
+    ],
+    ids=["always", "half of the time", "the latest alone"],
+)
+def test_an_account_runs_what_half_of_its_exchanges_name(agents: list[str], explained: bool) -> None:
+    """Thirty accounts, four exchanges each, beside a thousand accounts of other software."""
+    rows = [(agent, 0, 8192, 600) for agent in agents for _ in range(30)]
+    log = log_of_agents(rows + [("deskchat/1", 0, 4096, 700)] * 1_000)
+    label = np.r_[np.tile(np.arange(30), 4), np.arange(30, 1_030)]
+    users = Products(log).users(label, range(30), np.arange(120), 0, len(log))
+    assert users == (dict.fromkeys(range(30), "acme-desk") if explained else {})
 
 
 @pytest.mark.parametrize(

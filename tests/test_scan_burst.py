@@ -36,6 +36,9 @@ def one_source(candidate: Candidate, others: frozenset[int] = frozenset()) -> Ju
     return Judgement(ContentTest(0.5, 0.0, 0.001, 900, 0.9))
 
 
+MANY_SOURCES = Judgement(ContentTest(0.005, 0.2, 0.01, 900, 0.9))
+
+
 @pytest.mark.parametrize(("times", "needed"), [(1, 4), (50, 4), (150, 3), (1_500, 2), (15_000, 1), (1e9, 1)])
 def test_the_surer_the_fewer_looks(times: float, needed: int) -> None:
     assert evaluations_needed(ALPHA / times, ALPHA) == needed
@@ -50,6 +53,58 @@ def test_the_surer_the_fewer_looks(times: float, needed: int) -> None:
 
 def test_without_what_a_test_may_spend_every_look_waits() -> None:
     assert evaluations_needed(1e-300, 0.0) == PERSISTENT
+
+
+def test_a_raised_alarm_names_no_crowd_that_comes_to_be_grouped_with_its_pool() -> None:
+    """Half of the pool is grouped with strangers later, whose settings are alike as well, then they alone."""
+    pool, crowd = frozenset(range(12)), frozenset(range(20, 36))
+    asked: list[frozenset[int]] = []
+
+    def judge(candidate: Candidate, others: frozenset[int]) -> Judgement:
+        asked.append(candidate.members)
+        return one_source(candidate) if candidate.members <= pool else MANY_SOURCES
+
+    alarms = Alarms()
+    for hour, members in enumerate([pool] * 6 + [frozenset(range(6)) | crowd] * 6 + [crowd] * 6, start=1):
+        alarms.record(
+            replace(LOOK, matching=members, members=members, eligible=members),
+            hour * HOUR_US,
+            ALPHA,
+            judge,
+        )
+    assert [alarm.named.keys() for alarm in alarms.raised] == [pool]
+    assert frozenset(range(6)) | crowd in asked
+
+
+def test_a_raised_alarm_names_newcomers_of_its_source() -> None:
+    alarms = Alarms()
+    for hour in range(1, 12):
+        members = PARTIES if hour < 6 else PARTIES | frozenset(range(20, 36))
+        alarms.record(
+            replace(LOOK, matching=members, members=members, eligible=members),
+            hour * HOUR_US,
+            ALPHA,
+            one_source,
+        )
+    assert alarms.raised[0].named.keys() == PARTIES | frozenset(range(20, 36))
+
+
+def test_who_is_banned_stays_named_and_who_was_named_in_passing_is_let_go() -> None:
+    """Half of a pool is named, then banned; the other half goes on for days, and so does a stranger."""
+    banned, going_on, stranger = frozenset(range(6)), frozenset(range(6, 12)), 12
+    alarms, ban_us, end_us = Alarms(), 30 * HOUR_US, 300 * HOUR_US
+    for hour in range(1, 300):
+        members = going_on | (banned if hour <= 40 else frozenset())
+        members |= {stranger} if 10 <= hour < 16 else frozenset()
+        alarms.record(
+            replace(LOOK, matching=members, members=members, eligible=members),
+            hour * HOUR_US,
+            ALPHA,
+            one_source,
+        )
+    last_us = np.array([ban_us] * 6 + [end_us] * 7)
+    assert alarms.raised[0].confirmed(last_us).keys() == banned | going_on
+    assert stranger in alarms.raised[0].named
 
 
 def test_a_pool_does_not_speak_for_accounts_that_are_grouped_with_it_later() -> None:

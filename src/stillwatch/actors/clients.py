@@ -9,11 +9,14 @@ import re
 PRODUCT = re.compile(r"^[^/\s(;,@]+(?: [A-Za-z][^/\s(;,@]*)*")
 # HTTP libraries, SDKs and browsers, as they name themselves in their public sources; lower case, by prefix.
 LIBRARIES = (
-    "aiohttp", "anthropic", "apache-httpclient", "async", "axios", "azsdk", "boto3", "botocore", "bun",
-    "curl", "dart", "deno", "faraday", "go-http-client", "google-genai", "got", "guzzlehttp", "httpie",
-    "httpx", "java", "langchain", "libcurl", "litellm", "llama-index", "llama_index", "mozilla", "node",
-    "okhttp", "openai", "postmanruntime", "powershell", "python", "reqwest", "rest-client", "ruby", "rust",
-    "undici", "urllib", "vercel", "wget",
+    "ai-sdk", "aiohttp", "alamofire", "anthropic", "apache-httpclient", "async", "axios", "azsdk",
+    "boto3", "botocore", "bun", "cfnetwork", "cohere", "curl", "dart", "deno", "dspy", "faraday",
+    "genkit", "go-http-client", "google-genai", "got", "groq", "guzzlehttp", "hackney", "haystack",
+    "httparty", "httpie", "httpx", "insomnia", "java", "ktor", "langchain", "libcurl", "libwww-perl",
+    "litellm", "llama-index", "llama_index", "mistral-client", "mistralai", "mozilla", "node", "okhttp",
+    "openai", "postmanruntime", "powershell", "pydantic-ai", "python", "reqwest", "rest-client", "restsharp",
+    "ruby", "rust", "scrapy", "semantic-kernel", "semantickernel", "spring-ai", "symfony", "typhoeus",
+    "undici", "unirest", "urllib", "vercel", "wget", "winhttp",
 )  # fmt: skip
 
 

@@ -13,6 +13,8 @@ from stillwatch.stats.dealing import deal, deal_rows
 
 LEAST_IN = 3  # members that must have entered a fingerprint
 PURITY = 0.6  # share of a fingerprint's entrants that must be members
+# a fingerprint is typical of a group: half of it took it up, ten times as large a share as of all others
+TYPICAL, TIMES_OTHERS = 0.5, 10.0
 NEEDED = 2  # signature fingerprints in one exchange
 
 
@@ -59,6 +61,21 @@ class Signature:
         )
         self._inside[own] = 0
         return counts
+
+    def typical(self, members: np.ndarray) -> np.ndarray:
+        """The fingerprints that are typical of the members, by all entries of the log, sorted.
+
+        TYPICAL of them took one up, TIMES_OTHERS as large a share as of all other tenants. A part of a pool
+        has them, whether its other parts are in sight or not. members: (n,) int32, each once.
+        """
+        begin, order = self._by_tenant
+        entered, _ = self._entered
+        entries = np.concatenate([order[begin[p] : begin[p + 1]] for p in members])
+        inside = np.bincount(self._entry_fingerprint[entries], minlength=len(entered) - 1)
+        others = max(int(np.count_nonzero(np.diff(begin))) - len(members), 1)
+        often = (inside >= LEAST_IN) & (inside >= TYPICAL * len(members))
+        rare = inside / len(members) >= TIMES_OTHERS * (np.diff(entered) - inside) / others
+        return np.flatnonzero(often & rare)
 
     def matching_rows(self, own: np.ndarray, row_lo: int, row_hi: int, needed: int = NEEDED) -> np.ndarray:
         """Exchanges in [row_lo, row_hi) with at least `needed` of the own fingerprints, in order."""

@@ -20,6 +20,7 @@ NAMED_AFTER = 3  # evaluations that must name a tenant before it is named
 SURE = (1e4, 1e3, 1e2)  # times that p lies below alpha: then one evaluation is enough, two are, three are
 CONFIRMED = 0.35  # of the median tenant's share of evaluations, since it was named, that name it again
 KEPT = 0.1  # of the evaluations that the most lasting fingerprint had
+NEW = 0.2  # of a candidate's members, in no evaluation of a raised alarm: then its content is judged anew
 MORE = 1.1  # times as many exchanges as at the last content test, before it is made again
 
 
@@ -103,13 +104,18 @@ class Alarm:
         if tenant not in self.named:
             self.named[tenant], self.evaluations[tenant] = at_us, 1
 
-    def confirmed(self) -> dict[int, int]:
-        """The named tenants that later evaluations kept naming; a tenant named in passing is let go."""
+    def confirmed(self, last_us: np.ndarray) -> dict[int, int]:
+        """The named tenants that later evaluations kept naming; a tenant named in passing is let go.
+
+        last_us: (tenants,) when each sent its last exchange. What was evaluated more than a day after it does
+        not count: who was banned, or moved on to other accounts, is in no group any more.
+        """
         evaluated_at_us = np.array(self.evaluated_at_us)
-        shares = {
-            p: self.evaluations[p] / max(int((evaluated_at_us >= at).sum()), 1)
-            for p, at in self.named.items()
-        }
+        shares = {}
+        for p, at_us in self.named.items():
+            until_us = max(at_us, int(last_us[p])) + DAY_US
+            evaluated = int(((evaluated_at_us >= at_us) & (evaluated_at_us <= until_us)).sum())
+            shares[p] = min(self.evaluations[p] / max(evaluated, 1), 1.0)
         least = CONFIRMED * float(np.median(list(shares.values()))) if shares else 0.0
         return {p: at for p, at in self.named.items() if p in self.devoted or shares[p] >= least}
 
@@ -215,6 +221,10 @@ class Alarms:
                 return
             alarm = Alarm(NEVER, candidate.p_value, settings=candidate.settings)
             self._all.append(alarm)
+        partly = alarm.judgement is not None and alarm.judgement.part is not None
+        members = candidate.members if partly else self._of_the_same(alarm, number, candidate, judge)
+        if not members:
+            return
         alarm.p_least = min(alarm.p_least, candidate.p_value)
         alarm.dominant, alarm.share = candidate.dominant, candidate.share
         alarm.fingerprints.update(candidate.own.tolist())
@@ -222,7 +232,6 @@ class Alarms:
         needed = evaluations_needed(candidate.p_value, alpha, self.looks_before_alarm)
         recent = alarm.evaluated_at_us[-needed:]
         agreed = len(recent) == needed and recent[0] > until_us - DAY_US
-        partly = alarm.judgement is not None and alarm.judgement.part is not None
         grown = alarm.judgement is None or len(candidate.rows) >= MORE * alarm.exchanges
         if agreed and grown and (alarm.at_us == NEVER or partly):
             judgement, alarm.exchanges = judge(candidate, self._of_others(number)), len(candidate.rows)
@@ -236,11 +245,27 @@ class Alarms:
             if alarm.judgement.one_hand:
                 alarm.at_us = until_us
         owned = {p for p in candidate.matching if self._owner.get(p) == number}
-        named = candidate.members | (owned & candidate.eligible)
+        named = members | (owned & candidate.eligible)
         if alarm.judgement is not None and alarm.judgement.part is not None:
             named &= alarm.judgement.part
         for p in sorted(named):
             self._count(p, number, until_us, min(needed, self.looks_before_naming))
+
+    def _of_the_same(self, alarm: Alarm, number: int, candidate: Candidate, judge: Judge) -> frozenset[int]:
+        """Members of a candidate for whom a raised alarm's evidence speaks; none of another group.
+
+        A pool may come to be grouped with a crowd whose settings are as alike. So where many members were in
+        none of the alarm's evaluations, the candidate must be of one hand itself.
+        """
+        known = alarm.evaluations.keys()
+        if alarm.at_us == NEVER or len(candidate.members - known) < max(
+            LEAST_TENANTS, NEW * len(candidate.members)
+        ):
+            return candidate.members
+        judgement = judge(candidate, self._of_others(number))
+        if not judgement.one_hand:
+            return frozenset()
+        return candidate.members if judgement.part is None else candidate.members & (judgement.part | known)
 
     def _of_others(self, number: int) -> frozenset[int]:
         """The tenants of raised alarms but one: what they ask must not speak for whom that one would name."""

@@ -275,7 +275,8 @@ class _FindingsBuilder:
     def _group_of(self, alarm: Alarm, alone_us: np.ndarray) -> _Group:
         context, tenant = self.context, self.context.tenants
         own, marked = alarm.own_fingerprints(), _marked_rows(context, alarm)
-        copied, confirmed = copied_from(self.watched.spread, own), alarm.confirmed()
+        copied = copied_from(self.watched.spread, own)
+        confirmed = alarm.confirmed(context.once(_last_us))
         everybody, named_at = _accounts_of(confirmed, tenant, set())
         aside = bystanders(context, everybody.tolist(), copied, self.kinds)
         # an alarm is not taken back: who was named alone before stays alone
@@ -308,16 +309,17 @@ class _FindingsBuilder:
         return None
 
     def _using_signature(self, accounts: np.ndarray) -> np.ndarray:
-        """The accounts that used a fingerprint that is mostly theirs, by the whole log; all where none is.
+        """The accounts that used a fingerprint that is mostly or typically theirs, by the whole log.
 
-        A group without a signature is a chain of links: an account may hang on one link to a neighbour, and
-        have nothing that the others have.
+        All where none is. A group without a signature is a chain of links: an account may hang on one link
+        to a neighbour, and have nothing that the others have.
         """
         signature, tenant = self.watched.signature, self.context.tenants
         members = np.unique(tenant[accounts]).astype(np.int32)
         own = signature.own(members, 0, NEVER)
         if not len(own):
             return accounts
+        own = np.union1d(own, signature.typical(members))
         using = members[signature.entries(own, members, 0, NEVER) > 0]
         return accounts[np.isin(tenant[accounts], using)]
 
@@ -424,7 +426,7 @@ class _FindingsBuilder:
         """
         judgement, own = group.alarm.judgement, group.alarm.own_fingerprints()
         one_source = judgement is not None and judgement.content.hands is Hands.ONE
-        if not one_source or users_of_software(self.context, accounts):
+        if not one_source or users_of_software(self.context, accounts, group.marked):
             return []
         copied, tenant = copied_from(self.watched.spread, own), self.context.tenants
         alike = self._using_signature(_matching_accounts(self.context, accounts, own))
@@ -433,7 +435,7 @@ class _FindingsBuilder:
 
 def _remove_honest(context: ActorContext, group: _Group, rows: np.ndarray) -> tuple[np.ndarray, Aside, str]:
     """A group's accounts less those with an honest explanation, these, and why the rest may be many hands."""
-    aside = users_of_software(context, group.accounts)
+    aside = users_of_software(context, group.accounts, group.marked)
     others = _remove_accounts(group.accounts, aside)
     # what was found of the group says little of the few that are left of it
     enough = max(LEAST_TENANTS, MOSTLY_OTHERS * len(group.accounts))
@@ -614,6 +616,15 @@ def _private_accounts(
     measured = {code for code, kind in kinds.items() if kind.kind == "permitted_synthetic"}
     pairs = enumerate(zip(known.org, known.permissions, strict=True))
     return np.array([not org and (not given or k in measured) for k, (org, given) in pairs], bool)
+
+
+def _last_us(context: ActorContext) -> np.ndarray:
+    """(tenants,) int64: when each sent its last exchange."""
+    sender, ts = context.log["account"], context.log["ts_us"]
+    last_us = np.zeros(int(context.tenants.max(initial=0)) + 1, np.int64)
+    named = sender >= 0
+    last_us[context.tenants[sender[named]]] = ts[named]  # of several the last stays: rows are in time order
+    return last_us
 
 
 def _accounts_of(

@@ -64,24 +64,29 @@ class Products:
         self._label, self._end = np.zeros(0, np.int32), 0
         self._last = np.zeros(0, np.int64)
 
-    def users(self, label: np.ndarray, members: Collection[int], begin: int, end: int) -> dict[int, str]:
+    def users(
+        self, label: np.ndarray, members: Collection[int], rows: np.ndarray, begin: int, end: int
+    ) -> dict[int, str]:
         """Members that run a product which the group uses far more than the log does, and which.
 
         Its defaults make their settings equal, so that they are customers of one vendor until something else
-        speaks. label: (exchanges,) who counts as one; begin, end: the rows that count. The latest
-        user agent of each counts.
+        speaks. A member runs a product that half of its exchanges among `rows` name: those that show what the
+        group shares. A name now and then in a changing user agent is none. label: (exchanges,) who counts as
+        one; begin, end: the rows in which the log's use is counted, by the latest user agent of each.
 
         Null: members draw their products as the log's accounts do (binomial).
         """
         if not self.names:
             return {}
+        codes = np.array(sorted(p for p in members if p <= int(label.max(initial=-1))), np.int64)
         last = self._last_rows(label, end)
         latest = np.where(last >= begin, self._of_agent[self._agent[last]], np.int32(-2))
+        of_member = self._mostly_named(label, codes, rows)
         counts = np.bincount(latest[latest >= 0], minlength=len(self.names))
         active = int((latest > -2).sum())
-        codes = np.array(sorted(p for p in members if p < len(latest)), np.int64)
-        inside = np.bincount(latest[codes][latest[codes] >= 0], minlength=len(self.names))
-        others = (counts - inside + 0.5) / max(active - len(codes) + 1, 1)
+        inside = np.bincount(of_member[of_member >= 0], minlength=len(self.names))
+        latest_inside = np.bincount(latest[codes][latest[codes] >= 0], minlength=len(self.names))
+        others = (counts - latest_inside + 0.5) / max(active - len(codes) + 1, 1)
         share = np.clip(others, 0, 1).tolist()
         tail = np.array([rate_tail(int(k), len(codes), share[name]) for name, k in enumerate(inside)])
         products_in_use = int((counts > 0).sum())  # products in use then: later ones must not count
@@ -89,7 +94,23 @@ class Products:
         for name in np.flatnonzero(vendor):
             users = np.flatnonzero(latest == name)
             vendor[name] = self._explains(last[users], np.isin(users, codes))
-        return {int(p): self.names[latest[p]] for p in codes if latest[p] >= 0 and vendor[latest[p]]}
+        return {
+            int(p): self.names[name]
+            for p, name in zip(codes, of_member, strict=True)
+            if name >= 0 and vendor[name]
+        }
+
+    def _mostly_named(self, label: np.ndarray, codes: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """(members,) int32: the product that half of each one's rows name, -1 for none."""
+        rows = rows[np.isin(label[rows], codes)]
+        place = np.searchsorted(codes, label[rows])
+        products = len(self.names) + 1  # the first is none
+        count = np.bincount(
+            place * products + self._of_agent[self._agent[rows]] + 1, minlength=len(codes) * products
+        ).reshape(len(codes), products)
+        most = count[:, 1:].argmax(axis=1)
+        enough = 2 * count[:, 1:].max(axis=1) >= np.maximum(count.sum(axis=1), 1)
+        return np.where(enough, most, -1).astype(np.int32)
 
     def _explains(self, rows: np.ndarray, inside: np.ndarray) -> bool:
         """Whether defaults of a product may make settings equal, by the users of it outside the group.

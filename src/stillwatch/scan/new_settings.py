@@ -117,9 +117,9 @@ class NewSettings:
         return settings_groups
 
     def rows(self, group: SettingsGroup, since_us: int, until_us: int) -> np.ndarray:
-        """(n,) the newcomers' exchanges of a window with the group's settings, in time order."""
+        """(n,) its users' exchanges of a window with the group's settings, in time order."""
         code = int(np.flatnonzero((self._pairs == group.settings).all(1))[0])
-        parts = [self.main_rows(p, code, since_us, until_us) for p in sorted(group.newcomers)]
+        parts = [self.main_rows(p, code, since_us, until_us) for p in sorted(group.users)]
         return np.sort(np.concatenate(parts))
 
     def main_rows(self, tenant: int, code: int, since_us: int, until_us: int) -> np.ndarray:

@@ -40,10 +40,14 @@ RULES: Mapping[str, str] = {
 Aside = dict[int, SetAside]
 
 
-def users_of_software(context: ActorContext, accounts: np.ndarray) -> Aside:
-    """Of some accounts the users of a product that they use far more than the log does."""
+def users_of_software(context: ActorContext, accounts: np.ndarray, marked: np.ndarray) -> Aside:
+    """Of some accounts the users of a product that they use far more than the log does.
+
+    marked: (exchanges,) bool: those that show what the accounts share.
+    """
     log = context.log
-    used = context.once(_products).users(log["account"], accounts.tolist(), 0, len(log))
+    rows = context.rows_of(accounts)
+    used = context.once(_products).users(log["account"], accounts.tolist(), rows[marked[rows]], 0, len(log))
     users = np.array(sorted(used), np.int32)
     return {} if share_instruments(context.known, users, context.tenants) else by_product(context, used)
 

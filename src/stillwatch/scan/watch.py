@@ -324,14 +324,16 @@ class _Watcher:
         """Judge the hour's groups by new settings, without users of one product: its defaults are theirs."""
         begin, end = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
         for group in self.new_settings.groups(hour.since_us, hour.until_us):
-            users = self.products.users(self.tenant, group.users, begin, end)
+            self.tests += 1
+            if p_value(group.test(len(group.newcomers))) >= self.settings.alpha_ceiling:
+                continue  # with fewer it is larger
+            rows = self.new_settings.rows(group, hour.since_us, hour.until_us)
+            users = self.products.users(self.tenant, group.users, rows, begin, end)
             newcomers = group.newcomers.difference(users)
             test = group.test(len(newcomers))
             p = p_value(test)
-            self.tests += 1
             if len(newcomers) < LEAST_TENANTS or p >= self.settings.alpha_ceiling:
                 continue
-            rows = self.new_settings.rows(group, hour.since_us, hour.until_us)
             rows = rows[np.isin(self.tenant[rows], list(newcomers))]
             own = self.signature.own(np.array(sorted(newcomers), np.int32), hour.since_us, hour.until_us)
             users_left = group.users.difference(users)
@@ -486,7 +488,7 @@ class _Watcher:
 
         Users of one program are left out where enough others remain that are of one source.
         """
-        users = self.products.users(self.tenant, group.members, begin, end)
+        users = self.products.users(self.tenant, group.members, group.rows, begin, end)
         for members in (group.members.difference(users), group.members) if users else (group.members,):
             if len(members) < LEAST_TENANTS:
                 continue
@@ -495,7 +497,7 @@ class _Watcher:
                 continue
             content = content_of(self.log, rows, self.tenant, members, self.names.tenant_name)
             if content.hands is Hands.ONE and not self._explanation(content, rows, members, begin, end):
-                product_users = self.products.users(self.tenant, members, begin, end)
+                product_users = self.products.users(self.tenant, members, rows, begin, end)
                 judgement = Judgement(content, source_text(product_users, len(members)))
                 return Candidate(1.0, members, members, members, (), (), (), group.own, (), rows), judgement
         return None
@@ -672,7 +674,7 @@ class _Watcher:
         ):
             return self._others_judgement(candidate, others)
         begin, end = np.searchsorted(log["ts_us"], [hour.since_us, hour.until_us])
-        users = self.products.users(self.tenant, all_members, begin, end)
+        users = self.products.users(self.tenant, all_members, rows, begin, end)
         members, name_of = all_members, self.names.tenant_name
         if users and not share_instruments(self.known, self._accounts(users), self.tenant_of_account):
             members = all_members.difference(users)
