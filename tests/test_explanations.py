@@ -11,9 +11,44 @@ from stillwatch.actors.links import no_links
 from stillwatch.actors.spread import Spread
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan.campaigns import who_took_part
-from stillwatch.scan.explanations import Products, class_members, share_instruments, viral_prompt
+from stillwatch.scan.explanations import (
+    Products,
+    class_members,
+    material,
+    same_questions,
+    share_instruments,
+    viral_prompt,
+)
 from stillwatch.scan.set_aside import keep_signature
 from stillwatch.scan.sites import event_members, hosting_networks, main_networks, site_members, sites
+from stillwatch.stats.exchangeability import ContentTest
+
+
+def test_who_goes_through_a_course_as_far_as_he_comes_is_told_from_a_pool_that_samples() -> None:
+    """Forty accounts: on a course of twelve tasks, or of a pool that asks each question eight times."""
+    rng = np.random.default_rng(3)
+    text = rng.integers(0, 2**64, 600, dtype=np.uint64)  # half of the hashes do not fit a signed number
+    reached = rng.integers(1, 13, 40)
+    course = [(text[task], account) for account in range(40) for task in range(reached[account])]
+    own = [(text[100 + k], k % 40) for k in range(len(course))]
+    pool = [(text[k], account) for k in range(60) for account in rng.choice(40, 8, replace=False)]
+
+    def explained(asked: list[tuple[np.uint64, int]]) -> bool:
+        texts = np.array([text for text, _ in asked], np.uint64)
+        return bool(material(texts, np.array([who for _, who in asked], np.int32)))
+
+    assert explained(course)
+    assert explained(course + own)
+    assert not explained(course + own * 3)  # a fifth of them are the course's
+    assert not explained(pool)
+    assert not explained([(text[0], account) for account in range(40)])  # one text is no course
+
+
+@pytest.mark.parametrize("high", [0, 2**63], ids=["small hashes", "hashes that are no signed number"])
+def test_the_same_questions_are_counted_whatever_their_hash(high: int) -> None:
+    few = ContentTest(0.5, 0.0, 0.001, 900, 0.9, same=1 / 20, repeated=0.9)
+    log = log_of((k, f"acct-{k % 2}", 200, high + k // 2) for k in range(40))
+    assert "a class" in same_questions(few, log, np.arange(40), log["account"])
 
 
 def known_by(domains: list[str]) -> AccountFacts:
@@ -78,7 +113,7 @@ def test_colleagues_with_their_firms_card_share_nothing_with_others(
 def test_a_prompt_that_goes_round_is_tried_and_left(hours_of: list[list[int]], explained: bool) -> None:
     label = np.repeat(np.arange(len(hours_of)), [len(hours) for hours in hours_of])
     ts_us = np.concatenate(hours_of) * HOUR_US
-    text = viral_prompt(ts_us, np.arange(len(label)), label, range(len(hours_of)))
+    text = viral_prompt(ts_us, label)
     assert bool(text) is explained
     if explained:
         assert f"of {len(hours_of)} accounts used its wording a few times" in text

@@ -27,6 +27,7 @@ from stillwatch.scan.candidates import still_open, weak_groups, with_shares
 from stillwatch.scan.explanations import (
     customers,
     few_questions,
+    material,
     one_customer,
     same_questions,
 )
@@ -521,7 +522,8 @@ def _doubt(context: ActorContext, accounts: np.ndarray, rows: np.ndarray, marked
     if content.hands is Hands.MANY and not one_source_parts(log, shared, *labelled, LEAST_TENANTS):
         return many_hands_text(content)
     # a shared question may be the wording itself: so all that they ask counts here
-    if explanation := one_customer(context.known, accounts):
+    explanation = one_customer(context.known, accounts)
+    if explanation := explanation or material(log["exact"][rows], log["account"][rows]):
         return explanation
     if not few_questions(content):
         return ""

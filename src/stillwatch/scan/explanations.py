@@ -10,6 +10,7 @@ import numpy as np
 
 from stillwatch.actors import AccountFacts
 from stillwatch.actors.clients import product
+from stillwatch.actors.groups import LEAST_TENANTS
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan.sites import main_networks
 from stillwatch.stats.dealing import components
@@ -31,6 +32,9 @@ UNCHECKED = (
 FEW_QUESTIONS = 50  # different ones: of classes 8 to 36, of campaigns that ask each many times 84 and more
 WORD_FOR_WORD = 0.3  # of a group's exchanges have a text that another account has: of classes 0.31 to 0.99
 MOSTLY = 0.5  # of a group's sessions ask what another account's do: few questions among many are a cloak
+# the tasks of a course: a tenth of the members ask each, there are five at least, and how many ask each
+# varies twice as much as by chance (of courses 3 to 46 times as much, of what pools repeat 0.1 to 0.6 times)
+COMMON, LEAST_TASKS, UNEVEN = 0.1, 5, 2.0
 OCCASION_US = 12 * HOUR_US  # who uses a wording again so much later came back to it
 FEW, SEVERAL = 4, 6  # exchanges that are more than trying it: of an account that came back; that did not
 ACADEMIC = ("edu", "ac", "school")  # labels that registries give to institutions only
@@ -227,22 +231,21 @@ def same_questions(content: ContentTest, log: ExchangeLog, rows: np.ndarray, lab
     )
 
 
-def viral_prompt(ts_us: np.ndarray, rows: np.ndarray, label: np.ndarray, members: Collection[int]) -> str:
+def viral_prompt(at_us: np.ndarray, label: np.ndarray) -> str:
     """Say that four fifths of a group tried its wording and left it, and sent half of its exchanges; or "".
 
     What a show or a post asks its public to try has one source, and each tries it a few times. The accounts
     of a pool come back to their work, or have much of it. A few that work behind many that try have most of
     the group's exchanges.
 
-    rows: the group's exchanges that carry its wording; label: (exchanges,) who counts as one.
+    at_us, label: (exchanges,) when each that carries the group's wording was sent, and by whom.
     """
-    of_member = rows[np.isin(label[rows], list(members))]
-    who, place, count = np.unique(label[of_member], return_inverse=True, return_counts=True)
+    who, place, count = np.unique(label, return_inverse=True, return_counts=True)
     first, last = np.full(len(who), np.iinfo(np.int64).max), np.full(len(who), np.iinfo(np.int64).min)
-    np.minimum.at(first, place, ts_us[of_member])
-    np.maximum.at(last, place, ts_us[of_member])
+    np.minimum.at(first, place, at_us)
+    np.maximum.at(last, place, at_us)
     tried = (count < FEW) | ((count < SEVERAL) & (last - first < OCCASION_US))
-    if tried.sum() < MOST * len(who) or count[tried].sum() < MOSTLY * len(of_member):
+    if tried.sum() < MOST * len(who) or count[tried].sum() < MOSTLY * len(label):
         return ""
     return (
         f"{tried.sum():,} of {len(who):,} accounts used its wording a few times and left it: a viral prompt, "
@@ -250,9 +253,36 @@ def viral_prompt(ts_us: np.ndarray, rows: np.ndarray, label: np.ndarray, members
     )
 
 
+def material(text: np.ndarray, label: np.ndarray) -> str:
+    """Say that members go through the same material, each as far as it comes: a course, a workshop; or "".
+
+    Strangers on a course have its first tasks in common and few of them its last. Who asks questions several
+    times deals them evenly. Three in ten exchanges must have a text that a tenth of the members ask, and the
+    numbers of who asks each must vary twice as much as by chance.
+
+    Null of the variance: each member asks each such text with one probability (binomial).
+    text, label: (exchanges,) hash of each one's text, and who sent it.
+    """
+    texts, place, exchanges = np.unique(text, return_inverse=True, return_counts=True)
+    askers = np.bincount(np.unique(np.stack([place, label]), axis=1)[0], minlength=len(texts))
+    members = len(np.unique(label))
+    common = askers >= max(LEAST_TENANTS, COMMON * members)
+    tasks = int(common.sum())
+    if tasks < LEAST_TASKS or exchanges[common].sum() < WORD_FOR_WORD * len(text):
+        return ""
+    share = askers[common].mean() / members
+    if askers[common].var(ddof=1) < UNEVEN * members * share * (1 - share) or share == 1:
+        return ""
+    return (
+        f"{exchanges[common].sum() / len(text):.0%} of its exchanges ask {tasks:,} texts that many of its "
+        "accounts have in common, some the first of them alone, some all: a course, a workshop"
+    )
+
+
 def _asked_by_others(text: np.ndarray, label: np.ndarray) -> float:
     """The share of exchanges whose text is asked by two of the labels."""
-    pairs = np.unique(np.stack([text.astype(np.int64), label.astype(np.int64)]), axis=1)
+    # uint64 all through: beside signed numbers NumPy makes both floats, in which no hash equals itself
+    pairs = np.unique(np.stack([text, label.astype(np.uint64)]), axis=1)
     texts, askers = np.unique(pairs[0], return_counts=True)
     return float(np.isin(text, texts[askers > 1]).mean()) if len(text) else 0.0
 

@@ -33,6 +33,7 @@ from stillwatch.scan.carried import CarriedScan, Choice, Names
 from stillwatch.scan.explanations import (
     Products,
     few_questions,
+    material,
     one_customer,
     same_questions,
     share_instruments,
@@ -704,8 +705,11 @@ class _Watcher:
         self, content: ContentTest, rows: np.ndarray, members: Collection[int], begin: int, end: int
     ) -> str:
         """What would make a group of one source honest, or "". rows: those that carry its wording."""
-        explanation = one_customer(self.known, self._accounts(members)) or viral_prompt(
-            self.log["ts_us"], rows, self.tenant, members
+        of_members = rows[np.isin(self.tenant[rows], list(members))]
+        explanation = (
+            one_customer(self.known, self._accounts(members))
+            or viral_prompt(self.log["ts_us"][of_members], self.tenant[of_members])
+            or material(self.log["exact"][of_members], self.tenant[of_members])
         )
         if explanation or not few_questions(content):
             return explanation
