@@ -10,7 +10,7 @@ from rich.console import Console
 from stillwatch.cli.options import AS_CALLED, NameOptions, sketch_key
 from stillwatch.cli.scan import KEY_VARIABLE
 from stillwatch.cli.verb import verb
-from stillwatch.errors import InputError
+from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.exchanges import mapping
 from stillwatch.exchanges.sources import local_files
 from stillwatch.new_file import write_new_file
@@ -65,10 +65,8 @@ def inspect_command(
         chosen = columns or dict(inspection.proposal)
         if not chosen:
             raise InputError(f"{write_map}: not written: no column needs a name, or none could be proposed")
-        try:
+        with refuse_os_errors(InputError, f"{write_map}: cannot be written"):
             write_new_file(write_map, mapping.to_toml(chosen).encode(), 0o644)
-        except OSError as why:
-            raise InputError(f"{write_map}: cannot be written: {why.strerror}") from None
         Console(stderr=True).print(f"{write_map}: written; look at it", markup=False, highlight=False)
     if inspection.judged is None:
         raise typer.Exit(CANNOT)

@@ -17,7 +17,7 @@ from stillwatch.cli.case_text import words_of
 from stillwatch.cli.options import Map, MapFile, columns_of, key_in
 from stillwatch.cli.verb import verb
 from stillwatch.engine.named import DEFAULT
-from stillwatch.errors import InputError, StillwatchError
+from stillwatch.errors import InputError, StillwatchError, refuse_os_errors
 from stillwatch.exchanges.database import is_database
 from stillwatch.exchanges.documents import DOCUMENTS_CPU_S
 from stillwatch.exchanges.sources import local_files
@@ -183,11 +183,9 @@ def _write(result: ScanReport, out: Path) -> tuple[Path | None, InputError | Non
 
 def _prepare(out: Path, dead_letters: Path) -> None:
     """Make the folder before any work is done for it, and let no earlier scan's dead letters lie in it."""
-    try:
+    with refuse_os_errors(InputError, f"{out}: cannot hold the report", "give another --out"):
         out.mkdir(parents=True, exist_ok=True)
         dead_letters.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"{out}: cannot hold the report: {error.strerror}; give another --out") from error
 
 
 def register(app: typer.Typer) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stillwatch.errors import InputError, StillwatchError
+from stillwatch.errors import InputError, StillwatchError, refuse_os_errors
 from stillwatch.plugins import describe_error
 from stillwatch.range.attackers import registry as attackers
 from stillwatch.range.compose import calibration_log, compose_scene, scored_people_of
@@ -119,10 +119,8 @@ def _make_cell(cell: Cell, out: Path, make: Callable[[], dict[str, Any]]) -> str
         if not cell.defence.endswith(".py"):
             raise
         return describe_error(error, cell.defence)  # whose file it is stands in the title
-    try:
+    with refuse_os_errors(InputError, f"{out} cannot be written", "what stands stays"):
         write_atomically(out / CELLS / cell.file, json.dumps(document, allow_nan=False) + "\n")
-    except OSError as error:
-        raise InputError(f"{out} cannot be written: {error.strerror}; what stands stays") from error
     return None
 
 

@@ -94,13 +94,11 @@ class Kept:
             path.write_text(head + "\n", "utf-8")
 
     def add(self, values: dict[str, Any]) -> None:
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps([name, value]) + "\n" for name, value in values.items())
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as why:
-            raise ProveError(f"{self.path}: cannot be written: {why.strerror}; what is there stays") from why
+        refused = refuse_os_errors(ProveError, f"{self.path}: cannot be written", "what is there stays")
+        with refused, self.path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps([name, value]) + "\n" for name, value in values.items())
+            file.flush()
+            os.fsync(file.fileno())
         self.values |= values
 
 
