@@ -18,6 +18,7 @@ from stillwatch.cli.folder import (
     need_why,
     open_state,
     read_names,
+    record_as_json,
     table,
     whoami,
 )
@@ -341,32 +342,12 @@ def _names(names: tuple[str, ...] | list[str]) -> str:
 
 
 def _plain(account: str, standing: EnforcementStatus) -> dict[str, Any]:
-    return {
-        "account": account,
-        "step": standing.step.name.lower(),
-        "since": iso_time(standing.since_us),
-        "until": iso_time(standing.until_us),
-        "reason": standing.reason,
-        "campaign": standing.campaign,
-        "output_tokens_per_hour": standing.output_tokens_per_hour,
-    }
+    return {"account": account, **record_as_json(standing, "mark"), "step": standing.step.name.lower()}
 
 
 def _proposal_as_json(proposal: Proposal) -> dict[str, Any]:
-    return {
-        "proposal": proposal.proposal,
-        "at": iso_time(proposal.at_us),
-        "campaign": proposal.wanted.campaign,
-        "step": proposal.wanted.step.name.lower(),
-        "rule": proposal.wanted.rule,
-        "why": proposal.wanted.why,
-        "accounts": list(proposal.wanted.accounts),
-        "due": iso_time(proposal.wanted.due_us),
-        "state": proposal.state,
-        "decided": iso_time(proposal.decided_us),
-        "decided_by": proposal.decided_by,
-        "action": proposal.action,
-    }
+    wanted = record_as_json(proposal.wanted) | {"step": proposal.wanted.step.name.lower()}
+    return record_as_json(proposal, "wanted") | wanted
 
 
 def _proposal_state(proposal: Proposal) -> str:
