@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from stillwatch.cli.options import AS_CALLED, NameOptions, sketch_key
+from stillwatch.cli.options import AS_CALLED, LogPlaces, NameOptions, sketch_key
 from stillwatch.cli.scan import KEY_VARIABLE
 from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError, refuse_os_errors
@@ -23,12 +23,7 @@ REJECTED, NOT_JUDGED, CANNOT = 3, 4, 2
 
 
 def inspect_command(
-    logs: Annotated[
-        list[str],
-        typer.Argument(
-            help="Files, folders, globs, - for standard input, or postgresql://…", show_default=False
-        ),
-    ],
+    logs: LogPlaces,
     accounts: Annotated[Path | None, typer.Option(help="Accounts table that the scan will get.")] = None,
     names: NameOptions = AS_CALLED,
     write_map: Annotated[

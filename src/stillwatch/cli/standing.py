@@ -1,11 +1,11 @@
 """`stillwatch standing`: the enforcement status of accounts, who set it, and undoing it. It judges nobody."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from stillwatch.cli.case_changing import AccountsFile
 from stillwatch.cli.folder import (
     FOLDER,
     PAGE,
@@ -94,9 +94,7 @@ def set_command(
     accounts: Annotated[list[str] | None, typer.Argument(help="The accounts.")] = None,
     step: Annotated[str, typer.Option(help="clear, watch, verify, throttle, strip, mark or block.")] = "",
     why: Why = "",
-    accounts_file: Annotated[
-        Path | None, typer.Option(help="File of accounts, one a line; - for standard input.")
-    ] = None,
+    accounts_file: AccountsFile = None,
     lasts: For = None,
     output_tokens_per_hour: Annotated[
         int | None, typer.Option(help="Budget of a throttle; else the terms' own.", min=0)

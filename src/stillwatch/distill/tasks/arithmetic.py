@@ -6,13 +6,13 @@ Which problems are held out is a property of their text, so that no seed moves o
 import hashlib
 import random
 from collections.abc import Callable
-from typing import Any
 
-from stillwatch.distill import AnswerVerdict, Prompt
-from stillwatch.distill.tasks import maths
+from stillwatch.distill import Prompt
+from stillwatch.distill.tasks.maths import EXPECTS, check, judge
+
+__all__ = ["EXPECTS", "NAME", "check", "judge", "make"]
 
 NAME = "arithmetic"
-EXPECTS = maths.EXPECTS
 HELD_OUT_OF = 8  # one problem in so many
 PEOPLE = ("Ada", "Bo", "Chidi", "Dana", "Emre", "Farah", "Goran", "Hana", "Ines", "Jun", "Kofi", "Lena")
 THINGS = ("apples", "stamps", "marbles", "books", "tickets", "shells", "pencils", "cards")
@@ -30,14 +30,6 @@ def make(n: int, seed: int, held_out: bool) -> list[Prompt]:
             message = {"role": "user", "content": text + ASK}
             found.setdefault(text, Prompt(f"arithmetic-{digest[:12]}", (message,), NAME, str(answer), kind))
     return list(found.values())
-
-
-def check(expected: Any) -> str | None:
-    return maths.check(expected)
-
-
-def judge(expected: Any, text: str) -> AnswerVerdict:
-    return maths.judge(expected, text)
 
 
 def _trade(draw: random.Random) -> tuple[str, int, str]:
