@@ -19,7 +19,7 @@ from stillwatch.range.attackers import registry as attackers
 from stillwatch.range.compose import calibration_log, compose_scene, scored_people_of
 from stillwatch.range.contest import Rules, contest
 from stillwatch.range.contests import thin_history
-from stillwatch.range.defences import CalibrationLog, LogJudgement
+from stillwatch.range.defences import CalibrationLog, LogJudgement, LogToJudge
 from stillwatch.range.defences.registry import defence, has_threshold
 from stillwatch.range.honest_background import HonestBackground, field_of
 from stillwatch.range.ledger import TruthLedger, read_ledger
@@ -156,7 +156,7 @@ def judge(
     clean_until_us = ledger.begin_us + scene.clean_days * DAY_US
     bound = defence(name, scene.false_cases_per_10k_account_days)
     calibration = others() if others is not None and has_threshold(name) else None
-    judged = bound.judge(exchanges, accounts, clean_until_us, seed, calibration)
+    judged = bound.judge(LogToJudge(exchanges, accounts, clean_until_us, seed, calibration))
     _check(judged, ledger)
     outcome = measure(
         ledger,
