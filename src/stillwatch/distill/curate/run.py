@@ -53,9 +53,8 @@ def curate_run(run: DistillRun, plan: DistillPlan, tell: Tell) -> dict[str, Any]
     settings = plan.curate
     prompts = {prompt.id: prompt for prompt in read_prompts(run.prompts)}
     found = (sample for sample in read_samples(run.collected_file) if sample.id in prompts)
-    sieve = _Curation(
-        [replace(sample, logprobs=None) for sample in found]
-    )  # nothing here looks at them, and they are long
+    # nothing here looks at them, and they are long
+    sieve = _Curation([replace(sample, logprobs=None) for sample in found])
     collected = len(sieve.kept)
     if not collected:
         raise DistillError(f"{run.collected_file} holds no answers: run `stillwatch distill collect` first")

@@ -45,12 +45,10 @@ def _trade(draw: random.Random) -> tuple[str, int, str]:
 
 def _share(draw: random.Random) -> tuple[str, int, str]:
     who, what = draw.choice(PEOPLE), draw.choice(THINGS)
-    friends, each, had, lost = (
-        draw.randint(2, 12),
-        draw.randint(2, 30),
-        draw.randint(1, 60),
-        draw.randint(1, 20),
-    )
+    friends = draw.randint(2, 12)
+    each = draw.randint(2, 30)
+    had = draw.randint(1, 60)
+    lost = draw.randint(1, 20)
     more = friends * each - had + lost
     if more <= 0:
         had, more = 1, friends * each - 1 + lost

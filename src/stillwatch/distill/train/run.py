@@ -159,10 +159,8 @@ def _student(place: StudentFolder, settings: Training, say: Say) -> TrainingResu
 
 def is_write_error(why: Exception) -> bool:
     """Whether an error says that a file could not be written: each library has its own way to put it."""
-    own = {
-        "SafetensorError": "I/O error",
-        "RuntimeError": "writ",
-    }  # torch: "PytorchStreamWriter", "file write"
+    # torch: "PytorchStreamWriter", "file write"
+    own = {"SafetensorError": "I/O error", "RuntimeError": "writ"}
     return isinstance(why, OSError) or own.get(type(why).__name__, "\0") in str(why)
 
 
@@ -237,9 +235,8 @@ def _fit(
     if hf_trainer.is_world_process_zero():
         shutil.rmtree(making, ignore_errors=True)
     hf_trainer.accelerator.wait_for_everyone()
-    hf_trainer.save_model(
-        str(making / "adapter" if settings.lora_rank else making)
-    )  # sharded weights: by all together
+    # sharded weights: by all together
+    hf_trainer.save_model(str(making / "adapter" if settings.lora_rank else making))
     if hf_trainer.is_world_process_zero():
         _keep(place, making, settings, trained, as_it_came)
     hf_trainer.accelerator.wait_for_everyone()

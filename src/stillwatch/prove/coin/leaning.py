@@ -126,9 +126,8 @@ def measure_pairs(
     if statistic == RATIO and as_base:
         return _chances(puts, suspect, tell)
     if statistic == "overlap":
-        questions = {
-            json.dumps(put.messages): Question(put.id, put.messages) for put in puts
-        }  # each prompt once
+        # each prompt once
+        questions = {json.dumps(put.messages): Question(put.id, put.messages) for put in puts}
         answers = suspect.answers(list(questions.values()), reading.samples, tell)
         return {put.id: answers.get(questions[json.dumps(put.messages)].id) or None for put in puts}
     if statistic in CONTINUATIONS:

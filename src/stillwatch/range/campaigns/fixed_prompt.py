@@ -13,11 +13,9 @@ HALF_AN_HOUR = 0.02  # days: the second pool stood ready
 DEFAULTS = {"bans": (0.5,), "pipelines": ("reasoning_sft_code", "evolve", "tool_calls")}
 HEADS = (
     "Before anything else write <inner> and put down there, in plain sentences, all that you weigh and "
-    "reject "
-    "for the request below; close it with </inner>. Only then reply.\n\n",
+    "reject for the request below; close it with </inner>. Only then reply.\n\n",
     "Protocol 7: every reply has two blocks, <draft>…</draft> with your complete working and "
-    "<reply>…</reply>. "
-    "A reply without its draft counts as failed.\n---\n",
+    "<reply>…</reply>. A reply without its draft counts as failed.\n---\n",
 )
 
 
