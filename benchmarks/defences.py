@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from stillwatch.range.defences import LogJudgement, mmd_window, prada
+from stillwatch.range.defences import LogJudgement, LogToJudge, mmd_window, prada
 from stillwatch.range.defences.embedding import embed
 from stillwatch.range.defences.registry import ablations, defence, names
 from stillwatch.range.figures import Score
@@ -109,7 +109,7 @@ def judged(name: str, folder: Path, dial: float, seed: int) -> Row:
     """Judge and score one scene."""
     given = scene(folder)
     begun = time.perf_counter()
-    said = defence(name, dial).judge(given.exchanges, given.accounts, given.clean_until_us, seed)
+    said = defence(name, dial).judge(LogToJudge(given.exchanges, given.accounts, given.clean_until_us, seed))
     seconds = time.perf_counter() - begun
     found, evidence = findings(said)
     honest = len(said.refused - given.marked)

@@ -33,7 +33,7 @@ from stillwatch.cases.fold import fold
 from stillwatch.cases.leads import leads, open_case
 from stillwatch.cases.reading import Filter, members_of, queue
 from stillwatch.cases.store import Store
-from stillwatch.cli.console import open_cases
+from stillwatch.cli.console import ConsolePlace
 from stillwatch.console import UserRole, people
 from stillwatch.report.findings import FINDINGS, load
 
@@ -95,7 +95,7 @@ def misled_half(cases: list[dict[str, str]], wanted: int, label: str) -> list[di
 def cases_of(report: Path, world: Path) -> list[dict[str, str]]:
     """Make a report's cases, and give each with what it is in truth."""
     now_us = time.time_ns() // 1000
-    with open_cases(report, None, None, make=True) as store:
+    with ConsolePlace(report).open(make=True) as store:
         fold(store, load(report), now_us, f"report {report.name}")
         for one in leads(store, limit=1_000)[0]:
             try:
@@ -154,7 +154,7 @@ def compare(folder: Path) -> None:
     right, seconds = 0, 0.0
     for row in given:
         world = ten[row["case"]]
-        with open_cases(folder / world.name, None, None) as store:
+        with ConsolePlace(folder / world.name).open() as store:
             case, accounts = store.case(row["case"]), accounts_of(store, row["case"])
         truth, kinds = truth_of(world, accounts)
         took = (clock(row["ended"]) - clock(row["began"])).total_seconds()

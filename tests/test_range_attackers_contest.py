@@ -19,7 +19,7 @@ from stillwatch.range.attackers.repeated import FixedMeans
 from stillwatch.range.client_programs import ClientProgram
 from stillwatch.range.contest import ERRORS, Contest, Rules, contest, contest_of
 from stillwatch.range.costs import AttackPrices
-from stillwatch.range.defences import Accusation
+from stillwatch.range.defences import Accusation, LogToJudge
 from stillwatch.range.defences.allowance import TOKENS_A_S, AllowanceWatch, judge, refused_ids
 from stillwatch.range.defences.holds import LOG_STANDS, HoldingWatch, HoldsDefence, HoldsInForce
 from stillwatch.range.defences.reasoning_allowance import ReasoningAllowanceWatch
@@ -337,7 +337,7 @@ def test_holds_find_a_queue_that_moves_and_none_that_waits(people: HonestBackgro
 
 
 def test_holds_judge_no_log_and_keep_their_budget(people: HonestBackground) -> None:
-    judged = defence_of("stillwatch/holds").judge(people.exchanges, people.accounts, 0, 1)
+    judged = defence_of("stillwatch/holds").judge(LogToJudge(people.exchanges, people.accounts, 0, 1))
     assert (judged.cases, judged.cannot_fire) == ((), LOG_STANDS)
     force = HoldsInForce(Holds(mode="on", refused_minutes_per_day=6))
     schedule = plan(Holds(one_block_in=4), "lead-1", ["a"], 0, bytes(32))
@@ -524,9 +524,9 @@ def test_a_contest_against_an_allowance(people: HonestBackground) -> None:
 def test_defences_together_refuse_and_name_as_each(people: HonestBackground) -> None:
     both = defence_of("limits+allowance")
     assert both.NAME == "limits+allowance"
-    judged = both.judge(people.exchanges, people.accounts, people.clean_until_us, 1)
+    judged = both.judge(LogToJudge(people.exchanges, people.accounts, people.clean_until_us, 1))
     each = [
-        defence_of(n).judge(people.exchanges, people.accounts, people.clean_until_us, 1)
+        defence_of(n).judge(LogToJudge(people.exchanges, people.accounts, people.clean_until_us, 1))
         for n in ("limits", "allowance")
     ]
     assert judged.refused == each[0].refused | each[1].refused

@@ -11,7 +11,14 @@ import pytest
 
 from scan_world import START, Crowd, Scene, honest, pool, scene, sentence
 from stillwatch.errors import InputError
-from stillwatch.range.defences import Accusation, Calibrated, CalibrationLog, LogJudgement, mmd_window
+from stillwatch.range.defences import (
+    Accusation,
+    Calibrated,
+    CalibrationLog,
+    LogJudgement,
+    LogToJudge,
+    mmd_window,
+)
 from stillwatch.range.defences.hours import Hourly, before, merge_accusations, record, set_thresholds
 from stillwatch.range.defences.registry import DIAL, ablations, defence, expand_names, has_threshold, names
 from stillwatch.range.defences.stillwatch import accounts_in_schema
@@ -61,7 +68,7 @@ def world() -> Scene:
 
 @cache
 def whole(name: str) -> LogJudgement:
-    return defence(name, LOOSE).judge(world().table, world().accounts, CLEAN_US, 5)
+    return defence(name, LOOSE).judge(LogToJudge(world().table, world().accounts, CLEAN_US, 5))
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +96,7 @@ def bare(table: pa.Table) -> pa.Table:
 def test_the_same_log_gives_the_same_cases_in_any_order(name: str) -> None:
     table = world().table
     order = np.random.default_rng(1).permutation(len(table))
-    again = defence(name, LOOSE).judge(table.take(pa.array(order)), world().accounts, CLEAN_US, 5)
+    again = defence(name, LOOSE).judge(LogToJudge(table.take(pa.array(order)), world().accounts, CLEAN_US, 5))
     assert whole(name) == again
 
 
@@ -101,7 +108,7 @@ def test_equal_times_have_no_order(name: str) -> None:
     table = table.set_column(1, "time", whole_minutes.cast(pa.timestamp("us", "UTC")))
     judge = defence(name, LOOSE).judge
     back = table.take(pa.array(np.arange(len(table))[::-1].copy()))
-    assert judge(table, None, CLEAN_US, 5) == judge(back, None, CLEAN_US, 5)
+    assert judge(LogToJudge(table, None, CLEAN_US, 5)) == judge(LogToJudge(back, None, CLEAN_US, 5))
 
 
 @pytest.mark.slow
@@ -120,7 +127,9 @@ def test_what_is_said_does_not_depend_on_what_comes_after_nor_on_the_pieces(name
     if name not in REFUSING:
         assert said(merge_accusations(pieces)) == said(whole(name).cases)
     until = START_US + 8 * DAY_US
-    before = chosen.judge(table.slice(0, int(np.searchsorted(times, until))), accounts, CLEAN_US, 5)
+    before = chosen.judge(
+        LogToJudge(table.slice(0, int(np.searchsorted(times, until))), accounts, CLEAN_US, 5)
+    )
     said_by_then = (
         (at, tuple((a, t) for a, t in named if t <= until)) for at, named in said(whole(name).cases)
     )
@@ -132,7 +141,7 @@ def test_what_is_said_does_not_depend_on_what_comes_after_nor_on_the_pieces(name
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EVERY)
 def test_time_account_and_prompt_suffice(name: str) -> None:
-    judged = defence(name, LOOSE).judge(bare(world().table), None, CLEAN_US, 1)
+    judged = defence(name, LOOSE).judge(LogToJudge(bare(world().table), None, CLEAN_US, 1))
     accounts = set(world().table["account"].to_pylist())
     assert all(set(c.named_at_us) <= accounts and c.named_at_us for c in judged.cases)
 
@@ -169,7 +178,7 @@ ODD = {
 @pytest.mark.parametrize("name", EVERY)
 def test_odd_logs_are_survived(name: str, odd: str) -> None:
     chosen = defence(name)
-    assert chosen.judge(ODD[odd], None, CLEAN_US, 1).cases in ((),) or odd.startswith("one")
+    assert chosen.judge(LogToJudge(ODD[odd], None, CLEAN_US, 1)).cases in ((),) or odd.startswith("one")
     watch = chosen.open_watch(None, CLEAN_US, 1)
     for until in (0, CLEAN_US, CLEAN_US + 1, CLEAN_US + HOUR_US):
         assert list(watch.step(ODD["empty"], until)) == []
@@ -179,7 +188,7 @@ def test_odd_logs_are_survived(name: str, odd: str) -> None:
 @pytest.mark.slow
 def test_no_clean_days_at_all_and_nobody_is_accused_by_what_needs_them() -> None:
     for name in BASELINES:
-        judged = defence(name, LOOSE).judge(world().table, world().accounts, 0, 1)
+        judged = defence(name, LOOSE).judge(LogToJudge(world().table, world().accounts, 0, 1))
         assert (judged.cases, judged.refused) == ((), frozenset()), name
 
 
@@ -253,7 +262,7 @@ def test_a_researchers_own_defence_is_a_file(tmp_path: Path) -> None:
     mine = defence(str(path))
     assert mine.NAME == "mine"
     late = {r["account"] for r in world().crowd.rows if int(r["time"].timestamp() * 1e6) >= CLEAN_US}
-    assert {c.case for c in mine.judge(world().table, None, CLEAN_US, 1).cases} == late
+    assert {c.case for c in mine.judge(LogToJudge(world().table, None, CLEAN_US, 1)).cases} == late
 
 
 @pytest.mark.parametrize(
@@ -271,9 +280,9 @@ def test_a_file_that_is_no_defence_says_why(tmp_path: Path, text: str, why: str)
 def test_defences_stand_together() -> None:
     table, accounts = world().table, world().accounts
     both = defence("volume + allowance", LOOSE)
-    judged = both.judge(table, accounts, CLEAN_US, 1)
-    assert judged.cases == defence("volume", LOOSE).judge(table, accounts, CLEAN_US, 1).cases
-    assert judged.refused == defence("allowance").judge(table, accounts, CLEAN_US, 1).refused
+    judged = both.judge(LogToJudge(table, accounts, CLEAN_US, 1))
+    assert judged.cases == defence("volume", LOOSE).judge(LogToJudge(table, accounts, CLEAN_US, 1)).cases
+    assert judged.refused == defence("allowance").judge(LogToJudge(table, accounts, CLEAN_US, 1)).refused
     watch = both.open_watch(accounts, CLEAN_US, 1)
     assert watch.step(table, CLEAN_US + DAY_US)
     watch.enrol(accounts)  # type: ignore[attr-defined]
@@ -303,7 +312,10 @@ def test_an_unknown_part_is_refused() -> None:
 def test_the_dial_moves_the_level() -> None:
     for name in ("volume", "prefix", "isolation_forest"):
         many = [
-            sum(len(c.named_at_us) for c in defence(name, dial).judge(world().table, None, CLEAN_US, 1).cases)
+            sum(
+                len(c.named_at_us)
+                for c in defence(name, dial).judge(LogToJudge(world().table, None, CLEAN_US, 1)).cases
+            )
             for dial in (DIAL, LOOSE)
         ]
         assert many[0] <= many[1] > 0, name
@@ -340,8 +352,8 @@ def test_the_logs_own_clean_days_as_calibration_change_nothing(name: str) -> Non
     table, accounts = world().table, world().accounts
     own = CalibrationLog(table, accounts)
     chosen = defence(name, LOOSE)
-    judged = chosen.judge(table, accounts, CLEAN_US, 5)
-    assert chosen.judge(table, accounts, CLEAN_US, 5, own) == judged
+    judged = chosen.judge(LogToJudge(table, accounts, CLEAN_US, 5))
+    assert chosen.judge(LogToJudge(table, accounts, CLEAN_US, 5, own)) == judged
     assert not judged.cannot_fire
 
 
@@ -351,11 +363,13 @@ def test_people_without_a_clean_day_leave_a_defence_that_cannot_fire(name: str) 
     table, accounts = world().table, world().accounts
     nobody = CalibrationLog(before(table, 0), accounts)
     chosen = defence(name, LOOSE)
-    judged = chosen.judge(table, accounts, CLEAN_US, 5, nobody)
+    judged = chosen.judge(LogToJudge(table, accounts, CLEAN_US, 5, nobody))
     assert judged.cannot_fire
     assert not judged.cases
     if name not in REFUSING:
-        assert defence(f"none+{name}", LOOSE).judge(table, accounts, CLEAN_US, 5, nobody).cannot_fire
+        assert (
+            defence(f"none+{name}", LOOSE).judge(LogToJudge(table, accounts, CLEAN_US, 5, nobody)).cannot_fire
+        )
 
 
 def test_the_level_comes_from_the_other_people_alone() -> None:

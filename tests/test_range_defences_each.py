@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from scan_world import START, Crowd, habits, honest, log_of, pool, scene, sentence
 from stillwatch.actors.spread import KINDS, spread
-from stillwatch.range.defences import LogJudgement, limits, mmd_window, prada, prefix
+from stillwatch.range.defences import LogJudgement, LogToJudge, limits, mmd_window, prada, prefix
 from stillwatch.range.defences.calibration import level
 from stillwatch.range.defences.embedding import embed
 from stillwatch.range.defences.forest import grow, usual_depth
@@ -120,7 +120,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", CATCHES)
 def test_it_catches_what_it_is_for(name: str) -> None:
     add, who, beside = CATCHES[name]
-    found = named(defence(name, DIAL).judge(with_more(add), None, CLEAN_US, 1))
+    found = named(defence(name, DIAL).judge(LogToJudge(with_more(add), None, CLEAN_US, 1)))
     assert len(found & who) >= 0.9 * len(who)
     assert len(found - who) <= beside
 
@@ -128,7 +128,7 @@ def test_it_catches_what_it_is_for(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*CATCHES, "limits", "stillwatch"])
 def test_it_is_silent_on_calm_days(name: str) -> None:
-    judged = defence(name, 1.0).judge(calm(), None, CLEAN_US, 1)
+    judged = defence(name, 1.0).judge(LogToJudge(calm(), None, CLEAN_US, 1))
     assert (judged.cases, judged.refused) == ((), frozenset())
 
 
@@ -143,7 +143,7 @@ def test_limits_refuse_what_is_above_them_and_no_more() -> None:
     minute, day = watch.set_limits()[""]
     assert 1 <= minute < 15
     assert 20 <= day < 100
-    judged = defence("limits", DIAL).judge(table, None, CLEAN_US, 1)
+    judged = defence("limits", DIAL).judge(LogToJudge(table, None, CLEAN_US, 1))
     got: Counter[tuple[str, str, int]] = Counter()
     for row in table.sort_by("time").to_pylist():
         at = int(row["time"].timestamp() * 1e6)
@@ -378,7 +378,7 @@ MISSED = ("stillwatch/only:questions", "stillwatch/only:system", "stillwatch/onl
 @pytest.mark.parametrize("name", [*FOUND, *MISSED])
 def test_a_part_finds_what_it_is_for(name: str) -> None:
     table, accounts, planted = pooled()
-    found = named(defence(name).judge(table, accounts, 0, 1))
+    found = named(defence(name).judge(LogToJudge(table, accounts, 0, 1)))
     assert (len(found & planted) >= 30) == (name in FOUND)
     assert len(found - planted) <= 1
 
@@ -390,14 +390,14 @@ def test_without_a_setting_or_any_kind_of_wording_there_is_no_group() -> None:
 
     table, accounts, _ = pooled()
     for parts in (frozenset(SHARED), frozenset(TESTED), frozenset[str]()):
-        assert ScanDefence("x", parts, False, 1.0).judge(table, accounts, 0, 1).cases == ()
+        assert ScanDefence("x", parts, False, 1.0).judge(LogToJudge(table, accounts, 0, 1)).cases == ()
 
 
 @pytest.mark.slow
 def test_steps_and_one_scan_name_the_same_accounts_at_the_same_hours() -> None:
     table, accounts, planted = pooled()
     table = table.sort_by("time")
-    once = defence("stillwatch").judge(table, accounts, 0, 1)
+    once = defence("stillwatch").judge(LogToJudge(table, accounts, 0, 1))
     watch = defence("stillwatch").open_watch(accounts, 0, 1)
     times = table["time"].cast(pa.int64()).to_numpy()
     at: dict[str, int] = {}
@@ -424,9 +424,9 @@ def test_firm_accounts_are_some_of_those_that_are_named() -> None:
         if row["account"] in planted:
             row["client_ip"] = f"198.51.{int(row['client_ip'].split('.')[2]) // 4}.9"
     table, accounts = crowd.table(), crowd.accounts()
-    judged = defence("stillwatch/firm").judge(table, accounts, 0, 1)
+    judged = defence("stillwatch/firm").judge(LogToJudge(table, accounts, 0, 1))
     firm = named(judged)
-    assert firm <= named(defence("stillwatch").judge(table, accounts, 0, 1))
+    assert firm <= named(defence("stillwatch").judge(LogToJudge(table, accounts, 0, 1)))
     assert len(firm & planted) >= 20
     assert len({case.case for case in judged.cases}) == len(judged.cases)
     assert all(case.at_us % (DAY_US // 2) == 0 for case in judged.cases)

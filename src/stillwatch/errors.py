@@ -35,12 +35,12 @@ class RejectedLine(StillwatchError):
 
 
 @contextmanager
-def refuse_os_errors(refusal: type[StillwatchError], what: str) -> Iterator[None]:
-    """Turn what the system refuses within into a refusal of ours: what cannot be done, and why."""
+def refuse_os_errors(refusal: type[StillwatchError], what: str, advice: str = "") -> Iterator[None]:
+    """Turn what the system refuses within into a refusal of ours: what cannot be done, why, what would do."""
     try:
         yield
     except OSError as why:
-        raise refusal(f"{what}: {why.strerror}") from why
+        raise refusal(f"{what}: {why.strerror}{advice and '; '}{advice}") from why
 
 
 def machine_refusal(error: Exception) -> str | None:

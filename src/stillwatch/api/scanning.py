@@ -11,7 +11,7 @@ from stillwatch.api import Log, Path, Table
 from stillwatch.api.exchanges import aware, gateways, key_of, logs_of, table_of
 from stillwatch.api.result import ScanReport
 from stillwatch.engine.named import DEFAULT
-from stillwatch.errors import InputError
+from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.exchanges import mapping
 from stillwatch.exchanges.documents import DOCUMENTS_CPU_S
 from stillwatch.exchanges.networks import read_networks, unusable_lines
@@ -98,10 +98,8 @@ def scan(
 
 def _without_earlier_rows(place: FilePath) -> FilePath:
     """Let no earlier scan's rows lie in the file of rejected ones."""
-    try:
+    with refuse_os_errors(InputError, f"rejected: {place} cannot be written"):
         place.unlink(missing_ok=True)
-    except OSError as why:
-        raise InputError(f"rejected: {place} cannot be written: {why.strerror}") from None
     return place
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, func, insert, null, select, update
 
 from stillwatch.cases import Act, CaseError, CaseState, Json, RecordNotFound, Verdict
 from stillwatch.cases.store import Personal, Transaction
-from stillwatch.cases.tables import acts, among, cases, members
+from stillwatch.cases.tables import acts, among, cases, members, record_of
 
 FACETS: Mapping[str, Any] = {  # and what stands where no act set them
     "state": CaseState.NEW.value,
@@ -185,18 +185,8 @@ def act_of(db: Connection, case_id: str, number: int) -> Act:
 
 
 def _act(row: Mapping[Any, Any]) -> Act:
-    return Act(
-        id=row["act"],
-        case=row["case_id"],
-        at_us=row["at_us"],
-        who=row["who"],
-        verb=row["verb"],
-        text=row["text"],
-        sets=json.loads(row["sets"]),
-        undoes=row["undoes"],
-        in_force=bool(row["in_force"]),
-        revision=row["revision"],
-    )
+    sets, in_force = json.loads(row["sets"]), bool(row["in_force"])
+    return record_of(Act, row, id=row["act"], case=row["case_id"], sets=sets, in_force=in_force)
 
 
 # --- the trail ---

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, func, select
 
 from stillwatch.cases import Case, DetectorState, Json, Verdict
@@ -168,51 +169,32 @@ def alert(
         spent = _exchanges_of(db, case_id)
         bundle = _last_bundle(db, case_id)
     link = f"{base_url.rstrip('/')}/cases/{case.id}"
-    return Alert(
-        case=case.id,
-        revision=case.revision,
-        title=_alert_title(case, facts["accounts"]),
-        state=str(case.state),
-        verdict=None if case.verdict is None else str(case.verdict),
-        owner=case.owner,
-        campaign=case.campaign,
-        finding=finding.id,
-        found_us=finding.at_us,
-        alarm_us=finding.alarm_us,
-        p_value=case.p_value,
-        score_bits=case.score_bits,
-        members=case.members,
-        victims=case.victims,
-        cleared=case.cleared,
-        accounts=case.accounts[:ACCOUNTS_SHOWN],
-        accounts_sha256=hashlib.sha256("\n".join(case.accounts).encode("utf-8", "surrogatepass")).hexdigest(),
-        why=tuple(Claim(**item) for item in facts["why"]),
-        benign=tuple(Benign(**item) for item in facts["benign"]),
-        set_aside=facts.get("set_aside"),
-        links=tuple(LinkRow(**item) for item in facts["links"]),
-        links_total=facts["links_total"],
-        shared=tuple(SharedRow(**item) for item in facts["shared"]),
-        independent_classes=tuple(facts["classes"]),
-        seen_by_provider=tuple(facts["seen_by_provider"]),
-        exposure=_exposure(case, facts, spent, prices),
-        confidence=_confidence(case, record),
-        detectors=tuple(
-            SignalSource(**item, version=facts["stillwatch"], state=str(standing[item["id"]].state))
+    said = {
+        "case": case.id,
+        "title": _alert_title(case, facts["accounts"]),
+        "state": str(case.state),
+        "verdict": None if case.verdict is None else str(case.verdict),
+        "finding": finding.id,
+        "found_us": finding.at_us,
+        "alarm_us": finding.alarm_us,
+        "accounts": case.accounts[:ACCOUNTS_SHOWN],
+        "accounts_sha256": hashlib.sha256(
+            "\n".join(case.accounts).encode("utf-8", "surrogatepass")
+        ).hexdigest(),
+        "independent_classes": facts["classes"],
+        "exposure": _exposure(case, facts, spent, prices),
+        "confidence": _confidence(case, record),
+        "detectors": [
+            item | {"version": facts["stillwatch"], "state": str(standing[item["id"]].state)}
             for item in facts["detectors"]
-        ),
-        gaps=tuple(facts["gaps"]),
-        cannot_claim=tuple(facts["cannot_claim"]),
-        atlas=_techniques_of(facts["atlas"], case.victims),
-        action=_action(case, hit, standing.get(case.raised_by)),
-        inputs=tuple(facts["inputs"]),
-        scanned=facts["scanned"],
-        source=facts["source"],
-        stillwatch=facts["stillwatch"],
-        permalink=link,
-        json_twin=f"{link}.json",
-        bundle_sha256=bundle,
-        merged_into=case.merged_into,
-    )
+        ],
+        "atlas": _techniques_of(facts["atlas"], case.victims),
+        "action": _action(case, hit, standing.get(case.raised_by)),
+        "permalink": link,
+        "json_twin": f"{link}.json",
+        "bundle_sha256": bundle,
+    }
+    return msgspec.convert({**facts, **vars(case), **said}, Alert)  # the rest has one name in all of them
 
 
 def _exposure(

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from stillwatch.cases import CaseError, Finding, Json, RecordNotFound
 from stillwatch.cases.store import Store
-from stillwatch.cases.tables import evidence, findings
+from stillwatch.cases.tables import evidence, findings, record_of
 from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.exchanges.sources import find
 from stillwatch.report.findings import campaign_json, campaign_of, set_aside_json
@@ -150,19 +150,7 @@ def hold(db: Connection, case_id: str) -> None:
 
 
 def finding_of(row: Mapping[Any, Any]) -> Finding:
-    return Finding(
-        id=row["finding"],
-        case=row["case_id"],
-        at_us=row["at_us"],
-        source=row["source"],
-        campaign=row["campaign"],
-        digest=row["digest"],
-        alarm_us=row["alarm_us"],
-        p_value=row["p_value"],
-        exchanges=row["exchanges"],
-        output_tokens=row["output_tokens"],
-        accounts=row["accounts"],
-    )
+    return record_of(Finding, row, id=row["finding"], case=row["case_id"])
 
 
 def inputs_of(logs: Sequence[str | Path]) -> list[Input]:

@@ -11,7 +11,7 @@ from stillwatch.cases.acts import acts_of
 from stillwatch.cases.evidence import finding_of
 from stillwatch.cases.store import CASE_FIELDS, PAGE, Store, case_in, case_of_row
 from stillwatch.cases.tables import acts as all_acts
-from stillwatch.cases.tables import among, cases, evidence, findings, hours, key_of, members
+from stillwatch.cases.tables import among, cases, evidence, findings, hours, key_of, members, record_of
 
 NOBODY = "none"
 NEVER = 1 << 62
@@ -271,18 +271,13 @@ def _newest(db: Connection, case_id: str) -> int:
 
 
 def _member(row: Mapping[Any, Any], newest: int) -> Member:
-    verdict = row["verdict"]
-    return Member(
-        account=row["account"],
-        since_us=row["since_us"],
-        last_us=row["last_us"],
+    return record_of(
+        Member,
+        row,
         named=row["finding"] >= max(newest, 1),  # 0: by no finding, but an older scan's or a lead
-        exchanges=row["exchanges"],
-        verdict=None if verdict is None else Verdict(verdict),
         actor=row["home"] is not None,
         tied=bool(row["tied"]),
         provisional=bool(row["provisional"]),
-        moved_to=row["moved_to"],
     )
 
 

@@ -8,7 +8,6 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from copy import copy
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -19,11 +18,9 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from stillwatch.cases import (
     Case,
     CaseError,
-    CaseState,
     DatabaseUnreachable,
     RecordNotFound,
     StaleRevision,
-    Verdict,
     tables,
 )
 from stillwatch.cases.migrations import MIGRATIONS, migrate
@@ -205,9 +202,7 @@ def case_in(db: Connection, case: str, *, accounts: bool = True) -> Case:
 
 
 def case_of_row(row: Mapping[Any, Any], accounts: tuple[str, ...]) -> Case:
-    verdict = row["verdict"]
-    case = Case(**row, accounts=accounts)
-    return replace(case, state=CaseState(row["state"]), verdict=None if verdict is None else Verdict(verdict))
+    return tables.record_of(Case, row, accounts=accounts)
 
 
 def check_revision(db: Connection, case: str, if_revision: int | None) -> None:

@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, TypeVar
 
+import msgspec
 from sqlalchemy import (
     ARRAY,
     BigInteger,
@@ -26,6 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 METADATA = MetaData()
+Record = TypeVar("Record")
 LONGEST_KEY = 1_000  # bytes; an entry of PostgreSQL's B-tree holds 2,704
 _ESCAPE = "\x1a"  # "substitute": begins what could not be stored as it is
 
@@ -81,6 +83,11 @@ def among(db: Connection, column: Column[Any], keys: Collection[str]) -> ColumnE
         return column == any_(literal(list(keys), ARRAY(Text)))
     listed = func.json_each(json.dumps(list(keys), ensure_ascii=False)).table_valued("value")
     return column.in_(select(cast(listed.c.value, Text)))
+
+
+def record_of(kind: type[Record], row: Mapping[Any, Any], **read: Any) -> Record:
+    """Give a row as a record: each field is the column of its name, or what was read for it."""
+    return msgspec.convert({str(name): value for name, value in row.items()} | read, kind)
 
 
 def table(metadata: MetaData, name: str, columns: str) -> Table:

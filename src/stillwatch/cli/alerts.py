@@ -25,7 +25,7 @@ from stillwatch.cases.store import Store
 from stillwatch.cli.case_opening import CasesUrl, key_of, seen_cases
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, iso_time, record_as_json, span_s, table
 from stillwatch.cli.main import one_line, print_json
-from stillwatch.cli.options import EventSource
+from stillwatch.cli.options import ConsoleUrl, EventSource
 from stillwatch.cli.verb import group, verb
 from stillwatch.console import escalation, inbox, people
 from stillwatch.console.settings import load_settings
@@ -37,9 +37,6 @@ app = group("Send case alerts: webhooks, syslog, Slack, Teams, PagerDuty, mail."
 OUTBOX = "outbox"
 FAILED = 3
 
-BaseUrl = Annotated[
-    str, typer.Option("--console", help="Where the console is, for links.", envvar="STILLWATCH_CONSOLE")
-]
 TargetsFile = Annotated[
     Path | None, typer.Option("--targets", help=f"The list of who is told; else {NAME} in the folder.")
 ]
@@ -50,7 +47,7 @@ def deliver_command(
     folder: AtFolder = FOLDER,
     cases: CasesUrl = None,
     targets: TargetsFile = None,
-    console: BaseUrl = "",
+    console: ConsoleUrl = "",
     source: EventSource = "",
     every: Annotated[str | None, typer.Option(help="Go on, and look so often: 30s, 5m.")] = None,
     as_json: AsJson = False,

@@ -26,6 +26,7 @@ from stillwatch.cli.folder import AsJson, iso_time, table, whoami
 from stillwatch.cli.main import print_json
 from stillwatch.cli.options import (
     AS_CALLED,
+    ConsoleUrl,
     EventSource,
     NameOptions,
     StampCa,
@@ -46,11 +47,6 @@ app = group("Cases: show, judge, undo.")
 add_verbs(app)
 verb(app, "triage")(triage_command)
 verb(app, "filing")(filing_command)
-
-
-Console = Annotated[
-    str, typer.Option("--console", help="Where the console is, for links.", envvar="STILLWATCH_CONSOLE")
-]
 
 
 class Which(StrEnum):
@@ -116,7 +112,7 @@ def show_command(
     ] = None,
     cost: Annotated[float | None, typer.Option(help="What they cost you, in dollars.", min=0)] = None,
     place: CasesAt = CASES_HERE,
-    console: Console = "",
+    console: ConsoleUrl = "",
     as_json: AsJson = False,
 ) -> None:
     """Show one case: why, what would make it honest, what has left, how sure, what to do.
@@ -365,7 +361,7 @@ def export_command(
     stamp_ca: StampCa = None,
     yes: Yes = False,
     place: CasePlace = HERE,
-    console: Console = "",
+    console: ConsoleUrl = "",
     source: EventSource = "",
 ) -> None:
     """Write one case in another program's words, or as evidence. It names accounts.

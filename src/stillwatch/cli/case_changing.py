@@ -20,7 +20,7 @@ from stillwatch.cli.main import one_line
 from stillwatch.cli.verb import verb
 from stillwatch.console import inbox, people
 from stillwatch.console.requested_steps import participants
-from stillwatch.errors import InputError
+from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.gateway.control import actions
 from stillwatch.gateway.folder import Folder
 from stillwatch.report.amounts import plural
@@ -270,10 +270,8 @@ def statement_command(
     if out is None:
         print(text, end="")
     else:
-        try:
+        with refuse_os_errors(InputError, f"{out}: cannot be written", "give another --out"):
             out.write_text(text, "utf-8")
-        except OSError as error:
-            raise InputError(f"{out}: cannot be written: {error.strerror}; give another --out") from error
     if statement.blanks:
         missing = " ".join(f"--{name}" for name in statement.blanks)
         print(f"not ready to send: fill in the blanks, or give {missing}", file=sys.stderr)

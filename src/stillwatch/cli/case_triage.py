@@ -11,7 +11,7 @@ from stillwatch.cases import Case, CaseState, Json, Verdict, handling, reading, 
 from stillwatch.cases.reading import Filter, find
 from stillwatch.cases.store import Store
 from stillwatch.cases.triage import DISMISSALS, MOST_AT_ONCE, PickedCase, TriageOutcome
-from stillwatch.cli.case_changing import Why, case_as_json
+from stillwatch.cli.case_changing import Approver, Why, case_as_json
 from stillwatch.cli.case_opening import HERE, CasePlace
 from stillwatch.cli.folder import AsJson, span_s, table, whoami
 from stillwatch.cli.main import CANNOT, one_line, print_json
@@ -77,9 +77,7 @@ def triage_command(
     ] = Verdict.FALSE,
     to: Annotated[str | None, typer.Option(help="To assign: whose they are; none: nobody's.")] = None,
     after: Annotated[str | None, typer.Option(help="Due: so long from now, as 4h or 2d.")] = None,
-    approver: Annotated[
-        str | None, typer.Option(help="A second person, where many are dismissed within a day.")
-    ] = None,
+    approver: Approver = None,
     why: Why = "",
     limit: Annotated[
         int | None, typer.Option(help="Of those that match: so many, due first.", min=1, max=MOST_AT_ONCE)
@@ -134,7 +132,10 @@ def triage_command(
         else:
             outcomes = triage.change_each(picked, lambda case: acts[what](store, case))
     if as_json:
-        print_json(_outcomes_as_json(what, outcomes, into, alone, dry_run))
+        changed = 0 if dry_run else sum(outcome.refusal is None for outcome in outcomes)
+        document = {"do": what, "dry_run": dry_run, "into": into, "changed": changed}
+        rows = [_outcome_as_json(outcome) for outcome in outcomes]
+        print_json(document | {"may_dismiss_alone": alone, "cases": rows})
     else:
         _print_outcomes(what, outcomes, into, alone, dry_run)
     if any(outcome.refusal for outcome in outcomes):
@@ -170,23 +171,13 @@ def _picked_cases(store: Store, refs: list[str], choice: QueueChoice, limit: int
     return [PickedCase(queued.id, queued.revision) for queued in queue.cases]
 
 
-def _outcomes_as_json(
-    triage_verb: TriageVerb, outcomes: list[TriageOutcome], into: str | None, alone: int | None, dry_run: bool
-) -> Json:
-    rows = [
-        {
-            "case": outcome.case,
-            "refusal": outcome.refusal,
-            "needs_approver": outcome.needs_second,
-            "now": None if outcome.now is None else case_as_json(outcome.now),
-        }
-        for outcome in outcomes
-    ]
-    changed = 0 if dry_run else sum(outcome.refusal is None for outcome in outcomes)
+def _outcome_as_json(outcome: TriageOutcome) -> Json:
     return {
-        "do": triage_verb, "dry_run": dry_run, "into": into, "changed": changed, "may_dismiss_alone": alone,
-        "cases": rows,
-    }  # fmt: skip
+        "case": outcome.case,
+        "refusal": outcome.refusal,
+        "needs_approver": outcome.needs_second,
+        "now": None if outcome.now is None else case_as_json(outcome.now),
+    }
 
 
 def _print_outcomes(

@@ -15,7 +15,7 @@ from stillwatch.cases.store import Store
 from stillwatch.cli.case_opening import CASES, KEY, AuditKey, CasesUrl
 from stillwatch.cli.folder import AsJson, iso_time, table, whoami
 from stillwatch.cli.main import one_line, print_json
-from stillwatch.cli.verb import group, verb
+from stillwatch.cli.verb import expand_groups, group, verb
 from stillwatch.errors import InputError
 from stillwatch.report.findings import FINDINGS
 from stillwatch.report.findings import FOLDER as REPORTS
@@ -58,29 +58,6 @@ Examples:
 Folder = Annotated[Path, typer.Option("--folder", help="Where the report and the cases are.")]
 
 
-def open_cases(folder: Path, cases: str | None, audit_key: Path | None, make: bool = False) -> Store:
-    """Open a folder's cases with their trail, and the console's tables in them. Raises: InputError."""
-    from stillwatch.console import people
-
-    if not folder.is_dir():
-        raise InputError(
-            f"{folder}: is no folder; `stillwatch scan LOG... --out {folder}` or `stillwatch serve` makes "
-            "one, --folder names another"
-        )
-    if cases is None and not make and not (folder / CASES).exists():
-        how = f"`stillwatch scan LOG... --out {folder}` makes a report, of which the console makes cases"
-        if (folder / FINDINGS).exists():
-            how = f"`stillwatch console {folder}` makes them of its report"
-        raise InputError(f"{folder}: holds no cases; {how}")
-    store = Store(cases or f"sqlite:///{(folder / CASES).resolve()}")
-    with ExitStack() as undo:
-        undo.callback(store.close)
-        attach(store, audit_key or folder / KEY)
-        people.prepare(store)
-        undo.pop_all()
-    return store
-
-
 @dataclass(frozen=True)
 class ConsolePlace:
     """The options of a verb on a console's users: where the folder and the cases are."""
@@ -90,74 +67,90 @@ class ConsolePlace:
     audit_key: AuditKey = None
 
     def open(self, make: bool = False) -> Store:
-        """Open the cases; they are made where `make` says so, or a URL is given. Raises: InputError."""
-        return open_cases(self.folder, self.cases, self.audit_key, make=make or self.cases is not None)
+        """Open the cases with their trail, and the console's tables in them.
+
+        They are made where `make` says so, or a URL is given. Raises: InputError.
+        """
+        from stillwatch.console import people
+
+        folder = self.folder
+        if not folder.is_dir():
+            raise InputError(
+                f"{folder}: is no folder; `stillwatch scan LOG... --out {folder}` or `stillwatch serve` "
+                "makes one, --folder names another"
+            )
+        if self.cases is None and not make and not (folder / CASES).exists():
+            how = f"`stillwatch scan LOG... --out {folder}` makes a report, of which the console makes cases"
+            if (folder / FINDINGS).exists():
+                how = f"`stillwatch console {folder}` makes them of its report"
+            raise InputError(f"{folder}: holds no cases; {how}")
+        store = Store(self.cases or f"sqlite:///{(folder / CASES).resolve()}")
+        with ExitStack() as undo:
+            undo.callback(store.close)
+            attach(store, self.audit_key or folder / KEY)
+            people.prepare(store)
+            undo.pop_all()
+        return store
 
 
 HERE = ConsolePlace()
 
 
-@app.callback(invoke_without_command=True, epilog=EXAMPLES)
-def console_command(
-    ctx: typer.Context,
-    folder: Folder = REPORTS,
-    cases: CasesUrl = None,
-    audit_key: AuditKey = None,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8090,
+@dataclass(frozen=True)
+class PagesOptions(ConsolePlace):
+    """The options of the verb that serves pages."""
+
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8090
     name: Annotated[
         list[str] | None, typer.Option(help="Another name by which browsers may call it. Repeatable.")
-    ] = None,
-    cert: Annotated[Path | None, typer.Option(help="TLS: PEM file of the certificate chain.")] = None,
-    cert_key: Annotated[Path | None, typer.Option(help="TLS: PEM file of the certificate's key.")] = None,
+    ] = None
+    cert: Annotated[Path | None, typer.Option(help="TLS: PEM file of the certificate chain.")] = None
+    cert_key: Annotated[Path | None, typer.Option(help="TLS: PEM file of the certificate's key.")] = None
     behind_tls: Annotated[
         bool, typer.Option("--behind-tls", help="A proxy in front of it speaks TLS with browsers.")
-    ] = False,
+    ] = False
     log: Annotated[
         list[Path] | None,
         typer.Option(
             help="Parquet file of exchanges: SQL asks about it without texts, pages show days, networks and "
             "texts to analysts who give a reason. Repeatable."
         ),
-    ] = None,
+    ] = None
     accounts: Annotated[
         Path | None, typer.Option(help="Accounts table (Parquet, JSONL or CSV): payment, sign-up.")
-    ] = None,
-) -> None:
+    ] = None
+
+    def check(self) -> None:
+        """Refuse files that are not there, and what would send passwords in the clear. Raises: InputError."""
+        if (self.cert is None) != (self.cert_key is None):
+            raise InputError("--cert and --cert-key go together: give both")
+        if self.cert is None and not self.behind_tls and self.host not in ("127.0.0.1", "localhost", "::1"):
+            raise InputError(
+                f"{self.host}: passwords would cross the network in the clear; give --cert and --cert-key, "
+                "or --behind-tls"
+            )
+        for file in (self.cert, self.cert_key, self.accounts, *(self.log or ())):
+            if file is not None and not file.is_file():
+                raise InputError(f"{file}: no such file")
+
+
+AS_IT_IS = PagesOptions()
+
+
+def console_command(ctx: typer.Context, options: PagesOptions = AS_IT_IS) -> None:
     """Show the console of a folder: its report's findings become cases, which people judge.
 
     FOLDER may stand in place of a verb. The first start prints a name and a password, once.
     """
-    if ctx.invoked_subcommand is not None:
-        return
-    _serve_pages(
-        folder,
-        cases,
-        audit_key,
-        host,
-        port,
-        list(name or []),
-        cert,
-        cert_key,
-        behind_tls,
-        tuple(log or ()),
-        accounts,
-    )
+    if ctx.invoked_subcommand is None:
+        _serve_pages(options)
 
 
-def _serve_pages(
-    folder: Path,
-    cases: str | None,
-    audit_key: Path | None,
-    host: str,
-    port: int,
-    names: list[str],
-    cert: Path | None,
-    cert_key: Path | None,
-    behind_tls: bool,
-    logs: tuple[Path, ...],
-    accounts: Path | None,
-) -> None:
+app.callback(invoke_without_command=True, epilog=EXAMPLES)(expand_groups(console_command))
+
+
+def _serve_pages(options: PagesOptions) -> None:
     # Here and not above: what serves pages would slow down every other verb by a third of a second.
     import uvicorn
 
@@ -171,20 +164,18 @@ def _serve_pages(
     from stillwatch.exchanges.rejects import Rejects
     from stillwatch.gateway.probe import bind
 
-    _check_tls(host, cert, cert_key, behind_tls)
-    for file in (cert, cert_key, accounts, *logs):
-        if file is not None and not file.is_file():
-            raise InputError(f"{file}: no such file")
+    options.check()
+    folder, names, logs, accounts = options.folder, options.name or [], options.log or [], options.accounts
     provider, settings = load_provider(folder), load_settings(folder)
-    with open_cases(folder, cases, audit_key, make=True) as store:
+    with options.open(make=True) as store:
         report_lines = _fold_report(store, folder)
         first = people.first_way_in(store, who=whoami(), now_us=utc_us())
-        door = bind(host, port, "--port")
-        host_text = f"[{host}]" if ":" in host else host
-        scheme = "http" if cert is None else "https"
+        door = bind(options.host, options.port, "--port")
+        host_text = f"[{options.host}]" if ":" in options.host else options.host
+        scheme = "http" if options.cert is None else "https"
         hosts = {"127.0.0.1", "localhost", "[::1]", host_text, *names}
-        secure = True if behind_tls or cert is not None else None
-        own_url = f"{scheme}://{names[0] if names else host_text}:{port}"
+        secure = True if options.behind_tls or options.cert is not None else None
+        own_url = f"{scheme}://{names[0] if names else host_text}:{options.port}"
         lines = [f"Console:  {own_url}/", *report_lines]
         if first is not None:
             lines.append(f"Log in:   {first.name}   {first.password}   (an approver; shown once)")
@@ -196,7 +187,7 @@ def _serve_pages(
             print("\n".join(lines), flush=True)
         account_table = None if accounts is None else read_accounts(accounts, rejects=Rejects())
         behind = (
-            LoggedFolder(folder, store, logs, account_table)
+            LoggedFolder(folder, store, tuple(logs), account_table)
             if logs or accounts
             else ReportFolder(folder, store)
         )
@@ -207,24 +198,14 @@ def _serve_pages(
             lifespan="off",
             ws="none",
             server_header=False,
-            proxy_headers=behind_tls,  # whose tries a log-in counts: only a proxy on this machine is believed
+            # whose tries a log-in counts: only a proxy on this machine is believed
+            proxy_headers=options.behind_tls,
             forwarded_allow_ips=["127.0.0.1", "::1"],
             limit_concurrency=200,
-            ssl_certfile=cert,
-            ssl_keyfile=cert_key,
+            ssl_certfile=options.cert,
+            ssl_keyfile=options.cert_key,
         )
         uvicorn.Server(config).run(sockets=[door])
-
-
-def _check_tls(host: str, cert: Path | None, cert_key: Path | None, behind_tls: bool) -> None:
-    """Refuse what would send passwords in the clear. Raises: InputError."""
-    if (cert is None) != (cert_key is None):
-        raise InputError("--cert and --cert-key go together: give both")
-    if cert is None and not behind_tls and host not in ("127.0.0.1", "localhost", "::1"):
-        raise InputError(
-            f"{host}: passwords would cross the network in the clear; give --cert and --cert-key, "
-            "or --behind-tls"
-        )
 
 
 def _fold_report(store: Store, folder: Path) -> list[str]:

@@ -51,6 +51,7 @@ from stillwatch.cases.indicators.shelf import place_key, shelf_of
 from stillwatch.cases.indicators.sighting import read_sightings, sentence, sighting_bundle
 from stillwatch.cases.reading import acts, find
 from stillwatch.cases.store import Store
+from stillwatch.cli.case_changing import CaseId
 from stillwatch.cli.case_opening import CASES_HERE, HERE, CasePlace, CasesAt
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, whoami
 from stillwatch.cli.hits import show_hits, show_partners
@@ -75,7 +76,6 @@ Logs = Annotated[list[str], typer.Argument(metavar="LOG...", help="Files, folder
 MaybeLogs = Annotated[
     list[str] | None, typer.Argument(metavar="[LOG...]", help="Your history: files, folders, globs.")
 ]
-CaseId = Annotated[str, typer.Argument(metavar="CASE", help="A case, or the beginning of its id.")]
 PartnerFile = Annotated[Path, typer.Argument(metavar="FILE", help="What the partner sent: a STIX bundle.")]
 ExchangeKey = Annotated[
     Path,

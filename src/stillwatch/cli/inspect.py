@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from stillwatch.cli.options import AS_CALLED, NameOptions, sketch_key
+from stillwatch.cli.options import AS_CALLED, LogPlaces, NameOptions, sketch_key
 from stillwatch.cli.scan import KEY_VARIABLE
 from stillwatch.cli.verb import verb
-from stillwatch.errors import InputError
+from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.exchanges import mapping
 from stillwatch.exchanges.sources import local_files
 from stillwatch.new_file import write_new_file
@@ -23,12 +23,7 @@ REJECTED, NOT_JUDGED, CANNOT = 3, 4, 2
 
 
 def inspect_command(
-    logs: Annotated[
-        list[str],
-        typer.Argument(
-            help="Files, folders, globs, - for standard input, or postgresql://…", show_default=False
-        ),
-    ],
+    logs: LogPlaces,
     accounts: Annotated[Path | None, typer.Option(help="Accounts table that the scan will get.")] = None,
     names: NameOptions = AS_CALLED,
     write_map: Annotated[
@@ -65,10 +60,8 @@ def inspect_command(
         chosen = columns or dict(inspection.proposal)
         if not chosen:
             raise InputError(f"{write_map}: not written: no column needs a name, or none could be proposed")
-        try:
+        with refuse_os_errors(InputError, f"{write_map}: cannot be written"):
             write_new_file(write_map, mapping.to_toml(chosen).encode(), 0o644)
-        except OSError as why:
-            raise InputError(f"{write_map}: cannot be written: {why.strerror}") from None
         Console(stderr=True).print(f"{write_map}: written; look at it", markup=False, highlight=False)
     if inspection.judged is None:
         raise typer.Exit(CANNOT)

@@ -15,6 +15,14 @@ from stillwatch.cli.main import one_line
 from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.exchanges import mapping
 
+LogPlaces = Annotated[
+    list[str],
+    typer.Argument(help="Files, folders, globs, - for standard input, or postgresql://…", show_default=False),
+]
+LogKey = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Key for the sketches of a log without texts.")
+]
+
 # --- the owner's names for a log's columns ---
 
 Map = Annotated[
@@ -40,16 +48,12 @@ class NameOptions:
 
     @property
     def columns(self) -> dict[str, str]:
-        """Field -> column. Raises: InputError."""
-        return columns_of(self.names, self.map_file)
+        """Field -> column, the command line over the file. Raises: InputError."""
+        read = mapping.from_file(self.map_file) if self.map_file is not None else {}
+        return read | mapping.from_pairs(self.names or ())
 
 
 AS_CALLED = NameOptions()
-
-
-def columns_of(pairs: list[str] | None, file: Path | None) -> dict[str, str]:
-    """Field -> column, the command line over the file. Raises: InputError."""
-    return (mapping.from_file(file) if file is not None else {}) | mapping.from_pairs(pairs or ())
 
 
 # --- what leaves ---
@@ -77,6 +81,9 @@ def may_leave(lines: Sequence[str], to: str, yes: bool) -> None:
         raise InputError("nothing has left")
 
 
+ConsoleUrl = Annotated[
+    str, typer.Option("--console", help="Where the console is, for links.", envvar="STILLWATCH_CONSOLE")
+]
 EventSource = Annotated[
     str,
     typer.Option(

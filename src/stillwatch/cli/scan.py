@@ -14,10 +14,10 @@ from stillwatch.cases.evidence import inputs_of
 from stillwatch.cases.fold import fold
 from stillwatch.cli.case_opening import AuditKey, WitnessFile, new_cases
 from stillwatch.cli.case_text import words_of
-from stillwatch.cli.options import Map, MapFile, columns_of, key_in
+from stillwatch.cli.options import AS_CALLED, LogPlaces, NameOptions, key_in
 from stillwatch.cli.verb import verb
 from stillwatch.engine.named import DEFAULT
-from stillwatch.errors import InputError, StillwatchError
+from stillwatch.errors import InputError, StillwatchError, refuse_os_errors
 from stillwatch.exchanges.database import is_database
 from stillwatch.exchanges.documents import DOCUMENTS_CPU_S
 from stillwatch.exchanges.sources import local_files
@@ -33,12 +33,7 @@ FOUND, REJECTED, NOT_JUDGED, INTERRUPTED = 1, 3, 4, 130  # 128 + SIGINT, as shel
 
 def scan_command(
     ctx: typer.Context,
-    logs: Annotated[
-        list[str],
-        typer.Argument(
-            help="Files, folders, globs, - for standard input, or postgresql://…", show_default=False
-        ),
-    ],
+    logs: LogPlaces,
     accounts: Annotated[
         Path | None, typer.Option(help="Accounts table (Parquet, JSONL or CSV): sharpens the result.")
     ] = None,
@@ -50,8 +45,7 @@ def scan_command(
         typer.Option(help="The dial: false cases you accept per 10,000 account-days.", min=0.001, max=100),
     ] = 1.0,
     assume_utc: Annotated[bool, typer.Option(help="Take times without a zone for UTC.")] = False,
-    names: Map = None,
-    map_file: MapFile = None,
+    names: NameOptions = AS_CALLED,
     keep_text: Annotated[
         bool, typer.Option(help="Keep the text of rejected lines in the dead-letter file.")
     ] = False,
@@ -118,7 +112,7 @@ def scan_command(
             result = scan(
                 logs,
                 accounts,
-                columns=columns_of(names, map_file),
+                columns=names.columns,
                 settings=settings,
                 key=key,
                 assume_utc=assume_utc,
@@ -183,11 +177,9 @@ def _write(result: ScanReport, out: Path) -> tuple[Path | None, InputError | Non
 
 def _prepare(out: Path, dead_letters: Path) -> None:
     """Make the folder before any work is done for it, and let no earlier scan's dead letters lie in it."""
-    try:
+    with refuse_os_errors(InputError, f"{out}: cannot hold the report", "give another --out"):
         out.mkdir(parents=True, exist_ok=True)
         dead_letters.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"{out}: cannot hold the report: {error.strerror}; give another --out") from error
 
 
 def register(app: typer.Typer) -> None:

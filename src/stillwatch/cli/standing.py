@@ -1,11 +1,11 @@
 """`stillwatch standing`: the enforcement status of accounts, who set it, and undoing it. It judges nobody."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from stillwatch.cli.case_changing import AccountsFile
 from stillwatch.cli.folder import (
     FOLDER,
     PAGE,
@@ -18,6 +18,7 @@ from stillwatch.cli.folder import (
     need_why,
     open_state,
     read_names,
+    record_as_json,
     table,
     whoami,
 )
@@ -93,9 +94,7 @@ def set_command(
     accounts: Annotated[list[str] | None, typer.Argument(help="The accounts.")] = None,
     step: Annotated[str, typer.Option(help="clear, watch, verify, throttle, strip, mark or block.")] = "",
     why: Why = "",
-    accounts_file: Annotated[
-        Path | None, typer.Option(help="File of accounts, one a line; - for standard input.")
-    ] = None,
+    accounts_file: AccountsFile = None,
     lasts: For = None,
     output_tokens_per_hour: Annotated[
         int | None, typer.Option(help="Budget of a throttle; else the terms' own.", min=0)
@@ -341,32 +340,12 @@ def _names(names: tuple[str, ...] | list[str]) -> str:
 
 
 def _plain(account: str, standing: EnforcementStatus) -> dict[str, Any]:
-    return {
-        "account": account,
-        "step": standing.step.name.lower(),
-        "since": iso_time(standing.since_us),
-        "until": iso_time(standing.until_us),
-        "reason": standing.reason,
-        "campaign": standing.campaign,
-        "output_tokens_per_hour": standing.output_tokens_per_hour,
-    }
+    return {"account": account, **record_as_json(standing, "mark"), "step": standing.step.name.lower()}
 
 
 def _proposal_as_json(proposal: Proposal) -> dict[str, Any]:
-    return {
-        "proposal": proposal.proposal,
-        "at": iso_time(proposal.at_us),
-        "campaign": proposal.wanted.campaign,
-        "step": proposal.wanted.step.name.lower(),
-        "rule": proposal.wanted.rule,
-        "why": proposal.wanted.why,
-        "accounts": list(proposal.wanted.accounts),
-        "due": iso_time(proposal.wanted.due_us),
-        "state": proposal.state,
-        "decided": iso_time(proposal.decided_us),
-        "decided_by": proposal.decided_by,
-        "action": proposal.action,
-    }
+    wanted = record_as_json(proposal.wanted) | {"step": proposal.wanted.step.name.lower()}
+    return record_as_json(proposal, "wanted") | wanted
 
 
 def _proposal_state(proposal: Proposal) -> str:

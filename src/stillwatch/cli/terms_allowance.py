@@ -13,7 +13,8 @@ import typer
 from rich.console import Console
 
 from stillwatch.cli.main import print_json
-from stillwatch.cli.options import AS_CALLED, NameOptions, sketch_key
+from stillwatch.cli.options import AS_CALLED, LogKey, NameOptions, sketch_key
+from stillwatch.cli.reading import tell_rejects
 from stillwatch.cli.terms import app
 from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError
@@ -24,8 +25,6 @@ from stillwatch.report.findings import load
 from stillwatch.report.terminal import progress
 from stillwatch.terms.allowance import CEILING, GROWTH, USUAL, Allowances
 from stillwatch.units import DAY_US
-
-REJECTED = 3
 
 
 @verb(app, "allowance")
@@ -46,9 +45,7 @@ def allowance_command(
     report: Annotated[
         Path | None, typer.Option(metavar="DIR", help="A scan's report: accounts it names get no more.")
     ] = None,
-    key_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Key for the sketches of a log without texts.")
-    ] = None,
+    key_file: LogKey = None,
     names: NameOptions = AS_CALLED,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of TOML.")] = False,
 ) -> None:
@@ -86,9 +83,7 @@ def allowance_command(
             f"{len(busiest):,} accounts, {len(plan.more):,} of them with more, by name. {look}",
             markup=False,
         )
-    if rejects.count:
-        errors.print(f"{rejects.count:,} lines rejected: {'; '.join(rejects.examples[:3])}", markup=False)
-        raise typer.Exit(REJECTED)
+    tell_rejects(rejects, errors)
 
 
 def _busiest_days(spent: dict[tuple[str, int], int]) -> dict[str, int]:

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from stillwatch.cli.folder import AsJson, table
 from stillwatch.cli.main import print_json
+from stillwatch.cli.options import LogKey
 from stillwatch.cli.reading import sketched_log, tell_rejects
 from stillwatch.cli.terms import app
 from stillwatch.cli.verb import verb
@@ -36,9 +37,7 @@ def holds_command(
     accounts: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Accounts: organisations and permissions.")
     ] = None,
-    key_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Key for the sketches of a log without texts.")
-    ] = None,
+    key_file: LogKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Say whom randomised holds would hold, how often, and how many requests they would refuse.

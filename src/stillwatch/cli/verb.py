@@ -66,7 +66,7 @@ def verb(
 
     def add(call: Verb) -> Verb:
         text, examples = split_examples(escape(inspect.getdoc(call) or ""))
-        return app.command(name, help=text, epilog=epilog or examples, hidden=hidden)(_expand_groups(call))
+        return app.command(name, help=text, epilog=epilog or examples, hidden=hidden)(expand_groups(call))
 
     return add
 
@@ -82,7 +82,7 @@ def split_examples(docstring: str) -> tuple[str, str | None]:
     return text.strip(), f"\nExamples:\n\n  {examples}\n" if dollar else None
 
 
-def _expand_groups(call: Verb) -> Verb:
+def expand_groups(call: Verb) -> Verb:
     """Let the command line see the fields of each parameter that is a dataclass in that parameter's place."""
     parameters, groups = [], {}
     for parameter in inspect.signature(call).parameters.values():

@@ -21,6 +21,7 @@ from stillwatch.coin.keys import EpochKey
 from stillwatch.coin.ledger import files, place_of, worker_of
 from stillwatch.coin.openings import commitment, leaf_hash, leaf_of, root
 from stillwatch.coin.sealing import unseal
+from stillwatch.errors import refuse_os_errors
 
 LONGEST_LINE = 64 << 20
 
@@ -184,17 +185,14 @@ class _File:
         self._key = keys[commitment]
 
     def _whole_lines(self) -> Iterator[bytes]:
-        try:
-            with self.path.open("rb") as file:
-                while line := file.readline(LONGEST_LINE):
-                    if not line.endswith(b"\n"):
-                        if len(line) == LONGEST_LINE:
-                            raise CoinError(f"{self.path}: has a line of more than {LONGEST_LINE >> 20} MiB")
-                        self.torn = True
-                        return
-                    yield line
-        except OSError as why:
-            raise CoinError(f"{self.path}: cannot be read: {why.strerror}") from why
+        with refuse_os_errors(CoinError, f"{self.path}: cannot be read"), self.path.open("rb") as file:
+            while line := file.readline(LONGEST_LINE):
+                if not line.endswith(b"\n"):
+                    if len(line) == LONGEST_LINE:
+                        raise CoinError(f"{self.path}: has a line of more than {LONGEST_LINE >> 20} MiB")
+                    self.torn = True
+                    return
+                yield line
 
     def _follow(self, line: bytes, at: int) -> dict[str, Any]:
         found = parse_line(line, f"{self.path}:{at}")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
+import msgspec
 from sqlalchemy import func, select
 
 from stillwatch.cases import Case, Finding, RecordNotFound, evidence, feedback, reading, tables
@@ -18,7 +19,7 @@ from stillwatch.cases.alert import Alert, alert
 from stillwatch.cases.feedback import Measured
 from stillwatch.cases.reading import Targets
 from stillwatch.cases.store import Store
-from stillwatch.report.folded import AccountGroup, LinkLine, LinkPicture, SharedTrait, fold
+from stillwatch.report.folded import LinkPicture, fold
 from stillwatch.report.meter import Meter, meter
 from stillwatch.report.timeline import Timeline, timeline
 from stillwatch.scan import Campaign, Gap, Harvest, Hour, Link, ScanTotals
@@ -184,11 +185,12 @@ def draw(store: Store, case: Case, finding: Finding, context: Mapping[str, Any])
         benign_alternatives=(),
         timeline=tuple(Hour(_at(hour_us), exchanges, tokens) for hour_us, exchanges, tokens in hours),
     )
+    scanned = msgspec.convert({**context["scanned"], "seconds": 0.0}, ScanTotals)
     return CasePictures(
         finding,
         campaign,
         meter(case.exchanges, min(context["exchanges_at_alarm"], case.exchanges)),
-        timeline(campaign, _scan_facts(context["scanned"]), _gaps(context["gaps"])),
+        timeline(campaign, scanned, msgspec.convert(context["gaps"], tuple[Gap, ...])),
         _link_picture(context) or fold(evidence.latest(store, case.id).campaign),
     )
 
@@ -198,28 +200,10 @@ def _link_picture(context: Mapping[str, Any]) -> LinkPicture | None:
     picture = context.get("picture")
     if picture is None:
         return None
-    shared = tuple(
-        SharedTrait(
-            letter, s["clue"], s["text"], s["control"], s["accounts"], s["links"], s["bits"], s["total_bits"]
-        )
-        for letter, s in zip(picture["letters"], context["shared"], strict=True)
-    )
-    groups = tuple(
-        AccountGroup(g["accounts"], tuple(g["letters"]), g["example"], g["mixed"]) for g in picture["groups"]
-    )
-    lines = tuple(LinkLine(**line) for line in picture["lines"])
-    return LinkPicture(shared, groups, lines, picture["lines_left_out"], picture["unlinked"])
+    pairs = zip(picture["letters"], context["shared"], strict=True)
+    shared = [{"letter": letter} | trait for letter, trait in pairs]
+    return msgspec.convert(picture | {"shared": shared}, LinkPicture)
 
 
 def _at(at_us: int) -> datetime:
     return datetime.fromtimestamp(at_us // US, UTC)
-
-
-def _scan_facts(totals: Mapping[str, Any]) -> ScanTotals:
-    first, last = (datetime.fromisoformat(t) if t else None for t in (totals["first"], totals["last"]))
-    return ScanTotals(totals["exchanges"], totals["accounts"], first, last, totals["rejected"], 0.0)
-
-
-def _gaps(gaps: list[dict[str, str]]) -> tuple[Gap, ...]:
-    parse_time = datetime.fromisoformat
-    return tuple(Gap(parse_time(g["start"]), parse_time(g["end"]), g["text"]) for g in gaps)

@@ -93,9 +93,9 @@ class PageRequest:
         """Give one word of the address; empty where it is not there."""
         return self.http.query_params.get(name, "")[:LONGEST_NAME]
 
-    def query_number(self, name: str, default: int, most: int = LARGEST) -> int:
-        """Give a whole number of the address. Raises: ConsoleError."""
-        return number(self.query(name), name, default, most)
+    def query_number(self, name: str, most: int = LARGEST) -> int:
+        """Give a whole number of the address; 0 where it is not there. Raises: ConsoleError."""
+        return number(self.query(name), name, 0, most)
 
     def form(self, name: str, longest: int = LONGEST_TEXT) -> str:
         """Give one field of the form, without blanks around it. Raises: ConsoleError where it is too long."""

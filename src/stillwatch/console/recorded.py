@@ -92,10 +92,8 @@ class Recorded:
         with duckdb.connect(config={"threads": 2, "memory_limit": MEMORY}) as db:
             try:
                 schemas = {str(file): pq.read_schema(file).names for file in self.files if file.exists()}
-                columns_present, column_names = (
-                    list(schemas),
-                    {name for names in schemas.values() for name in names},
-                )
+                columns_present = list(schemas)
+                column_names = {name for names in schemas.values() for name in names}
                 selected = ", ".join(
                     name if name in column_names else f"CAST(NULL AS {_kind(name)}) AS {name}"
                     for name in _COLUMNS

@@ -260,9 +260,8 @@ def examples_alike(
         for at in range(most):
             prompt = prompts[at % len(prompts)]
             words = prompt.messages[-1]["content"].split() or ["?"]
-            text = " ".join(
-                (words * (length // len(words) + 1))[: max(1, length * 3 // 4)]
-            )  # 4 tokens: 3 words
+            # 4 tokens: 3 words
+            text = " ".join((words * (length // len(words) + 1))[: max(1, length * 3 // 4)])
             rows.append(Example(prompt.id, at, prompt.messages, text, words[0], prompt.task))
         found.append(rows)
     return found

@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import quote
 
 from stillwatch.distill import DistillError
+from stillwatch.errors import refuse_os_errors
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS attempt (
@@ -348,10 +349,8 @@ def _storable(text: str | None) -> str | None:
 
 def _hold(path: Path) -> int:
     """Take the run for this process alone."""
-    try:
+    with refuse_os_errors(DistillError, f"{path}: cannot be written"):
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as why:
-        raise DistillError(f"{path}: cannot be written: {why.strerror}") from why
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

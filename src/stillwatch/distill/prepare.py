@@ -25,7 +25,7 @@ from stillwatch.distill.rows import (
 )
 from stillwatch.distill.tasks.registry import task
 from stillwatch.distill.teachers import record
-from stillwatch.errors import RejectedLine
+from stillwatch.errors import RejectedLine, refuse_os_errors
 
 LONGEST_ID = 200
 MOST_DRAWN = 20  # times what is wanted: where nearly all that a task makes is left out, more would be too
@@ -53,10 +53,8 @@ def prepare(plan: DistillPlan, who: str, now_us: int, again: bool = True) -> Pre
     run = DistillRun(Path(plan.folder))
     _demand(plan)
     teacher = record(plan.teacher, who, now_us)
-    try:
+    with refuse_os_errors(DistillError, f"{run.path}: cannot be made"):
         run.path.mkdir(parents=True, exist_ok=True)
-    except OSError as why:
-        raise DistillError(f"{run.path}: cannot be made: {why.strerror}") from why
     with lock_out_collectors(run.ledger):  # a second one would write its plan over that of the first
         if run.teacher.exists():
             before = read_json(run.teacher)

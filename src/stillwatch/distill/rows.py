@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from stillwatch import new_file
 from stillwatch.distill import DistillError, Example, Prompt, Sample
-from stillwatch.errors import InputError, RejectedLine
+from stillwatch.errors import InputError, RejectedLine, refuse_os_errors
 
 LONGEST_LINE = 64 << 20  # bytes: a longer one is no prompt and no answer
 
@@ -19,12 +19,8 @@ Noun = TypeVar("Noun", Prompt, Sample, Example)
 def replace_file(path: Path, parts: Iterable[bytes]) -> None:
     """Write a file whole or not at all. Raises: DistillError when the disk refuses."""
     _sweep(path)
-    try:
+    with refuse_os_errors(DistillError, f"{path}: cannot be written", "what was there before is untouched"):
         new_file.replace_file(path, parts, 0o644)
-    except OSError as why:
-        raise DistillError(
-            f"{path}: cannot be written: {why.strerror}; what was there before is untouched"
-        ) from why
 
 
 def _sweep(path: Path) -> None:
@@ -76,30 +72,27 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def objects(path: Path, reject: Callable[[RejectedLine], None]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each line's place and object; a bad line goes to `reject`. Raises: InputError: no such file."""
-    try:
-        with path.open("rb") as lines:
-            number = 0
-            while raw := lines.readline(LONGEST_LINE + 1):
-                number += 1
-                place = f"{path}:{number}"
-                if len(raw) > LONGEST_LINE:
-                    reject(RejectedLine(place, f"is longer than {LONGEST_LINE >> 20} MiB"))
-                    while raw and not raw.endswith(b"\n"):
-                        raw = lines.readline(LONGEST_LINE)
-                    continue
-                if not raw.strip():
-                    continue
-                try:
-                    row = json.loads(raw)
-                except (ValueError, RecursionError) as why:
-                    reject(RejectedLine(place, f"is no JSON: {why}"))
-                    continue
-                if isinstance(row, dict):
-                    yield place, row
-                else:
-                    reject(RejectedLine(place, f"holds a {type(row).__name__}, not an object"))
-    except OSError as why:
-        raise InputError(f"{path}: cannot be read: {why.strerror}") from why
+    with refuse_os_errors(InputError, f"{path}: cannot be read"), path.open("rb") as lines:
+        number = 0
+        while raw := lines.readline(LONGEST_LINE + 1):
+            number += 1
+            place = f"{path}:{number}"
+            if len(raw) > LONGEST_LINE:
+                reject(RejectedLine(place, f"is longer than {LONGEST_LINE >> 20} MiB"))
+                while raw and not raw.endswith(b"\n"):
+                    raw = lines.readline(LONGEST_LINE)
+                continue
+            if not raw.strip():
+                continue
+            try:
+                row = json.loads(raw)
+            except (ValueError, RecursionError) as why:
+                reject(RejectedLine(place, f"is no JSON: {why}"))
+                continue
+            if isinstance(row, dict):
+                yield place, row
+            else:
+                reject(RejectedLine(place, f"holds a {type(row).__name__}, not an object"))
 
 
 def _refuse(rejected: RejectedLine) -> None:

@@ -8,8 +8,6 @@ import asyncio
 import socket
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -41,6 +39,7 @@ from stillwatch.gateway.handover import InheritedFiles
 from stillwatch.gateway.health import PUT_BACK_LATELY_US, put_back_text
 from stillwatch.gateway.instance import open_terms, sole_instance
 from stillwatch.gateway.latest import Findings
+from stillwatch.gateway.part_thread import PartThread
 from stillwatch.gateway.path.budgets import void
 from stillwatch.gateway.probe import bind, listening
 from stillwatch.gateway.settings import GatewaySettings
@@ -143,8 +142,7 @@ def serve(
                 template=Child(TEMPLATE, delay_s=AT_ONCE_S) if sys.platform == "linux" else None,
             )
             supervisor.catch_signals()
-            parts: list[Enforcer | Casework | AdminServer | FleetPart] = [enforcer, casework, admin]
-            parts += [] if fleet is None else fleet.parts
+            parts: list[PartThread] = [enforcer, casework, admin, *(fleet.parts if fleet else ())]
             threads = [part.start() for part in parts]
             try:
                 left = supervisor.run()
@@ -251,28 +249,25 @@ def _url(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-class AdminServer:
+class AdminServer(PartThread):
     """The admin port in its thread. It is begun again when it fails: the gateway serves without it."""
 
+    name = "admin"
+
     def __init__(self, app: FastAPI, door: socket.socket, tell: Tell) -> None:
+        super().__init__()
         self._app, self._tell = app, tell
         self._door = door
         self._server: uvicorn.Server | None = None
-        self._stopping = False
         self.error: str | None = None
 
-    def start(self) -> threading.Thread:
-        thread = threading.Thread(target=self._run, name="admin", daemon=True)
-        thread.start()
-        return thread
-
     def stop(self) -> None:
-        self._stopping = True
+        super().stop()
         if self._server is not None:
             self._server.should_exit = True
 
     def _run(self) -> None:
-        while not self._stopping:
+        while not self._stop.is_set():
             config = uvicorn.Config(
                 self._app,
                 log_config=None,
@@ -291,8 +286,8 @@ class AdminServer:
                 asyncio.run(self._server.serve(sockets=[self._door.dup()]))
             except Exception as why:  # noqa: BLE001 - the edge of a thread: it must not end in silence
                 self.error = f"{type(why).__name__}: {why}"
-            if self._stopping:
+            if self._stop.is_set():
                 return
             self.error = self.error or "ended by itself"
             self._tell(f"admin port: {self.error}; begins again in {AGAIN_S:.0f} s")
-            time.sleep(AGAIN_S)
+            self._stop.wait(AGAIN_S)

@@ -11,6 +11,8 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
+import msgspec
+
 from stillwatch.errors import StillwatchError
 from stillwatch.lineage import Relation
 from stillwatch.lineage.skeleton import skeleton
@@ -90,7 +92,7 @@ def table() -> LineageTable:
     families = {id_: _family(id_, raw) for id_, raw in families_text.items()}
     entries = [
         *(entry for id_, raw in families_text.items() for entry in _family_entries(id_, raw)),
-        *(_derived_entry(raw) for raw in derived["model"]),
+        *(_entry({"derived": True} | raw) for raw in derived["model"]),
         LineageEntry("noise", tuple(names["noise"]["names"]), None, "names.toml"),
     ]
     _check(families, entries)
@@ -130,39 +132,12 @@ def _family(id_: str, raw: dict[str, Any]) -> Family:
 
 def _family_entries(id_: str, raw: dict[str, Any]) -> list[LineageEntry]:
     entry = LineageEntry(id_, tuple(raw["names"]), id_, raw["source"], base=raw["base"])
-    lines = [
-        LineageEntry(
-            id=line["id"],
-            names=tuple(line["names"]),
-            family=id_,
-            source=line["source"],
-            base=line.get("base", raw["base"]),
-            lead=line.get("lead", False),
-            joined=line.get("joined", False),
-            under=frozenset(line.get("under", ())),
-            sizes=tuple(line.get("sizes", {}).items()),
-        )
-        for line in raw.get("lines", ())
-    ]
-    return [entry, *lines]
+    lines = [{"family": id_, "base": raw["base"]} | line for line in raw.get("lines", ())]
+    return [entry, *map(_entry, lines)]
 
 
-def _derived_entry(raw: dict[str, Any]) -> LineageEntry:
-    return LineageEntry(
-        id=raw["id"],
-        names=tuple(raw["names"]),
-        family=raw["family"],
-        source=raw["source"],
-        relation=Relation(raw["relation"]),
-        derived=True,
-        vendor=raw["vendor"],
-        teachers=tuple(raw.get("teachers", ())),
-        named=raw.get("named", False),
-        lead=raw.get("lead", False),
-        whole=raw.get("whole", False),
-        under=frozenset(raw.get("under", ())),
-        sizes=tuple(raw.get("sizes", {}).items()),
-    )
+def _entry(raw: dict[str, Any]) -> LineageEntry:
+    return msgspec.convert(raw | {"sizes": list(raw.get("sizes", {}).items())}, LineageEntry)
 
 
 def _check(families: dict[str, Family], entries: list[LineageEntry]) -> None:

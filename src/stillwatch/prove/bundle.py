@@ -8,12 +8,12 @@ anything is written.
 import hashlib
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import stillwatch
 from stillwatch.cases.audit.signing import TrailSigner
+from stillwatch.cases.bundle import Exported
 from stillwatch.cases.bundle.signed import folder_beside, json_file, sign_manifest, write_files
 from stillwatch.cases.bundle.verify import MANIFEST
 from stillwatch.errors import refuse_os_errors
@@ -23,17 +23,6 @@ from stillwatch.prove.proven import Proof
 from stillwatch.prove.verdict import DOCUMENT, as_document
 
 LARGEST = 256 << 20  # bytes of one attached file
-
-
-@dataclass(frozen=True)
-class Written:
-    """A bundle that was written."""
-
-    path: Path
-    sha256: str  # of its manifest, which names all other files
-    files: int
-    bytes: int
-    key: str  # the public key that signed it
 
 
 def make(
@@ -75,7 +64,7 @@ def _manifest(files: Mapping[str, bytes], document: Mapping[str, Any], signer: T
     return sign_manifest(files, checker.PREDICATE, {name: fields[name] for name in checker.TOLD}, signer)
 
 
-def write(files: Mapping[str, bytes], out: Path) -> Written:
+def write(files: Mapping[str, bytes], out: Path) -> Exported:
     """Write a bundle, a folder or a `.zip`, whole or not at all, after its own checker has passed it.
 
     Raises: ProveError where the checker finds something, the place is taken or cannot be written.
@@ -93,7 +82,7 @@ def write(files: Mapping[str, bytes], out: Path) -> Written:
             raise ProveError(f"nothing was written: {'; '.join(found['contradictions'][:5])}")
         made.rename(out)
     manifest = hashlib.sha256(files[MANIFEST]).hexdigest()
-    return Written(out, manifest, len(files), sum(map(len, files.values())), found["told"]["signed_by"])
+    return Exported(out, manifest, len(files), sum(map(len, files.values())), found["told"]["signed_by"])
 
 
 def _write_zip(path: Path, files: Mapping[str, bytes], inside: str) -> Path:

@@ -59,10 +59,7 @@ def floor(alpha: float) -> int:
     return math.ceil(-math.log2(alpha))
 
 
-def needed_coins(
-    effect: float, alpha: float, power: float, actors: int = 1, *, seed: int = 1, runs: int = RUNS,
-    lost: float = 0.0,
-) -> Needed:  # fmt: skip
+def needed_coins(effect: float, alpha: float, power: float, actors: int = 1, *, lost: float = 0.0) -> Needed:
     """Coins that one actor needs, none a tie. lost: the share that has no two answers, and counts against.
 
     Raises: ProveError for what no test can have.
@@ -70,10 +67,10 @@ def needed_coins(
     _demand(effect, alpha, power, actors)
     each = alpha / actors
     coins = max(floor(each), math.ceil(by_formula(effect, each, power)))
-    share = found_share(effect, coins, each, seed, runs)
+    share = found_share(effect, coins, each)
     while share is not None and share < power:  # small numbers cost something
         coins = math.ceil(coins * 1.1)
-        share = found_share(effect, coins, each, seed, runs)
+        share = found_share(effect, coins, each)
     if lost:
         coins = math.ceil(coins / (1 - lost))
         while not outweighs(effect, round(coins * (1 - lost)), round(coins * lost), each, power):
@@ -83,7 +80,7 @@ def needed_coins(
                     f"an effect of {effect:g} is never found where {lost:.0%} of the coins are lost"
                 )
         share = None
-    return Needed(effect, each, power, coins, share, 0 if share is None else runs)
+    return Needed(effect, each, power, coins, share, 0 if share is None else RUNS)
 
 
 def by_formula(effect: float, alpha: float, power: float) -> float:
@@ -101,14 +98,14 @@ def _moments(effect: float) -> tuple[float, float, float]:
     return mean, math.sqrt(square), math.sqrt(square - mean**2)
 
 
-def found_share(effect: float, coins: int, alpha: float, seed: int, runs: int = RUNS) -> float | None:
+def found_share(effect: float, coins: int, alpha: float, runs: int = RUNS) -> float | None:
     """The share of simulated suspects with such an effect that the test finds; None for many coins.
 
     Leans are drawn from a normal distribution: with heavier tails the levels clip more, and lose less.
     """
     if coins > SIMULATED:
         return None
-    random = np.random.default_rng([seed, coins])
+    random = np.random.default_rng([1, coins])
     found = 0
     for _ in range(runs):
         counts, towards = count_leans(random.normal(effect, 1.0, coins))
@@ -120,7 +117,7 @@ def has_power(effect: float, coins: int, alpha: float, power: float = 0.8) -> bo
     """Whether so many coins find such an effect with such power."""
     if coins < floor(alpha):
         return False
-    share = found_share(effect, coins, alpha, 1, 100)
+    share = found_share(effect, coins, alpha, 100)
     if share is None:
         return coins >= by_formula(effect, alpha, power)
     return share >= power

@@ -13,13 +13,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stillwatch.errors import InputError, StillwatchError
+from stillwatch.errors import InputError, StillwatchError, refuse_os_errors
 from stillwatch.plugins import describe_error
 from stillwatch.range.attackers import registry as attackers
 from stillwatch.range.compose import calibration_log, compose_scene, scored_people_of
 from stillwatch.range.contest import Rules, contest
 from stillwatch.range.contests import thin_history
-from stillwatch.range.defences import CalibrationLog, LogJudgement
+from stillwatch.range.defences import CalibrationLog, LogJudgement, LogToJudge
 from stillwatch.range.defences.registry import defence, has_threshold
 from stillwatch.range.honest_background import HonestBackground, field_of
 from stillwatch.range.ledger import TruthLedger, read_ledger
@@ -119,10 +119,8 @@ def _make_cell(cell: Cell, out: Path, make: Callable[[], dict[str, Any]]) -> str
         if not cell.defence.endswith(".py"):
             raise
         return describe_error(error, cell.defence)  # whose file it is stands in the title
-    try:
+    with refuse_os_errors(InputError, f"{out} cannot be written", "what stands stays"):
         write_atomically(out / CELLS / cell.file, json.dumps(document, allow_nan=False) + "\n")
-    except OSError as error:
-        raise InputError(f"{out} cannot be written: {error.strerror}; what stands stays") from error
     return None
 
 
@@ -158,7 +156,7 @@ def judge(
     clean_until_us = ledger.begin_us + scene.clean_days * DAY_US
     bound = defence(name, scene.false_cases_per_10k_account_days)
     calibration = others() if others is not None and has_threshold(name) else None
-    judged = bound.judge(exchanges, accounts, clean_until_us, seed, calibration)
+    judged = bound.judge(LogToJudge(exchanges, accounts, clean_until_us, seed, calibration))
     _check(judged, ledger)
     outcome = measure(
         ledger,

@@ -54,13 +54,8 @@ DIVISION = 100_000  # exchanges of a campaign that are composed at once
 FIRST_COVER_EDITION = 900_000_000  # of cover talk; honest people's editions count from 0
 Tell = Callable[[str, int, int | None], None]
 MARKS = pa.schema([("exchange_id", pa.string()), ("campaign", pa.string())])
-NEW_FIELDS = (
-    "stolen",
-    "sticky",
-    "place",
-    "retries",
-    "cleaned",
-)  # of a plan: written only where set, so that older worlds keep their bytes
+# of a plan: written only where set, so that older worlds keep their bytes
+NEW_FIELDS = ("stolen", "sticky", "place", "retries", "cleaned")
 
 
 def compose_scene(scene: Scene, seed: int, out: Path, tell: Tell | None = None) -> Path:

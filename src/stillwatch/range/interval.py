@@ -30,13 +30,13 @@ class Interval:
     n: int
     at_least: bool = False  # some seed gave only a lower bound
 
-    def widen(self, half: float, least: float, most: float) -> "Interval":
-        """Add an independent uncertainty of `half` to each side, in quadrature, within what is possible."""
+    def widen_share(self, half: float) -> "Interval":
+        """Add an independent uncertainty of `half` to each side of a share, in quadrature, within 0 to 1."""
         if self.low is None or self.high is None:
             return self
         low = self.mean - math.hypot(self.mean - self.low, half)
         high = self.mean + math.hypot(self.high - self.mean, half)
-        return Interval(self.mean, max(least, low), min(most, high), self.n, self.at_least)
+        return Interval(self.mean, max(0, low), min(1, high), self.n, self.at_least)
 
 
 def half_width(values: Sequence[float]) -> float | None:

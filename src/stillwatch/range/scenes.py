@@ -206,7 +206,9 @@ def _people(table: TableReader, days: int) -> People:
     shares = tuple((kind, mixture.number(kind, 0.0, 0.0, 1.0)) for kind in sorted(mixture.content))
     if shares and not 0.999 <= sum(share for _, share in shares) <= 1.001:
         table.wrong("kinds", f"the shares add up to {sum(s for _, s in shares):g}; make it 1")
-    _known_kinds(table, tuple(mixture.content), "kinds")
+    for kind in mixture.content:
+        if kind not in KINDS:
+            table.notes.wrong((*table.path, "kinds", kind), f"no such kind of use; known: {', '.join(KINDS)}")
     keep = table.share("keep_accounts", 0.0) if table.has("keep_accounts") else None
     drop = table.names("drop_kinds")
     kinds_left = {kind for kind, share in shares if share} if shares else set(KINDS)
@@ -215,12 +217,6 @@ def _people(table: TableReader, days: int) -> People:
     day = table.number("new_model_day", min(9.4, days * 0.67), 0.0, float(days))
     table.check_unknown_keys()
     return People(base, keep, accounts, exchanges, shares, drop, day)
-
-
-def _known_kinds(table: TableReader, kinds: tuple[str, ...], key: str) -> None:
-    for kind in kinds:
-        if kind not in KINDS:
-            table.notes.wrong((*table.path, key, kind), f"no such kind of use; known: {', '.join(KINDS)}")
 
 
 def _campaign(table: TableReader, n: int, days: int, earliest: float, path: Path | None) -> SceneCampaign:

@@ -180,7 +180,7 @@ def _student(
     own = half_width(each.mean(axis=0).tolist()) if len(each) else None
     if over is None or own is None or over.low is None:  # one seed says nothing of another
         return over
-    return over.widen(own, 0, 1)
+    return over.widen_share(own)
 
 
 def _mean_linkage(groups: Sequence[Group], of: Sequence[int], name: str) -> Interval | None:

@@ -19,12 +19,8 @@ from stillwatch.errors import InputError
 from stillwatch.new_file import replace_file
 from stillwatch.report.amounts import iso
 from stillwatch.scan import (
-    AccountVerdict,
-    BenignAlternative,
     Campaign,
-    Coverage,
     Echo,
-    Gap,
     Harvest,
     Hour,
     Lead,
@@ -34,10 +30,8 @@ from stillwatch.scan import (
     PoolCover,
     Reason,
     ScanResult,
-    ScanTotals,
     SeenWindow,
     SetAside,
-    SettingTest,
 )
 from stillwatch.scan.curve import cite_curve
 from stillwatch.scan.seen_window import window_sentences
@@ -310,31 +304,17 @@ def _read_report(path: Path) -> dict[str, Any]:
 
 def _campaign(f: dict[str, Any], e: dict[str, Any]) -> Campaign:
     time = datetime.fromisoformat
-    return Campaign(
-        id=f["id"],
-        alarm_at=time(f["alarm_at"]),
-        p_value=f["p_value"],
-        score_bits=f["score_bits"],
-        accounts=tuple(f["accounts"]),
-        harvest=_harvest_of(f["harvest"], e["value_tokens"], e.get("unique_prompts")),
-        harvest_at_alarm=_harvest_of(
-            f["harvest_at_alarm"], e["value_tokens_at_alarm"], e.get("unique_prompts_at_alarm")
-        ),
-        reasons=tuple(Reason(**a, **b) for a, b in zip(f["reasons"], e["reasons"], strict=True)),
-        benign_alternatives=tuple(BenignAlternative(**b) for b in f["benign_alternatives"]),
-        suppressed_by=f["suppressed_by"],
-        title=e["title"],
-        named_at={a: time(t) for a, t in e["named_at"].items()},
-        since={a: time(t) for a, t in e.get("since", {}).items()},
-        firm=tuple(e.get("firm", f["accounts"])),
-        own_ties={a: OwnTie(*tie) for a, tie in e.get("own_ties", {}).items()},
-        own_reactions={a: OwnReaction(*item) for a, item in e.get("own_reactions", {}).items()},
-        links=tuple(Link(*k) for k in e["links"]),
-        timeline=tuple(Hour(time(h[0]), h[1], h[2]) for h in e["timeline"]),
-        tested=tuple(SettingTest(**item) for item in e.get("tested", ())),
-        next_milestone=e["next_milestone"],
-        set_aside=msgspec.convert(f.get("set_aside", ()), tuple[SetAside, ...]),
-    )
+    taken = ("value_tokens_at_alarm", "unique_prompts_at_alarm")
+    parts = {
+        "harvest": _harvest_of(f["harvest"], e["value_tokens"], e.get("unique_prompts")),
+        "harvest_at_alarm": _harvest_of(f["harvest_at_alarm"], *(e.get(name) for name in taken)),
+        "reasons": [a | b for a, b in zip(f["reasons"], e["reasons"], strict=True)],
+        "own_ties": {a: OwnTie(*tie) for a, tie in e.get("own_ties", {}).items()},
+        "own_reactions": {a: OwnReaction(*item) for a, item in e.get("own_reactions", {}).items()},
+        "links": [Link(*k) for k in e["links"]],
+        "timeline": [Hour(time(h[0]), h[1], h[2]) for h in e["timeline"]],
+    }
+    return msgspec.convert({"firm": f["accounts"]} | f | e | parts, Campaign)
 
 
 def _harvest_of(sizes: dict[str, int], value_tokens: float | None, unique_prompts: int | None) -> Harvest:
@@ -343,26 +323,17 @@ def _harvest_of(sizes: dict[str, int], value_tokens: float | None, unique_prompt
 
 def _result(f: dict[str, Any], e: dict[str, Any]) -> ScanResult:
     ties = {a["id"]: b.get("own_ties") for a, b in zip(f["campaigns"], e["campaigns"], strict=True)}
-    return ScanResult(
-        version=f["stillwatch"],
-        scanned=msgspec.convert(f["scanned"], ScanTotals),
-        campaigns=tuple(_campaign(a, b) for a, b in zip(f["campaigns"], e["campaigns"], strict=True)),
-        accounts=tuple(
-            AccountVerdict(
-                **a | {"p_value": _own_p_value(a, ties)},
-                exchanges=b["exchanges"],
-                kind_evidence=b["kind_evidence"],
-            )
-            for a, b in zip(f["accounts"], e["accounts"], strict=True)
-        ),
-        rejected_examples=tuple(e["rejected_examples"]),
-        gaps=msgspec.convert(e["gaps"], tuple[Gap, ...]),
-        cannot_claim=tuple(e["cannot_claim"]),
-        leads=tuple(lead_of(lead) for lead in f.get("leads", ())),
-        pools=msgspec.convert(f.get("known_pools", ()), tuple[PoolCover, ...]),
-        judged=msgspec.convert(f.get("judged", {}), Coverage),  # an earlier version does not say
-        window=msgspec.convert(f.get("window"), SeenWindow | None),
-    )
+    accounts = [
+        a | b | {"p_value": _own_p_value(a, ties)} for a, b in zip(f["accounts"], e["accounts"], strict=True)
+    ]
+    parts = {
+        "version": f["stillwatch"],
+        "campaigns": [_campaign(a, b) for a, b in zip(f["campaigns"], e["campaigns"], strict=True)],
+        "accounts": accounts,
+        "leads": [lead_of(lead) for lead in f.get("leads", ())],
+        "pools": f.get("known_pools", ()),
+    }
+    return msgspec.convert(f | e | parts, ScanResult)
 
 
 def lead_of(document: dict[str, Any]) -> Lead:

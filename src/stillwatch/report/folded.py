@@ -69,9 +69,8 @@ def _node_of_each(links: tuple[Link, ...]) -> dict[tuple[str, str], tuple[str, s
     bits: dict[tuple[str, str], list[float]] = {}
     for link in links:
         bits.setdefault(nodes[link.clue, link.text], []).append(link.bits)
-    weight = {
-        node: math.fsum(bits_of_node) for node, bits_of_node in bits.items()
-    }  # exact: any order of links, one picture
+    # exact: any order of links, one picture
+    weight = {node: math.fsum(bits_of_node) for node, bits_of_node in bits.items()}
     ranked = sorted(weight, key=lambda x: (-weight[x], x))
     if len(ranked) > SHARED:
         rest = set(ranked[SHARED - 1 :])

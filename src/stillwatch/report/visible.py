@@ -6,15 +6,8 @@ bidirectional overrides, and a reader is fooled by zero-width letters; here each
 
 import unicodedata
 
-_ESCAPED = {
-    "Cc",
-    "Cf",
-    "Cs",
-    "Co",
-    "Cn",
-    "Zl",
-    "Zp",
-}  # control, format, surrogate, private, unassigned, breaks
+# control, format, surrogate, private, unassigned, breaks
+_ESCAPED = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _BLANK = {0x115F, 0x1160, 0x2800, 0x3164, 0xFFA0}  # letters and symbols that draw nothing
 _MARKS_IN_A_ROW = 2  # more combining marks than this are a pile that covers the lines around it
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}

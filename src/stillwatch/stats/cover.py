@@ -42,11 +42,9 @@ def cover(account: np.ndarray, item: np.ndarray, size: int) -> Cover:
     at = np.sort(first)
     _, who = np.unique(account[at], return_inverse=True)
     distinct_items, which = np.unique(item[at], return_inverse=True)
-    bets, seen, per_account = (
-        np.array(BETS),
-        np.zeros(len(distinct_items), np.bool_),
-        np.zeros(int(who.max()) + 1, np.int64),
-    )
+    bets = np.array(BETS)
+    seen = np.zeros(len(distinct_items), np.bool_)
+    per_account = np.zeros(int(who.max()) + 1, np.int64)
     counts, sums = np.empty(2, np.int64), np.empty(2)
     kernels.bet(
         *(who, which, len(who), size, bets, len(bets), seen, per_account, np.zeros(len(bets)), counts, sums)

@@ -264,10 +264,8 @@ def _grant_changes(old: Terms, new: Terms) -> Iterator[TermsDifference]:
     for section in ("exception", "permission"):
         before, after = ({_grant_key(e): e for e in getattr(terms, f"{section}s")} for terms in (old, new))
         for key, entry in after.items():
-            held, until = (
-                f"the {section} of {_who(entry)} for {_use_of(entry)}",
-                _until_text(entry.expires_us),
-            )
+            held = f"the {section} of {_who(entry)} for {_use_of(entry)}"
+            until = _until_text(entry.expires_us)
             reason = f": {entry.reason}" if section == "exception" else ""
             if (previous := before.get(key)) is None:
                 text = f"{_may(entry, 'may')} {until}, approved by {entry.approved_by}{reason}"

@@ -216,13 +216,10 @@ def joining(
         for account in sorted(set(candidate.accounts) - schedule.begin_us.keys())
         if account not in taken and not exempt(terms, account, orgs.get(account), permissions, now_us)
     )
-    account_cost = (
-        candidate.share / schedule.one_block_in / len(candidate.accounts)
-    )  # what an account of it costs
-    added_cost, held_cost = (
-        account_cost * len(new),
-        account_cost * len(schedule.begin_us.keys() & set(candidate.accounts)),
-    )
+    # what an account of it costs
+    account_cost = candidate.share / schedule.one_block_in / len(candidate.accounts)
+    added_cost = account_cost * len(new)
+    held_cost = account_cost * len(schedule.begin_us.keys() & set(candidate.accounts))
     fits = (
         candidate.p_value <= terms.p_value_at_most
         and len(schedule.begin_us) + len(new) <= terms.accounts_at_most

@@ -138,9 +138,8 @@ def vouch(
             refused.append(f"{line.place}: record {head.seq} is not signed by the key it names")
         elif head_before is not None and head_before.seal != head.seal:
             refused.append(
-                f"{line.place}: record {head.seq} of trail {head.chain} was "
-                f"{head_before.seal[:16]}… when it was "
-                f"shown before, it is {head.seal[:16]}… now: that trail was rewritten"
+                f"{line.place}: record {head.seq} of trail {head.chain} was {head_before.seal[:16]}… when "
+                f"it was shown before, it is {head.seal[:16]}… now: that trail was rewritten"
             )
         elif head_before is None:
             signed = signer.sign(_vouched_bytes(head, signer.key, now_us))

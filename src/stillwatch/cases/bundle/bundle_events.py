@@ -194,10 +194,8 @@ class OpenedBundle:
         if positive <= 0 or positive > items or not 0 < rate < 1:
             return float(positive <= 0 or (positive <= items and rate >= 1))
         mean, reach = items * rate, 40 * math.sqrt(max(items, 0) * rate * (1 - rate)) + 40
-        first, last = (
-            max(positive, math.floor(mean - reach)),
-            max(positive, math.ceil(mean)) + math.ceil(reach),
-        )
+        first = max(positive, math.floor(mean - reach))
+        last = max(positive, math.ceil(mean)) + math.ceil(reach)
         ways = (  # what lies further from the mean adds nothing to a float
             math.lgamma(items + 1) - math.lgamma(k + 1) - math.lgamma(items - k + 1)
             + k * math.log(rate) + (items - k) * math.log1p(-rate)

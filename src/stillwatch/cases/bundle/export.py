@@ -140,16 +140,14 @@ def _draws(store: Store, c: Campaign, held: HoldSchedule, now_us: int) -> Json:
             dict(row) for row in db.execute(select(records).where(records.c.what.like("holds %"))).mappings()
         ]
     of = {row["subject"] for row in rows if json.loads(row["detail"]).get("commitment") == held.commitment}
+    drawn_by = (
+        "start_us", "end_us", "days", "block_minutes", "one_block_in", "denser_one_block_in",
+        "denser_from_us",
+    )  # fmt: skip
     return {
         "key": held.key.hex() if held.end_us <= now_us else None,
         "begin_us": {name: held.begin_us[name] for name in sorted(c.accounts) if name in held.begin_us},
-        "start_us": held.start_us,
-        "end_us": held.end_us,
-        "days": held.days,
-        "block_minutes": held.block_minutes,
-        "one_block_in": held.one_block_in,
-        "denser_one_block_in": held.denser_one_block_in,
-        "denser_from_us": held.denser_from_us,
+        **{name: getattr(held, name) for name in drawn_by},
         "records": [row for row in rows if row["subject"] in of],
     }
 

@@ -106,8 +106,7 @@ def gather(
     if missing := sorted(campaign_accounts - code.keys()):
         raise BundleError(
             f"{len(missing)} of the finding's {len(campaign_accounts)} accounts are not in the log, "
-            f"{missing[0][:99]!a} "
-            "for one; give the log that was scanned"
+            f"{missing[0][:99]!a} for one; give the log that was scanned"
         )
     names = sorted(campaign_accounts | (code.keys() & {*also, *set_aside}))
     tokens = _Tokens(key)

@@ -20,10 +20,8 @@ CEILING = {"model": 0.08, "max_tokens": 0.15, "temperature_milli": 0.15}
 SAME = {"same_model": "model", "same_token_limit": "max_tokens", "same_temperature": "temperature_milli"}
 WINDOW_US = 120 * HOUR_US  # in which a look counts
 MOST_CARRIERS = 10_000_000  # more would take too long
-SUMMED, TOLD_APART = (
-    ("t", "x", "c", "i", "o", "w", "r", "g", "k"),
-    ("a", "m", "q", "h", "l", "y", "p", "u", "n"),
-)
+SUMMED = ("t", "x", "c", "i", "o", "w", "r", "g", "k")
+TOLD_APART = ("a", "m", "q", "h", "l", "y", "p", "u", "n")
 Ties = Callable[[OpenedBundle], "list[float]"]  # the bits of each account that a clue ties
 
 
@@ -74,10 +72,8 @@ def conduct(e: OpenedBundle) -> dict[str, float]:
             out[f"{scope}.{name}.count"], out[f"{scope}.{name}.of"] = counts[value], members
             out[f"{scope}.{name}.others"] = share
         if low:
-            out[f"{scope}.p_least_correlation"], out[f"{scope}.p_most_correlation"] = (
-                combine(low),
-                combine(high),
-            )
+            out[f"{scope}.p_least_correlation"] = combine(low)
+            out[f"{scope}.p_most_correlation"] = combine(high)
     return out
 
 

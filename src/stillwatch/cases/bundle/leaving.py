@@ -70,7 +70,6 @@ def whether_scanned(inputs: Sequence[Mapping[str, Any]], logs: Sequence[Path]) -
     if given_digests == scanned:
         return ("the log given is the one that was scanned, file for file",)
     return (
-        f"the log given is NOT the one that was scanned: {len(scanned - given_digests)} of its files "
-        f"are missing, "
-        f"{len(given_digests - scanned)} are others",
+        f"the log given is NOT the one that was scanned: {len(scanned - given_digests)} of its files are "
+        f"missing, {len(given_digests - scanned)} are others",
     )

@@ -39,13 +39,8 @@ Recompute = Callable[[OpenedBundle], Mapping[str, float]]
 # What each signal's own file computes again. `documents.checker` writes it into the copy that travels.
 RECOMPUTE: dict[str, Recompute] = {}
 TIES: dict[str, Ties] = {}
-RAISING = (
-    "coordinated_harvest",
-    "new_settings",
-    "failover",
-    "lone_harvest",
-    "holds",
-)  # whose p-value is the finding's
+# whose p-value is the finding's
+RAISING = ("coordinated_harvest", "new_settings", "failover", "lone_harvest", "holds")
 WHY_NOT = {
     "finding": "the finding does not keep what the alarm's test counted; see the claims `conduct`",
     "tested": "those who carried the wording at that hour, and what all others did then, are not in the "

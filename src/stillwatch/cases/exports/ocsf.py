@@ -35,11 +35,8 @@ INCIDENT_STATUS = {
     CaseState.OPEN: (2, "In Progress"),
     CaseState.CLOSED: (5, "Closed"),
 }
-CONFIDENCE = (
-    (0.9, 3, "High"),
-    (0.5, 2, "Medium"),
-    (0.0, 1, "Low"),
-)  # by the lower bound of the measured share
+# by the lower bound of the measured share
+CONFIDENCE = ((0.9, 3, "High"), (0.5, 2, "Medium"), (0.0, 1, "Low"))
 STATISTICAL = 3  # analytic type_id
 ANALYTIC_STATE = {"shadow": 3, "alert": 1, "act": 1}  # experimental, active
 RESOURCE_UID, ACTOR = 10, 2

@@ -214,9 +214,8 @@ def _campaign(alert: Alert, id: str, who: str, opened_us: int, now_us: int, tlp:
     exposure = alert.exposure
     description = (
         f"{alert.members:,} accounts have taken {exposure.exchanges:,} exchanges and "
-        f"{exposure.output_tokens:,} "
-        f"output tokens. p {alert.p_value:.2g}, {alert.score_bits:.0f} bits. Verdict of the sender: "
-        f"{alert.verdict or 'none yet'}. {exposure.milestones}"
+        f"{exposure.output_tokens:,} output tokens. p {alert.p_value:.2g}, {alert.score_bits:.0f} bits. "
+        f"Verdict of the sender: {alert.verdict or 'none yet'}. {exposure.milestones}"
     )
     return make_object(
         "campaign",
@@ -269,14 +268,11 @@ def _indicator(new: Any, sketch: Indicator, until_us: int) -> Json:
 
 def _plain_indicator(new: Any, plain: PlainIndicator, until_us: int) -> Json:
     about = (
-        f"Of {plain.accounts:,} of the campaign's accounts and {plain.others:,} others. Whoever comes "
-        f"from there "
-        "is not thereby one of them."
+        f"Of {plain.accounts:,} of the campaign's accounts and {plain.others:,} others. Whoever comes from "
+        "there is not thereby one of them."
     )
-    written, name = (
-        plain_pattern(plain.kind, plain.value),
-        f"{PLAIN[plain.kind]}: {plain.value}",
-    )
+    written = plain_pattern(plain.kind, plain.value)
+    name = f"{PLAIN[plain.kind]}: {plain.value}"
     return _new_indicator(new, (f"plain {plain.kind}", plain.value), plain, until_us, name, about, written)
 
 

@@ -12,7 +12,7 @@ PAGE = 50
 
 
 def _find_records(request: PageRequest) -> tuple[list[AuditRecord], str | None]:
-    before = request.query_number("before", 0)
+    before = request.query_number("before")
     try:
         with request.store.reading() as db:
             records = read(

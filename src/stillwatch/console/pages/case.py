@@ -96,7 +96,7 @@ def standings(request: PageRequest, accounts: Sequence[str]) -> Mapping[str, Enf
 def _account_table(request: PageRequest, case: Case) -> dict[str, Any]:
     chosen = request.query("which")
     chosen = chosen if chosen in WHICH else ""
-    offset = request.query_number("offset", 0, 10_000_000)
+    offset = request.query_number("offset", 10_000_000)
     starts = request.query("starts")
     members, total = reading.members_of(
         request.store, case.id, which=chosen or None, starts=starts, offset=offset, limit=ACCOUNTS
@@ -136,7 +136,7 @@ def links(request: PageRequest) -> Shown:
     """Show the case's single links, ranked, a page at a time."""
     case = request.store.case(request.part("case"), accounts=False)
     all_links = request.desk.looks.links(case.id)
-    offset = request.query_number("offset", 0, 10_000_000)
+    offset = request.query_number("offset", 10_000_000)
     page_of_links = all_links[offset : offset + LINKS]
     rows = [
         {"a": k.a, "b": k.b, "clue": k.clue, "bits": k.bits, "control": k.control, "text": k.text}

@@ -14,7 +14,7 @@ ACCOUNTS = 200
 
 def show(request: PageRequest) -> Shown:
     """Show one page of the leads, those of most exchanges first."""
-    offset = request.query_number("offset", 0, 10_000_000)
+    offset = request.query_number("offset", 10_000_000)
     page_of_leads, total = leads.leads(request.store, offset=offset, limit=PAGE)
     rows = [_lead_row(stored, request) for stored in page_of_leads]
     data = {"total": total, "offset": offset, "actionable": False, "note": NO_ACTION, "leads": rows}

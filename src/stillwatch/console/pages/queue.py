@@ -24,7 +24,7 @@ STATES = {
 def show(request: PageRequest) -> Shown:
     """Show one page of it."""
     given = {word: request.query(word) for word in WORDS}
-    offset = request.query_number("offset", 0, 10_000_000)
+    offset = request.query_number("offset", 10_000_000)
     counts = request.desk.looks.counts(request.now_us)
     queue = reading.queue(request.store, _queue_filter(request, given, offset), request.now_us, counts)
     rows = [row(case, request) for case in queue.cases]

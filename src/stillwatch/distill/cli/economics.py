@@ -3,7 +3,7 @@
 What needs PyTorch is imported when its verb runs.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +33,32 @@ TaskName = Annotated[str | None, typer.Option("--task", help="This task alone.")
 Seeds = Annotated[str | None, typer.Option("--seeds", help="These of the declared seeds, as in 1,2.")]
 
 
+@dataclass(frozen=True)
+class WhichExperiment:
+    """The options that say which experiment is meant."""
+
+    file: File = None
+    edition: Edition = None
+    folder: FolderOf = None
+
+    def read(self) -> Experiment:
+        """Read the experiment. Raises: InputError."""
+        if (self.file is None) == (self.edition is None):
+            raise InputError(f"name one experiment: a file, or --edition {EDITIONS[0]}")
+        return read_experiment(self.file, self.edition or "", self.folder)
+
+
+@dataclass(frozen=True)
+class WhichCells(WhichExperiment):
+    """The options that say which cells of an experiment are meant."""
+
+    task: TaskName = None
+    seeds: Seeds = None
+
+
+EXPERIMENT, CELLS = WhichExperiment(), WhichCells()
+
+
 @verb(app, "new")
 def new_command(
     file: Annotated[Path, typer.Argument(help="Where to write it; - for standard output.")],
@@ -50,11 +76,7 @@ def new_command(
 
 @verb(app, "estimate")
 def estimate_command(
-    file: File = None,
-    edition: Edition = None,
-    folder: FolderOf = None,
-    task: TaskName = None,
-    seeds: Seeds = None,
+    which: WhichCells = CELLS,
     probe: Annotated[
         bool, typer.Option(help="Try a few steps of each student here, for the time that training takes.")
     ] = True,
@@ -68,8 +90,8 @@ def estimate_command(
     from stillwatch.distill.economics.estimate import estimate
     from stillwatch.distill.economics.grid import finished_cells, minutes
 
-    experiment = _experiment(file, edition, folder)
-    wanted = _wanted_cells(experiment, task, seeds)
+    experiment = which.read()
+    wanted = _wanted_cells(experiment, which.task, which.seeds)
     rows = estimate(experiment, wanted, finished_cells(experiment), whoami(), utc_us(), probe, say)
     if as_json:
         print_json([asdict(row) for row in rows])
@@ -95,11 +117,7 @@ def estimate_command(
 
 @verb(app, "run")
 def run_command(
-    file: File = None,
-    edition: Edition = None,
-    folder: FolderOf = None,
-    task: TaskName = None,
-    seeds: Seeds = None,
+    which: WhichCells = CELLS,
     jobs: Annotated[int, typer.Option(help="Students trained at once, each on one core.", min=1, max=64)] = 1,
     at_most: Annotated[
         float | None, typer.Option("--minutes", help="Begin no further student after so many minutes.", min=0)
@@ -117,8 +135,8 @@ def run_command(
     """
     from stillwatch.distill.economics.grid import gather, run
 
-    experiment = _experiment(file, edition, folder)
-    wanted = _wanted_cells(experiment, task, seeds)
+    experiment = which.read()
+    wanted = _wanted_cells(experiment, which.task, which.seeds)
     _check_students(experiment, wanted)
     tell = (lambda words: None) if quiet or as_json else say
     try:
@@ -136,21 +154,13 @@ def run_command(
 
 
 @verb(app, "page")
-def page_command(
-    file: File = None, edition: Edition = None, folder: FolderOf = None, as_json: AsJson = False
-) -> None:
+def page_command(which: WhichExperiment = EXPERIMENT, as_json: AsJson = False) -> None:
     """Write the page anew from the students that stand. Needs no PyTorch.
 
     $ stillwatch economics page mine.toml
     $ stillwatch economics page --edition cpu --json | jq '.tasks[].prices'
     """
-    _page(_experiment(file, edition, folder), as_json)
-
-
-def _experiment(file: Path | None, edition: str | None, folder: Path | None) -> Experiment:
-    if (file is None) == (edition is None):
-        raise InputError(f"name one experiment: a file, or --edition {EDITIONS[0]}")
-    return read_experiment(file, edition or "", folder)
+    _page(which.read(), as_json)
 
 
 def _wanted_cells(experiment: Experiment, task: str | None, seeds: str | None) -> list[EconomicsCell]:

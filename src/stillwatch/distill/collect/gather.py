@@ -308,9 +308,8 @@ class _Gathering:
         if met.means is Remedy.STOP:
             raise DistillError(f"{name}: {met.text}")
         self.unreached = self.unreached + 1 if met.unreached else 0
-        every = (
-            met.means is Remedy.GIVE_UP and "content_filter" not in met.text
-        )  # that one is about its prompt
+        # that one is about its prompt
+        every = met.means is Remedy.GIVE_UP and "content_filter" not in met.text
         self.refused = self.refused + 1 if every else 0
         self.unreadable = self.unreadable + 1 if met.unreadable else 0
         if self.unreadable >= UNREADABLE[self.new > 0]:

@@ -102,9 +102,8 @@ def _bill_warnings(bills: _Bills, max_tokens: int) -> list[str]:
     n, warnings = bills.answers, []
     if bills.beyond_limit:
         warnings.append(
-            f"{len(bills.beyond_limit):,} of {n:,} answers were billed beyond max_tokens "
-            f"({max_tokens:,}), the worst with {max(bills.beyond_limit):,} tokens; "
-            "what was billed counts as spent"
+            f"{len(bills.beyond_limit):,} of {n:,} answers were billed beyond max_tokens ({max_tokens:,}), "
+            f"the worst with {max(bills.beyond_limit):,} tokens; what was billed counts as spent"
         )
     if bills.beyond_text:
         warnings.append(

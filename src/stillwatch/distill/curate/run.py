@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,6 @@ import numpy as np
 from stillwatch.distill import AnswerVerdict, DistillError, DistillRun, Example, Prompt, Sample
 from stillwatch.distill.changes import find_change
 from stillwatch.distill.collect.questions import question_of
-from stillwatch.distill.curate import DroppedAnswer
 from stillwatch.distill.curate.contamination import HeldOut, user_text
 from stillwatch.distill.curate.duplicates import exact, near
 from stillwatch.distill.curate.stock import StockAnswers, stock_answers
@@ -39,14 +39,12 @@ class _Curation:
         self.kept = samples
         self.filters: list[dict[str, Any]] = []
 
-    def drop(self, name: str, drops: str, dropped: Iterable[DroppedAnswer]) -> None:
+    def drop(self, name: str, drops: str, dropped: Iterable[tuple[Sample, str]]) -> None:
         """Take answers out and write down why."""
-        out = {(sample.id, sample.sample): sample for sample in dropped}
+        out = {(sample.id, sample.sample): why for sample, why in dropped}
         self.kept = [sample for sample in self.kept if (sample.id, sample.sample) not in out]
-        examples = [
-            {"id": sample.id, "sample": sample.sample, "reason": sample.reason}
-            for sample in list(out.values())[:EXAMPLES]
-        ]
+        first = islice(out.items(), EXAMPLES)
+        examples = [{"id": id_, "sample": number, "reason": why} for (id_, number), why in first]
         self.filters.append({"name": name, "reason": drops, "dropped": len(out), "examples": examples})
 
 
@@ -55,9 +53,8 @@ def curate_run(run: DistillRun, plan: DistillPlan, tell: Tell) -> dict[str, Any]
     settings = plan.curate
     prompts = {prompt.id: prompt for prompt in read_prompts(run.prompts)}
     found = (sample for sample in read_samples(run.collected_file) if sample.id in prompts)
-    sieve = _Curation(
-        [replace(sample, logprobs=None) for sample in found]
-    )  # nothing here looks at them, and they are long
+    # nothing here looks at them, and they are long
+    sieve = _Curation([replace(sample, logprobs=None) for sample in found])
     collected = len(sieve.kept)
     if not collected:
         raise DistillError(f"{run.collected_file} holds no answers: run `stillwatch distill collect` first")
@@ -71,7 +68,7 @@ def curate_run(run: DistillRun, plan: DistillPlan, tell: Tell) -> dict[str, Any]
         sieve.drop(
             filter_.name,
             filter_.drops,
-            [DroppedAnswer(s.id, s.sample, why) for s, why in reasons if why is not None],
+            [(sample, why) for sample, why in reasons if why is not None],
         )
     warnings = [
         f"{count:,} different prompts got the answer {answer[:80]!r}, and their task cannot judge it: "
@@ -107,7 +104,7 @@ def _drop_other_models(sieve: _Curation, run: DistillRun, settings: CurationRule
     """Keep the answers of the model that answered first, as spent.json names it."""
     first = read_json(run.spent).get("teacher", {}).get("model", "") if run.spent.exists() else ""
     dropped = [
-        DroppedAnswer(sample.id, sample.sample, f"{sample.teacher} answered, not {first}")
+        (sample, f"{sample.teacher} answered, not {first}")
         for sample in sieve.kept
         if settings.one_model and first and sample.teacher != first
     ]
@@ -131,7 +128,7 @@ def _verify(
     if found := find_change("share that is right", in_order, logarithms=False):
         warnings.append(found.sentence)
     dropped = [
-        DroppedAnswer(sample.id, sample.sample, verdict.why or "the task judges it wrong")
+        (sample, verdict.why or "the task judges it wrong")
         for sample, verdict in zip(sieve.kept, verdicts, strict=True)
         if verdict.right is False
     ]
@@ -144,9 +141,7 @@ def _drop_contaminated(sieve: _Curation, fence: HeldOut) -> None:
     for sample in sieve.kept:
         for text in (user_text(sample.prompt), f"{sample.reasoning or ''}\n{sample.answer}"):
             if shared := fence.shares(text):
-                dropped.append(
-                    DroppedAnswer(sample.id, sample.sample, f'shares "{shared[:120]}" with the held-out set')
-                )
+                dropped.append((sample, f'shares "{shared[:120]}" with the held-out set'))
                 break
     sieve.drop("contaminated", "shares wording with the evaluation set", dropped)
 
@@ -177,22 +172,18 @@ def _crowd(sieve: _Curation, settings: CurationRules) -> None:
     for sample in sieve.kept:
         by_prompt[sample.id].append(sample)
     dropped = [
-        DroppedAnswer(
-            sample.id, sample.sample, f"{settings.most_per_prompt} shorter ones of its prompt are kept"
-        )
+        (sample, f"{settings.most_per_prompt} shorter ones of its prompt are kept")
         for crowd in by_prompt.values()
         for sample in sorted(crowd, key=lambda s: (len(_whole(s)), s.sample))[settings.most_per_prompt :]
     ]
     sieve.drop("per_prompt", "more answers of one prompt than the plan wants", dropped)
 
 
-def _as_dropped(samples: list[Sample], pairs: Iterable[tuple[int, int]], says: str) -> list[DroppedAnswer]:
+def _as_dropped(
+    samples: list[Sample], pairs: Iterable[tuple[int, int]], says: str
+) -> list[tuple[Sample, str]]:
     return [
-        DroppedAnswer(
-            samples[at].id,
-            samples[at].sample,
-            f"{says} what {samples[other].id} (sample {samples[other].sample}) says",
-        )
+        (samples[at], f"{says} what {samples[other].id} (sample {samples[other].sample}) says")
         for at, other in pairs
     ]
 

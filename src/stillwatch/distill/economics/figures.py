@@ -266,10 +266,8 @@ def _arm(
 
 def _size(experiment: Experiment, n: int, results: Sequence[EconomicsResult]) -> MeasuredSize:
     results = sorted(results, key=lambda result: result.seed)
-    cpu_s, wall_s = (
-        fmean(result.train_cpu_s for result in results),
-        fmean(result.train_wall_s for result in results),
-    )
+    cpu_s = fmean(result.train_cpu_s for result in results)
+    wall_s = fmean(result.train_wall_s for result in results)
     on_cpu = all(result.device == "cpu" for result in results)
     seconds, hour = (cpu_s, experiment.cpu_hour) if on_cpu else (wall_s, experiment.gpu_hour)
     return MeasuredSize(
@@ -290,9 +288,8 @@ def _trades(escapes: Sequence[Escape], usd: float | None) -> Iterable[Trade]:
             if escape is None:
                 continue
             own_usd = None
-            if (
-                usd is not None and lightest
-            ):  # an attack that pays for tokens it cannot use pays for them here too
+            # an attack that pays for tokens it cannot use pays for them here too
+            if usd is not None and lightest:
                 own_usd = escape.goal * (
                     escape.accounts_usd_an_example + usd * escape.tokens_an_example / lightest
                 )

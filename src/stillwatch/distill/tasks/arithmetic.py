@@ -6,13 +6,13 @@ Which problems are held out is a property of their text, so that no seed moves o
 import hashlib
 import random
 from collections.abc import Callable
-from typing import Any
 
-from stillwatch.distill import AnswerVerdict, Prompt
-from stillwatch.distill.tasks import maths
+from stillwatch.distill import Prompt
+from stillwatch.distill.tasks.maths import EXPECTS, check, judge
+
+__all__ = ["EXPECTS", "NAME", "check", "judge", "make"]
 
 NAME = "arithmetic"
-EXPECTS = maths.EXPECTS
 HELD_OUT_OF = 8  # one problem in so many
 PEOPLE = ("Ada", "Bo", "Chidi", "Dana", "Emre", "Farah", "Goran", "Hana", "Ines", "Jun", "Kofi", "Lena")
 THINGS = ("apples", "stamps", "marbles", "books", "tickets", "shells", "pencils", "cards")
@@ -32,14 +32,6 @@ def make(n: int, seed: int, held_out: bool) -> list[Prompt]:
     return list(found.values())
 
 
-def check(expected: Any) -> str | None:
-    return maths.check(expected)
-
-
-def judge(expected: Any, text: str) -> AnswerVerdict:
-    return maths.judge(expected, text)
-
-
 def _trade(draw: random.Random) -> tuple[str, int, str]:
     who, other = draw.sample(PEOPLE, 2)
     what = draw.choice(THINGS)
@@ -53,12 +45,10 @@ def _trade(draw: random.Random) -> tuple[str, int, str]:
 
 def _share(draw: random.Random) -> tuple[str, int, str]:
     who, what = draw.choice(PEOPLE), draw.choice(THINGS)
-    friends, each, had, lost = (
-        draw.randint(2, 12),
-        draw.randint(2, 30),
-        draw.randint(1, 60),
-        draw.randint(1, 20),
-    )
+    friends = draw.randint(2, 12)
+    each = draw.randint(2, 30)
+    had = draw.randint(1, 60)
+    lost = draw.randint(1, 20)
     more = friends * each - had + lost
     if more <= 0:
         had, more = 1, friends * each - 1 + lost

@@ -1,19 +1,20 @@
 """Antiderivatives, made from a seed: a task for SymPy as the teacher, judged by Math-Verify.
 
 Which are held out is a property of their text, so that no seed moves one across. Held out are other numbers
-and other sums, not other kinds: the kinds are few, and a student has seen each.
+and other sums, not other kinds: the kinds are few, and a student has seen each. Right is the formula up to
+its form; a constant that is added to it is wrong.
 """
 
 import hashlib
 import random
-from typing import Any
 
-from stillwatch.distill import AnswerVerdict, Prompt
+from stillwatch.distill import Prompt
 from stillwatch.distill.embedded.calculus import draw_integrand, solve
-from stillwatch.distill.tasks import maths
+from stillwatch.distill.tasks.maths import EXPECTS, check, judge
+
+__all__ = ["EXPECTS", "NAME", "check", "judge", "make"]
 
 NAME = "calculus"
-EXPECTS = maths.EXPECTS
 HELD_OUT_OF = 8  # one problem in so many
 
 
@@ -29,12 +30,3 @@ def make(n: int, seed: int, held_out: bool) -> list[Prompt]:
             messages = ({"role": "user", "content": text},)
             found[text] = Prompt(f"calculus-{digest[:12]}", messages, NAME, solve(text)[1], kind)
     return list(found.values())
-
-
-def check(expected: Any) -> str | None:
-    return maths.check(expected)
-
-
-def judge(expected: Any, text: str) -> AnswerVerdict:
-    """Right is the formula up to its form; a constant that is added to it is wrong."""
-    return maths.judge(expected, text)

@@ -21,7 +21,7 @@ from stillwatch.distill.train.examples import choose_examples, encode
 from stillwatch.distill.train.extra import need
 from stillwatch.distill.train.memory import keep_freed
 from stillwatch.distill.train.watch import TrainingMeter, callback
-from stillwatch.errors import StillwatchError
+from stillwatch.errors import StillwatchError, refuse_os_errors
 
 Say = Callable[[str], None]
 
@@ -71,10 +71,8 @@ def train(path: Path, settings: Training, say: Say) -> TrainingResult:
 @contextmanager
 def lock_training(path: Path) -> Iterator[None]:
     """Keep a second training out of a run's folder. Raises: DistillError where one is at work."""
-    try:
+    with refuse_os_errors(DistillError, f"{path}: cannot be written"):
         lock = (path / "train.lock").open("w")
-    except OSError as why:
-        raise DistillError(f"{path}: cannot be written: {why.strerror}") from why
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -120,12 +118,10 @@ def _prepare(place: StudentFolder, settings: Training) -> None:
     if _standing(place, print_of):
         return
     begun = place.checkpoints / "begun.json"
-    try:
+    with refuse_os_errors(DistillError, f"{place.checkpoints}: cannot be written"):
         if begun.exists() and read_json(begun).get("fingerprint") != print_of:
             shutil.rmtree(place.checkpoints)
         place.checkpoints.mkdir(parents=True, exist_ok=True)
-    except OSError as why:
-        raise DistillError(f"{place.checkpoints}: cannot be written: {why.strerror}") from why
     write_json(begun, {"fingerprint": print_of})
 
 
@@ -163,10 +159,8 @@ def _student(place: StudentFolder, settings: Training, say: Say) -> TrainingResu
 
 def is_write_error(why: Exception) -> bool:
     """Whether an error says that a file could not be written: each library has its own way to put it."""
-    own = {
-        "SafetensorError": "I/O error",
-        "RuntimeError": "writ",
-    }  # torch: "PytorchStreamWriter", "file write"
+    # torch: "PytorchStreamWriter", "file write"
+    own = {"SafetensorError": "I/O error", "RuntimeError": "writ"}
     return isinstance(why, OSError) or own.get(type(why).__name__, "\0") in str(why)
 
 
@@ -241,9 +235,8 @@ def _fit(
     if hf_trainer.is_world_process_zero():
         shutil.rmtree(making, ignore_errors=True)
     hf_trainer.accelerator.wait_for_everyone()
-    hf_trainer.save_model(
-        str(making / "adapter" if settings.lora_rank else making)
-    )  # sharded weights: by all together
+    # sharded weights: by all together
+    hf_trainer.save_model(str(making / "adapter" if settings.lora_rank else making))
     if hf_trainer.is_world_process_zero():
         _keep(place, making, settings, trained, as_it_came)
     hf_trainer.accelerator.wait_for_everyone()

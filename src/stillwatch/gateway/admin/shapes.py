@@ -136,9 +136,8 @@ ShownStep = Annotated[StepName, BeforeValidator(name_of)]
 Names = Annotated[list[str], BeforeValidator(first_names)]
 HowMany = Annotated[int, BeforeValidator(len)]
 Texts = Annotated[list[str], BeforeValidator(texts)]
-Moment = Annotated[
-    str, BeforeValidator(lambda at: always_iso(int(at.timestamp() * 1e6)))
-]  # out of a datetime
+# out of a datetime
+Moment = Annotated[str, BeforeValidator(lambda at: always_iso(int(at.timestamp() * 1e6)))]
 
 
 # --- keys ---

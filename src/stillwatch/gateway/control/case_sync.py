@@ -27,6 +27,7 @@ from stillwatch.gateway.control.actions import accounts_of
 from stillwatch.gateway.control.state import ControlEvent, ControlState
 from stillwatch.gateway.folder import Folder, derive
 from stillwatch.gateway.latest import Findings
+from stillwatch.gateway.part_thread import PartThread
 
 SOURCE = "serve"
 PERIOD_S = 1.0
@@ -57,8 +58,10 @@ class CaseworkDecisions:
     spared: frozenset[str] = frozenset()  # accounts
 
 
-class Casework:
+class Casework(PartThread):
     """One gateway's door to its cases. Safe to share between threads; the database is opened at first use."""
+
+    name = "casework"
 
     def __init__(
         self,
@@ -68,6 +71,7 @@ class Casework:
         tell: Callable[[str], None],
         leads: Callable[[], bool] = lambda: True,
     ) -> None:
+        super().__init__()
         self.folder, self.state, self._tell = folder, state, tell
         self.url = url or f"sqlite:///{folder.cases}"
         self._leads = leads  # in a fleet one gateway copies for all
@@ -80,7 +84,6 @@ class Casework:
         self._lock = threading.Lock()
         self._store: Store | None = None
         self._refused: tuple[int, CaseError] | None = None
-        self._stop = threading.Event()
 
     @property
     def key_file(self) -> Path:
@@ -171,14 +174,6 @@ class Casework:
             self._said_at = (revision, now_us)
 
     # --- its thread ---
-
-    def start(self) -> threading.Thread:
-        thread = threading.Thread(target=self._run, name="casework", daemon=True)
-        thread.start()
-        return thread
-
-    def stop(self) -> None:
-        self._stop.set()
 
     def _run(self) -> None:
         while not self._stop.wait(PERIOD_S):

@@ -4,7 +4,6 @@ The detector's files are its only view of it: a detector that is dead changes no
 by itself; it is tried again at the next step, and `errors` says what is wrong with it now.
 """
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from stillwatch.gateway.control.case_sync import CaseworkDecisions
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.latest import Findings, FindingsNotice
+from stillwatch.gateway.part_thread import PartThread
 from stillwatch.scan.candidates import candidates
 from stillwatch.terms import Terms
 from stillwatch.terms.reload import WatchedTerms
@@ -37,8 +37,10 @@ class LadderInput:
     at_us: int
 
 
-class Enforcer:
+class Enforcer(PartThread):
     """The one hand that applies the ladder to a folder."""
+
+    name = "enforcer"
 
     def __init__(
         self,
@@ -49,6 +51,7 @@ class Enforcer:
         people: Callable[[], CaseworkDecisions] = CaseworkDecisions,
         leads: Callable[[], bool] = lambda: True,
     ) -> None:
+        super().__init__()
         self.folder, self.state, self.watched, self.tell = folder, state, watched, tell
         self._people = people  # what they have said in cases
         self._leads = leads  # in a fleet one gateway does it for all
@@ -58,7 +61,6 @@ class Enforcer:
         self._handed = FindingsNotice()
         self._looked: LadderInput | None = None
         self._held: tuple[tuple[int, ...], Terms | None, int] = ((), None, 0)  # for what holds were looked at
-        self._stop = threading.Event()
         self._told = False
 
     def step(self, now_us: int) -> None:
@@ -84,14 +86,6 @@ class Enforcer:
         return {"enforcer": {"at": self.stepped_us, "errors": dict(self.errors)}}
 
     # --- its thread ---
-
-    def start(self) -> threading.Thread:
-        thread = threading.Thread(target=self._run, name="enforcer", daemon=True)
-        thread.start()
-        return thread
-
-    def stop(self) -> None:
-        self._stop.set()
 
     def _run(self) -> None:
         while not self._stop.wait(clock.pause_s(PERIOD_S)):

@@ -52,14 +52,9 @@ def new_key() -> tuple[str, str, str]:
     return f"{PREFIX}{key_id}-{part}", key_id, part
 
 
-def new_admin_token() -> str:
-    """Make an admin token."""
-    return ADMIN_PREFIX + "".join(secrets.choice(_LETTERS) for _ in range(SECRET_CHARACTERS))
-
-
-def new_metrics_token() -> str:
-    """Make a token that reads metrics alone."""
-    return METRICS_PREFIX + "".join(secrets.choice(_LETTERS) for _ in range(SECRET_CHARACTERS))
+def new_token(prefix: str) -> str:
+    """Make a token: `ADMIN_PREFIX` for the admin port, `METRICS_PREFIX` for one that reads metrics alone."""
+    return prefix + "".join(secrets.choice(_LETTERS) for _ in range(SECRET_CHARACTERS))
 
 
 def admin_digest(token: str, secret: bytes) -> bytes:

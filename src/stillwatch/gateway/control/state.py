@@ -443,7 +443,7 @@ class ControlState:
         with self.writing() as (db, _):
             if not renew and _meta(db, ADMIN_TOKEN) is not None:
                 return None
-            token = keys.new_admin_token()
+            token = keys.new_token(keys.ADMIN_PREFIX)
             db.execute(
                 "INSERT OR REPLACE INTO meta VALUES (?, ?)",
                 (ADMIN_TOKEN, keys.admin_digest(token, self.secret)),
@@ -453,7 +453,7 @@ class ControlState:
 
     def metrics_token(self, *, now_us: int, who: str = "owner") -> str:
         """Make a token that reads `/metrics` alone; the old one stops. Given here and never again."""
-        token = keys.new_metrics_token()
+        token = keys.new_token(keys.METRICS_PREFIX)
         with self.writing() as (db, _):
             db.execute(
                 "INSERT OR REPLACE INTO meta VALUES (?, ?)",

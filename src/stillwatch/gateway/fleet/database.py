@@ -275,9 +275,8 @@ class FleetTurn:
 
 def watch_changes(copy: sqlite3.Connection) -> None:
     """Have this connection note which shared rows it changes: in tables and triggers of its own."""
-    copy.execute(
-        "CREATE TEMP TABLE changed (place TEXT, key)"
-    )  # unique would not do: who writes says what then
+    # unique would not do: who writes says what then
+    copy.execute("CREATE TEMP TABLE changed (place TEXT, key)")
     for shared in TABLES:
         when = "" if shared.where == "true" else f"WHEN NEW.{shared.where}"
         for what in ("INSERT", "UPDATE"):

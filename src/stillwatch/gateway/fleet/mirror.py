@@ -334,9 +334,8 @@ class Mirror:
         local = copies.look()
         spans = [copied.segment for copied in local.values()]
         damaged = -1
-        while damaged != len(
-            self._damaged
-        ):  # one that is not of this fleet must not stand for those that are
+        # one that is not of this fleet must not stand for those that are
+        while damaged != len(self._damaged):
             damaged = len(self._damaged)
             usable = {stem: self._usable(files) for stem, files in listing.items() if self._usable(files)}
             named = {copies.root / f"{stem}{ENDING}": stem for stem in usable}

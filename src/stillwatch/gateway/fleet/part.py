@@ -3,13 +3,13 @@
 It listens on one connection, which is made anew when it is lost. What a part does is in its `step`.
 """
 
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway.fleet.database import FleetDatabase
+from stillwatch.gateway.part_thread import PartThread
 
 if TYPE_CHECKING:
     import psycopg
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 AGAIN_S = 1.0  # until the next try to reach the database
 
 
-class FleetPart:
+class FleetPart(PartThread):
     """`step` is called when something is told on the channel, and at the latest as soon as it says."""
 
     name = "fleet"
     channel = ""
 
     def __init__(self, url: str, tell: Callable[[str], None]) -> None:
+        super().__init__()
         self.error: str | None = "has not reached the database yet"
         self.url, self._tell = url, tell
         self._database = FleetDatabase(url)  # of its own: others' failures do not make it wait
-        self._stop = threading.Event()
 
     def step(self, db: "psycopg.Connection[Any]") -> float:
         """Do what is due; give the seconds until the next look. Raises: StillwatchError, OSError."""
@@ -38,14 +38,6 @@ class FleetPart:
 
     def miss(self) -> None:
         """Do what a lost database asks for."""
-
-    def start(self) -> threading.Thread:
-        thread = threading.Thread(target=self._run, name=self.name, daemon=True)
-        thread.start()
-        return thread
-
-    def stop(self) -> None:
-        self._stop.set()
 
     def _run(self) -> None:
         while not self._stop.is_set():

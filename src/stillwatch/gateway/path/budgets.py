@@ -23,10 +23,8 @@ BEYOND = 8_192  # of those, at once
 # tokens on their way, by which start of the process; of each set of models: tokens of the day, on their way
 PROMISED, HELD_MINUTES, HELD, START, SETS = 8, 9, 10, 11, 12
 ROW = SETS + 2 * MOST_SETS
-STARTS, ROWS = (
-    ROOM * ROW,
-    ROOM * ROW + 1,
-)  # behind the rows: starts of the process; rows that have their blocks
+# behind the rows: starts of the process; rows that have their blocks
+STARTS, ROWS = ROOM * ROW, ROOM * ROW + 1
 SIZE, EARLIER_SIZE = (ROWS + 1) * 8, ROWS * 8  # a file of an earlier version has all its blocks
 FIRST_ROWS = 256  # then twice as many, and so on
 ELSEWHERE, KNOWN = "elsewhere.budgets", "known.budgets"  # of a fleet: see `fleet.budgets`

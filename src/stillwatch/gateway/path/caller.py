@@ -24,13 +24,8 @@ DIVERTS = frozenset(
     (b"x-http-method-override", b"x-http-method", b"x-method-override", b"x-original-url", b"x-rewrite-url",
      b"x-portkey-custom-host", b"helicone-target-url", b"helicone-openai-api-base", b"x-litellm-api-base")
 )  # fmt: skip
-ELSEWHERE = (
-    b"custom_host",
-    b"customhost",
-    b"api_base",
-    b"base_url",
-    b"baseurl",
-)  # the same in a header's JSON
+# the same in a header's JSON
+ELSEWHERE = (b"custom_host", b"customhost", b"api_base", b"base_url", b"baseurl")
 IDEMPOTENCY = (b"idempotency-key", b"x-idempotency-key")
 ONCE = (b"content-type", b"content-encoding", b"user-agent")  # two that differ could be read two ways
 READ = frozenset((*KEY_HEADERS, *ONCE, *IDEMPOTENCY, b"x-forwarded-for"))  # what the gateway goes by

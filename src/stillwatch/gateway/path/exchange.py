@@ -56,11 +56,9 @@ LEFT = 499  # nginx's status for a client that went away
 _ANSWERED, _BYTES_IN, _CLIENT_LEFT = PLACE["answered"], PLACE["bytes_in"], PLACE["client_left"]
 _CUT_MODEL, _IN_FLIGHT = PLACE["cut_model"], PLACE["in_flight"]
 _MARKED, _MODEL_MISMATCH = PLACE["marked"], PLACE["model_mismatch"]
-_REFUSED_BODY, _REFUSED_CAPTURE, _REFUSED_KEY = (
-    PLACE["refused_body"],
-    PLACE["refused_capture"],
-    PLACE["refused_key"],
-)
+_REFUSED_BODY = PLACE["refused_body"]
+_REFUSED_CAPTURE = PLACE["refused_capture"]
+_REFUSED_KEY = PLACE["refused_key"]
 _REFUSED_TERMS, _REQUESTS, _STREAMS = PLACE["refused_terms"], PLACE["requests"], PLACE["streams"]
 _UPSTREAM_ERRORS = PLACE["upstream_errors"]
 OWNER_WAIT_US = 1_000_000  # that a gateway of a fleet waits to hear whose an object is

@@ -12,13 +12,8 @@ import msgspec
 
 from stillwatch.gateway.path.upstream import Header
 
-PLACES = (
-    "models",
-    "deployments",
-    "engines",
-    "model",
-    "tunedmodels",
-)  # path segments that a model's name follows
+# path segments that a model's name follows
+PLACES = ("models", "deployments", "engines", "model", "tunedmodels")
 ONE = frozenset(
     ("model", "model_name", "model_id", "modelid", "modelname", "deployment", "deployment_id", "deploymentid",
      "adapter_id")

@@ -199,9 +199,8 @@ def main(folder: str, number: int) -> None:
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = Worker(Folder(Path(folder)), number, loop)
-    hasattr(
-        kernels, "find_fields"
-    )  # loads the library now, and builds it in a checkout: later all would wait
+    # loads the library now, and builds it in a checkout: later all would wait
+    hasattr(kernels, "find_fields")
     gc.collect()
     gc.freeze()  # what is here now stays: the collector need not look at it again
     gc.set_threshold(20_000, 50, 100)

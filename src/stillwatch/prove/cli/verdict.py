@@ -18,6 +18,7 @@ from stillwatch.prove.proven import Proof, trust
 from stillwatch.prove.proven import read as read_proof
 from stillwatch.prove.verdict import as_document, write_verdict
 
+Released = Annotated[str | None, typer.Option(help="The day the suspect came out, as you know it.")]
 SigningKey = Annotated[Path, typer.Option(help="The key that signs; made at first use, public half beside.")]
 
 
@@ -40,9 +41,7 @@ def verdict_command(
     ] = None,
     stamp_ca: StampCa = None,
     witness: Witness = None,
-    released: Annotated[
-        str | None, typer.Option(help="The day the suspect came out, as you know it.")
-    ] = None,
+    released: Released = None,
     signing_key: SigningKey = Path("prove.key"),
     as_json: AsJson = False,
 ) -> None:
@@ -96,9 +95,7 @@ def verify_command(
     key: Annotated[str | None, typer.Option(help="Who must have signed: 64 hex digits, or a file.")] = None,
     stamp_ca: StampCa = None,
     witness: Witness = None,
-    released: Annotated[
-        str | None, typer.Option(help="The day the suspect came out, as you know it.")
-    ] = None,
+    released: Released = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a bundle of a verdict, as the verify.py in it does.

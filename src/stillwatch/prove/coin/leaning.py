@@ -94,13 +94,11 @@ class Kept:
             path.write_text(head + "\n", "utf-8")
 
     def add(self, values: dict[str, Any]) -> None:
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps([name, value]) + "\n" for name, value in values.items())
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as why:
-            raise ProveError(f"{self.path}: cannot be written: {why.strerror}; what is there stays") from why
+        refused = refuse_os_errors(ProveError, f"{self.path}: cannot be written", "what is there stays")
+        with refused, self.path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps([name, value]) + "\n" for name, value in values.items())
+            file.flush()
+            os.fsync(file.fileno())
         self.values |= values
 
 
@@ -128,9 +126,8 @@ def measure_pairs(
     if statistic == RATIO and as_base:
         return _chances(puts, suspect, tell)
     if statistic == "overlap":
-        questions = {
-            json.dumps(put.messages): Question(put.id, put.messages) for put in puts
-        }  # each prompt once
+        # each prompt once
+        questions = {json.dumps(put.messages): Question(put.id, put.messages) for put in puts}
         answers = suspect.answers(list(questions.values()), reading.samples, tell)
         return {put.id: answers.get(questions[json.dumps(put.messages)].id) or None for put in puts}
     if statistic in CONTINUATIONS:

@@ -46,9 +46,7 @@ class SameVersion:
     swaps: int
 
 
-def same_version(
-    pool: Pool, suspect: str, reference: str, *, swaps: int = SWAPS, seed: int = 1
-) -> SameVersion:
+def same_version(pool: Pool, suspect: str, reference: str, *, swaps: int = SWAPS) -> SameVersion:
     """Test whether two models' answers could be one model's. Raises: PoolError for too few in common."""
     a, b = pool.answers[suspect], pool.answers[reference]
     both = [prompt for prompt in pool.prompts if prompt in a and prompt in b]
@@ -67,7 +65,7 @@ def same_version(
         return SameVersion(suspect, reference, len(different), equal, 0.5, 1.0, 1.0, 0)
     kernel = kernel_of(different)
     observed = float(kernel.sum())
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(1)
     as_good, drawn = 0, 0
     while drawn < swaps:
         size = min(1000, swaps - drawn)

@@ -106,9 +106,8 @@ class Endpoint:
         )  # fmt: skip
         body, last = PREFILLS.get(self._manners.prefill, ({}, {}))
         prefilled = replace(plan, collect=replace(plan.collect, extra=body))
-        one_of = {
-            json.dumps(question.request_messages()): question for question in begun
-        }  # each question once
+        # each question once
+        one_of = {json.dumps(question.request_messages()): question for question in begun}
         id_of = {question.id: one_of[json.dumps(question.request_messages())].id for question in begun}
         prompted = [question for question in one_of.values() if question.prompted or not question.text]
         rest = [question for question in one_of.values() if question.text and not question.prompted]

@@ -248,9 +248,8 @@ def _weigh(
         ids[k, : len(tokens)] = torch.tensor(tokens)
         mask[k, : len(tokens)] = 1
     ids, mask = ids.to(model.device), mask.to(model.device)
-    first = (
-        min(len(prompt_tokens) for _, prompt_tokens, _ in rows) - 1
-    )  # nobody needs what is foretold within a prompt
+    # nobody needs what is foretold within a prompt
+    first = min(len(prompt_tokens) for _, prompt_tokens, _ in rows) - 1
     kept = {"logits_to_keep": torch.arange(first, longest, device=ids.device)} if _keeps(model) else {}
     logits = model(input_ids=ids, attention_mask=mask, **kept).logits[:, (0 if kept else first) : -1].float()
     wanted = ids[:, first + 1 :]

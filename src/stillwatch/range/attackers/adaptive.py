@@ -84,8 +84,7 @@ class _Adaptive(Led):
                 self._withdraw(crew, at_us)  # its accounts have sent what they may
         if self._crews.missing == 0:
             return
-        price = self._crews.market.prices.account(self._means.kind)
-        if self._crews.market.budget.left_usd < price or self._steps > MOST_STEPS:
+        if self._crews.cannot_buy(self._means) or self._steps > MOST_STEPS:
             self._given_up = True
             return
         self._crew = self._crews.send(self._means, min(self._quota, self._crews.missing))

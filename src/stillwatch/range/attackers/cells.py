@@ -55,9 +55,8 @@ class CellWork(Led):
 
     @property
     def given_up(self) -> bool:
-        market = self._crews.market
-        poor = market.budget.left_usd < market.prices.account(MEANS.kind)
-        return super().given_up or (poor and not any(crew.working for _, crew in self._cells))
+        works = any(crew.working for _, crew in self._cells)
+        return super().given_up or (self._crews.cannot_buy(MEANS) and not works)
 
 
 begin = CellWork

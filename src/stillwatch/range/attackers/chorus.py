@@ -28,7 +28,7 @@ class Settings:
     accounts: int = 20
     per_account_day: float = 50.0
     mask: float = 1.3  # cheap requests for each wanted one; 0: none
-    words: str = "own"  # or any other of `Means.words`
+    words: str = "own"  # or any other of `Evasion.words`
 
     def __post_init__(self) -> None:
         if not 0 <= self.mask <= 1000:

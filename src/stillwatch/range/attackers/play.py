@@ -28,6 +28,10 @@ class Crews:
         self.crews.append(crew)
         return crew
 
+    def cannot_buy(self, means: Evasion) -> bool:
+        """Tell whether the money left buys no account of the kind."""
+        return self.market.budget.left_usd < self.market.prices.account(means.kind)
+
     @property
     def missing(self) -> int:
         """Examples still wanted."""

@@ -1,6 +1,6 @@
 """An attacker with one set of means that it never changes. It knows no defence.
 
-A researcher's own plan is tried with it: `Fixed(Evasion(...), "name")` is an attacker.
+A researcher's own plan is tried with it: `FixedMeans(Evasion(...), "name")` is an attacker.
 """
 
 from dataclasses import dataclass

@@ -69,8 +69,8 @@ class Salvo(Led):
         """Send what is missing by further accounts."""
         if not crew.is_finished:
             crew.quota = crew.got
-        missing, price = self._crews.missing, self._crews.market.prices.account(self._means.kind)
-        self._given_up = self._crews.market.budget.left_usd < price
+        missing = self._crews.missing
+        self._given_up = self._crews.cannot_buy(self._means)
         accounts = max(1, -(-missing // self._settings.each))
         self._crew = self._crews.send(replace(self._means, accounts=accounts), missing)
 

@@ -45,8 +45,7 @@ class WhiteBox(Led):
             last.quota = last.got
         if last is None or (last.is_finished and self._crews.missing):
             accounts = -(-self._crews.missing // self._each)
-            price = self._crews.market.prices.account(self._means.kind)
-            self._given_up = self._crews.market.budget.left_usd < price
+            self._given_up = self._crews.cannot_buy(self._means)
             means = replace(self._means, accounts=accounts, per_account_day=self._each)
             self._crews.send(means, self._crews.missing)
         return self._crews.hour(at_us)

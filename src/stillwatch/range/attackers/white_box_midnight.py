@@ -77,8 +77,7 @@ class Midnight(Led):
         self._last_hour_us = at_us + 2 * HOUR_US
 
     def _buy(self, accounts: int, each: int) -> None:
-        price = self._crews.market.prices.account(self._means.kind)
-        self._given_up = self._crews.market.budget.left_usd < price
+        self._given_up = self._crews.cannot_buy(self._means)
         means = replace(self._means, accounts=max(1, accounts), per_account_day=each)
         self._crews.send(means, self._crews.missing)
 

@@ -1,6 +1,8 @@
 """How requests are dealt out over accounts and days, and how an item is put into words. It knows no shape."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -89,6 +91,19 @@ def ask(
         PlannedRequest(int(a), float(d), words(item, rng), item.system if as_published else None)
         for a, d, item in zip(account, day, items, strict=True)
     ]
+
+
+def ask_by_pools(plan: CampaignPlan, items: list[Item], words: Words, pause: float, rng: Rng) -> Planned:
+    """Deal the items out over pools, of which each takes over `pause` days after the ban of the last."""
+    edges = (0.0, *plan.bans, 1.0)
+    sent: Planned = []
+    for pool, (begin, end) in enumerate(pairwise(edges)):
+        part = items[round(begin * len(items)) : round(end * len(items))]
+        late = pause if pool else 0.0
+        start, days = plan.start + plan.days * begin + late, plan.days * (end - begin) - late
+        asked = ask(replace(plan, start=start, days=days), part, words, rng)
+        sent += [replace(r, account=r.account + pool * plan.accounts) for r in asked]
+    return sent
 
 
 def dealt_out(

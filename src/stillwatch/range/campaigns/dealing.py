@@ -19,10 +19,8 @@ from stillwatch.range.answers import answer
 from stillwatch.range.campaigns import CampaignPlan, Planned, PlannedRequest, Rng
 
 WORD = re.compile(r"[^\W\d_]{4,}")
-LEAST_ITEMS, MOST_SHARE = (
-    3,
-    0.2,
-)  # of the items that have a topic's word: rarer is no topic, commoner is wording
+# of the items that have a topic's word: rarer is no topic, commoner is wording
+LEAST_ITEMS, MOST_SHARE = 3, 0.2
 FAILS = 0.006  # share of requests that the service turns away, as in any composed scene (rows.py)
 RETRY_MINUTES = (0.2, 8.0)
 MOST_RETRIES = 3

@@ -13,8 +13,7 @@ FORMS = (
     "Question put to both:\n{q}\n\nLEFT\n{one}\n\nRIGHT\n{two}\n\nSay LEFT, RIGHT or EVEN, then how sure "
     "you are from 50 to 100, then the one sentence that decided it.",
     "<ask>{q}</ask><x>{one}</x><y>{two}</y>\nWhich of x and y would a careful person rather get? Answer x "
-    "or y, a margin "
-    "from 1 to 5, nothing else.",
+    "or y, a margin from 1 to 5, nothing else.",
 )
 
 

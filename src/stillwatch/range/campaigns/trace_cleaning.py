@@ -13,9 +13,8 @@ DEFAULTS = {"pipelines": ("pairs",), "model": "mira-large", "visible_tokens": 90
 ORDERS = (
     "RAW TRACE {n}\nproblem: {q}\ntrace: {a}\n\nRemove loops and false starts from the trace, keep every "
     "step that carries weight, repair what is wrong, and end with VALID or INVALID.",
-    "Below is what our model thought about a "
-    "problem.\n<problem>{q}</problem>\n<thought>{a}</thought>\nRewrite the "
-    "thought so that it could stand in a textbook. Same order, same voice, no new ideas.",
+    "Below is what our model thought about a problem.\n<problem>{q}</problem>\n<thought>{a}</thought>\n"
+    "Rewrite the thought so that it could stand in a textbook. Same order, same voice, no new ideas.",
 )
 
 

@@ -42,6 +42,17 @@ class CalibrationLog:
     accounts: pa.Table | None
 
 
+@dataclass(frozen=True)
+class LogToJudge:
+    """A whole log, and what a defence may use to judge it."""
+
+    exchanges: pa.Table
+    accounts: pa.Table | None
+    clean_until_us: int
+    seed: int
+    calibration: CalibrationLog | None = None  # thresholds are set on it; else on the log's own clean days
+
+
 class DefenceWatch(Protocol):
     """A defence at work: it is given the log piece by piece, in order of time."""
 
@@ -81,15 +92,5 @@ class Defence(Protocol):
     def open_watch(self, accounts: pa.Table | None, clean_until_us: int, seed: int) -> DefenceWatch:
         """Begin anew. Thresholds may be set on what comes before `clean_until_us` alone."""
 
-    def judge(
-        self,
-        exchanges: pa.Table,
-        accounts: pa.Table | None,
-        clean_until_us: int,
-        seed: int,
-        calibration: CalibrationLog | None = None,
-    ) -> LogJudgement:
-        """Judge a whole log, with the outcome that hourly steps would have.
-
-        Thresholds are set on `calibration`; without it on the log's own clean days.
-        """
+    def judge(self, log: LogToJudge) -> LogJudgement:
+        """Judge a whole log, with the outcome that hourly steps would have."""

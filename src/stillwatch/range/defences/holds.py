@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from stillwatch.gateway.control.holds import all_held, follow
 from stillwatch.gateway.control.state import ControlState
-from stillwatch.range.defences import CalibrationLog, LogJudgement
+from stillwatch.range.defences import LogJudgement, LogToJudge
 from stillwatch.range.defences.stillwatch import KEEP, ScanDefence, ScanWatch, accounts_in_schema
 from stillwatch.scan import ScanResult
 from stillwatch.scan.candidates import candidates
@@ -138,14 +138,7 @@ class HoldsDefence(ScanDefence):
         secret = np.random.default_rng([seed, 6]).bytes(32)
         return HoldingWatch(scan, clean_until_us=clean_until_us, secret=secret, terms=self.terms)
 
-    def judge(
-        self,
-        exchanges: pa.Table,
-        accounts: pa.Table | None,
-        clean_until_us: int,
-        seed: int,
-        calibration: CalibrationLog | None = None,
-    ) -> LogJudgement:
+    def judge(self, log: LogToJudge) -> LogJudgement:
         """Say that a log is no place for holds."""
         return LogJudgement((), cannot_fire=LOG_STANDS)
 

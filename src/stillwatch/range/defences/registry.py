@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from stillwatch.errors import InputError
 from stillwatch.plugins import load_file, modules_of
-from stillwatch.range.defences import Calibrated, CalibrationLog, Defence, DefenceWatch, LogJudgement
+from stillwatch.range.defences import Calibrated, Defence, DefenceWatch, LogJudgement, LogToJudge
 from stillwatch.range.defences.hours import judge_log, set_thresholds
 from stillwatch.range.defences.together import Together
 
@@ -40,18 +40,11 @@ class Bound:
         """Begin anew."""
         return self._open(accounts, clean_until_us, seed, self.dial)
 
-    def judge(
-        self,
-        exchanges: pa.Table,
-        accounts: pa.Table | None,
-        clean_until_us: int,
-        seed: int,
-        calibration: CalibrationLog | None = None,
-    ) -> LogJudgement:
+    def judge(self, log: LogToJudge) -> LogJudgement:
         """Judge a whole log, by the module's own `judge(watch, exchanges)` or hour by hour."""
-        watch = self.open_watch(accounts, clean_until_us, seed)
-        set_thresholds(self, watch, calibration, clean_until_us, seed)
-        return (self._judge or judge_log)(watch, exchanges)
+        watch = self.open_watch(log.accounts, log.clean_until_us, log.seed)
+        set_thresholds(self, watch, log.calibration, log.clean_until_us, log.seed)
+        return (self._judge or judge_log)(watch, log.exchanges)
 
 
 def defence(name: str, false_cases_per_10k_account_days: float = DIAL) -> Defence:

@@ -20,7 +20,7 @@ import pyarrow as pa
 from stillwatch.exchanges import ACCOUNTS
 from stillwatch.exchanges.log import ExchangeLog, build
 from stillwatch.exchanges.sketch import Sketcher
-from stillwatch.range.defences import Accusation, CalibrationLog, LogJudgement
+from stillwatch.range.defences import Accusation, LogJudgement, LogToJudge
 from stillwatch.range.defences.hours import in_order, merge_accusations, record
 from stillwatch.scan import Campaign, ScanResult
 from stillwatch.scan.live import Keep, LiveScan
@@ -144,29 +144,23 @@ class ScanDefence:
             LiveScan(self._options(), keep=KEEP, accounts=accounts_in_schema(accounts)), self.firm_alone
         )
 
-    def judge(
-        self,
-        exchanges: pa.Table,
-        accounts: pa.Table | None,
-        clean_until_us: int,
-        seed: int,
-        calibration: CalibrationLog | None = None,
-    ) -> LogJudgement:
+    def judge(self, log: LogToJudge) -> LogJudgement:
         """Judge a log with one scan; for firm accounts alone with one every half day.
 
         Nothing is set on clean days, so that `calibration` is not used.
         """
-        log = build(batches(exchanges), Sketcher())
-        if len(log) == 0:
+        sketched = build(batches(log.exchanges), Sketcher())
+        if len(sketched) == 0:
             return LogJudgement(())
         if self.firm_alone:
-            return self._by_half_days(exchanges, accounts, log)
-        return LogJudgement(cases_of(scan_log(log, accounts_in_schema(accounts), options=self._options())))
+            return self._by_half_days(log, sketched)
+        accounts = accounts_in_schema(log.accounts)
+        return LogJudgement(cases_of(scan_log(sketched, accounts, options=self._options())))
 
-    def _by_half_days(self, exchanges: pa.Table, accounts: pa.Table | None, log: ExchangeLog) -> LogJudgement:
-        watch = self.open_watch(accounts, 0, 0)
+    def _by_half_days(self, log: LogToJudge, sketched: ExchangeLog) -> LogJudgement:
+        watch = self.open_watch(log.accounts, 0, 0)
         accusations: list[Accusation] = []
-        given, ts = in_order(record(exchanges)), log["ts_us"]
+        given, ts = in_order(record(log.exchanges)), sketched["ts_us"]
         at = given["time"].cast(pa.int64()).to_numpy()
         looks = np.arange(ts[0] // FIRM_EVERY_US + 1, ts[-1] // FIRM_EVERY_US + 2) * FIRM_EVERY_US
         lo = 0

@@ -12,10 +12,10 @@ import pyarrow as pa
 from stillwatch.range.defences import (
     Accusation,
     Calibrated,
-    CalibrationLog,
     Defence,
     DefenceWatch,
     LogJudgement,
+    LogToJudge,
     Postponing,
 )
 from stillwatch.range.defences.hours import reason_silent
@@ -83,16 +83,9 @@ class Together:
         """Begin anew, all of them."""
         return Watches(tuple(part.open_watch(accounts, clean_until_us, seed) for part in self.parts))
 
-    def judge(
-        self,
-        exchanges: pa.Table,
-        accounts: pa.Table | None,
-        clean_until_us: int,
-        seed: int,
-        calibration: CalibrationLog | None = None,
-    ) -> LogJudgement:
+    def judge(self, log: LogToJudge) -> LogJudgement:
         """Judge a whole log: each by itself, over all that was sent."""
-        found = [part.judge(exchanges, accounts, clean_until_us, seed, calibration) for part in self.parts]
+        found = [part.judge(log) for part in self.parts]
         refused = frozenset[str]().union(*(judged.refused for judged in found))
         silent = "; ".join(
             f"{part.NAME}: {judged.cannot_fire}"

@@ -23,7 +23,7 @@ import numpy as np
 from stillwatch.distill.embedded.teacher import teacher
 from stillwatch.distill.rows import line, read_json, replace_file, write_json
 from stillwatch.distill.train.extra import need
-from stillwatch.errors import Faults, InputError
+from stillwatch.errors import Faults, InputError, refuse_os_errors
 from stillwatch.range.live import (
     Arm,
     LiveError,
@@ -114,10 +114,8 @@ def run_live(scene: Scene, seed: int, out: Path, tell: Tell) -> LiveOutcome:
     if settings.teacher == "embedded" or settings.steps:
         need("torch")
     began, cpu = time.monotonic(), _cpu_s()
-    try:
+    with refuse_os_errors(LiveError, f"{out}: cannot be made", "give another folder"):
         out.mkdir(parents=True, exist_ok=True)
-    except OSError as why:
-        raise LiveError(f"{out}: cannot be made: {why.strerror}; give another folder") from why
     stage = make_stage(scene, seed, settings, out)
     marker = {
         "scene": scene.name,

@@ -43,10 +43,8 @@ def headline(table: Sequence[ResultRow], live: Sequence[dict[str, object]]) -> s
         lines = tuple(x for x in lines if not x.silent)
         named = sum(1 for x in lines if x.honest_named is not None and x.honest_named.mean > 0)
         return f"Nobody distils here, and {named} of {len(lines)} defences name honest accounts."
-    share, without = (
-        words.cell(best.student, words.percent)[0],
-        words.cell(best.student_undefended, words.percent)[0],
-    )
+    share = words.cell(best.student, words.percent)[0]
+    without = words.cell(best.student_undefended, words.percent)[0]
     if all(x.out_share.mean > 0.995 for x in measured if x.out_share):
         return (
             f"No defence here took anything from a campaign: {words.plain(best.out.mean)} exchanges got out, "

@@ -157,10 +157,8 @@ def exchanges_of(
     visible = rng.lognormal(np.log(visible_tokens), 0.7, n).astype(int) + 1
     thought = np.where(thinks, np.minimum(28_000, rng.lognormal(np.log(700.0), 1.1, n)), 0).astype(int)
     refused = rng.random(n) < 0.004
-    visible, thought = (
-        np.where(refused, rng.integers(18, 70, n), visible),
-        np.where(refused, thought // 8, thought),
-    )
+    visible = np.where(refused, rng.integers(18, 70, n), visible)
+    thought = np.where(refused, thought // 8, thought)
     cap = who.max_tokens or 1_000_000
     output, thought = np.minimum(visible + thought, cap), np.minimum(thought, cap)
     status = np.where(rng.random(n) > 0.006, 200, np.where(rng.random(n) < 0.5, 400, 429))

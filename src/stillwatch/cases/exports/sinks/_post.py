@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import Mapping, Sequence
 
+from stillwatch.cases.exports.outbox import Letter
 from stillwatch.cases.exports.post import post
 from stillwatch.cases.exports.sinks import DeliveryRefused, ExportTarget
 
@@ -26,3 +27,10 @@ def post_letter(
             answer.retry_after_s,
             answer.status == GONE,
         )
+
+
+def send_as_it_is(
+    target: ExportTarget, letter: Letter, found: Sequence[str], context: ssl.SSLContext | None, now_us: int
+) -> None:
+    """Post a letter to a room's webhook: the URL is the secret. Raises: ExportError."""
+    post_letter(target, found, JSON, letter.body.encode("ascii"), context)

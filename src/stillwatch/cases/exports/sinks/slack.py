@@ -3,17 +3,14 @@
 Source: Slack, "Block Kit" (section, plain_text; 3,000 characters).
 """
 
-import ssl
-from collections.abc import Sequence
 from typing import Any
 
 from stillwatch.cases.exports import Form
 from stillwatch.cases.exports.messages import LONGEST, LONGEST_SUMMARY, CaseMessage, message_text
-from stillwatch.cases.exports.outbox import Letter
-from stillwatch.cases.exports.sinks import ExportTarget
-from stillwatch.cases.exports.sinks._post import JSON, post_letter
+from stillwatch.cases.exports.sinks._post import send_as_it_is
 
 NAME, SCHEMES, FORM = "slack", ("https", "http"), Form.MESSAGE
+send = send_as_it_is
 
 
 def write(message: CaseMessage) -> str:
@@ -34,10 +31,3 @@ def _escape(text: str) -> str:
     for sign, name in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "%7C")):
         text = text.replace(sign, name)
     return text
-
-
-def send(
-    target: ExportTarget, letter: Letter, found: Sequence[str], context: ssl.SSLContext | None, now_us: int
-) -> None:
-    """Post it as it is: the URL is the secret. Raises: ExportError."""
-    post_letter(target, found, JSON, letter.body.encode("ascii"), context)

@@ -3,17 +3,14 @@
 Source: Adaptive Cards 1.4 (a RichTextBlock reads no Markdown).
 """
 
-import ssl
-from collections.abc import Sequence
 from typing import Any
 
 from stillwatch.cases.exports import Form
 from stillwatch.cases.exports.messages import LONGEST, CaseMessage, message_text
-from stillwatch.cases.exports.outbox import Letter
-from stillwatch.cases.exports.sinks import ExportTarget
-from stillwatch.cases.exports.sinks._post import JSON, post_letter
+from stillwatch.cases.exports.sinks._post import send_as_it_is
 
 NAME, SCHEMES, FORM = "teams", ("https", "http"), Form.MESSAGE
+send = send_as_it_is
 
 
 def write(message: CaseMessage) -> str:
@@ -32,10 +29,3 @@ def write(message: CaseMessage) -> str:
 
 def _paragraph(text: str, **run: Any) -> dict[str, Any]:
     return {"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": text[:LONGEST], **run}]}
-
-
-def send(
-    target: ExportTarget, letter: Letter, found: Sequence[str], context: ssl.SSLContext | None, now_us: int
-) -> None:
-    """Post it as it is: the URL is the secret. Raises: ExportError."""
-    post_letter(target, found, JSON, letter.body.encode("ascii"), context)

@@ -1,0 +1,23 @@
+"""A part of the gateway that works in a thread of the supervisor. It does not know what the part does."""
+
+import threading
+
+
+class PartThread:
+    """Works in `_run` from `start` on, until `stop` sets `_stop`."""
+
+    name = "part"
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+
+    def start(self) -> threading.Thread:
+        thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+        thread.start()
+        return thread
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def _run(self) -> None:
+        raise NotImplementedError
