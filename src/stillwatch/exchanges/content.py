@@ -60,9 +60,9 @@ def kind_of(head: bytes) -> Kind:
 
 
 def values_of(
-    data: UnpackedFile, head: bytes, kind: Kind, limits: Limits, check: Callable[[list[str]], None]
+    data: UnpackedFile, head: bytes, kind: Kind, limits: Limits, check: Callable[[dict[str, object]], None]
 ) -> Iterator[json_text.Good | json_text.UndecodableValue]:
-    """The values of a file of JSON or CSV. check: raises Refused for a CSV header that cannot be used."""
+    """The values of a file of JSON or CSV. check: raises Refused for a table whose first row cannot be used."""
     head, chunks = in_utf_8(data, head)
     if kind == "csv":
         return csv_text.records(lines.split(chunks, limits.record_bytes), limits.record_bytes, check)

@@ -33,6 +33,7 @@ class Rejects:
         self.mended = 0  # rows read without a value that a client had spoilt, or with half a character
         self.without_prompt = 0  # rows read whose source holds no text: they count for volume and timing only
         self.unread_documents: Counter[str] = Counter()  # documents in requests that were not read, by why
+        self.bodies_elsewhere = 0  # rows whose request or answer lies in a file that was not given
         self.without_account = 0  # rows whose source names no account: they count as their service's
         self.named_by_key = 0  # rows whose account was a live API key: it is called key_ and a hash
         self.conflicts = 0  # rows left out beside another of the same id, account and time: another prompt

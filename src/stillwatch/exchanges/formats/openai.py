@@ -38,7 +38,7 @@ RESULT = ("model", "completion", "input_tokens", "output_tokens", "reasoning_tok
 REQUESTS = ("request", "request_body", "requestBody", "req", "request_json")
 RESPONSES = ("response", "response_body", "responseBody", "res", "resp", "response_json")
 NO_BODY = ("response", "time", "account", "user")
-AMBIGUOUS = ("id", "created", "input", "text")  # in these logs such keys are the bodies' own, not the line's
+AMBIGUOUS = ("id", "created", "input", "text", "date")  # in these logs such keys are the bodies' own, not the line's
 
 
 ALSO = {  # what gateways call the same things beside the pair: Databricks, Portkey, Kong, others
@@ -55,11 +55,13 @@ ALSO = {  # what gateways call the same things beside the pair: Databricks, Port
 
 def sniff(obj: Json) -> bool:
     if "messages" in obj or "contents" in obj:  # the request itself, with time and account among its keys
+        if isinstance(obj.get("messages"), dict):
+            return False  # a page of an export, in which answers look like questions
         names = columns_of(list(obj))
         return "request" not in obj and "time" in names and "account" in names
     if "params" in obj and "custom_id" in obj:
         return True
-    if "request" in obj and ("response" in obj or "messages" in _body(obj.get("request"))):
+    if "request" in obj and ("response" in obj or recognise(_body(obj.get("request"))) is not None):
         return True
     if isinstance(asked := obj.get("input"), dict) and "messages" in asked:
         return True
@@ -130,7 +132,7 @@ def rows(obj: Json) -> Iterator[Item]:
     if row.get("operation") is None or "/" in str(row["operation"]):
         row["operation"] = operation_of(url, request)
     if row.get("time") is None:
-        row["time"] = first(response.get("created"), response.get("created_at"))
+        row["time"] = first(obj.get("date"), response.get("created"), response.get("created_at"))
     if row.get("account") is None:
         row["account"] = first(dig(obj, "metadata", "account"), dig(obj, "metadata", "user_api_key_hash"))
     for name in ("time", "account"):
