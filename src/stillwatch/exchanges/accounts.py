@@ -1,7 +1,7 @@
 """The optional accounts table: Parquet, JSONL or CSV into the ACCOUNTS schema. It knows no exchanges."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -134,7 +134,7 @@ def _of_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[Good]:
             yield Good(number, 0, msgspec.json.encode(obj, enc_hook=repr), obj)
 
 
-def _check_header(names: list[str]) -> None:
+def _check_header(names: Collection[str]) -> None:
     if not any(column_of(name) == "account" for name in names):
         raise Refused(
             f"has no column 'account' (accepted too: {', '.join(ALIASES['account'])}); its columns: "

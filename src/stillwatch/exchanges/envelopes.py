@@ -27,6 +27,7 @@ CERTAIN = (  # a key under which a record lies, and one beside it that only such
     ("doc", "doc_as_upsert"),  # Elasticsearch's bulk file, an update
     ("_raw", "_time"),  # Splunk, also where it lists what it found in the record beside it
 )  # fmt: skip
+NAMED_TOO = ("detail", "_raw")  # beside these an account is Amazon's own, or the record's
 AROUND = (  # the key under which a shipper keeps the record, as an object or as JSON in a text
     "jsonPayload", "textPayload",  # Google Cloud Logging
     "_source",  # Elasticsearch, OpenSearch
@@ -52,8 +53,8 @@ def inside(obj: Json) -> list[object] | None:
     """
     if is_empty(obj):
         return []
-    certain = next((obj[name] for name, mark in CERTAIN if name in obj and mark in obj), obj)
-    if certain is not obj and (body := _body(certain)) is not None:
+    certain = _certain(obj)
+    if certain is not None and (body := _body(obj[certain])) is not None:
         return [_timed(body, obj)]
     if (table := _table(obj)) is not None:
         return table
@@ -85,13 +86,12 @@ def is_whole(obj: Json) -> bool:
 def around_part(obj: Json) -> list[object] | None:
     """The same of an object with some of a record's columns: only where what is inside is a whole record.
 
-    An account beside it counts, unless the envelope is certain: a client could write another one inside.
+    An account beside it counts: a client could write another one inside.
     """
-    opened = None
-    if any(name in obj and mark in obj for name, mark in CERTAIN) or "account" not in own.columns_of(list(obj)):
-        opened = inside(obj)
-    opened = opened if opened is not None else _renamed(obj)
-    return opened if opened is not None and all(isinstance(v, dict) and is_whole(v) for v in opened) else None
+    named = "account" in own.columns_of(list(obj)) and _certain(obj) not in NAMED_TOO
+    opened = _renamed(obj) if named else inside(obj)
+    is_better = opened is not None and all(isinstance(inner, dict) and is_whole(inner) for inner in opened)
+    return opened if is_better else None
 
 
 def is_empty(obj: Json) -> bool:
@@ -101,7 +101,13 @@ def is_empty(obj: Json) -> bool:
         return name in BULK and isinstance(value, Mapping) and not {"_id", "_index"}.isdisjoint(value)
     if obj.get("preview") is True and "result" in obj:
         return True
-    return ("after" in obj and obj["after"] is None and "op" in obj) or obj.get("eventName") == "REMOVE"
+    certain = _certain(obj)
+    return (certain is not None and obj[certain] is None) or obj.get("eventName") == "REMOVE"
+
+
+def _certain(obj: Json) -> str | None:
+    """The key under which a record lies for certain, or None."""
+    return next((name for name, mark in CERTAIN if name in obj and mark in obj), None)
 
 
 def _renamed(obj: Json) -> list[object] | None:

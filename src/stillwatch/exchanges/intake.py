@@ -11,7 +11,7 @@ from functools import partial
 from itertools import chain
 from typing import TypeVar
 
-from stillwatch.exchanges import NEEDED, envelopes, mapping, typed_values
+from stillwatch.exchanges import NEEDED, envelopes, mapping, server_logs, typed_values
 from stillwatch.exchanges.batches import ALWAYS
 from stillwatch.exchanges.documents import PAYER, DocumentBudget, DocumentPayer
 from stillwatch.exchanges.formats import (
@@ -43,6 +43,7 @@ TALKS = (
     '{"messages"',
     "{'messages'",
 )  # no prompt, a list
+DEEP = 8  # envelopes around one another that a table's first row is looked for in
 SHAPES = 4096  # of records, of which it is remembered what they are
 PLAIN = (None, own.FORMAT.name, openai.FORMAT.name)  # whose fields stand under names that may be mapped
 
@@ -108,7 +109,8 @@ class Intake:
         if values:
             body = values[0] if len(values) == 1 else values  # a stream's events
             payer = DocumentPayer(
-                self.documents, lambda: _accounts_of_documents(lambda: _snapshot(session).take_body(file, body))
+                self.documents,
+                lambda: _accounts_of_documents(lambda: _snapshot(session).take_body(file, body)),
             )
             for row in self._check_rows(
                 _paid_by(payer, lambda: session.take_body(file, body)), file, None, None
@@ -153,6 +155,8 @@ class Intake:
                     )
             opened = None
             if format_ is None:
+                if problem := server_logs.of_object(value):
+                    raise Refused(f"{problem}; {mapping.hint(tuple(mapping.paths_of(value)))}")
                 opened = envelopes.inside(value)
             elif format_ is own.FORMAT and own.plan_of(tuple(value))[1]:
                 opened = envelopes.around_part(value)
@@ -281,7 +285,7 @@ class Intake:
         return format_
 
     def _guess_format(self, value: Json) -> Format:
-        if self.current is not None:
+        if self.current is not None and self.current.name in PLAIN:
             return self.current  # let it say what is missing
         raise Refused(
             "is no record of a format known here (docs/exchanges.md); right would be an object with time, "
@@ -326,13 +330,15 @@ class Intake:
                 yield row
 
 
-def is_known(obj: Json) -> bool:
+def is_known(obj: Json, depth: int = DEEP) -> bool:
     """Whether an object is of another format than ours, or an envelope around a whole record."""
-    if recognise(obj) not in (None, own.FORMAT):
-        return True
-    opened = envelopes.inside(obj)
+    format_ = recognise(obj)
+    if format_ is not None:
+        return format_ is not own.FORMAT or envelopes.around_part(obj) is not None
+    opened = envelopes.inside(obj) if depth else None
     return opened is not None and all(
-        isinstance(inner, dict) and (envelopes.is_whole(inner) or is_known(inner)) for inner in opened
+        isinstance(inner, dict) and (envelopes.is_whole(inner) or is_known(inner, depth - 1))
+        for inner in opened
     )
 
 

@@ -1,9 +1,9 @@
 """AWS Bedrock model invocation logs (ModelInvocationLog 1.0), from S3 or CloudWatch.
 
 Bodies over 100 KB are not in the log but in files of their own beside it (`inputBodyS3Path`, as
-`…/data/REQUEST_input.json.gz`). Such rows wait for these files, which are read after the logs; without them a
-row has no prompt. The account is the caller's ARN without its session name, which the caller chooses; the session
-is the end user.
+`…/data/REQUEST_input.json.gz`). Such rows wait for these files, which are read after the logs. Without them
+a row has no prompt. The account is the caller's ARN without its session name, which the caller chooses; the
+session is the end user.
 
 Source: docs.aws.amazon.com/bedrock/latest/userguide/model-invocation-logging.html (read 2026-11).
 """
@@ -16,7 +16,6 @@ from stillwatch.exchanges.formats import ASIDE, BODY_ELSEWHERE, Format, Item, Js
 from stillwatch.exchanges.formats.openai import completion, first_text
 from stillwatch.exchanges.messages import as_object, count, dig, first, from_text, join_texts, text_of
 from stillwatch.exchanges.request_text import request_text
-
 
 SIDES = ("input", "output")
 BODIES = re.compile(r"/data/[^/]+_(?:input|output)\.json(?:\.gz)?$")

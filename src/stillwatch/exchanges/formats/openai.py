@@ -38,7 +38,13 @@ RESULT = ("model", "completion", "input_tokens", "output_tokens", "reasoning_tok
 REQUESTS = ("request", "request_body", "requestBody", "req", "request_json")
 RESPONSES = ("response", "response_body", "responseBody", "res", "resp", "response_json")
 NO_BODY = ("response", "time", "account", "user")
-AMBIGUOUS = ("id", "created", "input", "text", "date")  # in these logs such keys are the bodies' own, not the line's
+AMBIGUOUS = (
+    "id",
+    "created",
+    "input",
+    "text",
+    "date",
+)  # in these logs such keys are the bodies' own, not the line's
 
 
 ALSO = {  # what gateways call the same things beside the pair: Databricks, Portkey, Kong, others
