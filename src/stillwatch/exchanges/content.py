@@ -46,8 +46,8 @@ def kind_of(head: bytes) -> Kind:
         raise Refused("holds only white space: no line to read")
     first_line = text.split(b"\n", 1)[0]
     server = server_logs.of_text(first_line)
-    prefixed = server is None and json_text.after_prefix(first_line)
-    if begins_json or prefixed or container_lines.ENTRY.match(first_line):
+    prefixed = begins_json or json_text.after_prefix(first_line)
+    if (prefixed and server is None) or container_lines.ENTRY.match(first_line):
         return "json"
     if any(line.lstrip().startswith(b"{") and b'"' in line for line in head.split(b"\n")[:32]):
         return "json"  # a damaged first line, then JSON

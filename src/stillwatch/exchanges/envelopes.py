@@ -88,7 +88,7 @@ def around_part(obj: Json) -> list[object] | None:
 
     An account beside it counts: a client could write another one inside.
     """
-    named = "account" in own.columns_of(list(obj)) and _certain(obj) not in NAMED_TOO
+    named = "account" in dict(own.plan_of(tuple(obj))[0]) and _certain(obj) not in NAMED_TOO
     opened = _renamed(obj) if named else inside(obj)
     is_better = opened is not None and all(isinstance(inner, dict) and is_whole(inner) for inner in opened)
     return opened if is_better else None

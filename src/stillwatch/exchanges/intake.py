@@ -76,10 +76,12 @@ class Intake:
 
     def rows(self, items: Iterable[Good | UndecodableValue], file: str) -> Iterator[tuple[Row, int]]:
         """Yield each good row with the size of what it was read from."""
-        wanting = (s for s in self._sessions.values() if isinstance(s, BodySession) and s.wants(file))
-        if (session := next(wanting, None)) is not None:
-            yield from self._body_rows(session, items, file)
-            return
+        for name, session in self._sessions.items():
+            if isinstance(session, BodySession) and session.wants(file):
+                for row, size in self._body_rows(session, items, file):
+                    self.formats[file, name] += 1
+                    yield row, size
+                return
         for item in items:
             place = f"{file}:{item.number}"
             if isinstance(item, Good) and item.note:
@@ -153,13 +155,7 @@ class Intake:
                     value, format_, envelope_fields = (
                         (renamed, renamed_format, mapped) if renamed_format else (value, format_, mapped)
                     )
-            opened = None
-            if format_ is None:
-                if problem := server_logs.of_object(value):
-                    raise Refused(f"{problem}; {mapping.hint(tuple(mapping.paths_of(value)))}")
-                opened = envelopes.inside(value)
-            elif format_ is own.FORMAT and own.plan_of(tuple(value))[1]:
-                opened = envelopes.around_part(value)
+            opened = _opened(format_, value)
             if opened is not None:
                 if not opened:
                     self._set_aside()
@@ -330,6 +326,17 @@ class Intake:
                 yield row
 
 
+def _opened(format_: Format | None, value: Json) -> list[object] | None:
+    """What an object is put around, unless it is a whole record itself. Raises: Refused for server logs."""
+    if format_ is own.FORMAT and own.plan_of(tuple(value))[1]:
+        return envelopes.around_part(value)
+    if format_ is not None:
+        return None
+    if problem := server_logs.of_object(value):
+        raise Refused(f"{problem}; {mapping.hint(tuple(mapping.paths_of(value)))}")
+    return envelopes.inside(value)
+
+
 def is_known(obj: Json, depth: int = DEEP) -> bool:
     """Whether an object is of another format than ours, or an envelope around a whole record."""
     format_ = recognise(obj)
@@ -383,7 +390,7 @@ def _snapshot(session: S) -> S:
 
 def _with_given(items: Iterator[Item], given: dict[str, object]) -> Iterator[Item]:
     """Items with the owner's fields in their place, also those that were refused for the lack of one."""
-    named = own.plain({name: value for name, value in given.items() if name not in mapping.BODIES})
+    named = mapping.row_of(given)
     try:
         for item in items:
             yield _with_fields(item, named)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from stillwatch.exchanges import RECORD, batches, columnar, csv_text, sketched
+from stillwatch.exchanges import RECORD, batches, columnar, csv_text, mapping, sketched
 from stillwatch.exchanges.formats import Refused, Row, own
 from stillwatch.exchanges.intake import TALKS, Intake, is_known
 from stillwatch.exchanges.mapping import BODIES
@@ -225,7 +225,10 @@ def _by_row(
     batch: pa.RecordBatch, wrong: str | None, shown: str, intake: Intake, done: int
 ) -> Iterator[pa.RecordBatch]:
     objects = plain(batch)
-    known = not intake.names and objects and is_known(objects[0])
+    head = (
+        mapping.rename(objects[0], intake.columns) if objects and intake.columns else next(iter(objects), {})
+    )
+    known = not intake.names and is_known(head)
     if wrong is not None and done == 0 and not known:
         raise Refused(wrong)
     rows: list[Row] = []

@@ -58,6 +58,16 @@ class Rejects:
         """Whether a refused line's bytes would be written."""
         return self.path is not None and self.count < DEAD_LETTERS
 
+    def bodies_hint(self) -> str:
+        """What to give too where bodies lie in files of their own, or nothing."""
+        if not self.bodies_elsewhere:
+            return ""
+        return (
+            f"{self.bodies_elsewhere:,} of {self.rows:,} rows keep a request or an answer in a file of its "
+            "own that was not given. Copy the folders data/ beside the logs too, and the bucket for large "
+            "data where it is another one."
+        )
+
     def talks_hint(self) -> str:
         """What to set where most prompts are conversations in a text, or nothing."""
         if not self.talks or self.talks * 2 < self.rows:

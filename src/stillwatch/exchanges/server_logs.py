@@ -2,16 +2,16 @@
 
 They are refused with what to log instead. It reads nothing of them.
 
-Source: vllm/entrypoints/logger.py; sglang/srt/utils/request_logger.py; ollama's gin; llama.cpp's server;
-text-generation-inference `--json-output`; doc.traefik.io/traefik/observe/logs-and-access-logs (read 2026-11).
+Source: vllm/entrypoints/logger.py; sglang/srt/utils/request_logger.py; what Ollama, llama.cpp's server and
+text-generation-inference print; doc.traefik.io/traefik/observe/logs-and-access-logs (read 2026-11).
 """
 
 import re
 from collections.abc import Mapping
 
 NO_ACCOUNT = (
-    "is {}, which does not say whose request it was; right would be the log of a gateway in front of it, such "
-    "as stillwatch serve, or of the application that calls it (docs/exchanges.md)"
+    "is {}, which does not say whose request it was; right would be the log of a gateway in front of it, "
+    "such as stillwatch serve, or of the application that calls it (docs/exchanges.md)"
 )
 NO_REQUEST = (
     "is {}, which holds no request; right would be a log with the requests' bodies, as nginx writes it with "

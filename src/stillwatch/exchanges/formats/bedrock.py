@@ -9,11 +9,12 @@ Source: docs.aws.amazon.com/bedrock/latest/userguide/model-invocation-logging.ht
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from stillwatch.exchanges.formats import ASIDE, BODY_ELSEWHERE, Format, Item, Json, Refused, Row
 from stillwatch.exchanges.formats.openai import completion, first_text
+from stillwatch.exchanges.mapping import find_fields, row_of
 from stillwatch.exchanges.messages import as_object, count, dig, first, from_text, join_texts, text_of
 from stillwatch.exchanges.request_text import request_text
 
@@ -34,6 +35,7 @@ class Bedrock:
 
     records: dict[str, Json] = field(default_factory=dict)  # by request
     waiting: dict[str, tuple[str, str]] = field(default_factory=dict)  # a body's file -> request, side of it
+    columns: Mapping[str, str] = field(default_factory=dict)  # the owner's: field -> column
 
     def wants(self, file: str) -> bool:
         return _name(file) in self.waiting
@@ -54,7 +56,7 @@ class Bedrock:
         record = self.records[key]
         record = {**record, side: {**as_object(record[side]), f"{side}BodyJson": body}}
         if all(_elsewhere(record, other) is None for other in SIDES):
-            yield from rows(record)
+            yield from self._rows(record)
             del self.records[key]
         else:
             self.records[key] = record
@@ -63,8 +65,15 @@ class Bedrock:
 
     def finish(self) -> Iterator[Item]:
         for record in self.records.values():
-            for row in rows(record):
-                yield row | {BODY_ELSEWHERE: True} if isinstance(row, dict) else row
+            for item in self._rows(record):
+                yield item | {BODY_ELSEWHERE: True} if isinstance(item, dict) else item
+
+    def _rows(self, record: Json) -> Iterator[Item]:
+        """The row of a record that waited, as the owner's names have it."""
+        named = row_of(find_fields(record, self.columns))
+        for item in rows(record):
+            row = item.row if isinstance(item, Refused) and "account" in named else item
+            yield row | named if isinstance(row, dict) else item
 
 
 def _name(path: str) -> str:
@@ -125,8 +134,9 @@ def rows(obj: Json) -> Iterator[Item]:
         "completion": _join_stream(chunks) if chunks is not None else _answer(answer),
     }  # fmt: skip
     if row["account"] is None:
-        raise Refused("has no account: identity.arn and accountId are both empty")
-    yield row
+        yield Refused("has no account: identity.arn and accountId are both empty", row=row)
+    else:
+        yield row
 
 
 def _who(arn: object, account_id: object) -> tuple[object, str | None]:

@@ -47,8 +47,8 @@ def rows(obj: Json) -> Iterator[Item]:
     }
     if row["account"] is None:
         raise Refused(
-            f"has no account: no tag is called {', '.join(ACCOUNT)}. Tag the spans with the account in the "
-            "application (LLMObs.annotate(tags={'account': …})), or name a field: --map account=FIELD",
+            f"has no account: no tag is called {', '.join(ACCOUNT)} (another name: --map account=tags.NAME; "
+            "to set one: LLMObs.annotate(tags={'account': …}) in the application)",
             row=row,
         )
     yield row
