@@ -247,6 +247,60 @@ def test_the_owner_s_names_hold_where_rows_are_joined_at_the_end(log, names, tol
     assert {row["account"] for row in rows(DATA / log, mapping=names)} == told
 
 
+ASKED = [{"role": "user", "parts": [{"type": "text", "content": "Inside?"}]}]
+ATTRIBUTES = {
+    "gen_ai.operation.name": "chat", "gen_ai.request.model": "m", "account.id": "a",
+    "gen_ai.input.messages": json.dumps(ASKED), "gen_ai.usage.input_tokens": "7",
+}  # fmt: skip
+STORED = {  # the Collector's clickhouseexporter, traces_table.sql; Snowflake's event table; Azure Monitor's
+    # AppDependencies; Jaeger's model/json
+    "ClickHouse": {
+        "Timestamp": "2026-03-02T08:00:01.000000000Z", "TraceId": "t", "SpanId": "s",
+        "ResourceAttributes": {"service.name": "g"}, "SpanAttributes": ATTRIBUTES, "StatusCode": "Ok",
+    },
+    "Snowflake": {
+        "START_TIMESTAMP": "2026-03-02 08:00:01.000 Z", "TRACE": {"trace_id": "t", "span_id": "s"},
+        "RECORD": {"status": {"code": "STATUS_CODE_OK"}}, "RECORD_ATTRIBUTES": ATTRIBUTES,
+    },
+    "Application Insights": {
+        "TimeGenerated": AT, "OperationId": "t", "Id": "s", "Properties": json.dumps(ATTRIBUTES),
+        "Type": "AppDependencies", "ResultCode": "0",
+    },
+    "Jaeger": {
+        "data": [
+            {
+                "traceID": "t", "processes": {},
+                "spans": [
+                    {
+                        "traceID": "t", "spanID": "s", "startTime": 1772438401000000,
+                        "tags": [{"key": key, "value": value} for key, value in ATTRIBUTES.items()],
+                    }
+                ],
+            }
+        ]
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("store", STORED)
+def test_spans_are_read_as_stores_keep_them(tmp_path, store):
+    (found,) = rows(write(tmp_path / "log", STORED[store]))
+    assert (found["prompt"], found["account"], found["time"]) == ("Inside?", "a", MOMENT)
+    assert (found["model"], found["input_tokens"], found["status"]) == ("m", 7, 200)
+    assert found["exchange_id"] == "t:s"
+
+
+def test_messages_that_a_limit_cut_off_are_read_until_there(tmp_path):
+    """Application Insights keeps 8,192 characters of a property, API Management as many bytes of a body."""
+    cut = {**ATTRIBUTES, "gen_ai.input.messages": ATTRIBUTES["gen_ai.input.messages"][:-7]}
+    (found,) = rows(write(tmp_path / "log", {**STORED["Application Insights"], "Properties": cut}))
+    assert found["prompt"] == "Insid"
+    body = {"RequestBody": json.dumps(CHAT)[:-6], "ApimSubscriptionId": "a", "ResponseCode": 200}
+    call = {"Type": "ApiManagementGatewayLogs", "TimeGenerated": AT, "CorrelationId": "c", **body}
+    (found,) = rows(write(tmp_path / "log", call))
+    assert (found["prompt"], found["account"]) == ("Insid", "a")
+
+
 def test_tags_are_found_by_their_name(tmp_path):
     lines = [
         {"time": AT, "prompt": "p", "tags": ["env:prod", "team:red"]},

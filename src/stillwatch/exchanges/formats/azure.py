@@ -17,7 +17,7 @@ from datetime import datetime
 from stillwatch.exchanges.formats import ASIDE, Format, Item, Json, Refused, Row
 from stillwatch.exchanges.formats.openai import exchange
 from stillwatch.exchanges.mapping import find_fields, row_of
-from stillwatch.exchanges.messages import as_object, dig, first, from_text, message_text
+from stillwatch.exchanges.messages import as_object, dig, first, from_cut_text, from_text, message_text
 from stillwatch.exchanges.request_text import NOTHING, messages_text, recognise
 
 LLM, GATEWAY, DIAGNOSTICS = "llm", "gateway", "diagnostics"
@@ -147,9 +147,13 @@ class Azure:
             yield _join_pieces(key, pieces, caller) | self.named.get(key, {})
         # bodies logged by the gateway itself, no LLM table
         for key, (_, caller) in sorted(self.gateway.items()):
-            request = as_object(first(caller.get("requestbody"), caller.get("backendrequestbody")))
+            # the gateway logs 8,192 bytes of a body at most
+            request = as_object(
+                from_cut_text(first(caller.get("requestbody"), caller.get("backendrequestbody")))
+            )
             if recognise(request):
-                answer = as_object(first(caller.get("responsebody"), caller.get("backendresponsebody")))
+                answered = first(caller.get("responsebody"), caller.get("backendresponsebody"))
+                answer = as_object(from_cut_text(answered))
                 yield exchange(request, answer) | _caller(key, caller) | self.named.get(key, {})
 
 
