@@ -301,6 +301,14 @@ def test_messages_that_a_limit_cut_off_are_read_until_there(tmp_path):
     assert (found["prompt"], found["account"]) == ("Insid", "a")
 
 
+def test_names_in_capitals_beside_one_that_is_mapped(tmp_path):
+    line = {"CREATED_AT": AT, "TENANT_NAME": "red", "REQUEST": CHAT, "RESPONSE": {}}
+    found = rows(write(tmp_path / "log", line), mapping={"account": "TENANT_NAME"})
+    assert [(row["account"], row["prompt"]) for row in found] == [("red", "Inside?")]
+    table = parquet(tmp_path / "table", {**line, "REQUEST": json.dumps(CHAT), "RESPONSE": "{}"})
+    assert [row["account"] for row in rows(table, mapping={"account": "TENANT_NAME"})] == ["red"]
+
+
 def test_tags_are_found_by_their_name(tmp_path):
     lines = [
         {"time": AT, "prompt": "p", "tags": ["env:prod", "team:red"]},

@@ -8,7 +8,7 @@ Loki, Kafka, Debezium, DynamoDB, and pages of an API. It does not know what the 
 from collections.abc import Iterator, Mapping
 from typing import TypeGuard
 
-from stillwatch.exchanges import json_text, typed_values
+from stillwatch.exchanges import RECORD, json_text, typed_values
 from stillwatch.exchanges.formats import Json, own
 from stillwatch.exchanges.formats.litellm import utc
 from stillwatch.exchanges.messages import dig, first, from_text
@@ -116,7 +116,8 @@ def _renamed(obj: Json) -> list[object] | None:
         return [body]  # {"Item": …}, {"doc": …}, a table of one column
     if (plain := typed_values.plain(obj)) is not None:
         return [plain]
-    if obj and all(map(str.isupper, obj)):  # Snowflake, Oracle
+    capitals = [name for name in obj if name not in RECORD.names]  # but for what the owner named
+    if capitals and all(map(str.isupper, capitals)):  # Snowflake, Oracle
         return [{name.lower(): value for name, value in obj.items()}]
     return None
 
@@ -134,6 +135,8 @@ def _table(obj: Json) -> list[object] | None:
     columns = [name if isinstance(name, str) else dig(name, "name") for name in names]
     cells = [row if isinstance(row, list) else _values(row) for row in rows]
     if any(row is None or len(row) != len(columns) for row in cells):
+        return None
+    if not all(isinstance(column, str) for column in columns):
         return None
     return [dict(zip(columns, row, strict=True)) for row in cells if row is not None]
 
@@ -154,8 +157,8 @@ def _is_pair(value: object) -> bool:
 
 def _cells(row: list[object]) -> dict[object, object] | None:
     """A row as CloudWatch Insights' API gives it, a list of fields and values; None for another list."""
-    cells = [cell for cell in row if isinstance(cell, dict) and {"field", "value"} <= cell.keys()]
-    return {cell["field"]: cell["value"] for cell in cells} if cells and len(cells) == len(row) else None
+    cells = [cell for cell in row if isinstance(cell, dict) and isinstance(cell.get("field"), str)]
+    return {cell["field"]: cell.get("value") for cell in cells} if cells and len(cells) == len(row) else None
 
 
 def _bodies(obj: Json) -> Iterator[dict[str, object]]:

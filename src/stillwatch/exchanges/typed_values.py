@@ -46,7 +46,8 @@ def _value(typed: object, depth: int) -> object:
         return decode(value.encode())
     if kind in OBJECTS and isinstance(value, dict):
         fields = value.get("fields") if kind == "mapValue" else value
-        return {name: _value(inner, depth + 1) for name, inner in (fields or {}).items()}
+        items = fields.items() if isinstance(fields, dict) else ()
+        return {name: _value(inner, depth + 1) for name, inner in items}
     if kind in LISTS:
         elements = value.get("values", []) if isinstance(value, dict) else value
         return [_value(inner, depth + 1) for inner in elements] if isinstance(elements, list) else elements

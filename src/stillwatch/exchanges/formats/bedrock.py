@@ -23,32 +23,28 @@ BODIES = re.compile(r"/data/[^/]+_(?:input|output)\.json(?:\.gz)?$")
 
 
 def sniff(obj: Json) -> bool:
-    if obj.get("schemaType") == "ModelInvocationLog":
-        return True
-    message = obj.get("message", obj.get("@message"))  # CloudWatch export
-    return isinstance(message, str | dict) and "ModelInvocationLog" in str(message)[:400]
+    return obj.get("schemaType") == "ModelInvocationLog"
 
 
 @dataclass
 class Bedrock:
     """The records of one read that wait for their bodies."""
 
-    records: dict[str, Json] = field(default_factory=dict)  # by request
-    waiting: dict[str, tuple[str, str]] = field(default_factory=dict)  # a body's file -> request, side of it
+    records: dict[str, Json] = field(default_factory=dict)  # by the file of their first body
+    waiting: dict[str, tuple[str, str]] = field(default_factory=dict)  # a body's file -> record, side of it
     columns: Mapping[str, str] = field(default_factory=dict)  # the owner's: field -> column
 
     def wants(self, file: str) -> bool:
         return _name(file) in self.waiting
 
     def take(self, obj: Json, place: str) -> Iterator[Item]:
-        record = _record(obj)
-        key = str(record.get("requestId"))
-        bodies = [(path, side) for side in SIDES if isinstance(path := _elsewhere(record, side), str)]
-        if not bodies:
-            yield from rows(record)
+        files = {_name(path): side for side in SIDES if isinstance(path := _elsewhere(obj, side), str)}
+        if not files:
+            yield from rows(obj)
             return
-        self.records[key] = record
-        self.waiting |= {_name(path): (key, side) for path, side in bodies}
+        key = next(iter(files))
+        self.records[key] = obj
+        self.waiting |= {name: (key, side) for name, side in files.items()}
         yield ASIDE
 
     def take_body(self, file: str, body: object) -> Iterator[Item]:
@@ -84,15 +80,6 @@ def _elsewhere(record: Json, side: str) -> object:
     """Where a body lies that is not in the record."""
     there = as_object(record.get(side))
     return there.get(f"{side}BodyS3Path") if there.get(f"{side}BodyJson") is None else None
-
-
-def _record(obj: Json) -> Json:
-    if obj.get("schemaType") == "ModelInvocationLog":
-        return obj
-    inner = from_text(obj.get("message", obj.get("@message")))
-    if not isinstance(inner, dict):
-        raise Refused("its message is no whole ModelInvocationLog (CloudWatch cuts at 256 KB)")
-    return inner
 
 
 def rows(obj: Json) -> Iterator[Item]:
