@@ -151,6 +151,13 @@ SHAPES = {  # docs.aws.amazon.com/amazondynamodb: S3DataExport.Output, API_Scan,
     "CloudEvents": [{"specversion": "1.0", "type": "call", "source": "/", "time": AT, "data": UNTIMED}],
     "EventBridge": [{"detail-type": "Call", "account": "123456789012", "time": AT, "detail": RECORD}],
     "SNS": [{"Type": "Notification", "TopicArn": "t", "Message": json.dumps(RECORD), "Timestamp": AT}],
+    # Grafana's CSV, Log4j's JSON layout, Serilog, Sumo Logic's CSV
+    "Grafana's CSV": ["Time,Line", f"{AT},{quote(UNTIMED)}"],
+    "Log4j": [{"timeMillis": 1772438401000, "level": "INFO", "message": json.dumps(UNTIMED)}],
+    "Serilog": [{"Timestamp": AT, "MessageTemplate": "x", "Properties": UNTIMED}],
+    "Serilog, compact": [{"@t": AT, "@mt": "x", "Account": "a", "Prompt": "Inside?"}],
+    "Sumo Logic": ["_messagetime,_raw", f"1772438401000,{quote(UNTIMED)}"],
+    "a body beside its key": [{"time": AT, "apiKeyId": "a", "path": "/v1/chat/completions", "body": CHAT}],
     "a request without an answer": [
         {"time": AT, "account": "a", "request": {"contents": [{"parts": [{"text": "Inside?"}]}]}}
     ],

@@ -32,9 +32,9 @@ AROUND = (  # the key under which a shipper keeps the record, as an object or as
     "jsonPayload", "textPayload",  # Google Cloud Logging
     "_source",  # Elasticsearch, OpenSearch
     "result", "_raw", "event",  # Splunk: export, raw, HTTP event collector
-    "log", "MESSAGE", "LogMessage", "line",  # Docker and Fluent Bit, journald, Azure containers, Loki
+    "log", "MESSAGE", "LogMessage", "line", "Line",  # Docker and Fluent Bit, journald, Azure containers, Loki
     "message", "@message",  # CloudWatch, Logstash, Vector, Filebeat
-    "attributes",  # Datadog
+    "attributes", "Properties",  # Datadog, Serilog
 )  # fmt: skip
 LISTS = (
     "data", "logs", "records", "events", "logEvents", "results", "items", "Items", "rows", "entries", "hits",
@@ -42,6 +42,7 @@ LISTS = (
 TALK = ("messages", "contents", "choices", "content", "input", "output", "tools", "turns", "history")
 OUTER_TIMES = (
     "time", "timestamp", "@timestamp", "_time", "ts", "date", "__REALTIME_TIMESTAMP", "receiveTimestamp",
+    "Time", "Timestamp", "timeMillis", "_messagetime",  # Grafana, Serilog, Log4j, Sumo Logic
 )  # fmt: skip
 BULK = ("index", "create", "update", "delete")  # Elasticsearch's bulk file: a line before each record
 

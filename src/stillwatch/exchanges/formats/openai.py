@@ -35,7 +35,7 @@ BESIDE = (  # what logs write beside the pair, under the usual names
     "conversation", "turn", "status", "latency_ms",
 )  # fmt: skip
 RESULT = ("model", "completion", "input_tokens", "output_tokens", "reasoning_tokens", "finish_reason")
-REQUESTS = ("request", "request_body", "requestBody", "req", "request_json")
+REQUESTS = ("request", "request_body", "requestBody", "req", "request_json", "body")
 RESPONSES = ("response", "response_body", "responseBody", "res", "resp", "response_json")
 NO_BODY = ("response", "time", "account", "user")
 AMBIGUOUS = (
@@ -73,7 +73,7 @@ def sniff(obj: Json) -> bool:
         return True
     if not obj.keys().isdisjoint(REQUESTS[1:]) and "prompt" not in columns_of(list(obj)):
         asked = first(*(obj.get(name) for name in REQUESTS))
-        if isinstance(asked, str) or recognise(_body(asked)) is not None:
+        if (isinstance(asked, str) and "body" not in obj) or recognise(_body(asked)) is not None:
             return True
     return "custom_id" in obj and any(name in obj for name in ("body", "response", "result"))
 
