@@ -39,17 +39,17 @@ def write(path: Path, *lines: object) -> Path:
     return path
 
 
-def typed(value: object) -> dict:
+def with_types(value: object) -> dict:
     """A value as DynamoDB writes it."""
     if isinstance(value, dict):
-        return {"M": {name: typed(inner) for name, inner in value.items()}}
+        return {"M": {name: with_types(inner) for name, inner in value.items()}}
     if isinstance(value, list):
-        return {"L": [typed(inner) for inner in value]}
+        return {"L": [with_types(inner) for inner in value]}
     return {"N": str(value)} if isinstance(value, int) else {"S": value}
 
 
-def typed_row(row: dict) -> dict:
-    return {name: typed(value) for name, value in row.items()}
+def row_with_types(row: dict) -> dict:
+    return {name: with_types(value) for name, value in row.items()}
 
 
 def quote(value: object) -> str:
@@ -57,12 +57,15 @@ def quote(value: object) -> str:
 
 
 SHAPES = {  # docs.aws.amazon.com/amazondynamodb: S3DataExport.Output, API_Scan, Streams
-    "DynamoDB's export": [{"Item": typed_row(RECORD)}],
-    "DynamoDB's export of messages": [{"Item": typed_row({"time": 1772438401, "account": "a"} | CHAT)}],
-    "DynamoDB's scan": [{"Items": [typed_row(RECORD)], "Count": 1, "ScannedCount": 1}],
+    "DynamoDB's export": [{"Item": row_with_types(RECORD)}],
+    "DynamoDB's export of messages": [{"Item": row_with_types({"time": 1772438401, "account": "a"} | CHAT)}],
+    "DynamoDB's scan": [{"Items": [row_with_types(RECORD)], "Count": 1, "ScannedCount": 1}],
     "DynamoDB's stream": [
-        {"eventName": "INSERT", "dynamodb": {"Keys": typed_row({"id": "1"}), "NewImage": typed_row(RECORD)}},
-        {"eventName": "REMOVE", "dynamodb": {"Keys": typed_row({"id": "1"})}},
+        {
+            "eventName": "INSERT",
+            "dynamodb": {"Keys": row_with_types({"id": "1"}), "NewImage": row_with_types(RECORD)},
+        },
+        {"eventName": "REMOVE", "dynamodb": {"Keys": row_with_types({"id": "1"})}},
     ],
     # cloud.google.com/firestore/docs/reference/rest/v1/Value
     "Firestore": [

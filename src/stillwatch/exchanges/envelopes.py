@@ -56,7 +56,7 @@ def inside(obj: Json) -> list[object] | None:
         return []
     certain = _certain(obj)
     if certain is not None and (body := _body(obj[certain])) is not None:
-        return [_timed(body, obj)]
+        return [_with_time(body, obj)]
     if (table := _table(obj)) is not None:
         return table
     for name in LISTS:
@@ -166,7 +166,7 @@ def _bodies(obj: Json) -> Iterator[dict[str, object]]:
     """What may be the record, as JSON in texts first: an object of that name may be the shipper's own."""
     for name in sorted(AROUND, key=lambda name: isinstance(obj.get(name), Mapping)):
         if (body := _body(obj.get(name))) is not None:
-            yield _timed(body, obj)
+            yield _with_time(body, obj)
 
 
 def _body(value: object) -> dict[str, object] | None:
@@ -178,7 +178,7 @@ def _body(value: object) -> dict[str, object] | None:
     return value if isinstance(value, dict) and value else None
 
 
-def _timed(body: dict[str, object], obj: Json) -> dict[str, object]:
+def _with_time(body: dict[str, object], obj: Json) -> dict[str, object]:
     """A body with the time of the envelope, where it has none of its own."""
     if "time" in own.columns_of(list(body)):
         return body

@@ -66,6 +66,7 @@ class Intake:
         self.documents = DocumentBudget()
         self.used = 0  # objects of the current file that were understood
         self.current: Format | None = None
+        self._names: tuple[str, ...] = ()  # of the record that `current` read last
         self._seen: dict[tuple[str, ...], Format] = {}  # by a record's names: what it was
         self._sessions: dict[str, Session] = {}
 
@@ -155,20 +156,16 @@ class Intake:
                     value, format_, envelope_fields = (
                         (renamed, renamed_format, mapped) if renamed_format else (value, format_, mapped)
                     )
-            opened = _opened(format_, value)
-            if opened is not None:
-                if not opened:
-                    self._set_aside()
-                for inner in opened:
-                    yield from self.take(inner, place, raw, offset, mapped)
-                return
-            format_ = format_ or self._guess_format(value)
-            if format_.name == own.FORMAT.name and "prompt" not in value and own.textless(list(value)):
-                self.rejects.textless += 1
-                if not self.needs_texts:
-                    value = {**value, "prompt": None}
-            if format_.name == own.FORMAT.name and own.plan_of(tuple(value))[1]:
-                raise Refused(self.explain_names(tuple(value)))
+            if format_ is None or (format_ is own.FORMAT and own.plan_of(tuple(value))[1]):
+                opened = _open_envelope(format_, value)
+                if opened is not None:
+                    if not opened:
+                        self._set_aside()
+                    for inner in opened:
+                        yield from self.take(inner, place, raw, offset, mapped)
+                    return
+                format_ = format_ or self._guess_format(value)
+                value = self._without_text(value) if format_ is own.FORMAT else value
             if format_.version is not None and (self.file, format_.name) not in self.versions:
                 written_by = format_.version(value)
                 if written_by is not None:
@@ -269,16 +266,26 @@ class Intake:
 
     def _known_format(self, value: Json) -> Format | None:
         names = tuple(value)
-        format_ = self._seen.get(names)
-        if format_ is None or not format_.sniff(value):
+        format_ = self.current if names == self._names else self._seen.get(names)
+        if format_ is None or (format_ is not own.FORMAT and not format_.sniff(value)):
             format_ = recognise(value)
             if format_ is None:
                 return None
             if len(self._seen) >= SHAPES:  # a client's keys may be among them
                 self._seen.clear()
             self._seen[names] = format_
-        self.current = format_
+        self.current, self._names = format_, names
         return format_
+
+    def _without_text(self, value: Json) -> Json:
+        """A record of ours that lacks only its prompt. Raises: Refused where it needs one, or lacks more."""
+        if own.textless(list(value)):
+            self.rejects.textless += 1
+            if not self.needs_texts:
+                return {**value, "prompt": None}
+        if own.plan_of(tuple(value))[1]:
+            raise Refused(self.explain_names(tuple(value)))
+        return value
 
     def _guess_format(self, value: Json) -> Format:
         if self.current is not None and self.current.name in PLAIN:
@@ -304,7 +311,8 @@ class Intake:
                 assert isinstance(item, dict)
                 notes: list[str] = []
                 unnamed = bool(item.pop(NO_ACCOUNT, False))
-                self.rejects.bodies_elsewhere += bool(item.pop(BODY_ELSEWHERE, False))
+                if item.pop(BODY_ELSEWHERE, False):
+                    self.rejects.bodies_elsewhere += 1
                 unread = item.pop(UNREAD_DOCUMENTS, None)
                 try:
                     row = tidy(item, self.clock, notes)
@@ -326,12 +334,10 @@ class Intake:
                 yield row
 
 
-def _opened(format_: Format | None, value: Json) -> list[object] | None:
-    """What an object is put around, unless it is a whole record itself. Raises: Refused for server logs."""
-    if format_ is own.FORMAT and own.plan_of(tuple(value))[1]:
-        return envelopes.around_part(value)
+def _open_envelope(format_: Format | None, value: Json) -> list[object] | None:
+    """What an object that is no whole record is put around, if so. Raises: Refused for server logs."""
     if format_ is not None:
-        return None
+        return envelopes.around_part(value)
     if problem := server_logs.of_object(value):
         raise Refused(f"{problem}; {mapping.hint(tuple(mapping.paths_of(value)))}")
     return envelopes.inside(value)

@@ -143,7 +143,7 @@ def _value_at(value: object, steps: list[str], at: int) -> object:
     if isinstance(value, list):
         place = whole(steps[at])
         if place is None:
-            return _value_at(_tagged(value, steps[at]), steps, at + 1)
+            return _value_at(_find_tag(value, steps[at]), steps, at + 1)
         return _value_at(value[place], steps, at + 1) if -len(value) <= place < len(value) else None
     if not isinstance(value, Mapping):
         return None
@@ -156,7 +156,7 @@ def _value_at(value: object, steps: list[str], at: int) -> object:
     return None
 
 
-def _tagged(elements: list[object], name: str) -> object:
+def _find_tag(elements: list[object], name: str) -> object:
     """What a list of tags holds under a name, as `["name:x"]` or `[{"key": "name", "value": "x"}]`."""
     for element in elements:
         if isinstance(element, str) and element.startswith(f"{name}:"):

@@ -132,13 +132,13 @@ def is_rounded(text: str) -> bool:
     >>> is_rounded("1.77244E+12"), is_rounded("1.772442720123E9"), is_rounded("acct-1")
     (True, False, False)
     """
-    return "+" in text and _ROUNDED.fullmatch(text) is not None
+    return _ROUNDED.fullmatch(text) is not None
 
 
 def _parse_value(text: str) -> datetime | float | int:
     if len(text) > TIME_LENGTH:
         raise Refused(f"time {show(text)} is no time; right would be 2026-03-01T12:00:00Z")
-    if is_rounded(text):
+    if "+" in text and is_rounded(text):
         raise Refused(f"time {show(text)} {ROUNDED}")
     for parse in (int, float, datetime.fromisoformat, _with_utc):
         try:
@@ -406,6 +406,6 @@ def tidy(row: Row, clock: Clock, notes: list[str] | None = None) -> Row:
     for name in ("time", "account"):
         if row.get(name) in (None, ""):
             raise Refused(f"column {name} is empty; every exchange needs one")
-    if is_rounded(str(row["account"])):  # many accounts would be one
+    if "+" in str(row["account"]) and is_rounded(str(row["account"])):  # many accounts would be one
         raise Refused(f"account {row['account']!r} {ROUNDED}")
     return row

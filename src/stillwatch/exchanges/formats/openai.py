@@ -59,6 +59,12 @@ ALSO = {  # what gateways call the same things beside the pair: Databricks, Port
 }
 
 
+NAMES_BESIDE = {
+    name: tuple(key for key in (name, *ALIASES.get(name, ()), *ALSO.get(name, ())) if key not in AMBIGUOUS)
+    for name in BESIDE
+}
+
+
 def sniff(obj: Json) -> bool:
     if "messages" in obj or "contents" in obj:  # the request itself, with time and account among its keys
         if isinstance(obj.get("messages"), dict):
@@ -115,9 +121,10 @@ def rows(obj: Json) -> Iterator[Item]:
     if flat:  # the line's other fields are no part of the body
         row |= request_text(only_places(request)).row()
     written = dict(plan_of(tuple(obj))[0])  # also those in another case: apiKeyId
-    for name in BESIDE:
-        names = (name, *ALIASES.get(name, ()), *ALSO.get(name, ()), written.get(name, name))
-        line_value = first(*(obj.get(key) for key in names if key not in AMBIGUOUS))
+    for name, names in NAMES_BESIDE.items():
+        line_value = first(*map(obj.get, names))
+        if line_value is None and (other := written.get(name)) is not None and other not in AMBIGUOUS:
+            line_value = first(obj.get(other))
         if line_value is not None:
             row[name] = line_value
     if row["completion"] is None and isinstance(answer, str):
