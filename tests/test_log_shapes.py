@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from stillwatch.errors import InputError
-from stillwatch.exchanges.read import Rejects, read
+from stillwatch.exchanges.read import Rejects, read, read_accounts
 from stillwatch.exchanges.tables import InMemoryLog
 from stillwatch.report.losses import losses
 
@@ -173,6 +173,12 @@ def test_a_record_in_an_exporter_s_shape_is_read_once_and_nothing_refused(tmp_pa
     (found,) = rows(write(tmp_path / "log", *SHAPES[shape]), rejects=rejects)
     assert (found["prompt"], found["account"], found["time"]) == ("Inside?", "a", MOMENT)
     assert rejects.count == 0
+
+
+def test_an_accounts_table_out_of_dynamodb(tmp_path):
+    row = {"account": "a", "org": "Example Inc."}
+    table = write(tmp_path / "accounts", {"Item": row_with_types(row)})
+    assert read_accounts(table, rejects=Rejects(), now=NOW).column("org").to_pylist() == ["Example Inc."]
 
 
 def test_a_client_s_own_account_inside_a_body_is_nobody_s(tmp_path):

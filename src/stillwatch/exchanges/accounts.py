@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stillwatch.errors import InputError
-from stillwatch.exchanges import ACCOUNTS, content, envelopes, parquet, sources
+from stillwatch.exchanges import ACCOUNTS, content, envelopes, parquet, sources, typed_values
 from stillwatch.exchanges.formats import Refused, Row, own
 from stillwatch.exchanges.json_text import Good, UndecodableValue
 from stillwatch.exchanges.mapping import list_columns
@@ -104,7 +104,8 @@ def _each(value: object) -> list[object]:
     if isinstance(value, list):
         return value
     if isinstance(value, dict) and not any(column_of(str(name)) == "account" for name in value):
-        return envelopes.inside(value) or [value]
+        opened = envelopes.inside(value) or [value]
+        return [(isinstance(inner, dict) and typed_values.plain(inner)) or inner for inner in opened]
     return [value]
 
 
