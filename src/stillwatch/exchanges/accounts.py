@@ -1,7 +1,7 @@
 """The optional accounts table: Parquet, JSONL or CSV into the ACCOUNTS schema. It knows no exchanges."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stillwatch.errors import InputError
-from stillwatch.exchanges import ACCOUNTS, content, envelopes, parquet, sources
+from stillwatch.exchanges import ACCOUNTS, content, envelopes, parquet, sources, typed_values
 from stillwatch.exchanges.formats import Refused, Row, own
 from stillwatch.exchanges.json_text import Good, UndecodableValue
 from stillwatch.exchanges.mapping import list_columns
@@ -104,7 +104,8 @@ def _each(value: object) -> list[object]:
     if isinstance(value, list):
         return value
     if isinstance(value, dict) and not any(column_of(str(name)) == "account" for name in value):
-        return envelopes.inside(value) or [value]
+        opened = envelopes.inside(value) or [value]
+        return [(isinstance(inner, dict) and typed_values.plain(inner)) or inner for inner in opened]
     return [value]
 
 
@@ -134,7 +135,7 @@ def _of_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[Good]:
             yield Good(number, 0, msgspec.json.encode(obj, enc_hook=repr), obj)
 
 
-def _check_header(names: list[str]) -> None:
+def _check_header(names: Collection[str]) -> None:
     if not any(column_of(name) == "account" for name in names):
         raise Refused(
             f"has no column 'account' (accepted too: {', '.join(ALIASES['account'])}); its columns: "

@@ -4,7 +4,7 @@ import codecs
 from collections.abc import Callable, Iterator
 from typing import Literal
 
-from stillwatch.exchanges import container_lines, csv_text, json_text, lines
+from stillwatch.exchanges import container_lines, csv_text, json_text, lines, server_logs
 from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.unpack import MAGIC, Limits, UnpackedFile
 
@@ -45,10 +45,14 @@ def kind_of(head: bytes) -> Kind:
     if not text:
         raise Refused("holds only white space: no line to read")
     first_line = text.split(b"\n", 1)[0]
-    if begins_json or json_text.after_prefix(first_line) or container_lines.ENTRY.match(first_line):
+    server = server_logs.of_text(first_line)
+    prefixed = begins_json or json_text.after_prefix(first_line)
+    if (prefixed and server is None) or container_lines.ENTRY.match(first_line):
         return "json"
     if any(line.lstrip().startswith(b"{") and b'"' in line for line in head.split(b"\n")[:32]):
         return "json"  # a damaged first line, then JSON
+    if server is not None:
+        raise Refused(server)
     if not any(mark in first_line for mark in csv_text.DELIMITERS) and any(
         json_text.after_prefix(line) for line in head.split(b"\n")[1:32]
     ):
@@ -60,9 +64,9 @@ def kind_of(head: bytes) -> Kind:
 
 
 def values_of(
-    data: UnpackedFile, head: bytes, kind: Kind, limits: Limits, check: Callable[[list[str]], None]
+    data: UnpackedFile, head: bytes, kind: Kind, limits: Limits, check: Callable[[dict[str, object]], None]
 ) -> Iterator[json_text.Good | json_text.UndecodableValue]:
-    """The values of a file of JSON or CSV. check: raises Refused for a CSV header that cannot be used."""
+    """The values of a file of JSON or CSV. check: raises Refused for a table that cannot be used."""
     head, chunks = in_utf_8(data, head)
     if kind == "csv":
         return csv_text.records(lines.split(chunks, limits.record_bytes), limits.record_bytes, check)

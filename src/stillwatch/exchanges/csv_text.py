@@ -51,15 +51,16 @@ def fields(raw: bytes, delimiter: str, padded: bool = False) -> list[str]:
 
 
 def records(
-    lines: Iterator[Line | LongLine], limit: int, check: Callable[[list[str]], None]
+    lines: Iterator[Line | LongLine], limit: int, check: Callable[[dict[str, object]], None]
 ) -> Iterator[Good | UndecodableValue]:
     """Yield each record after the header as a mapping column -> text (empty: None).
 
-    Raises: what `check` raises when the header's columns cannot be used at all.
+    Raises: what `check` raises of the header, and of the first record too, as its values may tell more.
     """
     csv.field_size_limit(max(csv.field_size_limit(), limit))
     waiting: deque[Line | LongLine] = deque()
     header: list[str] = []
+    problem: Refused | None = None  # of the header
     padded = False  # whether blanks stand around the cells, to align them
     delimiter = ","
     while (line := _next(waiting, lines)) is not None:
@@ -81,19 +82,29 @@ def records(
             if header and len(cells) != len(header):
                 raise Refused(f"has {len(cells)} fields where the header has {len(header)}")
         except Refused as why:
+            if problem is not None:
+                break
             yield UndecodableValue(line.number, line.offset, str(why), line.raw)
             continue
         if not header:
             padded = any(name != name.strip() for name in cells)
             header = [name.strip() for name in cells]
             _refuse_twice([name for name in header if name])
-            check(header)
+            try:
+                check(dict.fromkeys(header))
+            except Refused as why:
+                problem = why
             continue
         value: dict[str, object] = {
             name: (cell if len(cell) > 4 else EMPTY.get(cell, cell)) if cell else None
             for name, cell in zip(header, cells, strict=True)
         }
+        if problem is not None:
+            check(value)
+            problem = None
         yield Good(line.number, line.offset, raw or line.raw, value)
+    if problem is not None:
+        raise problem
 
 
 def first_twice(names: list[str]) -> str | None:

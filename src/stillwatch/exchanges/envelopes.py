@@ -1,30 +1,50 @@
-"""What log shippers put around a record: the record inside is opened and read as if it had come alone.
+"""What log shippers and exporters put around a record: the record inside is opened and read as if it had come
+alone.
 
 Containers (Docker, Kubernetes), CloudWatch, Google Cloud Logging, Elasticsearch, Splunk, Datadog, journald,
-Loki, and API pages that hold a list. It does not know what the records inside are.
+Loki, Kafka, Debezium, DynamoDB, and pages of an API. It does not know what the records inside are.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import TypeGuard
 
-from stillwatch.exchanges import json_text
+from stillwatch.exchanges import RECORD, json_text, typed_values
 from stillwatch.exchanges.formats import Json, own
 from stillwatch.exchanges.formats.litellm import utc
-from stillwatch.exchanges.messages import from_text
+from stillwatch.exchanges.messages import dig, first, from_text
+from stillwatch.exchanges.registry import recognise
 
+CERTAIN = (  # a key under which a record lies, and one beside it that only such an envelope has
+    ("payload", "schema"),  # Kafka Connect's JSON converter
+    ("payload", "topic"), ("value", "topic"),  # kcat -J, Spark's and others' dumps of a topic
+    ("after", "op"),  # Debezium; a row that was deleted holds nothing
+    ("data", "specversion"),  # CloudEvents
+    ("data", "table"),  # Maxwell
+    ("detail", "detail-type"),  # EventBridge
+    ("Message", "TopicArn"),  # SNS
+    ("dynamodb", "eventName"), ("NewImage", "Keys"),  # DynamoDB's streams
+    ("fields", "createTime"),  # Firestore
+    ("doc", "doc_as_upsert"),  # Elasticsearch's bulk file, an update
+    ("_raw", "_time"),  # Splunk, also where it lists what it found in the record beside it
+)  # fmt: skip
+NAMED_TOO = ("detail", "_raw")  # beside these an account is Amazon's own, or the record's
 AROUND = (  # the key under which a shipper keeps the record, as an object or as JSON in a text
     "jsonPayload", "textPayload",  # Google Cloud Logging
     "_source",  # Elasticsearch, OpenSearch
     "result", "_raw", "event",  # Splunk: export, raw, HTTP event collector
-    "log", "MESSAGE", "LogMessage", "line",  # Docker and Fluent Bit, journald, Azure containers, Loki
-    "message", "@message",  # CloudWatch, Logstash, Vector
-    "attributes",  # Datadog
+    "log", "MESSAGE", "LogMessage", "line", "Line",  # Docker and Fluent Bit, journald, Azure containers, Loki
+    "message", "@message",  # CloudWatch, Logstash, Vector, Filebeat
+    "attributes", "Properties",  # Datadog, Serilog
 )  # fmt: skip
-LISTS = ("data", "logs", "records", "events", "logEvents", "results", "items", "rows", "entries", "hits")
+LISTS = (
+    "data", "logs", "records", "events", "logEvents", "results", "items", "Items", "rows", "entries", "hits",
+)  # fmt: skip
 TALK = ("messages", "contents", "choices", "content", "input", "output", "tools", "turns", "history")
 OUTER_TIMES = (
     "time", "timestamp", "@timestamp", "_time", "ts", "date", "__REALTIME_TIMESTAMP", "receiveTimestamp",
+    "Time", "Timestamp", "timeMillis", "_messagetime",  # Grafana, Serilog, Log4j, Sumo Logic
 )  # fmt: skip
+BULK = ("index", "create", "update", "delete")  # Elasticsearch's bulk file: a line before each record
 
 
 def inside(obj: Json) -> list[object] | None:
@@ -32,6 +52,13 @@ def inside(obj: Json) -> list[object] | None:
 
     A record without a time of its own gets the shipper's: when the line was written is when it happened.
     """
+    if is_empty(obj):
+        return []
+    certain = _certain(obj)
+    if certain is not None and (body := _body(obj[certain])) is not None:
+        return [_with_time(body, obj)]
+    if (table := _table(obj)) is not None:
+        return table
     for name in LISTS:
         value = obj.get(name)
         if isinstance(value, Mapping):  # Elasticsearch's answer, Loki's
@@ -42,11 +69,83 @@ def inside(obj: Json) -> list[object] | None:
             return list(value)
     if "stream" in obj and isinstance(values := obj.get("values"), list):  # Loki: pairs of time and line
         return [{"time": pair[0], "line": pair[1]} for pair in values if _is_pair(pair)]
-    body = next(_bodies(obj), None)
-    if body is not None:
-        return [body]
+    bodies = list(_bodies(obj))
+    if bodies:
+        return [next((body for body in bodies if is_whole(body)), bodies[0])]
     lists = [value for name, value in obj.items() if name not in TALK and _is_records(value)]
-    return list(lists[0]) if len(lists) == 1 else None
+    if len(lists) == 1:
+        return list(lists[0])
+    return _renamed(obj)
+
+
+def is_whole(obj: Json) -> bool:
+    """Whether this is a record of a known format; one of our own that lacks a column is none."""
+    format_ = recognise(obj)
+    return format_ is not None and (format_ is not own.FORMAT or own.plan_of(tuple(obj))[1] is None)
+
+
+def around_part(obj: Json) -> list[object] | None:
+    """The same of an object with some of a record's columns: only where what is inside is a whole record.
+
+    An account beside it counts: a client could write another one inside.
+    """
+    named = "account" in dict(own.plan_of(tuple(obj))[0]) and _certain(obj) not in NAMED_TOO
+    opened = _renamed(obj) if named else inside(obj)
+    is_better = opened is not None and all(isinstance(inner, dict) and is_whole(inner) for inner in opened)
+    return opened if is_better else None
+
+
+def is_empty(obj: Json) -> bool:
+    """Whether an envelope is around nothing: a deleted row, a bulk file's action, what Splunk shows early."""
+    if len(obj) == 1:
+        name, value = next(iter(obj.items()))
+        return name in BULK and isinstance(value, Mapping) and not {"_id", "_index"}.isdisjoint(value)
+    if obj.get("preview") is True and "result" in obj:
+        return True
+    certain = _certain(obj)
+    return (certain is not None and obj[certain] is None) or obj.get("eventName") == "REMOVE"
+
+
+def _certain(obj: Json) -> str | None:
+    """The key under which a record lies for certain, or None."""
+    return next((name for name, mark in CERTAIN if name in obj and mark in obj), None)
+
+
+def _renamed(obj: Json) -> list[object] | None:
+    """The record that is all there is in an object, that types are written around, or in capitals."""
+    if len(obj) == 1 and (body := _body(next(iter(obj.values())))) is not None:
+        return [body]  # {"Item": …}, {"doc": …}, a table of one column
+    if (plain := typed_values.plain(obj)) is not None:
+        return [plain]
+    capitals = [name for name in obj if name not in RECORD.names]  # but for what the owner named
+    if capitals and all(map(str.isupper, capitals)):  # Snowflake, Oracle
+        return [{name.lower(): value for name, value in obj.items()}]
+    return None
+
+
+def _table(obj: Json) -> list[object] | None:
+    """The rows of a result that names its columns once: ClickHouse, BigQuery, Azure Monitor, Databricks."""
+    names = first(
+        obj.get("columns"), obj.get("meta"), dig(obj, "schema", "fields"),
+        dig(obj, "manifest", "schema", "columns"),
+    )  # fmt: skip
+    places = (obj.get("rows"), obj.get("data"), dig(obj, "result", "data_array"))
+    rows = next((place for place in places if isinstance(place, list)), None)
+    if not isinstance(names, list) or not names or rows is None:
+        return None
+    columns = [name if isinstance(name, str) else dig(name, "name") for name in names]
+    cells = [row if isinstance(row, list) else _values(row) for row in rows]
+    if any(row is None or len(row) != len(columns) for row in cells):
+        return None
+    if not all(isinstance(column, str) for column in columns):
+        return None
+    return [dict(zip(columns, row, strict=True)) for row in cells if row is not None]
+
+
+def _values(row: object) -> list[object] | None:
+    """A row as BigQuery's API writes it, without its wrapping."""
+    values = dig(row, "f")
+    return [dig(value, "v") for value in values] if isinstance(values, list) else None
 
 
 def _is_records(value: object) -> TypeGuard[list[object]]:
@@ -59,18 +158,30 @@ def _is_pair(value: object) -> bool:
 
 def _cells(row: list[object]) -> dict[object, object] | None:
     """A row as CloudWatch Insights' API gives it, a list of fields and values; None for another list."""
-    cells = [cell for cell in row if isinstance(cell, dict) and {"field", "value"} <= cell.keys()]
-    return {cell["field"]: cell["value"] for cell in cells} if cells and len(cells) == len(row) else None
+    cells = [cell for cell in row if isinstance(cell, dict) and isinstance(cell.get("field"), str)]
+    return {cell["field"]: cell.get("value") for cell in cells} if cells and len(cells) == len(row) else None
 
 
 def _bodies(obj: Json) -> Iterator[dict[str, object]]:
-    for name in AROUND:
-        value = from_text(obj.get(name))
-        if isinstance(value, str) and (rest := json_text.after_prefix(value.encode("utf-8", "replace"))):
-            value = from_text(rest.decode("utf-8", "replace"))  # the program's own words before its JSON
-        if isinstance(value, dict) and value:
-            if "time" not in own.columns_of(list(value)):
-                time = next((obj[key] for key in OUTER_TIMES if obj.get(key) is not None), None)
-                time = utc(time) if "@message" in obj else time  # CloudWatch Insights writes UTC
-                value = value if time is None else {**value, "time": time}
-            yield value
+    """What may be the record, as JSON in texts first: an object of that name may be the shipper's own."""
+    for name in sorted(AROUND, key=lambda name: isinstance(obj.get(name), Mapping)):
+        if (body := _body(obj.get(name))) is not None:
+            yield _with_time(body, obj)
+
+
+def _body(value: object) -> dict[str, object] | None:
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    value = from_text(value)
+    if isinstance(value, str) and (rest := json_text.after_prefix(value.encode("utf-8", "replace"))):
+        value = from_text(rest.decode("utf-8", "replace"))  # the program's own words before its JSON
+    return value if isinstance(value, dict) and value else None
+
+
+def _with_time(body: dict[str, object], obj: Json) -> dict[str, object]:
+    """A body with the time of the envelope, where it has none of its own."""
+    if "time" in own.columns_of(list(body)):
+        return body
+    time = next((obj[key] for key in OUTER_TIMES if obj.get(key) is not None), None)
+    time = utc(time) if "@message" in obj else time  # CloudWatch Insights writes UTC
+    return body if time is None else {**body, "time": time}

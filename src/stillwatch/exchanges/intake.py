@@ -9,13 +9,16 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from itertools import chain
+from typing import TypeVar
 
-from stillwatch.exchanges import NEEDED, envelopes, mapping
+from stillwatch.exchanges import NEEDED, envelopes, mapping, server_logs, typed_values
 from stillwatch.exchanges.batches import ALWAYS
 from stillwatch.exchanges.documents import PAYER, DocumentBudget, DocumentPayer
 from stillwatch.exchanges.formats import (
+    BODY_ELSEWHERE,
     NO_ACCOUNT,
     UNREAD_DOCUMENTS,
+    BodySession,
     Format,
     Item,
     Json,
@@ -40,6 +43,8 @@ TALKS = (
     '{"messages"',
     "{'messages'",
 )  # no prompt, a list
+DEEP = 8  # envelopes around one another that a table's first row is looked for in
+SHAPES = 4096  # of records, of which it is remembered what they are
 PLAIN = (None, own.FORMAT.name, openai.FORMAT.name)  # whose fields stand under names that may be mapped
 
 
@@ -61,6 +66,8 @@ class Intake:
         self.documents = DocumentBudget()
         self.used = 0  # objects of the current file that were understood
         self.current: Format | None = None
+        self._names: tuple[str, ...] = ()  # of the record that `current` read last
+        self._seen: dict[tuple[str, ...], Format] = {}  # by a record's names: what it was
         self._sessions: dict[str, Session] = {}
 
     def new_file(self, file: str = "") -> None:
@@ -70,17 +77,18 @@ class Intake:
 
     def rows(self, items: Iterable[Good | UndecodableValue], file: str) -> Iterator[tuple[Row, int]]:
         """Yield each good row with the size of what it was read from."""
+        for name, session in self._sessions.items():
+            if isinstance(session, BodySession) and session.wants(file):
+                for row, size in self._body_rows(session, items, file):
+                    self.formats[file, name] += 1
+                    yield row, size
+                return
         for item in items:
             place = f"{file}:{item.number}"
             if isinstance(item, Good) and item.note:
                 self.rejects.note(place, item.note)
             if isinstance(item, UndecodableValue):
-                if item.length is None:
-                    self.rejects.add(place, item.reason, item.raw, offset=item.offset)
-                else:
-                    self.rejects.add_long(
-                        place, item.reason, length=item.length, head=item.raw, offset=item.offset
-                    )
+                self._refuse(item, place)
                 continue
             values = item.value if isinstance(item.value, list) else [item.value]
             if not any(isinstance(value, dict) for value in values):
@@ -88,6 +96,35 @@ class Intake:
             for value in values:
                 for row in self.take(value, place, item.raw, item.offset):
                     yield row, len(item.raw)
+
+    def _body_rows(
+        self, session: BodySession, items: Iterable[Good | UndecodableValue], file: str
+    ) -> Iterator[tuple[Row, int]]:
+        """The rows that waited for a file: a client wrote it, so it is no record, whatever its keys."""
+        values: list[object] = []
+        size = 0
+        for item in items:
+            if isinstance(item, UndecodableValue):
+                self._refuse(item, f"{file}:{item.number}")
+            else:
+                values.append(item.value)
+                size += len(item.raw)
+        if values:
+            body = values[0] if len(values) == 1 else values  # a stream's events
+            payer = DocumentPayer(
+                self.documents,
+                lambda: _accounts_of_documents(lambda: _snapshot(session).take_body(file, body)),
+            )
+            for row in self._check_rows(
+                _paid_by(payer, lambda: session.take_body(file, body)), file, None, None
+            ):
+                yield row, size
+
+    def _refuse(self, item: UndecodableValue, place: str) -> None:
+        if item.length is None:
+            self.rejects.add(place, item.reason, item.raw, offset=item.offset)
+        else:
+            self.rejects.add_long(place, item.reason, length=item.length, head=item.raw, offset=item.offset)
 
     def take(
         self,
@@ -105,6 +142,8 @@ class Intake:
             if not isinstance(value, dict):
                 raise Refused(f"is a JSON {_kind(value)}; right would be one object a line")
             mapped: dict[str, object] = {}
+            if type(next(iter(value.values()), None)) is dict:
+                value = typed_values.plain(value) or value
             format_ = self._known_format(value)
             if self.columns:
                 mapped = (envelope_fields or {}) | mapping.find_fields(value, self.columns)
@@ -117,19 +156,16 @@ class Intake:
                     value, format_, envelope_fields = (
                         (renamed, renamed_format, mapped) if renamed_format else (value, format_, mapped)
                     )
-            if format_ is None:
-                opened = envelopes.inside(value)
+            if format_ is None or (format_ is own.FORMAT and own.plan_of(tuple(value))[1]):
+                opened = _open_envelope(format_, value)
                 if opened is not None:
+                    if not opened:
+                        self._set_aside()
                     for inner in opened:
                         yield from self.take(inner, place, raw, offset, mapped)
                     return
-                format_ = self._guess_format(value)
-            if format_.name == own.FORMAT.name and "prompt" not in value and own.textless(list(value)):
-                self.rejects.textless += 1
-                if not self.needs_texts:
-                    value = {**value, "prompt": None}
-            if format_.name == own.FORMAT.name and own.plan_of(tuple(value))[1]:
-                raise Refused(self.explain_names(tuple(value)))
+                format_ = format_ or self._guess_format(value)
+                value = self._without_text(value) if format_ is own.FORMAT else value
             if format_.version is not None and (self.file, format_.name) not in self.versions:
                 written_by = format_.version(value)
                 if written_by is not None:
@@ -155,12 +191,14 @@ class Intake:
 
         return _paid_by(DocumentPayer(self.documents, accounts), lambda: take_items(self.session(format_)))
 
-    def check_header(self, names: list[str]) -> None:
-        """Raises: Refused when a table of these columns is of no known format."""
-        names = self.map_names(names)
+    def check_table(self, row: Json) -> None:
+        """Raises: Refused when a table whose first row this is, is of no known format."""
+        names = self.map_names(list(row))
         format_ = recognise(dict.fromkeys(names, "x"))
         if format_ is None and not set(envelopes.AROUND).isdisjoint(names):
             return  # a shipper's table: what its records are, each says
+        if is_known(row) or is_known(dict.fromkeys(names, "x")):
+            return
         if format_ is None or format_.name == own.FORMAT.name:
             if not any(name in own.columns_of(names) for name in NEEDED):
                 raise Refused(
@@ -227,20 +265,39 @@ class Intake:
         return opened
 
     def _known_format(self, value: Json) -> Format | None:
-        if self.current is not None and self.current.sniff(value):
-            return self.current
-        format_ = recognise(value)
-        if format_ is not None:
-            self.current = format_
+        names = tuple(value)
+        format_ = self.current if names == self._names else self._seen.get(names)
+        if format_ is None or (format_ is not own.FORMAT and not format_.sniff(value)):
+            format_ = recognise(value)
+            if format_ is None:
+                return None
+            if len(self._seen) >= SHAPES:  # a client's keys may be among them
+                self._seen.clear()
+            self._seen[names] = format_
+        self.current, self._names = format_, names
         return format_
 
+    def _without_text(self, value: Json) -> Json:
+        """A record of ours that lacks only its prompt. Raises: Refused where it needs one, or lacks more."""
+        if own.textless(list(value)):
+            self.rejects.textless += 1
+            if not self.needs_texts:
+                return {**value, "prompt": None}
+        if own.plan_of(tuple(value))[1]:
+            raise Refused(self.explain_names(tuple(value)))
+        return value
+
     def _guess_format(self, value: Json) -> Format:
-        if self.current is not None:
+        if self.current is not None and self.current.name in PLAIN:
             return self.current  # let it say what is missing
         raise Refused(
             "is no record of a format known here (docs/exchanges.md); right would be an object with time, "
             f"account and prompt; {mapping.hint(tuple(mapping.paths_of(value)))}"
         )
+
+    def _set_aside(self) -> None:
+        self.used += 1
+        self.rejects.aside += 1
 
     def _check_rows(
         self, items: Iterator[Item], place: str, raw: bytes | None, offset: int | None
@@ -249,12 +306,13 @@ class Intake:
             if isinstance(item, Refused):
                 self.rejects.add(item.place or place, str(item), raw, offset=offset)
             elif item == "aside":
-                self.used += 1
-                self.rejects.aside += 1
+                self._set_aside()
             else:
                 assert isinstance(item, dict)
                 notes: list[str] = []
                 unnamed = bool(item.pop(NO_ACCOUNT, False))
+                if item.pop(BODY_ELSEWHERE, False):
+                    self.rejects.bodies_elsewhere += 1
                 unread = item.pop(UNREAD_DOCUMENTS, None)
                 try:
                     row = tidy(item, self.clock, notes)
@@ -274,6 +332,30 @@ class Intake:
                 self.rejects.without_prompt += prompt is None
                 self.rejects.talks += isinstance(prompt, str) and prompt.startswith(TALKS)
                 yield row
+
+
+def _open_envelope(format_: Format | None, value: Json) -> list[object] | None:
+    """What an object that is no whole record is put around, if so. Raises: Refused for server logs."""
+    if format_ is not None:
+        return envelopes.around_part(value)
+    if problem := server_logs.of_object(value):
+        raise Refused(f"{problem}; {mapping.hint(tuple(mapping.paths_of(value)))}")
+    return envelopes.inside(value)
+
+
+def is_known(obj: Json, depth: int = DEEP) -> bool:
+    """Whether an object is of another format than ours, or an envelope around a whole record."""
+    format_ = recognise(obj)
+    if format_ is not None:
+        return format_ is not own.FORMAT or envelopes.around_part(obj) is not None
+    opened = envelopes.inside(obj) if depth else None
+    return opened is not None and all(
+        isinstance(inner, dict) and (envelopes.is_whole(inner) or is_known(inner, depth - 1))
+        for inner in opened
+    )
+
+
+S = TypeVar("S", bound=Session)
 
 
 def _paid_by(payer: DocumentPayer, items: Callable[[], Iterable[Item]]) -> Iterator[Item]:
@@ -304,7 +386,7 @@ def _accounts_of_documents(items: Callable[[], Iterable[Item]]) -> list[str]:
     return found
 
 
-def _snapshot(session: Session) -> Session:
+def _snapshot(session: S) -> S:
     """A session as it is now: another that finishes first takes nothing from it."""
     made = copy.copy(session)
     own = getattr(made, "__dict__", {})
@@ -314,7 +396,7 @@ def _snapshot(session: Session) -> Session:
 
 def _with_given(items: Iterator[Item], given: dict[str, object]) -> Iterator[Item]:
     """Items with the owner's fields in their place, also those that were refused for the lack of one."""
-    named = own.plain({name: value for name, value in given.items() if name not in mapping.BODIES})
+    named = mapping.row_of(given)
     try:
         for item in items:
             yield _with_fields(item, named)

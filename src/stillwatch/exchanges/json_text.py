@@ -122,8 +122,9 @@ def _decode_value(number: int, offset: int, raw: bytes) -> Good | UndecodableVal
         return Good(number, offset, raw, decode(raw))
     except Refused as why:
         reason = str(why)
-    text = after_prefix(raw) or raw
-    text = text.rstrip(b", \t\r")  # an array's elements, one a line
+    behind_words = after_prefix(raw)
+    # an array's elements, one a line; or Fluent Bit's file: `TAG: [TIME, {…}]`
+    text = raw.rstrip(b", \t\r") if behind_words is None else behind_words.rstrip(b"], \t\r")
     try:
         return Good(number, offset, raw, decode(text))
     except Refused as why:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from stillwatch.errors import InputError
 from stillwatch.exchanges import NEEDED, RECORD
-from stillwatch.exchanges.formats import Json, own
+from stillwatch.exchanges.formats import Json, Row, own
 from stillwatch.exchanges.messages import from_text, whole
 from stillwatch.exchanges.python_text import body_of
 from stillwatch.toml import document
@@ -130,6 +130,8 @@ def lookup(value: object, path: str) -> object:
 
     >>> lookup({"a": {"b.c": [{"d": 7}]}}, "a.b.c.0.d"), lookup({"a": '{"b": 1}'}, "a.b"), lookup({}, "a")
     (7, 1, None)
+    >>> lookup({"tags": ["env:prod", "team:red"]}, "tags.team")
+    'red'
     """
     return _value_at(value, path.split(".", STEPS), 0)
 
@@ -140,8 +142,9 @@ def _value_at(value: object, steps: list[str], at: int) -> object:
     value = from_text(value)
     if isinstance(value, list):
         place = whole(steps[at])
-        in_range = place is not None and -len(value) <= place < len(value)
-        return _value_at(value[place], steps, at + 1) if in_range and place is not None else None
+        if place is None:
+            return _value_at(_find_tag(value, steps[at]), steps, at + 1)
+        return _value_at(value[place], steps, at + 1) if -len(value) <= place < len(value) else None
     if not isinstance(value, Mapping):
         return None
     for end in range(len(steps), at, -1):  # the longest name first
@@ -153,6 +156,16 @@ def _value_at(value: object, steps: list[str], at: int) -> object:
     return None
 
 
+def _find_tag(elements: list[object], name: str) -> object:
+    """What a list of tags holds under a name, as `["name:x"]` or `[{"key": "name", "value": "x"}]`."""
+    for element in elements:
+        if isinstance(element, str) and element.startswith(f"{name}:"):
+            return element.partition(":")[2]
+        if isinstance(element, Mapping) and name in (element.get("key"), element.get("name")):
+            return element.get("value")
+    return None
+
+
 def find_fields(value: object, columns: Columns) -> dict[str, object]:
     """The fields that the mapping finds in an object."""
     values = ((field, lookup(value, path)) for field, path in columns.items())
@@ -161,6 +174,11 @@ def find_fields(value: object, columns: Columns) -> dict[str, object]:
         for field, inner in values
         if inner is not None
     }
+
+
+def row_of(found: Json) -> Row:
+    """Fields that were found, as values of a row of a known format: such a row has no whole bodies."""
+    return own.plain({name: value for name, value in found.items() if name not in BODIES})
 
 
 def rename(value: Json, columns: Columns, found: Json | None = None) -> dict[str, object]:

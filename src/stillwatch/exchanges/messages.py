@@ -4,6 +4,7 @@ What a *request* holds, `request_text` reads. It does not know log formats.
 """
 
 import json
+import re
 from collections.abc import Iterable
 
 from stillwatch.exchanges.formats import Refused
@@ -56,6 +57,40 @@ def from_text(value: object) -> object:
             return json.loads(value) if "twice" in str(why) else value
         except UnicodeEncodeError:
             return value
+    return value
+
+
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+("?)|[{}\[\],]', re.DOTALL)
+_HALF_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?$")
+
+
+def from_cut_text(value: object) -> object:
+    """The same of JSON that a limit may have cut off: what is there until then.
+
+    >>> from_cut_text('[{"role": "user", "content": "Tell me a lo')
+    [{'role': 'user', 'content': 'Tell me a lo'}]
+    >>> from_cut_text('[{"role": "user", "content": "Hi"}, {"ro')
+    [{'role': 'user', 'content': 'Hi'}]
+    """
+    value = from_text(value)
+    if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "["):
+        return value
+    ends: list[str] = []  # of what is open
+    before, ends_before, is_open = "", "", False
+    for token in _TOKEN.finditer(value):
+        mark = token[0][0]
+        if mark == '"':
+            is_open = not token[1]
+        elif mark == ",":
+            before, ends_before = value[: token.start()], "".join(reversed(ends))
+        elif mark in "{[":
+            ends.append("}" if mark == "{" else "]")
+        elif not ends or ends.pop() != mark:
+            return value
+    closed = _HALF_ESCAPE.sub("", value) + ('"' if is_open else "") + "".join(reversed(ends))
+    for text in (closed, before + ends_before):
+        if not isinstance(found := from_text(text), str):
+            return found
     return value
 
 

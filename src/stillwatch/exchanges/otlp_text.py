@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from stillwatch.exchanges.formats import Refused
-from stillwatch.exchanges.messages import dig, first, from_text, message_text, text_of, whole
+from stillwatch.exchanges.messages import dig, first, from_cut_text, from_text, message_text, text_of, whole
 from stillwatch.exchanges.request_text import RequestText, is_conversation, messages_text
 
 Attributes = dict[str, object]
@@ -28,7 +28,7 @@ def request_of(attrs: Attributes, events: Events) -> tuple[RequestText, int | No
     events = list(events)
     all_attrs = _with_events(attrs, events)
     system = first(*(from_text(all_attrs.get(name)) for name in SYSTEM[:2]))
-    messages: object = from_text(all_attrs.get(INPUT[0]))
+    messages: object = from_cut_text(all_attrs.get(INPUT[0]))
     if messages is None:
         messages = _numbered_messages(all_attrs, NUMBERED_INPUT) or _from_events(events) or None
     if messages is None:
@@ -45,7 +45,7 @@ def completion_of(attrs: Attributes, events: Events) -> tuple[str | None, object
     """What was answered, and why it ended."""
     events = list(events)
     all_attrs = _with_events(attrs, events)
-    messages: object = from_text(all_attrs.get(OUTPUT[0]))
+    messages: object = from_cut_text(all_attrs.get(OUTPUT[0]))
     if messages is None:
         messages = _numbered_messages(all_attrs, NUMBERED_OUTPUT) or None
     if isinstance(messages, list) and messages:

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from stillwatch.exchanges import RECORD, batches, columnar, csv_text, envelopes, sketched
+from stillwatch.exchanges import RECORD, batches, columnar, csv_text, mapping, sketched
 from stillwatch.exchanges.formats import Refused, Row, own
-from stillwatch.exchanges.intake import TALKS, Intake
+from stillwatch.exchanges.intake import TALKS, Intake, is_known
 from stillwatch.exchanges.mapping import BODIES
 from stillwatch.exchanges.registry import recognise
 from stillwatch.exchanges.sketch import Sketcher
@@ -47,7 +47,10 @@ def read(
             # the footer's own metadata: Arrow's schema has what Arrow wrote, another writer's marks not
             schema = file.schema_arrow.with_metadata(file.metadata.metadata)
             columnar_log = ColumnarLog(
-                source.shown, schema, lambda wanted: file.iter_batches(batch_rows, columns=wanted)
+                source.shown,
+                schema,
+                lambda wanted: file.iter_batches(batch_rows, columns=wanted),
+                lambda: first_row(source.path),
             )
             yield from read_batches(
                 columnar_log,
@@ -90,6 +93,7 @@ class ColumnarLog:
     shown: str  # as it stands in messages
     schema: pa.Schema  # with the metadata that says under which key sketches were made
     batches: Callable[[list[str] | None], Iterator[pa.RecordBatch]]  # with these columns, or all
+    first_row: Callable[[], dict[str, object]]
 
 
 def read_batches(
@@ -126,6 +130,8 @@ def read_batches(
         plan |= {field: path for field, path in intake.columns.items() if field in RECORD.names}
         intake.found.update(intake.columns)
         is_deep = bodies or not set(intake.columns.values()) <= set(names)
+    if not wrong and set(names) > set(plan.values()):  # they may be ours by chance, as Bedrock's are
+        is_deep = is_deep or recognise(log.first_row()) not in (None, own.FORMAT)
     needs_rows = is_deep or any(_is_nested(log.schema, plan.get(name)) for name in TALK)
     wanted = None if wrong or is_deep else _wanted_columns(plan, columns)
     for batch in log.batches(wanted):
@@ -219,7 +225,10 @@ def _by_row(
     batch: pa.RecordBatch, wrong: str | None, shown: str, intake: Intake, done: int
 ) -> Iterator[pa.RecordBatch]:
     objects = plain(batch)
-    known = not intake.names and objects and _is_known(objects[0])
+    head = (
+        mapping.rename(objects[0], intake.columns) if objects and intake.columns else next(iter(objects), {})
+    )
+    known = not intake.names and is_known(head)
     if wrong is not None and done == 0 and not known:
         raise Refused(wrong)
     rows: list[Row] = []
@@ -229,17 +238,12 @@ def _by_row(
         yield batches.from_rows(rows)
 
 
-def _is_known(obj: dict[str, object]) -> bool:
-    """Whether an object is of another format, or a shipper's envelope around a record."""
-    return recognise(obj) not in (None, own.FORMAT) or envelopes.inside(obj) is not None
-
-
 def plain(batch: pa.RecordBatch) -> list[dict[str, object]]:
     """Rows as mappings. A column that Python cannot hold (no UTF-8, year 300000): bytes or numbers."""
     columns = {}
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         try:
-            columns[name] = column.to_pylist()
+            columns[name] = _values(column)
         except UnicodeDecodeError:
             columns[name] = _binary_values(column)
         except (ValueError, OverflowError):
@@ -247,6 +251,14 @@ def plain(batch: pa.RecordBatch) -> list[dict[str, object]]:
                 column.view(pa.int64()).to_pylist() if column.type.bit_width == 64 else _no_values(column)
             )
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _values(column: pa.Array) -> list[object]:
+    """A column's values, maps as objects; where a map has a key twice, as lists of pairs."""
+    try:
+        return list(column.to_pylist(maps_as_pydicts="strict"))
+    except KeyError:
+        return list(column.to_pylist())
 
 
 def _binary_values(column: pa.Array) -> list[object]:

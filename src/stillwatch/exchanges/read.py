@@ -25,7 +25,7 @@ from stillwatch.exchanges.documents import DocumentBudget
 from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.intake import Intake
 from stillwatch.exchanges.mapping import Columns
-from stillwatch.exchanges.registry import all_formats
+from stillwatch.exchanges.registry import all_formats, may_be_body
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sources import Source
@@ -84,7 +84,7 @@ def read(
     if isinstance(logs, InMemoryLog):
         files, total = logs, logs.rows
     else:
-        files = sources.find(logs)
+        files = sorted(sources.find(logs), key=lambda source: may_be_body(source.shown))
         total = sum(source.size for source in files)
     limits = limits or Limits()
     intake = intake or Intake(rejects, clock, needs_texts, mapping)
@@ -143,7 +143,7 @@ def first_record(path: str | Path) -> dict[str, object]:
             head = data.peek()
             kind = content.kind_of(head)
             if kind in ("json", "csv"):
-                for item in content.values_of(data, head, kind, limits, lambda names: None):
+                for item in content.values_of(data, head, kind, limits, lambda row: None):
                     value = item.value if isinstance(item, json_text.Good) else None
                     value = value[0] if isinstance(value, list) and value else value
                     if isinstance(value, dict):
@@ -194,7 +194,7 @@ def _rows(
     if kind == "protobuf":
         values = _protobuf(data, limits)
     else:
-        values = content.values_of(data, head, kind, limits, intake.check_header)
+        values = content.values_of(data, head, kind, limits, intake.check_table)
     yield from intake.rows(values, source.shown)
 
 

@@ -23,6 +23,11 @@ def all_formats() -> tuple[Format, ...]:
     return tuple(sorted(found, key=lambda f: (f.order, f.name)))
 
 
+def may_be_body(file: str) -> bool:
+    """Whether a file may hold the body of a record in another one."""
+    return any(f.bodies is not None and f.bodies.search(file) for f in all_formats())
+
+
 def recognise(obj: Json) -> Format | None:
     """The first format that says this object is one of its own."""
     return next((f for f in all_formats() if f.sniff(obj)), None)

@@ -33,6 +33,7 @@ class Rejects:
         self.mended = 0  # rows read without a value that a client had spoilt, or with half a character
         self.without_prompt = 0  # rows read whose source holds no text: they count for volume and timing only
         self.unread_documents: Counter[str] = Counter()  # documents in requests that were not read, by why
+        self.bodies_elsewhere = 0  # rows whose request or answer lies in a file that was not given
         self.without_account = 0  # rows whose source names no account: they count as their service's
         self.named_by_key = 0  # rows whose account was a live API key: it is called key_ and a hash
         self.conflicts = 0  # rows left out beside another of the same id, account and time: another prompt
@@ -56,6 +57,16 @@ class Rejects:
     def wants_raw(self) -> bool:
         """Whether a refused line's bytes would be written."""
         return self.path is not None and self.count < DEAD_LETTERS
+
+    def bodies_hint(self) -> str:
+        """What to give too where bodies lie in files of their own, or nothing."""
+        if not self.bodies_elsewhere:
+            return ""
+        return (
+            f"{self.bodies_elsewhere:,} of {self.rows:,} rows keep a request or an answer in a file of its "
+            "own that was not given. Copy the folders data/ beside the logs too, and the bucket for large "
+            "data where it is another one."
+        )
 
     def talks_hint(self) -> str:
         """What to set where most prompts are conversations in a text, or nothing."""

@@ -7,13 +7,14 @@ Source: https://arrow.apache.org/docs/format/CDataInterface/PyCapsuleInterface.h
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sized
 from dataclasses import dataclass
+from itertools import chain
 
 import pyarrow as pa
 
 from stillwatch.errors import InputError
 from stillwatch.exchanges.formats import Refused, own
 from stillwatch.exchanges.intake import Intake
-from stillwatch.exchanges.parquet import DAMAGED, ColumnarLog, first_line, read_batches
+from stillwatch.exchanges.parquet import DAMAGED, ColumnarLog, first_line, plain, read_batches
 from stillwatch.exchanges.sketch import Sketcher
 
 STREAM, ARRAY = "__arrow_c_stream__", "__arrow_c_array__"
@@ -111,16 +112,25 @@ def read(
     Raises: Refused for the table as a whole; InputError for sketches under another key than `sketcher`'s.
     """
     rows = 0
+    whole_batches = _whole(source)
 
     def batches_of_source(wanted: list[str] | None) -> Iterator[pa.RecordBatch]:
         nonlocal rows
-        for batch in _whole(source):
+        for batch in whole_batches:
             rows += batch.num_rows
             batch = batch if wanted is None else batch.select(wanted)
             for at in range(0, batch.num_rows, batch_rows):
                 yield batch.slice(at, batch_rows)
 
-    log = ColumnarLog(source.shown, source.batches.schema, batches_of_source)
+    def first_row() -> dict[str, object]:
+        nonlocal whole_batches
+        head = next(whole_batches, None)
+        if head is None:
+            return {}
+        whole_batches = chain([head], whole_batches)
+        return plain(head.slice(0, 1))[0] if head.num_rows else {}
+
+    log = ColumnarLog(source.shown, source.batches.schema, batches_of_source, first_row)
     try:
         yield from read_batches(log, intake, columns=columns, tick=tick, sketcher=sketcher)
     except Refused as why:

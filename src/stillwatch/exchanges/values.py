@@ -122,9 +122,24 @@ WRITTEN = (  # what is no ISO 8601 and names its zone all the same
 )
 
 
+ROUNDED = "was rounded by a spreadsheet; right would be all its digits: export such columns as text"
+_ROUNDED = re.compile(r"[0-9][.,]?[0-9]{0,8}[eE]\+[0-9]{1,2}")
+
+
+def is_rounded(text: str) -> bool:
+    """Whether this is a number as spreadsheets show a long one, without most of its digits.
+
+    >>> is_rounded("1.77244E+12"), is_rounded("1.772442720123E9"), is_rounded("acct-1")
+    (True, False, False)
+    """
+    return _ROUNDED.fullmatch(text) is not None
+
+
 def _parse_value(text: str) -> datetime | float | int:
     if len(text) > TIME_LENGTH:
         raise Refused(f"time {show(text)} is no time; right would be 2026-03-01T12:00:00Z")
+    if "+" in text and is_rounded(text):
+        raise Refused(f"time {show(text)} {ROUNDED}")
     for parse in (int, float, datetime.fromisoformat, _with_utc):
         try:
             return parse(text)
@@ -391,4 +406,6 @@ def tidy(row: Row, clock: Clock, notes: list[str] | None = None) -> Row:
     for name in ("time", "account"):
         if row.get(name) in (None, ""):
             raise Refused(f"column {name} is empty; every exchange needs one")
+    if "+" in str(row["account"]) and is_rounded(str(row["account"])):  # many accounts would be one
+        raise Refused(f"account {row['account']!r} {ROUNDED}")
     return row

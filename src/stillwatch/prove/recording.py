@@ -126,7 +126,7 @@ def _rows(path: Path, wanted: frozenset[str]) -> Iterator[tuple[str, Any]]:
                 yield place, item.value
 
 
-def _header(columns: list[str]) -> None:
+def _header(columns: Collection[str]) -> None:
     """Raises: Refused for a first line that names nothing of what is wanted."""
     if not set(columns) & set(ANSWERS):
         raise Refused(f"has the columns {', '.join(columns)[:120]!r}; one of {_some(ANSWERS)} is needed")

@@ -18,8 +18,7 @@ def losses(rejects: Rejects, exchanges: int, dead_letters: str = "") -> tuple[st
             f"{which} has a prompt: {plural(rejects.without_prompt, 'row')} without one, of "
             f"{rejects.rows:,}. They count for volume and timing only; nothing in them can be tied to others."
         )
-    if hint := rejects.talks_hint():
-        sentences.append(hint)
+    sentences += [hint for hint in (rejects.bodies_hint(), rejects.talks_hint()) if hint]
     if rejects.unread_documents:
         sentences.append(
             f"{unread_text(rejects.unread_documents)} What was asked in them is "

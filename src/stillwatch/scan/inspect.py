@@ -60,6 +60,7 @@ REMEDIES = {  # what to set in the software that writes the log: by format and c
     ("OpenTelemetry GenAI", "prompt"): "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=true in the "
     "application (TRACELOOP_TRACE_CONTENT=true for Traceloop)",
     ("Kong AI Gateway", "prompt"): "logging.log_payloads: true in the ai-proxy plugin",
+    ("AWS Bedrock", "prompt"): "textDataDeliveryEnabled in the logging configuration; the files in data/",
     ("Azure", "prompt"): "log ApiManagementGatewayLlmLog with messages: Azure OpenAI's own logs hold none",
     ("access log in JSON", "prompt"): "put $request_body into the log_format",
     "prompt": "log the request's messages, or name their column: --map prompt=COLUMN (--map messages=COLUMN)",
@@ -230,8 +231,7 @@ def _inspection(
 def _notes(rejects: Rejects, strangers: bool) -> tuple[str, ...]:
     """What was lost. strangers: whether the accounts table names none of the log's accounts."""
     notes = [unread_text(rejects.unread_documents)] if rejects.unread_documents else []
-    if hint := rejects.talks_hint():
-        notes.append(hint)
+    notes += [hint for hint in (rejects.bodies_hint(), rejects.talks_hint()) if hint]
     if rejects.mended:
         notes.append(
             f"{rejects.mended:,} values could not be read and count as empty, as: {rejects.first_note}"

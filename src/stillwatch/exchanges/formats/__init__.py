@@ -4,6 +4,7 @@ A format is one file in this folder with a `FORMAT` in it; `registry.py` beside 
 A format knows nothing of files, compression, line numbers or batches, and it never invents a value.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
@@ -15,6 +16,7 @@ Json = Mapping[str, object]
 Row = dict[str, object]
 
 NO_ACCOUNT = "no_account"  # a row's mark, no column: its source named no account, and another name stands in
+BODY_ELSEWHERE = "body_elsewhere"  # the same: its texts lie in a file of their own, which was not read
 UNREAD_DOCUMENTS = "unread_documents"  # the same: of each document in it that was not read, why
 
 
@@ -48,6 +50,16 @@ class MappedSession(Session, Protocol):
     columns: Mapping[str, str]
 
 
+@runtime_checkable
+class BodySession(Session, Protocol):
+    """A session whose records may keep their bodies in files of their own."""
+
+    def wants(self, file: str) -> bool:
+        """Whether a record that was read names this file as its body."""
+
+    def take_body(self, file: str, body: object) -> Iterator[Item]: ...
+
+
 @dataclass(frozen=True)
 class Format:
     name: str  # as it stands in messages and docs
@@ -55,6 +67,7 @@ class Format:
     sniff: Callable[[Json], bool]  # is this object one of ours? cheap: keys only
     open: Callable[[], Session]
     version: Callable[[Json], str | None] | None = None  # what an object says of the software that wrote it
+    bodies: re.Pattern[str] | None = None  # of files that may be bodies of its records: they are read last
     protobuf: str | None = None  # module that turns this format's protobuf bytes into objects, if it has such
 
 

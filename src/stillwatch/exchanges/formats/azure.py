@@ -10,13 +10,14 @@ Source: learn.microsoft.com/azure/azure-monitor/reference/tables/apimanagementga
 ...gatewaylogs; learn.microsoft.com/azure/api-management/api-management-howto-llm-logs (2025-08-22).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from stillwatch.exchanges.formats import ASIDE, Format, Item, Json, Refused, Row
 from stillwatch.exchanges.formats.openai import exchange
-from stillwatch.exchanges.messages import as_object, dig, first, from_text, message_text
+from stillwatch.exchanges.mapping import find_fields, row_of
+from stillwatch.exchanges.messages import as_object, dig, first, from_cut_text, from_text, message_text
 from stillwatch.exchanges.request_text import NOTHING, messages_text, recognise
 
 LLM, GATEWAY, DIAGNOSTICS = "llm", "gateway", "diagnostics"
@@ -88,6 +89,9 @@ class Azure:
 
     pieces: dict[str, Pieces] = field(default_factory=dict)
     gateway: dict[str, tuple[str, dict[str, object]]] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)  # the owner's: field -> column
+    seen: set[str] = field(default_factory=set)  # fields that they found somewhere
+    named: dict[str, Row] = field(default_factory=dict)  # what they found in any row of an exchange
 
     def take(self, obj: Json, place: str) -> Iterator[Item]:
         records = obj.get("records")
@@ -95,9 +99,12 @@ class Azure:
             if not isinstance(record, dict):
                 yield Refused("holds a record that is no object")
                 continue
-            yield self._read_record(flat(record), place)
+            named = row_of(find_fields(record, self.columns)) if self.columns else {}
+            self.seen.update(named)
+            item = self._read_record(flat(record), place, named)
+            yield item | named if isinstance(item, dict) else item
 
-    def _read_record(self, record: dict[str, object], place: str) -> Item:
+    def _read_record(self, record: dict[str, object], place: str, named: Row) -> Item:
         kind = kind_of(record)
         if kind == DIAGNOSTICS:
             return _diagnostics(record)
@@ -106,6 +113,8 @@ class Azure:
         key = record.get("correlationid")
         if kind is None or not isinstance(key, str):
             return Refused("has no CorrelationId or no table that is known here")
+        if named:
+            self.named[key] = self.named.get(key, {}) | named
         if kind == GATEWAY:
             self.gateway[key] = (place, record)
             return ASIDE
@@ -135,13 +144,17 @@ class Azure:
                     pieces.place,
                 )
                 continue
-            yield _join_pieces(key, pieces, caller)
+            yield _join_pieces(key, pieces, caller) | self.named.get(key, {})
         # bodies logged by the gateway itself, no LLM table
         for key, (_, caller) in sorted(self.gateway.items()):
-            request = as_object(first(caller.get("requestbody"), caller.get("backendrequestbody")))
+            # the gateway logs 8,192 bytes of a body at most
+            request = as_object(
+                from_cut_text(first(caller.get("requestbody"), caller.get("backendrequestbody")))
+            )
             if recognise(request):
-                answer = as_object(first(caller.get("responsebody"), caller.get("backendresponsebody")))
-                yield exchange(request, answer) | _caller(key, caller)
+                answered = first(caller.get("responsebody"), caller.get("backendresponsebody"))
+                answer = as_object(from_cut_text(answered))
+                yield exchange(request, answer) | _caller(key, caller) | self.named.get(key, {})
 
 
 def _caller(key: str, caller: Json) -> Row:

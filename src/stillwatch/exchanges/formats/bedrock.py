@@ -1,33 +1,88 @@
 """AWS Bedrock model invocation logs (ModelInvocationLog 1.0), from S3 or CloudWatch.
 
-Bodies over 100 KB are not in the log but at an S3 path beside it (`inputBodyS3Path`): such a row has no
-prompt here. The account is the caller's ARN without its session name, which the caller chooses; the session
-is the end user.
+Bodies over 100 KB are not in the log but in files of their own beside it (`inputBodyS3Path`, as
+`…/data/REQUEST_input.json.gz`). Such rows wait for these files, which are read after the logs. Without them
+a row has no prompt. The account is the caller's ARN without its session name, which the caller chooses; the
+session is the end user.
 
 Source: docs.aws.amazon.com/bedrock/latest/userguide/model-invocation-logging.html (read 2026-11).
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
-from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Stateless
+from stillwatch.exchanges.formats import ASIDE, BODY_ELSEWHERE, Format, Item, Json, Refused, Row
 from stillwatch.exchanges.formats.openai import completion, first_text
-from stillwatch.exchanges.messages import count, dig, first, from_text, join_texts, text_of
+from stillwatch.exchanges.mapping import find_fields, row_of
+from stillwatch.exchanges.messages import as_object, count, dig, first, from_text, join_texts, text_of
 from stillwatch.exchanges.request_text import request_text
+
+SIDES = ("input", "output")
+BODIES = re.compile(r"/data/[^/]+_(?:input|output)\.json(?:\.gz)?$")
 
 
 def sniff(obj: Json) -> bool:
-    if obj.get("schemaType") == "ModelInvocationLog":
-        return True
-    message = obj.get("message", obj.get("@message"))  # CloudWatch export
-    return isinstance(message, str | dict) and "ModelInvocationLog" in str(message)[:400]
+    return obj.get("schemaType") == "ModelInvocationLog"
+
+
+@dataclass
+class Bedrock:
+    """The records of one read that wait for their bodies."""
+
+    records: dict[str, Json] = field(default_factory=dict)  # by the file of their first body
+    waiting: dict[str, tuple[str, str]] = field(default_factory=dict)  # a body's file -> record, side of it
+    columns: Mapping[str, str] = field(default_factory=dict)  # the owner's: field -> column
+
+    def wants(self, file: str) -> bool:
+        return _name(file) in self.waiting
+
+    def take(self, obj: Json, place: str) -> Iterator[Item]:
+        files = {_name(path): side for side in SIDES if isinstance(path := _elsewhere(obj, side), str)}
+        if not files:
+            yield from rows(obj)
+            return
+        key = next(iter(files))
+        self.records[key] = obj
+        self.waiting |= {name: (key, side) for name, side in files.items()}
+        yield ASIDE
+
+    def take_body(self, file: str, body: object) -> Iterator[Item]:
+        key, side = self.waiting[_name(file)]
+        record = self.records[key]
+        record = {**record, side: {**as_object(record[side]), f"{side}BodyJson": body}}
+        if all(_elsewhere(record, other) is None for other in SIDES):
+            yield from self._rows(record)
+            del self.records[key]
+        else:
+            self.records[key] = record
+            yield ASIDE
+        del self.waiting[_name(file)]
+
+    def finish(self) -> Iterator[Item]:
+        for record in self.records.values():
+            for item in self._rows(record):
+                yield item | {BODY_ELSEWHERE: True} if isinstance(item, dict) else item
+
+    def _rows(self, record: Json) -> Iterator[Item]:
+        """The row of a record that waited, as the owner's names have it."""
+        named = row_of(find_fields(record, self.columns))
+        for item in rows(record):
+            row = item.row if isinstance(item, Refused) and "account" in named else item
+            yield row | named if isinstance(row, dict) else item
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2].removesuffix(".gz")
+
+
+def _elsewhere(record: Json, side: str) -> object:
+    """Where a body lies that is not in the record."""
+    there = as_object(record.get(side))
+    return there.get(f"{side}BodyS3Path") if there.get(f"{side}BodyJson") is None else None
 
 
 def rows(obj: Json) -> Iterator[Item]:
-    if obj.get("schemaType") != "ModelInvocationLog":
-        inner = from_text(obj.get("message", obj.get("@message")))
-        if not isinstance(inner, dict):
-            raise Refused("its message is no whole ModelInvocationLog (CloudWatch cuts at 256 KB)")
-        obj = inner
     body = from_text(dig(obj, "input", "inputBodyJson"))
     answer = from_text(dig(obj, "output", "outputBodyJson"))
     chunks = answer if isinstance(answer, list) else None
@@ -66,8 +121,9 @@ def rows(obj: Json) -> Iterator[Item]:
         "completion": _join_stream(chunks) if chunks is not None else _answer(answer),
     }  # fmt: skip
     if row["account"] is None:
-        raise Refused("has no account: identity.arn and accountId are both empty")
-    yield row
+        yield Refused("has no account: identity.arn and accountId are both empty", row=row)
+    else:
+        yield row
 
 
 def _who(arn: object, account_id: object) -> tuple[object, str | None]:
@@ -131,4 +187,4 @@ def _chunk_latency(chunks: list[object] | None) -> object:
     )
 
 
-FORMAT = Format(name="AWS Bedrock", order=20, sniff=sniff, open=lambda: Stateless(rows))
+FORMAT = Format(name="AWS Bedrock", order=20, sniff=sniff, open=Bedrock, bodies=BODIES)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from stillwatch.exchanges.formats import ASIDE, Format, Item, Json, Refused, Row
 from stillwatch.exchanges.formats.litellm import utc
 from stillwatch.exchanges.formats.openai import completion
+from stillwatch.exchanges.mapping import find_fields, row_of
 from stillwatch.exchanges.messages import count, dig, either, first, format_name, from_text, message_text
 from stillwatch.exchanges.request_text import messages_text
 
@@ -57,6 +58,8 @@ class Langfuse:
                 self.generated.add(trace)
             # the API and the older exports name the user in the trace only
             if isinstance(item, Refused) and "account" not in self.columns:
+                named = row_of(find_fields(obj, self.columns))
+                item = Refused(str(item), row=None if item.row is None else item.row | named)
                 self.waiting.append((trace, place, item))
                 item = ASIDE
             yield item
@@ -72,7 +75,7 @@ class Langfuse:
             yield refused.row | {"account": account, "conversation": session}
         for trace, (obj, place) in sorted(self.traces.items()):
             if trace not in self.generated:
-                yield trace_row(obj, place)
+                yield trace_row(obj, place, row_of(find_fields(obj, self.columns)))
 
 
 def account_of(obj: Json) -> object:
@@ -81,10 +84,10 @@ def account_of(obj: Json) -> object:
     return first(*(dig(metadata, key) for key in ACCOUNT), either(obj, "userId", "user_id"))
 
 
-def trace_row(obj: Json, place: str) -> Item:
-    """A trace without generations as one exchange."""
+def trace_row(obj: Json, place: str, named: Row) -> Item:
+    """A trace without generations as one exchange; named: what the owner's names found in it."""
     request, answer = from_text(obj.get("input")), from_text(obj.get("output"))
-    account, user = account_of(obj), either(obj, "userId", "user_id")
+    account, user = first(named.get("account"), account_of(obj)), either(obj, "userId", "user_id")
     if account is None:
         return Refused(
             f"has no account: userId is empty, and metadata has none of {', '.join(ACCOUNT)}", place
@@ -97,6 +100,7 @@ def trace_row(obj: Json, place: str) -> Item:
         "conversation": either(obj, "sessionId", "session_id"),
         **messages_text(request, dig(request, "system"), dig(request, "tools")).row(),
         "completion": first(completion(answer) if isinstance(answer, dict) else None, message_text(answer)),
+        **named,
     }
 
 

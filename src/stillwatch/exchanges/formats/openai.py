@@ -35,10 +35,16 @@ BESIDE = (  # what logs write beside the pair, under the usual names
     "conversation", "turn", "status", "latency_ms",
 )  # fmt: skip
 RESULT = ("model", "completion", "input_tokens", "output_tokens", "reasoning_tokens", "finish_reason")
-REQUESTS = ("request", "request_body", "requestBody", "req", "request_json")
+REQUESTS = ("request", "request_body", "requestBody", "req", "request_json", "body")
 RESPONSES = ("response", "response_body", "responseBody", "res", "resp", "response_json")
 NO_BODY = ("response", "time", "account", "user")
-AMBIGUOUS = ("id", "created", "input", "text")  # in these logs such keys are the bodies' own, not the line's
+AMBIGUOUS = (
+    "id",
+    "created",
+    "input",
+    "text",
+    "date",
+)  # in these logs such keys are the bodies' own, not the line's
 
 
 ALSO = {  # what gateways call the same things beside the pair: Databricks, Portkey, Kong, others
@@ -53,19 +59,27 @@ ALSO = {  # what gateways call the same things beside the pair: Databricks, Port
 }
 
 
+NAMES_BESIDE = {
+    name: tuple(key for key in (name, *ALIASES.get(name, ()), *ALSO.get(name, ())) if key not in AMBIGUOUS)
+    for name in BESIDE
+}
+
+
 def sniff(obj: Json) -> bool:
     if "messages" in obj or "contents" in obj:  # the request itself, with time and account among its keys
+        if isinstance(obj.get("messages"), dict):
+            return False  # a page of an export, in which answers look like questions
         names = columns_of(list(obj))
         return "request" not in obj and "time" in names and "account" in names
     if "params" in obj and "custom_id" in obj:
         return True
-    if "request" in obj and ("response" in obj or "messages" in _body(obj.get("request"))):
+    if "request" in obj and ("response" in obj or recognise(_body(obj.get("request"))) is not None):
         return True
     if isinstance(asked := obj.get("input"), dict) and "messages" in asked:
         return True
     if not obj.keys().isdisjoint(REQUESTS[1:]) and "prompt" not in columns_of(list(obj)):
         asked = first(*(obj.get(name) for name in REQUESTS))
-        if isinstance(asked, str) or recognise(_body(asked)) is not None:
+        if (isinstance(asked, str) and "body" not in obj) or recognise(_body(asked)) is not None:
             return True
     return "custom_id" in obj and any(name in obj for name in ("body", "response", "result"))
 
@@ -107,9 +121,10 @@ def rows(obj: Json) -> Iterator[Item]:
     if flat:  # the line's other fields are no part of the body
         row |= request_text(only_places(request)).row()
     written = dict(plan_of(tuple(obj))[0])  # also those in another case: apiKeyId
-    for name in BESIDE:
-        names = (name, *ALIASES.get(name, ()), *ALSO.get(name, ()), written.get(name, name))
-        line_value = first(*(obj.get(key) for key in names if key not in AMBIGUOUS))
+    for name, names in NAMES_BESIDE.items():
+        line_value = first(*map(obj.get, names))
+        if line_value is None and (other := written.get(name)) is not None and other not in AMBIGUOUS:
+            line_value = first(obj.get(other))
         if line_value is not None:
             row[name] = line_value
     if row["completion"] is None and isinstance(answer, str):
@@ -130,7 +145,7 @@ def rows(obj: Json) -> Iterator[Item]:
     if row.get("operation") is None or "/" in str(row["operation"]):
         row["operation"] = operation_of(url, request)
     if row.get("time") is None:
-        row["time"] = first(response.get("created"), response.get("created_at"))
+        row["time"] = first(obj.get("date"), response.get("created"), response.get("created_at"))
     if row.get("account") is None:
         row["account"] = first(dig(obj, "metadata", "account"), dig(obj, "metadata", "user_api_key_hash"))
     for name in ("time", "account"):

@@ -12,9 +12,9 @@ OpenLLMetry, OpenInference's semantic conventions; litellm/integrations/opentele
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from stillwatch.exchanges.formats import ASIDE, NO_ACCOUNT, Format, Item, Json, Refused, Row, own
+from stillwatch.exchanges.formats import ASIDE, NO_ACCOUNT, Format, Item, Json, Refused, Row
 from stillwatch.exchanges.formats.litellm import operation_name
-from stillwatch.exchanges.mapping import BODIES, find_fields
+from stillwatch.exchanges.mapping import find_fields, row_of
 from stillwatch.exchanges.messages import dig, either, first, from_text, whole
 from stillwatch.exchanges.otlp_text import completion_of, request_of
 
@@ -156,12 +156,11 @@ class Otlp:
         """A span's row; what the owner's names find in the span, else in its resource, counts."""
         if not self.columns:
             return to_row(span, attrs, resource, events, self.services)
-        mapped = (
+        mapped = row_of(
             find_fields(resource, self.columns)
             | find_fields(span, self.columns)
             | find_fields(attrs, self.columns)
         )
-        mapped = own.plain({name: value for name, value in mapped.items() if name not in BODIES})
         self.seen.update(mapped)
         account = {"account.id": mapped["account"]} if "account" in mapped else {}
         return to_row(span, attrs | account, resource, events, self.services) | mapped

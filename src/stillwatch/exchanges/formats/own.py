@@ -17,6 +17,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "timestamp", "ts", "created", "created_at", "start_time", "@timestamp", "datetime", "event_time",
         "request_timestamp", "received_at", "logged_at", "occurred_at", "requested_at", "started_at",
         "timestamp_utc", "timestamp_ms", "ts_ms",
+        "time_generated", "@t", "date",
     ),
     "account": (
         "account_id", "customer", "customer_id", "org_id", "organization", "api_key", "api_key_id",

@@ -1,16 +1,20 @@
-"""Spans one by one, as OpenTelemetry's SDK prints them and Phoenix exports them: no OTLP, same attributes.
+"""Spans one by one, as OpenTelemetry's SDK prints them, Phoenix exports them and stores keep them: no OTLP,
+same attributes.
 
 What counts as a model call, and whose it is, `otlp.py` says. Attributes may be flat, or nested as in the
 tables of Phoenix. It does not join log events.
 
 Source: ReadableSpan.to_json (opentelemetry-sdk 1.45.2); Phoenix's span schema, as its REST API and
-get_spans_dataframe give it (arize.com/docs/phoenix, read 2026-11).
+get_spans_dataframe give it (arize.com/docs/phoenix); the Collector's clickhouseexporter, traces_table.sql;
+docs.snowflake.com, event table columns; learn.microsoft.com, AppDependencies; jaegertracing/jaeger,
+model/json (read 2026-11).
 """
 
 from collections.abc import Iterator
 
 from stillwatch.exchanges.formats import ASIDE, Format, Item, Json, Stateless
 from stillwatch.exchanges.formats.otlp import Attributes, is_model_call, to_row
+from stillwatch.exchanges.mapping import lookup
 from stillwatch.exchanges.messages import dig, first, from_text
 
 PREFIX = "attributes."  # before each of them, where spans are rows of a table
@@ -18,15 +22,35 @@ LISTS = ("llm.input_messages", "llm.output_messages", "llm.tools")
 DEEP = 8
 
 
+STORES = (  # a store's names of: attributes, start, trace, span, status, the resource's attributes
+    ("SpanAttributes", "Timestamp", "TraceId", "SpanId", "StatusCode", "ResourceAttributes"),  # ClickHouse
+    ("record_attributes", "start_timestamp", "trace.trace_id", "trace.span_id", "record.status.code",
+     "resource_attributes"),  # Snowflake's event table
+    ("Properties", "TimeGenerated", "OperationId", "Id", "ResultCode", "Resource"),  # Application Insights
+    ("tags", "startTime", "traceID", "spanID", "status", "process.tags"),  # Jaeger
+)  # fmt: skip
+
+
+def store_of(obj: Json) -> tuple[str, ...] | None:
+    """The store whose row this is."""
+    return next((names for names in STORES if all(n.split(".")[0] in obj for n in names[:4])), None)
+
+
 def sniff(obj: Json) -> bool:
     if "start_time" not in obj:
-        return False
+        return store_of(obj) is not None
     if "context.span_id" in obj:
         return any(name.startswith(PREFIX) for name in obj)
     return "attributes" in obj and "context" in obj
 
 
 def rows(obj: Json) -> Iterator[Item]:
+    if "start_time" not in obj and (names := store_of(obj)) is not None:
+        attributes, start, trace, span_id, status, resource = (lookup(obj, name) for name in names)
+        obj = {
+            "attributes": _values(attributes), "start_time": start, "status_code": status,
+            "context": {"trace_id": trace, "span_id": span_id}, "resource": {"attributes": _values(resource)},
+        }  # fmt: skip
     attrs = span_attributes(obj)
     if not is_model_call(attrs):
         yield ASIDE
@@ -40,6 +64,13 @@ def rows(obj: Json) -> Iterator[Item]:
     }
     row = to_row(span, attrs, resource if isinstance(resource, dict) else {}, [])
     yield row | {"time": obj.get("start_time")}
+
+
+def _values(attributes: object) -> object:
+    """Attributes by name, also where they are a list of them."""
+    if isinstance(attributes := from_text(attributes), list):
+        return {str(dig(tag, "key")): dig(tag, "value") for tag in attributes}
+    return attributes
 
 
 def _identity(obj: Json, name: str) -> str:
