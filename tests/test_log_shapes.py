@@ -1,6 +1,6 @@
 """Shapes in which exporters and shippers write records, and logs that nobody can be judged by.
 
-Each is written after the page or source that is named with it (read 2026-11), in words of our own.
+All are written by hand, none was recorded. Where a page or source is named the shape is from there.
 """
 
 import gzip

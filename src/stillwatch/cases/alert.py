@@ -169,7 +169,7 @@ def alert(
         spent = _exchanges_of(db, case_id)
         bundle = _last_bundle(db, case_id)
     link = f"{base_url.rstrip('/')}/cases/{case.id}"
-    said = {
+    fields = {
         "case": case.id,
         "title": _alert_title(case, facts["accounts"]),
         "state": str(case.state),
@@ -194,7 +194,7 @@ def alert(
         "json_twin": f"{link}.json",
         "bundle_sha256": bundle,
     }
-    return msgspec.convert({**facts, **vars(case), **said}, Alert)  # the rest has one name in all of them
+    return msgspec.convert({**facts, **vars(case), **fields}, Alert)  # the rest has one name in all of them
 
 
 def _exposure(

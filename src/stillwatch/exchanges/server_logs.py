@@ -2,8 +2,8 @@
 
 They are refused with what to log instead. It reads nothing of them.
 
-Source: vllm/entrypoints/logger.py; sglang/srt/utils/request_logger.py; what Ollama, llama.cpp's server and
-text-generation-inference print; doc.traefik.io/traefik/observe/logs-and-access-logs (read 2026-11).
+Source: vllm/entrypoints/logger.py and sglang/srt/utils/request_logger.py (read 2026-11). What Ollama,
+llama.cpp's server, text-generation-inference, Ray Serve and Traefik print is from memory.
 """
 
 import re

@@ -3,7 +3,7 @@
 It knows neither records nor formats.
 
 Source: docs.aws.amazon.com/amazondynamodb, S3DataExport.Output and API_AttributeValue;
-cloud.google.com/firestore/docs/reference/rest/v1/Value (read 2026-11).
+cloud.google.com/firestore/docs/reference/rest/v1/Value. Both from memory, and not compared with an export.
 """
 
 from collections.abc import Mapping

@@ -5,9 +5,8 @@ What counts as a model call, and whose it is, `otlp.py` says. Attributes may be 
 tables of Phoenix. It does not join log events.
 
 Source: ReadableSpan.to_json (opentelemetry-sdk 1.45.2); Phoenix's span schema, as its REST API and
-get_spans_dataframe give it (arize.com/docs/phoenix); the Collector's clickhouseexporter, traces_table.sql;
-docs.snowflake.com, event table columns; learn.microsoft.com, AppDependencies; jaegertracing/jaeger,
-model/json (read 2026-11).
+get_spans_dataframe give it (arize.com/docs/phoenix); the Collector's clickhouseexporter, traces_table.sql,
+and learn.microsoft.com, AppDependencies (read 2026-11). Snowflake's event table and Jaeger's JSON from memory.
 """
 
 from collections.abc import Iterator
