@@ -6,7 +6,7 @@ tables of Phoenix. It does not join log events.
 
 Source: ReadableSpan.to_json (opentelemetry-sdk 1.45.2); Phoenix's span schema, as its REST API and
 get_spans_dataframe give it (arize.com/docs/phoenix); the Collector's clickhouseexporter, traces_table.sql,
-and learn.microsoft.com, AppDependencies (read 2026-11). Snowflake's event table and Jaeger's JSON from memory.
+learn.microsoft.com, AppDependencies (read 2026-11). Snowflake's event table and Jaeger's JSON from memory.
 """
 
 from collections.abc import Iterator
