@@ -69,6 +69,10 @@ NOT_THEIRS = (
     "others sit together or run one product, and what the rest shares was mostly the wording of those: what "
     "was found of the group says little of the rest"
 )
+NOTHING_LEFT = (
+    "all that its accounts ask is wording that they share, as where people work through one public set: "
+    "nothing is left to tell one source from many"
+)
 SOFTWARE = "most of its accounts run one vendor's product, whose defaults explain equal settings"
 MOSTLY_OTHERS = 0.5  # of a finding's accounts must be no users of such a product, nor sit together
 FAILOVER_P_VALUE = 1e-2  # of repeated refusals, at most: then a lead's text mentions them
@@ -521,6 +525,8 @@ def _doubt(context: ActorContext, accounts: np.ndarray, rows: np.ndarray, marked
     content = content_of(log, shared, *labelled)
     if content.hands is Hands.MANY and not one_source_parts(log, shared, *labelled, LEAST_TENANTS):
         return many_hands_text(content)
+    if not content.sessions:
+        return NOTHING_LEFT
     # a shared question may be the wording itself: so all that they ask counts here
     explanation = one_customer(context.known, accounts)
     if explanation := explanation or material(log["exact"][rows], log["account"][rows]):
