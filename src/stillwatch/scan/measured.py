@@ -5,17 +5,17 @@ At the default dial; replaced when measured again. Source: docs/benchmarks.md,
 """
 
 EXPOSED = (
-    "On nine worlds by other authors that were judged unseen (fifth to thirteenth) it exposed 41 of 144 "
+    "On ten worlds by other authors that were judged unseen (fifth to fourteenth) it exposed 46 of 165 "
     "campaigns. On three that were looked at while it was built (dev-c, dev-d, fourth) it exposes "
-    "24 of 32. Most that it misses are small, copy a client, draw settings for each account, or run "
+    "23 of 32. Most that it misses are small, copy a client, draw settings for each account, or run "
     "already when the log begins."
 )
 INNOCENTS = (
-    "On the unseen worlds it named 481 of 46,521 honest accounts, in fifteen findings: hackathons, a bureau "
-    "of translators, clients of agencies, donors of keys, exam markers, a firm's batch jobs, viewers of a "
-    "show, a relief desk. In the thirteenth it named 190 of 10,504, without its campaigns 136. On those "
-    "that were looked at it names none of 18,897, and on the first author's scenes 4 of 4,420. At commit "
-    "671234a it named a quarter to two thirds there."
+    "On the unseen worlds it named 695 of 53,236 honest accounts, in twenty findings: a public course, a "
+    "contest, hackathons, a bureau of translators, clients of agencies, donors of keys, exam markers, a "
+    "firm's batch jobs, viewers of a show, a relief desk. In the fourteenth it named 214 of 6,715, without "
+    "its campaigns 95. On those that were looked at it names none of 18,897, and on the first author's "
+    "scenes 6 of 4,420. At commit 671234a it named a quarter to two thirds there."
 )
 ALONE = "A group finding is a reason to look. Nobody may be banned on a group finding alone."
 MEASURED = (EXPOSED, INNOCENTS, ALONE)
@@ -23,12 +23,12 @@ TITLE = "How far to trust a finding"
 # `Campaign.firm` says which accounts are firm.
 FIRM = (
     "Level: firm. Two classes of evidence tie it, one of which its client does not choose. Of the accounts "
-    "that group findings named at this level, 236 of 669 were honest on the six worlds that were judged "
+    "that group findings named at this level, 236 of 713 were honest on the seven worlds that were judged "
     "unseen since this is the rule: members of hackathons, donors of keys, exam markers, viewers of a show. "
     "On the first author's scenes 0 of 432."
 )
 LOOSE = (
     "Level: named, not firm. Only what its client chooses ties it, or one class of evidence. Of the accounts "
-    "that group findings named at this level, 178 of 922 were honest on the six worlds that were judged "
+    "that group findings named at this level, 392 of 1,306 were honest on the seven worlds that were judged "
     "unseen since this is the rule, and 7 of 1,562 on the first author's scenes."
 )
