@@ -82,22 +82,25 @@ class Products:
         """
         if not self.names:
             return {}
-        codes = np.array(sorted(p for p in members if p <= int(label.max(initial=-1))), np.int64)
         last = self._last_rows(label, end)
-        latest = np.where(last >= begin, self._of_agent[self._agent[last]], np.int32(-2))
+        codes = np.array(sorted(p for p in members if p < len(last)), np.int64)
         of_member = self._mostly_named(label, codes, rows)
+        inside = np.bincount(of_member[of_member >= 0], minlength=len(self.names))
+        common = np.flatnonzero(inside >= LEAST_USERS)
+        if not len(common):
+            return {}
+        latest = np.where(last >= begin, self._of_agent[self._agent[last]], np.int32(-2))
         counts = np.bincount(latest[latest >= 0], minlength=len(self.names))
         active = int((latest > -2).sum())
-        inside = np.bincount(of_member[of_member >= 0], minlength=len(self.names))
         latest_inside = np.bincount(latest[codes][latest[codes] >= 0], minlength=len(self.names))
-        others = (counts - latest_inside + 0.5) / max(active - len(codes) + 1, 1)
-        share = np.clip(others, 0, 1).tolist()
-        tail = np.array([rate_tail(int(k), len(codes), share[name]) for name, k in enumerate(inside)])
+        share = np.clip((counts - latest_inside + 0.5) / max(active - len(codes) + 1, 1), 0, 1)
         products_in_use = int((counts > 0).sum())  # products in use then: later ones must not count
-        vendor = (inside >= LEAST_USERS) & (tail * products_in_use < RARE)
-        for name in np.flatnonzero(vendor):
-            users = np.flatnonzero(latest == name)
-            vendor[name] = self._explains(last[users], np.isin(users, codes))
+        vendor = np.zeros(len(self.names), bool)
+        for name in common:
+            tail = rate_tail(int(inside[name]), len(codes), float(share[name]))
+            if tail * products_in_use < RARE:
+                users = np.flatnonzero(latest == name)
+                vendor[name] = self._explains(last[users], np.isin(users, codes))
         return {
             int(p): self.names[name]
             for p, name in zip(codes, of_member, strict=True)
