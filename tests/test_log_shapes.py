@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from stillwatch.errors import InputError
+from stillwatch.exchanges.messages import from_cut_text
 from stillwatch.exchanges.read import Rejects, read, read_accounts
 from stillwatch.exchanges.tables import InMemoryLog
 from stillwatch.report.losses import losses
@@ -445,3 +446,8 @@ def test_a_conversation_s_export_is_no_request(tmp_path):
                 tmp_path / "log", {"id": "1", "workspace_id": "w", "created_at": 1772438401, "messages": page}
             )
         )
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"a":' * 200_000], ids=["lists", "objects"])
+def test_a_cut_text_that_goes_too_deep_stays_a_text(text: str) -> None:
+    assert from_cut_text(text) is text

@@ -60,6 +60,7 @@ def from_text(value: object) -> object:
     return value
 
 
+DEEPEST = 64  # values in one another of a text that was cut: a client chooses them
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+("?)|[{}\[\],]', re.DOTALL)
 _HALF_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?$")
 
@@ -76,19 +77,21 @@ def from_cut_text(value: object) -> object:
     if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "["):
         return value
     ends: list[str] = []  # of what is open
-    before, ends_before, is_open = "", "", False
+    before, ends_before, is_open = 0, "", False  # of the last comma
     for token in _TOKEN.finditer(value):
         mark = token[0][0]
         if mark == '"':
             is_open = not token[1]
         elif mark == ",":
-            before, ends_before = value[: token.start()], "".join(reversed(ends))
+            before, ends_before = token.start(), "".join(reversed(ends))
         elif mark in "{[":
+            if len(ends) == DEEPEST:
+                return value
             ends.append("}" if mark == "{" else "]")
         elif not ends or ends.pop() != mark:
             return value
     closed = _HALF_ESCAPE.sub("", value) + ('"' if is_open else "") + "".join(reversed(ends))
-    for text in (closed, before + ends_before):
+    for text in (closed, value[:before] + ends_before):
         if not isinstance(found := from_text(text), str):
             return found
     return value
