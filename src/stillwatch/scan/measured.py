@@ -25,10 +25,10 @@ FIRM = (
     "Level: firm. Two classes of evidence tie it, one of which its client does not choose. Of the accounts "
     "that group findings named at this level, 236 of 713 were honest on the seven worlds that were judged "
     "unseen since this is the rule: members of hackathons, donors of keys, exam markers, viewers of a show. "
-    "On the first author's scenes 0 of 432."
+    "On the first author's scenes 0 of 222."
 )
 LOOSE = (
     "Level: named, not firm. Only what its client chooses ties it, or one class of evidence. Of the accounts "
     "that group findings named at this level, 392 of 1,306 were honest on the seven worlds that were judged "
-    "unseen since this is the rule, and 7 of 1,562 on the first author's scenes."
+    "unseen since this is the rule, and 6 of 799 on the first author's scenes."
 )
