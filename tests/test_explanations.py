@@ -14,7 +14,7 @@ from stillwatch.scan.campaigns import who_took_part
 from stillwatch.scan.explanations import (
     Products,
     class_members,
-    material,
+    same_material,
     same_questions,
     share_instruments,
     viral_prompt,
@@ -35,7 +35,7 @@ def test_who_goes_through_a_course_as_far_as_he_comes_is_told_from_a_pool_that_s
 
     def explained(asked: list[tuple[np.uint64, int]]) -> bool:
         texts = np.array([text for text, _ in asked], np.uint64)
-        return bool(material(texts, np.array([who for _, who in asked], np.int32)))
+        return bool(same_material(texts, np.array([who for _, who in asked], np.int32)))
 
     assert explained(course)
     assert explained(course + own)

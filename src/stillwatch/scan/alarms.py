@@ -222,7 +222,7 @@ class Alarms:
             alarm = Alarm(NEVER, candidate.p_value, settings=candidate.settings)
             self._all.append(alarm)
         partly = alarm.judgement is not None and alarm.judgement.part is not None
-        members = candidate.members if partly else self._of_the_same(alarm, number, candidate, judge)
+        members = candidate.members if partly else self._members_of_one_hand(alarm, number, candidate, judge)
         if not members:
             return
         alarm.p_least = min(alarm.p_least, candidate.p_value)
@@ -251,7 +251,9 @@ class Alarms:
         for p in sorted(named):
             self._count(p, number, until_us, min(needed, self.looks_before_naming))
 
-    def _of_the_same(self, alarm: Alarm, number: int, candidate: Candidate, judge: Judge) -> frozenset[int]:
+    def _members_of_one_hand(
+        self, alarm: Alarm, number: int, candidate: Candidate, judge: Judge
+    ) -> frozenset[int]:
         """Members of a candidate for whom a raised alarm's evidence speaks; none of another group.
 
         A pool may come to be grouped with a crowd whose settings are as alike. So where many members were in

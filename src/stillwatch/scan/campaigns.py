@@ -27,8 +27,8 @@ from stillwatch.scan.candidates import still_open, weak_groups, with_shares
 from stillwatch.scan.explanations import (
     customers,
     few_questions,
-    material,
     one_customer,
+    same_material,
     same_questions,
 )
 from stillwatch.scan.failover import (
@@ -529,7 +529,7 @@ def _doubt(context: ActorContext, accounts: np.ndarray, rows: np.ndarray, marked
         return NOTHING_LEFT
     # a shared question may be the wording itself: so all that they ask counts here
     explanation = one_customer(context.known, accounts)
-    if explanation := explanation or material(log["exact"][rows], log["account"][rows]):
+    if explanation := explanation or same_material(log["exact"][rows], log["account"][rows]):
         return explanation
     if not few_questions(content):
         return ""

@@ -256,7 +256,7 @@ def viral_prompt(at_us: np.ndarray, label: np.ndarray) -> str:
     )
 
 
-def material(text: np.ndarray, label: np.ndarray) -> str:
+def same_material(text: np.ndarray, label: np.ndarray) -> str:
     """Say that members go through the same material, each as far as it comes: a course, a workshop; or "".
 
     Strangers on a course have its first tasks in common and few of them its last. Who asks questions several
@@ -269,7 +269,7 @@ def material(text: np.ndarray, label: np.ndarray) -> str:
     texts, place, exchanges = np.unique(text, return_inverse=True, return_counts=True)
     askers = np.bincount(np.unique(np.stack([place, label]), axis=1)[0], minlength=len(texts))
     members = len(np.unique(label))
-    common = askers >= max(LEAST_TENANTS, COMMON * members)
+    common = (askers >= max(LEAST_TENANTS, COMMON * members)) & (texts != 0)  # 0: no text
     tasks = int(common.sum())
     if tasks < LEAST_TASKS or exchanges[common].sum() < WORD_FOR_WORD * len(text):
         return ""
@@ -287,7 +287,8 @@ def _asked_by_others(text: np.ndarray, label: np.ndarray) -> float:
     # uint64 all through: beside signed numbers NumPy makes both floats, in which no hash equals itself
     pairs = np.unique(np.stack([text, label.astype(np.uint64)]), axis=1)
     texts, askers = np.unique(pairs[0], return_counts=True)
-    return float(np.isin(text, texts[askers > 1]).mean()) if len(text) else 0.0
+    shared = texts[(askers > 1) & (texts != 0)]  # 0: no text
+    return float(np.isin(text, shared).mean()) if len(text) else 0.0
 
 
 def share_instruments(known: AccountFacts | None, accounts: np.ndarray, tenant: np.ndarray) -> bool:

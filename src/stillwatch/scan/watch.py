@@ -33,8 +33,8 @@ from stillwatch.scan.carried import CarriedScan, Choice, Names
 from stillwatch.scan.explanations import (
     Products,
     few_questions,
-    material,
     one_customer,
+    same_material,
     same_questions,
     share_instruments,
     software_text,
@@ -709,7 +709,7 @@ class _Watcher:
         explanation = (
             one_customer(self.known, self._accounts(members))
             or viral_prompt(self.log["ts_us"][of_members], self.tenant[of_members])
-            or material(self.log["exact"][of_members], self.tenant[of_members])
+            or same_material(self.log["exact"][of_members], self.tenant[of_members])
         )
         if explanation or not few_questions(content):
             return explanation
