@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from holds_world import HOUR_US, START_US, log_of
-from stillwatch.actors import AccountFacts
+from stillwatch.actors import AccountFacts, ActorContext
 from stillwatch.actors.links import no_links
 from stillwatch.actors.spread import Spread
 from stillwatch.exchanges.log import ExchangeLog
-from stillwatch.scan.campaigns import who_took_part
+from stillwatch.scan.campaigns import NOTHING_LEFT, _doubt, who_took_part
 from stillwatch.scan.explanations import (
     Products,
     class_members,
@@ -22,6 +22,7 @@ from stillwatch.scan.explanations import (
 from stillwatch.scan.set_aside import keep_signature
 from stillwatch.scan.sites import event_members, hosting_networks, main_networks, site_members, sites
 from stillwatch.stats.exchangeability import ContentTest
+from stillwatch.text.kernel import CONTEXT_BITS
 
 
 def test_who_goes_through_a_course_as_far_as_he_comes_is_told_from_a_pool_that_samples() -> None:
@@ -317,6 +318,33 @@ def test_an_account_runs_what_half_of_its_exchanges_name(agents: list[str], expl
     label = np.r_[np.tile(np.arange(30), 4), np.arange(30, 1_030)]
     users = Products(log).users(label, range(30), np.arange(120), 0, len(log))
     assert users == (dict.fromkeys(range(30), "acme-desk") if explained else {})
+
+
+@pytest.mark.parametrize(
+    ("each", "own_words", "doubt"),
+    [(12, False, NOTHING_LEFT), (12, True, ""), (4, False, "")],
+    ids=["a contest on one public set", "a pool", "what a live log still holds"],
+)
+def test_a_finding_whose_content_is_all_shared_is_a_lead(each: int, own_words: bool, doubt: str) -> None:
+    """Six accounts; each exchange holds the group's words, a pool's others besides, dealt without regard."""
+    rng = np.random.default_rng(2)
+    many = 6 * each
+    words = np.tile(np.arange(1, 5, dtype=np.uint32) << CONTEXT_BITS, (many, 1))
+    if own_words:
+        words[:, 1:] = rng.integers(10, 60, (many, 3)).astype(np.uint32) << CONTEXT_BITS
+    columns = {
+        "ts_us": START_US + np.arange(many) * HOUR_US,
+        "account": np.tile(np.arange(6, dtype=np.int32), each),
+        "conversation": np.zeros(many, np.uint32),
+        "exact": rng.integers(1, 2**64, many, dtype=np.uint64),
+    }
+    nothing = np.zeros((many, 1), np.uint32)
+    accounts = tuple(f"acct-{k}" for k in range(6))
+    log = ExchangeLog(columns, nothing, nothing, accounts, (), frozenset(), 0, np.sort(words, axis=1))
+    none = np.zeros(0, np.int32)
+    context = ActorContext(log, known_by(["gmail.com"] * 6), none, none, none, none)
+    rows = np.arange(many)
+    assert _doubt(context, np.arange(6), rows, np.ones(many, bool)) == doubt
 
 
 @pytest.mark.parametrize(

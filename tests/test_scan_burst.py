@@ -76,6 +76,21 @@ def test_a_raised_alarm_names_no_crowd_that_comes_to_be_grouped_with_its_pool() 
     assert frozenset(range(6)) | crowd in asked
 
 
+def test_of_a_later_group_only_the_part_that_is_of_one_source_is_named() -> None:
+    pool, newcomers, crowd = frozenset(range(12)), frozenset(range(12, 18)), frozenset(range(20, 36))
+    alarms = Alarms()
+    for hour, members in enumerate([pool] * 6 + [pool | newcomers | crowd] * 6, start=1):
+        alarms.record(
+            replace(LOOK, matching=members, members=members, eligible=members),
+            hour * HOUR_US,
+            ALPHA,
+            lambda candidate, _: replace(
+                one_source(candidate), part=None if candidate.members <= pool else pool | newcomers
+            ),
+        )
+    assert alarms.raised[0].named.keys() == pool | newcomers
+
+
 def test_a_raised_alarm_names_newcomers_of_its_source() -> None:
     alarms = Alarms()
     for hour in range(1, 12):

@@ -1,9 +1,10 @@
 """A part of the gateway that works in a thread of the supervisor. It does not know what the part does."""
 
 import threading
+from abc import ABC, abstractmethod
 
 
-class PartThread:
+class PartThread(ABC):
     """Works in `_run` from `start` on, until `stop` sets `_stop`."""
 
     name = "part"
@@ -19,5 +20,6 @@ class PartThread:
     def stop(self) -> None:
         self._stop.set()
 
+    @abstractmethod
     def _run(self) -> None:
-        raise NotImplementedError
+        """Do the part's work until `_stop` is set."""
