@@ -321,20 +321,20 @@ def test_an_account_runs_what_half_of_its_exchanges_name(agents: list[str], expl
 
 
 @pytest.mark.parametrize(
-    ("each", "own_words", "doubt"),
-    [(12, False, NOTHING_LEFT), (12, True, ""), (4, False, "")],
-    ids=["a contest on one public set", "a pool", "what a live log still holds"],
+    ("apart_us", "own_words", "doubt"),
+    [(HOUR_US, False, NOTHING_LEFT), (HOUR_US, True, ""), (HOUR_US // 3_600, True, "")],
+    ids=["a contest on one public set", "a pool", "its last minute, which a live log still holds"],
 )
-def test_a_finding_whose_content_is_all_shared_is_a_lead(each: int, own_words: bool, doubt: str) -> None:
+def test_a_finding_whose_content_is_all_shared_is_a_lead(apart_us: int, own_words: bool, doubt: str) -> None:
     """Six accounts; each exchange holds the group's words, a pool's others besides, dealt without regard."""
     rng = np.random.default_rng(2)
-    many = 6 * each
+    many = 6 * 12
     words = np.tile(np.arange(1, 5, dtype=np.uint32) << CONTEXT_BITS, (many, 1))
     if own_words:
         words[:, 1:] = rng.integers(10, 60, (many, 3)).astype(np.uint32) << CONTEXT_BITS
     columns = {
-        "ts_us": START_US + np.arange(many) * HOUR_US,
-        "account": np.tile(np.arange(6, dtype=np.int32), each),
+        "ts_us": START_US + np.arange(many) * apart_us,
+        "account": np.tile(np.arange(6, dtype=np.int32), 12),
         "conversation": np.zeros(many, np.uint32),
         "exact": rng.integers(1, 2**64, many, dtype=np.uint64),
     }

@@ -56,7 +56,7 @@ from stillwatch.scan.set_aside import (
 )
 from stillwatch.scan.watch import WatchResult
 from stillwatch.stats.dealing import distinct
-from stillwatch.stats.exchangeability import LEAST_PAIRS, ContentTest, Hands
+from stillwatch.stats.exchangeability import ContentTest, Hands
 from stillwatch.terms.holds import HoldCandidate, HoldSchedule
 
 UNSURE = "too few sessions, an hour apart and of the same accounts, to tell one source from many"
@@ -525,7 +525,7 @@ def _doubt(context: ActorContext, accounts: np.ndarray, rows: np.ndarray, marked
     content = content_of(log, shared, *labelled)
     if content.hands is Hands.MANY and not one_source_parts(log, shared, *labelled, LEAST_TENANTS):
         return many_hands_text(content)
-    if not content.sessions and len(shared) >= LEAST_PAIRS:  # fewer may be what a live log still holds
+    if content.all_shared:
         return NOTHING_LEFT
     # a shared question may be the wording itself: so all that they ask counts here
     explanation = one_customer(context.known, accounts)

@@ -6,7 +6,7 @@ group shares is removed first, then what one account repeats itself, since both 
 does not know what a session is, nor who the accounts are.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import inf, log
 
@@ -59,6 +59,11 @@ class ContentTest:
         return 1 / self.same if self.same else inf
 
     @property
+    def all_shared(self) -> bool:
+        """Whether sessions were there, and nothing to compare once their common wording was taken out."""
+        return self.sessions > 0 and self.pairs == 0
+
+    @property
     def hands(self) -> Hands:
         """The verdict. `ONE` needs a bound on the effect below people's, and enough pairs."""
         if self.p_value <= MANY_P and self.effect >= SELF:
@@ -90,9 +95,10 @@ def account_content(
     n, labels = len(account), int(account.max()) + 1 if len(account) else 0
     if n < 4 or labels < 2:
         return NOTHING
+    nothing_left = replace(NOTHING, sessions=n, accounts=labels)
     row, word = _own_words(content, account, labels, context_bits)
     if len(word) == 0:
-        return NOTHING
+        return nothing_left
     begin, term, weight = _tf_idf_rows(row, word, n)
     likeness = _likeness(begin, term, weight, int(term.max(initial=0)) + 1)
     a, b = np.nonzero(np.triu(account[:, None] == account, 1))  # every two sessions of one account
@@ -113,7 +119,7 @@ def account_content(
     middle, spread = float(dealt.mean()), float(dealt.std())
     full_likeness = float(np.median(np.diag(likeness))) - middle
     if full_likeness <= 1e-9:
-        return NOTHING
+        return nothing_left
     scale = full_likeness * moved
     return ContentTest(
         float((1 + (dealt >= means[0] - 1e-12).sum()) / (DEALS + 1)),
