@@ -1,4 +1,4 @@
-"""How fast a scan is and how much memory it takes: `make bench`, or with `--sizes 0.1,1`.
+"""How fast a scan is and how much memory it takes: `make bench`, or with `--sizes 0.1,1`, or `--crowd`.
 
 For each size a log is made (speed_log.py), DuckDB reads every column of it that a scan reads, and a process
 of its own scans it. Times are wall seconds, whatever else the machine does meanwhile: trust CPU seconds and
@@ -131,6 +131,9 @@ def main() -> None:
     parser.add_argument("--sizes", default="0.1,1,16", help="millions of exchanges, comma between")
     parser.add_argument("--shared", type=Path, default=Path("../shared/range"), help="where dev-a lies")
     parser.add_argument("--dir", type=Path, help="keep the logs here (default: a temporary folder, removed)")
+    parser.add_argument(
+        "--crowd", action="store_true", help="many accounts that share wording (speed_log.py)"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--measure", nargs=3, metavar=("WHAT", "LOG", "ACCOUNTS"), help=argparse.SUPPRESS)
@@ -151,8 +154,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="stillwatch-bench-") as temporary:
         apart("scan", scene / "exchanges.parquet", scene / "accounts.parquet", options.threads)  # compiles
         for millions in (float(size) for size in options.sizes.split(",")):
-            copies = max(1, round(millions * 1e6 / once))
-            log, accounts = speed_log.make(scene, options.dir or Path(temporary), copies)
+            copies = max(1, round(millions * 1e6 / once / (speed_log.KEPT if options.crowd else 1)))
+            folder = options.dir or Path(temporary)
+            log, accounts = speed_log.make(scene, folder, copies, crowd=options.crowd)
             measured = apart("scan", log, accounts, options.threads)
             measured["plain_scan"] = apart("plain", log, accounts, options.threads)
             last = sizes[-1] if sizes else None

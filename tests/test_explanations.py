@@ -308,8 +308,9 @@ def test_a_name_explains_equal_settings_only_where_its_other_users_have_any(
         (["acme-desk/3"] * 4, True),
         (["curl/8", "curl/8", "acme-desk/3", "acme-desk/3"], True),
         (["curl/8", "axios/1", "okhttp/5", "acme-desk/3"], False),
+        (["acme-desk/3", "acme-desk/3", "acme-desk/3", "curl/8"], True),
     ],
-    ids=["always", "half of the time", "the latest alone"],
+    ids=["always", "half of the time", "the latest alone", "all but the latest"],
 )
 def test_an_account_runs_what_half_of_its_exchanges_name(agents: list[str], explained: bool) -> None:
     """Thirty accounts, four exchanges each, beside a thousand accounts of other software."""

@@ -84,6 +84,7 @@ class Products:
             return {}
         last = self._last_rows(label, end)
         codes = np.array(sorted(p for p in members if p < len(last)), np.int64)
+        rows = rows[np.isin(label[rows], codes)]
         of_member = self._mostly_named(label, codes, rows)
         inside = np.bincount(of_member[of_member >= 0], minlength=len(self.names))
         common = np.flatnonzero(inside >= LEAST_USERS)
@@ -95,12 +96,14 @@ class Products:
         latest_inside = np.bincount(latest[codes][latest[codes] >= 0], minlength=len(self.names))
         share = np.clip((counts - latest_inside + 0.5) / max(active - len(codes) + 1, 1), 0, 1)
         products_in_use = int((counts > 0).sum())  # products in use then: later ones must not count
+        place = np.searchsorted(codes, label[rows])
         vendor = np.zeros(len(self.names), bool)
         for name in common:
             tail = rate_tail(int(inside[name]), len(codes), float(share[name]))
             if tail * products_in_use < RARE:
-                users = np.flatnonzero(latest == name)
-                vendor[name] = self._explains(last[users], np.isin(users, codes))
+                naming = rows[(of_member[place] == name) & (self._of_agent[self._agent[rows]] == name)]
+                others = np.setdiff1d(np.flatnonzero(latest == name), codes)
+                vendor[name] = self._explains(self._latest_of_each(label, naming), last[others])
         return {
             int(p): self.names[name]
             for p, name in zip(codes, of_member, strict=True)
@@ -109,7 +112,6 @@ class Products:
 
     def _mostly_named(self, label: np.ndarray, codes: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """(members,) int32: the product that half of each one's rows name, -1 for none."""
-        rows = rows[np.isin(label[rows], codes)]
         place = np.searchsorted(codes, label[rows])
         products = len(self.names) + 1  # the first is none
         count = np.bincount(
@@ -119,21 +121,27 @@ class Products:
         enough = 2 * count[:, 1:].max(axis=1) >= np.maximum(count.sum(axis=1), 1)
         return np.where(enough, most, -1).astype(np.int32)
 
-    def _explains(self, rows: np.ndarray, inside: np.ndarray) -> bool:
+    def _explains(self, of_group: np.ndarray, of_others: np.ndarray) -> bool:
         """Whether defaults of a product may make settings equal, by the users of it outside the group.
 
         Only users of the model that the group's users of it mostly have count, as defaults go by model. So
-        few that nothing can be said of them: yes. rows: the latest row of each user; inside: (users,) bool.
+        few that nothing can be said of them: yes. of_group, of_others: a row of each user.
         """
-        model = self._model[rows]
-        of_model = model == np.bincount(model[inside]).argmax()
-        settings, count = np.unique(self._settings[rows[of_model & inside]], return_counts=True)
-        others = self._settings[rows[of_model & ~inside]]
+        model = np.bincount(self._model[of_group]).argmax()
+        settings, count = np.unique(
+            self._settings[of_group[self._model[of_group] == model]], return_counts=True
+        )
+        others = self._settings[of_others[self._model[of_others] == model]]
         if len(others) < ENOUGH_USERS:
             return True
         commonest = np.unique(others, return_counts=True)[1].max()
-        of_group = int((others == settings[count.argmax()]).sum())
-        return bool(commonest >= DEFAULTS * len(others) or of_group >= GROUPS_OWN * len(others))
+        as_the_group = int((others == settings[count.argmax()]).sum())
+        return bool(commonest >= DEFAULTS * len(others) or as_the_group >= GROUPS_OWN * len(others))
+
+    @staticmethod
+    def _latest_of_each(label: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """The last of each label's rows, by label. rows: in the order of the log."""
+        return rows[len(rows) - 1 - np.unique(label[rows][::-1], return_index=True)[1]]
 
     def of_rows(self) -> np.ndarray:
         """(exchanges,) int32: the place in `names` of the product that each names, -1 for none."""
