@@ -6,9 +6,15 @@ used more has twice its own busiest day); the same of reasoning models alone; a 
 what newcomers of the first week used on their first day, and may each day do twice its busiest day so far, up
 to the allowance. Scenes but the sample need STILLWATCH_RANGE. It knows no attacker: what a newcomer gets in
 three days is what the cheapest of them live on (white_box_midnights).
+
+    python benchmarks/range_allowances.py --refuse .0003 dev-a dev-c tenth --worlds FOLDER
+
+judges `stillwatch terms allowance --refuse` in the same way: on worlds by other authors as well, with what a
+thousand answers of `TRACE` tokens then cost whoever takes them around one midnight.
 """
 
 import argparse
+import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -17,12 +23,15 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from stillwatch.range.population import read_population
-from stillwatch.terms.allowance import GROWTH
+from stillwatch.range.costs import AttackPrices
+from stillwatch.terms.allowance import GROWTH, Use, bounded
 
 DAY_US = 86_400_000_000
 CLEAN = 7  # days
+WANTED, TRACE = 1_000, 7_400  # answers, and output tokens of each: what the range's attackers take
 Day = tuple[str, int]
 
 
@@ -59,18 +68,53 @@ def quantile(values: list[int], share: float) -> int:
     return round(float(np.quantile(np.array(sorted(values), float), share, method="higher")))
 
 
-def rows(name: str) -> tuple[list[Told], dict[str, str]]:
-    shared = Path(os.environ.get("STILLWATCH_RANGE", Path(__file__).parents[2] / "shared" / "range"))
-    people = read_population(Path("sample") if name == "sample" else shared / name)
-    log = people.exchanges.sort_by([("time", "ascending"), ("exchange_id", "ascending")])
-    begin = int(people.begin.timestamp() * 1_000_000)
-    day = ((log["time"].cast(pa.int64()).to_numpy() - begin) // DAY_US).tolist()
+def rows(folder: Path) -> tuple[list[Told], dict[str, str]]:
+    """The honest requests of a scene or world, in order, and each account's kind of use."""
+    truth = pq.read_table(folder / "truth.parquet")
+    truth = truth.filter(pc.equal(pc.fill_null(truth["campaign"], ""), ""))
+    log = pq.read_table(folder / "exchanges.parquet")
+    log = log.filter(pc.is_in(log["account"], value_set=truth["account"].combine_chunks()))
+    log = log.sort_by([("time", "ascending"), ("exchange_id", "ascending")])
+    day = log["time"].cast(pa.int64()).to_numpy() // DAY_US
     columns = [log[c].to_pylist() for c in ("account", "output_tokens", "reasoning_tokens", "model")]
-    told = list(zip(day, *columns, strict=True))
+    told = list(zip((day - day[0]).tolist(), *columns, strict=True))
     clean = [row for row in told if row[0] < CLEAN]
     known, reasons = {row[4] for row in clean}, {row[4] for row in clean if row[3]}
-    kinds = dict(zip(people.truth["account"].to_pylist(), people.truth["kind"].to_pylist(), strict=True))
+    kinds = dict(zip(truth["account"].to_pylist(), truth["kind"].to_pylist(), strict=True))
     return [Told(d, a, t or 0, m in reasons or m not in known) for d, a, t, _, m in told], kinds
+
+
+def find(name: str, worlds: Path) -> Path:
+    """The folder of the sample, or of a scene or world."""
+    shared = Path(os.environ.get("STILLWATCH_RANGE", Path(__file__).parents[2] / "shared" / "range"))
+    tried = [Path("sample")] if name == "sample" else [worlds / name, shared / name]
+    return next((folder for folder in tried if folder.is_dir()), tried[-1])
+
+
+def judged(told: list[Told], refuse: float) -> tuple[float, ...]:
+    """(limit, share refused on tried clean days, refused in week 2, its requests, accounts refused)."""
+    days = [defaultdict[str, Use](lambda: Use(0, 0)) for _ in range(max(t.day for t in told) + 1)]
+    for t in told:
+        use = days[t.day][t.account]
+        days[t.day][t.account] = Use(use.requests + 1, use.tokens + t.tokens)
+    plan, tried = bounded(days[:CLEAN], refuse)
+    today: dict[Day, int] = defaultdict(int)
+    refused: Counter[str] = Counter()
+    later = [t for t in told if t.day >= CLEAN]
+    for t in later:
+        if today[t.account, t.day] >= plan.of_account(t.account):
+            refused[t.account] += 1
+        else:
+            today[t.account, t.day] += t.tokens
+    return plan.usual, tried, sum(refused.values()), len(later), len(refused)
+
+
+def price(limit: float) -> tuple[int, float]:
+    """(accounts, times one unlimited account's dollars) of a thousand answers around one midnight."""
+    accounts = math.ceil(WANTED / (2 * math.ceil(limit / TRACE)))  # the last one may pass the limit
+    prices = AttackPrices()
+    answers_usd = WANTED * TRACE * prices.output_usd_per_mtok / 1e6
+    return accounts, (accounts * prices.account_usd + answers_usd) / (prices.account_usd + answers_usd)
 
 
 def counted(told: list[Told], rule: Rule) -> Iterator[Told]:
@@ -119,12 +163,29 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("scenes", nargs="*", default=["sample"], help="sample, dev-a, dev-b")
+    parser.add_argument("--refuse", type=float, metavar="SHARE", help="judge the limit of this share")
+    parser.add_argument("--worlds", type=Path, default=Path("worlds"), help="where other authors' worlds lie")
+    options = parser.parse_args()
+    if options.refuse is not None:
+        print(
+            "| log | tokens a day | refused on clean days | requests refused | accounts | a thousand cost |"
+        )
+        print("|---|--:|--:|--:|--:|--:|")
+        for name in options.scenes:
+            limit, tried, refused, requests, touched = judged(
+                rows(find(name, options.worlds))[0], options.refuse
+            )
+            accounts, times = price(limit)
+            share = f"{refused:,} of {requests:,} ({refused / requests:.3%})"
+            cost = f"{accounts:,} accounts, {times:.1f} ×"
+            print(f"| {name} | {limit:,} | {tried:.3%} | {share} | {touched} | {cost} |")
+        return
     print(
         "| scene | rule | tokens a day | a newcomer in three days | accounts touched | requests refused | |"
     )
     print("|---|---|--:|--:|--:|--:|---|")
-    for name in parser.parse_args().scenes:
-        told, kinds = rows(name)
+    for name in options.scenes:
+        told, kinds = rows(find(name, options.worlds))
         accounts, after = len({t.account for t in told}), sum(t.day >= CLEAN for t in told)
         for rule in RULES:
             days, refused = play(told, rule)

@@ -69,6 +69,38 @@ def test_one_limit_for_all_is_three_times_the_busiest_day_of_any_account(tmp_pat
     assert (limits.output_tokens_per_day, limits.accounts) == (240, {})
 
 
+def test_the_least_limit_that_would_have_refused_so_few(tmp_path: Path) -> None:
+    """A hundred steady accounts, and two that begin on the last day with 1.4 and 30 times everybody's."""
+    spent = {f"a{k}": [100, 100, 100] for k in range(100)}
+    spent |= {"newcomer": [0, 0, 140], "load test": [0, 0, 3_000]}
+    logs = log(tmp_path, spent)
+    # everybody's busiest day is 200 tokens before the last day, and the newcomer's 280 with it
+    for most, step in ((0.5, 1), (0.005, 1.5), (0.001, 24)):
+        limit = round(step * 280)
+        code, told, errors = run(*logs, "--refuse", most)
+        assert code == 0, errors
+        assert loads("version = 1\n" + told).limits.output_tokens_per_day == limit, most
+        assert f"may take {2 * limit:,} tokens" in " ".join(errors.split())
+
+
+@pytest.mark.parametrize(
+    ("days", "options", "words"),
+    [
+        ([9, 9], ["--refuse", 0.001], "2 days; --refuse needs 3"),
+        ([9, 9, 9], ["--refuse", 0.001, "--flat"], "give one of them"),
+        ([1, 1, 10**6], ["--refuse", 0], "the largest limit tried"),
+    ],
+    ids=["too few days", "two sizes", "no limit is large enough"],
+)
+def test_a_bound_that_cannot_be_had_is_refused(
+    tmp_path: Path, days: list[int], options: list[object], words: str
+) -> None:
+    logs = log(tmp_path, {"a": days})
+    code, told, errors = run(*logs, *options)
+    assert (code, told) == (2, "")
+    assert words in " ".join(errors.split())
+
+
 @pytest.mark.parametrize("spent", [{"a": [0]}, {}], ids=["no tokens", "no rows"])
 def test_a_log_without_output_is_refused(tmp_path: Path, spent: dict[str, list[int]]) -> None:
     path = tmp_path / "log.jsonl"

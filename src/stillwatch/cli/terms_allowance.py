@@ -23,7 +23,16 @@ from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.report.findings import load
 from stillwatch.report.terminal import progress
-from stillwatch.terms.allowance import CEILING, GROWTH, USUAL, Allowances
+from stillwatch.terms.allowance import (
+    CEILING,
+    GROWTH,
+    LEAST_DAYS,
+    USUAL,
+    Allowances,
+    Use,
+    bounded,
+    busiest_days,
+)
 from stillwatch.units import DAY_US
 
 
@@ -42,6 +51,10 @@ def allowance_command(
     flat: Annotated[
         bool, typer.Option("--flat", help="One limit for all: 3 times the busiest day of any account.")
     ] = False,
+    refuse: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=0.5, metavar="SHARE", help="The least limit that refuses so few requests."),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="DIR", help="A scan's report: accounts it names get no more.")
     ] = None,
@@ -54,14 +67,18 @@ def allowance_command(
     $ stillwatch terms allowance logs/*.parquet >> terms.toml
     $ stillwatch terms allowance stillwatch-serve --report stillwatch-report
     $ stillwatch terms allowance logs/*.parquet --flat        # refuses next to nobody; slows one loud account
+    $ stillwatch terms allowance logs/*.parquet --refuse .0003  # the log's own days say how much that is
 
     Exit codes: 0 printed; 2 nothing could be read; 3 printed, but lines were rejected.
     """
+    if refuse is not None and flat:
+        raise InputError("--refuse and --flat each say how large the limit is: give one of them")
     accused = {a.account for a in load(report).accounts if a.campaign is not None} if report else set()
     errors = Console(stderr=True)
     with Rejects() as rejects, progress(errors, quiet=as_json) as tell:
         spent, longest = _add_up(logs, key_file, names.columns, rejects, tell)
-    busiest = _busiest_days({day: tokens for day, tokens in spent.items() if day[0] not in accused})
+    days = _by_day(spent, accused)
+    busiest = busiest_days(days)
     if not any(busiest.values()):
         raise InputError(
             f"{', '.join(map(str, logs))}: no answer with output tokens, which an allowance is read off"
@@ -69,6 +86,12 @@ def allowance_command(
     if flat:
         plan = Allowances.flat(busiest, answer=longest)
         look = "The busiest has set the limit: look at it."
+    elif refuse is not None:
+        plan, share_refused = _bounded(logs, days, refuse, longest)
+        look = (
+            f"Each day tried with what the days before it set: {share_refused:.3%} of requests refused. "
+            f"Around midnight an account without a day in the log may take {2 * plan.usual:,} tokens."
+        )
     else:
         plan = Allowances.of(busiest, share, growth, ceiling=ceiling, answer=longest)
         look = (
@@ -86,11 +109,28 @@ def allowance_command(
     tell_rejects(rejects, errors)
 
 
-def _busiest_days(spent: dict[tuple[str, int], int]) -> dict[str, int]:
-    busiest: dict[str, int] = {}
-    for (account, _), tokens in spent.items():
-        busiest[account] = max(busiest.get(account, 0), tokens)
-    return busiest
+def _by_day(spent: dict[tuple[str, int], Use], accused: set[str]) -> list[dict[str, Use]]:
+    """What each account did, day by day, without those that a report names."""
+    days: dict[int, dict[str, Use]] = {}
+    for (account, day), use in spent.items():
+        if account not in accused:
+            days.setdefault(day, {})[account] = use
+    return [days[day] for day in sorted(days)]
+
+
+def _bounded(
+    logs: list[Path], days: list[dict[str, Use]], refuse: float, longest: int
+) -> tuple[Allowances, float]:
+    if len(days) < LEAST_DAYS:
+        names = ", ".join(map(str, logs))
+        raise InputError(f"{names}: {len(days)} days; --refuse needs {LEAST_DAYS}, better a week")
+    plan, share = bounded(days, refuse, longest)
+    if share > refuse:
+        raise InputError(
+            f"the largest limit tried, {plan.usual:,} tokens a day, would have refused {share:.2%} of "
+            "requests: a few accounts change too much from day to day. Raise --refuse, or take --flat"
+        )
+    return plan, share
 
 
 def _allowances_as_json(allowances: Allowances) -> dict[str, object]:
@@ -108,9 +148,9 @@ def _add_up(
     mapping: dict[str, str],
     rejects: Rejects,
     tell: Callable[[str, int, int], None],
-) -> tuple[dict[tuple[str, int], int], int]:
-    """Give the output tokens of each account and day, and those of the longest answer."""
-    spent: dict[tuple[str, int], int] = {}
+) -> tuple[dict[tuple[str, int], Use], int]:
+    """Give what each account did on each day, and the output tokens of the longest answer."""
+    spent: dict[tuple[str, int], Use] = {}
     longest = 0
     for batch in read(
         logs,
@@ -125,11 +165,13 @@ def _add_up(
     return spent, longest
 
 
-def _add_day(spent: dict[tuple[str, int], int], batch: pa.RecordBatch) -> None:
-    """Add a batch's output tokens to each account's day."""
+def _add_day(spent: dict[tuple[str, int], Use], batch: pa.RecordBatch) -> None:
+    """Add a batch's requests and output tokens to each account's day."""
     day = pc.divide(batch["time"].cast(pa.timestamp("us", "UTC")).cast(pa.int64()), DAY_US)
     tokens = pc.fill_null(batch["output_tokens"], 0).cast(pa.int64())
     table = pa.table({"account": batch["account"].cast(pa.string()), "day": day, "tokens": tokens})
-    for row in table.group_by(["account", "day"]).aggregate([("tokens", "sum")]).to_pylist():
+    summed = table.group_by(["account", "day"]).aggregate([("tokens", "count"), ("tokens", "sum")])
+    for row in summed.to_pylist():
         account_day = row["account"], row["day"]
-        spent[account_day] = spent.get(account_day, 0) + row["tokens_sum"]
+        so_far = spent.get(account_day, Use(0, 0))
+        spent[account_day] = Use(so_far.requests + row["tokens_count"], so_far.tokens + row["tokens_sum"])

@@ -5,7 +5,9 @@ cheap model's tokens. Whom the owner knows to need more it names itself. It read
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,6 +16,15 @@ NONE = 2**62  # tokens: more than anybody takes
 GROWTH = 2.0  # times its own busiest clean day, for an account that is above it
 CEILING = 2.5  # times everybody's allowance: more is nobody's by what a log shows alone
 FLAT = 3.0  # times the busiest clean day of any account: one limit that next to nobody reaches
+STEPS = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0, 24.0, 32.0, 48.0)  # times USUAL
+LEAST_DAYS = 3  # of a log, for a limit by what it would have refused: two to set one by, one to try it on
+
+
+class Use(NamedTuple):
+    """What an account did on a day."""
+
+    requests: int
+    tokens: int  # of output
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,15 @@ class Allowances:
         vouch = {name: tokens for name, tokens in grown.items() if tokens > most_of_all}
         return cls(usual, {name: min(tokens, most_of_all) for name, tokens in grown.items()}, vouch, answer)
 
+    def of_account(self, account: str) -> int:
+        """Output tokens a day of an account."""
+        return self.more.get(account, self.usual)
+
+    def refused(self, day: Mapping[str, Use]) -> dict[str, float]:
+        """Requests of a day that these allowances would have refused, by account: all alike in tokens."""
+        over = ((a, use, self.of_account(a)) for a, use in day.items())
+        return {a: use.requests * (1 - most / use.tokens) for a, use, most in over if use.tokens > most}
+
     def terms(self) -> str:
         """The part of terms.toml that says so."""
         lines = ["[limits]", f"output_tokens_per_day = {self.usual:_}"]
@@ -71,3 +91,39 @@ class Allowances:
             if name in self.vouch:
                 lines.append(f"# its own days say {self.vouch[name]:_}: write that if you vouch for it")
         return "\n".join(lines) + "\n"
+
+
+def bounded(
+    days: Sequence[Mapping[str, Use]], most: float, answer: int | None = None
+) -> tuple[Allowances, float]:
+    """The smallest of STEPS times the usual allowance that would have refused at most this share of requests.
+
+    Each day but the first is tried with what the days before it set. days: in order, LEAST_DAYS or more.
+    Gives the allowances that all days set, and the share that was refused on the tried ones. The largest step
+    may refuse more than `most`.
+    """
+    before = [busiest_days(days[:n]) for n in range(1, len(days) + 1)]
+    tried = days[1:]
+    requests = sum(use.requests for day in tried for use in day.values())
+    for step in STEPS:
+        refused = sum(
+            sum(_times_usual(busiest, step).refused(day).values())
+            for busiest, day in zip(before, tried, strict=False)
+        )
+        share = refused / max(requests, 1)
+        if share <= most:
+            break
+    return _times_usual(before[-1], step, answer), share
+
+
+def busiest_days(days: Sequence[Mapping[str, Use]]) -> dict[str, int]:
+    """Each account's busiest day, in output tokens."""
+    busiest: dict[str, int] = {}
+    for day in days:
+        for account, use in day.items():
+            busiest[account] = max(busiest.get(account, 0), use.tokens)
+    return busiest
+
+
+def _times_usual(busiest: dict[str, int], step: float, answer: int | None = None) -> Allowances:
+    return Allowances.of(busiest, usual=round(step * Allowances.of(busiest).usual), answer=answer)
