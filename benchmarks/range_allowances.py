@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stillwatch.range.costs import AttackPrices
-from stillwatch.terms.allowance import GROWTH, Use, bounded
+from stillwatch.terms.allowance import GROWTH, Use, least_limit
 
 DAY_US = 86_400_000_000
 CLEAN = 7  # days
@@ -91,13 +91,13 @@ def find(name: str, worlds: Path) -> Path:
     return next((folder for folder in tried if folder.is_dir()), tried[-1])
 
 
-def judged(told: list[Told], refuse: float) -> tuple[float, ...]:
+def judge(told: list[Told], refuse: float) -> tuple[float, ...]:
     """(limit, share refused on tried clean days, refused in week 2, its requests, accounts refused)."""
     days = [defaultdict[str, Use](lambda: Use(0, 0)) for _ in range(max(t.day for t in told) + 1)]
     for t in told:
         use = days[t.day][t.account]
         days[t.day][t.account] = Use(use.requests + 1, use.tokens + t.tokens)
-    plan, tried = bounded(days[:CLEAN], refuse)
+    plan, tried = least_limit(days[:CLEAN], refuse)
     today: dict[Day, int] = defaultdict(int)
     refused: Counter[str] = Counter()
     later = [t for t in told if t.day >= CLEAN]
@@ -172,7 +172,7 @@ def main() -> None:
         )
         print("|---|--:|--:|--:|--:|--:|")
         for name in options.scenes:
-            limit, tried, refused, requests, touched = judged(
+            limit, tried, refused, requests, touched = judge(
                 rows(find(name, options.worlds))[0], options.refuse
             )
             accounts, times = price(limit)

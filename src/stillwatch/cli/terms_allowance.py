@@ -30,8 +30,7 @@ from stillwatch.terms.allowance import (
     USUAL,
     Allowances,
     Use,
-    bounded,
-    busiest_days,
+    least_limit,
 )
 from stillwatch.units import DAY_US
 
@@ -78,7 +77,7 @@ def allowance_command(
     with Rejects() as rejects, progress(errors, quiet=as_json) as tell:
         spent, longest = _add_up(logs, key_file, names.columns, rejects, tell)
     days = _by_day(spent, accused)
-    busiest = busiest_days(days)
+    busiest = _busiest_days(days)
     if not any(busiest.values()):
         raise InputError(
             f"{', '.join(map(str, logs))}: no answer with output tokens, which an allowance is read off"
@@ -87,7 +86,7 @@ def allowance_command(
         plan = Allowances.flat(busiest, answer=longest)
         look = "The busiest has set the limit: look at it."
     elif refuse is not None:
-        plan, share_refused = _bounded(logs, days, refuse, longest)
+        plan, share_refused = _least_limit(logs, days, refuse, longest)
         look = (
             f"Each day tried with what the days before it set: {share_refused:.3%} of requests refused. "
             f"Around midnight an account without a day in the log may take {2 * plan.usual:,} tokens."
@@ -109,6 +108,14 @@ def allowance_command(
     tell_rejects(rejects, errors)
 
 
+def _busiest_days(days: list[dict[str, Use]]) -> dict[str, int]:
+    busiest: dict[str, int] = {}
+    for day in days:
+        for account, use in day.items():
+            busiest[account] = max(busiest.get(account, 0), use.tokens)
+    return busiest
+
+
 def _by_day(spent: dict[tuple[str, int], Use], accused: set[str]) -> list[dict[str, Use]]:
     """What each account did, day by day, without those that a report names."""
     days: dict[int, dict[str, Use]] = {}
@@ -118,13 +125,13 @@ def _by_day(spent: dict[tuple[str, int], Use], accused: set[str]) -> list[dict[s
     return [days[day] for day in sorted(days)]
 
 
-def _bounded(
+def _least_limit(
     logs: list[Path], days: list[dict[str, Use]], refuse: float, longest: int
 ) -> tuple[Allowances, float]:
     if len(days) < LEAST_DAYS:
         names = ", ".join(map(str, logs))
         raise InputError(f"{names}: {len(days)} days; --refuse needs {LEAST_DAYS}, better a week")
-    plan, share = bounded(days, refuse, longest)
+    plan, share = least_limit(days, refuse, longest)
     if share > refuse:
         raise InputError(
             f"the largest limit tried, {plan.usual:,} tokens a day, would have refused {share:.2%} of "

@@ -76,11 +76,6 @@ class Allowances:
         """Output tokens a day of an account."""
         return self.more.get(account, self.usual)
 
-    def refused(self, day: Mapping[str, Use]) -> dict[str, float]:
-        """Requests of a day that these allowances would have refused, by account: all alike in tokens."""
-        over = ((a, use, self.of_account(a)) for a, use in day.items())
-        return {a: use.requests * (1 - most / use.tokens) for a, use, most in over if use.tokens > most}
-
     def terms(self) -> str:
         """The part of terms.toml that says so."""
         lines = ["[limits]", f"output_tokens_per_day = {self.usual:_}"]
@@ -93,37 +88,34 @@ class Allowances:
         return "\n".join(lines) + "\n"
 
 
-def bounded(
+def least_limit(
     days: Sequence[Mapping[str, Use]], most: float, answer: int | None = None
 ) -> tuple[Allowances, float]:
     """The smallest of STEPS times the usual allowance that would have refused at most this share of requests.
 
-    Each day but the first is tried with what the days before it set. days: in order, LEAST_DAYS or more.
-    Gives the allowances that all days set, and the share that was refused on the tried ones. The largest step
-    may refuse more than `most`.
+    Each day but the first is tried with what the days before it set; an account's requests of a day count as
+    alike. days: in order, LEAST_DAYS or more. Gives the allowances that all days set, and the share that was
+    refused on the tried ones, which is above `most` where no step is large enough.
     """
-    before = [busiest_days(days[:n]) for n in range(1, len(days) + 1)]
-    tried = days[1:]
-    requests = sum(use.requests for day in tried for use in day.values())
+    busiest: dict[str, int] = {}
+    trials: list[tuple[int, list[tuple[str, Use, int]]]] = []  # usual; account, its day, its busiest before
+    for day in days:
+        if busiest:
+            used = [(a, use, busiest.get(a, 0)) for a, use in day.items()]
+            trials.append((Allowances.of(busiest).usual, used))
+        for account, use in day.items():
+            busiest[account] = max(busiest.get(account, 0), use.tokens)
+    requests = sum(use.requests for _, used in trials for _, use, _ in used)
     for step in STEPS:
-        refused = sum(
-            sum(_times_usual(busiest, step).refused(day).values())
-            for busiest, day in zip(before, tried, strict=False)
-        )
+        refused = 0.0
+        for usual, used in trials:
+            plan = Allowances.of({a: tokens for a, _, tokens in used}, usual=round(step * usual))
+            used[:] = (
+                day for day in used if day[1].tokens > plan.of_account(day[0])
+            )  # no others at a larger
+            refused += sum(use.requests * (1 - plan.of_account(a) / use.tokens) for a, use, _ in used)
         share = refused / max(requests, 1)
         if share <= most:
             break
-    return _times_usual(before[-1], step, answer), share
-
-
-def busiest_days(days: Sequence[Mapping[str, Use]]) -> dict[str, int]:
-    """Each account's busiest day, in output tokens."""
-    busiest: dict[str, int] = {}
-    for day in days:
-        for account, use in day.items():
-            busiest[account] = max(busiest.get(account, 0), use.tokens)
-    return busiest
-
-
-def _times_usual(busiest: dict[str, int], step: float, answer: int | None = None) -> Allowances:
-    return Allowances.of(busiest, usual=round(step * Allowances.of(busiest).usual), answer=answer)
+    usual = Allowances.of(busiest).usual
+    return Allowances.of(busiest, usual=round(step * usual), answer=answer), share
