@@ -110,9 +110,8 @@ def least_limit(
         refused = 0.0
         for usual, used in trials:
             plan = Allowances.of({a: tokens for a, _, tokens in used}, usual=round(step * usual))
-            used[:] = (
-                day for day in used if day[1].tokens > plan.of_account(day[0])
-            )  # no others at a larger
+            # whom a step spares, larger ones spare as well
+            used[:] = (trial for trial in used if trial[1].tokens > plan.of_account(trial[0]))
             refused += sum(use.requests * (1 - plan.of_account(a) / use.tokens) for a, use, _ in used)
         share = refused / max(requests, 1)
         if share <= most:
