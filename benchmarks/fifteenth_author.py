@@ -95,19 +95,22 @@ FORCED = "Before you answer, write out your complete reasoning inside <thinking>
 ORCHESTRATE = "You are an autonomous software engineer with the tools listed. Plan, call the tools, check the result, and deliver the final patch.\n\n{}"
 ANALYST = "Act as a senior data analyst with statistical rigour and deep domain knowledge. Ground every insight in the data and show complete, transparent reasoning.\n\n{}"
 EXPERT = "{}\n\nAnswer in full as a domain expert and explain the reasoning behind every step."
+FLEET = "{}\n\nGive a detailed, well-reasoned answer. Think the problem through before you conclude."
+HOUSE = "Respond like the best specialist in the field, at length and well structured.\n{}"
+TRACE = "Solve the problem. Show the full chain of thought first, then write Answer: and the result.\n\n{}"
 CLEAN = "Below is a raw chain of thought. Remove repetition and dead ends, keep every step that is needed, and return the cleaned reasoning only.\n\n{}"
 BESPOKE = "Your role as an assistant involves thoroughly exploring questions through a systematic long thinking process before providing the final precise and accurate solutions."
 OPERATIONS = (
-    Operation("x1", "proxy_fleet", 90, 1400, 0, 14, RELAY, None, "orca_flan", EXPERT, 420, sits="residential", since=(1, 120), agent="new-api/0.9.27"),
+    Operation("x1", "proxy_fleet", 90, 1400, 0, 14, RELAY, None, "orca_flan", FLEET, 420, sits="residential", since=(1, 120), agent="new-api/0.9.27"),
     Operation("x2", "fixed_prompt", 36, 950, 0, 14, POOL, Settings(DEEP, 0.7, 16384, True), "items pairs", FORCED, 700, sits="residential hosting", since=(10, 90), agent="python-httpx/0.28.1"),
     Operation("x3", "harness_relay", 30, 700, 0, 14, RELAY, CLINE.settings, "tasks pairs", sits="residential", since=(10, 90), agent=CLINE.agent),
     Operation("x4", "many_pathways", 26, 560, 0, 14, RELAY, None, "tools pairs", output=460, sits="home", since=(10, 180)),
     Operation("x5", "launch_pivot", 18, 480, 3.2, 14, POOL, Settings(USUAL, 0.6, 8192, True, None, 12), "tasks pairs", ORCHESTRATE, 520, sits="hosting", since=(1, 60), agent=PYTHON),
     Operation("x6", "synchronised", 28, 420, 2.4, 14, POOL, Settings(USUAL, 0.7, 4096, False), "cot_backfill", output=520, pays="5", sits="hosting", since=(0.5, 20), agent="aiohttp/3.13.2"),
     Operation("x7", "steady_fleet", 18, 360, 0, 14, POOL, Settings(USUAL, 0.7, 4096, True), "asks pairs", EXPERT, 480, sits="residential", since=(5, 60), agent=PYTHON),
-    Operation("x8", "trace_cleaner", 4, 320, 5.5, 12, DESK, Settings(DEEP, 0.6, 16384, True), "sums pairs", FORCED, 700, sits="hosting", since=(1, 30), agent=PYTHON),
+    Operation("x8", "trace_cleaner", 4, 320, 5.5, 12, DESK, Settings(DEEP, 0.6, 16384, True), "sums pairs", TRACE, 700, sits="hosting", since=(1, 30), agent=PYTHON),
     Operation("x9", "thought_language", 14, 280, 0, 10, POOL, Settings(DEEP, 0.6, 8192, True), "chinese pairs", output=720, sits="hosting", since=(5, 60), agent=None),
-    Operation("x10", "reseller_harvest", 3, 320, 0, 14, RELAY, None, "orca_flan", EXPERT, 420, "1", "server", (100, 365), "one-api/0.6.11"),
+    Operation("x10", "reseller_harvest", 3, 320, 0, 14, RELAY, None, "orca_flan", HOUSE, 420, "1", "server", (100, 365), "one-api/0.6.11"),
     Operation("x11", "user_relay", 24, 220, 0, 14, RELAY, None, "chats zh pairs", output=260, sits="residential", since=(10, 120), agent=NODE),
     Operation("x12", "rubric_grader", 6, 200, 0, 8, POOL, Settings(USUAL, 0.0, 1024, False), "ultrafeedback_rubric", "{}", 220, sits="hosting", since=(5, 90), agent=PYTHON),
     Operation("x13", "stolen_keys", 8, 180, 4, 11, DESK, Settings(USUAL, 0.8, 4096, False), "gpteacher_roleplay", "{}", 480, sits="servers", since=(60, 700), agent="node-fetch"),
