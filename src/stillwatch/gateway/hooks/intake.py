@@ -18,7 +18,8 @@ from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.values import EPOCH, Clock, as_time
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.hooks import WORKER
-from stillwatch.gateway.path.gate import Gate, UncapturedSpan
+from stillwatch.gateway.path.gate import Gate
+from stillwatch.gateway.record.entries import UncapturedSpan
 from stillwatch.gateway.record.wal import GAP, ROW, frame
 from stillwatch.units import HOUR_US
 

@@ -20,6 +20,7 @@ from stillwatch.gateway.path.coins import Coins
 from stillwatch.gateway.path.reply import Ratios
 from stillwatch.gateway.path.trained_models import spellings
 from stillwatch.gateway.path.upstream import ConnectionPool
+from stillwatch.gateway.record.entries import UncapturedSpan
 from stillwatch.gateway.record.wal import GAP, Writer, frame
 from stillwatch.terms import Decision, ModelVerdict, Terms
 from stillwatch.terms.decide import host_verdict, model_verdict, reply_verdict
@@ -54,16 +55,6 @@ class Admission(NamedTuple):
     decision: Decision
     verdict: ModelVerdict
     held: bool = False  # a randomised hold refuses it
-
-
-class UncapturedSpan(msgspec.Struct):
-    """A span in which exchanges went uncaptured."""
-
-    worker: int
-    from_us: int
-    until_us: int
-    exchanges: int
-    reason: str
 
 
 class Gate:
