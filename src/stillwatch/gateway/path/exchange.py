@@ -28,6 +28,7 @@ from stillwatch.gateway.path.object_access import EMPTY_LIST, ObjectAccess
 from stillwatch.gateway.path.objects import place_of
 from stillwatch.gateway.path.passing import (
     COUNTED,
+    MEDIA,
     Events,
     Lines,
     MadeInStream,
@@ -48,7 +49,6 @@ from stillwatch.terms import Decision, ModelVerdict
 from stillwatch.terms.hops import LONGEST_MODEL
 
 PART_BYTES = 32 << 10
-MEDIA = (b"audio/", b"image/", b"video/")  # content types without a text
 # operations of which a coin may ask twice
 TWICE = frozenset(("chat", "completions", "responses", "messages"))
 MOST_NOTED_BODY = 64 << 10  # bytes; of a longer request that is refused the text is not noted

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
-from msgspec.structs import replace
 
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.path.batch import batch_tokens
@@ -19,23 +18,21 @@ from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.objects import Listing
 from stillwatch.gateway.path.references import made_in_event
 from stillwatch.gateway.path.reply import (
-    FALLBACK_BYTES,
     HEAD_LIMIT,
     JSON_LIMIT,
     ReplyFacts,
     Stream,
     data_of,
     events_in,
-    facts_of_json,
-    facts_of_later,
+    facts_of_whole,
     last_end,
     model_field,
     models_in,
-    untold_tokens,
 )
 from stillwatch.gateway.path.strip import SseStrip, strip_json
 
 CARRY = 300  # bytes of a stream that are looked at again: a model's name may come in two pieces
+MEDIA = (b"audio/", b"image/", b"video/")  # content types without a text
 COUNTED = frozenset(("generates", "renders", "embeds", "unknown"))  # whose reply says what it cost
 _LINES = (b"jsonl", b"ndjson", b"jsonlines", b"json-lines", b"octet-stream", b"/binary", b"json-seq")
 _ID_FIRST = re.compile(rb'\s*\{\s*"id"\s*:\s*"[^"\\]{1,512}"')  # of a reply too long to be read
@@ -173,14 +170,7 @@ class Whole:
         if to.operation == "models":
             body = self._without_hidden(body)
         else:
-            facts = facts_of_json(body)
-            if to.comes_later or facts.background:
-                facts = facts_of_later(body, facts)
-            if to.does == "generates" and facts.output_tokens is None and not facts.background:
-                facts = replace(facts, output_tokens=1 + int(len(body) / FALLBACK_BYTES), estimated=True)
-            elif to.does == "generates" and facts.output_tokens is not None:
-                untold = untold_tokens(to.operation, body, facts.output_tokens)
-                facts = facts if untold is None else replace(facts, output_tokens=untold, estimated=True)
+            facts = facts_of_whole(body, to.operation, to.does, later=to.comes_later)
             if to.does in COUNTED or facts.background:
                 self._facts = facts  # else it was generated, and counted, at another time
             else:

@@ -368,6 +368,20 @@ _BODY = msgspec.json.Decoder(_Body)
 _LATER = msgspec.json.Decoder(_Later)
 
 
+def facts_of_whole(body: bytes, operation: str, does: str, *, later: bool) -> ReplyFacts:
+    """Facts of a reply in one piece. `later`: to who asks for an answer that comes later, or fetches it."""
+    facts = facts_of_json(body)
+    if later or facts.background:
+        facts = facts_of_later(body, facts)
+    if does != "generates":
+        return facts
+    if facts.output_tokens is None:
+        tokens = None if facts.background else 1 + int(len(body) / FALLBACK_BYTES)
+    else:
+        tokens = untold_tokens(operation, body, facts.output_tokens)
+    return facts if tokens is None else msgspec.structs.replace(facts, output_tokens=tokens, estimated=True)
+
+
 def facts_of_json(body: bytes) -> ReplyFacts:
     """Facts of a whole JSON reply; nothing is known of a body that is none."""
     try:
