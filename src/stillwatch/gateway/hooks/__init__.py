@@ -40,6 +40,7 @@ class ReportedRequest:
     answers: int = 1  # to all its questions
     background: bool = False  # answered at once, worked off and fetched later
     stored: str = ""  # the answer that it fetches
+    method: str = "POST"
 
 
 @dataclass(frozen=True, slots=True)

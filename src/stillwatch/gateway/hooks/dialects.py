@@ -113,7 +113,7 @@ def _dialect_request(
     reported = ReportedRequest(
         account, number, key_id, org, facts.end_user, facts.operation, models, (), facts.stream, facts.n,
         facts.logprobs, len(shown.body), blind=not shown.body, does=facts.does, most=facts.most,
-        answers=facts.answers, background=facts.background, stored=facts.stored,
+        answers=facts.answers, background=facts.background, stored=facts.stored, method=shown.method,
     )  # fmt: skip
     address = _text(shown, way.options["address"].encode()) if "address" in way.options else None
     return DialectRequest(reported, facts, shown, address.rpartition(",")[2].strip() if address else None)

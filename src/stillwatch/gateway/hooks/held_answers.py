@@ -20,7 +20,7 @@ from stillwatch.gateway.path.budgets import HELD, SETS
 from stillwatch.gateway.path.charge import Charge
 from stillwatch.gateway.path.gate import LONGEST_NAME, Gate
 from stillwatch.gateway.path.passing import MEDIA, is_json_lines
-from stillwatch.gateway.path.reply import FALLBACK_BYTES, ReplyFacts, Stream, facts_of_whole
+from stillwatch.gateway.path.reply import FALLBACK_BYTES, ReplyFacts, Stream, facts_of_whole, unread_facts
 from stillwatch.gateway.path.request import BadRequest, Facts
 from stillwatch.gateway.path.server import Client
 
@@ -50,6 +50,7 @@ class Ticket(msgspec.Struct, array_like=True, frozen=True):
     sets: tuple[int, ...]
     began_us: int
     stream: bool
+    method: str
 
 
 @dataclass
@@ -100,6 +101,7 @@ class HeldAnswers:
         ticket = Ticket(
             self.gate.log.boot, self.gate.number(), reported.account, reported.number, reported.operation,
             does, model, reported.most, reported.answers, on_way, sets, now_us, reported.stream,
+            reported.method,
         )  # fmt: skip
         text = base64.urlsafe_b64encode(msgspec.msgpack.encode(ticket)).decode().rstrip("=")
         until_us = now_us + longest_s * 1_000_000
@@ -112,12 +114,15 @@ class HeldAnswers:
     def read(self, text: str, status: int, kind: bytes, body: bytes) -> None:
         """Charge an answer that has come by its body. Raises: BadRequest."""
         ticket, reply = self.ticket(text), ReplyFacts()
+        unread = status // 100 == 2 and not kind.startswith(MEDIA)
         if kind.startswith(b"text/event-stream") or is_json_lines(kind):
             stream = Stream(ticket.operation, lines=b"event-stream" not in kind)
             stream.feed(body)
             reply = stream.facts(self.gate.ratios, ticket.model, True)
-        elif status // 100 == 2 and not kind.startswith(MEDIA):
+        elif unread:
             reply = facts_of_whole(body, ticket.operation, ticket.does, later=False)
+        if unread and not reply.background:
+            reply = unread_facts(reply, ticket.does, ticket.method, len(body), ticket.on_way) or reply
         self.settle(text, reply)
 
     def settle(self, text: str, reply: ReplyFacts) -> None:

@@ -7,12 +7,12 @@ that may answer.
 from dataclasses import replace
 
 from stillwatch.exchanges.operations import NAMES_A_MODEL, does_of
-from stillwatch.gateway.control.owners import EVERYBODY
+from stillwatch.gateway.control.owners import EVERYBODY, OwnersError
 from stillwatch.gateway.hooks import ReportedRequest, TermsJudgement
 from stillwatch.gateway.path.admission import weigh
 from stillwatch.gateway.path.charge import Charge
-from stillwatch.gateway.path.gate import Gate
-from stillwatch.gateway.path.object_access import NOBODYS
+from stillwatch.gateway.path.gate import NOBODY, Gate
+from stillwatch.gateway.path.object_access import NOBODYS, UNKNOWN
 from stillwatch.gateway.path.request import Facts
 from stillwatch.terms import Decision, ModelVerdict, RequestFacts, Terms
 from stillwatch.terms.decide import decide, host_verdict
@@ -20,6 +20,7 @@ from stillwatch.terms.decide import decide, host_verdict
 ANY = ModelVerdict(True, "allowed", None)
 UNSEEN = ModelVerdict(True, "models.unseen", None)  # no body was shown
 REMEMBERED = 10_000  # hosts
+UNKNOWN_S = 5
 
 
 class Judge:
@@ -66,9 +67,13 @@ class Judge:
         return TermsJudgement(decision, verdict, charge)
 
     def _of_owner(self, reported: ReportedRequest, now_us: int) -> Decision | None:
-        """A refusal of a model that is another account's alone."""
+        """A refusal of a model that is another account's alone, or may be."""
         for model in reported.models if self.gate.terms.identity.keys == "issued" else ():
-            if self.gate.model_owner(model, now_us) not in (None, reported.account, EVERYBODY):
+            try:
+                owners = self.gate.model_owners(model, now_us)
+            except OwnersError:
+                return Decision(False, "owners_unknown", 503, "owners_unknown", UNKNOWN, UNKNOWN_S)
+            if not owners <= {reported.account, EVERYBODY, NOBODY}:  # hooks see no job that is read
                 return Decision(False, "not_found", 404, "not_found", NOBODYS.format(model[:200]))
         return None
 

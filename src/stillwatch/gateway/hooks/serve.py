@@ -229,6 +229,7 @@ class Hooks:
             utc_us(),
             rss=heartbeat.rss_bytes(),
             capture=gate.capture_error,
+            owners=gate.check_owners(),
             terms_version=gate.terms.version,
             terms_error=self.terms.error,
             tables_revision=gate.tables.revision,
