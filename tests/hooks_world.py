@@ -98,8 +98,8 @@ def hooks(
             terms if "version" in terms else default_text() + "\n" + terms, encoding="utf-8"
         )
         port = free_port()
-        given = {"port": free_port(), "admin_port": free_port(), **settings}
-        GatewaySettings(upstream=NOTHING, hooks_port=port, **given).save(folder.settings)
+        given = {"upstream": NOTHING, "port": free_port(), "admin_port": free_port(), **settings}
+        GatewaySettings(hooks_port=port, **given).save(folder.settings)
         with ControlState(folder.state, folder.secret()) as state:
             key = state.issue("acct_test", now_us=time.time_ns() // 1000)
             hook = state.issue("hook:test", now_us=time.time_ns() // 1000)

@@ -645,6 +645,33 @@ def test_an_answer_is_held_until_it_is_told_of_or_for_a_stated_time() -> None:
 
 
 @pytest.mark.slow
+def test_what_is_held_outlives_the_process_that_holds_it() -> None:
+    terms = "version = 1\n[limits]\noutput_tokens_per_day = 1000\nanswer_tokens = 300\n"
+    with hooks(terms, recorder=False) as h, httpx.Client(base_url=h.url, headers=h.token) as client:
+        budgets = Budgets(h.folder.run, 0, 1)
+        asked = {"account": "acct_test", "model": "mira"}
+        decide = "/decide/json;answers=yes;held=8"
+        tickets = [client.post(decide, json=asked).json()["answer"] for _ in range(3)]
+        until(lambda: (h.folder.run / "hooks.held").exists(), what="the note of the longest")
+        for _ in range(2):
+            h.stop("hooks", 9)
+            h.start_hooks()
+            assert budgets.spent(0, time.time_ns() // 1000).tokens_held == 900
+        for _ in range(2):  # told again: not charged again
+            told = {"answer": tickets[0], "output_tokens": 10}
+            assert client.post("/answers", json=told).status_code == 200
+        spent = budgets.spent(0, time.time_ns() // 1000)
+        assert (spent.tokens_held, spent.output_tokens_day) == (600, 10)
+        # of the others nobody tells: they are charged in full
+        spent = until(
+            lambda: (s := budgets.spent(0, time.time_ns() // 1000)).tokens_held == 0 and s, what="the time"
+        )
+        assert spent.output_tokens_day == 610
+        assert client.post("/answers", json={"answer": tickets[1], "output_tokens": 0}).status_code == 200
+        assert budgets.spent(0, time.time_ns() // 1000).output_tokens_day == 610
+
+
+@pytest.mark.slow
 def test_what_hooks_hold_counts_at_the_gateway_too_and_with_its_models() -> None:
     terms = (
         "version = 1\n[limits]\noutput_tokens_per_day = 10_000\nanswer_tokens = 300\n"

@@ -21,6 +21,7 @@ from gateway_world import free_port, until
 from hooks_world import Hooked, hooks, in_front
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.path.budgets import Budgets
+from stillwatch.gateway.settings import GatewaySettings
 
 pytestmark = pytest.mark.slow
 ALLOWANCE, ANSWER = 30_000, 2_000
@@ -114,7 +115,12 @@ class Account:
         with ControlState(h.folder.state, h.folder.secret()) as state:
             self.place = [row[0] for row in state.accounts()].index(name)
         self.budgets = Budgets(h.folder.run, 9, 1)
-        until(lambda: client.get("/v1/models", headers=self.auth).status_code == 200, what="the key")
+        until(self.is_known, what="the key")
+
+    def is_known(self) -> bool:
+        with suppress(httpx.TransportError):
+            return self.client.get("/v1/models", headers=self.auth).status_code == 200
+        return False
 
     def ask(self, **question: Any) -> httpx.Response:
         body = {"model": "mira", "messages": [], **question}
@@ -152,7 +158,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     at = tmp_path_factory.mktemp("envoy")
     with (
         serving() as (model, url),
-        hooks(TERMS, recorder=False) as h,
+        hooks(TERMS, recorder=False, upstream=url) as h,
         in_front("envoy", h, url, at) as client,
     ):
         yield h, model, client
@@ -173,6 +179,27 @@ def test_a_salvo_passes_an_allowance_by_one_answer_at_most(world: World, stream:
         account.settled()
     assert ALLOWANCE <= model.served - before <= ALLOWANCE + ANSWER
     assert account.used == model.served - before
+
+
+def test_a_salvo_on_the_gateway_and_on_envoy_at_once_passes_it_by_one_answer_at_most(world: World) -> None:
+    h, model, client = world
+    account = Account(h, client, "acct_both")
+    h.start("worker-0")
+    url = f"http://127.0.0.1:{GatewaySettings.load(h.folder.settings).port}"
+    with httpx.Client(base_url=url, timeout=60) as direct:
+        other = Account(h, direct, "acct_other")  # that knows one key knows the other
+        other.auth, before = account.auth, model.served
+        with ThreadPoolExecutor(120) as pool:
+            ways = [(account, other)[k % 2] for k in range(120)]
+            shots = [pool.submit(way.ask, wait=2, stream=k % 3 == 0) for k, way in enumerate(ways)]
+            statuses = [shot.result().status_code for shot in shots]
+        assert account.settled() == model.served - before <= ALLOWANCE + ANSWER
+        for way in (account, other):
+            while way.ask().status_code == 200:
+                account.settled()
+        assert ALLOWANCE <= account.used == model.served - before <= ALLOWANCE + ANSWER
+    assert {200, 429} == set(statuses), Counter(statuses)
+    h.stop("worker-0")
 
 
 def test_what_ends_before_its_time_is_let_go_and_charged_as_far_as_it_came(world: World) -> None:

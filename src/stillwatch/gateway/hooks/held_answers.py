@@ -7,7 +7,6 @@ For a gateway that tells nothing an answer is held for a stated time. It does no
 
 import base64
 import binascii
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,8 +83,10 @@ class HeldAnswers:
         self._clients: dict[str, set[Client]] = {}  # connections of each hook key that checks our health
         self._looks: dict[str, int] = {}  # since it had one
         self._earlier = gate.budgets.take_over()
-        self._earlier_until_us = self._noted_us()
-        self._last_us = self._earlier_until_us
+        now_us = gate.now_us()
+        self._noted_us = self._last_us = self._read_note()  # until when a gateway may tell of an answer
+        self._earlier_tell = self._noted_us > now_us  # gateways will tell of them
+        self._earlier_until_us = self._noted_us if self._earlier_tell else now_us + UNTOLD_S * 1_000_000
 
     def __len__(self) -> int:
         return len(self._on_way)
@@ -106,7 +107,7 @@ class HeldAnswers:
         text = base64.urlsafe_b64encode(msgspec.msgpack.encode(ticket)).decode().rstrip("=")
         until_us = now_us + longest_s * 1_000_000
         self._on_way[text] = _OnWay(ticket, until_us, hook)
-        self._last_us = max(self._last_us, until_us)
+        self._last_us = max(self._last_us, until_us if hook else 0)
         return text
 
     # --- what is told ----------------------------------------------------------------------------------
@@ -131,6 +132,8 @@ class HeldAnswers:
             ticket, charge = found
             charge.model = reply.served_model or charge.model
             charge.bill_answer(reply, ticket.does)
+            if not reply.estimated:
+                self.gate.durations.append(self.gate.now_us() - ticket.began_us)
             charge.let_go()
 
     def let_go(self, text: str) -> None:
@@ -157,15 +160,14 @@ class HeldAnswers:
     def _settle_unread(self, text: str, end: AnswerEnd) -> None:
         """Charge by what the client was sent. Bytes are all text where the answer was no stream."""
         ticket = self.ticket(text)
-        if end.status // 100 != 2:
-            tokens = 0
-        elif end.events is None:
-            tokens = math.ceil(end.sent / FALLBACK_BYTES)
-        else:
+        reply = None
+        if end.events is not None:
             each = self.gate.ratios.per_chunk(ticket.model, ticket.operation)
             by_bytes = (end.sent - EVENT_BYTES * end.events) / FALLBACK_BYTES
-            tokens = round(max(end.events * each, by_bytes))
-        self.settle(text, ReplyFacts(output_tokens=tokens, estimated=True))
+            reply = ReplyFacts(output_tokens=round(max(end.events * each, by_bytes)), estimated=True)
+        elif end.status // 100 == 2:
+            reply = unread_facts(None, ticket.does, ticket.method, end.sent, ticket.on_way)
+        self.settle(text, reply or ReplyFacts())
 
     def _take(self, text: str) -> tuple[Ticket, Charge] | None:
         """An answer's bill; None where it was settled before. Raises: BadRequest."""
@@ -203,20 +205,22 @@ class HeldAnswers:
             row[column] -= ticket.on_way
         return ticket.on_way
 
-    def _let_go_earlier(self) -> None:
+    def _give_up_earlier(self, now_us: int) -> None:
+        """Let go of what the process before us held; charge it where gateways should have told of it."""
         budgets = self.gate.budgets
         for place, row in self._earlier.items():
-            of_sets = row[SETS + 1 :: 2]
-            for k, tokens in enumerate(of_sets):
-                budgets.hold(place, -tokens, (k,))
-            budgets.hold(place, sum(of_sets) - row[HELD])
+            of_sets: list[tuple[int | None, int]] = list(enumerate(row[SETS + 1 :: 2]))
+            for k, tokens in [*of_sets, (None, row[HELD] - sum(tokens for _, tokens in of_sets))]:
+                if self._earlier_tell and tokens > 0:
+                    budgets.add(place, now_us, 0, tokens, k)
+                budgets.hold(place, -tokens, () if k is None else (k,))
         self._earlier = {}
 
-    def _noted_us(self) -> int:
+    def _read_note(self) -> int:
         try:
             return int(self._note.read_text(encoding="ascii"))
         except (OSError, ValueError):
-            return self.gate.now_us() + UNTOLD_S * 1_000_000
+            return 0
 
     # --- as time passes --------------------------------------------------------------------------------
 
@@ -239,7 +243,7 @@ class HeldAnswers:
             elif now_us >= on_way.until_us:
                 self._give_up(text, on_way)
         if self._earlier and now_us >= self._earlier_until_us:
-            self._let_go_earlier()
+            self._give_up_earlier(now_us)
 
     def _give_up(self, text: str, on_way: _OnWay) -> None:
         if not on_way.hook:
@@ -253,8 +257,9 @@ class HeldAnswers:
 
     def note(self) -> None:
         """Write down until when answers may be held: the next process goes by it. Raises: OSError."""
-        if self._on_way or self._earlier:
+        if self._last_us != self._noted_us:
             self._note.write_text(str(self._last_us), encoding="ascii")
+            self._noted_us = self._last_us
 
 
 def seconds_of(options: Mapping[str, str]) -> int:
