@@ -96,14 +96,17 @@ def _dialect_request(
     if name is None:
         who = caller(gate, client, shown, now_us)
         account, number, key_id, org = who.account, who.number, who.key_id, who.org
+        end_user = who.end_user
     else:
         account, number, key_id, org = _vouched_header(shown, name), None, "", None
+        end_user = None
     if "org" in way.options:
         org = _text(shown, way.options["org"].encode())
     kind = (_text(shown, b"content-type") or "").lower()
     coding = (_text(shown, b"content-encoding") or "").strip().lower()
-    facts = read(shown.method, shown.target, kind, coding, shown.body, gate.terms.capture.max_body_bytes)
-    refuse_links(gate.terms, gate.operations.find(shown.method, shown.target), shown, kind, coding)
+    operations, limit = gate.operations, gate.terms.capture.max_body_bytes
+    facts = read(shown.method, shown.target, kind, coding, shown.body, limit, operations)
+    refuse_links(gate.terms, operations.find(shown.method, shown.target), shown, kind, coding)
     if gate.terms.identity.keys == "issued":
         refuse_foreign(gate, account, facts, shown.target)
     models = tuple(dict.fromkeys((*facts.models, *in_headers(shown.headers))))
@@ -111,8 +114,8 @@ def _dialect_request(
         named = _text(shown, way.options["model"].encode())
         models = (named, *models) if named else models
     reported = ReportedRequest(
-        account, number, key_id, org, facts.end_user, facts.operation, models, (), facts.stream, facts.n,
-        facts.logprobs, len(shown.body), blind=not shown.body, does=facts.does, most=facts.most,
+        account, number, key_id, org, facts.end_user or end_user, facts.operation, models, (), facts.stream,
+        facts.n, facts.logprobs, len(shown.body), blind=not shown.body, does=facts.does, most=facts.most,
         answers=facts.answers, background=facts.background, stored=facts.stored, method=shown.method,
     )  # fmt: skip
     address = _text(shown, way.options["address"].encode()) if "address" in way.options else None

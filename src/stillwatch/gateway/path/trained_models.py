@@ -30,7 +30,7 @@ _TAG = re.compile(r"(?=[#@])|(?=:[^:/]*$)")
 # (….ft-…), Fireworks, Vertex, Gemini, Bedrock, Cohere (UUID-ft), Together (…-HASH, in which a letter stands)
 _TRAINED = re.compile(
     r"(?:^|/)ft:|[:.]ft-\w|(?:^|[/#])accounts/(?!fireworks/)[^/]+/(?:models|deployedmodels)/.|"
-    r"(?:^|/)projects/[^/]+/locations/[^/]+/(?:models|endpoints)/(?!openapi\b).|(?:^|/)tunedmodels/.|"
+    r"(?:^|/)projects/[^/]+/locations/[^/]+/(?:models|endpoints)/\d|(?:^|/)tunedmodels/.|"
     r":(?:custom-model(?:-deployment)?|provisioned-model|imported-model)/.|"
     r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}-ft\b|/.*-(?=\d*[a-f])[0-9a-f]{8}$"
 )
