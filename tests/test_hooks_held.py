@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import threading
 import time
 from collections import Counter
@@ -223,6 +224,25 @@ def test_what_ends_before_its_time_is_let_go_and_charged_as_far_as_it_came(world
     with pytest.raises(httpx.TimeoutException):  # the client leaves before anything came
         client.post(CHAT, json={"model": "mira", "wait": 60}, headers=account.auth, timeout=0.5)
     assert account.settled() == used
+
+
+def test_clients_that_go_while_they_are_asked_about_leave_nothing_held(world: World) -> None:
+    h, _, client = world
+    account, port = Account(h, client, "acct_goes"), client.base_url.port
+    body = json.dumps({"model": "mira", "messages": [], "max_tokens": 1, "wait": 5}).encode()
+    key = account.auth["authorization"].encode()
+    head = b"POST %s HTTP/1.1\r\nhost: x\r\nauthorization: %s\r\ncontent-type: application/json\r\n"
+    asked = head % (CHAT.encode(), key) + b"content-length: %d\r\n\r\n" % len(body) + body
+
+    def go(after_s: float) -> None:
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(asked)
+            time.sleep(after_s)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(go, [k % 40 / 4_000 for k in range(400)]))
+    assert account.settled() == 0
+    assert h.beat()["untold_answers"] == 0
 
 
 def test_hooks_that_are_killed_lose_nothing_of_what_is_on_its_way(world: World) -> None:

@@ -42,8 +42,10 @@ MOST_STANDINGS = 50_000  # in one answer of /bans
 MOST_NAMES = 10_000
 LONGEST_REASON = 300
 ENDED = re.compile(
-    rb"answer=([\w-]{1,4096}) status=(\d{1,3}) sent=(\d{1,15}) events=(\d{1,12}|-) comes=(yes|-)"
+    rb"stream=([\w-]{1,80}) answer=([\w-]{1,4096}) status=(\d{1,3}) sent=(\d{1,15}) "
+    rb"events=(\d{1,12}|-) comes=(yes|-)"
 )
+STREAM = b"x-stillwatch-stream"  # what Envoy calls the request that it asks about
 
 
 @dataclass
@@ -79,6 +81,8 @@ def respond(world: HookContext, client: Client, request: Request) -> HookReply |
         raise BadRequest(401, "invalid_hook_key", NO_TOKEN)
     if decides:
         return _decide(world, client, request, entry.key_id, now_us)
+    if path == "/answers/ended":
+        return _ended(world, request, entry.key_id)
     if path not in ROUTES:
         raise BadRequest(404, "not_found", f"no such path; there are /decide, {', '.join(ROUTES)}")
     if request.method != "POST":
@@ -114,6 +118,8 @@ def _decide(
     tally.refused += not judged.decision.allow
     tells = way.options.get("answers") == "yes"
     ticket = world.held.hold(who, judged.charge, hook if tells else "", longest_s, now_us)
+    if ticket and (stream := header(request, STREAM)) is not None:
+        world.held.name_stream(ticket, hook, stream.decode("latin-1"))
     reply = replace(answer(way, who, judged, ticket if tells else ""), answer=ticket)
     if way.options.get("capture") == "yes" and dialect_request.request is not None:
         return _capture(world, dialect_request, judged, reply, now_us)
@@ -292,10 +298,13 @@ def _answers(world: HookContext, request: Request) -> HookReply:
     return HookReply(200, b"{}", (JSON,))
 
 
-def _ended(world: HookContext, request: Request) -> HookReply:
+def _ended(world: HookContext, request: Request, hook: str) -> HookReply:
     """Envoy's log: exchanges that have ended, in OTLP, whose protobuf keeps a text as it is."""
     for line in ENDED.finditer(request.body):
-        ticket, status, sent, events, comes = (part.decode("ascii") for part in line.groups())
+        stream, ticket, status, sent, events, comes = (part.decode("ascii") for part in line.groups())
+        if ticket == "-":
+            world.held.let_go_stream(hook, stream)
+            continue
         end = AnswerEnd(int(status), int(sent), int(events) if events.isdigit() else None, comes == "yes")
         with suppress(BadRequest):  # of another gateway of theirs: the others count
             world.held.note_end(ticket, end)
@@ -311,7 +320,6 @@ def open_body(world: HookContext, request: Request) -> bytes:
 
 ROUTES: dict[str, Callable[[HookContext, Request], HookReply | Awaitable[HookReply]]] = {
     "/answers": _answers,
-    "/answers/ended": _ended,
     "/bans": _bans,
     "/beta/litellm_basic_guardrail_api": _guardrail,
     "/litellm/logs": _litellm_logs,

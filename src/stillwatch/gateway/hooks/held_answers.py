@@ -70,6 +70,7 @@ class _OnWay:
     until_us: int
     hook: str  # the key of the gateway; "" where it tells of no answer
     end: AnswerEnd | None = None
+    stream: tuple[str, str] = ("", "")  # key, and name of the request at that gateway
 
 
 class HeldAnswers:
@@ -79,6 +80,7 @@ class HeldAnswers:
         self.gate, self._note = gate, note
         self.untold = 0  # answers of which a gateway should have told
         self._on_way: dict[str, _OnWay] = {}
+        self._of_streams: dict[tuple[str, str], str] = {}
         self._settled: dict[str, None] = {}  # of the process before us
         self._clients: dict[str, set[Client]] = {}  # connections of each hook key that checks our health
         self._looks: dict[str, int] = {}  # since it had one
@@ -109,6 +111,16 @@ class HeldAnswers:
         self._on_way[text] = _OnWay(ticket, until_us, hook)
         self._last_us = max(self._last_us, until_us if hook else 0)
         return text
+
+    def name_stream(self, text: str, hook: str, stream: str) -> None:
+        """Note what the gateway calls the request: its client may go before the gateway has the ticket."""
+        self._on_way[text].stream = hook, stream
+        self._of_streams[hook, stream] = text
+
+    def let_go_stream(self, hook: str, stream: str) -> None:
+        """Hold nothing more for a request that never went upstream."""
+        if (text := self._of_streams.get((hook, stream))) is not None:
+            self.let_go(text)
 
     # --- what is told ----------------------------------------------------------------------------------
 
@@ -173,6 +185,8 @@ class HeldAnswers:
         """An answer's bill; None where it was settled before. Raises: BadRequest."""
         on_way = self._on_way.pop(text, None)
         ticket = self.ticket(text) if on_way is None else on_way.ticket
+        if on_way is not None:
+            self._of_streams.pop(on_way.stream, None)
         gate, held = self.gate, ticket.on_way
         if on_way is None:
             if ticket.boot == gate.log.boot or text in self._settled:
