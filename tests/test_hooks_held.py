@@ -25,7 +25,7 @@ from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.gateway.settings import GatewaySettings
 
 pytestmark = pytest.mark.slow
-ALLOWANCE, ANSWER = 30_000, 2_000
+ALLOWANCE, ANSWER = 31_000, 2_000
 TERMS = f"version = 1\n[limits]\noutput_tokens_per_day = {ALLOWANCE}\nanswer_tokens = {ANSWER}\n"
 CHAT = "/v1/chat/completions"
 
@@ -180,6 +180,7 @@ def test_a_salvo_passes_an_allowance_by_one_answer_at_most(world: World, stream:
         account.settled()
     assert ALLOWANCE <= model.served - before <= ALLOWANCE + ANSWER
     assert account.used == model.served - before
+    print(f"stream={stream}: {account.used:,} of {ALLOWANCE:,}; {dict(statuses)}")
 
 
 def test_a_salvo_on_the_gateway_and_on_envoy_at_once_passes_it_by_one_answer_at_most(world: World) -> None:

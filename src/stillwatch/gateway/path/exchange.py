@@ -22,7 +22,6 @@ from stillwatch.gateway.path.body_addresses import FIELDS, turn_body
 from stillwatch.gateway.path.caller import OURS, Caller, caller, upstream_head
 from stillwatch.gateway.path.charge import Charge
 from stillwatch.gateway.path.coins import Draw, Who, second
-from stillwatch.gateway.path.foreign_names import UnknownReply
 from stillwatch.gateway.path.forwarding import refuse_links, refuse_unseen, why_not_forwarded
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.handed_out import SEALED, ElsewhereError, on_this_gateway, piece_of
@@ -40,6 +39,7 @@ from stillwatch.gateway.path.passing import (
     is_json,
     is_json_lines,
     is_lines,
+    is_listing,
 )
 from stillwatch.gateway.path.reply import ReplyFacts, unread_facts
 from stillwatch.gateway.path.request import BadRequest, Facts, read
@@ -402,9 +402,7 @@ class Exchange:
         self._is_media = kind.startswith(MEDIA)
         looked_into = self.does in COUNTED or self.operation == "models"
         listing = None if objects is None else objects.listing
-        is_text = kind.startswith(b"text/") and not kind.startswith(b"text/event-stream")
-        unknown = isinstance(listing, UnknownReply) and (is_text or not kind or is_json_lines(kind))
-        if listing is not None and (listing.strict or is_json(kind) or unknown):
+        if is_listing(listing, kind):
             if coding not in (b"", b"identity"):
                 self.fail("upstream_encoding", "the upstream's reply is compressed, unasked")
             else:

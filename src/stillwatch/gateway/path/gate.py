@@ -70,6 +70,8 @@ class Gate:
     """One worker's context. `open_log` makes its writer, with the callbacks given here."""
 
     now_us = staticmethod(clock.now_us)
+    owners_error: str | None = None  # why it cannot be looked up whose what is
+    _owners_failed_us = -OWNER_US
 
     def __init__(
         self,
@@ -108,8 +110,6 @@ class Gate:
         self.door: Any = None  # what accepts them
         self.held_bytes = 0  # of bodies
         self.capture_error: str | None = None
-        self.owners_error: str | None = None  # why it cannot be looked up whose what is
-        self._owners_failed_us = -OWNER_US
         self._verdicts: dict[tuple[str | None, str, str | None], ModelVerdict] = {}
         self._replies: dict[tuple[str, str, str, str | None], ModelVerdict] = {}
         self._decided: dict[Asked, Admission] = {}

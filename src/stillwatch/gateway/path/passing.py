@@ -13,7 +13,7 @@ import msgspec
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.path.batch import batch_tokens
 from stillwatch.gateway.path.body_addresses import MUST_TURN
-from stillwatch.gateway.path.foreign_names import ForeignError
+from stillwatch.gateway.path.foreign_names import ForeignError, UnknownReply
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.objects import Listing
 from stillwatch.gateway.path.references import made_in_event
@@ -410,6 +410,14 @@ def is_json_lines(kind: bytes) -> bool:
     """Whether a content type says lines of JSON, as Ollama streams them."""
     media = kind.partition(b";")[0].strip()
     return media.endswith((b"ndjson", b"jsonl", b"jsonlines", b"json-lines", b"stream+json"))
+
+
+def is_listing(listing: Listing | None, kind: bytes) -> bool:
+    """Whether a reply is cut down to one's own. One of an unknown shape may be a text, too."""
+    if not isinstance(listing, UnknownReply):
+        return listing is not None and (listing.strict or is_json(kind))
+    is_text = kind.startswith(b"text/") and not kind.startswith(b"text/event-stream")
+    return is_text or not kind or is_json(kind) or is_json_lines(kind)
 
 
 def is_lines(kind: bytes) -> bool:
