@@ -38,7 +38,7 @@ from stillwatch.range.defences.holds import HoldsInForce, permissions_of
 from stillwatch.range.honest_background import IDENTITY
 from stillwatch.range.reactions import SECOND_GO, HonestClients, ReactionRules
 from stillwatch.scan import ScanResult, failover, holds
-from stillwatch.scan.candidates import candidates
+from stillwatch.scan.hold_candidates import candidates
 from stillwatch.scan.holds import holds_evidence
 from stillwatch.scan.live import Keep, LiveScan
 from stillwatch.scan.pipeline import Options

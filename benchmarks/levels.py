@@ -35,7 +35,7 @@ from other_worlds import (
 from pages import around, put
 from stillwatch.report.findings import load
 from stillwatch.scan import ScanResult
-from stillwatch.scan.assemble import GROUP_TESTS
+from stillwatch.scan.parts import GROUP_TESTS
 
 BEGIN, END = "<!-- levels -->", "<!-- /levels -->"
 LEVELS = ("lead", "named", "firm", "lone payer")

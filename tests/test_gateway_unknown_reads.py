@@ -1,12 +1,15 @@
 """Paths that no table knows may be read: what they tell of other accounts' objects is left out."""
 
+import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from gateway_world import Running, gateway
+from gateway_world import Running, gateway, until
 from scripted_upstream import Asked, Said, ask, scripted
+from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.gateway.path.foreign_names import without_names
 
 FILES: dict[str, str] = {}  # who made which
@@ -37,6 +40,65 @@ class World:
 def world() -> Iterator[World]:
     with scripted(answer) as up, gateway(up.url, recorder=False) as gate:
         yield World(gate)
+
+
+@pytest.mark.slow
+def test_replies_that_are_no_json_are_looked_through_line_by_line(world: World) -> None:
+    a, b = FILES["a"], FILES["b"]
+    table = f"name,size\n{a},secret\n{b},mine\nhttps://x/v1/files/{a},secret\n"
+    lines = f'{{"id": "{a[:2]}\\u{ord(a[2]):04x}{a[3:]}", "n": "secret"}}\n{{"id": "{b}", "n": "mine"}}\n'
+    for k, (kind, text) in enumerate(
+        (
+            ("text/csv", table), ("text/plain; charset=utf-8", table), ("text/html", table),
+            ("application/x-ndjson", lines), ("text/plain", lines), ("application/jsonl", lines),
+        )
+    ):  # fmt: skip
+        path = f"/v1/no/json/{k}"
+        REPLIES[path] = Said(text.encode(), headers={"content-type": kind})
+        status, said = world.get("b", path)
+        assert status == 200, kind
+        assert "secret" not in str(said), (kind, said)
+        assert "mine" in str(said), (kind, said)
+    REPLIES["/v1/no/json/x"] = Said(f"only {a}".encode(), headers={"content-type": "text/plain"})
+    assert world.get("b", "/v1/no/json/x")[0] == 404
+    assert world.get("a", "/v1/no/json/x")[0] == 200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "body", "tokens"),
+    [
+        ("text/plain", b"word " * 400, 500),
+        ("application/octet-stream", b"word " * 400, 500),
+        ("application/json", b'["%s"]' % (b"word " * 400), 501),
+        ("text/event-stream", b"data: %s\n\n" % (b"word " * 400), 502),
+        ("application/x-ndjson", b'{"odd": "%s"}\n' % (b"word " * 400), 503),
+        ("application/json", json.dumps({"pad": "x" * 400, "usage": {"completion_tokens": 7}}).encode(), 7),
+        ("audio/mpeg", b"word " * 400, 0),
+    ],
+)  # fmt: skip
+def test_what_an_unknown_operation_writes_counts_whatever_its_form(
+    kind: str, body: bytes, tokens: int
+) -> None:
+    """Where the owner lets it through, and limits whoever asks."""
+    terms = 'version = 1\n[capture]\nunknown_paths = "pass"\n[limits]\noutput_tokens_per_day = 100_000\n'
+    said = Said(body, headers={"content-type": kind})
+    with scripted(lambda asked: said) as up, gateway(up.url, terms, recorder=False) as gate:
+        status, _ = ask(
+            gate, "POST", "/v1/odd/things", {"question": "Which lighthouse stands furthest north?"}
+        )
+        assert status == 200
+        budgets = Budgets(gate.folder.run, 9, 1)
+
+        def counted() -> int:
+            return budgets.spent(0, time.time_ns() // 1000).output_tokens_day
+
+        until(lambda: counted() >= tokens, what="it is charged")
+        (row,) = gate.settle()
+        assert counted() == tokens == (row["output_tokens"] or 0)
+        assert row["prompt_words"] >= 5
+        assert row["outcome"] == "complete"
+        assert row["delivered_bytes"] == len(body)
 
 
 @pytest.mark.slow

@@ -29,7 +29,6 @@ from stillwatch.scan import Campaign, Harvest, Lead, ScanResult, ScanTotals
 from stillwatch.scan.candidates import (
     FUTILE_TEXTS,
     MOST_TEXTS_EACH,
-    candidates,
     request_shares,
     still_open,
     weak_groups,
@@ -41,6 +40,7 @@ from stillwatch.scan.failover import (
     failover_least_p_value,
     refusal_groups,
 )
+from stillwatch.scan.hold_candidates import candidates
 from stillwatch.scan.holds import (
     FALSE_SHARE,
     LEAST_NAMED,

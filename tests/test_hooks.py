@@ -15,6 +15,7 @@ from gateway_world import until
 from hooks_world import BAN, Hooked, hooks
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.instance import open_terms
+from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.terms import Step
 
 CANARY = "zebracanary and its prompt must never be found on any disk anywhere"
@@ -606,9 +607,93 @@ def test_a_link_that_hooks_saw_is_counted_as_unread() -> None:
 
 
 @pytest.mark.slow
-def test_an_answer_that_is_only_decided_holds_nothing() -> None:
-    """What hooks.md says: a limit on tokens counts what was reported, so many calls at once pass it."""
-    terms = "version = 1\n[limits]\noutput_tokens_per_day = 1000\n"
+def test_an_answer_is_held_until_it_is_told_of_or_for_a_stated_time() -> None:
+    terms = "version = 1\n[limits]\noutput_tokens_per_day = 1000\nanswer_tokens = 300\n"
     with hooks(terms, recorder=False) as h, httpx.Client(base_url=h.url, headers=h.token) as client:
-        ask = {"account": "acct_test", "model": "gpt-4o"}
-        assert [client.post("/decide", json=ask).json()["allow"] for _ in range(50)] == [True] * 50
+
+        def decide(account: str, options: str = "", **more: Any) -> dict[str, Any]:
+            asked = {"account": account, "model": "mira", **more}
+            return dict(client.post(f"/decide/json{options}", json=asked).json())
+
+        def tell(**answer: Any) -> int:
+            return client.post("/answers", json=answer).status_code
+
+        for account in ("acct_test", "never_issued"):
+            answers = [decide(account, ";answers=yes;held=600") for _ in range(50)]
+            assert [answer["allow"] for answer in answers] == [True] * 4 + [False] * 46
+            assert decide(account, count=False)["allow"], "it may ask about its own"
+            tickets = [answer["answer"] for answer in answers if answer["allow"]]
+            assert tell(answer=tickets[0], output_tokens=50) == 200
+            assert tell(answer=tickets[0], output_tokens=50) == 200, "told again: not charged again"
+            left = decide(account, ";answers=yes", max_tokens=50)
+            assert left["output_tokens_left"] == 950, "the first answer took 50"
+            assert not decide(account, max_tokens=50)["allow"]
+            for ticket in (*tickets[1:], left["answer"]):
+                assert tell(answer=ticket, output_tokens=0) == 200
+            assert decide(account, ";held=1")["output_tokens_left"] == 950
+            nones: tuple[Row, ...] = ({"output_tokens": 1}, {"answer": "x"}, {"answer": tickets[0]})
+            for wrong in (*nones, {"answer": "x", "output_tokens": 1}, {"answer": "x", "output_tokens": -1}):
+                assert tell(**wrong) == 400, wrong
+        # of these nobody tells: they are held for a second, and charged nothing
+        assert [decide("silent", ";held=1")["allow"] for _ in range(5)] == [True] * 4 + [False]
+        found = until(lambda: (d := decide("silent", ";held=1"))["allow"] and d, what="the time is up")
+        assert found["output_tokens_left"] == 1000
+        # of these somebody should: what they may bring is charged in full
+        assert decide("lost", ";answers=yes;held=1")["allow"]
+        until(lambda: decide("lost", count=False)["output_tokens_left"] == 700, what="it is charged")
+        assert client.post("/decide/json;held=x", json={"account": "a"}).status_code == 404
+
+
+@pytest.mark.slow
+def test_what_is_held_outlives_the_process_that_holds_it() -> None:
+    terms = "version = 1\n[limits]\noutput_tokens_per_day = 1000\nanswer_tokens = 300\n"
+    with hooks(terms, recorder=False) as h, httpx.Client(base_url=h.url, headers=h.token) as client:
+        budgets = Budgets(h.folder.run, 0, 1)
+        asked = {"account": "acct_test", "model": "mira"}
+        decide = "/decide/json;answers=yes;held=8"
+        tickets = [client.post(decide, json=asked).json()["answer"] for _ in range(3)]
+        until(lambda: (h.folder.run / "hooks.held").exists(), what="the note of the longest")
+        for _ in range(2):
+            h.stop("hooks", 9)
+            h.start_hooks()
+            assert budgets.spent(0, time.time_ns() // 1000).tokens_held == 900
+        for _ in range(2):  # told again: not charged again
+            told = {"answer": tickets[0], "output_tokens": 10}
+            assert client.post("/answers", json=told).status_code == 200
+        spent = budgets.spent(0, time.time_ns() // 1000)
+        assert (spent.tokens_held, spent.output_tokens_day) == (600, 10)
+        # of the others nobody tells: they are charged in full
+        spent = until(
+            lambda: (s := budgets.spent(0, time.time_ns() // 1000)).tokens_held == 0 and s, what="the time"
+        )
+        assert spent.output_tokens_day == 610
+        assert client.post("/answers", json={"answer": tickets[1], "output_tokens": 0}).status_code == 200
+        assert budgets.spent(0, time.time_ns() // 1000).output_tokens_day == 610
+
+
+@pytest.mark.slow
+def test_what_hooks_hold_counts_at_the_gateway_too_and_with_its_models() -> None:
+    terms = (
+        "version = 1\n[limits]\noutput_tokens_per_day = 10_000\nanswer_tokens = 300\n"
+        '[[limits.models]]\nmodels = ["mira-large"]\noutput_tokens_per_day = 1_000\n'
+        '[[limits.models]]\nmodels = ["mira-small"]\noutput_tokens_per_day = 5_000\n'
+    )
+    with hooks(terms, recorder=False) as h, httpx.Client(base_url=h.url, headers=h.token) as client:
+        budgets = Budgets(h.folder.run, 0, 1)  # a worker's view
+        place = budgets.place("acct_test", 0)
+        asked = {"account": "acct_test", "model": "mira-large"}
+        replies = [client.post("/decide/json;answers=yes", json=asked).json() for _ in range(6)]
+        assert [reply["allow"] for reply in replies] == [True] * 4 + [False] * 2
+        assert budgets.spent(place, time.time_ns() // 1000).tokens_held == 4 * 300
+        for reply in replies[:4]:
+            client.post("/answers", json={"answer": reply["answer"], "output_tokens": 200})
+        now_us = time.time_ns() // 1000
+        assert budgets.spent(place, now_us).output_tokens_day == 4 * 200
+        assert budgets.of_set(place, now_us, 0) == (4 * 200, 0)
+        told = record(1, completion_tokens=200, model="mira-large", response={"model": "mira-large"})
+        told["metadata"]["user_api_key_hash"] = "acct_test"
+        client.post("/litellm/logs", json=[told])
+        assert budgets.of_set(place, time.time_ns() // 1000, 0) == (1_000, 0)
+        refused = client.post("/decide", json=asked).json()
+        assert refused["rule"] == "limits.models.output_tokens_per_day"
+        assert client.post("/decide", json=asked | {"model": "mira-small"}).json()["allow"]

@@ -1,11 +1,14 @@
 """The real LiteLLM proxy, with the callback inside it and with the HTTP forms, before a real upstream."""
 
+import hashlib
 import json
 import os
 import secrets
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,6 +48,11 @@ class LiteLLM:
         body.setdefault("messages", [{"role": "user", "content": PROMPT}])
         with self.client(who) as client:
             return client.post("/v1/chat/completions", json={"model": model, **body}, headers=headers)
+
+
+def account_of(who: str) -> str:
+    """What LiteLLM calls the account of a key."""
+    return hashlib.sha256(f"sk-user-{who}".encode()).hexdigest()
 
 
 @contextmanager
@@ -125,7 +133,8 @@ def found(h: Hooked, fits: Callable[[Row], bool], least: int = 1) -> list[Row]:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: Any) -> Iterator[tuple[Hooked, Upstream, LiteLLM]]:
     at = tmp_path_factory.mktemp("litellm")
-    with hooks(BAN) as h, Upstream() as up, litellm(h, up, at) as proxy:
+    limit = f"[limits.account.{account_of('lim')}]\noutput_tokens_per_day = 100\n"
+    with hooks(BAN + limit) as h, Upstream() as up, litellm(h, up, at) as proxy:
         yield h, up, proxy
 
 
@@ -224,6 +233,21 @@ def test_a_client_cannot_silence_it(world: Any, seed: int, body: Any, headers: A
     rows = found(h, lambda r: r["seed"] == seed, 2)
     assert all(r["prompt_words"] == 8 for r in rows)
     assert len({r["exchange_id"] for r in rows}) == len(rows)
+
+
+def test_a_salvo_passes_an_allowance_by_one_answer_at_most(world: Any) -> None:
+    h, _, proxy = world
+    with ThreadPoolExecutor(20) as pool:
+        shots = [pool.submit(proxy.ask, "lim", max_tokens=40, stream=k % 2 == 0) for k in range(20)]
+        statuses = Counter(shot.result().status_code for shot in shots)
+    assert statuses == {200: 3, 429: 17}, "40 tokens each of 100: the third passes it"
+    until(lambda: h.beat()["held_answers"] == 0, what="all are told of")
+    assert h.beat()["untold_answers"] == 0
+    account = account_of("lim")
+    spent = sum(r["output_tokens"] or 0 for r in found(h, lambda r: r["account"] == account, 20))
+    asked = {"account": account, "model": "gpt-4o", "count": False}
+    answer = httpx.post(h.url + "/decide", json=asked, headers=h.token).json()
+    assert answer.get("output_tokens_left", 0) == max(0, 100 - spent), (answer, spent)
 
 
 def test_streams_and_who_leaves_them(world: Any) -> None:

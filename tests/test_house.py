@@ -71,11 +71,25 @@ def test_the_command_line_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+TABLES = {"numpy", "pyarrow", "duckdb", "pandas", "scipy"}
+PAGES = {"rich", "typer", "jinja2"}
+SERVERS = {"fastapi", "uvicorn", "sqlalchemy", "stillwatch.console", "stillwatch.gateway.path.exchange"}
+
+
 @pytest.mark.slow
-def test_a_worker_loads_nothing_that_counts_or_compiles() -> None:
-    """It starts in a fraction of a second and is small: what sketches and scans is another process's."""
-    heavy = ["numpy", "pyarrow", "scipy", "duckdb", "pandas", "rich", "typer", "jinja2"]
-    code = "import sys, stillwatch.gateway.path.worker; print(*(set(sys.argv[1:]) & set(sys.modules)))"
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("path.worker", TABLES | PAGES | {"fastapi", "uvicorn", "sqlalchemy"}),
+        ("template", TABLES | PAGES | SERVERS),
+        ("serving", TABLES | PAGES | {"stillwatch.console.app", "stillwatch.scan.pipeline"}),
+        ("record.recorder", {"duckdb", "pandas", "stillwatch.coin", "uvloop"} | PAGES | SERVERS),
+        ("detector", PAGES | SERVERS),
+    ],
+)
+def test_a_process_of_the_gateway_loads_nothing_of_the_others(module: str, heavy: set[str]) -> None:
+    """Each starts soon and is small: what sketches and scans, shows pages or serves is another process's."""
+    code = f"import sys, stillwatch.gateway.{module}; print(*(set(sys.argv[1:]) & set(sys.modules)))"
     words = [sys.executable, "-c", code, *heavy]
     assert subprocess.run(words, capture_output=True, text=True, check=True).stdout.split() == []
 

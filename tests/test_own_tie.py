@@ -14,8 +14,8 @@ from stillwatch.actors import Actor, ActorContext
 from stillwatch.report.explain import explain, print_explanation
 from stillwatch.report.findings import EVIDENCE, load, write
 from stillwatch.scan import AccountVerdict, OwnTie, ScanResult
-from stillwatch.scan.assemble import TEST_NAME
 from stillwatch.scan.own_tie import own_ties
+from stillwatch.scan.parts import TEST_NAME
 from stillwatch.scan.pipeline import scan_log
 from test_report_world import result
 

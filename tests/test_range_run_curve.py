@@ -15,7 +15,8 @@ from stillwatch.report.explain import explain, print_explanation
 from stillwatch.report.findings import evidence_json, findings_json
 from stillwatch.report.page import render
 from stillwatch.report.terminal import print_result
-from stillwatch.scan.curve import cite_curve, curve, real_student
+from stillwatch.scan.curve import curve
+from stillwatch.scan.real_student import cite_curve, real_student
 from test_report_world import result
 
 ROOT = Path(__file__).parent.parent

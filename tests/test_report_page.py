@@ -17,7 +17,7 @@ from stillwatch.report.page import FULL, LEADS, ROWS, headline, render, write_pa
 from stillwatch.report.timeline import BARS, timeline
 from stillwatch.report.visible import visible
 from stillwatch.scan import Harvest, Link
-from stillwatch.scan.harvest import MILESTONES
+from stillwatch.scan.milestones import MILESTONES
 from test_report_world import HOSTILE, START, campaign, empty, hours, leads, result
 
 BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200b\u200e\u200f\ufeff"

@@ -10,10 +10,14 @@ from types import SimpleNamespace
 import pytest
 
 from other_package import unpack
+from stillwatch.actors import spread
 from stillwatch.cases.bundle import BundleError, documents
 from stillwatch.cases.claims import signal_sources
+from stillwatch.detectors import lone_harvest
 from stillwatch.errors import InputError
+from stillwatch.scan import failover, holds, new_settings
 from stillwatch.scan.assemble import detectors
+from stillwatch.scan.parts import GROUP_TESTS, PARTS, RAISING, TEST_NAME, kinds_of
 from stillwatch.signals import blamed_on_its_package
 
 DETECTOR = '''
@@ -173,3 +177,10 @@ def test_what_a_strangers_signal_raises_is_said_with_its_name() -> None:
     ours = SimpleNamespace(__name__="stillwatch.detectors.x", __file__="x.py", NAME="x")
     with pytest.raises(KeyError), blamed_on_its_package(ours):  # a fault of the program is shown as one
         raise KeyError
+
+
+def test_parts_are_named_as_their_modules_are() -> None:
+    """`scan.parts` imports none of them, so that who only reads findings loads no detection."""
+    assert {TEST_NAME, new_settings.NAME, failover.NAME, holds.NAME} == GROUP_TESTS
+    assert GROUP_TESTS | {lone_harvest.NAME} == RAISING
+    assert kinds_of(PARTS) <= frozenset(spread.KINDS)

@@ -11,7 +11,7 @@ import pytest
 from scan_world import START, Crowd, habits, honest, log_of, sentence, words
 from stillwatch.actors.behaviour import EmergingRows
 from stillwatch.scan import Lead
-from stillwatch.scan.candidates import candidates
+from stillwatch.scan.hold_candidates import candidates
 from stillwatch.scan.live import Keep, LiveScan
 from stillwatch.scan.pipeline import Options, scan_log
 from stillwatch.scan.source_leads import devotion

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from scipy import sparse, special, stats
 from scipy.sparse import csgraph
 
+from stillwatch.stats.chances import chances
 from stillwatch.stats.dealing import components
 from stillwatch.stats.intervals import clopper_pearson
 from stillwatch.stats.subsets import Stratum, rate_tail, subset_tail
-from stillwatch.stats.tails import beta_odds, beta_tail, chances, poisson_tail, student_bound
+from stillwatch.stats.tails import beta_odds, beta_tail, poisson_tail, student_bound
 
 NEAR = 1e-12  # relative
 RATES = [1e-9, 0.003, 0.25, 0.5, 1 / 3, 0.9, 0.999, 1 - 2**-50]

@@ -21,6 +21,7 @@ OURS = {
     "worker": r"stillwatch\.gateway\.child worker",
     "recorder": r"stillwatch\.gateway\.child recorder",
     "detector": r"stillwatch\.gateway\.child detector",
+    "template": r"stillwatch\.gateway\.child template",  # its folder's name may hold "serve"
     "supervisor": r"serve",
 }
 

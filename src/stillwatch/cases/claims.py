@@ -12,7 +12,7 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cache
 from typing import Any
 
@@ -23,19 +23,18 @@ from stillwatch.report.amounts import iso
 from stillwatch.report.folded import fold as folded
 from stillwatch.report.meter import meter
 from stillwatch.scan import Campaign, Gap, Reason, ScanResult, failover, holds, new_settings
-from stillwatch.scan.assemble import GROUP_TESTS, TEST_NAME, clues, detectors
+from stillwatch.scan.assemble import clues, detectors
+from stillwatch.scan.parts import RAISING, TEST_NAME
 from stillwatch.scan.set_aside import by_rule
 from stillwatch.signals import Signal, signal_of
+from stillwatch.units import us
 
-RAISING = (*GROUP_TESTS, lone_harvest.NAME)  # whose alarms make findings; the others explain
 LINKS_SHOWN = 200
 NEVER_CLAIMED = (  # by any scan, whatever the log holds
     "Who the people behind the accounts are, a log does not say.",
     "That each of the accounts takes part is not shown: the p-value is the group's.",
     "That a model was trained on these answers is not shown: `stillwatch prove` tests that.",
 )
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
 
 # The alarm's own test has no file to itself: these are docs/evidence.md, sections 3 and 9, in short.
 _TEST_DOC = {
@@ -311,8 +310,3 @@ def documented_limits(name: str) -> dict[str, str]:
         else:
             heading = ""
     return {name: text.rstrip(".") for name, text in limits.items()}
-
-
-def us(time: datetime) -> int:
-    """Give a time as UTC microseconds."""
-    return (time - EPOCH) // MICROSECOND

@@ -19,10 +19,12 @@ from sqlalchemy import ColumnElement, Connection, func, insert, or_, select
 
 from stillwatch.cases import CaseError, DetectorState, Verdict
 from stillwatch.cases.acts import GRANTED
-from stillwatch.cases.claims import CLASSES, RAISING
+from stillwatch.cases.claims import CLASSES
+from stillwatch.cases.detector_changes import newest_changes
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import acts, among, cases, detector_states, spoken
 from stillwatch.scan.assemble import clues, detectors
+from stillwatch.scan.parts import RAISING
 from stillwatch.stats.intervals import clopper_pearson
 from stillwatch.units import DAY_US
 
@@ -227,10 +229,7 @@ def _names(db: Connection, spoke: Collection[str] | None = None) -> set[str]:
 
 def standings_of(db: Connection, names: Collection[str]) -> dict[str, DetectorStanding]:
     """Give what these detectors may do, as a transaction sees it."""
-    d = detector_states.c
-    newest = select(func.max(d.change)).group_by(d.detector)
-    rows = db.execute(select(detector_states).where(d.change.in_(newest))).mappings()
-    changed = {row["detector"]: row for row in rows}
+    changed = newest_changes(db)
     return {name: _standing(name, changed.get(name)) for name in sorted(names)}
 
 

@@ -14,7 +14,6 @@ from sqlalchemy import Connection, func, insert, select, update
 from stillwatch.cases import MACHINE, CaseError, CaseState, Json, Verdict
 from stillwatch.cases.acts import CAME_BACK, acts_of, counts, put
 from stillwatch.cases.bundle.contradictions import context_digest, sha256_of
-from stillwatch.cases.claims import RAISING, context, us
 from stillwatch.cases.evidence import SALT, Input, digest, keep, set_aside_of, without_set_aside
 from stillwatch.cases.joining import create, kept_apart, merge, merge_act, part, split
 from stillwatch.cases.leads import keep_leads, leads_changed
@@ -23,8 +22,9 @@ from stillwatch.cases.membership import NamedAccount, add, drop_provisional, hou
 from stillwatch.cases.store import Store, Transaction, case_in
 from stillwatch.cases.tables import cases, findings, key_of, members, spoken
 from stillwatch.scan import Campaign, ScanResult
-from stillwatch.scan.harvest import SKY_T1
-from stillwatch.units import HOUR_US
+from stillwatch.scan.milestones import SKY_T1
+from stillwatch.scan.parts import RAISING
+from stillwatch.units import HOUR_US, us
 
 GROWN = 2.0  # a dismissed case comes back when its harvest has so many times the size it was dismissed at
 GROWN_ACCOUNTS = 0.25  # or this share of accounts more, and LEAST_NEW at least
@@ -94,6 +94,9 @@ def fold(
         for i, case_id in placed.items():
             of_case.setdefault(case_id, []).append(i)
         for case_id, numbers in of_case.items():
+            # Here and not above: every detector's code is asked, 60 MB that a gateway without cases spares.
+            from stillwatch.cases.claims import context
+
             details = context(result, to_fold[numbers[0]].campaign, source, inputs, settings or {})
             _fold_into(tx, case_id, [to_fold[i] for i in numbers], source, details, folded)
         _fold_followers(

@@ -13,7 +13,6 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from stillwatch.cases import MACHINE, Case, CaseError, CaseState, RecordNotFound
 from stillwatch.cases.acts import put
-from stillwatch.cases.claims import us
 from stillwatch.cases.handling import StatedAct, check_reason
 from stillwatch.cases.joining import create
 from stillwatch.cases.membership import NamedAccount, add, homes_of
@@ -25,7 +24,7 @@ from stillwatch.report.amounts import plural
 from stillwatch.report.findings import lead_json, lead_of
 from stillwatch.report.leads import NO_ACTION, formed_by, rests_on, would_make_it_a_finding
 from stillwatch.scan import Lead, ScanResult
-from stillwatch.units import DAY_US
+from stillwatch.units import DAY_US, us
 
 _L = leads_table.c
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from stillwatch.cases.audit.trail import attach
-from stillwatch.cases.exports import Form
+from stillwatch.cases.exports import TARGETS, Form
 from stillwatch.cases.exports.deliver import Delivered, send, work_off
 from stillwatch.cases.exports.messages import TRIAL
 from stillwatch.cases.exports.notices import trial_event
@@ -19,7 +19,7 @@ from stillwatch.cases.exports.outbox import Letter, Outbox
 from stillwatch.cases.exports.places import addresses
 from stillwatch.cases.exports.signing import new_key, read_key
 from stillwatch.cases.exports.sinks import ExportTarget
-from stillwatch.cases.exports.targets import NAME, read_targets, sinks
+from stillwatch.cases.exports.targets import read_targets, sinks
 from stillwatch.cases.exports.telling import tell
 from stillwatch.cases.store import Store
 from stillwatch.cli.case_opening import CasesUrl, key_of, seen_cases
@@ -38,7 +38,7 @@ OUTBOX = "outbox"
 FAILED = 3
 
 TargetsFile = Annotated[
-    Path | None, typer.Option("--targets", help=f"The list of who is told; else {NAME} in the folder.")
+    Path | None, typer.Option("--targets", help=f"The list of who is told; else {TARGETS} in the folder.")
 ]
 
 
@@ -270,7 +270,7 @@ def _test_letter(target: ExportTarget) -> Letter:
 
 
 def _targets(folder: Path, file: Path | None) -> tuple[ExportTarget, ...]:
-    path = file or folder / NAME
+    path = file or folder / TARGETS
     if file is None and not path.exists():
         raise InputError(
             f"{path}: is not there; docs/exports.md shows what stands in it, --targets names another"

@@ -16,7 +16,7 @@ from stillwatch.cli.verb import verb
 from stillwatch.exchanges.accounts import read_accounts
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.report.findings import load as load_report
-from stillwatch.scan.candidates import candidates
+from stillwatch.scan.hold_candidates import candidates
 from stillwatch.scan.hold_cost import HoldCost, hold_cost
 from stillwatch.terms import Holds, Permission
 from stillwatch.terms.holds import HoldChoice, choose

@@ -6,12 +6,13 @@ from anywhere. It is read here, bounded, so that what follows waits for no netwo
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from urllib.parse import parse_qsl, urlsplit
 
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from stillwatch.console.answer_headers import with_headers
 from stillwatch.console.tokens import PREFIX
 
 LARGEST_FORM = 1 << 20
@@ -154,17 +155,3 @@ async def _read_body(receive: Receive) -> bytes | None:
             return None
         more_follows = message.get("more_body", False)
     return b"".join(parts)
-
-
-def with_headers(send: Send, headers: Mapping[str, str]) -> Send:
-    """Add headers to every answer that does not have them."""
-
-    async def sending(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            present = {name.lower() for name, _ in message["headers"]}
-            added = [(name.encode(), value.encode()) for name, value in headers.items()]
-            missing = [header for header in added if header[0] not in present]
-            message = {**message, "headers": [*message["headers"], *missing]}
-        await send(message)
-
-    return sending

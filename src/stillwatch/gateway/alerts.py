@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from stillwatch.cases.audit.trail import attach
+from stillwatch.cases.exports import TARGETS
 from stillwatch.cases.exports.deliver import work_off
 from stillwatch.cases.exports.outbox import Outbox
-from stillwatch.cases.exports.targets import NAME, read_targets
+from stillwatch.cases.exports.targets import read_targets
 from stillwatch.cases.exports.telling import tell
 from stillwatch.cases.store import Store
 from stillwatch.console import people
@@ -51,7 +52,7 @@ class Alerts:
 
         What is wrong with who is told of overdue cases holds no alert up.
         """
-        targets, base = read_targets(self.folder.path / NAME), os.environ.get(CONSOLE_VARIABLE, "")
+        targets, base = read_targets(self.folder.path / TARGETS), os.environ.get(CONSOLE_VARIABLE, "")
         store = self._store = self._store or self._open()
         tell(self._outbox, targets, store, utc_us(), base)
         try:

@@ -21,6 +21,9 @@ PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15  # linux/prctl.h
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 HELD_BYTES = 64 << 20  # freed memory that a process keeps, rather than have the kernel clear pages anew
 LARGE_BYTES = 8 << 20  # a larger block is the kernel's again as soon as it is freed
+# Of who reads and writes tables: one allocator for all instead of a second one's reserve, and no buffers for
+# threads that would take the cores of serving. What the owner has set stays.
+TABLE_SETTINGS = {"ARROW_DEFAULT_MEMORY_POOL": "system", "OPENBLAS_NUM_THREADS": "1"}
 DETECTOR_NICENESS = 10  # serving goes first
 DETECTOR_OOM_SCORE = 800  # of 1,000: when memory runs out the kernel takes the detector, not a worker
 
@@ -71,6 +74,9 @@ def main(name: str, folder: str, parent: int) -> None:
     kind, _, number = name.partition("-")
     if kind in ("worker", "recorder"):
         hold_memory()
+    if kind in ("recorder", "detector"):
+        for setting, value in TABLE_SETTINGS.items():  # before these libraries are loaded
+            os.environ.setdefault(setting, value)
     if kind == "detector" and not clock.is_driven():  # a range waits for it
         step_back()
     entry = import_module(f"stillwatch.gateway.{ENTRIES[kind]}")

@@ -79,6 +79,7 @@ def health(
         *([_alerts(folder, now_us)] if "alerts" in supervisor.get("children", {}) else []),
         _terms(live, supervisor),
         *_coin(live),
+        *_owners(live),
         *_fleet(supervisor),
         *([_store(folder, now_us)] if is_store(settings.shared) else []),
         _state(live, supervisor, standings),
@@ -132,6 +133,13 @@ def _coin(live: list[dict[str, Any]]) -> list[PartHealth]:
     return (
         [PartHealth("coin", DEGRADED, f"no coins are thrown: {errors[0]}; serving goes on")] if errors else []
     )
+
+
+def _owners(live: list[dict[str, Any]]) -> list[PartHealth]:
+    """Only where it cannot be looked up whose what is."""
+    errors = sorted({str(says["owners"]) for says in live if says.get("owners")})
+    text = "whose what is cannot be looked up: stored objects, and models that may be somebody's, get 503"
+    return [PartHealth("owners", DEGRADED, f"{text} ({errors[0]})")] if errors else []
 
 
 def _fleet(supervisor: dict[str, Any]) -> list[PartHealth]:
@@ -207,7 +215,7 @@ def _hooks(folder: Folder, now_us: int) -> PartHealth:
         return PartHealth(
             "hooks", DEGRADED, "gives no sign; other gateways get no decisions and no rows are taken"
         )
-    for name in ("capture", "terms_error", "tables_error"):
+    for name in ("capture", "owners", "terms_error", "tables_error"):
         if says.get(name):
             return PartHealth("hooks", DEGRADED, str(says[name]))
     return PartHealth("hooks", OK, "answers other gateways")

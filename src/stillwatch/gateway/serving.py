@@ -24,7 +24,6 @@ from stillwatch.gateway.control.case_sync import Casework
 from stillwatch.gateway.control.enforce import Enforcer
 from stillwatch.gateway.control.owners import Owners
 from stillwatch.gateway.control.state import ControlState
-from stillwatch.gateway.fleet.budgets import BudgetExchange
 from stillwatch.gateway.fleet.database import psycopg_url
 from stillwatch.gateway.fleet.follower import FleetFollower
 from stillwatch.gateway.fleet.lease import Lease
@@ -179,6 +178,8 @@ def _enter_fleet(
         _enter_store(folder, settings.shared, settings.gateway, tell)
     elif (warning := use_shared(folder, Path(settings.shared), settings.gateway)) is not None:
         tell(f"warning: {warning}")
+    from stillwatch.gateway.fleet.budgets import BudgetExchange  # with NumPy
+
     follower = FleetFollower(folder, state, settings.gateway, lambda: watched.sha256, tell)
     lease = Lease(folder, follower.url, settings.gateway, follower.life, tell)
     objects = ObjectExchange(folder, follower.url, tell)

@@ -20,6 +20,7 @@ from stillwatch.toml.reading import Mistakes, TableReader
 
 UPSTREAM_KEY_VARIABLE = "STILLWATCH_UPSTREAM_KEY"
 MOST_WORKERS = 64
+HOOKS_WORKER = 900  # the number of the hooks process among the workers, beyond all of theirs
 SHUTDOWN_DELAY_S = 5.0  # in a fleet, where others serve: /readyz asked each second, or twice in four
 GATEWAY_NAME = r"[A-Za-z0-9][A-Za-z0-9.-]{0,39}"
 Port = Annotated[int, Bounds(1, 65_535)]

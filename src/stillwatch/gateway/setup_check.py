@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 from stillwatch.cases.store import check_url
 from stillwatch.errors import InputError, StillwatchError, refuse_os_errors
-from stillwatch.exchanges.networks import read_networks
 from stillwatch.gateway import clock
 from stillwatch.gateway.control.tables import load_tables
 from stillwatch.gateway.fleet.storage import has_entered
@@ -206,6 +205,8 @@ def _cases(folder: Folder, settings: GatewaySettings) -> SetupCheck:
 
 def _networks(paths: Sequence[str]) -> SetupCheck:
     """Whether the files begin as tables of networks. Serving does not wait for them."""
+    from stillwatch.exchanges.networks import read_networks  # with NumPy and Arrow, for those who have tables
+
     try:
         files = read_networks(paths, most_lines=HEAD_LINES).files
     except InputError as why:

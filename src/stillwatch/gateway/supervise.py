@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from stillwatch.cases.exports.targets import NAME as ALERTS
+from stillwatch.cases.exports import TARGETS
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway import clock, heartbeat, notify
 from stillwatch.gateway.fleet.store import CREDENTIALS, is_store
@@ -123,7 +123,7 @@ class Supervisor:
             for k in range(self.settings.workers)
         ]
         hooks = [Child("hooks", WORKER_LONGEST_DELAY_S)] if self.settings.hooks_port is not None else []
-        alerts = [Child("alerts")] if (self.folder.path / ALERTS).exists() else []
+        alerts = [Child("alerts")] if (self.folder.path / TARGETS).exists() else []
         store = [Child(STORE)] if is_store(self.settings.shared) else []
         self.children = self.children or [
             *workers, *hooks, Child("recorder"), *store, Child("detector"), *alerts

@@ -28,7 +28,7 @@ from stillwatch.range.reactions import HonestClients
 from stillwatch.range.recorded import ParquetRecorder
 from stillwatch.range.rows import Row
 from stillwatch.range.scenes import Scene
-from stillwatch.scan.harvest import S1K
+from stillwatch.scan.milestones import S1K
 from stillwatch.toml.declared import Bounds, build, out_of_bounds
 from stillwatch.toml.reading import TableReader
 from stillwatch.units import DAY_US, HOUR_US

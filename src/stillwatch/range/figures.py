@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from stillwatch.scan.harvest import S1K
+from stillwatch.scan.milestones import S1K
 
 BIG = S1K.exchanges  # answered, from which on a campaign must be exposed
 

@@ -22,9 +22,10 @@ from stillwatch.report.meter import split_milestone
 from stillwatch.report.terminal import plain_table, print_list, safe
 from stillwatch.report.visible import visible
 from stillwatch.scan import AccountVerdict, Campaign, Echo, Lead, Link, Reason, ScanResult, failover, holds
-from stillwatch.scan.assemble import GROUP_TESTS, clues
-from stillwatch.scan.curve import cite_curve
+from stillwatch.scan.assemble import clues
 from stillwatch.scan.measured import FIRM, LOOSE, MEASURED, TITLE
+from stillwatch.scan.parts import GROUP_TESTS
+from stillwatch.scan.real_student import cite_curve
 
 NEAR = 5  # names offered when a subject is not found
 LINKS = 15  # single links printed

@@ -33,7 +33,7 @@ from stillwatch.scan import (
     SeenWindow,
     SetAside,
 )
-from stillwatch.scan.curve import cite_curve
+from stillwatch.scan.real_student import cite_curve
 from stillwatch.scan.seen_window import window_sentences
 
 FOLDER = Path("stillwatch-report")  # where nobody says another

@@ -1,8 +1,7 @@
 """What a lead rests on, and what would make it a finding, in sentences. A lead accuses nobody."""
 
 from stillwatch.report import amounts
-from stillwatch.scan import Lead
-from stillwatch.scan.known_pools import ONE_QUEUE
+from stillwatch.scan import ONE_QUEUE, Lead
 
 NO_ACTION = "A lead is no finding and accuses nobody: no step on an account may rest on it."
 _CONTENT = {

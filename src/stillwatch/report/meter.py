@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from stillwatch.report.amounts import short
 from stillwatch.report.chart import on_log
-from stillwatch.scan.curve import cite_curve
-from stillwatch.scan.harvest import MILESTONES
+from stillwatch.scan.milestones import MILESTONES
+from stillwatch.scan.real_student import cite_curve
 
 FROM = 100.0  # the scale's left end, in exchanges
 TO = 2_500_000.0  # and its right end, unless the harvest is larger

@@ -19,8 +19,8 @@ from stillwatch.report.findings import FINDINGS, campaigns_by_harvest, leads_by_
 from stillwatch.report.page import headline, leads_counted, start_of
 from stillwatch.report.visible import visible
 from stillwatch.scan import Campaign, PoolCover, ScanResult, Tell
-from stillwatch.scan.curve import cite_curve
 from stillwatch.scan.measured import MEASURED, TITLE
+from stillwatch.scan.real_student import cite_curve
 
 ROWS = 30  # campaigns shown; the rest are counted
 LEADS = 10  # leads shown; the rest are counted

@@ -188,6 +188,13 @@ class PoolCover:
     p_value: float  # of so few
 
 
+# begins the text of a lead whose accounts divide a known set among them
+ONE_QUEUE = (
+    "they go through a known training set as one queue dealt over them: one operator, but also one firm that "
+    "spreads its work over keys, annotators, or a class whose exercises are dealt"
+)
+
+
 @dataclass(frozen=True)
 class Lead:
     """A group whose settings or content are too alike, and that may still be many unrelated people.

@@ -23,15 +23,11 @@ from stillwatch.scan import (
     SettingTest,
     failover,
     holds,
-    new_settings,
 )
 from stillwatch.scan.alternatives import alternatives
 from stillwatch.scan.harvest import harvest, moment, next_milestone, timeline
 from stillwatch.signals import blamed_on_its_package, signal_modules, signal_of
 
-TEST_NAME = "coordinated_harvest"
-# which signals raise a group whose accounts may be tied by wording alone
-GROUP_TESTS = frozenset({TEST_NAME, new_settings.NAME, failover.NAME, holds.NAME})
 FIRM_CLASSES = 2
 Features = Mapping[str, float | int | None]
 

@@ -22,7 +22,7 @@ from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.features.kinds import KindOfUse
 from stillwatch.scan import Campaign, Echo, Lead, OwnReaction, Reason, SettingTest, Tell, new_settings
 from stillwatch.scan.alarms import NEVER, Alarm, Judgement
-from stillwatch.scan.assemble import GROUP_TESTS, TEST_NAME, actor_features, campaign
+from stillwatch.scan.assemble import actor_features, campaign
 from stillwatch.scan.candidates import still_open, weak_groups, with_shares
 from stillwatch.scan.explanations import (
     customers,
@@ -41,7 +41,7 @@ from stillwatch.scan.failover import (
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.holds import LEAST_NAMED, HoldsEvidence, holds_evidence, holds_reason
 from stillwatch.scan.own_tie import own_ties
-from stillwatch.scan.parts import FAILOVER
+from stillwatch.scan.parts import FAILOVER, GROUP_TESTS, TEST_NAME
 from stillwatch.scan.set_aside import (
     Aside,
     before_the_alarm,

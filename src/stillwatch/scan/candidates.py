@@ -11,17 +11,16 @@ from dataclasses import replace
 import numpy as np
 
 from stillwatch.exchanges.log import ExchangeLog
-from stillwatch.scan import ScanResult
 from stillwatch.scan.failover import refusal_groups
+from stillwatch.scan.hold_candidates import FOUND
 from stillwatch.scan.holds import HoldsEvidence
 from stillwatch.terms.holds import HoldCandidate, HoldSchedule
 from stillwatch.units import DAY_US
 
 LEAST_CUSTOMERS = {"refusals": 2, "wording": 3}  # of a candidate; one by refusals grows
 # Whose holds come first: what others took over speaks of one queue, equal settings speak of one program as
-# well, and a finding needs no further evidence.
+# well, and a finding needs no further evidence (`hold_candidates`).
 RANK = {"refusals": 0, "wording": 2}
-LEAD, FOUND = 1, 3
 MOST_WORDING = 3  # groups by wording that are held at once: most of them are users of one program
 SHARE_DAYS = 2  # of the log's end, over which a candidate's share of the requests is taken
 FUTILE_TEXTS = 4  # refused: a schedule is given up where no bet on so many ever gained
@@ -29,35 +28,6 @@ FUTILE_P_VALUE = 0.5
 # refused, for each account of a schedule: then it ends when its first days are over. Who asks eight texts a
 # day is refused as many in his first days
 MOST_TEXTS_EACH = 3
-
-
-def candidates(result: ScanResult) -> tuple[HoldCandidate, ...]:
-    """Give the groups of a scan that may be held: leads, findings of several accounts, and weak groups.
-
-    Leads whose content is that of many people are none, nor are findings that a permission suppresses.
-    """
-    total = max(1, result.scanned.exchanges)
-    share = {group.id: group.exchanges / total for group in result.leads}
-    share |= {group.id: group.harvest.exchanges / total for group in result.campaigns} | dict(result.shares)
-    leads = tuple(
-        HoldCandidate(lead.id, lead.p_value, lead.accounts, share[lead.id], LEAD)
-        for lead in result.leads
-        if lead.hands != "many"
-    )
-    findings = tuple(
-        HoldCandidate(campaign.id, campaign.p_value, campaign.accounts, share[campaign.id], FOUND)
-        for campaign in result.campaigns
-        if campaign.suppressed_by is None and len(campaign.accounts) > 1
-    )
-    weak_by_id = {group.candidate: group for group in result.weak}
-    groups = [
-        group
-        if (weak := weak_by_id.get(group.candidate)) is None
-        else replace(group, moved_p=weak.moved_p, undecided=weak.undecided)
-        for group in (*leads, *findings)
-    ]
-    named = {group.candidate for group in groups}
-    return (*groups, *(group for group in result.weak if group.candidate not in named))
 
 
 def still_open(schedules: Iterable[tuple[HoldSchedule, HoldsEvidence]]) -> tuple[HoldCandidate, ...]:

@@ -1,8 +1,7 @@
 """What samples of a teacher bought a small student, as measured. It knows no campaign and no large model.
 
 The figures are data. `curve.toml` is of students from scratch, a toy's, and the range reads it: between two
-measured sizes the share is a straight line over the logarithm of samples, never falling. `real_student.toml`
-is of SmolLM2-135M, a real model, on the same toy task. Reports cite it as measured, and read nothing between.
+measured sizes the share is a straight line over the logarithm of samples, never falling.
 
 Null: the examples are of one task and each is new. Blind to: what the examples are; how large the student is.
 Fooled by: reading it as a forecast. It says that there is a threshold, not where a large model has it.
@@ -18,9 +17,7 @@ from importlib import resources
 
 import numpy as np
 
-from stillwatch.stats.intervals import wilson
-
-FILE, REAL_FILE = "curve.toml", "real_student.toml"
+FILE = "curve.toml"
 
 
 @dataclass(frozen=True)
@@ -77,50 +74,4 @@ def curve() -> Curve:
         document["held_out"],
         points,
         hashlib.sha256(raw).hexdigest(),
-    )
-
-
-@dataclass(frozen=True)
-class RealStudent:
-    """A real model after so many samples, one student a size: (samples, right) in ascending order."""
-
-    model: str
-    held_out: int
-    before: int  # right without a sample
-    points: tuple[tuple[int, int], ...]
-
-
-@cache
-def real_student() -> RealStudent:
-    """Read the real student that ships."""
-    document = tomllib.loads(resources.files("stillwatch.scan").joinpath(REAL_FILE).read_text("utf-8"))
-    points = tuple((point["samples"], point["right"]) for point in document["point"])
-    return RealStudent(document["model"], document["held_out"], document["before"], points)
-
-
-def cite_curve(exchanges: int) -> str:
-    """Say in one sentence what the sizes measured next to so many exchanges bought a real, small student.
-
-    >>> cite_curve(500)
-    'A small real model (SmolLM2-135M) correctly answered 52 % (44 to 60) of the held-out questions of a \
-toy task after 144 samples, and 70 % (62 to 77) after 640 (0 % before); each size was tried once, and \
-this is no forecast for a large model.'
-    """
-    student = real_student()
-    below = [point for point in student.points if point[0] <= exchanges]
-    above = [point for point in student.points if point[0] > exchanges]
-
-    def share(right: int) -> str:
-        low, high = wilson(right, student.held_out)
-        return f"{100 * right / student.held_out:.0f} % ({100 * low:.0f} to {100 * high:.0f})"
-
-    samples, right = below[-1] if below else above[0]
-    addition = ", the least that was tried" if not below else ", the most that was tried" if not above else ""
-    if below and above:
-        addition = f", and {share(above[0][1])} after {above[0][0]:,}"
-    return (
-        f"A small real model ({student.model}) correctly answered {share(right)} of the held-out questions "
-        f"of a toy task after {samples:,} samples{addition} "
-        f"({100 * student.before / student.held_out:.0f} % before); "
-        "each size was tried once, and this is no forecast for a large model."
     )

@@ -23,7 +23,7 @@ from stillwatch.errors import InputError
 from stillwatch.exchanges.known_pool import KnownPool, read_pool
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.exchanges.sketch import Sketcher
-from stillwatch.scan import Campaign, Lead, PoolCover
+from stillwatch.scan import ONE_QUEUE, Campaign, Lead, PoolCover
 from stillwatch.scan.explanations import UNCHECKED, one_customer
 from stillwatch.scan.harvest import moment
 from stillwatch.stats.cover import Cover
@@ -33,10 +33,6 @@ from stillwatch.stats.exchangeability import Hands
 LEAST_ITEMS = 3  # that a payer must have asked
 LEAST_SHARE = 0.1  # of what it sent since the first of them
 SAME_GROUP = 0.5  # of a lead's accounts in another lead, or a finding: then it is the same group
-ONE_QUEUE = (
-    "they go through a known training set as one queue dealt over them: one operator, but also one firm that "
-    "spreads its work over keys, annotators, or a class whose exercises are dealt"
-)
 
 
 def read_pools(paths: Iterable[str], key: bytes) -> tuple[KnownPool, ...]:

@@ -2,10 +2,9 @@
 
 To see what a part is worth, a scan is made without it. A group needs a kind of shared wording to be found by
 and a setting to be tested on: with no part of either kind no group raises an alarm. It does not know what the
-parts do.
+parts do, and imports none: who only reads findings needs the names alone.
 """
 
-from stillwatch.actors.spread import KINDS
 from stillwatch.errors import InputError
 
 # What a group is found by: part -> kinds of fingerprint, as `actors.spread` names them.
@@ -22,6 +21,10 @@ FOLLOW = "follow"  # a raised alarm's signature is followed to accounts that do 
 NEW_SETTINGS = "new_settings"  # groups by output limit and temperature, whatever they say
 FAILOVER = "failover"  # a lead whose refused work goes on at its other accounts
 LONE_HARVEST = "lone_harvest"  # one payer's volume and coverage
+TEST_NAME = "coordinated_harvest"  # of shared wording and settings together
+# which signals raise a group whose accounts may be tied by wording alone
+GROUP_TESTS = frozenset({TEST_NAME, NEW_SETTINGS, FAILOVER, "holds"})
+RAISING = GROUP_TESTS | {LONE_HARVEST}  # whose alarms make findings; the others explain
 PARTS = frozenset({*SHARED, *TESTED, FOLLOW, NEW_SETTINGS, FAILOVER, LONE_HARVEST})
 
 
@@ -38,9 +41,7 @@ def check_parts(parts: frozenset[str]) -> frozenset[str]:
 
 def kinds_of(parts: frozenset[str]) -> frozenset[str]:
     """The kinds of fingerprint that are followed."""
-    kinds = frozenset(kind for part, kinds in SHARED.items() if part in parts for kind in kinds)
-    assert kinds <= frozenset(KINDS)
-    return kinds
+    return frozenset(kind for part, kinds in SHARED.items() if part in parts for kind in kinds)
 
 
 def columns_of(parts: frozenset[str]) -> frozenset[str]:

@@ -1,16 +1,20 @@
 """What a live scan cannot see where memory, lateness or a gap cuts its window. It judges nobody."""
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from stillwatch.scan import SeenWindow
-from stillwatch.scan.settings import DetectionSettings
+
+if TYPE_CHECKING:  # whoever only writes a report down needs none of the detection
+    from stillwatch.scan.settings import DetectionSettings
 
 BACKWARDS = 2  # windows: one that links accounts, and one before it that tells what was in use already
 
 
-def needed_days(settings: DetectionSettings) -> float:
+def needed_days(settings: "DetectionSettings") -> float:
     """How many days of exchanges the rules need in memory.
 
+    >>> from stillwatch.scan.settings import DetectionSettings
     >>> needed_days(DetectionSettings())
     10.0
     """

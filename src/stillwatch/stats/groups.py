@@ -8,7 +8,7 @@ from math import atan, pi, tan
 
 import numpy as np
 
-from stillwatch.stats.tails import chances
+from stillwatch.stats.chances import chances
 
 GRID = np.array([0.02, 0.03, 0.04, 0.05, 0.065, 0.08, 0.1, 0.12, 0.15, 0.2, 0.27, 0.4])
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stillwatch.stats.tails import beta_tail, chances
+from stillwatch.stats.chances import chances
+from stillwatch.stats.tails import beta_tail
 
 
 @dataclass(frozen=True)

@@ -8,28 +8,10 @@ from collections.abc import Iterator
 from itertools import count
 from math import exp, inf, lgamma, log, log1p, pi, sqrt
 
-import numpy as np
-
 # Stirling's series for ln n!, DLMF 5.11.1: what stands at 1/n, 1/n³, 1/n⁵ ...
 STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)
 LEAST_OF_SERIES = 10.0  # below it the series has too few digits, and ln n! itself enough
 EPSILON = 2.0**-52
-
-
-def chances(ratios: np.ndarray) -> np.ndarray:
-    """(n + 1,) the chances of neighbouring whole numbers, from how they compare; their sum is 1.
-
-    ratios: (n,) each chance but the first, divided by the one before it; above 1 up to the mode only. Nothing
-    is subtracted, so that a tail keeps its digits as far as a double reaches.
-
-    >>> chances(np.array([2.0, 0.5]))
-    array([0.25, 0.5 , 0.25])
-    """
-    mode = int(np.count_nonzero(ratios > 1))
-    before, after = np.cumprod(1 / ratios[:mode][::-1])[::-1], np.cumprod(ratios[mode:])
-    weight = np.concatenate([before, [1.0], after])
-    chance: np.ndarray = weight / weight.sum()
-    return chance
 
 
 def beta_tail(x: float, a: float, b: float) -> float:

@@ -11,7 +11,7 @@ from stillwatch.cases.bundle.verify import Bundle
 from stillwatch.cases.claims import signal_sources
 from stillwatch.detectors import lone_harvest
 from stillwatch.scan import failover, holds, new_settings
-from stillwatch.scan.assemble import TEST_NAME
+from stillwatch.scan.parts import TEST_NAME
 from stillwatch.signals import signal_of
 
 NO_EVENTS = "no log was given at the export, so its events are not here"

@@ -26,8 +26,8 @@ from stillwatch.cases.bundle.contradictions import MARKER, plain
 from stillwatch.cases.bundle.verify import COMPUTING
 from stillwatch.cases.claims import hashed_modules, signal_sources
 from stillwatch.features.definitions import FEATURES
-from stillwatch.scan.assemble import TEST_NAME
 from stillwatch.scan.measured import MEASURED
+from stillwatch.scan.parts import TEST_NAME
 
 CHECKER = (
     "verify.py",

@@ -19,7 +19,6 @@ import numpy as np
 from stillwatch.actors.clients import product
 from stillwatch.cases import Json
 from stillwatch.cases.bundle import BundleError
-from stillwatch.cases.claims import us
 from stillwatch.exchanges.log import ExchangeLog, build
 from stillwatch.exchanges.read import read, read_accounts
 from stillwatch.exchanges.rejects import Rejects
@@ -28,7 +27,7 @@ from stillwatch.scan import Campaign
 from stillwatch.scan.explanations import customers
 from stillwatch.scan.pipeline import facts_of, payers
 from stillwatch.terms.holds import HoldSchedule
-from stillwatch.units import DAY_US
+from stillwatch.units import DAY_US, us
 
 # eight letters: among a million different things two fall together once in a thousand bundles
 TOKEN_BYTES = 6

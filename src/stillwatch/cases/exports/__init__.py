@@ -11,6 +11,8 @@ from enum import StrEnum
 
 from stillwatch.errors import StillwatchError
 
+TARGETS = "alerts.toml"  # the owner's list of who is told, in the gateway's folder
+
 
 class ExportError(StillwatchError):
     """It cannot be exported or sent so."""

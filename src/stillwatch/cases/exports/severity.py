@@ -4,7 +4,7 @@ from enum import IntEnum
 
 from stillwatch.cases import CaseState, Verdict
 from stillwatch.cases.alert import Alert
-from stillwatch.scan.harvest import OPEN_THOUGHTS, S1K, SKY_T1
+from stillwatch.scan.milestones import OPEN_THOUGHTS, S1K, SKY_T1
 
 
 class Severity(IntEnum):

@@ -30,7 +30,6 @@ from stillwatch.toml import document
 from stillwatch.toml.reading import TableReader
 
 SINKS, GROUP = "stillwatch.cases.exports.sinks", "stillwatch.sinks"
-NAME = "alerts.toml"
 LONGEST = 1 << 20
 SAYS = ("alert", "ocsf")
 FORMS = (Form.CLOUDEVENT, Form.CEF, Form.MESSAGE)

@@ -1,6 +1,8 @@
 """Puts the admin port together. It knows which routes there are, not what they do."""
 
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,9 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import stillwatch
-from stillwatch.console.app import make
-from stillwatch.console.openid import load_provider
-from stillwatch.console.settings import load_settings
+from stillwatch.console import Deployment
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway.admin import Desk, keys, reading, standings, terms
-from stillwatch.gateway.admin.deployment import Gateway
 from stillwatch.gateway.admin.guard import Guard, allowed_hosts, answer_errors, token
 from stillwatch.gateway.admin.shapes import Problem
 from stillwatch.gateway.control.case_sync import Casework
@@ -73,7 +72,7 @@ def create_app(desk: Desk, casework: Casework | None = None) -> FastAPI:
         responses={status: {"model": Problem, "description": text} for status, text in ERRORS.items()},
     )
     if casework is not None:
-        app.mount(PATH, Console(casework, Gateway(desk), desk.folder.path))
+        app.mount(PATH, Console(casework, partial(_deployment, desk), desk.folder.path))
         for way in ("/", PATH):
             app.add_route(way, lambda _: RedirectResponse(f"{PATH}/", 303), include_in_schema=False)
     app.add_middleware(Guard, hosts=allowed_hosts(desk.settings), port=desk.settings.admin_port)
@@ -83,10 +82,16 @@ def create_app(desk: Desk, casework: Casework | None = None) -> FastAPI:
 PATH = "/console"
 
 
+def _deployment(desk: Desk) -> Deployment:
+    from stillwatch.gateway.admin.deployment import Gateway  # with Arrow: for the console alone
+
+    return Gateway(desk)
+
+
 class Console:
     """An ASGI app that becomes the console with the first request at which it can."""
 
-    def __init__(self, casework: Casework, deployment: Gateway, folder: Path) -> None:
+    def __init__(self, casework: Casework, deployment: Callable[[], Deployment], folder: Path) -> None:
         self._casework, self._deployment, self._folder = casework, deployment, folder
         self._lock = threading.Lock()
         self._app: ASGIApp | None = None
@@ -102,9 +107,14 @@ class Console:
         await self._app(scope, receive, send)
 
     def _make(self) -> None:
+        # Here and not above: its pages and what they read with take 60 MB, and most of the time nobody looks.
+        from stillwatch.console.app import make
+        from stillwatch.console.openid import load_provider
+        from stillwatch.console.settings import load_settings
+
         with self._lock:
             if self._app is None:
                 store = self._casework.store(utc_us())
                 provider, settings = load_provider(self._folder), load_settings(self._folder)
                 # the admin port's guard has looked at the Host
-                self._app = make(store, self._deployment, settings=settings, provider=provider)
+                self._app = make(store, self._deployment(), settings=settings, provider=provider)

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from stillwatch.console.guard import with_headers
+from stillwatch.console.answer_headers import with_headers
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway.control.in_force import NotInForce
 from stillwatch.gateway.control.migrations import StateError

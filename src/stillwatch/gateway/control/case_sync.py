@@ -15,8 +15,8 @@ from sqlalchemy import Connection, or_, select, text
 
 from stillwatch.cases import CaseError, DetectorState, Verdict
 from stillwatch.cases.audit.trail import attach
+from stillwatch.cases.detector_changes import states_set
 from stillwatch.cases.evidence import Input
-from stillwatch.cases.feedback import states
 from stillwatch.cases.fold import fold
 from stillwatch.cases.migrations import migrate
 from stillwatch.cases.store import Store
@@ -166,10 +166,7 @@ class Casework(PartThread):
     def _listen(self, store: Store, now_us: int) -> None:
         revision = store.revision()
         if revision != self._said_at[0] or not 0 <= now_us - self._said_at[1] < LISTEN_US:
-            state_of = {
-                name: entry.state for name, entry in states(store).items() if entry.since_us is not None
-            }
-            now = CaseworkDecisions(state_of, spared_accounts(store, now_us))
+            now = CaseworkDecisions(states_set(store), spared_accounts(store, now_us))
             self.said = self.said if now == self.said else now
             self._said_at = (revision, now_us)
 

@@ -17,7 +17,7 @@ from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.latest import Findings, FindingsNotice
 from stillwatch.gateway.part_thread import PartThread
-from stillwatch.scan.candidates import candidates
+from stillwatch.scan.hold_candidates import candidates
 from stillwatch.terms import Terms
 from stillwatch.terms.reload import WatchedTerms
 

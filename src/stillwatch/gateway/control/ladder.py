@@ -20,10 +20,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from stillwatch.cases import DetectorState
-from stillwatch.cases.claims import RAISING
 from stillwatch.gateway.folder import derive
 from stillwatch.scan import Campaign
 from stillwatch.scan.parts import LONE_HARVEST as LONE
+from stillwatch.scan.parts import RAISING
 from stillwatch.terms import EnforcementStatus, Ladder, Permission, Step
 from stillwatch.terms.ladder import LadderCampaign
 from stillwatch.terms.ladder import StepProposal as Asked

@@ -16,7 +16,6 @@ from typing import Any
 from stillwatch.errors import refuse_os_errors
 from stillwatch.gateway.fleet.store import ObjectStore
 from stillwatch.gateway.folder import OWN_SEGMENTS, Folder, FolderError, derive
-from stillwatch.gateway.record.segments import last_checkpoint, segment
 from stillwatch.new_file import replace_file
 
 COPY = "shared"  # in a gateway's folder: what it has of an object store
@@ -88,6 +87,8 @@ def enter_store(folder: Folder, store: ObjectStore, gateway: str) -> None:
         f"{root}/segments/{gateway}: is written by a gateway whose folder this one is not; start this one "
         "with another --gateway NAME",
     )
+    from stillwatch.gateway.record.segments import last_checkpoint  # with Arrow: for those in such a fleet
+
     newest = last_checkpoint(folder)[0]
     later = [stored for stored in store.objects(f"segments/{gateway}") if _last_number(stored.name) > newest]
     if store.first_whole(later, ".parquet"):  # others may have put something there
@@ -101,6 +102,8 @@ def enter_store(folder: Folder, store: ObjectStore, gateway: str) -> None:
 
 def _last_number(name: str) -> int:
     """Give the last number of a segment by its object's name; 0 of what is none."""
+    from stillwatch.gateway.record.segments import segment
+
     path = Path(name)
     named = segment(Path(path.name.partition(".")[0] + path.suffix))
     return named.last if named else 0

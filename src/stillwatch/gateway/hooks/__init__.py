@@ -6,11 +6,14 @@ number. It forwards nothing and opens no connection: it answers, and it writes d
 
 from dataclasses import dataclass
 
+from stillwatch.gateway.path.charge import Charge
+from stillwatch.gateway.settings import HOOKS_WORKER
 from stillwatch.terms import Decision, ModelVerdict
 
-WORKER = 900  # its number in the log: beyond every worker's
+WORKER = HOOKS_WORKER  # its number in the log and among the budgets
 OWNER = "hook:"  # keys of accounts that begin so open this door, and no other key does
 TOKEN = b"x-stillwatch-hook"  # where such a key travels beside a client's own
+TICKET = b"x-stillwatch-answer"  # where the ticket of an answer on its way travels
 
 Header = tuple[bytes, bytes]
 
@@ -33,6 +36,11 @@ class ReportedRequest:
     body_bytes: int = 0
     blind: bool = False  # the gateway shows no body: nobody can say which model is meant
     does: str = ""  # one of `operations.DOES`; "": what the operation's name says
+    most: int | None = None  # output tokens that it allows one answer, where it says
+    answers: int = 1  # to all its questions
+    background: bool = False  # answered at once, worked off and fetched later
+    stored: str = ""  # the answer that it fetches
+    method: str = "POST"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +49,7 @@ class TermsJudgement:
 
     decision: Decision
     verdict: ModelVerdict
+    charge: Charge | None = None  # what it holds until its answer has come
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +59,4 @@ class HookReply:
     status: int
     body: bytes = b""
     headers: tuple[Header, ...] = ((b"content-type", b"application/json"),)
+    answer: str = ""  # the ticket of what it holds: void where nobody takes this reply

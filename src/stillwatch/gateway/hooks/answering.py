@@ -4,14 +4,16 @@
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import msgspec
 
 from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.strict_json import decode
-from stillwatch.gateway.hooks import HookReply, ReportedRequest, TermsJudgement, litellm, otlp
+from stillwatch.gateway.hooks import TICKET, HookReply, ReportedRequest, TermsJudgement, litellm, otlp
 from stillwatch.gateway.hooks.dialects import (
     JSON,
     DialectRequest,
@@ -22,10 +24,13 @@ from stillwatch.gateway.hooks.dialects import (
     way_of,
 )
 from stillwatch.gateway.hooks.door import NO_TOKEN, header, opener
+from stillwatch.gateway.hooks.held_answers import UNTOLD_S, AnswerEnd, HeldAnswers, seconds_of
 from stillwatch.gateway.hooks.intake import HookIntake, NotKept, Tally, check_row
 from stillwatch.gateway.hooks.joins import Joins
 from stillwatch.gateway.hooks.judge import Judge
+from stillwatch.gateway.path.amounts import MOST_TOKENS
 from stillwatch.gateway.path.gate import Gate
+from stillwatch.gateway.path.reply import ReplyFacts
 from stillwatch.gateway.path.request import BadRequest, inflate
 from stillwatch.gateway.path.server import Client, Request
 from stillwatch.gateway.record.rows import RECORDED_AS, REQUEST
@@ -36,6 +41,11 @@ RETRY_S = 2
 MOST_STANDINGS = 50_000  # in one answer of /bans
 MOST_NAMES = 10_000
 LONGEST_REASON = 300
+ENDED = re.compile(
+    rb"stream=([\w-]{1,80}) answer=([\w-]{1,4096}) status=(\d{1,3}) sent=(\d{1,15}) "
+    rb"events=(\d{1,12}|-) comes=(yes|-)"
+)
+STREAM = b"x-stillwatch-stream"  # what Envoy calls the request that it asks about
 
 
 @dataclass
@@ -46,6 +56,7 @@ class HookContext:
     judge: Judge
     intake: HookIntake
     joins: Joins
+    held: HeldAnswers
     tally: Tally
     reading: asyncio.Semaphore  # batches that are read at the same time
 
@@ -58,15 +69,20 @@ class HookContext:
 def respond(world: HookContext, client: Client, request: Request) -> HookReply | Awaitable[HookReply]:
     """Answer a request. Raises: BadRequest, NotKept."""
     path = request.target.partition("?")[0]
-    if path == "/health":
-        return _health(world)
     decides = path == "/decide" or path.startswith(("/decide/", "/decide;"))
     now_us = world.gate.now_us()
-    if opener(world.gate, request, now_us, alone=decides) is None:
+    entry = opener(world.gate, request, now_us, alone=decides)
+    if entry is not None:
+        world.held.note_connection(entry.key_id, client, checks=path == "/health")
+    if path == "/health":
+        return _health(world)
+    if entry is None:
         world.tally.unauthorised += 1
         raise BadRequest(401, "invalid_hook_key", NO_TOKEN)
     if decides:
-        return _decide(world, client, request, now_us)
+        return _decide(world, client, request, entry.key_id, now_us)
+    if path == "/answers/ended":
+        return _ended(world, request, entry.key_id)
     if path not in ROUTES:
         raise BadRequest(404, "not_found", f"no such path; there are /decide, {', '.join(ROUTES)}")
     if request.method != "POST":
@@ -83,10 +99,11 @@ def _health(world: HookContext) -> HookReply:
 
 
 def _decide(
-    world: HookContext, client: Client, request: Request, now_us: int
+    world: HookContext, client: Client, request: Request, hook: str, now_us: int
 ) -> HookReply | Awaitable[HookReply]:
     gate, tally = world.gate, world.tally
     way = way_of(request.target)
+    longest_s = seconds_of(way.options)
     tally.decisions += 1
     try:
         dialect_request = question(gate, client, way, request, now_us)
@@ -99,7 +116,11 @@ def _decide(
     else:
         judged = world.judge.request(who, now_us, count=dialect_request.counts)
     tally.refused += not judged.decision.allow
-    reply = answer(way, who, judged)
+    tells = way.options.get("answers") == "yes"
+    ticket = world.held.hold(who, judged.charge, hook if tells else "", longest_s, now_us)
+    if ticket and (stream := header(request, STREAM)) is not None:
+        world.held.name_stream(ticket, hook, stream.decode("latin-1"))
+    reply = replace(answer(way, who, judged, ticket if tells else ""), answer=ticket)
     if way.options.get("capture") == "yes" and dialect_request.request is not None:
         return _capture(world, dialect_request, judged, reply, now_us)
     return reply
@@ -139,6 +160,8 @@ async def _capture(
     except NotKept:
         if world.gate.terms.capture.on_failure != "serve":
             why = "Exchanges cannot be recorded now. Try again soon."
+            if reply.answer:
+                world.held.let_go(reply.answer)
             return refusal("envoy", who.operation, Decision(False, "capture", 503, "capture_failed", why, 5))
     return reply
 
@@ -184,10 +207,13 @@ async def _bans(world: HookContext, request: Request) -> HookReply:
 
 
 def _guardrail(world: HookContext, request: Request) -> HookReply:
-    reply, allowed = litellm.guardrail(world.judge, json_object(request.body), world.gate.now_us())
+    reported, count = litellm.guardrail_request(json_object(request.body))
+    who, now_us = world.numbered(reported), world.gate.now_us()
+    judged = world.judge.request(who, now_us, count=count)
     world.tally.decisions += 1
-    world.tally.refused += not allowed
-    return reply
+    world.tally.refused += not judged.decision.allow
+    ticket = world.held.hold(who, judged.charge, "", UNTOLD_S, now_us)
+    return replace(litellm.guardrail_reply(judged.decision), answer=ticket)
 
 
 # --- what comes in -----------------------------------------------------------------------------------------
@@ -252,6 +278,39 @@ async def _otlp(world: HookContext, request: Request) -> HookReply:
     return otlp.intake_reply(kind, logs, [*batch.refused, *refused])
 
 
+# --- answers on their way -----------------------------------------------------------------------------------
+
+
+def _answers(world: HookContext, request: Request) -> HookReply:
+    """An answer that has come: its body as Envoy saw it, or what another gateway counted of it."""
+    text = header(request, TICKET)
+    if text is not None:
+        status, kind = header(request, b"x-stillwatch-status") or b"", header(request, b"content-type") or b""
+        if not status.isdigit():
+            raise BadRequest(400, "bad_answer", "x-stillwatch-status must be the status of the answer")
+        world.held.read(text.decode("latin-1"), int(status), kind.lower(), open_body(world, request))
+        return HookReply(200, b"{}", (JSON,))
+    fields = json_object(request.body)
+    ticket, tokens, model = fields.get("answer"), fields.get("output_tokens"), fields.get("model")
+    if not isinstance(ticket, str) or type(tokens) is not int or not 0 <= tokens < MOST_TOKENS:
+        raise BadRequest(400, "bad_answer", "give answer, the ticket, and output_tokens, a whole number")
+    world.held.settle(ticket, ReplyFacts(model if isinstance(model, str) else None, output_tokens=tokens))
+    return HookReply(200, b"{}", (JSON,))
+
+
+def _ended(world: HookContext, request: Request, hook: str) -> HookReply:
+    """Envoy's log: exchanges that have ended, in OTLP, whose protobuf keeps a text as it is."""
+    for line in ENDED.finditer(request.body):
+        stream, ticket, status, sent, events, comes = (part.decode("ascii") for part in line.groups())
+        if ticket == "-":
+            world.held.let_go_stream(hook, stream)
+            continue
+        end = AnswerEnd(int(status), int(sent), int(events) if events.isdigit() else None, comes == "yes")
+        with suppress(BadRequest):  # of another gateway of theirs: the others count
+            world.held.note_end(ticket, end)
+    return HookReply(200, b"", ((b"content-type", b"application/x-protobuf"),))
+
+
 def open_body(world: HookContext, request: Request) -> bytes:
     """A body, opened as far as the terms allow. Raises: BadRequest."""
     coding = (header(request, b"content-encoding") or b"").strip().lower().decode("latin-1")
@@ -260,6 +319,7 @@ def open_body(world: HookContext, request: Request) -> bytes:
 
 
 ROUTES: dict[str, Callable[[HookContext, Request], HookReply | Awaitable[HookReply]]] = {
+    "/answers": _answers,
     "/bans": _bans,
     "/beta/litellm_basic_guardrail_api": _guardrail,
     "/litellm/logs": _litellm_logs,

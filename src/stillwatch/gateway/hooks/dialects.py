@@ -3,7 +3,8 @@
 A path says the dialect, with options behind semicolons: `/decide/envoy;account=x-user-id`. Options stand in
 the gateway's own configuration, so no client can set them: `account=HEADER` (the gateway vouches for that
 header; without it the account is the client's key's), `org=HEADER`, `model=HEADER`, `address=HEADER`,
-`capture=yes` (what is allowed is written down, as far as it was shown).
+`capture=yes` (what is allowed is written down, as far as it was shown), `answers=yes` (the gateway tells when
+an answer has come or ended), `held=SECONDS` (so long an answer is on its way at most).
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ import msgspec
 
 from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.strict_json import decode
-from stillwatch.gateway.hooks import Header, HookReply, ReportedRequest, TermsJudgement
+from stillwatch.gateway.hooks import TICKET, Header, HookReply, ReportedRequest, TermsJudgement
 from stillwatch.gateway.hooks.door import header
 from stillwatch.gateway.path.answers import error_body, error_object, safe
 from stillwatch.gateway.path.caller import caller
@@ -26,7 +27,7 @@ from stillwatch.gateway.path.request import BadRequest, Facts, operation_of, rea
 from stillwatch.gateway.path.server import Client, Request
 from stillwatch.terms import Decision
 
-OPTIONS = ("account", "org", "model", "address", "capture")
+OPTIONS = ("account", "org", "model", "address", "capture", "answers", "held")
 JSON: Header = (b"content-type", b"application/json")
 MOST_NAMES = 1_000  # models or hosts in one question
 LONGEST_ACCOUNT = 512
@@ -95,14 +96,17 @@ def _dialect_request(
     if name is None:
         who = caller(gate, client, shown, now_us)
         account, number, key_id, org = who.account, who.number, who.key_id, who.org
+        end_user = who.end_user
     else:
         account, number, key_id, org = _vouched_header(shown, name), None, "", None
+        end_user = None
     if "org" in way.options:
         org = _text(shown, way.options["org"].encode())
     kind = (_text(shown, b"content-type") or "").lower()
     coding = (_text(shown, b"content-encoding") or "").strip().lower()
-    facts = read(shown.method, shown.target, kind, coding, shown.body, gate.terms.capture.max_body_bytes)
-    refuse_links(gate.terms, gate.operations.find(shown.method, shown.target), shown, kind, coding)
+    operations, limit = gate.operations, gate.terms.capture.max_body_bytes
+    facts = read(shown.method, shown.target, kind, coding, shown.body, limit, operations)
+    refuse_links(gate.terms, operations.find(shown.method, shown.target), shown, kind, coding)
     if gate.terms.identity.keys == "issued":
         refuse_foreign(gate, account, facts, shown.target)
     models = tuple(dict.fromkeys((*facts.models, *in_headers(shown.headers))))
@@ -110,8 +114,9 @@ def _dialect_request(
         named = _text(shown, way.options["model"].encode())
         models = (named, *models) if named else models
     reported = ReportedRequest(
-        account, number, key_id, org, facts.end_user, facts.operation, models, (), facts.stream, facts.n,
-        facts.logprobs, len(shown.body), blind=not shown.body, does=facts.does,
+        account, number, key_id, org, facts.end_user or end_user, facts.operation, models, (), facts.stream,
+        facts.n, facts.logprobs, len(shown.body), blind=not shown.body, does=facts.does, most=facts.most,
+        answers=facts.answers, background=facts.background, stored=facts.stored, method=shown.method,
     )  # fmt: skip
     address = _text(shown, way.options["address"].encode()) if "address" in way.options else None
     return DialectRequest(reported, facts, shown, address.rpartition(",")[2].strip() if address else None)
@@ -143,12 +148,12 @@ def _plain(gate: Gate, request: Request) -> DialectRequest:
         raise BadRequest(400, "bad_request", "operation must be a text")
     if operation.startswith("/"):
         operation = operation_of(operation)
-    n, size = fields.get("n"), fields.get("body_bytes")
+    n, size, most = fields.get("n"), fields.get("body_bytes"), fields.get("max_tokens")
     reported = ReportedRequest(
         account, None, "", _optional(fields, "org"), _optional(fields, "end_user"), operation,
         models, _names(fields, "hosts"), fields.get("stream") is True, n if type(n) is int and n > 0 else 1,
         fields.get("logprobs") is True, size if type(size) is int and size > 0 else 0,
-        fields.get("blind") is True,
+        fields.get("blind") is True, most=most if type(most) is int and most > 0 else None,
     )  # fmt: skip
     served = _optional(fields, "served")
     return DialectRequest(
@@ -185,15 +190,17 @@ def _optional(fields: dict[str, object], key: str) -> str | None:
 # --- answers -----------------------------------------------------------------------------------------------
 
 
-def answer(way: DecidePath, reported: ReportedRequest, judged: TermsJudgement) -> HookReply:
-    """A decision as this gateway takes it."""
+def answer(way: DecidePath, reported: ReportedRequest, judged: TermsJudgement, ticket: str = "") -> HookReply:
+    """A decision as this gateway takes it. `ticket`: of the answer, of which the gateway tells later."""
     if way.dialect == "json":
-        return HookReply(200, msgspec.json.encode(_decision_fields(reported, judged.decision)), (JSON,))
+        fields = _decision_fields(reported, judged.decision) | ({"answer": ticket} if ticket else {})
+        return HookReply(200, msgspec.json.encode(fields), (JSON,), ticket)
     if not judged.decision.allow:
         return refusal(way.dialect, reported.operation, judged.decision)
-    return HookReply(
-        204 if way.dialect == "nginx" else 200, b"", tuple(_allow_headers(reported, judged.decision))
-    )
+    headers = _allow_headers(reported, judged.decision)
+    if ticket:
+        headers.append((TICKET, ticket.encode()))
+    return HookReply(204 if way.dialect == "nginx" else 200, b"", tuple(headers), ticket)
 
 
 def refusal(dialect: str, operation: str, decision: Decision) -> HookReply:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,12 +19,16 @@ from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.values import EPOCH, Clock, as_time
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.hooks import WORKER
-from stillwatch.gateway.path.gate import Gate, UncapturedSpan
+from stillwatch.gateway.hooks.held_answers import HeldAnswers
+from stillwatch.gateway.path.gate import Gate
+from stillwatch.gateway.path.request import BadRequest
+from stillwatch.gateway.record.entries import UncapturedSpan
 from stillwatch.gateway.record.wal import GAP, ROW, frame
 from stillwatch.units import HOUR_US
 
 REMEMBERED = 200_000  # ids of rows that were kept
 LONGEST_TEXT = 512  # of a name: account, model, agent
+ANSWER = "answer"  # of a row: the ticket of the answer that it tells of
 TEXTS = frozenset(("system", "prompt", "completion", "earlier"))
 DEAD_BYTES = 16 << 20  # of the file of dead letters; one older file is kept
 CHARGED_US = HOUR_US  # tokens of an older exchange count against no limit that runs now
@@ -72,8 +77,8 @@ class _FrameBatch:
 class HookIntake:
     """Takes rows. One for the process."""
 
-    def __init__(self, gate: Gate, dead_letters: Path, tally: Tally) -> None:
-        self.gate, self.tally = gate, tally
+    def __init__(self, gate: Gate, dead_letters: Path, tally: Tally, held: HeldAnswers) -> None:
+        self.gate, self.tally, self._held = gate, tally, held
         self._dead = dead_letters
         self._recent: dict[bytes, None] = {}
         self.numbers: dict[str, int] = {}  # account -> its place in the budgets, where it was issued here
@@ -86,6 +91,7 @@ class HookIntake:
         gate = self.gate
         fresh: dict[bytes, Row] = {}
         frames: list[bytes] = []
+        tickets: list[str] = []
         now_us = gate.now_us()
         keep_text = gate.terms.retention.text_days > 0
         for row in rows:
@@ -93,6 +99,8 @@ class HookIntake:
             if key in self._recent or key in fresh:
                 self.tally.duplicates += 1
                 continue
+            if (ticket := row.pop(ANSWER, None)) is not None:
+                tickets.append(str(ticket))
             row = self._whole(row, keep_text, now_us)
             try:
                 frames.append(frame(ROW, gate.number(), msgspec.json.encode(row)))
@@ -110,6 +118,9 @@ class HookIntake:
         if not await batch.done:
             raise NotKept(gate.capture_error)
         self._charge(fresh.values(), now_us)
+        for ticket in tickets:  # its row has charged it
+            with suppress(BadRequest):
+                self._held.let_go(ticket)
         self.tally.rows[source] = self.tally.rows.get(source, 0) + len(fresh)
         self._recent.update(dict.fromkeys(fresh))
         while len(self._recent) > REMEMBERED:
@@ -136,7 +147,9 @@ class HookIntake:
             if not isinstance(time, int) or now_us - time >= CHARGED_US:
                 continue
             if isinstance(tokens, int) and 0 < tokens < 1 << 40:
-                budgets.add(budgets.place(account, self.numbers.get(account)), now_us, 0, tokens)
+                model = row.get("served_model") or row.get("model")
+                model_set = self.gate.set_of(model if isinstance(model, str) else None)
+                budgets.add(budgets.place(account, self.numbers.get(account)), now_us, 0, tokens, model_set)
 
     async def gap(self, from_us: int, until_us: int, exchanges: int, reason: str) -> None:
         """A gap that a sender knows of. Raises: NotKept."""
@@ -177,7 +190,7 @@ def check_row(row: Row, now_us: int) -> Row:
     if not isinstance(account, str) or not account or len(account) > LONGEST_TEXT:
         raise Refused(f"has no account that can be used: a text of 1 to {LONGEST_TEXT} characters")
     for name, value in row.items():
-        if isinstance(value, str) and name not in TEXTS and len(value) > LONGEST_TEXT:
+        if isinstance(value, str) and name not in TEXTS and name != ANSWER and len(value) > LONGEST_TEXT:
             row[name] = value[:LONGEST_TEXT]
     return row
 

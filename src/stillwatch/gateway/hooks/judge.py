@@ -4,17 +4,23 @@ It believes what it is told of account and models: who may tell is `door`'s matt
 that may answer.
 """
 
+from dataclasses import replace
+
 from stillwatch.exchanges.operations import NAMES_A_MODEL, does_of
-from stillwatch.gateway.control.owners import EVERYBODY
+from stillwatch.gateway.control.owners import EVERYBODY, OwnersError
 from stillwatch.gateway.hooks import ReportedRequest, TermsJudgement
-from stillwatch.gateway.path.gate import Gate
-from stillwatch.gateway.path.object_access import NOBODYS
+from stillwatch.gateway.path.admission import weigh
+from stillwatch.gateway.path.charge import Charge
+from stillwatch.gateway.path.gate import NOBODY, Gate
+from stillwatch.gateway.path.object_access import NOBODYS, UNKNOWN
+from stillwatch.gateway.path.request import Facts
 from stillwatch.terms import Decision, ModelVerdict, RequestFacts, Terms
 from stillwatch.terms.decide import decide, host_verdict
 
 ANY = ModelVerdict(True, "allowed", None)
 UNSEEN = ModelVerdict(True, "models.unseen", None)  # no body was shown
 REMEMBERED = 10_000  # hosts
+UNKNOWN_S = 5
 
 
 class Judge:
@@ -26,28 +32,48 @@ class Judge:
         self._hosts: dict[str, ModelVerdict] = {}
 
     def request(self, reported: ReportedRequest, now_us: int, *, count: bool = True) -> TermsJudgement:
-        """Decide, and count the request against its account's limits unless it is only looked at."""
+        """Decide, count the request against its account's limits and hold what its answer may bring.
+
+        Neither, where it is only looked at: what is on its way may be this request's own.
+        """
         gate = self.gate
         verdict = self.verdict(reported, now_us)
+        if (refused := self._of_owner(reported, now_us)) is not None:
+            return TermsJudgement(refused, verdict)
+        facts = Facts(
+            reported.operation, reported.does or does_of(reported.operation), reported.models,
+            n=reported.n, most=reported.most, answers=max(reported.n, reported.answers),
+            background=reported.background, stored=reported.stored, stream=reported.stream,
+        )  # fmt: skip
+        charge = Charge(gate, reported.account, reported.number, facts, now_us)
         ask = RequestFacts(
             reported.account, reported.end_user, reported.operation,
             reported.models[0] if reported.models else None, reported.stream, reported.n, reported.logprobs,
-            reported.body_bytes, reported.org, does=reported.does,
+            reported.body_bytes, reported.org, does="reads" if charge.is_paid() else facts.does,
         )  # fmt: skip
-        place = gate.budgets.place(reported.account, reported.number)
-        spent = gate.budgets.spent(place, now_us)
-        standing = gate.tables.standings.get(reported.account)
-        decision = self._of_owner(reported, now_us) or decide(
-            gate.terms, standing, ask, verdict, spent, now_us
-        )
-        if decision.allow and count:
-            gate.budgets.add(place, now_us, 1, 0)
-        return TermsJudgement(decision, verdict)
+        if not count:
+            place = gate.budgets.place(reported.account, reported.number)
+            spent = replace(gate.budgets.spent(place, now_us), tokens_held=0)
+            standing = gate.tables.standings.get(reported.account)
+            return TermsJudgement(decide(gate.terms, standing, ask, verdict, spent, now_us), verdict)
+        limited = gate.limited or reported.account in gate.tables.standings
+        decision = weigh(gate, ask, verdict, charge if limited else None, now_us)
+        if not decision.allow or decision.output_tokens_left is None:
+            charge.let_go()
+        if decision.allow:
+            charge.count_request()
+            if facts.background and not facts.stream:
+                charge.charge_in_full()
+        return TermsJudgement(decision, verdict, charge)
 
     def _of_owner(self, reported: ReportedRequest, now_us: int) -> Decision | None:
-        """A refusal of a model that is another account's alone."""
+        """A refusal of a model that is another account's alone, or may be."""
         for model in reported.models if self.gate.terms.identity.keys == "issued" else ():
-            if self.gate.model_owner(model, now_us) not in (None, reported.account, EVERYBODY):
+            try:
+                owners = self.gate.model_owners(model, now_us)
+            except OwnersError:
+                return Decision(False, "owners_unknown", 503, "owners_unknown", UNKNOWN, UNKNOWN_S)
+            if not owners <= {reported.account, EVERYBODY, NOBODY}:  # hooks see no job that is read
                 return Decision(False, "not_found", 404, "not_found", NOBODYS.format(model[:200]))
         return None
 

@@ -17,17 +17,20 @@ from stillwatch.exchanges.sketched import OUTCOMES
 from stillwatch.exchanges.strict_json import decode
 from stillwatch.gateway.hooks import HookReply, ReportedRequest
 from stillwatch.gateway.hooks.dialects import JSON
-from stillwatch.gateway.hooks.intake import check_row, digest_id
-from stillwatch.gateway.hooks.judge import Judge
+from stillwatch.gateway.hooks.intake import ANSWER, check_row, digest_id
 from stillwatch.gateway.path.request import BadRequest
+from stillwatch.terms import Decision
 
 WHO = ("user_api_key_hash", "user_api_key_alias", "user_api_key_user_id", "user_api_key_team_id",
        "user_api_key_org_id")  # fmt: skip  # as `formats.litellm` reads an account
 MOST_RECORDS = 20_000  # in one request
 
 
-def guardrail(judge: Judge, body: dict[str, object], now_us: int) -> tuple[HookReply, bool]:
-    """LiteLLM's question in its own words, answered in them; and whether it was allowed."""
+def guardrail_request(body: dict[str, object]) -> tuple[ReportedRequest, bool]:
+    """LiteLLM's question in its own words; and whether it is about a request, which counts.
+
+    Raises: BadRequest.
+    """
     data = body.get("request_data")
     account = first(*(dig(data, name) for name in WHO))
     if not isinstance(account, str):
@@ -38,11 +41,15 @@ def guardrail(judge: Judge, body: dict[str, object], now_us: int) -> tuple[HookR
         account, None, "", org if isinstance(org, str) else None, user if isinstance(user, str) else None,
         models=(model,) if isinstance(model, str) and model else (), blind=not model,
     )  # fmt: skip
-    decision = judge.request(reported, now_us, count=body.get("input_type") == "request").decision
+    return reported, body.get("input_type") == "request"
+
+
+def guardrail_reply(decision: Decision) -> HookReply:
+    """A decision in LiteLLM's words."""
     answer = (
         {"action": "NONE"} if decision.allow else {"action": "BLOCKED", "blocked_reason": decision.message}
     )
-    return HookReply(200, msgspec.json.encode(answer), (JSON,)), decision.allow
+    return HookReply(200, msgspec.json.encode(answer), (JSON,))
 
 
 def records(body: bytes) -> Iterator[tuple[bytes, dict[str, object] | Refused]]:
@@ -104,7 +111,7 @@ def _served_model(obj: dict[str, object]) -> object:
 
 def _add(row: Row, extra: dict[str, object]) -> None:
     """What our own callback knows better than LiteLLM's record."""
-    for name, field in (("id", "exchange_id"), ("rule", "rule"), ("account", "account")):
+    for name, field in (("id", "exchange_id"), ("rule", "rule"), ("account", "account"), ("answer", ANSWER)):
         if isinstance(extra.get(name), str):
             row[field] = extra[name]
     if extra.get("outcome") in OUTCOMES:

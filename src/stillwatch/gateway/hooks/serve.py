@@ -22,6 +22,7 @@ from stillwatch.gateway.folder import Folder, FolderError
 from stillwatch.gateway.hooks import WORKER, HookReply
 from stillwatch.gateway.hooks.answering import RETRY_S, HookContext, respond
 from stillwatch.gateway.hooks.door import opener
+from stillwatch.gateway.hooks.held_answers import HeldAnswers
 from stillwatch.gateway.hooks.intake import HookIntake, NotKept, Tally
 from stillwatch.gateway.hooks.joins import Joins
 from stillwatch.gateway.hooks.judge import Judge
@@ -84,6 +85,8 @@ class HookHandler:
 
     def _give(self, reply: HookReply) -> None:
         if self.gone:
+            if reply.answer:  # nobody will tell of it
+                self.world.held.let_go(reply.answer)
             return
         self.gone = True
         client = self.client
@@ -139,9 +142,10 @@ class Hooks:
             ),
         )
         tally = Tally()
-        intake = HookIntake(gate, folder.path / "dead-letters.jsonl", tally)
+        held = HeldAnswers(gate, folder.run / "hooks.held")
+        intake = HookIntake(gate, folder.path / "dead-letters.jsonl", tally, held)
         joins = Joins(gate, folder.path / "held")
-        self.world = HookContext(gate, Judge(gate), intake, joins, tally, asyncio.Semaphore(READING))
+        self.world = HookContext(gate, Judge(gate), intake, joins, held, tally, asyncio.Semaphore(READING))
         self._number()
         self._beaten = ""  # the error of the tables in the last heartbeat
         self._stopped = loop.create_future()
@@ -201,6 +205,7 @@ class Hooks:
         if new is not None:
             gate.set_terms(new)
             gate.counters[PLACE["reloads_terms"]] += 1
+        self.world.held.sweep(gate.now_us())
         if not self._chores:
             chore = self.loop.create_task(self._chore())
             self._chores.add(chore)
@@ -218,11 +223,13 @@ class Hooks:
         """Say how this process is, and which state it goes by. Raises: OSError."""
         gate, world = self.world.gate, self.world
         self._beaten = self.follower.error or ""
+        world.held.note()
         heartbeat.beat(
             self.folder.run / "hooks.json",
             utc_us(),
             rss=heartbeat.rss_bytes(),
             capture=gate.capture_error,
+            owners=gate.check_owners(),
             terms_version=gate.terms.version,
             terms_error=self.terms.error,
             tables_revision=gate.tables.revision,
@@ -230,6 +237,8 @@ class Hooks:
             tables_error=self.follower.error,
             waiting_bytes=gate.log.waiting_bytes,
             waiting_calls=len(world.joins),
+            held_answers=len(world.held),
+            untold_answers=world.held.untold,
             **vars(world.tally),
         )
 

@@ -7,7 +7,7 @@ from stillwatch.gateway.path.caller import Caller
 from stillwatch.gateway.path.charge import Charge
 from stillwatch.gateway.path.gate import Admission, Gate
 from stillwatch.gateway.path.request import Facts
-from stillwatch.terms import AccountUsage, Decision, ModelVerdict, RequestFacts, Step
+from stillwatch.terms import AccountUsage, Decision, Hold, ModelVerdict, RequestFacts, Step
 from stillwatch.terms.decide import decide, step_now
 
 ANY_MODEL = ModelVerdict(True, "allowed", None)
@@ -40,16 +40,28 @@ def admit(gate: Gate, who: Caller, facts: Facts, charge: Charge, body_bytes: int
         facts.stream, facts.n, facts.logprobs, body_bytes, who.org, batch,
         does="reads" if not usual and charge.is_paid() else facts.does,
     )  # fmt: skip
-    spent = NOT_SPENT
-    if not usual:
-        spent, set_most = charge.hold(batch or 0)
-        ask = dataclasses.replace(ask, set_most=set_most)
     hold = None if schedule is None else schedule.hold(who.account, now_us)
-    decision = decide(gate.terms, standing, ask, verdict, spent, now_us, hold)
+    decision = weigh(gate, ask, verdict, None if usual else charge, now_us, hold)
     admission = Admission(decision, verdict, hold is not None and decision.rule == f"holds:{hold.candidate}")
     if usual:
         gate.remember(key, admission)
     return admission
+
+
+def weigh(
+    gate: Gate,
+    ask: RequestFacts,
+    verdict: ModelVerdict,
+    charge: Charge | None,
+    now_us: int,
+    hold: Hold | None = None,
+) -> Decision:
+    """Decide while what the request may bring is held. `charge` None: nothing that is used decides."""
+    spent = NOT_SPENT
+    if charge is not None:
+        spent, set_most = charge.hold(ask.batch_tokens or 0)
+        ask = dataclasses.replace(ask, set_most=set_most)
+    return decide(gate.terms, gate.tables.standings.get(ask.account), ask, verdict, spent, now_us, hold)
 
 
 def refusal_since(gate: Gate, who: Caller, operation: str, does: str) -> Decision | None:

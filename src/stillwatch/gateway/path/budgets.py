@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from stillwatch.gateway.settings import MOST_WORKERS
+from stillwatch.gateway.settings import HOOKS_WORKER, MOST_WORKERS
 from stillwatch.terms import AccountUsage, FleetUsage
 from stillwatch.terms.sections import MOST_SETS
 from stillwatch.units import DAY_US, HOUR_US, MINUTE_US
@@ -55,7 +55,7 @@ class Budgets:
             self._mine = map_file(self._path)
             numbers = {k for k in range(2 * MOST_WORKERS) if _path(run, k).exists()}
             after = {MOST_WORKERS + k for k in range(workers)}  # those that take over from these, or had
-            others = (numbers | after | set(range(workers))) - {worker}
+            others = (numbers | after | {*range(workers), HOOKS_WORKER}) - {worker}
             self._others = [map_file(_path(run, k)) for k in sorted(others)]
             if in_fleet:
                 self._known = map_file(run / KNOWN)
@@ -120,9 +120,22 @@ class Budgets:
             for column in (HELD, *range(SETS + 1, ROW, 2)):
                 values[at + column] = 0
             values[at + START] = start
-        values[at + HELD] += tokens
-        for budget_set in sets:
-            values[at + SETS + 2 * budget_set + 1] += tokens
+        for column in (HELD, *(SETS + 2 * budget_set + 1 for budget_set in sets)):
+            held = values[at + column] + tokens
+            values[at + column] = held if place >= 0 else max(held, 0)  # its row may have been another's
+
+    def take_over(self) -> dict[int, list[int]]:
+        """Hold on to what answers held that the process before let in; give their rows' columns, by row.
+
+        Of a process whose answers go on without it.
+        """
+        taken = {}
+        for place in range(self._rows):
+            at = place * ROW
+            if self._mine[at + HELD] > 0:
+                self._mine[at + START] = self._mine[STARTS]
+                taken[place] = self._mine[at : at + ROW].tolist()
+        return taken
 
     def add(self, place: int, now_us: int, requests: int, tokens: int, model_set: int | None = None) -> None:
         values, at = self._row(place)

@@ -82,6 +82,16 @@ class Charge:
         )
         return spent, most_of_set(limits.models[tightest[1]], self._account)
 
+    @property
+    def on_way(self) -> tuple[int, tuple[int, ...]]:
+        """Output tokens that it holds, and the sets of models with which they count."""
+        return self._on_way, self._sets
+
+    def resume(self, on_way: int, sets: tuple[int, ...]) -> None:
+        """Go on with what was held for it before."""
+        self._place = self._gate.budgets.place(self._account, self._number)
+        self._on_way, self._sets = on_way, sets
+
     def _sets_of(self, models: tuple[str, ...]) -> tuple[int, ...]:
         names = models or (None,)
         return tuple(sorted({k for name in names if (k := self._gate.set_of(name)) is not None}))
@@ -168,15 +178,20 @@ class Charge:
             self.charge_in_full()
             self.keep_promised(reply.answer_id)
         else:
-            self.settle(tokens)
-            if reply.answer_id:
-                done = LaterAnswer(-1, "", self._began_us)
-                gate.notes.note_answer(self._account, reply.answer_id, done)
-            if does == "generates" and not reply.estimated:
-                gate.learn(self._asked, tokens, facts.most, facts.answers)
+            self.bill_answer(reply, does)
         gate.counters[_OUTPUT_TOKENS] += tokens
         gate.counters[_INPUT_TOKENS] += reply.input_tokens or 0
         return reply
+
+    def bill_answer(self, reply: ReplyFacts, does: str) -> None:
+        """Charge an answer that has come to who asked for it."""
+        tokens = reply.output_tokens or 0
+        self.settle(tokens)
+        if reply.answer_id:
+            done = LaterAnswer(-1, "", self._began_us)
+            self._gate.notes.note_answer(self._account, reply.answer_id, done)
+        if does == "generates" and not reply.estimated:
+            self._gate.learn(self._asked, tokens, self._facts.most, self._facts.answers)
 
     def settle(self, tokens: int) -> None:
         """Charge what the reply brought, less what was charged already."""

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from stillwatch.exchanges.operations import ANSWER
 from stillwatch.gateway import logs
+from stillwatch.gateway.control.owners import OwnersError
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.histograms import DURATION, FIRST_TOKEN
 from stillwatch.gateway.logs import traceparent
@@ -28,6 +29,7 @@ from stillwatch.gateway.path.object_access import EMPTY_LIST, ObjectAccess
 from stillwatch.gateway.path.objects import place_of
 from stillwatch.gateway.path.passing import (
     COUNTED,
+    MEDIA,
     Events,
     Lines,
     MadeInStream,
@@ -37,8 +39,9 @@ from stillwatch.gateway.path.passing import (
     is_json,
     is_json_lines,
     is_lines,
+    is_listing,
 )
-from stillwatch.gateway.path.reply import ReplyFacts
+from stillwatch.gateway.path.reply import ReplyFacts, unread_facts
 from stillwatch.gateway.path.request import BadRequest, Facts, read
 from stillwatch.gateway.path.server import Client, Request
 from stillwatch.gateway.path.upstream import Connection, Header
@@ -48,7 +51,6 @@ from stillwatch.terms import Decision, ModelVerdict
 from stillwatch.terms.hops import LONGEST_MODEL
 
 PART_BYTES = 32 << 10
-MEDIA = (b"audio/", b"image/", b"video/")  # content types without a text
 # operations of which a coin may ask twice
 TWICE = frozenset(("chat", "completions", "responses", "messages"))
 MOST_NOTED_BODY = 64 << 10  # bytes; of a longer request that is refused the text is not noted
@@ -92,6 +94,7 @@ class Exchange:
     _draw: Draw | None = None  # the coin, where this one gets two answers
     _objects: ObjectAccess | None = None  # which stored objects it may reach
     _code = ""  # of a refusal
+    _is_media = False  # the reply has no text
     _part: str | None = None  # of an upload in parts: what the upstream calls this one
 
     def __init__(self, gate: Gate, client: Client, request: Request) -> None:
@@ -396,9 +399,10 @@ class Exchange:
             self._headers.append((b"x-stillwatch-warning", safe(self._warn)))
         if status // 100 != 2 or status == 204 or self.request.method == "HEAD":
             return
+        self._is_media = kind.startswith(MEDIA)
         looked_into = self.does in COUNTED or self.operation == "models"
         listing = None if objects is None else objects.listing
-        if listing is not None and (listing.strict or is_json(kind)):
+        if is_listing(listing, kind):
             if coding not in (b"", b"identity"):
                 self.fail("upstream_encoding", "the upstream's reply is compressed, unasked")
             else:
@@ -413,7 +417,7 @@ class Exchange:
             if self._draw is None:
                 self.on_data = self._body.feed  # type: ignore[method-assign] # a chunk costs a frame less
             gate.counters[_STREAMS] += 1
-        elif (looked_into and not kind.startswith(MEDIA)) or is_json(kind):
+        elif (looked_into and not self._is_media) or is_json(kind):
             self._body = Whole(self, looked_into)
         elif is_lines(kind) and (gate.terms.bans or self.strip or self.does == "fetches"):
             self._body = Lines(self, b"ndjson" in kind)
@@ -506,7 +510,10 @@ class Exchange:
         """Whether a model is listed for this account."""
         who = self.caller
         assert who is not None
-        if self._objects is not None and not self._objects.may_use(model):
+        try:
+            if self._objects is not None and not self._objects.may_use(model):
+                return False
+        except OwnersError:
             return False
         if not self.gate.terms.models.hide_banned:
             return True
@@ -625,6 +632,10 @@ class Exchange:
         """What the reply said of itself, and the account's bill."""
         if self._body is not None:
             self._facts = self._body.facts(complete)
+            later = self.comes_later or (self._facts is not None and self._facts.background)
+            if self._charge is not None and self.status // 100 == 2 and not (self._is_media or later):
+                most = self._charge.on_way[0]
+                self._facts = unread_facts(self._facts, self.does, self.request.method, self.delivered, most)
         if self._charge is not None:
             nothing_begun = complete and self.status // 100 != 2
             self._facts = self._charge.bill_reply(

@@ -4,6 +4,7 @@ Whatever text in it is an object's name, or an address that holds one, is looked
 goes: an element of a list, an object, an entry.
 """
 
+import re
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -13,6 +14,7 @@ from stillwatch.gateway.path.references import resource_in
 from stillwatch.gateway.path.stored_links import linked_objects
 
 LONGEST, SHORTEST = 512, 3  # characters of a name, or of an address with one
+_WORD = re.compile(r"[\w.:/@#-]{3,512}")
 MOST_TEXTS = 20_000  # that are looked up for one reply: others wait meanwhile
 
 
@@ -41,12 +43,38 @@ class UnknownReply(Listing):
             foreign = self._is_foreign([name for names in named.values() for name in names])
             texts = {text for text, names in named.items() if not foreign.isdisjoint(names)}
             page = without_names(page, texts) if texts else page
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as why:
-            raise ValueError("no JSON") from why
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            return self._own_lines(body), None
         if texts and page is None:
             raise ForeignError("it is an object of another account")
         body = msgspec.json.encode(page) if texts else body
         return super().take(body) if self._lists else (body, None)
+
+    def _own_lines(self, body: bytes) -> bytes:
+        """A text without the lines that hold a foreign name. Raises: ValueError; ForeignError."""
+        lines = body.splitlines(keepends=True)
+        named = [names_in_line(line) for line in lines]
+        names = set[str]().union(*named)
+        if len(names) > MOST_TEXTS:
+            raise ValueError(f"it holds more than {MOST_TEXTS:,} names; an [[operation]] lets it through")
+        foreign = self._is_foreign(list(names))
+        kept = [line for line, names in zip(lines, named, strict=True) if foreign.isdisjoint(names)]
+        if lines and not kept:
+            raise ForeignError("it is all about objects of other accounts")
+        return body if len(kept) == len(lines) else b"".join(kept)
+
+
+def names_in_line(line: bytes) -> set[str]:
+    """The objects that a line of text, or of JSON, may name.
+
+    >>> sorted(names_in_line(b"file-1, (batch_2)"))
+    ['batch_2', 'file-1']
+    """
+    try:
+        texts = texts_in(msgspec.json.decode(line))
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        texts = set(_WORD.findall(line.decode("utf-8", "replace")))
+    return {name for text in texts for name in names_in_text(text)}
 
 
 def texts_in(document: object) -> set[str]:

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -18,8 +17,9 @@ from stillwatch.gateway.path.batch import Notes
 from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.gateway.path.coins import Coins
 from stillwatch.gateway.path.reply import Ratios
-from stillwatch.gateway.path.trained_models import spellings
+from stillwatch.gateway.path.trained_models import is_trained_name, spellings
 from stillwatch.gateway.path.upstream import ConnectionPool
+from stillwatch.gateway.record.entries import UncapturedSpan
 from stillwatch.gateway.record.wal import GAP, Writer, frame
 from stillwatch.terms import Decision, ModelVerdict, Terms
 from stillwatch.terms.decide import host_verdict, model_verdict, reply_verdict
@@ -35,6 +35,7 @@ OWNER_US = 1_000_000  # so long is remembered whose a model is
 KEPT_DURATIONS = 64
 UNTRIED_S = 10  # what a client is told to wait for an answer on its way, before any has come
 SLACK = 1.1  # times what a request allows: tokenizers differ
+NOBODY = "\0"  # no account is called so
 LONGEST_NAME = 512  # of a model whose verdict is remembered: a client makes names up, of any length
 _UNCAPTURED, _GAPS = PLACE["uncaptured"], PLACE["gaps"]
 _GAP_SINCE, _GAP_EXCHANGES = PLACE["gap_since_us"], PLACE["gap_exchanges"]
@@ -56,20 +57,12 @@ class Admission(NamedTuple):
     held: bool = False  # a randomised hold refuses it
 
 
-class UncapturedSpan(msgspec.Struct):
-    """A span in which exchanges went uncaptured."""
-
-    worker: int
-    from_us: int
-    until_us: int
-    exchanges: int
-    reason: str
-
-
 class Gate:
     """One worker's context. `open_log` makes its writer, with the callbacks given here."""
 
     now_us = staticmethod(clock.now_us)
+    owners_error: str | None = None  # why it cannot be looked up whose what is
+    _owners_failed_us = -OWNER_US
 
     def __init__(
         self,
@@ -111,7 +104,7 @@ class Gate:
         self._verdicts: dict[tuple[str | None, str, str | None], ModelVerdict] = {}
         self._replies: dict[tuple[str, str, str, str | None], ModelVerdict] = {}
         self._decided: dict[Asked, Admission] = {}
-        self._model_owners: dict[str, tuple[str | None, int]] = {}
+        self._model_owners: dict[str, tuple[frozenset[str], int]] = {}
         self._sets: dict[str | None, int | None] = {}
         self._known_longest: dict[tuple[str, int], int] = {}  # what the table and the terms say
         self._longest: dict[str, int] = {}  # answers that were longer
@@ -146,6 +139,7 @@ class Gate:
         self._verdicts.clear()
         self._replies.clear()
         self._decided.clear()
+        self._model_owners.clear()
         self._sets.clear()
         self._known_longest.clear()
 
@@ -205,18 +199,63 @@ class Gate:
         if admission.decision.allow and len(key[0]) <= 1 and sum(map(len, key[0])) <= LONGEST_NAME:
             _keep(self._decided, key, admission)
 
-    def model_owner(self, model: str, now_us: int) -> str | None:
-        """Whose alone a model is, remembered for a second; None for what anybody may ask."""
+    def model_owners(self, model: str, now_us: int) -> frozenset[str]:
+        """Whose alone the models are that may answer to a name, remembered for a second.
+
+        None for what anybody may ask; `NOBODY` for a trained model of which it is not known whose it is.
+
+        While that cannot be looked up, what was known of a name holds, and a public model's is open.
+
+        Raises: OwnersError for any other name: it may be somebody's.
+        """
+        if self.owners.path is None:
+            return frozenset()
         known = self._model_owners.get(model)
         if known is not None and 0 <= now_us - known[1] < OWNER_US:
             return known[0]
-        owner = known[0] if known is not None else None
+        try:
+            if 0 <= now_us - self._owners_failed_us < OWNER_US:  # a look may take half a second
+                raise OwnersError(self.owners_error or "not looked up again so soon")
+            owners = self._look_up_owners(model)
+        except OwnersError as why:
+            self.note_owners(str(why), now_us)
+            if known is not None:
+                return known[0]
+            if "/" in model or is_trained_name(model) or not longest(model, 0):
+                raise
+            return frozenset()
+        if len(model) <= LONGEST_NAME and NOBODY not in owners:  # whoever reads its job may ask it at once
+            _keep(self._model_owners, model, (owners, now_us))
+        return owners
+
+    def _look_up_owners(self, model: str) -> frozenset[str]:
+        if len(model) > LONGEST_NAME and "," in model:
+            return frozenset((NOBODY,))
+        owners = set()
+        for hop in hops(self.terms.models, model):
+            for name in hop.names:
+                owner = self.owners.model_owner((name, *spellings(name)))
+                if owner is None and name is hop.names[0] and is_trained_name(name):
+                    owner = NOBODY
+                owners.add(owner)
+        return frozenset(owner for owner in owners if owner is not None)
+
+    def note_owners(self, error: str | None, now_us: int) -> None:
+        """Note that whose what is can be looked up, or why not."""
+        if error is not None and self.owners_error is None:
+            self._owners_failed_us = now_us
+        self.owners_error = error
+
+    def check_owners(self) -> str | None:
+        """See whether it can be looked up whose what is: why not, or None."""
         if self.owners.path is not None:
-            with suppress(OwnersError):  # then what was known of it holds
-                owner = self.owners.model_owner((model, *spellings(model)))
-        if len(model) <= LONGEST_NAME:
-            _keep(self._model_owners, model, (owner, now_us))
-        return owner
+            error, now_us = None, self.now_us()
+            try:
+                self.owners.object("")
+            except OwnersError as why:
+                error, self._owners_failed_us = str(why), now_us
+            self.note_owners(error, now_us)
+        return self.owners_error
 
     def verdict(self, model: str | None, account: str, org: str | None, now_us: int) -> ModelVerdict:
         """What the terms say of a model, remembered until the terms change or an exception ends."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from stillwatch.gateway.control.owners import EVERYBODY, MODELS, OwnersError
 from stillwatch.gateway.path.foreign_names import UnknownReply
-from stillwatch.gateway.path.gate import Gate
+from stillwatch.gateway.path.gate import NOBODY, Gate
 from stillwatch.gateway.path.handed_out import SESSION, is_in_pieces
 from stillwatch.gateway.path.objects import WORDS, Listing, place_of
 from stillwatch.gateway.path.passing import COUNTED
@@ -16,10 +16,20 @@ from stillwatch.gateway.path.references import deferred_in, made_in, made_in_lis
 from stillwatch.gateway.path.request import BadRequest, Facts
 from stillwatch.gateway.path.server import Request
 from stillwatch.gateway.path.stored_links import HOSTS
-from stillwatch.gateway.path.trained_models import JOBS, models_in_path, names_of, trained_in
+from stillwatch.gateway.path.trained_models import (
+    JOBS,
+    is_trained_name,
+    models_in_path,
+    names_of,
+    trained_in,
+)
 
 STATELESS = frozenset(("completions", "messages", "embeddings"))  # whose replies name nothing that is stored
 NOBODYS = "There is no object {} of this account."
+READ_ITS_JOB = (
+    " A trained model answers its account from when that has read its finished job through this gateway, "
+    "or an administrator assigned it."
+)
 ADMINISTRATION = "The organisation's administration is not reached through this gateway."
 SHARED = "What all accounts stored cannot be drawn on; name files of this account instead."
 UNKNOWN = "The gateway cannot look up now whose this is. Try again soon."
@@ -83,10 +93,18 @@ class ObjectAccess:
 
     def _refuse_models(self) -> None:
         """Refuse a model that was trained for another account, or that an administrator gave to one."""
-        facts = self._facts
-        for model in (*facts.models, *facts.references.trained, *models_in_path(self._request.target)):
-            if not self.may_use(model):
-                raise BadRequest(404, "not_found", NOBODYS.format(model[:200]))
+        facts, in_path = self._facts, models_in_path(self._request.target)
+        try:
+            for model in (*facts.models, *facts.references.trained):
+                if not self.may_use(model):
+                    raise BadRequest(404, "not_found", _no_model(model))
+            owners = frozenset[str]().union(
+                *(self._gate.model_owners(name, self._began_us) for name in in_path)
+            )
+        except OwnersError:
+            raise BadRequest(503, "owners_unknown", UNKNOWN) from None
+        if not (owners - {NOBODY} or owners) <= {self._account, EVERYBODY}:  # one of them is the name
+            raise BadRequest(404, "not_found", _no_model(in_path[0]))
 
     def _is_own_host(self, host: str) -> bool:
         """Whether files of this host are those of the account behind the gateway's key."""
@@ -138,9 +156,9 @@ class ObjectAccess:
         return {name for name, owner in owners.items() if owner not in (self._account, EVERYBODY)}
 
     def may_use(self, model: str) -> bool:
-        """Whether a model is not another account's alone."""
-        owner = self._gate.model_owner(model, self._began_us) if self._kept_apart else None
-        return owner is None or owner in (self._account, EVERYBODY)
+        """Whether a model is not another account's alone, or nobody's. Raises: OwnersError."""
+        allowed = {self._account, EVERYBODY}
+        return not self._kept_apart or self._gate.model_owners(model, self._began_us) <= allowed
 
     @property
     def reply_names(self) -> tuple[str, bool, bytes] | None:
@@ -207,6 +225,10 @@ class ObjectAccess:
                 self._gate.owners.forget(name)
 
 
+def _no_model(model: str) -> str:
+    return NOBODYS.format(model[:200]) + (READ_ITS_JOB if is_trained_name(model) else "")
+
+
 def refuse_foreign(gate: Gate, account: str, facts: Facts, target: str) -> None:
     """Refuse what is known to be another account's, where nobody tells who made the rest: for hooks.
 
@@ -216,12 +238,12 @@ def refuse_foreign(gate: Gate, account: str, facts: Facts, target: str) -> None:
     names = [place.parent, place.model, *place.others, *uses.owned, *uses.named]
     names += [*place.query.owned, *place.query.named]
     names += [name for _, name in (*uses.linked, *place.query.linked)]
+    also_named = (*models_in_path(target), *uses.trained)
     try:
         owners = gate.owners.owners(filter(None, names))
+        models = [(name, owner) for name in also_named for owner in gate.model_owners(name, gate.now_us())]
     except OwnersError:
         raise BadRequest(503, "owners_unknown", UNKNOWN) from None
-    also_named = (*models_in_path(target), *uses.trained)
-    models = ((model, gate.model_owner(model, gate.now_us())) for model in also_named)
     for name, owner in (*owners.items(), *models):
-        if owner not in (None, account, EVERYBODY):
+        if owner not in (account, EVERYBODY, NOBODY):
             raise BadRequest(404, "not_found", NOBODYS.format(name[:200]))

@@ -9,33 +9,30 @@ from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
-from msgspec.structs import replace
 
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.path.batch import batch_tokens
 from stillwatch.gateway.path.body_addresses import MUST_TURN
-from stillwatch.gateway.path.foreign_names import ForeignError
+from stillwatch.gateway.path.foreign_names import ForeignError, UnknownReply
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.objects import Listing
 from stillwatch.gateway.path.references import made_in_event
 from stillwatch.gateway.path.reply import (
-    FALLBACK_BYTES,
     HEAD_LIMIT,
     JSON_LIMIT,
     ReplyFacts,
     Stream,
     data_of,
     events_in,
-    facts_of_json,
-    facts_of_later,
+    facts_of_whole,
     last_end,
     model_field,
     models_in,
-    untold_tokens,
 )
 from stillwatch.gateway.path.strip import SseStrip, strip_json
 
 CARRY = 300  # bytes of a stream that are looked at again: a model's name may come in two pieces
+MEDIA = (b"audio/", b"image/", b"video/")  # content types without a text
 COUNTED = frozenset(("generates", "renders", "embeds", "unknown"))  # whose reply says what it cost
 _LINES = (b"jsonl", b"ndjson", b"jsonlines", b"json-lines", b"octet-stream", b"/binary", b"json-seq")
 _ID_FIRST = re.compile(rb'\s*\{\s*"id"\s*:\s*"[^"\\]{1,512}"')  # of a reply too long to be read
@@ -173,14 +170,7 @@ class Whole:
         if to.operation == "models":
             body = self._without_hidden(body)
         else:
-            facts = facts_of_json(body)
-            if to.comes_later or facts.background:
-                facts = facts_of_later(body, facts)
-            if to.does == "generates" and facts.output_tokens is None and not facts.background:
-                facts = replace(facts, output_tokens=1 + int(len(body) / FALLBACK_BYTES), estimated=True)
-            elif to.does == "generates" and facts.output_tokens is not None:
-                untold = untold_tokens(to.operation, body, facts.output_tokens)
-                facts = facts if untold is None else replace(facts, output_tokens=untold, estimated=True)
+            facts = facts_of_whole(body, to.operation, to.does, later=to.comes_later)
             if to.does in COUNTED or facts.background:
                 self._facts = facts  # else it was generated, and counted, at another time
             else:
@@ -420,6 +410,14 @@ def is_json_lines(kind: bytes) -> bool:
     """Whether a content type says lines of JSON, as Ollama streams them."""
     media = kind.partition(b";")[0].strip()
     return media.endswith((b"ndjson", b"jsonl", b"jsonlines", b"json-lines", b"stream+json"))
+
+
+def is_listing(listing: Listing | None, kind: bytes) -> bool:
+    """Whether a reply is cut down to one's own. One of an unknown shape may be a text, too."""
+    if not isinstance(listing, UnknownReply):
+        return listing is not None and (listing.strict or is_json(kind))
+    is_text = kind.startswith(b"text/") and not kind.startswith(b"text/event-stream")
+    return is_text or not kind or is_json(kind) or is_json_lines(kind)
 
 
 def is_lines(kind: bytes) -> bool:

@@ -5,6 +5,7 @@ that this model's complete streams had.
 """
 
 import json
+import math
 import re
 from collections import deque
 from collections.abc import Iterator
@@ -366,6 +367,36 @@ _EVENT = msgspec.json.Decoder(_Event)
 _COUNTED = msgspec.json.Decoder(_Counted)
 _BODY = msgspec.json.Decoder(_Body)
 _LATER = msgspec.json.Decoder(_Later)
+
+
+def facts_of_whole(body: bytes, operation: str, does: str, *, later: bool) -> ReplyFacts:
+    """Facts of a reply in one piece. `later`: to who asks for an answer that comes later, or fetches it."""
+    facts = facts_of_json(body)
+    if later or facts.background:
+        facts = facts_of_later(body, facts)
+    if does != "generates":
+        return facts
+    if facts.output_tokens is None:
+        tokens = None if facts.background else 1 + int(len(body) / FALLBACK_BYTES)
+    else:
+        tokens = untold_tokens(operation, body, facts.output_tokens)
+    return facts if tokens is None else msgspec.structs.replace(facts, output_tokens=tokens, estimated=True)
+
+
+def unread_facts(facts: ReplyFacts | None, does: str, method: str, sent: int, most: int) -> ReplyFacts | None:
+    """What a reply costs that tells no tokens and has been `sent`: four bytes are one, as of a text.
+
+    Of an operation that nobody knows whatever it writes counts. Where the operation is known, its reply was
+    too long to be read, and costs no more than the `most` that it may bring.
+    """
+    guessed = facts is not None and facts.estimated and does == "unknown"
+    if facts is not None and (facts.output_tokens or (facts.output_tokens == 0 and not guessed)):
+        return facts
+    if method in ("GET", "HEAD") or does not in ("generates", "unknown") or not sent:
+        return facts
+    tokens = math.ceil(sent / FALLBACK_BYTES)
+    tokens = min(tokens, most or tokens) if does == "generates" else tokens
+    return msgspec.structs.replace(facts or ReplyFacts(), output_tokens=tokens, estimated=True)
 
 
 def facts_of_json(body: bytes) -> ReplyFacts:

@@ -26,6 +26,14 @@ _HOLDS_MODEL = re.compile(r"/(?:models|model|deployments|engines|endpoints)/|/(?
 MOST_AFTER = 3  # segments behind a model's name
 _VERSION = re.compile(r"[^:]+/[^:]+:([0-9a-f]{8,})")
 _TAG = re.compile(r"(?=[#@])|(?=:[^:/]*$)")
+# How upstreams call what was trained: OpenAI and Mistral (ft:…), OpenAI of before (davinci:ft-…), Azure
+# (….ft-…), Fireworks, Vertex, Gemini, Bedrock, Cohere (UUID-ft), Together (…-HASH, in which a letter stands)
+_TRAINED = re.compile(
+    r"(?:^|/)ft:|[:.]ft-\w|(?:^|[/#])accounts/(?!fireworks/)[^/]+/(?:models|deployedmodels)/.|"
+    r"(?:^|/)projects/[^/]+/locations/[^/]+/(?:models|endpoints)/\d|(?:^|/)tunedmodels/.|"
+    r":(?:custom-model(?:-deployment)?|provisioned-model|imported-model)/.|"
+    r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}-ft\b|/.*-(?=\d*[a-f])[0-9a-f]{8}$"
+)
 MOST_PARTS = 12  # of a name; what is before its last twelve is not looked up
 LONGEST = 512
 
@@ -57,6 +65,19 @@ def names_of(model: str) -> tuple[str, ...]:
     lower = model.lower()
     version = _VERSION.fullmatch(lower)
     return tuple(dict.fromkeys((model, lower, *(version.groups() if version else ()))))
+
+
+def is_trained_name(model: str) -> bool:
+    """Whether a name has the form that upstreams give to what was trained for one account.
+
+    Replicate's versions have the same form for everybody's models; a deployment may be called anything.
+
+    >>> is_trained_name("openai/ft:gpt-4o-mini:acme::9abc"), is_trained_name("gpt-4o-mini")
+    (True, False)
+    >>> is_trained_name("acme/Llama-3-8b-ours-30b975fd"), is_trained_name("publishers/google/models/gemini-3")
+    (True, False)
+    """
+    return _TRAINED.search(model.strip().lower()[-LONGEST:]) is not None
 
 
 def spellings(model: str) -> tuple[str, ...]:

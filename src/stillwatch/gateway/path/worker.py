@@ -188,6 +188,7 @@ class Worker:
             tables_error=self.follower.error,
             waiting_bytes=self.gate.log.waiting_bytes,
             coin=self.coins.error,
+            owners=self.gate.check_owners(),
         )
 
 

@@ -58,6 +58,16 @@ _intent = msgspec.msgpack.Decoder(Intent).decode
 _outcome = msgspec.msgpack.Decoder(ExchangeOutcome).decode
 
 
+class UncapturedSpan(msgspec.Struct):
+    """A span in which exchanges went uncaptured."""
+
+    worker: int
+    from_us: int
+    until_us: int
+    exchanges: int
+    reason: str
+
+
 def exchange_id(worker: int, number: int, gateway: str | None = None) -> str:
     """The id of an exchange that a worker has numbered. `gateway`: its name in a fleet."""
     within = f"sw{worker}-{number:x}"

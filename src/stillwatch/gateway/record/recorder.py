@@ -30,9 +30,15 @@ from stillwatch.exchanges.sketched import PURPOSE, TEXTS, sketch_batch
 from stillwatch.gateway import clock, heartbeat
 from stillwatch.gateway.folder import Folder, FolderError, derive
 from stillwatch.gateway.instance import open_terms
-from stillwatch.gateway.path.gate import UncapturedSpan
 from stillwatch.gateway.record import rows, segments, wal
-from stillwatch.gateway.record.entries import ExchangeOutcome, Intent, exchange_id, intent, outcome
+from stillwatch.gateway.record.entries import (
+    ExchangeOutcome,
+    Intent,
+    UncapturedSpan,
+    exchange_id,
+    intent,
+    outcome,
+)
 from stillwatch.gateway.record.retention_clock import RetentionClock
 from stillwatch.gateway.record.sent_before import SentBefore
 from stillwatch.gateway.record.upload_pieces import UploadPieces

@@ -19,6 +19,7 @@ import re
 import struct
 from collections.abc import Iterator
 from itertools import islice, pairwise
+from mmap import mmap
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec.structs import replace
@@ -57,7 +58,7 @@ class SentBefore:
         self._hash = AESGCM(hashlib.blake2b(key[:64], digest_size=16).digest()).encrypt
         self._mask = slots - 1
         self._shift = slots.bit_length() - 1
-        self._slots = memoryview(bytearray(8 * slots)).cast("Q")
+        self._slots = memoryview(mmap(-1, 8 * slots)).cast("Q")  # memory is taken where a slot is used
 
     def text(self, account: str, request_text: RequestText, answered: int) -> RequestText:
         """What is new in a request of an account, which the model answered with so many characters."""

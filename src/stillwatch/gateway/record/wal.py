@@ -23,6 +23,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from stillwatch.gateway.folder import FolderError, derive
+from stillwatch.gateway.slices import ask_for_short_slices
 from stillwatch.new_file import sync_folder
 
 MAGIC = b"SWWAL1\r\n"
@@ -174,6 +175,7 @@ class Writer:
         os.close(self._lock_file)
 
     def _run(self) -> None:
+        ask_for_short_slices()  # requests wait for it, and it mostly for the disk
         while (group := self._queue.get()) is not None:
             while not self._queue.empty():  # handed over during the last commit
                 more = self._queue.get()

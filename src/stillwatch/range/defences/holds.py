@@ -27,7 +27,7 @@ from stillwatch.gateway.control.state import ControlState
 from stillwatch.range.defences import LogJudgement, LogToJudge
 from stillwatch.range.defences.stillwatch import KEEP, ScanDefence, ScanWatch, accounts_in_schema
 from stillwatch.scan import ScanResult
-from stillwatch.scan.candidates import candidates
+from stillwatch.scan.hold_candidates import candidates
 from stillwatch.scan.live import LiveScan
 from stillwatch.scan.parts import PARTS
 from stillwatch.terms import Holds, Permission, Terms

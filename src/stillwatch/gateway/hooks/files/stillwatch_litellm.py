@@ -43,6 +43,7 @@ SEND_S = 0.5  # a record waits at most twice as long
 ENDING_S = 0.05
 LIST_S = 15.0  # between two looks at what is banned
 UNTOLD_S = 900.0  # a call whose log event never came is told of without it
+DECIDE = "/decide/json;answers=yes;held=960"  # what an answer may bring is held until it is told of
 REMEMBERED = 20_000
 FIELDS = (
     "id", "litellm_call_id", "trace_id", "session_id", "call_type", "stream", "status", "prompt_tokens",
@@ -53,6 +54,7 @@ ASKED = (  # where a request's texts are
     "messages", "input", "prompt", "system", "instructions", "suffix", "contents", "systemInstruction",
     "tools", "functions", "response_format", "text", "documents", "prediction", "query", "inputs",
 )  # fmt: skip
+ALLOWS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 DOCUMENTS = ("JVBERi0", "UEsDB")  # how PDF and Office files begin in base64
 OPERATIONS = {
     "acompletion": "chat", "completion": "chat", "aresponses": "responses", "responses": "responses",
@@ -121,6 +123,7 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
             "stream": data.get("stream") is True,
             "n": data.get("n") if type(data.get("n")) is int else 1,
             "logprobs": bool(data.get("logprobs") or data.get("top_logprobs")),
+            "max_tokens": max((data[key] for key in ALLOWS if type(data.get(key)) is int), default=None),
         }
         decision = await self._decide(query)
         call = str(data.get("litellm_call_id") or uuid.uuid4())
@@ -133,6 +136,7 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
             "end_user": who["end_user"],
             "asked": {key: _texts(data[key]) for key in ASKED if data.get(key) is not None},
             "rule": decision.get("rule"),
+            "answer": decision.get("answer"),
             "outcome": None,
             "logged": 0,
         }
@@ -199,7 +203,7 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
 
     async def _decide(self, query: dict[str, Any]) -> dict[str, Any]:
         try:
-            answer = await self._post("/decide", query, self.timeout_s)
+            answer = await self._post(DECIDE, query, self.timeout_s)
             return answer if isinstance(answer.get("allow"), bool) else self._alone(query)
         except _Unreachable as why:
             self.undecided += 1
@@ -368,7 +372,7 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
                 return  # told of already
             entry["logged"] += 1
             if entry["logged"] == 1:
-                beside["id"] = entry["id"]
+                beside |= {"id": entry["id"], "answer": entry["answer"]}
             beside |= {"account": entry["account"], "rule": entry["rule"], "asked": entry["asked"]}
             if payload.get("status") != "failure" and entry["outcome"]:
                 beside["outcome"] = entry["outcome"]
@@ -392,6 +396,7 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
                 "account": entry["account"],
                 "rule": entry["rule"],
                 "outcome": entry["outcome"] or "unknown",
+                "answer": entry["answer"],
                 "asked": request,
             },
         }

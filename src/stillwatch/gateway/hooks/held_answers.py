@@ -1,0 +1,286 @@
+"""Answers that are on their way through other gateways: what they may bring is held until they have come.
+
+A gateway that tells of its answers is given a ticket with each decision and sends it back when the answer
+has come, or has ended before. The ticket says all that the bill needs, so that it counts after a restart too.
+For a gateway that tells nothing an answer is held for a stated time. It does not know how gateways speak.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from stillwatch.exchanges.operations import does_of
+from stillwatch.gateway.hooks import ReportedRequest
+from stillwatch.gateway.path.budgets import HELD, SETS
+from stillwatch.gateway.path.charge import Charge
+from stillwatch.gateway.path.gate import LONGEST_NAME, Gate
+from stillwatch.gateway.path.passing import MEDIA, is_json_lines
+from stillwatch.gateway.path.reply import FALLBACK_BYTES, ReplyFacts, Stream, facts_of_whole, unread_facts
+from stillwatch.gateway.path.request import BadRequest, Facts
+from stillwatch.gateway.path.server import Client
+
+UNTOLD_S = 60  # that an answer is held of which nobody tells
+LONGEST_S = 86_400
+# looks, one a second, without a connection: then a gateway that kept one open is gone, with its answers.
+# They are counted and not timed: what came while this process stood still is read after the next look.
+GONE_LOOKS = 15
+BODY_S = 30  # that the body of an answer may come after its end
+EVENT_BYTES = 400  # of a streamed event that are not its text, at most
+MOST_SETTLED = 100_000  # tickets of the process before us that are remembered
+
+
+class Ticket(msgspec.Struct, array_like=True, frozen=True):
+    """What the bill of one answer needs."""
+
+    boot: int
+    serial: int
+    account: str
+    number: int | None
+    operation: str
+    does: str
+    model: str
+    most: int | None
+    answers: int
+    on_way: int
+    sets: tuple[int, ...]
+    began_us: int
+    stream: bool
+    method: str
+
+
+@dataclass
+class AnswerEnd:
+    """How an answer ended, as a gateway that passes bytes on sees it."""
+
+    status: int
+    sent: int  # bytes of its body
+    events: int | None  # of a stream; None: it was none
+    comes: bool  # its body is sent here too
+
+
+@dataclass
+class _OnWay:
+    """One answer that is on its way."""
+
+    ticket: Ticket
+    until_us: int
+    hook: str  # the key of the gateway; "" where it tells of no answer
+    end: AnswerEnd | None = None
+    stream: tuple[str, str] = ("", "")  # key, and name of the request at that gateway
+
+
+class HeldAnswers:
+    """All of them. One for the process."""
+
+    def __init__(self, gate: Gate, note: Path) -> None:
+        self.gate, self._note = gate, note
+        self.untold = 0  # answers of which a gateway should have told
+        self._on_way: dict[str, _OnWay] = {}
+        self._of_streams: dict[tuple[str, str], str] = {}
+        self._settled: dict[str, None] = {}  # of the process before us
+        self._clients: dict[str, set[Client]] = {}  # connections of each hook key that checks our health
+        self._looks: dict[str, int] = {}  # since it had one
+        self._earlier = gate.budgets.take_over()
+        now_us = gate.now_us()
+        self._noted_us = self._last_us = self._read_note()  # until when a gateway may tell of an answer
+        self._earlier_tell = self._noted_us > now_us  # gateways will tell of them
+        self._earlier_until_us = self._noted_us if self._earlier_tell else now_us + UNTOLD_S * 1_000_000
+
+    def __len__(self) -> int:
+        return len(self._on_way)
+
+    def hold(
+        self, reported: ReportedRequest, charge: Charge | None, hook: str, longest_s: int, now_us: int
+    ) -> str:
+        """Hold what a charge holds until its answer has come. Gives the ticket; "" where it holds nothing."""
+        on_way, sets = (0, ()) if charge is None else charge.on_way
+        if not on_way:
+            return ""
+        does, model = reported.does or does_of(reported.operation), (*reported.models, "")[0][:LONGEST_NAME]
+        ticket = Ticket(
+            self.gate.log.boot, self.gate.number(), reported.account, reported.number, reported.operation,
+            does, model, reported.most, reported.answers, on_way, sets, now_us, reported.stream,
+            reported.method,
+        )  # fmt: skip
+        text = base64.urlsafe_b64encode(msgspec.msgpack.encode(ticket)).decode().rstrip("=")
+        until_us = now_us + longest_s * 1_000_000
+        self._on_way[text] = _OnWay(ticket, until_us, hook)
+        self._last_us = max(self._last_us, until_us if hook else 0)
+        return text
+
+    def name_stream(self, text: str, hook: str, stream: str) -> None:
+        """Note what the gateway calls the request: its client may go before the gateway has the ticket."""
+        self._on_way[text].stream = hook, stream
+        self._of_streams[hook, stream] = text
+
+    def let_go_stream(self, hook: str, stream: str) -> None:
+        """Hold nothing more for a request that never went upstream."""
+        if (text := self._of_streams.get((hook, stream))) is not None:
+            self.let_go(text)
+
+    # --- what is told ----------------------------------------------------------------------------------
+
+    def read(self, text: str, status: int, kind: bytes, body: bytes) -> None:
+        """Charge an answer that has come by its body. Raises: BadRequest."""
+        ticket, reply = self.ticket(text), ReplyFacts()
+        unread = status // 100 == 2 and not kind.startswith(MEDIA)
+        if kind.startswith(b"text/event-stream") or is_json_lines(kind):
+            stream = Stream(ticket.operation, lines=b"event-stream" not in kind)
+            stream.feed(body)
+            reply = stream.facts(self.gate.ratios, ticket.model, True)
+        elif unread:
+            reply = facts_of_whole(body, ticket.operation, ticket.does, later=False)
+        if unread and not reply.background:
+            reply = unread_facts(reply, ticket.does, ticket.method, len(body), ticket.on_way) or reply
+        self.settle(text, reply)
+
+    def settle(self, text: str, reply: ReplyFacts) -> None:
+        """Charge what an answer brought, and hold nothing for it any more. Raises: BadRequest."""
+        if (found := self._take(text)) is not None:
+            ticket, charge = found
+            charge.model = reply.served_model or charge.model
+            charge.bill_answer(reply, ticket.does)
+            if not reply.estimated:
+                self.gate.durations.append(self.gate.now_us() - ticket.began_us)
+            charge.let_go()
+
+    def let_go(self, text: str) -> None:
+        """Hold nothing more for an answer that never began or is charged elsewhere. Raises: BadRequest."""
+        if (found := self._take(text)) is not None:
+            found[1].let_go()
+
+    def note_end(self, text: str, end: AnswerEnd) -> None:
+        """An answer ended: it came, or its client left, or the time was up. Raises: BadRequest."""
+        if not end.comes:
+            self._settle_unread(text, end)
+        elif (on_way := self._on_way.get(text)) is not None:
+            on_way.end = end
+            on_way.until_us = min(on_way.until_us, self.gate.now_us() + BODY_S * 1_000_000)
+
+    def ticket(self, text: str) -> Ticket:
+        """What was asked. Raises: BadRequest."""
+        try:
+            raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+            return msgspec.msgpack.decode(raw, type=Ticket)
+        except (binascii.Error, msgspec.MsgspecError, ValueError):
+            raise BadRequest(400, "bad_answer", "the answer's ticket is none of ours") from None
+
+    def _settle_unread(self, text: str, end: AnswerEnd) -> None:
+        """Charge by what the client was sent. Bytes are all text where the answer was no stream."""
+        ticket = self.ticket(text)
+        reply = None
+        if end.events is not None:
+            each = self.gate.ratios.per_chunk(ticket.model, ticket.operation)
+            by_bytes = (end.sent - EVENT_BYTES * end.events) / FALLBACK_BYTES
+            reply = ReplyFacts(output_tokens=round(max(end.events * each, by_bytes)), estimated=True)
+        elif end.status // 100 == 2:
+            reply = unread_facts(None, ticket.does, ticket.method, end.sent, ticket.on_way)
+        self.settle(text, reply or ReplyFacts())
+
+    def _take(self, text: str) -> tuple[Ticket, Charge] | None:
+        """An answer's bill; None where it was settled before. Raises: BadRequest."""
+        on_way = self._on_way.pop(text, None)
+        ticket = self.ticket(text) if on_way is None else on_way.ticket
+        if on_way is not None:
+            self._of_streams.pop(on_way.stream, None)
+        gate, held = self.gate, ticket.on_way
+        if on_way is None:
+            if ticket.boot == gate.log.boot or text in self._settled:
+                return None
+            self._settled[text] = None
+            if len(self._settled) > MOST_SETTLED:
+                del self._settled[next(iter(self._settled))]
+            held = self._take_earlier(ticket)
+        models = (ticket.model,) if ticket.model else ()
+        facts = Facts(
+            ticket.operation,
+            ticket.does,
+            models,
+            most=ticket.most,
+            answers=ticket.answers,
+            stream=ticket.stream,
+        )
+        charge = Charge(gate, ticket.account, ticket.number, facts, ticket.began_us)
+        charge.resume(held, ticket.sets)
+        return ticket, charge
+
+    # --- a restart -------------------------------------------------------------------------------------
+
+    def _take_earlier(self, ticket: Ticket) -> int:
+        """Of what the process before us held, what it held for this answer."""
+        row = self._earlier.get(ticket.number) if ticket.number is not None else None
+        if row is None or row[HELD] < ticket.on_way:
+            return 0
+        for column in (HELD, *(SETS + 2 * k + 1 for k in ticket.sets)):
+            row[column] -= ticket.on_way
+        return ticket.on_way
+
+    def _give_up_earlier(self, now_us: int) -> None:
+        """Let go of what the process before us held; charge it where gateways should have told of it."""
+        budgets = self.gate.budgets
+        for place, row in self._earlier.items():
+            of_sets: list[tuple[int | None, int]] = list(enumerate(row[SETS + 1 :: 2]))
+            for k, tokens in [*of_sets, (None, row[HELD] - sum(tokens for _, tokens in of_sets))]:
+                if self._earlier_tell and tokens > 0:
+                    budgets.add(place, now_us, 0, tokens, k)
+                budgets.hold(place, -tokens, () if k is None else (k,))
+        self._earlier = {}
+
+    def _read_note(self) -> int:
+        try:
+            return int(self._note.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return 0
+
+    # --- as time passes --------------------------------------------------------------------------------
+
+    def note_connection(self, hook: str, client: Client, *, checks: bool) -> None:
+        """A gateway has a connection. One that `checks` our health always has: without, it is gone."""
+        if checks or hook in self._clients:
+            self._clients.setdefault(hook, set()).add(client)
+
+    def sweep(self, now_us: int) -> None:
+        """Let go of what is held for too long, or for a gateway that is gone. To be called each second."""
+        for hook, clients in self._clients.items():
+            clients &= self.gate.clients
+            self._looks[hook] = 0 if clients else self._looks.get(hook, 0) + 1
+        gone = {hook for hook, looks in self._looks.items() if looks >= GONE_LOOKS}
+        for hook in gone:
+            del self._clients[hook], self._looks[hook]
+        for text, on_way in list(self._on_way.items()):
+            if on_way.hook in gone:
+                self.let_go(text)  # as the answers of a worker that is gone
+            elif now_us >= on_way.until_us:
+                self._give_up(text, on_way)
+        if self._earlier and now_us >= self._earlier_until_us:
+            self._give_up_earlier(now_us)
+
+    def _give_up(self, text: str, on_way: _OnWay) -> None:
+        if not on_way.hook:
+            self.let_go(text)
+            return
+        self.untold += 1
+        if on_way.end is not None:
+            self._settle_unread(text, on_way.end)
+        else:
+            self.settle(text, ReplyFacts(output_tokens=on_way.ticket.on_way, estimated=True))
+
+    def note(self) -> None:
+        """Write down until when answers may be held: the next process goes by it. Raises: OSError."""
+        if self._last_us != self._noted_us:
+            self._note.write_text(str(self._last_us), encoding="ascii")
+            self._noted_us = self._last_us
+
+
+def seconds_of(options: Mapping[str, str]) -> int:
+    """How long an answer is held at most. Raises: BadRequest."""
+    text = options.get("held")
+    if text is None:
+        return UNTOLD_S
+    if not text.isdecimal() or not 0 <= int(text) <= LONGEST_S:
+        raise BadRequest(404, "unknown_dialect", f"held={text[:20]!r}; give seconds, {LONGEST_S:,} at most")
+    return int(text)

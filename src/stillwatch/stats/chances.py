@@ -1,0 +1,19 @@
+"""Chances of whole numbers from how each compares with its neighbour. It does not know what is counted."""
+
+import numpy as np
+
+
+def chances(ratios: np.ndarray) -> np.ndarray:
+    """(n + 1,) the chances of neighbouring whole numbers, from how they compare; their sum is 1.
+
+    ratios: (n,) each chance but the first, divided by the one before it; above 1 up to the mode only. Nothing
+    is subtracted, so that a tail keeps its digits as far as a double reaches.
+
+    >>> chances(np.array([2.0, 0.5]))
+    array([0.25, 0.5 , 0.25])
+    """
+    mode = int(np.count_nonzero(ratios > 1))
+    before, after = np.cumprod(1 / ratios[:mode][::-1])[::-1], np.cumprod(ratios[mode:])
+    weight = np.concatenate([before, [1.0], after])
+    chance: np.ndarray = weight / weight.sum()
+    return chance
