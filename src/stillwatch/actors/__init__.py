@@ -13,6 +13,8 @@ import numpy as np
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.stats.dealing import deal
 
+IN_USE = "in use when the log began"
+
 
 @dataclass(frozen=True)
 class Actor:
@@ -59,6 +61,7 @@ class ActorContext:
     tenant: np.ndarray | None = None  # (accounts,) int32 who counts as one; None: each account
     payer: np.ndarray | None = None  # (accounts,) int32 the same, accounts behind one instrument being one
     pools: tuple[KnownPoolUse, ...] = ()
+    established: bool = False  # whether the fingerprints were in use when the log began
     counted: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -70,6 +73,11 @@ class ActorContext:
     def payers(self) -> np.ndarray:
         """(accounts,) who counts as one payer: `payer`, or each account by itself."""
         return np.arange(len(self.log.accounts), dtype=np.int32) if self.payer is None else self.payer
+
+    @property
+    def wording_age(self) -> str:
+        """Say since when the fingerprints are in use."""
+        return IN_USE if self.established else "new in this log"
 
     def once(self, count: Callable[..., Any], *more: Any) -> Any:
         """What `count(self, *more)` gives, counted at the first call only: all actors ask for it."""

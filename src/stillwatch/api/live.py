@@ -42,7 +42,8 @@ class LiveAlarm:
 class LiveScanner:
     """State of one live scan. The same batches and the same calls of `look` give the same alarms.
 
-    A log fed in pieces gives the findings of one scan of the whole, as far back as `keep` reaches.
+    A log fed in pieces gives the findings of one scan of the whole, as far back as `keep` reaches. Campaigns
+    that run when the log begins are a whole log's to find: `scan` it.
     """
 
     def __init__(

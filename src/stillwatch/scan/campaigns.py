@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pyarrow as pa
 
-from stillwatch.actors import AccountFacts, Actor, ActorContext, evidence_bits
+from stillwatch.actors import IN_USE, AccountFacts, Actor, ActorContext, evidence_bits
 from stillwatch.actors.clues.echo import group_evidence
 from stillwatch.actors.groups import LEAST_TENANTS
 from stillwatch.actors.sessions import content_of, one_source_parts
@@ -54,6 +54,7 @@ from stillwatch.scan.set_aside import (
     students,
     users_of_software,
 )
+from stillwatch.scan.signups import ANY_SPAN, SIGNED_TOGETHER, SignupSpan
 from stillwatch.scan.watch import WatchResult
 from stillwatch.stats.dealing import distinct
 from stillwatch.stats.exchangeability import ContentTest, Hands
@@ -90,6 +91,7 @@ class _ActorFinding:
     p_value: float
     named_at_us: dict[int, int]
     reason: Reason
+    context: ActorContext
     tested: tuple[SettingTest, ...] = ()
     own_reactions: dict[str, OwnReaction] = field(default_factory=dict)
     aside: Aside = field(default_factory=dict)  # whom it could have named, and does not
@@ -127,12 +129,13 @@ def campaigns(
     alone: bool = True,
     schedules: Sequence[HoldSchedule] = (),
     until_us: int = NEVER,
+    established: tuple[ActorContext, WatchResult] | None = None,
 ) -> tuple[list[Campaign], list[Lead], tuple[HoldCandidate, ...]]:
     """Every alarm as a campaign, in the order of the alarms, the groups that remain leads, and weak groups.
 
     features, kinds: of every account; alone: whether to search for payers that harvest alone; schedules: the
     gateway's holds, which make findings of groups that the log alone leaves open; until_us: until when the
-    log is complete.
+    log is complete; established: what a watch of wording says that was in use when the log began.
     """
     log, payer = context.log, context.payers
     builder = _FindingsBuilder(context, watched, kinds)
@@ -151,6 +154,8 @@ def campaigns(
     hold_evidence = _evidence_of_holds(context, schedules, until_us)
     for schedule, evidence in hold_evidence:
         builder.add_holds(schedule, evidence)
+    if established is not None:
+        builder.add_established(*established, alone_us)
     for sighting in sightings:
         builder.add_lone_payer(sighting)
     cases = _cases(engine, context, builder.findings, Population(features), tell)
@@ -180,13 +185,13 @@ def _cases(
         cases.append(
             campaign(
                 finding.actor,
-                context,
+                finding.context,
                 at_us=finding.at_us,
                 p_value=finding.p_value,
                 named_at_us={int(a): finding.named_at_us[int(a)] for a in finding.actor.accounts},
                 first_reason=finding.reason,
                 tested=finding.tested,
-                own_ties=own_ties(finding.actor, context, unnamed) if of_group else {},
+                own_ties=own_ties(finding.actor, finding.context, unnamed) if of_group else {},
                 own_reactions=finding.own_reactions,
                 features=row,
                 population=population,
@@ -231,6 +236,13 @@ class _FindingsBuilder:
         self.taken: set[int] = set()  # accounts of the findings
         self.excused = {code for code, kind in kinds.items() if kind.excuses == "case"}
 
+    def add_established(self, context: ActorContext, watched: WatchResult, alone_us: np.ndarray) -> None:
+        """Add findings of groups whose wording was in use when the log began, of accounts that none has."""
+        older = _FindingsBuilder(context, watched, self.kinds)
+        older.findings, older.taken = self.findings, self.taken
+        for alarm in watched.alarms:
+            older.add_alarm(alarm, alone_us)
+
     def _add(self, finding: _ActorFinding) -> None:
         self.findings.append(finding)
         self.taken.update(finding.actor.accounts.tolist())
@@ -260,6 +272,8 @@ class _FindingsBuilder:
         if same is None:
             aside |= of_other_alarms(context, self.taken.intersection(others.tolist()))
             others = np.array([a for a in others if a not in self.taken], np.int32)
+        if self._signup_span(others).p_value > SIGNED_TOGETHER:
+            return
         finding = self._finding(alarm, replace(group, accounts=others, aside=group.aside | aside), rows)
         if same is not None:
             self.findings[same] = _merge_findings(self.findings[same], finding)
@@ -299,11 +313,18 @@ class _FindingsBuilder:
         rows = rows[np.isin(log["account"][rows], group.accounts)]
         actor = Actor(group.accounts, rows, alarm.own_fingerprints(), dict(alarm.p_settings))
         reason = _group_reason(alarm, self.watched, log)
+        if self.watched.signups is not None:
+            reason = replace(reason, text=f"{reason.text}. {self._signup_span(group.accounts).text}")
         # a bundle holds no exchange from before the harvest: it cannot show who had used new settings before
         tested = alarm.tested if alarm.settings is None else ()
         return _ActorFinding(
-            actor, alarm.at_us, alarm.p_value, group.named_at, reason, tested, aside=group.aside
+            actor, alarm.at_us, alarm.p_value, group.named_at, reason, self.context, tested, aside=group.aside
         )
+
+    def _signup_span(self, accounts: np.ndarray) -> SignupSpan:
+        """When accounts signed up; asked only where their wording was in use when the log began."""
+        signups = self.watched.signups
+        return ANY_SPAN if signups is None else signups.span(np.unique(self.context.tenants[accounts]), NEVER)
 
     def _same_actor(self, accounts: np.ndarray) -> int | None:
         """Which finding has half of its accounts, or half of these, in common with these accounts."""
@@ -361,6 +382,7 @@ class _FindingsBuilder:
             failover.p_value,
             {code: max(at_us, since_us) for code, at_us in named.items()},
             failover_reason(failover),
+            context,
             own_reactions={log.accounts[code]: reaction for code, reaction in failover.own.items()},
             aside=self._not_named(group),
         )
@@ -402,7 +424,9 @@ class _FindingsBuilder:
         rows = context.rows_of(accounts)
         actor = Actor(accounts, rows[log["ts_us"][rows] >= schedule.start_us], fingerprints, {})
         reason = holds_reason(evidence)
-        self._add(_ActorFinding(actor, evidence.found_us, evidence.p_value, named, reason, (), own, aside))
+        self._add(
+            _ActorFinding(actor, evidence.found_us, evidence.p_value, named, reason, context, (), own, aside)
+        )
 
     def add_lone_payer(self, sighting: lone_harvest.Sighting) -> None:
         """Add a payer that harvests alone, unless one of its accounts is in a finding."""
@@ -412,7 +436,7 @@ class _FindingsBuilder:
         actor = Actor(accounts, self.context.rows_of(accounts), np.zeros(0, np.int64), {})
         named_at = dict.fromkeys(accounts.tolist(), sighting.at_us)
         reason = Reason(lone_harvest.NAME, sighting.text, round(sighting.total_bits, 3), n=sighting.exchanges)
-        self._add(_ActorFinding(actor, sighting.at_us, sighting.p_value, named_at, reason))
+        self._add(_ActorFinding(actor, sighting.at_us, sighting.p_value, named_at, reason, self.context))
 
     def _few_payers(self, codes: np.ndarray | list[int]) -> bool:
         return len(np.unique(self.context.payers[codes])) < LEAST_NAMED
@@ -710,10 +734,13 @@ def _group_reason(alarm: Alarm, watched: WatchResult, log: ExchangeLog) -> Reaso
         return _settings_reason(alarm, bits)
     value = alarm.dominant[0] if alarm.dominant else -1
     model = log.models[int(watched.codes[0][value])] if value >= 0 else ""
+    wording = "accounts that came to share wording at the same time"
+    if watched.signups is not None:
+        wording = f"accounts that share wording, which was {IN_USE},"
     return Reason(
         TEST_NAME,
-        f"accounts that came to share wording at the same time also act alike ({alarm.share[0]:.0%} mostly "
-        f"use {model or 'one model'}): a chance of {alarm.p_value:.1g} if they were independent",
+        f"{wording} also act alike ({alarm.share[0]:.0%} mostly use {model or 'one model'}): a chance of "
+        f"{alarm.p_value:.1g} if they were independent",
         bits,
         float(alarm.share[0]),
         float(watched.base[0][value]) if value >= 0 else None,

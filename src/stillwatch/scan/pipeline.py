@@ -45,6 +45,7 @@ from stillwatch.scan.known_pools import pool_uses, read_pools, with_pools
 from stillwatch.scan.limits import cannot_claim, gaps
 from stillwatch.scan.parts import LONE_HARVEST
 from stillwatch.scan.settings import DetectionSettings
+from stillwatch.scan.signups import Signups
 from stillwatch.scan.volume import volume_p_values
 from stillwatch.scan.watch import WatchResult, watch
 from stillwatch.terms.holds import HoldCandidate, HoldSchedule
@@ -185,6 +186,7 @@ def scan_log(
             known=known,
         )
 
+    whole = carried is None and keep is None and not forgotten_us and until_us == NEVER
     watched = None if options.every_account else watching()
     pools = pool_uses(log, read_pools(options.known_pools, options.key))
     idle = not options.held and not pools
@@ -202,17 +204,9 @@ def scan_log(
         tell("features", 1, 1)
         kinds = {k.account_code: k for k in kind_of_use(features, _with_codes(log, accounts))}
         watched = watched or watching()
-        context = ActorContext(
-            log,
-            known,
-            watched.spread.row,
-            watched.spread.fingerprint,
-            watched.spread.fingerprint_kind,
-            np.bincount(watched.spread.entry_fingerprint, minlength=len(watched.spread.emerging_from_us)),
-            tenant,
-            payer,
-            pools,
-        )
+        none = np.zeros(0, np.int32)
+        context = ActorContext(log, known, none, none, none, none, tenant, payer, pools)
+        context = _with_fingerprints(context, watched)
         found_campaigns, leads, weak = campaigns(
             sql,
             context,
@@ -223,6 +217,7 @@ def scan_log(
             alone=LONE_HARVEST in options.parts,
             schedules=options.held,
             until_us=until_us,
+            established=_established(context, options) if whole else None,
         )
     excused = {code for code, kind in kinds.items() if kind.excuses == "case"}
     leads, covers = with_pools(context, excused, options.alpha_ceiling, found_campaigns, leads)
@@ -231,6 +226,35 @@ def scan_log(
         log, known, (tenant, payer), watched, tuple(found_campaigns), verdicts, tuple(leads), weak
     )
     return replace(result, pools=covers)
+
+
+def _with_fingerprints(context: ActorContext, watched: WatchResult) -> ActorContext:
+    """A context with the fingerprints that a watch has followed, and who used them."""
+    spread = watched.spread
+    entrants = np.bincount(spread.entry_fingerprint, minlength=len(spread.emerging_from_us))
+    return replace(
+        context,
+        use_row=spread.row,
+        use_fingerprint=spread.fingerprint,
+        fingerprint_kind=spread.fingerprint_kind,
+        entrants=entrants,
+        counted={},
+    )
+
+
+def _established(context: ActorContext, options: Options) -> tuple[ActorContext, WatchResult] | None:
+    """What a watch of the log's first days says of wording that was in use when it began.
+
+    Only a whole log has a beginning, and without an accounts table nobody knows when accounts signed up.
+    """
+    log, known, tenant = context.log, context.known, context.tenants
+    if known is None:
+        return None
+    first_sent_us = np.full(len(tenant), NEVER)
+    np.minimum.at(first_sent_us, tenant[log["account"]], log["ts_us"])
+    signups = Signups(known.created_us, tenant, first_sent_us)
+    watched = watch(log, tenant, settings=options, threads=options.threads, known=known, signups=signups)
+    return _with_fingerprints(replace(context, established=True), watched), watched
 
 
 def _result(

@@ -49,7 +49,10 @@ def users_of_software(context: ActorContext, accounts: np.ndarray, marked: np.nd
     rows = context.rows_of(accounts)
     used = context.once(_products).users(log["account"], accounts.tolist(), rows[marked[rows]], 0, len(log))
     users = np.array(sorted(used), np.int32)
-    return {} if share_instruments(context.known, users, context.tenants) else by_product(context, used)
+    # a program whose wording is no news explains it, whoever pays
+    if not context.established and share_instruments(context.known, users, context.tenants):
+        return {}
+    return by_product(context, used)
 
 
 def by_product(context: ActorContext, used: Mapping[int, str]) -> Aside:

@@ -53,6 +53,7 @@ from stillwatch.scan.new_settings import NewSettings, p_value
 from stillwatch.scan.parts import FOLLOW, NEW_SETTINGS, columns_of, kinds_of
 from stillwatch.scan.provider_ties import ProviderTies, lead_text
 from stillwatch.scan.settings import DetectionSettings
+from stillwatch.scan.signups import APART, SIGNED_TOGETHER, Signups
 from stillwatch.scan.source_leads import (
     DEVOTED,
     EVALUATIONS,
@@ -73,6 +74,7 @@ RESOLUTIONS = (1.0, 2.0, 4.0, 8.0)  # from loose to tight communities: a pool ma
 LOOSEST = 0.5
 MANY_EDGES = 1_000_000  # both directions counted: past it the resolutions take turns, an hour each
 BASE_EVERY_US = 6 * HOUR_US
+ESTABLISHED_EVERY_US = 3 * HOUR_US  # of wording that was in use when a log began
 SETTINGS = ("model", "max_tokens", "temperature_milli")
 QUIET_EVALUATIONS = 20  # six-hourly evaluations: five days, as long as the window
 ONE_MODEL = 0.6  # of a group's tenants mostly use its commonest model: then that model may name a tenant
@@ -100,6 +102,7 @@ class WatchResult:
     untested_settings: tuple[str, ...]
     settings: DetectionSettings
     groups: tuple[tuple[float, np.ndarray], ...] = ()  # at the last hour: p-value of its settings, tenants
+    signups: Signups | None = None  # of a watch of wording that was in use when the log began
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,7 @@ def watch(
     forgotten_us: int = 0,
     keep: Callable[[CarriedScan], None] | None = None,
     known: AccountFacts | None = None,
+    signups: Signups | None = None,
 ) -> WatchResult:
     """Watch a log from its first hour to its last, or go on from where an earlier watch stood.
 
@@ -133,9 +137,12 @@ def watch(
     carried: what an earlier watch left, over the same log when it was shorter; until_us: the last hour to
     evaluate; forgotten_us: what was before it is not in the log any more, though it was once; keep: told what
     is carried on after each evaluation; known: what the provider knows of the accounts.
+
+    signups: look for groups whose wording was in use when the log began, by its first days, and raise those
+    whose accounts signed up together, besides all that is asked of others.
     """
     settings = settings or DetectionSettings()
-    watcher = _Watcher(log, tenant, settings, carried or CarriedScan(), forgotten_us, known)
+    watcher = _Watcher(log, tenant, settings, carried or CarriedScan(), forgotten_us, known, signups)
     steps = watcher.steps(until_us)
     if progress:
         progress(0, len(steps))
@@ -164,6 +171,7 @@ def watch(
         watcher.untested,
         settings,
         tuple(watcher.groups),
+        watcher.signups,
     )
 
 
@@ -176,9 +184,11 @@ class _Watcher:
         carried: CarriedScan,
         forgotten_us: int,
         known: AccountFacts | None,
+        signups: Signups | None = None,
     ) -> None:
         self.log, self.settings, self.forgotten_us, self.known = log, settings, forgotten_us, known
-        parts = settings.parts
+        self.signups = signups
+        parts = settings.parts if signups is None else settings.parts - {FOLLOW, NEW_SETTINGS}
         self.tenant_of_account = tenant
         self.groups: list[tuple[float, np.ndarray]] = []
         self.heeded = [name in columns_of(parts) for name in SETTINGS]
@@ -192,7 +202,7 @@ class _Watcher:
             kinds=kinds_of(parts),
             forgotten_us=forgotten_us,
             window_us=settings.window_us,
-            burn_in_us=settings.burn_in_us,
+            burn_in_us=settings.burn_in_us if signups is None else 0,
             min_entrants=settings.min_entrants,
             novelty=settings.novelty,
             neighbours=settings.neighbours,
@@ -227,7 +237,7 @@ class _Watcher:
         self.alarms = self.names.alarms(carried.alarms, carried.owner, needed)
         # groups that the provider's knowledge ties; asked of a log that names no model, and leads at most
         self.tied = self.names.alarms(carried.tied, carried.tied_owner, needed)
-        self.ties = None if known is None else ProviderTies(known, tenant)
+        self.ties = None if known is None or signups is not None else ProviderTies(known, tenant)
         # groups by settings, which count for themselves: no wording's alarm is changed by them
         self.alike = self.names.alarms(carried.alike, carried.alike_owner, needed)
         # groups by wording and content whose settings say nothing: leads at most
@@ -288,6 +298,9 @@ class _Watcher:
         linked = self.linked_hours
         if self.by_settings:
             linked = np.union1d(linked, _next_hours(self.new_settings.entries_us))
+        if self.signups is not None:  # wording that was in use then says nothing later on
+            until_us = min(until_us, int(self.log["ts_us"][0]) + self.settings.window_us)
+            linked = linked[linked % ESTABLISHED_EVERY_US == 0]
         return linked[(linked > self.evaluated_until) & (linked <= until_us)]
 
     def hours(self, steps: np.ndarray, pool: ThreadPoolExecutor) -> Iterator[_WatchedHour]:
@@ -400,7 +413,7 @@ class _Watcher:
                     self._remember(quiet, value[g], counts[g], len(members))
                 p_members = combine(tails)
                 self.groups.append((p_members, members))
-                if p_members >= MAYBE:
+                if p_members >= MAYBE or not self._signed_up_together(members, until, MAYBE):
                     continue
                 candidate = self._test(members, hour)
                 if candidate is not None and candidate.p_value < PART_ALPHA:
@@ -413,7 +426,8 @@ class _Watcher:
                 self.alarms.split(part)
         if self.ties is not None and not self.tested[0]:
             self._evaluate_ties(self.ties, hour, groupings, alpha)
-        if due and any(self.tested):  # "whatever the settings" is said where there are some
+        # "whatever the settings" is said where there are some
+        if due and any(self.tested) and self.signups is None:
             self._evaluate_source(hour, groupings)
         self.alarms.mark_first_accounts(self.names.tenant_name)
         self.tied.mark_first_accounts(self.names.tenant_name)
@@ -661,7 +675,23 @@ class _Watcher:
         rows = emerging.row[rows[seen]]
         return rows[emerging.ts_us[rows] >= hour.since_us]
 
+    def _signed_up_together(
+        self, tenants: np.ndarray, until_us: int, p_value: float = SIGNED_TOGETHER
+    ) -> bool:
+        """Whether some tenants did; always where it is not asked."""
+        return self.signups is None or self.signups.span(tenants, until_us).p_value <= p_value
+
     def _judge(
+        self, candidate: Candidate, others: frozenset[int], hour: _WatchedHour, alpha: float
+    ) -> Judgement:
+        """Judge a candidate by its content, and one whose wording is no news by its sign-ups as well."""
+        judgement = self._judge_hands(candidate, others, hour, alpha)
+        judged = np.array(sorted(judgement.part or candidate.members - others), np.int32)
+        if not judgement.explanation and not self._signed_up_together(judged, hour.until_us):
+            return replace(judgement, explanation=APART)
+        return judgement
+
+    def _judge_hands(
         self, candidate: Candidate, others: frozenset[int], hour: _WatchedHour, alpha: float
     ) -> Judgement:
         """Whether a candidate is one hand, by what its tenants ask and by what else would make it honest.
@@ -677,7 +707,10 @@ class _Watcher:
         begin, end = np.searchsorted(log["ts_us"], [hour.since_us, hour.until_us])
         users = self.products.users(self.tenant, all_members, rows, begin, end)
         members, name_of = all_members, self.names.tenant_name
-        if users and not share_instruments(self.known, self._accounts(users), self.tenant_of_account):
+        if users and (
+            self.signups is not None  # a program whose wording is no news explains it, whoever pays
+            or not share_instruments(self.known, self._accounts(users), self.tenant_of_account)
+        ):
             members = all_members.difference(users)
             if len(members) < LEAST_TENANTS or self._members_p(members, hour) >= alpha:
                 content = content_of(log, rows, self.tenant, all_members, name_of)

@@ -44,7 +44,7 @@ def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
     )
     return ClueWeight(
         float(min(MOST_BITS, 2 * rarity)),
-        f"one {kind}, new in this log, is in {share:.0%} of the campaign's exchanges and used by "
+        f"one {kind}, {context.wording_age}, is in {share:.0%} of the campaign's exchanges and used by "
         f"{carried.spread[best]:,} of its {len(actor.accounts):,} accounts",
         float(share),
         None,

@@ -44,9 +44,10 @@ def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
     share = len(carried.accounts) / len(actor.accounts)
     return ClueWeight(
         min(MOST_BITS, bits * 2),
-        f"{len(carried.fingerprints):,} phrases, new in this log, are shared by {len(carried.accounts):,} of "
-        f"{len(actor.accounts):,} accounts; the median one is used by {np.median(carried.spread):.0f} of "
-        f"them and by {np.median(context.entrants[carried.fingerprints]):.0f} tenants in all",
+        f"{len(carried.fingerprints):,} phrases, {context.wording_age}, are shared by "
+        f"{len(carried.accounts):,} of {len(actor.accounts):,} accounts; the median one is used by "
+        f"{np.median(carried.spread):.0f} of them and by "
+        f"{np.median(context.entrants[carried.fingerprints]):.0f} tenants in all",
         share,
         None,
         None,
