@@ -11,11 +11,12 @@ EXPOSED = (
     "already when the log begins."
 )
 INNOCENTS = (
-    "On the unseen worlds it named 701 of 60,549 honest accounts, most in twenty findings: a public course, a "
-    "contest, hackathons, a bureau of translators, clients of agencies, donors of keys, exam markers, a "
+    "On the unseen worlds it named 701 of 60,549 honest accounts, most in twenty findings: a public course, "
+    "a contest, hackathons, a bureau of translators, clients of agencies, donors of keys, exam markers, a "
     "firm's batch jobs, viewers of a show, a relief desk. In the fourteenth it named 214 of 6,715, without "
-    "its campaigns 95; in the fifteenth, which was asked to be ordinary, 6 of 7,313 and none. On those that were looked at it names none of 18,897, and on the first author's "
-    "scenes 6 of 4,420. At commit 671234a it named a quarter to two thirds there."
+    "its campaigns 95; in the fifteenth, which was asked to be representative, 6 of 7,313 and none. On those "
+    "that were looked at it names none of 18,897, and on the first author's scenes 6 of 4,420. At commit "
+    "671234a it named a quarter to two thirds there."
 )
 ALONE = "A group finding is a reason to look. Nobody may be banned on a group finding alone."
 MEASURED = (EXPOSED, INNOCENTS, ALONE)

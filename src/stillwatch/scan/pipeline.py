@@ -245,10 +245,11 @@ def _with_fingerprints(context: ActorContext, watched: WatchResult) -> ActorCont
 def _established(context: ActorContext, options: Options) -> tuple[ActorContext, WatchResult] | None:
     """What a watch of the log's first days says of wording that was in use when it began.
 
-    Only a whole log has a beginning, and without an accounts table nobody knows when accounts signed up.
+    Only a whole log has a beginning, and without an accounts table that says it nobody knows when accounts
+    signed up.
     """
     log, known, tenant = context.log, context.known, context.tenants
-    if known is None:
+    if known is None or not (known.created_us > 0).any():
         return None
     first_sent_us = np.full(len(tenant), NEVER)
     np.minimum.at(first_sent_us, tenant[log["account"]], log["ts_us"])
