@@ -40,6 +40,7 @@ def test_a_pool_that_runs_when_the_log_begins_is_named_by_its_signups() -> None:
     assert "in use when the log began" in text
     assert "signed up within" in text
     assert not any("new in this log" in reason.text for reason in campaign.reasons)
+    assert "synchronous_start" not in {reason.detector for reason in campaign.reasons}
     assert named(sw.scan(crowd.table())) == set()  # nobody knows when they signed up
 
 

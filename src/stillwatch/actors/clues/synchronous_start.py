@@ -22,7 +22,7 @@ def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
     """Hours within which the middle 80 % of accounts start, and stop, as shares of the log's span."""
     log = context.log
     account, ts = log["account"][actor.rows], log["ts_us"][actor.rows]
-    if len(actor.accounts) < LEAST_ACCOUNTS:
+    if len(actor.accounts) < LEAST_ACCOUNTS or context.established:  # then the log began, and not they
         return None
     first = np.full(len(log.accounts), np.iinfo(np.int64).max)
     np.minimum.at(first, account, ts)
