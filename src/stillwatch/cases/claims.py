@@ -38,7 +38,7 @@ NEVER_CLAIMED = (  # by any scan, whatever the log holds
 
 # The alarm's own test has no file to itself: these are docs/evidence.md, sections 3 and 9, in short.
 _TEST_DOC = {
-    "Null": "accounts that share new wording choose model, output limit and temperature independently, as "
+    "Null": "accounts that share wording choose model, output limit and temperature independently, as "
     "the population does, but for the likeness that other groups of the log show",
     "Blind to": "pools whose accounts draw model and settings at random, that paraphrase each wrapper, or "
     "that pace themselves to fewer than 4 new accounts for each phrase in 5 days",

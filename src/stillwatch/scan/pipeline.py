@@ -217,7 +217,7 @@ def scan_log(
             alone=LONE_HARVEST in options.parts,
             schedules=options.held,
             until_us=until_us,
-            established=_established(context, options) if whole else None,
+            established=_established(context, options, watched) if whole else None,
         )
     excused = {code for code, kind in kinds.items() if kind.excuses == "case"}
     leads, covers = with_pools(context, excused, options.alpha_ceiling, found_campaigns, leads)
@@ -242,7 +242,9 @@ def _with_fingerprints(context: ActorContext, watched: WatchResult) -> ActorCont
     )
 
 
-def _established(context: ActorContext, options: Options) -> tuple[ActorContext, WatchResult] | None:
+def _established(
+    context: ActorContext, options: Options, watched: WatchResult
+) -> tuple[ActorContext, WatchResult] | None:
     """What a watch of the log's first days says of wording that was in use when it began.
 
     Only a whole log has a beginning, and without an accounts table that says it nobody knows when accounts
@@ -254,8 +256,11 @@ def _established(context: ActorContext, options: Options) -> tuple[ActorContext,
     first_sent_us = np.full(len(tenant), NEVER)
     np.minimum.at(first_sent_us, tenant[log["account"]], log["ts_us"])
     signups = Signups(known.created_us, tenant, first_sent_us)
-    watched = watch(log, tenant, settings=options, threads=options.threads, known=known, signups=signups)
-    return _with_fingerprints(replace(context, established=True), watched), watched
+    named = frozenset(p for alarm in (*watched.alarms, *watched.alike) for p in alarm.evaluations)
+    result = watch(
+        log, tenant, settings=options, threads=options.threads, known=known, signups=signups, named=named
+    )
+    return _with_fingerprints(replace(context, established=True), result), result
 
 
 def _result(

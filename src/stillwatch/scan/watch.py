@@ -128,6 +128,7 @@ def watch(
     keep: Callable[[CarriedScan], None] | None = None,
     known: AccountFacts | None = None,
     signups: Signups | None = None,
+    named: frozenset[int] = frozenset(),
 ) -> WatchResult:
     """Watch a log from its first hour to its last, or go on from where an earlier watch stood.
 
@@ -139,10 +140,11 @@ def watch(
     is carried on after each evaluation; known: what the provider knows of the accounts.
 
     signups: look for groups whose wording was in use when the log began, by its first days, and raise those
-    whose accounts signed up together, besides all that is asked of others.
+    whose accounts signed up together, besides all that is asked of others; named: tenants of other findings,
+    without whom a group must stand out by itself.
     """
     settings = settings or DetectionSettings()
-    watcher = _Watcher(log, tenant, settings, carried or CarriedScan(), forgotten_us, known, signups)
+    watcher = _Watcher(log, tenant, settings, carried or CarriedScan(), forgotten_us, known, signups, named)
     steps = watcher.steps(until_us)
     if progress:
         progress(0, len(steps))
@@ -185,9 +187,10 @@ class _Watcher:
         forgotten_us: int,
         known: AccountFacts | None,
         signups: Signups | None = None,
+        named: frozenset[int] = frozenset(),
     ) -> None:
         self.log, self.settings, self.forgotten_us, self.known = log, settings, forgotten_us, known
-        self.signups = signups
+        self.signups, self.named = signups, named
         parts = settings.parts if signups is None else settings.parts - {FOLLOW, NEW_SETTINGS}
         self.tenant_of_account = tenant
         self.groups: list[tuple[float, np.ndarray]] = []
@@ -685,6 +688,7 @@ class _Watcher:
         self, candidate: Candidate, others: frozenset[int], hour: _WatchedHour, alpha: float
     ) -> Judgement:
         """Judge a candidate by its content, and one whose wording is no news by its sign-ups as well."""
+        others |= self.named
         judgement = self._judge_hands(candidate, others, hour, alpha)
         judged = np.array(sorted(judgement.part or candidate.members - others), np.int32)
         if not judgement.explanation and not self._signed_up_together(judged, hour.until_us):
