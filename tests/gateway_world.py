@@ -38,10 +38,18 @@ UPSTREAM_KEY = "sk-upstream-canary-0123456789"
 PATIENCE_S = 60.0  # for a laden machine; elsewhere what is waited for comes long before
 
 
+_PORTS: set[int] = set()
+
+
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    """A port that nobody has, another one at each call: a gateway refuses one port for two things."""
+    while True:
+        with socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            port = int(found.getsockname()[1])
+        if port not in _PORTS:
+            _PORTS.add(port)
+            return port
 
 
 def until(done: Callable[[], Any], seconds: float = PATIENCE_S, what: str = "it") -> Any:
