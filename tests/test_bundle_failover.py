@@ -35,10 +35,14 @@ def exported(crowd: Crowd, folder: Path) -> Path:
     return out
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    crowd = crowd_of(41)
-    refuse(crowd, users_of_new_wording(crowd, own_subjects=False), 16, 0.8)
+@pytest.fixture(scope="module", params=["a lead", "nothing but refused work"])
+def bundle(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    if request.param == "a lead":
+        crowd = crowd_of(41)
+        refuse(crowd, users_of_new_wording(crowd, own_subjects=False), 16, 0.8)
+    else:
+        crowd = crowd_of(43)
+        refuse(crowd, set(sorted({row["account"] for row in crowd.rows})[::13][:14]), 40, 0.9)
     return exported(crowd, tmp_path_factory.mktemp("failover"))
 
 

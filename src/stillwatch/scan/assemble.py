@@ -50,6 +50,7 @@ def campaign(
     p_value: float,
     named_at_us: dict[int, int],
     first_reason: Reason,
+    more: tuple[Reason, ...] = (),
     tested: tuple[SettingTest, ...] = (),
     own_ties: Mapping[int, OwnTie] = MappingProxyType({}),
     own_reactions: Mapping[str, OwnReaction] = MappingProxyType({}),
@@ -63,13 +64,14 @@ def campaign(
     """
     log = context.log
     names = log.accounts
-    reasons, links = [first_reason], []
+    reasons, links = [first_reason, *more], []
+    reacted = holds.NAME if first_reason.detector == holds.NAME else failover.NAME
     classes: dict[int, dict[str, str]] = {}  # account -> class of clue -> who chooses what it compares
     number = campaign_id(actor, context)
     for account in actor.accounts:
         if (reaction := own_reactions.get(names[account])) is not None:
             classes[int(account)] = {"reaction": "provider"}  # who is refused, and when, no client chooses
-            links.append(_reaction_link(names[account], number, first_reason.detector, reaction))
+            links.append(_reaction_link(names[account], number, reacted, reaction))
     for clue in clues():
         with blamed_on_its_package(clue):
             weight = clue.weigh(actor, context)

@@ -20,7 +20,7 @@ from stillwatch.engine import SqlEngine
 from stillwatch.exchanges.column_file import let_go
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.features.kinds import KindOfUse
-from stillwatch.scan import Campaign, Echo, Lead, OwnReaction, Reason, SettingTest, Tell, new_settings
+from stillwatch.scan import Campaign, Echo, Lead, OwnReaction, Reason, SettingTest, Tell, holds, new_settings
 from stillwatch.scan.alarms import NEVER, Alarm, Judgement
 from stillwatch.scan.assemble import actor_features, campaign
 from stillwatch.scan.candidates import still_open, weak_groups, with_shares
@@ -33,11 +33,13 @@ from stillwatch.scan.explanations import (
 )
 from stillwatch.scan.failover import (
     LEVEL,
+    FailoverFinding,
     failover_evidence,
     failover_finding,
     failover_least_p_value,
     failover_reason,
 )
+from stillwatch.scan.failover_groups import FailoverGroup, failover_groups
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.holds import LEAST_NAMED, HoldsEvidence, holds_evidence, holds_reason
 from stillwatch.scan.own_tie import own_ties
@@ -54,6 +56,7 @@ from stillwatch.scan.set_aside import (
     students,
     users_of_software,
 )
+from stillwatch.scan.settings import DetectionSettings
 from stillwatch.scan.signups import ANY_SPAN, SIGNED_TOGETHER, SignupSpan
 from stillwatch.scan.watch import WatchResult
 from stillwatch.stats.dealing import distinct
@@ -95,6 +98,7 @@ class _ActorFinding:
     tested: tuple[SettingTest, ...] = ()
     own_reactions: dict[str, OwnReaction] = field(default_factory=dict)
     aside: Aside = field(default_factory=dict)  # whom it could have named, and does not
+    more: tuple[Reason, ...] = ()  # what other ways led to the same actor
 
 
 @dataclass(frozen=True)
@@ -156,6 +160,7 @@ def campaigns(
         builder.add_holds(schedule, evidence)
     if established is not None:
         builder.add_established(*established, alone_us)
+    builder.add_failover_groups()
     for sighting in sightings:
         builder.add_lone_payer(sighting)
     cases = _cases(engine, context, builder.findings, Population(features), tell)
@@ -190,6 +195,7 @@ def _cases(
                 p_value=finding.p_value,
                 named_at_us={int(a): finding.named_at_us[int(a)] for a in finding.actor.accounts},
                 first_reason=finding.reason,
+                more=finding.more,
                 tested=finding.tested,
                 own_ties=own_ties(finding.actor, finding.context, unnamed) if of_group else {},
                 own_reactions=finding.own_reactions,
@@ -389,6 +395,54 @@ class _FindingsBuilder:
         self._add(finding)
         return True
 
+    def add_failover_groups(self) -> None:
+        """Add findings of groups that refused work forms, or what it shows of a finding's accounts to that.
+
+        They name who took part, but for those whose use is permitted.
+        """
+        context, log = self.context, self.context.log
+        groups, customer = groups_by_refusals(context, self.watched.settings), context.once(_customers)
+        suspects = set().union(*(group.accounts for group in groups))
+        for group in groups:
+            codes = np.array(sorted(group.accounts - self.excused), np.int32)
+            found = failover_finding(log, codes, customer, suspects)
+            if found is None:
+                continue
+            found_us = max(
+                found.found_us, int(log["ts_us"][-1]) if group.found_us is None else group.found_us
+            )
+            named = {code: max(at_us, found_us) for code, at_us in found.named_us.items()}
+            same = self._same_actor(np.array(sorted(named), np.int32))
+            self._add_failover_group(replace(found, found_us=found_us, named_us=named), same)
+
+    def _add_failover_group(self, found: FailoverFinding, same: int | None) -> None:
+        """Add one group's finding, or add it to the finding `same`."""
+        context, log = self.context, self.context.log
+        earlier = None if same is None else self.findings[same]
+        own = set() if earlier is None else set(earlier.actor.accounts.tolist())
+        codes = np.array(
+            [code for code in sorted(found.named_us) if code in own or code not in self.taken], np.int32
+        )
+        few = len(np.unique(context.once(_customers)[codes])) < LEAST_TENANTS
+        if earlier is None and (few or one_customer(context.known, codes)):
+            return
+        rows = context.rows_of(np.setdiff1d(codes, list(own)).astype(np.int32))
+        finding = _ActorFinding(
+            Actor(codes, rows[log["ts_us"][rows] >= found.since_us], np.zeros(0, np.int64), {}),
+            found.found_us,
+            found.p_value,
+            {code: found.named_us[code] for code in codes.tolist()},
+            failover_reason(found),
+            context,
+            own_reactions={log.accounts[code]: found.own[code] for code in codes.tolist()},
+            aside=of_other_alarms(context, self.taken.difference(own).intersection(found.named_us)),
+        )
+        if same is None or earlier is None:
+            self._add(finding)
+        elif earlier.reason.detector != holds.NAME:  # what accounts did under holds stays their own evidence
+            self.findings[same] = _with_failover(earlier, finding)
+            self.taken.update(codes.tolist())
+
     def add_holds(self, schedule: HoldSchedule, evidence: HoldsEvidence) -> None:
         """Add the finding that holds of a group make, of those accounts whose own part shows it.
 
@@ -498,10 +552,39 @@ def _merge_findings(by_wording: _ActorFinding, by_settings: _ActorFinding) -> _A
     return replace(first, actor=actor, named_at_us=named, aside=second.aside | first.aside)
 
 
+def _with_failover(earlier: _ActorFinding, by_failover: _ActorFinding) -> _ActorFinding:
+    """A finding, and what refused work shows of its actor: whom else, and each account's own part in it."""
+    more = () if earlier.own_reactions else (by_failover.reason,)
+    return replace(
+        earlier,
+        actor=replace(
+            earlier.actor,
+            accounts=np.union1d(earlier.actor.accounts, by_failover.actor.accounts),
+            rows=np.union1d(earlier.actor.rows, by_failover.actor.rows),
+        ),
+        named_at_us=by_failover.named_at_us | earlier.named_at_us,
+        own_reactions=by_failover.own_reactions | earlier.own_reactions,
+        aside=by_failover.aside | earlier.aside,
+        more=(*earlier.more, *more),
+    )
+
+
 def _customers(context: ActorContext) -> np.ndarray:
     if context.known is None:
         return context.payers
     return customers(context.log, context.known, context.payers)
+
+
+def groups_by_refusals(context: ActorContext, settings: DetectionSettings) -> list[FailoverGroup]:
+    """Give the groups that refused work forms; none where no accounts table tells customers apart."""
+    if FAILOVER not in settings.parts or context.known is None or len(context.log) == 0:
+        return []
+    groups: list[FailoverGroup] = context.once(_failover_groups)
+    return groups
+
+
+def _failover_groups(context: ActorContext) -> list[FailoverGroup]:
+    return failover_groups(context.log, context.once(_customers), context.payers)
 
 
 def _evidence_of_holds(

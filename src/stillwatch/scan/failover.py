@@ -78,10 +78,11 @@ class FailoverFinding:
     rate: float  # of other texts that another customer asks as soon, at most
     own: Mapping[int, OwnReaction]  # code of each account that took part
     named_us: Mapping[int, int]  # when it had taken part, not before `found_us`
+    since_us: int  # the first move
 
 
 @dataclass(frozen=True)
-class _TextRuns:
+class TextRuns:
     """One row for each run of requests in which an account asks one text."""
 
     begin_us: np.ndarray
@@ -89,6 +90,7 @@ class _TextRuns:
     asked_us: np.ndarray  # from when on another account may repeat it: the first refusal, or the begin
     refused: np.ndarray  # (n,) bool
     by: np.ndarray  # (n,) which row repeats it first, -1: none
+    row: np.ndarray  # (n,) the log's row with which it begins
 
     @property
     def repeated(self) -> np.ndarray:
@@ -96,7 +98,9 @@ class _TextRuns:
         return self.by >= 0
 
 
-def failover_finding(log: ExchangeLog, codes: np.ndarray, customer: np.ndarray) -> FailoverFinding | None:
+def failover_finding(
+    log: ExchangeLog, codes: np.ndarray, customer: np.ndarray, suspects: Iterable[int] = ()
+) -> FailoverFinding | None:
     """Say whether a group's refused work goes on at its other customers; None where that is not shown.
 
     A bet at `BET` on each refused text, against the larger of two rates: of refused texts outside the group
@@ -105,7 +109,8 @@ def failover_finding(log: ExchangeLog, codes: np.ndarray, customer: np.ndarray) 
     inequality). They must stand there at the log's end too. Within six hours, which texts were refused must
     also have to do with which were asked again (`subset_tail`); this is read at each moved text.
 
-    codes: (n,) the group's accounts; customer: (accounts of the log,) who counts as one.
+    codes: (n,) the group's accounts; customer: (accounts of the log,) who counts as one; suspects: accounts
+    of groups that hand work on, which say nothing of the rate outside.
     Source: Ville 1939; Shafer 2021, J. R. Stat. Soc. A 184:407 (testing by betting).
     """
     inside = np.zeros(len(log.accounts) + 1, bool)
@@ -116,10 +121,11 @@ def failover_finding(log: ExchangeLog, codes: np.ndarray, customer: np.ndarray) 
     moved = runs.refused & runs.repeated
     if moved.sum() < LEAST_CUSTOMERS:
         return None
-    seen_us, settled_us = _settling_times(runs)
+    seen_us, settled_us = settling_times(runs)
     end_us = int(log["ts_us"][-1])  # what has moved must be enough there too
     moves_us = np.append(np.sort(seen_us[moved]), end_us)
-    outside = _refused_outside(log, rows, customer)
+    inside[list(suspects)] = True
+    outside = _refused_outside(log, inside[log["account"]], customer)
     rate = np.maximum(_rates(outside, outside.refused, moves_us), _rates(runs, ~runs.refused, moves_us))
     rate = np.clip(rate, LEAST_RATE, BET)
     k = np.minimum(np.arange(1, len(moves_us) + 1), len(moves_us) - 1)
@@ -137,7 +143,7 @@ def failover_finding(log: ExchangeLog, codes: np.ndarray, customer: np.ndarray) 
     return None
 
 
-def _finding(runs: _TextRuns, found_us: int, p_value: float, rate: float) -> FailoverFinding:
+def _finding(runs: TextRuns, found_us: int, p_value: float, rate: float) -> FailoverFinding:
     moved = runs.refused & runs.repeated
     refused = int(runs.refused.sum())
     parts = _first_parts(runs, moved)
@@ -161,7 +167,9 @@ def _finding(runs: _TextRuns, found_us: int, p_value: float, rate: float) -> Fai
         f"texts at most {rate:.1%} are"
     )
     named_us = {code: max(at_us, found_us) for code, at_us in parts.items()}
-    return FailoverFinding(found_us, p_value, text, int(moved.sum()), refused, float(rate), own, named_us)
+    return FailoverFinding(
+        found_us, p_value, text, int(moved.sum()), refused, float(rate), own, named_us, min(parts.values())
+    )
 
 
 def failover_reason(finding: FailoverFinding) -> Reason:
@@ -196,22 +204,22 @@ def own_text(own: OwnReaction) -> str:
     )
 
 
-def _settling_times(texts: _TextRuns) -> tuple[np.ndarray, np.ndarray]:
+def settling_times(texts: TextRuns) -> tuple[np.ndarray, np.ndarray]:
     """(n,) when each text is asked by another, if it is; and since when it is known whether it is."""
     seen_us = np.where(texts.repeated, texts.begin_us[texts.by], NEVER)
     return seen_us, np.minimum(seen_us, texts.asked_us + WITHIN_US)
 
 
-def _rates(texts: _TextRuns, chosen: np.ndarray, moments_us: np.ndarray) -> np.ndarray:
+def _rates(texts: TextRuns, chosen: np.ndarray, moments_us: np.ndarray) -> np.ndarray:
     """(moments,) the share of some texts that others ask, by each moment; one more of each is counted."""
-    seen_us, settled_us = _settling_times(texts)
+    seen_us, settled_us = settling_times(texts)
     so_far = np.searchsorted(np.sort(seen_us[chosen & texts.repeated]), moments_us, side="right")
     settled = np.searchsorted(np.sort(settled_us[chosen]), moments_us, side="right")
     rates: np.ndarray = (so_far + 1) / (settled + 1)
     return rates
 
 
-def _first_parts(texts: _TextRuns, moved: np.ndarray) -> dict[int, int]:
+def _first_parts(texts: TextRuns, moved: np.ndarray) -> dict[int, int]:
     """Account code -> when it first took part in a move, by asking or by being refused."""
     first: dict[int, int] = {}
     for k in np.flatnonzero(moved):
@@ -313,18 +321,33 @@ def _is_failed(status: np.ndarray) -> np.ndarray:
     return failed
 
 
-def _refused_outside(log: ExchangeLog, inside: np.ndarray, customer: np.ndarray | None) -> _TextRuns:
+def _refused_outside(log: ExchangeLog, inside: np.ndarray, customer: np.ndarray | None) -> TextRuns:
     """The texts that somebody outside a group was refused, and all runs of them there; no others."""
     outside = ~inside & (log["account"] >= 0)
     refused = distinct(log["exact"][outside & _is_failed(log["status"])])
     return _text_runs(log, outside & np.isin(log["exact"], refused), customer)
 
 
-def _text_runs(log: ExchangeLog, rows: np.ndarray, customer: np.ndarray | None = None) -> _TextRuns:
+def refused_texts(log: ExchangeLog, customer: np.ndarray, most: int) -> TextRuns:
+    """All runs of the texts that anybody was refused, and that at most so many customers ever asked.
+
+    customer: (accounts of the log,) who counts as one.
+    """
+    rows = (log["account"] >= 0) & (log["exact"] != 0)
+    texts = distinct(log["exact"][rows & _is_failed(log["status"])])
+    rows &= np.isin(log["exact"], texts)
+    _, text = np.unique(log["exact"][rows], return_inverse=True)
+    pairs = distinct(text.astype(np.int64) * len(customer) + customer[log["account"][rows]])
+    asked_by = np.bincount(pairs // len(customer), minlength=int(text.max(initial=-1)) + 1)
+    rows[np.flatnonzero(rows)[asked_by[text] > most]] = False
+    return _text_runs(log, rows, customer)
+
+
+def _text_runs(log: ExchangeLog, rows: np.ndarray, customer: np.ndarray | None = None) -> TextRuns:
     rows_with_text = np.flatnonzero(rows & (log["exact"] != 0))
     if len(rows_with_text) == 0:
         empty = np.zeros(0, np.int64)
-        return _TextRuns(empty, empty, empty, empty.astype(bool), empty)
+        return TextRuns(empty, empty, empty, empty.astype(bool), empty, empty)
     ts, account, exact = (
         log["ts_us"][rows_with_text],
         log["account"][rows_with_text],
@@ -334,6 +357,7 @@ def _text_runs(log: ExchangeLog, rows: np.ndarray, customer: np.ndarray | None =
     failed = _is_failed(status)
     order = np.lexsort((ts, account, exact))
     ts, account, exact, failed = ts[order], account[order], exact[order], failed[order]
+    row = rows_with_text[order]
     starts = np.r_[
         True, (exact[1:] != exact[:-1]) | (account[1:] != account[:-1]) | (ts[1:] - ts[:-1] > WITHIN_US)
     ]
@@ -350,10 +374,10 @@ def _text_runs(log: ExchangeLog, rows: np.ndarray, customer: np.ndarray | None =
     order = np.lexsort((ts, exact))  # runs by text and begin
     by = np.full(len(exact), -1, np.int64)  # the first run of the same text by another soon after, -1: none
     kernels.first_other(exact, customers, ts, asked_us, order, len(exact), WITHIN_US, by)
-    return _TextRuns(ts, account, asked_us, refused, by)
+    return TextRuns(ts, account, asked_us, refused, by, row[begin])
 
 
-def _repeats(log: ExchangeLog, texts: _TextRuns) -> tuple[Repeat, ...]:
+def _repeats(log: ExchangeLog, texts: TextRuns) -> tuple[Repeat, ...]:
     repeats = np.flatnonzero(texts.refused & texts.repeated)
     repeats = repeats[np.argsort(texts.asked_us[repeats], kind="stable")]
     return tuple(
@@ -367,7 +391,7 @@ def _repeats(log: ExchangeLog, texts: _TextRuns) -> tuple[Repeat, ...]:
     )
 
 
-def _strata(texts: _TextRuns, counted: np.ndarray) -> list[Stratum]:
+def _strata(texts: TextRuns, counted: np.ndarray) -> list[Stratum]:
     strata = []
     stratum = texts.begin_us // STRATUM_US
     for span in np.unique(stratum[texts.refused & counted]):

@@ -19,7 +19,7 @@ SHARED = {
 TESTED = {"model": "model", "max_tokens": "max_tokens", "temperature": "temperature_milli"}
 FOLLOW = "follow"  # a raised alarm's signature is followed to accounts that do little else
 NEW_SETTINGS = "new_settings"  # groups by output limit and temperature, whatever they say
-FAILOVER = "failover"  # a lead whose refused work goes on at its other accounts
+FAILOVER = "failover"  # a lead or group whose refused work goes on at its other accounts
 LONE_HARVEST = "lone_harvest"  # one payer's volume and coverage
 TEST_NAME = "coordinated_harvest"  # of shared wording and settings together
 # which signals raise a group whose accounts may be tied by wording alone

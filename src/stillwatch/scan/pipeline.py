@@ -35,7 +35,7 @@ from stillwatch.features.kinds import KindOfUse
 from stillwatch.features.kinds.recognise import kind_of_use
 from stillwatch.scan import AccountVerdict, Campaign, Gap, Lead, ScanResult, ScanTotals, Tell
 from stillwatch.scan.alarms import NEVER
-from stillwatch.scan.campaigns import campaigns
+from stillwatch.scan.campaigns import campaigns, groups_by_refusals
 from stillwatch.scan.candidates import request_shares
 from stillwatch.scan.carried import CarriedScan
 from stillwatch.scan.coverage import coverage
@@ -189,9 +189,13 @@ def scan_log(
     whole = carried is None and keep is None and not forgotten_us and until_us == NEVER
     watched = None if options.every_account else watching()
     pools = pool_uses(log, read_pools(options.known_pools, options.key))
-    idle = not options.held and not pools
-    if watched is not None and idle and _nothing_found(log, known, payer, watched):
-        return _result(log, known, (tenant, payer), watched, (), ())
+    none = np.zeros(0, np.int32)
+    context = ActorContext(log, known, none, none, none, none, tenant, payer, pools)
+    established = None
+    if watched is not None and not options.held and not pools and _nothing_found(context, watched):
+        established = _established(context, options, watched) if whole else None
+        if established is None or not established[1].alarms:
+            return _result(log, known, (tenant, payer), watched, (), ())
     with (
         closing(open_engine(options.engine, options.threads))
         if engine is None
@@ -204,8 +208,8 @@ def scan_log(
         tell("features", 1, 1)
         kinds = {k.account_code: k for k in kind_of_use(features, _with_codes(log, accounts))}
         watched = watched or watching()
-        none = np.zeros(0, np.int32)
-        context = ActorContext(log, known, none, none, none, none, tenant, payer, pools)
+        if whole and established is None:
+            established = _established(context, options, watched)
         context = _with_fingerprints(context, watched)
         found_campaigns, leads, weak = campaigns(
             sql,
@@ -217,7 +221,7 @@ def scan_log(
             alone=LONE_HARVEST in options.parts,
             schedules=options.held,
             until_us=until_us,
-            established=_established(context, options, watched) if whole else None,
+            established=established,
         )
     excused = {code for code, kind in kinds.items() if kind.excuses == "case"}
     leads, covers = with_pools(context, excused, options.alpha_ceiling, found_campaigns, leads)
@@ -313,16 +317,14 @@ def _accounts_with_facts(known: AccountFacts | None) -> int | None:
     return sum(any(fields) for fields in flags)
 
 
-def _nothing_found(
-    log: ExchangeLog, known: AccountFacts | None, payer: np.ndarray, watched: WatchResult
-) -> bool:
-    """Whether there is no alarm, and nobody who harvests alone whatever kind of use permissions are of.
+def _nothing_found(context: ActorContext, watched: WatchResult) -> bool:
+    """Whether there is no alarm, no group that hands refused work on, and nobody who harvests alone.
 
     Skip the full evaluation only if no account would alarm under any treatment of permissions.
     """
-    if watched.alarms or watched.alike or watched.leads:
+    settings, log, known, payer = watched.settings, context.log, context.known, context.payers
+    if watched.alarms or watched.alike or watched.leads or groups_by_refusals(context, settings):
         return False
-    settings = watched.settings
     if LONE_HARVEST not in settings.parts:
         return True
     rarity = settings.lone_least_bits, settings.lone_least_peers
