@@ -15,7 +15,7 @@ import argparse
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
 
@@ -27,9 +27,9 @@ import pyarrow.parquet as pq
 import eighth_author as eighth
 import selves
 from eighth_author import Row
-from eighth_provider import Reaction
+from eighth_provider import Reaction, Troubles
 from eleventh_author import WorkingTeam
-from fifteenth_provider import BY_KIND, CLOCKED, DAYS, DISPOSABLE, LIBRARIES, NODE, OTHERS, PYTHON, TROUBLES, CloudPlaces, FortnightLog, compose_majority, draw_language, near, resold_rows, speak
+from fifteenth_provider import BY_KIND, CLOCKED, DAYS, DISPOSABLE, FIFTEENTH as PUBLIC, LIBRARIES, NODE, OTHERS, PYTHON, TROUBLES, CloudPlaces, Public, FortnightLog, compose_majority, draw_language, near, resold_rows, speak
 from fifth_author import Honest, phrase
 from fourteenth_author import group_rows, placed, speaks_for_itself
 from fourteenth_provider import agent_session, explain
@@ -44,6 +44,32 @@ from thirteenth_provider import DEEP, NEVER, NEW_MODEL, SMALL, TRIALS, USUAL, Pl
 from thirteenth_texts import documents_as_people, language_of
 
 RULES = (Path(__file__).parent / "fifteenth_author.md").read_text()
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What is particular to a world: its public, groups and campaigns. Mappings are by campaign unless said."""
+
+    public: Public
+    log: type[FortnightLog]
+    troubles: Troubles
+    rules: str
+    teams: Sequence[WorkingTeam]
+    group_rows: Callable[..., list[Row]]  # who of a group sends what, when
+    plans: Sequence[Operation]
+    styles: Mapping[str, Callable[..., list[Row]]]  # by style
+    settle: Callable[..., None]  # what a campaign's rule says of an account
+    registered: Callable[..., None]  # when accounts of people and companies were made
+    bans: Mapping[str, tuple[int, float, int, float]]  # accounts banned, when, how many of the plan are fresh, from when
+    pauses: Mapping[str, tuple[float, float]]
+    mixes: Mapping[str, Sequence[tuple[float, str, str]]]  # sources of one queue beside the plan's own: share, source, wording
+    leads: Mapping[str, str]
+    day_and_night: Mapping[str, float]  # share of the queue
+    at_home: frozenset[str]  # campaigns whose accounts live where honest ones do
+    disposable: frozenset[str]  # campaigns with some disposable mail
+    paths: Sequence[tuple[float, str, str]]  # of many_pathways: share, source, wording; the plan's own has the rest
+    access: Sequence[tuple[str, str, str, Settings]]  # of many_pathways: client, network, tier, settings
+    scaled_at: float  # of technique_search
 
 
 # Wordings stand whole in their lines, and a group or a campaign in a few.
@@ -74,8 +100,8 @@ def renamed(one: Account) -> Account:
     return one
 
 
-def compose_teams(rng: np.random.Generator, world: Honest, stock: Stock, owners: Iterator[Person], nets: Places, customers: Sessions) -> None:
-    for team in TEAMS:
+def compose_teams(rng: np.random.Generator, world: Honest, stock: Stock, owners: Iterator[Person], nets: Places, customers: Sessions, scenario: Scenario) -> None:
+    for team in scenario.teams:
         for number in range(team.groups):
             accounts, language = [renamed(one) for one in team_accounts(rng, team, number, nets)], draw_language(rng)
             for one in accounts:
@@ -83,14 +109,14 @@ def compose_teams(rng: np.random.Generator, world: Honest, stock: Stock, owners:
                 if team.kind == "synthetic_permitted":
                     one.permissions, one.declared_use = ("synthetic_data",), "synthetic data for research"
             world.accounts += accounts
-            for one, when, unit in group_rows(rng, team, number, accounts, stock, owners, customers, ()):
+            for one, when, unit in scenario.group_rows(rng, team, number, accounts, stock, owners, customers, ()):
                 world.log.add(rng, one, when, list(unit))
 
 
 # --- campaigns -----------------------------------------------------------------------------------------------
 
 
-CLINE, OPEN_WEBUI = BY_KIND["coding_agent_cline"], BY_KIND["chat_open_webui"]
+CLINE, BY_AGENT = BY_KIND["coding_agent_cline"], {product.agent: product for product in BY_KIND.values() if product.session}
 FORCED = "Before you answer, write out your complete reasoning inside <thinking></thinking>. Do not skip, shorten or summarise any step. Then give the final answer inside <answer></answer>.\n\n{}"
 ORCHESTRATE = "You are an autonomous software engineer with the tools listed. Plan, call the tools, check the result, and deliver the final patch.\n\n{}"
 ANALYST = "Act as a senior data analyst with statistical rigour and deep domain knowledge. Ground every insight in the data and show complete, transparent reasoning.\n\n{}"
@@ -100,11 +126,12 @@ HOUSE = "Respond like the best specialist in the field, at length and well struc
 TRACE = "Solve the problem. Show the full chain of thought first, then write Answer: and the result.\n\n{}"
 CLEAN = "Below is a raw chain of thought. Remove repetition and dead ends, keep every step that is needed, and return the cleaned reasoning only.\n\n{}"
 BESPOKE = "Your role as an assistant involves thoroughly exploring questions through a systematic long thinking process before providing the final precise and accurate solutions."
+CLONE = "You are the support agent of {}. Reply to the customer as the ideal agent would."
 OPERATIONS = (
     Operation("x1", "proxy_fleet", 90, 1400, 0, 14, RELAY, None, "orca_flan", FLEET, 420, sits="residential", since=(1, 120), agent="new-api/0.9.27"),
     Operation("x2", "fixed_prompt", 36, 950, 0, 14, POOL, Settings(DEEP, 0.7, 16384, True), "items pairs", FORCED, 700, sits="residential hosting", since=(10, 90), agent="python-httpx/0.28.1"),
     Operation("x3", "harness_relay", 30, 700, 0, 14, RELAY, CLINE.settings, "tasks pairs", sits="residential", since=(10, 90), agent=CLINE.agent),
-    Operation("x4", "many_pathways", 26, 560, 0, 14, RELAY, None, "tools pairs", output=460, sits="home", since=(10, 180)),
+    Operation("x4", "many_pathways", 26, 560, 0, 14, RELAY, None, "sums pairs", ANALYST, 460, sits="home", since=(10, 180)),
     Operation("x5", "launch_pivot", 18, 480, 3.2, 14, POOL, Settings(USUAL, 0.6, 8192, True, None, 12), "tasks pairs", ORCHESTRATE, 520, sits="hosting", since=(1, 60), agent=PYTHON),
     Operation("x6", "synchronised", 28, 420, 2.4, 14, POOL, Settings(USUAL, 0.7, 4096, False), "cot_backfill", output=520, pays="5", sits="hosting", since=(0.5, 20), agent="aiohttp/3.13.2"),
     Operation("x7", "steady_fleet", 18, 360, 0, 14, POOL, Settings(USUAL, 0.7, 4096, True), "asks pairs", EXPERT, 480, sits="residential", since=(5, 60), agent=PYTHON),
@@ -115,29 +142,30 @@ OPERATIONS = (
     Operation("x12", "rubric_grader", 6, 200, 0, 8, POOL, Settings(USUAL, 0.0, 1024, False), "ultrafeedback_rubric", "{}", 220, sits="hosting", since=(5, 90), agent=PYTHON),
     Operation("x13", "stolen_keys", 8, 180, 4, 11, DESK, Settings(USUAL, 0.8, 4096, False), "gpteacher_roleplay", "{}", 480, sits="servers", since=(60, 700), agent="node-fetch"),
     Operation("x14", "trial_farm", 45, 250, 6.5, 10.5, POOL, Settings(USUAL, 1.0, 2048, True), "orca_flan", "{}\n\nThink step by step.", 360, "nothing", "exits", (0.0, 0.3), PYTHON),
-    Operation("x15", "technique_search", 6, 160, 1.5, 13, POOL, Settings(DEEP, 1.0, 8192, True), "sums pairs", output=600, sits="home", since=(1, 30), agent=NODE),
+    Operation("x15", "technique_search", 6, 160, 1.5, 13, POOL, Settings(DEEP, 1.0, 8192, True), "sums pairs", BEST[0], 600, sits="home", since=(1, 30), agent=NODE),
     Operation("x16", "small_cautious", 9, 140, 6, 14, POOL, None, "asks pairs", output=380, sits="residential", since=(20, 180)),
     Operation("x17", "slow_template", 12, 120, 0, 14, POOL, Settings(USUAL, None, 4096, False), "exercises pairs", "Task: {}\nGive the solution with all intermediate reasoning.", 420, sits="residential", since=(10, 120), agent=None),
     Operation("x18", "academic_traces", 2, 110, 3, 9, DESK, Settings(DEEP, None, 16384, False), "reasoning_sft_math", "{}", 800, sits="campus", since=(1, 365), agent=PYTHON),
-    Operation("x19", "start_up_clone", 4, 100, 0, 14, DESK, Settings(USUAL, 0.7, 1000, False), "talks pairs", output=110, pays="1", sits="server", since=(30, 180), agent=PYTHON),
+    Operation("x19", "start_up_clone", 4, 100, 0, 14, DESK, Settings(USUAL, 0.7, 1000, False), "talks pairs", CLONE, 110, pays="1", sits="server", since=(30, 180), agent=PYTHON),
     Operation("x20", "academic_labels", 1, 90, 9, 10.5, DESK, Settings(USUAL, 0.0, None, False), "meaeq_hatespeech", "Is the sentence hateful, offensive or neither? Answer with one word.\n{}", 4, since=(1, 365), agent=PYTHON),
 )
 COVERT = {"proxy_fleet": 0.4, "reseller_harvest": 0.25, "stolen_keys": 0.6}  # share of an account's exchanges, about
 ROUND_THE_CLOCK = {"x1": 0.2, "x2": 0.6, "x5": 0.5, "x7": 0.5, "x8": 0.9, "x9": 0.3, "x12": 0.3}  # share of the queue
 PAUSES = {"x6": (8.35, 9.8), "x7": (7.45, 9.4)}
-MIXES = {  # sources of one queue beside the plan's own: share, source, wording
+MIXES = {
     "x2": ((0.3, "sums pairs", FORCED), (0.2, "tasks pairs", FORCED)), "x5": ((0.35, "bfcl_v4", ORCHESTRATE),), "x6": ((0.3, "alpaca_eval_judge", RUBRIC),), "x7": ((0.3, "exercises pairs", EXPERT),),
     "x8": ((0.4, "cot_backfill", CLEAN),), "x9": ((0.5, "foreign asks pairs", THINK_IN[0]),), "x17": ((0.4, "asks pairs", "Task: {}\nGive the solution with all intermediate reasoning."),),
 }
 LEADS = {"x6": HISTORY, "x9": THINK_IN[0]}
 PATHWAYS = ((PYTHON, "residential", "payg", Settings(USUAL, 0.6, 8192, True)), ("Chatbox/1.17.2", "home", "plan", Settings(USUAL, 0.7, None, True)), ("new-api/0.9.27", "hosting", "scale", Settings(USUAL, None, 8192, False)), (CLINE.agent, "residential", "payg", CLINE.settings))
 ASIA = (("SG", 8), ("JP", 9), ("HK", 8), ("MY", 8), ("TW", 8))
-SCALED_AT = 6.0
+BANS = {"x2": (24, 6.1, 12, 6.25), "x6": (12, 8.2, 8, 9.8), "x7": (8, 7.3, 6, 9.4)}
+PATHS = ((0.45, "tools pairs", TOOLS_LEAD), (0.3, "tasks pairs", "Implement it, then walk through the code.\n{}"))
 
 
-def settle_bans(rng: np.random.Generator, plan: Operation, at: int, one: Account) -> None:
-    """Who is banned when, and who comes in their place: accounts banned, when, how many of the plan are fresh, from when."""
-    number, day, fresh, later = {"x2": (24, 6.1, 12, 6.25), "x6": (12, 8.2, 8, 9.8), "x7": (8, 7.3, 6, 9.4)}[plan.campaign]
+def settle_bans(rng: np.random.Generator, plan: Operation, at: int, one: Account, scenario: Scenario) -> None:
+    """Who is banned when, and who comes in their place."""
+    number, day, fresh, later = scenario.bans[plan.campaign]
     if at < number:
         one.end, one.state["ban"] = day + 0.3, (day + float(rng.uniform(0, 0.15)), NEVER)
     elif at >= plan.accounts - fresh:
@@ -157,56 +185,56 @@ def settle_fleet(rng: np.random.Generator, plan: Operation, one: Account) -> Non
         one.state["ban"] = (one.end - 0.02, NEVER)
 
 
-def settle(rng: np.random.Generator, plan: Operation, at: int, one: Account, nets: Places) -> None:
+def settle(rng: np.random.Generator, plan: Operation, at: int, one: Account, nets: Places, scenario: Scenario) -> None:
     """What a campaign's rule says of its account number `at`."""
     one.covert_share = COVERT.get(plan.style, 1.0)
-    speak(rng, one, draw_language(rng) if plan.style in ("stolen_keys", "academic_labels", "academic_traces", "start_up_clone") else "zh" if rng.random() < 0.3 else "en")
-    if plan.campaign not in ("x13", "x18", "x19", "x20") and rng.random() < 0.5:
+    speak(rng, one, draw_language(rng) if plan.campaign in scenario.at_home else "zh" if rng.random() < 0.3 else "en")
+    if plan.campaign not in scenario.at_home and rng.random() < 0.5:
         one.country, zone = choose(rng, ASIA)
         one.hour = float(rng.normal(13.8, 2.5) - zone)
-    if plan.campaign in ("x1", "x2", "x7", "x14") and rng.random() < 0.25:
+    if plan.campaign in scenario.disposable and rng.random() < 0.25:
         one.email_domain = choose(rng, DISPOSABLE)
     if plan.start == 0:
         one.start = 0.0
     if plan.style == "proxy_fleet":
         settle_fleet(rng, plan, one)
-    elif plan.campaign in ("x2", "x6", "x7"):
-        settle_bans(rng, plan, at, one)
+    elif plan.campaign in scenario.bans:
+        settle_bans(rng, plan, at, one, scenario)
     elif plan.style == "many_pathways":
-        one.user_agent, sits, one.tier, one.settings = PATHWAYS[at % 4]
+        one.user_agent, sits, one.tier, one.settings = scenario.access[at % 4]
         one.addresses = nets.place(rng, sits, one.state["home"], [])
     elif plan.style == "reseller_harvest":
-        facts = firm_facts("fifteenth harvest")
+        facts = firm_facts(f"{scenario.public.name} harvest")
         one.org, one.email_domain, one.tier, one.state["firm"] = facts["org"], facts["email_domain"], "scale", facts["org"]
     elif plan.style == "stolen_keys" and at % 2:
-        facts = firm_facts(f"fifteenth victim {at}")
+        facts = firm_facts(f"{scenario.public.name} victim {at}")
         one.org, one.payment, one.email_domain, one.state["firm"] = facts["org"], facts["payment"], facts["email_domain"], facts["org"]
     elif plan.style == "trial_farm":
         one.tier, one.start = "free", float(rng.uniform(plan.start, plan.end - 1.0))
         one.end, one.created = min(plan.end, one.start + float(rng.uniform(0.5, 1.5))), moment(one.start - float(rng.exponential(0.1)) - 0.001)
     elif plan.style == "technique_search" and at >= 3:
-        one.start = SCALED_AT + float(rng.uniform(0.05, 0.9))
+        one.start = scenario.scaled_at + float(rng.uniform(0.05, 0.9))
     elif plan.style == "small_cautious":
         one.user_agent, one.settings = choose(rng, (*LIBRARIES, *OTHERS)), near(rng, Settings(USUAL, None, None, False), (0.35,) * 3)
         one.state |= {"ask": explain(rng, "en"), "stand": int(rng.integers(3))}
 
 
-def campaign_accounts(rng: np.random.Generator, plan: Operation, nets: Places) -> list[Account]:
+def campaign_accounts(rng: np.random.Generator, plan: Operation, nets: Places, scenario: Scenario) -> list[Account]:
     accounts = extraction_accounts(rng, plan if plan.style == "stolen_keys" else replace(plan, style=""), nets)  # no style of the thirteenth author's
     for at, one in enumerate(accounts):
         renamed(one).style = plan.style
         if one.payment and plan.pays == "own":
             one.payment = token(one.name, rng)
-        one.end = min(one.end, DAYS)
-        settle(rng, plan, at, one, nets)
+        one.end = min(one.end, scenario.public.days)
+        scenario.settle(rng, plan, at, one, nets, scenario)
     return accounts
 
 
-def queue_of(plan: Operation, stock: Stock) -> list[Unit]:
+def queue_of(plan: Operation, stock: Stock, scenario: Scenario) -> list[Unit]:
     """The campaign's queue from its sources, each in its wording."""
-    mixed = [(round(share * plan.count), pool, lead) for share, pool, lead in MIXES.get(plan.campaign, ())]
+    mixed = [(round(share * plan.count), pool, lead) for share, pool, lead in scenario.mixes.get(plan.campaign, ())]
     own = plan.count - sum(count for count, _, _ in mixed)
-    units = units_of(plan, LEADS.get(plan.campaign, plan.lead), published_texts(stock, plan, plan.pool, own))
+    units = units_of(plan, scenario.leads.get(plan.campaign, plan.lead), published_texts(stock, plan, plan.pool, own))
     for count, pool, lead in mixed:
         units += units_of(replace(plan, pool=pool), lead, texts_of(stock, plan, pool, count))
     return units
@@ -217,13 +245,13 @@ def published_texts(stock: Stock, plan: Operation, pool: str, count: int) -> lis
     return [text[:2800] for text in stock.take(pool, count)] if pool == "ultrafeedback_rubric" else texts_of(stock, plan, pool, count)
 
 
-def queued_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, customers: Sessions) -> list[Row]:
+def queued_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, customers: Sessions, scenario: Scenario) -> list[Row]:
     """One queue, dealt at random."""
-    units = queue_of(plan, stock)
+    units = queue_of(plan, stock, scenario)
     units = [units[at] for at in rng.permutation(len(units))]
     if plan.style == "academic_traces":
         units = [[replace(unit[0], system=BESPOKE)] for unit in units]
-    rows = deal_queue(rng, accounts, units, day_and_night=ROUND_THE_CLOCK.get(plan.campaign, 0.0))
+    rows = deal_queue(rng, accounts, units, day_and_night=scenario.day_and_night.get(plan.campaign, 0.0))
     if plan.style == "launch_pivot":
         late = {one.name: 8.4 + float(rng.uniform(0, 1)) for one in accounts}
         rows = [(replace(one, settings=replace(one.settings, model=NEW_MODEL)) if when > late[one.name] and rng.random() < 0.5 else one, when, unit) for one, when, unit in rows]
@@ -232,9 +260,9 @@ def queued_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Ac
     return rows
 
 
-def synchronised_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, customers: Sessions) -> list[Row]:
+def synchronised_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, customers: Sessions, scenario: Scenario) -> list[Row]:
     """All at work in the same blocks of two hours."""
-    units, blocks = queue_of(plan, stock), rng.uniform(plan.start + 0.6, plan.end - 0.1, 26)
+    units, blocks = queue_of(plan, stock, scenario), rng.uniform(plan.start + 0.6, plan.end - 0.1, 26)
     rows: list[Row] = []
     for at in rng.permutation(len(units)):
         when = float(choose(rng, blocks) + rng.uniform(0, 1 / 12))
@@ -243,49 +271,48 @@ def synchronised_rows(rng: np.random.Generator, plan: Operation, accounts: Seque
     return rows
 
 
-def after_pause(rng: np.random.Generator, plan: Operation, rows: Sequence[Row]) -> list[Row]:
+def after_pause(rng: np.random.Generator, plan: Operation, rows: Sequence[Row], scenario: Scenario) -> list[Row]:
     """The rows, with those of the silence after a ban put later."""
-    if plan.campaign not in PAUSES:
+    if plan.campaign not in scenario.pauses:
         return list(rows)
-    first, last = PAUSES[plan.campaign]
+    first, last = scenario.pauses[plan.campaign]
     moved = [(one, float(rng.uniform(last, one.end - 0.01)) if first < when < last and one.end > last + 0.1 else when, unit) for one, when, unit in rows]
     return [(one, max(when, one.start + 0.001), unit) for one, when, unit in moved]
 
 
-def proxied_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, customers: Sessions) -> list[Row]:
+def proxied_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, customers: Sessions, scenario: Scenario) -> list[Row]:
     """A proxy's or reseller's harvest, and the requests of its customers over the same keys."""
     share = COVERT[plan.style]
-    harvest = queue_of(replace(plan, count=round(plan.count * share)), stock)
+    harvest = queue_of(replace(plan, count=round(plan.count * share)), stock, scenario)
     house = [replace(one, settings=Settings(USUAL, 0.7, 4096, True)) for one in accounts]
-    rows, left = deal_queue(rng, house, harvest, day_and_night=ROUND_THE_CLOCK.get(plan.campaign, 0.0)), plan.count - len(harvest)
+    rows, left = deal_queue(rng, house, harvest, day_and_night=scenario.day_and_night.get(plan.campaign, 0.0)), plan.count - len(harvest)
     while left > 0:
         more = list(resold_rows(rng, accounts, customers, 6, 18))[:left]
         rows, left = rows + more, left - len(more)
     return rows
 
 
-def harness_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, customers: Sessions) -> list[Row]:
+def harness_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, customers: Sessions, scenario: Scenario) -> list[Row]:
     """Sessions of a public coding agent on tasks, relayed: its system text, its tools' results."""
     texts = (piece for _ in iter(int, 1) for piece in next(customers["en"]))
     tasks, rows, left = iter(texts_of(stock, plan, plan.pool, plan.count // 3)), [], plan.count
     while left > 0:
         for one, when, _ in deal_queue(rng, [choose(rng, accounts)], [[Request("")]]):
-            unit = agent_session(rng, CLINE, texts, False, next(tasks))[:left]
+            unit = agent_session(rng, BY_AGENT[plan.agent], texts, False, next(tasks))[:left]
             rows.append((one, min(when, one.end - 0.02), unit))
             left -= len(unit)
     return rows
 
 
-def pathway_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, customers: Sessions) -> list[Row]:
+def pathway_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, customers: Sessions, scenario: Scenario) -> list[Row]:
     """Tools, code and data analysis, over four kinds of access."""
-    shares = ((0.45, "tools pairs", TOOLS_LEAD), (0.3, "tasks pairs", "Implement it, then walk through the code.\n{}"))
-    queue = [(pool, lead, round(share * plan.count)) for share, pool, lead in shares]
-    queue.append(("sums pairs", ANALYST, plan.count - sum(count for _, _, count in queue)))
+    queue = [(pool, lead, round(share * plan.count)) for share, pool, lead in scenario.paths]
+    queue.append((plan.pool, plan.lead, plan.count - sum(count for _, _, count in queue)))
     units = [unit for pool, lead, count in queue for unit in units_of(replace(plan, pool=pool), lead, texts_of(stock, plan, pool, count))]
     return deal_queue(rng, accounts, [units[at] for at in rng.permutation(len(units))])
 
 
-def user_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, customers: Sessions) -> list[Row]:
+def user_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, customers: Sessions, scenario: Scenario) -> list[Row]:
     """A chat product's own users, whose questions it sends here. Each user's settings are the product's for that user."""
     rows: list[Row] = []
     while sum(len(unit) for _, _, unit in rows) < plan.count:
@@ -299,18 +326,18 @@ def user_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Acco
     return rows
 
 
-def tricked_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, customers: Sessions) -> list[Row]:
+def tricked_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, customers: Sessions, scenario: Scenario) -> list[Row]:
     """Three accounts try tricks, mostly in vain; then all use the best one."""
     texts, tried = texts_of(stock, plan, plan.pool, plan.count), plan.count // 3
-    seekers = [replace(one, end=SCALED_AT, state=one.state | {"filtered": 0.65}) for one in accounts[:3]]
-    harvest = [replace(one, start=max(one.start, SCALED_AT + 0.05), state=one.state | {"filtered": 0.05}) for one in accounts]
+    seekers = [replace(one, end=scenario.scaled_at, state=one.state | {"filtered": 0.65}) for one in accounts[:3]]
+    harvest = [replace(one, start=max(one.start, scenario.scaled_at + 0.05), state=one.state | {"filtered": 0.05}) for one in accounts]
     rows = deal_queue(rng, seekers, [[Request(f"{phrase(rng, *TRICKS)}\n{text}", output=plan.output)] for text in texts[:tried]])
-    return rows + deal_queue(rng, harvest, [[Request(BEST[0].replace("{}", text), output=plan.output)] for text in texts[tried:]])
+    return rows + deal_queue(rng, harvest, [[Request(plan.lead.replace("{}", text), output=plan.output)] for text in texts[tried:]])
 
 
-def cloned_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, customers: Sessions) -> list[Row]:
+def cloned_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, customers: Sessions, scenario: Scenario) -> list[Row]:
     """Customers' lines of public dialogues, to be answered as the perfect agent would."""
-    shops = [f"You are the support agent of {choose(rng, BRIEFS[1])}. Reply to the customer as the ideal agent would." for _ in range(2)]
+    shops = [plan.lead.replace("{}", choose(rng, BRIEFS[1])) for _ in range(2)]
     lines = dict.fromkeys(line for _, talk in stock.take(plan.pool, 80) for line in re.findall(r'"((?:[^"\\]|\\.){25,})"', talk)[::2])
     return deal_queue(rng, accounts, [[Request(line, choose(rng, shops), output=plan.output)] for line in list(lines)[: plan.count]])
 
@@ -321,33 +348,36 @@ STYLES: Mapping[str, Callable[..., list[Row]]] = {
 }
 
 
-def campaign_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, customers: Sessions) -> list[Row]:
+def campaign_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, customers: Sessions, scenario: Scenario) -> list[Row]:
     """Who sends what for the campaign, when, before anything is refused. One new account in four begins with a trial by hand."""
     trials: list[Row] = [(one, one.start + float(rng.uniform(0.0002, 0.002)), [Request(choose(rng, TRIALS), output=20)]) for one in accounts if one.start > 0 and rng.random() < 1 / 4]
     plan = replace(plan, count=plan.count - len(trials))
-    return trials + after_pause(rng, plan, STYLES.get(plan.style, queued_rows)(rng, plan, accounts, stock, customers))
+    return trials + after_pause(rng, plan, scenario.styles.get(plan.style, queued_rows)(rng, plan, accounts, stock, customers, scenario), scenario)
 
 
 # --- both worlds ---------------------------------------------------------------------------------------------
 
 
-REACTIONS: Mapping[str | None, Reaction] = dict.fromkeys(("firm_extract", "firm_batch", "firm_eval", "eval_person"), RUNS) | {"company": Reaction(2, 0.06, 12, 0.4, 10, 0.12, heirs=0.3)} | {team.kind: team.reaction for team in TEAMS} | {plan.campaign: plan.reaction for plan in OPERATIONS}
+def reactions(scenario: Scenario) -> Callable[[Account], tuple[str, Reaction]]:
+    """To which group an account hands work, and how it reacts."""
+    known: dict[str | None, Reaction] = dict.fromkeys(("firm_extract", "firm_batch", "firm_eval", "eval_person"), RUNS) | {"company": Reaction(2, 0.06, 12, 0.4, 10, 0.12, heirs=0.3)}
+    known |= {team.kind: team.reaction for team in scenario.teams} | {plan.campaign: plan.reaction for plan in scenario.plans}
+
+    def reaction_of(one: Account) -> tuple[str, Reaction]:
+        alone = RETRIES if one.kind.startswith((*CLOCKED, "coding_agent", "plug_in")) else PERSON
+        return one.state.get("pool", one.name), known.get(one.campaign or one.kind) or known.get(one.state.get("reacts"), alone)
+
+    return reaction_of
 
 
-def reaction_of(one: Account) -> tuple[str, Reaction]:
-    """The group to which an account hands work, and how it reacts."""
-    alone = RETRIES if one.kind.startswith((*CLOCKED, "coding_agent", "plug_in")) else PERSON
-    return one.state.get("pool", one.name), REACTIONS.get(one.campaign or one.kind) or REACTIONS.get(one.state.get("reacts"), alone)
-
-
-def finish(folder: Path, world: Honest, campaigns: Sequence[Account], log: FortnightLog, seed: int) -> None:
+def finish(folder: Path, world: Honest, campaigns: Sequence[Account], log: FortnightLog, seed: int, scenario: Scenario) -> None:
     forget([*world.accounts, *campaigns], log)
-    eighth.write_refused(folder, world, campaigns, log, seed, reaction_of, TROUBLES, RULES, OPERATIONS, days=DAYS)
+    eighth.write_refused(folder, world, campaigns, log, seed, reactions(scenario), scenario.troubles, scenario.rules, scenario.plans, days=scenario.public.days)
 
 
-def all_people(options: argparse.Namespace) -> list[Person]:
-    """Authors and documents, but nobody who speaks in a former world, and each of them once."""
-    former = {name for path in options.former.glob("**/selves.parquet") if not path.parent.name.startswith("fifteenth") for name in pq.read_table(path, columns=["person"])["person"].to_pylist()}
+def all_people(options: argparse.Namespace, is_former: Callable[[str], bool]) -> list[Person]:
+    """Authors and documents, but nobody who speaks in a former world, and each of them once. `is_former` of a world's folder."""
+    former = {name for path in options.former.glob("**/selves.parquet") if is_former(path.parent.name) for name in pq.read_table(path, columns=["person"])["person"].to_pylist()}
     people = [one for path in options.people for one in selves.read_people(path)]
     people += [one for path in options.texts if "foreign asks" in (table := pq.read_table(path))["pool"].unique().to_pylist() for one in documents_as_people(table)]
     longest: dict[str, Person] = {}
@@ -357,49 +387,63 @@ def all_people(options: argparse.Namespace) -> list[Person]:
     return list(longest.values())
 
 
-def write_worlds(options: argparse.Namespace) -> None:
-    seed = options.seed
+def write_worlds(options: argparse.Namespace, scenario: Scenario, everybody: Sequence[Person], pooled: Sequence[Person] = ()) -> None:
+    """Both worlds. `everybody` may speak for an account; `pooled`, if any, stand for staff and customers."""
+    seed, name = options.seed, scenario.public.name
     stock, nets = UnsaidStock(options.range, options.texts, np.random.default_rng([seed, 0])), CloudPlaces(np.random.default_rng([seed, 4]))
-    people = sorted((one for one in all_people(options) if len(one.texts) > 1), key=lambda one: keyed("fifteenth owner", one.person))
+    people = sorted((one for one in everybody if len(one.texts) > 1), key=lambda one: keyed(f"{name} owner", one.person))
     english = [one for one in people if len(one.texts) >= 14 and language_of(one.texts) == "en"]
     victims, members = english[:8], english[8:170]
     taken = {one.person for one in (*victims, *members)}
-    lots, world = lots_of([one for one in people if one.person not in taken]), Honest(FortnightLog(seed))
+    lots, world = lots_of([one for one in people if one.person not in taken]), Honest(scenario.log(seed))
+    lots |= {lot: own for lot, own in lots_of([one for one in pooled if one.person not in taken]).items() if pooled and lot < 2}
     customers = sessions(np.random.default_rng([seed, 5]), lots[0])
-    compose_majority(np.random.default_rng([seed, 1]), world, stock, lots[2], lots[0], nets, customers)
-    compose_teams(np.random.default_rng([seed, 3]), world, stock, cycle(members), nets, customers)
-    quiet = FortnightLog(seed)
+    compose_majority(np.random.default_rng([seed, 1]), world, stock, lots[2], lots[0], nets, customers, scenario.public)
+    scenario.registered(np.random.default_rng([seed, 6]), world.accounts)
+    compose_teams(np.random.default_rng([seed, 3]), world, stock, cycle(members), nets, customers, scenario)
+    quiet = scenario.log(seed)
     quiet.rows = [dict(row) for row in world.log.rows]
-    finish(options.out / "fifteenth-quiet", world, [], quiet, seed)
+    finish(options.out / f"{name}-quiet", world, [], quiet, seed, scenario)
     campaigns: list[Account] = []
     stock.for_campaigns = True
-    for plan in OPERATIONS:
+    for plan in scenario.plans:
         rng = np.random.default_rng([seed, keyed(plan.campaign) % 2**31])
-        accounts = campaign_accounts(rng, plan, nets)
-        for one, when, unit in campaign_rows(rng, plan, accounts, stock, sessions(rng, lots[1], int(plan.style == "proxy_fleet"))):
+        accounts = campaign_accounts(rng, plan, nets, scenario)
+        for one, when, unit in campaign_rows(rng, plan, accounts, stock, sessions(rng, lots[1], int(plan.style == "proxy_fleet")), scenario):
             world.log.add(rng, one, when, unit, plan.campaign)
         clients = {one.name: choose(rng, LIBRARIES) for one in accounts}
-        for one, when, unit in owners_rows(rng, accounts, iter(victims)) if plan.style == "stolen_keys" else ():
+        days = max(scenario.public.days, 21.0)  # the fifteenth world's owners go on after its end
+        for one, when, unit in owners_rows(rng, accounts, iter(victims), days) if plan.style == "stolen_keys" else ():
             world.log.add(rng, replace(one, user_agent=clients[one.name]), when, unit)
         campaigns += accounts
-    finish(options.out / "fifteenth", world, campaigns, world.log, seed)
-    print_facts(options.out / "fifteenth-quiet", options.out / "fifteenth")
+    finish(options.out / name, world, campaigns, world.log, seed, scenario)
+    print_facts(options.out / f"{name}-quiet", options.out / name)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Compose the fifteenth author's world, with and without campaigns.")
+FIFTEENTH = Scenario(
+    PUBLIC, FortnightLog, TROUBLES, RULES, TEAMS, group_rows, OPERATIONS, STYLES, settle, lambda rng, accounts: None, BANS, PAUSES, MIXES, LEADS, ROUND_THE_CLOCK,
+    frozenset({"x13", "x18", "x19", "x20"}), frozenset({"x1", "x2", "x7", "x14"}), PATHS, PATHWAYS, 6.0,
+)
+
+
+def write_fifteenth(options: argparse.Namespace) -> None:
+    write_worlds(options, FIFTEENTH, all_people(options, lambda name: not name.startswith(("fifteenth", "sixteenth"))))
+
+
+def main(arguments: Sequence[str] | None = None, name: str = "fifteenth", seed: int = 15, write: Callable[[argparse.Namespace], None] = write_fifteenth) -> None:
+    parser = argparse.ArgumentParser(description=f"Compose the {name} author's world, with and without campaigns.")
     parser.add_argument("--range", type=Path, help="folder with benign.parquet and distill.parquet")
     parser.add_argument("--people", type=Path, nargs="+", help="files of `benchmarks/selves.py collect`")
     parser.add_argument("--texts", type=Path, nargs="+", help="files of `sixth_author.py texts`, and of the twelfth and thirteenth author's --collect")
     parser.add_argument("--former", type=Path, help="folder of the former worlds, whose people do not speak here")
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--seed", type=int, default=15)
+    parser.add_argument("--seed", type=int, default=seed)
     parser.add_argument("--count", type=Path, help="print the table of this world's kinds, write nothing")
     options = parser.parse_args(arguments)
     if options.count:
         print("\n".join(eighth.count_kinds(options.count)))
     elif options.range and options.people and options.texts and options.former and options.out:
-        write_worlds(options)
+        write(options)
     else:
         parser.error("--range, --people, --texts, --former and --out are needed, or --count")
 

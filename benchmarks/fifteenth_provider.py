@@ -5,7 +5,7 @@ The provider is the thirteenth author's, with two weeks of its own. The rules st
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import cycle
 
 import numpy as np
@@ -73,10 +73,23 @@ def wish(rng: np.random.Generator, language: str) -> str:
     return own_words(rng, language) if rng.random() < 0.55 else explain(rng, language)
 
 
-def open_account(rng: np.random.Generator, key: str, kind: str, settings: Settings, agent: str, life: float) -> Account:
+@dataclass(frozen=True)
+class Public:
+    """Who uses a provider besides organised groups, and how long its log is."""
+
+    name: str  # the world's: accounts and companies of two worlds differ
+    days: float
+    products: Sequence[Product]
+    eval_person: Product
+    staff: Sequence[Product]  # companies' keys that a person uses
+    desks: Mapping[str, tuple[int, float, str]]  # companies' other keys: how many, median of units, model
+    resellers: int
+
+
+def open_account(rng: np.random.Generator, public: Public, key: str, kind: str, settings: Settings, agent: str, life: float) -> Account:
     """An account that lives through the whole log, made before it."""
-    one = thirteenth.open_account(rng, f"fifteenth {key}", kind, settings, agent or choose(rng, OTHERS), life)
-    one.end = DAYS
+    one = thirteenth.open_account(rng, f"{public.name} {key}", kind, settings, agent or choose(rng, OTHERS), life)
+    one.end = public.days
     speak(rng, one, draw_language(rng))
     if rng.random() < (0.05 if one.tier == "free" else 0.0125):
         one.email_domain = choose(rng, DISPOSABLE)
@@ -142,6 +155,12 @@ PRODUCTS = (
     Product("automation_flowise", 30, "langchain-openai/1.0.3 flowise", Settings(SMALL, 0.9, None, True), "{ask}\n{text}", output=110, units=8, life=400),
 )
 EVAL_PERSON = Product("eval_person", 30, "lm-eval/0.4.9.2", Settings(USUAL, 0.0, 1024, False), "{text}", life=300)
+STAFF = (  # of one real author each
+    Product("firm_code", 200, "", Settings(USUAL, 0.0, 8192, True, None, 12), "{text}\n\n{file}", "Coding assistant. Repository {root}.", more="[{tool}] {file}\n{text}", parts=(3, 4), each={"tool": ("open", "grep", "patch", "run")}, output=220, gap=0.8, units=4, moves=0.14, session=True),
+    Product("firm_trial", 140, "", Settings(USUAL, None, None, False), "{ask}\n{text}", output=160, units=3),
+)
+DESKS = {"firm_app": (190, 5, USUAL), "firm_docs": (140, 8, USUAL), "firm_extract": (160, 12, SMALL), "firm_desk": (80, 4, SMALL), "firm_batch": (80, 0, SMALL), "firm_eval": (40, 0, USUAL)}  # keys, median, model
+FIFTEENTH = Public("fifteenth", DAYS, PRODUCTS, EVAL_PERSON, STAFF, DESKS, 6)
 BY_KIND = {product.kind: product for product in PRODUCTS}
 CLOCKED = ("own_script", "automation", "plug_in_paperless", "plug_in_wordpress")
 TITLES = {  # what a chat front end asks for by itself, after the first answer
@@ -183,17 +202,17 @@ def rows_of(rng: np.random.Generator, product: Product, one: Account, times: Seq
     return list(zip([one] * len(times), map(float, times), units_of(rng, product, bare, times, own), strict=True))
 
 
-def crowd(rng: np.random.Generator, product: Product, number: int, world: Honest, nets: Places) -> list[Account]:
+def crowd(rng: np.random.Generator, product: Product, number: int, world: Honest, nets: Places, public: Public = FIFTEENTH) -> list[Account]:
     """The accounts of a software: settings, lives, networks, words, and what changes for them and when."""
     keeps = (0.35,) * 3 if product.kind == "own_script" else (rng.uniform(0.6, 0.97), rng.uniform(0.8, 1.0), rng.uniform(0.8, 1.0))
     accounts = []
     for at in range(product.accounts):
-        one = open_account(rng, f"{product.kind} {number} {at}", product.kind, near(rng, product.settings, keeps), product.agent, product.life)
+        one = open_account(rng, public, f"{product.kind} {number} {at}", product.kind, near(rng, product.settings, keeps), product.agent, product.life)
         if product.kind == "quick_look" or rng.random() < 0.16:
-            one.start, one.state["at_once"] = float(rng.uniform(0, DAYS - 0.5)), True
+            one.start, one.state["at_once"] = float(rng.uniform(0, public.days - 0.5)), True
             one.created = moment(one.start - rng.exponential(0.01 if product.kind == "quick_look" else 0.2))
         if rng.random() < 0.15:
-            one.end = max(one.start + 0.3, float(rng.uniform(one.start, DAYS)))
+            one.end = max(one.start + 0.3, float(rng.uniform(one.start, public.days)))
         if product.kind == "quick_look" and rng.random() < 0.85:
             one.tier, one.payment = "free", None
         one.state["own"] = {name: choose(rng, items) for name, items in product.own.items()} | {"ask": wish(rng, one.state["language"])}
@@ -232,57 +251,52 @@ class CloudPlaces(Places):
 # --- companies and resellers ---------------------------------------------------------------------------------
 
 
-STAFF = (  # of one real author each
-    Product("firm_code", 200, "", Settings(USUAL, 0.0, 8192, True, None, 12), "{text}\n\n{file}", "Coding assistant. Repository {root}.", more="[{tool}] {file}\n{text}", parts=(3, 4), each={"tool": ("open", "grep", "patch", "run")}, output=220, gap=0.8, units=4, moves=0.14, session=True),
-    Product("firm_trial", 140, "", Settings(USUAL, None, None, False), "{ask}\n{text}", output=160, units=3),
-)
-DESKS = {"firm_app": (190, 5, USUAL), "firm_docs": (140, 8, USUAL), "firm_extract": (160, 12, SMALL), "firm_desk": (80, 4, SMALL), "firm_batch": (80, 0, SMALL), "firm_eval": (40, 0, USUAL)}  # keys, median, model
-OF_PEOPLE = {product.kind: product for product in STAFF}
 
 
-def company_of(rng: np.random.Generator, key: str, kinds: Sequence[str], nets: Places) -> Company:
+def company_of(rng: np.random.Generator, key: str, kinds: Sequence[str], nets: Places, public: Public) -> Company:
     """A company with these keys: one payment, place and language, a library or two, perhaps a house text."""
-    defaults = {product.kind: product.settings for product in STAFF} | {kind: Settings(model, 0.2, 1024, kind == "firm_app") for kind, (_, _, model) in DESKS.items()}
-    facts, language, site = firm_facts(f"fifteenth {key}"), draw_language(rng), choose(rng, ("office", "server", "platform", "hosting"), (0.3, 0.35, 0.25, 0.1))
+    of_people = {product.kind: product for product in public.staff}
+    defaults = {kind: product.settings for kind, product in of_people.items()} | {kind: Settings(model, 0.2, 1024, kind == "firm_app") for kind, (_, _, model) in public.desks.items()}
+    facts, language, site = firm_facts(f"{public.name} {key}"), draw_language(rng), choose(rng, ("office", "server", "platform", "hosting"), (0.3, 0.35, 0.25, 0.1))
     pays, addresses = choose(rng, (None, facts["payment"])), nets.place(rng, site, [], [address(rng, site == "server")])
     libraries, tier, hour = [choose(rng, (*LIBRARIES, *OTHERS)) for _ in range(int(rng.integers(1, 3)))], choose(rng, ("payg", "scale"), (0.5, 0.5)), float(rng.normal(12.5, 1.0))
-    house = f"{choose(rng, HOUSES[0])} {choose(rng, TRADES)} {keyed('fifteenth', key) % 900}. {choose(rng, HOUSES[1])} {choose(rng, HOUSES[2])}".strip() if rng.random() < 0.4 else None
+    house = f"{choose(rng, HOUSES[0])} {choose(rng, TRADES)} {keyed(public.name, key) % 900}. {choose(rng, HOUSES[1])} {choose(rng, HOUSES[2])}".strip() if rng.random() < 0.4 else None
     company = Company(key)
     for at, kind in enumerate(kinds):
-        one = open_account(rng, f"{key} {at}", kind, near(rng, defaults[kind], (0.6, 0.8, 0.8)), choose(rng, libraries), 700)
+        one = open_account(rng, public, f"{key} {at}", kind, near(rng, defaults[kind], (0.6, 0.8, 0.8)), choose(rng, libraries), 700)
         one.org, one.payment, one.email_domain, one.tier = facts["org"], pays, facts["email_domain"], tier
         one.addresses = one.addresses if kind == "firm_code" and rng.random() < 0.5 else addresses
         speak(rng, one, language, hour, 1.0)
         one.state |= {"firm": key, "pool": key, "reacts": "company", "house": house}
         if rng.random() < 0.1:
-            one.start = float(rng.uniform(0, DAYS - 2))
+            one.start = float(rng.uniform(0, public.days - 2))
             one.created = moment(one.start - rng.exponential(0.5))
-        if product := OF_PEOPLE.get(kind):
+        if product := of_people.get(kind):
             one.state["own"] = {"ask": wish(rng, language)}
             change_later(rng, product, one)
         company.keys.append(one)
     return company
 
 
-def found_companies(rng: np.random.Generator, nets: Places) -> list[Company]:
+def found_companies(rng: np.random.Generator, nets: Places, public: Public = FIFTEENTH) -> list[Company]:
     """Companies, until all keys have one."""
-    left = [product.kind for product in STAFF for _ in range(product.accounts)] + [kind for kind, (number, _, _) in DESKS.items() for _ in range(number)]
+    left = [product.kind for product in public.staff for _ in range(product.accounts)] + [kind for kind, (number, _, _) in public.desks.items() for _ in range(number)]
     left = [left[at] for at in rng.permutation(len(left))]
     companies: list[Company] = []
     while left:
         size = min(len(left), 40, int(rng.zipf(1.75)))
-        companies.append(company_of(rng, f"company {len(companies)}", left[:size], nets))
+        companies.append(company_of(rng, f"company {len(companies)}", left[:size], nets, public))
         left = left[size:]
     return companies
 
 
-def compose_desks(rng: np.random.Generator, world: Honest, stock: Stock, staff: Mapping[str, Sequence[Person]], customers: Sessions, companies: Sequence[Company], sets: Sequence[tuple[Sequence[str], str]]) -> None:
+def compose_desks(rng: np.random.Generator, world: Honest, stock: Stock, staff: Mapping[str, Sequence[Person]], customers: Sessions, companies: Sequence[Company], sets: Sequence[tuple[Sequence[str], str]], public: Public) -> None:
     """What companies' keys send that no single person writes."""
     busy = {language: [*(one for one in own if len(one.texts) >= 30), *sorted(own, key=lambda one: -len(one.texts))[:8]] for language, own in staff.items()}
-    for one in (one for company in companies for one in company.keys if one.kind in DESKS):
-        count = max(1, int(np.clip(rng.lognormal(np.log(DESKS[one.kind][1] or 1), 1.8), 1, 1500) * (one.end - one.start) / DAYS))
+    for one in (one for company in companies for one in company.keys if one.kind in public.desks):
+        count = max(1, int(np.clip(rng.lognormal(np.log(public.desks[one.kind][1] or 1), 1.8), 1, 1500) * (one.end - one.start) / public.days))
         world.accounts.append(one)
-        rows = batch_rows(rng, one, choose(rng, busy[one.state["language"]])) if one.kind == "firm_batch" else eval_rows(rng, one, sets) if one.kind == "firm_eval" else desk_rows(rng, one, count, stock, customers)
+        rows = batch_rows(rng, one, choose(rng, busy[one.state["language"]]), max(public.days, thirteenth.DAYS)) if one.kind == "firm_batch" else eval_rows(rng, one, sets) if one.kind == "firm_eval" else desk_rows(rng, one, count, stock, customers)
         for key, when, unit in rows:
             world.log.add(rng, key, max(float(when), one.start), housed(one, unit))
 
@@ -298,10 +312,10 @@ def resold_rows(rng: np.random.Generator, accounts: Sequence[Account], customers
             yield replace(one, settings=settings), when, unit
 
 
-def reseller_keys(rng: np.random.Generator, number: int, keys: int) -> list[Account]:
+def reseller_keys(rng: np.random.Generator, number: int, keys: int, public: Public) -> list[Account]:
     """A reseller's accounts: one organisation, one payment, one server, a key manager."""
-    facts, site, manager = firm_facts(f"fifteenth reseller {number}"), [address(rng, True)], choose(rng, ("one-api/0.6.11", "new-api/0.9.27", "litellm/1.79.1"))
-    accounts = [open_account(rng, f"reseller {number} {at}", "reseller", Settings(USUAL, None, None, True), manager, 500) for at in range(keys)]
+    facts, site, manager = firm_facts(f"{public.name} reseller {number}"), [address(rng, True)], choose(rng, ("one-api/0.6.11", "new-api/0.9.27", "litellm/1.79.1"))
+    accounts = [open_account(rng, public, f"reseller {number} {at}", "reseller", Settings(USUAL, None, None, True), manager, 500) for at in range(keys)]
     for one in accounts:
         one.org, one.payment, one.email_domain, one.tier, one.addresses = facts["org"], facts["payment"], facts["email_domain"], "scale", site
         one.state |= {"firm": f"reseller {number}", "pool": f"reseller {number}", "reacts": "company"}
@@ -311,27 +325,27 @@ def reseller_keys(rng: np.random.Generator, number: int, keys: int) -> list[Acco
 # --- everybody who is no organised group ---------------------------------------------------------------------
 
 
-def count_units(rng: np.random.Generator, product: Product, one: Account) -> int:
+def count_units(rng: np.random.Generator, product: Product, one: Account, days: float) -> int:
     """How many conversations, sessions or requests of an account."""
     if product.kind == "quick_look":
         return max(1, int(np.clip(rng.lognormal(np.log(product.units), 0.6), 1, 6)))
     sigma, most = (1.8, 400) if product.kind.startswith("firm_") else (1.5, 300)
-    return max(1, int(np.clip(rng.lognormal(np.log(product.units), sigma), 1, most) * (one.end - one.start) / DAYS))
+    return max(1, int(np.clip(rng.lognormal(np.log(product.units), sigma), 1, most) * (one.end - one.start) / days))
 
 
-def ban_in_error(rng: np.random.Generator, alone: Sequence[Account]) -> None:
+def ban_in_error(rng: np.random.Generator, alone: Sequence[Account], days: float) -> None:
     for at, number in enumerate(rng.permutation(len(alone))[:8]):
-        first = float(rng.uniform(1, DAYS - 3))
+        first = float(rng.uniform(1, days - 3))
         alone[number].state["ban"] = (first, first + rng.uniform(1, 2) if at < 5 else NEVER)
 
 
-def speakers(needs: Mapping[str, tuple[Product, int]], counts: dict[str, int], languages: Mapping[str, str], people: Mapping[str, Sequence[Person]], world: Honest) -> dict[str, list[Piece]]:
+def speakers(needs: Mapping[str, tuple[Product, int]], counts: dict[str, int], languages: Mapping[str, str], people: Mapping[str, Sequence[Person]], world: Honest, public: Public) -> dict[str, list[Piece]]:
     """Texts of a person for each account, of its language as far as there are any, else English. Nobody has two accounts."""
     spoken: dict[str, list[Piece]] = {}
     for language in [*(name for name in people if name != "en"), "en"]:
-        able = sorted((name for name in needs if name not in spoken and language in ("en", languages[name])), key=lambda name: keyed("fifteenth turn", name))[: len(people[language]) * 9 // 10]
+        able = sorted((name for name in needs if name not in spoken and language in ("en", languages[name])), key=lambda name: keyed(f"{public.name} turn", name))[: len(people[language]) * 9 // 10]
         wanted = within_texts(counts, {name: needs[name] for name in able}, people[language])
-        turns = sorted(wanted, key=lambda name: (-wanted[name][1], keyed("fifteenth choice", name)))
+        turns = sorted(wanted, key=lambda name: (-wanted[name][1], keyed(f"{public.name} choice", name)))
         for name, person in match_people([(name, *wanted[name]) for name in turns], people[language]).items():
             files, texts = person.files or ["notes.md"], person.texts[: wanted[name][1]]
             spoken[name] = [(text, files[(keyed(name, at) % 7 + at) % len(files)]) for at, text in enumerate(texts)]
@@ -339,20 +353,20 @@ def speakers(needs: Mapping[str, tuple[Product, int]], counts: dict[str, int], l
     return spoken
 
 
-def compose_people(rng: np.random.Generator, world: Honest, stock: Stock, people: Mapping[str, Sequence[Person]], nets: Places, customers: Sessions, companies: Sequence[Company]) -> None:
+def compose_people(rng: np.random.Generator, world: Honest, stock: Stock, people: Mapping[str, Sequence[Person]], nets: Places, customers: Sessions, companies: Sequence[Company], public: Public) -> None:
     """All accounts that speak as one person, or hold real conversations."""
-    crowds = [(product, crowd(rng, product, at, world, nets)) for at, product in enumerate(PRODUCTS)]
-    ban_in_error(rng, [one for _, accounts in crowds for one in accounts])
-    crowds += [(product, [one for company in companies for one in company.keys if one.kind == product.kind]) for product in STAFF]
+    crowds = [(product, crowd(rng, product, at, world, nets, public)) for at, product in enumerate(public.products)]
+    ban_in_error(rng, [one for _, accounts in crowds for one in accounts], public.days)
+    crowds += [(product, [one for company in companies for one in company.keys if one.kind == product.kind]) for product in public.staff]
     counts, needs, languages = {}, {}, {}
     for product, accounts in crowds:
         for one in accounts:
-            counts[one.name], languages[one.name] = count_units(rng, product, one), one.state["language"]
+            counts[one.name], languages[one.name] = count_units(rng, product, one, public.days), one.state["language"]
             if rng.random() < (0.5 if product.kind.startswith("chat_") else 0.3 if product.kind == "quick_look" else 0.0):
                 counts[one.name] = min(counts[one.name], 12)
             else:
                 needs[one.name] = (product, int(np.ceil(counts[one.name] * np.mean(product.parts))))
-    spoken, entry = speakers(needs, counts, languages, people, world), {row["account"]: row for row in world.people}
+    spoken, entry = speakers(needs, counts, languages, people, world, public), {row["account"]: row for row in world.people}
     for product, accounts in crowds:
         for one in accounts:
             before, own, times = len(world.log.rows), spoken.get(one.name), times_of(rng, one, counts[one.name])
@@ -371,22 +385,22 @@ def compose_people(rng: np.random.Generator, world: Honest, stock: Stock, people
                 entry[one.name]["exchanges"] = len(world.log.rows) - before
 
 
-def compose_majority(rng: np.random.Generator, world: Honest, stock: Stock, people: Mapping[str, Sequence[Person]], staff: Mapping[str, Sequence[Person]], nets: Places, customers: Sessions) -> None:
+def compose_majority(rng: np.random.Generator, world: Honest, stock: Stock, people: Mapping[str, Sequence[Person]], staff: Mapping[str, Sequence[Person]], nets: Places, customers: Sessions, public: Public = FIFTEENTH) -> None:
     """Everybody who is no organised group."""
-    companies = found_companies(rng, nets)
-    compose_people(rng, world, stock, people, nets, customers, companies)
+    companies = found_companies(rng, nets, public)
+    compose_people(rng, world, stock, people, nets, customers, companies, public)
     frames = (*HARNESS, ("alpaca_eval_judge", "{}"))
     sets = [([item if isinstance(item, str) else item[1] for item in stock.take(pool, 180)], frame) for pool, frame in frames]
-    compose_desks(rng, world, stock, staff, customers, companies, sets)
-    for one in crowd(rng, EVAL_PERSON, 99, world, nets):
+    compose_desks(rng, world, stock, staff, customers, companies, sets, public)
+    for one in crowd(rng, public.eval_person, 99, world, nets, public):
         one.tier = "payg" if one.tier == "free" else one.tier  # a harness soon meets a free account's limits
-        one.start, one.user_agent = min(one.start, DAYS - 2), choose(rng, ("lm-eval/0.4.9.2", "inspect-ai/0.3.150", PYTHON))
+        one.start, one.user_agent = min(one.start, public.days - 2), choose(rng, ("lm-eval/0.4.9.2", "inspect-ai/0.3.150", PYTHON))
         one.end, one.created = max(one.end, one.start + 1), min(one.created, moment(one.start))
         world.accounts.append(one)
         for sender, when, unit in eval_rows(rng, one, sets):
             world.log.add(rng, sender, when, unit)
-    for number in range(6):
-        accounts = reseller_keys(rng, number, 3)
+    for number in range(public.resellers):
+        accounts = reseller_keys(rng, number, 3, public)
         world.accounts += accounts
         for one, when, unit in resold_rows(rng, accounts, customers, int(rng.integers(10, 41)), 18):
             world.log.add(rng, one, when, list(unit))

@@ -400,13 +400,13 @@ def extraction_rows(rng: np.random.Generator, plan: Operation, accounts: Sequenc
     return trials + rows
 
 
-def owners_rows(rng: np.random.Generator, accounts: Sequence[Account], owners: Iterator[Person]) -> list[Row]:
+def owners_rows(rng: np.random.Generator, accounts: Sequence[Account], owners: Iterator[Person], days: float = DAYS) -> list[Row]:
     """What the owners of stolen keys go on to do with them, from where they sit."""
     rows: list[Row] = []
     for one in accounts:
         person = next(owners)
         ask = own_words(rng, language_of(person.texts) if language_of(person.texts) in LANGUAGES else "en")
-        own = replace(one, addresses=one.state["home"], settings=near(rng, Settings(USUAL, None, None, False), (0.4,) * 3), user_agent=choose(rng, SDKS), start=0.0, end=DAYS)
+        own = replace(one, addresses=one.state["home"], settings=near(rng, Settings(USUAL, None, None, False), (0.4,) * 3), user_agent=choose(rng, SDKS), start=0.0, end=days)
         rows += deal_queue(rng, [own], [[Request(f"{ask}\n{text[:2500]}", output=160)] for text in person.texts[: int(rng.integers(5, 20))]])
     return rows
 

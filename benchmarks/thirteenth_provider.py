@@ -298,10 +298,10 @@ def passages(rng: np.random.Generator, stock: Stock, language: str, count: int) 
     return [text for _, text in stock.take("news pairs", count)]
 
 
-def batch_rows(rng: np.random.Generator, one: Account, owner: Person) -> list[Row]:
+def batch_rows(rng: np.random.Generator, one: Account, owner: Person, days: float = DAYS) -> list[Row]:
     """A nightly or weekly batch over one author's texts, at a fixed minute."""
     task, minute, weekly = own_words(rng, one.state["language"]), rng.random(), rng.random() < 0.3
-    nights = range(int(one.start) + 1 + int(rng.integers(5) if weekly else 0), int(DAYS) - 1, 7 if weekly else 1)
+    nights = range(int(one.start) + 1 + int(rng.integers(5) if weekly else 0), int(days) - 1, 7 if weekly else 1)
     size = int(np.clip(rng.lognormal(np.log(22 if weekly else 7), 0.6), 3, max(3, len(owner.texts) // max(1, len(nights)))))
     texts = cycle(owner.texts)
     return [(one, night + minute + at * 5 / 86400, [Request(f"{task}\n{next(texts)[:2000]}", output=80)]) for night in nights for at in range(size)]

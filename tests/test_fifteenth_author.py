@@ -30,8 +30,9 @@ PEOPLE = (*provider.PRODUCTS, provider.EVAL_PERSON)
 def a_campaign(style: str):
     """A campaign's accounts, and what they send."""
     rng, plan = np.random.default_rng(5), PLANS[style]
-    accounts = fifteenth.campaign_accounts(rng, plan, PLACES)
-    return accounts, fifteenth.campaign_rows(rng, plan, accounts, Stock(), customers())
+    accounts = fifteenth.campaign_accounts(rng, plan, PLACES, fifteenth.FIFTEENTH)
+    rows = fifteenth.campaign_rows(rng, plan, accounts, Stock(), customers(), fifteenth.FIFTEENTH)
+    return accounts, rows
 
 
 @pytest.mark.parametrize("product", PEOPLE, ids=[f"{one.kind}-{at}" for at, one in enumerate(PEOPLE)])

@@ -1,0 +1,161 @@
+"""The sixteenth author's world: its parts, without the texts."""
+
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from test_eighth_author import sessions
+from test_eleventh_author import owners
+from test_thirteenth_author import Stock, customers
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+
+import fifteenth_author as fifteenth
+import sixteenth_author as sixteenth
+import sixteenth_provider as provider
+from fifteenth_provider import CloudPlaces, crowd, found_companies
+from fifth_author import Honest
+from fourth_author import Request, moment
+from thirteenth_provider import NEVER, NEW_MODEL, OLD, USUAL
+
+pytestmark = pytest.mark.slow  # a world is composed once, and its script does not change
+
+PLACES = CloudPlaces(np.random.default_rng(4))
+PLANS = {plan.style: plan for plan in sixteenth.OPERATIONS}
+TEAMS = {team.kind: team for team in sixteenth.TEAMS}
+
+
+def a_campaign(style: str):
+    """A campaign's accounts, and what they send."""
+    rng, plan = np.random.default_rng(5), PLANS[style]
+    accounts = fifteenth.campaign_accounts(rng, plan, PLACES, sixteenth.SIXTEENTH)
+    return accounts, fifteenth.campaign_rows(rng, plan, accounts, Stock(), customers(), sixteenth.SIXTEENTH)
+
+
+def a_group(kind: str, number: int = 0):
+    """A group's accounts, and what they send."""
+    rng, team = np.random.default_rng(7), TEAMS[kind]
+    accounts = fifteenth.team_accounts(rng, team, number, PLACES)
+    for one in accounts:
+        one.state["language"] = "en"
+    return accounts, sixteenth.garden_rows(rng, team, number, accounts, Stock(), owners(), customers(), ())
+
+
+def an_account(**state: object):
+    product = replace(provider.PUBLIC.products[0], accounts=1)
+    world = Honest(provider.GardenLog(1))
+    one = crowd(np.random.default_rng(3), product, 0, world, PLACES, provider.PUBLIC)[0]
+    one.state = {"changes": [], "late": NEVER, **state}
+    return one
+
+
+def model_of(one, when: float) -> str:
+    log = provider.GardenLog(1)
+    log.add(np.random.default_rng(2), one, when, [Request("Which tide is next?")])
+    return log.rows[0]["model"]
+
+
+@pytest.mark.parametrize("kind", TEAMS)
+def test_a_group_works_within_its_days_as_its_rule_says(kind) -> None:
+    team = TEAMS[kind]
+    for number in range(min(team.groups, 4)):
+        accounts, rows = a_group(kind, number)
+        first, last = team.days[number % len(team.days)]
+        assert team.size[0] <= len(accounts) <= team.size[1]
+        assert rows
+        assert all(first <= when <= last for _, when, _ in rows)
+        assert all(one.created <= moment(one.start) for one in accounts)
+        prompts = [request.prompt for _, _, unit in rows for request in unit]
+        assert all(prompts)
+        assert not any(word in prompt for prompt in prompts for word in ("{text}", "{n}", "{ask}", "{shop}"))
+
+
+@pytest.mark.parametrize("plan", sixteenth.OPERATIONS, ids=lambda plan: plan.campaign)
+def test_a_campaign_sends_about_what_its_rule_says_within_its_days(plan) -> None:
+    accounts, rows = a_campaign(plan.style)
+    assert 0.94 <= sum(len(unit) for _, _, unit in rows) / plan.count <= 1.06
+    assert all(plan.start <= when <= plan.end for _, when, _ in rows)
+    assert all(request.prompt and "{}" not in request.prompt for _, _, unit in rows for request in unit)
+    assert len({one.name for one in accounts}) == plan.accounts
+    assert all(one.start < one.end <= plan.end for one in accounts)
+    assert all(one.created <= moment(one.start) for one in accounts)
+
+
+def test_campaigns_register_as_their_rules_say() -> None:
+    bought, _ = a_campaign("harness_relay")
+    assert all(one.created <= moment(-60) for one in bought)
+    same_day, _ = a_campaign("start_up_clone")
+    assert len({one.created.date() for one in same_day}) <= 2
+    batches, _ = a_campaign("many_pathways")
+    assert 1 < len({one.created.date() for one in batches}) < len(batches)
+
+
+def test_bans_and_pauses_are_those_of_the_rules() -> None:
+    for style, number in (("fixed_prompt", 26), ("synchronised", 10), ("steady_fleet", 9)):
+        accounts, rows = a_campaign(style)
+        assert sum(one.state.get("ban", (0, 0))[1] == NEVER for one in accounts) == number
+        first, last = sixteenth.SIXTEENTH.pauses.get(PLANS[style].campaign, (0, 0))
+        assert not any(first < when < last - 0.05 and one.end > last + 0.1 for one, when, _ in rows)
+
+
+def test_a_maker_launches_retires_and_loses_settings_on_its_days() -> None:
+    moves = [(9.0, {"model": NEW_MODEL})]
+    for maker, before, after in (("halden", 8.9, 9.1), ("orsay", 19.7, 19.9)):
+        one = an_account(maker=maker, changes=moves)
+        one.settings = replace(one.settings, model=USUAL)
+        assert model_of(one, before) == provider.MAKERS[maker].models[USUAL]
+        assert model_of(one, after) == provider.MAKERS[maker].models[NEW_MODEL]
+    assert model_of(an_account(maker="miro", changes=moves), 27.0) in provider.MAKERS["miro"].models.values()
+    old = an_account(maker="tanso")
+    old.settings = replace(old.settings, model=OLD)
+    assert (model_of(old, 22.0), model_of(old, 23.0)) == ("tanso-v3", "tanso-v4-lite")
+    later = an_account(maker="orsay", maker_later=(17.0, "kestrel"))
+    assert model_of(later, 16.0).startswith("orsay")
+    assert model_of(later, 18.0).startswith("kestrel")
+
+
+def test_a_company_signs_a_contract_before_its_keys_are_made() -> None:
+    keys = [
+        one
+        for company in found_companies(np.random.default_rng(2), PLACES, provider.PUBLIC)
+        for one in company.keys
+    ]
+    kinds = Counter(one.kind for one in keys)
+    assert {kind: kinds[kind] for kind in provider.DESKS} == {
+        kind: number for kind, (number, _, _) in provider.DESKS.items()
+    }
+    provider.register(np.random.default_rng(1), keys)
+    assert all(one.created <= moment(one.start) for one in keys)
+    assert all(moment(-902) < one.created for one in keys)
+
+
+def test_every_software_lives_within_the_log_and_carries_its_person() -> None:
+    rng, own = np.random.default_rng(1), next(sessions()) * 4
+    for product in provider.PUBLIC.products:
+        accounts = crowd(
+            rng, replace(product, accounts=8), 0, Honest(provider.GardenLog(1)), PLACES, provider.PUBLIC
+        )
+        assert all(0 <= one.start < one.end <= provider.DAYS for one in accounts)
+        assert all(one.created <= moment(one.start) for one in accounts)
+        assert own
+
+
+def test_the_shapes_are_those_of_the_rules() -> None:
+    assert [plan.campaign for plan in sixteenth.OPERATIONS] == [f"y{at}" for at in range(1, 22)]
+    numbers = Counter[str]()
+    for product in (*provider.PUBLIC.products, provider.PUBLIC.eval_person):
+        family = "_".join(product.kind.split("_")[: 1 if product.kind.startswith("automation") else 2])
+        numbers["chat_front" if product.kind.startswith("chat_") else family] += product.accounts
+    for kind, number in numbers.items():
+        assert f"| {kind} | {number} |" in sixteenth.RULES
+    for team in sixteenth.TEAMS:
+        size = str(team.size[0]) if team.size[0] == team.size[1] else f"{team.size[0]} to {team.size[1]}"
+        assert f"| {team.kind} | {team.groups} × {size} |" in sixteenth.RULES
+    for plan in sixteenth.OPERATIONS:
+        assert f"| {plan.campaign} | {plan.style} | {plan.accounts} | {plan.count:,} |" in sixteenth.RULES
+    for kind, (number, _, _) in provider.DESKS.items():
+        assert f"{kind} {number}" in sixteenth.RULES
