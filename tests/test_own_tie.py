@@ -140,7 +140,7 @@ def test_explain_keeps_the_account_s_evidence_and_the_group_s_apart() -> None:
         "21 pieces",
         "observed by us",
         "Level: firm",
-        "236 of 752",
+        "236 of 814",
     ):
         assert words in own
     assert "the group's, not any account's" in rest

@@ -5,18 +5,18 @@ At the default dial; replaced when measured again. Source: docs/benchmarks.md,
 """
 
 EXPOSED = (
-    "On eleven worlds by other authors that were judged unseen (fifth to fifteenth) it exposed 51 of 185 "
+    "On twelve worlds by other authors that were judged unseen (fifth to sixteenth) it exposed 56 of 206 "
     "campaigns. On three that were looked at while it was built (dev-c, dev-d, fourth) it exposes "
     "23 of 32. Most that it misses are small, copy a client, draw settings for each account, or run "
     "already when the log begins."
 )
 INNOCENTS = (
-    "On the unseen worlds it named 701 of 60,549 honest accounts, most in twenty findings: a public course, "
+    "On the unseen worlds it named 707 of 66,849 honest accounts, most in twenty findings: a public course, "
     "a contest, hackathons, a bureau of translators, clients of agencies, donors of keys, exam markers, a "
     "firm's batch jobs, viewers of a show, a relief desk. In the fourteenth it named 214 of 6,715, without "
-    "its campaigns 95; in the fifteenth, which was asked to be representative, 6 of 7,313 and none. On those "
-    "that were looked at it names none of 18,897, and on the first author's scenes 6 of 4,420. At commit "
-    "671234a it named a quarter to two thirds there."
+    "its campaigns 95; in the last two, which were asked to be representative, 12 of 13,613, and none "
+    "without campaigns. On those that were looked at it names none of 18,897, and on the first author's "
+    "scenes 6 of 4,420. At commit 671234a it named a quarter to two thirds there."
 )
 ALONE = "A group finding is a reason to look. Nobody may be banned on a group finding alone."
 MEASURED = (EXPOSED, INNOCENTS, ALONE)
@@ -24,12 +24,12 @@ TITLE = "How far to trust a finding"
 # `Campaign.firm` says which accounts are firm.
 FIRM = (
     "Level: firm. Two classes of evidence tie it, one of which its client does not choose. Of the accounts "
-    "that group findings named at this level, 236 of 752 were honest on the eight worlds that were judged "
+    "that group findings named at this level, 236 of 814 were honest on the nine worlds that were judged "
     "unseen since this is the rule: members of hackathons, donors of keys, exam markers, viewers of a show. "
     "On the first author's scenes 0 of 222."
 )
 LOOSE = (
     "Level: named, not firm. Only what its client chooses ties it, or one class of evidence. Of the accounts "
-    "that group findings named at this level, 398 of 1,370 were honest on the eight worlds that were judged "
+    "that group findings named at this level, 404 of 1,428 were honest on the nine worlds that were judged "
     "unseen since this is the rule, and 6 of 799 on the first author's scenes."
 )
