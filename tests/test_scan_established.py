@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import stillwatch as sw
-from scan_world import START, Crowd, honest, pool
+from scan_world import START, Crowd, honest, log_of, pool
+from stillwatch.scan.pipeline import Options, scan_log
 from stillwatch.scan.signups import NO_SPAN, SIGNED_TOGETHER, Signups
 from stillwatch.units import DAY_US
 
@@ -42,6 +43,16 @@ def test_a_pool_that_runs_when_the_log_begins_is_named_by_its_signups() -> None:
     assert not any("new in this log" in reason.text for reason in campaign.reasons)
     assert "synchronous_start" not in {reason.detector for reason in campaign.reasons}
     assert named(sw.scan(crowd.table())) == set()  # nobody knows when they signed up
+
+
+@pytest.mark.slow
+def test_it_is_named_as_well_where_accounts_are_looked_at_only_if_something_was_found() -> None:
+    crowd, planted = world(spread_days=30)
+    result = scan_log(
+        log_of(crowd.table()), crowd.accounts(), options=Options(threads=1, every_account=False)
+    )
+    (campaign,) = result.campaigns
+    assert set(campaign.accounts) <= planted
 
 
 @pytest.mark.slow
