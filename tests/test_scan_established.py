@@ -14,10 +14,10 @@ from stillwatch.units import DAY_US
 SENT = np.zeros(2_000, np.int64)  # everybody had sent something before
 
 
-def world(spread_days: float) -> tuple[Crowd, set[str]]:
+def world(spread_days: float, seed: int = 4, people: int = 250) -> tuple[Crowd, set[str]]:
     """A pool of forty that runs throughout, whose accounts signed up within so many days."""
-    crowd = Crowd(4)
-    honest(crowd, 250, days=10.0)
+    crowd = Crowd(seed)
+    honest(crowd, people, days=10.0)
     planted = set(pool(crowd, "p", begin_day=0.0, days=10.0, each=40))
     for row in crowd.known:
         if row["account"] in planted:
@@ -46,8 +46,8 @@ def test_a_pool_that_runs_when_the_log_begins_is_named_by_its_signups() -> None:
 
 
 @pytest.mark.slow
-def test_it_is_named_as_well_where_accounts_are_looked_at_only_if_something_was_found() -> None:
-    crowd, planted = world(spread_days=30)
+def test_it_is_named_as_well_where_nothing_else_is_found() -> None:
+    crowd, planted = world(spread_days=30, seed=6, people=120)
     result = scan_log(
         log_of(crowd.table()), crowd.accounts(), options=Options(threads=1, every_account=False)
     )
