@@ -1,10 +1,11 @@
 """Between two full evaluations: who takes up a known campaign's signature, from the exchanges since then.
 
 The rule is that of `follow`, for the accounts that have just used the signature alone.
-It is stricter in two ways, as nothing here has been seen twice: an account must carry as many of the
-signature's fingerprints as a finding asks of its accounts, and have done little else in the last day (on
-dev-a and dev-b the rule alone named 8 honest accounts beside 299, so 1 beside 283). Whom it leaves out the
-next full evaluation names. Provisional: nothing of it is carried into that evaluation. It raises no alarm.
+It is stricter in three ways, as nothing here has been seen twice: an account must carry as many of the
+signature's fingerprints as a finding asks of its accounts, have done little else in the last day (on
+dev-a and dev-b the rule alone named 8 honest accounts beside 299, so 1 beside 283), and have the campaign's
+limit or temperature, where that has one in common. Whom it leaves out the next full evaluation names.
+Provisional: nothing of it is carried into that evaluation. It raises no alarm.
 """
 
 from dataclasses import dataclass, field
@@ -22,11 +23,12 @@ from stillwatch.scan.campaigns import least_carried
 from stillwatch.scan.carried import CarriedScan
 from stillwatch.scan.follow import DEVOTED_SHARE, LEAST_SIGNATURE, MARKED, followers, signature_of, uses
 from stillwatch.scan.harvest import moment
-from stillwatch.scan.watch import entered_since
+from stillwatch.scan.watch import ONE_MODEL, entered_since
 from stillwatch.units import DAY_US
 
 PHRASES = ("phrases", "system_phrases")
-COLUMNS = ("ts_us", "id", "account", *MARKED, *PHRASES)
+SETTINGS = ("max_tokens", "temperature_milli")  # a model's code may change between two evaluations
+COLUMNS = ("ts_us", "id", "account", *MARKED, *SETTINGS, *PHRASES)
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class KnownSignature:
     since_us: int  # a newcomer must have taken them up since
     others: frozenset[str]  # accounts that are named already, or belong to another alarm
     least: float = 0.0  # how many of the fingerprints an account must carry
+    settings: tuple[tuple[str, int], ...] = ()  # column and value that most of its accounts have in common
 
 
 @dataclass(frozen=True)
@@ -81,10 +84,29 @@ def known_signatures(
             index, _ = signature_of(log, who, len(tenants), values)
             usual = float(np.median(_count_carried(index, np.arange(len(values)), np.arange(len(tenants)))))
             least = least_carried(len(values), usual)
-            signatures.append(
-                KnownSignature(campaign, fingerprints, since, frozenset(named | elsewhere), least)
-            )
+            common = _common_settings(log, who, len(tenants))
+            others = frozenset(named | elsewhere)
+            signatures.append(KnownSignature(campaign, fingerprints, since, others, least, common))
     return tuple(signatures)
+
+
+def _common_settings(log: ExchangeLog, who: np.ndarray, tenants: int) -> tuple[tuple[str, int], ...]:
+    """The values that enough tenants mostly send to be a group's."""
+    common = []
+    for name in SETTINGS:
+        values, count = np.unique(_usual(log[name], who, tenants), return_counts=True)
+        if len(count) and count.max() >= ONE_MODEL * tenants:
+            common.append((name, int(values[count.argmax()])))
+    return tuple(common)
+
+
+def _usual(values: np.ndarray, who: np.ndarray, tenants: int) -> np.ndarray:
+    """(tenants,) int64: what each sends most often. values, who: (exchanges,)."""
+    (sender, value), count = np.unique(np.stack([who, values]), axis=1, return_counts=True)
+    order = np.argsort(count, kind="stable")
+    usual = np.zeros(tenants, np.int64)
+    usual[sender[order]] = value[order]  # of several the last stays
+    return usual
 
 
 def _count_carried(index: Signature, own: np.ndarray, tenants: np.ndarray) -> np.ndarray:
@@ -145,6 +167,11 @@ class Newcomers:
             lately = np.bincount(who[day:], minlength=len(tenants))[devoted.tenant]
             enough = _count_carried(index, own, devoted.tenant) >= signature.least
             enough &= devoted.exchanges >= DEVOTED_SHARE * lately
+            if signature.settings:
+                enough &= np.any(
+                    [_usual(log[n], who, len(tenants))[devoted.tenant] == v for n, v in signature.settings],
+                    axis=0,
+                )
             columns = (devoted.tenant[enough], devoted.exchanges[enough], devoted.first_row[enough])
             for tenant, exchanges, row in zip(*(column.tolist() for column in columns), strict=True):
                 first = moment(int(log["ts_us"][row]))

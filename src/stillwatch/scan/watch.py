@@ -10,7 +10,7 @@ it raises an alarm only if what it *asks* is of one source.
 # mypy: allow-untyped-defs
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -531,7 +531,19 @@ class _Watcher:
         newcomers = followers(
             own, self.signature, self.all, self.tenant, (row_lo, row_hi), lately, hour.until_us
         )
-        self.alarms.follow(alarm, newcomers.tenant.tolist(), hour.until_us)
+        dominant = hour.dominant[:, newcomers.tenant]
+        alike = self._any_alike(dominant, alarm.dominant, alarm.share)
+        self.alarms.follow(alarm, newcomers.tenant[alike].tolist(), hour.until_us)
+
+    def _any_alike(self, dominant: np.ndarray, values: Sequence[int], shares: Sequence[float]) -> np.ndarray:
+        """(n,) bool: who has any of a group's common settings. All, where it has none in common.
+
+        dominant: (settings, n) what each mostly uses; values, shares: what is common, and to what share.
+        """
+        common = [s for s, share in enumerate(shares) if self.tested[s] and share >= ONE_MODEL]
+        if not common:
+            return np.ones(dominant.shape[1], bool)
+        return np.any([dominant[s] == values[s] for s in common], axis=0)
 
     def _posture(self, rows: EmergingRows, until: int, since: int) -> tuple[np.ndarray, np.ndarray]:
         return posture(rows, until, since, self.values, self.tokens, self.levels)
@@ -620,7 +632,7 @@ class _Watcher:
         devoted = (counts >= DEVOTED_LEAST) & (counts >= DEVOTED_SHARE * since_taken_up)
         of_one_model = self.heeded[0] and shares[0] >= ONE_MODEL
         agree = dominant[0] == values[0] if of_one_model else np.ones(len(matching), bool)
-        members_alike = matching[often & (agree | devoted)]
+        members_alike = matching[often & (agree | devoted & self._any_alike(dominant, values, shares))]
         lately = entered_in_span(self.signature, own, members_alike, hour.since_us, hour.until_us)
         return Candidate(
             combine(tails),
