@@ -16,7 +16,7 @@ from fleet_world import FleetServed, fleet, folder, member, query, url_of
 from gateway_world import PATIENCE_S, until
 from stillwatch.gateway.fleet.budgets import BudgetExchange, _copy_rows
 from stillwatch.gateway.fleet.database import FleetGateway, say_alive
-from stillwatch.gateway.path.budgets import HELD, ROW, STARTS, Budgets
+from stillwatch.gateway.path.budgets import HELD, ROW, SLOTS, STARTS, Budgets
 from stillwatch.terms import AccountLimits, AccountUsage, FleetUsage
 from stillwatch.terms.limiter import used_up
 from stillwatch.units import DAY_US, MINUTE_US
@@ -231,7 +231,7 @@ class SettlingRows(np.ndarray):
 def test_an_answer_that_comes_while_rows_are_copied_is_not_missed() -> None:
     rows = np.zeros((4, ROW), np.int64)
     rows[3, HELD] = ANSWER
-    copied = _copy_rows(rows.view(SettlingRows))
+    copied = _copy_rows(rows.view(SettlingRows), np.zeros((4, SLOTS), np.int64))
     assert copied[3, 6] + copied[3, HELD] >= ANSWER
 
 
