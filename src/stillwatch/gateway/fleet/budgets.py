@@ -121,7 +121,8 @@ class BudgetExchange(FleetPart):
             numbers.update((len(before) + np.flatnonzero(now[len(before) :].any(1))).tolist())
             self._before[name] = now
         return {
-            n: _add([_placed(rows[n]) for rows in self._before.values() if len(rows) > n]) for n in numbers
+            n: _add([_row_in_blocks(rows[n]) for rows in self._before.values() if len(rows) > n])
+            for n in numbers
         }
 
     def _put(self, db: "psycopg.Connection[Any]", changed: dict[int, "Row"]) -> None:
@@ -171,7 +172,7 @@ class BudgetExchange(FleetPart):
             (names, [self._read[name] for name in names], self._gateway),
         ).fetchall()
         for gateway, number, counts, blocks, changed in rows:
-            self._others.setdefault(gateway, {})[number] = _placed([*counts, *(blocks or [0] * SLOTS)])
+            self._others.setdefault(gateway, {})[number] = _row_in_blocks([*counts, *(blocks or [0] * SLOTS)])
             self._read[gateway] = max(self._read.get(gateway, -1), changed)
         self._add_others({number for _, number, *_ in rows})  # first: what is said to be read is counted
         read = [(self._gateway, name, at) for name, at in self._read.items()]
@@ -232,7 +233,7 @@ def _slots(values: "Row", rows: int) -> "Row":
     return values[SLOTS_AT : SLOTS_AT + rows * SLOTS].reshape(rows, SLOTS)
 
 
-def _placed(counts: "Row | list[int]") -> "Row":
+def _row_in_blocks(counts: "Row | list[int]") -> "Row":
     """Give a row whose day is all in blocks, also where an earlier version counted it."""
     row = [int(count) for count in counts]
     put_into_blocks(row, 0, ROW)
