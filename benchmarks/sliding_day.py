@@ -3,13 +3,20 @@
 
 Allowances are set on the first week of other people, and on each account's own, once by calendar days and
 once by sliding ones. Each of the two is applied to the second week by each kind of day. Nobody asks again.
-Bases but shipped scenes need STILLWATCH_RANGE. It knows no attacker: `benchmarks/attackers.py` does.
+Bases but shipped scenes need STILLWATCH_RANGE. It knows no attacker, but
+
+    python benchmarks/sliding_day.py --contests --seeds 1,2 --goals 1000 --out build/same-limits.jsonl
+
+fights the contests of `benchmarks/attackers.py`, whose options follow, with the limits of calendar days and
+sliding days: what a day that slides is worth where the tokens a day stay the same.
 """
 
 import argparse
+import sys
 from collections import Counter
 from dataclasses import dataclass, replace
 
+import attackers
 from attackers import field_for, scene_of
 from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.range.defences.allowance import AllowanceWatch
@@ -63,11 +70,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "bases", nargs="+", help="whose people: a world of $STILLWATCH_RANGE, a shipped scene"
-    )
+    parser.add_argument("bases", nargs="*", help="a world of $STILLWATCH_RANGE, a shipped scene")
     parser.add_argument("--seeds", default="1,2")
+    parser.add_argument("--contests", nargs=argparse.REMAINDER, help="the options of attackers.py")
     options = parser.parse_args()
+    if options.contests is not None:
+        AllowanceWatch.busiest = CalendarWatch.busiest  # type: ignore[method-assign]
+        sys.argv[1:] = options.contests
+        attackers.main()
+        return
     hours = [f"{4 * k:02} to {4 * k + 4:02}" for k in range(BLOCKS)]
     head = ["people", "seed", "limits read off", "tokens a day", "day", "requests refused", *hours]
     print("| " + " | ".join(head) + " |\n|" + "---|" * len(head))

@@ -429,8 +429,8 @@ def oracle(
 ) -> set[str]:
     """Account by account, with everything at hand. free: models that do not count.
 
-    An answer holds what the longest clean one brought until it has come, at TOKENS_A_S; it counts for the four
-    hours in which it has. A day is six such blocks.
+    An answer holds what the longest clean one brought until it has come, at TOKENS_A_S; it counts for the
+    four hours in which it has. A day is six such blocks.
     """
     block_us = DAY_US // 6
     counted = [row for row in rows if row["model"] not in free]
@@ -517,7 +517,7 @@ def test_a_days_end_is_used(people: HonestBackground, name: str, days: int) -> N
 
 @pytest.mark.slow
 def test_a_sliding_day_gives_two_days_allowances_a_day_apart(people: HonestBackground) -> None:
-    """Who knows midnight buys for one day; who knows the blocks takes a second day's, twenty-one hours later."""
+    """Who knows midnight buys for one day. Who knows the blocks takes the second, twenty-one hours later."""
     days = {name: contest(people, defence_of("allowance"), attacker(name), 1, RULES).days
             for name in ("white_box_midnight", "white_box_blocks")}  # fmt: skip
     assert days["white_box_midnight"] < 20 / 24 < days["white_box_blocks"]

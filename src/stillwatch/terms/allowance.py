@@ -131,7 +131,7 @@ def least_limit(spent: Spent, most: float, answer: int | None = None) -> tuple[A
                 day: Allowances.of({name: before[name, day]}, usual=round(step * usual[day])).of_account(name)
                 for day in usual
             }
-            refused_of[name] = _refused(spent[name], own)
+            refused_of[name] = _count_refused(spent[name], own)
         tried = [name for name, refused in refused_of.items() if refused]  # larger steps spare the others
         share = sum(refused_of.values()) / max(requests, 1)
         if share <= most:
@@ -139,7 +139,7 @@ def least_limit(spent: Spent, most: float, answer: int | None = None) -> tuple[A
     return Allowances.of(so_far, usual=round(step * Allowances.of(so_far).usual), answer=answer), share
 
 
-def _refused(of: Mapping[int, Use], limits: Mapping[int, int]) -> float:
+def _count_refused(of: Mapping[int, Use], limits: Mapping[int, int]) -> float:
     """Requests of an account that its limits refuse, by day; a day without one refuses nothing."""
     refused, taken = 0.0, dict[int, int]()
     for block in sorted(of):
