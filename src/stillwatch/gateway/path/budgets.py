@@ -57,7 +57,8 @@ class Budgets:
     ) -> None:
         self._beyond: dict[str, int] = {}
         rows = ROOM if run is None else BEYOND  # of accounts beyond the room
-        self._own, self._own_rows = memoryview(bytearray(8 * (ROW + SLOTS) * rows)).cast("q"), rows
+        self._own = memoryview(mmap.mmap(-1, 8 * (ROW + SLOTS) * rows)).cast("q")
+        self._own_rows = rows
         self._mine, self._rows = self._own, rows  # so many rows may be written
         self._others: list[memoryview] = []
         self._known: memoryview | None = None  # what all gateways of a fleet know of this one
@@ -161,22 +162,10 @@ class Budgets:
     ) -> None:  # fmt: skip
         """Count what comes now. Less than no tokens: what was charged too much since then."""
         values, at = self._row(place)
-        now_us = self._fleet_us(place, now_us)
-        self._roll(place, now_us)
-        if requests:
-            values[at + 1] += requests
-        if tokens:
-            for column in (2, 4, 6) if model_set is None else (2, 4, 6, SETS + 2 * model_set):
-                values[at + column] += tokens
-            then_us = now_us if since_us is None or tokens > 0 else since_us
-            self._add_to_block(place, then_us, 0, tokens, () if model_set is None else (model_set,))
-
-    def _roll(self, place: int, now_us: int) -> None:
-        """Begin the windows that a time is in."""
-        values, at = self._row(place)
+        now_us, slots = self._fleet_us(place, now_us), self._slots(place)
         minute, hour, day = now_us // MINUTE_US, now_us // HOUR_US, now_us // DAY_US
         if values[at + DAY] != day:
-            put_into_blocks(values, at, self._slots(place))
+            put_into_blocks(values, at, slots)
             for column in (*OF_DAY, HELD_MINUTES):
                 values[at + column] = 0
             values[at + DAY] = day
@@ -186,11 +175,13 @@ class Budgets:
         if values[at + HOUR] != hour:
             values[at + 4] = 0
             values[at + HOUR] = hour
-
-    def _add_to_block(self, place: int, at_us: int, of: int, tokens: int, sets: Iterable[int]) -> None:
-        values, slots = self._row(place)[0], self._slots(place)
-        for k in (of, *(2 + model_set for model_set in sets)):
-            _count_in_block(values, slots, at_us // BLOCK_US, k, tokens)
+        if requests:
+            values[at + 1] += requests
+        if tokens:
+            for column in (2, 4, 6) if model_set is None else (2, 4, 6, SETS + 2 * model_set):
+                values[at + column] += tokens
+            then_us = now_us if since_us is None or tokens > 0 else since_us
+            _count_in_block(values, slots, then_us // BLOCK_US, tokens, _kinds(0, model_set))
 
     def add_held(self, place: int, now_us: int) -> bool:
         """Note that a hold refuses a request, and say whether it is this minute's first for this worker."""
@@ -215,7 +206,8 @@ class Budgets:
         values[at + 8] += tokens
         for model_set in sets:
             values[at + SETS + 2 * model_set] += tokens
-        self._add_to_block(place, self._fleet_us(place, now_us), 1, tokens, sets)
+        block = self._fleet_us(place, now_us) // BLOCK_US
+        _count_in_block(values, self._slots(place), block, tokens, _kinds(1, *sets))
 
     def give_back_batch(self, place: int, then_us: int, tokens: int, sets: tuple[int, ...] = ()) -> None:
         """Take back what was charged then for a batch that did not begin."""
@@ -225,7 +217,7 @@ class Budgets:
             values[at + 7] -= tokens
             for model_set in sets:
                 values[at + SETS + 2 * model_set] -= tokens
-        self._add_to_block(place, then_us, 1, -tokens, sets)
+        _count_in_block(values, self._slots(place), then_us // BLOCK_US, -tokens, _kinds(1, *sets))
 
     def fetched(self, place: int, now_us: int, tokens: int) -> None:
         """Charge what was generated at another time, as far as it was not promised."""
@@ -250,7 +242,14 @@ class Budgets:
                 values[at + column] -= less
         if model_set is not None and values[at + 5] == then_us // DAY_US:
             values[at + SETS + 2 * model_set] -= less
-        self._add_to_block(place, then_us, 0, -less, () if model_set is None else (model_set,))
+        _count_in_block(values, self._slots(place), then_us // BLOCK_US, -less, _kinds(0, model_set))
+
+    def day_tokens(self, place: int, now_us: int, *, sliding: bool) -> int:
+        """Tokens of an account's answers in the running day."""
+        now_us, (rows, at) = self._fleet_us(place, now_us), self._files(place)
+        if sliding:
+            return max(0, sum(self._by_block(rows, place, 0, now_us)))
+        return max(0, sum(v[at + OF_DAY[0]] for v in rows if v[at + DAY] == now_us // DAY_US))
 
     def spent(self, place: int, now_us: int, *, sliding: bool = False) -> AccountUsage:
         """What an account has used and holds; `sliding`: in a day that slides, else since midnight."""
@@ -368,15 +367,16 @@ def _by_block(values: Counts, at: int, slots: int, of: int, block: int) -> list[
     """
     found, day = [0] * BLOCKS, values[at + DAY]
     unplaced = values[at + OF_DAY[of]]  # read first: a worker adds to the day, then to its block
-    last = block - _last_block(values, at)
-    for slot in range(slots, slots + SLOTS, SLOT):
-        back, tokens = block - values[slot], values[slot + 1 + of]
-        if -1 <= back < BLOCKS:
-            found[-1 - max(back, 0)] += tokens
-        if values[slot] // BLOCKS == day:
+    row = values[slots : slots + SLOTS]
+    for number, tokens in zip(row[::SLOT], row[1 + of :: SLOT], strict=True):
+        if tokens and -1 <= block - number < BLOCKS:
+            found[-1 - max(block - number, 0)] += tokens
+        if tokens and number // BLOCKS == day:
             unplaced -= tokens
-    if unplaced > 0 and -1 <= last < BLOCKS:
-        found[-1 - max(last, 0)] += unplaced
+    if unplaced > 0:
+        back = block - _last_block(values, at)
+        if -1 <= back < BLOCKS:
+            found[-1 - max(back, 0)] += unplaced
     return found
 
 
@@ -386,7 +386,12 @@ def _last_block(values: Counts, at: int) -> int:
     return max(first, min(first + BLOCKS - 1, values[at + HOUR] * HOUR_US // BLOCK_US))
 
 
-def _count_in_block(values: Counts, slots: int, block: int, of: int, tokens: int) -> None:
+def _kinds(of: int, *sets: int | None) -> tuple[int, ...]:
+    """Which of OF_DAY tokens count with: answers or batches, and sets of models."""
+    return (of, *(2 + model_set for model_set in sets if model_set is not None))
+
+
+def _count_in_block(values: Counts, slots: int, block: int, tokens: int, kinds: tuple[int, ...]) -> None:
     """Count with a block. What is taken back from one that is over is in no day any more."""
     slot = slots + block % BLOCKS * SLOT
     if values[slot] < block or (tokens > 0 and values[slot] != block):
@@ -394,7 +399,8 @@ def _count_in_block(values: Counts, slots: int, block: int, of: int, tokens: int
             values[column] = 0
         values[slot] = block
     if values[slot] == block:
-        values[slot + 1 + of] += tokens
+        for of in kinds:
+            values[slot + 1 + of] += tokens
 
 
 def put_into_blocks(values: Counts, at: int, slots: int) -> None:
@@ -405,7 +411,7 @@ def put_into_blocks(values: Counts, at: int, slots: int) -> None:
                 if values[slot] // BLOCKS == values[at + DAY]:
                     unplaced -= values[slot + 1 + of]
             if unplaced > 0:
-                _count_in_block(values, slots, _last_block(values, at), of, unplaced)
+                _count_in_block(values, slots, _last_block(values, at), unplaced, (of,))
 
 
 def void(path: Path) -> None:

@@ -137,8 +137,7 @@ class Charge:
     def used_since(self) -> int:
         """Output tokens of the account since this one was decided, over all its streams."""
         gate, slides = self._gate, self._gate.terms.limits.slides
-        spent = gate.budgets.spent(self._place, gate.now_us(), sliding=slides)
-        return spent.output_tokens_day - self.spent_before
+        return gate.budgets.day_tokens(self._place, gate.now_us(), sliding=slides) - self.spent_before
 
     def add(self, tokens: int) -> None:
         """Charge tokens as they pass."""
