@@ -15,6 +15,7 @@ import pytest
 
 from fleet_world import FleetServed, fleet, folder, member, query, url_of
 from gateway_world import PATIENCE_S, until
+from stillwatch.gateway.fleet import database
 from stillwatch.gateway.fleet.budgets import BudgetExchange, _copy_rows
 from stillwatch.gateway.fleet.database import FleetGateway, say_alive
 from stillwatch.gateway.path.budgets import HELD, KNOWN, ROW, SLOTS, STARTS, Budgets, map_file
@@ -200,6 +201,20 @@ def test_a_gateway_of_an_earlier_version_counts_in_the_sliding_day(tmp_path: Pat
     for hours, tokens in ((0, 700), (1, 700), (20, 700), (21, 0)):
         spent = one.workers[0].spent(place, at_us + hours * HOUR_US, sliding=True)
         assert spent.output_tokens_day == tokens, hours
+
+
+@pytest.mark.slow
+def test_a_fleets_database_of_before_gets_its_column(
+    tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = url_of(server)
+    with connection(url) as db:
+        monkeypatch.setattr(database, "MIGRATIONS", database.MIGRATIONS[:1])
+        database.make_tables(db)
+        db.execute("INSERT INTO spent VALUES ('gw-old', 3, %s, 1, now())", ([7] * ROW,))
+        monkeypatch.undo()
+        database.make_tables(db)
+        assert db.execute("SELECT counts, blocks FROM spent").fetchone() == ([7] * ROW, None)
 
 
 @pytest.mark.slow
