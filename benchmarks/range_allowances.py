@@ -9,8 +9,8 @@ three days is what the cheapest of them live on (white_box_midnights).
 
     python benchmarks/range_allowances.py --refuse .0003 dev-a dev-c tenth --worlds FOLDER
 
-judges `stillwatch terms allowance --refuse` in the same way: on worlds by other authors as well, with what a
-thousand answers of `TRACE` tokens then cost whoever takes them around one midnight.
+judges `stillwatch terms allowance --refuse` in the same way, whose days slide: on worlds by other authors as
+well, with what a thousand answers of `TRACE` tokens then cost whoever takes them at once.
 """
 
 import argparse
@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 
 from stillwatch.range.costs import AttackPrices
 from stillwatch.terms.allowance import GROWTH, Use, least_limit
+from stillwatch.terms.window import BLOCK_US, BLOCKS
 
 DAY_US = 86_400_000_000
 CLEAN = 7  # days
@@ -59,6 +60,7 @@ RULES = (
 @dataclass(frozen=True)
 class Told:
     day: int
+    block: int  # of the sliding day
     account: str
     tokens: int
     reasons: bool
@@ -75,13 +77,14 @@ def rows(folder: Path) -> tuple[list[Told], dict[str, str]]:
     log = pq.read_table(folder / "exchanges.parquet")
     log = log.filter(pc.is_in(log["account"], value_set=truth["account"].combine_chunks()))
     log = log.sort_by([("time", "ascending"), ("exchange_id", "ascending")])
-    day = log["time"].cast(pa.int64()).to_numpy() // DAY_US
+    time_us = log["time"].cast(pa.int64()).to_numpy()
+    block = (time_us - time_us[0] // DAY_US * DAY_US) // BLOCK_US
     columns = [log[c].to_pylist() for c in ("account", "output_tokens", "reasoning_tokens", "model")]
-    told = list(zip((day - day[0]).tolist(), *columns, strict=True))
+    told = list(zip((block // BLOCKS).tolist(), block.tolist(), *columns, strict=True))
     clean = [row for row in told if row[0] < CLEAN]
-    known, reasons = {row[4] for row in clean}, {row[4] for row in clean if row[3]}
+    known, reasons = {row[5] for row in clean}, {row[5] for row in clean if row[4]}
     kinds = dict(zip(truth["account"].to_pylist(), truth["kind"].to_pylist(), strict=True))
-    return [Told(d, a, t or 0, m in reasons or m not in known) for d, a, t, _, m in told], kinds
+    return [Told(d, b, a, t or 0, m in reasons or m not in known) for d, b, a, t, _, m in told], kinds
 
 
 def find(name: str, worlds: Path) -> Path:
@@ -93,25 +96,27 @@ def find(name: str, worlds: Path) -> Path:
 
 def judge(told: list[Told], refuse: float) -> tuple[float, ...]:
     """(limit, share refused on tried clean days, refused in week 2, its requests, accounts refused)."""
-    days = [defaultdict[str, Use](lambda: Use(0, 0)) for _ in range(max(t.day for t in told) + 1)]
+    clean: dict[str, dict[int, Use]] = defaultdict(lambda: defaultdict(lambda: Use(0, 0)))
     for t in told:
-        use = days[t.day][t.account]
-        days[t.day][t.account] = Use(use.requests + 1, use.tokens + t.tokens)
-    plan, tried = least_limit(days[:CLEAN], refuse)
-    today: dict[Day, int] = defaultdict(int)
+        if t.day < CLEAN:
+            use = clean[t.account][t.block]
+            clean[t.account][t.block] = Use(use.requests + 1, use.tokens + t.tokens)
+    plan, tried = least_limit(clean, refuse)
+    taken: Counter[Day] = Counter()  # by account and block
     refused: Counter[str] = Counter()
     later = [t for t in told if t.day >= CLEAN]
     for t in later:
-        if today[t.account, t.day] >= plan.of_account(t.account):
+        used = sum(taken[t.account, t.block - k] for k in range(BLOCKS))
+        if used >= plan.of_account(t.account):
             refused[t.account] += 1
         else:
-            today[t.account, t.day] += t.tokens
+            taken[t.account, t.block] += t.tokens
     return plan.usual, tried, sum(refused.values()), len(later), len(refused)
 
 
 def price(limit: float) -> tuple[int, float]:
-    """(accounts, times one unlimited account's dollars) of a thousand answers around one midnight."""
-    accounts = math.ceil(WANTED / (2 * math.ceil(limit / TRACE)))  # the last one may pass the limit
+    """(accounts, times one unlimited account's dollars) of a thousand answers within twenty hours."""
+    accounts = math.ceil(WANTED / math.ceil(limit / TRACE))  # the last one may pass the limit
     prices = AttackPrices()
     answers_usd = WANTED * TRACE * prices.output_usd_per_mtok / 1e6
     return accounts, (accounts * prices.account_usd + answers_usd) / (prices.account_usd + answers_usd)

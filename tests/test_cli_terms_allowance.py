@@ -46,6 +46,7 @@ def test_everybody_has_the_usual_and_who_used_more_has_more(tmp_path: Path) -> N
     limits = loads("version = 1\n" + told).limits
     busiest = sorted(2 * max(days) for days in spent.values())
     assert limits.output_tokens_per_day == busiest[98]  # the 98th percentile, upwards
+    assert limits.slides
     assert limits.accounts['big "one"']["output_tokens_per_day"] == 740  # 2.5 times everybody's
     assert "# its own days say 20_000: write that if you vouch for it" in told
     assert "1 would need" in errors
@@ -58,7 +59,13 @@ def test_as_json(tmp_path: Path) -> None:
     code, told, _ = run(*log(tmp_path, {"a": [1, 2], "b": [3, 4]}), "--json")
     assert (code, json.loads(told)) == (
         0,
-        {"output_tokens_per_day": 8, "answer_tokens": 4, "accounts": {"b": 16}, "vouch": {}},
+        {
+            "output_tokens_per_day": 8,
+            "day": "sliding",
+            "answer_tokens": 4,
+            "accounts": {"b": 16},
+            "vouch": {},
+        },
     )
 
 
@@ -80,7 +87,7 @@ def test_the_least_limit_that_would_have_refused_so_few(tmp_path: Path) -> None:
         code, told, errors = run(*logs, "--refuse", most)
         assert code == 0, errors
         assert loads("version = 1\n" + told).limits.output_tokens_per_day == limit, most
-        assert f"may take {2 * limit:,} tokens" in " ".join(errors.split())
+        assert f"may take {limit:,} tokens, and again 20 hours later" in " ".join(errors.split())
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import http.client
 import json
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,12 +15,14 @@ import pytest
 
 from fleet_world import FleetServed, fleet, folder, member, query, url_of
 from gateway_world import PATIENCE_S, until
+from stillwatch.gateway.fleet import database
 from stillwatch.gateway.fleet.budgets import BudgetExchange, _copy_rows
 from stillwatch.gateway.fleet.database import FleetGateway, say_alive
-from stillwatch.gateway.path.budgets import HELD, ROW, STARTS, Budgets
+from stillwatch.gateway.path.budgets import HELD, KNOWN, ROW, SLOTS, STARTS, Budgets, map_file
 from stillwatch.terms import AccountLimits, AccountUsage, FleetUsage
 from stillwatch.terms.limiter import used_up
-from stillwatch.units import DAY_US, MINUTE_US
+from stillwatch.terms.window import BLOCK_US, busiest
+from stillwatch.units import DAY_US, HOUR_US, MINUTE_US
 from upstream import Upstream
 
 pytest_plugins = ("fleet_fixtures",)
@@ -27,10 +30,10 @@ NOW = 1_800_000_000_000_000 // DAY_US * DAY_US + DAY_US // 2
 ANSWER = 100
 
 
-class Counter:
+class CountingGateway:
     """One gateway that lets answers through, with two workers, under a limit of tokens a day."""
 
-    def __init__(self, path: Path, url: str, name: str, like: "Counter | None", limit: int) -> None:
+    def __init__(self, path: Path, url: str, name: str, like: "CountingGateway | None", limit: int) -> None:
         self.folder = folder(path, like.folder if like else None)
         member(self.folder, url).close()
         self.name, self.limit = name, limit
@@ -42,7 +45,11 @@ class Counter:
         self.on_way: list[Budgets] = []
 
     def lets_through(
-        self, now_us: int = NOW, settles: bool = True, meanwhile: Callable[[], None] = lambda: None
+        self,
+        now_us: int = NOW,
+        settles: bool = True,
+        meanwhile: Callable[[], None] = lambda: None,
+        sliding: bool = False,
     ) -> bool:
         """Ask for one answer at one of the workers, as `Charge` does. `meanwhile` happens as it looks."""
         budgets = random.Random(self.answers).choice(self.workers)
@@ -50,12 +57,12 @@ class Counter:
         limits = AccountLimits(output_tokens_per_day=self.limit)
         known = budgets.known_counts(place)
         meanwhile()
-        spent = budgets.spent(place, now_us)
+        spent = budgets.spent(place, now_us, sliding=sliding)
         meanwhile()
         spent = AccountUsage(
             output_tokens_day=spent.output_tokens_day,
             tokens_held=spent.tokens_held,
-            unknown_elsewhere=budgets.unknown_elsewhere(place, now_us, known),
+            unknown_elsewhere=budgets.unknown_elsewhere(place, now_us, known, sliding=sliding),
         )
         if used_up(limits, "generates", spent, now_us) is not None:
             return False
@@ -68,11 +75,11 @@ class Counter:
         self.answers += 1
         return True
 
-    def settle(self, tokens: int) -> None:
+    def settle(self, tokens: int, now_us: int = NOW) -> None:
         """An answer has come, and brought less than it might have."""
         if self.on_way:
             budgets = self.on_way.pop()
-            budgets.add(3, NOW, 1, tokens)
+            budgets.add(3, now_us, 1, tokens)
             budgets.hold(3, -ANSWER)
             self.tokens += tokens
 
@@ -81,10 +88,10 @@ class Counter:
         self.part.step(db)
 
 
-def counters(path: Path, url: str, many: int, limit: int) -> list[Counter]:
-    made: list[Counter] = []
+def counters(path: Path, url: str, many: int, limit: int) -> list[CountingGateway]:
+    made: list[CountingGateway] = []
     for k in range(many):
-        made.append(Counter(path / str(k), url, f"gw-{k}", made[0] if made else None, limit))
+        made.append(CountingGateway(path / str(k), url, f"gw-{k}", made[0] if made else None, limit))
     return made
 
 
@@ -96,11 +103,11 @@ def unknown(budgets: Budgets, place: int) -> FleetUsage | None:
     return budgets.unknown_elsewhere(place, NOW, budgets.known_counts(place))
 
 
-def _total(gateways: list[Counter]) -> int:
+def _total(gateways: list[CountingGateway]) -> int:
     return sum(one.tokens + ANSWER * len(one.on_way) for one in gateways)
 
 
-def _is_sound(a: Counter, b: Counter) -> bool:
+def _is_sound(a: CountingGateway, b: CountingGateway) -> bool:
     """Whether a takes for unknown at b at least what b does not count."""
     seen = b.workers[0].spent(3, NOW)
     at_b = seen.output_tokens_day + seen.tokens_held - _total([b])
@@ -146,6 +153,68 @@ def test_no_order_of_events_spends_more_than_one_answer_a_gateway_beyond(
         assert limit <= _total(gateways) <= limit + many * ANSWER
         assert not any(one.lets_through() for one in gateways)
         assert gateways[0].lets_through(NOW + DAY_US)  # the next day
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
+def test_a_sliding_day_is_spent_once_by_a_fleet(tmp_path: Path, server: str, seed: int) -> None:
+    """Over two days of random requests, answers, exchanges, and new workers: any six blocks in a row."""
+    url, rng = url_of(server), random.Random(seed)
+    many, limit = rng.choice([2, 3]), rng.choice([1_000, 5_050])
+    gateways = counters(tmp_path, url, many, limit)
+    came: Counter[int] = Counter()
+    now_us = NOW + rng.randrange(DAY_US)
+    with connection(url) as db:
+        for one in (*gateways, *gateways):
+            one.exchange(db)
+        for _ in range(900):
+            one, event = rng.choice(gateways), rng.random()
+            now_us += rng.randrange(DAY_US // 50) if rng.random() < 0.3 else 1
+            before = one.tokens
+            if event < 0.2:
+                one.exchange(db)
+            elif event < 0.21:
+                one.workers = [Budgets(one.folder.run, k, 2, in_fleet=True) for k in (0, 1)]
+                one.on_way.clear()
+            elif event < 0.5:
+                one.settle(rng.randrange(ANSWER + 1), now_us)
+            else:
+                one.lets_through(now_us, settles=rng.random() < 0.5, sliding=True)
+            came[now_us // BLOCK_US] += one.tokens - before
+            assert busiest(came) <= limit + many * ANSWER
+    assert came.total() > 1.5 * limit  # it was spent, and came back
+
+
+@pytest.mark.slow
+def test_a_gateway_of_an_earlier_version_counts_in_the_sliding_day(tmp_path: Path, server: str) -> None:
+    """It puts a day's tokens and no blocks; after midnight they are no less."""
+    url = url_of(server)
+    (one,) = counters(tmp_path, url, 1, 1_000)
+    at_us = NOW // DAY_US * DAY_US - MINUTE_US
+    row = [0] * ROW
+    row[3], row[5], row[6] = at_us // HOUR_US, at_us // DAY_US, 700
+    with connection(url) as db:
+        say_alive(db, FleetGateway("gw-old", "gw-old", "h", 0, "", 0.0), "gw-old")
+        db.execute("INSERT INTO spent VALUES ('gw-old', 3, %s, 1, now())", (row,))
+        one.exchange(db)
+    place = one.workers[0].place("acct_1", 3)
+    for hours, tokens in ((0, 700), (1, 700), (20, 700), (21, 0)):
+        spent = one.workers[0].spent(place, at_us + hours * HOUR_US, sliding=True)
+        assert spent.output_tokens_day == tokens, hours
+
+
+@pytest.mark.slow
+def test_a_fleets_database_of_before_gets_its_column(
+    tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = url_of(server)
+    with connection(url) as db:
+        monkeypatch.setattr(database, "MIGRATIONS", database.MIGRATIONS[:1])
+        database.make_tables(db)
+        db.execute("INSERT INTO spent VALUES ('gw-old', 3, %s, 1, now())", ([7] * ROW,))
+        monkeypatch.undo()
+        database.make_tables(db)
+        assert db.execute("SELECT counts, blocks FROM spent").fetchone() == ([7] * ROW, None)
 
 
 @pytest.mark.slow
@@ -231,7 +300,7 @@ class SettlingRows(np.ndarray):
 def test_an_answer_that_comes_while_rows_are_copied_is_not_missed() -> None:
     rows = np.zeros((4, ROW), np.int64)
     rows[3, HELD] = ANSWER
-    copied = _copy_rows(rows.view(SettlingRows))
+    copied = _copy_rows(rows.view(SettlingRows), np.zeros((4, SLOTS), np.int64))
     assert copied[3, 6] + copied[3, HELD] >= ANSWER
 
 
@@ -298,10 +367,13 @@ def ask(gateway: FleetServed, key: str) -> tuple[int, str]:
 
 
 @pytest.mark.slow
-def test_a_salvo_at_two_gateways_spends_one_allowance(tmp_path: Path, server: str) -> None:
-    url = url_of(server)
-    with Upstream() as up, fleet(tmp_path, up.url, url, "a", "b", terms=TERMS) as gateways:
+@pytest.mark.parametrize("day", ["calendar", "sliding"])
+def test_a_salvo_at_two_gateways_spends_one_allowance(tmp_path: Path, server: str, day: str) -> None:
+    url, terms = url_of(server), f'{TERMS}day = "{day}"\n'
+    with Upstream() as up, fleet(tmp_path, up.url, url, "a", "b", terms=terms) as gateways:
         key = gateways[0].issue("acct_1")
+        known = [map_file(one.folder.run / KNOWN) for one in gateways]
+        until(lambda: all(values[STARTS] == 2 for values in known), what="that each knows of the other")
         with concurrent.futures.ThreadPoolExecutor(60) as pool:
             got = list(pool.map(lambda k: ask(gateways[k % 2], key), range(300)))
         let_through = sum(status == 200 for status, _ in got)

@@ -429,18 +429,21 @@ def oracle(
 ) -> set[str]:
     """Account by account, with everything at hand. free: models that do not count.
 
-    An answer holds what the longest clean one brought until it has come, at TOKENS_A_S; it counts for the day
-    on which it has.
+    An answer holds what the longest clean one brought until it has come, at TOKENS_A_S; it counts for the
+    four hours in which it has. A day is six such blocks.
     """
+    block_us = DAY_US // 6
     counted = [row for row in rows if row["model"] not in free]
     clean_day = clean_us // DAY_US
     accounts = {row["account"] for row in rows}
     busiest = dict.fromkeys((row["account"] for row in rows if at_us(row) // DAY_US < clean_day), 0)
     spent: Counter[tuple[str, int]] = Counter()
     for row in counted:
-        if (day := at_us(row) // DAY_US) < clean_day:
-            spent[row["account"], day] += row["output_tokens"] or 0
-            busiest[row["account"]] = max(busiest[row["account"]], spent[row["account"], day])
+        if at_us(row) // DAY_US < clean_day:
+            spent[row["account"], at_us(row) // block_us] += row["output_tokens"] or 0
+    for account, block in list(spent):
+        day = sum(spent[account, k] for k in range(block - 5, block + 1))
+        busiest[account] = max(busiest[account], day)
     longest = max(row["output_tokens"] or 0 for row in counted if at_us(row) < clean_us)
     order = sorted(busiest.values())
     usual = order[int(np.ceil(share * (len(order) - 1)))]
@@ -451,7 +454,7 @@ def oracle(
         theirs = [row for row in counted if row["account"] == account and at_us(row) >= clean_us]
         for row in sorted(theirs, key=lambda r: (r["time"], r["exchange_id"])):
             now = at_us(row)
-            used = sum(t for end, t in let_in if end <= now and end // DAY_US == now // DAY_US)
+            used = sum(t for end, t in let_in if end <= now and end // block_us > now // block_us - 6)
             held = sum(max(longest, t) for end, t in let_in if end > now)
             if used + held >= most:
                 gone.add(row["exchange_id"])
@@ -510,6 +513,14 @@ def test_a_days_end_is_used(people: HonestBackground, name: str, days: int) -> N
     assert len({day for _, day in out}) == days
     assert 60 / 10 / days <= told.accounts <= 60 / 10 / days + 1
     assert told.days < days - 0.8
+
+
+@pytest.mark.slow
+def test_a_sliding_day_gives_two_days_allowances_a_day_apart(people: HonestBackground) -> None:
+    """Who knows midnight buys for one day. Who knows the blocks takes the second, twenty-one hours later."""
+    days = {name: contest(people, defence_of("allowance"), attacker(name), 1, RULES).days
+            for name in ("white_box_midnight", "white_box_blocks")}  # fmt: skip
+    assert days["white_box_midnight"] < 20 / 24 < days["white_box_blocks"]
 
 
 @pytest.mark.slow

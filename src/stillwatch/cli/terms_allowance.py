@@ -3,6 +3,7 @@
 It knows no campaign but those of a report that it is given: a thief who is in the log sets its own limit.
 """
 
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -29,10 +30,13 @@ from stillwatch.terms.allowance import (
     LEAST_DAYS,
     USUAL,
     Allowances,
+    Spent,
     Use,
+    busiest_days,
+    days_of,
     least_limit,
 )
-from stillwatch.units import DAY_US
+from stillwatch.terms.window import BLOCK_US
 
 
 @verb(app, "allowance")
@@ -76,8 +80,8 @@ def allowance_command(
     errors = Console(stderr=True)
     with Rejects() as rejects, progress(errors, quiet=as_json) as tell:
         spent, longest = _add_up(logs, key_file, names.columns, rejects, tell)
-    days = _by_day(spent, accused)
-    busiest = _busiest_days(days)
+    honest = {account: blocks for account, blocks in spent.items() if account not in accused}
+    busiest = busiest_days(honest)
     if not any(busiest.values()):
         raise InputError(
             f"{', '.join(map(str, logs))}: no answer with output tokens, which an allowance is read off"
@@ -86,10 +90,10 @@ def allowance_command(
         plan = Allowances.flat(busiest, answer=longest)
         look = "The busiest has set the limit: look at it."
     elif refuse is not None:
-        plan, share_refused = _least_limit(logs, days, refuse, longest)
+        plan, share_refused = _least_limit(logs, honest, refuse, longest)
         look = (
             f"Each day tried with what the days before it set: {share_refused:.3%} of requests refused. "
-            f"Around midnight an account without a day in the log may take {2 * plan.usual:,} tokens."
+            f"An account without a day in the log may take {plan.usual:,} tokens, and again 20 hours later."
         )
     else:
         plan = Allowances.of(busiest, share, growth, ceiling=ceiling, answer=longest)
@@ -108,30 +112,12 @@ def allowance_command(
     tell_rejects(rejects, errors)
 
 
-def _busiest_days(days: list[dict[str, Use]]) -> dict[str, int]:
-    busiest: dict[str, int] = {}
-    for day in days:
-        for account, use in day.items():
-            busiest[account] = max(busiest.get(account, 0), use.tokens)
-    return busiest
-
-
-def _by_day(spent: dict[tuple[str, int], Use], accused: set[str]) -> list[dict[str, Use]]:
-    """What each account did, day by day, without those that a report names."""
-    days: dict[int, dict[str, Use]] = {}
-    for (account, day), use in spent.items():
-        if account not in accused:
-            days.setdefault(day, {})[account] = use
-    return [days[day] for day in sorted(days)]
-
-
-def _least_limit(
-    logs: list[Path], days: list[dict[str, Use]], refuse: float, longest: int
-) -> tuple[Allowances, float]:
-    if len(days) < LEAST_DAYS:
+def _least_limit(logs: list[Path], spent: Spent, refuse: float, longest: int) -> tuple[Allowances, float]:
+    days = len(days_of(spent))
+    if days < LEAST_DAYS:
         names = ", ".join(map(str, logs))
-        raise InputError(f"{names}: {len(days)} days; --refuse needs {LEAST_DAYS}, better a week")
-    plan, share = least_limit(days, refuse, longest)
+        raise InputError(f"{names}: {days} days; --refuse needs {LEAST_DAYS}, better a week")
+    plan, share = least_limit(spent, refuse, longest)
     if share > refuse:
         raise InputError(
             f"the largest limit tried, {plan.usual:,} tokens a day, would have refused {share:.2%} of "
@@ -143,6 +129,7 @@ def _least_limit(
 def _allowances_as_json(allowances: Allowances) -> dict[str, object]:
     return {
         "output_tokens_per_day": allowances.usual,
+        "day": "sliding",
         "answer_tokens": allowances.answer,
         "accounts": allowances.more,
         "vouch": allowances.vouch,
@@ -155,9 +142,9 @@ def _add_up(
     mapping: dict[str, str],
     rejects: Rejects,
     tell: Callable[[str, int, int], None],
-) -> tuple[dict[tuple[str, int], Use], int]:
-    """Give what each account did on each day, and the output tokens of the longest answer."""
-    spent: dict[tuple[str, int], Use] = {}
+) -> tuple[dict[str, dict[int, Use]], int]:
+    """Give what each account did in each block, and the output tokens of the longest answer."""
+    spent: dict[str, dict[int, Use]] = defaultdict(dict)
     longest = 0
     for batch in read(
         logs,
@@ -167,18 +154,18 @@ def _add_up(
         progress=lambda done, total: tell("reading", done, total),
         mapping=mapping,
     ):
-        _add_day(spent, batch)
+        _add_blocks(spent, batch)
         longest = max(longest, pc.max(batch["output_tokens"]).as_py() or 0)
     return spent, longest
 
 
-def _add_day(spent: dict[tuple[str, int], Use], batch: pa.RecordBatch) -> None:
-    """Add a batch's requests and output tokens to each account's day."""
-    day = pc.divide(batch["time"].cast(pa.timestamp("us", "UTC")).cast(pa.int64()), DAY_US)
+def _add_blocks(spent: dict[str, dict[int, Use]], batch: pa.RecordBatch) -> None:
+    """Add a batch's requests and output tokens to each account's blocks."""
+    block = pc.divide(batch["time"].cast(pa.timestamp("us", "UTC")).cast(pa.int64()), BLOCK_US)
     tokens = pc.fill_null(batch["output_tokens"], 0).cast(pa.int64())
-    table = pa.table({"account": batch["account"].cast(pa.string()), "day": day, "tokens": tokens})
-    summed = table.group_by(["account", "day"]).aggregate([("tokens", "count"), ("tokens", "sum")])
+    table = pa.table({"account": batch["account"].cast(pa.string()), "block": block, "tokens": tokens})
+    summed = table.group_by(["account", "block"]).aggregate([("tokens", "count"), ("tokens", "sum")])
     for row in summed.to_pylist():
-        account_day = row["account"], row["day"]
-        so_far = spent.get(account_day, Use(0, 0))
-        spent[account_day] = Use(so_far.requests + row["tokens_count"], so_far.tokens + row["tokens_sum"])
+        of = spent[row["account"]]
+        so_far = of.get(row["block"], Use(0, 0))
+        of[row["block"]] = Use(so_far.requests + row["tokens_count"], so_far.tokens + row["tokens_sum"])

@@ -83,7 +83,10 @@ class FleetUsage:
 
 @dataclass(frozen=True, slots=True)
 class AccountUsage:
-    """What an account has used in the running minute, hour and day (clock-aligned, UTC)."""
+    """What an account has used in the running minute, hour and day (clock-aligned, UTC).
+
+    A day runs from midnight on, or slides: what the terms say.
+    """
 
     requests_minute: int = 0
     output_tokens_minute: int = 0
@@ -97,6 +100,10 @@ class AccountUsage:
     set_tokens_held: int = 0
     unknown_elsewhere: FleetUsage | None = None  # of the above; None: there is one gateway
     settles_s: int = 10  # in which answers on their way will have come
+    # of a day that slides, tokens by its blocks, the oldest first: see `terms.window`
+    day_blocks: tuple[int, ...] = ()
+    batch_blocks: tuple[int, ...] = ()
+    set_blocks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +236,11 @@ class AccountLimits:
     answer_tokens: int = 32_768  # what an answer may bring that allows itself any length, of an unknown model
     models: tuple[ModelSet, ...] = ()  # what is in none counts with the last one
     address: Address = Address()
+    day: str = "calendar"  # from midnight to midnight, UTC; or "sliding": see `terms.window`
+
+    @property
+    def slides(self) -> bool:
+        return self.day == "sliding"
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,18 @@
 """Allowances: output tokens a day of everybody, and more for accounts whose own days show more.
 
+A day is one that slides (`terms.window`), in what is read off a log as in what is written into the terms.
 An account's own days give it `CEILING` times everybody's allowance at most: a busy day can be bought with a
 cheap model's tokens. Whom the owner knows to need more it names itself. It reads no log and refuses nobody.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
+
+from stillwatch.terms.window import BLOCKS, busiest
 
 USUAL = 0.99  # of the accounts seen in the clean days have no busier day than the allowance
 NONE = 2**62  # tokens: more than anybody takes
@@ -21,10 +24,13 @@ LEAST_DAYS = 3  # of a log, for a limit by what it would have refused: two to se
 
 
 class Use(NamedTuple):
-    """What an account did on a day."""
+    """What an account did in a block of the sliding day."""
 
     requests: int
     tokens: int  # of output
+
+
+Spent = Mapping[str, Mapping[int, Use]]  # by account and number of the block
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ class Allowances:
 
     def terms(self) -> str:
         """The part of terms.toml that says so."""
-        lines = ["[limits]", f"output_tokens_per_day = {self.usual:_}"]
+        lines = ["[limits]", f"output_tokens_per_day = {self.usual:_}", 'day = "sliding"']
         if self.answer:
             lines.append(f"answer_tokens = {self.answer:_}  # the longest answer of the log")
         for name in sorted(self.more):
@@ -88,33 +94,58 @@ class Allowances:
         return "\n".join(lines) + "\n"
 
 
-def least_limit(
-    days: Sequence[Mapping[str, Use]], most: float, answer: int | None = None
-) -> tuple[Allowances, float]:
+def busiest_days(spent: Spent) -> dict[str, int]:
+    """Give each account's most tokens of any sliding day."""
+    return {name: busiest({block: use.tokens for block, use in of.items()}) for name, of in spent.items()}
+
+
+def days_of(spent: Spent) -> list[int]:
+    """Give the days, from midnight to midnight, on which anybody did anything."""
+    return sorted({block // BLOCKS for of in spent.values() for block in of})
+
+
+def least_limit(spent: Spent, most: float, answer: int | None = None) -> tuple[Allowances, float]:
     """The smallest of STEPS times the usual allowance that would have refused at most this share of requests.
 
-    Each day but the first is tried with what the days before it set; an account's requests of a day count as
-    alike. days: in order, LEAST_DAYS or more. Gives the allowances that all days set, and the share that was
-    refused on the tried ones, which is above `most` where no step is large enough.
+    What comes on each day but the first is tried with what the days before it set; an account's requests of
+    a block count as alike. spent: of LEAST_DAYS or more. Gives the allowances that all days set, and the
+    share that was refused, which is above `most` where no step is large enough.
     """
-    busiest: dict[str, int] = {}
-    trials: list[tuple[int, list[tuple[str, Use, int]]]] = []  # usual; account, its day, its busiest before
+    days, so_far = days_of(spent), dict[str, int]()
+    usual: dict[int, int] = {}  # by day: everybody's allowance, as the days before it set it
+    before: dict[tuple[str, int], int] = {}  # an account's busiest day before a day
     for day in days:
-        if busiest:
-            used = [(a, use, busiest.get(a, 0)) for a, use in day.items()]
-            trials.append((Allowances.of(busiest).usual, used))
-        for account, use in day.items():
-            busiest[account] = max(busiest.get(account, 0), use.tokens)
-    requests = sum(use.requests for _, used in trials for _, use, _ in used)
+        if so_far:
+            usual[day] = Allowances.of(so_far).usual
+        for name, of in spent.items():
+            before[name, day] = so_far.get(name, 0)
+            tokens = {block: use.tokens for block, use in of.items() if day - 1 <= block // BLOCKS <= day}
+            if any(block // BLOCKS == day for block in tokens):
+                so_far[name] = max(so_far.get(name, 0), busiest(tokens))
+    requests = sum(use.requests for of in spent.values() for at, use in of.items() if at // BLOCKS in usual)
+    tried = list(spent)
     for step in STEPS:
-        refused = 0.0
-        for usual, used in trials:
-            plan = Allowances.of({a: tokens for a, _, tokens in used}, usual=round(step * usual))
-            # whom a step spares, larger ones spare as well
-            used[:] = (trial for trial in used if trial[1].tokens > plan.of_account(trial[0]))
-            refused += sum(use.requests * (1 - plan.of_account(a) / use.tokens) for a, use, _ in used)
-        share = refused / max(requests, 1)
+        refused_of = {}
+        for name in tried:
+            own = {
+                day: Allowances.of({name: before[name, day]}, usual=round(step * usual[day])).of_account(name)
+                for day in usual
+            }
+            refused_of[name] = _count_refused(spent[name], own)
+        tried = [name for name, refused in refused_of.items() if refused]  # larger steps spare the others
+        share = sum(refused_of.values()) / max(requests, 1)
         if share <= most:
             break
-    usual = Allowances.of(busiest).usual
-    return Allowances.of(busiest, usual=round(step * usual), answer=answer), share
+    return Allowances.of(so_far, usual=round(step * Allowances.of(so_far).usual), answer=answer), share
+
+
+def _count_refused(of: Mapping[int, Use], limits: Mapping[int, int]) -> float:
+    """Requests of an account that its limits refuse, by day; a day without one refuses nothing."""
+    refused, taken = 0.0, dict[int, int]()
+    for block in sorted(of):
+        use, earlier = of[block], sum(taken.get(block - k, 0) for k in range(1, BLOCKS))
+        room = max(0, limits.get(block // BLOCKS, NONE) - earlier)
+        taken[block] = min(use.tokens, room)
+        if use.tokens > room:
+            refused += use.requests * (1 - room / use.tokens)
+    return refused

@@ -23,7 +23,7 @@ from stillwatch.terms import (
 from stillwatch.terms.holds import exempt
 from stillwatch.terms.hops import hops
 from stillwatch.terms.judge import hosts_of, judge, on_host, quote
-from stillwatch.terms.limiter import tokens_left, until, used_up
+from stillwatch.terms.limiter import tokens_left, until, until_fits, used_up
 from stillwatch.units import DAY_US, HOUR_US
 
 
@@ -128,6 +128,7 @@ def limits_for(terms: Terms, account: str, org: str | None) -> AccountLimits:
         overrides.get("batch_output_tokens_per_day", limits.batch_output_tokens_per_day),
         overrides.get("max_n", limits.max_n),
         overrides.get("logprobs", limits.logprobs),
+        day=limits.day,
     )
 
 
@@ -169,7 +170,9 @@ def decide(
     together = spent
     if spent.batch_tokens_day and limits.batch_output_tokens_per_day is None and does != "fetches":
         # a day's tokens are for answers and batches together; what was promised can be fetched
-        together = replace(spent, output_tokens_day=spent.output_tokens_day + spent.batch_tokens_day)
+        blocks = map(sum, zip(spent.day_blocks, spent.batch_blocks, strict=True))
+        used = spent.output_tokens_day + spent.batch_tokens_day
+        together = replace(spent, output_tokens_day=used, day_blocks=tuple(blocks))
     refused = _request_refusal(terms, limits, ask) or used_up(limits, does, together, now_us, ask.set_most)
     refused = refused or _batch_refusals(limits, together, ask, now_us)
     if refused is not None:
@@ -185,8 +188,8 @@ def decide(
     if budget <= spent.tokens_held and does not in UNCOUNTED:
         wait_s = until(HOUR_US, now_us) if budget <= 0 else spent.settles_s
         return Decision(False, "standing.throttle", 429, "rate_limited", messages.throttle, wait_s)
-    if _batch_refusal(max(0, budget), spent.batch_tokens_day, ask, now_us) is not None:
-        wait_s = until(DAY_US, now_us)
+    if _batch_refusal(max(0, budget), spent.batch_tokens_day, ask, "standing.throttle") is not None:
+        wait_s = until_fits(spent.batch_blocks, DAY_US, budget - (ask.batch_tokens or 0), spent, now_us)
         return Decision(False, "standing.throttle", 429, "rate_limited", messages.throttle, wait_s)
     warn = None if verdict is None else verdict.warn
     strip = step >= Step.STRIP
@@ -256,27 +259,32 @@ def _batch_refusals(
 ) -> Decision | None:
     """Whether a batch may bring more than the day's batches, all its answers, or those of its models may."""
     day = limits.output_tokens_per_day if limits.batch_output_tokens_per_day is None else None
-    for most, used, rule in (
-        (batch_limit(limits), together.batch_tokens_day, "limits.batch_output_tokens_per_day"),
-        (day, together.output_tokens_day + together.tokens_held, "limits.output_tokens_per_day"),
+    used_of_set = together.set_tokens_day + together.set_tokens_held
+    for most, used, blocks, rule in (
         (
-            ask.set_most,
-            together.set_tokens_day + together.set_tokens_held,
-            "limits.models.output_tokens_per_day",
+            batch_limit(limits),
+            together.batch_tokens_day,
+            together.batch_blocks,
+            "batch_output_tokens_per_day",
         ),
+        (
+            day,
+            together.output_tokens_day + together.tokens_held,
+            together.day_blocks,
+            "output_tokens_per_day",
+        ),
+        (ask.set_most, used_of_set, together.set_blocks, "models.output_tokens_per_day"),
     ):
-        if (refused := _batch_refusal(most, used, ask, now_us, rule)) is not None:
-            return refused
+        if (refused := _batch_refusal(most, used, ask, f"limits.{rule}")) is None:
+            continue
+        if refused.status == 429:
+            wait_s = until_fits(blocks, DAY_US, (most or 0) - (ask.batch_tokens or 0), together, now_us)
+            refused = replace(refused, retry_after_s=wait_s)
+        return refused
     return None
 
 
-def _batch_refusal(
-    most: int | None,
-    used: int,
-    ask: RequestFacts,
-    now_us: int,
-    rule: str = "limits.batch_output_tokens_per_day",
-) -> Decision | None:
+def _batch_refusal(most: int | None, used: int, ask: RequestFacts, rule: str) -> Decision | None:
     """Whether a batch may bring more than a day's limit leaves."""
     if most is None or ask.batch_tokens == 0:
         return None
@@ -290,6 +298,6 @@ def _batch_refusal(
         message = f"{sentence}; {most:,} are allowed a day. Allow its answers less, or send fewer questions."
         return Decision(False, rule, 400, "batch_too_large", message)
     if used + ask.batch_tokens > most:
-        message = f"{sentence}, and {used:,} are used or promised today; {most:,} are allowed a day."
-        return Decision(False, rule, 429, "rate_limited", message, until(DAY_US, now_us))
+        message = f"{sentence}, and {used:,} of this day are used or promised; {most:,} are allowed a day."
+        return Decision(False, rule, 429, "rate_limited", message)
     return None

@@ -74,6 +74,9 @@ def _general_changes(old: Terms, new: Terms) -> Iterator[TermsDifference]:
 
 
 def _limits_changes(old: Terms, new: Terms) -> Iterator[TermsDifference]:
+    if old.limits.day != new.limits.day:
+        text = f"a day is {'one that slides' if new.limits.slides else 'from midnight to midnight, UTC'}"
+        yield TermsDifference(STRICTER if new.limits.slides else LOOSER, "limits.day", text)
     yield from _limit_changes("limits", "everybody", _own_limits(old), _own_limits(new))
     for kind, before, after in (
         ("account", old.limits.accounts, new.limits.accounts),

@@ -15,6 +15,7 @@ from stillwatch.exchanges.operations import UNCOUNTED
 from stillwatch.lineage.skeleton import skeleton
 from stillwatch.terms import AccountLimits, AccountUsage, Decision, FleetUsage, Models, ModelSet
 from stillwatch.terms.hops import hops
+from stillwatch.terms.window import until_room
 from stillwatch.units import DAY_US, HOUR_US, MINUTE_US
 
 FLEET_WAIT_S = 1  # seconds until gateways have counted what each of them let through
@@ -27,23 +28,24 @@ def used_up(
     """The limit that is used up, the one with the longest wait. `set_most`: of the set of the model."""
     fleet = spent.unknown_elsewhere or _ALONE
     if does not in UNCOUNTED:
-        for used, held, uncounted, most, span_us, name in (
+        for used, held, uncounted, most, span_us, blocks, name in (
             (spent.set_tokens_day, spent.set_tokens_held, fleet.set_tokens_day + fleet.set_tokens_held,
-             set_most, DAY_US, "models.output_tokens_per_day"),
+             set_most, DAY_US, spent.set_blocks, "models.output_tokens_per_day"),
             (spent.output_tokens_day, spent.tokens_held, fleet.output_tokens_day + fleet.tokens_held,
-             limits.output_tokens_per_day, DAY_US, "output_tokens_per_day"),
+             limits.output_tokens_per_day, DAY_US, spent.day_blocks, "output_tokens_per_day"),
             (spent.output_tokens_hour, spent.tokens_held, fleet.output_tokens_hour + fleet.tokens_held,
-             limits.output_tokens_per_hour, HOUR_US, "output_tokens_per_hour"),
+             limits.output_tokens_per_hour, HOUR_US, (), "output_tokens_per_hour"),
             (spent.output_tokens_minute, spent.tokens_held, fleet.output_tokens_minute + fleet.tokens_held,
-             limits.output_tokens_per_minute, MINUTE_US, "output_tokens_per_minute"),
+             limits.output_tokens_per_minute, MINUTE_US, (), "output_tokens_per_minute"),
         ):  # fmt: skip
             if most is not None and used + held >= most:
-                return _wait_decision(name, most, used, span_us, spent, now_us)
+                wait_s = until_fits(blocks, span_us, most - 1, spent, now_us)
+                return _wait_decision(name, most, used, wait_s, spent)
             if most is not None and _spends_others_part(fleet.gateways, uncounted, most - used - held):
                 return _others_decision(name, most)
     most, uncounted = limits.requests_per_minute, fleet.requests_minute
     if most is not None and spent.requests_minute >= most:
-        return _wait_decision("requests_per_minute", most, most, MINUTE_US, spent, now_us)
+        return _wait_decision("requests_per_minute", most, most, until(MINUTE_US, now_us), spent)
     if most is not None and _spends_others_part(fleet.gateways, uncounted, most - spent.requests_minute):
         return _others_decision("requests_per_minute", most)
     return None
@@ -62,11 +64,8 @@ def _others_decision(name: str, most: int) -> Decision:
     return Decision(False, f"limits.{name}", 429, "rate_limited", message, FLEET_WAIT_S)
 
 
-def _wait_decision(
-    name: str, most: int, used: int, span_us: int, spent: AccountUsage, now_us: int
-) -> Decision:
+def _wait_decision(name: str, most: int, used: int, wait_s: int, spent: AccountUsage) -> Decision:
     limit = f"The limit of {_limit_text(name, most)}"
-    wait_s = until(span_us, now_us)
     if used >= most:
         return Decision(False, f"limits.{name}", 429, "rate_limited", f"{limit} is used up.", wait_s)
     message = (
@@ -85,6 +84,17 @@ def _limit_text(name: str, most: int) -> str:
 def until(span_us: int, now_us: int) -> int:
     """Whole seconds until the running minute, hour or day (UTC) has ended."""
     return -(-(span_us - now_us % span_us) // 1_000_000)
+
+
+def until_fits(blocks: tuple[int, ...], span_us: int, room: int, spent: AccountUsage, now_us: int) -> int:
+    """Whole seconds until so few tokens are used: of a sliding day's blocks, else when the span has ended.
+
+    Where so few are already, answers on their way hold the rest.
+    """
+    wait_s = until_room(blocks, room, now_us) if blocks else None
+    if wait_s is None:
+        return until(span_us, now_us)
+    return wait_s or spent.settles_s
 
 
 def tokens_left(limits: AccountLimits, spent: AccountUsage, set_most: int | None = None) -> int | None:

@@ -163,6 +163,7 @@ def limits(table: TableReader) -> AccountLimits:
     counts = {key: table.whole(key, None, 1, MOST) for key in COUNTS}
     logprobs = table.flag("logprobs", True)
     answer_tokens = table.whole("answer_tokens", AccountLimits.answer_tokens, 1, MOST)
+    day = table.choice("day", AccountLimits.day, ("calendar", "sliding"))
     _check_spans(table, counts)
     sets = tuple(_model_set(inner) for inner in table.tables("models"))
     if len(sets) > MOST_SETS:
@@ -181,6 +182,7 @@ def limits(table: TableReader) -> AccountLimits:
         answer_tokens=answer_tokens,
         models=sets,
         address=of_address,
+        day=day,
     )
 
 

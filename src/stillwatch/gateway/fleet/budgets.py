@@ -3,7 +3,8 @@
 The workers' mapped files hold what each of them counted (`path.budgets`). This part adds them up and puts the
 rows that changed into the database, a few times a second. Two files of the same form come of it: what is
 spent and held elsewhere, which counts as a further worker's; and what all others have read of this gateway.
-From the latter a worker sees what nobody else counts yet (`terms.limiter`). It limits nothing.
+From the latter a worker sees what nobody else counts yet (`terms.limiter`). A row here is followed by its
+slots; a gateway of an earlier version puts none. It limits nothing.
 """
 
 import time
@@ -25,29 +26,37 @@ from stillwatch.gateway.path.budgets import (
     HELD_MINUTES,
     KNOWN,
     MOST_HELD,
+    OF_DAY,
     PROMISED,
     ROOM,
     ROW,
     ROWS,
     SETS,
+    SLOT,
+    SLOTS,
+    SLOTS_AT,
     START,
     STARTS,
     map_file,
+    put_into_blocks,
     reserve_rows,
 )
 
 if TYPE_CHECKING:
     import psycopg
 
-    Row = np.ndarray[Any, np.dtype[np.int64]]  # (ROW,), or (rows, ROW)
+    Row = np.ndarray[Any, np.dtype[np.int64]]  # (ROW + SLOTS,), or (rows, ROW + SLOTS)
 
 LOOK_S = 0.1  # between two exchanges of counts; longer where one takes long
 SHARE_OF_TIME = 0.1  # of one core, at most
 KEPT_HOURS = 25  # what nobody changed for so long is in no running window
 TIDY_S = 3_600.0
-SETS_USED, SETS_HELD = list(range(SETS, ROW, 2)), list(range(SETS + 1, ROW, 2))
-ALL_HELD = [HELD, *SETS_HELD]
-WINDOWS = ((0, [1, 2]), (3, [4]), (5, [6, 7, *SETS_USED]))  # number of the minute, hour, day; what is of it
+ALL_HELD = [HELD, *range(SETS + 1, ROW, 2)]
+BLOCKS_AT = range(ROW, ROW + SLOTS, SLOT)
+# number of the minute, hour, day, of each block of four hours; what is of it
+WINDOWS = (
+    (0, [1, 2]), (3, [4]), (5, list(OF_DAY)), *((at, list(range(at + 1, at + SLOT))) for at in BLOCKS_AT)
+)  # fmt: skip
 
 
 class BudgetExchange(FleetPart):
@@ -60,7 +69,9 @@ class BudgetExchange(FleetPart):
         super().__init__(url, tell)
         self._folder, self._gateway = folder, gateway
         self._elsewhere = _Target(folder.run / ELSEWHERE)
-        self._known = _Target(folder.run / KNOWN)  # keeps the number of gateways from the run before
+        self._known = _Target(
+            folder.run / KNOWN, held_first=True
+        )  # keeps the number of gateways from the run before
         self._workers: dict[str, Row] = {}  # their files, whole
         self._before: dict[str, Row] = {}  # their rows, as they were last added up
         self._unread: list[tuple[int, dict[int, Row]]] = []  # what was put, until all others have read it
@@ -102,14 +113,17 @@ class BudgetExchange(FleetPart):
         numbers: set[int] = set()
         for name, values in self._workers.items():
             many, start = int(values[ROWS]), values[STARTS]
-            now = _copy_rows(values[: many * ROW].reshape(many, ROW))
+            now = _copy_rows(values[: many * ROW].reshape(many, ROW), _slots(values, many))
             now[np.ix_(now[:, START] != start, ALL_HELD)] = 0  # of a start that is over
             now[:, START] = 0
             before = self._before.get(name, now[:0])
             numbers.update(np.flatnonzero((now[: len(before)] != before).any(1)).tolist())
             numbers.update((len(before) + np.flatnonzero(now[len(before) :].any(1))).tolist())
             self._before[name] = now
-        return {n: _add([rows[n] for rows in self._before.values() if len(rows) > n]) for n in numbers}
+        return {
+            n: _add([_row_in_blocks(rows[n]) for rows in self._before.values() if len(rows) > n])
+            for n in numbers
+        }
 
     def _put(self, db: "psycopg.Connection[Any]", changed: dict[int, "Row"]) -> None:
         assert self._change is not None
@@ -119,9 +133,10 @@ class BudgetExchange(FleetPart):
         rows = [(n, [int(v) for v in row]) for n, row in changed.items()]
         with db.transaction(), db.cursor() as cursor:
             cursor.executemany(
-                "INSERT INTO spent VALUES (%s, %s, %s, %s, now()) ON CONFLICT (gateway, number) DO UPDATE SET"
-                " counts = excluded.counts, changed = excluded.changed, at = excluded.at",
-                [(self._gateway, n, counts, self._change) for n, counts in rows],
+                "INSERT INTO spent VALUES (%s, %s, %s, %s, now(), %s) ON CONFLICT (gateway, number)"
+                " DO UPDATE SET counts = excluded.counts, changed = excluded.changed, at = excluded.at,"
+                " blocks = excluded.blocks",
+                [(self._gateway, n, counts[:ROW], self._change, counts[ROW:]) for n, counts in rows],
             )
             cursor.execute("SELECT pg_notify(%s, '')", (SPENT_CHANNEL,))
         self._unread.append((self._change, changed))
@@ -151,13 +166,13 @@ class BudgetExchange(FleetPart):
     def _take_up(self, db: "psycopg.Connection[Any]") -> None:
         names = sorted(self._read)
         rows = db.execute(
-            "SELECT s.gateway, number, counts, changed FROM spent s"
+            "SELECT s.gateway, number, counts, blocks, changed FROM spent s"
             " LEFT JOIN unnest(%s::text[], %s::bigint[]) AS r (gateway, read) ON r.gateway = s.gateway"
             " WHERE s.gateway <> %s AND changed > coalesce(read, -1)",
             (names, [self._read[name] for name in names], self._gateway),
         ).fetchall()
-        for gateway, number, counts, changed in rows:
-            self._others.setdefault(gateway, {})[number] = np.array(counts, np.int64)
+        for gateway, number, counts, blocks, changed in rows:
+            self._others.setdefault(gateway, {})[number] = _row_in_blocks([*counts, *(blocks or [0] * SLOTS)])
             self._read[gateway] = max(self._read.get(gateway, -1), changed)
         self._add_others({number for _, number, *_ in rows})  # first: what is said to be read is counted
         read = [(self._gateway, name, at) for name, at in self._read.items()]
@@ -183,17 +198,22 @@ class BudgetExchange(FleetPart):
 
 
 class _Target:
-    """A mapped file of rows that this part alone writes."""
+    """A mapped file of rows that this part alone writes.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    held_first: who reads one while it is written finds what an answer held or what it brought, never both;
+    else both, never neither.
+    """
+
+    def __init__(self, path: Path, *, held_first: bool = False) -> None:
+        self._path, self._held_first = path, held_first
         self.values: Row = np.frombuffer(map_file(path), np.int64)
 
     def row(self, number: int) -> "Row":
         """Give one account's row."""
         if not 0 <= number < self.values[ROWS]:
-            return np.zeros(ROW, np.int64)
-        return self.values[number * ROW : (number + 1) * ROW].copy()
+            return np.zeros(ROW + SLOTS, np.int64)
+        row = self.values[number * ROW : (number + 1) * ROW]
+        return np.concatenate([row, _slots(self.values, number + 1)[number]])
 
     def write(self, number: int, row: "Row") -> None:
         """Write one account's row. Raises: OSError where the disk has no room for it."""
@@ -203,13 +223,27 @@ class _Target:
             many = min(ROOM, max(FIRST_ROWS, 1 << number.bit_length()))
             reserve_rows(self._path, many)
             self.values[ROWS] = many
-        self.values[number * ROW : (number + 1) * ROW] = row
+        at, slots = self.values[number * ROW : (number + 1) * ROW], _slots(self.values, number + 1)[number]
+        for part, counts in ((at, row[:ROW]), (slots, row[ROW:]))[:: 1 if self._held_first else -1]:
+            part[:] = counts
 
 
-def _copy_rows(rows: "Row") -> "Row":
+def _slots(values: "Row", rows: int) -> "Row":
+    """Give the slots of a file's first rows."""
+    return values[SLOTS_AT : SLOTS_AT + rows * SLOTS].reshape(rows, SLOTS)
+
+
+def _row_in_blocks(counts: "Row | list[int]") -> "Row":
+    """Give a row whose day is all in blocks, also where an earlier version counted it."""
+    row = [int(count) for count in counts]
+    put_into_blocks(row, 0, ROW)
+    return np.array(row, np.int64)
+
+
+def _copy_rows(rows: "Row", slots: "Row") -> "Row":
     """Copy what a worker goes on writing, first what is held: it counts an answer, then lets go of it."""
     held = rows[:, ALL_HELD].copy()
-    copied = rows.copy()
+    copied = np.concatenate([rows, slots], axis=1)
     copied[:, ALL_HELD] = held
     return copied
 
@@ -224,8 +258,8 @@ def _least(earlier: "Row", later: "Row") -> "Row":
 
 
 def _add(rows: "list[Row]") -> "Row":
-    """Add rows of one account: what is of the newest minute, hour, day, and what has no window."""
-    total: Row = np.zeros(ROW, np.int64)
+    """Add rows of one account: what is of the newest minute, hour, day, blocks, and what has no window."""
+    total: Row = np.zeros(ROW + SLOTS, np.int64)
     for at, columns in WINDOWS if rows else ():
         total[at] = max(row[at] for row in rows)
         for row in rows:

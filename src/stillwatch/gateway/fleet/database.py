@@ -156,7 +156,12 @@ def _create_objects(db: "psycopg.Connection[Any]") -> None:
     db.execute("CREATE INDEX objects_by_gone ON objects (gone) WHERE gone IS NOT NULL")
 
 
-MIGRATIONS = [m001_state]
+def m002_blocks(db: "psycopg.Connection[Any]") -> None:
+    """Count days that slide. A gateway of an earlier version that still runs writes none of it."""
+    db.execute("ALTER TABLE spent ADD COLUMN blocks BIGINT[]")  # the slots of the row: see path/budgets.py
+
+
+MIGRATIONS = [m001_state, m002_blocks]
 
 
 @dataclass(frozen=True)

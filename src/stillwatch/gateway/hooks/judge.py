@@ -53,7 +53,8 @@ class Judge:
         )  # fmt: skip
         if not count:
             place = gate.budgets.place(reported.account, reported.number)
-            spent = replace(gate.budgets.spent(place, now_us), tokens_held=0)
+            slides = gate.terms.limits.slides
+            spent = replace(gate.budgets.spent(place, now_us, sliding=slides), tokens_held=0)
             standing = gate.tables.standings.get(reported.account)
             return TermsJudgement(decide(gate.terms, standing, ask, verdict, spent, now_us), verdict)
         limited = gate.limited or reported.account in gate.tables.standings

@@ -3,6 +3,10 @@ bring, over all workers. It limits nothing: that is `terms.limiter`'s.
 
 Each worker writes a mapped file of its own and reads the others': no locks, no messages. Windows follow the
 clock, so a restart in the middle of one forgets nothing. A file has blocks for the accounts that were there.
+
+A day is counted twice: from midnight on, and by six blocks of four hours, of which a day that slides consists
+(`terms.window`). So the terms may change from one to the other, and a worker of an earlier version, which
+knows no such blocks, reads the same files: what it counted of a day counts with the last hour it wrote in.
 """
 
 import mmap
@@ -15,21 +19,28 @@ from pathlib import Path
 from stillwatch.gateway.settings import HOOKS_WORKER, MOST_WORKERS
 from stillwatch.terms import AccountUsage, FleetUsage
 from stillwatch.terms.sections import MOST_SETS
+from stillwatch.terms.window import BLOCK_US, BLOCKS
 from stillwatch.units import DAY_US, HOUR_US, MINUTE_US
 
 ROOM = 65_536  # accounts that are counted over workers; further ones by each worker alone
 BEYOND = 8_192  # of those, at once
 # minute, requests, tokens; hour, tokens; day, tokens, tokens that batches may bring; promised; held minutes;
 # tokens on their way, by which start of the process; of each set of models: tokens of the day, on their way
-PROMISED, HELD_MINUTES, HELD, START, SETS = 8, 9, 10, 11, 12
+HOUR, DAY, PROMISED, HELD_MINUTES, HELD, START, SETS = 3, 5, 8, 9, 10, 11, 12
 ROW = SETS + 2 * MOST_SETS
-# behind the rows: starts of the process; rows that have their blocks
-STARTS, ROWS = ROOM * ROW, ROOM * ROW + 1
-SIZE, EARLIER_SIZE = (ROWS + 1) * 8, ROWS * 8  # a file of an earlier version has all its blocks
+OF_DAY = (6, 7, *range(SETS, ROW, 2))  # what is of a day
+# of each block of the sliding day: its number, then as much of it; the block n is at n % BLOCKS
+SLOT = 1 + len(OF_DAY)
+SLOTS = BLOCKS * SLOT
+# behind the rows: starts of the process; rows that have their blocks; the slots of each row
+STARTS, ROWS, SLOTS_AT = ROOM * ROW, ROOM * ROW + 1, ROOM * ROW + 2
+SIZE = (SLOTS_AT + ROOM * SLOTS) * 8
+EARLIER_SIZES = ROWS * 8, SLOTS_AT * 8  # the first has the blocks of all its rows; none has slots
 FIRST_ROWS = 256  # then twice as many, and so on
 ELSEWHERE, KNOWN = "elsewhere.budgets", "known.budgets"  # of a fleet: see `fleet.budgets`
 SKEW_US = 10_000_000  # so much the clock of another gateway may be ahead
 HELD_BITS, MOST_HELD = 8, 255  # of the last column: minutes of the day below, the last such minute above
+Counts = memoryview | list[int]
 
 
 class Budgets:
@@ -46,7 +57,8 @@ class Budgets:
     ) -> None:
         self._beyond: dict[str, int] = {}
         rows = ROOM if run is None else BEYOND  # of accounts beyond the room
-        self._own = memoryview(bytearray(8 * ROW * rows)).cast("q")
+        self._own = memoryview(mmap.mmap(-1, 8 * (ROW + SLOTS) * rows)).cast("q")
+        self._own_rows = rows
         self._mine, self._rows = self._own, rows  # so many rows may be written
         self._others: list[memoryview] = []
         self._known: memoryview | None = None  # what all gateways of a fleet know of this one
@@ -62,6 +74,8 @@ class Budgets:
                 self._others.append(map_file(run / ELSEWHERE))  # the last
             self._mine[STARTS] += 1  # what answers held that another start let in is void
             self._rows = self._mine[ROWS]
+            with suppress(OSError):  # where an earlier version grew it, it has no blocks for slots
+                reserve_rows(self._path, self._rows)
 
     def place(self, account: str, number: int | None) -> int:
         """The row of an account; negative where only this worker counts it."""
@@ -69,8 +83,7 @@ class Budgets:
             return number
         if number is not None and number < ROOM and account not in self._beyond and self._grow(number):
             return number  # else the disk is full: this worker alone counts it
-        rows = len(self._own) // ROW
-        if account not in self._beyond and len(self._beyond) >= rows - 1:
+        if account not in self._beyond and len(self._beyond) >= self._own_rows - 1:
             self._beyond.clear()  # an account that nobody issued: forgotten together, at worst a window early
             self._own[:] = memoryview(bytearray(8 * len(self._own))).cast("q")
         return -1 - self._beyond.setdefault(account, len(self._beyond))
@@ -94,6 +107,12 @@ class Budgets:
         if place < 0:
             return [self._own], (-1 - place) * ROW
         return [self._mine, *(v for v in self._others if v[ROWS] > place)], place * ROW
+
+    def _slots(self, place: int) -> int:
+        """Where the slots of an account begin, in each of these files."""
+        if place >= 0:
+            return SLOTS_AT + place * SLOTS
+        return self._own_rows * ROW + (-1 - place) * SLOTS
 
     def _row(self, place: int) -> tuple[memoryview, int]:
         if place < 0:
@@ -137,26 +156,32 @@ class Budgets:
                 taken[place] = self._mine[at : at + ROW].tolist()
         return taken
 
-    def add(self, place: int, now_us: int, requests: int, tokens: int, model_set: int | None = None) -> None:
+    def add(
+        self, place: int, now_us: int, requests: int, tokens: int, model_set: int | None = None,
+        since_us: int | None = None,
+    ) -> None:  # fmt: skip
+        """Count what comes now. Less than no tokens: what was charged too much since then."""
         values, at = self._row(place)
-        now_us = self._fleet_us(place, now_us)
+        now_us, slots = self._fleet_us(place, now_us), self._slots(place)
         minute, hour, day = now_us // MINUTE_US, now_us // HOUR_US, now_us // DAY_US
+        if values[at + DAY] != day:
+            put_into_blocks(values, at, slots)
+            for column in (*OF_DAY, HELD_MINUTES):
+                values[at + column] = 0
+            values[at + DAY] = day
         if values[at] != minute:
             values[at + 1] = values[at + 2] = 0
             values[at] = minute
-        if values[at + 3] != hour:
+        if values[at + HOUR] != hour:
             values[at + 4] = 0
-            values[at + 3] = hour
-        if values[at + 5] != day:
-            values[at + 6] = values[at + 7] = values[at + 9] = 0
-            for number in range(MOST_SETS):
-                values[at + SETS + 2 * number] = 0
-            values[at + 5] = day
+            values[at + HOUR] = hour
         if requests:
             values[at + 1] += requests
         if tokens:
             for column in (2, 4, 6) if model_set is None else (2, 4, 6, SETS + 2 * model_set):
                 values[at + column] += tokens
+            then_us = now_us if since_us is None or tokens > 0 else since_us
+            _count_in_block(values, slots, then_us // BLOCK_US, tokens, _kinds(0, model_set))
 
     def add_held(self, place: int, now_us: int) -> bool:
         """Note that a hold refuses a request, and say whether it is this minute's first for this worker."""
@@ -181,6 +206,8 @@ class Budgets:
         values[at + 8] += tokens
         for model_set in sets:
             values[at + SETS + 2 * model_set] += tokens
+        block = self._fleet_us(place, now_us) // BLOCK_US
+        _count_in_block(values, self._slots(place), block, tokens, _kinds(1, *sets))
 
     def give_back_batch(self, place: int, then_us: int, tokens: int, sets: tuple[int, ...] = ()) -> None:
         """Take back what was charged then for a batch that did not begin."""
@@ -190,6 +217,7 @@ class Budgets:
             values[at + 7] -= tokens
             for model_set in sets:
                 values[at + SETS + 2 * model_set] -= tokens
+        _count_in_block(values, self._slots(place), then_us // BLOCK_US, -tokens, _kinds(1, *sets))
 
     def fetched(self, place: int, now_us: int, tokens: int) -> None:
         """Charge what was generated at another time, as far as it was not promised."""
@@ -214,8 +242,17 @@ class Budgets:
                 values[at + column] -= less
         if model_set is not None and values[at + 5] == then_us // DAY_US:
             values[at + SETS + 2 * model_set] -= less
+        _count_in_block(values, self._slots(place), then_us // BLOCK_US, -less, _kinds(0, model_set))
 
-    def spent(self, place: int, now_us: int) -> AccountUsage:
+    def day_tokens(self, place: int, now_us: int, *, sliding: bool) -> int:
+        """Tokens of an account's answers in the running day."""
+        now_us, (rows, at) = self._fleet_us(place, now_us), self._files(place)
+        if sliding:
+            return max(0, sum(self._by_block(rows, place, 0, now_us)))
+        return max(0, sum(v[at + OF_DAY[0]] for v in rows if v[at + DAY] == now_us // DAY_US))
+
+    def spent(self, place: int, now_us: int, *, sliding: bool = False) -> AccountUsage:
+        """What an account has used and holds; `sliding`: in a day that slides, else since midnight."""
         now_us = self._fleet_us(place, now_us)
         minute, hour, day = now_us // MINUTE_US, now_us // HOUR_US, now_us // DAY_US
         requests = in_minute = in_hour = in_day = of_batches = held_minutes = 0
@@ -235,6 +272,11 @@ class Budgets:
                 of_batches += values[at + 7]
                 held_minutes += values[at + 9] & MOST_HELD  # one minute over two workers counts twice
                 held_now = held_now or values[at + 9] >> HELD_BITS == minute
+        by_block: tuple[int, ...] = ()
+        batches: tuple[int, ...] = ()
+        if sliding:
+            by_block, batches = (self._by_block(rows, place, of, now_us) for of in (0, 1))
+            in_day, of_batches = sum(by_block), sum(batches)
         return AccountUsage(
             requests,
             max(in_minute, 0),
@@ -244,7 +286,14 @@ class Budgets:
             held_minutes,
             held_now,
             max(on_way, 0),
+            day_blocks=by_block,
+            batch_blocks=batches,
         )
+
+    def _by_block(self, rows: list[memoryview], place: int, of: int, now_us: int) -> tuple[int, ...]:
+        at, slots = (place if place >= 0 else -1 - place) * ROW, self._slots(place)
+        found = (_by_block(row, at, slots, of, now_us // BLOCK_US) for row in rows)
+        return tuple(map(sum, zip(*found, strict=True)))
 
     def known_counts(self, place: int) -> list[int] | None:
         """Copy what all other gateways count of an account here already; None: there are none.
@@ -255,11 +304,16 @@ class Budgets:
         known = self._known
         if known is None or place < 0 or known[STARTS] < 2:
             return None
-        return known[place * ROW : (place + 1) * ROW].tolist() if known[ROWS] > place else [0] * ROW
+        if known[ROWS] <= place:
+            return [0] * (ROW + SLOTS)
+        at = self._slots(place)
+        slots = known[at : at + SLOTS].tolist()  # first: what is used and held is written in the other order
+        return [*known[place * ROW : (place + 1) * ROW].tolist(), *slots]
 
     def unknown_elsewhere(
-        self, place: int, now_us: int, known: list[int] | None, model_set: int | None = None
-    ) -> FleetUsage | None:
+        self, place: int, now_us: int, known: list[int] | None, model_set: int | None = None,
+        *, sliding: bool = False,
+    ) -> FleetUsage | None:  # fmt: skip
         """What an account used and holds here that is not in `known`: some gateway does not count it."""
         if known is None or self._known is None:
             return None
@@ -270,25 +324,94 @@ class Budgets:
             spent_here = sum(v[at + column] for v in rows if v[at + window] == number)
             return int(spent_here - (known[column] if known[window] == number else 0))
 
+        def new_of_day(of: int) -> int:
+            if not sliding:
+                return new(DAY, day, OF_DAY[of])
+            spent_here = sum(self._by_block(rows, place, of, now_us))
+            return spent_here - sum(_by_block(known, 0, ROW, of, now_us // BLOCK_US))
+
         def on_way(column: int) -> int:
             return int(sum(v[at + column] for v in rows if v[at + START] == v[STARTS]) - known[column])
 
         day = now_us // DAY_US
         held, held_of_set = on_way(HELD), 0 if model_set is None else on_way(SETS + 2 * model_set + 1)
-        of_set = 0 if model_set is None else new(5, day, SETS + 2 * model_set)
+        of_set = 0 if model_set is None else new_of_day(2 + model_set)
         minute, hour = now_us // MINUTE_US, now_us // HOUR_US
-        tokens = new(0, minute, 2), new(3, hour, 4), new(5, day, 6)
+        tokens = new(0, minute, 2), new(3, hour, 4), new_of_day(0)
         gateways = int(self._known[STARTS])
         return FleetUsage(gateways, new(0, minute, 1), *tokens, held, of_set, held_of_set)
 
-    def of_set(self, place: int, now_us: int, model_set: int) -> tuple[int, int]:
+    def of_set(self, place: int, now_us: int, model_set: int, *, sliding: bool = False) -> tuple[int, int]:
         """(tokens of the day, tokens on their way) of a set of models."""
         rows, at = self._files(place)
         day = self._fleet_us(place, now_us) // DAY_US
         live = (v for v in rows if place < 0 or v[at + START] == v[STARTS])
         on_way = sum(v[at + SETS + 2 * model_set + 1] for v in live)
-        used = sum(v[at + SETS + 2 * model_set] for v in rows if v[at + 5] == day)
+        if sliding:
+            used = sum(self.set_blocks(place, now_us, model_set))
+        else:
+            used = sum(v[at + SETS + 2 * model_set] for v in rows if v[at + 5] == day)
         return max(used, 0), max(on_way, 0)
+
+    def set_blocks(self, place: int, now_us: int, model_set: int) -> tuple[int, ...]:
+        """Tokens of a set of models by the blocks of the sliding day."""
+        rows, now_us = self._files(place)[0], self._fleet_us(place, now_us)
+        return self._by_block(rows, place, 2 + model_set, now_us)
+
+
+def _by_block(values: Counts, at: int, slots: int, of: int, block: int) -> list[int]:
+    """What a row counts of each block of the sliding day that ends with one, the oldest first.
+
+    of: which of OF_DAY. What has no block was counted by an earlier version: see the module. A block that
+    begins at a faster clock counts with the last one.
+    """
+    found, day = [0] * BLOCKS, values[at + DAY]
+    unplaced = values[at + OF_DAY[of]]  # read first: a worker adds to the day, then to its block
+    row = values[slots : slots + SLOTS]
+    for number, tokens in zip(row[::SLOT], row[1 + of :: SLOT], strict=True):
+        if tokens and -1 <= block - number < BLOCKS:
+            found[-1 - max(block - number, 0)] += tokens
+        if tokens and number // BLOCKS == day:
+            unplaced -= tokens
+    if unplaced > 0:
+        back = block - _last_block(values, at)
+        if -1 <= back < BLOCKS:
+            found[-1 - max(back, 0)] += unplaced
+    return found
+
+
+def _last_block(values: Counts, at: int) -> int:
+    """The block of a row's day in which it was written last."""
+    first = values[at + DAY] * BLOCKS
+    return max(first, min(first + BLOCKS - 1, values[at + HOUR] * HOUR_US // BLOCK_US))
+
+
+def _kinds(of: int, *sets: int | None) -> tuple[int, ...]:
+    """Which of OF_DAY tokens count with: answers or batches, and sets of models."""
+    return (of, *(2 + model_set for model_set in sets if model_set is not None))
+
+
+def _count_in_block(values: Counts, slots: int, block: int, tokens: int, kinds: tuple[int, ...]) -> None:
+    """Count with a block. What is taken back from one that is over is in no day any more."""
+    slot = slots + block % BLOCKS * SLOT
+    if values[slot] < block or (tokens > 0 and values[slot] != block):
+        for column in range(slot + 1, slot + SLOT):
+            values[column] = 0
+        values[slot] = block
+    if values[slot] == block:
+        for of in kinds:
+            values[slot + 1 + of] += tokens
+
+
+def put_into_blocks(values: Counts, at: int, slots: int) -> None:
+    """Put what an earlier version counted of a row's day into the block in which it wrote last."""
+    for of, column in enumerate(OF_DAY):
+        if (unplaced := values[at + column]) > 0:
+            for slot in range(slots, slots + SLOTS, SLOT):
+                if values[slot] // BLOCKS == values[at + DAY]:
+                    unplaced -= values[slot + 1 + of]
+            if unplaced > 0:
+                _count_in_block(values, slots, _last_block(values, at), unplaced, (of,))
 
 
 def void(path: Path) -> None:
@@ -304,7 +427,9 @@ def reserve_rows(path: Path, rows: int) -> None:
     """Give blocks to so many rows of a file. Raises: OSError."""
     file = os.open(path, os.O_RDWR)
     try:
-        os.posix_fallocate(file, 0, rows * ROW * 8)
+        if rows:
+            os.posix_fallocate(file, 0, rows * ROW * 8)
+            os.posix_fallocate(file, SLOTS_AT * 8, rows * SLOTS * 8)
     finally:
         os.close(file)
 
@@ -314,10 +439,12 @@ def map_file(path: Path) -> memoryview:
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         size = os.fstat(file).st_size
-        if size == EARLIER_SIZE:
+        if size == EARLIER_SIZES[0]:
             os.pwrite(file, ROOM.to_bytes(8, sys.byteorder), ROWS * 8)
-        elif size < SIZE:
-            os.posix_fallocate(file, STARTS * 8, SIZE - STARTS * 8)
+        elif size < EARLIER_SIZES[1]:
+            os.posix_fallocate(file, STARTS * 8, (SLOTS_AT - STARTS) * 8)
+        if size < SIZE:
+            os.truncate(file, SIZE)
         return memoryview(mmap.mmap(file, SIZE)).cast("q")
     finally:
         os.close(file)

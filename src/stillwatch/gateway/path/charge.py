@@ -54,12 +54,14 @@ class Charge:
         if batch:
             self._promised = batch
             budgets.add_batch(place, now, batch, self._sets)
+        slides = limits.slides
         known = budgets.known_counts(place)
-        spent = budgets.spent(place, now)
+        spent = budgets.spent(place, now, sliding=slides)
         spent = dataclasses.replace(
             spent,
             tokens_held=spent.tokens_held - self._on_way,
             batch_tokens_day=spent.batch_tokens_day - self._promised,
+            batch_blocks=_less(spent.batch_blocks, self._promised),
             settles_s=gate.settles_s(),
             unknown_elsewhere=self._unknown_elsewhere(known, None),
         )
@@ -68,15 +70,17 @@ class Charge:
         for k in self._sets:
             most = most_of_set(limits.models[k], self._account)
             if most is not None:
-                used, held = budgets.of_set(place, now, k)
+                used, held = budgets.of_set(place, now, k, sliding=slides)
                 left = most - used - held + self._on_way + self._promised
                 tightest = min(tightest or (most, k), (left, k))
         if tightest is None:
             return spent, None
-        used, held = budgets.of_set(place, now, tightest[1])
+        used, held = budgets.of_set(place, now, tightest[1], sliding=slides)
+        blocks = budgets.set_blocks(place, now, tightest[1]) if slides else ()
         spent = dataclasses.replace(
             spent,
             set_tokens_day=used - self._promised,
+            set_blocks=_less(blocks, self._promised),
             set_tokens_held=held - self._on_way,
             unknown_elsewhere=self._unknown_elsewhere(known, tightest[1]),
         )
@@ -98,7 +102,8 @@ class Charge:
 
     def _unknown_elsewhere(self, known: list[int] | None, model_set: int | None) -> FleetUsage | None:
         """What this gateway alone counts, without what this request holds."""
-        spent = self._gate.budgets.unknown_elsewhere(self._place, self._began_us, known, model_set)
+        gate, slides = self._gate, self._gate.terms.limits.slides
+        spent = gate.budgets.unknown_elsewhere(self._place, self._began_us, known, model_set, sliding=slides)
         if spent is None:
             return None
         return dataclasses.replace(
@@ -131,8 +136,8 @@ class Charge:
 
     def used_since(self) -> int:
         """Output tokens of the account since this one was decided, over all its streams."""
-        spent = self._gate.budgets.spent(self._place, self._gate.now_us())
-        return spent.output_tokens_day - self.spent_before
+        gate, slides = self._gate, self._gate.terms.limits.slides
+        return gate.budgets.day_tokens(self._place, gate.now_us(), sliding=slides) - self.spent_before
 
     def add(self, tokens: int) -> None:
         """Charge tokens as they pass."""
@@ -143,7 +148,8 @@ class Charge:
     def _bill(self, tokens: int) -> None:
         """Count output tokens, with the set of the model that answers."""
         gate = self._gate
-        gate.budgets.add(self._place, gate.now_us(), 0, tokens, gate.set_of(self.model or None))
+        model_set = gate.set_of(self.model or None)
+        gate.budgets.add(self._place, gate.now_us(), 0, tokens, model_set, self._began_us)
 
     def let_go(self, tokens: int | None = None) -> None:
         """Hold less of what the answer may bring, or nothing any more."""
@@ -235,3 +241,8 @@ class Charge:
         if self._promised:
             self._gate.budgets.give_back_batch(self._place, self._began_us, self._promised, self._sets)
             self._promised = 0
+
+
+def _less(blocks: tuple[int, ...], tokens: int) -> tuple[int, ...]:
+    """Blocks of a sliding day without what a request itself counts in the running one."""
+    return (*blocks[:-1], blocks[-1] - tokens) if blocks else ()

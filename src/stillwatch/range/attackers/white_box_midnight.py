@@ -5,7 +5,7 @@ midnight, until it is refused: so much is a day. The rest is bought for two such
 before midnight on, and goes on once it has struck. Streams are cut once most of the answer is there, for an
 allowance counts what was delivered. Where a day gives less than it did, more accounts are bought at once.
 Cannot: as `white_box`; nor do anything about a limit that knows no midnight.
-Source: terms count a day from midnight to midnight in UTC (docs/terms.md), as most providers' limits do.
+Source: terms may count a day from midnight to midnight in UTC (docs/terms.md), as most providers' limits do.
 """
 
 from dataclasses import replace
@@ -26,11 +26,12 @@ class Midnight(Led):
     """A probe, then so many accounts that each is used up on every day of a plan.
 
     nights: midnights that the plan goes over; more of them ask for fewer accounts and last longer.
+    wait_hours: from the first sending until an account has a day's allowance again.
     """
 
-    def __init__(self, crews: Crews, nights: int = 1) -> None:
+    def __init__(self, crews: Crews, nights: int = 1, wait_hours: int = 24 - SENDS_AT) -> None:
         super().__init__(crews)
-        self._nights = nights
+        self._nights, self._wait_hours = nights, wait_hours
         self._means = PROBE
         self._last_hour_us = 0  # of the plan
 
@@ -43,7 +44,7 @@ class Midnight(Led):
             if clock == SENDS_AT:
                 self._plan(at_us)
         elif self._crews.missing:
-            if clock == 0:
+            if clock == (SENDS_AT + self._wait_hours) % 24:
                 for crew in crews:
                     crew.extend(self._crews.missing)  # a new day's allowance
             self._go_on(at_us)
@@ -52,7 +53,7 @@ class Midnight(Led):
     def _plan(self, at_us: int) -> None:
         """Buy for all that is missing; the probe's account has had this day and works on the others."""
         probe, days = self._crews.crews[0], self._nights + 1
-        self._last_hour_us = at_us + (2 + 24 * (self._nights - 1)) * HOUR_US
+        self._last_hour_us = at_us + (self._wait_hours + 1 + 24 * (self._nights - 1)) * HOUR_US
         if probe.refused and not probe.losses:
             each = max(LEAST, probe.got)
             self._buy(-(-(self._crews.missing - each * self._nights) // (each * days)), round(SPARE * each))

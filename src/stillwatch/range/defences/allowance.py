@@ -1,9 +1,10 @@
 """An allowance: so many output tokens a day for every account, more for those whose clean days show more.
 
 The owner's terms can say it: `[limits] output_tokens_per_day` for all, `[limits.account.NAME]` for exceptions
-(`Allowances.terms` writes both). What refuses is the gateway's own limiter: an answer holds what it may bring
-until it has come. It accuses nobody. A harvest then needs many accounts or many days, and many
-accounts are what detection sees. Nothing a client claims counts (age, organisation, declared use).
+(`Allowances.terms` writes both), and a day that slides (`terms.window`). What refuses is the gateway's own
+limiter: an answer holds what it may bring until it has come. It accuses nobody. A harvest then needs many
+accounts or many days, and many accounts are what detection sees. Nothing a client claims counts (age,
+organisation, declared use).
 
 What the allowances are and where they end: `stillwatch.terms.allowance`.
 
@@ -23,10 +24,9 @@ import pyarrow as pa
 from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.range.defences import Accusation, LogJudgement
 from stillwatch.range.defences.hours import before, in_order, record, refused_ids
-from stillwatch.terms import AccountLimits
+from stillwatch.terms import AccountLimits, window
 from stillwatch.terms.allowance import GROWTH, NONE, USUAL, Allowances
 from stillwatch.terms.limiter import used_up
-from stillwatch.units import DAY_US
 
 NAME = "allowance"
 TOKENS_A_S = 60  # at which an answer is written: how long it holds what it may bring
@@ -40,11 +40,10 @@ class AllowanceWatch:
     share: float = USUAL
     growth: float = GROWTH
     allowances: Allowances | None = None
-    _spent: dict[str, tuple[int, int]] = field(default_factory=dict)  # account -> clean day, tokens on it
+    _clean: dict[str, dict[int, int]] = field(default_factory=dict)  # account -> block -> tokens
     _budgets: Budgets = field(default_factory=lambda: Budgets(None))
     _on_way: list[tuple[int, int, int, int]] = field(default_factory=list)  # ends, place, tokens, held
     _longest: int = 0  # clean answer
-    _busiest: dict[str, int] = field(default_factory=dict)
     _usual: int | None = None  # of other people's clean days
 
     def calibrate(self, other: Any) -> None:
@@ -57,7 +56,7 @@ class AllowanceWatch:
 
     def busiest(self) -> dict[str, int]:
         """Each account's busiest clean day, in output tokens."""
-        return self._busiest
+        return {account: window.busiest(tokens) for account, tokens in self._clean.items()}
 
     def _settle_allowances(self) -> Allowances:
         if self.allowances is None:
@@ -77,10 +76,9 @@ class AllowanceWatch:
     def answered(self, account: str, at_us: int, output_tokens: int, model: str | None = None) -> None:
         """Count an answer's tokens: it holds what it may bring, and is counted when it has ended."""
         if at_us < self.clean_until_us:
-            day, spent = self._spent.get(account, (-1, 0))
-            spent = output_tokens + (spent if day == at_us // DAY_US else 0)
-            self._spent[account] = (at_us // DAY_US, spent)
-            self._busiest[account] = max(self._busiest.get(account, 0), spent)
+            blocks = self._clean.setdefault(account, {})
+            block = at_us // window.BLOCK_US
+            blocks[block] = blocks.get(block, 0) + output_tokens
             self._longest = max(self._longest, output_tokens)
             return
         place = self._budgets.place(account, None)
@@ -94,7 +92,7 @@ class AllowanceWatch:
         return self.refused_until_us(account, at_us, model) is not None
 
     def refused_until_us(self, account: str, at_us: int, model: str | None = None) -> int | None:
-        """Say until when: the day's end, or when an answer that may use it up will have come."""
+        """Say until when: enough of its tokens are a day old, or an answer that may use it up has come."""
         if at_us < self.clean_until_us:
             return None
         while self._on_way and self._on_way[0][0] <= at_us:
@@ -103,7 +101,7 @@ class AllowanceWatch:
             self._budgets.hold(place, -held)
         allowances = self._settle_allowances()
         limits = AccountLimits(output_tokens_per_day=allowances.more.get(account, allowances.usual))
-        spent = self._budgets.spent(self._budgets.place(account, None), at_us)
+        spent = self._budgets.spent(self._budgets.place(account, None), at_us, sliding=True)
         refusal = used_up(limits, "generates", spent, at_us)
         return None if refusal is None else at_us + (refusal.retry_after_s or 0) * 1_000_000
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 from stillwatch.range.defences import Accusation
 from stillwatch.range.defences.allowance import AllowanceWatch, judge
 from stillwatch.range.defences.hours import before, record
-from stillwatch.units import DAY_US
+from stillwatch.terms import window
 
 __all__ = ["NAME", "ReasoningAllowanceWatch", "judge", "open_watch"]
 
@@ -34,7 +34,7 @@ class ReasoningAllowanceWatch(AllowanceWatch):
     share: float = USUAL
     _known: set[str | None] = field(default_factory=set)  # models of the clean days
     _reason: set[str | None] = field(default_factory=set)
-    _taken: dict[tuple[str, int, str | None], int] = field(default_factory=dict)  # account, day, model
+    _taken: dict[tuple[str, int, str | None], int] = field(default_factory=dict)  # account, block, model
 
     def step(self, exchanges: pa.Table, until_us: int) -> Sequence[Accusation]:
         """Learn from the clean days; nobody is accused."""
@@ -50,7 +50,7 @@ class ReasoningAllowanceWatch(AllowanceWatch):
                     self._reason.add(model)
                 if reasoning:
                     self._longest = max(self._longest, tokens or 0)
-                at = account, at_us // DAY_US, model
+                at = account, at_us // window.BLOCK_US, model
                 self._taken[at] = self._taken.get(at, 0) + (tokens or 0)
         return ()
 
@@ -69,14 +69,11 @@ class ReasoningAllowanceWatch(AllowanceWatch):
 
     def busiest(self) -> dict[str, int]:
         """Each account's busiest clean day, in output tokens of models that reason."""
-        days: dict[tuple[str, int], int] = {}
-        for (account, day, model), tokens in self._taken.items():
-            days[account, day] = days.get((account, day), 0) + tokens * (model in self._reason)
-        busiest: dict[str, int] = {}
-        for (account, _), tokens in days.items():
-            busiest[account] = max(busiest.get(account, 0), tokens)
+        for (account, block, model), tokens in self._taken.items():
+            blocks = self._clean.setdefault(account, {})
+            blocks[block] = blocks.get(block, 0) + tokens * (model in self._reason)
         self._taken.clear()
-        return busiest
+        return super().busiest()
 
 
 def open_watch(
