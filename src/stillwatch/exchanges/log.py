@@ -8,7 +8,7 @@ import ipaddress
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -78,6 +78,13 @@ class ExchangeLog:
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self.columns[name]
+
+    def before(self, until_us: int) -> "ExchangeLog":
+        """The exchanges before a moment, not copied. Accounts, models and agents keep their codes."""
+        end = int(np.searchsorted(self["ts_us"], until_us))
+        columns = {name: column[:end] for name, column in self.columns.items()}
+        matrices = {name: getattr(self, name)[:end] for name in (*MATRICES, *PASSAGES)}
+        return replace(self, columns=columns, **matrices)
 
     def table(self) -> pa.Table:
         """The columns as one Arrow table for the SQL engines, and each row's `place` in the log.

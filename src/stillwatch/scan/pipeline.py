@@ -47,7 +47,7 @@ from stillwatch.scan.parts import LONE_HARVEST
 from stillwatch.scan.settings import DetectionSettings
 from stillwatch.scan.signups import Signups
 from stillwatch.scan.volume import volume_p_values
-from stillwatch.scan.watch import WatchResult, watch
+from stillwatch.scan.watch import WatchResult, first_days, over_whole_log, watch
 from stillwatch.terms.holds import HoldCandidate, HoldSchedule
 
 HUB_PAYMENT = 20  # accounts behind one instrument past which it is no single payer
@@ -257,9 +257,14 @@ def _established(
     np.minimum.at(first_sent_us, tenant[log["account"]], log["ts_us"])
     signups = Signups(known.created_us, tenant, first_sent_us)
     named = frozenset(p for alarm in (*watched.alarms, *watched.alike) for p in alarm.evaluations)
+    days = first_days(log, options)
     result = watch(
-        log, tenant, settings=options, threads=options.threads, known=known, signups=signups, named=named
+        days, tenant, settings=options, threads=options.threads, known=known, signups=signups, named=named
     )
+    if not result.alarms:
+        return None
+    if len(days) < len(log):
+        result = over_whole_log(result, log, tenant)
     return _with_fingerprints(replace(context, established=True), result), result
 
 

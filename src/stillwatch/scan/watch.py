@@ -94,8 +94,6 @@ class WatchResult:
     spread: Spread  # without its links
     linked: bool  # whether it had any
     signature: Signature
-    tenant: np.ndarray  # (exchanges,) int32
-    values: np.ndarray  # (settings, exchanges) int32 codes
     codes: tuple[np.ndarray, ...]  # per setting: code -> value in the log
     base: tuple[np.ndarray, ...]  # per setting: shares of the population at the end
     tests: int
@@ -139,9 +137,9 @@ def watch(
     evaluate; forgotten_us: what was before it is not in the log any more, though it was once; keep: told what
     is carried on after each evaluation; known: what the provider knows of the accounts.
 
-    signups: look for groups whose wording was in use when the log began, by its first days, and raise those
+    signups: look for groups whose wording was in use when the log began, in its first days, and raise those
     whose accounts signed up together, besides all that is asked of others; named: tenants of other findings,
-    without whom a group must stand out by itself.
+    without whom a group must stand out by itself. `log` need be no longer than `first_days` makes it.
     """
     settings = settings or DetectionSettings()
     watcher = _Watcher(log, tenant, settings, carried or CarriedScan(), forgotten_us, known, signups, named)
@@ -165,8 +163,6 @@ def watch(
         replace(watcher.spread, links=no_links()),  # nobody reads them any more, and they are large
         len(watcher.spread.links) > 0,
         watcher.signature,
-        watcher.tenant,
-        watcher.values,
         watcher.codes,
         tuple(watcher.base),
         watcher.tests,
@@ -174,6 +170,51 @@ def watch(
         settings,
         tuple(watcher.groups),
         watcher.signups,
+    )
+
+
+def first_days(log: ExchangeLog, settings: DetectionSettings) -> ExchangeLog:
+    """Give of a log what a watch of wording reads that was in use when it began."""
+    return log.before(int(log["ts_us"][0]) + settings.window_us)
+
+
+def over_whole_log(result: WatchResult, log: ExchangeLog, tenant: np.ndarray) -> WatchResult:
+    """Give the result of a watch of a log's first days with who uses its fingerprints in the whole log.
+
+    tenant: (accounts,) int32. What emerged in the first days does so in the whole log, which has more.
+    """
+    everything = _spread(log, tenant[log["account"]], result.settings, burn_in_us=0, linked=False)
+    order = np.argsort(everything.fingerprint_value)
+    place = np.searchsorted(everything.fingerprint_value, result.spread.fingerprint_value, sorter=order)
+    return replace(
+        result,
+        alarms=tuple(alarm.renumbered(order[place]) for alarm in result.alarms),
+        spread=everything,
+        signature=Signature(everything, len(log.accounts)),
+    )
+
+
+def _spread(
+    log: ExchangeLog,
+    tenant: np.ndarray,
+    settings: DetectionSettings,
+    *,
+    burn_in_us: int,
+    forgotten_us: int = 0,
+    linked: bool = True,
+) -> Spread:
+    """How wording spreads, as settings say. tenant: (exchanges,) int32."""
+    return spread(
+        log,
+        tenant,
+        kinds=kinds_of(settings.parts),
+        forgotten_us=forgotten_us,
+        window_us=settings.window_us,
+        burn_in_us=burn_in_us,
+        min_entrants=settings.min_entrants,
+        novelty=settings.novelty,
+        neighbours=settings.neighbours,
+        linked=linked,
     )
 
 
@@ -199,16 +240,9 @@ class _Watcher:
         self.by_settings = NEW_SETTINGS in parts
         self.tenant = tenant[log["account"]]
         self.tenants = len(log.accounts)
-        self.spread = spread(
-            log,
-            self.tenant,
-            kinds=kinds_of(parts),
-            forgotten_us=forgotten_us,
-            window_us=settings.window_us,
-            burn_in_us=settings.burn_in_us if signups is None else 0,
-            min_entrants=settings.min_entrants,
-            novelty=settings.novelty,
-            neighbours=settings.neighbours,
+        burn_in_us = settings.burn_in_us if signups is None else 0
+        self.spread = _spread(
+            log, self.tenant, settings, burn_in_us=burn_in_us, forgotten_us=forgotten_us
         )
         self.emerging: EmergingRows = emerging_rows(log, self.spread, self.tenant, self.tenants)
         self.all: EmergingRows = all_rows(log, self.tenant, self.tenants)
