@@ -22,14 +22,13 @@ def groups(graph: Graph, counted: np.ndarray, resolution: float) -> tuple[np.nda
 
     counted: (tenants,) exchanges of each tenant that carry wording new and shared.
     """
-    weight = graph.weight.astype(np.int64)
-    label = communities(graph.begin, graph.neighbour, weight, resolution)
+    label = communities(graph.begin, graph.neighbour, graph.weight, resolution)
     active = counted[graph.tenant] >= LEAST_COUNTED
     # the members that belong: by bits, by how many members they are tied to, and by where their ties go
     nodes = len(label)
     start, member, count = np.empty(nodes + 1, np.int64), np.empty(nodes, np.int32), np.empty(1, np.int64)
     kernels.keep_attached(
-        *(graph.begin, graph.neighbour, weight, label, active, nodes),
+        *(graph.begin, graph.neighbour, graph.weight, label, active, nodes),
         *(LEAST_TENANTS, ATTACHED, TIED, start, member, count),
     )
     start = start[: count[0] + 1].copy()
@@ -41,6 +40,6 @@ def commonest(dominant: np.ndarray, begin: np.ndarray, member: np.ndarray) -> tu
 
     dominant: (settings, tenants) int32, at least 0 for every member. Returns two (settings, groups) arrays.
     """
-    unit_weight = np.ones(dominant.shape[1], np.int32)
-    levels = int(dominant.max(initial=0)) + 1
-    return most_used(begin, member.astype(np.int32), np.asfortranarray(dominant), unit_weight, levels)
+    chosen, everyone = np.asfortranarray(dominant[:, member]), np.arange(len(member), dtype=np.int32)
+    levels = int(chosen.max(initial=0)) + 1
+    return most_used(begin, everyone, chosen, np.ones_like(everyone), levels)

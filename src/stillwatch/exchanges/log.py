@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from stillwatch.compiled_code.library import kernels
 from stillwatch.exchanges import RECORD, ids, sketched
-from stillwatch.exchanges.column_file import ColumnFile, is_mapped, put_in_order
+from stillwatch.exchanges.column_file import ColumnFile, is_mapped, put_in_order, trim_heap
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.text.keyed import M1
 
@@ -204,6 +204,7 @@ def build(batches: Iterable[pa.RecordBatch], sketcher: Sketcher, *, threads: int
         while waiting:
             columns.add(waiting.popleft().result())
     pa.default_memory_pool().release_unused()  # what held texts
+    trim_heap()
     return close_log(columns.whole(), codes, frozenset(has))
 
 

@@ -21,7 +21,7 @@ from stillwatch.engine import SqlEngine
 from stillwatch.engine.named import DEFAULT, open_engine
 from stillwatch.errors import InputError
 from stillwatch.exchanges import ACCOUNTS
-from stillwatch.exchanges.column_file import let_go
+from stillwatch.exchanges.column_file import let_go, trim_heap
 from stillwatch.exchanges.documents import DOCUMENTS_CPU_S
 from stillwatch.exchanges.log import ExchangeLog, build
 from stillwatch.exchanges.networks import NetworkTable
@@ -173,7 +173,7 @@ def scan_log(
 
     def watching() -> WatchResult:
         tell("spread", 0, 1)
-        return watch(
+        result = watch(
             log,
             tenant,
             settings=options,
@@ -185,6 +185,8 @@ def scan_log(
             keep=keep,
             known=known,
         )
+        trim_heap()
+        return result
 
     whole = carried is None and keep is None and not forgotten_us and until_us == NEVER
     watched = None if options.every_account else watching()
@@ -261,10 +263,12 @@ def _established(
     result = watch(
         days, tenant, settings=options, threads=options.threads, known=known, signups=signups, named=named
     )
+    trim_heap()
     if not result.alarms:
         return None
     if len(days) < len(log):
         result = over_whole_log(result, log, tenant)
+        trim_heap()
     return _with_fingerprints(replace(context, established=True), result), result
 
 
