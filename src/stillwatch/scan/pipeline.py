@@ -240,7 +240,6 @@ def _with_fingerprints(context: ActorContext, watched: WatchResult) -> ActorCont
         use_fingerprint=spread.fingerprint,
         fingerprint_kind=spread.fingerprint_kind,
         entrants=entrants,
-        counted={},
     )
 
 
