@@ -23,7 +23,7 @@ class Graph:
     tenant: np.ndarray  # (nodes,) int32 the tenant of each node, ascending
     begin: np.ndarray  # (nodes + 1,) int64
     neighbour: np.ndarray  # (edges,) int32, each edge in both directions, ascending within a node
-    weight: np.ndarray  # (edges,) int64
+    weight: np.ndarray  # (edges,) int32, or int64 where some pair's links weigh too much for it
 
 
 class LinkWindow:
@@ -51,7 +51,6 @@ class LinkWindow:
             *(self._begin, tenants, self._links.neighbour, self._sum),
             *(neighbour, weight, number, tenant, begin),
         )
-        weight = weight.astype(np.int64, copy=False)  # each resolution reads it
         return Graph(tenant[:nodes].copy(), begin[: nodes + 1].copy(), neighbour, weight)
 
     def _add(self, lo: int, hi: int, sign: int) -> int:
