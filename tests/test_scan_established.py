@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 import stillwatch as sw
-from scan_world import START, Crowd, honest, log_of, pool
+from scan_world import START, Crowd, honest, known_of, log_of, pool
 from stillwatch.scan.pipeline import Options, scan_log
+from stillwatch.scan.settings import DetectionSettings
 from stillwatch.scan.signups import NO_SPAN, SIGNED_TOGETHER, Signups
+from stillwatch.scan.watch import first_days, over_whole_log, watch
 from stillwatch.units import DAY_US
 
 SENT = np.zeros(2_000, np.int64)  # everybody had sent something before
@@ -116,3 +118,26 @@ def test_who_comes_later_changes_nothing() -> None:
     members = np.arange(40, 52)
     assert early.span(members, 100) == fewer.span(members, 100)
     assert early.span(members, 101) != fewer.span(members, 101)
+
+
+@pytest.mark.slow
+def test_the_first_days_tell_all_that_the_whole_log_would() -> None:
+    crowd, _ = world(spread_days=30)
+    log = crowd.log()
+    known = known_of(log, crowd.known)
+    tenant = np.arange(len(log.accounts), dtype=np.int32)
+    looked_at = Signups(known.created_us, tenant, np.zeros(len(tenant), np.int64))
+    settings = DetectionSettings()
+    days = first_days(log, settings)
+    assert 0 < len(days) < len(log)
+    by_days, by_log = (
+        watch(some, tenant, settings=settings, known=known, signups=looked_at) for some in (days, log)
+    )
+    assert len(by_days.spread.row) < len(by_log.spread.row)
+    by_days = over_whole_log(by_days, log, tenant)
+    assert by_days.alarms == by_log.alarms
+    assert by_days.alarms
+    for name in ("row", "fingerprint", "entry_us", "entry_tenant", "entry_fingerprint", "fingerprint_value"):
+        assert np.array_equal(getattr(by_days.spread, name), getattr(by_log.spread, name))
+    members = np.array(sorted(by_log.alarms[0].named), np.int32)
+    assert by_days.signature.typical(members).tolist() == by_log.signature.typical(members).tolist()

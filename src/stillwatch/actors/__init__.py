@@ -79,11 +79,15 @@ class ActorContext:
         """Say since when the fingerprints are in use."""
         return IN_USE if self.established else "new in this log"
 
-    def once(self, count: Callable[..., Any], *more: Any) -> Any:
-        """What `count(self, *more)` gives, counted at the first call only: all actors ask for it."""
-        if (count, *more) not in self.counted:
-            self.counted[(count, *more)] = count(self, *more)
-        return self.counted[(count, *more)]
+    def once(self, count: Callable[..., Any], *more: Any, of_uses: bool = False) -> Any:
+        """What `count(self, *more)` gives, counted at the first call only: all actors ask for it.
+
+        of_uses: whether it reads the fingerprints' uses, in which two contexts of one log differ.
+        """
+        key = (count, *more, self.established) if of_uses else (count, *more)
+        if key not in self.counted:
+            self.counted[key] = count(self, *more)
+        return self.counted[key]
 
     def rows_of(self, accounts: np.ndarray) -> np.ndarray:
         """Every exchange of some accounts, in time order."""
@@ -91,7 +95,7 @@ class ActorContext:
 
     def uses_of(self, fingerprints: np.ndarray) -> np.ndarray:
         """Every use of some fingerprints, as indices into `use_row` and `use_fingerprint`, in time order."""
-        return _gather_rows(self.once(_uses_by_fingerprint), fingerprints)
+        return _gather_rows(self.once(_uses_by_fingerprint, of_uses=True), fingerprints)
 
 
 def _rows_by_account(context: ActorContext) -> tuple[np.ndarray, np.ndarray]:

@@ -41,6 +41,6 @@ def commonest(dominant: np.ndarray, begin: np.ndarray, member: np.ndarray) -> tu
 
     dominant: (settings, tenants) int32, at least 0 for every member. Returns two (settings, groups) arrays.
     """
-    unit_weight = np.ones(dominant.shape[1], np.int32)
-    levels = int(dominant.max(initial=0)) + 1
-    return most_used(begin, member.astype(np.int32), np.asfortranarray(dominant), unit_weight, levels)
+    chosen, everyone = np.asfortranarray(dominant[:, member]), np.arange(len(member), dtype=np.int32)
+    levels = int(chosen.max(initial=0)) + 1
+    return most_used(begin, everyone, chosen, np.ones_like(everyone), levels)

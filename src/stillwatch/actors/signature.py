@@ -4,6 +4,8 @@ A group is found by its links, so that its members are no fair sample. The match
 uses the signature counts, in the group or not. It does not know whether one operator runs them.
 """
 
+from functools import cached_property
+
 import numpy as np
 
 from stillwatch.actors.behaviour import EmergingRows, most_used
@@ -28,12 +30,18 @@ class Signature:
         self._by_tenant = deal(spread.entry_tenant, tenants)
         begin, order = deal(spread.entry_fingerprint, fingerprints)
         self._entered = (begin, spread.entry_us[order])
-        begin, order = deal(spread.fingerprint, fingerprints)
-        self._carried = (begin, spread.row[order])
         self._use_row, self._use_fingerprint = spread.row, spread.fingerprint
-        # scratch, left at nought: of fingerprints, and of exchanges (in the order of the log)
-        self._inside = np.zeros(fingerprints, np.int32)
-        self._times = np.zeros(int(spread.row[-1]) + 1 if len(spread.row) else 0, np.uint8)
+        self._inside = np.zeros(fingerprints, np.int32)  # scratch, left at nought
+
+    @cached_property
+    def _carried(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where each fingerprint's rows begin, the rows, and scratch of exchanges, left at nought.
+
+        Only who looks for exchanges needs these, which are large.
+        """
+        begin, order = deal(self._use_fingerprint, len(self._emerging_from_us))
+        exchanges = int(self._use_row[-1]) + 1 if len(self._use_row) else 0
+        return begin, self._use_row[order], np.zeros(exchanges, np.uint8)
 
     def own(self, members: np.ndarray, since_us: int, until_us: int) -> np.ndarray:
         """The fingerprints that are mostly the members' own by the entries in [since, until), sorted."""
@@ -79,10 +87,10 @@ class Signature:
 
     def matching_rows(self, own: np.ndarray, row_lo: int, row_hi: int, needed: int = NEEDED) -> np.ndarray:
         """Exchanges in [row_lo, row_hi) with at least `needed` of the own fingerprints, in order."""
-        begin, row = self._carried
+        begin, row, times = self._carried
         own = own.astype(np.int64, copy=False)
         out = np.empty(int(np.sum(begin[own + 1] - begin[own])), np.int32)
-        n = kernels.carrying_rows(own, len(own), begin, row, row_lo, row_hi, needed, self._times, out)
+        n = kernels.carrying_rows(own, len(own), begin, row, row_lo, row_hi, needed, times, out)
         return np.sort(out[:n])
 
     def shares(self, tenants: np.ndarray, rows: EmergingRows, row_lo: int, row_hi: int) -> np.ndarray:

@@ -68,12 +68,14 @@ def spread(
     min_entrants: int = MIN_ENTRANTS,
     novelty: float = NOVELTY,
     neighbours: int = NEIGHBOURS,
+    linked: bool = True,
 ) -> Spread:
     """Follow every fingerprint of a log over its tenants. The result does not depend on `threads`.
 
     tenant: (exchanges,) int32, the billing identity that counts as one (an organisation, else an account);
     kinds: of KINDS, those that are followed; forgotten_us: what was before it is not in the log any more.
-    Where nothing was forgotten the log's first days are its burn-in: what is in use then is not new.
+    Where nothing was forgotten the log's first days are its burn-in: what is in use then is not new. linked:
+    whether to make the links, which are most of what it holds.
 
     Raises: InputError for a log of more rows than a fingerprint's place can name.
     """
@@ -91,14 +93,17 @@ def spread(
     ts = log["ts_us"]
     settled = 0 if forgotten_us else int(ts[0]) + burn_in_us
     emerging = emerging_fingerprints(columns, tenant, ts, window_us, settled, min_entrants, novelty, threads)
-    first = np.full(int(tenant.max()) + 2, FAR)  # of each tenant, and of none
-    np.minimum.at(first, tenant + 1, ts)
-    first_seen_us = np.sort(first[first < FAR])
     with ThreadPoolExecutor(threads) as pool:
         uses = _marked_uses(columns, emerging, emerging.uses, pool, threads)
         entries = _marked_uses(columns, emerging, emerging.entries, pool, threads)
+    pairs = no_links()
+    if linked:
+        first = np.full(int(tenant.max()) + 2, FAR)  # of each tenant, and of none
+        np.minimum.at(first, tenant + 1, ts)
+        seen_us = np.sort(first[first < FAR])
+        pairs = links(emerging, tenant, ts, seen_us, window_us, settled, min_entrants, novelty, neighbours)
     return Spread(
-        links(emerging, tenant, ts, first_seen_us, window_us, settled, min_entrants, novelty, neighbours),
+        pairs,
         tenant[entries[0]],
         entries[1],
         ts[entries[0]],

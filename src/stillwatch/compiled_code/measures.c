@@ -152,6 +152,19 @@ static int64_t below(twister *t, int64_t many) { /* uniform in [0, many), many a
     return drawn;
 }
 
+static inline double times_the_one_before(int64_t k, int64_t members, double a, double b) {
+    return (double)(members - k) * ((double)k + a) / ((double)(k + 1) * ((double)(members - k - 1) + b));
+}
+
+/* How likely each number of `members` is to choose a category, beside the likeliest (beta-binomial). */
+void sw_choice_weights(int64_t members, double a, double b, double *weight) {
+    int64_t mode = 0;
+    for (int64_t k = 0; k < members; k++) mode += times_the_one_before(k, members, a, b) > 1;
+    weight[mode] = 1;
+    for (int64_t k = mode - 1; k >= 0; k--) weight[k] = weight[k + 1] * (1 / times_the_one_before(k, members, a, b));
+    for (int64_t k = mode; k < members; k++) weight[k + 1] = weight[k] * times_the_one_before(k, members, a, b);
+}
+
 int sw_permuted_means(const double *likeness, const int64_t *account, const int64_t *at, int64_t sessions, const int64_t *a,
                       const int64_t *b, int64_t pairs, const int64_t *block, const int64_t *order, int64_t deals,
                       int64_t apart_us, double *means, int64_t *counts) {

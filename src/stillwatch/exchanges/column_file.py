@@ -4,10 +4,11 @@ Of a mapped file the system keeps what fits, and can let any of it go, as it lie
 know what a column's values mean.
 """
 
+import ctypes
 import errno
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from mmap import ACCESS_READ, MADV_DONTNEED, mmap
 from tempfile import TemporaryFile
 from weakref import finalize
@@ -118,6 +119,12 @@ def let_go(columns: Iterable[np.ndarray]) -> None:
     for column in columns:
         if (mapping := _mapping(column)) is not None:
             mapping.madvise(MADV_DONTNEED)
+
+
+def trim_heap() -> None:
+    """Give the system what is free within the heap, which glibc keeps; another C library is left as it is."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _mapping(column: np.ndarray) -> mmap | None:

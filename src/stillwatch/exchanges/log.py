@@ -8,7 +8,7 @@ import ipaddress
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from stillwatch.compiled_code.library import kernels
 from stillwatch.exchanges import RECORD, ids, sketched
-from stillwatch.exchanges.column_file import ColumnFile, is_mapped, put_in_order
+from stillwatch.exchanges.column_file import ColumnFile, is_mapped, put_in_order, trim_heap
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.text.keyed import M1
 
@@ -78,6 +78,13 @@ class ExchangeLog:
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self.columns[name]
+
+    def before(self, until_us: int) -> "ExchangeLog":
+        """The exchanges before a moment, not copied. Accounts, models and agents keep their codes."""
+        end = int(np.searchsorted(self["ts_us"], until_us))
+        columns = {name: column[:end] for name, column in self.columns.items()}
+        matrices = {name: getattr(self, name)[:end] for name in (*MATRICES, *PASSAGES)}
+        return replace(self, columns=columns, **matrices)
 
     def table(self) -> pa.Table:
         """The columns as one Arrow table for the SQL engines, and each row's `place` in the log.
@@ -197,6 +204,7 @@ def build(batches: Iterable[pa.RecordBatch], sketcher: Sketcher, *, threads: int
         while waiting:
             columns.add(waiting.popleft().result())
     pa.default_memory_pool().release_unused()  # what held texts
+    trim_heap()
     return close_log(columns.whole(), codes, frozenset(has))
 
 

@@ -5,7 +5,7 @@ It does not know how a candidate was tested.
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -98,6 +98,11 @@ class Alarm:
         if self._own is None or self._own[0] != evaluated:
             self._own = evaluated, np.array([m for m in lasting(self.fingerprints) if m >= 0], np.int64)
         return self._own[1]
+
+    def renumbered(self, number: np.ndarray) -> "Alarm":
+        """The alarm with other numbers of its fingerprints. number: (fingerprints,) the new one of each."""
+        fingerprints = Counter({int(number[m]): count for m, count in self.fingerprints.items()})
+        return replace(self, fingerprints=fingerprints, _own=None)
 
     def name(self, tenant: int, at_us: int) -> None:
         """Name a tenant, unless it is named. Whether later evaluations confirm it is counted from here on."""

@@ -671,7 +671,7 @@ def _marked_rows(context: ActorContext, alarm: Alarm) -> np.ndarray:
         return (log["max_tokens"] == limit) & (log["temperature_milli"] == temperature)
     own = alarm.own_fingerprints()
     if not len(own):
-        marked_by_any: np.ndarray = context.once(_rows_marked_by_any)
+        marked_by_any: np.ndarray = context.once(_rows_marked_by_any, of_uses=True)
         return marked_by_any
     rows, carried = np.unique(context.use_row[context.uses_of(own)], return_counts=True)
     marked = np.zeros(len(log), bool)

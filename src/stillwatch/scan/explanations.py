@@ -67,6 +67,8 @@ class Products:
         # each label's latest row before `end`: hours are evaluated in order, several times each
         self._label, self._end = np.zeros(0, np.int32), 0
         self._last = np.zeros(0, np.int64)
+        self._counted: tuple[int, ...] = ()  # the rows that `_latest_products` was asked of
+        self._in_use = np.zeros(0, np.int32), np.zeros(0, np.int64), 0  # and what it gave
 
     def users(
         self, label: np.ndarray, members: Collection[int], rows: np.ndarray, begin: int, end: int
@@ -84,19 +86,19 @@ class Products:
             return {}
         last = self._last_rows(label, end)
         codes = np.array(sorted(p for p in members if p < len(last)), np.int64)
-        rows = rows[np.isin(label[rows], codes)]
-        of_member = self._mostly_named(label, codes, rows)
+        place = np.full(len(last) + 1, -1, np.int64)  # among the codes; the last is nobody's, as is -1
+        place[codes] = np.arange(len(codes))
+        place = place[label[rows]]
+        rows, place = rows[place >= 0], place[place >= 0]
+        of_member = self._mostly_named(place, len(codes), rows)
         inside = np.bincount(of_member[of_member >= 0], minlength=len(self.names))
         common = np.flatnonzero(inside >= LEAST_USERS)
         if not len(common):
             return {}
-        latest = np.where(last >= begin, self._of_agent[self._agent[last]], np.int32(-2))
-        counts = np.bincount(latest[latest >= 0], minlength=len(self.names))
-        active = int((latest > -2).sum())
+        latest, counts, active = self._latest_products(last, begin, end)
         latest_inside = np.bincount(latest[codes][latest[codes] >= 0], minlength=len(self.names))
         share = np.clip((counts - latest_inside + 0.5) / max(active - len(codes) + 1, 1), 0, 1)
         products_in_use = int((counts > 0).sum())  # products in use then: later ones must not count
-        place = np.searchsorted(codes, label[rows])
         vendor = np.zeros(len(self.names), bool)
         for name in common:
             tail = rate_tail(int(inside[name]), len(codes), float(share[name]))
@@ -110,13 +112,26 @@ class Products:
             if name >= 0 and vendor[name]
         }
 
-    def _mostly_named(self, label: np.ndarray, codes: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """(members,) int32: the product that half of each one's rows name, -1 for none."""
-        place = np.searchsorted(codes, label[rows])
+    def _latest_products(self, last: np.ndarray, begin: int, end: int) -> tuple[np.ndarray, np.ndarray, int]:
+        """What each label's last row names, -2 where that is before `begin`; how many use each; how many do.
+
+        An hour's groups ask the same.
+        """
+        if self._counted != (begin, end):
+            latest = np.where(last >= begin, self._of_agent[self._agent[last]], np.int32(-2))
+            counts = np.bincount(latest[latest >= 0], minlength=len(self.names))
+            self._counted, self._in_use = (begin, end), (latest, counts, int((latest > -2).sum()))
+        return self._in_use
+
+    def _mostly_named(self, place: np.ndarray, members: int, rows: np.ndarray) -> np.ndarray:
+        """(members,) int32: the product that half of each one's rows name, -1 for none.
+
+        place: (rows,) whose each is.
+        """
         products = len(self.names) + 1  # the first is none
         count = np.bincount(
-            place * products + self._of_agent[self._agent[rows]] + 1, minlength=len(codes) * products
-        ).reshape(len(codes), products)
+            place * products + self._of_agent[self._agent[rows]] + 1, minlength=members * products
+        ).reshape(members, products)
         most = count[:, 1:].argmax(axis=1)
         enough = 2 * count[:, 1:].max(axis=1) >= np.maximum(count.sum(axis=1), 1)
         return np.where(enough, most, -1).astype(np.int32)
@@ -151,7 +166,7 @@ class Products:
     def _last_rows(self, label: np.ndarray, end: int) -> np.ndarray:
         """(labels,) int64: the last row of each before `end`, or -1."""
         if label is not self._label or end < self._end:
-            self._label, self._end = label, 0
+            self._label, self._end, self._counted = label, 0, ()
             self._last = np.full(int(label.max()) + 1, -1, np.int64)
         self._last[label[self._end : end]] = np.arange(self._end, end)  # of several the last one stays
         self._end = end

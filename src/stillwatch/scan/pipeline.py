@@ -21,7 +21,7 @@ from stillwatch.engine import SqlEngine
 from stillwatch.engine.named import DEFAULT, open_engine
 from stillwatch.errors import InputError
 from stillwatch.exchanges import ACCOUNTS
-from stillwatch.exchanges.column_file import let_go
+from stillwatch.exchanges.column_file import let_go, trim_heap
 from stillwatch.exchanges.documents import DOCUMENTS_CPU_S
 from stillwatch.exchanges.log import ExchangeLog, build
 from stillwatch.exchanges.networks import NetworkTable
@@ -47,7 +47,7 @@ from stillwatch.scan.parts import LONE_HARVEST
 from stillwatch.scan.settings import DetectionSettings
 from stillwatch.scan.signups import Signups
 from stillwatch.scan.volume import volume_p_values
-from stillwatch.scan.watch import WatchResult, watch
+from stillwatch.scan.watch import WatchResult, first_days, over_whole_log, watch
 from stillwatch.terms.holds import HoldCandidate, HoldSchedule
 
 HUB_PAYMENT = 20  # accounts behind one instrument past which it is no single payer
@@ -173,7 +173,7 @@ def scan_log(
 
     def watching() -> WatchResult:
         tell("spread", 0, 1)
-        return watch(
+        result = watch(
             log,
             tenant,
             settings=options,
@@ -185,6 +185,8 @@ def scan_log(
             keep=keep,
             known=known,
         )
+        trim_heap()
+        return result
 
     whole = carried is None and keep is None and not forgotten_us and until_us == NEVER
     watched = None if options.every_account else watching()
@@ -242,7 +244,6 @@ def _with_fingerprints(context: ActorContext, watched: WatchResult) -> ActorCont
         use_fingerprint=spread.fingerprint,
         fingerprint_kind=spread.fingerprint_kind,
         entrants=entrants,
-        counted={},
     )
 
 
@@ -261,9 +262,16 @@ def _established(
     np.minimum.at(first_sent_us, tenant[log["account"]], log["ts_us"])
     signups = Signups(known.created_us, tenant, first_sent_us)
     named = frozenset(p for alarm in (*watched.alarms, *watched.alike) for p in alarm.evaluations)
+    days = first_days(log, options)
     result = watch(
-        log, tenant, settings=options, threads=options.threads, known=known, signups=signups, named=named
+        days, tenant, settings=options, threads=options.threads, known=known, signups=signups, named=named
     )
+    trim_heap()
+    if not result.alarms:
+        return None
+    if len(days) < len(log):
+        result = over_whole_log(result, log, tenant)
+        trim_heap()
     return _with_fingerprints(replace(context, established=True), result), result
 
 

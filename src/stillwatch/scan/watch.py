@@ -63,7 +63,7 @@ from stillwatch.scan.source_leads import (
     overlaps,
     source_text,
 )
-from stillwatch.stats.dealing import deal_rows, distinct, encode
+from stillwatch.stats.dealing import begins, deal_rows, distinct, encode
 from stillwatch.stats.exchangeability import ContentTest, Hands
 from stillwatch.stats.groups import combine, concentration_tail, within_correlation
 from stillwatch.units import DAY_US, HOUR_US
@@ -94,8 +94,6 @@ class WatchResult:
     spread: Spread  # without its links
     linked: bool  # whether it had any
     signature: Signature
-    tenant: np.ndarray  # (exchanges,) int32
-    values: np.ndarray  # (settings, exchanges) int32 codes
     codes: tuple[np.ndarray, ...]  # per setting: code -> value in the log
     base: tuple[np.ndarray, ...]  # per setting: shares of the population at the end
     tests: int
@@ -111,6 +109,8 @@ class _WatchedHour:
 
     since_us: int
     until_us: int
+    begin: int  # of the rows that lie between
+    end: int
     dominant: np.ndarray  # (settings, tenants) int32
     found: tuple[Future[tuple[np.ndarray, np.ndarray]], ...]
 
@@ -139,9 +139,9 @@ def watch(
     evaluate; forgotten_us: what was before it is not in the log any more, though it was once; keep: told what
     is carried on after each evaluation; known: what the provider knows of the accounts.
 
-    signups: look for groups whose wording was in use when the log began, by its first days, and raise those
+    signups: look for groups whose wording was in use when the log began, in its first days, and raise those
     whose accounts signed up together, besides all that is asked of others; named: tenants of other findings,
-    without whom a group must stand out by itself.
+    without whom a group must stand out by itself. `log` need be no longer than `first_days` makes it.
     """
     settings = settings or DetectionSettings()
     watcher = _Watcher(log, tenant, settings, carried or CarriedScan(), forgotten_us, known, signups, named)
@@ -164,9 +164,7 @@ def watch(
         watcher.leads(),
         replace(watcher.spread, links=no_links()),  # nobody reads them any more, and they are large
         len(watcher.spread.links) > 0,
-        watcher.signature,
-        watcher.tenant,
-        watcher.values,
+        Signature(watcher.spread, watcher.tenants),  # of entries alone
         watcher.codes,
         tuple(watcher.base),
         watcher.tests,
@@ -174,6 +172,51 @@ def watch(
         settings,
         tuple(watcher.groups),
         watcher.signups,
+    )
+
+
+def first_days(log: ExchangeLog, settings: DetectionSettings) -> ExchangeLog:
+    """Give of a log what a watch of wording reads that was in use when it began."""
+    return log.before(int(log["ts_us"][0]) + settings.window_us)
+
+
+def over_whole_log(result: WatchResult, log: ExchangeLog, tenant: np.ndarray) -> WatchResult:
+    """Give the result of a watch of a log's first days with who uses its fingerprints in the whole log.
+
+    tenant: (accounts,) int32. What emerged in the first days does so in the whole log, which has more.
+    """
+    everything = _spread(log, tenant[log["account"]], result.settings, burn_in_us=0, linked=False)
+    order = np.argsort(everything.fingerprint_value)
+    place = np.searchsorted(everything.fingerprint_value, result.spread.fingerprint_value, sorter=order)
+    return replace(
+        result,
+        alarms=tuple(alarm.renumbered(order[place]) for alarm in result.alarms),
+        spread=everything,
+        signature=Signature(everything, len(log.accounts)),
+    )
+
+
+def _spread(
+    log: ExchangeLog,
+    tenant: np.ndarray,
+    settings: DetectionSettings,
+    *,
+    burn_in_us: int,
+    forgotten_us: int = 0,
+    linked: bool = True,
+) -> Spread:
+    """How wording spreads, as settings say. tenant: (exchanges,) int32."""
+    return spread(
+        log,
+        tenant,
+        kinds=kinds_of(settings.parts),
+        forgotten_us=forgotten_us,
+        window_us=settings.window_us,
+        burn_in_us=burn_in_us,
+        min_entrants=settings.min_entrants,
+        novelty=settings.novelty,
+        neighbours=settings.neighbours,
+        linked=linked,
     )
 
 
@@ -199,17 +242,8 @@ class _Watcher:
         self.by_settings = NEW_SETTINGS in parts
         self.tenant = tenant[log["account"]]
         self.tenants = len(log.accounts)
-        self.spread = spread(
-            log,
-            self.tenant,
-            kinds=kinds_of(parts),
-            forgotten_us=forgotten_us,
-            window_us=settings.window_us,
-            burn_in_us=settings.burn_in_us if signups is None else 0,
-            min_entrants=settings.min_entrants,
-            novelty=settings.novelty,
-            neighbours=settings.neighbours,
-        )
+        burn_in_us = settings.burn_in_us if signups is None else 0
+        self.spread = _spread(log, self.tenant, settings, burn_in_us=burn_in_us, forgotten_us=forgotten_us)
         self.emerging: EmergingRows = emerging_rows(log, self.spread, self.tenant, self.tenants)
         self.all: EmergingRows = all_rows(log, self.tenant, self.tenants)
         self.signature = Signature(self.spread, self.tenants)
@@ -314,8 +348,9 @@ class _Watcher:
         for step, has_links in zip(steps, linked.tolist(), strict=True):
             until = int(step)
             from_us = until - self.settings.window_us
+            begin, end = (int(k) for k in np.searchsorted(self.log["ts_us"], [from_us, until]))
             if not has_links:
-                waiting.append(_WatchedHour(from_us, until, np.zeros((0, 0), np.int32), ()))
+                waiting.append(_WatchedHour(from_us, until, begin, end, np.zeros((0, 0), np.int32), ()))
                 continue
             graph = window.moved(from_us, until)
             counted, dominant = self._posture(self.emerging, until, from_us)
@@ -325,7 +360,7 @@ class _Watcher:
             group_futures = tuple(
                 pool.submit(groups, graph, counted, resolution) for resolution in resolutions
             )
-            waiting.append(_WatchedHour(from_us, until, dominant, group_futures))
+            waiting.append(_WatchedHour(from_us, until, begin, end, dominant, group_futures))
             if len(waiting) > AHEAD:
                 yield waiting.popleft()
         yield from waiting
@@ -339,13 +374,12 @@ class _Watcher:
 
     def _evaluate_settings(self, hour: _WatchedHour) -> None:
         """Judge the hour's groups by new settings, without users of one product: its defaults are theirs."""
-        begin, end = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
         for group in self.new_settings.groups(hour.since_us, hour.until_us):
             self.tests += 1
             if p_value(group.test(len(group.newcomers))) >= self.settings.alpha_ceiling:
                 continue  # with fewer it is larger
             rows = self.new_settings.rows(group, hour.since_us, hour.until_us)
-            users = self.products.users(self.tenant, group.users, rows, begin, end)
+            users = self.products.users(self.tenant, group.users, rows, hour.begin, hour.end)
             newcomers = group.newcomers.difference(users)
             test = group.test(len(newcomers))
             p = p_value(test)
@@ -373,11 +407,10 @@ class _Watcher:
         self.alike.mark_first_accounts(self.names.tenant_name)
 
     def _judge_settings(self, candidate: Candidate, others: frozenset[int], hour: _WatchedHour) -> Judgement:
-        begin, end = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
         members = candidate.members - others
         if len(members) < LEAST_TENANTS:
             return self._others_judgement(candidate, others)
-        judgement = self._judge_content(candidate.rows, members, begin, end)
+        judgement = self._judge_content(candidate.rows, members, hour)
         return replace(judgement, aside=_aside(candidate.members & others, candidate.aside))
 
     def _others_judgement(self, candidate: Candidate, others: frozenset[int]) -> Judgement:
@@ -445,8 +478,7 @@ class _Watcher:
         alpha: float,
     ) -> None:
         """Make leads of the hour's groups that payment or sign-up tie."""
-        row_lo, row_hi = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
-        active = distinct(self.tenant[row_lo:row_hi])
+        active = distinct(self.tenant[hour.begin : hour.end])
         text: dict[frozenset[int], str] = {}
         candidates = []
         for begin, member in groupings:
@@ -459,7 +491,7 @@ class _Watcher:
                 text[who] = lead_text(tie, p_value)
                 if p_value < alpha:
                     own = self.signature.own(members, hour.since_us, hour.until_us)
-                    rows = self._emerging_of(sorted(who), hour)
+                    rows = self._emerging_of(members, hour)
                     candidates.append(Candidate(p_value, who, who, who, (), (), (), own, (), rows))
 
         def judge(candidate: Candidate, _: frozenset[int]) -> Judgement:
@@ -473,7 +505,6 @@ class _Watcher:
 
     def _evaluate_source(self, hour: _WatchedHour, groupings: list[tuple[np.ndarray, np.ndarray]]) -> None:
         """Make leads of the hour's groups whose content is of one source, whatever their settings."""
-        begin, end = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
         named = {p for alarm in self.alarms.raised for p in alarm.evaluations}
         seen: set[frozenset[int]] = set()  # communities
         tested: set[frozenset[int]] = set()  # whoever carries their wording
@@ -492,7 +523,7 @@ class _Watcher:
                 if carrying is None or carrying.members in tested or overlaps(carrying.members, judgements):
                     continue
                 tested.add(carrying.members)
-                lead = self._of_one_source(carrying, begin, end)
+                lead = self._of_one_source(carrying, hour)
                 let_go((self.log.content,))
                 if lead:
                     candidate, judgements[candidate.members] = lead
@@ -501,21 +532,21 @@ class _Watcher:
             self.sourced.record(candidate, hour.until_us, 0.0, lambda c, _: judgements[c.members])
         self.sourced.mark_first_accounts(self.names.tenant_name)
 
-    def _of_one_source(self, group: Candidate, begin: int, end: int) -> tuple[Candidate, Judgement] | None:
+    def _of_one_source(self, group: Candidate, hour: _WatchedHour) -> tuple[Candidate, Judgement] | None:
         """A group whose content is of one source and unexplained, and why it is a lead; or None.
 
         Users of one program are left out where enough others remain that are of one source.
         """
-        users = self.products.users(self.tenant, group.members, group.rows, begin, end)
+        users = self.products.users(self.tenant, group.members, group.rows, hour.begin, hour.end)
         for members in (group.members.difference(users), group.members) if users else (group.members,):
             if len(members) < LEAST_TENANTS:
                 continue
             rows = group.rows[np.isin(self.tenant[group.rows], list(members))]
-            if devotion(rows, self.tenant, members, self.all, end) < DEVOTED:
+            if devotion(rows, self.tenant, members, self.all, hour.end) < DEVOTED:
                 continue
             content = content_of(self.log, rows, self.tenant, members, self.names.tenant_name)
-            if content.hands is Hands.ONE and not self._explanation(content, rows, members, begin, end):
-                product_users = self.products.users(self.tenant, members, rows, begin, end)
+            if content.hands is Hands.ONE and not self._explanation(content, rows, members, hour):
+                product_users = self.products.users(self.tenant, members, rows, hour.begin, hour.end)
                 judgement = Judgement(content, source_text(product_users, len(members)))
                 return Candidate(1.0, members, members, members, (), (), (), group.own, (), rows), judgement
         return None
@@ -526,10 +557,9 @@ class _Watcher:
         partly = alarm.judgement is not None and alarm.judgement.part is not None
         if len(own) < LEAST_SIGNATURE or partly:  # who uses a signature that others share is not followed
             return
-        row_lo, row_hi = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
         lately = entered_since(alarm.evaluated_at_us[0], self.forgotten_us, self.settings.window_us)
         newcomers = followers(
-            own, self.signature, self.all, self.tenant, (row_lo, row_hi), lately, hour.until_us
+            own, self.signature, self.all, self.tenant, (hour.begin, hour.end), lately, hour.until_us
         )
         dominant = hour.dominant[:, newcomers.tenant]
         alike = self._any_alike(dominant, alarm.dominant, alarm.share)
@@ -612,18 +642,16 @@ class _Watcher:
     def _test(self, members: np.ndarray, hour: _WatchedHour) -> Candidate | None:
         """A group as a candidate, tested on every account that matches its signature."""
         own = self.signature.own(members, hour.since_us, hour.until_us)
-        row_lo, row_hi = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
-        rows = self.signature.matching_rows(own, row_lo, row_hi)
+        rows = self.signature.matching_rows(own, hour.begin, hour.end)
         matching, counts, first, dominant = choices(rows, self.tenant, self.values, self.tokens, self.levels)
         if len(matching) < 0.5 * len(members):
             return self._test_without_signature(members, hour)
-        since_taken_up = exchanges_since(matching, first, self.all.begin, self.all.row, row_hi)
+        since_taken_up = exchanges_since(matching, first, self.all.begin, self.all.row, hour.end)
         often = (counts >= LEAST_COUNTED) & (counts >= CARRIED_SHARE * since_taken_up)
         n = int(often.sum())
         if n < LEAST_TENANTS:
             return None
-        everyone = np.arange(n, dtype=np.int32)
-        top = commonest(np.ascontiguousarray(dominant[:, often]), np.array([0, n]), everyone)
+        top = commonest(dominant, np.array([0, n]), np.flatnonzero(often))
         values, common_counts = (a[:, 0].tolist() for a in top)
         tails = self._tails(values, common_counts, n)
         if not tails:
@@ -653,12 +681,12 @@ class _Watcher:
         For a tenant that sends much else, a manner that it shares is chance. With no signature to be devoted
         to, only the group's common model can name a tenant.
         """
-        row_hi = int(np.searchsorted(self.log["ts_us"], hour.until_us))
-        rows = self._emerging_of(members.tolist(), hour)
+        rows = self._emerging_of(members, hour)
         tenants, begin, dealt = deal_rows(rows, self.tenant)
         counts, first = np.diff(begin), dealt[begin[:-1]].astype(np.int64)
-        sent = exchanges_since(tenants, first, self.all.begin, self.all.row, row_hi)
-        members = tenants[counts >= CARRIED_SHARE * sent].astype(np.int32)
+        sent = exchanges_since(tenants, first, self.all.begin, self.all.row, hour.end)
+        often = np.flatnonzero(counts >= CARRIED_SHARE * sent)
+        members = tenants[often].astype(np.int32)
         if len(members) < LEAST_TENANTS:
             return None
         value, count = commonest(hour.dominant, np.array([0, len(members)]), members)
@@ -679,13 +707,14 @@ class _Watcher:
             self._named_tails(tails),
             np.zeros(0, np.int64),
             self._setting_tests(values, counts_of_value, len(members)),
-            rows[np.isin(self.tenant[rows], list(members_alike))],
+            dealt[np.repeat(np.isin(np.arange(len(tenants)), often[alike]), counts)],
         )
 
-    def _emerging_of(self, tenants: list[int], hour: _WatchedHour) -> np.ndarray:
+    def _emerging_of(self, tenants: np.ndarray, hour: _WatchedHour) -> np.ndarray:
         """The tenants' exchanges that carried new, shared wording within the hour's window."""
         emerging = self.emerging
-        rows = np.concatenate([np.arange(emerging.begin[p], emerging.begin[p + 1]) for p in tenants])
+        first, count = emerging.begin[tenants], emerging.begin[tenants + 1] - emerging.begin[tenants]
+        rows = np.repeat(first - begins(count)[:-1], count) + np.arange(count.sum())
         seen = emerging.counts_from_us[rows] < hour.until_us
         rows = emerging.row[rows[seen]]
         return rows[emerging.ts_us[rows] >= hour.since_us]
@@ -720,8 +749,7 @@ class _Watcher:
             len(all_members) < LEAST_TENANTS or self._members_p(all_members, hour) >= alpha
         ):
             return self._others_judgement(candidate, others)
-        begin, end = np.searchsorted(log["ts_us"], [hour.since_us, hour.until_us])
-        users = self.products.users(self.tenant, all_members, rows, begin, end)
+        users = self.products.users(self.tenant, all_members, rows, hour.begin, hour.end)
         members, name_of = all_members, self.names.tenant_name
         if users and (
             self.signups is not None  # a program whose wording is no news explains it, whoever pays
@@ -731,27 +759,27 @@ class _Watcher:
             if len(members) < LEAST_TENANTS or self._members_p(members, hour) >= alpha:
                 content = content_of(log, rows, self.tenant, all_members, name_of)
                 return Judgement(content, software_text(users, len(all_members)))
-        judgement = self._judge_content(rows, members, begin, end)
+        judgement = self._judge_content(rows, members, hour)
         used = {} if len(members) == len(all_members) else users
         judgement = replace(judgement, aside=_aside(candidate.members & others, used))
         if judgement.content.hands is Hands.ONE and len(members) < len(all_members):
             return replace(judgement, part=judgement.part or members)
         return judgement
 
-    def _judge_content(self, rows: np.ndarray, members: frozenset[int], begin: int, end: int) -> Judgement:
+    def _judge_content(self, rows: np.ndarray, members: frozenset[int], hour: _WatchedHour) -> Judgement:
         """Whether some exchanges of a group are of one source, or those of a part of it."""
         name_of = self.names.tenant_name
         content = content_of(self.log, rows, self.tenant, members, name_of)
         if content.hands is Hands.ONE:
-            return Judgement(content, self._explanation(content, rows, members, begin, end))
+            return Judgement(content, self._explanation(content, rows, members, hour))
         if content.hands is Hands.MANY:
             for inner, test in one_source_parts(self.log, rows, self.tenant, members, name_of, LEAST_TENANTS):
-                if not self._explanation(test, rows, inner, begin, end):
+                if not self._explanation(test, rows, inner, hour):
                     return Judgement(test, "", inner)
         return Judgement(content)
 
     def _explanation(
-        self, content: ContentTest, rows: np.ndarray, members: Collection[int], begin: int, end: int
+        self, content: ContentTest, rows: np.ndarray, members: Collection[int], hour: _WatchedHour
     ) -> str:
         """What would make a group of one source honest, or "". rows: those that carry its wording."""
         of_members = rows[np.isin(self.tenant[rows], list(members))]
@@ -763,7 +791,7 @@ class _Watcher:
         if explanation or not few_questions(content):
             return explanation
         # a shared question may be the wording itself: so all that they ask counts here
-        rows = begin + np.flatnonzero(np.isin(self.tenant[begin:end], list(members)))
+        rows = hour.begin + np.flatnonzero(np.isin(self.tenant[hour.begin : hour.end], list(members)))
         test = content_of(self.log, rows, self.tenant, members, self.names.tenant_name)
         return same_questions(test, self.log, rows, self.tenant)
 
@@ -779,9 +807,8 @@ class _Watcher:
 
     def _distinct(self, parts: list[Candidate], hour: _WatchedHour) -> bool:
         """Whether fingerprints tell every two parts apart, in many exchanges of one, few of the other."""
-        rows = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
         shares = [
-            self.signature.shares(np.array(sorted(part.matching), np.int32), self.all, *rows)
+            self.signature.shares(np.array(sorted(part.matching), np.int32), self.all, hour.begin, hour.end)
             for part in parts
         ]
         for x in range(len(parts)):

@@ -8,7 +8,7 @@ from math import atan, pi, tan
 
 import numpy as np
 
-from stillwatch.stats.chances import chances
+from stillwatch.compiled_code.library import kernels
 
 GRID = np.array([0.02, 0.03, 0.04, 0.05, 0.065, 0.08, 0.1, 0.12, 0.15, 0.2, 0.27, 0.4])
 
@@ -26,10 +26,10 @@ def concentration_tail(count: int, members: int, share: float, correlation: floa
     if share >= 1:
         return 1.0
     strength = (1 - correlation) / correlation
-    a, b = share * strength, (1 - share) * strength
-    below = np.arange(members)
-    ratios = (members - below) * (below + a) / ((below + 1) * (members - below - 1 + b))
-    tail = chances(ratios)[max(count, 0) :].sum()  # 1 - cdf would lose a small tail
+    weight = np.empty(members + 1)
+    kernels.choice_weights(members, share * strength, (1 - share) * strength, weight)
+    weight /= weight.sum()
+    tail = weight[max(count, 0) :].sum()  # 1 - cdf would lose a small tail
     return float(min(max(tail, 1e-300), 1.0))
 
 
