@@ -34,7 +34,7 @@ class Signature:
         self._inside = np.zeros(fingerprints, np.int32)  # scratch, left at nought
 
     @cached_property
-    def _carried(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _rows_carrying(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Where each fingerprint's rows begin, the rows, and scratch of exchanges, left at nought.
 
         Only who looks for exchanges needs these, which are large.
@@ -87,7 +87,7 @@ class Signature:
 
     def matching_rows(self, own: np.ndarray, row_lo: int, row_hi: int, needed: int = NEEDED) -> np.ndarray:
         """Exchanges in [row_lo, row_hi) with at least `needed` of the own fingerprints, in order."""
-        begin, row, times = self._carried
+        begin, row, times = self._rows_carrying
         own = own.astype(np.int64, copy=False)
         out = np.empty(int(np.sum(begin[own + 1] - begin[own])), np.int32)
         n = kernels.carrying_rows(own, len(own), begin, row, row_lo, row_hi, needed, times, out)

@@ -99,8 +99,8 @@ class Alarm:
             self._own = evaluated, np.array([m for m in lasting(self.fingerprints) if m >= 0], np.int64)
         return self._own[1]
 
-    def renumbered(self, number: np.ndarray) -> "Alarm":
-        """The alarm with other numbers of its fingerprints. number: (fingerprints,) the new one of each."""
+    def renumber(self, number: np.ndarray) -> "Alarm":
+        """Give the alarm with other numbers of its fingerprints. number: (fingerprints,) the new one of each."""
         fingerprints = Counter({int(number[m]): count for m, count in self.fingerprints.items()})
         return replace(self, fingerprints=fingerprints, _own=None)
 

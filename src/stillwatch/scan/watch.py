@@ -190,7 +190,7 @@ def over_whole_log(result: WatchResult, log: ExchangeLog, tenant: np.ndarray) ->
     place = np.searchsorted(everything.fingerprint_value, result.spread.fingerprint_value, sorter=order)
     return replace(
         result,
-        alarms=tuple(alarm.renumbered(order[place]) for alarm in result.alarms),
+        alarms=tuple(alarm.renumber(order[place]) for alarm in result.alarms),
         spread=everything,
         signature=Signature(everything, len(log.accounts)),
     )
