@@ -100,7 +100,7 @@ class Alarm:
         return self._own[1]
 
     def renumber(self, number: np.ndarray) -> "Alarm":
-        """Give the alarm with other numbers of its fingerprints. number: (fingerprints,) the new one of each."""
+        """Give it with other numbers of its fingerprints. number: (fingerprints,) the new one of each."""
         fingerprints = Counter({int(number[m]): count for m, count in self.fingerprints.items()})
         return replace(self, fingerprints=fingerprints, _own=None)
 
