@@ -177,6 +177,7 @@ def test_a_pool_that_draws_its_settings_is_found_by_what_it_hands_on() -> None:
     assert took_part < set(case.accounts)
     assert set(case.firm) <= took_part  # what we refused them no client chooses
     assert len(case.firm) > len(took_part) / 2
+    assert all(case.own_reactions[account].p_value <= 0.1 for account in case.firm)
     own = {v.account: v.p_value for v in result.accounts}
     assert all(own[account] == one.p_value for account, one in case.own_reactions.items())
     told = "\n".join(explain(result, min(took_part)).compared_with)

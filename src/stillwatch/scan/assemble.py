@@ -70,7 +70,8 @@ def campaign(
     number = campaign_id(actor, context)
     for account in actor.accounts:
         if (reaction := own_reactions.get(names[account])) is not None:
-            classes[int(account)] = {"reaction": "provider"}  # who is refused, and when, no client chooses
+            if reaction.p_value <= holds.MOST_OWN_P:  # one text that it took over may be chance
+                classes[int(account)] = {"reaction": "provider"}  # whom a refusal hits no client chooses
             links.append(_reaction_link(names[account], number, reacted, reaction))
     for clue in clues():
         with blamed_on_its_package(clue):
