@@ -170,6 +170,7 @@ def test_a_scan_names_who_took_part_and_nobody_else() -> None:
     assert set(case.accounts) <= set(accounts)
     assert len(case.accounts) >= 10
     assert set(case.own_reactions) == set(case.accounts)
+    assert "keys lent to one project" in {b.kind for b in case.benign_alternatives}
     assert all(at >= case.alarm_at for at in case.named_at.values())
 
 

@@ -27,6 +27,17 @@ def alternatives(actor: Actor, context: ActorContext) -> tuple[BenignAlternative
     return all_kinds if school is None else (*all_kinds, school)
 
 
+def lent_keys(actor: Actor, context: ActorContext) -> BenignAlternative:
+    """What fits a group that hands refused work on: a project that uses the keys of several people."""
+    networks = distinct(context.log["net"][actor.rows])
+    payers, known = len(distinct(context.payers[actor.accounts])), int((networks >= 0).sum())
+    text = (
+        f"refusals cannot tell: its {len(actor.accounts):,} accounts send from {known:,} networks and have "
+        f"{payers:,} payers; ask whether their holders lent them to one project"
+    )
+    return BenignAlternative("keys lent to one project", text)
+
+
 def _organisation(actor: Actor, known: AccountFacts) -> BenignAlternative:
     orgs = Counter(known.org[a] for a in actor.accounts if known.org[a])
     n = len(actor.accounts)

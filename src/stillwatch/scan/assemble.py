@@ -24,7 +24,7 @@ from stillwatch.scan import (
     failover,
     holds,
 )
-from stillwatch.scan.alternatives import alternatives
+from stillwatch.scan.alternatives import alternatives, lent_keys
 from stillwatch.scan.harvest import harvest, moment, next_milestone, timeline
 from stillwatch.signals import blamed_on_its_package, signal_modules, signal_of
 
@@ -94,6 +94,9 @@ def campaign(
                 bits = round(state.bits, 3)
                 peers = state.baseline, state.population_p95
                 reasons.append(Reason(detector.NAME, state.text, bits, state.actual, *peers, state.n))
+    honest = alternatives(actor, context)
+    if own_reactions:
+        honest = (*honest, lent_keys(actor, context))
     taken = harvest(log, actor.rows)
     accounts = tuple(sorted(names[a] for a in actor.accounts))
     head, *rest = reasons
@@ -107,7 +110,7 @@ def campaign(
         harvest=taken,
         harvest_at_alarm=harvest(log, actor.rows, at_us),
         reasons=ranked,
-        benign_alternatives=alternatives(actor, context),
+        benign_alternatives=honest,
         suppressed_by=_permission(actor, context, features),
         title=_title(actor, context, taken.exchanges, ranked),
         named_at={names[a]: moment(t) for a, t in sorted(named_at_us.items())},
