@@ -39,7 +39,7 @@ from stillwatch.scan.failover import (
     failover_least_p_value,
     failover_reason,
 )
-from stillwatch.scan.failover_groups import FailoverGroup, failover_groups
+from stillwatch.scan.failover_groups import SAME_GROUP, FailoverGroup, failover_groups
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.holds import LEAST_NAMED, HoldsEvidence, holds_evidence, holds_reason
 from stillwatch.scan.own_tie import own_ties
@@ -82,7 +82,6 @@ MOSTLY_OTHERS = 0.5  # of a finding's accounts must be no users of such a produc
 FAILOVER_P_VALUE = 1e-2  # of repeated refusals, at most: then a lead's text mentions them
 FEW_FINGERPRINTS = 20  # own fingerprints below which nothing is asked of an account
 FEW_CARRIED = 6  # nor where the median account carries fewer than this
-SAME_GROUP = 0.5  # of a group's accounts that are in another, a finding or a schedule: then both are the same
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ HONEST_RATE = 0.027  # as counted on development worlds in which harnesses ask p
 FALSE_SHARE = 0.01  # of the groups that are found, at most, as long as the null holds
 MOST_ASKING = 5  # customers that ask one text: classes, benchmarks and popular questions have more
 SENT_ALIKE = (("agent", "system"), ("agent", "temperature_milli", "max_tokens"))
-SAME_GROUP = 0.5  # of the smaller group's accounts that are in the larger: then both are one
+SAME_GROUP = 0.5  # of a group's accounts that are in another, a finding or a schedule: then both are the same
 
 
 @dataclass
@@ -43,12 +43,10 @@ class FailoverGroup:
     found_us: int | None = None  # when its gains were first enough by themselves
 
     def add(self, other: "FailoverGroup") -> None:
-        """Take another group in. The larger gains stay: those of two bets do not add up."""
+        """Take another group's accounts in. The larger gains stay: those of two bets do not add up."""
         self.accounts |= other.accounts
         self.payers |= other.payers
         self.gains = max(self.gains, other.gains)
-        self.refused += other.refused
-        self.moved += other.moved
         found = [us for us in (self.found_us, other.found_us) if us is not None]
         self.found_us = min(found, default=None)
 
@@ -148,11 +146,11 @@ def _most_certain(groups: Iterable[FailoverGroup], customer: np.ndarray, bets: i
     enough = [k for k, g in enumerate(groups, 1) if g.gains >= np.log(bets / (k * FALSE_SHARE))]
     found: list[FailoverGroup] = []
     for group in groups[: max(enough, default=0)]:
-        same = [g for g in found if _is_same(g, group)]
-        if not same:
+        same = next((g for g in found if _is_same(g, group)), None)
+        if same is None:
             found.append(group)
-        for other in same[:1]:
-            other.add(group)
+        else:
+            same.add(group)
     return found
 
 
@@ -179,5 +177,7 @@ def _connect(connected: dict[int, FailoverGroup], first: int, second: int) -> Fa
     if len(one.payers) < len(other.payers):
         one, other = other, one
     one.add(other)
+    one.refused += other.refused  # they had no text in common so far
+    one.moved += other.moved
     connected |= dict.fromkeys(other.payers, one)
     return one

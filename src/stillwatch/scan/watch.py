@@ -77,7 +77,7 @@ BASE_EVERY_US = 6 * HOUR_US
 ESTABLISHED_EVERY_US = 3 * HOUR_US  # of wording that was in use when a log began
 SETTINGS = ("model", "max_tokens", "temperature_milli")
 QUIET_EVALUATIONS = 20  # six-hourly evaluations: five days, as long as the window
-ONE_MODEL = 0.6  # of a group's tenants mostly use its commonest model: then that model may name a tenant
+ONE_MODEL = 0.6  # of a group's tenants have its commonest model: then that, or another setting, may name one
 # of a tenant's exchanges since it took the signature up: below it, chance in heavy traffic
 CARRIED_SHARE = 0.1
 MAYBE = 0.05  # a group with a larger p-value is not tested on the accounts that match its signature
