@@ -9,6 +9,7 @@ from holds_world import START_US, log_of, names
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan.failover import failover_finding
 from stillwatch.scan.failover_groups import failover_groups
+from stillwatch.scan.parts import claim_of
 from stillwatch.units import DAY_US, MINUTE_US
 from test_failover import Rows, others, refuse, scanned
 from test_source_leads import crowd_of
@@ -172,6 +173,7 @@ def test_a_scan_names_who_took_part_and_nobody_else() -> None:
     assert set(case.own_reactions) == set(case.accounts)
     assert "keys lent to one project" in {b.kind for b in case.benign_alternatives}
     assert all(at >= case.alarm_at for at in case.named_at.values())
+    assert "goes on at others" in claim_of({reason.detector for reason in case.reasons})  # not: are alike
 
 
 def test_a_log_without_refusals_has_none() -> None:

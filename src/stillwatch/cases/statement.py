@@ -22,6 +22,7 @@ from stillwatch.report.explain import is_lone, own_evidence
 from stillwatch.report.rivals import Rival, rival
 from stillwatch.report.visible import visible
 from stillwatch.scan import Campaign
+from stillwatch.scan.parts import claim_of
 
 FORMAT = "stillwatch.statement/1"
 APPEAL_DAYS = 183  # six months at least: Digital Services Act, Article 20(1)
@@ -206,7 +207,7 @@ def _attribution(campaign: Campaign, judgement: Act | None) -> tuple[tuple[str, 
     alike = "claimed" if is_lone(campaign) else "claimed of the group; this account's own part is above"
     operator = "claimed: a person judged so" if judgement is not None else "not claimed: nobody has judged it"
     return (
-        ("the requests are alike, as one source of work makes them", alike),
+        (claim_of({reason.detector for reason in campaign.reasons}), alike),
         ("one operator is behind them", operator),
         ("a named person or organisation is behind them", "not claimed: a log does not say it"),
     )

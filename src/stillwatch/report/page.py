@@ -20,6 +20,7 @@ from stillwatch.report.rivals import rivals
 from stillwatch.report.timeline import Timeline, timeline
 from stillwatch.scan import AccountVerdict, Campaign, Lead, Link, Reason, ScanResult
 from stillwatch.scan.measured import MEASURED, TITLE
+from stillwatch.scan.parts import claim_of
 from stillwatch.scan.seen_window import window_headline
 from stillwatch.scan.set_aside import aside_text, by_rule
 
@@ -216,6 +217,7 @@ def view(result: ScanResult) -> View:
 def _environment() -> Environment:
     environment = sheet.environment("stillwatch.report")
     environment.filters["outlook"] = split_milestone
+    environment.filters["claim"] = lambda reasons: claim_of({reason.detector for reason in reasons})
     environment.globals["findings_file"] = FINDINGS
     environment.globals["rivals"] = rivals
     environment.globals["aside_text"] = lambda campaign: aside_text(by_rule(campaign.set_aside))

@@ -5,6 +5,8 @@ and a setting to be tested on: with no part of either kind no group raises an al
 parts do, and imports none: who only reads findings needs the names alone.
 """
 
+from collections.abc import Collection
+
 from stillwatch.errors import InputError
 
 # What a group is found by: part -> kinds of fingerprint, as `actors.spread` names them.
@@ -26,6 +28,18 @@ TEST_NAME = "coordinated_harvest"  # of shared wording and settings together
 GROUP_TESTS = frozenset({TEST_NAME, NEW_SETTINGS, FAILOVER, "holds"})
 RAISING = GROUP_TESTS | {LONE_HARVEST}  # whose alarms make findings; the others explain
 PARTS = frozenset({*SHARED, *TESTED, FOLLOW, NEW_SETTINGS, FAILOVER, LONE_HARVEST})
+
+
+def by_refusals_alone(signals: Collection[str]) -> bool:
+    """Whether refused work raised a finding, and neither wording nor settings did."""
+    return not {FAILOVER, "holds"}.isdisjoint(signals) and {TEST_NAME, NEW_SETTINGS}.isdisjoint(signals)
+
+
+def claim_of(signals: Collection[str]) -> str:
+    """Say what a finding claims of its requests, by the signals that raised and explain it."""
+    if by_refusals_alone(signals):
+        return "what one of its accounts is refused goes on at others of them"
+    return "the requests are alike, as one source of work makes them"
 
 
 def check_parts(parts: frozenset[str]) -> frozenset[str]:

@@ -23,6 +23,7 @@ from stillwatch.cases.statement import MEASURED_ON, rivals_table, sentence_list
 from stillwatch.cases.store import Store
 from stillwatch.report.amounts import moment_us, plural
 from stillwatch.report.rivals import Rival, rival
+from stillwatch.scan.parts import claim_of
 
 FORMAT = "stillwatch.filing/1"
 ALIKE = "https://atlas.mitre.org/studies/AML.CS0056"
@@ -105,6 +106,7 @@ def _filing(report: Alert, accounts: tuple[str, ...], terms: FilingTerms, tlp: T
         for item in report.why
         if not any(name in item.text and _is_named(name, item.text) for name in accounts)
     )
+    claim = claim_of({item.detector for item in report.why})
     return Filing(
         case=report.case,
         made_us=now_us,
@@ -112,7 +114,7 @@ def _filing(report: Alert, accounts: tuple[str, ...], terms: FilingTerms, tlp: T
         judged=judged,
         given={name: text or f"[TO FILL IN: {BLANKS[name]}]" for name, text in asdict(terms).items()},
         actor=(
-            "The requests are alike, as one source of work makes them: claimed.",
+            f"{claim[0].upper()}{claim[1:]}: claimed.",
             "One operator is behind them: "
             + ("claimed, a person judged so." if judged else "not claimed, nobody has judged it."),
             "A named person or organisation is behind them: not claimed, a log does not say it.",
