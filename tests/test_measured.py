@@ -3,15 +3,19 @@
 import re
 from pathlib import Path
 
-from stillwatch.scan.measured import EXPOSED, INNOCENTS
+from stillwatch.scan.measured import EXPOSED, FIRM, INNOCENTS, LOOSE, WRONG
 
 README = Path(__file__).parents[1] / "README.md"
 FIGURE = re.compile(r"([\d,]+) of ([\d,]+)")
 
 
-def figures(cell: str) -> tuple[int, int]:
+def figures(cell: str) -> tuple[int, ...]:
     ((part, whole),) = FIGURE.findall(cell)
-    return int(part.replace(",", "")), int(whole.replace(",", ""))
+    return numbers(part, whole)
+
+
+def numbers(*texts: str) -> tuple[int, ...]:
+    return tuple(int(text.replace(",", "")) for text in texts)
 
 
 def test_reports_say_what_the_unseen_worlds_gave() -> None:
@@ -19,3 +23,11 @@ def test_reports_say_what_the_unseen_worlds_gave() -> None:
     (named, honest), (exposed, campaigns) = map(figures, row.split("|")[2:4])
     assert f"{exposed} of {campaigns} campaigns" in EXPOSED
     assert f"{named} of {honest:,} honest accounts" in INNOCENTS
+
+
+def test_the_share_of_honest_accounts_is_that_of_both_levels() -> None:
+    (firm, of_firm), (loose, of_loose) = (numbers(*FIGURE.findall(text)[0]) for text in (FIRM, LOOSE))
+    (found,) = FIGURE.findall(WRONG)
+    honest, named = numbers(*found)
+    assert (honest, named) == (firm + loose, of_firm + of_loose)
+    assert f"({honest / named:.0%}".replace("%", " %") in WRONG

@@ -19,7 +19,7 @@ from stillwatch.report.meter import Meter, meter, split_milestone
 from stillwatch.report.rivals import rivals
 from stillwatch.report.timeline import Timeline, timeline
 from stillwatch.scan import AccountVerdict, Campaign, Lead, Link, Reason, ScanResult
-from stillwatch.scan.measured import MEASURED, TITLE
+from stillwatch.scan.measured import MEASURED, TITLE, WRONG
 from stillwatch.scan.parts import claim_of
 from stillwatch.scan.seen_window import window_headline
 from stillwatch.scan.set_aside import aside_text, by_rule
@@ -237,6 +237,7 @@ def render(result: ScanResult) -> str:
         examples=EXAMPLES,
         gaps=GAPS,
         measured=MEASURED,
+        wrong=WRONG,
         measured_title=TITLE,
     )
 

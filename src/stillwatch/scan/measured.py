@@ -18,7 +18,11 @@ INNOCENTS = (
     "without campaigns. On those that were looked at it names none of 18,897, and on the first author's "
     "scenes 4 of 4,420. At commit 671234a it named a quarter to two thirds there."
 )
-ALONE = "A group finding is a reason to look. Nobody may be banned on a group finding alone."
+WRONG = (
+    "Of the accounts that group findings named on nine worlds by other authors, each judged once and unseen, "
+    "640 of 2,242 (29 %) were honest."
+)
+ALONE = f"{WRONG} A group finding is a reason to look. Nobody may be banned on a group finding alone."
 MEASURED = (EXPOSED, INNOCENTS, ALONE)
 TITLE = "How far to trust a finding"
 # `Campaign.firm` says which accounts are firm.
