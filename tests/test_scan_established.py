@@ -64,6 +64,17 @@ def test_whose_users_signed_up_at_times_of_their_own_is_an_older_program() -> No
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("sponsored", "found"), [(0.6, False), (0.3, True)])
+def test_who_signed_up_for_a_sponsor_s_class_is_not_named(sponsored: float, found: bool) -> None:
+    crowd, planted = world(spread_days=30)
+    paid_for = sorted(planted)[: round(sponsored * len(planted))]
+    for row in crowd.known:
+        if row["account"] in paid_for:
+            row["payment"] = "voucher"
+    assert bool(named(sw.scan(crowd.table(), accounts=crowd.accounts()))) == found
+
+
+@pytest.mark.slow
 def test_a_live_scan_does_not_ask_what_was_in_use_before_it_began() -> None:
     crowd, _ = world(spread_days=30)
     live = sw.LiveScan(crowd.accounts())

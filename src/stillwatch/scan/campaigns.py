@@ -30,6 +30,7 @@ from stillwatch.scan.explanations import (
     one_customer,
     same_material,
     same_questions,
+    share_instruments,
 )
 from stillwatch.scan.failover import (
     LEVEL,
@@ -277,7 +278,7 @@ class _FindingsBuilder:
         if same is None:
             aside |= of_other_alarms(context, self.taken.intersection(others.tolist()))
             others = np.array([a for a in others if a not in self.taken], np.int32)
-        if self._signup_span(others).p_value > SIGNED_TOGETHER:
+        if not self._made_together(others):
             return
         finding = self._finding(alarm, replace(group, accounts=others, aside=group.aside | aside), rows)
         if same is not None:
@@ -325,6 +326,17 @@ class _FindingsBuilder:
         return _ActorFinding(
             actor, alarm.at_us, alarm.p_value, group.named_at, reason, self.context, tested, aside=group.aside
         )
+
+    def _made_together(self, accounts: np.ndarray) -> bool:
+        """Whether accounts signed up together, and not because somebody pays for half of them.
+
+        A sponsor's vouchers pay for a class, and a firm's card for its staff. They sign up together as well.
+        Asked only where their wording was in use when the log began.
+        """
+        if self._signup_span(accounts).p_value > SIGNED_TOGETHER:
+            return False
+        sponsored = share_instruments(self.context.known, accounts, self.context.tenants)
+        return self.watched.signups is None or not sponsored
 
     def _signup_span(self, accounts: np.ndarray) -> SignupSpan:
         """When accounts signed up; asked only where their wording was in use when the log began."""
