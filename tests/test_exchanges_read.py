@@ -153,8 +153,9 @@ def test_epoch_times_in_any_unit(tmp_path, number):
     assert take(log).column("time").to_pylist() == [datetime(2026, 3, 2, 8, tzinfo=UTC)]
 
 
-def test_times_without_a_zone_when_told_that_they_are_utc(tmp_path):
-    log = write(tmp_path / "log", line(time="2026-03-02 08:00:00"))
+@pytest.mark.parametrize("text", ["2026-03-02 08:00:00", "Mar 2, 2026 @ 08:00:00.000"])
+def test_times_without_a_zone_when_told_that_they_are_utc(tmp_path, text):
+    log = write(tmp_path / "log", line(time=text))
     assert take(log, assume_utc=True).column("time").to_pylist() == [datetime(2026, 3, 2, 8, tzinfo=UTC)]
 
 

@@ -3,6 +3,7 @@
 All are written by hand, none was recorded. Where a page or source is named the shape is from there.
 """
 
+import base64
 import gzip
 import json
 from datetime import UTC, datetime
@@ -51,6 +52,12 @@ def with_types(value: object) -> dict:
 
 def row_with_types(row: dict) -> dict:
     return {name: with_types(value) for name, value in row.items()}
+
+
+def packed(value: object, *, zipped: bool = False) -> str:
+    """A value as queues carry it: base64, of gzip where it is zipped."""
+    data = json.dumps(value).encode()
+    return base64.b64encode(gzip.compress(data) if zipped else data).decode()
 
 
 def quote(value: object) -> str:
@@ -155,6 +162,53 @@ SHAPES = {  # docs.aws.amazon.com/amazondynamodb: S3DataExport.Output, API_Scan,
     "CloudEvents": [{"specversion": "1.0", "type": "call", "source": "/", "time": AT, "data": UNTIMED}],
     "EventBridge": [{"detail-type": "Call", "account": "123456789012", "time": AT, "detail": RECORD}],
     "SNS": [{"Type": "Notification", "TopicArn": "t", "Message": json.dumps(RECORD), "Timestamp": AT}],
+    # docs.aws.amazon.com: Lambda with Kinesis, with SNS, with SQS; Firehose's requests; GetRecords;
+    # CloudWatch Logs' subscriptions. cloud.google.com/pubsub: push, pull. From memory.
+    "Kinesis in Lambda": [
+        {
+            "Records": [
+                {
+                    "kinesis": {
+                        "kinesisSchemaVersion": "1.0",
+                        "data": packed(UNTIMED),
+                        "approximateArrivalTimestamp": 1772438401.0,
+                    },
+                    "eventSource": "aws:kinesis",
+                }
+            ]
+        }
+    ],
+    "Kinesis, records": [{"Records": [{"Data": packed(RECORD), "PartitionKey": "k", "SequenceNumber": "4"}]}],
+    "Kinesis, a record zipped": [{"Data": packed(RECORD, zipped=True), "PartitionKey": "k"}],
+    "Firehose's request": [{"requestId": "r", "records": [{"recordId": "1", "data": packed(RECORD)}]}],
+    "CloudWatch Logs' subscription": [
+        {
+            "awslogs": {
+                "data": packed(
+                    {
+                        "messageType": "DATA_MESSAGE",
+                        "logEvents": [
+                            {"id": "1", "timestamp": 1772438401000, "message": json.dumps(UNTIMED)}
+                        ],
+                    },
+                    zipped=True,
+                )
+            }
+        }
+    ],
+    "SNS in Lambda": [
+        {"Records": [{"EventSource": "aws:sns", "Sns": {"TopicArn": "t", "Message": json.dumps(RECORD)}}]}
+    ],
+    "SQS in Lambda": [{"Records": [{"messageId": "1", "receiptHandle": "h", "body": json.dumps(RECORD)}]}],
+    "Pub/Sub, pushed": [
+        {
+            "message": {"data": packed(UNTIMED), "messageId": "1", "publishTime": AT},
+            "subscription": "projects/p/subscriptions/s",
+        }
+    ],
+    "Pub/Sub, pulled": [
+        {"receivedMessages": [{"ackId": "x", "message": {"data": packed(RECORD), "messageId": "1"}}]}
+    ],
     # Grafana's CSV, Log4j's JSON layout, Serilog, Sumo Logic's CSV
     "Grafana's CSV": ["Time,Line", f"{AT},{quote(UNTIMED)}"],
     "Log4j": [{"timeMillis": 1772438401000, "level": "INFO", "message": json.dumps(UNTIMED)}],
@@ -451,3 +505,17 @@ def test_a_conversation_s_export_is_no_request(tmp_path):
 @pytest.mark.parametrize("text", ["[" * 200_000, '{"a":' * 200_000], ids=["lists", "objects"])
 def test_a_cut_text_that_goes_too_deep_stays_a_text(text: str) -> None:
     assert from_cut_text(text) is text
+
+
+@pytest.mark.parametrize("text", ["eyJh", "eyes only", packed("a text"), "H4sIAAAA", "ew=="])
+def test_a_text_that_looks_packed_and_is_none_is_no_record(tmp_path, text):
+    rejects = Rejects()
+    read_rows = rows(write(tmp_path / "log", RECORD, {"Data": text, "PartitionKey": "k"}), rejects=rejects)
+    assert (len(read_rows), rejects.count) == (1, 1)
+
+
+def test_a_gzip_bomb_in_a_queue_s_message_is_refused(tmp_path):
+    bomb = base64.b64encode(gzip.compress(b"{" + b" " * (33 << 20) + b"}")).decode()
+    rejects = Rejects()
+    read_rows = rows(write(tmp_path / "log", RECORD, {"Data": bomb, "PartitionKey": "k"}), rejects=rejects)
+    assert (len(read_rows), rejects.count) == (1, 1)

@@ -2,9 +2,12 @@
 alone.
 
 Containers (Docker, Kubernetes), CloudWatch, Google Cloud Logging, Elasticsearch, Splunk, Datadog, journald,
-Loki, Kafka, Debezium, DynamoDB, and pages of an API. It does not know what the records inside are.
+Loki, Kafka, Kinesis, Pub/Sub, Debezium, DynamoDB, and pages of an API. It does not know what the records
+inside are.
 """
 
+import binascii
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import TypeGuard
 
@@ -21,7 +24,12 @@ CERTAIN = (  # a key under which a record lies, and one beside it that only such
     ("data", "specversion"),  # CloudEvents
     ("data", "table"),  # Maxwell
     ("detail", "detail-type"),  # EventBridge
-    ("Message", "TopicArn"),  # SNS
+    ("Message", "TopicArn"), ("Sns", "EventSource"),  # SNS, and as Lambda gets it
+    ("body", "receiptHandle"), ("Body", "ReceiptHandle"),  # SQS, as Lambda and as its API gives it
+    ("kinesis", "eventSource"), ("data", "kinesisSchemaVersion"),  # Kinesis, as Lambda gets it
+    ("Data", "PartitionKey"), ("data", "recordId"),  # Kinesis' API; Firehose
+    ("message", "subscription"), ("message", "ackId"),  # Pub/Sub, pushed and pulled
+    ("data", "messageId"), ("data", "message_id"),
     ("dynamodb", "eventName"), ("NewImage", "Keys"),  # DynamoDB's streams
     ("fields", "createTime"),  # Firestore
     ("doc", "doc_as_upsert"),  # Elasticsearch's bulk file, an update
@@ -37,13 +45,17 @@ AROUND = (  # the key under which a shipper keeps the record, as an object or as
     "attributes", "Properties",  # Datadog, Serilog
 )  # fmt: skip
 LISTS = (
-    "data", "logs", "records", "events", "logEvents", "results", "items", "Items", "rows", "entries", "hits",
+    "data", "logs", "records", "Records", "events", "logEvents", "results", "items", "Items", "rows",
+    "entries", "hits", "receivedMessages",  # Pub/Sub
 )  # fmt: skip
 TALK = ("messages", "contents", "choices", "content", "input", "output", "tools", "turns", "history")
 OUTER_TIMES = (
     "time", "timestamp", "@timestamp", "_time", "ts", "date", "__REALTIME_TIMESTAMP", "receiveTimestamp",
     "Time", "Timestamp", "timeMillis", "_messagetime",  # Grafana, Serilog, Log4j, Sumo Logic
+    "publishTime", "approximateArrivalTimestamp", "ApproximateArrivalTimestamp",  # Pub/Sub, Kinesis
 )  # fmt: skip
+PACKED = ("ey", "ew", "H4sI")  # how base64 of an object begins, and of gzip
+LARGEST = 32 << 20  # bytes of one record; gzip may hold more, and then it is none
 BULK = ("index", "create", "update", "delete")  # Elasticsearch's bulk file: a line before each record
 
 
@@ -172,10 +184,30 @@ def _bodies(obj: Json) -> Iterator[dict[str, object]]:
 def _body(value: object) -> dict[str, object] | None:
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
-    value = from_text(value)
+    value = from_text(_unpack(value))
     if isinstance(value, str) and (rest := json_text.after_prefix(value.encode("utf-8", "replace"))):
         value = from_text(rest.decode("utf-8", "replace"))  # the program's own words before its JSON
     return value if isinstance(value, dict) and value else None
+
+
+def _unpack(value: object) -> object:
+    """A text that queues carry in base64, packed or not; what is none stays as it is.
+
+    >>> _unpack("eyJhIjogMX0="), _unpack("eyes")
+    ('{"a": 1}', 'eyes')
+    """
+    if not isinstance(value, str) or not value.startswith(PACKED):
+        return value
+    try:
+        data = binascii.a2b_base64(value, strict_mode=True)
+        if data.startswith(b"\x1f\x8b"):
+            unpacker = zlib.decompressobj(wbits=31)
+            data = unpacker.decompress(data, LARGEST)
+            if not unpacker.eof:
+                return value
+        return data.decode("utf-8")
+    except (ValueError, zlib.error):  # binascii's and UTF-8's errors are ValueErrors
+        return value
 
 
 def _with_time(body: dict[str, object], obj: Json) -> dict[str, object]:

@@ -119,6 +119,7 @@ WRITTEN = (  # what is no ISO 8601 and names its zone all the same
     "%d/%b/%Y:%H:%M:%S %z",  # nginx, Apache
     "%a, %d %b %Y %H:%M:%S %z",  # mail; HTTP writes GMT for +0000
     "%a %b %d %H:%M:%S %Y",  # C and Python without a zone
+    "%b %d, %Y @ %H:%M:%S.%f",  # Kibana, in its viewer's zone
 )
 
 

@@ -77,6 +77,8 @@ def sniff(obj: Json) -> bool:
         return True
     if isinstance(asked := obj.get("input"), dict) and "messages" in asked:
         return True
+    if "receiptHandle" in obj:
+        return False  # a message of SQS, whose body may be any record
     if not obj.keys().isdisjoint(REQUESTS[1:]) and "prompt" not in columns_of(list(obj)):
         asked = first(*(obj.get(name) for name in REQUESTS))
         if (isinstance(asked, str) and "body" not in obj) or recognise(_body(asked)) is not None:
