@@ -84,6 +84,7 @@ class Public:
     staff: Sequence[Product]  # companies' keys that a person uses
     desks: Mapping[str, tuple[int, float, str]]  # companies' other keys: how many, median of units, model
     resellers: int
+    newcomers: float = 0.16  # share of people's accounts that begin during the log
 
 
 def open_account(rng: np.random.Generator, public: Public, key: str, kind: str, settings: Settings, agent: str, life: float) -> Account:
@@ -208,7 +209,7 @@ def crowd(rng: np.random.Generator, product: Product, number: int, world: Honest
     accounts = []
     for at in range(product.accounts):
         one = open_account(rng, public, f"{product.kind} {number} {at}", product.kind, near(rng, product.settings, keeps), product.agent, product.life)
-        if product.kind == "quick_look" or rng.random() < 0.16:
+        if product.kind == "quick_look" or rng.random() < public.newcomers:
             one.start, one.state["at_once"] = float(rng.uniform(0, public.days - 0.5)), True
             one.created = moment(one.start - rng.exponential(0.01 if product.kind == "quick_look" else 0.2))
         if rng.random() < 0.15:

@@ -5,7 +5,7 @@
                                       [--seventh FOLDER] [--eighth FOLDER] [--ninth FOLDER] [--tenth FOLDER]
                                       [--eleventh FOLDER] [--twelfth FOLDER] [--thirteenth FOLDER]
                                       [--fourteenth FOLDER] [--fifteenth FOLDER] [--sixteenth FOLDER]
-                                      [--people FOLDER]
+                                      [--seventeenth FOLDER] [--people FOLDER]
     python benchmarks/other_worlds.py --page docs/figures/worlds.md
     python benchmarks/other_worlds.py --against 671234a --against-worlds dev-c dev-d   # older code beside it
 
@@ -68,13 +68,15 @@ AUTHORS = {
     "fifteenth-quiet": "fifteenth",
     "sixteenth": "sixteenth",
     "sixteenth-quiet": "sixteenth",
+    "seventeenth": "seventeenth",
+    "seventeenth-quiet": "seventeenth",
     "dev-a": "first",
     "dev-b": "first",
 }
 # authors whose worlds a script writes
 COMPOSED = (
     *("fourth", "fifth", "sixth", "seventh", "eighth", "ninth"),
-    *("tenth", "eleventh", "twelfth", "thirteenth", "fourteenth", "fifteenth", "sixteenth"),
+    *("tenth", "eleventh", "twelfth", "thirteenth", "fourteenth", "fifteenth", "sixteenth", "seventeenth"),
 )
 DEVELOPMENT = "dev-"  # how the names of worlds begin that were looked at while the detector was made
 SCANNED = (0, 3, 4)  # exit codes of a scan that was made: see docs/cli.md
