@@ -600,3 +600,22 @@ def test_others_are_asked_whether_they_share_a_network_with_the_actor() -> None:
     weighed = CLUES["shared_network"].weigh(*staged(two_by_two))
     assert weighed is not None
     assert (weighed.actual, weighed.baseline) == (1.0, 8 / 80)
+
+
+def by_threes(crowd: Crowd) -> list[str]:
+    """Fourteen founders' teams, each with a card and a server of its own."""
+    people(crowd)
+    return members(
+        crowd, 42, client_ip=lambda k: f"192.0.{k // 3}.{k}", record=lambda k: {"payment": f"card-{k // 3}"}
+    )
+
+
+@pytest.mark.parametrize("name", ["shared_network", "shared_payment"])
+def test_siblings_are_tied_to_each_other_and_not_to_a_large_group(name: str) -> None:
+    of_siblings = CLUES[name].weigh(*staged(by_threes))
+    of_the_group = CLUES[name].weigh(*staged(SEEN[name]))
+    assert of_siblings is not None
+    assert of_the_group is not None
+    assert len(of_siblings.ties) == 42
+    assert not any(tie.firm for tie in of_siblings.ties)
+    assert all(tie.firm for tie in of_the_group.ties)

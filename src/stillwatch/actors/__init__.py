@@ -146,6 +146,9 @@ class Clue(Protocol):
     def weigh(self, actor: Actor, context: ActorContext) -> ClueWeight | None: ...
 
 
+# Of an actor's accounts, that share a network or an instrument: three founders on one card are tied to each
+# other, and not to the forty-five others of their group. Set after a look at the seventeenth world.
+FIRM_SHARE = 0.1
 MOST_BITS = 40.0  # of one clue: past this the model behind the bits is less certain than the bits
 
 

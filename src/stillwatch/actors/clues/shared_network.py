@@ -11,7 +11,7 @@ import statistics
 
 import numpy as np
 
-from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
+from stillwatch.actors import FIRM_SHARE, MOST_BITS, Actor, ActorContext, ClueWeight, Tie
 from stillwatch.signals import BundleEvidence
 from stillwatch.stats.dealing import distinct
 
@@ -39,6 +39,8 @@ def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
     if len(members) < 2 or len(members) < 0.1 * len(actor.accounts):
         return None
     best = np.zeros(accounts)
+    together = np.zeros(accounts, np.int64)  # of the actor's accounts, on one network with each
+    np.maximum.at(together, own_who[tied], own_count[own_net[tied]])
     rarity = np.log2(accounts / np.maximum(behind, 1))
     np.maximum.at(best, own_who[tied], rarity[own_net[tied]])
     share = len(members) / len(actor.accounts)
@@ -57,7 +59,10 @@ def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
         len(actor.accounts),
         tuple(
             Tie(
-                int(a), float(min(best[a], MOST_BITS)), "shares a network with other accounts of the campaign"
+                int(a),
+                float(min(best[a], MOST_BITS)),
+                "shares a network with other accounts of the campaign",
+                firm=bool(together[a] >= FIRM_SHARE * len(actor.accounts)),
             )
             for a in members
         ),

@@ -12,7 +12,7 @@ from collections import Counter
 
 import numpy as np
 
-from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
+from stillwatch.actors import FIRM_SHARE, MOST_BITS, Actor, ActorContext, ClueWeight, Tie
 from stillwatch.signals import BundleEvidence, Signal
 
 NAME = "shared_payment"
@@ -48,7 +48,12 @@ def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
         None,
         len(actor.accounts),
         tuple(
-            Tie(a, float(rarity), "pays with an instrument that other accounts of the campaign pay with")
+            Tie(
+                a,
+                float(rarity),
+                "pays with an instrument that other accounts of the campaign pay with",
+                firm=own[payment[a]] >= FIRM_SHARE * len(actor.accounts),
+            )
             for a in members
         ),
     )
