@@ -5,6 +5,7 @@ import errno
 import os
 import random
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 
 import numpy as np
 import pyarrow as pa
@@ -275,6 +276,19 @@ def test_no_text_stays():
     ],
 )
 def test_networks(address, expected):
+    assert network(address) == expected
+
+
+OCTETS = ["0", "00", "7", "07", "99", "100", "199", "249", "250", "255", "256", "260", "1000", "", "٤", "7\n"]
+
+
+@given(st.lists(st.sampled_from(OCTETS), min_size=3, max_size=5))
+def test_what_looks_like_an_address_is_read_as_the_library_reads_it(octets):
+    address = ".".join(octets)
+    try:
+        expected = str(IPv4Address(address)).rpartition(".")[0]
+    except ValueError:
+        expected = None
     assert network(address) == expected
 
 

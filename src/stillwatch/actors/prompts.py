@@ -43,8 +43,12 @@ def prompts(context: ActorContext) -> Prompts:
     number = np.empty(len(exact), np.int32)
     number[order] = np.cumsum(new, dtype=np.int32) - np.int32(1)
     del order, exact, new  # as much as ten columns of the log
-    pairs = distinct(number.astype(np.int64) << 32 | log["account"])
-    senders = np.bincount(pairs >> 32, minlength=len(rows)).astype(np.int32)
+    pairs = number.astype(np.int64)  # in place from here on
+    pairs <<= 32
+    pairs |= log["account"]
+    pairs.sort()
+    pairs = pairs[run_starts(pairs)] >> 32
+    senders = np.bincount(pairs, minlength=len(rows)).astype(np.int32)
     return Prompts(number, rows, senders, log["words"][first] >= LEAST_WORDS)
 
 

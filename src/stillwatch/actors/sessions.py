@@ -106,7 +106,9 @@ def _sample_sessions(
     pause_us: int = PAUSE_US,
 ) -> tuple[list[int], tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """The members that are read, those with sessions first, and their sessions as `sessions` gives them."""
-    last = int(label.max())
+    last = int(label[rows].max(initial=-1))
+    if max(members, default=-1) > last:
+        last = int(label.max())  # of the whole log: seldom, and some milliseconds of a long one
     sampled = [p for p in members if p <= last]
     sampled = [sampled[k] for k in sample_of([name_of(p) for p in sampled], most)]
     active = np.zeros(last + 1, bool)

@@ -4,6 +4,7 @@ A group is found by its links, so that its members are no fair sample. The match
 uses the signature counts, in the group or not. It does not know whether one operator runs them.
 """
 
+from copy import copy
 from functools import cached_property
 
 import numpy as np
@@ -32,6 +33,7 @@ class Signature:
         self._entered = (begin, spread.entry_us[order])
         self._use_row, self._use_fingerprint = spread.row, spread.fingerprint
         self._inside = np.zeros(fingerprints, np.int32)  # scratch, left at nought
+        self._found = np.empty(fingerprints, np.int32), np.empty(fingerprints, np.int64)  # scratch
 
     @cached_property
     def _rows_carrying(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -43,13 +45,21 @@ class Signature:
         exchanges = int(self._use_row[-1]) + 1 if len(self._use_row) else 0
         return begin, self._use_row[order], np.zeros(exchanges, np.uint8)
 
+    def for_thread(self) -> "Signature":
+        """The same signature for another thread: it shares the indexes and has scratch of its own."""
+        begin, rows, times = self._rows_carrying
+        other = copy(self)
+        other._inside = np.zeros_like(self._inside)
+        other._found = np.empty_like(self._found[0]), np.empty_like(self._found[1])
+        other.__dict__["_rows_carrying"] = begin, rows, np.zeros_like(times)
+        return other
+
     def own(self, members: np.ndarray, since_us: int, until_us: int) -> np.ndarray:
         """The fingerprints that are mostly the members' own by the entries in [since, until), sorted."""
         begin, order = self._by_tenant
         entered, entered_us = self._entered
         lo, hi = np.searchsorted(self._entry_us, [since_us, until_us])
-        fingerprints = len(self._emerging_from_us)
-        touched, own = np.empty(fingerprints, np.int32), np.empty(fingerprints, np.int64)
+        touched, own = self._found
         n = kernels.own_fingerprints(
             *(members.astype(np.int32, copy=False), len(members), begin, order, lo, hi),
             *(self._entry_fingerprint, entered, entered_us, self._emerging_from_us, self._inside),

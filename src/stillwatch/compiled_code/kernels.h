@@ -125,7 +125,7 @@ void sw_first_other(const uint64_t *exact, const int32_t *who, const int64_t *be
                     const int64_t *order, int64_t runs, int64_t within_us, int64_t *by);
 
 /* measures.c */
-int64_t sw_steps(const int64_t *order, const int64_t *begin, int64_t payers, const int64_t *ts, const int32_t *model,
+int64_t sw_steps(const int32_t *order, const int64_t *begin, int64_t payers, const int64_t *ts, const int32_t *model,
                  const uint64_t *exact, const uint64_t *head, const uint64_t *tail, const uint64_t *system, const bool *others,
                  const bool *marked, const bool *harvest, const int64_t *steps, int64_t many_steps, int64_t window,
                  uint64_t *ordered, int32_t *who, int64_t *at, int64_t *seen, double *values);

@@ -22,14 +22,14 @@ static double top_share(uint64_t *ordered, int64_t many) {
     return (double)best / (double)many;
 }
 
-static double top_share_of(const uint64_t *column, const int64_t *rows, int64_t many, uint64_t *ordered) {
+static double top_share_of(const uint64_t *column, const int32_t *rows, int64_t many, uint64_t *ordered) {
     for (int64_t q = 0; q < many; q++) ordered[q] = column[rows[q]];
     return top_share(ordered, many);
 }
 
 static inline int64_t hour_of(int64_t ts) { return ts / HOUR_US - (ts % HOUR_US < 0); }
 
-int64_t sw_steps(const int64_t *order, const int64_t *begin, int64_t payers, const int64_t *ts, const int32_t *model,
+int64_t sw_steps(const int32_t *order, const int64_t *begin, int64_t payers, const int64_t *ts, const int32_t *model,
                  const uint64_t *exact, const uint64_t *head, const uint64_t *tail, const uint64_t *system, const bool *others,
                  const bool *marked, const bool *harvest, const int64_t *steps, int64_t many_steps, int64_t window,
                  uint64_t *ordered, int32_t *who, int64_t *at, int64_t *seen, double *values) {
@@ -42,7 +42,7 @@ int64_t sw_steps(const int64_t *order, const int64_t *begin, int64_t payers, con
             int64_t n = j - lo + 1;
             if (step == many_steps || n < steps[step]) continue;
             while (step < many_steps && n >= steps[step]) step++;
-            const int64_t *rows = order + lo;
+            const int32_t *rows = order + lo;
             int64_t hours = 0, previous = -1, marks = 0, wanted = 0, known = 0, different = 1;
             double total = 0, squares = 0;
             for (int64_t q = 0; q < n; q++) {

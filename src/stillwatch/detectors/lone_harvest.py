@@ -105,7 +105,7 @@ def sightings(
     values, ordered = np.empty((capacity, 10)), np.empty(int(counts.max(initial=0)), np.uint64)
     n = kernels.steps(
         *(
-            order.astype(np.int64),
+            order,
             begin,
             len(counts),
             *columns,
@@ -172,9 +172,10 @@ def _traits(values: np.ndarray, private: np.ndarray, age_us: np.ndarray) -> np.n
 
 def _sent_by_others(exact: np.ndarray, payer: np.ndarray) -> np.ndarray:
     """Whether another payer sent the same prompt earlier (rows are in time order)."""
-    order = np.argsort(exact, kind="stable")
-    e, p = exact[order], payer[order]
-    first_payer = p[np.maximum.accumulate(np.where(run_starts(e), np.arange(len(e)), 0))]
-    sent = np.zeros(len(e), bool)
-    sent[order] = (p != first_payer) & (e != 0)
+    order = np.argsort(exact, kind="stable").astype(np.int32)
+    starts = run_starts(exact[order])
+    text, sender = np.cumsum(starts, dtype=np.int32) - np.int32(1), payer[order]
+    sent = np.zeros(len(exact), bool)
+    sent[order] = sender != sender[starts][text]
+    sent &= exact != 0
     return sent

@@ -1,10 +1,11 @@
 """A whole log in memory without its texts: one row per exchange, in event time, each exchange once.
 
-Of sixteen million exchanges 1.4 GB are in memory and 3.4 GB in temporary files. It does not know what
+Of sixteen million exchanges 0.9 GB are in memory and 3.8 GB in temporary files. It does not know what
 anything in it means.
 """
 
 import ipaddress
+import re
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -47,12 +48,15 @@ MATRICES = ("phrases", "system_phrases", "content")  # columns of several values
 PASSAGES = ("answered", "brought")  # the same, in logs with completions only
 # what is read once from end to end, or a few rows of it: in a longer log these lie in temporary files
 SELDOM_READ = frozenset((
-    *MATRICES, *PASSAGES, "end_user", "turn", "asn", "tools", "input_tokens", "reasoning_tokens", "n",
-    "top_logprobs", "latency_ms", "top_p_milli", "cell", "classes",
+    *MATRICES, *PASSAGES, "head", "tail", "system", "end_user", "turn", "asn", "tools", "input_tokens",
+    "reasoning_tokens", "n", "top_logprobs", "latency_ms", "top_p_milli", "stream", "json_format", "finish",
+    "cell", "classes",
 ))  # fmt: skip
 IN_MEMORY_ROWS = 1 << 21
 CODED = ("account", "model", "user_agent", "client_ip")
 CODED_AS = {"account": "account", "model": "model", "agent": "user_agent", "net": "client_ip"}
+BYTE = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+IPV4 = re.compile(rf"{BYTE}(?:\.{BYTE}){{3}}", re.ASCII)  # as `ipaddress` takes it, which is ten times slower
 
 
 @dataclass(frozen=True)
@@ -172,6 +176,8 @@ def network(address: str) -> str | None:
     >>> network("192.0.2.17"), network("2001:db8:1:2::9"), network("unknown")
     ('192.0.2', '2001:db8:1', None)
     """
+    if IPV4.fullmatch(address):
+        return address.rpartition(".")[0]
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -13,7 +13,7 @@ from stillwatch.actors.clients import product
 from stillwatch.actors.groups import LEAST_TENANTS
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan.sites import main_networks
-from stillwatch.stats.dealing import components
+from stillwatch.stats.dealing import components, distinct
 from stillwatch.stats.exchangeability import ContentTest
 from stillwatch.stats.subsets import rate_tail
 from stillwatch.units import HOUR_US
@@ -63,7 +63,7 @@ class Products:
         number = {name: k for k, name in enumerate(self.names)}
         self._of_agent = np.array([*(number.get(name, -1) for name in names), -1], np.int32)
         self._agent, self._model = log["agent"], log["model"]
-        self._settings = log["max_tokens"].astype(np.int64) << 32 | log["temperature_milli"].astype(np.uint32)
+        self._limit, self._temperature = log["max_tokens"], log["temperature_milli"]
         # each label's latest row before `end`: hours are evaluated in order, several times each
         self._label, self._end = np.zeros(0, np.int32), 0
         self._last = np.zeros(0, np.int64)
@@ -144,14 +144,20 @@ class Products:
         """
         model = np.bincount(self._model[of_group]).argmax()
         settings, count = np.unique(
-            self._settings[of_group[self._model[of_group] == model]], return_counts=True
+            self._settings(of_group[self._model[of_group] == model]), return_counts=True
         )
-        others = self._settings[of_others[self._model[of_others] == model]]
+        others = self._settings(of_others[self._model[of_others] == model])
         if len(others) < ENOUGH_USERS:
             return True
         commonest = np.unique(others, return_counts=True)[1].max()
         as_the_group = int((others == settings[count.argmax()]).sum())
         return bool(commonest >= DEFAULTS * len(others) or as_the_group >= GROUPS_OWN * len(others))
+
+    def _settings(self, rows: np.ndarray) -> np.ndarray:
+        """(rows,) int64 of the output limit and temperature of each."""
+        limit, temperature = self._limit[rows], self._temperature[rows]
+        settings: np.ndarray = limit.astype(np.int64) << 32 | temperature.astype(np.uint32)
+        return settings
 
     @staticmethod
     def _latest_of_each(label: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -290,7 +296,7 @@ def same_material(text: np.ndarray, label: np.ndarray) -> str:
     text, label: (exchanges,) hash of each one's text, and who sent it.
     """
     texts, place, exchanges = np.unique(text, return_inverse=True, return_counts=True)
-    askers = np.bincount(np.unique(np.stack([place, label]), axis=1)[0], minlength=len(texts))
+    askers = np.bincount(distinct(place.astype(np.int64) << 32 | label) >> 32, minlength=len(texts))
     members = len(np.unique(label))
     common = (askers >= max(LEAST_TENANTS, COMMON * members)) & (texts != 0)  # 0: no text
     tasks = int(common.sum())

@@ -148,7 +148,9 @@ def _log(
     )
     if options.networks is not None:
         batches = map(options.networks.fill, batches)
-    return build(batches, sketcher, threads=options.threads)
+    log = build(batches, sketcher, threads=options.threads)
+    log.columns.pop("id", None)  # by which exchanges were told apart: nobody asks for it any more
+    return log
 
 
 def scan_log(

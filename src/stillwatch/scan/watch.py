@@ -12,6 +12,7 @@ it raises an alarm only if what it *asks* is of one source.
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -148,14 +149,15 @@ def watch(
     steps = watcher.steps(until_us)
     if progress:
         progress(0, len(steps))
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(threads) as pool, ThreadPoolExecutor(1) as beside:
         for k, hour in enumerate(watcher.hours(steps, pool)):
-            watcher.evaluate(hour)
+            watcher.evaluate(hour, beside if threads > 1 else None)
             let_go((log.content,))
             if keep:
                 keep(watcher.carried(hour.until_us))
             if progress and k % 8 == 0:
                 progress(k, len(steps))
+        watcher.finish()
     if progress:
         progress(len(steps), len(steps))
     return WatchResult(
@@ -279,12 +281,15 @@ class _Watcher:
         self.alike = self.names.alarms(carried.alike, carried.alike_owner, needed)
         # groups by wording and content whose settings say nothing: leads at most
         self.sourced = self.names.alarms(carried.sourced, carried.sourced_owner, EVALUATIONS)
+        self.leads_sought: Future[None] | None = None
+        self.of_seeker: tuple[Signature, Products] | None = None  # of the thread that seeks them
         self.tests = carried.tests
         # choices of groups that raised no alarm, by evaluation: a campaign's many parts weigh in few of them
         self.quiet: deque[tuple[tuple[Choice, ...], ...]] = deque(carried.quiet, maxlen=QUIET_EVALUATIONS)
 
     def carried(self, until_us: int) -> CarriedScan:
         """What the next evaluation takes over, by name."""
+        self.finish()
         alarms, owner = self.names.saved(self.alarms)
         tied, tied_owner = self.names.saved(self.tied)
         alike, alike_owner = self.names.saved(self.alike)
@@ -343,34 +348,45 @@ class _Watcher:
     def hours(self, steps: np.ndarray, pool: ThreadPoolExecutor) -> Iterator[_WatchedHour]:
         """The hours in order, a few ahead of the one that is evaluated."""
         window = LinkWindow(self.spread.links, self.tenants)
-        waiting: deque[_WatchedHour] = deque()
+        waiting: deque[Future[_WatchedHour]] = deque()
         linked = np.isin(steps, self.linked_hours)
-        for step, has_links in zip(steps, linked.tolist(), strict=True):
-            until = int(step)
-            from_us = until - self.settings.window_us
-            begin, end = (int(k) for k in np.searchsorted(self.log["ts_us"], [from_us, until]))
-            if not has_links:
-                waiting.append(_WatchedHour(from_us, until, begin, end, np.zeros((0, 0), np.int32), ()))
-                continue
-            graph = window.moved(from_us, until)
-            counted, dominant = self._posture(self.emerging, until, from_us)
-            resolutions: tuple[float, ...] = (LOOSEST, *RESOLUTIONS)
-            if len(graph.neighbour) > MANY_EDGES:  # take turns: an evaluation costs a quarter
-                resolutions = (RESOLUTIONS[until // HOUR_US % len(RESOLUTIONS)],)
-            group_futures = tuple(
-                pool.submit(groups, graph, counted, resolution) for resolution in resolutions
-            )
-            waiting.append(_WatchedHour(from_us, until, begin, end, dominant, group_futures))
-            if len(waiting) > AHEAD:
-                yield waiting.popleft()
-        yield from waiting
+        with ThreadPoolExecutor(1) as ahead:  # the window moves forward only
+            for step, has_links in zip(steps.tolist(), linked.tolist(), strict=True):
+                waiting.append(ahead.submit(self._hour, step, window if has_links else None, pool))
+                if len(waiting) > AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
 
-    def evaluate(self, hour: _WatchedHour) -> None:
-        """Test an hour's groups; raise, extend and split alarms."""
+    def _hour(self, until: int, window: LinkWindow | None, pool: ThreadPoolExecutor) -> _WatchedHour:
+        """What is seen at an hour's end. window: None where no link arose in the hour."""
+        from_us = until - self.settings.window_us
+        begin, end = (int(k) for k in np.searchsorted(self.log["ts_us"], [from_us, until]))
+        if window is None:
+            return _WatchedHour(from_us, until, begin, end, np.zeros((0, 0), np.int32), ())
+        graph = window.moved(from_us, until)
+        counted, dominant = self._posture(self.emerging, until, from_us)
+        resolutions: tuple[float, ...] = (LOOSEST, *RESOLUTIONS)
+        if len(graph.neighbour) > MANY_EDGES:  # take turns: an evaluation costs a quarter
+            resolutions = (RESOLUTIONS[until // HOUR_US % len(RESOLUTIONS)],)
+        found = tuple(pool.submit(groups, graph, counted, resolution) for resolution in resolutions)
+        return _WatchedHour(from_us, until, begin, end, dominant, found)
+
+    def evaluate(self, hour: _WatchedHour, beside: ThreadPoolExecutor | None = None) -> None:
+        """Test an hour's groups; raise, extend and split alarms.
+
+        beside: where leads are looked for that raise no alarm, while the next hours are evaluated.
+        """
         if hour.found:
-            self._evaluate_wording(hour)
+            self._evaluate_wording(hour, beside)
         if self.by_settings:
             self._evaluate_settings(hour)
+
+    def finish(self) -> None:
+        """Wait for what is looked for beside the hours."""
+        if self.leads_sought is not None:
+            self.leads_sought.result()
+            self.leads_sought = None
 
     def _evaluate_settings(self, hour: _WatchedHour) -> None:
         """Judge the hour's groups by new settings, without users of one product: its defaults are theirs."""
@@ -419,7 +435,7 @@ class _Watcher:
         inside, members = len(candidate.members & others), len(candidate.members)
         return Judgement(content, f"{inside:,} of {members:,} accounts belong to other findings")
 
-    def _evaluate_wording(self, hour: _WatchedHour) -> None:
+    def _evaluate_wording(self, hour: _WatchedHour, beside: ThreadPoolExecutor | None) -> None:
         until = hour.until_us
         due = until >= self.base_due
         if due:
@@ -464,7 +480,14 @@ class _Watcher:
             self._evaluate_ties(self.ties, hour, groupings, alpha)
         # "whatever the settings" is said where there are some
         if due and any(self.tested) and self.signups is None:
-            self._evaluate_source(hour, groupings)
+            named = {p for alarm in self.alarms.raised for p in alarm.evaluations}
+            if beside is None:
+                self._evaluate_source(hour, groupings, named)
+            else:
+                self.finish()
+                self.leads_sought = beside.submit(
+                    self._lead_seeker()._evaluate_source, hour, groupings, named
+                )
         self.alarms.mark_first_accounts(self.names.tenant_name)
         self.tied.mark_first_accounts(self.names.tenant_name)
         for alarm in self.alarms.raised if self.follows else ():
@@ -503,9 +526,22 @@ class _Watcher:
         for candidate, _ in choose_alarms(candidates, alpha, lambda parts: False):
             self.tied.record(candidate, hour.until_us, alpha, judge)
 
-    def _evaluate_source(self, hour: _WatchedHour, groupings: list[tuple[np.ndarray, np.ndarray]]) -> None:
-        """Make leads of the hour's groups whose content is of one source, whatever their settings."""
-        named = {p for alarm in self.alarms.raised for p in alarm.evaluations}
+    def _lead_seeker(self) -> "_Watcher":
+        """This watcher as another thread may use it, while the next hours are evaluated here."""
+        other = copy(self)
+        other.tested, other.correlation = list(self.tested), list(self.correlation)
+        if self.of_seeker is None:
+            self.of_seeker = self.signature.for_thread(), Products(self.log)
+        other.signature, other.products = self.of_seeker
+        return other
+
+    def _evaluate_source(
+        self, hour: _WatchedHour, groupings: list[tuple[np.ndarray, np.ndarray]], named: set[int]
+    ) -> None:
+        """Make leads of the hour's groups whose content is of one source, whatever their settings.
+
+        named: tenants of raised alarms.
+        """
         seen: set[frozenset[int]] = set()  # communities
         tested: set[frozenset[int]] = set()  # whoever carries their wording
         leads: list[Candidate] = []

@@ -101,7 +101,8 @@ def account_content(
         return nothing_left
     begin, term, weight = _tf_idf_rows(row, word, n)
     likeness = _likeness(begin, term, weight, int(term.max(initial=0)) + 1)
-    a, b = np.nonzero(np.triu(account[:, None] == account, 1))  # every two sessions of one account
+    a, b = np.nonzero(account[:, None] == account)
+    a, b = a[a < b], b[a < b]  # every two sessions of one account
     apart = np.abs(at_us[a] - at_us[b]) > apart_us
     if not apart.any():
         return NOTHING
@@ -135,10 +136,12 @@ def account_content(
 
 def _repeats(likeness: np.ndarray, account: np.ndarray) -> tuple[float, float]:
     """How likely sessions of two accounts ask the same, and the share of sessions that another repeats."""
-    others = np.tril(account[:, None] != account, -1)  # of the likeness only this half is filled
-    same = others & (likeness >= SAME)
-    repeated = same.any(0) | same.any(1)
-    return float(same.sum() / max(others.sum(), 1)), float(repeated.mean())
+    n, others = len(account), len(account) ** 2 - int((np.bincount(account) ** 2).sum())
+    a, b = np.nonzero(likeness >= SAME)  # below the diagonal: the other half is empty
+    same = account[a] != account[b]
+    repeated = np.zeros(n, bool)
+    repeated[a[same]] = repeated[b[same]] = True
+    return float(same.sum() / max(others // 2, 1)), float(repeated.mean())
 
 
 def two_parts(content: np.ndarray, account: np.ndarray, context_bits: int) -> np.ndarray:
