@@ -188,6 +188,12 @@ def test_nobody_reaches_what_another_made_at_other_apis_and_everybody_his_own(wo
             {"ragCorpus": "projects/p/locations/l/ragCorpora/1"}]}}}]},
         {"prompt": {"id": "p", "variables": {"f": {"type": "input_file", "file_id": "file-1"}}}},
         {"model": "tunedModels/mine-1"},
+        {"messages": [{"role": "system", "content": "fileid://file-fe-1,fileid://file-fe-2"}]},  # Qwen's
+        {"messages": [{"role": "system", "content": "fileid://f-1 " + "x" * 600}]},
+        {"from_checkpoint": "ft-1a:3"},  # Together: trains on with another's weights
+        {"input": [{"type": "document", "uri": "files/7"}]},
+        {"input": [{"type": "input_file", "file-id": "u-1"}]},
+        {"tools": [{"type": "collections_search", "collection_ids": ["u-1"]}]},
     ],
 )  # fmt: skip
 def test_what_nobody_made_here_is_nobodys_in_every_field_that_uses_it(body: dict[str, Any]) -> None:

@@ -28,7 +28,9 @@ FIELDS = frozenset(
      "part_ids", "batch_id", "upload_id", "cachedcontent", "cached_content", "agent_id", "library_id",
      "library_ids", "previous_interaction_id", "operationname", "operation_name", "filesearchstorename",
      "filesearchstorenames", "file_search_store_name", "file_search_store_names", "ragcorpus", "rag_corpus",
-     "ragfileids", "rag_file_ids", "inputdatasetid", "input_dataset_id")
+     "ragfileids", "rag_file_ids", "inputdatasetid", "input_dataset_id", "collection_id", "collection_ids",
+     "knowledge_id", "knowledgebaseid", "datastore", "memory_store_id", "vault_id", "vault_ids",
+     "environment_id", "from_checkpoint", "fileid", "fileids", "vectorstoreid", "vectorstoreids")
 )  # fmt: skip
 # Google's batches and imports say under this name what they read; to all others it is a file's own name
 FILE_NAMES = frozenset(("filename", "file_name"))
@@ -63,12 +65,13 @@ _ANYWHERE = re.compile("|".join(sorted(ANYWHERE)) + "|%", re.IGNORECASE)
 _ADDRESS = re.compile(r"(?:https?:)?//([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 _VERSION = re.compile(r"v\d\w*", re.IGNORECASE)
 GOOGLE = "generativelanguage.googleapis.com"
+_BY_SCHEME = re.compile(r"fileid://([\w.-]+)", re.IGNORECASE)  # Qwen's: in a system message
 _SPOKEN = frozenset(
     ("content", "text", "input", "prompt", "query", "name", "title", "description", "instructions",
      "message", "display_name", "displayname", "filename", "file_name", "url")
 )  # fmt: skip
 _HINT = re.compile(
-    rb'"id"|_ids?"|Id"|_file|conversation|container|audio|\\u00|uri"|cached_?content"|corp(?:us|ora)"|store_?names?"',
+    rb'"id"|_ids?"|Id"|_file|conversation|container|audio|\\u00|uri"|cached_?content"|corp(?:us|ora)"|store_?names?"|fileid:|datastore"',
     re.IGNORECASE,
 )
 _URL = re.compile(rb'"url"[ \t]*:[ \t]*"([^"\\]*)"', re.IGNORECASE)
@@ -114,6 +117,11 @@ class Walk:
         """A text in a field (in small letters)."""
         if field in TRAINED and value:
             self.trained[value[:LONGEST]] = None
+        if field == "from_checkpoint":
+            value = value.partition(":")[0] if not value.startswith("ft:") else value  # ID:STEP
+        if value[:40].lstrip()[:9].lower() == "fileid://":
+            self.owned |= dict.fromkeys(_BY_SCHEME.findall(value))
+            return
         if (":" in value[:20] or value[:1] in "/\\ ") and (field == "url" or field not in _SPOKEN):
             self._address(field, value, own)
         if not value or len(value) > LONGEST:
@@ -131,7 +139,7 @@ class Walk:
             if at or "/ft:" in value:
                 self.named[at[1] if at else value.rpartition("/")[2]] = None
         elif ("/" in value or "%" in value) and field not in _SPOKEN:
-            is_address = field in ("fileuri", "file_uri")
+            is_address = field in ("fileuri", "file_uri") or (field == "uri" and "://" not in value)
             at = resource_in(value) if is_address or _ANYWHERE.search(value) else None
             if at and (is_address or at[0] in ANYWHERE):
                 (self.named if own else self.owned)[at[1]] = None
@@ -173,8 +181,10 @@ class Walk:
             for name, inner in value.items():
                 kind = type(inner)
                 if kind is str:
-                    if name not in _UNUSED and (len(inner) <= LONGEST or name not in ("content", "text")):
-                        field = name if name.islower() else fold_key(name)
+                    if name not in _UNUSED and (
+                        len(inner) <= LONGEST or name not in ("content", "text") or "fileid://" in inner
+                    ):
+                        field = name if name.islower() and "-" not in name else fold_key(name)
                         if field in FILE_NAMES and key in SOURCES and not own and resource_in(inner):
                             field = "input_file_id"
                         self.text(field, inner, own)
