@@ -297,6 +297,16 @@ def test_a_scan_and_an_inspection_say_it(tmp_path: Path) -> None:
     assert any("1 encrypted" in note for note in inspect([log]).notes)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("start", [b"x" * 256 + b" ustar ", b"BZh91AY&SY ", b"%PDF- ", b"PK\x03\x04 "])
+def test_a_text_that_looks_like_an_archive_is_read(start: bytes) -> None:
+    text = start + W.encode()
+    for name in ("messages", "chat", "Gemini", "Converse"):
+        path, body = bodies(text)[name]
+        assert share(request_text(body, path).new) == 1
+    assert share(bytes_text(text, "text/plain").new) == 1
+
+
 # --- hostile files -----------------------------------------------------------------------------------------
 
 

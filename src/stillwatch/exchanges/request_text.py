@@ -31,7 +31,7 @@ from stillwatch.exchanges.apis import (
     Voice,
     all_apis,
 )
-from stillwatch.exchanges.document_process import DAMAGED
+from stillwatch.exchanges.document_process import DAMAGED, OTHER_KIND
 from stillwatch.exchanges.documents import READER, is_document
 from stillwatch.exchanges.formats import UNREAD_DOCUMENTS
 from stillwatch.exchanges.links import LINK, links_in
@@ -461,7 +461,8 @@ def _content(raw: bytes, unread: list[str]) -> str | None:
     if not is_document(raw):
         return _plain(raw)
     document = READER.read(raw)
-    if document.unread == DAMAGED and not document.text and (plain := _plain(raw)):  # it only begins like one
+    only_begins = document.unread in (DAMAGED, OTHER_KIND) and not document.text
+    if only_begins and (plain := _plain(raw)):  # a text that only looks like one
         return plain
     if document.unread:
         unread.append(document.unread)

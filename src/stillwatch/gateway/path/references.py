@@ -20,6 +20,7 @@ from stillwatch.gateway.path.batch import google_question, is_batch
 from stillwatch.gateway.path.stored_links import folders_of, linked_objects
 
 LONGEST = 512  # characters of a name
+MOST = 100_000  # objects that one request names: one a question of the largest batch; each is looked up
 # A text in one of these fields names an object, which must be the account's own.
 FIELDS = frozenset(
     ("file_id", "file_ids", "input_file_id", "input_file_ids", "input_files", "training_file",
@@ -108,6 +109,8 @@ class Walk:
     def references(self) -> References:
         if not (self.owned or self.named or self.shared or self.linked or self.buckets or self.trained):
             return NONE
+        if len(self.owned) + len(self.named) + len(self.linked) > MOST:
+            return References((f"(more than {MOST:,} of them)",))  # of nobody
         return References(
             tuple(self.owned), tuple(self.named), self.shared, linked=tuple(self.linked),
             buckets=tuple(self.buckets), trained=tuple(self.trained),
