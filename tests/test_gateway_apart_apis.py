@@ -200,6 +200,12 @@ def test_what_nobody_made_here_is_nobodys_in_every_field_that_uses_it(body: dict
     assert in_value(body)[0].owned
 
 
+@pytest.mark.parametrize("name", [" file-1", "file-1\n", "files/file-1", "/file-1"])
+@pytest.mark.parametrize("field", ["item", "reference", "file"])
+def test_what_a_lenient_upstream_takes_for_an_id_is_looked_up(field: str, name: str) -> None:
+    assert in_value({"input": "x", field: name})[0].named == ("file-1",)
+
+
 @pytest.mark.parametrize(
     "body",
     [

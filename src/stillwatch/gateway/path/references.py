@@ -134,9 +134,9 @@ class Walk:
         if not own and field in FIELDS:
             at = resource_in(value)
             self.owned[at[1] if at else value] = None
-        elif _NAMED.match(value):
-            strict = not own and field.endswith(("_id", "_ids")) and _OBJECT.match(value)
-            (self.owned if strict else self.named)[value] = None
+        elif _NAMED.match(bare := value.strip(" \t\r\n/")):
+            strict = not own and field.endswith(("_id", "_ids")) and _OBJECT.match(bare)
+            (self.owned if strict else self.named)[bare] = None
         elif "/" in value and (field == "name" or "/ft:" in value):
             at = resource_in(value)  # a name that is given to a file; a fine-tuned model behind a router
             if at or "/ft:" in value:
@@ -144,6 +144,9 @@ class Walk:
         elif ("/" in value or "%" in value) and field not in _SPOKEN:
             is_address = field in ("fileuri", "file_uri") or (field == "uri" and "://" not in value)
             at = resource_in(value) if is_address or _ANYWHERE.search(value) else None
+            last = value.strip().rpartition("/")[2]
+            if _NAMED.match(last):
+                self.named[last] = None
             if at and (is_address or at[0] in ANYWHERE):
                 (self.named if own else self.owned)[at[1]] = None
 
