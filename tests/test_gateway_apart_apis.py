@@ -192,7 +192,6 @@ def test_nobody_reaches_what_another_made_at_other_apis_and_everybody_his_own(wo
         {"messages": [{"role": "system", "content": "fileid://f-1 " + "x" * 600}]},
         {"from_checkpoint": "ft-1a:3"},  # Together: trains on with another's weights
         {"input": [{"type": "document", "uri": "files/7"}]},
-        {"input": [{"type": "input_file", "file-id": "u-1"}]},
         {"tools": [{"type": "collections_search", "collection_ids": ["u-1"]}]},
     ],
 )  # fmt: skip

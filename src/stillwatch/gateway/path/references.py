@@ -57,7 +57,8 @@ _OBJECT = re.compile(
     r"|cfile|run)[-_][A-Za-z0-9]"
 )
 _NAMED = re.compile(
-    _OBJECT.pattern + r"|(?:pmpt|msg|rs|fc|ig|ci|ws|fs|mcp|chatcmpl|audio|voice|step|part)[-_]\w|ft:"
+    rf"[ \t\r\n/]*(?:{_OBJECT.pattern}"
+    r"|(?:pmpt|msg|rs|fc|ig|ci|ws|fs|mcp|chatcmpl|audio|voice|step|part)[-_]\w|ft:)"
 )
 # Names of these are looked for in every field; a `files/7` may be anybody's word for a file
 ANYWHERE = frozenset(("cachedcontents", "tunedmodels", "corpora", "ragcorpora", "filesearchstores"))
@@ -122,7 +123,7 @@ class Walk:
             self.trained[value[:LONGEST]] = None
         if field == "from_checkpoint":
             value = value.partition(":")[0] if not value.startswith("ft:") else value  # ID:STEP
-        if value[:40].lstrip()[:9].lower() == "fileid://":
+        if value[:1] in "fF \t\r\n" and value.lstrip()[:9].lower() == "fileid://":
             self.owned |= dict.fromkeys(_BY_SCHEME.findall(value))
             return
         if (":" in value[:20] or value[:1] in "/\\ ") and (field == "url" or field not in _SPOKEN):
@@ -134,7 +135,8 @@ class Walk:
         if not own and field in FIELDS:
             at = resource_in(value)
             self.owned[at[1] if at else value] = None
-        elif _NAMED.match(bare := value.strip(" \t\r\n/")):
+        elif _NAMED.match(value):
+            bare = value.strip(" \t\r\n/")
             strict = not own and field.endswith(("_id", "_ids")) and _OBJECT.match(bare)
             (self.owned if strict else self.named)[bare] = None
         elif "/" in value and (field == "name" or "/ft:" in value):
@@ -190,7 +192,7 @@ class Walk:
                     if name not in _UNUSED and (
                         len(inner) <= LONGEST or name not in ("content", "text") or "fileid://" in inner
                     ):
-                        field = name if name.islower() and "-" not in name else fold_key(name)
+                        field = name if name.islower() else fold_key(name)
                         if field in FILE_NAMES and key in SOURCES and not own and resource_in(inner):
                             field = "input_file_id"
                         self.text(field, inner, own)
