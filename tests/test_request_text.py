@@ -224,7 +224,7 @@ MESSAGE_TEXTS = st.one_of(
 def test_a_message_of_a_role_and_a_text_is_read_as_any_other(api, role, text):
     """The short way of most messages; a key that nobody reads leads along the long one."""
     for key in api.places.keys() - (api.free - apis.FREE):
-        said, more = ([{"role": role, "content": text} | beside] for beside in ({}, {"id": "m-1"}))
+        said, more = ([{"role": role, "content": text} | beside] for beside in ({}, {"signature": "m-1"}))
         assert pieces_of({key: said}, api) == pieces_of({key: more}, api)
 
 
