@@ -228,6 +228,13 @@ def test_a_message_of_a_role_and_a_text_is_read_as_any_other(api, role, text):
         assert pieces_of({key: said}, api) == pieces_of({key: more}, api)
 
 
+@pytest.mark.parametrize("name", ["a" * 1_000_000, "a_" * 500_000, "_" * 1_000_000, "a1" * 500_000])
+def test_a_long_name_costs_what_it_is_long(name):
+    began = time.process_time()
+    request_text({"user": name, "messages": [{"role": "tool", "tool_call_id": name, "content": "x"}]})
+    assert time.process_time() - began < 1.0
+
+
 def test_redacted_texts_are_none():
     assert messages_text("redacted-by-litellm") == RequestText(None, None, None, None, "messages")
 

@@ -55,7 +55,9 @@ LONGEST_HEAD = 4096  # characters of a data link before its comma
 LONG = 64  # characters: what is longer than an id is text, under whatever key
 MANY = 12  # different words in names and settings of one voice: beyond, somebody says something with them
 _PROSE = re.compile(r"\s|[^\x00-\x7f]")
-_SENTENCE = re.compile(r"(?:[^\W\d_]+[\W_]+){5}[^\W\d_]")  # six words: what is called so asks something
+_SENTENCE = re.compile(
+    r"(?<![^\W\d_])(?:[^\W\d_]++[\W_]++){5}[^\W\d_]"
+)  # six words: what is called so asks something
 _WORD = re.compile(r"[^\W\d_][^\W\d_A-Z]+")  # also those of a name: get_weather, getWeather
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}\s*")
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
