@@ -3,6 +3,7 @@
 import ast
 import base64
 import errno
+import gzip
 import io
 import json
 import os
@@ -135,7 +136,14 @@ def pptx(text: str) -> bytes:
     )
 
 
-KINDS = {"pdf": pdf(W), "docx": docx(W), "xlsx": xlsx(W), "pptx": pptx(W)}
+def skill(text: str) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("skill/SKILL.md", f"---\nname: skill\n---\n{text}")
+    return out.getvalue()
+
+
+KINDS = {"pdf": pdf(W), "docx": docx(W), "xlsx": xlsx(W), "pptx": pptx(W), "skill": skill(W)}
 
 
 def user(part: dict[str, object]) -> list[dict[str, object]]:
@@ -254,7 +262,8 @@ UNREADABLE = {
     "no pages": (pdf_of([b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[]/Count 0>>"]), "no_text"),
     "a PDF cut off": (KINDS["pdf"][:400] + b"\0", "damaged"),
     "an archive cut off": (KINDS["docx"][:-40], "damaged"),
-    "an archive of something else": (office(mimetype="x"), "other_kind"),
+    "an archive of something else": (office(mimetype="\0"), "other_kind"),
+    "an archive that nobody opens": (gzip.compress(W.encode()), "other_kind"),
     "Word before 2007": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "other_kind"),
 }  # fmt: skip
 
@@ -283,9 +292,19 @@ def test_a_scan_and_an_inspection_say_it(tmp_path: Path) -> None:
     rejects = Rejects()
     rows = [row for batch in read([log], rejects=rejects) for row in batch.to_pylist()]
     assert [share(row["prompt"]) for row in rows] == [0] * len(UNREADABLE) + [1]
-    assert rejects.unread_documents == {"encrypted": 1, "no_text": 2, "damaged": 2, "other_kind": 2}
+    assert rejects.unread_documents == {"encrypted": 1, "no_text": 2, "damaged": 2, "other_kind": 3}
     assert any("2 damaged" in line for line in losses(rejects, len(rows)))
     assert any("1 encrypted" in note for note in inspect([log]).notes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", [b"x" * 256 + b" ustar ", b"BZh91AY&SY ", b"%PDF- ", b"PK\x03\x04 "])
+def test_a_text_that_looks_like_an_archive_is_read(start: bytes) -> None:
+    text = start + W.encode()
+    for name in ("messages", "chat", "Gemini", "Converse"):
+        path, body = bodies(text)[name]
+        assert share(request_text(body, path).new) == 1
+    assert share(bytes_text(text, "text/plain").new) == 1
 
 
 # --- hostile files -----------------------------------------------------------------------------------------

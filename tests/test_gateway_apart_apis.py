@@ -188,10 +188,21 @@ def test_nobody_reaches_what_another_made_at_other_apis_and_everybody_his_own(wo
             {"ragCorpus": "projects/p/locations/l/ragCorpora/1"}]}}}]},
         {"prompt": {"id": "p", "variables": {"f": {"type": "input_file", "file_id": "file-1"}}}},
         {"model": "tunedModels/mine-1"},
+        {"messages": [{"role": "system", "content": "fileid://file-fe-1,fileid://file-fe-2"}]},  # Qwen's
+        {"messages": [{"role": "system", "content": "fileid://f-1 " + "x" * 600}]},
+        {"from_checkpoint": "ft-1a:3"},  # Together: trains on with another's weights
+        {"input": [{"type": "document", "uri": "files/7"}]},
+        {"tools": [{"type": "collections_search", "collection_ids": ["u-1"]}]},
     ],
 )  # fmt: skip
 def test_what_nobody_made_here_is_nobodys_in_every_field_that_uses_it(body: dict[str, Any]) -> None:
     assert in_value(body)[0].owned
+
+
+@pytest.mark.parametrize("name", [" file-1", "file-1\n", "files/file-1", "/file-1"])
+@pytest.mark.parametrize("field", ["item", "reference", "file"])
+def test_what_a_lenient_upstream_takes_for_an_id_is_looked_up(field: str, name: str) -> None:
+    assert in_value({"input": "x", field: name})[0].named == ("file-1",)
 
 
 @pytest.mark.parametrize(

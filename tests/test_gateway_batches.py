@@ -304,6 +304,14 @@ def test_a_question_is_one_however_its_id_is_written_and_too_many_are_refused() 
     hidden = rb'{"c\u0075stom\u005fid": "a", "body": {"max_tokens": 7}}' + b"\n"
     assert uploaded_batch(hidden * 2) == BatchRequest(2, 14)
     assert uploaded_batch(b'{"custom-id": 1}') is None
+    plain = hidden.strip()
+    for start in (b"\xef\xbb\xbf", b"\xc2\xa0", b"\x0c", b"\xe2\x80\xa8", b"\r"):
+        assert uploaded_batch(start + plain) == BatchRequest(1, 7)
+    for end in (b"\r", b"\x0b", b"\x1e", b"\r\n"):
+        assert uploaded_batch(end.join([plain] * 3)) == BatchRequest(3, 21)
+    assert uploaded_batch(
+        b"\xe2\x80\xa8".join([plain.replace(rb"\u0075", b"u").replace(rb"\u005f", b"_")] * 3)
+    ) == (BatchRequest(3, 0, 3))
     for line in (hidden, b"{\n"):
         with pytest.raises(TooMany):
             uploaded_batch(hidden + line * MOST_LINES)

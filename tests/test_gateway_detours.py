@@ -67,10 +67,13 @@ def test_what_would_cut_the_reply_short_is_not_passed_on(gate: Running, up: Upst
     """A part of a batch's answers begins in the middle of a line, which nobody looks at; Google's field mask
     leaves out which model answered and how many tokens it took."""
     status, _ = ask(
-        gate, range="bytes=1-", if__range="x", x__goog__fieldmask="candidates", x__portkey__config="pc-1"
-    )
+        gate, range="bytes=1-", if__range="x", x__goog__fieldmask="candidates", x__portkey__config="pc-1",
+        x__original__uri="/v1/organization", X_Forwarded_Uri="/v1/organization", connection="content-type",
+    )  # fmt: skip
     assert status == 200
     seen = up.wait_seen(1)[-1]
+    assert (seen.header("x-original-uri"), seen.header("x_forwarded_uri")) == (None, None)
+    assert seen.header("content-type") == "application/json", "by which the body was read"
     assert [seen.header(name) for name in ("range", "if-range", "x-goog-fieldmask")] == [None, None, None]
     assert seen.header("x-portkey-config") == "pc-1"
 

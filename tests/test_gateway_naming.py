@@ -99,6 +99,14 @@ CONFIG = {"model_list": [{"litellm_params": {"model": "w-1"}}]}
         {"router_settings_override": {"fallbacks": [{"ok": ["w-1"]}]}},
         {"plugins": [{"id": "auto-router", "allowed_models": ["w-1"]}]},
         {"tools": [{"type": "advisor_20260301", "model": "w-1"}]},
+        {"backupModels": ["w-1"]},
+        {"model_fallbacks": ["w-1"]},
+        {"fallback": {"model": "w-1"}},
+        {"fallback": "w-1"},
+        {"engine": "w-1"},
+        {"model_slug": "w-1"},
+        {"router_settings": {"model_group_alias": {"ok": "w-1"}}},
+        {"extra_body": '{"model": "w-1"}'},
     ],
 )
 def test_a_model_is_seen_wherever_routers_take_one_from(more: dict[str, Any]) -> None:
@@ -112,6 +120,9 @@ def test_a_model_is_seen_wherever_routers_take_one_from(more: dict[str, Any]) ->
         ("/v1/realtime/client_secrets", {"session": {"model": "w-1"}}),
         ("/v1/evals", {"testing_criteria": [{"type": "label_model", "model": "w-1"}]}),
         ("/v1/chat/completions?x=1&Mod%65l=w-1", {}),
+        ("/v1/chat/completions?engine=w-1", {}),
+        ("/serving-endpoints/w-1/invocations", {"model": "ok"}),
+        ("/endpoints/w-1/invocations", {"inputs": "x"}),
     ],
 )
 def test_a_model_is_seen_in_every_api(target: str, body: dict[str, Any]) -> None:
@@ -135,6 +146,8 @@ def test_what_people_say_names_no_model() -> None:
         (b"azureml-model-deployment", ("w-1",)),
         (b"X-Model", ("w-1",)),
         (b"x-model-name", ("w-1",)),
+        (b"x-fallback-models", ("w-1",)),
+        (b"x-amzn-sagemaker-inference-component", ("w-1",)),
         (b"x-remodel", ()),
         (b"x-model-provider", ()),
     ],

@@ -160,6 +160,28 @@ def test_a_body_of_nothing_but_values_costs_little(body: bytes) -> None:
 
 
 @pytest.mark.slow
+def test_a_body_of_tiny_chunks_is_cut_off() -> None:
+    """Each chunk is a call, while other clients wait: 31 MB of single bytes would take half a minute."""
+    with Upstream() as up, gateway(up.url, recorder=False) as g:
+        head = HEAD + b"authorization: Bearer " + g.key.encode() + b"\r\ntransfer-encoding: chunked\r\n\r\n"
+        for size, expected in ((1, b"400 Chunks Too Small"), (100, b"200 OK")):
+            with socket.create_connection(("127.0.0.1", g.port), timeout=PATIENCE_S) as client:
+                data = ASK + b" " * (20_000 * size - len(ASK))
+                pieces = [data[at : at + size] for at in range(0, len(data), size)]
+                with suppress(OSError):  # it may be closed before all is sent
+                    client.sendall(head + b"".join(b"%x\r\n%b\r\n" % (size, piece) for piece in pieces))
+                    client.sendall(b"0\r\n\r\n")
+                assert expected in client.recv(4096)
+
+
+@pytest.mark.slow
+def test_names_of_more_objects_than_any_batch_has_are_not_looked_up() -> None:
+    entries = [{"file_id": f"file-{k}"} for k in range(150_000)]
+    names = read("POST", "/v1/threads", "application/json", "", json.dumps({"x": entries}).encode(), 1 << 25)
+    assert names.references.owned == ("(more than 100,000 of them)",)
+
+
+@pytest.mark.slow
 def test_a_long_text_is_no_heap_of_values() -> None:
     for text in ("word, and more; " * 1_900_000, "def f(x): return [x, {1: 2}]  # why\n" * 600_000):
         body = json.dumps({"model": "m", "messages": [{"role": "user", "content": text}]}).encode()

@@ -201,6 +201,7 @@ def test_a_key_twice_is_refused_at_any_depth(a: Any, b: Any, depth: int) -> None
         b"{'model':'banned'}",
         b'{"model":"ok","x":"\\ud800"}',
         b'+/v8-{"model":"banned"}',
+        b'{"model\\u0000":"banned","model":"ok"}',  # to cJSON the first
     ],
 )
 @pytest.mark.parametrize("kind", ["application/json", "text/plain", "", "multipart/form-data; boundary=x"])

@@ -93,6 +93,28 @@ NEW = {  # path, body: the words are what the model is asked now
     "Ollama, chat": ("/api/chat", {"model": "x", "messages": user(W)}),
     "Hugging Face, object": ("/models/x", {"inputs": {"question": W, "context": "c"}}),
     "Replicate": ("/v1/predictions", {"version": "v", "input": {"prompt": W}}),
+    "chat, ids that a template shows": ("/v1/chat/completions", {"messages": [
+        *user("x"), {"role": "assistant", "tool_calls": [CALL]},
+        {"role": "tool", "tool_call_id": W, "content": "ok"}]}),
+    "chat, template of its own": ("/v1/chat/completions", {
+        "messages": user("x"), "chat_template": "{{ user }}", "chat_template_kwargs": {"user": W}}),
+    "chat, template that shows a field": ("/v1/chat/completions", {
+        "messages": [{"role": "user", "content": "x", "metadata": W}],
+        "chat_template": "{{ messages[0].metadata }}"}),
+    "chat, document under any key": ("/v1/chat/completions", {
+        "messages": user("x"), "documents": [{"user": W, "id": "d"}]}),
+    "Cohere, document under any key": ("/v1/chat", {"message": "x", "documents": [{"url": W}]}),
+    "Cohere, rerank by a field": ("/v2/rerank", {"query": "x", "documents": [{"id": W}]}),
+    "responses, environment of a shell": ("/v1/responses", {"input": [
+        {"type": "local_shell_call", "action": {"type": "exec", "env": dict.fromkeys(W.split(), "1")}},
+        *user("go on")]}),
+    "responses, attributes of a found file": ("/v1/responses", {"input": [
+        {"type": "file_search_call", "results": [{"file_id": "f", "attributes": {"metadata": W}}]}]}),
+    "llama.cpp, words among tokens": ("/completion", {"prompt": [1, 2, W, 3]}),
+    "an agent's conversation": ("/v1/agent", {"conversation": user(W)}),
+    "Replicate, input under any key": ("/v1/predictions", {
+        "version": "v", "input": {"metadata": W}}),
+    "Hugging Face, input under any key": ("/models/x", {"inputs": {"id": W}}),
     "an API of tomorrow": ("/v9/ponder", {"ponder": {"about": [{"what": W}]}}),
 }  # fmt: skip
 SYSTEM = {
@@ -102,6 +124,10 @@ SYSTEM = {
         {"function": {"name": "f", "parameters": {"properties": {W: {"type": "string"}}}}}]},
     "chat, an enum in a schema": {"messages": user("x"), "response_format": {
         "type": "json_schema", "json_schema": {"schema": {"enum": [W]}}}},
+    "chat, definitions in a schema": {"messages": user("x"), "response_format": {
+        "type": "json_schema", "json_schema": {"schema": {"$defs": {W: {}}}}}},
+    "messages, examples of a tool's input": {"messages": user("x"), "stop_sequences": [], "tools": [
+        {"name": "f", "input_schema": {}, "input_examples": [dict.fromkeys(W.split(), 1)]}]},
     "messages, system as parts": {"messages": user("x"), "system": [{"type": "text", "text": W}]},
     "Gemini": {"contents": [{"parts": [{"text": "x"}]}], "systemInstruction": {"parts": [{"text": W}]}},
     "converse": {"messages": user([{"text": "x"}]), "system": [{"text": W}], "inferenceConfig": {}},
@@ -176,6 +202,7 @@ def test_ids_links_and_pictures_are_no_text():
             {"type": "image_url", "image_url": {"url": "https://example.com/" + "a" * 200}},
             {"type": "input_audio", "input_audio": {"data": picture, "format": "wav"}},
         ]),
+        "images": [picture], "stop": [W],
     })  # fmt: skip
     assert (found.new, found.earlier, found.system, found.turn) == ("What is this?", None, None, 1)
 
@@ -183,6 +210,8 @@ def test_ids_links_and_pictures_are_no_text():
 def test_tokens_in_the_place_of_a_text_are_captured_as_numbers():
     assert request_text({"prompt": [1, 2, 30]}).new == "1 2 30"
     assert request_text({"prompt": [[1, 2], [30]]}).new == "1 2\n30"
+    for name in ("input_ids", "token_ids", "prompt_token_ids"):
+        assert request_text({name: [1, 2, 30]}).new == "1 2 30"
 
 
 MESSAGE_TEXTS = st.one_of(
@@ -194,9 +223,16 @@ MESSAGE_TEXTS = st.one_of(
 @given(st.sampled_from(all_apis()), st.sampled_from([*apis.ROLES, "User", "nobody", ""]), MESSAGE_TEXTS)
 def test_a_message_of_a_role_and_a_text_is_read_as_any_other(api, role, text):
     """The short way of most messages; a key that nobody reads leads along the long one."""
-    for key in api.places:
-        said, more = ([{"role": role, "content": text} | beside] for beside in ({}, {"id": "m-1"}))
+    for key in api.places.keys() - (api.free - apis.FREE):
+        said, more = ([{"role": role, "content": text} | beside] for beside in ({}, {"signature": "m-1"}))
         assert pieces_of({key: said}, api) == pieces_of({key: more}, api)
+
+
+@pytest.mark.parametrize("name", ["a" * 1_000_000, "a_" * 500_000, "_" * 1_000_000, "a1" * 500_000])
+def test_a_long_name_costs_what_it_is_long(name):
+    began = time.process_time()
+    request_text({"user": name, "messages": [{"role": "tool", "tool_call_id": name, "content": "x"}]})
+    assert time.process_time() - began < 1.0
 
 
 def test_redacted_texts_are_none():
@@ -240,6 +276,13 @@ def test_forms_and_plain_texts_are_read():
         border + "--", "",
     ))  # fmt: skip
     assert bytes_text(form.encode(), "multipart/form-data; boundary=xyz").new == W
+    assert bytes_text(b"\r\n" + form.encode(), "multipart/form-data; boundary=xyz").new == W
+    named = form.replace("a.bin", W)
+    assert bytes_text(named.encode(), "multipart/form-data; boundary=xyz").new == f"{W}\n{W}"
+    related = (
+        f"--b\r\ncontent-type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\n{PLAIN64}\r\n--b--"
+    )
+    assert bytes_text(related.encode(), "multipart/related; boundary=b").new == W
     told = "model=m&prompt=" + W.replace(" ", "+")
     assert share(bytes_text(told.encode(), "application/x-www-form-urlencoded").new) >= 0.95
     assert bytes_text(W.encode(), "text/plain").new == W

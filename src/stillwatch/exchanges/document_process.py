@@ -1,4 +1,4 @@
-"""The text in PDF and Office files, each read in a process of its own that hostile bytes may end.
+"""The text in PDF and Office files and ZIP archives, each read in a process that hostile bytes may end.
 
 `documents.py` runs this file as a script. It loads nothing of Stillwatch, and what opens a kind of file when
 the first of that kind comes. It forks for each document: what one costs or breaks ends with that process.
@@ -14,12 +14,21 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from os import _exit as end_process
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import zipfile
 
 # Why a document, or a part of it, was not read. A process ends with the place of its reason in this list.
 DAMAGED, ENCRYPTED, NO_TEXT = "damaged", "encrypted", "no_text"
 TOO_LARGE, OTHER_KIND = "too_large", "other_kind"
 REASONS = ("", DAMAGED, ENCRYPTED, NO_TEXT, TOO_LARGE, OTHER_KIND)
 PDF, ZIP, OLD_OFFICE = b"%PDF-", b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
+ARCHIVES = (  # that are not opened: gzip, xz, bzip2, zstd, 7z, rar
+    b"\x1f\x8b\x08", b"\xfd7zXZ\0", b"BZh91AY&SY", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf\x27\x1c",
+    b"Rar!\x1a\x07",
+)  # fmt: skip
+TAR, TAR_AT = b"ustar", 257
 PDF_WITHIN = 1024  # bytes from the start, as readers allow
 MOST_PAGES = 2_000
 MOST_TEXT = 4_000_000  # characters
@@ -99,14 +108,15 @@ def _pdf(raw: bytes) -> Iterator[str]:
 
 
 def _office(raw: bytes) -> Iterator[str]:
-    if raw.startswith(OLD_OFFICE):  # Word before 2007, or any Office file under a password
+    if not raw.startswith(ZIP):  # Word before 2007, any Office file under a password, another archive
         raise UnreadDocument(OTHER_KIND)
     import zipfile
 
     with zipfile.ZipFile(io.BytesIO(raw)) as archive:
         parts = [part for part in archive.infolist() if _OFFICE_PART.fullmatch(part.filename)]
         if not parts:
-            raise UnreadDocument(OTHER_KIND)
+            yield from _texts_in(archive)
+            return
         bytes_left = MOST_XML
         for part in parts:
             if part.flag_bits & 1:
@@ -120,6 +130,26 @@ def _office(raw: bytes) -> Iterator[str]:
                     words.parser.Parse(chunk)
                     yield words.take()
             yield "\n"
+
+
+def _texts_in(archive: "zipfile.ZipFile") -> Iterator[str]:
+    """The files of an archive that are texts, as a skill's are."""
+    bytes_left, is_whole = MOST_XML, True
+    for part in archive.infolist():
+        if part.flag_bits & 1:
+            raise UnreadDocument(ENCRYPTED)
+        with archive.open(part) as file:
+            while chunk := file.read(_CHUNK):
+                bytes_left -= len(chunk)
+                if bytes_left < 0:
+                    raise UnreadDocument(TOO_LARGE)
+                if b"\0" in chunk:
+                    is_whole = False
+                    break
+                yield chunk.decode("utf-8", "replace")
+        yield "\n"
+    if not is_whole:
+        raise UnreadDocument(OTHER_KIND)
 
 
 class _OfficeText:

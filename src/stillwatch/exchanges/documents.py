@@ -21,6 +21,7 @@ from typing import IO, NamedTuple
 import msgspec
 
 from stillwatch.exchanges.document_process import (
+    ARCHIVES,
     DAMAGED,
     ENCRYPTED,
     LENGTH,
@@ -31,6 +32,8 @@ from stillwatch.exchanges.document_process import (
     OTHER_KIND,
     PDF,
     PDF_WITHIN,
+    TAR,
+    TAR_AT,
     TOO_LARGE,
     ZIP,
 )
@@ -126,7 +129,8 @@ def unread_text(counts: Mapping[str, int]) -> str:
 
 def is_document(raw: bytes) -> bool:
     """Whether some bytes are a file of the kinds that are read here, or of their elder relatives."""
-    return raw.startswith((ZIP, OLD_OFFICE)) or PDF in raw[:PDF_WITHIN]
+    starts = raw.startswith((ZIP, OLD_OFFICE, *ARCHIVES)) or raw.startswith(TAR, TAR_AT)
+    return starts or PDF in raw[:PDF_WITHIN]
 
 
 class DocumentReader:

@@ -32,6 +32,7 @@ REMEMBERED, LONGEST = 4_096, 512  # targets, and characters of one
 MOST_SEGMENTS, LONGEST_PATH = 64, 4_096  # a path with more is in no line: trying templates would take long
 _PARAMETERS = re.compile(r";[^/]*")  # of a segment: servers in Java leave them out
 _SLASHES = re.compile(r"/{2,}")
+_ENDS = re.compile(r"(?<=[^/.\s])[.\s]+(?=/)")  # of a segment: servers on Windows leave them out
 _PART = re.compile(r"\{([a-z_]+)(\.\.\.)?\}")
 _LITERAL = re.compile(r"[^/{}*]+")
 
@@ -143,7 +144,11 @@ def plain(target: str) -> str:
         path = unquote(path)
     if ";" in path:
         path = _PARAMETERS.sub("", path)
-    return _SLASHES.sub("/", path.replace("\\", "/")).rstrip("/ \t\r\n\0")
+    path = _SLASHES.sub("/", path.replace("\\", "/"))
+    if "./" in path or "%" in target:
+        path = _ENDS.sub("", path)
+    bare = path.rstrip("/ \t\r\n\0")
+    return bare if bare.endswith(("/..", "/.")) else bare.rstrip(". ")
 
 
 def wrong_path(path: str) -> str | None:

@@ -10,14 +10,28 @@ import binascii
 import codecs
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote
 
 import msgspec
 
-from stillwatch.exchanges.apis import FREE, MODEL, SILENT, SYSTEM, TEXTS, TOOL, USER, Api, Voice, all_apis
-from stillwatch.exchanges.document_process import DAMAGED
+from stillwatch.exchanges.apis import (
+    FREE,
+    MODEL,
+    NAMES,
+    SILENT,
+    SYSTEM,
+    TEXTS,
+    TOOL,
+    USER,
+    Api,
+    Voice,
+    all_apis,
+)
+from stillwatch.exchanges.document_process import DAMAGED, OTHER_KIND
 from stillwatch.exchanges.documents import READER, is_document
 from stillwatch.exchanges.formats import UNREAD_DOCUMENTS
 from stillwatch.exchanges.links import LINK, links_in
@@ -31,13 +45,19 @@ MESSAGES = Api(  # what a log keeps of a chat request: its messages, and the sys
     name="messages", order=0, paths=(), marks=(), turns=("messages",), texts=TEXTS | {"system", "messages"},
     places={"system": SYSTEM, "messages": USER, "tools": SYSTEM},
 )  # fmt: skip
-BLOBS = frozenset(("data", "bytes", "file_data", "b64_json", "image", "audio", "result"))
+BLOBS = frozenset(
+    ("data", "bytes", "file_data", "b64_json", "image", "audio", "result", "images", "image_data",
+     "video_data", "audio_data", "multimodal_data", "base64string")
+)  # fmt: skip
 LINKS = frozenset(("url", "uri", "image_url", "file_url", "video_url", "server_url"))
 UNREAD = BLOBS | LINKS
 LONGEST_HEAD = 4096  # characters of a data link before its comma
 LONG = 64  # characters: what is longer than an id is text, under whatever key
 MANY = 12  # different words in names and settings of one voice: beyond, somebody says something with them
 _PROSE = re.compile(r"\s|[^\x00-\x7f]")
+_SENTENCE = re.compile(
+    r"(?<![^\W\d_])(?:[^\W\d_]++[\W_]++){5}[^\W\d_]"
+)  # six words: what is called so asks something
 _WORD = re.compile(r"[^\W\d_][^\W\d_A-Z]+")  # also those of a name: get_weather, getWeather
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}\s*")
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
@@ -46,7 +66,9 @@ MARKS = (  # the longer first
     (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
 )  # fmt: skip
-_NAME = re.compile(rb'name="([^"]*)"')
+_NAME = re.compile(rb'\bname="([^"]*)"')
+_FILE_NAME = re.compile(rb'filename="([^"]*)"', re.IGNORECASE)
+_IN_BASE64 = re.compile(rb"content-transfer-encoding:[ \t]*base64", re.IGNORECASE)
 NUMBERS = (int, float, bool, type(None))
 REMEMBERED = 512  # characters of a path; longer ones would fill the memory
 SILENT_FIELDS = SILENT | {"purpose", "response_format", "size", "n", "quality", "language", "temperature"}
@@ -199,6 +221,8 @@ def pieces_of(body: object, api: Api) -> tuple[list[RequestPiece], list[str]]:
     Linear in its size.
     """
     unread: list[str] = []
+    if isinstance(body, dict) and "chat_template" in body:  # it may show the model any field
+        api = replace(api, silent=frozenset(("role",)), free=api.free | {"chat_template_kwargs"})
     found_pieces = list(_all_pieces(body, api, unread))
     unread += [LINK] * links_in(body).documents
     short: dict[Voice, set[str]] = {}
@@ -242,7 +266,9 @@ def _all_pieces(body: object, api: Api, unread: list[str]) -> Iterator[RequestPi
             voice = api.roles.get(value.lower(), USER)
         if name in api.stored and (named := _stored_text(name, value)):
             yield RequestPiece(SYSTEM, named, -1)
-        if place is None and (name in api.silent or (type(value) in NUMBERS and name not in api.free)):
+        if place is None and (
+            _is_silent(name, value, api) or (type(value) in NUMBERS and name not in api.free)
+        ):
             continue
         places.append((name, value, place))
     if len(places) > 1:
@@ -254,7 +280,7 @@ def _all_pieces(body: object, api: Api, unread: list[str]) -> Iterator[RequestPi
     for name, value, place in places:
         whose_voice = voice if place is None or place == USER else place
         beside = BESIDE if place == MODEL else -1
-        free = name in api.free and place is None
+        free = name in api.free and (place is None or name not in FREE)
         yield from _walk((value, whose_voice, name, free, beside), api, turns, unread)
 
 
@@ -286,10 +312,8 @@ def _walk(value: _Value, api: Api, turns: list[int], unread: list[str]) -> Itera
                     first, turns[0] = turns[0], turns[0] + len(found)
                     stack.append(_turns(found, voice, first))
                     break
-                if type(found[0]) is int and (free or key in api.texts):  # tokens in the place of a text
-                    yield RequestPiece(
-                        voice, " ".join([str(element) for element in found if type(element) is int]), turn
-                    )
+                if (free or key in api.texts) and _are_tokens(found):  # in the place of a text
+                    yield RequestPiece(voice, " ".join(map(str, found)), turn)
                     continue
                 if type(found[0]) is str and all(type(element) is str for element in found):
                     certain = free or key in api.texts
@@ -369,11 +393,24 @@ def _fields(
     named: list[tuple[str, object]], voice: Voice, as_text: bool, turn: int, api: Api
 ) -> Iterator[_Value]:
     for low, inner in named:
-        if low not in api.silent or (
+        if not _is_silent(low, inner, api) or (
             low == "role" and isinstance(inner, str) and inner.lower() not in api.roles
         ):
             name = "content" if as_text and low in BLOBS else low
             yield inner, api.keys.get(low, voice), name, low in api.free and type(inner) is not str, turn
+
+
+def _is_silent(name: str, value: object, api: Api) -> bool:
+    """Whether no model reads what lies under a key: a name, and no sentence or conversation called so."""
+    if name not in api.silent or name not in NAMES:
+        return name in api.silent
+    return _SENTENCE.search(value) is None if isinstance(value, str) else not isinstance(value, dict | list)
+
+
+def _are_tokens(values: list[object]) -> bool:
+    """Whether a list is a text in tokens; some servers take words among them."""
+    kinds = set(map(type, values))
+    return int in kinds and kinds <= {int, str}
 
 
 def _voice(named: list[tuple[str, object]], voice: Voice, api: Api) -> tuple[Voice, bool]:
@@ -400,7 +437,9 @@ def _text(value: str, key: str, certain: bool, unread: list[str]) -> str | None:
             text = _decode_base64(value, unread)
             if text is not None:
                 return text  # else it is words without blanks, for all we know
-    if key in LINKS or (len(value) <= LONG and value in REDACTED):  # a long one need not be hashed for it
+    if key in LINKS:
+        return value if " " in value and _SENTENCE.search(value) else None  # no address has blanks
+    if len(value) <= LONG and value in REDACTED:  # a long one need not be hashed for it
         return None
     if key in BLOBS and len(value) >= 16:
         if _BASE64.fullmatch(value):
@@ -424,14 +463,18 @@ def _content(raw: bytes, unread: list[str]) -> str | None:
     if not is_document(raw):
         return _plain(raw)
     document = READER.read(raw)
-    if document.unread == DAMAGED and not document.text and (plain := _plain(raw)):  # it only begins like one
+    only_begins = document.unread in (DAMAGED, OTHER_KIND) and not document.text
+    if only_begins and (plain := _plain(raw)):  # a text that only looks like one
         return plain
     if document.unread:
         unread.append(document.unread)
     return document.text or None
 
 
-_ENCODED = ("data:", "JVBERi0", "UEsDB", "0M8R4KGx")  # a link with its data; how documents begin in base64
+_ENCODED = (  # a link with its data; how documents and archives begin in base64
+    "data:", "JVBERi0", "UEsDB", "0M8R4KGx", "H4sI", "/Td6WFo", "QlpoOTFBWSZTW", "KLUv/", "N3q8ryc",
+    "UmFyIRoH",
+)  # fmt: skip
 _URLSAFE = str.maketrans("-_", "+/")
 
 
@@ -441,9 +484,9 @@ def bytes_text(raw: bytes, kind: str) -> RequestText:
     Pictures and sound hold no text that is read here.
     """
     unread: list[str] = []
-    if "multipart" in kind and raw.startswith(b"--"):
-        border = raw.partition(b"\r\n")[0]  # its content type may have come in small letters
-        new = _join_texts(text for part in raw.split(border) if (text := _part(part, unread)))
+    if "multipart" in kind and (form := raw.lstrip(b"\r\n")).startswith(b"--"):
+        border = form.partition(b"\r\n")[0]  # its content type may have come in small letters
+        new = _join_texts(text for part in form.split(border) for text in _part(part, unread))
     elif "urlencoded" in kind:
         fields: dict[str, object] = dict(parse_qs(raw.decode("utf-8", "replace")))
         return request_text(fields)
@@ -455,13 +498,20 @@ def bytes_text(raw: bytes, kind: str) -> RequestText:
     return RequestText(new, None, None, None, None, pieces, tuple(unread))
 
 
-def _part(part: bytes, unread: list[str]) -> str | None:
-    """The text in one part of a form."""
+def _part(part: bytes, unread: list[str]) -> Iterator[str]:
+    """The texts in one part of a form: what it holds, and a sentence that its file is called."""
     head, gap, rest = part.partition(b"\r\n\r\n")
-    name = _NAME.search(head)
-    if not gap or (name and name[1].decode("utf-8", "replace").lower() in SILENT_FIELDS):
-        return None
-    return _content(rest.removesuffix(b"\r\n"), unread)
+    name, file = _NAME.search(head), _FILE_NAME.search(head)
+    if not gap or (name and not file and name[1].decode("utf-8", "replace").lower() in SILENT_FIELDS):
+        return
+    if file and _SENTENCE.search(called := file[1].decode("utf-8", "replace")):
+        yield called
+    content = rest.removesuffix(b"\r\n")
+    if _IN_BASE64.search(head):
+        with suppress(binascii.Error):
+            content = base64.b64decode(content)
+    if text := _content(content, unread):
+        yield text
 
 
 def _plain(raw: bytes) -> str | None:

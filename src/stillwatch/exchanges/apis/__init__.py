@@ -41,21 +41,27 @@ KEYS: Mapping[str, Voice] = {  # of what lies under a key, wherever it stands
 TEXTS = frozenset(
     ("text", "content", "parts", "input", "output", "prompt", "message", "arguments", "thinking", "refusal",
      "description", "instructions", "query", "documents", "data", "file_data", "bytes", "result", "summary",
-     "title", "context", "snippet", "reasoning_content")
+     "title", "context", "snippet", "reasoning_content", "tokens", "token_ids", "input_ids",
+     "prompt_token_ids")
 )  # fmt: skip
 # Here the keys are the client's own, and as much text as the values
 FREE = frozenset(
     ("arguments", "args", "input", "response", "json", "variables", "parameters", "input_schema", "schema",
-     "inputschema", "properties", "structured_content", "result")
+     "inputschema", "properties", "structured_content", "result", "$defs", "definitions",
+     "patternproperties", "dependentschemas", "default", "const", "examples", "input_examples", "env",
+     "attributes")
+)  # fmt: skip
+# Names of things. Some chat templates show them to the model (Kimi's the ids of calls): a sentence is text
+NAMES = frozenset(
+    ("id", "call_id", "tool_call_id", "tool_use_id", "tooluseid", "item_id", "file_id", "conversation",
+     "object", "status", "user", "detail", "finish_reason")
 )  # fmt: skip
 # What no model reads: names, settings, and seals of a provider's own
-SILENT = frozenset(
-    ("id", "type", "role", "model", "user", "object", "status", "metadata", "safety_identifier",
-     "prompt_cache_key", "cache_control", "call_id", "tool_call_id", "tool_use_id", "tooluseid", "item_id",
+SILENT = NAMES | frozenset(
+    ("type", "role", "model", "metadata", "safety_identifier", "prompt_cache_key", "cache_control",
      "signature", "thoughtsignature", "thought_signature", "encrypted_content", "encrypted_index",
-     "redactedcontent", "media_type", "mimetype", "mime_type", "detail", "file_id", "fileuri",
-     "file_uri", "stop", "stop_sequences", "stopsequences", "logit_bias", "previous_response_id",
-     "conversation", "finish_reason")
+     "redactedcontent", "media_type", "mimetype", "mime_type", "fileuri", "file_uri", "stop",
+     "stop_sequences", "stopsequences", "logit_bias", "previous_response_id")
 )  # fmt: skip
 
 

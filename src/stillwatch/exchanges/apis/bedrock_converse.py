@@ -14,5 +14,5 @@ API = Api(
     places={"messages": USER, "promptvariables": USER, "inputtext": USER, "system": SYSTEM,
             "toolconfig": SYSTEM, "additionalmodelrequestfields": USER, "sessionstate": USER},
     turns=("messages",),
-    free=FREE | {"promptvariables", "additionalmodelrequestfields"},
+    free=FREE | {"promptvariables"},
 )  # fmt: skip

@@ -1,9 +1,9 @@
-"""Hugging Face inference, Replicate and KServe: `inputs`, or `input` as an object.
+"""Hugging Face inference and KServe: `inputs`, whose keys are the model's own.
 
 Source: huggingface.co/docs/inference-providers/tasks (read 2026-11).
 """
 
-from stillwatch.exchanges.apis import TEXTS, USER, Api
+from stillwatch.exchanges.apis import SILENT, TEXTS, USER, Api
 
 API = Api(
     name="Hugging Face",
@@ -12,4 +12,5 @@ API = Api(
     marks=("inputs",),
     places={"inputs": USER},
     texts=TEXTS | {"inputs", "question", "sentences", "source_sentence"},
+    silent=SILENT - {"id", "user", "metadata", "object", "status", "conversation"},
 )  # fmt: skip

@@ -3,7 +3,7 @@
 Source: developers.openai.com/api/reference/resources/chat (read 2026-11).
 """
 
-from stillwatch.exchanges.apis import MODEL, SYSTEM, USER, Api
+from stillwatch.exchanges.apis import FREE, MODEL, SYSTEM, USER, Api
 
 API = Api(
     name="OpenAI chat",
@@ -16,4 +16,5 @@ API = Api(
         "documents": USER,  # vLLM's chat templates
     },
     turns=("messages",),
+    free=FREE | {"documents"},
 )  # fmt: skip

@@ -81,8 +81,9 @@ def amounts(operation: str, request: dict[str, object]) -> Amounts:
     allows = ALLOWS.get(operation, ())
     for path, name, value in options:
         if name in SETTINGS:
-            if type(value) is dict:
-                options += _within(path, name, value)  # grows as it is walked
+            for settings in value if type(value) is list else (value,):  # SGLang: one for each prompt
+                if type(settings) is dict:
+                    options += _within(path, name, settings)  # grows as it is walked
             continue
         last = name.rpartition(".")[2] if "." in name else name
         if last in ANSWERS:

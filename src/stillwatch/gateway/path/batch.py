@@ -52,7 +52,12 @@ _QUESTION_FIELDS = re.compile(
     re.IGNORECASE,
 )
 _GOOGLE = re.compile(rb'"request"\s*:\s*\{')
-_LINE = re.compile(rb"^[ \t\r]*+(\{[^\n]*+)", re.MULTILINE)
+# Where some readers end a line (Python's text files at \r, its splitlines at more), none of it within JSON
+_LINE = re.compile(
+    rb"(?:\A|(?<=[\n\r\x0b\x0c\x1c-\x1e]))"
+    rb"(?:[ \t]|\xef\xbb\xbf|\xc2[\x85\xa0]|\xe2\x80[\x8b\xa8\xa9])*+"
+    rb"(\{[^\n\r\x0b\x0c\x1c-\x1e]*+)"
+)
 _TABLES = (
     """CREATE TABLE IF NOT EXISTS files (name BLOB PRIMARY KEY, questions INTEGER, said INTEGER,
     unsaid INTEGER, at_us INTEGER) WITHOUT ROWID""",
@@ -191,7 +196,7 @@ def uploaded_batch(body: bytes) -> BatchRequest | None:
                 entries.append(entry)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             if is_batch(line):  # to another reader it may be a question all the same
-                entries.append(_UNREAD)
+                entries += [_UNREAD] * max(line.count(b"custom_id"), 1)
     return _add_google(_count_questions(entries) or BatchRequest(), google) if entries or google else None
 
 

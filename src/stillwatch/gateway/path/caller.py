@@ -17,7 +17,14 @@ from stillwatch.gateway.path.upstream import Header
 
 OURS = b"x-stillwatch-"
 # Ours to say; and what would have an upstream tell less than what it did: a part of a file, of its fields
-NOT_PASSED = HOP | {b"host", b"accept-encoding", b"expect", b"range", b"if-range", b"x-goog-fieldmask"}
+# What a proxy says of the request that came to it: no upstream shall go by it
+SAID_OF_IT = frozenset(
+    (b"x-original-uri", b"x-original-method", b"x-forwarded-uri", b"x-forwarded-method", b"x-forwarded-path",
+     b"x-envoy-original-path", b"x-envoy-original-method", b"x-rewrite-uri", b"x-override-url")
+)  # fmt: skip
+NOT_PASSED = (
+    HOP | SAID_OF_IT | {b"host", b"accept-encoding", b"expect", b"range", b"if-range", b"x-goog-fieldmask"}
+)
 NO_KEY = "Give a key of this gateway: `Authorization: Bearer sk-sw-…` or `x-api-key`."
 # What would make an upstream do something else than what was looked at, or send it, and its key, elsewhere
 DIVERTS = frozenset(
@@ -225,7 +232,7 @@ def _upstream_head(gate: Gate, request: Request, account: str | None = None) -> 
     dropped = set(NOT_PASSED)
     for name, value in request.headers:
         if name.lower() == b"connection":
-            dropped.update(part.strip().lower() for part in value.split(b","))
+            dropped.update({part.strip().lower() for part in value.split(b",")}.difference(ONCE))
     lines = [b"host: %s\r\naccept-encoding: identity\r\n" % gate.pool.target.authority]
     for name, value in request.headers:
         lower = name.lower()

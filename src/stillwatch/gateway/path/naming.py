@@ -13,17 +13,21 @@ import msgspec
 from stillwatch.gateway.path.upstream import Header
 
 # path segments that a model's name follows
-PLACES = ("models", "deployments", "engines", "model", "tunedmodels")
+PLACES = (
+    "models", "deployments", "engines", "model", "tunedmodels", "endpoints", "serving-endpoints",
+)  # fmt: skip
 ONE = frozenset(
     ("model", "model_name", "model_id", "modelid", "modelname", "deployment", "deployment_id", "deploymentid",
-     "adapter_id")
+     "adapter_id", "model_slug", "modelslug", "model_uri", "modeluri", "model_path", "modelpath",
+     "model_group", "model_override", "model_arn", "modelarn", "fallback")
 )  # fmt: skip
 # also `fallback_model`, `judge-model`, `fallbackModel`: what a router asks besides
 _ENDING = re.compile(r"(?:[-_]model|[a-z]Model)$")
+_MANY_ENDING = re.compile(r"(?:[-_]|[a-z](?=[MF]))(?:[Mm]odels|[Ff]allbacks)$")  # `backupModels`
 # OpenRouter's `models`, LiteLLM's and Bifrost's `fallbacks`, a router's list in the request
 MANY = frozenset(
     ("models", "fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "default_fallbacks",
-     "fallback_models", "allowed_models", "model_list")
+     "fallback_models", "allowed_models", "model_list", "model_group_alias")
 )  # fmt: skip
 # What people say, and what describes their own data: a model named in there is a word, not a wish.
 WORDS = frozenset(
@@ -38,12 +42,17 @@ OVERRIDES = frozenset(("_method", "$httpmethod", "$httpheaders", "x_http_method_
 # Where an answer would be sent past the gateway: at the top of a body, or in a query
 HOOKS = frozenset(("webhook", "webhook_url", "webhook_completed", "callback_url", "fal_webhook"))
 HOOK_LENGTHS = frozenset(map(len, HOOKS))
-ENDINGS = ("chat/completions", "completions", "responses", "messages", "embeddings", "predictions", "models")
+ENDINGS = (
+    "chat/completions", "completions", "responses", "messages", "embeddings", "predictions", "models",
+    "invocations", "invocations-response-stream",
+)  # fmt: skip
 MOST_NAMES = 200  # in one request: each is looked up, while other clients wait
 MOST_VALUES = 1_000_000  # looked at below the top; a batch of 100,000 requests has fewer
 MOST_PARTS, MOST_HEAD = 10_000, 64 << 10  # of a multipart form; bytes of a part's head
 MOST_FORM = 1 << 20  # bytes of a form that is no multipart: it names things, and carries no file
-_HEADER = re.compile(rb"(?:^|[-_])(?:model|model[-_](?:name|id)|deployment|deployment[-_](?:name|id))$")
+_HEADER = re.compile(
+    rb"(?:^|[-_])(?:models?|(?:model|deployment|adapter)[-_](?:name|id)|deployment|inference-component)$"
+)
 _CARRIES = (b"-config", b"-fallbacks")  # x-portkey-config, helicone-fallbacks: JSON
 # `"model": "…"` in lines of JSON; any letter of the key may be written as an escape
 _KEY = rb"".join(rb"(?:%c|\\u00%02x)" % (letter, letter) for letter in b"model")
@@ -72,12 +81,14 @@ def in_object(body: dict[str, object]) -> list[str]:
             lower = _fold_key(key)
             _refuse_elsewhere(lower)
             if lower not in WORDS:
-                todo.append((value, lower in MANY))
-        elif kind is str and key != "model":
+                todo.append((value, _is_many(key, lower)))
+        elif isinstance(value, str) and key != "model":
             lower = _fold_key(key)
             _refuse_elsewhere(lower)
-            if lower in MANY or (lower != "model" and _is_one(key, lower)):
-                names.append(value)  # type: ignore[arg-type]
+            if _is_many(key, lower) or lower == "engine" or (lower != "model" and _is_one(key, lower)):
+                names.append(value)
+            elif value[:1] == "{" and lower not in WORDS:
+                names += in_lines(value.encode("utf-8", "replace"))
             elif lower == "custom_llm_provider":  # LiteLLM's: the name's first half
                 names.append(f"{value}/{body.get('model')}")
     looked_at = 0
@@ -99,7 +110,7 @@ def in_object(body: dict[str, object]) -> list[str]:
                 if isinstance(inner, str) and _is_one(key, lower):
                     names.append(inner)
                 elif lower not in WORDS:  # {"gpt-4": ["claude"]}: what answers instead of a model
-                    each = lower in MANY or (named and lower not in ONE and "model" not in value)
+                    each = _is_many(key, lower) or (named and lower not in ONE and "model" not in value)
                     todo.append((inner, each))
     return list(dict.fromkeys(name for name in names if name))
 
@@ -118,6 +129,10 @@ def _refuse_elsewhere(folded: str) -> None:
 
 def _is_one(key: str, folded: str) -> bool:
     return folded in ONE or _ENDING.search(key) is not None
+
+
+def _is_many(key: str, folded: str) -> bool:
+    return folded in MANY or _MANY_ENDING.search(key) is not None
 
 
 def in_lines(body: bytes) -> list[str]:
@@ -155,8 +170,10 @@ def in_fields(pairs: Iterable[tuple[str, str]]) -> list[str]:
             raise Ambiguous("the form says that it is in another charset than UTF-8")
         folded = _fold_key(bare)
         _refuse_elsewhere(folded)
-        if (folded in MANY or _is_one(bare, folded)) and value.strip():
+        if (_is_many(bare, folded) or folded == "engine" or _is_one(bare, folded)) and value.strip():
             names.append(value.strip())
+        elif value.lstrip()[:1] == "{" and folded not in WORDS:  # an extra body
+            names += in_lines(value.encode("utf-8", "replace"))
     return names
 
 

@@ -20,6 +20,7 @@ from stillwatch.gateway.path.batch import google_question, is_batch
 from stillwatch.gateway.path.stored_links import folders_of, linked_objects
 
 LONGEST = 512  # characters of a name
+MOST = 100_000  # objects that one request names: one a question of the largest batch; each is looked up
 # A text in one of these fields names an object, which must be the account's own.
 FIELDS = frozenset(
     ("file_id", "file_ids", "input_file_id", "input_file_ids", "input_files", "training_file",
@@ -28,7 +29,9 @@ FIELDS = frozenset(
      "part_ids", "batch_id", "upload_id", "cachedcontent", "cached_content", "agent_id", "library_id",
      "library_ids", "previous_interaction_id", "operationname", "operation_name", "filesearchstorename",
      "filesearchstorenames", "file_search_store_name", "file_search_store_names", "ragcorpus", "rag_corpus",
-     "ragfileids", "rag_file_ids", "inputdatasetid", "input_dataset_id")
+     "ragfileids", "rag_file_ids", "inputdatasetid", "input_dataset_id", "collection_id", "collection_ids",
+     "knowledge_id", "knowledgebaseid", "datastore", "memory_store_id", "vault_id", "vault_ids",
+     "environment_id", "from_checkpoint", "fileid", "fileids", "vectorstoreid", "vectorstoreids")
 )  # fmt: skip
 # Google's batches and imports say under this name what they read; to all others it is a file's own name
 FILE_NAMES = frozenset(("filename", "file_name"))
@@ -54,7 +57,8 @@ _OBJECT = re.compile(
     r"|cfile|run)[-_][A-Za-z0-9]"
 )
 _NAMED = re.compile(
-    _OBJECT.pattern + r"|(?:pmpt|msg|rs|fc|ig|ci|ws|fs|mcp|chatcmpl|audio|voice|step|part)[-_]\w|ft:"
+    rf"[ \t\r\n/]*(?:{_OBJECT.pattern}"
+    r"|(?:pmpt|msg|rs|fc|ig|ci|ws|fs|mcp|chatcmpl|audio|voice|step|part)[-_]\w|ft:)"
 )
 # Names of these are looked for in every field; a `files/7` may be anybody's word for a file
 ANYWHERE = frozenset(("cachedcontents", "tunedmodels", "corpora", "ragcorpora", "filesearchstores"))
@@ -63,12 +67,13 @@ _ANYWHERE = re.compile("|".join(sorted(ANYWHERE)) + "|%", re.IGNORECASE)
 _ADDRESS = re.compile(r"(?:https?:)?//([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 _VERSION = re.compile(r"v\d\w*", re.IGNORECASE)
 GOOGLE = "generativelanguage.googleapis.com"
+_BY_SCHEME = re.compile(r"fileid://([\w.-]+)", re.IGNORECASE)  # Qwen's: in a system message
 _SPOKEN = frozenset(
     ("content", "text", "input", "prompt", "query", "name", "title", "description", "instructions",
      "message", "display_name", "displayname", "filename", "file_name", "url")
 )  # fmt: skip
 _HINT = re.compile(
-    rb'"id"|_ids?"|Id"|_file|conversation|container|audio|\\u00|uri"|cached_?content"|corp(?:us|ora)"|store_?names?"',
+    rb'"id"|_ids?"|Id"|_file|conversation|container|audio|\\u00|uri"|cached_?content"|corp(?:us|ora)"|store_?names?"|fileid:|datastore"',
     re.IGNORECASE,
 )
 _URL = re.compile(rb'"url"[ \t]*:[ \t]*"([^"\\]*)"', re.IGNORECASE)
@@ -105,6 +110,8 @@ class Walk:
     def references(self) -> References:
         if not (self.owned or self.named or self.shared or self.linked or self.buckets or self.trained):
             return NONE
+        if len(self.owned) + len(self.named) + len(self.linked) > MOST:
+            return References((f"(more than {MOST:,} of them)",))  # of nobody
         return References(
             tuple(self.owned), tuple(self.named), self.shared, linked=tuple(self.linked),
             buckets=tuple(self.buckets), trained=tuple(self.trained),
@@ -114,6 +121,11 @@ class Walk:
         """A text in a field (in small letters)."""
         if field in TRAINED and value:
             self.trained[value[:LONGEST]] = None
+        if field == "from_checkpoint":
+            value = value.partition(":")[0] if not value.startswith("ft:") else value  # ID:STEP
+        if value[:1] in "fF \t\r\n" and value.lstrip()[:9].lower() == "fileid://":
+            self.owned |= dict.fromkeys(_BY_SCHEME.findall(value))
+            return
         if (":" in value[:20] or value[:1] in "/\\ ") and (field == "url" or field not in _SPOKEN):
             self._address(field, value, own)
         if not value or len(value) > LONGEST:
@@ -124,15 +136,19 @@ class Walk:
             at = resource_in(value)
             self.owned[at[1] if at else value] = None
         elif _NAMED.match(value):
-            strict = not own and field.endswith(("_id", "_ids")) and _OBJECT.match(value)
-            (self.owned if strict else self.named)[value] = None
+            bare = value.strip(" \t\r\n/")
+            strict = not own and field.endswith(("_id", "_ids")) and _OBJECT.match(bare)
+            (self.owned if strict else self.named)[bare] = None
         elif "/" in value and (field == "name" or "/ft:" in value):
             at = resource_in(value)  # a name that is given to a file; a fine-tuned model behind a router
             if at or "/ft:" in value:
                 self.named[at[1] if at else value.rpartition("/")[2]] = None
         elif ("/" in value or "%" in value) and field not in _SPOKEN:
-            is_address = field in ("fileuri", "file_uri")
+            is_address = field in ("fileuri", "file_uri") or (field == "uri" and "://" not in value)
             at = resource_in(value) if is_address or _ANYWHERE.search(value) else None
+            last = value.strip().rpartition("/")[2]
+            if _NAMED.match(last):
+                self.named[last] = None
             if at and (is_address or at[0] in ANYWHERE):
                 (self.named if own else self.owned)[at[1]] = None
 
@@ -173,7 +189,9 @@ class Walk:
             for name, inner in value.items():
                 kind = type(inner)
                 if kind is str:
-                    if name not in _UNUSED and (len(inner) <= LONGEST or name not in ("content", "text")):
+                    if name not in _UNUSED and (
+                        len(inner) <= LONGEST or name not in ("content", "text") or "fileid://" in inner
+                    ):
                         field = name if name.islower() else fold_key(name)
                         if field in FILE_NAMES and key in SOURCES and not own and resource_in(inner):
                             field = "input_file_id"

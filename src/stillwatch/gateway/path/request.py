@@ -54,6 +54,7 @@ _CONTROLS = re.compile(r"%[01][0-9A-Fa-f]|%7[Ff]")
 FREE_BYTES, GROWTH = 4 << 20, 100  # a body may open to so many bytes; beyond, to so many times its own
 MOST_QUOTES = 4_000_000
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_KEY = re.compile(_STRING.pattern + rb"(\s*+:)?", re.DOTALL)
 LOOKED_THROUGH = 256 << 10  # bytes; in a longer body values are counted: others wait while each is looked at
 FREE_VALUES, BYTES_A_VALUE = 50_000, 16  # lists and objects in any body; beyond, one for so many bytes
 MOST_SIGNS = ((b"[", 500_000), (b"{", 500_000), (b",", 4_000_000), (b":", 2_000_000))
@@ -254,6 +255,8 @@ def _json(
     starts = does == "begins"
     if len(body) > LOOKED_THROUGH and _holds_too_many(body):
         raise BadRequest(400, "bad_json", "the body holds more values than any model takes")
+    if b"\\u0000" in body and any(b"\\u0000" in found[0] for found in _KEY.finditer(body) if found[1]):
+        raise BadRequest(400, "bad_json", "a key holds a NUL, at which some readers end it")
     try:
         document, endings = decode_counted(body)
         references, keys = in_value(document)
