@@ -7,17 +7,21 @@
 It does not use the supervisor: `tests/test_gateway_supervise.py` does.
 """
 
+import http.client
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -62,6 +66,30 @@ def until(done: Callable[[], Any], seconds: float = PATIENCE_S, what: str = "it"
         if time.monotonic() > end:
             raise AssertionError(f"{what} did not come true within {seconds:.0f} s")
         time.sleep(0.02)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a server on this machine answered; headers by their names in small letters."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body or b"null")
+
+
+def request(
+    port: int, method: str, target: str, body: Any = None, headers: Mapping[str, str] = MappingProxyType({})
+) -> Reply:
+    """Send one request over a connection of its own. A body that is no bytes is written as JSON."""
+    data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+    kind = {} if not data else {"content-type": "application/json"}
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        connection.request(method, target, data, kind | dict(headers))
+        reply = connection.getresponse()
+        return Reply(reply.status, {k.lower(): v for k, v in reply.getheaders()}, reply.read())
 
 
 class Running:

@@ -4,7 +4,6 @@ with scripted(answer) as up:
     ... up.url, up.seen
 """
 
-import http.client
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from gateway_world import Running
+from gateway_world import Running, request
 
 
 @dataclass
@@ -78,17 +77,10 @@ def ask(
     gate: Running, method: str, target: str, body: Any = None, key: str | None = None, **headers: str
 ) -> tuple[int, Any]:
     """One request through a gateway: status and body, read where it is JSON."""
-    connection = http.client.HTTPConnection("127.0.0.1", gate.port, timeout=20)
-    data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
     head = {"authorization": f"Bearer {key or gate.key}"}
-    head |= {} if data is None or "content__type" in headers else {"content-type": "application/json"}
+    head |= {name.replace("__", "-"): value for name, value in headers.items()}
+    reply = request(gate.port, method, target, body, head)
     try:
-        connection.request(method, target, data, head | {n.replace("__", "-"): v for n, v in headers.items()})
-        reply = connection.getresponse()
-        raw = reply.read()
-    finally:
-        connection.close()
-    try:
-        return reply.status, json.loads(raw)
+        return reply.status, json.loads(reply.body)
     except ValueError:
-        return reply.status, raw
+        return reply.status, reply.body

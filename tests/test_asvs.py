@@ -96,13 +96,6 @@ def test_every_test_that_is_named_is_collected() -> None:
 # --- what no other test walks ---
 
 
-@pytest.fixture(scope="module")
-def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    made = world(tmp_path_factory.mktemp("still"))
-    yield made
-    made.store.close()
-
-
 def calls() -> Iterator[tuple[Path, ast.Call, str]]:
     """Give every call in the console with the last word of what is called."""
     for path in sorted(CONSOLE.rglob("*.py")):

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from audit_tampers import BEGIN_US, TAMPERS, attempt, is_named, read_scene, write_trail
-from postgres_server import WHY_NOT, new_database, running
+from postgres_server import new_database
 from stillwatch.cases.audit import AuditError, Broken, Cause, VerifiedTrail
 from stillwatch.cases.audit.chain import BEGUN, NO_WITNESS
 from stillwatch.cases.audit.erasure import erase, scrub, sealed_about
@@ -33,19 +33,11 @@ HOSTILE = (
 )
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    with running() as folder:
-        if folder is None:
-            pytest.skip(WHY_NOT)
-        yield folder
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/cases.db"
-    return new_database(request.getfixturevalue("postgres"))
+    return new_database(request.getfixturevalue("server"))
 
 
 @pytest.fixture

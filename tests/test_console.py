@@ -9,7 +9,7 @@ import re
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -48,22 +48,6 @@ from stillwatch.terms import Step
 
 MINUTE_US = 60_000_000
 BIG = "c-7f3a19"
-
-
-@pytest.fixture(scope="module")
-def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A world that tests only look at."""
-    made = world(tmp_path_factory.mktemp("still"))
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def mine(tmp_path: Path) -> Iterator[World]:
-    """A world that a test may change."""
-    made = world(tmp_path)
-    yield made
-    made.close()
 
 
 def hostile(of: World) -> str:

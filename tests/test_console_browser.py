@@ -1,12 +1,10 @@
 """The console in a real browser: keys, swaps, both schemes, axe, print, and attacks that stay text."""
 
-import importlib.util
 import re
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
@@ -18,14 +16,11 @@ from stillwatch.cases import handling, leads
 from stillwatch.cases.triage import PickedCase
 from stillwatch.console import Proposed, inbox, requested_dismissals, second_factor
 from stillwatch.terms import Step
-from test_report_browser import FLAGS
 
 pytestmark = pytest.mark.browser
-CHROMIUM = Path("/usr/bin/chromium")
-if not CHROMIUM.exists() or importlib.util.find_spec("playwright") is None:
-    pytest.skip("needs Debian's chromium and playwright", allow_module_level=True)
+pytest.importorskip("playwright")
 
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright  # noqa: E402, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect  # noqa: E402, expect
 
 SCHEMES = ["light", "dark"]
 DRAWN_MODULES = """() => {
@@ -81,14 +76,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     server.should_exit = True
     thread.join(10)
     made.store.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as p:
-        opened = p.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield opened
-        opened.close()
 
 
 @dataclass

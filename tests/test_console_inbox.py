@@ -3,7 +3,6 @@
 import json
 import random
 import time
-from collections.abc import Iterator
 from email import message_from_bytes, policy
 from pathlib import Path
 
@@ -64,13 +63,6 @@ from = "stillwatch@example.com"
 to = "desk@example.com"
 """
 HOSTILE = "x\r\nBcc: all@example.com\r\n\r\n.\r\nQUIT"
-
-
-@pytest.fixture
-def mine(tmp_path: Path) -> Iterator[World]:
-    made = world(tmp_path)
-    yield made
-    made.close()
 
 
 def one_case(of: World, at: int = 0) -> str:

@@ -13,10 +13,11 @@ from identity_provider import PASSWORD, RealProvider, real_provider
 from stillwatch.console.app import make
 from stillwatch.console.openid import load_provider
 from stillwatch.console.pages.identity_login import BACK
-from test_console_browser import Browser, browser, expect
 
 pytestmark = pytest.mark.browser
-__all__ = ["browser"]
+pytest.importorskip("playwright")
+
+from playwright.sync_api import Browser, expect  # noqa: E402
 
 
 @pytest.fixture(scope="module")

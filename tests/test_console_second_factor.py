@@ -6,7 +6,6 @@ import re
 import struct
 import threading
 from base64 import b32decode, b32encode
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,13 +35,6 @@ VECTORS = {
     59: "94287082", 1111111109: "07081804", 1111111111: "14050471", 1234567890: "89005924",
     2000000000: "69279037", 20000000000: "65353130",
 }  # fmt: skip
-
-
-@pytest.fixture
-def mine(tmp_path: Path) -> Iterator[World]:
-    made = world(tmp_path)
-    yield made
-    made.close()
 
 
 def totp(secret: str, at_s: float) -> str:

@@ -33,13 +33,6 @@ from test_report_world import result
 
 
 @pytest.fixture(scope="module")
-def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    made = world(tmp_path_factory.mktemp("sql"))
-    yield made
-    made.store.close()
-
-
-@pytest.fixture(scope="module")
 def asked(still: World) -> Iterator[Snapshots]:
     made = Snapshots(still.store)
     yield made

@@ -3,7 +3,6 @@
 import json
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
-from console_world import COOKIE, HERE, NOW, PASSWORD, USERS, World, world
+from console_world import COOKIE, HERE, NOW, PASSWORD, USERS, World
 from stillwatch.cases import Verdict, handling
 from stillwatch.cases.audit import VerifiedTrail
 from stillwatch.cases.audit.reading import read
@@ -27,13 +26,6 @@ from stillwatch.console.tokens import TokenScope
 from test_console_second_factor import enrol
 
 DAY_US = 86_400_000_000
-
-
-@pytest.fixture
-def mine(tmp_path: Path) -> Iterator[World]:
-    made = world(tmp_path)
-    yield made
-    made.close()
 
 
 class Program(TestClient):

@@ -1,7 +1,6 @@
 """What a day costs: pages and picture are what the command makes, of figures that stand where it says."""
 
 import runpy
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(scope="module")
 def daily_cost() -> dict[str, Any]:
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        return runpy.run_path(str(ROOT / "benchmarks" / "daily_cost.py"))
-    finally:
-        sys.path.remove(str(ROOT / "benchmarks"))
+    return runpy.run_path(str(ROOT / "benchmarks" / "daily_cost.py"))
 
 
 def test_pages_and_picture_are_what_the_command_makes(daily_cost: dict[str, Any]) -> None:

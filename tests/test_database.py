@@ -1,13 +1,12 @@
 """A PostgreSQL table as a log: LiteLLM's own database to a report in one command."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from postgres_server import WHY_NOT, new_database, running
+from postgres_server import new_database
 from stillwatch.cli.main import app
 from stillwatch.errors import InputError
 from stillwatch.exchanges import database
@@ -24,14 +23,6 @@ SPEND_LOGS = """CREATE TABLE "LiteLLM_SpendLogs" (
     model_group text, "user" text, metadata jsonb DEFAULT '{}', end_user text, requester_ip_address text,
     messages jsonb DEFAULT '{}', response jsonb DEFAULT '{}', session_id text, status text,
     proxy_server_request jsonb DEFAULT '{}')"""
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with running() as folder:
-        if folder is None:
-            pytest.skip(WHY_NOT)
-        yield folder
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The economics of distillation from stored cells: the declaration, the fit, what escapes, the page."""
 
 import dataclasses
-import importlib.util
 import json
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+import escapes
 from economics_world import DECLARATION, expected, experiment, simulate
 from stillwatch.distill import PlanError
 from stillwatch.distill.cli.economics import app
@@ -183,13 +183,8 @@ def test_a_file_that_holds_no_contests_is_refused_with_its_line(tmp_path: Path) 
 
 
 def test_the_script_keeps_what_the_package_reads() -> None:
-    spec = importlib.util.spec_from_file_location("escapes_benchmark", ROOT / "benchmarks" / "escapes.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    shipped = [json.loads(line) for line in module.FILE.read_text().splitlines()]
-    again = module.rows(shipped[0]["commit"], json.dumps(shipped[0]), 1000)
+    shipped = [json.loads(line) for line in escapes.FILE.read_text().splitlines()]
+    again = escapes.rows(shipped[0]["commit"], json.dumps(shipped[0]), 1000)
     assert again == [shipped[0]]
 
 

@@ -1,36 +1,23 @@
 """The eighth author's world: its parts, without the texts."""
 
-import json
-import sys
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-
 import eighth_author as eighth
 import eighth_provider as provider
+from author_world import Same, check_campaign, check_honest_traffic, sessions
 from fifth_author import Honest
 from fourth_author import DAYS, Account, Request, Settings, moment, new_account
 
 pytestmark = pytest.mark.slow  # a world is composed once, and its script does not change
 
 
-class Same:
-    """Texts that say only which one they are."""
-
-    def take(self, name: str, count: int) -> list:
-        texts = [f"text {at} of {name}, long enough to be told from others" for at in range(count)]
-        if name == "talks pairs":
-            return [("talk", json.dumps([text, "an answer", "and then?", "so"])) for text in texts]
-        return [(text, text) for text in texts] if name.endswith("pairs") else texts
-
-
-def sessions():
-    while True:
-        yield [("rivets hold the hull", "yard/hull.md"), ("the keel is oak", "yard/keel.md")]
+def a_campaign(rng: np.random.Generator, plan):
+    """A campaign's accounts, and what they send."""
+    accounts = eighth.campaign_accounts(rng, plan)
+    return accounts, eighth.campaign_rows(rng, plan, accounts, Same(), sessions())
 
 
 def a_group(count: int, kind: str = "queue_workers", group: str = "one") -> list[Account]:
@@ -84,13 +71,8 @@ def test_a_crew_sends_about_what_its_rule_says_within_its_days(crew) -> None:
 
 @pytest.mark.parametrize("plan", eighth.PLANS, ids=lambda plan: plan.campaign)
 def test_a_campaign_sends_about_what_its_rule_says_within_its_days(plan) -> None:
-    rng = np.random.default_rng(3)
-    accounts = eighth.campaign_accounts(rng, plan)
-    rows = eighth.campaign_rows(rng, plan, accounts, Same(), sessions())
-    assert 0.8 <= sum(len(unit) for _, _, unit in rows) / plan.count <= 1.2
-    assert all(plan.start <= when <= plan.end for _, when, _ in rows)
-    assert all(unit and "{}" not in unit[0].prompt for _, _, unit in rows)
-    assert len(accounts) == plan.accounts + plan.successors
+    accounts, rows = a_campaign(np.random.default_rng(3), plan)
+    check_campaign(plan, accounts, rows, share=(0.8, 1.2), more_accounts=plan.successors)
 
 
 def test_a_group_that_never_reacts_leaves_its_refused_work() -> None:
@@ -155,25 +137,10 @@ def test_the_shapes_are_those_of_the_rules() -> None:
 
 
 def test_honest_traffic_is_the_same_with_and_without_campaigns(tmp_path) -> None:
-    worlds = []
-    for plans in ((), eighth.PLANS):
-        rng = np.random.default_rng(8)
-        world = Honest(eighth.VesperLog(8))
+    def compose(rng, world) -> None:
         eighth.compose_crews(rng, world, Same(), sessions())
         eighth.ban_in_error(rng, world)
-        world.people.append({"person": "nobody"})
-        campaigns: list[Account] = []
-        for plan in plans:
-            accounts = eighth.campaign_accounts(rng, plan)
-            for one, when, unit in eighth.campaign_rows(rng, plan, accounts, Same(), sessions()):
-                world.log.add(rng, one, when, unit, plan.campaign)
-            campaigns += accounts
-        eighth.finish(tmp_path / f"{len(plans)}", world, campaigns, world.log, 8)
-        taken = {one.name for one in campaigns}
-        worlds.append([row for row in world.log.rows if row["account"] not in taken])
-        assert all(
-            (row["account"] in taken) == (row["exchange_id"] in world.log.labels) for row in world.log.rows
-        )
-    assert worlds[0] == worlds[1]
+
+    check_honest_traffic(eighth, eighth.VesperLog, compose, a_campaign, eighth.PLANS, tmp_path)
     table = list(eighth.count_kinds(tmp_path / "14"))
     assert len(table) == len(eighth.CREWS) + 14

@@ -1,21 +1,23 @@
 """The eleventh author's world: its parts, without the texts."""
 
-import sys
 from collections import defaultdict
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from test_eighth_author import Same, sessions
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-
 import eleventh_author as eleventh
+from author_world import (
+    SameTalks,
+    check_campaign,
+    check_campaign_rules,
+    check_group,
+    check_honest_traffic,
+    check_nameless,
+    owners,
+    sessions,
+)
 from fifth_author import Honest
-from fourth_author import Account, moment
-from selves import Person
+from fourth_author import moment
 
 pytestmark = pytest.mark.slow  # a world is composed once, and its script does not change
 
@@ -23,26 +25,14 @@ NETS = eleventh.SharedNetworks.drawn(np.random.default_rng(4))
 PLANS = {plan.style: plan for plan in eleventh.OPERATIONS}
 
 
-class SameTalks(Same):
-    """Texts that say only which one they are, and talks of one line."""
-
-    def take(self, name: str, count: int) -> list:
-        texts = super().take(name, count)
-        return [[(text, "an answer")] for text in texts] if name == "talks" else texts
-
-
-def owners() -> Iterator[Person]:
-    at = 0
-    while True:
-        at += 1
-        yield Person(f"p{at}", "git", [f"own text {at} {n}" for n in range(120)])
-
-
-def an_extraction(style: str):
+def an_extraction(rng: np.random.Generator, plan):
     """A campaign's accounts, and what they send."""
-    rng = np.random.default_rng(5)
-    accounts = eleventh.extraction_accounts(rng, PLANS[style], NETS)
-    return accounts, eleventh.extraction_rows(rng, PLANS[style], accounts, SameTalks(), owners(), sessions())
+    accounts = eleventh.extraction_accounts(rng, plan, NETS)
+    return accounts, eleventh.extraction_rows(rng, plan, accounts, SameTalks(), owners(), sessions())
+
+
+def one_extraction(style: str):
+    return an_extraction(np.random.default_rng(5), PLANS[style])
 
 
 @pytest.mark.parametrize(
@@ -64,46 +54,37 @@ def test_a_team_works_within_its_days_as_its_rule_says(team) -> None:
     for number in range(team.groups):
         rng = np.random.default_rng(7)
         accounts = eleventh.team_accounts(rng, team, number, NETS)
-        rows = eleventh.team_rows(rng, team, number, accounts, SameTalks(), owners())
-        first, last = team.days[number % len(team.days)]
-        assert team.size[0] <= len(accounts) <= team.size[1]
-        assert rows
-        assert all(first <= when <= last for _, when, _ in rows)
-        assert all(one.created <= moment(one.start) for one in accounts)
-        assert all(request.prompt and "{" not in request.prompt for _, _, unit in rows for request in unit)
+        check_group(
+            team, number, accounts, eleventh.team_rows(rng, team, number, accounts, SameTalks(), owners())
+        )
         if team.pays == ({"invoice": 1},):
             assert {one.payment for one in accounts} == {None}
 
 
 @pytest.mark.parametrize("plan", eleventh.OPERATIONS, ids=lambda plan: plan.campaign)
 def test_a_campaign_sends_about_what_its_rule_says_within_its_days(plan) -> None:
-    accounts, rows = an_extraction(plan.style)
-    assert 0.97 <= sum(len(unit) for _, _, unit in rows) / plan.count <= 1.03
-    assert all(plan.start <= when <= plan.end for _, when, _ in rows)
-    assert all(request.prompt and "{" not in request.prompt for _, _, unit in rows for request in unit)
-    assert len(accounts) == plan.accounts + 15 * (plan.style == "trace_farm")
-    assert all(one.created < moment(one.start) for one in accounts)
-    for one in accounts:
-        names = (one.name, one.org or "", one.payment or "", one.email_domain)
-        assert not any(plan.campaign in name.split("_") or "camp" in name for name in names)
+    more = 15 * (plan.style == "trace_farm")
+    accounts, rows = one_extraction(plan.style)
+    check_campaign(plan, accounts, rows, share=(0.97, 1.03), hole="{", more_accounts=more)
+    check_nameless(plan, accounts)
 
 
 @pytest.mark.slow
 def test_campaigns_hide_as_their_rules_say() -> None:
-    accounts, _ = an_extraction("half_office")
+    accounts, _ = one_extraction("half_office")
     sites = defaultdict(int)
     for one in accounts:
         sites[tuple(one.addresses)] += 1
     assert max(sites.values()) >= 10
-    _, rows = an_extraction("early_start")
+    _, rows = one_extraction("early_start")
     early = defaultdict(int)
     for one, when, _ in rows:
         early[one.name] += when < 3
     assert min(early.values()) >= 2
-    _, rows = an_extraction("paraphrase_pool")
+    _, rows = one_extraction("paraphrase_pool")
     leads = [unit[0].prompt for _, _, unit in rows]
     assert len(set(leads)) == len(leads)
-    _, rows = an_extraction("small_cells")
+    _, rows = one_extraction("small_cells")
     templates = defaultdict(set)
     for one, _, unit in rows:
         templates[unit[0].prompt.split(" of ")[-1]].add(one.name)
@@ -134,35 +115,13 @@ def test_the_shapes_are_those_of_the_rules() -> None:
         assert product.kind in eleventh.RULES
     for team in eleventh.TEAMS:
         assert f"| {team.kind} | {team.groups} ×" in eleventh.RULES
-    for plan in eleventh.OPERATIONS:
-        (rule,) = [
-            line
-            for line in eleventh.RULES.split("\n")
-            if line.startswith(f"| {plan.campaign} | {plan.style} |")
-        ]
-        assert f"| {plan.accounts} |" in rule
-        assert f"| {plan.count:,} |" in rule
+    check_campaign_rules(eleventh)
 
 
 def test_honest_traffic_is_the_same_with_and_without_campaigns(tmp_path) -> None:
-    worlds = []
-    for plans in ((), eleventh.OPERATIONS[::4]):
-        rng = np.random.default_rng(8)
-        world = Honest(eleventh.TarnLog(8))
+    def compose(rng, world) -> None:
         eleventh.compose_teams(rng, world, SameTalks(), owners(), NETS)
-        world.people.append({"person": "nobody"})
-        campaigns: list[Account] = []
-        for plan in plans:
-            accounts = eleventh.extraction_accounts(rng, plan, NETS)
-            for one, when, unit in eleventh.extraction_rows(
-                rng, plan, accounts, SameTalks(), owners(), sessions()
-            ):
-                world.log.add(rng, one, when, unit, plan.campaign)
-            campaigns += accounts
-        eleventh.finish(tmp_path / f"{len(plans)}", world, campaigns, world.log, 8)
-        taken = {one.name for one in campaigns}
-        worlds.append([row for row in world.log.rows if row["account"] not in taken])
-        assert all(
-            (row["account"] in taken) == (row["exchange_id"] in world.log.labels) for row in world.log.rows
-        )
-    assert worlds[0] == worlds[1]
+
+    check_honest_traffic(
+        eleventh, eleventh.TarnLog, compose, an_extraction, eleventh.OPERATIONS[::4], tmp_path
+    )

@@ -1,23 +1,25 @@
 """The fifteenth author's world: its parts, without the texts."""
 
-import sys
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from test_eighth_author import sessions
-from test_eleventh_author import owners
-from test_thirteenth_author import Stock, customers
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-
 import fifteenth_author as fifteenth
 import fifteenth_provider as provider
+from author_world import (
+    SameDialogues,
+    check_campaign,
+    check_group,
+    check_nameless,
+    check_rules,
+    owners,
+    sessions,
+)
 from fifth_author import Honest
 from fourth_author import moment
+from test_thirteenth_author import customers
 from thirteenth_provider import NEVER
 
 pytestmark = pytest.mark.slow  # a world is composed once, and its script does not change
@@ -31,7 +33,7 @@ def a_campaign(style: str):
     """A campaign's accounts, and what they send."""
     rng, plan = np.random.default_rng(5), PLANS[style]
     accounts = fifteenth.campaign_accounts(rng, plan, PLACES, fifteenth.FIFTEENTH)
-    rows = fifteenth.campaign_rows(rng, plan, accounts, Stock(), customers(), fifteenth.FIFTEENTH)
+    rows = fifteenth.campaign_rows(rng, plan, accounts, SameDialogues(), customers(), fifteenth.FIFTEENTH)
     return accounts, rows
 
 
@@ -76,30 +78,16 @@ def test_a_group_works_within_its_days_as_its_rule_says(team) -> None:
     for number in range(min(team.groups, 5)):
         rng = np.random.default_rng(7)
         accounts = fifteenth.team_accounts(rng, team, number, PLACES)
-        rows = fifteenth.group_rows(rng, team, number, accounts, Stock(), owners(), customers(), ())
-        first, last = team.days[number % len(team.days)]
-        assert team.size[0] <= len(accounts) <= team.size[1]
-        assert rows
-        assert all(first <= when <= last for _, when, _ in rows)
-        assert all(one.created <= moment(one.start) for one in accounts)
-
-
-def check_campaign(plan, accounts, rows) -> None:
-    """A campaign sends about what its rule says, from so many accounts, within its days."""
-    assert 0.94 <= sum(len(unit) for _, _, unit in rows) / plan.count <= 1.06
-    assert all(plan.start <= when <= plan.end for _, when, _ in rows)
-    assert all(request.prompt and "{}" not in request.prompt for _, _, unit in rows for request in unit)
-    assert len({one.name for one in accounts}) == plan.accounts
-    assert all(one.start < one.end <= plan.end for one in accounts)
-    assert all(one.created <= moment(one.start) for one in accounts)
+        texts = SameDialogues(), owners(), customers(), ()
+        check_group(team, number, accounts, fifteenth.group_rows(rng, team, number, accounts, *texts), [])
 
 
 @pytest.mark.parametrize("plan", fifteenth.OPERATIONS, ids=lambda plan: plan.campaign)
 def test_a_campaign_sends_about_what_its_rule_says_within_its_days(plan) -> None:
     accounts, rows = a_campaign(plan.style)
     check_campaign(plan, accounts, rows)
-    for one in accounts:
-        assert not any(plan.campaign in (name or "").split("_") for name in (one.name, one.org, one.payment))
+    check_nameless(plan, accounts)
+    assert all(one.start < one.end <= plan.end for one in accounts)
 
 
 def test_bans_and_pauses_are_those_of_the_rules() -> None:
@@ -114,16 +102,9 @@ def test_bans_and_pauses_are_those_of_the_rules() -> None:
 
 
 def test_the_shapes_are_those_of_the_rules() -> None:
-    assert [plan.campaign for plan in fifteenth.OPERATIONS] == [f"x{at}" for at in range(1, 21)]
     numbers = Counter[str]()
     for product in PEOPLE:
         family = "_".join(product.kind.split("_")[: 1 if product.kind.startswith("automation") else 2])
         numbers["chat_front" if product.kind.startswith("chat_") else family] += product.accounts
-    for kind, number in numbers.items():
-        assert f"| {kind} | {number} |" in fifteenth.RULES
-    for team in fifteenth.TEAMS:
-        size = str(team.size[0]) if team.size[0] == team.size[1] else f"{team.size[0]} to {team.size[1]}"
-        assert f"| {team.kind} | {team.groups} × {size} |" in fifteenth.RULES
-    for plan in fifteenth.OPERATIONS:
-        assert f"| {plan.campaign} | {plan.style} | {plan.accounts} | {plan.count:,} |" in fifteenth.RULES
+    check_rules(fifteenth, "x", numbers)
     assert sum(plan.count for plan in fifteenth.OPERATIONS) < 0.055 * 150000

@@ -1,14 +1,10 @@
 """The fifth author's world: its parts, without the corpora."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 import fifth_author as fifth
 from fourth_author import Account, Request, Settings, fail_and_retry, new_account

@@ -22,7 +22,6 @@ from stillwatch.gateway.fleet.membership import catch_up, join, leave_fleet
 from stillwatch.gateway.folder import Folder
 from stillwatch.terms import EnforcementStatus, Step
 
-pytest_plugins = ("fleet_fixtures",)
 NOW = 1_800_000_000_000_000
 
 

@@ -32,7 +32,6 @@ from stillwatch.terms.load import default_text
 from test_fleet import block, everything
 from upstream import Upstream
 
-pytest_plugins = ("fleet_fixtures",)
 pytestmark = pytest.mark.slow
 NOW = 1_800_000_000_000_000
 

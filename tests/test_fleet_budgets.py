@@ -1,8 +1,6 @@
 """Budgets over several gateways: one answer of each beyond a limit at most, and all of it for the honest."""
 
 import concurrent.futures
-import http.client
-import json
 import random
 import time
 from collections import Counter
@@ -14,7 +12,7 @@ import psycopg
 import pytest
 
 from fleet_world import FleetServed, fleet, folder, member, query, url_of
-from gateway_world import PATIENCE_S, until
+from gateway_world import PATIENCE_S, request, until
 from stillwatch.gateway.fleet import database
 from stillwatch.gateway.fleet.budgets import BudgetExchange, _copy_rows
 from stillwatch.gateway.fleet.database import FleetGateway, say_alive
@@ -25,7 +23,6 @@ from stillwatch.terms.window import BLOCK_US, busiest
 from stillwatch.units import DAY_US, HOUR_US, MINUTE_US
 from upstream import Upstream
 
-pytest_plugins = ("fleet_fixtures",)
 NOW = 1_800_000_000_000_000 // DAY_US * DAY_US + DAY_US // 2
 ANSWER = 100
 
@@ -357,12 +354,8 @@ TERMS = "version = 2\n[limits]\noutput_tokens_per_day = 20000\nanswer_tokens = 5
 
 def ask(gateway: FleetServed, key: str) -> tuple[int, str]:
     body = {"model": "mira", "max_tokens": 500, "messages": [{"role": "user", "content": "hi"}]}
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=60)
-    head = {"authorization": f"Bearer {key}", "content-type": "application/json", "x-tokens": "500"}
-    connection.request("POST", "/v1/chat/completions", json.dumps(body), head)
-    reply = connection.getresponse()
-    reply.read()
-    connection.close()
+    head = {"authorization": f"Bearer {key}", "x-tokens": "500"}
+    reply = request(gateway.port, "POST", "/v1/chat/completions", body, head)
     return reply.status, reply.headers.get("retry-after", "")
 
 

@@ -32,7 +32,6 @@ from stillwatch.units import HOUR_US
 from test_live import with_followers
 from upstream import Upstream
 
-pytest_plugins = ("fleet_fixtures",)
 FAILOVER_S = 30.0
 
 

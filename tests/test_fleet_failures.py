@@ -1,16 +1,11 @@
 """What a fleet promises while hosts restart, parts die and clocks differ: small runs of the benchmark."""
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-from stillwatch.gateway.settings import GatewaySettings
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
-
 from fleet_failures import Missing, Outcome, by_minute, failures, rolling, skew
+from stillwatch.gateway.settings import GatewaySettings
 
 AWAY_S = 4.0
 

@@ -1,7 +1,5 @@
 """Owners of stored objects over several gateways, through a real PostgreSQL."""
 
-import http.client
-import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,11 +9,11 @@ import psycopg
 import pytest
 
 from fleet_world import FleetServed, cut, fleet, folder, member, query, url_of
+from gateway_world import request
 from stillwatch.gateway.control.owners import Owners
 from stillwatch.gateway.fleet.objects import ObjectExchange
 from upstream_store import storing
 
-pytest_plugins = ("fleet_fixtures",)
 NOW = 1_800_000_000_000_000
 
 
@@ -136,13 +134,8 @@ def test_a_database_that_was_begun_anew_gets_all_again(hosts: Callable[[], Host]
 
 
 def ask(gateway: FleetServed, key: str, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=20)
-    head = {"authorization": f"Bearer {key}", "content-type": "application/json", "x-who": key}
-    connection.request(method, path, None if body is None else json.dumps(body), head)
-    reply = connection.getresponse()
-    text = reply.read()
-    connection.close()
-    return reply.status, json.loads(text)
+    reply = request(gateway.port, method, path, body, {"authorization": f"Bearer {key}", "x-who": key})
+    return reply.status, reply.json()
 
 
 @pytest.mark.slow

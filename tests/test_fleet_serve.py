@@ -1,7 +1,5 @@
 """Two real `stillwatch serve` processes that share a state, and what may happen to them."""
 
-import http.client
-import json
 import os
 import re
 import signal
@@ -14,21 +12,12 @@ import pytest
 
 import postgres_server
 from fleet_world import FleetServed, cut, fleet, query, url_of
-from gateway_world import UPSTREAM_KEY, until
+from gateway_world import UPSTREAM_KEY, request, until
 from served import COMMAND
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE
 from upstream import Upstream
 
-pytest_plugins = ("fleet_fixtures",)
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def server() -> Iterator[str]:
-    with postgres_server.running() as found:
-        if found is None:
-            pytest.skip(postgres_server.WHY_NOT)
-        yield found
 
 
 @pytest.fixture
@@ -160,9 +149,5 @@ def test_a_gateway_that_makes_way_is_waited_for(pair: list[FleetServed], url: st
 
 def _issue_by_admin_port(one: FleetServed, token: str) -> int:
     """Ask the admin port for a key; give the status of its answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", one.admin_port, timeout=20)
-    head = {"authorization": f"Bearer {token}", "content-type": "application/json"}
-    connection.request("POST", "/v1/keys", json.dumps({"account": "acct_9"}), head)
-    status = connection.getresponse().status
-    connection.close()
-    return status
+    head = {"authorization": f"Bearer {token}"}
+    return request(one.admin_port, "POST", "/v1/keys", {"account": "acct_9"}, head).status

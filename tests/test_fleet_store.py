@@ -40,7 +40,6 @@ from test_fleet_detector import deal, detectors, gateways, lease_to, names_of
 from test_live import with_followers
 from upstream import Upstream
 
-pytest_plugins = ("fleet_fixtures",)
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings(

@@ -24,12 +24,6 @@ BAN = '[[ban]]\nfamily = "deepseek"\n'
 ASK = {"model": "mira", "messages": [{"role": "user", "content": "Why is the sky blue?"}]}
 
 
-@pytest.fixture(scope="module")
-def up():
-    with Upstream() as found:
-        yield found
-
-
 def ask(g: Running, path: str = "/v1/chat/completions", headers=None, **body):
     return httpx.post(g.url + path, json={**ASK, **body}, headers={**g.auth, **(headers or {})})
 

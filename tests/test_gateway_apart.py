@@ -1,6 +1,5 @@
 """Accounts behind one upstream key do not reach what another stored: by no path, body, list, or restart."""
 
-import http.client
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_world import Running, gateway
+from gateway_world import Running, gateway, request
 from stillwatch.gateway.control.owners import EVERYBODY, Owners
 from stillwatch.gateway.path.objects import Listing, place_of
 from stillwatch.gateway.path.references import in_value, made_in, made_in_event
@@ -44,16 +43,9 @@ class World:
     def ask(
         self, who: str, method: str, target: str, body: object = None, **headers: str
     ) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.gate.port, timeout=20)
-        try:
-            data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-            kind = {"content-type": "application/json"} if data is not None else {}
-            head = {"authorization": f"Bearer {self.keys[who]}", "x-who": who, **kind, **headers}
-            connection.request(method, target, data, head)
-            reply = connection.getresponse()
-            return reply.status, reply.read()
-        finally:
-            connection.close()
+        head = {"authorization": f"Bearer {self.keys[who]}", "x-who": who, **headers}
+        reply = request(self.gate.port, method, target, body, head)
+        return reply.status, reply.body
 
     def restart(self, number: int = 15) -> None:
         self.gate.stop("worker-0", number)

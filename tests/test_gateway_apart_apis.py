@@ -3,7 +3,6 @@
 The upstream stores, resolves an id wherever it stands, and is the only one to believe `x-who`.
 """
 
-import http.client
 import json
 import threading
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from gateway_world import Running, gateway
+from gateway_world import Running, gateway, request
 from stillwatch.gateway.control.owners import EVERYBODY
 from stillwatch.gateway.path.references import in_value
 
@@ -87,16 +86,9 @@ class World:
         self.keys = {"a": gate.key, "b": gate.issue("acct_b")}
 
     def ask(self, who: str, method: str, target: str, body: object = None, **more: str) -> tuple[int, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.gate.port, timeout=20)
-        data = None if body is None else json.dumps(body)
         head = {"authorization": f"Bearer {self.keys[who]}", "x-who": who, **more}
-        try:
-            connection.request(method, target, data, head | {"content-type": "application/json"})
-            reply = connection.getresponse()
-            raw = reply.read()
-            return reply.status, json.loads(raw or b"null")
-        finally:
-            connection.close()
+        reply = request(self.gate.port, method, target, body, head)
+        return reply.status, reply.json()
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ What each test expects of its row is looked at by the last one, when the gateway
 
 import asyncio
 import hashlib
-import http.client
 import itertools
 import json
 import time
@@ -18,7 +17,7 @@ import openai
 import pytest
 
 import upstream_replies as model
-from gateway_world import UPSTREAM_KEY, Running, gateway, until
+from gateway_world import UPSTREAM_KEY, Running, gateway, request, until
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.terms.load import default_text
 from upstream import Seen, Upstream
@@ -40,12 +39,6 @@ TOOL: dict[str, Any] = {
 CHAT_TOOL: Any = {"type": "function", "function": TOOL}
 RESPONSES_TOOL: Any = {"type": "function", "strict": False, **TOOL}
 MESSAGES_TOOL: Any = {"name": "weather", "input_schema": {"type": "object"}}
-
-
-@pytest.fixture(scope="module")
-def up() -> Iterator[Upstream]:
-    with Upstream(key=UPSTREAM_KEY) as upstream:
-        yield upstream
 
 
 @pytest.fixture(scope="module")
@@ -443,14 +436,8 @@ def test_a_client_that_hangs_up(client: openai.OpenAI, up: Upstream) -> None:
 
 
 def exchanged(gate: Running, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
-    host = gate.url.removeprefix("http://")
-    link = http.client.HTTPConnection(host, timeout=30)
-    try:
-        link.request("POST", path, body, {"content-type": "application/json", **gate.auth, **headers})
-        reply = link.getresponse()
-        return reply.status, reply.read()
-    finally:
-        link.close()
+    reply = request(gate.port, "POST", path, body, gate.auth | headers)
+    return reply.status, reply.body
 
 
 FAULTS = (

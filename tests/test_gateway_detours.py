@@ -1,14 +1,13 @@
 """No header, query or field sends a request elsewhere, or hides what its reply should tell."""
 
 import gzip
-import http.client
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from gateway_world import UPSTREAM_KEY, Running, gateway
+from gateway_world import Running, gateway
 from scripted_upstream import Said, scripted
 from scripted_upstream import ask as ask_any
 from stillwatch.gateway.path.request import BadRequest, read
@@ -18,27 +17,13 @@ CHAT = {"model": "mira", "messages": [{"role": "user", "content": "hi"}]}
 
 
 @pytest.fixture(scope="module")
-def up() -> Iterator[Upstream]:
-    with Upstream(key=UPSTREAM_KEY) as upstream:
-        yield upstream
-
-
-@pytest.fixture(scope="module")
 def gate(up: Upstream) -> Iterator[Running]:
     with gateway(up.url, recorder=False) as running:
         yield running
 
 
 def ask(gate: Running, **headers: str) -> tuple[int, dict[str, Any]]:
-    connection = http.client.HTTPConnection("127.0.0.1", gate.port, timeout=20)
-    try:
-        head = {**gate.auth, "content-type": "application/json"}
-        head |= {name.replace("__", "-"): value for name, value in headers.items()}
-        connection.request("POST", "/v1/chat/completions", json.dumps(CHAT), head)
-        reply = connection.getresponse()
-        return reply.status, json.loads(reply.read())
-    finally:
-        connection.close()
+    return ask_any(gate, "POST", "/v1/chat/completions", CHAT, **headers)
 
 
 @pytest.mark.parametrize(

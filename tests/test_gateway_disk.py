@@ -1,13 +1,9 @@
 """A disk that is full, or gone: what the terms promise for it holds, and every gap is told with its count."""
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
 
 from reliability import Disk, Down, NoMount, disk, down
 

@@ -43,12 +43,6 @@ CANARY = "the heron that nobody may read stands in cold water"
 
 
 @pytest.fixture(scope="module")
-def up() -> Iterator[Upstream]:
-    with Upstream(key=UPSTREAM_KEY) as upstream:
-        yield upstream
-
-
-@pytest.fixture(scope="module")
 def gate(up: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     path: Path = tmp_path_factory.mktemp("serve") / "folder"
     with gateway(up.url, BAN, path=path) as running:

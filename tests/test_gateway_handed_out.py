@@ -4,7 +4,6 @@ The upstream stores what is uploaded to it in Google's resumable way, and names 
 are those of google-genai 3.6.1, which sends no key with an upload and the content type of the start.
 """
 
-import http.client
 import json
 import threading
 import time
@@ -19,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from msgspec.structs import replace
 
-from gateway_world import UPSTREAM_KEY, Running, gateway, until
+from gateway_world import UPSTREAM_KEY, Running, gateway, request, until
 from scripted_upstream import Asked, scripted
 from scripted_upstream import ask as ask_any
 from stillwatch.gateway.control.state import ControlState
@@ -113,16 +112,11 @@ def ask(
 ) -> tuple[int, dict[str, str], Any]:
     """One request to an address, whosever it is."""
     split = urlsplit(address)
-    connection = http.client.HTTPConnection(split.netloc, timeout=20)
     named = {name.replace("_", "-"): value for name, value in head.items()}
     named |= {"x-goog-api-key": key} if key else {}
-    try:
-        connection.request(method, f"{split.path}?{split.query}" if split.query else split.path, body, named)
-        reply = connection.getresponse()
-        raw = reply.read()
-        return reply.status, {k.lower(): v for k, v in reply.getheaders()}, json.loads(raw or b"null")
-    finally:
-        connection.close()
+    assert split.port is not None
+    reply = request(split.port, method, f"{split.path}?{split.query}".removesuffix("?"), body, named)
+    return reply.status, reply.headers, reply.json()
 
 
 JSON = {"content_type": "application/json", "x_goog_upload_protocol": "resumable"}

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 
 import pytest
@@ -19,12 +19,6 @@ from stillwatch.gateway.instance import running_pid
 from stillwatch.gateway.path import server
 from stillwatch.gateway.path.budgets import Budgets, void
 from upstream import Upstream
-
-
-@pytest.fixture
-def up() -> Iterator[Upstream]:
-    with Upstream() as running:
-        yield running
 
 
 class Stream(threading.Thread):

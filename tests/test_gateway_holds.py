@@ -97,12 +97,6 @@ def begin(found: World, *groups: tuple[str, ...], terms: str = ON) -> list[HoldS
         return [one.schedule for one in all_held(state)]
 
 
-@pytest.fixture(scope="module")
-def up():
-    with Upstream() as found:
-        yield found
-
-
 @pytest.mark.slow
 def test_a_queue_over_sixteen_accounts_shows_and_people_do_not(up: Upstream) -> None:
     """A week in accelerated time. Both groups are held at once, by the same gateway."""

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -25,8 +24,6 @@ from stillwatch.gateway.record.entries import ExchangeOutcome, Intent, Uncapture
 from stillwatch.gateway.record.recorder import Recorder
 from stillwatch.gateway.record.wal import GAP, INTENT, OUTCOME, PART, Writer, frame
 from stillwatch.terms.load import default_text
-
-sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
 
 NOW = datetime(2026, 11, 25, 9, 58, tzinfo=UTC)
 US = int(NOW.timestamp() * 1_000_000)

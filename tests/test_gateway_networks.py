@@ -5,7 +5,6 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -115,12 +114,6 @@ def test_a_class_on_its_campus_is_a_lead_live_and_a_pool_at_rented_servers_is_fo
 
 
 # --- whose address it is ---
-
-
-@pytest.fixture(scope="module")
-def up() -> Iterator[Upstream]:
-    with Upstream() as found:
-        yield found
 
 
 def ask(g: Running, forwarded: str | None) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import upstream_replies as model
-from gateway_world import UPSTREAM_KEY, Running, gateway
+from gateway_world import Running, gateway
 from hooks_world import environment, node_modules
 from upstream import Upstream
 
@@ -90,12 +90,6 @@ for name, more in wrong.items():
         told[name] = [type(why).__name__, getattr(why, "status_code", None)]
 print(json.dumps(told))
 """
-
-
-@pytest.fixture(scope="module")
-def up() -> Iterator[Upstream]:
-    with Upstream(key=UPSTREAM_KEY) as upstream:
-        yield upstream
 
 
 @pytest.fixture(scope="module")

@@ -22,12 +22,6 @@ REPLACED_S = 0.5
 LOADED_S = 2.0  # the same while every core is taken several times over: what counts is that nobody is refused
 
 
-@pytest.fixture
-def up() -> Iterator[Upstream]:
-    with Upstream() as running:
-        yield running
-
-
 @contextmanager
 def busy(processes: int) -> Iterator[None]:
     """Processes that take what processor time there is."""

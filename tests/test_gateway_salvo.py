@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from gateway_world import Running, free_port, gateway, until
+from gateway_world import Running, free_port, gateway, request, until
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.units import DAY_US
@@ -148,15 +148,9 @@ class Attacker:
         self._lock = threading.Lock()
 
     def ask(self, method: str, target: str, body: Any = None, **headers: str) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.gate.port, timeout=30)
-        try:
-            data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-            head = {"authorization": f"Bearer {self.key}", "content-type": "application/json"}
-            connection.request(method, target, data, head | headers)
-            reply = connection.getresponse()
-            return reply.status, reply.read()
-        finally:
-            connection.close()
+        head = {"authorization": f"Bearer {self.key}", **headers}
+        reply = request(self.gate.port, method, target, body, head)
+        return reply.status, reply.body
 
     def count(self, first_day: int, tokens: int) -> None:
         with self._lock:
@@ -270,13 +264,8 @@ class Attacker:
 
 def decides(gate: Running, hook: str, account: str) -> bool:
     """Whether another gateway that asks is told to let the account on."""
-    connection = http.client.HTTPConnection("127.0.0.1", HOOKS, timeout=30)
-    try:
-        body = json.dumps({"account": account, "model": "mira", "count": False})
-        connection.request("POST", "/decide", body, {"x-stillwatch-hook": hook})
-        return bool(json.loads(connection.getresponse().read())["allow"])
-    finally:
-        connection.close()
+    body = {"account": account, "model": "mira", "count": False}
+    return bool(request(HOOKS, "POST", "/decide", body, {"x-stillwatch-hook": hook}).json()["allow"])
 
 
 HOOKS = free_port()

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway_world import UPSTREAM_KEY, Running, gateway, until
+from gateway_world import Running, gateway, until
 from stillwatch.gateway.counters import NAMES
 from stillwatch.gateway.path import server
 from stillwatch.gateway.path.server import Client, Request
@@ -422,12 +422,6 @@ def test_a_client_that_stopped_reading_is_given_up() -> None:
 
 
 # --- the same against a real gateway: what gets through to the upstream --------------------------------
-
-
-@pytest.fixture(scope="module")
-def up() -> Iterator[Upstream]:
-    with Upstream(key=UPSTREAM_KEY) as upstream:
-        yield upstream
 
 
 @pytest.fixture(scope="module")

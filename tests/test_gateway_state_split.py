@@ -36,8 +36,6 @@ from stillwatch.terms import EnforcementStatus, Step
 from stillwatch.terms.load import default_text
 from stillwatch.units import utc_us
 
-sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
-
 NOW = 1_795_600_000_000_000
 
 

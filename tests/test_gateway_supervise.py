@@ -428,12 +428,6 @@ def test_capture_that_must_not_fail_fails_the_gateway(folder: Folder) -> None:
 # --- the whole thing ---
 
 
-@pytest.fixture
-def up() -> Iterator[Upstream]:
-    with Upstream() as found:
-        yield found
-
-
 def _children() -> set[int]:
     """Processes of any gateway's children that live."""
     found = set()

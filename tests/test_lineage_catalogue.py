@@ -1,32 +1,15 @@
 """A ban of DeepSeek by lineage on LiteLLM's public catalogue, against an oracle that knows no table."""
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
-
 import pytest
 
+import bans
 from stillwatch.lineage.resolve import resolve
-
-BENCHMARK = Path(__file__).parent.parent / "benchmarks" / "bans.py"
-
-
-@pytest.fixture(scope="module")
-def bans() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("bans", BENCHMARK)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["bans"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("release", "least", "providers"), [("1.108.7", 260, 46), ("1.110.2", 340, 57)])
 def test_deepseek_is_banned_its_students_told_apart_and_nobody_else_touched(
-    bans: ModuleType, release: str, least: int, providers: int
+    release: str, least: int, providers: int
 ) -> None:
     result = bans.on_catalogue([one for one in bans.catalogue() if release in one.releases])
     assert result["wrong"] == []
@@ -35,7 +18,7 @@ def test_deepseek_is_banned_its_students_told_apart_and_nobody_else_touched(
     assert result["  touched by the ban"] == 0
 
 
-def test_each_exception_is_a_name_of_the_catalogue_with_a_reason(bans: ModuleType) -> None:
+def test_each_exception_is_a_name_of_the_catalogue_with_a_reason() -> None:
     names = {one.name: one for one in bans.catalogue()}
     for row in bans._rows("litellm_models.exceptions.tsv"):
         one = names[row["name"]]
@@ -45,7 +28,7 @@ def test_each_exception_is_a_name_of_the_catalogue_with_a_reason(bans: ModuleTyp
 
 
 @pytest.mark.slow
-def test_disguises_are_seen_through_and_near_misses_left_alone(bans: ModuleType) -> None:
+def test_disguises_are_seen_through_and_near_misses_left_alone() -> None:
     result = bans.on_disguises()
     assert set(result["  missed, by way"]) == {
         "letters swapped",
@@ -62,7 +45,7 @@ def test_disguises_are_seen_through_and_near_misses_left_alone(bans: ModuleType)
 
 
 @pytest.mark.parametrize("vendor", ["anthropic", "xai", "moonshot", "zai", "minimax"])
-def test_a_vendors_own_api_serves_its_own_family(bans: ModuleType, vendor: str) -> None:
+def test_a_vendors_own_api_serves_its_own_family(vendor: str) -> None:
     """A second opinion on other families: the provider column, which the table does not read."""
     family = {"anthropic": "claude", "xai": "grok", "moonshot": "kimi", "zai": "glm"}.get(vendor, vendor)
     wrong = [

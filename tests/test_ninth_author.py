@@ -1,20 +1,15 @@
 """The ninth author's world: its parts, without the texts."""
 
-import sys
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from test_eighth_author import Same, sessions
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-
 import eighth_author as eighth
 import ninth_author as ninth
+from author_world import Same, check_campaign, check_honest_traffic, owners, sessions
 from fifth_author import Honest
-from fourth_author import Account, moment
+from fourth_author import moment
 from selves import Person
 
 pytestmark = pytest.mark.slow  # a world is composed once, and its script does not change
@@ -74,18 +69,19 @@ def test_nobody_wants_more_texts_than_there_are() -> None:
     assert all(1 <= count <= 400 for count in counts.values())
 
 
+def a_campaign(rng: np.random.Generator, plan):
+    """A campaign's accounts, and what they send."""
+    accounts = ninth.campaign_accounts(rng, plan, NETS)
+    return accounts, ninth.campaign_rows(rng, plan, accounts, Same(), sessions(), NETS)
+
+
 @pytest.mark.parametrize("plan", ninth.PLANS, ids=lambda plan: plan.campaign)
 def test_a_campaign_sends_about_what_its_rule_says_within_its_days(plan) -> None:
     rng = np.random.default_rng(5)
-    accounts = ninth.campaign_accounts(rng, plan, NETS)
-    rows = ninth.campaign_rows(rng, plan, accounts, Same(), sessions(), NETS)
-    assert 0.7 <= sum(len(unit) for _, _, unit in rows) / plan.count <= 1.2
-    assert all(plan.start <= when <= plan.end for _, when, _ in rows)
-    assert all(request.prompt and "{}" not in request.prompt for _, _, unit in rows for request in unit)
-    assert len(accounts) == plan.accounts + plan.successors
+    accounts, rows = a_campaign(rng, plan)
+    check_campaign(plan, accounts, rows, share=(0.7, 1.2), more_accounts=plan.successors)
     if plan.style in ("company_insiders", "bought_accounts"):
-        owners = [Person(f"p{at}", "git", [f"own {at} {n}" for n in range(20)]) for at in range(18)]
-        own = ninth.own_work(rng, accounts, owners)
+        own = ninth.own_work(rng, accounts, [next(owned) for owned in (owners(20),) for _ in range(18)])
         assert {one.name for one, _, _ in own} == {one.name for one in accounts}
         assert all(when < one.state.get("sold", ninth.MONTH) for one, when, _ in own)
 
@@ -100,22 +96,7 @@ def test_the_shapes_are_those_of_the_rules() -> None:
 
 
 def test_honest_traffic_is_the_same_with_and_without_campaigns(tmp_path) -> None:
-    worlds = []
-    for plans in ((), ninth.PLANS):
-        rng = np.random.default_rng(8)
-        world = Honest(ninth.MonthLog(8))
+    def compose(rng, world) -> None:
         ninth.compose_crews(rng, world, Same(), sessions())
-        world.people.append({"person": "nobody"})
-        campaigns: list[Account] = []
-        for plan in plans:
-            accounts = ninth.campaign_accounts(rng, plan, NETS)
-            for one, when, unit in ninth.campaign_rows(rng, plan, accounts, Same(), sessions(), NETS):
-                world.log.add(rng, one, when, unit, plan.campaign)
-            campaigns += accounts
-        ninth.finish(tmp_path / f"{len(plans)}", world, campaigns, world.log, 8)
-        taken = {one.name for one in campaigns}
-        worlds.append([row for row in world.log.rows if row["account"] not in taken])
-        assert all(
-            (row["account"] in taken) == (row["exchange_id"] in world.log.labels) for row in world.log.rows
-        )
-    assert worlds[0] == worlds[1]
+
+    check_honest_traffic(ninth, ninth.MonthLog, compose, a_campaign, ninth.PLANS, tmp_path)

@@ -1,15 +1,12 @@
 """The table of benchmarks/other_worlds.py: which worlds, which figures, which place in a page."""
 
 import json
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-
-sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
 
 import other_worlds as other
 import pages

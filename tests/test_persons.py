@@ -54,13 +54,6 @@ BY: dict[str, Any] = {"who": "root", "now_us": NOW}
 WHY = {"why": "her badge"}
 
 
-@pytest.fixture
-def mine(tmp_path: Path) -> Iterator[World]:
-    made = world(tmp_path)
-    yield made
-    made.close()
-
-
 def sso(of: World, name: str, subject: str = "s-1", address: str = "", at_us: int = NOW) -> User:
     """Somebody comes from the provider, which gives the highest role."""
     proven = ProvenIdentity(ISSUER, subject, name, UserRole.APPROVER, address)

@@ -1,6 +1,5 @@
 """Composing: every shape keeps to its plan, scenes are the same bytes again, and their truth is right."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -23,9 +22,6 @@ from stillwatch.range.people.population_tables import concat_populations, crowd
 from stillwatch.range.scenes import Scene, parse_scene, read_scene
 from stillwatch.range.score import score
 from stillwatch.range.stock import Corpora, Item
-
-sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
-
 from worlds import WorldSettings, compose
 
 SHARED = Path("/work/shared/range")

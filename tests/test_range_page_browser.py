@@ -1,9 +1,5 @@
 """A run's page in a real browser: no request, no complaint, nothing wider than the window, axe content."""
 
-import importlib.util
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from stillwatch.range.page.page import write_page
@@ -12,28 +8,10 @@ from stillwatch.range.table import lines
 from test_range_page import LIVE, contests, outcomes, sum_up_contests
 
 pytestmark = pytest.mark.browser
-CHROMIUM = Path("/usr/bin/chromium")
-if not CHROMIUM.exists() or importlib.util.find_spec("playwright") is None:
-    pytest.skip("needs Debian's chromium and playwright", allow_module_level=True)
+pytest.importorskip("playwright")
 
 from axe_playwright_python.sync_playwright import Axe  # noqa: E402
-from playwright.sync_api import Browser, sync_playwright  # noqa: E402
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-sync",
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as p:
-        opened = p.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield opened
-        opened.close()
+from playwright.sync_api import Browser  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """The measured curve: its data is that of the page, it never falls, and what it says names what it is not."""
 
-import importlib.util
 import io
 import re
 from pathlib import Path
@@ -11,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+import curve as script
 from stillwatch.report.explain import explain, print_explanation
 from stillwatch.report.findings import evidence_json, findings_json
 from stillwatch.report.page import render
@@ -23,15 +23,10 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_the_curve_that_ships_is_the_table_of_the_page() -> None:
-    spec = importlib.util.spec_from_file_location("curve_benchmark", ROOT / "benchmarks" / "curve.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    teacher, found = module.of_page((ROOT / "docs" / "distill-training.md").read_text())
+    teacher, found = script.of_page((ROOT / "docs" / "distill-training.md").read_text())
     assert found
-    assert (ROOT / "src/stillwatch/scan/curve.toml").read_text() == module.written(teacher, found)
-    real = module.real((ROOT / "docs/figures/distill-training.md").read_text())
+    assert (ROOT / "src/stillwatch/scan/curve.toml").read_text() == script.written(teacher, found)
+    real = script.real((ROOT / "docs/figures/distill-training.md").read_text())
     assert (ROOT / "src/stillwatch/scan/real_student.toml").read_text() == real
 
 

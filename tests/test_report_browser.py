@@ -1,9 +1,6 @@
 """The page in a real browser: no request, no error, no script of theirs, nothing cut off, axe content."""
 
-import importlib.util
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -11,29 +8,9 @@ from stillwatch.report.page import write_page
 from test_report_world import empty, leads, result
 
 pytestmark = pytest.mark.browser
-CHROMIUM = Path("/usr/bin/chromium")
-if not CHROMIUM.exists() or importlib.util.find_spec("playwright") is None:
-    pytest.skip("needs Debian's chromium and playwright", allow_module_level=True)
+pytest.importorskip("playwright")
 
-from playwright.sync_api import Browser, Page, sync_playwright  # noqa: E402
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as p:
-        opened = p.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield opened
-        opened.close()
+from playwright.sync_api import Browser, Page  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """Variant worlds of benchmarks/selves.py, on a small made world."""
 
 import json
-import sys
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -11,8 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-
-sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
 
 import selves
 

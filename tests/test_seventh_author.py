@@ -1,30 +1,13 @@
 """The seventh author's world: its parts, without the texts."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-
 import seventh_author as seventh
+from author_world import Same, sessions
 from fifth_author import Honest
 
 pytestmark = pytest.mark.slow  # a world is composed once, and its script does not change
-
-
-class Same:
-    """Texts that say only which one they are."""
-
-    def take(self, name: str, count: int) -> list:
-        texts = [f"text {at} of {name}" for at in range(count)]
-        return [(text, text) for text in texts] if name.endswith("pairs") else texts
-
-
-def sessions():
-    while True:
-        yield [("rivets hold the hull", "yard/hull.md"), ("the keel is oak", "yard/keel.md")]
 
 
 @pytest.mark.parametrize("product", seventh.PRODUCTS, ids=lambda product: product.kind)

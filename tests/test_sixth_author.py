@@ -1,14 +1,10 @@
 """The sixth author's world: its parts, without the texts."""
 
-import sys
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 import sixth_author as sixth
 from fourth_author import Account, Request, Settings, new_account

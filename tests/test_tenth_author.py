@@ -1,22 +1,23 @@
 """The tenth author's world: its parts, without the texts."""
 
-import sys
 from collections import defaultdict
-from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from test_eighth_author import Same, sessions
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-
 import tenth_author as tenth
+from author_world import (
+    Same,
+    check_campaign,
+    check_group,
+    check_honest_traffic,
+    check_nameless,
+    owners,
+    sessions,
+)
 from fifth_author import Honest
 from fourth_author import Account, moment
-from selves import Person
 
 pytestmark = pytest.mark.slow  # a world is composed once, and its script does not change
 
@@ -24,18 +25,11 @@ NETS = tenth.Networks.drawn(np.random.default_rng(4))
 BY_KIND = {group.kind: group for group in tenth.GROUPS}
 
 
-def owners() -> Iterator[Person]:
-    at = 0
-    while True:
-        at += 1
-        yield Person(f"p{at}", "git", [f"own text {at} {n}" for n in range(30)])
-
-
 def a_group(kind: str, number: int = 0):
     """The members of a group, and what they send in order of time."""
     rng, group = np.random.default_rng(7), BY_KIND[kind]
     accounts = tenth.group_accounts(rng, group, number, NETS)
-    rows = tenth.group_rows(rng, group, number, accounts, Same(), owners())
+    rows = tenth.group_rows(rng, group, number, accounts, Same(), owners(30))
     return accounts, sorted(rows, key=lambda row: row[1])
 
 
@@ -79,13 +73,7 @@ def test_companies_share_a_domain_and_mostly_a_card() -> None:
 def test_a_group_works_within_its_days_as_its_rule_says(group) -> None:
     for number in range(group.groups):
         accounts, rows = a_group(group.kind, number)
-        first, last = group.days[number % len(group.days)]
-        assert group.size[0] <= len(accounts) <= group.size[1]
-        assert rows
-        assert all(first <= when <= last for _, when, _ in rows)
-        assert all(one.created <= moment(one.start) for one in accounts)
-        prompts = [request.prompt for _, _, unit in rows for request in unit]
-        assert all(prompt and "{text}" not in prompt and "{language}" not in prompt for prompt in prompts)
+        check_group(group, number, accounts, rows, ["{text}", "{language}"])
         if "voucher" in group.pays:
             assert len({one.payment for one in accounts if (one.payment or "").startswith("voucher_")}) == 1
         if group.pays.get("nothing") == 1:
@@ -125,19 +113,17 @@ def test_two_markers_see_each_script() -> None:
     assert all(len(who) == len(set(who)) == 2 for who in markers.values())
 
 
+def an_operation(rng: np.random.Generator, plan):
+    """A campaign's accounts, and what they send."""
+    accounts = tenth.operation_accounts(rng, plan, NETS)
+    return accounts, tenth.operation_rows(rng, plan, accounts, Same(), owners(30))
+
+
 @pytest.mark.parametrize("plan", tenth.OPERATIONS, ids=lambda plan: plan.campaign)
 def test_a_campaign_sends_about_what_its_rule_says_within_its_days(plan) -> None:
-    rng = np.random.default_rng(5)
-    accounts = tenth.operation_accounts(rng, plan, NETS)
-    rows = tenth.operation_rows(rng, plan, accounts, Same(), owners())
-    assert 0.9 <= sum(len(unit) for _, _, unit in rows) / plan.count <= 1.1
-    assert all(plan.start <= when <= plan.end for _, when, _ in rows)
-    assert all(request.prompt and "{" not in request.prompt for _, _, unit in rows for request in unit)
-    assert len(accounts) == plan.accounts
-    assert all(one.created < moment(one.start) for one in accounts)
-    for one in accounts:
-        names = (one.name, one.org or "", one.payment or "", one.email_domain)
-        assert not any(plan.campaign in name.split("_") or "camp" in name for name in names)
+    accounts, rows = an_operation(np.random.default_rng(5), plan)
+    check_campaign(plan, accounts, rows, share=(0.9, 1.1), hole="{")
+    check_nameless(plan, accounts)
 
 
 def test_a_relay_race_has_one_runner_at_a_time() -> None:
@@ -159,22 +145,7 @@ def test_the_shapes_are_those_of_the_rules() -> None:
 
 
 def test_honest_traffic_is_the_same_with_and_without_campaigns(tmp_path) -> None:
-    worlds = []
-    for plans in ((), tenth.OPERATIONS):
-        rng = np.random.default_rng(8)
-        world = Honest(tenth.OpalLog(8))
-        tenth.compose_groups(rng, world, Same(), owners(), NETS)
-        world.people.append({"person": "nobody"})
-        campaigns: list[Account] = []
-        for plan in plans:
-            accounts = tenth.operation_accounts(rng, plan, NETS)
-            for one, when, unit in tenth.operation_rows(rng, plan, accounts, Same(), owners()):
-                world.log.add(rng, one, when, unit, plan.campaign)
-            campaigns += accounts
-        tenth.finish(tmp_path / f"{len(plans)}", world, campaigns, world.log, 8)
-        taken = {one.name for one in campaigns}
-        worlds.append([row for row in world.log.rows if row["account"] not in taken])
-        assert all(
-            (row["account"] in taken) == (row["exchange_id"] in world.log.labels) for row in world.log.rows
-        )
-    assert worlds[0] == worlds[1]
+    def compose(rng, world) -> None:
+        tenth.compose_groups(rng, world, Same(), owners(30), NETS)
+
+    check_honest_traffic(tenth, tenth.OpalLog, compose, an_operation, tenth.OPERATIONS, tmp_path)

@@ -1,22 +1,15 @@
 """The thirteenth author's world: its parts, without the texts."""
 
-import json
-import sys
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from test_eighth_author import sessions
-from test_eleventh_author import SameTalks, owners
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-
 import thirteenth_author as thirteenth
 import thirteenth_provider as provider
 import thirteenth_texts as texts
+from author_world import SameDialogues, check_campaign, check_group, check_nameless, owners, sessions
 from fifth_author import Honest
 from fourth_author import moment
 
@@ -25,17 +18,6 @@ pytestmark = pytest.mark.slow  # a world is composed once, and its script does n
 PLACES = provider.Places(np.random.default_rng(4))
 PLANS = {plan.style: plan for plan in thirteenth.OPERATIONS}
 EVERYTHING = (*provider.PRODUCTS, *provider.STAFF)
-
-
-class Stock(SameTalks):
-    """Texts that say only which one they are, and dialogues as lists of lines."""
-
-    def take(self, name: str, count: int) -> list:
-        taken = super().take(name, count)
-        if name.startswith(("chats", "talks pairs")):
-            return [(name, json.dumps([f"a line of some length {at} in {name} {n}" for n in range(6)]))
-                    for at, _ in enumerate(taken)]  # fmt: skip
-        return taken
 
 
 def customers():
@@ -47,7 +29,7 @@ def an_extraction(style: str):
     """A campaign's accounts, and what they send."""
     rng = np.random.default_rng(5)
     accounts = thirteenth.extraction_accounts(rng, PLANS[style], PLACES)
-    return accounts, thirteenth.extraction_rows(rng, PLANS[style], accounts, Stock(), customers())
+    return accounts, thirteenth.extraction_rows(rng, PLANS[style], accounts, SameDialogues(), customers())
 
 
 @pytest.mark.parametrize("product", EVERYTHING, ids=[f"{one.kind}-{at}" for at, one in enumerate(EVERYTHING)])
@@ -75,25 +57,15 @@ def test_a_group_works_within_its_days_as_its_rule_says(team) -> None:
     for number in range(team.groups):
         rng = np.random.default_rng(7)
         accounts = thirteenth.team_accounts(rng, team, number, PLACES)
-        rows = thirteenth.team_rows(rng, team, number, accounts, Stock(), owners(), customers())
-        first, last = team.days[number % len(team.days)]
-        assert team.size[0] <= len(accounts) <= team.size[1]
-        assert rows
-        assert all(first <= when <= last for _, when, _ in rows)
-        assert all(one.created <= moment(one.start) for one in accounts)
-        assert all(request.prompt and "{" not in request.prompt for _, _, unit in rows for request in unit)
+        rows = thirteenth.team_rows(rng, team, number, accounts, SameDialogues(), owners(), customers())
+        check_group(team, number, accounts, rows)
 
 
 @pytest.mark.parametrize("plan", thirteenth.OPERATIONS, ids=lambda plan: plan.campaign)
 def test_a_campaign_sends_about_what_its_rule_says_within_its_days(plan) -> None:
     accounts, rows = an_extraction(plan.style)
-    assert 0.94 <= sum(len(unit) for _, _, unit in rows) / plan.count <= 1.06
-    assert all(plan.start <= when <= plan.end for _, when, _ in rows)
-    assert all(request.prompt and "{}" not in request.prompt for _, _, unit in rows for request in unit)
-    assert len(accounts) == plan.accounts
-    assert all(one.created < moment(one.start) for one in accounts)
-    for one in accounts:
-        assert not any(plan.campaign in (name or "").split("_") for name in (one.name, one.org, one.payment))
+    check_campaign(plan, accounts, rows)
+    check_nameless(plan, accounts)
 
 
 def test_campaigns_do_what_their_rules_say() -> None:

@@ -1,20 +1,23 @@
 """The twelfth author's world: its parts, without the texts."""
 
-import sys
 from collections import Counter, defaultdict
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from test_eighth_author import sessions
-from test_eleventh_author import SameTalks, owners
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-
 import twelfth_author as twelfth
 import twelfth_provider as provider
+from author_world import (
+    SameTalks,
+    check_campaign,
+    check_campaign_rules,
+    check_group,
+    check_honest_traffic,
+    check_nameless,
+    owners,
+    sessions,
+)
 from fifth_author import Honest
 from fourth_author import Account, moment
 
@@ -34,12 +37,14 @@ def a_firm() -> Account:
     return one
 
 
-def an_extraction(style: str):
+def an_extraction(rng: np.random.Generator, plan):
     """A campaign's accounts, and what they send."""
-    rng = np.random.default_rng(5)
-    accounts = twelfth.extraction_accounts(rng, PLANS[style], NETS)
-    rows = twelfth.extraction_rows(rng, PLANS[style], accounts, SameTalks(), sessions(), [a_firm()])
-    return accounts, rows
+    accounts = twelfth.extraction_accounts(rng, plan, NETS)
+    return accounts, twelfth.extraction_rows(rng, plan, accounts, SameTalks(), sessions(), [a_firm()])
+
+
+def one_extraction(style: str):
+    return an_extraction(np.random.default_rng(5), PLANS[style])
 
 
 @pytest.mark.parametrize("product", EVERYTHING, ids=[f"{one.kind}-{at}" for at, one in enumerate(EVERYTHING)])
@@ -85,13 +90,9 @@ def test_a_group_works_within_its_days_as_its_rule_says(team) -> None:
     for number in range(team.groups):
         rng = np.random.default_rng(7)
         accounts = twelfth.team_accounts(rng, team, number, NETS)
-        rows = twelfth.team_rows(rng, team, number, accounts, SameTalks(), owners())
-        first, last = team.days[number % len(team.days)]
-        assert team.size[0] <= len(accounts) <= team.size[1]
-        assert rows
-        assert all(first <= when <= last for _, when, _ in rows)
-        assert all(one.created <= moment(one.start) for one in accounts)
-        assert all(request.prompt and "{" not in request.prompt for _, _, unit in rows for request in unit)
+        check_group(
+            team, number, accounts, twelfth.team_rows(rng, team, number, accounts, SameTalks(), owners())
+        )
         assert (len({one.org for one in accounts}) == 1) == (team.firm[number % len(team.firm)] == "1")
         if team.pays == twelfth.INVOICE:
             assert {one.payment for one in accounts} == {None}
@@ -99,20 +100,14 @@ def test_a_group_works_within_its_days_as_its_rule_says(team) -> None:
 
 @pytest.mark.parametrize("plan", twelfth.OPERATIONS, ids=lambda plan: plan.campaign)
 def test_a_campaign_sends_about_what_its_rule_says_within_its_days(plan) -> None:
-    accounts, rows = an_extraction(plan.style)
-    assert 0.97 <= sum(len(unit) for _, _, unit in rows) / plan.count <= 1.03
-    assert all(plan.start <= when <= plan.end for _, when, _ in rows)
-    assert all(request.prompt and "{}" not in request.prompt for _, _, unit in rows for request in unit)
-    assert len(accounts) == plan.accounts
-    assert all(one.created < moment(one.start) for one in accounts)
-    for one in accounts:
-        names = (one.name, one.org or "", one.payment or "", one.email_domain)
-        assert not any(plan.campaign in name.split("_") or "camp" in name for name in names)
+    accounts, rows = one_extraction(plan.style)
+    check_campaign(plan, accounts, rows, share=(0.97, 1.03))
+    check_nameless(plan, accounts)
 
 
 @pytest.mark.slow
 def test_campaigns_do_what_their_rules_say() -> None:
-    accounts, rows = an_extraction("second_pool")
+    accounts, rows = one_extraction("second_pool")
     assert sum("ban" in one.state for one in accounts) == 40
     wordings = defaultdict(set)
     for one, _, unit in rows:
@@ -120,20 +115,20 @@ def test_campaigns_do_what_their_rules_say() -> None:
             wordings[one.start > 9].add(unit[0].prompt.split("Problem:")[0])
     assert [len(texts) for texts in wordings.values()] == [1, 1]
     assert wordings[True] != wordings[False]
-    accounts, _ = an_extraction("paper_firms")
+    accounts, _ = one_extraction("paper_firms")
     assert sorted(Counter(one.org for one in accounts).values()) == [4] * 9
-    _, rows = an_extraction("no_two_alike")
+    _, rows = one_extraction("no_two_alike")
     leads = [unit[0].prompt for _, _, unit in rows if unit[0].prompt not in twelfth.TRIALS]
     assert len(set(leads)) == len(leads)
-    _, rows = an_extraction("numbers_only")
+    _, rows = one_extraction("numbers_only")
     assert all(
         not set(unit[0].prompt) & set("abcdefghijklmnopqrstuvw") - set("mod")
         for _, _, unit in rows
         if unit[0].prompt not in twelfth.TRIALS
     )
-    _, rows = an_extraction("copied_firm")
+    _, rows = one_extraction("copied_firm")
     assert sum("Extract amount" in unit[0].prompt for _, _, unit in rows) > 350
-    _, rows = an_extraction("nine_hours")
+    _, rows = one_extraction("nine_hours")
     assert max(when for _, when, _ in rows) - min(when for _, when, _ in rows) < 9 / 24
 
 
@@ -177,35 +172,13 @@ def test_the_shapes_are_those_of_the_rules() -> None:
         assert f"| {kind} | {number} |" in twelfth.RULES
     for team in twelfth.TEAMS:
         assert f"| {team.kind} | {team.groups} ×" in twelfth.RULES
-    for plan in twelfth.OPERATIONS:
-        (rule,) = [
-            line
-            for line in twelfth.RULES.split("\n")
-            if line.startswith(f"| {plan.campaign} | {plan.style} |")
-        ]
-        assert f"| {plan.accounts} |" in rule
-        assert f"| {plan.count:,} |" in rule
+    check_campaign_rules(twelfth)
 
 
 def test_honest_traffic_is_the_same_with_and_without_campaigns(tmp_path) -> None:
-    worlds = []
-    for plans in ((), twelfth.OPERATIONS[::4]):
-        rng = np.random.default_rng(8)
-        world = Honest(provider.CloudLog(8))
+    def compose(rng, world) -> None:
         twelfth.compose_teams(rng, world, SameTalks(), owners(), NETS)
-        world.people.append({"person": "nobody"})
-        campaigns: list[Account] = []
-        for plan in plans:
-            accounts = twelfth.extraction_accounts(rng, plan, NETS)
-            for one, when, unit in twelfth.extraction_rows(
-                rng, plan, accounts, SameTalks(), sessions(), [a_firm()]
-            ):
-                world.log.add(rng, one, when, unit, plan.campaign)
-            campaigns += accounts
-        twelfth.finish(tmp_path / f"{len(plans)}", world, campaigns, world.log, 8)
-        taken = {one.name for one in campaigns}
-        worlds.append([row for row in world.log.rows if row["account"] not in taken])
-        assert all(
-            (row["account"] in taken) == (row["exchange_id"] in world.log.labels) for row in world.log.rows
-        )
-    assert worlds[0] == worlds[1]
+
+    check_honest_traffic(
+        twelfth, provider.CloudLog, compose, an_extraction, twelfth.OPERATIONS[::4], tmp_path
+    )

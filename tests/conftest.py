@@ -1,0 +1,87 @@
+"""Fixtures that many modules ask for. What they need is imported when one is asked for."""
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+    from console_world import World
+    from upstream import Upstream
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def up() -> Iterator["Upstream"]:
+    """An upstream that answers whoever has the gateway's key."""
+    from gateway_world import UPSTREAM_KEY
+    from upstream import Upstream
+
+    with Upstream(key=UPSTREAM_KEY) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """A PostgreSQL for the tests of a module."""
+    import postgres_server
+
+    with postgres_server.running() as found:
+        if found is None:
+            pytest.skip(postgres_server.WHY_NOT)
+        yield found
+
+
+@pytest.fixture
+def url(server: str) -> str:
+    """A new database for a fleet."""
+    from fleet_world import url_of
+
+    return url_of(server)
+
+
+@pytest.fixture(scope="module")
+def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator["World"]:
+    """A console that tests only look at."""
+    from console_world import world
+
+    made = world(tmp_path_factory.mktemp("still"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Iterator["World"]:
+    """A console that a test may change."""
+    from console_world import world
+
+    made = world(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """Debian's chromium."""
+    if not CHROMIUM.exists() or importlib.util.find_spec("playwright") is None:
+        pytest.skip("needs Debian's chromium and playwright")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as p:
+        opened = p.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield opened
+        opened.close()
