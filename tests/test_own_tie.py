@@ -1,6 +1,7 @@
 """An account is told its own evidence, never its group's p-value."""
 
 import json
+import re
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -14,6 +15,7 @@ from stillwatch.actors import Actor, ActorContext
 from stillwatch.report.explain import explain, print_explanation
 from stillwatch.report.findings import EVIDENCE, load, write
 from stillwatch.scan import AccountVerdict, OwnTie, ScanResult
+from stillwatch.scan.measured import FIRM
 from stillwatch.scan.own_tie import own_ties
 from stillwatch.scan.parts import TEST_NAME
 from stillwatch.scan.pipeline import scan_log
@@ -140,7 +142,7 @@ def test_explain_keeps_the_account_s_evidence_and_the_group_s_apart() -> None:
         "21 pieces",
         "observed by us",
         "Level: firm",
-        "236 of 814",
+        re.search(r"[\d,]+ of [\d,]+ were honest", FIRM)[0],
     ):
         assert words in own
     assert "the group's, not any account's" in rest

@@ -1,26 +1,20 @@
 """The seventeenth author's world: its parts, without the texts."""
 
-import sys
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from test_eleventh_author import owners
-from test_fifteenth_author import check_campaign
-from test_thirteenth_author import Stock, customers
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-
 import fifteenth_author as fifteenth
 import seventeenth_author as seventeenth
 import seventeenth_provider as provider
+from author_world import SameDialogues, check_campaign, check_group, check_rules, owners
 from fifteenth_provider import CloudPlaces, crowd, found_companies
 from fifth_author import Honest
 from fourth_author import Request, moment
 from seventeenth_texts import exam_items, problem_of
+from test_thirteenth_author import customers
 from thirteenth_provider import NEVER, NEW_MODEL, OLD, SMALL, USUAL
 
 pytestmark = pytest.mark.slow  # a world is composed once, and its script does not change
@@ -35,7 +29,7 @@ def a_campaign(style: str):
     rng, plan = np.random.default_rng(5), PLANS[style]
     accounts = fifteenth.campaign_accounts(rng, plan, PLACES, seventeenth.SEVENTEENTH)
     return accounts, fifteenth.campaign_rows(
-        rng, plan, accounts, Stock(), customers(), seventeenth.SEVENTEENTH
+        rng, plan, accounts, SameDialogues(), customers(), seventeenth.SEVENTEENTH
     )
 
 
@@ -45,7 +39,9 @@ def a_group(kind: str, number: int = 0):
     accounts = fifteenth.team_accounts(rng, team, number, PLACES)
     for one in accounts:
         one.state["language"] = "en"
-    return accounts, seventeenth.sable_rows(rng, team, number, accounts, Stock(), owners(), customers(), ())
+    return accounts, seventeenth.sable_rows(
+        rng, team, number, accounts, SameDialogues(), owners(), customers(), ()
+    )
 
 
 def row_of(model: str, when: float, **state: object) -> dict:
@@ -59,17 +55,9 @@ def row_of(model: str, when: float, **state: object) -> dict:
 
 @pytest.mark.parametrize("kind", TEAMS)
 def test_a_group_works_within_its_days_as_its_rule_says(kind) -> None:
-    team = TEAMS[kind]
-    for number in range(min(team.groups, 4)):
+    for number in range(min(TEAMS[kind].groups, 4)):
         accounts, rows = a_group(kind, number)
-        first, last = team.days[number % len(team.days)]
-        assert team.size[0] <= len(accounts) <= team.size[1]
-        assert rows
-        assert all(first <= when <= last for _, when, _ in rows)
-        assert all(one.created <= moment(one.start) for one in accounts)
-        prompts = [request.prompt for _, _, unit in rows for request in unit]
-        assert all(prompts)
-        assert not any(word in prompt for prompt in prompts for word in ("{text}", "{n}", "{ask}", "{shop}"))
+        check_group(TEAMS[kind], number, accounts, rows, ["{text}", "{n}", "{ask}", "{shop}"])
 
 
 @pytest.mark.parametrize("plan", seventeenth.OPERATIONS, ids=lambda plan: plan.campaign)
@@ -132,17 +120,10 @@ def test_texts_lose_what_their_publisher_put_around_them() -> None:
 
 
 def test_the_shapes_are_those_of_the_rules() -> None:
-    assert [plan.campaign for plan in seventeenth.OPERATIONS] == [f"z{at}" for at in range(1, 23)]
     numbers = Counter[str]()
     for product in (*provider.PUBLIC.products, provider.PUBLIC.eval_person):
         family = "_".join(product.kind.split("_")[: 1 if product.kind.startswith("automation") else 2])
         numbers["chat_front" if product.kind.startswith("chat_") else family] += product.accounts
-    for kind, number in numbers.items():
-        assert f"| {kind} | {number} |" in seventeenth.RULES
-    for team in seventeenth.TEAMS:
-        size = str(team.size[0]) if team.size[0] == team.size[1] else f"{team.size[0]} to {team.size[1]}"
-        assert f"| {team.kind} | {team.groups} × {size} |" in seventeenth.RULES
-    for plan in seventeenth.OPERATIONS:
-        assert f"| {plan.campaign} | {plan.style} | {plan.accounts} | {plan.count:,} |" in seventeenth.RULES
+    check_rules(seventeenth, "z", numbers)
     for kind, (number, _, _) in provider.PUBLIC.desks.items():
         assert f"{kind} {number}" in seventeenth.RULES
