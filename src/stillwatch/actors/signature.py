@@ -32,27 +32,33 @@ class Signature:
         begin, order = deal(spread.entry_fingerprint, fingerprints)
         self._entered = (begin, spread.entry_us[order])
         self._use_row, self._use_fingerprint = spread.row, spread.fingerprint
-        self._inside = np.zeros(fingerprints, np.int32)  # scratch, left at nought
-        self._found = np.empty(fingerprints, np.int32), np.empty(fingerprints, np.int64)  # scratch
+        self.renew_scratch()
 
     @cached_property
-    def _rows_carrying(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Where each fingerprint's rows begin, the rows, and scratch of exchanges, left at nought.
-
-        Only who looks for exchanges needs these, which are large.
-        """
+    def _rows_carrying(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where each fingerprint's rows begin, and the rows. Only who looks for exchanges needs them."""
         begin, order = deal(self._use_fingerprint, len(self._emerging_from_us))
-        exchanges = int(self._use_row[-1]) + 1 if len(self._use_row) else 0
-        return begin, self._use_row[order], np.zeros(exchanges, np.uint8)
+        return begin, self._use_row[order]
+
+    @cached_property
+    def _times(self) -> np.ndarray:
+        """(exchanges,) scratch, left at nought."""
+        return np.zeros(int(self._use_row[-1]) + 1 if len(self._use_row) else 0, np.uint8)
 
     def for_thread(self) -> "Signature":
         """The same signature for another thread: it shares the indexes and has scratch of its own."""
-        begin, rows, times = self._rows_carrying
+        begin, _ = self._rows_carrying  # made now, for both
+        assert len(begin) == len(self._emerging_from_us) + 1
         other = copy(self)
-        other._inside = np.zeros_like(self._inside)
-        other._found = np.empty_like(self._found[0]), np.empty_like(self._found[1])
-        other.__dict__["_rows_carrying"] = begin, rows, np.zeros_like(times)
+        other.renew_scratch()
         return other
+
+    def renew_scratch(self) -> None:
+        """Take scratch that no other thread writes."""
+        fingerprints = len(self._emerging_from_us)
+        self._inside = np.zeros(fingerprints, np.int32)  # left at nought
+        self._found = np.empty(fingerprints, np.int32), np.empty(fingerprints, np.int64)
+        self.__dict__.pop("_times", None)
 
     def own(self, members: np.ndarray, since_us: int, until_us: int) -> np.ndarray:
         """The fingerprints that are mostly the members' own by the entries in [since, until), sorted."""
@@ -97,10 +103,10 @@ class Signature:
 
     def matching_rows(self, own: np.ndarray, row_lo: int, row_hi: int, needed: int = NEEDED) -> np.ndarray:
         """Exchanges in [row_lo, row_hi) with at least `needed` of the own fingerprints, in order."""
-        begin, row, times = self._rows_carrying
+        begin, row = self._rows_carrying
         own = own.astype(np.int64, copy=False)
         out = np.empty(int(np.sum(begin[own + 1] - begin[own])), np.int32)
-        n = kernels.carrying_rows(own, len(own), begin, row, row_lo, row_hi, needed, times, out)
+        n = kernels.carrying_rows(own, len(own), begin, row, row_lo, row_hi, needed, self._times, out)
         return np.sort(out[:n])
 
     def shares(self, tenants: np.ndarray, rows: EmergingRows, row_lo: int, row_hi: int) -> np.ndarray:

@@ -482,12 +482,10 @@ class _Watcher:
         if due and any(self.tested) and self.signups is None:
             named = {p for alarm in self.alarms.raised for p in alarm.evaluations}
             if beside is None:
-                self._evaluate_source(hour, groupings, named)
+                self.evaluate_source(hour, groupings, named)
             else:
                 self.finish()
-                self.leads_sought = beside.submit(
-                    self._lead_seeker()._evaluate_source, hour, groupings, named
-                )
+                self.leads_sought = beside.submit(self._lead_seeker().evaluate_source, hour, groupings, named)
         self.alarms.mark_first_accounts(self.names.tenant_name)
         self.tied.mark_first_accounts(self.names.tenant_name)
         for alarm in self.alarms.raised if self.follows else ():
@@ -535,7 +533,7 @@ class _Watcher:
         other.signature, other.products = self.of_seeker
         return other
 
-    def _evaluate_source(
+    def evaluate_source(
         self, hour: _WatchedHour, groupings: list[tuple[np.ndarray, np.ndarray]], named: set[int]
     ) -> None:
         """Make leads of the hour's groups whose content is of one source, whatever their settings.
