@@ -33,6 +33,7 @@ def asked(target: str, body: dict[str, Any] | bytes, kind: str = "application/js
         ("/models/acme/x", {"inputs": "x", "parameters": {"num_return_sequences": 9}}),
         ("/generate", {"inputs": "x", "parameters": {"best_of": 9}}),
         ("/generate", {"text": "x", "sampling_params": {"n": 9}}),
+        ("/generate", {"text": ["x"], "sampling_params": [{"n": 2}, {"n": 9}]}),  # one for each prompt
         ("/model/cohere.command/invoke", {"prompt": "x", "num_generations": 9}),
     ],
 )
