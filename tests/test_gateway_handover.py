@@ -8,7 +8,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
@@ -19,6 +19,13 @@ from stillwatch.gateway.instance import running_pid
 from stillwatch.gateway.path import server
 from stillwatch.gateway.path.budgets import Budgets, void
 from upstream import Upstream
+
+
+@pytest.fixture
+def up() -> Iterator[Upstream]:
+    """An upstream without a key: who starts a server as systemd does hands no environment on."""
+    with Upstream() as running:
+        yield running
 
 
 class Stream(threading.Thread):

@@ -166,7 +166,7 @@ def test_a_body_of_tiny_chunks_is_cut_off() -> None:
         head = HEAD + b"authorization: Bearer " + g.key.encode() + b"\r\ntransfer-encoding: chunked\r\n\r\n"
         for size, expected in ((1, b"400 Chunks Too Small"), (100, b"200 OK")):
             with socket.create_connection(("127.0.0.1", g.port), timeout=PATIENCE_S) as client:
-                data = ASK + b" " * (20_000 * size - len(ASK))
+                data = ASK + b" " * (60_000 * size - len(ASK))
                 pieces = [data[at : at + size] for at in range(0, len(data), size)]
                 with suppress(OSError):  # it may be closed before all is sent
                     client.sendall(head + b"".join(b"%x\r\n%b\r\n" % (size, piece) for piece in pieces))

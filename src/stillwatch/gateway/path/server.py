@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 HEAD_BYTES = 64 << 10
 HEAD_FIELDS = 200
 PIECES = 256  # of a body that are kept apart: chunks of a byte would take thirty times their size
-FREE_CHUNKS, CHUNK_BYTES = 10_000, 64  # of a body; beyond, one for so many bytes: each takes 1.5 µs of all
+FREE_CHUNKS, CHUNK_BYTES = 50_000, 64  # of a body; beyond, one for so many bytes: each takes 1.5 µs of all
 PIPELINED = 16  # whole requests that may wait behind the one at work
 HEAD_S = 30.0  # for a head, and between two pieces of a body
 IDLE_S = 75.0  # of a kept connection
