@@ -107,6 +107,7 @@ CONFIG = {"model_list": [{"litellm_params": {"model": "w-1"}}]}
         {"model_slug": "w-1"},
         {"router_settings": {"model_group_alias": {"ok": "w-1"}}},
         {"extra_body": '{"model": "w-1"}'},
+        {"litellm_params": ' {"model": "w-1"}'},
     ],
 )
 def test_a_model_is_seen_wherever_routers_take_one_from(more: dict[str, Any]) -> None:
@@ -137,6 +138,12 @@ def test_what_people_say_names_no_model() -> None:
         "tools": [{"type": "function", "function": {"parameters": {"default": {"model": "w-1"}}}}],
         "response_format": {"json_schema": {"schema": {"default": {"model": "w-1"}}}},
     }
+    assert read(json.dumps(body).encode()).models == ("ok",)
+
+
+@pytest.mark.parametrize("key", ["inputText", "texts", "document", "preamble", "template", "user", "prompt"])
+def test_json_that_somebody_says_names_no_model(key: str) -> None:
+    body = {"model": "ok", key: '{"model": "w-1"}'}
     assert read(json.dumps(body).encode()).models == ("ok",)
 
 

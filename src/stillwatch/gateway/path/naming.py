@@ -35,6 +35,8 @@ WORDS = frozenset(
      "content", "contents", "documents", "items", "item", "response_format", "text", "function", "functions",
      "parameters", "input_schema", "schema", "json_schema", "arguments", "suffix", "stop", "query")
 )  # fmt: skip
+# Under these a text in JSON is a part of the request; under any other key it may be what somebody says
+_BODY_ENDING = re.compile(r"(?:body|params|options|config|settings|kwargs)$")
 # Of routers: where a request, and the key that comes with it, would go instead
 ELSEWHERE = frozenset(("api_base", "apibase", "base_url", "baseurl", "custom_host", "customhost"))
 # Fields by which servers take a request for another one: Rails and Laravel, Google
@@ -87,7 +89,7 @@ def in_object(body: dict[str, object]) -> list[str]:
             _refuse_elsewhere(lower)
             if _is_many(key, lower) or lower == "engine" or (lower != "model" and _is_one(key, lower)):
                 names.append(value)
-            elif value[:1] == "{" and lower not in WORDS:
+            elif _BODY_ENDING.search(lower) and value.lstrip()[:1] == "{":
                 names += in_lines(value.encode("utf-8", "replace"))
             elif lower == "custom_llm_provider":  # LiteLLM's: the name's first half
                 names.append(f"{value}/{body.get('model')}")
@@ -172,7 +174,7 @@ def in_fields(pairs: Iterable[tuple[str, str]]) -> list[str]:
         _refuse_elsewhere(folded)
         if (_is_many(bare, folded) or folded == "engine" or _is_one(bare, folded)) and value.strip():
             names.append(value.strip())
-        elif value.lstrip()[:1] == "{" and folded not in WORDS:  # an extra body
+        elif _BODY_ENDING.search(folded) and value.lstrip()[:1] == "{":
             names += in_lines(value.encode("utf-8", "replace"))
     return names
 
