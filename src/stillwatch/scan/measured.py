@@ -34,7 +34,8 @@ FIRM = (
     "On the first author's scenes 0 of 222."
 )
 LOOSE = (
-    "Level: named, not firm. Only what its client chooses ties it, or one class of evidence. Of the accounts "
-    "that group findings named at this level, 417 of 1,591 were honest on the ten worlds that were judged "
-    "unseen since this is the rule, and 6 of 799 on the first author's scenes."
+    "Level: named, not firm. Only what its client chooses ties it, or one class of evidence, or a network or "
+    "instrument that less than a tenth of its group shares. Of the accounts that group findings named at "
+    "this level, 417 of 1,591 were honest on the ten worlds that were judged unseen, and 6 of 799 on the "
+    "first author's scenes."
 )
