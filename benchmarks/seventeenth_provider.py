@@ -79,7 +79,7 @@ def speak_here() -> None:
         theirs.update(ours)
 
 
-def made(rng: np.random.Generator, after_launch: float, within: float, latest: float = -0.2) -> float:
+def day_of_sign_up(rng: np.random.Generator, after_launch: float, within: float, latest: float = -0.2) -> float:
     """A day before the log on which an account was made: since the launch, or before it."""
     if rng.random() < after_launch:
         return min(latest, LAUNCHED + float(rng.exponential(5.0)))
@@ -93,9 +93,9 @@ def register(rng: np.random.Generator, accounts: Sequence[Account]) -> None:
         if firm := one.state.get("firm"):
             firms[firm].append(one)
         elif one.created < BEGIN - timedelta(days=0.2) and one.start == 0:
-            one.created = moment(made(rng, 0.6, 180 if rng.random() < 0.625 else 528))
+            one.created = moment(day_of_sign_up(rng, 0.6, 180 if rng.random() < 0.625 else 528))
     for keys in firms.values():
-        first = made(rng, 0.5, 388)
+        first = day_of_sign_up(rng, 0.5, 388)
         for one in keys:
             if one.start == 0:
                 one.created = moment(first * float(rng.random() ** 0.3) - 0.1)

@@ -60,6 +60,31 @@ def owners(texts: int = 120) -> Iterator[Person]:
         yield Person(f"p{at}", "git", [f"own text {at} {n}" for n in range(texts)])
 
 
+def compose_campaign(
+    author: Any, world: Any, plan: Any, places: Any, customers: Sequence[Any]
+) -> tuple[list[Account], list[Row]]:
+    """A campaign's accounts, and what they send. author: the module whose plumbing composes the world."""
+    rng = np.random.default_rng(5)
+    accounts = author.campaign_accounts(rng, plan, places, world)
+    return accounts, author.campaign_rows(rng, plan, accounts, SameDialogues(), customers, world)
+
+
+def compose_group(
+    author: Any,
+    rows_of: Callable[..., list[Row]],
+    team: Any,
+    number: int,
+    places: Any,
+    customers: Sequence[Any],
+) -> tuple[list[Account], list[Row]]:
+    """A group's accounts, and what they send by `rows_of`."""
+    rng = np.random.default_rng(7)
+    accounts = author.team_accounts(rng, team, number, places)
+    for one in accounts:
+        one.state["language"] = "en"
+    return accounts, rows_of(rng, team, number, accounts, SameDialogues(), owners(), customers, ())
+
+
 def check_group(
     group: Any, number: int, accounts: Sequence[Account], rows: Sequence[Row], holes: Sequence[str] = ("{",)
 ) -> None:

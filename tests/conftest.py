@@ -14,15 +14,6 @@ if TYPE_CHECKING:
     from upstream import Upstream
 
 CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +71,8 @@ def browser() -> Iterator["Browser"]:
     if not CHROMIUM.exists() or importlib.util.find_spec("playwright") is None:
         pytest.skip("needs Debian's chromium and playwright")
     from playwright.sync_api import sync_playwright
+
+    from screenshots import FLAGS
 
     with sync_playwright() as p:
         opened = p.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)

@@ -9,7 +9,7 @@ import pytest
 import fifteenth_author as fifteenth
 import seventeenth_author as seventeenth
 import seventeenth_provider as provider
-from author_world import SameDialogues, check_campaign, check_group, check_rules, owners
+from author_world import check_campaign, check_group, check_rules, compose_campaign, compose_group
 from fifteenth_provider import CloudPlaces, crowd, found_companies
 from fifth_author import Honest
 from fourth_author import Request, moment
@@ -25,23 +25,11 @@ TEAMS = {team.kind: team for team in seventeenth.TEAMS}
 
 
 def a_campaign(style: str):
-    """A campaign's accounts, and what they send."""
-    rng, plan = np.random.default_rng(5), PLANS[style]
-    accounts = fifteenth.campaign_accounts(rng, plan, PLACES, seventeenth.SEVENTEENTH)
-    return accounts, fifteenth.campaign_rows(
-        rng, plan, accounts, SameDialogues(), customers(), seventeenth.SEVENTEENTH
-    )
+    return compose_campaign(fifteenth, seventeenth.SEVENTEENTH, PLANS[style], PLACES, customers())
 
 
 def a_group(kind: str, number: int = 0):
-    """A group's accounts, and what they send."""
-    rng, team = np.random.default_rng(7), TEAMS[kind]
-    accounts = fifteenth.team_accounts(rng, team, number, PLACES)
-    for one in accounts:
-        one.state["language"] = "en"
-    return accounts, seventeenth.sable_rows(
-        rng, team, number, accounts, SameDialogues(), owners(), customers(), ()
-    )
+    return compose_group(fifteenth, seventeenth.sable_rows, TEAMS[kind], number, PLACES, customers())
 
 
 def row_of(model: str, when: float, **state: object) -> dict:

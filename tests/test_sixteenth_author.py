@@ -9,7 +9,7 @@ import pytest
 import fifteenth_author as fifteenth
 import sixteenth_author as sixteenth
 import sixteenth_provider as provider
-from author_world import SameDialogues, check_campaign, check_group, check_rules, owners, sessions
+from author_world import check_campaign, check_group, check_rules, compose_campaign, compose_group, sessions
 from fifteenth_provider import CloudPlaces, crowd, found_companies
 from fifth_author import Honest
 from fourth_author import Request, moment
@@ -24,23 +24,11 @@ TEAMS = {team.kind: team for team in sixteenth.TEAMS}
 
 
 def a_campaign(style: str):
-    """A campaign's accounts, and what they send."""
-    rng, plan = np.random.default_rng(5), PLANS[style]
-    accounts = fifteenth.campaign_accounts(rng, plan, PLACES, sixteenth.SIXTEENTH)
-    return accounts, fifteenth.campaign_rows(
-        rng, plan, accounts, SameDialogues(), customers(), sixteenth.SIXTEENTH
-    )
+    return compose_campaign(fifteenth, sixteenth.SIXTEENTH, PLANS[style], PLACES, customers())
 
 
 def a_group(kind: str, number: int = 0):
-    """A group's accounts, and what they send."""
-    rng, team = np.random.default_rng(7), TEAMS[kind]
-    accounts = fifteenth.team_accounts(rng, team, number, PLACES)
-    for one in accounts:
-        one.state["language"] = "en"
-    return accounts, sixteenth.garden_rows(
-        rng, team, number, accounts, SameDialogues(), owners(), customers(), ()
-    )
+    return compose_group(fifteenth, sixteenth.garden_rows, TEAMS[kind], number, PLACES, customers())
 
 
 def an_account(**state: object):
