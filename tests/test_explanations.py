@@ -1,6 +1,7 @@
 """What the provider sees that makes members of a group honest: classes among them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from holds_world import HOUR_US, START_US, log_of
 from stillwatch.actors import AccountFacts, ActorContext
 from stillwatch.actors.links import no_links
 from stillwatch.actors.spread import Spread
-from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.exchanges.log import FINISH, ExchangeLog
 from stillwatch.scan.campaigns import NOTHING_LEFT, _doubt, who_took_part
 from stillwatch.scan.explanations import (
     Products,
@@ -17,6 +18,7 @@ from stillwatch.scan.explanations import (
     same_material,
     same_questions,
     share_instruments,
+    short_answers,
     viral_prompt,
 )
 from stillwatch.scan.set_aside import keep_signature
@@ -50,6 +52,53 @@ def test_the_same_questions_are_counted_whatever_their_hash(high: int) -> None:
     few = ContentTest(0.5, 0.0, 0.001, 900, 0.9, same=1 / 20, repeated=0.9)
     log = log_of((k, f"acct-{k % 2}", 200, high + k // 2) for k in range(40))
     assert "a class" in same_questions(few, log, np.arange(40), log["account"])
+
+
+STOP, CUT, CALL, UNKNOWN = FINISH["stop"], FINISH["length"], FINISH["tool_calls"], 0
+
+
+@pytest.mark.parametrize(
+    ("answers", "short"),
+    [
+        ([(34, STOP)], True),
+        ([(400, STOP)], False),
+        ([(100, STOP)] * 5 + [(400, STOP)], True),
+        ([(5, STOP)] * 20 + [(400, STOP)], False),
+        ([(120, CUT)], False),
+        ([(60, CALL)], False),
+        ([(34, UNKNOWN)], False),
+        ([(-1, STOP)], False),
+        ([(34, STOP)] + [(-1, STOP)] * 2, False),
+        ([(0, UNKNOWN)], False),
+    ],
+    ids=[
+        "labels",
+        "solutions",
+        "labels have more tokens than solutions",
+        "many labels beside one solution, which has most of the tokens",
+        "answers in pieces",
+        "calls of tools",
+        "ends that nobody recorded",
+        "tokens unknown",
+        "tokens mostly unknown",
+        "nothing was answered",
+    ],
+)
+def test_answers_are_short_where_half_of_the_tokens_are(answers: list[tuple[int, int]], short: bool) -> None:
+    log = log_of((k, "acct", 200, k) for k in range(len(answers)))
+    tokens, finish = np.array(answers, np.int32).T
+    nothing = np.full(len(answers), -1, np.int32)
+    log.columns.update(output_tokens=tokens, finish=finish, reasoning_tokens=nothing, top_logprobs=nothing)
+    rows = np.arange(len(log))
+    ended = replace(log, has=frozenset({"finish_reason"}))
+    assert ("labels" in short_answers(ended, rows)) is short
+    if set(finish.tolist()) == {STOP}:  # a log without ends
+        log.columns["finish"] = np.zeros_like(finish)
+        assert ("labels" in short_answers(log, rows)) is short
+    log.columns["reasoning_tokens"] = nothing + 301  # a trace beside each label
+    assert not short_answers(ended, rows)
+    log.columns.update(reasoning_tokens=nothing, top_logprobs=nothing + 21)
+    assert not short_answers(ended, rows)
 
 
 def known_by(domains: list[str]) -> AccountFacts:
@@ -338,6 +387,7 @@ def test_a_finding_whose_content_is_all_shared_is_a_lead(apart_us: int, own_word
         "account": np.tile(np.arange(6, dtype=np.int32), 12),
         "conversation": np.zeros(many, np.uint32),
         "exact": rng.integers(1, 2**64, many, dtype=np.uint64),
+        **dict.fromkeys(("output_tokens", "reasoning_tokens", "top_logprobs", "finish"), np.full(many, -1)),
     }
     nothing = np.zeros((many, 1), np.uint32)
     accounts = tuple(f"acct-{k}" for k in range(6))

@@ -102,6 +102,18 @@ def test_planted_pools_are_found_and_nobody_else(world: Scene, found: ScanResult
 
 
 @pytest.mark.slow
+def test_a_desk_whose_answers_are_labels_is_a_lead(world: Scene) -> None:
+    """The same groups of accounts, which are given thirty tokens in place of two thousand."""
+    desk, table = members(world), world.table
+    of_desk = pc.is_in(table["account"], pa.array(sorted(desk)))
+    short = pc.if_else(of_desk, pa.scalar(30, pa.int32()), table["output_tokens"])
+    column = table.schema.get_field_index("output_tokens")
+    result = scan(table.set_column(column, "output_tokens", short), world.accounts)
+    assert not named(result) & desk
+    assert {a for lead in result.leads if "labels" in lead.text for a in lead.accounts} >= desk
+
+
+@pytest.mark.slow
 def test_a_planted_pool_is_found_in_another_world() -> None:
     planted = scene(3)
     check_found(planted, scan(planted.table, planted.accounts))

@@ -23,7 +23,9 @@ from stillwatch.text.keyed import M1
 
 Columns = dict[str, np.ndarray]
 
+# how an answer ended: by itself, cut, refused, with a call of tools; 0 not recorded, 5 another way
 FINISH = {"stop": 1, "end_turn": 1, "stop_sequence": 1, "eos": 1, "completed": 1}
+FINISH |= {"complete": 1, "finish": 1}  # Cohere's and Titan's names
 FINISH |= {"length": 2, "max_tokens": 2, "incomplete": 2}
 FINISH |= {"refusal": 3, "content_filter": 3, "content_filtered": 3, "guardrail_intervened": 3}
 FINISH |= {"tool_calls": 4, "tool_use": 4, "function_call": 4}

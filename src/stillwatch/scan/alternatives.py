@@ -7,6 +7,7 @@ import numpy as np
 from stillwatch.actors import AccountFacts, Actor, ActorContext
 from stillwatch.actors.prompts import prompts, prompts_elsewhere
 from stillwatch.scan import BenignAlternative
+from stillwatch.scan.explanations import SHORT, short_share
 from stillwatch.stats.dealing import distinct
 
 HISTORY = 5  # requests before the group's own: fewer are no history of an account
@@ -16,7 +17,7 @@ def alternatives(actor: Actor, context: ActorContext) -> tuple[BenignAlternative
     """The honest explanations that fit an actor's shape, each with the outcome of its check."""
     shape = (
         _stolen_keys(actor, context), _novelty(actor, context), _software(actor), _repeats(actor, context),
-        _people(actor, context),
+        _people(actor, context), _labels(actor, context),
     )  # fmt: skip
     if context.known is None:
         unchecked = "not checked: no accounts table was given (--accounts)"
@@ -154,3 +155,11 @@ def _people(actor: Actor, context: ActorContext) -> BenignAlternative:
         "an application with people behind it",
         f"{users:,} end users are named and {follow:.0%} of its exchanges follow up on an answer",
     )
+
+
+def _labels(actor: Actor, context: ActorContext) -> BenignAlternative:
+    share, total = short_share(context.log, actor.rows)
+    text = f"{share:.0%} of its {total:,} output tokens stand in complete answers of fewer than {SHORT}"
+    if not total:
+        text = "not checked: how long its answers were is not known"
+    return BenignAlternative("labelling, marking or a classifier", text)

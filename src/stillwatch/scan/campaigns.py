@@ -31,6 +31,7 @@ from stillwatch.scan.explanations import (
     same_material,
     same_questions,
     share_instruments,
+    short_answers,
 )
 from stillwatch.scan.failover import (
     LEVEL,
@@ -647,7 +648,8 @@ def _doubt(context: ActorContext, accounts: np.ndarray, rows: np.ndarray, marked
         return NOTHING_LEFT
     # a shared question may be the wording itself: so all that they ask counts here
     explanation = one_customer(context.known, accounts)
-    if explanation := explanation or same_material(log["exact"][rows], log["account"][rows]):
+    explanation = explanation or same_material(log["exact"][rows], log["account"][rows])
+    if explanation or (short_answers(log, shared) and (explanation := short_answers(log, rows))):
         return explanation
     if not few_questions(content):
         return ""

@@ -11,7 +11,7 @@ import numpy as np
 from stillwatch.actors import AccountFacts
 from stillwatch.actors.clients import product
 from stillwatch.actors.groups import LEAST_TENANTS
-from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.exchanges.log import FINISH, ExchangeLog
 from stillwatch.scan.sites import main_networks
 from stillwatch.stats.dealing import components, distinct
 from stillwatch.stats.exchangeability import ContentTest
@@ -35,6 +35,9 @@ MOSTLY = 0.5  # of a group's sessions ask what another account's do: few questio
 # the tasks of a course: a tenth of the members ask each, there are five at least, and how many ask each
 # varies twice as much as by chance (of courses 3 to 46 times as much, of what pools repeat 0.1 to 0.6 times)
 COMMON, LEAST_TASKS, UNEVEN = 0.1, 5, 2.0
+SHORT = 128  # output tokens, some hundred words: fewer are a label, a mark, a few sentences
+SHORT_SHARE = 0.5  # of a group's output tokens, not of its answers: short ones beside long ones cost nothing
+ENDED = (FINISH["stop"], FINISH["refusal"])
 OCCASION_US = 12 * HOUR_US  # who uses a wording again so much later came back to it
 FEW, SEVERAL = 4, 6  # exchanges that are more than trying it: of an account that came back; that did not
 ACADEMIC = ("edu", "ac", "school")  # labels that registries give to institutions only
@@ -309,6 +312,41 @@ def same_material(text: np.ndarray, label: np.ndarray) -> str:
         f"{exchanges[common].sum() / len(text):.0%} of its exchanges ask {tasks:,} texts that many of its "
         "accounts have in common, some the first of them alone, some all: a course, a workshop"
     )
+
+
+def short_answers(log: ExchangeLog, rows: np.ndarray) -> str:
+    """Say that half of the tokens that a group was given stand in short answers; or "".
+
+    Labellers, markers, desks and firms' classifiers are one source with equal settings, and take a word or a
+    few sentences each time. A student is taught by long answers.
+
+    rows: (exchanges,) of a group.
+    """
+    share, total = short_share(log, rows)
+    if not total or share < SHORT_SHARE:
+        return ""
+    return (
+        f"{share:.0%} of the {total:,} tokens that it was given stand in complete answers of fewer than "
+        f"{SHORT}: labels, marks or a few sentences each, as of a desk or a classifier"
+    )
+
+
+def short_share(log: ExchangeLog, rows: np.ndarray) -> tuple[float, int]:
+    """The share of some exchanges' output tokens in short answers, and all tokens; 0 where they are unknown.
+
+    How many were given is the provider's count. An answer that was cut, that calls tools, that came with
+    log-probabilities, or whose end is not recorded in a log which records ends is not short: what it holds
+    does not show in its length. Reasoning counts, as it may be shown.
+    """
+    finish, tokens = log["finish"][rows], log["output_tokens"][rows]
+    given = np.maximum(tokens, log["reasoning_tokens"][rows]).astype(np.int64)
+    ended = ENDED if "finish_reason" in log.has else (*ENDED, 0)
+    short = (given < SHORT) & np.isin(finish, ended) & (log["top_logprobs"][rows] <= 0)
+    given = np.maximum(given, 0)
+    total = int(given.sum())
+    if total == 0 or 2 * np.count_nonzero(tokens >= 0) < len(rows):
+        return 0.0, 0
+    return float(given[short].sum() / total), total
 
 
 def _asked_by_others(text: np.ndarray, label: np.ndarray) -> float:

@@ -38,6 +38,7 @@ from stillwatch.scan.explanations import (
     same_material,
     same_questions,
     share_instruments,
+    short_answers,
     software_text,
     viral_prompt,
 )
@@ -822,10 +823,15 @@ class _Watcher:
             or viral_prompt(self.log["ts_us"][of_members], self.tenant[of_members])
             or same_material(self.log["exact"][of_members], self.tenant[of_members])
         )
-        if explanation or not few_questions(content):
+        short = not explanation and short_answers(self.log, of_members)
+        if explanation or not (short or few_questions(content)):
             return explanation
-        # a shared question may be the wording itself: so all that they ask counts here
+        # a shared question may be the wording itself, with long answers beside it: all that they ask counts
         rows = hour.begin + np.flatnonzero(np.isin(self.tenant[hour.begin : hour.end], list(members)))
+        if short and (explanation := short_answers(self.log, rows)):
+            return explanation
+        if not few_questions(content):
+            return ""
         test = content_of(self.log, rows, self.tenant, members, self.names.tenant_name)
         return same_questions(test, self.log, rows, self.tenant)
 
