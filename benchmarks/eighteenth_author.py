@@ -3,7 +3,8 @@
 """A world by an eighteenth author: a mid-size maker with a chat app, and campaigns that mostly begin within the log.
 
     python benchmarks/eighteenth_author.py --collect texts18.parquet --mirror mirror
-    python benchmarks/selves.py collect --doc /nowhere --git git18/*.log --out people18.parquet
+    python benchmarks/eighteenth_author.py --sift git18 --known git git17 --out new18
+    python benchmarks/selves.py collect --doc /nowhere --git new18/*.log --out people18.parquet
     python benchmarks/eighteenth_author.py --range ../shared/range/corpora --people people18.parquet --texts texts18.parquet --former worlds --out worlds
     python benchmarks/eighteenth_author.py --count worlds/eighteenth
 
@@ -30,7 +31,7 @@ from eighth_author import Row
 from eighth_provider import Reaction
 from eleventh_author import WorkingTeam
 from eighteenth_provider import CONSOLE, DAYS, PUBLIC, TROUBLES, PetrelLog, register, speak_here
-from eighteenth_texts import collect_texts
+from eighteenth_texts import collect_texts, sift_logs
 from fifteenth_author import HOME, INVOICE, ORGANISER, OWN, SERVER, STYLES, Scenario, all_people, queue_of
 from fifteenth_provider import BY_KIND, DISPOSABLE, LIBRARIES, NODE, OTHERS, PYTHON, hidden_rows, near, resold_rows
 from fifth_author import phrase
@@ -332,7 +333,14 @@ def write_worlds(options: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    if "--collect" in (arguments or sys.argv):
+    if "--sift" in (arguments or sys.argv):
+        parser = argparse.ArgumentParser(description="Leave out of histories whoever stands in former ones.")
+        parser.add_argument("--sift", type=Path, required=True, help="folder of histories")
+        parser.add_argument("--known", type=Path, nargs="+", required=True, help="folders of former histories")
+        parser.add_argument("--out", type=Path, required=True)
+        options = parser.parse_args(arguments)
+        print("{} addresses, {} of them known".format(*sift_logs(options.sift, options.known, options.out)))
+    elif "--collect" in (arguments or sys.argv):
         parser = argparse.ArgumentParser(description="Collect the texts of public repositories.")
         parser.add_argument("--collect", type=Path, required=True, help="file to write")
         parser.add_argument("--mirror", type=Path, required=True, help="folder of OWNER+NAME/repo histories")

@@ -6,7 +6,8 @@ import html
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -96,6 +97,29 @@ def relayed(mirror: Path) -> Iterator[tuple[str, str, str]]:
         for item in json.loads(body):
             turns = [turn["content"] for turn in item["messages"]]
             yield "chats relayed", name, json.dumps(turns, ensure_ascii=False)
+
+
+def commits_of(log: Path) -> Iterator[tuple[str, str]]:
+    """Address and text of each commit of a history that `selves.py collect` reads."""
+    for record in log.read_text(encoding="utf-8", errors="replace").split("\x01")[1:]:
+        yield record.split("\x02", 1)[0].strip().lower(), record
+
+
+def sift_logs(logs: Path, former: Sequence[Path], out: Path) -> tuple[int, int]:
+    """Write the histories without the commits of whoever stands in a former world's, each address with the project of most of its commits.
+
+    Returns how many addresses there were, and how many of them stood in a former history.
+    """
+    known = {address for folder in former for log in folder.glob("*.log") for address, _ in commits_of(log)}
+    number = Counter((address, log.stem) for log in sorted(logs.glob("*.log")) for address, _ in commits_of(log))
+    home: dict[str, str] = {}
+    for address, project in sorted(number, key=lambda pair: (-number[pair], pair)):
+        home.setdefault(address, project)
+    out.mkdir(parents=True, exist_ok=True)
+    for log in logs.glob("*.log"):
+        own = [record for address, record in commits_of(log) if address not in known and home[address] == log.stem]
+        (out / log.name).write_text("".join(f"\x01{record}" for record in own), encoding="utf-8")
+    return len(home), len(home.keys() & known)
 
 
 def collect_texts(mirror: Path) -> pa.Table:

@@ -10,7 +10,7 @@ import eighteenth_author as eighteenth
 import eighteenth_provider as provider
 import fifteenth_author as fifteenth
 from author_world import check_campaign, check_group, check_rules, compose_campaign, compose_group
-from eighteenth_texts import asked, paragraphs_of
+from eighteenth_texts import asked, paragraphs_of, sift_logs
 from fifteenth_provider import CloudPlaces, crowd, found_companies
 from fifth_author import Honest
 from fourth_author import Request, moment
@@ -141,6 +141,20 @@ def test_texts_lose_what_their_publisher_put_around_them() -> None:
     assert paragraphs_of(page) == "Le tri d'un est stable."
     body = '[{"instruction": "Name a tide.", "input": "", "output": "Ebb."}]'
     assert list(asked(body)) == [["Name a tide.", "Ebb."]]
+
+
+def test_nobody_of_a_former_history_and_nobody_twice_is_kept(tmp_path) -> None:
+    def history(folder: str, name: str, *addresses: str) -> None:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        lines = [f"\x01{address}\x021700000000\x02Mend the net\x02\nnet.c\n" for address in addresses]
+        (tmp_path / folder / name).write_text("".join(lines))
+
+    history("new", "a.log", "Old@x.org", "ann@x.org", "ann@x.org", "bo@x.org")
+    history("new", "b.log", "ann@x.org", "cy@x.org")
+    history("old", "z.log", "old@x.org")
+    assert sift_logs(tmp_path / "new", [tmp_path / "old"], tmp_path / "out") == (4, 1)
+    assert (tmp_path / "out" / "a.log").read_text().count("\x01") == 3
+    assert (tmp_path / "out" / "b.log").read_text().count("\x01") == 1
 
 
 def test_the_shapes_are_those_of_the_rules() -> None:
