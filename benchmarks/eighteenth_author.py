@@ -37,7 +37,7 @@ from fifteenth_provider import BY_KIND, DISPOSABLE, LIBRARIES, NODE, OTHERS, PYT
 from fifth_author import phrase
 from fourteenth_author import group_rows, placed
 from fourteenth_provider import explain
-from fourth_author import Account, Request, Settings, choose, moment
+from fourth_author import Account, Request, Settings, address, choose, moment
 from selves import Person, keyed
 from seventeenth_author import common, sampled_rows
 from seventh_author import Stock
@@ -86,7 +86,10 @@ ONE_PLACE = frozenset({"founders", "agency", "support_vendor", "rollout", "contr
 
 def settle_group(rng: np.random.Generator, team: WorkingTeam, number: int, accounts: Sequence[Account]) -> None:
     """What a group's rule says of organisations, countries, models and beginnings."""
+    site = [address(rng, True) for _ in range(2)]
     for one in accounts:
+        if team.sits == SERVER:
+            one.addresses = site
         if team.kind in ONE_PLACE:
             one.hour += float(rng.normal(0, 0.3)) + (accounts[0].hour - one.hour)
             one.country = accounts[0].country
@@ -186,7 +189,7 @@ OPERATIONS = (
     Operation("k2", "fixed_prompt", 60, 1900, 3, 21, POOL, Settings(DEEP, 0.7, 16384, True), "tasks pairs", INLINE, 700, sits="residential residential hosting", since=(1, 30), agent="python-httpx/0.28.1"),
     Operation("k3", "harness_relay", 90, 1000, 4, 21, RELAY, OPENCODE.settings, "tasks pairs", sits="residential home", since=(2, 60), agent=OPENCODE.agent),
     Operation("k4", "user_relay", 240, 760, 6, 16, RELAY, None, "chats relayed pairs", output=260, sits="residential", since=(3, 120), agent=NODE),
-    Operation("k5", "steady_fleet", 60, 1400, 0, 21, POOL, Settings(USUAL, 0.7, 4096, True), "airoboros", DEEPLY, 480, sits="residential hosting", since=(5, 60), agent=PYTHON),
+    Operation("k5", "steady_fleet", 60, 1400, 0, 21, POOL, Settings(USUAL, 0.7, 4096, True), "asks pairs", DEEPLY, 480, sits="residential hosting", since=(5, 60), agent=PYTHON),
     Operation("k6", "many_pathways", 50, 600, 5, 21, RELAY, None, "sums pairs", LAID_OPEN, 460, sits="home", since=(3, 120)),
     Operation("k7", "launch_pivot", 36, 700, 2, 21, POOL, Settings(USUAL, 0.6, 8192, True, None, 12), "tasks pairs", AGENTIC, 520, sits="hosting", since=(1, 14), agent="AsyncOpenAI/Python 2.8.0"),
     Operation("k8", "trace_cleaner", 12, 850, 2.5, 19.5, DESK, Settings(DEEP, 0.6, 16384, True), "sums pairs", RAW, 700, sits="hosting", agent=PYTHON),
@@ -200,7 +203,7 @@ OPERATIONS = (
     Operation("k16", "spread_settings", 45, 440, 6, 21, CALM, None, "asks pairs", output=380, sits="residential home", since=(10, 200)),
     Operation("k17", "paraphrased", 30, 360, 1, 21, CALM, None, "sums pairs", output=420, sits="residential", since=(10, 200)),
     Operation("k18", "trace_samples", 10, 400, 12, 19, POOL, Settings(DEEP, 0.6, 32000, False), "olympiad pairs", FOUR, 900, sits="hosting", since=(1, 9), agent=PYTHON),
-    Operation("k19", "stolen_keys", 9, 200, 9, 16, DESK, Settings(USUAL, 0.8, 4096, False), "gpteacher_roleplay", "{}", 480, sits="servers", since=(30, 400), agent="node-fetch"),
+    Operation("k19", "stolen_keys", 8, 200, 9, 16, DESK, Settings(USUAL, 0.8, 4096, False), "gpteacher_roleplay", "{}", 480, sits="servers", since=(30, 400), agent="node-fetch"),
     Operation("k20", "subject_split", 16, 260, 7, 21, POOL, Settings(USUAL, 0.9, 3000, False), "chinese pairs", HARDER, 520, sits="hosting residential", since=(3, 40), agent="python-requests/2.32.5"),
     Operation("k21", "slow_template", 28, 220, 0, 21, CALM, Settings(USUAL, None, 4096, False), "sums pairs", SLOW, 420, sits="residential", since=(10, 90), agent="okhttp/5.3.0"),
     Operation("k22", "academic_traces", 8, 160, 12, 18, DESK, Settings(DEEP, None, 16384, False), "reasoning_sft_math", "{}", 800, sits="campus", since=(1, 300), agent=PYTHON),
@@ -312,7 +315,7 @@ def relayed_rows(rng, plan, accounts, stock, customers, scenario):
 
 
 MIXES: Mapping[str, Sequence[tuple[float, str, str]]] = {
-    "k2": ((0.3, "sums pairs", INLINE), (0.2, "tools pairs", INLINE)), "k5": ((0.3, "asks pairs", DEEPLY), (0.15, "chinese pairs", DEEPLY)), "k7": ((0.35, "bfcl_v4", PURSUE),), "k8": ((0.4, "cot_backfill", SCRUB),),
+    "k2": ((0.3, "sums pairs", INLINE), (0.2, "tools pairs", INLINE)), "k5": ((0.25, "airoboros", DEEPLY), (0.25, "chinese pairs", DEEPLY), (0.15, "tasks pairs", DEEPLY)), "k7": ((0.35, "bfcl_v4", PURSUE),), "k8": ((0.4, "cot_backfill", SCRUB),),
     "k9": ((0.25, "judged pairs", PREFERRED),), "k10": ((0.35, "foreign asks pairs", TONGUE),), "k16": ((0.3, "tasks pairs", "{}"), (0.3, "sums pairs", "{}")), "k17": ((0.3, "tasks pairs", "{}"),), "k21": ((0.4, "chinese pairs", SLOW),),
 }
 ACCESS = ((PYTHON, "residential", "payg", Settings(USUAL, 0.6, 8192, True)), ("Chatbox/1.17.2", "home", "plan", Settings(USUAL, 0.7, None, True)), ("litellm/1.79.1", "hosting", "scale", Settings(USUAL, None, 8192, False)), (ROO.agent, "residential", "payg", ROO.settings))
