@@ -5,7 +5,8 @@
                                       [--seventh FOLDER] [--eighth FOLDER] [--ninth FOLDER] [--tenth FOLDER]
                                       [--eleventh FOLDER] [--twelfth FOLDER] [--thirteenth FOLDER]
                                       [--fourteenth FOLDER] [--fifteenth FOLDER] [--sixteenth FOLDER]
-                                      [--seventeenth FOLDER] [--people FOLDER]
+                                      [--seventeenth FOLDER] [--eighteenth FOLDER]
+                                      [--people FOLDER]
     python benchmarks/other_worlds.py --page docs/figures/worlds.md
     python benchmarks/other_worlds.py --against 671234a --against-worlds dev-c dev-d   # older code beside it
 
@@ -70,6 +71,8 @@ AUTHORS = {
     "sixteenth-quiet": "sixteenth",
     "seventeenth": "seventeenth",
     "seventeenth-quiet": "seventeenth",
+    "eighteenth": "eighteenth",
+    "eighteenth-quiet": "eighteenth",
     "dev-a": "first",
     "dev-b": "first",
 }
@@ -77,6 +80,7 @@ AUTHORS = {
 COMPOSED = (
     *("fourth", "fifth", "sixth", "seventh", "eighth", "ninth"),
     *("tenth", "eleventh", "twelfth", "thirteenth", "fourteenth", "fifteenth", "sixteenth", "seventeenth"),
+    "eighteenth",
 )
 DEVELOPMENT = "dev-"  # how the names of worlds begin that were looked at while the detector was made
 SCANNED = (0, 3, 4)  # exit codes of a scan that was made: see docs/cli.md
