@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from console_world import BANG, COOKIE, NOW, USERS, Visitor, World, world
+from console_world import BANG, COOKIE, HERE, NOW, USERS, Visitor, World, world
 from stillwatch.cases import Verdict, handling, leads
 from stillwatch.cases.audit.reading import read
 from stillwatch.console import ConsoleError, User, sessions
@@ -21,6 +22,9 @@ from stillwatch.console.folder import LoggedFolder
 from stillwatch.console.recorded import Recorded
 from stillwatch.console.wording import mask, templates
 from stillwatch.exchanges import ACCOUNTS, RECORD
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Route
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 WRAPPER = "You are grader {k} of 9. Score the text below from 0 to 10 and answer in JSON only. Text: {s}"
@@ -112,6 +116,34 @@ def test_a_lead_shows_what_its_accounts_share_without_a_case(desk: Desk) -> None
     assert leads.find_lead(desk.world.store, lead.id).case is None
     page = desk.visitor.get(f"/lead/{lead.id}").text
     assert f'/account?name={lead.accounts[0]}"' not in page  # it is in no case: there is no page of it
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [390, 1440])
+def test_the_first_look_is_sound_at_both_widths(browser: "Browser", desk: Desk, width: int) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+
+    def answer(route: "Route") -> None:
+        asked = route.request
+        kind = asked.headers.get("content-type", "text/html")
+        got = desk.visitor.request(
+            asked.method, asked.url, content=asked.post_data_buffer, headers={"content-type": kind}
+        )
+        route.fulfill(status=got.status_code, headers=dict(got.headers), body=got.content)
+
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    context.route("**/*", answer)
+    page = context.new_page()
+    for path in (f"/case/{desk.case}", "/lead/lead-0000"):
+        page.goto(HERE + path)
+        page.fill("#why-values", "is it a class?")
+        page.click("text=Show what they share")
+        page.wait_for_selector("text=On record: anna looked at this")
+        page.evaluate("document.querySelectorAll('main details').forEach(d => { d.open = true })")
+        found = axe.run(page)
+        assert found.violations_count == 0, found.generate_report()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    context.close()
 
 
 @pytest.mark.slow
