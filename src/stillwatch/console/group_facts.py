@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import duckdb
+import pyarrow as pa
+
+from stillwatch.actors.clients import product
 
 MOST_COMMON = 6  # prompts that several accounts sent
 MOST_ROWS = 100  # accounts, one by one
 LONGEST = 1_200  # characters of a common prompt
 RARE = 0.01  # share of others below which a setting is hardly anybody else's
-COMMON = 0.05  # share from which a prompt that returns, or a program or mail domain, is common
+COMMON = 0.05  # share from which a prompt that returns, or a mail domain, is common
 
 # What a first look needs of each exchange, once: who, with which program and settings, asked what.
 _USED = """
@@ -31,7 +34,7 @@ WHERE prompt IS NOT NULL AND prompt <> '' GROUP BY ALL
 """
 
 
-_LIBRARY = "a program that many use: it brings no wording and no settings of its own"
+_LIBRARY = "a library for any use: it brings no wording and no settings of its own"
 _PAID = (
     "SELECT account, payment, count(*) OVER (PARTITION BY payment) AS n FROM known WHERE payment IS NOT NULL"
 )
@@ -74,9 +77,15 @@ class AccountRow:
 
 
 def prepare(db: duckdb.DuckDBPyConnection) -> None:
-    """Make the tables `used` and `asked` of the view `exchanges`."""
+    """Make the tables `used`, `asked` and `programs` (what each client is) of the view `exchanges`."""
     db.execute(_USED)
     db.execute(_ASKED)
+    clients = [client for (client,) in db.execute("SELECT DISTINCT client FROM used").fetchall() if client]
+    programs = {
+        "client": pa.array(clients, pa.string()),
+        "program": pa.array([product(one) or one.split("/")[0] for one in clients], pa.string()),
+    }
+    db.register("programs", pa.table(programs))
 
 
 def facts(db: duckdb.DuckDBPyConnection) -> tuple[GroupFact, ...]:
@@ -118,7 +127,9 @@ def _telling_value(db: duckdb.DuckDBPyConnection, each: str) -> tuple[str, int, 
 
 
 def _software(db: duckdb.DuckDBPyConnection) -> GroupFact | None:
-    each = "SELECT account, arg_max(split_part(client, '/', 1), n) AS value FROM used GROUP BY account"
+    each = (
+        "SELECT account, arg_max(program, n) AS value FROM used JOIN programs USING (client) GROUP BY account"
+    )
     found = _telling_value(db, each)
     if found is None:
         return None
@@ -131,9 +142,9 @@ def _software(db: duckdb.DuckDBPyConnection) -> GroupFact | None:
             if many == 1
             else f"{all_ours:,} accounts, each with another program"
         )
-    reading = (
-        _ONE_PROGRAM if 2 * ours >= all_ours and ours > 1 else "no program that most of them use explains it"
-    )
+    reading = "no program that most of them use explains what is alike"
+    if 2 * ours >= all_ours and ours > 1:
+        reading = _ONE_PROGRAM if product(name) else _LIBRARY
     return GroupFact("What software?", here, f"{_share(theirs, others)} use {name}", reading)
 
 
