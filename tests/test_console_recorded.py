@@ -158,6 +158,9 @@ def test_a_first_look_tells_a_class_from_a_pool(tmp_path: Path) -> None:
         known.append({"account": account, "created": START + timedelta(days=day), "payment": card})
 
     pupils, pool = [f"pupil{i}" for i in range(6)], [f"pool{i}" for i in range(6)]
+    mixed = [f"mixed{i}" for i in range(6)]
+    for i, name in enumerate(mixed):
+        add(name, "lib1/1" if i < 4 else "rare/1", [f"mine {i}"], 60 + i, f"m{i}", max_tokens=100)
     for i in range(6):
         add(pupils[i], "classkit/1", [f"task {k}" for k in range(6)], 1, "school", max_tokens=500)
         add(pool[i], f"client{i}/2", [f"item {i}{k}" for k in range(6)], 10 + i, f"c{i}", max_tokens=9_000)
@@ -170,6 +173,10 @@ def test_a_first_look_tells_a_class_from_a_pool(tmp_path: Path) -> None:
         found = recorded.observables(group)
         told[group[0][:3]] = {fact.question: (fact.here, fact.reading) for fact in found.facts}
         assert [row.exchanges for row in found.rows] == [6] * 6
+    what = next(fact for fact in recorded.observables(mixed).facts if fact.question == "What software?")
+    assert what.here.startswith("4 of 6 (67 %) mostly use lib1; 2 different"), (
+        "and not what is rare elsewhere"
+    )
     school, pool_facts = told["pup"], told["poo"]
     assert school["What software?"][0] == "all 6 use classkit"
     assert school["Who pays?"][1].startswith("one payer")

@@ -109,11 +109,14 @@ def _row(db: duckdb.DuckDBPyConnection, query: str, *values: object) -> tuple[An
     return db.execute(query, list(values)).fetchone() or ()
 
 
-def _telling_value(db: duckdb.DuckDBPyConnection, each: str) -> tuple[str, int, int, int, int] | None:
+def _telling_value(
+    db: duckdb.DuckDBPyConnection, each: str, commonest: bool = False
+) -> tuple[str, int, int, int, int] | None:
     """Give the value by which our accounts differ most from others: one that two of them have, if any.
 
-    `each` selects (account, value), one row or several an account; nulls are not on record. Returns:
-    the value, how many of ours have it, how many of ours are on record, and the same two of all others.
+    `each` selects (account, value), one row or several an account; nulls are not on record. commonest: the
+    value that most of ours have. Returns: the value, how many of ours have it, how many of ours are on
+    record, and the same two of all others.
     """
     return db.execute(
         f"WITH each AS (SELECT DISTINCT account, value FROM ({each}) WHERE value IS NOT NULL), "
@@ -122,15 +125,17 @@ def _telling_value(db: duckdb.DuckDBPyConnection, each: str) -> tuple[str, int, 
         "count(DISTINCT account) FILTER (NOT ours) AS m FROM counted), "
         "by_value AS (SELECT value, count(*) FILTER (ours) AS a, count(*) FILTER (NOT ours) AS b "
         "FROM counted GROUP BY value) SELECT value, a, n, b, m FROM by_value, whole WHERE a > 0 "
-        "ORDER BY a > 1 DESC, a * ln((a / n) / ((b + 1) / (m + 1))) DESC, a DESC, value LIMIT 1"
+        f"ORDER BY {'a DESC, ' if commonest else ''}a > 1 DESC, "
+        "a * ln((a / n) / ((b + 1) / (m + 1))) DESC, a DESC, value LIMIT 1"
     ).fetchone()
 
 
 def _software(db: duckdb.DuckDBPyConnection) -> GroupFact | None:
     each = (
-        "SELECT account, arg_max(program, n) AS value FROM used JOIN programs USING (client) GROUP BY account"
+        "SELECT account, arg_max(program, n) AS value FROM (SELECT account, program, sum(n) AS n FROM used "
+        "JOIN programs USING (client) GROUP BY ALL) GROUP BY account"
     )
-    found = _telling_value(db, each)
+    found = _telling_value(db, each, commonest=True)
     if found is None:
         return None
     name, ours, all_ours, theirs, others = found
@@ -212,7 +217,7 @@ def _belonging(db: duckdb.DuckDBPyConnection) -> Iterator[GroupFact]:
         name, ours, all_ours, theirs, others = found
         most = 2 * ours >= all_ours and ours > 1 and theirs < COMMON * others
         reading = one if most else "none explains most of them"
-        here, beside = f"{all_ours:,} have one, each another", "-"
+        here, beside = f"on record of {all_ours:,}, each another", "-"
         if ours > 1:
             here, beside = f"{_share(ours, all_ours)} of {name}", f"{_share(theirs, others)} of it"
         yield GroupFact(question, here, beside, reading)
@@ -284,8 +289,9 @@ def common_prompts(db: duckdb.DuckDBPyConnection) -> tuple[CommonPrompt, ...]:
 def account_rows(db: duckdb.DuckDBPyConnection) -> tuple[AccountRow, ...]:
     """Give the accounts in `mine` one by one, those of most exchanges first."""
     rows = db.execute(
-        "WITH seen AS (SELECT account, sum(n) AS n, arg_max(client, n) AS client FROM used "
-        "GROUP BY account), set_so AS (SELECT account, arg_max(settings, n) AS settings FROM "
+        "WITH seen AS (SELECT account, sum(n) AS n, arg_max(client, n) AS client FROM "
+        "(SELECT account, client, sum(n) AS n FROM used GROUP BY ALL) GROUP BY account), "
+        "set_so AS (SELECT account, arg_max(settings, n) AS settings FROM "
         "(SELECT account, settings, sum(n) AS n FROM used GROUP BY ALL) GROUP BY account) "
         "SELECT account, coalesce(seen.n, 0) AS n, client, settings, payment, "
         "strftime(created AT TIME ZONE 'UTC', '%Y-%m-%d'), org, email_domain, country FROM mine "

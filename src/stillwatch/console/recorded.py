@@ -162,7 +162,9 @@ class Recorded:
                 elif not shared:
                     unshared.append(kind)
             if unknown:
-                missing.append(f"{', '.join(unknown)}: no accounts table that says so (--accounts)")
+                missing.append(
+                    f"{', '.join(unknown)}: no accounts table says it of these accounts (--accounts)"
+                )
             prompts = _prompts(db, "SEMI")
             found_templates = templates(prompts, _prompts(db, "ANTI")) if prompts else ()
             if not prompts:
