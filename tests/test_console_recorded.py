@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from console_world import BANG, COOKIE, NOW, USERS, Visitor, World, world
-from stillwatch.cases import Verdict, handling
+from console_world import BANG, COOKIE, HERE, NOW, USERS, Visitor, World, world
+from stillwatch.cases import Verdict, handling, leads
 from stillwatch.cases.audit.reading import read
 from stillwatch.console import ConsoleError, User, sessions
 from stillwatch.console.app import make
@@ -21,6 +22,9 @@ from stillwatch.console.folder import LoggedFolder
 from stillwatch.console.recorded import Recorded
 from stillwatch.console.wording import mask, templates
 from stillwatch.exchanges import ACCOUNTS, RECORD
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Route
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 WRAPPER = "You are grader {k} of 9. Score the text below from 0 to 10 and answer in JSON only. Text: {s}"
@@ -93,6 +97,98 @@ def test_an_analyst_sees_what_accounts_share_and_who_else_has_it(desk: Desk) -> 
     heads = [text.index(head) for head in ("Wording that others", "Networks", "Autonomous systems")]
     assert heads == sorted(heads)
     assert "<script>" not in page.replace('<script src="', "")
+
+
+@pytest.mark.slow
+def test_a_lead_shows_what_its_accounts_share_without_a_case(desk: Desk) -> None:
+    lead = leads.find_lead(desk.world.store, "lead-0000").lead
+    write_log(desk.log, [exchange(a, k, "203.0.113.9", f"task {k}") for a in lead.accounts for k in range(2)])
+    assert desk.visitor.submit(f"/lead/{lead.id}/observables", f"/lead/{lead.id}", why="short")[0] == 409
+    status, page = desk.visitor.submit(
+        f"/lead/{lead.id}/observables", f"/lead/{lead.id}", why="is it a class?"
+    )
+    assert status == 200
+    assert "At first sight" in page
+    assert "203.0.113.0/24" in page
+    with desk.world.store.reading() as db:
+        newest = read(db, limit=1)[0]
+    assert (newest.who, newest.what, newest.subject) == ("anna", "observables looked at", lead.id)
+    assert leads.find_lead(desk.world.store, lead.id).case is None
+    page = desk.visitor.get(f"/lead/{lead.id}").text
+    assert f'/account?name={lead.accounts[0]}"' not in page  # it is in no case: there is no page of it
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [390, 1440])
+def test_the_first_look_is_sound_at_both_widths(browser: "Browser", desk: Desk, width: int) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+
+    def answer(route: "Route") -> None:
+        asked = route.request
+        kind = asked.headers.get("content-type", "text/html")
+        got = desk.visitor.request(
+            asked.method, asked.url, content=asked.post_data_buffer, headers={"content-type": kind}
+        )
+        route.fulfill(status=got.status_code, headers=dict(got.headers), body=got.content)
+
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    context.route("**/*", answer)
+    page = context.new_page()
+    for path in (f"/case/{desk.case}", "/lead/lead-0000"):
+        page.goto(HERE + path)
+        page.fill("#why-values", "is it a class?")
+        page.click("text=Show what they share")
+        page.wait_for_selector("text=On record: anna looked at this")
+        page.evaluate("document.querySelectorAll('main details').forEach(d => { d.open = true })")
+        found = axe.run(page)
+        assert found.violations_count == 0, found.generate_report()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    context.close()
+
+
+@pytest.mark.slow
+def test_a_first_look_tells_a_class_from_a_pool(tmp_path: Path) -> None:
+    """A class: one program, one card, one day, tasks that others have too. A pool: its settings alone."""
+    rows, known = [], []
+
+    def add(account: str, client: str, tasks: list[str], day: int, card: str, **more: object) -> None:
+        rows.extend(
+            exchange(account, k, f"10.{day}.0.1", t, user_agent=client, **more) for k, t in enumerate(tasks)
+        )
+        known.append({"account": account, "created": START + timedelta(days=day), "payment": card})
+
+    pupils, pool = [f"pupil{i}" for i in range(6)], [f"pool{i}" for i in range(6)]
+    mixed = [f"mixed{i}" for i in range(6)]
+    for i, name in enumerate(mixed):
+        add(name, "lib1/1" if i < 4 else "rare/1", [f"mine {i}"], 60 + i, f"m{i}", max_tokens=100)
+    for i in range(6):
+        add(pupils[i], "classkit/1", [f"task {k}" for k in range(6)], 1, "school", max_tokens=500)
+        add(pool[i], f"client{i}/2", [f"item {i}{k}" for k in range(6)], 10 + i, f"c{i}", max_tokens=9_000)
+    for i in range(300):
+        add(f"x{i}", f"lib{i % 9}/1", ["task 1", f"own {i}"], 20 + i % 40, f"d{i}", max_tokens=(i % 5) * 100)
+    log = write_log(tmp_path / "log.parquet", rows)
+    recorded = Recorded([log], pa.Table.from_pylist(known, schema=ACCOUNTS))
+    told = {}
+    for group in (pupils, pool):
+        found = recorded.observables(group)
+        told[group[0][:3]] = {fact.question: (fact.here, fact.reading) for fact in found.facts}
+        assert [row.exchanges for row in found.rows] == [6] * 6
+    what = next(fact for fact in recorded.observables(mixed).facts if fact.question == "What software?")
+    assert what.here.startswith("4 of 6 (67 %) mostly use lib1; 2 different"), (
+        "and not what is rare elsewhere"
+    )
+    school, pool_facts = told["pup"], told["poo"]
+    assert school["What software?"][0] == "all 6 use classkit"
+    assert school["Who pays?"][1].startswith("one payer")
+    assert school["When did they sign up?"][1].startswith("together")
+    assert school["What do they ask?"][1].startswith("others ask the same")
+    assert "another program" in pool_facts["What software?"][0]
+    assert "each with an instrument of its own" in pool_facts["Who pays?"][0]
+    assert "6 of 6 (100 %) have used output limit 9000" in pool_facts["Which settings?"][0]
+    assert "no program brings them" in pool_facts["Which settings?"][1]
+    common = recorded.observables(pupils).prompts[0]
+    assert (common.accounts, common.exchanges) == (6, 6)
+    assert {p.elsewhere for p in recorded.observables(pupils).prompts} == {0, 300}
 
 
 @pytest.mark.slow

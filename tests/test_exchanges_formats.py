@@ -753,7 +753,7 @@ def test_other_formats_as_parquet(tmp_path):
 
 def test_formats_are_found_and_do_not_claim_each_others_objects():
     names = [f.name for f in all_formats()]
-    assert len(names) == len(set(names)) == 19
+    assert len(names) == len(set(names)) == 22
     assert names[-1] == "Stillwatch record"
 
 

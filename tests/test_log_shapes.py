@@ -401,6 +401,114 @@ def test_weave_reads_each_call_of_a_model_once():
     assert (rejects.count, rejects.aside) == (0, 2)
 
 
+def test_new_relic_s_events_are_joined_by_their_completion():
+    rejects = Rejects()
+    found = sorted(rows(DATA / "new_relic.jsonl", rejects=rejects), key=lambda row: row["time"])
+    assert [(row["account"], row["system"], row["prompt"]) for row in found] == [
+        ("acme", "Be short.", "Where is my parcel?"),
+        ("acme", None, "And now?"),
+    ]
+    assert [(row["completion"], row["status"]) for row in found] == [("On its way.", 200), (None, 500)]
+    assert [(row["temperature"], row["max_tokens"]) for row in found] == [(0.7, 200), (None, None)]
+    assert (found[0]["input_tokens"], found[0]["output_tokens"]) == (19, 4)
+    assert (rejects.count, rejects.aside) == (0, 6)
+
+
+def test_a_call_without_an_account_of_new_relic_s_can_be_given_one(tmp_path):
+    events = [json.loads(line) for line in (DATA / "new_relic.jsonl").read_text().splitlines()]
+    for event in events:
+        event["llm.shop"] = event.pop("llm.tenant")
+    log = write(tmp_path / "log", *events)
+    with pytest.raises(InputError, match=r"--map account=llm\.NAME"):
+        rows(log)
+    assert {row["account"] for row in rows(log, mapping={"account": "llm.shop"})} == {"acme"}
+
+
+GENERATION = {  # posthog.com/docs/llm-analytics/generations
+    "uuid": "e1",
+    "event": "$ai_generation",
+    "distinct_id": "user-1",
+    "timestamp": AT,
+    "properties": {
+        "$ai_model": "gpt-4o",
+        "$ai_input": [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Inside?"}],
+        "$ai_output_choices": [{"role": "assistant", "content": [{"type": "text", "text": "Yes."}]}],
+        "$ai_input_tokens": 9,
+        "$ai_latency": 0.5,
+        "$ai_http_status": 200,
+        "$ai_model_parameters": {"temperature": 0.7, "max_tokens": 200},
+        "account": "of the client",
+    },
+}
+
+
+def test_posthog_s_account_is_what_the_owner_names_and_never_a_client_s_word(tmp_path):
+    other = GENERATION | {"event": "$pageview", "uuid": "e2"}
+    log = write(tmp_path / "log", GENERATION, other)
+    with pytest.raises(InputError, match="account=distinct_id"):
+        rows(log)
+    (row,) = rows(log, mapping={"account": "distinct_id"})
+    assert (row["account"], row["system"], row["prompt"]) == ("user-1", "Be kind.", "Inside?")
+    assert (row["completion"], row["max_tokens"], row["latency_ms"]) == ("Yes.", 200, 500)
+
+
+def test_higress_s_access_log_has_the_gateway_s_consumer(tmp_path):
+    line = {  # alibaba/higress, ai-statistics
+        "ai_log": json.dumps({"question": "Inside?", "answer": "Yes.", "model": "m", "consumer": "a"}),
+        "start_time": AT,
+        "response_code": "200",
+        "duration": "500",
+        "downstream_remote_address": "[2001:db8::7]:443",
+    }
+    (row,) = rows(write(tmp_path / "log", line))
+    assert (row["account"], row["prompt"], row["completion"]) == ("a", "Inside?", "Yes.")
+    assert (row["client_ip"], row["status"], row["latency_ms"]) == ("2001:db8::7", 200, 500)
+    line["ai_log"] = json.dumps({"question": "Inside?"})
+    with pytest.raises(InputError, match="has no consumer"):
+        rows(write(tmp_path / "other", line))
+
+
+@pytest.mark.parametrize("types", [[], [["DateTime64(3, 'UTC')", "LowCardinality(String)", "String"]]])
+def test_clickhouse_s_rows_as_lists_under_their_names(tmp_path, types):
+    lines = [["time", "account", "prompt"], *types, [AT, "a", "Inside?"], [AT, "b", "Outside?"]]
+    rejects = Rejects()
+    found = rows(write(tmp_path / "log", *lines), rejects=rejects)
+    assert [(row["account"], row["prompt"]) for row in found] == [("a", "Inside?"), ("b", "Outside?")]
+    assert rejects.count == 0
+    short = write(tmp_path / "short", *lines, [AT, "c"])
+    assert len(rows(short, rejects=rejects)) == 2
+    assert rejects.count == 1
+
+
+NO_REQUESTS = {  # learned from their sources: one-api's model/log.go, LibreChat's message schema
+    "one-api": {"id": 1, "user_id": 7, "created_at": 1772438401, "content": "x0.5", "username": "a",
+                "token_name": "t", "model_name": "m", "quota": 9, "prompt_tokens": 9},
+    "LibreChat": {"messageId": "m", "conversationId": "c", "isCreatedByUser": True, "text": "Inside?",
+                  "user": "u", "createdAt": {"$date": AT}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NO_REQUESTS)
+def test_tables_that_hold_no_request_are_refused_with_what_to_scan_instead(tmp_path, name):
+    with pytest.raises(InputError, match=rf"{name}.*right would be"):
+        rows(write(tmp_path / "log", NO_REQUESTS[name]))
+
+
+def test_whole_bodies_are_proposed_as_bodies(tmp_path):
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "Inside?"}]})
+    line = {
+        "client_id": "a",
+        "request.time": AT,
+        "request.content": body,
+        "response.content": "{}",
+    }  # Apigee's
+    log = write(tmp_path / "log", line)
+    with pytest.raises(InputError, match=r"--map request=request\.content --map response=response\.content"):
+        rows(log)
+    names = {"time": "request.time", "request": "request.content", "response": "response.content"}
+    assert [row["prompt"] for row in rows(log, mapping=names)] == ["Inside?"]
+
+
 def test_datadog_s_spans_have_the_account_of_their_tag():
     rejects = Rejects()
     found = rows(DATA / "datadog.json", rejects=rejects)

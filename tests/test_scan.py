@@ -540,6 +540,20 @@ def test_alternatives_say_what_was_not_checked() -> None:
     assert len({a.kind for a in alternatives(actor, world)}) == len(alternatives(actor, world)) >= 4
 
 
+def test_programs_that_bring_defaults_are_looked_for_by_their_names() -> None:
+    kind = "one program with its defaults"
+    for agent, begins in (
+        ("acme-tutor/3", "6 of 6 accounts mostly name acme-tutor as their program"),
+        ("python-requests/2.31", "none of the 6 accounts names a product"),
+        (None, "not checked: no name of a client's program was given"),
+    ):
+        actor, world = case(user_agent=agent)
+        told = {a.kind: a.text for a in alternatives(replace(actor, p_settings=0.01), world)}
+        assert told[kind].startswith(begins), told[kind]
+    told = {a.kind: a.text for a in alternatives(replace(actor, p_settings=None), world)}
+    assert told[kind].endswith("does not apply")
+
+
 def _stolen(owners: str | None, thief: str = "192.0.2.1") -> str:
     """What the check says of six accounts, with a day of work of their own from elsewhere before, or none."""
     crowd = Crowd(2)

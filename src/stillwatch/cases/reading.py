@@ -1,6 +1,6 @@
 """Reads cases for pages and tables: the queue, a case's accounts, its events. It changes nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -244,6 +244,22 @@ def members_of(
         total = db.execute(select(func.count()).select_from(members).where(*conditions)).scalar_one()
         query = select(members).where(*conditions).order_by(m.key).offset(offset).limit(limit)
         return [_member(row, newest) for row in db.execute(query).mappings()], int(total)
+
+
+def elsewhere(store: Store, case_ids: Collection[str]) -> dict[str, dict[str, int]]:
+    """Give, of cases whose accounts are at home in other cases, how many are in which, most first."""
+    m = members.c
+    query = (
+        select(m.case_id, m.moved_to, func.count().label("n"))
+        .where(m.case_id.in_(list(case_ids)), m.moved_to.is_not(None))
+        .group_by(m.case_id, m.moved_to)
+        .order_by(func.count().desc(), m.moved_to)
+    )
+    found: dict[str, dict[str, int]] = {}
+    with store.reading() as db:
+        for row in db.execute(query):
+            found.setdefault(row.case_id, {})[row.moved_to] = row.n
+    return found
 
 
 def _member_conditions(membership: str | None, newest: int) -> list[ColumnElement[bool]]:

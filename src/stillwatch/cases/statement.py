@@ -10,13 +10,14 @@ Blind to: what the account did outside the scanned log, and what a person knows 
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from datetime import datetime
 
 from stillwatch.cases import Act, Case, CaseError, Json, Member, Verdict, evidence, reading
 from stillwatch.cases.alert import alert
 from stillwatch.cases.claims import NEVER_CLAIMED
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import key_of
-from stillwatch.report.amounts import iso, moment_us, plural
+from stillwatch.report.amounts import moment, moment_us, plural
 from stillwatch.report.amounts import p_value as shown_p
 from stillwatch.report.explain import is_lone, own_evidence
 from stillwatch.report.rivals import Rival, rival
@@ -36,6 +37,10 @@ MEASURED_ON = (
 )
 _ACTS_IN_MARKDOWN = re.compile(r"[\[\]<>&`*|]")
 NOT_OF_ACCOUNT = "That this account takes part is shown by no more than its own evidence above."
+_FOR_THE_CUSTOMER = {
+    NEVER_CLAIMED[1]: NOT_OF_ACCOUNT,
+    NEVER_CLAIMED[2]: "That a model was trained on these answers is not shown.",
+}
 
 
 @dataclass(frozen=True)
@@ -104,9 +109,7 @@ def state_reasons(
         rivals=tuple(rival(item.kind, item.check) for item in case_report.benign),
         attribution=_attribution(campaign, judgement),
         automated=_say_automation(judgement),
-        not_claimed=tuple(
-            NOT_OF_ACCOUNT if item == NEVER_CLAIMED[1] else item for item in case_report.cannot_claim
-        ),
+        not_claimed=tuple(_FOR_THE_CUSTOMER.get(item, item) for item in case_report.cannot_claim),
         appeal=(
             f"Write to {contact} within {terms.appeal_days} days, free of charge. Say what the account "
             "is used for, and show what applies of the table's last column.",
@@ -167,15 +170,20 @@ def _facts(case: Case, member: Member, campaign: Campaign, scanned: Json) -> tup
     of_group = (
         "The finding is about the payer of this account."
         if is_lone(campaign)
-        else f"The finding is about a group of {plural(case.members, 'account')}, not about this one alone."
+        else f"The finding is about a group of {plural(len(campaign.accounts), 'account')}, "
+        "not about this one alone."
     )
     return (
-        f"The log examined covers {scanned['first'] or 'unknown'} to {scanned['last'] or 'unknown'}. "
+        f"The log examined covers {_when(scanned['first'])} to {_when(scanned['last'])} (UTC). "
         f"In it the account sent {plural(member.exchanges, 'request')}.",
         f"We suspect that answers are collected to train another model. {of_group}",
-        (f"Its first request that is counted was at {iso(first)}. " if first else "")
+        (f"Its first request that is counted was at {moment(first)}. " if first else "")
         + f"It was named at {moment_us(member.since_us)}.",
     )
+
+
+def _when(at: str | None) -> str:
+    return moment(datetime.fromisoformat(at)) if at else "unknown"
 
 
 def _evidence_of(case: Case, campaign: Campaign, account: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

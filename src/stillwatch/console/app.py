@@ -129,6 +129,7 @@ DEEDS = (
     Deed("/proposal/{proposal:int}/dismiss", UserRole.APPROVER, acting.dismiss_proposal),
     Deed("/prompts", UserRole.ANALYST, prompts.show),
     Deed("/case/{case}/observables", UserRole.ANALYST, observables.of_case),
+    Deed("/lead/{lead}/observables", UserRole.ANALYST, observables.of_lead),
     Deed("/account/observables", UserRole.ANALYST, observables.of_account),
     Deed("/detectors/state", UserRole.APPROVER, detectors.set_state),
     Deed("/audit/verify", UserRole.READER, audit.verify),

@@ -15,6 +15,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stillwatch.console import CapturedExchange, ConsoleError
+from stillwatch.console.group_facts import (
+    AccountRow,
+    CommonPrompt,
+    GroupFact,
+    account_rows,
+    common_prompts,
+    facts,
+    prepare,
+)
 from stillwatch.console.wording import WordingTemplate, templates
 from stillwatch.exchanges import ACCOUNTS, RECORD
 from stillwatch.exchanges.log import network
@@ -25,10 +34,19 @@ MOST_VALUES = 12  # of each kind
 MOST_OTHERS = 20  # accounts outside that are named with a value
 SAMPLE = 2_000  # prompts that templates are looked for in, and as many of others beside them
 OF_ONE = 40  # of these at most from one account
-KINDS = ("network", "payment", "client", "sign-up day", "asn")  # the telling ones first
+KINDS = (
+    "network",
+    "payment",
+    "organisation",
+    "settings",
+    "client",
+    "sign-up day",
+    "asn",
+)  # telling ones first
+PIVOTS = ("network", "payment", "organisation")  # shown where one of the accounts has it and others do
 _COLUMNS = (
     "exchange_id", "time", "account", "client_ip", "asn", "user_agent", "model", "prompt", "completion",
-    "output_tokens", "status",
+    "output_tokens", "status", "max_tokens", "temperature",
 )  # fmt: skip
 
 
@@ -41,6 +59,7 @@ class SharedValue:
     inside: int  # how many of the accounts asked about
     exchanges: int | None  # of these with it; None where the accounts table says it
     outside: int  # how many other accounts
+    everybody_else: int  # how many other accounts have a value of this kind
     others: tuple[str, ...]  # the first of them
 
 
@@ -50,8 +69,11 @@ class Observables:
 
     accounts: int
     seen: int  # how many of them are in the files at all
-    values: tuple[SharedValue, ...] = ()  # by kind, those that most share first
-    unshared: tuple[str, ...] = ()  # kinds of which each value is one account's alone
+    facts: tuple[GroupFact, ...] = ()
+    rows: tuple[AccountRow, ...] = ()  # those of most exchanges
+    prompts: tuple[CommonPrompt, ...] = ()  # those that most of them sent
+    values: tuple[SharedValue, ...] = ()  # by kind, those that tell them from others first
+    unshared: tuple[str, ...] = ()  # kinds of which no two of the accounts have one value
     templates: tuple[WordingTemplate, ...] = ()
     samples: tuple[tuple[str, CapturedExchange], ...] = ()  # (account, exchange), the newest of some
     missing: tuple[str, ...] = ()
@@ -123,29 +145,38 @@ class Recorded:
             first_seen = _first_number(
                 db, "SELECT count(DISTINCT account) FROM exchanges SEMI JOIN mine USING (account)"
             )
-            db.execute(
-                "CREATE TEMP TABLE used AS SELECT account, client_ip, CAST(asn AS VARCHAR) AS asn, "
-                "user_agent AS client, count(*) AS n FROM exchanges GROUP BY ALL"
-            )
+            prepare(db)
             _add_networks(db)
             shared_values: list[SharedValue] = []
-            unshared, missing = [], []
+            unshared, missing, unknown = [], [], []
             for kind in KINDS:
-                values = _values(db, kind)
-                shared = [v for v in values if v.inside > 1 or v.outside or len(accounts) == 1]
+                values = _values(db, kind, len(accounts))
+                shared = [
+                    v for v in values if v.inside > 1 or len(accounts) == 1 or (v.outside and kind in PIVOTS)
+                ]
                 shared_values += shared
-                if not values:
+                if not values and kind in _MISSING:
                     missing.append(_MISSING[kind])
+                elif not values:
+                    unknown.append(kind)
                 elif not shared:
                     unshared.append(kind)
+            if unknown:
+                missing.append(
+                    f"{', '.join(unknown)}: no accounts table says it of these accounts (--accounts)"
+                )
             prompts = _prompts(db, "SEMI")
             found_templates = templates(prompts, _prompts(db, "ANTI")) if prompts else ()
             if not prompts:
                 missing.append(_MISSING["prompt"])
             samples = tuple(_texts(db, 6, 1))
+            several = len(accounts) > 1
             return Observables(
                 len(accounts),
                 first_seen,
+                facts(db) if several else (),
+                account_rows(db),
+                common_prompts(db) if several else (),
                 tuple(shared_values),
                 tuple(unshared),
                 found_templates,
@@ -187,14 +218,15 @@ _MISSING = {
     "network": "networks: the recorded exchanges hold no client_ip",
     "asn": "autonomous systems: the recorded exchanges hold no asn",
     "client": "clients: the recorded exchanges hold no user_agent",
-    "payment": "payment: no accounts table with a payment token (--accounts)",
-    "sign-up day": "sign-up: no accounts table with the time of creation (--accounts)",
+    "settings": "settings: the recorded exchanges hold no max_tokens and no temperature",
     "prompt": "templates and sample prompts: no text is kept, or no --log holds it",
 }
 _SOURCES = {  # (account, value, exchanges) of everybody
     "network": "SELECT account, net AS value, n FROM used JOIN nets USING (client_ip)",
     "asn": "SELECT account, asn AS value, n FROM used",
     "client": "SELECT account, client AS value, n FROM used",
+    "settings": "SELECT account, settings AS value, n FROM used",
+    "organisation": "SELECT account, org AS value, NULL AS n FROM known",
     "payment": "SELECT account, payment AS value, NULL AS n FROM known",
     "sign-up day": "SELECT account, strftime(created AT TIME ZONE 'UTC', '%Y-%m-%d') AS value, NULL AS n "
     "FROM known",
@@ -208,7 +240,9 @@ def _storable(name: str) -> str:
 
 def _kind(name: str) -> str:
     kind = RECORD.field(name).type
-    return "TIMESTAMPTZ" if pa.types.is_timestamp(kind) else "VARCHAR" if kind == pa.string() else "BIGINT"
+    if pa.types.is_timestamp(kind):
+        return "TIMESTAMPTZ"
+    return "VARCHAR" if kind == pa.string() else "DOUBLE" if pa.types.is_floating(kind) else "BIGINT"
 
 
 def _first_number(db: duckdb.DuckDBPyConnection, query: str) -> int:
@@ -228,20 +262,23 @@ def _add_networks(db: duckdb.DuckDBPyConnection) -> None:
     db.register("nets", pa.table(columns))
 
 
-def _values(db: duckdb.DuckDBPyConnection, kind: str) -> list[SharedValue]:
+def _values(db: duckdb.DuckDBPyConnection, kind: str, size: int) -> list[SharedValue]:
     rows = db.execute(
         f"WITH everybody AS ({_SOURCES[kind]}), ours AS (SELECT value, count(DISTINCT account) AS inside, "
-        "sum(n) AS n FROM everybody SEMI JOIN mine USING (account) WHERE value IS NOT NULL GROUP BY value "
-        "ORDER BY inside DESC, n DESC, value LIMIT $most), "
+        "sum(n) AS n FROM everybody SEMI JOIN mine USING (account) WHERE value IS NOT NULL GROUP BY value), "
         "theirs AS (SELECT value, list_sort(list(DISTINCT account)) AS names FROM everybody "
-        "SEMI JOIN ours USING (value) ANTI JOIN mine USING (account) GROUP BY value) "
-        "SELECT value, inside, n, coalesce(len(names), 0), names[:$others] FROM ours "
-        "LEFT JOIN theirs USING (value) ORDER BY inside DESC, n DESC, value",
-        {"most": MOST_VALUES, "others": MOST_OTHERS},
+        "SEMI JOIN ours USING (value) ANTI JOIN mine USING (account) GROUP BY value), "
+        "rest AS (SELECT count(DISTINCT account) AS m FROM everybody ANTI JOIN mine USING (account) "
+        "WHERE value IS NOT NULL) "
+        "SELECT value, inside, n, coalesce(len(names), 0) AS outside, m, names[:$others] FROM ours "
+        "LEFT JOIN theirs USING (value) CROSS JOIN rest "
+        "ORDER BY inside > 1 DESC, inside * ln(inside * (m + 1) / ($size * (outside + 1))) DESC, n DESC, "
+        "value LIMIT $most",
+        {"most": MOST_VALUES, "others": MOST_OTHERS, "size": size},
     ).fetchall()
     return [
-        SharedValue(kind, value, inside, None if n is None else int(n), outside, tuple(names or ()))
-        for value, inside, n, outside, names in rows
+        SharedValue(kind, value, inside, None if n is None else int(n), outside, m, tuple(names or ()))
+        for value, inside, n, outside, m, names in rows
     ]
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 RUN = 6  # words: as long as an indicator's opening
 LEAST_WORDS = 4  # of a run: signs of maths or code alone say nothing
 MOST = 5  # templates
+EXAMPLES = 3  # prompts of each
 LONGEST = 60  # words of a template
 Run = tuple[str, ...]  # words in a row
 Place = tuple[Sequence[str], int]  # the words of a text, and where in them
@@ -29,6 +30,7 @@ class WordingTemplate:
     prompts: int  # of the sample
     sample: int  # how many prompts that is
     elsewhere: int  # accounts of others in whose sample it is
+    examples: tuple[tuple[str, str], ...] = ()  # (account, prompt) with it, each of another account
 
 
 def mask(prompt: str) -> list[str]:
@@ -60,6 +62,7 @@ def templates(
         if len(who) > 2 * len(beside.get(run, ())) and sum(word.isalpha() for word in run) >= LEAST_WORDS
     }
     places = _places_of_runs(texts, usable)
+    whole = {id(words): pair for (_, words), pair in zip(texts, ours, strict=True)}
     templates_found: list[WordingTemplate] = []
     covered: set[Run] = set()
     for run in sorted(usable, key=lambda run: (-len(usable[run]), run)):
@@ -70,7 +73,14 @@ def templates(
         if not runs & covered:
             elsewhere, count = len(beside.get(run, ())), len(places[run])
             templates_found.append(
-                WordingTemplate(_join_words(wording), len(usable[run]), count, len(texts), elsewhere)
+                WordingTemplate(
+                    _join_words(wording),
+                    len(usable[run]),
+                    count,
+                    len(texts),
+                    elsewhere,
+                    tuple(dict(whole[id(words)] for words, _ in reversed(places[run])).items())[-EXAMPLES:],
+                )
             )
         covered |= runs
         if len(templates_found) == MOST:

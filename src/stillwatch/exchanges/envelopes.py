@@ -7,6 +7,7 @@ inside are.
 """
 
 import binascii
+import re
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import TypeGuard
@@ -152,6 +153,35 @@ def _table(obj: Json) -> list[object] | None:
     if not all(isinstance(column, str) for column in columns):
         return None
     return [dict(zip(columns, row, strict=True)) for row in cells if row is not None]
+
+
+_TYPE = re.compile(  # ClickHouse's
+    r"(?:U?Int\d+|B?Float\d+|String|Date|DateTime|Bool|UUID|IPv[46]|JSON|Dynamic|Date(?:32|Time(?:64)?)\b.*|"
+    r"(?:FixedString|Enum\d*|Array|Map|Tuple|Nullable|LowCardinality|Decimal\d*|Object|Variant|Nested)\(.*\))$",
+    re.DOTALL,
+)
+
+
+class NamedLists:
+    """Rows as lists under a line that names them, as ClickHouse's JSONCompactEachRowWithNames(AndTypes)."""
+
+    def __init__(self) -> None:
+        self.names: list[object] | None = None  # empty: the file does not begin with them
+        self.typed = False
+
+    def take(self, values: list[object]) -> list[object] | None:
+        """Give a line's row; none where it is no row of such a file; None for the names and their types."""
+        if self.names is None:
+            whole = all(isinstance(value, str) for value in values) and len(set(map(str, values))) > 1
+            self.names = values if whole and own.columns_of([str(value) for value in values]) else []
+            return None if self.names else []
+        if not self.names or len(values) != len(self.names):
+            return []
+        if not self.typed and all(isinstance(value, str) and _TYPE.match(value) for value in values):
+            self.typed = True
+            return None
+        self.typed = True
+        return [{str(name): value for name, value in zip(self.names, values, strict=True)}]
 
 
 def _values(row: object) -> list[object] | None:

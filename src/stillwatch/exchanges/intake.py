@@ -67,6 +67,7 @@ class Intake:
         self.used = 0  # objects of the current file that were understood
         self.current: Format | None = None
         self._names: tuple[str, ...] = ()  # of the record that `current` read last
+        self.lists = envelopes.NamedLists()
         self._seen: dict[tuple[str, ...], Format] = {}  # by a record's names: what it was
         self._sessions: dict[str, Session] = {}
 
@@ -74,6 +75,7 @@ class Intake:
         self.file = file
         self.used = 0
         self.current = None
+        self.lists = envelopes.NamedLists()
 
     def rows(self, items: Iterable[Good | UndecodableValue], file: str) -> Iterator[tuple[Row, int]]:
         """Yield each good row with the size of what it was read from."""
@@ -92,7 +94,11 @@ class Intake:
                 continue
             values = item.value if isinstance(item.value, list) else [item.value]
             if not any(isinstance(value, dict) for value in values):
-                values = [item.value]  # [1, 2, 3] is one bad line
+                named = self.lists.take(values)
+                if named is None:
+                    self._set_aside()  # the line of the names, or of their types
+                    continue
+                values = named or [item.value]  # [1, 2, 3] is one bad line
             for value in values:
                 for row in self.take(value, place, item.raw, item.offset):
                     yield row, len(item.raw)
@@ -233,6 +239,8 @@ class Intake:
 
     def explain_names(self, names: tuple[str, ...]) -> str:
         """What is wrong with these names, and what to try where some of them are known to nobody."""
+        if known := server_logs.of_object(dict.fromkeys(names)):
+            return known
         wrong = str(own.plan_of(names)[1])
         unknown = any(own.column_of(name) is None for name in names)
         return f"{wrong}; {mapping.hint(names)}" if unknown else wrong
@@ -339,7 +347,7 @@ def _open_envelope(format_: Format | None, value: Json) -> list[object] | None:
     if format_ is not None:
         return envelopes.around_part(value)
     if problem := server_logs.of_object(value):
-        raise Refused(f"{problem}; {mapping.hint(tuple(mapping.paths_of(value)))}")
+        raise Refused(problem)
     return envelopes.inside(value)
 
 

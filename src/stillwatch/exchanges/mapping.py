@@ -295,6 +295,13 @@ def are_names(names: Collection[str]) -> bool:
     return len(names) > 1 and not any(len(name) > 64 or re.search(r"[{}\"=]", name) for name in names)
 
 
+_WHOLE = r"[._ ]?(?:body|content|payload|json|raw)"
+_BODY_NAMES = {
+    "request": re.compile(r"(?:.*[._ ])?(?:request|req|llm_input)" + _WHOLE),
+    "response": re.compile(r"(?:.*[._ ])?(?:response|resp|res|llm_output)" + _WHOLE),
+}
+
+
 def hint(names: Collection[str]) -> str:
     """What to type for a table or object of these columns: for a refusal."""
     return _hint(tuple(names))
@@ -306,4 +313,10 @@ def _hint(names: tuple[str, ...]) -> str:
     proposal = {
         field: guess.get(field, "COLUMN") for field in NEEDED if field not in own.columns_of(list(names))
     }
+    bodies = {
+        half: name for half, words in _BODY_NAMES.items() for name in names if words.fullmatch(name.lower())
+    }
+    if "request" in bodies and "prompt" in proposal:  # whole bodies say more than a column of texts
+        del proposal["prompt"]
+        proposal |= bodies
     return f"its columns: {list_columns(names)}. Name them, as in: {to_options(proposal)}"

@@ -17,6 +17,10 @@ NO_REQUEST = (
     "is {}, which holds no request; right would be a log with the requests' bodies, as nginx writes it with "
     "escape=json and $request_body (docs/exchanges.md)"
 )
+A_CHAT = (
+    "is {}, which holds the messages of a chat product and no requests with their settings; right would be "
+    "the log of the gateway or API behind it (docs/exchanges.md)"
+)
 VLLM, SGLANG, TGI = "vLLM's log", "SGLang's log", "a log of Text Generation Inference"
 LINES = (  # how the first line begins -> what writes so, and what it lacks
     (rb"(?:\(\w+ pid=\d+\) )?(?:INFO|WARNING|DEBUG) \d\d-\d\d \d\d:\d\d:\d\d \[", VLLM, NO_ACCOUNT),
@@ -37,6 +41,12 @@ OBJECTS = (  # the keys of a line -> the same
     ({"target", "span", "spans"}, TGI, NO_ACCOUNT),
     ({"levelname", "asctime", "replica", "deployment"}, "Ray Serve's log", NO_ACCOUNT),
     ({"DownstreamStatus", "RequestPath"}, "Traefik's access log", NO_REQUEST),
+    ({"quota", "token_name", "model_name", "username"}, "the billing log of one-api or new-api", NO_REQUEST),
+    ({"usage_date_utc", "usage_output_tokens"}, "a usage export of the Claude Console", NO_REQUEST),
+    ({"messageId", "conversationId", "isCreatedByUser"}, "LibreChat's messages", A_CHAT),
+    ({"chatId", "dataId", "obj", "value"}, "FastGPT's chat items", A_CHAT),
+    ({"chat", "user_id", "share_id"}, "an export of Open WebUI", A_CHAT),
+    ({"user_id", "last_active_at", "messages"}, "an export of ChatGPT's conversations", A_CHAT),
 )
 _BEGINNINGS = re.compile(b"|".join(b"(" + begin + b")" for begin, _, _ in LINES))
 

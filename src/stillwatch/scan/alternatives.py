@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 
 from stillwatch.actors import AccountFacts, Actor, ActorContext
+from stillwatch.actors.clients import product
 from stillwatch.actors.prompts import prompts, prompts_elsewhere
 from stillwatch.scan import BenignAlternative
 from stillwatch.scan.explanations import SHORT, short_share
@@ -16,8 +17,8 @@ HISTORY = 5  # requests before the group's own: fewer are no history of an accou
 def alternatives(actor: Actor, context: ActorContext) -> tuple[BenignAlternative, ...]:
     """The honest explanations that fit an actor's shape, each with the outcome of its check."""
     shape = (
-        _stolen_keys(actor, context), _novelty(actor, context), _software(actor), _repeats(actor, context),
-        _people(actor, context), _labels(actor, context),
+        _stolen_keys(actor, context), _novelty(actor, context), _software(actor, context),
+        _repeats(actor, context), _people(actor, context), _labels(actor, context),
     )  # fmt: skip
     if context.known is None:
         unchecked = "not checked: no accounts table was given (--accounts)"
@@ -121,17 +122,34 @@ def _novelty(actor: Actor, context: ActorContext) -> BenignAlternative:
     )
 
 
-def _software(actor: Actor) -> BenignAlternative:
+def _software(actor: Actor, context: ActorContext) -> BenignAlternative:
     """Equal settings do not speak against this: one program's defaults are equal for strangers."""
+    kind, log = "one program with its defaults", context.log
     if not actor.p_settings:
-        return BenignAlternative(
-            "one program with its defaults", "its settings raised no alarm: does not apply"
-        )
-    return BenignAlternative(
-        "one program with its defaults",
-        "not checked: one vendor's software sends the same wording, model, output limit and temperature for "
-        "customers who do not know each other",
+        return BenignAlternative(kind, "its settings raised no alarm: does not apply")
+    agents = log["agent"][actor.rows]
+    if not any(log.agents[agent] for agent in distinct(agents) if agent >= 0):
+        return BenignAlternative(kind, "not checked: no name of a client's program was given (user_agent)")
+    programs = [product(agent) for agent in log.agents]
+    number = {name: place for place, name in enumerate(sorted({"", *programs}))}
+    code = np.array([*(number[name] for name in programs), 0], np.int64)[agents]  # -1: none given
+    pairs, count = np.unique(
+        log["account"][actor.rows].astype(np.int64) * len(number) + code, return_counts=True
     )
+    order = np.lexsort((count, pairs // len(number)))  # the last of each account is what it names mostly
+    account, mostly = (pairs // len(number))[order], (pairs % len(number))[order]
+    last = np.append(account[1:] != account[:-1], True)
+    named = Counter(sorted(number)[place] for place in mostly[last])
+    libraries, n = named.pop("", 0), len(actor.accounts)
+    if not named:
+        text = f"none of the {n:,} accounts names a product, only libraries, which bring no defaults"
+    else:
+        name, most = min(named.items(), key=lambda item: (-item[1], item[0]))
+        text = (
+            f"{most:,} of {n:,} accounts mostly name {name[:60]} as their program; {len(named):,} products "
+            f"are named in all, and {libraries:,} accounts name libraries, which bring no defaults"
+        )
+    return BenignAlternative(kind, f"{text}; a client chooses what it is called")
 
 
 def _repeats(actor: Actor, context: ActorContext) -> BenignAlternative:

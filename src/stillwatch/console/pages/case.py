@@ -60,6 +60,7 @@ def _beside(request: PageRequest, case: Case, targets: reading.Targets) -> dict[
         "story": reading.timeline(request.store, case.id, limit=STORY),
         "asks": requested_steps.of_case(request.store, case.id),
         "proposals": _proposals(request, targets.accounts),
+        "elsewhere": reading.elsewhere(request.store, [case.id]).get(case.id, {}),
         "owners": reading.owners(request.store), "big": request.desk.settings.big_accounts,
     }  # fmt: skip
 

@@ -1,10 +1,13 @@
 """Leads: groups that are no findings, apart from the queue of cases. No step starts here."""
 
+from typing import Any
+
 from starlette.responses import RedirectResponse, Response
 
 from stillwatch.cases import leads
 from stillwatch.console.page_context import PageRequest
 from stillwatch.console.page_forms import Shown, iso_us
+from stillwatch.console.pages.observables import cases_of
 from stillwatch.report.amounts import plural
 from stillwatch.report.leads import NO_ACTION, formed_by, rests_on, would_make_it_a_finding
 
@@ -40,10 +43,12 @@ def show_lead(request: PageRequest) -> Shown:
     stored = leads.find_lead(request.store, request.part("lead"))
     rows = [{"account": account, "lead": stored.lead.id} for account in stored.lead.accounts]
     title = f"Lead: {plural(len(stored.lead.accounts), 'account')} that act alike"
-    return Shown("lead.html.j2", title, stored.as_json(), rows, lead_view(stored))
+    view = lead_view(stored)
+    view["cases_of"] = cases_of(request, view["lead_accounts"])
+    return Shown("lead.html.j2", title, stored.as_json(), rows, view)
 
 
-def lead_view(stored: leads.StoredLead) -> dict[str, object]:
+def lead_view(stored: leads.StoredLead) -> dict[str, Any]:
     """Give what a lead's template shows."""
     return {
         "one": stored, "note": NO_ACTION, "formed": formed_by(stored.lead), "rests_on": rests_on(stored.lead),

@@ -7,13 +7,13 @@ from collections.abc import Collection, Mapping
 
 from sqlalchemy import select
 
-from stillwatch.cases import RecordNotFound, reading
+from stillwatch.cases import RecordNotFound, leads, reading
 from stillwatch.cases.tables import among, key_of, members
 from stillwatch.console import ConsoleError
 from stillwatch.console.page_context import LARGEST, PageRequest
 from stillwatch.console.page_forms import Shown
 from stillwatch.console.pages.prompts import SHORTEST_WHY
-from stillwatch.console.recorded import KINDS, Observables
+from stillwatch.console.recorded import KINDS
 
 
 def of_case(request: PageRequest) -> Shown:
@@ -35,6 +35,17 @@ def _claimed_accounts(request: PageRequest, case: str) -> list[str]:
     others = {m.moved_to for m in members_found if m.moved_to}
     split = {other for other in others if request.store.case(other, accounts=False).split_from == case}
     return [m.account for m in members_found if m.actor or (m.moved_to and m.moved_to not in split)]
+
+
+def of_lead(request: PageRequest) -> Shown:
+    """Put on record who asks and why, then show what a lead's accounts share. No case is needed."""
+    lead = leads.find_lead(request.store, request.part("lead")).lead
+    why = _reason(request)
+    request.store.look(
+        request.user.name, "observables looked at", lead.id, {"accounts": len(lead.accounts)}, request.now_us,
+        personal={lead.id: {"why": why}},
+    )  # fmt: skip
+    return _observables_page(request, lead.accounts, None, None, why, lead.id)
 
 
 def of_account(request: PageRequest) -> Shown:
@@ -60,22 +71,30 @@ def _reason(request: PageRequest) -> str:
 
 
 def _observables_page(
-    request: PageRequest, accounts: Collection[str], case: str, account: str | None, why: str
+    request: PageRequest,
+    accounts: Collection[str],
+    case: str | None,
+    account: str | None,
+    why: str,
+    lead: str | None = None,
 ) -> Shown:
     observables = request.recorded_exchanges().observables(accounts)
     groups = [
         (kind, values) for kind in KINDS if (values := [v for v in observables.values if v.kind == kind])
     ]
+    named = {name for value in observables.values for name in value.others} | {
+        row.account for row in observables.rows
+    }
     view = {
-        "case": case, "account": account, "found": observables, "groups": groups, "why": why,
-        "cases_of": _cases_of(request, observables),
+        "case": case, "lead": lead, "account": account, "found": observables, "groups": groups, "why": why,
+        "cases_of": cases_of(request, named),
     }  # fmt: skip
     return Shown("observables.html.j2", "What they share", {}, (), view)
 
 
-def _cases_of(request: PageRequest, observables: Observables) -> Mapping[str, str]:
-    """Give the case that each of the others is in, for those that are in one."""
-    names = {key_of(name): name for value in observables.values for name in value.others}
+def cases_of(request: PageRequest, accounts: Collection[str]) -> Mapping[str, str]:
+    """Give the case that each of some accounts is in, for those that are in one."""
+    names = {key_of(name): name for name in accounts}
     if not names:
         return {}
     m = members.c

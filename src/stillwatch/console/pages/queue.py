@@ -40,6 +40,7 @@ def show(request: PageRequest) -> Shown:
         "owners": reading.owners(request.store), "back": words,
         "views": [(saved, queue_address(request, saved.words), saved.words == words) for saved in views],
         "verdicts": [v for v in Verdict if v is not Verdict.VICTIM], "not_seen": not_seen,
+        "elsewhere": reading.elsewhere(request.store, [case.id for case in queue.cases]),
         "unread": inbox.count_unread(request.store, request.user.name),
     }  # fmt: skip
     return Shown("queue.html.j2", "Queue", data, rows, view)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from stillwatch.exchanges import gemini
 from stillwatch.exchanges.answers import answer_of
 from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Stateless
-from stillwatch.exchanges.formats.own import ALIASES, columns_of, plan_of
+from stillwatch.exchanges.formats.own import ALIASES, columns_of, plan_of, short_list
 from stillwatch.exchanges.mapping import list_columns, paths_of
 from stillwatch.exchanges.messages import (
     count,
@@ -154,7 +154,7 @@ def rows(obj: Json) -> Iterator[Item]:
         if row.get(name) is None:
             columns = sorted(paths_of(obj), key=lambda path: path.split(".")[0] in (*REQUESTS, *RESPONSES))
             raise Refused(
-                f"has no {name} beside request and response (accepted: {name}, {', '.join(ALIASES[name])}; "
+                f"has no {name} beside request and response (accepted: {name}, {short_list(name)}; "
                 f"another: --map {name}=COLUMN, of {list_columns(columns)})",
                 row=row,
             )

@@ -16,6 +16,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "time": (
         "timestamp", "ts", "created", "created_at", "start_time", "@timestamp", "datetime", "event_time",
         "request_timestamp", "received_at", "logged_at", "occurred_at", "requested_at", "started_at",
+        "request_start_time",
         "timestamp_utc", "timestamp_ms", "ts_ms",
         "time_generated", "@t", "date",
     ),
@@ -58,6 +59,7 @@ def fold_name(written: str) -> str:
     return written.lower().translate(_FOLD)
 
 
+SHOWN = 6  # aliases in a message: what to type must not be lost behind them
 RANK = {  # by folded name: the column's own name, then its aliases in their order
     fold_name(written): 2 * place
     for name, aliases in ALIASES.items()
@@ -90,12 +92,18 @@ def _rank(written: str) -> tuple[int, str]:
     return RANK.get(fold_name(written), 0) + (COLUMN_OF.get(written) is None), written
 
 
+def short_list(name: str) -> str:
+    """The first aliases of a column, for a message."""
+    left_out = len(ALIASES[name]) - SHOWN
+    return ", ".join(ALIASES[name][:SHOWN]) + (f" and {left_out} more" if left_out > 0 else "")
+
+
 def missing(names: list[str]) -> str | None:
     """What is wrong with these column names, as a sentence, or None."""
     name = missing_column(names)
     if name is None:
         return None
-    also = ", ".join(ALIASES[name])
+    also = short_list(name)
     hint = "; end users are not who pays" if name == "account" and "end_user" in columns_of(names) else ""
     return f"has no column '{name}', without which nothing can be scanned (accepted too: {also}{hint})"
 
