@@ -107,7 +107,7 @@ int64_t sw_add_links(int32_t *total, const int32_t *place, const int32_t *other,
 int64_t sw_add_links_wide(int64_t *total, const int32_t *place, const int32_t *other, const int64_t *begin,
                           const int32_t *weight, int64_t lo, int64_t hi, int64_t sign);
 int64_t sw_compact(const int64_t *begin, int64_t tenants, const int32_t *neighbour, const int32_t *total, int32_t *to,
-                   int32_t *weight, int32_t *number, int32_t *tenant, int64_t *start);
+                   int64_t *weight, int32_t *number, int32_t *tenant, int64_t *start);
 int64_t sw_compact_wide(const int64_t *begin, int64_t tenants, const int32_t *neighbour, const int64_t *total, int32_t *to,
                         int64_t *weight, int32_t *number, int32_t *tenant, int64_t *start);
 int sw_communities(const int64_t *begin, const int32_t *neighbour, const int64_t *weight, int64_t nodes, double resolution,
