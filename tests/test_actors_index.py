@@ -82,7 +82,7 @@ def test_a_moving_window_sums_the_links_it_holds(seed: int, heaviest: int) -> No
         assert list(graph.tenant) == list(np.flatnonzero(expected.any(1)))
         assert (found == expected).all()
         assert (graph.weight > 0).all()
-        assert graph.weight.dtype == (np.int32 if heaviest < 2**31 else np.int64)
+        assert graph.weight.dtype == np.int64
 
 
 @pytest.mark.parametrize("seed", range(4))

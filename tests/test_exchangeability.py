@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from stillwatch.actors.clients import product
+from stillwatch.compiled_code.library import kernels
 from stillwatch.scan.explanations import few_questions
 from stillwatch.stats.eigenvector import leading_eigenvector
-from stillwatch.stats.exchangeability import Hands, account_content, two_parts
+from stillwatch.stats.exchangeability import LEAST_PAIRS, ContentTest, Hands, account_content, two_parts
 from stillwatch.units import DAY_US, HOUR_US
 
 BITS = 12
@@ -118,6 +119,55 @@ def test_a_group_of_two_queues_falls_into_them():
     part = two_parts(content, account, BITS)
     assert set(np.flatnonzero(part) % 2) in ({0}, {1})
     assert part.sum() == 6
+
+
+def means_by_shuffling(likeness, account, at, deals, apart):
+    """What `permuted_means` gives, by NumPy's Mersenne Twister and pair by pair."""
+    n, random = len(account), np.random.RandomState(0)
+    days = at // DAY_US
+    order, place = np.argsort(days, kind="stable"), np.arange(n)
+    means, still, dealt, pairs = [], 0, 0, 0
+    for deal in range(deals + 1):
+        for day in np.unique(days) if deal else ():
+            seats = order[days[order] == day]
+            for q in range(len(seats) - 1, 0, -1):
+                while (drawn := random.randint(1 << 32, dtype=np.uint32) & (1 << q.bit_length()) - 1) > q:
+                    continue
+                place[[seats[q], seats[drawn]]] = place[[seats[drawn], seats[q]]]
+        total, many = 0.0, 0
+        for a in range(n):
+            for b in np.flatnonzero(account[a + 1 :] == account[a]) + a + 1:
+                i, j = max(place[a], place[b]), min(place[a], place[b])
+                if abs(at[i] - at[j]) > apart:
+                    total += likeness[i, j]
+                    many += 1
+                    still += bool(deal and account[i] == account[j])
+        means.append(total / max(many, 1))
+        dealt, pairs = dealt + many * bool(deal), many if deal == 0 else pairs
+    return means, [still, dealt, pairs]
+
+
+@pytest.mark.parametrize(
+    ("n", "accounts", "labels"), [(30, 4, range(4)), (40, 9, [3, 50, 0, 7, 8, 1, 2, 60, 5])]
+)
+def test_labels_dealt_anew_are_dealt_as_numpy_would(n, accounts, labels):
+    rng = np.random.default_rng(n)
+    likeness = np.tril(rng.random((n, n)) * (rng.random((n, n)) < 0.5))
+    account = np.array(labels)[rng.integers(0, accounts, n)]
+    at = rng.integers(0, 3 * DAY_US, n)
+    means, counts = np.zeros(6), np.zeros(3, np.int64)
+    order = np.argsort(at // DAY_US, kind="stable")
+    kernels.permuted_means(likeness, account, at, n, at // DAY_US, order, 5, 5 * HOUR_US, means, counts)
+    expected = means_by_shuffling(likeness, account, at, 5, 5 * HOUR_US)
+    assert (means.tolist(), counts.tolist()) == expected
+    alike = np.zeros(n, bool)
+    a, b = np.nonzero((likeness >= 0.7) & (account[:, None] != account))
+    assert kernels.alike(likeness, account, n, 0.7, alike) == len(a)
+    assert set(np.flatnonzero(alike)) == {*a, *b}
+
+
+def test_too_few_pairs_are_never_one_source():
+    assert ContentTest(1.0, 0.0, 0.0, LEAST_PAIRS - 1, 1.0).hands is Hands.OPEN
 
 
 @pytest.mark.parametrize("n", [2, 3, 26, 60])

@@ -22,14 +22,13 @@ def groups(graph: Graph, counted: np.ndarray, resolution: float) -> tuple[np.nda
 
     counted: (tenants,) exchanges of each tenant that carry wording new and shared.
     """
-    weight = graph.weight.astype(np.int64)
-    label = communities(graph.begin, graph.neighbour, weight, resolution)
+    label = communities(graph.begin, graph.neighbour, graph.weight, resolution)
     active = counted[graph.tenant] >= LEAST_COUNTED
     # the members that belong: by bits, by how many members they are tied to, and by where their ties go
     nodes = len(label)
     start, member, count = np.empty(nodes + 1, np.int64), np.empty(nodes, np.int32), np.empty(1, np.int64)
     kernels.keep_attached(
-        *(graph.begin, graph.neighbour, weight, label, active, nodes),
+        *(graph.begin, graph.neighbour, graph.weight, label, active, nodes),
         *(LEAST_TENANTS, ATTACHED, TIED, start, member, count),
     )
     start = start[: count[0] + 1].copy()

@@ -53,9 +53,11 @@ def content_of(
         # a burst of hours: pairs of exchanges instead of sessions. People's cling at least as much, so that
         # this may show one source; it may not show many hands, as a queue can deal its tasks by the bundle
         _, sample = _sample_sessions(log, rows, label, members, name_of, MOST_ACCOUNTS, pause_us=0)
-        burst = account_content(*sample, CONTEXT_BITS, apart_us=0)
-        if burst.hands is Hands.ONE:
-            return burst
+        sent = np.bincount(sample[1])
+        if (sent * (sent - 1)).sum() >= 2 * LEAST_PAIRS:  # else too few pairs for one source
+            burst = account_content(*sample, CONTEXT_BITS, apart_us=0)
+            if burst.hands is Hands.ONE:
+                return burst
     return test
 
 

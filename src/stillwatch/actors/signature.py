@@ -41,9 +41,10 @@ class Signature:
         return begin, self._use_row[order]
 
     @cached_property
-    def _times(self) -> np.ndarray:
-        """(exchanges,) scratch, left at nought."""
-        return np.zeros(int(self._use_row[-1]) + 1 if len(self._use_row) else 0, np.uint8)
+    def _times(self) -> tuple[np.ndarray, np.ndarray]:
+        """(exchanges,) scratch left at nought, and as much for rows."""
+        exchanges = int(self._use_row[-1]) + 1 if len(self._use_row) else 0
+        return np.zeros(exchanges, np.uint8), np.empty(exchanges, np.int32)
 
     def for_thread(self) -> "Signature":
         """The same signature for another thread: it shares the indexes and has scratch of its own."""
@@ -105,8 +106,8 @@ class Signature:
         """Exchanges in [row_lo, row_hi) with at least `needed` of the own fingerprints, in order."""
         begin, row = self._rows_carrying
         own = own.astype(np.int64, copy=False)
-        out = np.empty(int(np.sum(begin[own + 1] - begin[own])), np.int32)
-        n = kernels.carrying_rows(own, len(own), begin, row, row_lo, row_hi, needed, self._times, out)
+        times, out = self._times
+        n = kernels.carrying_rows(own, len(own), begin, row, row_lo, row_hi, needed, times, out)
         return np.sort(out[:n])
 
     def shares(self, tenants: np.ndarray, rows: EmergingRows, row_lo: int, row_hi: int) -> np.ndarray:

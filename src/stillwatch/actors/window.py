@@ -23,7 +23,7 @@ class Graph:
     tenant: np.ndarray  # (nodes,) int32 the tenant of each node, ascending
     begin: np.ndarray  # (nodes + 1,) int64
     neighbour: np.ndarray  # (edges,) int32, each edge in both directions, ascending within a node
-    weight: np.ndarray  # (edges,) int32, or int64 where some pair's links weigh too much for it
+    weight: np.ndarray  # (edges,) int64
 
 
 class LinkWindow:
@@ -41,8 +41,8 @@ class LinkWindow:
         lo, hi = (int(k) for k in np.searchsorted(self._links.at_us, [since_us, until_us]))
         self._edges += self._add(self._lo, min(self._hi, lo), -1) + self._add(max(self._hi, lo), hi, 1)
         self._lo, self._hi = lo, hi
-        neighbour = np.empty(self._edges, np.int32)
-        weight = np.empty(self._edges, self._sum.dtype)
+        # one place more, where what is nought is written and left
+        neighbour, weight = np.empty(self._edges + 1, np.int32), np.empty(self._edges + 1, np.int64)
         tenants = len(self._begin) - 1
         number, tenant = np.full(tenants, -1, np.int32), np.empty(tenants, np.int32)
         begin = np.empty(tenants + 1, np.int64)
@@ -51,7 +51,7 @@ class LinkWindow:
             *(self._begin, tenants, self._links.neighbour, self._sum),
             *(neighbour, weight, number, tenant, begin),
         )
-        return Graph(tenant[:nodes].copy(), begin[: nodes + 1].copy(), neighbour, weight)
+        return Graph(tenant[:nodes].copy(), begin[: nodes + 1].copy(), neighbour[:-1], weight[:-1])
 
     def _add(self, lo: int, hi: int, sign: int) -> int:
         """Add the links of some entries; how many edges more there are."""

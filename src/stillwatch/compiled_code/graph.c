@@ -188,16 +188,16 @@ void sw_pair_rows(const int32_t *low, const int32_t *high, const int32_t *by_low
     }                                                                                                                 \
                                                                                                                       \
     int64_t compact(const int64_t *begin, int64_t tenants, const int32_t *neighbour, const type *total, int32_t *to,  \
-                    type *weight, int32_t *number, int32_t *tenant, int64_t *start) {                                  \
+                    int64_t *weight, int32_t *number, int32_t *tenant, int64_t *start) {                              \
         int64_t nodes = 0, at = 0;                                                                                    \
         start[0] = 0;                                                                                                 \
         for (int64_t i = 0; i < tenants; i++) {                                                                       \
             int64_t begun = at;                                                                                       \
-            for (int64_t j = begin[i]; j < begin[i + 1]; j++)                                                         \
-                if (total[j]) {                                                                                       \
-                    to[at] = neighbour[j];                                                                            \
-                    weight[at++] = total[j];                                                                          \
-                }                                                                                                     \
+            for (int64_t j = begin[i], end = begin[i + 1]; j < end; j++) { /* no branch: sums come and go */          \
+                to[at] = neighbour[j];                                                                                \
+                weight[at] = total[j];                                                                                \
+                at += total[j] != 0;                                                                                  \
+            }                                                                                                         \
             if (at > begun) {                                                                                         \
                 number[i] = (int32_t)nodes;                                                                           \
                 tenant[nodes++] = (int32_t)i;                                                                          \
@@ -315,17 +315,19 @@ static bool store_sums(sums *s, int64_t i, const labels *l, int64_t many, bool l
 
 /* The community that a node gains most by, from all its edges; -2 where memory ran out. */
 static int32_t choose_anew(const graph *g, labels *l, sums *s, int64_t i, double scale, double least, bool storing) {
-    int32_t own = l->label[i], best = own;
-    int64_t many = 0;
+    int32_t own = l->label[i], best = own, *touched = l->touched;
+    int64_t many = 0, *pull = l->pull;
     bool looped = false;
-    for (int64_t j = g->begin[i]; j < g->begin[i + 1]; j++) {
+    for (int64_t j = g->begin[i], end = g->begin[i + 1]; j < end; j++) {
         if (g->neighbour[j] == i) {
             looped = true;
             continue;
         }
         int32_t c = l->label[g->neighbour[j]];
-        if (l->pull[c] == 0) l->touched[many++] = c;
-        l->pull[c] += g->weight[j];
+        int64_t was = pull[c];
+        touched[many] = c; /* no branch: whether a community is new is as good as chance */
+        many += was == 0;
+        pull[c] = was + g->weight[j];
     }
     double gain = (double)l->pull[own] - scale * (double)l->mass[own];
     for (int64_t q = 0; q < many; q++) {
@@ -345,9 +347,10 @@ static int32_t choose_anew(const graph *g, labels *l, sums *s, int64_t i, double
 static bool move_nodes(const graph *g, labels *l, sums *s, double resolution) {
     int64_t total = 0, n = g->nodes;
     for (int64_t i = 0; i < n; i++) {
-        l->degree[i] = 0;
-        for (int64_t j = g->begin[i]; j < g->begin[i + 1]; j++) l->degree[i] += g->weight[j];
-        total += l->degree[i];
+        int64_t degree = 0;
+        for (int64_t j = g->begin[i]; j < g->begin[i + 1]; j++) degree += g->weight[j];
+        l->degree[i] = degree;
+        total += degree;
         l->label[i] = (int32_t)i;
     }
     double least = 1e-9 * (double)total;
@@ -397,7 +400,8 @@ static void fold(const graph *g, labels *l, const sums *s, int64_t k, int64_t *s
             int64_t from = ordered ? s->at[i] : g->begin[i], until = ordered ? from + s->count[i] : g->begin[i + 1];
             for (int64_t q = from; q < until; q++) {
                 int32_t d = ordered ? l->names[s->around[q]] : l->member[g->neighbour[q]];
-                if (l->pull[d] == 0) l->touched[many++] = d;
+                l->touched[many] = d;
+                many += l->pull[d] == 0;
                 l->pull[d] += ordered ? s->drawn[q] : g->weight[q];
             }
         }
@@ -475,13 +479,17 @@ int sw_keep_attached(const int64_t *begin, const int32_t *neighbour, const int64
     for (int64_t i = 0; !failed && i < nodes; i++) {
         int32_t own = label[i];
         if (!active[i] || crowd[own] < least_tenants) continue;
+        int64_t all = 0, inside = 0, many = 0;
         for (int64_t j = begin[i]; j < begin[i + 1]; j++) {
-            bool same = label[neighbour[j]] == own;
-            degree[i] += weight[j];
-            inner[i] += same ? weight[j] : 0;
-            around[i] += same;
+            int64_t same = label[neighbour[j]] == own;
+            all += weight[j];
+            inside += weight[j] & -same;
+            many += same;
         }
-        first[own + 1] += inner[i] > 0; /* by label, where its nodes begin */
+        degree[i] = all;
+        inner[i] = inside;
+        around[i] = many;
+        first[own + 1] += inside > 0; /* by label, where its nodes begin */
     }
     for (int64_t g = 0; !failed && g < nodes; g++) first[g + 1] += first[g];
     if (!failed) memcpy(fill, first, n * sizeof *fill);

@@ -107,7 +107,7 @@ int64_t sw_add_links(int32_t *total, const int32_t *place, const int32_t *other,
 int64_t sw_add_links_wide(int64_t *total, const int32_t *place, const int32_t *other, const int64_t *begin,
                           const int32_t *weight, int64_t lo, int64_t hi, int64_t sign);
 int64_t sw_compact(const int64_t *begin, int64_t tenants, const int32_t *neighbour, const int32_t *total, int32_t *to,
-                   int32_t *weight, int32_t *number, int32_t *tenant, int64_t *start);
+                   int64_t *weight, int32_t *number, int32_t *tenant, int64_t *start);
 int64_t sw_compact_wide(const int64_t *begin, int64_t tenants, const int32_t *neighbour, const int64_t *total, int32_t *to,
                         int64_t *weight, int32_t *number, int32_t *tenant, int64_t *start);
 int sw_communities(const int64_t *begin, const int32_t *neighbour, const int64_t *weight, int64_t nodes, double resolution,
@@ -131,9 +131,9 @@ int64_t sw_steps(const int32_t *order, const int64_t *begin, int64_t payers, con
                  uint64_t *ordered, int32_t *who, int64_t *at, int64_t *seen, double *values);
 int sw_likeness(const int64_t *begin, const int64_t *term, const double *weight, int64_t rows, int64_t terms, double *out);
 void sw_choice_weights(int64_t members, double a, double b, double *weight);
-int sw_permuted_means(const double *likeness, const int64_t *account, const int64_t *at, int64_t sessions, const int64_t *a,
-                      const int64_t *b, int64_t pairs, const int64_t *block, const int64_t *order, int64_t deals,
-                      int64_t apart_us, double *means, int64_t *counts);
+int sw_permuted_means(const double *likeness, const int64_t *account, const int64_t *at, int64_t sessions, const int64_t *block,
+                      const int64_t *order, int64_t deals, int64_t apart_us, double *means, int64_t *counts);
+int64_t sw_alike(const double *likeness, const int64_t *account, int64_t sessions, double least, bool *alike);
 void sw_tridiagonal(double *rows, int64_t n, double *beside, double *scale, double *drawn, double *vector);
 void sw_largest_vector(const double *diagonal, const double *beside, int64_t n, double *down, double *up, double *vector);
 void sw_reflect(const double *rows, int64_t n, const double *scale, double *vector);

@@ -129,14 +129,22 @@ static void twister_start(twister *t, uint32_t seed) {
     t->index = MT_N;
 }
 
-static uint32_t twister_next(twister *t) {
-    if (t->index == MT_N) {
-        for (int k = 0; k < MT_N; k++) {
-            uint32_t y = (t->mt[k] & 0x80000000u) | (t->mt[(k + 1) % MT_N] & 0x7FFFFFFFu);
-            t->mt[k] = t->mt[(k + MT_M) % MT_N] ^ (y >> 1) ^ (y & 1 ? 0x9908B0DFu : 0);
-        }
-        t->index = 0;
-    }
+static inline uint32_t twisted(uint32_t high, uint32_t low, uint32_t far) {
+    uint32_t y = (high & 0x80000000u) | (low & 0x7FFFFFFFu);
+    return far ^ (y >> 1) ^ (-(y & 1u) & 0x9908B0DFu);
+}
+
+static void twister_turn(twister *t) {
+    uint32_t *mt = t->mt;
+    int k = 0;
+    for (; k < MT_N - MT_M; k++) mt[k] = twisted(mt[k], mt[k + 1], mt[k + MT_M]);
+    for (; k < MT_N - 1; k++) mt[k] = twisted(mt[k], mt[k + 1], mt[k + MT_M - MT_N]);
+    mt[MT_N - 1] = twisted(mt[MT_N - 1], mt[0], mt[MT_M - 1]);
+    t->index = 0;
+}
+
+static inline uint32_t twister_next(twister *t) {
+    if (t->index == MT_N) twister_turn(t);
     uint32_t y = t->mt[t->index++];
     y ^= y >> 11;
     y ^= (y << 7) & 0x9D2C5680u;
@@ -165,16 +173,43 @@ void sw_choice_weights(int64_t members, double a, double b, double *weight) {
     for (int64_t k = mode; k < members; k++) weight[k + 1] = weight[k] * times_the_one_before(k, members, a, b);
 }
 
-int sw_permuted_means(const double *likeness, const int64_t *account, const int64_t *at, int64_t sessions, const int64_t *a,
-                      const int64_t *b, int64_t pairs, const int64_t *block, const int64_t *order, int64_t deals,
-                      int64_t apart_us, double *means, int64_t *counts) {
-    int64_t *at_place = malloc((sessions + 1) * sizeof *at_place);
-    if (!at_place) return 1;
+#define APART 1
+#define OF_ONE 2 /* apart, and of one account */
+
+/* Of every two sessions, below the diagonal: whether they are apart, and of one account besides. */
+static void mark_pairs(const int64_t *account, const int64_t *at, int64_t sessions, int64_t apart_us, uint8_t *marks) {
+    for (int64_t i = 0; i < sessions; i++)
+        for (int64_t j = 0; j < i; j++) {
+            bool apart = llabs(at[i] - at[j]) > apart_us;
+            marks[i * sessions + j] = (uint8_t)(apart ? account[i] == account[j] ? APART | OF_ONE : APART : 0);
+        }
+}
+
+int sw_permuted_means(const double *likeness, const int64_t *account, const int64_t *at, int64_t sessions, const int64_t *block,
+                      const int64_t *order, int64_t deals, int64_t apart_us, double *means, int64_t *counts) {
+    int64_t labels = 0;
+    for (int64_t i = 0; i < sessions; i++) labels = MAX(labels, account[i] + 1);
+    int64_t *room = malloc((2 * sessions + labels + 1) * sizeof *room), *at_place = room, *next = room + sessions;
+    int64_t *last = next + sessions; /* of each account, the session that comes next */
+    uint8_t *marks = malloc(sessions * sessions + 1);
+    if (!room || !marks) {
+        free(room);
+        free(marks);
+        return 1;
+    }
+    mark_pairs(account, at, sessions, apart_us, marks);
     twister random;
     twister_start(&random, 0);
-    counts[0] = counts[1] = 0; /* dealt pairs that still share a label as before; and all */
-    for (int64_t i = 0; i < sessions; i++) at_place[i] = i;
-    for (int64_t d = 0; d <= deals; d++) {
+    for (int64_t i = 0; i < sessions; i++) {
+        at_place[i] = i;
+        last[account[i]] = sessions;
+    }
+    for (int64_t i = sessions - 1; i >= 0; i--) {
+        next[i] = last[account[i]];
+        last[account[i]] = i;
+    }
+    counts[0] = counts[1] = counts[2] = 0;
+    for (int64_t d = 0; d <= deals && (!d || counts[2]); d++) {
         for (int64_t k = 0, end; d && k < sessions; k = end) { /* shuffle each block: who sits at a label's place */
             for (end = k; end < sessions && block[order[end]] == block[order[k]]; end++) continue;
             for (int64_t q = end - 1; q > k; q--) {
@@ -184,19 +219,33 @@ int sw_permuted_means(const double *likeness, const int64_t *account, const int6
             }
         }
         double total = 0;
-        int64_t many = 0;
-        for (int64_t p = 0; p < pairs; p++) {
-            int64_t i = at_place[a[p]], j = at_place[b[p]];
-            if (llabs(at[i] - at[j]) <= apart_us) continue;
-            total += likeness[MAX(i, j) * sessions + MIN(i, j)];
-            many++;
-            counts[0] += d && account[i] == account[j];
-        }
+        int64_t many = 0, same = 0;
+        for (int64_t a = 0; a < sessions; a++)
+            for (int64_t i = at_place[a], b = next[a]; b < sessions; b = next[b]) {
+                int64_t j = at_place[b], cell = MAX(i, j) * sessions + MIN(i, j);
+                total += likeness[cell] * (double)(marks[cell] & APART); /* nought changes no sum */
+                many += marks[cell] & APART;
+                same += marks[cell] >> 1;
+            }
         means[d] = total / (double)MAX(many, 1);
-        if (d) counts[1] += many;
+        if (!d) counts[2] = many;
+        counts[0] += d ? same : 0;
+        counts[1] += d ? many : 0;
     }
-    free(at_place);
+    free(room);
+    free(marks);
     return 0;
+}
+
+int64_t sw_alike(const double *likeness, const int64_t *account, int64_t sessions, double least, bool *alike) {
+    int64_t found = 0;
+    for (int64_t i = 0; i < sessions; i++)
+        for (int64_t j = 0; j < i; j++)
+            if (likeness[i * sessions + j] >= least && account[i] != account[j]) {
+                alike[i] = alike[j] = true;
+                found++;
+            }
+    return found;
 }
 
 /* --- the leading eigenvector: Golub and Van Loan 2013, 8.3.1 -------------------------------------------------- */

@@ -101,22 +101,18 @@ def account_content(
         return nothing_left
     begin, term, weight = _tf_idf_rows(row, word, n)
     likeness = _likeness(begin, term, weight, int(term.max(initial=0)) + 1)
-    a, b = np.nonzero(account[:, None] == account)
-    a, b = a[a < b], b[a < b]  # every two sessions of one account
-    apart = np.abs(at_us[a] - at_us[b]) > apart_us
-    if not apart.any():
-        return NOTHING
+    account = account.astype(np.int64, copy=False)
     block = (at_us // DAY_US).astype(np.int64)
     order = np.argsort(block, kind="stable").astype(np.int64)
     # mean likeness of pairs of one label, far enough apart, as it is and under labels dealt anew in blocks;
-    # how many dealt pairs still share a label as before, and how many there were
-    means, counts = np.zeros(DEALS + 1), np.zeros(2, np.int64)
-    kernels.permuted_means(
-        *(likeness, account.astype(np.int64), at_us, n, a, b, len(a), block, order, DEALS, apart_us),
-        *(means, counts),
-    )
+    # how many dealt pairs still share a label as before, how many there were, and how many as it is
+    means, counts = np.zeros(DEALS + 1), np.zeros(3, np.int64)
+    kernels.permuted_means(likeness, account, at_us, n, block, order, DEALS, apart_us, means, counts)
+    still, all_dealt, pairs = counts.tolist()
+    if not pairs:
+        return NOTHING
     dealt = means[1:]
-    moved = max(0.02, 1 - int(counts[0]) / max(int(counts[1]), 1))
+    moved = max(0.02, 1 - still / max(all_dealt, 1))
     middle, spread = float(dealt.mean()), float(dealt.std())
     full_likeness = float(np.median(np.diag(likeness))) - middle
     if full_likeness <= 1e-9:
@@ -126,7 +122,7 @@ def account_content(
         float((1 + (dealt >= means[0] - 1e-12).sum()) / (DEALS + 1)),
         (float(means[0]) - middle) / scale,
         spread / scale,
-        int(apart.sum()),
+        pairs,
         moved,
         n,
         labels,
@@ -137,11 +133,9 @@ def account_content(
 def _repeats(likeness: np.ndarray, account: np.ndarray) -> tuple[float, float]:
     """How likely sessions of two accounts ask the same, and the share of sessions that another repeats."""
     n, others = len(account), len(account) ** 2 - int((np.bincount(account) ** 2).sum())
-    a, b = np.nonzero(likeness >= SAME)  # below the diagonal: the other half is empty
-    same = account[a] != account[b]
     repeated = np.zeros(n, bool)
-    repeated[a[same]] = repeated[b[same]] = True
-    return float(same.sum() / max(others // 2, 1)), float(repeated.mean())
+    same = kernels.alike(likeness, account, n, SAME, repeated)
+    return same / max(others // 2, 1), float(repeated.mean())
 
 
 def two_parts(content: np.ndarray, account: np.ndarray, context_bits: int) -> np.ndarray:
