@@ -7,11 +7,11 @@ For a gateway that tells nothing an answer is held for a stated time. It does no
 
 import base64
 import binascii
+import os
 import struct
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path
 
 import msgspec
@@ -93,8 +93,9 @@ class SettledTickets:
             raw = path.read_bytes()[: -(path.stat().st_size % _TICKET.size) or None]
             entries = [raw[at : at + _TICKET.size] for at in range(0, len(raw), _TICKET.size)]
             self._known = dict.fromkeys(entries[-MOST_SETTLED:])
-        self._file = self._rewrite()
+        self._file: int | None = None  # its descriptor, as long as the process lives
         self._added = 0
+        self._rewrite()
 
     def __contains__(self, ticket: Ticket) -> bool:
         return _TICKET.pack(ticket.boot, ticket.serial) in self._known
@@ -106,17 +107,18 @@ class SettledTickets:
             del self._known[next(iter(self._known))]
         self._added += 1
         if self._added > MOST_SETTLED:
-            self._file, self._added = self._rewrite(), 0
+            self._rewrite()
         elif self._file is not None:
             with suppress(OSError):  # a full disk: they are remembered until a restart
-                self._file.write(entry)
+                os.write(self._file, entry)
 
-    def _rewrite(self) -> FileIO | None:
-        try:
+    def _rewrite(self) -> None:
+        old, self._file, self._added = self._file, None, 0
+        if old is not None:
+            os.close(old)
+        with suppress(OSError):
             replace_file(self._path, [b"".join(self._known)])
-            return FileIO(self._path, "ab")
-        except OSError:
-            return None
+            self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
 
 
 class HeldAnswers:
