@@ -10,6 +10,7 @@ their own below ~/.cache/stillwatch, made once by whoever comes first.
 
 import fcntl
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -55,10 +56,16 @@ class Hooked(Running):
     def token(self) -> dict[str, str]:
         return {"x-stillwatch-hook": self.secret_key}
 
-    def start_hooks(self) -> None:
+    def start_hooks(self, files: int | None = None) -> None:
+        """`files`: descriptors that the process may have."""
+
+        def narrow() -> None:
+            if files is not None:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+
         words = [sys.executable, "-m", "stillwatch.gateway.hooks.serve", str(self.folder.path)]
         with open(self.folder.run / "hooks.err", "ab") as err:
-            self.processes["hooks"] = subprocess.Popen(words, stderr=err)
+            self.processes["hooks"] = subprocess.Popen(words, stderr=err, preexec_fn=narrow)
         until(self.listens, what="hooks listening")
 
     def table(self) -> pa.Table:

@@ -1,7 +1,9 @@
 """The supervisor: what dies or hangs is started again, serving last touched, and all end in good order."""
 
+import errno
 import json
 import os
+import selectors
 import signal
 import socket
 import subprocess
@@ -244,6 +246,28 @@ def test_a_silent_worker_lives_while_the_port_answers_and_dies_when_not(folder: 
             assert watch.child("worker-0").lives()
         watch.until_restarted("worker-0")
         assert "gave no sign for 15 s and the port does not answer; it is ended" in watch.said[0]
+
+
+def test_nobody_is_ended_because_the_supervisor_cannot_look(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a descriptor left it reads no heartbeat and asks no port: that says nothing of the others."""
+
+    def no_descriptor(*_: object, **__: object) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with watching(folder, workers=1) as watch:
+        watch.beating()
+        pids = [watch.pid(c.name) for c in watch.it.children]
+        with monkeypatch.context() as short:
+            short.setattr(Path, "read_bytes", no_descriptor)
+            short.setattr(selectors, "DefaultSelector", no_descriptor)
+            assert port_answers("127.0.0.1", watch.it.settings.port, 2)
+            for _ in range(3):
+                watch.step(supervise.STUCK_S + 1)
+        watch.step()
+        assert pids == [watch.pid(c.name) for c in watch.it.children]
+        assert watch.said == []
 
 
 @contextmanager

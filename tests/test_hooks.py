@@ -3,8 +3,11 @@
 import gzip
 import json
 import resource
+import socket
 import time
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +246,65 @@ def test_what_is_shown_can_be_captured(h: Hooked, client: httpx.Client) -> None:
         ("acct_test", "192.0.2.7", "unknown")
     }
     assert all(r["prompt_words"] == 12 and r["prompt"] is None for r in rows)
+
+
+@pytest.mark.slow
+def test_forms_and_the_questions_of_an_upload_are_captured(h: Hooked, client: httpx.Client) -> None:
+    asked = {"model": "gpt-4o", "messages": [{"role": "user", "content": CANARY}]}
+    question = {"url": "/v1/chat/completions", "body": asked}
+    lines = "\n".join(json.dumps({"custom_id": str(k)} | question) for k in range(3))
+    for agent, path, name, content in (
+        ("form/1", "/v1/images/edits", "prompt", CANARY),
+        ("upload/1", "/v1/files", 'file"; filename="questions.jsonl', lines),
+    ):
+        part = '--b\r\nContent-Disposition: form-data; name="model"\r\n\r\ngpt-4o\r\n'
+        part += f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{content}\r\n--b--\r\n'
+        auth = {"authorization": f"Bearer {h.key}", "user-agent": agent}
+        form = {"content-type": "multipart/form-data; boundary=b"}
+        path = f"/decide/envoy;capture=yes{path}"
+        assert client.post(path, content=part.encode(), headers=auth | form).status_code == 200
+    found = until(
+        lambda: len(rows := [r for r in h.rows() if r["user_agent"] in ("form/1", "upload/1")]) == 5 and rows,
+        what="five rows",
+    )
+    words = Counter((r["user_agent"], r["prompt_words"], r["account"]) for r in found)
+    assert words == {
+        ("form/1", 12, "acct_test"): 1, ("upload/1", 0, "acct_test"): 1, ("upload/1", 12, "acct_test"): 3,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("way", ["envoy", "envoy;account=x-user-id", "forward;account=x-user-id"])
+def test_headers_that_would_make_it_another_request_are_refused(
+    h: Hooked, client: httpx.Client, way: str
+) -> None:
+    auth = {"authorization": f"Bearer {h.key}", "x-user-id": "acct_test"}
+    path, told = "/v1/chat/completions", {"x-forwarded-uri": "/v1/chat/completions"}
+    for headers in ({"x-http-method-override": "DELETE"}, {"x-portkey-custom-host": "http://192.0.2.1"}):
+        found = client.post(f"/decide/{way}{path}", json={"model": "gpt-4o"}, headers=auth | told | headers)
+        assert (found.status_code, found.json()["error"]["code"]) == (400, "bad_header")
+
+
+@pytest.mark.parametrize("target", [";account=x-user-id", "*", "?x=1", ";capture=no;capture=no/v1/models"])
+def test_a_target_adds_no_option_to_envoys_path(h: Hooked, client: httpx.Client, target: str) -> None:
+    auth = {"authorization": f"Bearer {h.key}", "x-user-id": "acct_other"}
+    found = client.post(f"/decide/envoy;capture=yes{target}", json={"model": "gpt-4o"}, headers=auth)
+    assert (found.status_code, found.json()["error"]["code"]) == (400, "bad_target")
+
+
+@pytest.mark.slow
+def test_connections_without_a_key_take_no_room_from_a_gateway() -> None:
+    with hooks(recorder=False) as h, ExitStack() as idle:
+        h.stop("hooks")
+        h.start_hooks(files=200)
+        asked = {"account": "acct_1", "model": "gpt-4o"}
+        gateways = idle.enter_context(httpx.Client(base_url=h.url, headers=h.token, timeout=20))
+        assert gateways.post("/decide", json=asked).status_code == 200
+        for _ in range(400):
+            idle.enter_context(socket.create_connection(("127.0.0.1", h.port), 20))
+        assert gateways.post("/decide", json=asked).status_code == 200
+        for _ in range(20):
+            assert httpx.post(h.url + "/decide", json=asked, headers=h.token, timeout=20).status_code == 200
+        assert h.processes["hooks"].poll() is None
 
 
 # --- what is told ------------------------------------------------------------------------------------------

@@ -273,6 +273,27 @@ def test_hooks_that_are_killed_lose_nothing_of_what_is_on_its_way(world: World) 
     assert account.settled() == 8 * 1_500
 
 
+def test_an_answer_that_is_told_again_after_a_kill_is_charged_once() -> None:
+    """Whoever lost our word by the kill tells again."""
+    limits = "version = 1\n[limits]\noutput_tokens_per_day = 10000\n"
+    with hooks(limits, recorder=False) as h, httpx.Client(base_url=h.url, headers=h.token) as client:
+
+        def ask() -> dict[str, Any]:
+            asked = {"account": "acct_test", "model": "mira", "max_tokens": 1_000}
+            return client.post("/decide/json;answers=yes;held=600", json=asked).raise_for_status().json()
+
+        told = {"answer": ask()["answer"], "output_tokens": 1_000, "model": "mira"}
+        lost = {"answer": ask()["answer"], "output_tokens": 500, "model": "mira"}
+        assert client.post("/answers", json=told).status_code == 200
+        for _ in range(2):
+            h.stop("hooks", signal.SIGKILL)
+            h.start_hooks()
+            for _ in range(2):
+                assert client.post("/answers", json=told).status_code == 200
+                assert client.post("/answers", json=lost).status_code == 200
+        assert ask()["output_tokens_left"] == 10_000 - 1_500
+
+
 def test_an_envoy_that_is_gone_takes_its_answers_with_it(tmp_path: Path) -> None:
     with (
         serving() as (model, url),

@@ -79,6 +79,33 @@ def test_a_banned_model_is_refused_where_it_can_be_seen(world: Any) -> None:
     assert path.status_code == 403  # in the path both see it
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"x-model": "deepseek-v3"},
+        {"azureml-model-deployment": "deepseek-r1"},
+        {"x-portkey-config": '{"override_params": {"model": "deepseek-chat"}}'},
+        {"x-portkey-config": '{"custom_host": "http://192.0.2.1"}'},
+        {"x-http-method-override": "DELETE"},
+        {"x-original-url": "/v1/files"},
+        {"helicone-target-url": "http://192.0.2.1"},
+    ],
+)
+def test_a_header_hides_no_model_and_sends_nothing_elsewhere(world: Any, headers: dict[str, str]) -> None:
+    _, h, up, client = world
+    before = len(up.seen)
+    assert ask(client, **h.auth, **headers).status_code in (400, 403)
+    assert len(up.seen) == before
+
+
+def test_a_header_that_only_some_servers_read_goes_no_further(world: Any) -> None:
+    _, h, up, client = world
+    before = len(up.seen)
+    odd = {"x_http_method_override": "DELETE", "x_stillwatch_account": "acct_other"}
+    assert ask(client, **h.auth, **odd).status_code == 200
+    assert [name for name in odd if up.seen[before].header(name)] == []
+
+
 def test_a_block_is_felt_within_seconds_and_can_be_lifted(world: Any) -> None:
     _, h, _, client = world
     auth = {"authorization": f"Bearer {h.account('acct_blocked')}"}

@@ -49,6 +49,44 @@ def test_a_new_version_is_taken_at_the_second_look(file: Path) -> None:
     assert watched.poll() is None
 
 
+def test_half_a_text_is_not_taken_while_its_writer_has_the_file_open(file: Path) -> None:
+    """A slow copy, a paste into `cat`: the half reads well, without the ban that comes later."""
+    watched = WatchedTerms(file)
+    with open(file, "w") as writer:
+        writer.write(text(2))
+        writer.flush()
+        assert polled(watched) is None
+        assert "it may be half written" in str(watched.error)
+        writer.write("[[ban]]\nfamily = 'deepseek'\n")
+    taken = polled(watched)
+    assert taken is not None
+    assert (len(taken.bans), watched.error) == (1, None)
+
+
+def test_a_file_that_stays_open_is_taken_in_the_end(file: Path) -> None:
+    """NFS 4 cannot tell whether somebody writes, and says yes."""
+    now_us = utc_us()
+    watched = WatchedTerms(file, lambda: now_us)
+    with open(file, "a"):
+        file.write_text(text(2))
+        assert polled(watched) is None
+        now_us += 31_000_000
+        taken = polled(watched)
+    assert taken is not None
+    assert taken.version == 2
+
+
+def test_half_a_text_is_not_taken_at_a_start_either(file: Path, tmp_path: Path) -> None:
+    history = TermsHistory(tmp_path / "history.jsonl")
+    WatchedTerms(file, history=history, keeps_history=True)
+    with open(file, "w") as writer:
+        writer.write(text(2))
+        writer.flush()
+        begun = WatchedTerms(file, later_us, history=TermsHistory(history.path))
+    assert begun.terms.version == 1
+    assert "it may be half written" in str(begun.error)
+
+
 def test_what_grows_from_look_to_look_is_not_taken_before_it_rests(file: Path) -> None:
     watched = WatchedTerms(file)
     whole = text(2) + "[[ban]]\nfamily = 'deepseek'\n"

@@ -7,6 +7,7 @@ not forked.
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 from contextlib import suppress
@@ -58,6 +59,13 @@ def hold_memory() -> None:
             (M_TRIM_THRESHOLD, HELD_BYTES), (M_TOP_PAD, 1 << 20), (M_MMAP_THRESHOLD, LARGE_BYTES),
         ):  # fmt: skip
             set_to(name, value)
+
+
+def raise_file_limit() -> None:
+    """Take as many descriptors as the machine's owner allows: the lower limit is the shell's habit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def step_back() -> None:

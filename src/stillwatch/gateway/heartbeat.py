@@ -3,11 +3,15 @@
 A file that is not renewed is the sign that something hangs. Nothing here decides what is done about it.
 """
 
+import errno
 import json
 import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
+
+# of whoever looks: they say nothing of what is looked at
+SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 
 
 def beat(path: Path, now_us: int, **says: Any) -> None:
@@ -28,8 +32,18 @@ def beat(path: Path, now_us: int, **says: Any) -> None:
 def read(path: Path) -> dict[str, Any]:
     """Give the last heartbeat; empty where there is none that can be read."""
     try:
+        return read_if_possible(path)
+    except OSError:
+        return {}
+
+
+def read_if_possible(path: Path) -> dict[str, Any]:
+    """The same, where it matters that this process cannot look. Raises: OSError of `SHORTAGES`."""
+    try:
         document = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError) as why:
+        if isinstance(why, OSError) and why.errno in SHORTAGES:
+            raise
         return {}
     return document if isinstance(document, dict) else {}
 

@@ -8,6 +8,7 @@ import time
 from urllib.parse import urlsplit
 
 from stillwatch.gateway.folder import FolderError
+from stillwatch.gateway.heartbeat import SHORTAGES
 from stillwatch.gateway.settings import SettingsError
 
 BACKLOG = 4096
@@ -74,17 +75,19 @@ def port_answers(host: str, port: int, tries: int, patience_s: float = 5.0) -> b
 
     The kernel deals new connections among the workers, and one that hangs still gets its share; so a hanging
     worker shows only in some of the tries.
+    Where this process has no descriptor left for it, it cannot tell, and blames nobody.
     """
-    with selectors.DefaultSelector() as waiting:
-        try:
-            for _ in range(tries):
-                waiting.register(_connecting(host, port), selectors.EVENT_WRITE)
-            return _all_answer(waiting, patience_s)
-        except OSError:
-            return False
-        finally:
-            for key in list(waiting.get_map().values()):
-                key.fileobj.close()  # type: ignore[union-attr]  # sockets only
+    try:
+        with selectors.DefaultSelector() as waiting:
+            try:
+                for _ in range(tries):
+                    waiting.register(_connecting(host, port), selectors.EVENT_WRITE)
+                return _all_answer(waiting, patience_s)
+            finally:
+                for key in list(waiting.get_map().values()):
+                    key.fileobj.close()  # type: ignore[union-attr]  # sockets only
+    except OSError as why:
+        return why.errno in SHORTAGES
 
 
 def _connecting(host: str, port: int) -> socket.socket:

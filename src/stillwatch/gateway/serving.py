@@ -20,6 +20,8 @@ from fastapi import FastAPI
 from stillwatch.gateway import heartbeat
 from stillwatch.gateway.admin import Desk
 from stillwatch.gateway.admin.app import create_app
+from stillwatch.gateway.admin.connections import BACKLOG, AdminConnection
+from stillwatch.gateway.child import raise_file_limit
 from stillwatch.gateway.control.case_sync import Casework
 from stillwatch.gateway.control.enforce import Enforcer
 from stillwatch.gateway.control.owners import Owners
@@ -96,6 +98,7 @@ def serve(
 
     Raises: FolderError, SettingsError, TermsError, StateError where it cannot begin.
     """
+    raise_file_limit()
     with sole_instance(folder, inherited.lock) as lock:
         watched = open_terms(folder, keeps_history=True)
         door = _admin_door(settings, inherited)
@@ -274,7 +277,9 @@ class AdminServer(PartThread):
                 log_config=None,
                 access_log=False,
                 lifespan="off",
+                http=AdminConnection,
                 ws="none",
+                backlog=BACKLOG,
                 server_header=False,
                 proxy_headers=False,
                 limit_concurrency=200,

@@ -213,7 +213,11 @@ class Supervisor:
                 return False  # the workers before us end first: their numbers are taken
             self._asked = False
             self.tell("makes way: looks whether another gateway could start")
-            self._rehearsal = self.rehearse()
+            try:
+                self._rehearsal = self.rehearse()
+            except OSError as why:  # no memory, no process to be had: this one serves on
+                self.tell(f"does not make way: {why}; serves on")
+                return False
         code = self._rehearsal.poll()
         if code is None:
             return False
@@ -339,8 +343,12 @@ class Supervisor:
             self._open.popitem()[1].close()
 
     def _look(self, child: Child, now_s: float) -> None:
-        says = heartbeat.read(self.folder.run / f"{child.name}.json")
         assert child.process is not None
+        try:
+            says = heartbeat.read_if_possible(self.folder.run / f"{child.name}.json")
+        except OSError:  # this process lacks a descriptor, or memory: nobody else is to blame
+            child.beat_s = None if child.beat_s is None else now_s
+            return
         if says.get("pid") == child.process.pid and str(says.get("at")) != child.beat:
             # What counts is that it moves: a clock that is set back or forward makes nobody look dead.
             child.beat, child.beat_s = str(says.get("at")), now_s

@@ -1,12 +1,16 @@
 """Terms that follow their file: a good new version is taken; whatever else happens, the last good one stays.
 
-It does not know who else reads the file. What is on disk may be half of what is being written: a new text is
-taken when two polls in a row have read the same.
+It does not know who else reads the file. What is on disk may be half of what is being written, and half a
+text may be good terms, without the bans of the other half: a new text is taken when two polls in a row have
+read the same, and no program has the file open to write it.
 """
 
+import fcntl
 import os
+import signal
 import stat
 from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +19,9 @@ from stillwatch.terms.history import LONGEST_WHY, HistoryEntry, TermsHistory, at
 from stillwatch.terms.load import LARGEST_BYTES, decode, loads
 from stillwatch.units import utc_us
 
+OPEN_US = (
+    30_000_000  # that an unchanged text waits for who has its file open: NFS 4 cannot tell, and says yes
+)
 SETTLED_NS = 2_000_000_000  # a file changed less than this ago may change again within one tick of its clock
 
 
@@ -49,6 +56,7 @@ class WatchedTerms:
         self._keeps = keeps_history
         self._seen: _FileState | None = None
         self._refused: str | None = None  # the text that was last refused, by its hash
+        self._open_since: tuple[str, int] | None = None  # of a file that is open: its hash, and since when
         self.terms, self.sha256 = self._begin()
 
     def poll(self) -> Terms | None:
@@ -66,6 +74,7 @@ class WatchedTerms:
         if state.sha256 == self._refused or last_state is None or last_state[:3] != state[:3]:
             return None  # seen to be no good; or new: taken when the next poll reads the same
         try:
+            self._refuse_open(state.sha256)
             self.terms, self.sha256 = self._judge_text(state, self.terms.version, self.sha256), state.sha256
         except TermsError as error:
             self._keep_last(error)
@@ -81,6 +90,8 @@ class WatchedTerms:
             if last is None:
                 return self._judge_text(state), state.sha256
             if last.sha256 == state.sha256 or state.settled:
+                if last.sha256 != state.sha256:
+                    self._refuse_open(state.sha256)
                 return self._judge_text(state, last.version, last.sha256), state.sha256
             raise TermsError([f"{self.path}: was changed a moment ago, it may be half written"])
         except TermsError as error:
@@ -89,6 +100,17 @@ class WatchedTerms:
             self.terms = loads(last.text.removeprefix("\ufeff"), f"{self.path} (version {last.version})")
             self._keep_last(error)
             return self.terms, last.sha256
+
+    def _refuse_open(self, sha256: str) -> None:
+        """Raises: TermsError where a program still writes the file, as far as that can be told."""
+        if not _is_open_to_write(self.path):
+            self._open_since = None
+            return
+        now_us = self._now_us()
+        if self._open_since is None or self._open_since[0] != sha256:
+            self._open_since = sha256, now_us
+        if abs(now_us - self._open_since[1]) < OPEN_US:
+            raise TermsError([f"{self.path}: is open to be written, it may be half written; close it"])
 
     def _keep_last(self, error: TermsError) -> None:
         self.error = f"{error}; version {self.terms.version} stays in force"
@@ -146,6 +168,22 @@ class WatchedTerms:
 
 def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def _is_open_to_write(path: Path) -> bool:
+    """Tell whether a program has a file open to write it; false where the system does not say.
+
+    A lease on reading is not given then (fcntl(2), "Leases"). Who comes to write in the moment in which it is
+    held waits until it is let go of, and this process is told by a signal: one that nobody minds.
+    """
+    with suppress(OSError, AttributeError), closing(open(path, "rb", opener=_open_without_waiting)) as file:
+        fcntl.fcntl(file, fcntl.F_SETSIG, signal.SIGURG)
+        try:
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        except BlockingIOError:
+            return True
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False
 
 
 def follows(path: Path, version: int, sha256: str, last: int, last_sha256: str) -> None:

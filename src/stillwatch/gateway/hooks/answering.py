@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import base64
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -29,11 +30,12 @@ from stillwatch.gateway.hooks.intake import HookIntake, NotKept, Tally, check_ro
 from stillwatch.gateway.hooks.joins import Joins
 from stillwatch.gateway.hooks.judge import Judge
 from stillwatch.gateway.path.amounts import MOST_TOKENS
+from stillwatch.gateway.path.batch import is_batch
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.reply import ReplyFacts
 from stillwatch.gateway.path.request import BadRequest, inflate
 from stillwatch.gateway.path.server import Client, Request
-from stillwatch.gateway.record.rows import RECORDED_AS, REQUEST
+from stillwatch.gateway.record.rows import BODY, BODY_KIND, BODY_TARGET, RECORDED_AS, REQUEST
 from stillwatch.terms import Decision, Step
 from stillwatch.terms.decide import step_now
 
@@ -73,6 +75,7 @@ def respond(world: HookContext, client: Client, request: Request) -> HookReply |
     now_us = world.gate.now_us()
     entry = opener(world.gate, request, now_us, alone=decides)
     if entry is not None:
+        client.prove()
         world.held.note_connection(entry.key_id, client, checks=path == "/health")
     if path == "/health":
         return _health(world)
@@ -134,11 +137,7 @@ async def _capture(
     assert request is not None
     row: Row = {}
     if decision.allow and request.body:  # of refusals no body is kept: they must not fill the disk
-        try:
-            document = decode(open_body(world, request))
-            row = {REQUEST: document} if isinstance(document, dict) else {}  # the recorder reads it
-        except (Refused, BadRequest):  # an upload, a form: no prompt that we could read
-            pass
+        row = _unread_body(open_body(world, request), request)  # the recorder reads it
     agent = header(request, b"user-agent")
     row |= {
         "time": now_us,
@@ -164,6 +163,17 @@ async def _capture(
                 world.held.let_go(reply.answer)
             return refusal("envoy", who.operation, Decision(False, "capture", 503, "capture_failed", why, 5))
     return reply
+
+
+def _unread_body(body: bytes, request: Request) -> Row:
+    """What was asked, as a row takes it along: a request as it is, a form, an upload or a batch as bytes."""
+    if not is_batch(body):
+        with suppress(Refused):
+            document = decode(body)
+            if isinstance(document, dict):
+                return {REQUEST: document}
+    kind = (header(request, b"content-type") or b"").lower().decode("latin-1")
+    return {BODY: base64.b64encode(body).decode("ascii"), BODY_KIND: kind, BODY_TARGET: request.target}
 
 
 async def _bans(world: HookContext, request: Request) -> HookReply:

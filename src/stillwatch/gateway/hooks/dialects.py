@@ -18,7 +18,7 @@ from stillwatch.exchanges.strict_json import decode
 from stillwatch.gateway.hooks import TICKET, Header, HookReply, ReportedRequest, TermsJudgement
 from stillwatch.gateway.hooks.door import header
 from stillwatch.gateway.path.answers import error_body, error_object, safe
-from stillwatch.gateway.path.caller import caller
+from stillwatch.gateway.path.caller import caller, read_headers
 from stillwatch.gateway.path.forwarding import refuse_links
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.naming import in_headers
@@ -61,6 +61,9 @@ def way_of(target: str) -> DecidePath:
     path = path if rest or "/" in target[8:] else path.partition("?")[0]
     name, *pairs = path.split(";")
     options = dict(pair.partition("=")[::2] for pair in pairs)
+    if len(options) < len(pairs) or (name == "envoy" and "/" not in target.removeprefix("/decide/")):
+        # Envoy writes the client's own target behind the options
+        raise BadRequest(400, "bad_target", "a target must begin with a slash")
     unknown = [key for key in options if key not in OPTIONS]
     if (name or "json") not in SPOKEN or unknown:
         wrong = f"option {unknown[0]!r}" if unknown else f"dialect {name!r}"
@@ -100,6 +103,7 @@ def _dialect_request(
     else:
         account, number, key_id, org = _vouched_header(shown, name), None, "", None
         end_user = None
+        read_headers(shown)  # refuses what would make it another request
     if "org" in way.options:
         org = _text(shown, way.options["org"].encode())
     kind = (_text(shown, b"content-type") or "").lower()

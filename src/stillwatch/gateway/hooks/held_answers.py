@@ -7,7 +7,10 @@ For a gateway that tells nothing an answer is held for a stated time. It does no
 
 import base64
 import binascii
+import os
+import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +25,7 @@ from stillwatch.gateway.path.passing import MEDIA, is_json_lines
 from stillwatch.gateway.path.reply import FALLBACK_BYTES, ReplyFacts, Stream, facts_of_whole, unread_facts
 from stillwatch.gateway.path.request import BadRequest, Facts
 from stillwatch.gateway.path.server import Client
+from stillwatch.new_file import replace_file
 
 UNTOLD_S = 60  # that an answer is held of which nobody tells
 LONGEST_S = 86_400
@@ -30,7 +34,10 @@ LONGEST_S = 86_400
 GONE_LOOKS = 15
 BODY_S = 30  # that the body of an answer may come after its end
 EVENT_BYTES = 400  # of a streamed event that are not its text, at most
-MOST_SETTLED = 100_000  # tickets of the process before us that are remembered
+MOST_SETTLED = 100_000  # tickets that are remembered, over restarts: told again they cost nothing
+
+
+_TICKET = struct.Struct("<QQ")  # boot, serial: no two tickets have the same
 
 
 class Ticket(msgspec.Struct, array_like=True, frozen=True):
@@ -73,6 +80,47 @@ class _OnWay:
     stream: tuple[str, str] = ("", "")  # key, and name of the request at that gateway
 
 
+class SettledTickets:
+    """Tickets that were charged, also by the processes before us: a sender that lost our word tells again.
+
+    They lie in a file that a killed process leaves behind; a power cut may lose the last ones.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: dict[bytes, None] = {}
+        with suppress(OSError):
+            raw = path.read_bytes()[: -(path.stat().st_size % _TICKET.size) or None]
+            entries = [raw[at : at + _TICKET.size] for at in range(0, len(raw), _TICKET.size)]
+            self._known = dict.fromkeys(entries[-MOST_SETTLED:])
+        self._file: int | None = None  # its descriptor, as long as the process lives
+        self._added = 0
+        self._rewrite()
+
+    def __contains__(self, ticket: Ticket) -> bool:
+        return _TICKET.pack(ticket.boot, ticket.serial) in self._known
+
+    def add(self, ticket: Ticket) -> None:
+        entry = _TICKET.pack(ticket.boot, ticket.serial)
+        self._known[entry] = None
+        if len(self._known) > MOST_SETTLED:
+            del self._known[next(iter(self._known))]
+        self._added += 1
+        if self._added > MOST_SETTLED:
+            self._rewrite()
+        elif self._file is not None:
+            with suppress(OSError):  # a full disk: they are remembered until a restart
+                os.write(self._file, entry)
+
+    def _rewrite(self) -> None:
+        old, self._file, self._added = self._file, None, 0
+        if old is not None:
+            os.close(old)
+        with suppress(OSError):
+            replace_file(self._path, [b"".join(self._known)])
+            self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+
+
 class HeldAnswers:
     """All of them. One for the process."""
 
@@ -81,7 +129,7 @@ class HeldAnswers:
         self.untold = 0  # answers of which a gateway should have told
         self._on_way: dict[str, _OnWay] = {}
         self._of_streams: dict[tuple[str, str], str] = {}
-        self._settled: dict[str, None] = {}  # of the process before us
+        self._settled = SettledTickets(note.with_suffix(".settled"))
         self._clients: dict[str, set[Client]] = {}  # connections of each hook key that checks our health
         self._looks: dict[str, int] = {}  # since it had one
         self._earlier = gate.budgets.take_over()
@@ -165,8 +213,10 @@ class HeldAnswers:
         """What was asked. Raises: BadRequest."""
         try:
             raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-            return msgspec.msgpack.decode(raw, type=Ticket)
-        except (binascii.Error, msgspec.MsgspecError, ValueError):
+            ticket = msgspec.msgpack.decode(raw, type=Ticket)
+            _TICKET.pack(ticket.boot, ticket.serial)
+            return ticket
+        except (binascii.Error, msgspec.MsgspecError, struct.error, ValueError):
             raise BadRequest(400, "bad_answer", "the answer's ticket is none of ours") from None
 
     def _settle_unread(self, text: str, end: AnswerEnd) -> None:
@@ -189,12 +239,10 @@ class HeldAnswers:
             self._of_streams.pop(on_way.stream, None)
         gate, held = self.gate, ticket.on_way
         if on_way is None:
-            if ticket.boot == gate.log.boot or text in self._settled:
+            if ticket.boot == gate.log.boot or ticket in self._settled:
                 return None
-            self._settled[text] = None
-            if len(self._settled) > MOST_SETTLED:
-                del self._settled[next(iter(self._settled))]
             held = self._take_earlier(ticket)
+        self._settled.add(ticket)
         models = (ticket.model,) if ticket.model else ()
         facts = Facts(
             ticket.operation,

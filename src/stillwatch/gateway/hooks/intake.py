@@ -23,6 +23,7 @@ from stillwatch.gateway.hooks.held_answers import HeldAnswers
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.request import BadRequest
 from stillwatch.gateway.record.entries import UncapturedSpan
+from stillwatch.gateway.record.rows import BODY
 from stillwatch.gateway.record.wal import GAP, ROW, frame
 from stillwatch.units import HOUR_US
 
@@ -30,6 +31,7 @@ REMEMBERED = 200_000  # ids of rows that were kept
 LONGEST_TEXT = 512  # of a name: account, model, agent
 ANSWER = "answer"  # of a row: the ticket of the answer that it tells of
 TEXTS = frozenset(("system", "prompt", "completion", "earlier"))
+WHOLE = TEXTS | {ANSWER, BODY}  # of a row: never cut
 DEAD_BYTES = 16 << 20  # of the file of dead letters; one older file is kept
 CHARGED_US = HOUR_US  # tokens of an older exchange count against no limit that runs now
 _CAPTURED, _UNCAPTURED = PLACE["captured"], PLACE["uncaptured"]
@@ -190,7 +192,7 @@ def check_row(row: Row, now_us: int) -> Row:
     if not isinstance(account, str) or not account or len(account) > LONGEST_TEXT:
         raise Refused(f"has no account that can be used: a text of 1 to {LONGEST_TEXT} characters")
     for name, value in row.items():
-        if isinstance(value, str) and name not in TEXTS and name != ANSWER and len(value) > LONGEST_TEXT:
+        if isinstance(value, str) and name not in WHOLE and len(value) > LONGEST_TEXT:
             row[name] = value[:LONGEST_TEXT]
     return row
 

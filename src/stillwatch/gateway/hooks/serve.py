@@ -5,6 +5,7 @@ on every request's way through somebody else's gateway, and a framework costs te
 """
 
 import asyncio
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import uvloop
 from stillwatch.errors import refuse_os_errors
 from stillwatch.exchanges.documents import DOCUMENTS_SHARE, READER
 from stillwatch.gateway import heartbeat
+from stillwatch.gateway.child import raise_file_limit
 from stillwatch.gateway.control.owners import Owners
 from stillwatch.gateway.control.tables import TableFollower
 from stillwatch.gateway.counters import PLACE, Counters
@@ -31,10 +33,19 @@ from stillwatch.gateway.path.answers import REASONS, error_body
 from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.request import BadRequest
-from stillwatch.gateway.path.server import LOOK_S, Client, Request, drain_clients, sweep_clients
+from stillwatch.gateway.path.server import (
+    LOOK_S,
+    RESERVED_FILES,
+    Client,
+    Door,
+    Request,
+    Strangers,
+    drain_clients,
+    sweep_clients,
+)
 from stillwatch.gateway.path.upstream import ConnectionPool, Target
 from stillwatch.gateway.path.worker import TABLES_S, TERMS_S
-from stillwatch.gateway.probe import BACKLOG, given_door
+from stillwatch.gateway.probe import given_door
 from stillwatch.gateway.record.wal import Writer
 from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.units import utc_us
@@ -111,6 +122,17 @@ def _knows(gate: Gate, _: str, request: Request) -> bool:
         return False
 
 
+class _HooksDoor(Door):
+    """Of connections that have shown no hook key the oldest make room. An address has no share: behind one
+    address are all of a gateway's clients."""
+
+    def _is_proxy(self, address: str) -> bool:
+        return True
+
+    def holds_too_much(self, client: Client) -> bool:
+        return False
+
+
 class Hooks:
     """The process's life."""
 
@@ -137,6 +159,7 @@ class Hooks:
             counters=counters.values,
             upstream_key=None,
             owners=Owners(folder.objects),
+            strangers=Strangers(),
             open_log=lambda durable, failed: Writer(
                 folder.wal, WORKER, secret, durable=durable, failed=failed
             ),
@@ -160,16 +183,18 @@ class Hooks:
             self._announce()  # then it reads: who changes something later waits for its word
         self._tables()
         assert self.settings.hooks_port is not None
-        server = await self.loop.create_server(
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        door = _HooksDoor(
+            gate,
+            given_door(self.settings.hooks_host, self.settings.hooks_port),
             lambda: Client(gate, lambda _, client, request: HookHandler(world, client, request), _knows),
-            sock=given_door(self.settings.hooks_host, self.settings.hooks_port),
-            backlog=BACKLOG,
+            max(16, min(files, 1 << 20) - RESERVED_FILES),
         )
         for name in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(name, self._stop)
         self._second()
         await self._stopped
-        server.close()
+        door.close()
         await drain_clients(gate, DRAIN_S)
         for client in list(gate.clients):
             client.cut()
@@ -259,6 +284,7 @@ class Hooks:
 
 def main(folder: str) -> None:
     """Be the hooks process of the gateway in a folder."""
+    raise_file_limit()
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     hooks = Hooks(Folder(Path(folder)), loop)

@@ -124,7 +124,7 @@ def _caller(gate: Gate, peer: str, request: Request, now_us: int, holder: str | 
     if len(keys) > 1 or not (keys or holder):
         raise BadRequest(401, "invalid_api_key", NO_KEY if not keys else "Two different keys were given.")
     key = keys.pop() if keys else b""
-    headers = _read_headers(request)
+    headers = read_headers(request)
     header = gate.terms.identity.end_user_header
     end_user = headers.get(header.lower().encode("latin-1")) if header else None
     head = (
@@ -159,7 +159,7 @@ def _caller(gate: Gate, peer: str, request: Request, now_us: int, holder: str | 
     )
 
 
-def _read_headers(request: Request) -> dict[bytes, bytes]:
+def read_headers(request: Request) -> dict[bytes, bytes]:
     """The headers by their names in small letters. Raises: BadRequest where two of one kind differ."""
     headers: dict[bytes, bytes] = {}
     for name, value in request.headers:

@@ -18,6 +18,7 @@ import uvloop
 from stillwatch.compiled_code.library import kernels
 from stillwatch.errors import refuse_os_errors
 from stillwatch.gateway import heartbeat, logs
+from stillwatch.gateway.child import raise_file_limit
 from stillwatch.gateway.control.owners import Owners
 from stillwatch.gateway.control.tables import TableFollower
 from stillwatch.gateway.counters import PLACE, Counters
@@ -194,9 +195,7 @@ class Worker:
 
 def main(folder: str, number: int) -> None:
     """Be worker `number` of the gateway in a folder."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    raise_file_limit()
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = Worker(Folder(Path(folder)), number, loop)

@@ -223,12 +223,18 @@ class Recorder:
 
     def _whole(self, key: tuple[int, int], payload: bytes) -> None:
         """A row that came whole, from a gateway that is not ours."""
+        values: Row = {}
         try:
-            row = rows.foreign(*key, rows.read_request(msgspec.json.decode(payload, type=dict)))
-        except (msgspec.MsgspecError, Refused) as why:
+            values = msgspec.json.decode(payload, type=dict)
+            made = rows.hook_rows(*key, values)
+        except Exception as why:  # noqa: BLE001 - one poisoned body must not stop the capture of all others
             self._quarantine(key, why)
-            return
-        self._add(row, bool(row.pop("keep_text", False)))
+            try:
+                made = [rows.foreign(*key, values)]  # without what it asked
+            except Refused:
+                return
+        for row in made:
+            self._add(row, bool(row.pop("keep_text", False)))
 
     def _add(self, row: Row, keep_text: bool) -> None:
         if isinstance(unread := row.pop(UNREAD_DOCUMENTS, None), tuple):

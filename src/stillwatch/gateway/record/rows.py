@@ -4,6 +4,7 @@ A value that a client wrote wrongly is left out, not the exchange.
 """
 
 import re
+from base64 import b64decode
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -41,6 +42,8 @@ INFLATED = 256 << 20
 UNKNOWN_SHAPE = "unknown"  # no table knows the request: what it holds of text was taken as it stands
 LONGEST_NAME = 512  # what clients and upstreams make up is remembered for weeks where exchanges are watched
 REQUEST = "request"  # of a hook's row, no column: a request that is not read yet
+# likewise: a body that is no single request, in base64; its content type; the target that it was sent to
+BODY, BODY_KIND, BODY_TARGET = "body", "body_kind", "body_target"
 GOOGLE = "generate_content"  # the operation of each question in its batches
 _ASKS = ("body", "params", "request")  # where a question of a batch holds the request itself
 _NAMES = ("model", "end_user", "conversation", "response_format", "finish_reason", "served_model")
@@ -209,6 +212,35 @@ def read_request(values: Row) -> Row:
         fields = exchange(request, {}) if isinstance(request, dict) else {}
         return _cut_names(fields | values | {"end_user": fields.get("end_user") or values.get("end_user")})
     return values
+
+
+def hook_rows(worker: int, number: int, values: Row) -> list[Row]:
+    """The rows of what a hook tells of: itself, and each question of a batch that it holds.
+
+    Raises: Refused where it has no time or no account.
+    """
+    raw, kind, target = (values.pop(name, None) for name in (BODY, BODY_KIND, BODY_TARGET))
+    if not isinstance(raw, str):
+        return [foreign(worker, number, read_request(values))]
+    body, told = b64decode(raw), foreign(worker, number, dict(values))
+    time_us = told["time"]
+    assert isinstance(time_us, int)  # as it stands in the log
+
+    def text(name: str) -> str | None:
+        value = told.get(name)
+        return value if isinstance(value, str) else None
+
+    intent = Intent(
+        time_us, str(told["account"]), text("key_id") or "", text("client_ip"), text("user_agent"),
+        text("operation") or "other", str(target or ""), None, None, text("family"), text("rule") or "",
+        kind=str(kind or ""), end_user=text("end_user"),
+    )  # fmt: skip
+    read = row(worker, number, intent, body, UNKNOWN, b"")
+    known = {name: value for name, value in told.items() if value is not None}
+    rows = [read | known, *batch_rows(worker, number, intent, body, UNKNOWN)]
+    for each in rows:
+        each["keep_text"] = told["keep_text"]
+    return rows
 
 
 def foreign(worker: int, number: int, values: Row) -> Row:

@@ -1,0 +1,146 @@
+"""The admin port under whoever reaches it without a token: it lies in the process that keeps all running."""
+
+import asyncio
+import http.client
+import resource
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from typing import Any
+
+import pytest
+
+from gateway_world import free_port, until
+from served import Served, served
+from stillwatch.gateway.admin import connections
+from stillwatch.gateway.probe import bind
+from stillwatch.gateway.serving import AdminServer
+from upstream import Upstream
+
+SLOW_S = 1.0
+
+
+async def answer(scope: Any, receive: Any, send: Any) -> None:
+    while (await receive()).get("more_body"):
+        pass
+    if scope["path"] == "/slow":
+        await asyncio.sleep(SLOW_S)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+@contextmanager
+def admin_port() -> Iterator[int]:
+    port = free_port()
+    door = bind("127.0.0.1", port, "admin_port")
+    server = AdminServer(answer, door, print)  # type: ignore[arg-type]  # any ASGI app
+    thread = server.start()
+    try:
+        until(lambda: get(port) == 200, what="the port")
+        yield port
+    finally:
+        server.stop()
+        thread.join(10)
+        door.close()
+
+
+def get(port: int, path: str = "/") -> int:
+    with suppress(OSError), closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    return 0
+
+
+def connect(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), 20)
+
+
+def hung_up(connection: socket.socket) -> bool:
+    """Wait until the other side ends it; whether it said nothing before."""
+    connection.settimeout(20)
+    try:
+        return connection.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
+def test_idle_connections_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "MOST", 10)
+    with admin_port() as port, ExitStack() as idle:
+        lying = [idle.enter_context(connect(port)) for _ in range(25)]
+        for _ in range(5):
+            assert get(port) == 200
+        assert hung_up(lying[0])  # the longest silent goes first
+
+
+def test_what_is_answered_is_closed_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "MOST", 10)
+    monkeypatch.setattr(connections, "REQUEST_S", 0.2)
+    with admin_port() as port, ExitStack() as idle, closing(connect(port)) as slow:
+        slow.sendall(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
+        time.sleep(0.1)
+        for _ in range(25):
+            idle.enter_context(connect(port))
+        assert slow.recv(12) == b"HTTP/1.1 200"
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"GET / HT", b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nhalf"]
+)
+def test_who_does_not_finish_a_request_is_hung_up_on(said: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "REQUEST_S", 0.2)
+    with admin_port() as port, closing(connect(port)) as connection:
+        connection.sendall(said)
+        assert hung_up(connection)
+
+
+HEAD = b"POST / HTTP/1.1\r\nhost: x\r\n"
+CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begin", "piece"),
+    [
+        (b"GET /", b"a" * 65_536),
+        (HEAD + b"x: ", b"a" * 65_536),
+        (HEAD, b"x: y\r\n" * 10_000),
+        (CHUNKED + b"0\r\n", b"x: y\r\n" * 10_000),
+        (CHUNKED + b"0\r\nx: ", b"a" * 65_536),
+        (CHUNKED, b"1\r\na\r\n" * 10_000),
+    ],
+    ids=["target", "field", "fields", "trailers", "trailer", "chunks"],
+)
+def test_nobody_makes_it_hold_much(begin: bytes, piece: bytes) -> None:
+    with admin_port() as port, closing(connect(port)) as connection:
+        sent = 0
+        with suppress(ConnectionError):
+            connection.sendall(begin)
+            while sent < 64 << 20:
+                connection.sendall(piece)
+                sent += len(piece)
+        assert sent < 32 << 20
+
+
+@pytest.mark.slow
+def test_a_gateway_with_few_descriptors_serves_on_beside_idle_connections() -> None:
+    def narrow() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+
+    with Upstream() as up, served(up.url, workers=2, start=False) as s, ExitStack() as idle:
+        s.start(preexec_fn=narrow)
+        pids = s.pids()
+        for _ in range(400):
+            with suppress(TimeoutError):  # a full queue of the kernel's
+                idle.enter_context(socket.create_connection(("127.0.0.1", s.admin_port), 2))
+        _is_well_for(s, pids, 25.0)
+
+
+def _is_well_for(s: Served, pids: set[int], seconds: float) -> None:
+    """Longer than a worker may be silent (`supervise.STUCK_S`)."""
+    until_s = time.monotonic() + seconds
+    while time.monotonic() < until_s:
+        assert s.ask() == 200
+        assert s.part("workers") == "2 of 2 serve"
+        assert s.pids() == pids
+        time.sleep(1.0)
