@@ -19,9 +19,7 @@ from stillwatch.terms.history import LONGEST_WHY, HistoryEntry, TermsHistory, at
 from stillwatch.terms.load import LARGEST_BYTES, decode, loads
 from stillwatch.units import utc_us
 
-OPEN_US = (
-    30_000_000  # that an unchanged text waits for who has its file open: NFS 4 cannot tell, and says yes
-)
+OPEN_US = 30_000_000  # that a text waits for who has its file open: NFS 4 cannot tell, and says yes
 SETTLED_NS = 2_000_000_000  # a file changed less than this ago may change again within one tick of its clock
 
 
