@@ -162,8 +162,9 @@ def test_a_first_look_tells_a_class_from_a_pool(tmp_path: Path) -> None:
     for i, name in enumerate(mixed):
         add(name, "lib1/1" if i < 4 else "rare/1", [f"mine {i}"], 60 + i, f"m{i}", max_tokens=100)
     for i in range(6):
-        add(pupils[i], "classkit/1", [f"task {k}" for k in range(6)], 1, "school", max_tokens=500)
-        add(pool[i], f"client{i}/2", [f"item {i}{k}" for k in range(6)], 10 + i, f"c{i}", max_tokens=9_000)
+        tasks, items = [f"task {k}" for k in range(6)], [f"item {i}{k}" for k in range(6)]
+        add(pupils[i], "classkit/1", tasks, 1, "school", max_tokens=500, output_tokens=40)
+        add(pool[i], f"client{i}/2", items, 10 + i, f"c{i}", max_tokens=9_000, output_tokens=800)
     for i in range(300):
         add(f"x{i}", f"lib{i % 9}/1", ["task 1", f"own {i}"], 20 + i % 40, f"d{i}", max_tokens=(i % 5) * 100)
     log = write_log(tmp_path / "log.parquet", rows)
@@ -182,6 +183,9 @@ def test_a_first_look_tells_a_class_from_a_pool(tmp_path: Path) -> None:
     assert school["Who pays?"][1].startswith("one payer")
     assert school["When did they sign up?"][1].startswith("together")
     assert school["What do they ask?"][1].startswith("others ask the same")
+    assert school["How long are the answers?"][0].startswith("100% of 1,440 tokens")
+    assert school["How long are the answers?"][1].startswith("labels")
+    assert pool_facts["How long are the answers?"][1].startswith("long enough")
     assert "another program" in pool_facts["What software?"][0]
     assert "each with an instrument of its own" in pool_facts["Who pays?"][0]
     assert "6 of 6 (100 %) have used output limit 9000" in pool_facts["Which settings?"][0]

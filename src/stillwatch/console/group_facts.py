@@ -13,6 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from stillwatch.actors.clients import product
+from stillwatch.scan.explanations import SHORT, SHORT_SHARE
 
 MOST_COMMON = 6  # prompts that several accounts sent
 MOST_ROWS = 100  # accounts, one by one
@@ -31,6 +32,11 @@ FROM exchanges GROUP BY ALL
 _ASKED = """
 CREATE TEMP TABLE asked AS SELECT account, hash(prompt) AS asked, count(*) AS n FROM exchanges
 WHERE prompt IS NOT NULL AND prompt <> '' GROUP BY ALL
+"""
+_GIVEN = f"""
+CREATE TEMP TABLE given AS SELECT account, sum(output_tokens) AS tokens,
+  coalesce(sum(output_tokens) FILTER (output_tokens < {SHORT}), 0) AS short FROM exchanges
+WHERE output_tokens > 0 GROUP BY account
 """
 
 
@@ -77,9 +83,9 @@ class AccountRow:
 
 
 def prepare(db: duckdb.DuckDBPyConnection) -> None:
-    """Make the tables `used`, `asked` and `programs` (what each client is) of the view `exchanges`."""
-    db.execute(_USED)
-    db.execute(_ASKED)
+    """Make the tables `used`, `asked`, `given` and `programs` (each client's) of the view `exchanges`."""
+    for table in (_USED, _ASKED, _GIVEN):
+        db.execute(table)
     clients = [client for (client,) in db.execute("SELECT DISTINCT client FROM used").fetchall() if client]
     programs = {
         "client": pa.array(clients, pa.string()),
@@ -93,6 +99,7 @@ def facts(db: duckdb.DuckDBPyConnection) -> tuple[GroupFact, ...]:
     software = _software(db)
     one_program = software is not None and software.reading == _ONE_PROGRAM
     made = (software, _payer(db), _sign_up(db), *_belonging(db), _settings(db, one_program), _tasks(db))
+    made = (*made, _answers(db))
     return tuple(fact for fact in made if fact is not None)
 
 
@@ -265,6 +272,25 @@ def _tasks(db: duckdb.DuckDBPyConnection) -> GroupFact | None:
         f"{prompts:,} different prompts: {_share(inside, prompts)} came from several of them, "
         f"{_share(outside, prompts)} from other accounts too",
         f"{_share(repeated, theirs)} came from several",
+        reading,
+    )
+
+
+def _answers(db: duckdb.DuckDBPyConnection) -> GroupFact | None:
+    def share(joined: str) -> tuple[float, int]:
+        short, tokens = _row(db, f"SELECT sum(short), sum(tokens) FROM given {joined} mine USING (account)")
+        return (float(short / tokens), int(tokens)) if tokens else (0.0, 0)
+
+    (here, tokens), (elsewhere, _) = share("SEMI JOIN"), share("ANTI JOIN")
+    if not tokens:
+        return None
+    reading = "long enough to teach a student; a person may need them as well"
+    if here >= SHORT_SHARE:
+        reading = "labels, marks or a few sentences each: a desk, a classifier, or labels are what is wanted"
+    return GroupFact(
+        "How long are the answers?",
+        f"{here:.0%} of {tokens:,} tokens stand in answers of fewer than {SHORT}",
+        f"{elsewhere:.0%} of theirs",
         reading,
     )
 
