@@ -12,7 +12,6 @@ import tempfile
 from datetime import datetime, timezone
 from pathlib import Path
 
-
 SEQUENCE, EXPLICIT, OCTETS, TIME = 0x30, 0xA0, 0x04, 0x18  # tags (X.690, 8.1.2)
 # response -> token -> its content -> SignedData -> what it is over -> its content -> a TSTInfo
 INFO = ((1, SEQUENCE), (1, EXPLICIT), (0, SEQUENCE), (2, SEQUENCE), (1, EXPLICIT), (0, OCTETS))

@@ -19,7 +19,8 @@ from functools import lru_cache
 from pathlib import Path
 
 OURS = "extension-definition--9b36d387-1c2b-51e7-89f2-a34b1c297d3b"
-PATTERN = re.compile(r"\[x-stillwatch-mark:kind = '(.+?)' AND \S+:key = '(.+?)' AND \S+:value = '(.+?)'\]")
+PATTERN = "[x-stillwatch-mark:kind = '([a-z-]+)' AND ~:key = '([0-9a-f]+)' AND ~:value = '([0-9a-f]+)'\\]"
+PATTERN = re.compile("\\" + PATTERN.replace("~", "x-stillwatch-mark"))
 OWN = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2000-\u2bff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff"
 OWN += r"\uff00-\uffef\U0001f000-\U0010ffff"  # scripts without spaces, and signs: each character is a token
 TOKEN = re.compile(rf"((?:[A-Za-z]|[^\x00-\x7f{OWN}])+)|([0-9]+)|[^\t-\r ]")
@@ -61,7 +62,10 @@ def tokens(keys, text):
     at, masked, whole = 0, [], keys[0]
     while found := TOKEN.search(text, at):
         at, raw = found.end(), found[0].encode("utf-8", "replace")
-        h, mask = fnv(raw.lower()), NUMBER if found[2] else BLOB if found[1] and len(raw) > 40 else 0
+        h, mask = (
+            (fnv if len(raw) < 99 else fnv.__wrapped__)(raw.lower()),
+            NUMBER if found[2] else BLOB if found[1] and len(raw) > 40 else 0,
+        )
         if found[1] and 2 <= len(raw) <= 6 and text.startswith("://", at):
             link = re.compile(r"[^\x00-\x20]*").match(text, at)
             h, mask, at = fnv(link[0].encode("utf-8", "replace"), h), LINK, link.end()
@@ -90,7 +94,9 @@ def read_bundle(path, exchange_key, unsealed):
     sketch, sealing = (hashlib.blake2b(exchange_key, digest_size=32, person=part).digest() for part in parts)
     fingerprint = hashlib.blake2b(sketch, digest_size=8, person=b"stillwatch.kid").hexdigest()
     halves = hashlib.blake2b(sketch, digest_size=16, person=b"stillwatch.key").digest()
-    objects = sorted(json.loads(Path(path).read_text("utf-8"))["objects"], key=lambda one: one["id"])
+    if len(data := open(path, "rb").read((8 << 20) + 1)) > 8 << 20:
+        sys.exit(f"{path}: is larger than 8 MB; ask for it in pieces")
+    objects = sorted(json.loads(data)["objects"], key=lambda one: one["id"])
     notes = [one["extensions"][OURS] for one in objects if OURS in one.get("extensions", {})]
     seal = next((one.pop("seal") for one in notes if "seal" in one), "")
     text = json.dumps(objects, sort_keys=True, separators=(",", ":")).encode("ascii")
@@ -122,24 +128,43 @@ def is_named(rows, found):
     return len(found) > 1 and (by_whole or (share >= 0.1 and len(phrases) >= 4))
 
 
+def read_line(text):
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     options = {"file": {}, "log": {}, "--key": {"required": True}, "--map": {"action": "append"}}
-    for name, more in options.items():
+    for name, more in {**options, "--unsealed": {"action": "store_true"}}.items():
         parser.add_argument(name, **more)
-    parser.add_argument("--unsealed", action="store_true")
     given = parser.parse_args()
     names = dict(pair.split("=", 1) for pair in given.map or ())
-    wanted, began, keys = read_bundle(given.file, bytes.fromhex(Path(given.key).read_text()), given.unsealed)
-    rows, found, before, out = {}, {}, {}, csv.writer(sys.stdout)
-    with open(given.log, encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file) if given.log.endswith(".csv") else map(json.loads, file):
-            account, prompt, system, at = (row.get(names.get(name, name)) or "" for name in FIELDS)
+    try:
+        wanted, began, keys = read_bundle(
+            given.file, bytes.fromhex(Path(given.key).read_text()), given.unsealed
+        )
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as why:
+        sys.exit(f"{given.file}, {given.key}: cannot be used ({type(why).__name__}: {ascii(why):.200})")
+    rows, found, before, unread, out = {}, {}, {}, 0, csv.writer(sys.stdout)
+    csv.field_size_limit(1 << 30)
+    with open(given.log, encoding="utf-8", errors="replace", newline="") as file:
+        lines = (line.replace("\0", "") for line in file)
+        for row in csv.DictReader(lines) if given.log.endswith(".csv") else map(read_line, lines):
+            texts = [isinstance(row, dict) and row.get(names.get(name, name)) or "" for name in FIELDS]
+            if not (texts[0] and isinstance(row, dict) and all(isinstance(text, str) for text in texts[1:])):
+                unread += 1
+                continue
+            account, (prompt, system, at) = str(texts[0]), texts[1:]
             carried, early = row_marks(marks_of(keys, prompt, system), wanted), "" < at[:19] < began
             rows[account] = rows.get(account, 0) + 1
             if carried:
                 found.setdefault(account, []).append(carried)
                 before[account] = before.get(account, 0) + (early and carried.keys() != {"phrases"})
+    if unread:
+        print(f"{unread} rows hold no account, or no texts: not searched", file=sys.stderr)
     out.writerow(("account", "rows", "rows_before", "kinds", "rows_in_all"))
     for who, mine in sorted(found.items()):
         if is_named(rows[who], mine):
