@@ -1,4 +1,4 @@
-"""The checkers as a stranger runs them: in a folder with other files, on zips that hold more than they name."""
+"""The checkers as a stranger runs them: in a folder with other files, on zips that hold more than is named."""
 
 import io
 import os
@@ -144,7 +144,8 @@ def test_a_zip_that_holds_more_than_its_files_is_not_intact(tmp_path: Path, kind
 
 NAMES = (
     "/etc/cron.d/x", "../x", "attached/../../x", "attached//x", "./x", "attached\\x", "C:x", "x\u202etxt",
-    "x\n", "REPORT.html", "attached/a.json", "attached/A.json", "attached/\u00e9.json", "attached/e\u0301.json",
+    "x\n",
+    "REPORT.html", "attached/a.json", "attached/A.json", "attached/\u00e9.json", "attached/e\u0301.json",
 )  # fmt: skip
 
 

@@ -1,5 +1,5 @@
-"""Seals, witnesses' words and records that a dishonest owner makes up and signs: never *trained* for an innocent,
-nor for a seal that leaves a condition open. Generators, by a seed; a small part of what was run."""
+"""Seals and witnesses' words that a dishonest owner makes up and signs: never *trained* where a condition is
+left open. Generators, by a seed; a small part of what was run."""
 
 import copy
 import json
@@ -15,7 +15,7 @@ from stillwatch.prove import checker
 from test_prove_seal import SEALED_AT, World
 
 Proof = dict[str, Any]
-# what a seal may say otherwise and still be one: a smaller alpha, other actors, a date that counts for nothing
+# what a seal may say otherwise and still be one: a smaller alpha, other actors, its own date
 OTHER_VALUES = {
     "actors", "alpha", "at", "commitment", "effect", "epoch", "excluded", "excluded_sha256", "keys", "most",
     "places", "size",

@@ -40,11 +40,13 @@ def turn(x, bits):
     return (x << bits | x >> 64 - bits) & ALL
 
 
-@lru_cache(1 << 18)
 def fnv(data, h=0xCBF29CE484222325):
     for byte in data:
         h = (h ^ byte) * 0x100000001B3 & ALL
     return h
+
+
+fnv_of_word = lru_cache(1 << 18)(fnv)  # short ones alone: the texts are somebody else's
 
 
 def siphash(keys, word):
@@ -62,10 +64,8 @@ def tokens(keys, text):
     at, masked, whole = 0, [], keys[0]
     while found := TOKEN.search(text, at):
         at, raw = found.end(), found[0].encode("utf-8", "replace")
-        h, mask = (
-            (fnv if len(raw) < 99 else fnv.__wrapped__)(raw.lower()),
-            NUMBER if found[2] else BLOB if found[1] and len(raw) > 40 else 0,
-        )
+        h = (fnv_of_word if len(raw) < 99 else fnv)(raw.lower())
+        mask = NUMBER if found[2] else BLOB if found[1] and len(raw) > 40 else 0
         if found[1] and 2 <= len(raw) <= 6 and text.startswith("://", at):
             link = re.compile(r"[^\x00-\x20]*").match(text, at)
             h, mask, at = fnv(link[0].encode("utf-8", "replace"), h), LINK, link.end()
@@ -94,9 +94,9 @@ def read_bundle(path, exchange_key, unsealed):
     sketch, sealing = (hashlib.blake2b(exchange_key, digest_size=32, person=part).digest() for part in parts)
     fingerprint = hashlib.blake2b(sketch, digest_size=8, person=b"stillwatch.kid").hexdigest()
     halves = hashlib.blake2b(sketch, digest_size=16, person=b"stillwatch.key").digest()
-    if len(data := open(path, "rb").read((8 << 20) + 1)) > 8 << 20:
+    if Path(path).stat().st_size > 8 << 20:
         sys.exit(f"{path}: is larger than 8 MB; ask for it in pieces")
-    objects = sorted(json.loads(data)["objects"], key=lambda one: one["id"])
+    objects = sorted(json.loads(Path(path).read_bytes())["objects"], key=lambda one: one["id"])
     notes = [one["extensions"][OURS] for one in objects if OURS in one.get("extensions", {})]
     seal = next((one.pop("seal") for one in notes if "seal" in one), "")
     text = json.dumps(objects, sort_keys=True, separators=(",", ":")).encode("ascii")
@@ -147,24 +147,24 @@ def main():
             given.file, bytes.fromhex(Path(given.key).read_text()), given.unsealed
         )
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as why:
-        sys.exit(f"{given.file}, {given.key}: cannot be used ({type(why).__name__}: {ascii(why):.200})")
+        sys.exit(f"{given.file}, {given.key}: cannot be used ({type(why).__name__}: {why!a:.200})")
     rows, found, before, unread, out = {}, {}, {}, 0, csv.writer(sys.stdout)
     csv.field_size_limit(1 << 30)
     with open(given.log, encoding="utf-8", errors="replace", newline="") as file:
         lines = (line.replace("\0", "") for line in file)
         for row in csv.DictReader(lines) if given.log.endswith(".csv") else map(read_line, lines):
-            texts = [isinstance(row, dict) and row.get(names.get(name, name)) or "" for name in FIELDS]
-            if not (texts[0] and isinstance(row, dict) and all(isinstance(text, str) for text in texts[1:])):
+            texts = [(isinstance(row, dict) and row.get(names.get(name, name))) or "" for name in FIELDS]
+            if not all(isinstance(text, str) for text in texts[1:3]) or type(texts[0]) not in (str, int):
                 unread += 1
                 continue
-            account, (prompt, system, at) = str(texts[0]), texts[1:]
+            account, prompt, system, at = map(str, texts)
             carried, early = row_marks(marks_of(keys, prompt, system), wanted), "" < at[:19] < began
             rows[account] = rows.get(account, 0) + 1
             if carried:
                 found.setdefault(account, []).append(carried)
                 before[account] = before.get(account, 0) + (early and carried.keys() != {"phrases"})
     if unread:
-        print(f"{unread} rows hold no account, or no texts: not searched", file=sys.stderr)
+        print(f"{unread} lines hold no row with account and texts: not searched", file=sys.stderr)
     out.writerow(("account", "rows", "rows_before", "kinds", "rows_in_all"))
     for who, mine in sorted(found.items()):
         if is_named(rows[who], mine):
