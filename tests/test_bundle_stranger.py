@@ -1,4 +1,4 @@
-"""The checkers as a stranger runs them: in a folder with other files, on zips that hold more than is named."""
+"""The checkers as a stranger runs them: in a folder with other files, on zips that hold more than is said."""
 
 import io
 import os

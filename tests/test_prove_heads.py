@@ -2,16 +2,21 @@
 left open. Generators, by a seed; a small part of what was run."""
 
 import copy
+import itertools
 import json
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from prove_mutants import mutant_of_json
 from stillwatch.coin import openings
-from stillwatch.prove import checker
+from stillwatch.prove import checker, report
+from stillwatch.prove.coin import leans
+from stillwatch.prove.verdict import as_document
 from test_prove_seal import SEALED_AT, World
 
 Proof = dict[str, Any]
@@ -152,3 +157,40 @@ def test_answers_that_are_left_out_of_many_count_as_none(told: tuple[World, Proo
     for pair, texts in made["measured"].items():
         made["measured"][pair] = texts * 8
     assert is_trained(world, signed(world, made))
+
+
+@pytest.mark.slow
+def test_coins_that_end_where_it_suits_convict_an_innocent(tmp_path: Path) -> None:
+    """Of each account the coins up to where an older model of the makers leans most: no gap shows it.
+
+    What nobody can compute is said, in the verdict and by the checker. A seal that named the accounts before
+    their coins fell would not help: the ends are chosen afterwards.
+    """
+    world = World(tmp_path, {f"acct-{k}": 8 for k in range(60)})
+    innocent = world.suspect()
+    said = {json.loads(line)["prompt"][0]["content"]: json.loads(line)["output"]
+            for line in (tmp_path / "acme-7b.jsonl").read_text().splitlines()}  # fmt: skip
+    kept: list[str] = []
+    for account in sorted({pair.account for pair in world.pairs}):
+        mine = sorted((p for p in world.pairs if p.account == account), key=lambda p: p.number)
+        leaning = [
+            leans.overlap(said[p.messages[0]["content"]], *(a.text for a in p.answers)) * (1 - 2 * p.served)
+            for p in mine
+        ]
+        sums = [0.0, *itertools.accumulate(leaning)]
+        kept += [pair.id for pair in mine[: sums.index(max(sums))]]
+    sealed = world.seal(lambda pair: "all")
+    actor = dict(sealed.actors[0])
+    actor["pairs"] = openings.in_order(kept, 1)
+    actor["accounts"] = sorted({p.account for p in world.pairs if p.id in set(kept)})
+    seal = sealed.seal | {"actors": [openings.actor_commitment(actor)]}
+    seal["signature"] = world.owner.sign(openings.signed_of_seal(seal))
+    sealed.path.write_bytes(openings.seal_bytes(seal))
+    cut = replace(sealed, seal=seal, chain=(seal,), actors=(actor,))
+    came = world.test(cut, innocent, (world.word(cut),))
+    proof = world.read(came)
+    told = as_document((came.evidence,), None, proof)
+    assert told["outcome"] == "trained"
+    assert report.CHOSEN in told["means_not"]
+    assert "their coins end" in report.CHOSEN
+    assert any("not picked by a relative" in line for line in checker.sealed_lines(proof.examined))

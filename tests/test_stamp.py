@@ -133,7 +133,7 @@ def within(node: Node) -> list[Node]:
 
 
 def written(node: Node, lengths: Mapping[int, int]) -> bytes:
-    """A node as DER; as BER where a length, by its content's `id`, is left open (0) or takes so many bytes."""
+    """A node as DER; as BER where a length, by its content's `id`, is open (0) or takes so many bytes."""
     tag, content = node
     data = content if isinstance(content, bytes) else b"".join(written(one, lengths) for one in content)
     size = lengths.get(id(content), -1)
