@@ -17,11 +17,12 @@ from stillwatch.prove import ProveError
 from stillwatch.prove.identify import IdentificationResult, IdentifyError, Reference
 from stillwatch.prove.identify.asking import probes
 from stillwatch.prove.identify.library import MANIFEST, add, read_library, references
-from stillwatch.prove.identify.normal import COHORT, scores
+from stillwatch.prove.identify.normal import scores
 from stillwatch.prove.identify.tokens import shapes
 from stillwatch.prove.identify.version import kernel_of, same_version
 from stillwatch.prove.identify.who import _threshold, doubted_kins, identify
 from stillwatch.prove.pool import Pool, PoolError, prompt_id
+from stillwatch.prove.pool.likeness import COHORT
 
 REFERENCES = [Made(f"m{i:02d}", f"kin{i % 15:02d}k", own=0.6) for i in range(30)]
 COPY = Made("copy", "kin03k", own=0.45)  # a model of kin03 with less of its phrases: a disguise

@@ -34,10 +34,10 @@ from stillwatch.prove.identify import (
     Match,
     Reference,
 )
-from stillwatch.prove.identify.normal import COHORT, scores
+from stillwatch.prove.identify.normal import scores
 from stillwatch.prove.pool import Pool
 from stillwatch.prove.pool.checks import Fit, fit
-from stillwatch.prove.pool.likeness import Floats, Likeness, likeness
+from stillwatch.prove.pool.likeness import Floats, Likeness, likeness, too_little_shared
 
 Places = NDArray[np.int64]
 
@@ -135,18 +135,8 @@ def decide(
 
 def _reservations(alike: Likeness, refs: Places, kins: NDArray[np.str_], nearest: Match) -> Iterator[str]:
     """Why a suspect's score cannot be held against what the library's strangers show."""
-
-    def shown(one: int, kin: str) -> float:
-        unrelated = alike.mean[one, refs[(kins != kin) & (refs != one)]]
-        return float(np.sort(unrelated[np.isfinite(unrelated)])[-COHORT:].mean())
-
-    row, least = alike.at(alike.focus), min(shown(int(r), kins[k]) for k, r in enumerate(refs))
-    if shown(row, nearest.kin) < least:
-        yield (
-            f"its answers share less with unrelated models ({shown(row, nearest.kin):.4f}) than those of any "
-            f"reference do ({least:.4f}): noise, another language or refusals, where one rare word counts "
-            "for much"
-        )
+    if why := too_little_shared(alike, refs, kins, nearest.kin):
+        yield why
     beside = alike.by_prompt[:, alike.at(nearest.reference)]
     asked = np.isfinite(beside)
     unrelated = alike.by_prompt[np.ix_(asked, refs[kins != nearest.kin])]
