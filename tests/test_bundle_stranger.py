@@ -1,7 +1,10 @@
 """The checkers as a stranger runs them: in a folder with other files, on zips that hold more than is said."""
 
+import base64
 import io
+import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -9,11 +12,13 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import bundle_world
 from bundle_world import Told
+from prove_mutants import mutant_of_json
 from stillwatch.cases.audit.signing import open_signer
 from stillwatch.cases.bundle import verify
 from stillwatch.cases.bundle.signed import sign_manifest
@@ -195,3 +200,74 @@ def test_a_name_begins_no_line_of_its_own_in_the_readme(tmp_path: Path) -> None:
     lines = files["README.txt"].decode().splitlines()
     assert not any(line.startswith("The court") for line in lines)
     assert not {"\x1b", "\u202e"} & set(files["README.txt"].decode())
+
+
+# --- what a sender signs of a case ---
+
+# of its machine and of other accounts than the accused; tokens that stand there once can be any
+OWN_WORD = {"environment.json", "population.json", "accounts.ndjson", "events.ndjson"}
+
+
+@pytest.mark.slow
+def test_a_case_that_its_sender_changes_and_signs_is_an_answer_and_not_sound(
+    told: Told, tmp_path: Path
+) -> None:
+    """A value, name or line changed by a seed: no traceback, and sound only for the same or its own word."""
+    checker_of_case, signer = bundle_world.released(), open_signer(told.folder / "audit.key")
+    place = shutil.copytree(told.bundle, tmp_path / "b")
+    files = {p.relative_to(place).as_posix(): p.read_bytes() for p in place.rglob("*") if p.is_file()}
+    manifest = json.loads(files[verify.MANIFEST])
+    predicate = json.loads(base64.b64decode(manifest["payload"]))["predicate"]
+    names = sorted(name for name in files if name.endswith("json") and name != verify.MANIFEST)
+    for k in range(40):
+        draw = random.Random(f"13 case {k}")
+        name = draw.choice([one for one in names if not one.startswith("manifest")])
+        lines = files[name].split(b"\n") if name.endswith(".ndjson") else [files[name]]
+        at = draw.randrange(len(lines) - name.endswith(".ndjson"))
+        try:
+            lines[at] = mutant_of_json(lines[at], draw).replace(b"\n", b" ")
+        except (ValueError, RecursionError):
+            continue
+        changed = {name: b"\n".join(lines)}
+        listed = {n: d for n, d in (files | changed).items() if n not in (verify.DRAFT, verify.MANIFEST)}
+        (place / name).write_bytes(changed[name])
+        (place / verify.MANIFEST).write_bytes(sign_manifest(listed, verify.PREDICATE, predicate, signer))
+        found = checker_of_case.check(place, signer.key)
+        if found["sound"] and name not in OWN_WORD:
+            before = files[name].split(b"\n") if name.endswith(".ndjson") else [files[name]]
+            assert json.loads(lines[at]) == json.loads(before[at]), (k, name)
+        (place / name).write_bytes(files[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("accounts.ndjson", {"confession": "Yes, it was us."}),
+        ("events.ndjson", {"note": 1}),
+        ("claims.ndjson", {"by": "the court"}),
+        ("claims.ndjson", {"affirmed": True}),
+    ],
+)
+def test_a_line_holds_nothing_that_nobody_checks(
+    told: Told, tmp_path: Path, name: str, change: dict[str, Any]
+) -> None:
+    place = shutil.copytree(told.bundle, tmp_path / "b")
+    first, _, rest = (place / name).read_bytes().partition(b"\n")
+    (place / name).write_bytes(json.dumps(json.loads(first) | change).encode() + b"\n" + rest)
+    found = bundle_world.released().check(place, None)
+    assert any(f"{name}: line 1" in one for one in found["wrong"])
+
+
+@pytest.mark.slow
+def test_a_claim_that_is_left_out_is_no_traceback(told: Told, tmp_path: Path) -> None:
+    place = shutil.copytree(told.bundle, tmp_path / "b")
+    whole = (place / "claims.ndjson").read_bytes().splitlines(keepends=True)
+    for k in range(0, len(whole), 29):
+        (place / "claims.ndjson").write_bytes(b"".join(whole[:k] + whole[k + 1 :]))
+        assert not bundle_world.released().check(place, None)["sound"]
+    kept = [line for line in whole if b"p_most_correlation" not in line]
+    (place / "claims.ndjson").write_bytes(b"".join(kept))
+    found = bundle_world.released().check(place, None)
+    assert len(kept) < len(whole)
+    assert any("leaves out what belongs together" in one for one in found["wrong"])
