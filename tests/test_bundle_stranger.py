@@ -86,7 +86,7 @@ def test_a_module_on_the_path_of_python_is_not_run(
 Entries = dict[str, bytes]
 
 
-def packed(files: Entries, change: Callable[[zipfile.ZipInfo], None] = lambda entry: None) -> bytes:
+def zip_of(files: Entries, change: Callable[[zipfile.ZipInfo], None] = lambda entry: None) -> bytes:
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as out:
         for name in sorted(files):
@@ -97,37 +97,37 @@ def packed(files: Entries, change: Callable[[zipfile.ZipInfo], None] = lambda en
     return data.getvalue()
 
 
-def hidden(files: Entries) -> bytes:
+def with_hidden_entry(files: Entries) -> bytes:
     """Another report, in an entry that no directory names: who unpacks as he reads finds it."""
-    other = packed({"report.html": b"The court has affirmed it.", "README.txt": b"Sound."})
-    return other[: other.index(b"PK\1\2")] + packed(files)
+    other = zip_of({"report.html": b"The court has affirmed it.", "README.txt": b"Sound."})
+    return other[: other.index(b"PK\1\2")] + zip_of(files)
 
 
-def linked(files: Entries) -> bytes:
+def with_link(files: Entries) -> bytes:
     def link(entry: zipfile.ZipInfo) -> None:
         if entry.filename.endswith("README.txt"):
             entry.external_attr = 0o120777 << 16
 
-    return packed(files, link)
+    return zip_of(files, link)
 
 
 def between(files: Entries) -> bytes:
     """More bytes between the files and their directory."""
-    data = packed(files)
+    data = zip_of(files)
     at = data.index(b"PK\1\2", data.rindex(b"PK\3\4"))
     begin = int.from_bytes(data[-6:-2], "little") + 5
     return data[:at] + b"more." + data[at:-6] + begin.to_bytes(4, "little") + data[-2:]
 
 
 ZIPS: dict[str, Callable[[Entries], bytes]] = {
-    "hidden": hidden,
-    "linked": linked,
+    "hidden": with_hidden_entry,
+    "linked": with_link,
     "between": between,
-    "page before": lambda files: b"<html>Affirmed.</html>" + packed(files),
-    "page behind": lambda files: packed(files) + b"<html>Affirmed.</html>",
-    "remark": lambda files: packed(files)[:-2] + b"\x09\0Affirmed.",
-    "two zips": lambda files: packed({"report.html": b"Affirmed."}) + packed(files),
-    "nul": lambda files: packed({f"{name}!.exe" if name == "README.txt" else name: data
+    "page before": lambda files: b"<html>Affirmed.</html>" + zip_of(files),
+    "page behind": lambda files: zip_of(files) + b"<html>Affirmed.</html>",
+    "remark": lambda files: zip_of(files)[:-2] + b"\x09\0Affirmed.",
+    "two zips": lambda files: zip_of({"report.html": b"Affirmed."}) + zip_of(files),
+    "nul": lambda files: zip_of({f"{name}!.exe" if name == "README.txt" else name: data
                                  for name, data in files.items()}).replace(b"txt!.exe", b"txt\0.exe"),
 }  # fmt: skip
 
@@ -136,7 +136,7 @@ ZIPS: dict[str, Callable[[Entries], bytes]] = {
 def test_a_zip_that_holds_more_than_its_files_is_not_intact(tmp_path: Path, kind: str) -> None:
     signer, place = open_signer(tmp_path / "key"), tmp_path / "b.zip"
     files = bundle.make((FOUND,), signer)
-    place.write_bytes(packed(files))
+    place.write_bytes(zip_of(files))
     assert not checker.check(place, signer.key)["answers"]["intact"].startswith("NO")
     place.write_bytes(ZIPS[kind](files))
     try:
@@ -165,7 +165,7 @@ def test_names_that_are_none_or_two_in_one_are_not_intact(tmp_path: Path, zipped
         files[verify.MANIFEST] = sign_manifest(files, verify.PREDICATE, told, signer)
         place = tmp_path / f"{number}{'.zip' * zipped}"
         if zipped:
-            place.write_bytes(packed(files))
+            place.write_bytes(zip_of(files))
         elif any(name.startswith(("/", "..")) or ".." in name or "//" in name for name in files):
             continue
         else:

@@ -36,7 +36,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Proof]:
     return world, json.loads(came.proof.read_text())
 
 
-def signed(world: World, proof: Proof) -> Proof:
+def sign_anew(world: World, proof: Proof) -> Proof:
     """As its owner signs it, and a witness that reads nothing."""
     seal = proof["seals"][-1]
     seal["signature"] = world.owner.sign(openings.signed_of_seal(seal))
@@ -67,13 +67,13 @@ def differing(one: Any, other: Any, place: str = "all of it") -> Iterator[str]:
 def test_a_seal_of_any_other_shape_is_none(told: tuple[World, Proof]) -> None:
     """A name more or less, another type or a value that is none: whatever its owner signs."""
     world, proof = told
-    assert is_trained(world, signed(world, copy.deepcopy(proof)))
+    assert is_trained(world, sign_anew(world, copy.deepcopy(proof)))
     for k in range(700):
         seal = proof["seals"][-1]
         try:
             data = mutant_of_json(json.dumps(seal).encode(), random.Random(f"13 seal {k}"))
             changed = checker.read_json(data)
-            made = signed(world, copy.deepcopy(proof) | {"seals": [changed]})
+            made = sign_anew(world, copy.deepcopy(proof) | {"seals": [changed]})
         except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
             continue  # no document, or nothing that can be signed
         places = {*differing(seal, changed)} - {"signature"}
@@ -121,7 +121,7 @@ def test_a_seal_that_leaves_a_condition_open_is_never_trained(
     held[last] = value
     if name == "test.base":
         made |= {"base": value, "measured_base": {pair: ["x"] for pair in made["measured"]}}
-    assert not is_trained(world, signed(world, made))
+    assert not is_trained(world, sign_anew(world, made))
 
 
 WORDS: dict[str, Callable[[World, Proof], Any]] = {
@@ -140,7 +140,7 @@ WORDS: dict[str, Callable[[World, Proof], Any]] = {
 @pytest.mark.parametrize("edit", WORDS)
 def test_a_witness_that_signs_something_else_is_none(told: tuple[World, Proof], edit: str) -> None:
     world, proof = told
-    made = signed(world, copy.deepcopy(proof))
+    made = sign_anew(world, copy.deepcopy(proof))
     word = {name: value for name, value in made["witnesses"][0].items() if name != "signature"}
     WORDS[edit](world, word)
     word["signature"] = world.witness.sign(openings.signed_of_witness(word))
@@ -153,10 +153,10 @@ def test_answers_that_are_left_out_of_many_count_as_none(told: tuple[World, Proo
     world, proof = told
     made = copy.deepcopy(proof)
     made["seals"][-1]["test"]["samples"] = 8
-    assert not is_trained(world, signed(world, made))
+    assert not is_trained(world, sign_anew(world, made))
     for pair, texts in made["measured"].items():
         made["measured"][pair] = texts * 8
-    assert is_trained(world, signed(world, made))
+    assert is_trained(world, sign_anew(world, made))
 
 
 @pytest.mark.slow

@@ -132,10 +132,10 @@ def within(node: Node) -> list[Node]:
     return node[1]
 
 
-def written(node: Node, lengths: Mapping[int, int]) -> bytes:
+def as_ber(node: Node, lengths: Mapping[int, int]) -> bytes:
     """A node as DER; as BER where a length, by its content's `id`, is open (0) or takes so many bytes."""
     tag, content = node
-    data = content if isinstance(content, bytes) else b"".join(written(one, lengths) for one in content)
+    data = content if isinstance(content, bytes) else b"".join(as_ber(one, lengths) for one in content)
     size = lengths.get(id(content), -1)
     if size == 0:
         return bytes([tag, 0x80]) + data + b"\0\0"
@@ -148,7 +148,7 @@ def test_a_stamp_of_today_never_says_an_earlier_day(clock: Clock, tmp_path: Path
     """What no authority signs of a stamp holds another TSTInfo, of 2024; open lengths lead a reader there."""
     answer, draw, taken = stamp(TEXT, authority(clock)).answer, random.Random(13), 0
     (top,) = nodes(answer)
-    assert written(top, {}) == answer
+    assert as_ber(top, {}) == answer
     token = within(top)[1]
     signed = within(within(within(token)[1])[0])
     packed = within(within(signed[2])[1])[0][1]
@@ -156,17 +156,17 @@ def test_a_stamp_of_today_never_says_an_earlier_day(clock: Clock, tmp_path: Path
     (info,) = nodes(packed)
     within(info)[4] = 0x18, b"20240101000000Z"
     algorithm = within(signed[1])[0]
-    within(algorithm)[1:] = [(0x30, [(0x04, written(info, {}))])]
+    within(algorithm)[1:] = [(0x30, [(0x04, as_ber(info, {}))])]
     envelope = [id(one[1]) for one in (top, within(top)[0], token, within(token)[1], *signed[1:3], algorithm)]
     ways = [{one: size} for one in envelope for size in (0, 3, 4)]
     ways += [{one: draw.choice([0, 0, 3, 5]) for one in draw.sample(envelope, 3)} for _ in range(150)]
     (tmp_path / "text").write_bytes(TEXT)
     words = ["openssl", "ts", "-verify", "-in", "answer", "-data", "text", "-CAfile", str(clock.root)]
     for lengths in ways:
-        (tmp_path / "answer").write_bytes(written(top, lengths))
+        (tmp_path / "answer").write_bytes(as_ber(top, lengths))
         taken += not subprocess.run(words, capture_output=True, check=False, cwd=tmp_path).returncode
         with contextlib.suppress(ValueError):
-            assert read_stamp(written(top, lengths)) == read_stamp(answer), lengths
+            assert read_stamp(as_ber(top, lengths)) == read_stamp(answer), lengths
     assert taken > len(ways) / 2  # openssl takes them: what is read of a stamp has to be what it verified
 
 

@@ -237,7 +237,7 @@ def escape(text: str) -> str:
     return html.escape(text).replace("&#x27;", "&#39;")
 
 
-def _shown(text: str) -> Iterator[tuple[str, bool]]:
+def _visible_characters(text: str) -> Iterator[tuple[str, bool]]:
     """Each character, and whether it is shown as its code: what acts, hides or piles up is.
 
     By Unicode 3.2, which every Python has: all machines make the same page.
@@ -270,7 +270,7 @@ def plain_text(text: str, limit: int = 1200) -> str:
     >>> plain_text("a\\nb\\u202e")
     'a\\\\nb\\\\u202e'
     """
-    return "".join(shown for shown, _ in _shown(text[:limit]))
+    return "".join(shown for shown, _ in _visible_characters(text[:limit]))
 
 
 def escaped_text(text: Any, limit: int = 1200) -> str:
@@ -283,7 +283,7 @@ def escaped_text(text: Any, limit: int = 1200) -> str:
         return "-" if text is None else '<span class="ctl">(empty)</span>'
     made = [
         f'<span class="ctl">{shown}</span>' if is_code else escape(shown)
-        for shown, is_code in _shown(str(text)[:limit])
+        for shown, is_code in _visible_characters(str(text)[:limit])
     ]
     more = len(str(text)) - limit
     cut = f'<span class="ctl">... (+{more:,} characters)</span>' if more > 0 else ""

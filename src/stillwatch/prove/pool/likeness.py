@@ -92,12 +92,12 @@ def too_little_shared(
     It is so where it shares less with its nearest unrelated models than any reference shares with its own.
     """
 
-    def shown(one: int, own: str) -> float:
+    def mean_beside(one: int, own: str) -> float:
         unrelated = alike.mean[one, references[(kins != own) & (references != one)]]
         return float(np.sort(unrelated[np.isfinite(unrelated)])[-COHORT:].mean())
 
-    mine = shown(alike.at(alike.focus), kin)
-    least = min(shown(int(one), own) for one, own in zip(references, kins, strict=True))
+    mine = mean_beside(alike.at(alike.focus), kin)
+    least = min(mean_beside(int(one), own) for one, own in zip(references, kins, strict=True))
     return (
         ""
         if mine >= least
