@@ -10,7 +10,7 @@ strangers, at most one in twenty, and named.
 
 A suspect that answers by noise, in another language or by refusals shares so little with everybody that one
 rare word in common is a high score. The thresholds do not hold for it, as no reference is like that: nothing
-is said of a suspect that shares less with unrelated models than any reference does, nor of one that is more
+is said of a suspect that shares less than half of what any does with strangers, nor of one that is more
 like the nearest reference than like three quarters of unrelated models on half of the prompts or fewer.
 
 Null (comparison): the suspect and one reference, chosen beforehand, are strangers. Null (stranger): the

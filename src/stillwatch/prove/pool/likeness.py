@@ -89,7 +89,7 @@ def too_little_shared(
 ) -> str:
     """Why the focus is not like the references in anything; "" where it is. kin: of its nearest one.
 
-    It is so where it shares less with its nearest unrelated models than any reference shares with its own.
+    It is so where it shares less with its nearest unrelated models than half of what any reference does.
     """
 
     def mean_beside(one: int, own: str) -> float:
@@ -100,8 +100,8 @@ def too_little_shared(
     least = min(mean_beside(int(one), own) for one, own in zip(references, kins, strict=True))
     return (
         ""
-        if mine >= least
-        else f"its answers share less with unrelated models ({mine:.4f}) than those of any reference do "
+        if mine >= least / 2
+        else f"its answers share with unrelated models ({mine:.4f}) less than half of what any reference does "
         f"({least:.4f}): noise, another language or refusals, where one rare word counts for much"
     )
 
