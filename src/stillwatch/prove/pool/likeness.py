@@ -101,7 +101,7 @@ def too_little_shared(
     return (
         ""
         if mine >= least / 2
-        else f"its answers share with unrelated models ({mine:.4f}) less than half of what any reference does "
+        else f"its answers share with unrelated models ({mine:.4f}) less than half of what references do "
         f"({least:.4f}): noise, another language or refusals, where one rare word counts for much"
     )
 
