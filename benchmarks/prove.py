@@ -31,7 +31,7 @@ from stillwatch.prove.lineage.checkup import Checkup, area, checkup
 from stillwatch.prove.lineage.margins import choose_field
 from stillwatch.prove.lineage.reading import read_lineage
 from stillwatch.prove.pool import Pool
-from stillwatch.prove.pool.likeness import Likeness, likeness
+from stillwatch.prove.pool.likeness import Likeness, likeness, prompt_likeness, tokens
 from stillwatch.prove.pool.reading import read_pool
 from stillwatch.stats.intervals import wilson
 
@@ -196,6 +196,7 @@ def disguises(data: Data, draws: int, seed: int, prompts: int, wrong: float = 0.
         known = {m: Reference(m, kins[m], "", 0, "") for m in library}
         part = data.pool.of(data.pool.models, [data.pool.prompts[i] for i in drawn])
         alike = likeness(part, part.models[0])
+        table = by_prompt(part)
         kin = [kins[m] for m in alike.models]
         refs = np.array([i for i, m in enumerate(alike.models) if m in known], np.int64)
         for copy, (original, kind) in data.copies.items():
@@ -206,7 +207,7 @@ def disguises(data: Data, draws: int, seed: int, prompts: int, wrong: float = 0.
             threshold = comparison_threshold(strangers(alike.mean, others, kin).pairs, BAN_ALPHA)
             score = scores(alike.mean, row, refs, [*kin[:row], f"\0{copy}", *kin[row + 1 :]])
             hit.setdefault(kind, []).append(bool(score[list(refs).index(alike.at(original))] > threshold))
-            found = decide(replace(alike, focus=copy), known, BAN_ALPHA, count=False)
+            found = decide(replace(alike, focus=copy, by_prompt=table[:, row]), known, BAN_ALPHA, count=False)
             tally["n"] += 1
             right = true[found.nearest[0].reference] == true[original]
             tally["right kin"] += right
@@ -218,7 +219,8 @@ def disguises(data: Data, draws: int, seed: int, prompts: int, wrong: float = 0.
         tally["pairs"] += of
         for model in known:
             alone = {m: r for m, r in known.items() if true[m] != true[model]}
-            answer = decide(replace(alike, focus=model), alone, BAN_ALPHA, count=False).answer
+            focused = replace(alike, focus=model, by_prompt=table[:, alike.at(model)])
+            answer = decide(focused, alone, BAN_ALPHA, count=False).answer
             strange["n"] += 1
             strange["named"] += answer == "named"
             strange["resembles"] += answer == "resembles"
@@ -237,6 +239,16 @@ def disguises(data: Data, draws: int, seed: int, prompts: int, wrong: float = 0.
         "kin not in the library: named": f"{strange['named'] / s:.4f} of {s}",
         "kin not in the library: resembles": f"{strange['resembles'] / s:.2f}",
     }
+
+
+def by_prompt(pool: Pool) -> Any:
+    """(prompts, models, models): what each two share on each prompt; nan where one did not answer."""
+    table = np.full((len(pool.prompts), len(pool.models), len(pool.models)), np.nan)
+    for at, prompt in enumerate(pool.prompts):
+        who_answered = [i for i, model in enumerate(pool.models) if prompt in pool.answers[model]]
+        texts = [tokens(pool.answers[pool.models[i]][prompt][0]) for i in who_answered]
+        table[np.ix_([at], who_answered, who_answered)] = prompt_likeness(texts)
+    return table
 
 
 def _false_pairs(alike: Likeness, refs: Any, kin: list[str]) -> tuple[int, int]:

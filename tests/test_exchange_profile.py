@@ -3,10 +3,13 @@
 import csv
 import json
 import platform
+import resource
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import numpy as np
@@ -26,6 +29,7 @@ from stillwatch.cases.bundle.documents import environment
 from stillwatch.cases.evidence import inputs_of
 from stillwatch.cases.exchange import matcher
 from stillwatch.cases.exports.objects import EXTENSION
+from stillwatch.cases.exports.objects import bundle as sealed_bundle
 from stillwatch.cases.fold import fold
 from stillwatch.cases.indicators import DIGITS, SKETCHED, IndicatorKind, search
 from stillwatch.cases.indicators.keys import exchange, normalise
@@ -63,6 +67,9 @@ def marks(prompt: str, system: str = "") -> dict[str, set[str]]:
     }
 
 
+OURS = EXTENSION
+PATTERN = f"[x-stillwatch-mark:kind = 'wording' AND x-stillwatch-mark:key = '{KEY.fingerprint}' AND "
+PATTERN += "x-stillwatch-mark:value = '00000000']"
 KEYS = (int(KEY.sketcher._key0), int(KEY.sketcher._key1))
 
 
@@ -136,6 +143,94 @@ def test_the_matcher_is_short_and_needs_python_alone() -> None:
     imported = {line.split()[1] for line in text.splitlines() if line.startswith(("import ", "from "))}
     assert imported <= sys.stdlib_module_names
     assert matcher.OURS == EXTENSION
+
+
+# --- a dishonest partner, and his customers ---
+
+OWN_TEXT = "Solve the riddle step by step and say what the otter keeps in its pouch"
+SLOW = "[x-stillwatch-mark:kind = '" + "x' AND a:key = 'x' AND a:value = 'x" * 3_000 + "'"
+EVIL: dict[str, dict[str, Any]] = {
+    "slow": {"pattern": SLOW},
+    "no text": {"pattern": ["x"]},
+    "number": {"pattern": 7},
+    "valid for ever": {"valid_until": 9_999},
+    "from no time": {"valid_from": None},
+    "from a table": {"valid_from": {}},
+    "no extension": {"extensions": [OURS]},
+    "kind": {"pattern": PATTERN.replace("wording", "=cmd()|'x'!A1")},
+    "lines": {"pattern": PATTERN.replace("wording", "wording\nroot,9,9,x,9")},
+    "id": {"id": 7},
+    "no id": {"id": None},
+}
+ROWS: tuple[Any, ...] = (
+    None, 7, [], {}, {"account": "a"}, {"account": ["a"], "prompt": "x"}, {"account": "a", "prompt": ["x"]},
+    {"account": "a", "prompt": {"x": 1}}, {"account": "a", "prompt": "x", "system": 7}, {"account": {}},
+    {"account": "a", "prompt": "x", "time": 1_700_000_000}, {"account": True, "prompt": "x"},
+)  # fmt: skip
+LINES = ("", "{", "[" * 50_000, '{"a":' * 50_000, "\0", "\x1b[2J", "nan", "9" * 5_000, '"\\ud800"')
+
+
+def told_of(path: Path, text: str, more: Sequence[dict[str, Any]] = ()) -> None:
+    """A sealed file that tells of one text's marks, and of what else its sender likes."""
+    pattern = (
+        "[x-stillwatch-mark:kind = '{}' AND x-stillwatch-mark:key = '{}' AND x-stillwatch-mark:value = '{}']"
+    )
+    found = [(kind, value) for kind, values in matcher.marks_of(KEYS, text).items() for value in values]
+    objects = [
+        {
+            "type": "indicator", "id": f"indicator--{k:08x}-0000-4000-8000-000000000000",
+            "pattern": pattern.format(kind, KEY.fingerprint, value), "valid_from": "2026-03-01T00:00:00.000Z",
+        }
+        | (more[k] if k < len(more) else {})
+        for k, (kind, value) in enumerate([*([("wording", "0" * 8)] * len(more)), *found])
+    ]  # fmt: skip
+    sender = {"type": "identity", "id": "identity--00000000-0000-4000-8000-000000000000", "name": "Alpha"}
+    path.write_text(json.dumps(sealed_bundle([*objects, sender], KEY.sealing, KEY.fingerprint)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("evil", EVIL)
+def test_a_partner_who_holds_the_key_stops_no_matcher(tmp_path: Path, evil: str) -> None:
+    """He seals whatever he likes: it is refused in a sentence, or passed over, and soon."""
+    (tmp_path / "key").write_text(RAW.hex())
+    log = tmp_path / "log.jsonl"
+    log.write_text(2 * (json.dumps({"account": "a", "prompt": OWN_TEXT}) + "\n"))
+    told_of(tmp_path / "told.json", OWN_TEXT)
+    assert [row["account"] for row in match(tmp_path, log)[1]] == ["a"]
+    try:
+        told_of(tmp_path / "told.json", OWN_TEXT, [EVIL[evil]])
+    except (TypeError, ValueError, AttributeError):
+        data = json.loads((tmp_path / "told.json").read_text())
+        data["objects"][0] |= EVIL[evil]
+        (tmp_path / "told.json").write_text(json.dumps(data))
+    begun = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    code, found, said = match(tmp_path, log)
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - begun < 5
+    assert "Traceback" not in said
+    assert code in (0, 1)
+    assert [row["account"] for row in found] in ([], ["a"])
+    assert (tmp_path / "told.json").stat().st_size < 8 << 20
+    (tmp_path / "told.json").write_bytes(b" " * (8 << 20) + b"{}")
+    assert "larger than 8 MB" in match(tmp_path, log)[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", ["jsonl", "csv"])
+def test_no_row_of_a_customer_hides_another(tmp_path: Path, ending: str) -> None:
+    """A thief who sends what a log's reader stumbles over is found all the same."""
+    (tmp_path / "key").write_text(RAW.hex())
+    told_of(tmp_path / "told.json", OWN_TEXT)
+    log = tmp_path / f"log.{ending}"
+    if ending == "jsonl":
+        rows = [json.dumps({"account": "thief", "prompt": OWN_TEXT})] * 2
+        data = "\n".join([*map(json.dumps, ROWS), *LINES, *rows]).encode("utf-8") + b"\n\xff\xfe{}\n"
+    else:
+        odd = ['a,"' + "x" * 200_000 + '"', "a,x\0y", "a", "a,b,c,d,e", ",", 'a,"b\nc"']
+        data = "\n".join(["account,prompt", *odd, *[f"thief,{OWN_TEXT}"] * 2]).encode() + b"\n\xff,\xfe\n"
+    log.write_bytes(data)
+    code, found, said = match(tmp_path, log)
+    assert (code, [row["account"] for row in found]) == (0, ["thief"]), said
+    assert ("not searched" in said) == (ending == "jsonl")
 
 
 # --- an export ---

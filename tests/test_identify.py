@@ -17,11 +17,12 @@ from stillwatch.prove import ProveError
 from stillwatch.prove.identify import IdentificationResult, IdentifyError, Reference
 from stillwatch.prove.identify.asking import probes
 from stillwatch.prove.identify.library import MANIFEST, add, read_library, references
-from stillwatch.prove.identify.normal import COHORT, scores
+from stillwatch.prove.identify.normal import scores
 from stillwatch.prove.identify.tokens import shapes
 from stillwatch.prove.identify.version import kernel_of, same_version
 from stillwatch.prove.identify.who import _threshold, doubted_kins, identify
 from stillwatch.prove.pool import Pool, PoolError, prompt_id
+from stillwatch.prove.pool.likeness import COHORT
 
 REFERENCES = [Made(f"m{i:02d}", f"kin{i % 15:02d}k", own=0.6) for i in range(30)]
 COPY = Made("copy", "kin03k", own=0.45)  # a model of kin03 with less of its phrases: a disguise
@@ -368,3 +369,51 @@ def test_kin_by_weights_goes_before_names_and_a_ban_follows_it(tmp_path: Path, p
     assert "A name needs more than" in run.output
     kin.write_text('[[model]]\nname = "m03"\n')
     assert "says no model's kin" in RUN.invoke(app, ["identify", *said]).output
+
+
+# --- suspects that hide, and innocents that are framed ---
+
+
+def odd_answers(kind: str, pool: Pool, at: int, draw: Random) -> str:
+    """What a suspect says that wants to be named after `m03`, or after nobody: of one prompt."""
+    said = pool.answers["m03"][pool.prompts[at]][0].split()
+    noise = [" ".join("".join(draw.choices("bcdfghjklmnpqrstvwxz", k=6)) for _ in range(40))]
+    how, _, number = kind.partition(" ")
+    if how == "words":  # so many of its words in each answer of noise
+        return " ".join([*draw.sample(said, int(number)), *noise])
+    if how == "answers":  # so many of its answers, else noise
+        return " ".join(said if at < int(number) else noise)
+    if how == "honest":  # so many of its answers, else a model of its own
+        return " ".join(said) if at < int(number) else answers(STRANGER)[pool.prompts[at]]
+    if how == "router":
+        return pool.answers[draw.choice(REFERENCES).name][pool.prompts[at]][0]
+    if how == "refusal":
+        return f"Item {at} is not for me to discuss, {noise[0][:20]}"
+    return {
+        "noise": noise[0],
+        "renamed": " ".join(f"ж{word}" for word in said),
+        "reversed": " ".join(word[::-1] for word in said),
+        "one rare word": f"{noise[0]} {max(said, key=len)}",
+        "one sign": draw.choice("abcdefgh"),
+    }[kind]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "noise", "words 1", "words 2", "words 4", "words 8", "answers 1", "answers 3", "answers 6",
+        "answers 12", "honest 2", "router", "refusal", "renamed", "reversed", "one rare word", "one sign",
+    ],
+)  # fmt: skip
+def test_what_hides_or_is_made_up_gets_no_name(pool: Pool, known: dict[str, Reference], kind: str) -> None:
+    draw = Random(kind)
+    told = {prompt: (odd_answers(kind, pool, at, draw),) for at, prompt in enumerate(pool.prompts)}
+    whole = {name: pool.answers[name] for name in known} | {"suspect": told}
+    try:
+        found, _ = identify(Pool(pool.prompts, whole, {}, {}), known, "suspect")
+    except PoolError:
+        return  # it cannot be compared at all
+    assert (found.answer, found.kin) == (IdentificationResult.UNKNOWN, ""), found.nearest[0]
+    if found.nearest[0].score > found.named_at:
+        assert found.reservations

@@ -70,7 +70,7 @@ class Owner:
     def seal(self, kept: Callable[[Throw | Pair], bool] = lambda one: True) -> seals.Sealed:
         test = seals.SealedTest(("overlap",), "none", 1e-5, 0.3, 1, 400)
         return seals.make(
-            self.folder / "seals", self.ledger, verify(self.ledger, KEYS), [],
+            self.folder / "seals", self.ledger, verify(self.ledger, KEYS), NAMED_KEYS,
             (one for one in coins(self.ledger, KEYS) if kept(one)), lambda pair: "crew", test,
             seals.TrainingStatement("none"), self.signer, AT,
         )  # fmt: skip
@@ -93,6 +93,9 @@ class Owner:
         edit(told)
         trust = Trust(witnesses=(self.witness.key,), released=RELEASED)
         return checker.proof.examine(told, self.signer.key, trust, checker.parts)
+
+
+NAMED_KEYS = [{"epoch": KEY.epoch, "commitment": KEY.commitment}]
 
 
 def liked(pair: Pair) -> str:
@@ -250,7 +253,7 @@ def test_throws_that_were_written_after_their_pairs_are_found(tmp_path: Path) ->
     tree = openings.root([openings.leaf_hash(openings.leaf_of(line)) for line in lines])
     head = Head(path.stem, len(lines) - 1, lines[-1]["hash"], tree)
     sealed = seals.make(
-        tmp_path / "seals", owner.ledger, Verified((head,), (), MANY, 0, 0, 0, (), 0), [], found,
+        tmp_path / "seals", owner.ledger, Verified((head,), (), MANY, 0, 0, 0, (), 0), NAMED_KEYS, found,
         lambda pair: "crew", seals.SealedTest(("overlap",), "none", 1e-5, 0.3, 1, 400),
         seals.TrainingStatement("none"), owner.signer, AT,
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """Ranks among audited models: against brute force, on made worlds, and on what is not well formed."""
 
+import contextlib
 import json
 import math
 from pathlib import Path
@@ -513,3 +514,20 @@ def test_on_real_models_no_student_is_wrongly_accused_when_its_teacher_is_absent
     assert count["absent_accused"] <= 0.05 * count["teacher_absent"]
     assert found.auc() > 0.9
     assert len(pool.prompts) > PROMPTS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("words", "answers"), [(1, 0), (2, 0), (8, 0), (0, 1), (0, 6)])
+def test_noise_with_a_few_of_a_teachers_words_accuses_nobody(
+    world: Pool, lineage: Lineage, words: int, answers: int
+) -> None:
+    """It shares next to nothing with anybody, so that any word in common stands out from the others."""
+    draw = Random(f"{words} {answers}")
+    told = {}
+    for at, (prompt, (said,)) in enumerate(sorted(world.answers["ash-1"].items())):
+        noise = " ".join("".join(draw.choices("bcdfghjklmnpqrstvwxz", k=6)) for _ in range(40))
+        some = draw.sample(said.split(), words)
+        told[prompt] = (said if at < answers else " ".join([*some, noise]),)
+    pool = Pool(world.prompts, {**world.answers, "suspect": told}, {}, {})
+    with contextlib.suppress(LineageError):
+        assert not trace(pool, lineage, "suspect").judged.accused

@@ -1,11 +1,13 @@
 """Time stamps: asked of a real `openssl ts`, checked, forged, and what the trail makes of them."""
 
 import base64
+import contextlib
 import hashlib
 import json
 import random
 import shutil
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -107,6 +109,65 @@ def test_the_bundles_own_reader_takes_any_bytes(data: bytes) -> None:
     for whole in (data, b"\x30" + bytes([len(data)]) + data):
         with pytest.raises(ValueError):  # noqa: PT011 - any of them
             read_stamp(whole)
+
+
+Node = tuple[int, "bytes | list[Node]"]  # of a stamp: a tag, with bytes or with what is in it
+
+
+def nodes(data: bytes) -> list[Node]:
+    """What DER holds, as a tree."""
+    found: list[Node] = []
+    while data:
+        length, begin = data[1], 2
+        if length > 127:
+            begin, length = 2 + (length & 127), int.from_bytes(data[2 : 2 + (length & 127)], "big")
+        content = data[begin : begin + length]
+        found.append((data[0], nodes(content) if data[0] & 0x20 else content))
+        data = data[begin + length :]
+    return found
+
+
+def within(node: Node) -> list[Node]:
+    assert isinstance(node[1], list)
+    return node[1]
+
+
+def as_ber(node: Node, lengths: Mapping[int, int]) -> bytes:
+    """A node as DER; as BER where a length, by its content's `id`, is open (0) or takes so many bytes."""
+    tag, content = node
+    data = content if isinstance(content, bytes) else b"".join(as_ber(one, lengths) for one in content)
+    size = lengths.get(id(content), -1)
+    if size == 0:
+        return bytes([tag, 0x80]) + data + b"\0\0"
+    if size < 0:
+        size = 0 if len(data) < 128 else (len(data).bit_length() + 7) // 8
+    return bytes([tag, *([0x80 | size, *len(data).to_bytes(size, "big")] if size else [len(data)])]) + data
+
+
+def test_a_stamp_of_today_never_says_an_earlier_day(clock: Clock, tmp_path: Path) -> None:
+    """What no authority signs of a stamp holds another TSTInfo, of 2024; open lengths lead a reader there."""
+    answer, draw, taken = stamp(TEXT, authority(clock)).answer, random.Random(13), 0
+    (top,) = nodes(answer)
+    assert as_ber(top, {}) == answer
+    token = within(top)[1]
+    signed = within(within(within(token)[1])[0])
+    packed = within(within(signed[2])[1])[0][1]
+    assert isinstance(packed, bytes)
+    (info,) = nodes(packed)
+    within(info)[4] = 0x18, b"20240101000000Z"
+    algorithm = within(signed[1])[0]
+    within(algorithm)[1:] = [(0x30, [(0x04, as_ber(info, {}))])]
+    envelope = [id(one[1]) for one in (top, within(top)[0], token, within(token)[1], *signed[1:3], algorithm)]
+    ways = [{one: size} for one in envelope for size in (0, 3, 4)]
+    ways += [{one: draw.choice([0, 0, 3, 5]) for one in draw.sample(envelope, 3)} for _ in range(150)]
+    (tmp_path / "text").write_bytes(TEXT)
+    words = ["openssl", "ts", "-verify", "-in", "answer", "-data", "text", "-CAfile", str(clock.root)]
+    for lengths in ways:
+        (tmp_path / "answer").write_bytes(as_ber(top, lengths))
+        taken += not subprocess.run(words, capture_output=True, check=False, cwd=tmp_path).returncode
+        with contextlib.suppress(ValueError):
+            assert read_stamp(as_ber(top, lengths)) == read_stamp(answer), lengths
+    assert taken > len(ways) / 2  # openssl takes them: what is read of a stamp has to be what it verified
 
 
 # --- the trail ---

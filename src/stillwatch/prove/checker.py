@@ -19,19 +19,27 @@ witness's key (--witness, may be several with commas), and the day of the suspec
 (--released).
 
 What it cannot know: whether the suspect said what is recorded of it (ask it again: the prompts are here),
-whether the owner keeps coined answers out of its own training, as the seal says, and whether its gateway
-ordered the two answers without knowing the coin. A copy of this file that came with the bundle could be
-made to lie.
+whether the owner keeps coined answers out of its own training, as the seal says, whether its gateway
+ordered the two answers without knowing the coin, and whether it picked the sealed accounts by a relative of
+the suspect. A copy of this file that came with the bundle could be made to lie.
 """
 
 from __future__ import annotations
+
+import sys
+
+if __name__ == "__main__" and not (sys.flags.isolated and sys.flags.no_site):
+    # else a json.py that lies beside this file, or on a PYTHONPATH, is taken for Python's own
+    sys.path[:] = [place for place in sys.path[1:] if place.startswith(sys.base_prefix)]
+    import subprocess
+
+    sys.exit(subprocess.call([sys.executable, "-I", "-S", *sys.argv]))
 
 import base64
 import hashlib
 import json
 import math
 import struct
-import sys
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -287,6 +295,10 @@ def sealed_lines(found: Any) -> list[str]:
         lines.append(
             "  a stamp dates, and does not count: that this key made no other seal 1 is the owner's word"
         )
+    lines.append(
+        "  the accounts were sealed after their coins fell: that they were not picked by a relative of the "
+        "suspect is the owner's word"
+    )
     return lines
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,7 +29,25 @@ MOST_ALPHA = 1e-3  # a seal that allows more false findings proves nothing
 FEWEST = 8  # leans of one actor
 FAIR = 1e-3  # below this a base leans to what was served by more than luck
 FIXED = " sha256:"  # between a sealed base's name and the SHA-256 of its file or folder
+FIXED_BASE = re.compile(rf"[^\r\n]+{FIXED}[0-9a-f]{{64}}")
+EXCLUSION = "ties; what has no pair of answers, or no number of the suspect, counts against"
+_HEX, _TEXT = re.compile(r"[0-9a-f]{64}"), re.compile(r"[ -~]{1,200}")
+_SHAPES: Mapping[str, Mapping[str, Any]] = {  # every name in a seal and what lies in it, and what it can be
+    "seal": {
+        "kind": _TEXT, "number": 1, "owner": _HEX, "at": _TEXT, "before": (_HEX, None), "keys": list,
+        "heads": list, "test": dict, "actors": list, "own_training": dict, "signature": _TEXT,
+    },
+    "key": {"epoch": _TEXT, "commitment": _HEX},
+    "head": {"ledger": _TEXT, "size": 1, "root": _HEX},
+    "test": {
+        "statistics": list, "base": str, "alpha": float, "effect": float, "samples": 1, "most": FEWEST,
+        "places": 1, "exclusion": _TEXT,
+    },
+    "own_training": {"coined_answers": _TEXT, "excluded_sha256": (_HEX, None), "excluded": 0},
+    "witness": {"kind": _TEXT, "seal": _HEX, "at": _TEXT, "witness": _HEX, "signature": _TEXT},
+}  # fmt: skip
 LARGEST = 1e9  # of a measured value: what is no number has no lean
+MOST = 1 << 53  # of a whole number
 
 
 METHOD = "served-or-withheld coin"
@@ -49,8 +68,8 @@ MEANS_NOT = (
     "It rests on the owner's word that its own training leaves coined answers out.",
     "It rests on the owner's word that its gateway put the two answers in an order that did not know the "
     "coin.",
-    "It rests on the owner's word that it chose the actor's accounts without regard to how their coins "
-    "fell: a relative of the suspect shows beforehand which of them suit.",
+    "It rests on the owner's word that it chose the actor's accounts, and where their coins end, without "
+    "regard to how their coins fell: a relative of the suspect shows beforehand which of them suit.",
     "What the suspect said is its accuser's record: ask it the prompts again.",
     "That an actor is not found does not clear it: the effect may be smaller than was looked for.",
 )
@@ -137,6 +156,10 @@ def examine(proof: Mapping[str, Any], signer: str | None, trust: Trust, parts: P
         raise ValueError(f"is of kind {proof['kind']!r:.80}")
     _check_names(proof, found)
     seals = proof["seals"]
+    for k, seal in enumerate(seals, 1):
+        found.wrong += _misfits(seal, f"seal {k}", parts.leans.STATISTICS)
+    if found.wrong:
+        return found
     _chain(proof, found, parts)
     seal = seals[-1]
     test = seal["test"]
@@ -149,12 +172,18 @@ def examine(proof: Mapping[str, Any], signer: str | None, trust: Trust, parts: P
     if found.alpha > MOST_ALPHA:
         found.missing.append(f"an alpha of {MOST_ALPHA:g} or less: the seal has {found.alpha:g}")
     statement = seal["own_training"]["coined_answers"]
+    if statement == "excluded" and not seal["own_training"]["excluded_sha256"]:
+        found.missing.append("the list of answers that the owner's training leaves out: the seal names none")
+    if test["exclusion"] != EXCLUSION:
+        found.missing.append(
+            f"the rule of exclusion that is applied: the seal has {test['exclusion']!r:.100}"
+        )
     if statement not in TRAINING:
         found.missing.append(
             "the owner has not sealed a statement that coined answers stay out of its own training: whoever "
             "learns from its later models' public answers would lean the same way"
         )
-    if test["base"] != "none" and FIXED not in test["base"]:
+    if test["base"] != "none" and not FIXED_BASE.fullmatch(test["base"]):
         found.missing.append(
             f"a base that the seal fixes: {test['base']!r:.60} is a name, and under it another model can be "
             "chosen after looking, so that leans that do not suit are taken off"
@@ -181,6 +210,48 @@ def _check_names(proof: Mapping[str, Any], found: Examined) -> None:
     many = [actor["name"] for actor in proof["actors"]]
     if len(set(many)) != len(many) or not all(isinstance(name, str) for name in many):
         found.wrong.append("two of its actors have one name, or one has none")
+
+
+def _misfits(seal: Any, place: str, statistics: Sequence[str]) -> list[str]:
+    """What of a seal is none: other names than a seal has, or what cannot stand there. Its owner signs it."""
+    wrong = _unlike(seal, "seal", place)
+    if wrong:
+        return wrong
+    wrong = _unlike(seal["test"], "test", place) + _unlike(seal["own_training"], "own_training", place)
+    for kind, held in (("key", seal["keys"]), ("head", seal["heads"])):
+        wrong += [f"{place}: has no {kind}"] if not held else []
+        wrong += [sentence for one in held for sentence in _unlike(one, kind, place)]
+    wrong += [f"{place}: {one!r:.80} is no actor" for one in seal["actors"] if not _fits(one, _HEX)]
+    if not wrong:
+        test = seal["test"]["statistics"]
+        wrong += [f"{place}: {one!r:.80} is no statistic" for one in test if one not in statistics]
+        wrong += [f"{place}: a statistic stands twice"] if len(set(map(str, test))) != len(test) else []
+    return wrong
+
+
+def _unlike(table: Any, kind: str, place: str) -> list[str]:
+    """Say what of an object is not as its shape has it. Seals of before 2026-11-28 name no places."""
+    shape = _SHAPES[kind]
+    if type(table) is not dict or set(table) | {"places"} != set(shape) | {"places"}:
+        return [f"{place}: {table!r:.100} is no {kind}"]
+    return [
+        f"{place}, {kind}: {name} cannot be {value!r:.80}"
+        for name, value in table.items()
+        if not any(
+            _fits(value, one) for one in (shape[name] if type(shape[name]) is tuple else [shape[name]])
+        )
+    ]
+
+
+def _fits(value: Any, wanted: Any) -> bool:
+    """Whether a value is as a shape wants it. wanted: a type, a pattern, the least whole number, or None."""
+    if isinstance(wanted, re.Pattern):
+        return type(value) is str and wanted.fullmatch(value) is not None
+    if type(wanted) is int:
+        return type(value) is int and wanted <= value < MOST
+    if wanted is float:
+        return type(value) in (int, float) and 0 < value < LARGEST
+    return value is None if wanted is None else type(value) is wanted
 
 
 def words(seal: Mapping[str, Any], statistic: str) -> dict[str, Any]:
@@ -254,6 +325,9 @@ def _time(
             times.append((when(at), at, "a time-stamping authority"))
             found.stamped = True
     for word in proof["witnesses"]:
+        if _unlike(word, "witness", "proof"):
+            found.wrong.append(f"{word!r:.100} is no word of a witness")
+            continue
         if word["kind"] != o.WITNESS or word["witness"] not in trust.witnesses:
             continue
         signature = bytes.fromhex(word["signature"])
@@ -469,6 +543,8 @@ def _values(
         value = measured.get(pair)
         if value and statistic == "overlap" and len(value) > test["samples"]:
             raise ValueError(f"{pair}: {len(value)} answers of the suspect, {test['samples']} are sealed")
+        if not parts.leans.is_whole(statistic, value, test["samples"]):
+            continue
         texts, places = records[pair]["texts"], test.get("places", 0)
         base = None if measured is proof["measured_base"] else proof["measured_base"].get(pair)
         two = parts.leans.valued(statistic, value, texts, test["samples"], places, base)

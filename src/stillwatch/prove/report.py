@@ -14,7 +14,7 @@ import hashlib
 import html
 import math
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 WORDS = ("headline", "means", "missing", "means_not")  # of verdict.json: they follow from the rest
@@ -51,6 +51,11 @@ TRAINING = (
     "It rests on the owner's statement that coined answers stay out of its own training: else an innocent "
     "who learned from the owner's later models would lean the same way."
 )
+CHOSEN = (
+    "It rests on the owner's word that it chose the accounts, and where their coins end, without regard to "
+    "how the coins fell. Accounts are sealed after their coins: with an older or related model of the same "
+    "makers an owner can pick those that suit, and the test then finds an innocent."
+)
 MEANS_NOT = {
     "owner_word": (
         "It does not say that the suspect was trained on the answers: an owner can choose an actor, a ledger "
@@ -65,6 +70,7 @@ MEANS_NOT = {
         "It does not say that a law or a contract was broken.",
         TRAINING,
         "It rests on the gateway having put the two answers in an order that did not know the coin.",
+        CHOSEN,
         "What the suspect said is its accuser's record; whoever doubts it asks the suspect again.",
     ),
     "consistent": (
@@ -177,9 +183,9 @@ def words(outcome: str, evidence: Sequence[Mapping[str, Any]], of_proof: Sequenc
 
 def readme(verdict: Mapping[str, Any]) -> str:
     """README.txt of a bundle."""
-    verdict_words = {name: verdict[name] for name in ("suspect", "headline", "means")}
+    verdict_words = {name: plain_text(verdict[name]) for name in ("suspect", "headline", "means")}
     return README.format(
-        version=verdict["stillwatch"],
+        version=plain_text(verdict["stillwatch"]),
         means_not="\n".join(f"- {sentence}" for sentence in verdict["means_not"]),
         **verdict_words,
     )
@@ -231,29 +237,54 @@ def escape(text: str) -> str:
     return html.escape(text).replace("&#x27;", "&#39;")
 
 
-def escaped_text(text: Any, limit: int = 1200) -> str:
-    """A text for HTML: escaped, and each character that acts, hides or piles up as its code.
+def _visible_characters(text: str) -> Iterator[tuple[str, bool]]:
+    """Each character, and whether it is shown as its code: what acts, hides or piles up is.
 
     By Unicode 3.2, which every Python has: all machines make the same page.
+    """
+    marks = 0
+    for char in text:
+        kind, code = unicodedata.ucd_3_2_0.category(char), ord(char)
+        plain = " " <= char < "\x7f" and char != "\\"
+        hides = kind in _HIDES or code in _BLANK or 0xFE00 <= code <= 0xFE0F
+        if not plain and (char in _SHORT or hides or (kind[0] == "M" and marks >= 2)):
+            yield (
+                _SHORT.get(char)
+                or (
+                    f"\\x{code:02x}"
+                    if code < 0x100
+                    else f"\\u{code:04x}"
+                    if code < 0x10000
+                    else f"\\U{code:08x}"
+                ),
+                True,
+            )
+        else:
+            yield char, False
+        marks = marks + 1 if kind[0] == "M" else 0
+
+
+def plain_text(text: str, limit: int = 1200) -> str:
+    """A text for a file without markup: a name can begin no line of its own, and hide nothing.
+
+    >>> plain_text("a\\nb\\u202e")
+    'a\\\\nb\\\\u202e'
+    """
+    return "".join(shown for shown, _ in _visible_characters(text[:limit]))
+
+
+def escaped_text(text: Any, limit: int = 1200) -> str:
+    """A text for HTML: escaped, and each character that acts, hides or piles up as its code.
 
     >>> escaped_text("a<b\\u202e")
     '<bdi>a&lt;b<span class="ctl">\\\\u202e</span></bdi>'
     """
     if text is None or text == "":
         return "-" if text is None else '<span class="ctl">(empty)</span>'
-    made, marks = [], 0
-    for char in str(text)[:limit]:
-        kind, code = unicodedata.ucd_3_2_0.category(char), ord(char)
-        plain = " " <= char < "\x7f" and char != "\\"
-        hides = kind in _HIDES or code in _BLANK or 0xFE00 <= code <= 0xFE0F
-        if not plain and (char in _SHORT or hides or (kind[0] == "M" and marks >= 2)):
-            shown = _SHORT.get(char) or (
-                f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-            )
-            made.append(f'<span class="ctl">{shown}</span>')
-        else:
-            made.append(escape(char))
-        marks = marks + 1 if kind[0] == "M" else 0
+    made = [
+        f'<span class="ctl">{shown}</span>' if is_code else escape(shown)
+        for shown, is_code in _visible_characters(str(text)[:limit])
+    ]
     more = len(str(text)) - limit
     cut = f'<span class="ctl">... (+{more:,} characters)</span>' if more > 0 else ""
     return f"<bdi>{''.join(made)}{cut}</bdi>"

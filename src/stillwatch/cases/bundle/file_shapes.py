@@ -91,7 +91,10 @@ ACCOUNT = {
     "account": TEXT, "in_finding": FLAG, "customer": COUNT, "org": _or_none(TEXT), "payment": _or_none(TEXT),
     "verdict": _or_none(TEXT), **dict.fromkeys(("since_us", "named_us", "created_us"), _or_none(TIME_US)),
 }  # fmt: skip
-CLAIM = {"name": TEXT, "stated": STATED, "by": TEXT, "why_not": _or_none(WORDS)}
+CLAIM = {
+    "name": TEXT, "stated": STATED, "why_not": _or_none(WORDS),
+    "by": FieldShape("finding or export", lambda v: v in ("finding", "export")),
+}  # fmt: skip
 POPULATION = {
     "exchanges": COUNT, "accounts": _whole(1, 1 << 40), "first_us": TIME_US, "last_us": TIME_US,
     "mostly": {name: [(SETTING, COUNT)] for name in ("model", "max_tokens", "temperature_milli")},
@@ -213,6 +216,8 @@ def _broken_files(documents: Mapping[str, Any]) -> Iterator[str]:
         if name.endswith(".ndjson"):
             for number, line in enumerate(document, 1):
                 yield from shape_errors(line, SHAPES[name], f"{name}: line {number}")
+                if odd := sorted(set(line) - set(SHAPES[name])) if isinstance(line, dict) else []:
+                    yield f"{name}: line {number} holds {odd[0][:40]!a}, which nothing is computed from"
         else:
             yield from shape_errors(document, SHAPES[name], name)
 

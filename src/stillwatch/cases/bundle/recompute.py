@@ -279,6 +279,11 @@ def check(
             wrong += contradictions()
         except CANNOT as why:
             wrong.append(f"files: cannot be held against each other ({type(why).__name__}: {why})")
+    notes: list[str] = []
+    try:
+        notes += _lines(audit, rows)
+    except CANNOT as why:
+        wrong.append(f"claims.ndjson: leaves out what belongs together ({type(why).__name__}: {why})")
     counts = Counter(row["result"] for row in rows)
     same_n, differ_n, not_n = (counts[word] for word in ("same", "differs", "not computed"))
     if not same_n:
@@ -290,7 +295,7 @@ def check(
         "summary": summary,
         "audit": audit,
         "claims": rows,
-        "lines": [*_lines(audit, rows), *_tell_set_aside(bundle)],
+        "lines": [*notes, *_tell_set_aside(bundle)],
     }
 
 

@@ -12,33 +12,43 @@ import tempfile
 from datetime import datetime, timezone
 from pathlib import Path
 
+SEQUENCE, EXPLICIT, OCTETS, TIME = 0x30, 0xA0, 0x04, 0x18  # tags (X.690, 8.1.2)
+# response -> token -> its content -> SignedData -> what it is over -> its content -> a TSTInfo
+INFO = ((1, SEQUENCE), (1, EXPLICIT), (0, SEQUENCE), (2, SEQUENCE), (1, EXPLICIT), (0, OCTETS))
 
-def _der(data: bytes, *path: int) -> bytes:
-    """Give the content of an element, by its place in the first element, its place in that, and so on."""
-    for place in (0, *path):
-        offset = 0
-        for k in range(place + 1):
+
+def _der(data: bytes, *path: tuple[int, int]) -> bytes:
+    """Give the content of an element, by its place and tag in the first element, in that, and so on.
+
+    DER alone. In BER a length can be left open, or written in several ways; then what this reads and what
+    openssl has verified can be two different elements, of two different times.
+    """
+    for place, tag in ((0, SEQUENCE), *path):
+        offset = begin = length = 0
+        for _ in range(place + 1):
+            offset = begin + length
             if offset + 2 > len(data):
                 raise ValueError("it ends too early")
             length, begin = data[offset + 1], offset + 2
             if length > 127:
-                begin, length = (
-                    begin + (length & 127),
-                    int.from_bytes(data[begin : begin + (length & 127)], "big"),
-                )
+                digits = data[begin : begin + (length & 127)]
+                length, begin = int.from_bytes(digits, "big"), begin + len(digits)
+                if length < 128 or not digits[0]:
+                    raise ValueError("a length is not written as DER writes it")
             if begin + length > len(data):
                 raise ValueError("an element is longer than what holds it")
-            offset = offset if k == place else begin + length
+        if data[offset] != tag:
+            raise ValueError(f"element {place} has tag {data[offset]}, not {tag}")
         data = data[begin : begin + length]
     return data
 
 
 def read_stamp(answer: bytes) -> tuple[bytes, str]:
     """Give the digest that a stamp names and its time, ISO in UTC; not its signature. Raises: ValueError."""
-    info = _der(answer, 1, 1, 0, 2, 1, 0)  # response -> token -> SignedData -> its content: a TSTInfo
-    text = _der(info, 4).decode("ascii").partition(".")[0].rstrip("Z")
+    info = _der(answer, *INFO)
+    text = _der(info, (4, TIME)).decode("ascii").partition(".")[0].rstrip("Z")
     stamped_at = datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=timezone.utc)
-    return _der(info, 2, 1), stamped_at.isoformat().replace("+00:00", "Z")
+    return _der(info, (2, SEQUENCE), (1, OCTETS)), stamped_at.isoformat().replace("+00:00", "Z")
 
 
 def is_of(answer: bytes, message: bytes) -> tuple[str, str]:

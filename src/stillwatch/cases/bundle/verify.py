@@ -18,11 +18,19 @@ be made to lie: its SHA-256 is printed, to be compared with a copy from elsewher
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__" and not (sys.flags.isolated and sys.flags.no_site):
+    # else a json.py that lies beside this file, or on a PYTHONPATH, is taken for Python's own
+    sys.path[:] = [place for place in sys.path[1:] if place.startswith(sys.base_prefix)]
+    import subprocess
+
+    sys.exit(subprocess.call([sys.executable, "-I", "-S", *sys.argv]))
+
 import base64
 import hashlib
 import json
 import os
-import sys
 import zipfile
 import zlib
 from collections import Counter
@@ -32,6 +40,7 @@ from importlib.util import module_from_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unicodedata import normalize
 
 HERE = Path(__file__).resolve().parent
 BESIDE = "stillwatch_checker"  # the package of the files beside this one
@@ -87,7 +96,7 @@ def is_signed(key: bytes, signature: bytes, message: bytes) -> bool:
     if len(key) != 32 or len(signature) != 64:
         return False
     a, r, s = _point(key), _point(signature[:32]), int.from_bytes(signature[32:], "little")
-    if a is None or r is None or s >= L:
+    if a is None or r is None or s >= L or not _times(8, a)[0] % P:  # the last: a key that signs anything
         return False
     h = int.from_bytes(hashlib.sha512(signature[:32] + key + message).digest(), "little") % L
     left, right = _times(s, BASE), _sum(r, _times(h, a))
@@ -121,21 +130,22 @@ class Bundle:
                     elif path.parent.name != "__pycache__" or path.suffix != ".pyc":  # never loaded
                         self.names.append(relative)
             self.names.sort()
+            self.odd += odd_names(self.names)
             return
         try:
             self._zip = zipfile.ZipFile(place)
         except (*CANNOT, zipfile.BadZipFile, NotImplementedError) as why:
             raise Bad(f"{place}: is neither a folder nor a zip that can be read ({why})") from None
         entries = self._zip.infolist()
-        if sum(entry.file_size for entry in entries) > LARGEST or {
-            entry.compress_type for entry in entries
-        } - {0, 8}:
+        total = sum(entry.file_size for entry in entries) + place.stat().st_size
+        if total > LARGEST or {entry.compress_type for entry in entries} - {0, 8}:
             raise Bad(f"{place}: unpacks to more than any bundle, or is neither stored nor deflated")
         names = [entry.filename for entry in entries if not entry.is_dir()]
         top = {name.partition("/")[0] for name in names}
         self._inside = f"{top.pop()}/" if len(top) == 1 and MANIFEST not in names else ""
         self.names = [name[len(self._inside) :] for name in names]
         self.odd = [f"{name}: stands in the zip twice" for name, n in Counter(self.names).items() if n > 1]
+        self.odd += odd_names(self.names) + odd_entries(place.read_bytes(), entries)
 
     def read(self, name: str) -> bytes:
         """Raises: OSError, ValueError for what cannot be read."""
@@ -153,6 +163,38 @@ class Bundle:
 
     def lines(self, name: str) -> list[Any]:
         return [json.loads(line) for line in self.read(name).split(b"\n") if line]
+
+
+def odd_names(names: list[str]) -> list[str]:
+    """Say which names are none in every file system, or are one and the same in some."""
+    alike = Counter(normalize("NFC", name).casefold() for name in set(names))
+    odd = [f"{name}: is one file with another in some file systems" for name, n in alike.items() if n > 1]
+    bad = [
+        n for n in names if not n.isprintable() or set(n) & set("\\:") or {"", ".", ".."} & set(n.split("/"))
+    ]
+    return odd + [f"{name!a}: is no name of a bundle's file" for name in bad]
+
+
+def odd_entries(data: bytes, entries: list[zipfile.ZipInfo]) -> list[str]:
+    """Say which entries of a zip are no plain files, and whether it holds bytes that are in none.
+
+    Programs that unpack as they read find files there that its directory does not name.
+    """
+    odd = [e for e in entries if e.external_attr >> 28 == 0xA or e.orig_filename != e.filename]
+
+    def number(at: int, size: int = 2) -> int:
+        return int.from_bytes(data[at : at + size], "little")
+
+    at, begin, last = 0, number(len(data) - 6, 4), len(data) - 22
+    gaps = {last - begin - number(last + 12, 4)} | {0 if data[last : last + 4] == b"PK\5\6" else -1}
+    for entry in sorted(entries, key=lambda one: one.header_offset):
+        gaps.add(entry.header_offset - at)
+        at = entry.header_offset + 30 + entry.compress_size + (entry.flag_bits >> 3 & 1) * 16  # sums behind
+        at += number(entry.header_offset + 26) + number(entry.header_offset + 28)
+    whole = gaps | {begin - at} == {0}
+    return [f"{e.filename!a}: is no plain file" for e in odd] + (
+        [] if whole else ["the zip holds more than files"]
+    )
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:

@@ -2,10 +2,8 @@
 
     python matcher.py FILE.json LOG.jsonl --key exchange.key [--map prompt=text] > accounts.csv
 
-FILE: the STIX bundle of the partner. LOG: JSON lines or CSV with account, prompt, perhaps system and time
-(ISO 8601, UTC); --map gives your names. Looks for marks of wording. What comes out: accounts of which
-several rows carry some. Wording can be copied: whoever carries marks is not thereby one of them.
-"""
+FILE: the partner's STIX bundle. LOG: JSON lines or CSV with account, prompt, perhaps system and time (ISO
+8601, UTC); --map gives your names. Wording can be copied: who is named is not thereby one of them."""
 
 import argparse
 import csv
@@ -15,11 +13,10 @@ import json
 import re
 import sys
 import time
-from functools import lru_cache
 from pathlib import Path
 
 OURS = "extension-definition--9b36d387-1c2b-51e7-89f2-a34b1c297d3b"
-PATTERN = re.compile(r"\[x-stillwatch-mark:kind = '(.+?)' AND \S+:key = '(.+?)' AND \S+:value = '(.+?)'\]")
+PATTERN = re.compile(r"\[x-s\S{13}k:kind = '([a-z-]+)' AND x\S{17}key = '(\w+)' AND x\S{17}value = '(\w+)'\]")
 OWN = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2000-\u2bff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff"
 OWN += r"\uff00-\uffef\U0001f000-\U0010ffff"  # scripts without spaces, and signs: each character is a token
 TOKEN = re.compile(rf"((?:[A-Za-z]|[^\x00-\x7f{OWN}])+)|([0-9]+)|[^\t-\r ]")
@@ -39,7 +36,6 @@ def turn(x, bits):
     return (x << bits | x >> 64 - bits) & ALL
 
 
-@lru_cache(1 << 18)
 def fnv(data, h=0xCBF29CE484222325):
     for byte in data:
         h = (h ^ byte) * 0x100000001B3 & ALL
@@ -84,15 +80,16 @@ def marks_of(keys, prompt, system=""):
     return {**marks, "wording": {f"{siphash(keys, g) >> 32 or 1:08x}" for g in sorted(grams)[:KEPT]}}
 
 
-def read_bundle(path, exchange_key, unsealed):
+def read_bundle(path, key_path, unsealed):
     """What is looked for (kind -> values), when the campaign began, and the keys of wording."""
-    parts = (b"sw.exch.sketch", b"sw.exch.seal")
-    sketch, sealing = (hashlib.blake2b(exchange_key, digest_size=32, person=part).digest() for part in parts)
+    key, parts = bytes.fromhex(Path(key_path).read_text()), (b"sw.exch.sketch", b"sw.exch.seal")
+    sketch, sealing = (hashlib.blake2b(key, digest_size=32, person=part).digest() for part in parts)
     fingerprint = hashlib.blake2b(sketch, digest_size=8, person=b"stillwatch.kid").hexdigest()
     halves = hashlib.blake2b(sketch, digest_size=16, person=b"stillwatch.key").digest()
-    objects = sorted(json.loads(Path(path).read_text("utf-8"))["objects"], key=lambda one: one["id"])
-    notes = [one["extensions"][OURS] for one in objects if OURS in one.get("extensions", {})]
-    seal = next((one.pop("seal") for one in notes if "seal" in one), "")
+    with open(path, "rb") as file:
+        objects = sorted(json.loads(file.read(8 << 20))["objects"], key=lambda one: one["id"])
+    notes = (one["extensions"][OURS] for one in objects if OURS in one.get("extensions", {}))
+    seal = next((note.pop("seal") for note in notes if "seal" in note), "")
     text = json.dumps(objects, sort_keys=True, separators=(",", ":")).encode("ascii")
     right = hmac.new(sealing, b"stillwatch.seal.1\n" + text, "sha256").hexdigest()
     if not (unsealed or hmac.compare_digest(seal, right)):
@@ -103,43 +100,46 @@ def read_bundle(path, exchange_key, unsealed):
         if found and found[2] == fingerprint and not one.get("revoked") and one.get("valid_until", "9") > now:
             wanted.setdefault(found[1], set()).add(found[3])
             begins.append(one["valid_from"][:19])
-    if not wanted:
-        sys.exit(f"{path}: holds no mark under key {fingerprint} that is still valid")
+    assert wanted, f"it holds no mark under key {fingerprint} that is still valid"
     return wanted, min(begins), tuple(int.from_bytes(half, "little") for half in (halves[:8], halves[8:]))
-
-
-def row_marks(made, wanted):
-    """What a row carries, kind -> marks: of wording three phrases are a whole mark, two are half of one."""
-    found = {kind: some & wanted.get(kind, set()) for kind, some in made.items()}
-    found["phrases"] = found["wording"]
-    return {kind: some for kind, some in found.items() if len(some) >= LEAST.get(kind, 1)}
 
 
 def is_named(rows, found):
     """Whether enough of an account's rows carry marks: one alone is chance, or one text of many."""
     share, phrases = len(found) / rows, set().union(*(row.get("phrases", ()) for row in found))
-    by_whole = share >= 0.02 and any(row.keys() - {"phrases"} for row in found)
-    return len(found) > 1 and (by_whole or (share >= 0.1 and len(phrases) >= 4))
+    whole = any(row.keys() - {"phrases"} for row in found)
+    return len(found) > 1 and ((share >= 0.02 and whole) or (share >= 0.1 and len(phrases) >= 4))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     options = {"file": {}, "log": {}, "--key": {"required": True}, "--map": {"action": "append"}}
-    for name, more in options.items():
+    for name, more in {**options, "--unsealed": {"action": "store_true"}}.items():
         parser.add_argument(name, **more)
-    parser.add_argument("--unsealed", action="store_true")
     given = parser.parse_args()
     names = dict(pair.split("=", 1) for pair in given.map or ())
-    wanted, began, keys = read_bundle(given.file, bytes.fromhex(Path(given.key).read_text()), given.unsealed)
-    rows, found, before, out = {}, {}, {}, csv.writer(sys.stdout)
-    with open(given.log, encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file) if given.log.endswith(".csv") else map(json.loads, file):
-            account, prompt, system, at = (row.get(names.get(name, name)) or "" for name in FIELDS)
-            carried, early = row_marks(marks_of(keys, prompt, system), wanted), "" < at[:19] < began
+    try:
+        wanted, began, keys = read_bundle(given.file, given.key, given.unsealed)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, AssertionError) as why:
+        sys.exit(f"{given.file}, {given.key}: cannot be used, or larger than 8 MB ({why!r:.200})")
+    rows, found, before, unread, out, _ = {}, {}, {}, 0, csv.writer(sys.stdout), csv.field_size_limit(1 << 30)
+    with open(given.log, encoding="utf-8", errors="replace", newline="") as file:
+        for line in csv.DictReader(s.replace("\0", "") for s in file) if given.log.endswith(".csv") else file:
+            try:
+                row = line if isinstance(line, dict) else json.loads(line)
+                who, prompt, system, at = (row.get(names.get(name, name)) or "" for name in FIELDS)
+                made, account, early = marks_of(keys, prompt, system), str(who), "" < str(at)[:19] < began
+            except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+                unread += 1
+                continue
+            hits = {kind: some & wanted.get(kind, set()) for kind, some in made.items()}
+            hits["phrases"] = hits["wording"]  # three are a whole mark, two are half of one
+            carried = {kind: some for kind, some in hits.items() if len(some) >= LEAST.get(kind, 1)}
             rows[account] = rows.get(account, 0) + 1
             if carried:
                 found.setdefault(account, []).append(carried)
                 before[account] = before.get(account, 0) + (early and carried.keys() != {"phrases"})
+    sys.stderr.write(f"{unread} lines hold no row with account and texts: not searched\n" if unread else "")
     out.writerow(("account", "rows", "rows_before", "kinds", "rows_in_all"))
     for who, mine in sorted(found.items()):
         if is_named(rows[who], mine):

@@ -29,8 +29,9 @@ from stillwatch.prove.cli.prove import (
     app,
     say_left_out,
 )
-from stillwatch.prove.coin import PLACES, STATISTICS, Leaning
+from stillwatch.prove.coin import PLACES, Leaning
 from stillwatch.prove.coin.actors import by_account, by_file, by_ledger
+from stillwatch.prove.coin.leans import STATISTICS
 from stillwatch.prove.coin.randomise import DRAWS
 from stillwatch.prove.coin.run import (
     EVIDENCE,

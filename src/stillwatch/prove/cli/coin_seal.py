@@ -19,8 +19,9 @@ from stillwatch.coin.ledger import iso
 from stillwatch.coin.verify import coins, pairs, verify
 from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.prove.cli.prove import Places, Samples
-from stillwatch.prove.coin import PLACES, STATISTICS
+from stillwatch.prove.coin import PLACES
 from stillwatch.prove.coin.actors import by_account, by_file, by_ledger
+from stillwatch.prove.coin.leans import STATISTICS
 from stillwatch.prove.coin.seals import (
     STAMP,
     TRAINING,

@@ -296,7 +296,7 @@ def print_identified(done: Identification, console: Console) -> None:
     says = {
         IdentificationResult.NAMED: f"{found.kin} answers here, or a close copy of it",
         IdentificationResult.RESEMBLES: f"resembles {found.kin}: a copy of it, a pupil, or a cousin",
-        IdentificationResult.UNKNOWN: "unknown",
+        IdentificationResult.UNKNOWN: "cannot say" if found.reservations else "unknown",
     }[found.answer]
     console.print(safe(f"{found.suspect}: {says}", console))
     shown = plain_table(console, ("nearest", "kin", "likeness", "score"), right=("likeness", "score"))
@@ -324,6 +324,7 @@ def print_identified(done: Identification, console: Console) -> None:
         f"{doubt.score:+.2f}) as copies are; it was left out of the thresholds"
         for doubt in found.doubted
     ]
+    sentences += [f"mind  {reservation}" for reservation in found.reservations]
     by = done.kins_by
     sentences.append(
         f"Kin of references: {by['file']} from --kin-file, {by['given']} as given when they were added, "

@@ -9,7 +9,8 @@ from stillwatch.cli.main import print_json
 from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError
 from stillwatch.prove.cli.prove import Places, Samples, app
-from stillwatch.prove.coin import PLACES, STATISTICS
+from stillwatch.prove.coin import PLACES
+from stillwatch.prove.coin.leans import STATISTICS
 from stillwatch.prove.planner import EFFECTS, STUDENTS, floor, needed_coins, queries, smallest_effect
 
 

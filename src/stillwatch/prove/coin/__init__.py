@@ -6,7 +6,6 @@ It does not know how the pairs were drawn (`coin`, the gateway), nor how a suspe
 
 from dataclasses import dataclass
 
-STATISTICS = ("likelihood", "top", "continuation", "continuation-by-prompt", "overlap", "continuation-ratio")
 PLACES = 8  # in each answer, from which a suspect is asked to go on
 OTHERS = "everybody else"  # accounts that belong to no actor
 

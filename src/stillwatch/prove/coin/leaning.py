@@ -15,9 +15,9 @@ from typing import Any
 
 from stillwatch.errors import refuse_os_errors
 from stillwatch.prove import ProveError
-from stillwatch.prove.coin import PLACES, STATISTICS
+from stillwatch.prove.coin import PLACES
 from stillwatch.prove.coin.choosing import Put
-from stillwatch.prove.coin.leans import CONTINUATIONS, RATIO, cuts, leans, valued
+from stillwatch.prove.coin.leans import CONTINUATIONS, RATIO, STATISTICS, cuts, leans, valued
 from stillwatch.prove.coin.leans import foretold as foretold
 from stillwatch.prove.coin.leans import overlap as overlap
 from stillwatch.prove.suspect import AnswerLikelihood, BegunAnswer, Question, Suspect, Tell, Told

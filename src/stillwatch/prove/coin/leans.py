@@ -26,6 +26,7 @@ MOST_WORDS = 1 << 15  # of one text: a suspect that never stops costs no more
 LEVELS, CLIP = 8, 3.0  # a lean counts 1 to 8; 8 from 3 medians of the sizes on
 LEAST = 1e-300
 RATIO = "continuation-ratio"
+STATISTICS = ("likelihood", "top", "continuation", "continuation-by-prompt", "overlap", RATIO)
 CONTINUATIONS = ("continuation", "continuation-by-prompt", RATIO)  # statistics of what a suspect says next
 BY_HEART = 0.3  # of RATIO: the chance with which a word is said by heart, where the suspect learned it
 LEAST_CHANCE = 1e-4  # of a word by the base: below, a number read off a model is a guess
@@ -388,6 +389,11 @@ def overlap_values(texts: Sequence[str], answers: Sequence[str]) -> tuple[float,
     if not texts:
         return None
     return sum(overlap(text, answers[0], answers[1]) for text in texts) / len(texts), 0.0
+
+
+def is_whole(statistic: str, measured: Any, samples: int) -> bool:
+    """Whether as many answers are there as were sealed: to leave some out would be a choice."""
+    return statistic != "overlap" or measured is None or len(measured) == samples
 
 
 def valued(

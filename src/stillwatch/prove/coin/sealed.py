@@ -180,7 +180,11 @@ def _judge(
     tested = [name for name in actor["pairs"][:most] if name not in by_id or not by_id[name].tie]
 
     def values(measured: dict[str, Any], beside: dict[str, Any]) -> dict[str, Any]:
-        some = {name: measured[name] for name in tested if name in measured}
+        some = {
+            name: measured[name]
+            for name in tested
+            if name in measured and leans.is_whole(statistic, measured[name], reading.samples)
+        }
         texts = {name: [answer.text for answer in by_id[name].answers] for name in some}
         found = {
             name: leans.valued(

@@ -23,13 +23,13 @@ from stillwatch.coin.verify import Verified, trees
 from stillwatch.errors import refuse_os_errors
 from stillwatch.new_file import write_new_file
 from stillwatch.prove import ProveError
-from stillwatch.prove.coin import PLACES, STATISTICS
+from stillwatch.prove.coin import PLACES
 from stillwatch.prove.coin.actors import ActorOf
 from stillwatch.prove.coin.choosing import LEAST
-from stillwatch.prove.coin.leans import RATIO
+from stillwatch.prove.coin.leans import RATIO, STATISTICS
+from stillwatch.prove.proof import EXCLUSION
 
 LARGEST = 256 << 20
-EXCLUSION = "ties; what has no pair of answers, or no number of the suspect, counts against"
 TRAINING = ("excluded", "none", "not said")  # coined answers in the owner's own training
 PRIVATE, STAMP = ".private.json", ".tsr"
 

@@ -12,9 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stillwatch.prove.pool.likeness import Floats
+from stillwatch.prove.pool.likeness import COHORT, Floats
 
-COHORT = 20  # nearest strangers; 10 and 30 do as well, within noise
 LEAST = 1e-6  # a likeness of nothing
 
 

@@ -16,7 +16,7 @@ from stillwatch.prove.lineage.margins import Field, choose_field, list_names
 from stillwatch.prove.lineage.suspicions import doubtful, hubs, nearer_pupils, relatives
 from stillwatch.prove.pool import Pool
 from stillwatch.prove.pool.checks import fit
-from stillwatch.prove.pool.likeness import Floats, Likeness, likeness
+from stillwatch.prove.pool.likeness import Floats, Likeness, likeness, too_little_shared
 from stillwatch.stats.intervals import wilson
 
 METHOD = "conformal rank among audited models"
@@ -65,7 +65,7 @@ def trace(
 
     Null: the suspect is exchangeable, kin by kin, with the audited models, towards families that taught
     neither. Blind to: a teacher that is no candidate; anything below the floor. Fooled by: wrong labels, a
-    suspect unlike every audited model. Source: docs/provenance.md, grade B.
+    suspect unlike every audited model in what nobody measures. Source: docs/provenance.md, grade B.
 
     Raises: PoolError, LineageError.
     """
@@ -86,6 +86,8 @@ def trace(
             f"{suspect} shares no words with any candidate on {len(fitted.pool.prompts)} prompts; "
             "are its answers in another language, or to other prompts under the same ids?"
         )
+    if judged.accused and (why := _unlike_all(alike, where, judged.accused)):
+        raise LineageError(f"{suspect}: cannot say whether {judged.accused} taught it: {why}")
     known = checkup(alike, lineage, alpha)
     none = not judged.accused and judged.as_student is not None and judged.as_student.p_value <= alpha_none
     evidence = Evidence(
@@ -108,6 +110,15 @@ def trace(
         none_of_them=none,
     )
     return Traced(evidence, judged, known, fitted.left_out)
+
+
+def _unlike_all(alike: Likeness, where: Field, accused: str) -> str:
+    """Why a suspect is like no audited model, so that no rank among them says anything; "" where it is."""
+    rows = np.flatnonzero(where.judges)
+    nearest = max(
+        where.versions[accused], key=lambda one: float(np.nan_to_num(alike.mean[one, alike.at(alike.focus)]))
+    )
+    return too_little_shared(alike, rows, np.array(where.kin)[rows], where.kin[nearest])
 
 
 def power(known: Checkup) -> str:

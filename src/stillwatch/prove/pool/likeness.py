@@ -22,6 +22,7 @@ from stillwatch.prove.pool import Pool
 TOKENS = 100  # takes most of the length out of it
 LONGEST = 3  # words of an n-gram
 LONG = 400  # words
+COHORT = 20  # nearest unrelated models; 10 and 30 do as well, within noise
 RARENESS = 1.5  # what a shared n-gram adds is its IDF to this power; 1 and 2 do as well (docs/lab.md)
 # One token: a word in an alphabet, one sign of a script that has no spaces, or one mark.
 _TOKEN = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]|[^\W\u3040-\u30ff\u4e00-\u9fff]+|[^\w\s]")
@@ -81,6 +82,28 @@ def likeness(pool: Pool, focus: str, tell: Told | None = None) -> Likeness:
     mean = np.divide(total, shared, out=np.full((n, n), np.nan), where=shared > 0)
     length = np.array([_length(pool.answers[model].values()) for model in models])
     return Likeness(models, mean, shared, focus, by_prompt, length)
+
+
+def too_little_shared(
+    alike: Likeness, references: NDArray[np.int64], kins: NDArray[np.str_], kin: str
+) -> str:
+    """Why the focus is not like the references in anything; "" where it is. kin: of its nearest one.
+
+    It is so where it shares less with its nearest unrelated models than half of what any reference does.
+    """
+
+    def mean_beside(one: int, own: str) -> float:
+        unrelated = alike.mean[one, references[(kins != own) & (references != one)]]
+        return float(np.sort(unrelated[np.isfinite(unrelated)])[-COHORT:].mean())
+
+    mine = mean_beside(alike.at(alike.focus), kin)
+    least = min(mean_beside(int(one), own) for one, own in zip(references, kins, strict=True))
+    return (
+        ""
+        if mine >= least / 2
+        else f"its answers share with unrelated models ({mine:.4f}) less than half of what references do "
+        f"({least:.4f}): noise, another language or refusals, where one rare word counts for much"
+    )
 
 
 def _length(texts: Collection[Sequence[str]]) -> float:
