@@ -121,7 +121,7 @@ def main():
     try:
         wanted, began, keys = read_bundle(given.file, given.key, given.unsealed)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, AssertionError) as why:
-        sys.exit(f"{given.file}, {given.key}: cannot be used, or larger than 8 MB ({why!r:.200})")
+        sys.exit(f"{given.file}, {given.key}: cannot be used, or larger than 8 MB ({why!a:.200})")
     rows, found, before, unread, out, _ = {}, {}, {}, 0, csv.writer(sys.stdout), csv.field_size_limit(1 << 30)
     with open(given.log, encoding="utf-8", errors="replace", newline="") as file:
         for line in csv.DictReader(s.replace("\0", "") for s in file) if given.log.endswith(".csv") else file:
