@@ -74,4 +74,4 @@ class Identified:
     named_at: float  # the score above which a name is given
     set_by: LikeStrangers  # whose likeness that is
     doubted: tuple[LikeStrangers, ...]  # left out of the thresholds: they look like one kin under two names
-    reservations: tuple[str, ...] = ()  # why nothing is said though the score would: no threshold holds here
+    reservations: tuple[str, ...] = ()  # why less is said than the score would: no threshold holds here

@@ -10,8 +10,9 @@ strangers, at most one in twenty, and named.
 
 A suspect that answers by noise, in another language or by refusals shares so little with everybody that one
 rare word in common is a high score. The thresholds do not hold for it, as no reference is like that: nothing
-is said of a suspect that shares less than half of what any does with strangers, nor of one that is more
-like the nearest reference than like three quarters of unrelated models on half of the prompts or fewer.
+is said of a suspect that shares less than half of what any does with strangers. One that is more like the
+nearest reference than like three quarters of unrelated models on half of the prompts or fewer may resemble
+it, and is not named: a router to many models looks so, and a small model whose answers vary much.
 
 Null (comparison): the suspect and one reference, chosen beforehand, are strangers. Null (stranger): the
 suspect is a stranger to all. Blind to: a model that is not in the library; rewriting that leaves no words.
@@ -20,7 +21,7 @@ reference. Source: docs/identify.md; conformal ranks
 as in prove.lineage.ranks.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +51,7 @@ SHOWN = 8
 DOUBTED_SHARE = 0.05  # of the references may be set aside for a kin that is doubted
 DOUBTED_FROM = 0.8  # quantile of what references show to the nearest of their own kin (docs/lab.md)
 FENCE = 1.5  # or so many times from the median to the 99th percentile of all pairs beyond the latter
-BREADTH = 0.75  # of unrelated models, to be surpassed on most prompts: copies do on .66 to .90 (docs/lab.md)
+BREADTH = 0.75  # of unrelated models, to be surpassed on most prompts: copies do on .31 to .90 (docs/lab.md)
 FEWEST_TWINS = 8  # references with another of their kin: fewer do not say what kin show
 
 
@@ -105,14 +106,13 @@ def decide(
     sets_it = int(null.rows[np.flatnonzero(highest == named_at)[0]])
     trusted = null.table.copy()
     trusted[:, list(null.doubted)] = np.nan
-    reservations = tuple(_reservations(alike, refs, np.array(kin)[refs], nearest[0]))
-    answer = (
-        IdentificationResult.UNKNOWN
-        if reservations or top <= resembles_at
-        else IdentificationResult.NAMED
-        if top > named_at
-        else IdentificationResult.RESEMBLES
-    )
+    unlike_all = too_little_shared(alike, refs, np.array(kin)[refs], nearest[0].kin)
+    narrow = _like_on_few_prompts(alike, refs, np.array(kin)[refs], nearest[0])
+    answer = IdentificationResult.RESEMBLES
+    if unlike_all or top <= resembles_at:
+        answer = IdentificationResult.UNKNOWN
+    elif top > named_at and not narrow:
+        answer = IdentificationResult.NAMED
     return Identified(
         suspect=suspect,
         answer=answer,
@@ -129,23 +129,22 @@ def decide(
         named_at=named_at,
         set_by=like(sets_it, trusted),
         doubted=tuple(like(one, null.table) for one in null.doubted),
-        reservations=reservations if top > resembles_at else (),
+        reservations=tuple(why for why in (unlike_all, narrow) if why and top > resembles_at),
     )
 
 
-def _reservations(alike: Likeness, refs: Places, kins: NDArray[np.str_], nearest: Match) -> Iterator[str]:
-    """Why a suspect's score cannot be held against what the library's strangers show."""
-    if why := too_little_shared(alike, refs, kins, nearest.kin):
-        yield why
+def _like_on_few_prompts(alike: Likeness, refs: Places, kins: NDArray[np.str_], nearest: Match) -> str:
+    """Why a suspect's score does not make it a copy of its nearest reference; "" where it may."""
     beside = alike.by_prompt[:, alike.at(nearest.reference)]
     asked = np.isfinite(beside)
     unrelated = alike.by_prompt[np.ix_(asked, refs[kins != nearest.kin])]
-    more = int((beside[asked] > np.nanquantile(unrelated, BREADTH, axis=1)).sum())
-    if 2 * more <= asked.sum():
-        yield (
-            f"it is more like {nearest.reference} than like three quarters of unrelated models on {more} of "
-            f"{int(asked.sum())} prompts alone: several models, or a few answers in common"
-        )
+    more, whole = int((beside[asked] > np.nanquantile(unrelated, BREADTH, axis=1)).sum()), int(asked.sum())
+    if 2 * more > whole:
+        return ""
+    return (
+        f"it is more like {nearest.reference} than like three quarters of unrelated models on {more} of "
+        f"{whole} prompts alone: answers that vary much, several models, or a few answers in common"
+    )
 
 
 @dataclass(frozen=True)
