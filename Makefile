@@ -95,8 +95,9 @@ test: $(VENV)/.dev ## Run the fast tests (a minute and a half on two cores)
 # --- for those who change it -----------------------------------------------------------------------------
 
 test-slow: $(VENV)/.dev ## Run the tests of a tenth of a second and more (half an hour)
-	$(PYTEST) -m alone
-	$(PYTEST) -n 2 --dist loadfile -m "slow and not alone and not browser and not train and not spark"
+	status=0; $(PYTEST) -m alone || status=1; \
+	$(PYTEST) -n 2 --dist loadfile -m "slow and not alone and not browser and not train and not spark" || status=1; \
+	exit $$status
 
 test-browser: $(VENV)/.dev ## Run the tests that look at the page in Debian's chromium
 	$(PYTEST) -m browser
