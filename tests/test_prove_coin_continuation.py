@@ -369,12 +369,12 @@ def world(tmp_path: Path) -> SealedWorld:
 class Guesser(Speaker):
     """A base whose weights are there: a word of an answer has the chance that `chance` gives."""
 
-    name = "base sha256:00"
+    name = f"base sha256:{'0' * 64}"
     offers = frozenset({"chances", "continuations"})
 
     def __init__(self, chance: Callable[[str], float]) -> None:
         super().__init__([])
-        self.name, self.chance = "base sha256:00", chance
+        self.name, self.chance = f"base sha256:{'0' * 64}", chance
 
     def token_chances(self, answers: Sequence[Told], tell: Tell) -> dict[str, list[tuple[int, float]]]:
         return {

@@ -111,6 +111,9 @@ def test_a_desk_whose_answers_are_labels_is_a_lead(world: Scene) -> None:
     result = scan(table.set_column(column, "output_tokens", short), world.accounts)
     assert not named(result) & desk
     assert {a for lead in result.leads if "labels" in lead.text for a in lead.accounts} >= desk
+    wanted = replace(ONE, short_answer_tokens=0)  # of a provider whose answers are labels
+    found = scan(table.set_column(column, "output_tokens", short), world.accounts, wanted)
+    assert len(named(found) & desk) > 0.9 * len(desk)
 
 
 @pytest.mark.slow

@@ -88,6 +88,13 @@ class SettingOptions:
             help="MB for the detector: past 450, 2,500 exchanges are kept in each.", show_default="4096"
         ),
     ] = None
+    short_answers: Annotated[
+        int | None,
+        typer.Option(
+            help="Tokens: groups that get shorter answers stay leads; 0 where such answers are worth much.",
+            show_default="128",
+        ),
+    ] = None
     shutdown_delay_s: Annotated[
         float | None,
         typer.Option(

@@ -82,7 +82,9 @@ class FolderScan:
         self.folder, self._now_us = folder, now_us
         self._in_fleet = folder.segments.is_symlink()
         secret = folder.secret()
-        self._options = Options(key=derive(secret, PURPOSE), threads=1)
+        self._options = Options(
+            key=derive(secret, PURPOSE), threads=1, short_answer_tokens=settings.short_answers
+        )
         self._keep = Keep(exchanges=exchanges_in(settings.detector_memory_mb))
         self.error: str | None = None
         self._save_error: str | None = None  # of the last attempt; it is said until one succeeds

@@ -25,6 +25,7 @@ from stillwatch.scan.alarms import NEVER, Alarm, Judgement
 from stillwatch.scan.assemble import actor_features, campaign
 from stillwatch.scan.candidates import still_open, weak_groups, with_shares
 from stillwatch.scan.explanations import (
+    SHORT,
     customers,
     few_questions,
     one_customer,
@@ -266,7 +267,7 @@ class _FindingsBuilder:
         rows = _rows_since(context, group.accounts, group.marked, since_us)
         if len(group.accounts) < LEAST_TENANTS or not len(rows):
             return
-        others, aside, doubt = _remove_honest(context, group, rows)
+        others, aside, doubt = _remove_honest(context, group, rows, self.watched.settings.short_answer_tokens)
         let_go((context.log.content,))
         spread, own, left = self.watched.spread, alarm.own_fingerprints(), context.tenants[others]
         if aside and not doubt and not keep_signature(spread, own, left):
@@ -528,7 +529,9 @@ class _FindingsBuilder:
         return [int(a) for a in alike if int(tenant[a]) not in copied]
 
 
-def _remove_honest(context: ActorContext, group: _Group, rows: np.ndarray) -> tuple[np.ndarray, Aside, str]:
+def _remove_honest(
+    context: ActorContext, group: _Group, rows: np.ndarray, tokens: int
+) -> tuple[np.ndarray, Aside, str]:
     """A group's accounts less those with an honest explanation, these, and why the rest may be many hands."""
     aside = users_of_software(context, group.accounts, group.marked)
     others = _remove_accounts(group.accounts, aside)
@@ -542,7 +545,7 @@ def _remove_honest(context: ActorContext, group: _Group, rows: np.ndarray) -> tu
     if not doubt and len(others) - len(in_class) < LEAST_TENANTS:
         doubt = one_customer(context.known, others) or CLASS
     others = _remove_accounts(others, in_class)
-    return others, aside | in_class, doubt or _doubt(context, others, rows, group.marked)
+    return others, aside | in_class, doubt or _doubt(context, others, rows, group.marked, tokens)
 
 
 def _remove_accounts(accounts: np.ndarray, aside: Aside) -> np.ndarray:
@@ -631,11 +634,14 @@ def _with_holds(lead: Lead, hold_evidence: list[tuple[HoldSchedule, HoldsEvidenc
     return replace(lead, text=". ".join([lead.text, *sentences])) if sentences else lead
 
 
-def _doubt(context: ActorContext, accounts: np.ndarray, rows: np.ndarray, marked: np.ndarray) -> str:
+def _doubt(
+    context: ActorContext, accounts: np.ndarray, rows: np.ndarray, marked: np.ndarray, tokens: int = SHORT
+) -> str:
     """Why an alarm's accounts may be many hands after all, by everything that the log holds of them, or "".
 
     rows: their exchanges since they took up what they share. Those that show none of it (`marked`) count for
-    nothing. A group of which a part is of one source keeps all that the watch has named.
+    nothing. A group of which a part is of one source keeps all that the watch has named. tokens: that a short
+    answer has fewer than.
     """
     log = context.log
     rows = rows[np.isin(log["account"][rows], accounts)]
@@ -649,7 +655,9 @@ def _doubt(context: ActorContext, accounts: np.ndarray, rows: np.ndarray, marked
     # a shared question may be the wording itself: so all that they ask counts here
     explanation = one_customer(context.known, accounts)
     explanation = explanation or same_material(log["exact"][rows], log["account"][rows])
-    if explanation or (short_answers(log, shared) and (explanation := short_answers(log, rows))):
+    if explanation or (
+        short_answers(log, shared, tokens) and (explanation := short_answers(log, rows, tokens))
+    ):
         return explanation
     if not few_questions(content):
         return ""

@@ -314,24 +314,24 @@ def same_material(text: np.ndarray, label: np.ndarray) -> str:
     )
 
 
-def short_answers(log: ExchangeLog, rows: np.ndarray) -> str:
+def short_answers(log: ExchangeLog, rows: np.ndarray, tokens: int = SHORT) -> str:
     """Say that half of the tokens that a group was given stand in short answers; or "".
 
     Labellers, markers, desks and firms' classifiers are one source with equal settings, and take a word or a
     few sentences each time. A student is taught by long answers.
 
-    rows: (exchanges,) of a group.
+    rows: (exchanges,) of a group; tokens: that a short answer has fewer than.
     """
-    share, total = short_share(log, rows)
+    share, total = short_share(log, rows, tokens)
     if not total or share < SHORT_SHARE:
         return ""
     return (
         f"{share:.0%} of the {total:,} tokens that it was given stand in complete answers of fewer than "
-        f"{SHORT}: labels, marks or a few sentences each, as of a desk or a classifier"
+        f"{tokens}: labels, marks or a few sentences each, as of a desk or a classifier"
     )
 
 
-def short_share(log: ExchangeLog, rows: np.ndarray) -> tuple[float, int]:
+def short_share(log: ExchangeLog, rows: np.ndarray, limit: int = SHORT) -> tuple[float, int]:
     """The share of some exchanges' output tokens in short answers, and all tokens; 0 where they are unknown.
 
     How many were given is the provider's count. An answer that was cut, that calls tools, that came with
@@ -341,7 +341,7 @@ def short_share(log: ExchangeLog, rows: np.ndarray) -> tuple[float, int]:
     finish, tokens = log["finish"][rows], log["output_tokens"][rows]
     given = np.maximum(tokens, log["reasoning_tokens"][rows]).astype(np.int64)
     ended = ENDED if "finish_reason" in log.has else (*ENDED, 0)
-    short = (given < SHORT) & np.isin(finish, ended) & (log["top_logprobs"][rows] <= 0)
+    short = (given < limit) & np.isin(finish, ended) & (log["top_logprobs"][rows] <= 0)
     given = np.maximum(given, 0)
     total = int(given.sum())
     if total == 0 or 2 * np.count_nonzero(tokens >= 0) < len(rows):

@@ -11,7 +11,7 @@ from typing import Any
 from stillwatch.actors import spread
 from stillwatch.detectors import lone_harvest
 from stillwatch.errors import InputError
-from stillwatch.scan import alarms
+from stillwatch.scan import alarms, explanations
 from stillwatch.scan.parts import PARTS, check_parts
 from stillwatch.units import DAY_US
 
@@ -75,6 +75,10 @@ class DetectionSettings:
     alpha_ceiling: float = _constant(
         2e-3, "probability", (1e-9, 0.05), "docs/evidence.md",
         "The most that one test of settings may spend; content must speak for one source besides.",
+    )  # fmt: skip
+    short_answer_tokens: int = _constant(
+        explanations.SHORT, "output tokens", (0, 4_096), "docs/evidence.md",
+        "A group that is mostly given complete answers of fewer stays a lead. 0: none does.",
     )  # fmt: skip
     looks_before_alarm: int = _constant(
         alarms.PERSISTENT, "hourly evaluations", (1, 24), "docs/evidence.md",

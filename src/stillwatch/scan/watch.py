@@ -823,12 +823,13 @@ class _Watcher:
             or viral_prompt(self.log["ts_us"][of_members], self.tenant[of_members])
             or same_material(self.log["exact"][of_members], self.tenant[of_members])
         )
-        short = not explanation and short_answers(self.log, of_members)
+        tokens = self.settings.short_answer_tokens
+        short = not explanation and short_answers(self.log, of_members, tokens)
         if explanation or not (short or few_questions(content)):
             return explanation
         # a shared question may be the wording itself, with long answers beside it: all that they ask counts
         rows = hour.begin + np.flatnonzero(np.isin(self.tenant[hour.begin : hour.end], list(members)))
-        if short and (explanation := short_answers(self.log, rows)):
+        if short and (explanation := short_answers(self.log, rows, tokens)):
             return explanation
         if not few_questions(content):
             return ""
