@@ -49,7 +49,7 @@ def documents(mirror: Path) -> Iterator[tuple[str, str, str]]:
                     yield language, f"php/{name}/{chapter} {chapters[chapter] // 60}", piece
 
 
-def asked(body: str) -> Iterator[list[str]]:
+def conversations_of(body: str) -> Iterator[list[str]]:
     """Turns of a conversation, as demo sets of a training program hold them."""
     for item in json.loads(body):
         turns = item.get("conversations") or [{"from": "human", "value": "\n".join(part for part in (item["instruction"], item["input"]) if part)}, {"value": item["output"]}]
@@ -72,9 +72,9 @@ def tasks(mirror: Path) -> Iterator[tuple[str, str, str]]:
             yield "chinese", Path(name).stem, "\n".join((row["Question"], *(f"{letter}. {row[letter]}" for letter in "ABCD")))
     for pool, language in (("asks", "en"), ("asks zh", "zh")):
         for name, body in files_of(mirror, DEMOS, rf"train/data/(alpaca|dpo)_{language}_demo\.json"):
-            yield from ((pool, name, turns[0][:2000]) for turns in asked(body))
+            yield from ((pool, name, turns[0][:2000]) for turns in conversations_of(body))
     for name, body in files_of(mirror, DEMOS, r"train/data/glaive_toolcall_(en|zh)_demo\.json"):
-        yield from (("tools", name, turn[:1500]) for turns in asked(body) for turn in turns[:1])
+        yield from (("tools", name, turn[:1500]) for turns in conversations_of(body) for turn in turns[:1])
     for name, body in files_of(mirror, "OpenBMB/ToolBench", r"toolbench/tooleval/results/default_evalset/gpt-3\.5-turbo_CoT/G[123]_\w+\.json"):
         yield from (("tools", name, item["query"][:1500]) for item in json.loads(body).values())
     for name, body in files_of(mirror, "OpenBMB/ToolBench", r"data_example/instruction/G[123]_query\.json"):

@@ -33,16 +33,16 @@ MODULES = (
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Told:
     return bundle_world.make(tmp_path_factory.mktemp("stranger"))
 
 
 @pytest.fixture(scope="module")
-def places(told: Told, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def places(exported: Told, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A case's bundle and a verdict's."""
     folder = tmp_path_factory.mktemp("verdict")
     files = bundle.make((FOUND,), open_signer(folder / "key"))
-    return {"case": told.bundle, "verdict": bundle.write(files, folder / "b").path}
+    return {"case": exported.bundle, "verdict": bundle.write(files, folder / "b").path}
 
 
 def run(place: Path, words: tuple[str, ...] = (), **environment: str) -> subprocess.CompletedProcess[str]:
@@ -161,8 +161,8 @@ def test_names_that_are_none_or_two_in_one_are_not_intact(tmp_path: Path, zipped
     plain = {"report.html": b"1", "a.txt": b"2"}
     for number, more in enumerate([*NAMES[:-4], NAMES[-4:-2], NAMES[-2:]]):
         files = plain | dict.fromkeys((more,) if isinstance(more, str) else more, b"3")
-        told = dict.fromkeys(verify.TOLD, "x")
-        files[verify.MANIFEST] = sign_manifest(files, verify.PREDICATE, told, signer)
+        stated = dict.fromkeys(verify.TOLD, "x")
+        files[verify.MANIFEST] = sign_manifest(files, verify.PREDICATE, stated, signer)
         place = tmp_path / f"{number}{'.zip' * zipped}"
         if zipped:
             place.write_bytes(zip_of(files))
@@ -210,11 +210,11 @@ OWN_WORD = {"environment.json", "population.json", "accounts.ndjson", "events.nd
 
 @pytest.mark.slow
 def test_a_case_that_its_sender_changes_and_signs_is_an_answer_and_not_sound(
-    told: Told, tmp_path: Path
+    exported: Told, tmp_path: Path
 ) -> None:
     """A value, name or line changed by a seed: no traceback, and sound only for the same or its own word."""
-    checker_of_case, signer = bundle_world.released(), open_signer(told.folder / "audit.key")
-    place = shutil.copytree(told.bundle, tmp_path / "b")
+    checker_of_case, signer = bundle_world.released(), open_signer(exported.folder / "audit.key")
+    place = shutil.copytree(exported.bundle, tmp_path / "b")
     files = {p.relative_to(place).as_posix(): p.read_bytes() for p in place.rglob("*") if p.is_file()}
     manifest = json.loads(files[verify.MANIFEST])
     predicate = json.loads(base64.b64decode(manifest["payload"]))["predicate"]
@@ -250,9 +250,9 @@ def test_a_case_that_its_sender_changes_and_signs_is_an_answer_and_not_sound(
     ],
 )
 def test_a_line_holds_nothing_that_nobody_checks(
-    told: Told, tmp_path: Path, name: str, change: dict[str, Any]
+    exported: Told, tmp_path: Path, name: str, change: dict[str, Any]
 ) -> None:
-    place = shutil.copytree(told.bundle, tmp_path / "b")
+    place = shutil.copytree(exported.bundle, tmp_path / "b")
     first, _, rest = (place / name).read_bytes().partition(b"\n")
     (place / name).write_bytes(json.dumps(json.loads(first) | change).encode() + b"\n" + rest)
     found = bundle_world.released().check(place, None)
@@ -260,8 +260,8 @@ def test_a_line_holds_nothing_that_nobody_checks(
 
 
 @pytest.mark.slow
-def test_a_claim_that_is_left_out_is_no_traceback(told: Told, tmp_path: Path) -> None:
-    place = shutil.copytree(told.bundle, tmp_path / "b")
+def test_a_claim_that_is_left_out_is_no_traceback(exported: Told, tmp_path: Path) -> None:
+    place = shutil.copytree(exported.bundle, tmp_path / "b")
     whole = (place / "claims.ndjson").read_bytes().splitlines(keepends=True)
     for k in range(0, len(whole), 29):
         (place / "claims.ndjson").write_bytes(b"".join(whole[:k] + whole[k + 1 :]))

@@ -467,7 +467,7 @@ def test_a_claim_names_the_tables_that_were_beside_the_log(
     monkeypatch.setattr("stillwatch.api.scanning.run", lambda *_, **__: found)
     url = f"sqlite:///{tmp_path}/cases.db"
     words = ["scan", str(log), "--accounts", str(accounts), "--networks", str(networks), "--cases", url]
-    RUN.invoke(app, [*words, "--out", str(tmp_path / "report")])
+    RUN.invoke(app, [*words, "--short-answers", "0", "--out", str(tmp_path / "report")])
     with Store(url) as store:
         alert = told(store)
     digests = {one["name"]: one["sha256"] for one in alert.inputs}
@@ -475,7 +475,8 @@ def test_a_claim_names_the_tables_that_were_beside_the_log(
     assert set(digests) == {"log.jsonl", "known.csv", "ip2asn.tsv"}
     query = alert.why[0].query
     assert query.startswith(
-        "stillwatch scan log.jsonl --accounts known.csv --networks ip2asn.tsv --false-cases"
+        "stillwatch scan log.jsonl --accounts known.csv --networks ip2asn.tsv "
+        "--false-cases 1 --short-answers 0 --json"
     )
 
 

@@ -10,7 +10,7 @@ import eighteenth_author as eighteenth
 import eighteenth_provider as provider
 import fifteenth_author as fifteenth
 from author_world import check_campaign, check_group, check_rules, compose_campaign, compose_group
-from eighteenth_texts import asked, paragraphs_of, sift_logs
+from eighteenth_texts import conversations_of, paragraphs_of, sift_logs
 from fifteenth_provider import CloudPlaces, crowd, found_companies
 from fifth_author import Honest
 from fourth_author import Request, moment
@@ -140,7 +140,7 @@ def test_texts_lose_what_their_publisher_put_around_them() -> None:
     )
     assert paragraphs_of(page) == "Le tri d'un est stable."
     body = '[{"instruction": "Name a tide.", "input": "", "output": "Ebb."}]'
-    assert list(asked(body)) == [["Name a tide.", "Ebb."]]
+    assert list(conversations_of(body)) == [["Name a tide.", "Ebb."]]
 
 
 def test_nobody_of_a_former_history_and_nobody_twice_is_kept(tmp_path) -> None:

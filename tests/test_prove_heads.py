@@ -28,7 +28,7 @@ OTHER_VALUES = {
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Proof]:
+def trained_proof(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Proof]:
     """A proof that ends in *trained*."""
     world = World(tmp_path_factory.mktemp("heads"))
     sealed = world.seal()
@@ -64,9 +64,9 @@ def differing(one: Any, other: Any, place: str = "all of it") -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_a_seal_of_any_other_shape_is_none(told: tuple[World, Proof]) -> None:
+def test_a_seal_of_any_other_shape_is_none(trained_proof: tuple[World, Proof]) -> None:
     """A name more or less, another type or a value that is none: whatever its owner signs."""
-    world, proof = told
+    world, proof = trained_proof
     assert is_trained(world, sign_anew(world, copy.deepcopy(proof)))
     for k in range(700):
         seal = proof["seals"][-1]
@@ -109,9 +109,9 @@ def edits(name: str, *values: Any) -> list[tuple[str, Any]]:
     ],
 )
 def test_a_seal_that_leaves_a_condition_open_is_never_trained(
-    told: tuple[World, Proof], name: str, value: Any
+    trained_proof: tuple[World, Proof], name: str, value: Any
 ) -> None:
-    world, proof = told
+    world, proof = trained_proof
     made = copy.deepcopy(proof)
     held = made["seals"][-1]
     *way, last = name.split(".")
@@ -138,8 +138,8 @@ WORDS: dict[str, Callable[[World, Proof], Any]] = {
 
 
 @pytest.mark.parametrize("edit", WORDS)
-def test_a_witness_that_signs_something_else_is_none(told: tuple[World, Proof], edit: str) -> None:
-    world, proof = told
+def test_a_witness_that_signs_something_else_is_none(trained_proof: tuple[World, Proof], edit: str) -> None:
+    world, proof = trained_proof
     made = sign_anew(world, copy.deepcopy(proof))
     word = {name: value for name, value in made["witnesses"][0].items() if name != "signature"}
     WORDS[edit](world, word)
@@ -148,9 +148,9 @@ def test_a_witness_that_signs_something_else_is_none(told: tuple[World, Proof], 
 
 
 @pytest.mark.slow
-def test_answers_that_are_left_out_of_many_count_as_none(told: tuple[World, Proof]) -> None:
+def test_answers_that_are_left_out_of_many_count_as_none(trained_proof: tuple[World, Proof]) -> None:
     """Eight answers are sealed, and of each pair the one is shown that leans to what was served."""
-    world, proof = told
+    world, proof = trained_proof
     made = copy.deepcopy(proof)
     made["seals"][-1]["test"]["samples"] = 8
     assert not is_trained(world, sign_anew(world, made))
@@ -189,8 +189,8 @@ def test_coins_that_end_where_it_suits_convict_an_innocent(tmp_path: Path) -> No
     cut = replace(sealed, seal=seal, chain=(seal,), actors=(actor,))
     came = world.test(cut, innocent, (world.word(cut),))
     proof = world.read(came)
-    told = as_document((came.evidence,), None, proof)
-    assert told["outcome"] == "trained"
-    assert report.CHOSEN in told["means_not"]
+    document = as_document((came.evidence,), None, proof)
+    assert document["outcome"] == "trained"
+    assert report.CHOSEN in document["means_not"]
     assert "their coins end" in report.CHOSEN
     assert any("not picked by a relative" in line for line in checker.sealed_lines(proof.examined))

@@ -24,6 +24,7 @@ from stillwatch.report.folded import fold as folded
 from stillwatch.report.meter import meter
 from stillwatch.scan import Campaign, Gap, Reason, ScanResult, failover, holds, new_settings
 from stillwatch.scan.assemble import clues, detectors
+from stillwatch.scan.explanations import SHORT
 from stillwatch.scan.parts import RAISING, TEST_NAME
 from stillwatch.scan.set_aside import by_rule
 from stillwatch.signals import Signal, signal_of
@@ -196,7 +197,9 @@ def _claim_of(c: Campaign, r: Reason, files: list[Json], settings: Mapping[str, 
     names = (" ".join(map(shlex.quote, logs)) or "LOG...") + options
     jq_query = f'.campaigns[] | select(.id == "{c.id}") | .reasons[] | select(.detector == "{r.detector}")'
     dial = settings.get("false_cases_per_10k_account_days", 1.0)
-    query = f"stillwatch scan {names} --false-cases {dial:g} --json | jq {shlex.quote(jq_query)}"
+    short = settings.get("short_answer_tokens", SHORT)
+    dials = f"--false-cases {dial:g}" + ("" if short == SHORT else f" --short-answers {short}")
+    query = f"stillwatch scan {names} {dials} --json | jq {shlex.quote(jq_query)}"
     return Claim(
         signal=r.detector.replace("_", " "),
         detector=r.detector,

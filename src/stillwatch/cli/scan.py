@@ -3,7 +3,7 @@
 import math
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -24,6 +24,7 @@ from stillwatch.exchanges.sources import local_files
 from stillwatch.report.amounts import plural
 from stillwatch.report.findings import FOLDER
 from stillwatch.report.terminal import print_result, progress
+from stillwatch.scan.explanations import SHORT
 from stillwatch.scan.settings import DetectionSettings
 from stillwatch.units import utc_us
 
@@ -44,6 +45,14 @@ def scan_command(
         float,
         typer.Option(help="The dial: false cases you accept per 10,000 account-days.", min=0.001, max=100),
     ] = 1.0,
+    short_answers: Annotated[
+        int,
+        typer.Option(
+            help="Tokens: groups that get shorter answers stay leads; 0 where such answers are worth much.",
+            min=0,
+            max=4_096,
+        ),
+    ] = SHORT,
     assume_utc: Annotated[bool, typer.Option(help="Take times without a zone for UTC.")] = False,
     names: NameOptions = AS_CALLED,
     keep_text: Annotated[
@@ -100,7 +109,9 @@ def scan_command(
     if not math.isfinite(false_cases):  # nan is in no range, and click lets it through
         raise InputError(f"--false-cases is {false_cases}; give a number from 0.001 to 100")
     pools = tuple(map(str, known_pool or ()))
-    settings = DetectionSettings(false_cases_per_10k_account_days=false_cases, known_pools=pools)
+    dials: dict[str, Any] = {"false_cases_per_10k_account_days": false_cases}
+    dials["short_answer_tokens"] = short_answers
+    settings = DetectionSettings(known_pools=pools, **dials)
     key = None if key_file is None else key_in(key_file)
     dead_letters = out / "rejected.jsonl"
     _prepare(out, dead_letters)
@@ -133,7 +144,7 @@ def scan_command(
     unfolded: StillwatchError | None = None
     if cases is not None:  # before anything is printed: who reads the table may go away, as `| head` does
         beside = {"accounts": [] if accounts is None else [accounts], "networks": networks or []}
-        kept_settings: dict[str, object] = {"false_cases_per_10k_account_days": false_cases}
+        kept_settings: dict[str, object] = dict(dials)
         kept_settings |= {name: [path.name for path in paths] for name, paths in beside.items() if paths}
         try:
             read = inputs_of([*logs, *beside["accounts"], *beside["networks"]])

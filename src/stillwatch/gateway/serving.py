@@ -113,7 +113,8 @@ def serve(
                 tell(f"warning: {put_back_text(put_back)}")
             token = state.admin_token(now_us=utc_us())
             desk = Desk(folder, settings, state, watched, Findings(folder))
-            casework = Casework(folder, settings.cases or settings.state, state, tell, leads)
+            found_under = {"short_answer_tokens": settings.short_answers}
+            casework = Casework(folder, settings.cases or settings.state, state, tell, leads, found_under)
             enforcer = Enforcer(folder, state, watched, tell, lambda: casework.said, leads)
             admin = AdminServer(create_app(desk, casework), door, tell)
             news = StartNotice(

@@ -70,11 +70,14 @@ class Casework(PartThread):
         state: ControlState,
         tell: Callable[[str], None],
         leads: Callable[[], bool] = lambda: True,
+        settings: Mapping[str, object] | None = None,
     ) -> None:
+        """leads: in a fleet one gateway copies for all; settings: under which its detector finds."""
         super().__init__()
+        self._settings = settings or {}
         self.folder, self.state, self._tell = folder, state, tell
         self.url = url or f"sqlite:///{folder.cases}"
-        self._leads = leads  # in a fleet one gateway copies for all
+        self._leads = leads
         self.error: str | None = None  # why the cases are behind
         self.said = CaseworkDecisions()
         self._said_at = (-1, 0)  # revision, when
@@ -122,7 +125,8 @@ class Casework(PartThread):
         handed = self._findings.current()
         if leads and handed.result is not None and handed.sign != self._folded:
             tables = [Input(**table) for table in handed.networks]
-            settings = {"networks": sorted({table.name for table in tables})} if tables else {}
+            networks = {"networks": sorted({table.name for table in tables})} if tables else {}
+            settings = {**self._settings, **networks}
             fold(self.store(now_us), handed.result, now_us, SOURCE, inputs=tables, settings=settings)
             self._folded = handed.sign
         self._listen(self.store(now_us), now_us)
