@@ -185,13 +185,15 @@ def test_a_finding_names_the_table_that_it_rests_on(recorded: Recorded, tmp_path
     table = recorded.folders[True].path.parent / "table.tsv"
     told = {"name": table.name, "sha256": hashlib.sha256(table.read_bytes()).hexdigest()}
     with ControlState(folder.state) as state:
-        casework = Casework(folder, None, state, lambda _: None)
+        found_under = {"short_answer_tokens": 64}
+        casework = Casework(folder, None, state, lambda _: None, settings=found_under)
         casework.step(NOW)
         with casework.store(NOW) as store:
             for case in queue(store, Filter(), NOW).cases:
                 said = alert(store, case.id, NOW)
                 assert said.inputs == (told | {"bytes": table.stat().st_size},)
                 assert f"--networks {table.name}" in said.why[0].query
+                assert "--short-answers 64" in said.why[0].query
                 assert whether_scanned(scanned_logs(latest(store, case.id).context), [table]) == (
                     "which files were scanned is not on record: whether these are them cannot be said",
                 )
