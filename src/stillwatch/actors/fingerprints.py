@@ -165,6 +165,13 @@ def row_columns(columns: Columns) -> tuple[np.ndarray | int, ...]:
     return phrases, phrases.shape[1], system_phrases, system_phrases.shape[1], *others
 
 
+def carried_values(columns: Columns) -> tuple[np.ndarray, np.ndarray]:
+    """(uses,) uint32 values and int64 rows of the fingerprints that some rows carry, in the rows' order."""
+    packed, _ = _by_round(columns, 0, len(columns[0]), 1)
+    row = (packed & np.uint64(0xFFFFFFFF)) >> np.uint64(PLACE_BITS)
+    return (packed >> np.uint64(32)).astype(np.uint32), row.astype(np.int64)
+
+
 def _by_round(columns: Columns, first: int, last: int, rounds: int) -> tuple[np.ndarray, np.ndarray]:
     """The uses of some rows by round, in row order within each, and where each round begins (rounds + 1,)."""
     begin, fill = np.zeros(rounds + 1, np.int64), np.empty(rounds, np.int64)

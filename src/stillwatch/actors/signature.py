@@ -26,6 +26,7 @@ class Signature:
 
     def __init__(self, spread: Spread, tenants: int) -> None:
         fingerprints = len(spread.emerging_from_us)
+        self.spread = spread
         self._emerging_from_us = spread.emerging_from_us
         self._entry_us, self._entry_fingerprint = spread.entry_us, spread.entry_fingerprint
         self._by_tenant = deal(spread.entry_tenant, tenants)
@@ -93,14 +94,21 @@ class Signature:
         TYPICAL of them took one up, TIMES_OTHERS as large a share as of all other tenants. A part of a pool
         has them, whether its other parts are in sight or not. members: (n,) int32, each once.
         """
+        return self.rare(members, int(np.count_nonzero(np.diff(self._by_tenant[0]))), TYPICAL)
+
+    def rare(self, members: np.ndarray, tenants: int, often: float = 0.0) -> np.ndarray:
+        """The fingerprints that a share of the members carries TIMES_OTHERS that of all others, sorted.
+
+        members: (n,) int32, each once; tenants: of the log, members included; often: the least share.
+        """
         begin, order = self._by_tenant
         entered, _ = self._entered
         entries = np.concatenate([order[begin[p] : begin[p + 1]] for p in members])
         inside = np.bincount(self._entry_fingerprint[entries], minlength=len(entered) - 1)
-        others = max(int(np.count_nonzero(np.diff(begin))) - len(members), 1)
-        often = (inside >= LEAST_IN) & (inside >= TYPICAL * len(members))
+        others = max(tenants - len(members), 1)
+        enough = (inside >= LEAST_IN) & (inside >= often * len(members))
         rare = inside / len(members) >= TIMES_OTHERS * (np.diff(entered) - inside) / others
-        return np.flatnonzero(often & rare)
+        return np.flatnonzero(enough & rare)
 
     def matching_rows(self, own: np.ndarray, row_lo: int, row_hi: int, needed: int = NEEDED) -> np.ndarray:
         """Exchanges in [row_lo, row_hi) with at least `needed` of the own fingerprints, in order."""

@@ -43,11 +43,14 @@ from stillwatch.scan.failover import (
     failover_reason,
 )
 from stillwatch.scan.failover_groups import SAME_GROUP, FailoverGroup, failover_groups
+from stillwatch.scan.follow import DEVOTED_LEAST
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.holds import LEAST_NAMED, HoldsEvidence, holds_evidence, holds_reason
+from stillwatch.scan.more_accounts import KnownGroup, MoreAccounts, more_accounts
 from stillwatch.scan.own_tie import own_ties
-from stillwatch.scan.parts import FAILOVER, GROUP_TESTS, TEST_NAME
+from stillwatch.scan.parts import FAILOVER, FOLLOW, GROUP_TESTS, TEST_NAME
 from stillwatch.scan.set_aside import (
+    OTHER,
     Aside,
     before_the_alarm,
     bystanders,
@@ -163,6 +166,7 @@ def campaigns(
     if established is not None:
         builder.add_established(*established, alone_us)
     builder.add_failover_groups()
+    builder.add_more_accounts()
     for sighting in sightings:
         builder.add_lone_payer(sighting)
     cases = _cases(engine, context, builder.findings, Population(features), tell)
@@ -495,6 +499,42 @@ class _FindingsBuilder:
             _ActorFinding(actor, evidence.found_us, evidence.p_value, named, reason, context, (), own, aside)
         )
 
+    def add_more_accounts(self) -> None:
+        """Add to each group's finding who sends its rare wording with its limit and temperature."""
+        context, log = self.context, self.context.log
+        if FOLLOW not in self.watched.settings.parts:
+            return
+        places = [k for k, one in enumerate(self.findings) if one.reason.detector in GROUP_TESTS]
+        groups = [
+            KnownGroup(one.actor.accounts, one.actor.rows) for one in (self.findings[k] for k in places)
+        ]
+        for k, more in zip(places, more_accounts(context, groups), strict=True):
+            if more is None:
+                continue
+            codes = np.flatnonzero(np.isin(context.tenants, more.tenants)).astype(np.int32)
+            codes = who_took_part(log["account"], context.tenants, codes, more.marked)
+            aside = self._not_named_more(self.findings[k], more, codes)
+            codes = codes[np.isin(context.tenants[codes], more.tenants[more.alike])]
+            aside = {code: why for code, why in aside.items() if code in set(codes.tolist())}
+            codes = _remove_accounts(codes, aside)
+            if len(codes):
+                self.findings[k] = _with_more(self.findings[k], context, more, codes, aside)
+                self.taken.update(codes.tolist())
+
+    def _not_named_more(self, finding: _ActorFinding, more: MoreAccounts, codes: np.ndarray) -> Aside:
+        """Whom a group's wording must not name.
+
+        A product is told by all who send its wording, whatever their settings: those of one setting alone
+        would stand out among its users, and then it would explain nothing.
+        """
+        context, together = self.context, np.union1d(finding.actor.accounts, codes).astype(np.int32)
+        copied = copied_from(more.signature.spread, more.fingerprints)
+        aside = {code: why for code, why in finding.aside.items() if why.rule != OTHER}
+        aside |= of_other_alarms(context, self.taken.intersection(codes.tolist()))
+        aside |= bystanders(context, codes.tolist(), copied, self.kinds)
+        aside |= users_of_software(context, together, more.marked)
+        return aside | openly_together(context, together) | students(context, together)
+
     def add_lone_payer(self, sighting: lone_harvest.Sighting) -> None:
         """Add a payer that harvests alone, unless one of its accounts is in a finding."""
         accounts = np.flatnonzero(self.context.payers == sighting.payer).astype(np.int32)
@@ -582,6 +622,25 @@ def _with_failover(earlier: _ActorFinding, by_failover: _ActorFinding) -> _Actor
         aside=by_failover.aside | earlier.aside,
         more=(*earlier.more, *more),
     )
+
+
+def _with_more(
+    finding: _ActorFinding, context: ActorContext, more: MoreAccounts, codes: np.ndarray, aside: Aside
+) -> _ActorFinding:
+    """A finding with further accounts, each named at its third such exchange, and after the others."""
+    log, learnt_us = context.log, max(finding.named_at_us[int(code)] for code in finding.actor.accounts)
+    rows, named = [finding.actor.rows], {}
+    for code in codes.tolist():
+        sent = context.rows_of(np.array([code], np.int32))
+        carrying = sent[more.marked[sent]]
+        rows.append(sent[sent >= carrying[0]])
+        named[code] = max(learnt_us, int(log["ts_us"][carrying[min(DEVOTED_LEAST, len(carrying)) - 1]]))
+    actor = replace(
+        finding.actor,
+        accounts=np.union1d(finding.actor.accounts, codes).astype(np.int32),
+        rows=np.unique(np.concatenate(rows)),
+    )
+    return replace(finding, actor=actor, named_at_us=finding.named_at_us | named, aside=aside | finding.aside)
 
 
 def _customers(context: ActorContext) -> np.ndarray:

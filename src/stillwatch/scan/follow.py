@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stillwatch.actors.behaviour import EmergingRows, all_rows
-from stillwatch.actors.fingerprints import BLOCK_ROWS, row_columns, width
+from stillwatch.actors.fingerprints import BLOCK_ROWS, Columns, row_columns, width
 from stillwatch.actors.links import no_links
 from stillwatch.actors.signature import NEEDED, Signature
 from stillwatch.actors.spread import Spread
@@ -45,12 +45,13 @@ def followers(
     rows: tuple[int, int],
     entered_since_us: int,
     until_us: int,
+    share: float = DEVOTED_SHARE,
 ) -> Followers:
     """Tenants that use the own fingerprints in [rows), do little else since, and took them up lately.
 
     own: numbers of fingerprints, at least LEAST_SIGNATURE; every: all exchanges by tenant; tenant:
     (exchanges,). Who used them before `entered_since_us` is a bystander whose wording was copied, and is left
-    out.
+    out. share: of what a tenant sends since then, that carries them.
     """
     matching_rows = signature.matching_rows(own, *rows)
     if len(matching_rows) == 0:
@@ -58,7 +59,7 @@ def followers(
     matching, begin, dealt = deal_rows(matching_rows, tenant)
     first, counts = dealt[begin[:-1]].astype(np.int64), np.diff(begin)
     devoted = (counts >= DEVOTED_LEAST) & (
-        counts >= DEVOTED_SHARE * exchanges_since(matching, first, every.begin, every.row, rows[1])
+        counts >= share * exchanges_since(matching, first, every.begin, every.row, rows[1])
     )
     matching, counts, first = matching[devoted], counts[devoted], first[devoted]
     lately = entered_in_span(signature, own, matching, entered_since_us, until_us)
@@ -87,6 +88,11 @@ def exchanges_since(
 # --- some fingerprints alone, in a few exchanges --------------------------------------------------------
 
 
+def marked_columns(log: ExchangeLog) -> Columns:
+    """The columns of a log that hold fingerprints."""
+    return (log.phrases, log.system_phrases, *(log[name] for name in MARKED))
+
+
 def uses(log: ExchangeLog, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(row, fingerprint) of every use of some fingerprints, in the order of the rows.
 
@@ -94,7 +100,7 @@ def uses(log: ExchangeLog, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     if len(values) == 0 or len(log) == 0:
         return np.zeros(0, np.int32), np.zeros(0, np.int32)
-    columns = (log.phrases, log.system_phrases, *(log[name] for name in MARKED))
+    columns = marked_columns(log)
     rows, fingerprints = [], []
     capacity = BLOCK_ROWS * width(columns)
     row, fingerprint = np.empty(capacity, np.int32), np.empty(capacity, np.int32)

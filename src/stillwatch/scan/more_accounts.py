@@ -1,0 +1,128 @@
+"""Accounts that a finding has not named, and that send its wording with its settings.
+
+Some ways to a finding see a part of a pool only: refused work names who took part in it, and communities cut
+a large pool into pieces. What the named accounts share is then learnt from them: fingerprints that several of
+them carry and hardly anybody else, and one output limit and temperature that they set.
+
+Null: nobody but the finding's own hand sends its rare wording with its limit and its temperature.
+Blind to: a pool that draws its settings, or leaves one of the two at the client's default.
+Fooled by: who copies a finding's texts and both settings is named with it.
+Source: docs/evidence.md, section 5; measured on worlds by other authors (docs/figures/worlds.md).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stillwatch.actors import ActorContext
+from stillwatch.actors.behaviour import EmergingRows, most_used
+from stillwatch.actors.fingerprints import carried_values
+from stillwatch.actors.signature import Signature
+from stillwatch.scan.alarms import NEVER
+from stillwatch.scan.follow import LEAST_SIGNATURE, followers, marked_columns, signature_of
+from stillwatch.stats.dealing import begins, deal_rows, distinct, encode
+
+COMMON = 0.6  # of a finding's tenants have its limit, and its temperature
+SHARE = 0.3  # of what a tenant sends carries the wording: a pool may hide its harvest among other requests
+LEAST_CARRIERS = 3  # of a finding's tenants carry a fingerprint
+
+
+@dataclass(frozen=True)
+class KnownGroup:
+    """A finding's accounts and the exchanges that it rests on."""
+
+    accounts: np.ndarray  # (n,) int32 codes
+    rows: np.ndarray  # (m,) int64 exchanges
+
+
+@dataclass(frozen=True)
+class MoreAccounts:
+    """Tenants beyond a group that send its rare wording, and who of them does so with its settings."""
+
+    tenants: np.ndarray  # (n,) int32, ascending
+    alike: np.ndarray  # (n,) bool: its limit and temperature are mostly theirs
+    marked: np.ndarray  # (exchanges,) bool: those that carry it
+    fingerprints: np.ndarray  # (k,) int64 positions in `signature`
+    signature: Signature
+
+
+def more_accounts(context: ActorContext, groups: Sequence[KnownGroup]) -> list[MoreAccounts | None]:
+    """For each group the tenants beyond it that send its wording, or None where it has nothing of its own."""
+    log, tenant = context.log, context.tenants
+    known = [_common_settings(context, group) for group in groups]
+    carried = [
+        _carried(context, group) if settings else np.zeros(0, np.uint32)
+        for group, settings in zip(groups, known, strict=True)
+    ]
+    values = distinct(np.concatenate([np.zeros(0, np.uint32), *carried]))
+    if not len(values):
+        return [None] * len(groups)
+    row_tenant = tenant[log["account"]]
+    signature, every = signature_of(log, row_tenant, len(log.accounts), values)
+    return [
+        None if settings is None else _alike(context, group, settings, signature, every, row_tenant)
+        for group, settings in zip(groups, known, strict=True)
+    ]
+
+
+def _common_settings(context: ActorContext, group: KnownGroup) -> tuple[int, int] | None:
+    """The limit and the temperature that most of a group's tenants set; None where they set none."""
+    dealt = deal_rows(group.rows, context.tenants[context.log["account"]])
+    common = []
+    for used in _settings(context, dealt[1], dealt[2]):
+        value, count = np.unique(used, return_counts=True)
+        best = int(np.argmax(count)) if len(value) else 0
+        if not len(value) or value[best] < 0 or count[best] < COMMON * len(used):
+            return None
+        common.append(int(value[best]))
+    return common[0], common[1]
+
+
+def _settings(context: ActorContext, begin: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
+    """Each tenant's most used limit and temperature, as the log has them. begin: (tenants + 1,) into rows."""
+    columns = [encode(context.log[name][rows]) for name in ("max_tokens", "temperature_milli")]
+    values = np.stack([code for _, code in columns], axis=1).T
+    levels = int(values.max(initial=0)) + 1
+    weight = np.ones(len(rows), np.int32)
+    used, _ = most_used(begin, np.arange(len(rows), dtype=np.int32), values, weight, levels)
+    return [levels_of[code] for (levels_of, _), code in zip(columns, used, strict=True)]
+
+
+def _carried(context: ActorContext, group: KnownGroup) -> np.ndarray:
+    """The fingerprints that several of a group's tenants carry, ascending."""
+    log = context.log
+    value, place = carried_values(tuple(column[group.rows] for column in marked_columns(log)))
+    who = context.tenants[log["account"][group.rows]][place]
+    pairs = distinct(value.astype(np.uint64) << np.uint64(32) | who.astype(np.uint64))
+    carried, tenants = np.unique(pairs >> np.uint64(32), return_counts=True)
+    return carried[tenants >= LEAST_CARRIERS].astype(np.uint32)
+
+
+def _alike(
+    context: ActorContext,
+    group: KnownGroup,
+    settings: tuple[int, int],
+    signature: Signature,
+    every: EmergingRows,
+    row_tenant: np.ndarray,
+) -> MoreAccounts | None:
+    members = distinct(context.tenants[group.accounts]).astype(np.int32)
+    own = signature.rare(members, int(np.count_nonzero(np.diff(every.begin))))
+    if len(own) < LEAST_SIGNATURE:
+        return None
+    rows = (0, len(context.log))
+    found = followers(own, signature, every, row_tenant, rows, 0, NEVER, share=SHARE)
+    marked = np.zeros(len(context.log), bool)
+    marked[signature.matching_rows(own, *rows)] = True
+    beyond = ~np.isin(found.tenant, members)
+    tenants, first = found.tenant[beyond], found.first_row[beyond]
+    if not len(tenants):
+        return None
+    begin, end = every.begin[tenants], every.begin[tenants + 1]
+    sent = [every.row[a:b] for a, b in zip(begin, end, strict=True)]
+    since = [rows_of[rows_of >= row] for rows_of, row in zip(sent, first.tolist(), strict=True)]
+    starts = begins(np.array([len(rows_of) for rows_of in since]))
+    limit, temperature = _settings(context, starts, np.concatenate(since))
+    alike = (limit == settings[0]) & (temperature == settings[1])
+    return MoreAccounts(tenants, alike, marked, own, signature)
