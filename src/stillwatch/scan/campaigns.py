@@ -500,11 +500,15 @@ class _FindingsBuilder:
         )
 
     def add_more_accounts(self) -> None:
-        """Add to each group's finding who sends its rare wording with its limit and temperature."""
+        """Add to findings by refusals who sends their rare wording with their limit and temperature.
+
+        What formed a group never adds to it: a finding by wording is not widened by its wording. Nobody is
+        added where most of those who are alike run one product or sit together: then that explains the rest.
+        """
         context, log = self.context, self.context.log
         if FOLLOW not in self.watched.settings.parts:
             return
-        places = [k for k, one in enumerate(self.findings) if one.reason.detector in GROUP_TESTS]
+        places = [k for k, one in enumerate(self.findings) if one.own_reactions]
         groups = [
             KnownGroup(one.actor.accounts, one.actor.rows) for one in (self.findings[k] for k in places)
         ]
@@ -516,10 +520,10 @@ class _FindingsBuilder:
             aside = self._not_named_more(self.findings[k], more, codes)
             codes = codes[np.isin(context.tenants[codes], more.tenants[more.alike])]
             aside = {code: why for code, why in aside.items() if code in set(codes.tolist())}
-            codes = _remove_accounts(codes, aside)
-            if len(codes):
-                self.findings[k] = _with_more(self.findings[k], context, more, codes, aside)
-                self.taken.update(codes.tolist())
+            left = _remove_accounts(codes, aside)
+            if len(left) > MOSTLY_OTHERS * len(codes):
+                self.findings[k] = _with_more(self.findings[k], context, more, left, aside)
+                self.taken.update(left.tolist())
 
     def _not_named_more(self, finding: _ActorFinding, more: MoreAccounts, codes: np.ndarray) -> Aside:
         """Whom a group's wording must not name.
