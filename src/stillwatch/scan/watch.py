@@ -33,7 +33,7 @@ from stillwatch.actors.sessions import content_of, one_source_parts
 from stillwatch.actors.signature import Signature, choices
 from stillwatch.actors.spread import WINDOW_US, Spread, spread
 from stillwatch.actors.window import LinkWindow
-from stillwatch.exchanges.column_file import let_go
+from stillwatch.exchanges.column_file import let_go, trim_heap
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import SettingTest
 from stillwatch.scan.alarms import NEVER, Alarm, Candidate, Judgement, choose_alarms
@@ -154,6 +154,7 @@ def watch(
     """
     settings = settings or DetectionSettings()
     watcher = _Watcher(log, tenant, settings, carried or CarriedScan(), forgotten_us, known, signups, named)
+    trim_heap()
     steps = watcher.steps(until_us)
     if progress:
         progress(0, len(steps))
