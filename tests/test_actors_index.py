@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stillwatch.actors import ActorContext
-from stillwatch.actors.behaviour import EmergingRows
+from stillwatch.actors.behaviour import EmergingRows, SettingCodes, settings_of
 from stillwatch.actors.links import Links, no_links
 from stillwatch.actors.prompts import prompts, prompts_elsewhere
 from stillwatch.actors.signature import LEAST_IN, PURITY, Signature, choices
@@ -23,12 +23,13 @@ def random_spread(rng: np.random.Generator) -> Spread:
         no_links(),
         rng.integers(0, TENANTS, entries).astype(np.int32),
         rng.integers(0, FINGERPRINTS, entries).astype(np.int32),
-        np.sort(rng.integers(0, ROWS, entries)),
+        np.sort(rng.integers(0, ROWS, entries)).astype(np.int32),
         np.sort(rng.integers(0, ROWS, uses)).astype(np.int32),
         rng.integers(0, FINGERPRINTS, uses).astype(np.int32),
         rng.integers(0, ROWS, FINGERPRINTS),
         np.zeros(FINGERPRINTS, np.int8),
         np.arange(1, FINGERPRINTS + 1, dtype=np.uint32),
+        np.arange(ROWS),
     )
 
 
@@ -91,7 +92,7 @@ def test_signature_by_index_is_signature_by_counting(seed: int) -> None:
     spread, since, until = random_spread(rng), 100, 320
     signature = Signature(spread, TENANTS)
     members = np.sort(rng.choice(TENANTS, 6, replace=False)).astype(np.int32)
-    held = (spread.entry_us >= since) & (spread.entry_us < until)
+    held = (spread.entry_row >= since) & (spread.entry_row < until)
     inside = np.bincount(
         spread.entry_fingerprint[held & np.isin(spread.entry_tenant, members)], minlength=FINGERPRINTS
     )
@@ -124,11 +125,11 @@ def test_what_is_typical_of_a_part_of_a_pool_needs_no_other_part_in_sight(seed: 
     pairs += [(p, 3) for p in rng.choice(2_060, 900, replace=False)]  # of everybody
     pairs += [(p, 4) for p in others]
     tenant, fingerprint = np.array(pairs, np.int32).T
-    at = np.arange(len(pairs), dtype=np.int64)
+    at = np.arange(len(pairs), dtype=np.int32)
     nothing = np.zeros(0, np.int32)
     spread = Spread(
         no_links(), tenant, fingerprint, at, nothing, nothing, np.zeros(5, np.int64),
-        np.zeros(5, np.int8), np.arange(5, dtype=np.uint32),
+        np.zeros(5, np.int8), np.arange(5, dtype=np.uint32), at.astype(np.int64),
     )  # fmt: skip
     signature, part = Signature(spread, 2_060), np.arange(30, dtype=np.int32)
     assert signature.typical(part).tolist() == [0, 1]
@@ -139,10 +140,26 @@ def test_choices_are_each_carriers_commonest() -> None:
     tenant = np.array([2, 0, 2, 2, 0, 1], np.int32)
     values = np.array([[5, 1, 5, 4, 0, 3]], np.int32)
     carriers, counts, first, dominant = choices(
-        np.array([0, 1, 2, 3, 4], np.int32), tenant, values, np.ones(len(tenant), np.int32), 6
+        np.array([0, 1, 2, 3, 4], np.int32),
+        tenant,
+        SettingCodes(np.arange(len(tenant), dtype=np.int32), values),
+        np.ones(len(tenant), np.int32),
     )
     assert (list(carriers), list(counts), list(first)) == ([0, 2], [2, 3], [1, 0])
     assert dominant.tolist() == [[0, 5]]  # a tie goes to the smaller
+
+
+def test_settings_by_combination_are_the_columns() -> None:
+    rng = np.random.default_rng(7)
+    columns = [rng.integers(-1, 4, ROWS).astype(np.int32), rng.choice([0, 7, 2**31 - 1], ROWS), np.ones(ROWS)]
+    columns = [column.astype(np.int32) for column in columns]
+    settings, values = settings_of(columns)
+    assert settings.code.dtype == np.int32
+    for column, of_setting, level in zip(columns, values, settings.values, strict=True):
+        assert list(of_setting) == sorted(set(column.tolist()))
+        assert (of_setting[level][settings.code] == column).all()
+    assert settings.values.shape[1] == len(set(zip(*(column.tolist() for column in columns), strict=True)))
+    assert settings.levels == max(map(len, values))
 
 
 def test_prompts_elsewhere_leave_the_accounts_out() -> None:

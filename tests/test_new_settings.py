@@ -4,13 +4,16 @@ import random
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 
 from scan_world import START, Crowd, honest, log_of, sentence, words
+from stillwatch.actors.behaviour import EmergingRows
 from stillwatch.scan import ScanResult
-from stillwatch.scan.new_settings import NAME
+from stillwatch.scan.new_settings import NAME, first_uses
 from stillwatch.scan.parts import NEW_SETTINGS, PARTS
 from stillwatch.scan.pipeline import Options, scan_log
+from stillwatch.stats.dealing import deal
 
 SETTINGS = {"max_tokens": 18_000, "temperature": 0.9}
 DAYS = 10.0
@@ -139,3 +142,13 @@ def test_a_log_without_user_agents_cannot_tell_software_and_makes_no_group() -> 
     for row in crowd.rows:
         row["user_agent"] = None
     assert not named_accounts(scanned(crowd))
+
+
+def test_first_uses_are_those_of_each_tenant_and_value() -> None:
+    rng = np.random.default_rng(3)
+    tenant = rng.integers(0, 9, 500).astype(np.int32)
+    code, value_of = rng.integers(0, 12, 500).astype(np.int32), rng.integers(-1, 5, 12)
+    rows = EmergingRows(*deal(tenant, 11), np.arange(500), np.zeros(0, np.int64))
+    uses = [(int(p), int(value_of[c])) for p, c in zip(tenant, code, strict=True)]
+    expected = [k for k, use in enumerate(uses) if use[1] >= 0 and use not in uses[:k]]
+    assert first_uses(rows, code, value_of).tolist() == expected

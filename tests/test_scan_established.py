@@ -148,7 +148,7 @@ def test_the_first_days_tell_all_that_the_whole_log_would() -> None:
     by_days = over_whole_log(by_days, log, tenant)
     assert by_days.alarms == by_log.alarms
     assert by_days.alarms
-    for name in ("row", "fingerprint", "entry_us", "entry_tenant", "entry_fingerprint", "fingerprint_value"):
+    for name in ("row", "fingerprint", "entry_row", "entry_tenant", "entry_fingerprint", "fingerprint_value"):
         assert np.array_equal(getattr(by_days.spread, name), getattr(by_log.spread, name))
     members = np.array(sorted(by_log.alarms[0].named), np.int32)
     assert by_days.signature.typical(members).tolist() == by_log.signature.typical(members).tolist()

@@ -20,6 +20,7 @@ from stillwatch.actors.spread import (
     spread,
 )
 from stillwatch.errors import InputError
+from stillwatch.exchanges import column_file
 from stillwatch.exchanges.log import ExchangeLog
 
 PHRASES, SYSTEM = 3, 2
@@ -91,12 +92,13 @@ def slow_spread(log, tenant, forgotten_us=0):
     columns = {
         "entry_tenant": [e[2] for e in all_entries],
         "entry_fingerprint": [e[1] for e in all_entries],
-        "entry_us": [e[3] for e in all_entries],
+        "entry_row": [e[0][0] for e in all_entries],
         "row": [at[0] for at, _ in all_uses],
         "fingerprint": [number for _, number in all_uses],
         "emerging_from_us": [m[1] for m in emerging_fingerprints],
         "fingerprint_kind": [m[2] for m in emerging_fingerprints],
         "fingerprint_value": [m[5] for m in emerging_fingerprints],
+        "ts_us": ts,
     }
     return columns, sorted(links)
 
@@ -159,16 +161,17 @@ def test_spread_is_its_definition(seed, rows, tenants, values, days, grain_us, t
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("in_memory_bytes", [1 << 29, 100])
+@pytest.mark.parametrize(("in_memory_bytes", "in_memory_rows"), [(1 << 29, 1 << 21), (100, 0)])
 @pytest.mark.parametrize(("round_uses", "block_rows"), [(64, 1 << 17), (1024, 37)])
 def test_rounds_blocks_and_the_file_do_not_matter(
-    monkeypatch, round_uses, block_rows, in_memory_bytes, threads
+    monkeypatch, round_uses, block_rows, in_memory_bytes, in_memory_rows, threads
 ):
     log, tenant = random_log(np.random.default_rng(7), 400, 30, 12, 12, DAY_US // 24)
     whole = spread(log, tenant)
     monkeypatch.setattr(fingerprints, "ROUND_USES", round_uses)
     monkeypatch.setattr(fingerprints, "BLOCK_ROWS", block_rows)
     monkeypatch.setattr(fingerprints, "IN_MEMORY_BYTES", in_memory_bytes)
+    monkeypatch.setattr(column_file, "IN_MEMORY_ROWS", in_memory_rows)
     assert_same(spread(log, tenant, threads=threads), (columns_of(whole), links_of(whole)))
     assert_same(whole, slow_spread(log, tenant))
     assert len(whole.links) > 100
@@ -212,7 +215,7 @@ def test_nothing_later_changes_what_was_seen(seed, share):
     kept = (whole.row < n) & (number[whole.fingerprint] >= 0)
     assert whole.row[kept].tolist() == part.row.tolist()
     assert number[whole.fingerprint[kept]].tolist() == part.fingerprint.tolist()
-    kept = (whole.entry_us < cut_us) & (number[whole.entry_fingerprint] >= 0)
+    kept = (whole.entry_row < n) & (number[whole.entry_fingerprint] >= 0)
     assert whole.entry_tenant[kept].tolist() == part.entry_tenant.tolist()
 
 

@@ -4,14 +4,16 @@ Model, settings and volume of the exchanges that carry emerging fingerprints. It
 together.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from stillwatch.actors.spread import Spread
 from stillwatch.compiled_code.library import kernels
 from stillwatch.exchanges.log import ExchangeLog
-from stillwatch.stats.dealing import deal
+from stillwatch.stats.dealing import deal, encode
 
 NEVER = np.iinfo(np.int64).max
 NEEDED = 2  # emerging fingerprints that an exchange must carry: one may be chance
@@ -28,14 +30,37 @@ class EmergingRows:
     counts_from_us: np.ndarray  # (rows,) int64; or none, where each counts from its own moment on
 
 
-def tokens_of(log: ExchangeLog) -> np.ndarray:
-    """(exchanges,) int32: the output tokens of each, at least 1.
+@dataclass(frozen=True)
+class SettingCodes:
+    """Values of several settings, as the few combinations that occur and which of them each exchange has."""
 
-    A tenant's model is the one that most of its tokens came from: cheap requests to other models then hide
-    nothing. Counted by requests, 1.3 short ones for each wanted one were enough.
+    code: np.ndarray  # (exchanges,) int32
+    values: np.ndarray  # (settings, combinations) int32 codes from 0, in Fortran's order
+
+    @cached_property
+    def levels(self) -> int:
+        """How many codes a setting has at most."""
+        return int(self.values.max(initial=0)) + 1
+
+
+def settings_of(columns: Sequence[np.ndarray]) -> tuple[SettingCodes, tuple[np.ndarray, ...]]:
+    """Whole numbers of exchanges, a column a setting: by combination, and each setting's values by code.
+
+    >>> settings, values = settings_of([np.array([7, 7, 5]), np.array([0, 1, 0])])
+    >>> settings.code, settings.values, values
+    (array([1, 2, 0], dtype=int32), array([[0, 1, 1],
+           [0, 0, 1]], dtype=int32), (array([5, 7]), array([0, 1])))
     """
-    tokens: np.ndarray = np.maximum(log["output_tokens"], 1)
-    return tokens
+    code = np.zeros(len(columns[0]), np.int32)
+    combinations = np.zeros((0, 1), np.int64)
+    values = []
+    for column in columns:
+        levels, level = encode(column)
+        values.append(levels)
+        pairs, code = encode(code.astype(np.int64) * max(len(levels), 1) + level)
+        earlier, latest = np.divmod(pairs, max(len(levels), 1))
+        combinations = np.vstack([combinations[:, earlier], latest])
+    return SettingCodes(code, np.asfortranarray(combinations.astype(np.int32))), tuple(values)
 
 
 def emerging_rows(log: ExchangeLog, spread: Spread, tenant: np.ndarray, tenants: int) -> EmergingRows:
@@ -59,11 +84,11 @@ def all_rows(log: ExchangeLog, tenant: np.ndarray, tenants: int) -> EmergingRows
 
 
 def posture(
-    rows: EmergingRows, until: int, since: int, values: np.ndarray, weight: np.ndarray, levels: int
+    rows: EmergingRows, until: int, since: int, settings: SettingCodes, weight: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Each tenant's most used value of each setting, over its latest counted exchanges in [since, until).
 
-    values, weight, levels: as `most_used` takes them. Returns (counted (tenants,) int32, dominant (settings,
+    settings, weight: as `most_used` takes them. Returns (counted (tenants,) int32, dominant (settings,
     tenants) int32 with -1 where nothing was counted).
     """
     tenants = len(rows.begin) - 1
@@ -74,20 +99,24 @@ def posture(
         *(rows.begin, tenants, rows.row, *np.searchsorted(rows.ts_us, [since, until])),
         *(rows.counts_from_us, len(rows.counts_from_us), until, LOOK_BACK, begin, latest),
     )
-    return np.diff(begin).astype(np.int32), most_used(begin, latest[:n], values, weight, levels)[0]
+    return np.diff(begin).astype(np.int32), most_used(begin, latest[:n], settings, weight)[0]
 
 
 def most_used(
-    begin: np.ndarray, rows: np.ndarray, values: np.ndarray, weight: np.ndarray, levels: int
+    begin: np.ndarray, rows: np.ndarray, settings: SettingCodes, weight: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Each group's most used value of each setting, and how often it is used; ties go to the smaller code.
 
-    begin: (groups + 1,) int64 into rows; rows: (rows,) int32 columns of values; values: (settings, n) int32
-    codes from 0, fewer than `levels`, in Fortran's order; weight: (n,) int32, what each counts for in the
-    first setting. Returns two (settings, groups) arrays, the values with -1 for a group without rows.
+    begin: (groups + 1,) int64 into rows; rows: (rows,) int32 exchanges; weight: (exchanges,) int32, what each
+    counts for in the first setting, at least 1. These are output tokens: a tenant's model is the one that
+    most of its tokens came from, so that cheap requests to other models hide nothing. Counted by requests,
+    1.3 short ones for each wanted one were enough. Returns two (settings, groups) arrays, the values with -1
+    for a group without rows.
     """
-    shape = (len(values), len(begin) - 1)
+    shape = (len(settings.values), len(begin) - 1)
     value, used = np.full(shape, -1, np.int32), np.zeros(shape, np.int64)
-    tally = np.zeros(levels, np.int64)
-    kernels.most_used(begin, shape[1], rows, values.T, shape[0], weight, tally, value, used)
+    tally = np.zeros(settings.levels, np.int64)
+    kernels.most_used(
+        begin, shape[1], rows, settings.code, settings.values.T, shape[0], weight, tally, value, used
+    )
     return value, used

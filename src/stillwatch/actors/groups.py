@@ -5,7 +5,7 @@ It does not know what the members do, nor whether a group is honest.
 
 import numpy as np
 
-from stillwatch.actors.behaviour import most_used
+from stillwatch.actors.behaviour import SettingCodes, most_used
 from stillwatch.actors.communities import communities
 from stillwatch.actors.window import Graph
 from stillwatch.compiled_code.library import kernels
@@ -41,5 +41,4 @@ def commonest(dominant: np.ndarray, begin: np.ndarray, member: np.ndarray) -> tu
     dominant: (settings, tenants) int32, at least 0 for every member. Returns two (settings, groups) arrays.
     """
     chosen, everyone = np.asfortranarray(dominant[:, member]), np.arange(len(member), dtype=np.int32)
-    levels = int(chosen.max(initial=0)) + 1
-    return most_used(begin, everyone, chosen, np.ones_like(everyone), levels)
+    return most_used(begin, everyone, SettingCodes(everyone, chosen), np.ones_like(everyone))

@@ -11,6 +11,7 @@ import numpy as np
 
 from stillwatch.actors.fingerprints import EmergingFingerprints
 from stillwatch.compiled_code.library import kernels
+from stillwatch.exchanges.column_file import ROWS_AT_ONCE, seldom_read
 from stillwatch.stats.dealing import begins, deal
 
 
@@ -24,7 +25,9 @@ class Links:
     at_us: np.ndarray  # (entries,) int64 when the entry's links arose
     weight: np.ndarray  # (entries,) int32 of each of its links, in thousandths of a bit
     begin: np.ndarray  # (entries + 1,) int64 where its links begin
-    place: np.ndarray  # (links,) int32 its pair's place in the row of the lower tenant
+    place: (
+        np.ndarray
+    )  # (links,) int32 its pair's place in the row of the lower tenant; of a long log in a file
     row_begin: np.ndarray  # (tenants + 1,) int64
     neighbour: np.ndarray  # (places,) int32, ascending within a row
     other: np.ndarray  # (places,) int32 the pair's other place
@@ -89,7 +92,9 @@ def links(
     low, high = (tenants[: pairs[0]].copy() for tenants in (low, high))
     row_begin, neighbour, place, other = _rows(low, high, int(high.max(initial=-1)) + 1)
     heaviest = int(pair_weight[: pairs[0]].max(initial=0))
-    pair = place[pair]
+    for first in range(0, total, ROWS_AT_ONCE):
+        pair[first : first + ROWS_AT_ONCE] = place[pair[first : first + ROWS_AT_ONCE]]
+    pair = seldom_read(pair, n)
     return Links(ts[emerging.entry_row[entry]], weight, begin, pair, row_begin, neighbour, other, heaviest)
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from stillwatch.actors.behaviour import EmergingRows, most_used
+from stillwatch.actors.behaviour import EmergingRows, SettingCodes, most_used
 from stillwatch.actors.spread import Spread
 from stillwatch.compiled_code.library import kernels
 from stillwatch.stats.dealing import deal, deal_rows
@@ -28,10 +28,11 @@ class Signature:
         fingerprints = len(spread.emerging_from_us)
         self.spread = spread
         self._emerging_from_us = spread.emerging_from_us
-        self._entry_us, self._entry_fingerprint = spread.entry_us, spread.entry_fingerprint
+        self._ts_us = spread.ts_us
+        self._entry_row, self._entry_fingerprint = spread.entry_row, spread.entry_fingerprint
         self._by_tenant = deal(spread.entry_tenant, tenants)
         begin, order = deal(spread.entry_fingerprint, fingerprints)
-        self._entered = (begin, spread.entry_us[order])
+        self._entered = (begin, spread.entry_row[order])
         self._use_row, self._use_fingerprint = spread.row, spread.fingerprint
         self.renew_scratch()
 
@@ -62,16 +63,23 @@ class Signature:
         self._found = np.empty(fingerprints, np.int32), np.empty(fingerprints, np.int64)
         self.__dict__.pop("_times", None)
 
+    def _entries_of(self, row_lo: int, row_hi: int) -> tuple[int, int]:
+        """Between which entries those of some rows lie."""
+        bounds = np.array([row_lo, row_hi], np.int32)  # of the entries' type, as others would be copied to
+        lo, hi = np.searchsorted(self._entry_row, bounds)
+        return int(lo), int(hi)
+
     def own(self, members: np.ndarray, since_us: int, until_us: int) -> np.ndarray:
         """The fingerprints that are mostly the members' own by the entries in [since, until), sorted."""
         begin, order = self._by_tenant
-        entered, entered_us = self._entered
-        lo, hi = np.searchsorted(self._entry_us, [since_us, until_us])
+        entered, entered_row = self._entered
+        row_lo, row_hi = np.searchsorted(self._ts_us, [since_us, until_us])
+        lo, hi = self._entries_of(row_lo, row_hi)
         touched, own = self._found
         n = kernels.own_fingerprints(
             *(members.astype(np.int32, copy=False), len(members), begin, order, lo, hi),
-            *(self._entry_fingerprint, entered, entered_us, self._emerging_from_us, self._inside),
-            *(since_us, until_us, LEAST_IN, PURITY, touched, own),
+            *(self._entry_fingerprint, entered, entered_row, self._emerging_from_us, self._inside),
+            *(row_lo, row_hi, until_us, LEAST_IN, PURITY, touched, own),
         )
         return np.sort(own[:n])
 
@@ -79,7 +87,7 @@ class Signature:
         """(tenants,) how many of the own fingerprints each took up, for the first time, in [since, until)."""
         begin, order = self._by_tenant
         self._inside[own] = 1
-        lo, hi = np.searchsorted(self._entry_us, [since_us, until_us])
+        lo, hi = self._entries_of(*np.searchsorted(self._ts_us, [since_us, until_us]))
         counts = np.zeros(len(tenants), np.int32)
         tenants = tenants.astype(np.int32, copy=False)
         kernels.entries_into(
@@ -129,13 +137,13 @@ class Signature:
 
 
 def choices(
-    rows: np.ndarray, tenant: np.ndarray, values: np.ndarray, weight: np.ndarray, levels: int
+    rows: np.ndarray, tenant: np.ndarray, settings: SettingCodes, weight: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The tenants of some rows, each with its number of rows, first row and most used value of each setting.
 
-    rows: (rows,) of exchanges, ascending; values, weight, levels: as `most_used` takes them. Returns
-    tenants, counts, first rows (n,) and dominant (settings, n) int32.
+    rows: (rows,) of exchanges, ascending; settings, weight: as `most_used` takes them. Returns tenants,
+    counts, first rows (n,) and dominant (settings, n) int32.
     """
     matching, begin, rows = deal_rows(rows, tenant)
-    dominant, _ = most_used(begin, rows, values, weight, levels)
+    dominant, _ = most_used(begin, rows, settings, weight)
     return matching, np.diff(begin), rows[begin[:-1]].astype(np.int64), dominant

@@ -27,7 +27,7 @@ from stillwatch.actors.fingerprints import (
 from stillwatch.actors.links import Links, links, no_links
 from stillwatch.compiled_code.library import kernels
 from stillwatch.errors import InputError
-from stillwatch.exchanges.column_file import let_go
+from stillwatch.exchanges.column_file import let_go, seldom_read
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.units import DAY_US
 
@@ -48,12 +48,19 @@ class Spread:
     links: Links
     entry_tenant: np.ndarray  # (entries,) int32 first uses of fingerprints that emerged, in time order
     entry_fingerprint: np.ndarray  # (entries,) int32
-    entry_us: np.ndarray  # (entries,) int64
+    entry_row: np.ndarray  # (entries,) int32
+    # the uses, of a long log in files
     row: np.ndarray  # (uses,) int32 exchange that carries an emerging fingerprint, in time order
     fingerprint: np.ndarray  # (uses,) int32 which fingerprint
     emerging_from_us: np.ndarray  # (fingerprints,) int64 first moment at which it was emerging
     fingerprint_kind: np.ndarray  # (fingerprints,) int8
     fingerprint_value: np.ndarray  # (fingerprints,) uint32: the hash, the same in every log under one key
+    ts_us: np.ndarray  # (exchanges,) int64 the log's own
+
+    def entry_us(self, entries: np.ndarray) -> np.ndarray:
+        """(n,) int64 when some entries were."""
+        times_us: np.ndarray = self.ts_us[self.entry_row[entries]]
+        return times_us
 
 
 def spread(
@@ -94,7 +101,9 @@ def spread(
     settled = 0 if forgotten_us else int(ts[0]) + burn_in_us
     emerging = emerging_fingerprints(columns, tenant, ts, window_us, settled, min_entrants, novelty, threads)
     with ThreadPoolExecutor(threads) as pool:
-        uses = _marked_uses(columns, emerging, emerging.uses, pool, threads)
+        uses = [
+            seldom_read(part, n) for part in _marked_uses(columns, emerging, emerging.uses, pool, threads)
+        ]
         entries = _marked_uses(columns, emerging, emerging.entries, pool, threads)
     pairs = no_links()
     if linked:
@@ -106,17 +115,18 @@ def spread(
         pairs,
         tenant[entries[0]],
         entries[1],
-        ts[entries[0]],
+        entries[0],
         uses[0],
         uses[1],
         emerging.emerging_from_us,
         emerging.kind,
         emerging.value,
+        ts,
     )
 
 
 def _no_spread() -> Spread:
-    kinds = (np.int32, np.int32, np.int64, np.int32, np.int32, np.int64, np.int8, np.uint32)
+    kinds = (np.int32, np.int32, np.int32, np.int32, np.int32, np.int64, np.int8, np.uint32, np.int64)
     return Spread(no_links(), *(np.zeros(0, kind) for kind in kinds))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from stillwatch.actors.links import Links
 from stillwatch.compiled_code.library import kernels
+from stillwatch.exchanges.column_file import let_go
 
 SMALL = np.iinfo(np.int32).max
 
@@ -41,6 +42,7 @@ class LinkWindow:
         lo, hi = (int(k) for k in np.searchsorted(self._links.at_us, [since_us, until_us]))
         self._edges += self._add(self._lo, min(self._hi, lo), -1) + self._add(max(self._hi, lo), hi, 1)
         self._lo, self._hi = lo, hi
+        let_go((self._links.place,))
         # one place more, where what is nought is written and left
         neighbour, weight = np.empty(self._edges + 1, np.int32), np.empty(self._edges + 1, np.int64)
         tenants = len(self._begin) - 1

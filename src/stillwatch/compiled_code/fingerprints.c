@@ -282,23 +282,38 @@ int64_t sw_latest(const int64_t *begin, int64_t tenants, const int32_t *row, int
     return n;
 }
 
-void sw_most_used(const int64_t *begin, int64_t groups, const int32_t *rows, const int32_t *values, int64_t settings,
-                  const int32_t *weight, int64_t *tally, int32_t *value, int64_t *used) {
+/* code: of each row, which of the combinations of values it has. The first setting goes by weight, at least 1 a row. */
+void sw_most_used(const int64_t *begin, int64_t groups, const int32_t *rows, const int32_t *code, const int32_t *values,
+                  int64_t settings, const int32_t *weight, int64_t *tally, int32_t *value, int64_t *used) {
     for (int64_t g = 0; g < groups; g++) {
         if (begin[g] == begin[g + 1]) continue;
         for (int64_t s = 0; s < settings; s++) {
             for (int64_t k = begin[g]; k < begin[g + 1]; k++)
-                tally[values[rows[k] * settings + s]] += s == 0 ? weight[rows[k]] : 1;
-            int32_t best = values[rows[begin[g]] * settings + s];
+                tally[values[code[rows[k]] * settings + s]] += s == 0 ? MAX(weight[rows[k]], 1) : 1;
+            int32_t best = values[code[rows[begin[g]]] * settings + s];
             for (int64_t k = begin[g]; k < begin[g + 1]; k++) {
-                int32_t v = values[rows[k] * settings + s];
+                int32_t v = values[code[rows[k]] * settings + s];
                 if (tally[v] > tally[best] || (tally[v] == tally[best] && v < best)) best = v;
             }
             value[s * groups + g] = best;
             used[s * groups + g] = tally[best];
-            for (int64_t k = begin[g]; k < begin[g + 1]; k++) tally[values[rows[k] * settings + s]] = 0;
+            for (int64_t k = begin[g]; k < begin[g + 1]; k++) tally[values[code[rows[k]] * settings + s]] = 0;
         }
     }
+}
+
+/* The rows in which a tenant used a value for the first time. latest: of each value, the tenant that used it last, from -1. */
+int64_t sw_first_uses(const int64_t *begin, int64_t tenants, const int32_t *row, const int32_t *code, const int32_t *value_of,
+                      int64_t *latest, int32_t *first) {
+    int64_t n = 0;
+    for (int64_t p = 0; p < tenants; p++)
+        for (int64_t k = begin[p]; k < begin[p + 1]; k++) {
+            int32_t value = value_of[code[row[k]]];
+            if (value < 0 || latest[value] == p) continue;
+            latest[value] = p;
+            first[n++] = row[k];
+        }
+    return n;
 }
 
 /* --- a group's own fingerprints ----------------------------------------------------------------------------------- */
@@ -337,9 +352,9 @@ void sw_entries_into(const int32_t *tenants, int64_t many, const int64_t *begin,
 }
 
 int64_t sw_own_fingerprints(const int32_t *members, int64_t many, const int64_t *begin, const int32_t *entry, int64_t lo,
-                       int64_t hi, const int32_t *entry_fingerprint, const int64_t *entered_at, const int64_t *entered_us,
-                       const int64_t *emerging_from_us, int32_t *inside, int64_t since, int64_t until, int64_t least_in,
-                       double purity, int32_t *touched, int64_t *own) {
+                       int64_t hi, const int32_t *entry_fingerprint, const int64_t *entered_at, const int32_t *entered_row,
+                       const int64_t *emerging_from_us, int32_t *inside, int64_t row_lo, int64_t row_hi, int64_t until,
+                       int64_t least_in, double purity, int32_t *touched, int64_t *own) {
     int64_t seen = 0, n = 0;
     for (int64_t p = 0; p < many; p++) {
         span theirs = within(begin, members[p], entry, lo, hi);
@@ -351,10 +366,8 @@ int64_t sw_own_fingerprints(const int32_t *members, int64_t many, const int64_t 
     for (int64_t k = 0; k < seen; k++) {
         int32_t m = touched[k];
         if (inside[m] >= least_in && emerging_from_us[m] < until) {
-            const int64_t *times = entered_us + entered_at[m];
-            int64_t entries = entered_at[m + 1] - entered_at[m];
-            int64_t every = place_of(times, entries, until) - place_of(times, entries, since);
-            if (inside[m] >= purity * (double)every) own[n++] = m;
+            span every = within(entered_at, m, entered_row, row_lo, row_hi);
+            if (inside[m] >= purity * (double)(every.end - every.begin)) own[n++] = m;
         }
         inside[m] = 0;
     }

@@ -74,16 +74,18 @@ void sw_counts_from(const int32_t *row, const int32_t *fingerprint, int64_t uses
 int64_t sw_latest(const int64_t *begin, int64_t tenants, const int32_t *row, int64_t row_lo, int64_t row_hi,
                   const int64_t *counts_from, int64_t waiting, int64_t until, int64_t look_back, int64_t *start,
                   int32_t *latest);
-void sw_most_used(const int64_t *begin, int64_t groups, const int32_t *rows, const int32_t *values, int64_t settings,
-                  const int32_t *weight, int64_t *tally, int32_t *value, int64_t *used);
+void sw_most_used(const int64_t *begin, int64_t groups, const int32_t *rows, const int32_t *code, const int32_t *values,
+                  int64_t settings, const int32_t *weight, int64_t *tally, int32_t *value, int64_t *used);
+int64_t sw_first_uses(const int64_t *begin, int64_t tenants, const int32_t *row, const int32_t *code, const int32_t *value_of,
+                      int64_t *latest, int32_t *first);
 int64_t sw_tally(const int32_t *tenants, int64_t many, const int64_t *begin, const int32_t *row, int64_t row_lo,
                  int64_t row_hi, const int32_t *use_row, const int32_t *use_fingerprint, int64_t uses, int64_t *tally);
 void sw_entries_into(const int32_t *tenants, int64_t many, const int64_t *begin, const int32_t *entry, int64_t lo, int64_t hi,
                      const int32_t *entry_fingerprint, const int32_t *wanted, int32_t *out);
 int64_t sw_own_fingerprints(const int32_t *members, int64_t many, const int64_t *begin, const int32_t *entry, int64_t lo,
-                       int64_t hi, const int32_t *entry_fingerprint, const int64_t *entered_at, const int64_t *entered_us,
-                       const int64_t *emerging_from_us, int32_t *inside, int64_t since, int64_t until, int64_t least_in,
-                       double purity, int32_t *touched, int64_t *own);
+                       int64_t hi, const int32_t *entry_fingerprint, const int64_t *entered_at, const int32_t *entered_row,
+                       const int64_t *emerging_from_us, int32_t *inside, int64_t row_lo, int64_t row_hi, int64_t until,
+                       int64_t least_in, double purity, int32_t *touched, int64_t *own);
 int64_t sw_carrying_rows(const int64_t *own, int64_t many, const int64_t *begin, const int32_t *row, int64_t row_lo,
                          int64_t row_hi, int64_t needed, uint8_t *times, int32_t *out);
 void sw_exchanges_since(const int32_t *carriers, const int64_t *first, int64_t many, const int64_t *begin, const int32_t *row,

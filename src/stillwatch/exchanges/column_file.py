@@ -17,6 +17,7 @@ import numpy as np
 
 from stillwatch.errors import InputError
 
+IN_MEMORY_ROWS = 1 << 21  # of a longer log what is seldom read lies in temporary files
 ROWS_AT_ONCE = 1 << 16  # that are put in order
 LEAST_FREE = 0.02  # of a disk: the rest is for those who write down what happens
 SPARE = 4  # a file gives back the room of its oldest rows when they are more than one in so many
@@ -98,6 +99,18 @@ def _checked_room() -> Iterator[None]:
             f"cannot hold a column of the log in a temporary file: {error.strerror}; "
             "set TMPDIR to a folder with more room"
         ) from error
+
+
+def seldom_read(column: np.ndarray, exchanges: int) -> np.ndarray:
+    """A column that is read rarely or from end to end: of a long log in a file, to be read only.
+
+    exchanges: how many the log has. Raises: NoRoomError where the folder for temporary files has no room.
+    """
+    if exchanges <= IN_MEMORY_ROWS or not len(column):
+        return column
+    file = ColumnFile(column)
+    file.write(column, 0)
+    return file.whole(len(column))
 
 
 def is_mapped(column: np.ndarray) -> bool:

@@ -18,11 +18,10 @@ import pyarrow.compute as pc
 
 from stillwatch.errors import InputError
 from stillwatch.exchanges import ids, sketched
-from stillwatch.exchanges.column_file import ColumnFile, NoRoomError, let_go
+from stillwatch.exchanges.column_file import IN_MEMORY_ROWS, ColumnFile, NoRoomError, let_go
 from stillwatch.exchanges.log import (
     CODED,
     CODED_AS,
-    IN_MEMORY_ROWS,
     MATRICES,
     PASSAGES,
     SELDOM_READ,

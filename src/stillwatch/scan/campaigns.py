@@ -17,7 +17,7 @@ from stillwatch.actors.sessions import content_of, one_source_parts
 from stillwatch.actors.signature import NEEDED
 from stillwatch.detectors import Population, lone_harvest
 from stillwatch.engine import SqlEngine
-from stillwatch.exchanges.column_file import let_go
+from stillwatch.exchanges.column_file import let_go, trim_heap
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.features.kinds import KindOfUse
 from stillwatch.scan import Campaign, Echo, Lead, OwnReaction, Reason, SettingTest, Tell, holds, new_settings
@@ -152,6 +152,7 @@ def campaigns(
     rarity = watched.settings.lone_least_bits, watched.settings.lone_least_peers
     sightings = lone_harvest.sightings(log, payer[log["account"]], private, *rarity) if alone else []
     let_go(log.columns.values())
+    trim_heap()
     alone_us = np.full(len(payer), NEVER)  # when each account's payer was named alone
     for sighting in sightings:
         alone_us[payer == sighting.payer] = sighting.at_us
@@ -169,9 +170,12 @@ def campaigns(
     builder.add_more_accounts()
     for sighting in sightings:
         builder.add_lone_payer(sighting)
+    trim_heap()
     cases = _cases(engine, context, builder.findings, Population(features), tell)
     leads = [_with_holds(lead, hold_evidence) for lead in leads if not _is_in_finding(lead, cases)]
     leads = sorted(leads, key=lambda lead: (lead.since, lead.id))
+    let_go(log.columns.values())
+    trim_heap()
     return cases, leads, _weak_candidates(context, watched, hold_evidence, cases, leads)
 
 
@@ -191,7 +195,7 @@ def _cases(
     rows = actor_features(engine, context, [finding.actor for finding in findings])
     for k, (finding, row) in enumerate(zip(findings, rows, strict=True)):
         tell("campaigns", k + 1, len(findings))
-        let_go((log.content, *log.columns.values()))
+        let_go((log.content, *log.columns.values(), context.use_row, context.use_fingerprint))
         of_group = finding.reason.detector in GROUP_TESTS
         cases.append(
             campaign(

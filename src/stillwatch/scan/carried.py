@@ -7,6 +7,7 @@ know how an evaluation works.
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -87,14 +88,18 @@ class Names:
         self._accounts = list(log.accounts)
         self._tenant = tenant.tolist()
         self._code = {name: k for k, name in enumerate(self._accounts)}
-        self._fingerprint_value = fingerprint_value.tolist()
-        self._fingerprint = {value: k for k, value in enumerate(self._fingerprint_value)}
+        self._fingerprint_value = fingerprint_value
         self._gone: list[int] = []  # fingerprints that the log does not hold
         self._values: list[list[Value]] = [
             [log.models[v] if name == "model" else int(v) for v in values.tolist()]
             for name, values in zip(settings, codes, strict=True)
         ]
         self._value_code = [{value: k for k, value in enumerate(values)} for values in self._values]
+
+    @cached_property
+    def _fingerprint(self) -> dict[int, int]:
+        """Each fingerprint's number. A log of millions holds millions: made only where alarms are carried."""
+        return {value: k for k, value in enumerate(self._fingerprint_value.tolist())}
 
     def tenant(self, name: str) -> int:
         code = self._code.get(name)

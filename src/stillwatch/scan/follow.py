@@ -121,7 +121,7 @@ def signature_of(
     pairs = tenant[row].astype(np.int64) * max(len(values), 1) + fingerprint
     first = np.sort(np.unique(pairs, return_index=True)[1])
     spread = Spread(
-        no_links(), tenant[row[first]], fingerprint[first], ts[row[first]], row, fingerprint,
-        np.zeros(len(values), np.int64), np.zeros(len(values), np.int8), values,
+        no_links(), tenant[row[first]], fingerprint[first], row[first], row, fingerprint,
+        np.zeros(len(values), np.int64), np.zeros(len(values), np.int8), values, ts,
     )  # fmt: skip
     return Signature(spread, tenants), all_rows(log, tenant, tenants)

@@ -20,9 +20,9 @@ import pyarrow as pa
 
 import stillwatch
 from stillwatch.errors import InputError, StillwatchError
-from stillwatch.exchanges.column_file import NoRoomError
+from stillwatch.exchanges.column_file import IN_MEMORY_ROWS, NoRoomError
 from stillwatch.exchanges.kept import KeptLog, batches_of
-from stillwatch.exchanges.log import IN_MEMORY_ROWS, ExchangeLog
+from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.exchanges.row_files import DAMAGED_ARRAYS, write_arrays
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.scan import LoneHarvester, ScanResult, ScanTotals, SeenWindow

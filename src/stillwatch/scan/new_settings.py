@@ -20,9 +20,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stillwatch.actors.behaviour import EmergingRows
+from stillwatch.actors.behaviour import EmergingRows, SettingCodes
 from stillwatch.actors.groups import LEAST_TENANTS
 from stillwatch.actors.spread import BURN_IN_US
+from stillwatch.compiled_code.library import kernels
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import SettingTest
 from stillwatch.stats.dealing import encode
@@ -59,29 +60,36 @@ class SettingsGroup:
 class NewSettings:
     """When each tenant of a log first used each pair of output limit and temperature."""
 
-    def __init__(self, log: ExchangeLog, tenant: np.ndarray, all_rows: EmergingRows) -> None:
-        """tenant: (exchanges,) who counts as one; every: all exchanges by tenant."""
+    def __init__(
+        self,
+        log: ExchangeLog,
+        tenant: np.ndarray,
+        all_rows: EmergingRows,
+        settings: SettingCodes,
+        values: tuple[np.ndarray, ...],
+    ) -> None:
+        """tenant: (exchanges,) who counts as one; all_rows: all exchanges by tenant; settings, values: as
+        `settings_of` gives them of model, output limit and temperature."""
         self._ts, self._tenant, self._every = log["ts_us"], tenant, all_rows
-        (limits, limit), (temperatures, temperature) = (
-            encode(log[name]) for name in ("max_tokens", "temperature_milli")
-        )
-        pairs, self._code = encode(limit.astype(np.int64) * len(temperatures) + temperature)
-        limits, temperatures = (
-            levels.astype(np.int64)[at]
-            for levels, at in (
-                (limits, pairs // len(temperatures)),
-                (temperatures, pairs % len(temperatures)),
-            )
-        )
-        self._pairs = np.stack([limits, temperatures], axis=1)
-        chosen = (limits >= 0) | (temperatures >= 0)
-        rows = np.flatnonzero(chosen[self._code]) if len(log.agents) else np.zeros(0, np.int64)
-        uses = tenant[rows].astype(np.int64) * len(self._pairs) + self._code[rows]
-        first = np.sort(rows[np.unique(uses, return_index=True)[1]])
+        (_, limits, temperatures), (_, limit, temperature) = values, settings.values
+        # of each combination with a model: which pair it has
+        pairs, self._pair_of = encode(limit.astype(np.int64) * len(temperatures) + temperature)
+        at = np.divmod(pairs, max(len(temperatures), 1))
+        self._pairs = np.stack([limits[at[0]], temperatures[at[1]]], axis=1).astype(np.int64)
+        self._settings = settings
+        chosen = (self._pairs[:, 0] >= 0) | (self._pairs[:, 1] >= 0)
+        value_of = np.where(chosen & bool(log.agents), np.arange(len(chosen)), -1)[self._pair_of]
+        first = first_uses(all_rows, settings.code, value_of)
         self._entry_us, self._entry_tenant = self._ts[first], tenant[first]
-        self._entry_code = self._code[first]
-        self._seen_us = self._ts[np.sort(np.unique(tenant, return_index=True)[1])]
+        self._entry_code = self._code(first)
+        begin = all_rows.begin[:-1]
+        self._seen_us = self._ts[np.sort(all_rows.row[begin[begin < all_rows.begin[1:]]])]
         self._settled_us = int(self._ts[0]) + BURN_IN_US if len(log) else 0
+
+    def _code(self, rows: np.ndarray) -> np.ndarray:
+        """(n,) int32 which pair some exchanges have."""
+        codes: np.ndarray = self._pair_of[self._settings.code[rows]]
+        return codes
 
     @property
     def entries_us(self) -> np.ndarray:
@@ -128,8 +136,22 @@ class NewSettings:
         window = np.searchsorted(self._ts, [since_us, until_us]).astype(np.int32)
         lo, hi = np.searchsorted(self._every.row[begin:end], window)
         rows = self._every.row[begin + lo : begin + hi]
-        main: np.ndarray = rows[self._code[rows] == code]
+        main: np.ndarray = rows[self._code(rows) == code]
         return main if len(main) >= max(LEAST_USES, MAIN * len(rows)) else main[:0]
+
+
+def first_uses(rows: EmergingRows, code: np.ndarray, value_of: np.ndarray) -> np.ndarray:
+    """(n,) int32 the exchanges in which a tenant used a value for the first time, in order.
+
+    code: (exchanges,) int32; value_of: of each code, its value from 0, or -1 where it counts for nothing.
+    """
+    values = int(value_of.max(initial=-1)) + 1
+    first = np.empty(min(len(rows.row), values * (len(rows.begin) - 1)), np.int32)
+    n = kernels.first_uses(
+        *(rows.begin, len(rows.begin) - 1, rows.row, code, value_of.astype(np.int32)),
+        *(np.full(values, -1, np.int64), first),
+    )
+    return np.sort(first[:n])
 
 
 def p_value(test: SettingTest) -> float:

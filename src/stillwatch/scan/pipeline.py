@@ -408,9 +408,10 @@ def _tenants(log: ExchangeLog, known: AccountFacts | None) -> np.ndarray:
 
 def first_seen(log: ExchangeLog) -> np.ndarray:
     """The accounts in the order in which they came."""
-    accounts, first = np.unique(log["account"], return_index=True)
-    order: np.ndarray = accounts[np.argsort(first)]
-    return order
+    first = np.full(len(log.accounts) + 1, len(log), np.int64)  # and of nobody, whose code is -1
+    np.minimum.at(first, log["account"], np.arange(len(log)))
+    order: np.ndarray = np.argsort(first[:-1])
+    return order[: np.count_nonzero(first[:-1] < len(log))]
 
 
 def payers(log: ExchangeLog, known: AccountFacts | None) -> np.ndarray:

@@ -118,11 +118,11 @@ def copied_from(spread: Spread, own: np.ndarray) -> dict[int, tuple[int, int]]:
     left out too where it tried the wording alone for so long. Of each: fingerprints that it used so, and
     carries.
     """
-    is_own = np.isin(spread.entry_fingerprint, own)
+    is_own = np.flatnonzero(np.isin(spread.entry_fingerprint, own))
     fingerprint, who, at = (
         spread.entry_fingerprint[is_own],
         spread.entry_tenant[is_own],
-        spread.entry_us[is_own],
+        spread.entry_us(is_own),
     )
     # entries are in time order, so each fingerprint's stay in it
     order = np.argsort(fingerprint, kind="stable")

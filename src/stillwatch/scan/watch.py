@@ -19,14 +19,21 @@ from functools import partial
 import numpy as np
 
 from stillwatch.actors import AccountFacts
-from stillwatch.actors.behaviour import EmergingRows, all_rows, emerging_rows, posture, tokens_of
+from stillwatch.actors.behaviour import (
+    EmergingRows,
+    SettingCodes,
+    all_rows,
+    emerging_rows,
+    posture,
+    settings_of,
+)
 from stillwatch.actors.groups import LEAST_COUNTED, LEAST_TENANTS, commonest, groups
 from stillwatch.actors.links import no_links
 from stillwatch.actors.sessions import content_of, one_source_parts
 from stillwatch.actors.signature import Signature, choices
 from stillwatch.actors.spread import WINDOW_US, Spread, spread
 from stillwatch.actors.window import LinkWindow
-from stillwatch.exchanges.column_file import let_go
+from stillwatch.exchanges.column_file import let_go, trim_heap
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import SettingTest
 from stillwatch.scan.alarms import NEVER, Alarm, Candidate, Judgement, choose_alarms
@@ -65,7 +72,7 @@ from stillwatch.scan.source_leads import (
     overlaps,
     source_text,
 )
-from stillwatch.stats.dealing import begins, deal_rows, distinct, encode
+from stillwatch.stats.dealing import begins, deal_rows, distinct
 from stillwatch.stats.exchangeability import ContentTest, Hands
 from stillwatch.stats.groups import combine, concentration_tail, within_correlation
 from stillwatch.units import DAY_US, HOUR_US
@@ -147,13 +154,14 @@ def watch(
     """
     settings = settings or DetectionSettings()
     watcher = _Watcher(log, tenant, settings, carried or CarriedScan(), forgotten_us, known, signups, named)
+    trim_heap()
     steps = watcher.steps(until_us)
     if progress:
         progress(0, len(steps))
     with ThreadPoolExecutor(threads) as pool, ThreadPoolExecutor(1) as beside:
         for k, hour in enumerate(watcher.hours(steps, pool)):
             watcher.evaluate(hour, beside if threads > 1 else None)
-            let_go((log.content,))
+            let_go((log.content, *log.columns.values()))
             if keep:
                 keep(watcher.carried(hour.until_us))
             if progress and k % 8 == 0:
@@ -250,18 +258,12 @@ class _Watcher:
         self.emerging: EmergingRows = emerging_rows(log, self.spread, self.tenant, self.tenants)
         self.all: EmergingRows = all_rows(log, self.tenant, self.tenants)
         self.signature = Signature(self.spread, self.tenants)
-        levels_and_codes = [encode(log[name]) for name in SETTINGS]
-        self.codes = tuple(c for c, _ in levels_and_codes)
-        # an exchange's settings side by side in memory: they are read together, exchange by exchange
-        self.values = np.stack([v for _, v in levels_and_codes], axis=1).T
-        self.tokens = tokens_of(log)
+        self.setting_codes, self.codes = settings_of([log[name] for name in SETTINGS])
+        self.tokens = log["output_tokens"]
         self.products = Products(log)
-        self.new_settings = NewSettings(log, self.tenant, self.all)
-        self.levels = int(self.values.max()) + 1 if self.values.size else 1
+        self.new_settings = NewSettings(log, self.tenant, self.all, self.setting_codes, self.codes)
         self.untested = tuple(n for n, c in zip(SETTINGS, self.codes, strict=True) if len(c) < 2)
-        self.first_us = [
-            _first_seen(v, len(c), log["ts_us"]) for v, c in zip(self.values, self.codes, strict=True)
-        ]
+        self.first_us = _first_seen(self.setting_codes, self.codes, log["ts_us"])
         self.names = Names(log, tenant, self.spread.fingerprint_value, SETTINGS, self.codes)
         self.evaluated_until = carried.until_us
         self.linked_hours = _next_hours(self.spread.links.at_us)
@@ -611,7 +613,7 @@ class _Watcher:
         return np.any([dominant[s] == values[s] for s in common], axis=0)
 
     def _posture(self, rows: EmergingRows, until: int, since: int) -> tuple[np.ndarray, np.ndarray]:
-        return posture(rows, until, since, self.values, self.tokens, self.levels)
+        return posture(rows, until, since, self.setting_codes, self.tokens)
 
     def _population(self, until: int, since: int) -> None:
         counted, dominant = self._posture(self.all, until, since)
@@ -678,7 +680,7 @@ class _Watcher:
         """A group as a candidate, tested on every account that matches its signature."""
         own = self.signature.own(members, hour.since_us, hour.until_us)
         rows = self.signature.matching_rows(own, hour.begin, hour.end)
-        matching, counts, first, dominant = choices(rows, self.tenant, self.values, self.tokens, self.levels)
+        matching, counts, first, dominant = choices(rows, self.tenant, self.setting_codes, self.tokens)
         if len(matching) < 0.5 * len(members):
             return self._test_without_signature(members, hour)
         since_taken_up = exchanges_since(matching, first, self.all.begin, self.all.row, hour.end)
@@ -882,11 +884,14 @@ def _next_hours(times_us: np.ndarray) -> np.ndarray:
     return distinct((times_us // HOUR_US + 1) * HOUR_US)
 
 
-def _first_seen(values: np.ndarray, codes: int, ts_us: np.ndarray) -> np.ndarray:
-    """(codes,) int64 when each value was first used; rows are in time order."""
-    first = np.full(codes, len(values), np.int64)
-    np.minimum.at(first, values, np.arange(len(values)))
-    return ts_us[first]
+def _first_seen(settings: SettingCodes, codes: tuple[np.ndarray, ...], ts_us: np.ndarray) -> list[np.ndarray]:
+    """(codes,) int64 of each setting: when each value was first used; rows are in time order."""
+    first = np.full(settings.values.shape[1], len(settings.code), np.int64)  # of each combination
+    np.minimum.at(first, settings.code, np.arange(len(settings.code)))
+    firsts = [np.full(len(values), len(settings.code), np.int64) for values in codes]
+    for first_of_setting, level in zip(firsts, settings.values, strict=True):
+        np.minimum.at(first_of_setting, level, first)
+    return [ts_us[first_of_setting] for first_of_setting in firsts]
 
 
 def _tries(base: np.ndarray) -> int:
