@@ -16,12 +16,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from stillwatch.actors import ActorContext
-from stillwatch.actors.behaviour import EmergingRows, most_used
+from stillwatch.actors.behaviour import EmergingRows, most_used, settings_of
 from stillwatch.actors.fingerprints import carried_values
 from stillwatch.actors.signature import Signature
 from stillwatch.scan.alarms import NEVER
 from stillwatch.scan.follow import LEAST_SIGNATURE, followers, marked_columns, signature_of
-from stillwatch.stats.dealing import begins, deal_rows, distinct, encode
+from stillwatch.stats.dealing import begins, deal_rows, distinct
 
 COMMON = 0.6  # of a finding's tenants have its limit, and its temperature
 SHARE = 0.3  # of what a tenant sends carries the wording: a pool may hide its harvest among other requests
@@ -81,12 +81,10 @@ def _common_settings(context: ActorContext, group: KnownGroup) -> tuple[int, int
 
 def _settings(context: ActorContext, begin: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
     """Each tenant's most used limit and temperature, as the log has them. begin: (tenants + 1,) into rows."""
-    columns = [encode(context.log[name][rows]) for name in ("max_tokens", "temperature_milli")]
-    values = np.stack([code for _, code in columns], axis=1).T
-    levels = int(values.max(initial=0)) + 1
-    weight = np.ones(len(rows), np.int32)
-    used, _ = most_used(begin, np.arange(len(rows), dtype=np.int32), values, weight, levels)
-    return [levels_of[code] for (levels_of, _), code in zip(columns, used, strict=True)]
+    settings, values = settings_of([context.log[name][rows] for name in ("max_tokens", "temperature_milli")])
+    every = np.arange(len(rows), dtype=np.int32)
+    used, _ = most_used(begin, every, settings, np.ones_like(every))
+    return [value[code] for value, code in zip(values, used, strict=True)]
 
 
 def _carried(context: ActorContext, group: KnownGroup) -> np.ndarray:
