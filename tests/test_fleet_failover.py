@@ -102,6 +102,28 @@ def test_a_database_that_lost_its_last_changes_gets_them_again(two: Two, url: st
 
 
 @pytest.mark.slow
+def test_what_an_earlier_version_writes_without_marks_is_taken_up(
+    two: Two, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = two
+    with monkeypatch.context() as earlier:
+        earlier.setattr(database, "put_mark", lambda *_: {})
+        block(b, "acct_2")
+        block(b, "acct_3")
+    catch_up(a)
+    block(a, "acct_4")
+    catch_up(b)
+    assert blocked(a) == blocked(b) == {"acct_2", "acct_3", "acct_4"}
+    with lost_changes(url):
+        revoke_the_key(a)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(database, "put_mark", lambda *_: {})
+        block(b, "acct_5")  # gets the number that the revocation had
+    with pytest.raises(DatabaseWentBack, match="takes nothing"):
+        catch_up(a)
+
+
+@pytest.mark.slow
 def test_who_left_the_fleet_and_went_on_alone_is_not_taken_back(two: Two, url: str) -> None:
     a, b = two
     leave_fleet(b)

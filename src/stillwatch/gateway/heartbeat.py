@@ -18,7 +18,8 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 def beat(path: Path, now_us: int, **says: Any) -> None:
     """Renew one heartbeat. It is replaced whole and not synchronised: it means nothing after a crash.
 
-    On a full disk the last one is written over, which needs no room. Raises: OSError where it cannot be written.
+    On a full disk the last one is written over, which needs no room.
+    Raises: OSError where it cannot be written.
     """
     temporary = path.with_suffix(".json.new")
     text = json.dumps({"pid": os.getpid(), "at": now_us, **says})
