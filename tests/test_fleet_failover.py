@@ -57,7 +57,7 @@ def is_revoked(state: ControlState) -> bool:
     return all(key.disabled for key in load_tables(state.path).keys.values())
 
 
-def blocked(state: ControlState) -> set[str]:
+def blocked_accounts(state: ControlState) -> set[str]:
     return set(load_tables(state.path).standings)
 
 
@@ -97,7 +97,7 @@ def test_a_database_that_lost_its_last_changes_gets_them_again(two: Two, url: st
     block(b, "acct_5")
     catch_up(a)
     assert is_revoked(b)
-    assert blocked(b) == {"acct_2", "acct_3", "acct_4", "acct_5"}
+    assert blocked_accounts(b) == {"acct_2", "acct_3", "acct_4", "acct_5"}
     assert everything(a) == everything(b)
 
 
@@ -113,7 +113,7 @@ def test_what_an_earlier_version_writes_without_marks_is_taken_up(
     catch_up(a)
     block(a, "acct_4")
     catch_up(b)
-    assert blocked(a) == blocked(b) == {"acct_2", "acct_3", "acct_4"}
+    assert blocked_accounts(a) == blocked_accounts(b) == {"acct_2", "acct_3", "acct_4"}
     with lost_changes(url):
         revoke_the_key(a)
     with monkeypatch.context() as earlier:
@@ -133,7 +133,7 @@ def test_who_left_the_fleet_and_went_on_alone_is_not_taken_back(two: Two, url: s
     block(a, "acct_3")
     with pytest.raises(StateError, match="was changed since"):
         join(b, url)
-    assert blocked(a) == {"acct_3"}
+    assert blocked_accounts(a) == {"acct_3"}
 
 
 @pytest.mark.slow
@@ -178,14 +178,14 @@ def test_a_replica_that_had_not_got_everything_goes_on_and_nothing_comes_back(tm
                 replica.query("SELECT pg_reload_conf()")
                 until(lambda: not primary.query("SELECT 1 FROM pg_stat_replication"))
                 revoke_the_key(a)
-                own(first, "file-1")
+                make_object(first, "file-1")
                 exchange(parts[:1], url)
                 primary.stop(signal.SIGKILL)
                 with pytest.raises(FleetUnreachable, match="cannot be reached"):  # nobody takes writes
                     block(b, "acct_2")
                 assert join(a, url)  # begins with what it knows
                 replica.query("SELECT pg_promote()")
-                own(second, "file-2")  # the new primary counts on before the first gateway looks
+                make_object(second, "file-2")  # the new primary counts on before the first gateway looks
                 exchange(parts[1:], url)
                 time.sleep(database.AGAIN_S + 0.1)
                 catch_up(a)
@@ -197,7 +197,7 @@ def test_a_replica_that_had_not_got_everything_goes_on_and_nothing_comes_back(tm
                         assert set(owners.owners(["file-1", "file-2"])) == {"file-1", "file-2"}
 
 
-def own(one: Folder, name: str) -> None:
+def make_object(one: Folder, name: str) -> None:
     with Owners(one.objects) as owners:
         owners.add("acct_1", [(name, "files")], NOW, expected_new=True)
 
