@@ -30,12 +30,18 @@ def program(name: str) -> str | None:
 class PostgresServer:
     """A server that only a socket in its folder leads to. It may be ended, and started again."""
 
-    def __init__(self, folder: Path, user: str | None) -> None:
+    def __init__(self, folder: Path, user: str | None, primary: "PostgresServer | None" = None) -> None:
+        """primary: the server of which this one is a streaming replica."""
         self.folder = folder
         self._quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "user": user, "cwd": folder}
         self._process: subprocess.Popen[bytes] | None = None
-        begin = [str(program("initdb")), "-D", str(folder / "data"), "-U", "stillwatch", "-A", "trust"]
-        begin += ["-E", "UTF8", "--no-sync", "--locale=C.UTF-8"]
+        if primary is None:
+            begin = [str(program("initdb")), "-D", str(folder / "data"), "-U", "stillwatch", "-A", "trust"]
+            begin += ["-E", "UTF8", "--no-sync", "--locale=C.UTF-8"]
+        else:
+            backup = Path(str(program("initdb"))).with_name("pg_basebackup")  # not Debian's wrapper
+            begin = [str(backup), "-D", str(folder / "data"), "-h", str(primary.folder)]
+            begin += ["-U", "stillwatch", "--write-recovery-conf", "--checkpoint=fast", "--no-sync"]
         subprocess.run(begin, check=True, timeout=120, stderr=subprocess.PIPE, **self._quiet)
 
     def start(self) -> None:
@@ -57,6 +63,38 @@ class PostgresServer:
         self._process.send_signal(number)
         self._process.wait(30)
 
+    def freeze(self, number: int = signal.SIGSTOP) -> None:
+        """Let all its processes stand still, or with SIGCONT go on. Its kernel answers meanwhile."""
+        assert self._process is not None
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                parent = int(path.read_text().rpartition(")")[2].split()[1])
+            except (OSError, ValueError):
+                continue
+            if parent == self._process.pid:
+                os.kill(int(path.parent.name), number)
+        self._process.send_signal(number)
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self._where, autocommit=True) as db:
+            done = db.execute(sql)
+            return done.fetchall() if done.description else []
+
+    @property
+    def _where(self) -> str:
+        return f"host={self.folder} user=stillwatch dbname=postgres"
+
+    @contextmanager
+    def replica(self) -> Iterator["PostgresServer"]:
+        """Run a streaming replica of it, that has all that is written by now."""
+        with _own_folder() as (folder, user):
+            found = PostgresServer(folder, user, self)
+            found.start()
+            try:
+                yield found
+            finally:
+                found.stop()
+
 
 @contextmanager
 def running() -> Iterator[str | None]:
@@ -71,18 +109,25 @@ def startable() -> Iterator[PostgresServer | None]:
     if program("initdb") is None or program("postgres") is None:
         yield None
         return
-    folder = Path(tempfile.mkdtemp(prefix="stillwatch-pg-"))
-    user = None
-    if os.getuid() == 0:  # PostgreSQL will not run as root
-        user = next((name for name in ("postgres", "nobody") if _known(name)), None)
-        shutil.chown(folder, user)
-    try:
+    with _own_folder() as (folder, user):
         server = PostgresServer(folder, user)
         server.start()
         try:
             yield server
         finally:
             server.stop()
+
+
+@contextmanager
+def _own_folder() -> Iterator[tuple[Path, str | None]]:
+    """A folder for a server's data and its socket, and the user who runs it."""
+    folder = Path(tempfile.mkdtemp(prefix="stillwatch-pg-"))
+    user = None
+    if os.getuid() == 0:  # PostgreSQL will not run as root
+        user = next((name for name in ("postgres", "nobody") if _known(name)), None)
+        shutil.chown(folder, user)
+    try:
+        yield folder, user
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

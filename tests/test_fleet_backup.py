@@ -114,8 +114,10 @@ def brought_back(archive: Path, place: Path, url: str, **more: bool) -> tuple[Me
 
 
 def but_for_the_restore(told: dict[str, list[tuple[object, ...]]]) -> dict[str, list[tuple[object, ...]]]:
-    """Without the record of the restore, and the generation and revision that it began."""
-    kept = told | {"meta": [row for row in told["meta"] if row[0] not in ("generation", "revision")]}
+    """Without the record of the restore, and the generation, revision and mark that it began."""
+    kept = told | {
+        "meta": [row for row in told["meta"] if row[0] not in ("generation", "revision", "history")]
+    }
     return kept | {"events": [row for row in told["events"] if row[3] != "fleet restored"]}
 
 

@@ -1,11 +1,15 @@
 """A disk that is full, or gone: what the terms promise for it holds, and every gap is told with its count."""
 
+import errno
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reliability import Disk, Down, NoMount, disk, down
+from stillwatch.gateway import heartbeat
 
 
 def mounted(make: Callable[[], Any]) -> Any:
@@ -47,3 +51,21 @@ def test_a_disk_that_goes_away(mode: str) -> None:
     found: Down = mounted(lambda: down(mode))
     print(found)
     assert found.good, found
+
+
+def test_who_lives_says_so_also_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, others = tmp_path / "worker-0.json", tmp_path / "worker-1.json"
+    heartbeat.beat(path, 1, text="long " * 20)
+    others.write_text(json.dumps({"pid": 1, "at": 1}))
+
+    def no_room(*_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr(Path, "write_text", no_room)
+    for at, words in ((2, "short"), (3, "long " * 40)):
+        heartbeat.beat(path, at, text=words)
+        assert heartbeat.read(path) == {"pid": heartbeat.read(path)["pid"], "at": at, "text": words}
+    for foreign in (others, tmp_path / "worker-2.json"):  # who begins now is not there
+        with pytest.raises(OSError, match="no room"):
+            heartbeat.beat(foreign, 2)
+    assert heartbeat.read(others)["at"] == 1

@@ -15,12 +15,15 @@ from hypothesis import strategies as st
 
 from stillwatch.gateway import Tables
 from stillwatch.gateway.control import actions, keys, migrations, proposals
+from stillwatch.gateway.control.enforce import Enforcer
 from stillwatch.gateway.control.ladder import Proposal, ProposalChanges, WantedStep
 from stillwatch.gateway.control.migrations import StateError
 from stillwatch.gateway.control.state import ControlState, Missing, Stale
 from stillwatch.gateway.control.tables import TableFollower, load_tables
 from stillwatch.gateway.folder import Folder, open_folder
+from stillwatch.gateway.instance import open_terms
 from stillwatch.terms import EnforcementStatus, Step
+from stillwatch.terms.load import default_text
 
 HOUR = 3_600_000_000
 NOW = 1_795_600_000_000_000
@@ -188,6 +191,24 @@ def test_a_standing_ends_by_itself_and_uncovers_the_one_before(folder: Folder, s
     assert actions.end_what_is_over(state, now_us=NOW + HOUR) == 1
     assert load_tables(folder.state).standings == {"a": throttle()}
     assert [change.over for change in actions.history(state, "a")] == [True, False]
+
+
+def test_a_clock_that_stood_ahead_ends_nothing_for_good(folder: Folder, state: ControlState) -> None:
+    folder.terms.write_text(default_text(), encoding="utf-8")
+    act(state, "a")
+    act(state, "a", "b", stands=EnforcementStatus(Step.BLOCK, NOW, until_us=NOW + HOUR))
+    enforcer = Enforcer(folder, state, open_terms(folder, keeps_history=False), print)
+    before = actions.standings(state)
+    assert before["a"].step is Step.BLOCK
+    for ahead_us, restarts in ((30 * 24 * HOUR, False), (HOUR, True)):
+        enforcer.step(NOW + ahead_us)
+        assert actions.standings(state) == {"a": throttle()}
+        if restarts:  # it does not know that the clock had stood ahead
+            enforcer = Enforcer(folder, state, open_terms(folder, keeps_history=False), print)
+        enforcer.step(NOW + 1)
+        assert actions.standings(state) == before
+    enforcer.step(NOW + HOUR)
+    assert actions.standings(state) == {"a": throttle()}
 
 
 def test_clear_lifts_what_stood(state: ControlState) -> None:

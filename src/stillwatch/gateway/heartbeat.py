@@ -12,11 +12,13 @@ from typing import Any
 
 # of whoever looks: they say nothing of what is looked at
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def beat(path: Path, now_us: int, **says: Any) -> None:
     """Renew one heartbeat. It is replaced whole and not synchronised: it means nothing after a crash.
 
+    On a full disk the last one is written over, which needs no room.
     Raises: OSError where it cannot be written.
     """
     temporary = path.with_suffix(".json.new")
@@ -26,7 +28,23 @@ def beat(path: Path, now_us: int, **says: Any) -> None:
     except FileNotFoundError:  # a copy of the gateway's folder was put in its place, without what only ran
         path.parent.mkdir(mode=0o700, exist_ok=True)
         temporary.write_text(text, encoding="utf-8")
+    except OSError as why:
+        if why.errno not in NO_ROOM or not _write_over(path, text.encode()):
+            raise
+        return
     os.replace(temporary, path)
+
+
+def _write_over(path: Path, text: bytes) -> bool:
+    """Write over a heartbeat of this process, in one piece. False where there is none, or no room either."""
+    if read(path).get("pid") != os.getpid():
+        return False
+    try:
+        with open(path, "r+b", buffering=0) as file:
+            length = max(len(text), os.fstat(file.fileno()).st_size)
+            return os.pwrite(file.fileno(), text.ljust(length), 0) == length
+    except OSError:
+        return False
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -39,13 +57,17 @@ def read(path: Path) -> dict[str, Any]:
 
 def read_if_possible(path: Path) -> dict[str, Any]:
     """The same, where it matters that this process cannot look. Raises: OSError of `SHORTAGES`."""
-    try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError) as why:
-        if isinstance(why, OSError) and why.errno in SHORTAGES:
-            raise
-        return {}
-    return document if isinstance(document, dict) else {}
+    for _ in range(2):  # one that is written over just now is whole the next time
+        try:
+            document = json.loads(path.read_bytes())
+        except OSError as why:
+            if why.errno in SHORTAGES:
+                raise
+            return {}
+        except ValueError:
+            continue
+        return document if isinstance(document, dict) else {}
+    return {}
 
 
 def clear(run: Path, but: Collection[str] = ()) -> None:

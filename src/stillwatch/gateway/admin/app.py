@@ -28,7 +28,7 @@ ERRORS = {
     409: "it cannot be done as things stand; or they changed since `if_revision`",
     413: "too large",
     422: "not what the description asks for",
-    503: "state.db or a file of the detector cannot be read now",
+    503: "state.db cannot be written, or it or a file of the detector not be read now; or a fleet's database",
     504: "written down, but not in force on every worker within a second; the message names those",
 }
 

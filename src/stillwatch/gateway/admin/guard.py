@@ -20,7 +20,7 @@ from stillwatch.console.answer_headers import with_headers
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway.control.in_force import NotInForce
 from stillwatch.gateway.control.migrations import StateError
-from stillwatch.gateway.control.state import ControlState, Missing, Stale
+from stillwatch.gateway.control.state import ControlState, Missing, StateUnwritable
 from stillwatch.gateway.fleet.database import FleetUnreachable
 from stillwatch.gateway.settings import GatewaySettings
 
@@ -147,7 +147,7 @@ async def _invalid(_: Request, why: RequestValidationError) -> JSONResponse:
 async def _refusal_response(_: Request, why: StillwatchError) -> JSONResponse:
     if isinstance(why, NotInForce):
         return problem(504, str(why))
-    refused = isinstance(why, Stale | StateError) and not isinstance(why, FleetUnreachable)
+    refused = isinstance(why, StateError) and not isinstance(why, FleetUnreachable | StateUnwritable)
     status = 404 if isinstance(why, Missing) else 409 if refused else 503
     return problem(status, str(why))
 

@@ -113,17 +113,32 @@ def undo(
 
 def end_what_is_over(state: ControlState, *, now_us: int) -> int:
     """Let what has reached its end stand no longer; what lies below stands again. Gives how many changes."""
-    due = "SELECT change, account FROM changes WHERE over = 0 AND until_us IS NOT NULL AND until_us <= ?"
+    due = "over = 0 AND until_us IS NOT NULL AND until_us <= ?"
+    return _set_over(state, 1, due, "standings ended", now_us)
+
+
+def resume_what_is_not_over(state: ControlState, *, now_us: int) -> int:
+    """Let what was ended by a clock that stood ahead stand again, until its end. Gives how many changes.
+
+    It looks at every change: for a start, and for a clock that went back.
+    """
+    return _set_over(state, 0, "over = 1 AND until_us > ?", "standings resumed", now_us)
+
+
+def _set_over(state: ControlState, over: int, where: str, what: str, now_us: int) -> int:
+    query = f"SELECT change, account FROM changes WHERE {where}"
     with state.reading() as db:
-        if db.execute(f"{due} LIMIT 1", (now_us,)).fetchone() is None:
+        if db.execute(f"{query} LIMIT 1", (now_us,)).fetchone() is None:
             return 0
     with state.writing() as (db, revision):
-        ended = db.execute(due, (now_us,)).fetchall()
-        db.executemany("UPDATE changes SET over = 1 WHERE change = ?", [(change,) for change, _ in ended])
-        accounts = sorted({account for _, account in ended})
+        found = db.execute(query, (now_us,)).fetchall()
+        db.executemany(
+            "UPDATE changes SET over = ? WHERE change = ?", [(over, change) for change, _ in found]
+        )
+        accounts = sorted({account for _, account in found})
         _settle(db, revision, accounts)
-        write_event(db, now_us, "stillwatch", "standings ended", "", {"accounts": len(accounts)})
-        return len(ended)
+        write_event(db, now_us, "stillwatch", what, "", {"accounts": len(accounts)})
+        return len(found)
 
 
 def standings(

@@ -62,6 +62,7 @@ class Enforcer(PartThread):
         self._looked: LadderInput | None = None
         self._held: tuple[tuple[int, ...], Terms | None, int] = ((), None, 0)  # for what holds were looked at
         self._told = False
+        self._ended_us: int | None = None  # when it last looked for what is over; None: not since it leads
 
     def step(self, now_us: int) -> None:
         """Do what is due now."""
@@ -77,6 +78,7 @@ class Enforcer(PartThread):
         ):
             if not self._leads():  # asked before each: another may lead where this process stood still
                 self.errors = {name: why for name, why in self.errors.items() if name == "terms"}
+                self._ended_us = None
                 return
             with self._part(name):
                 act(now_us)
@@ -120,6 +122,9 @@ class Enforcer(PartThread):
             raise StillwatchError(self.watched.error)
 
     def _end_what_is_over(self, now_us: int) -> None:
+        if self._ended_us is None or now_us < self._ended_us:  # a clock stood ahead, here or where one led
+            actions.resume_what_is_not_over(self.state, now_us=now_us)
+        self._ended_us = now_us
         actions.end_what_is_over(self.state, now_us=now_us)
 
     def _read_findings(self, _: int) -> None:

@@ -49,6 +49,10 @@ class Stale(StateError):
     """Somebody else changed it since the caller looked."""
 
 
+class StateUnwritable(StateError):
+    """The disk takes nothing: it is full, read-only or broken."""
+
+
 class Missing(StateError):
     """There is no such key, action or proposal."""
 
@@ -285,7 +289,7 @@ class ControlState:
     def _current_revision(self, db: sqlite3.Connection, turn: FleetTurn | None) -> int:
         """Give the revision that a change begins from; in a fleet all is taken up that others wrote."""
         if turn is not None:
-            take_up(db, turn.changes(_version(db)))
+            take_up(db, turn.changes(db, _version(db)))
         elif self.fleet is not None or _meta(db, FLEET) is not None:
             raise StateError(f"{self.path}: became a fleet's, or another's, in this moment; do it again")
         elif _revision(db) < self._seen:
@@ -540,7 +544,7 @@ def _refusal(path: Path, why: sqlite3.Error) -> StateError:
     if "locked" in text or "busy" in text:
         return StateError(f"{path}: another process has held it for {BUSY_MS / 1000:.0f} s; try again")
     if "full" in text or "readonly" in text or "I/O" in text or "unable to open" in text:
-        return StateError(f"{path}: cannot be written: {text}; make room or give it back its rights")
+        return StateUnwritable(f"{path}: cannot be written: {text}; make room or give it back its rights")
     if "malformed" in text or "not a database" in text:
         return StateError(_DAMAGED.format(path=path, why=text))
     return StateError(f"{path}: {text}")

@@ -27,10 +27,12 @@ from stillwatch.errors import StillwatchError, refuse_os_errors
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.fleet.database import (
     LATE_S,
+    LONG_ANSWER_S,
     FleetDatabase,
     one_line,
     psycopg_url,
     put_everything,
+    put_mark,
     read_gateways,
     read_version,
 )
@@ -187,7 +189,7 @@ def restore(
                 at, "pg_restore", "--clean", "--if-exists", "--no-owner", "--single-transaction",
                 "--exit-on-error", str(place / DUMP),
             )  # fmt: skip
-            with database.connect(patient=True) as db, db.transaction():
+            with database.connect(patient=True, answer_s=LONG_ANSWER_S) as db, db.transaction():
                 _begin_anew(db, about, folder, knew, who, now_us)
         files = _put_files(folder, place, url)
         with database.connect(patient=True) as db:
@@ -299,6 +301,7 @@ def _begin_anew(
     db.execute(
         "UPDATE fleet SET generation = %s, revision = %s", (about.id + secrets.token_hex(8), revision + 1)
     )
+    put_mark(db, revision + 1)
     db.execute(
         "INSERT INTO events (event, at_us, who, what, subject, detail, row_revision)"
         " SELECT coalesce(max(event), 0) + 1, %s, %s, 'fleet restored', %s, %s, %s FROM events",

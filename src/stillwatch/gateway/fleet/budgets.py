@@ -41,6 +41,7 @@ from stillwatch.gateway.path.budgets import (
     put_into_blocks,
     reserve_rows,
 )
+from stillwatch.units import utc_us
 
 if TYPE_CHECKING:
     import psycopg
@@ -127,7 +128,7 @@ class BudgetExchange(FleetPart):
 
     def _put(self, db: "psycopg.Connection[Any]", changed: dict[int, "Row"]) -> None:
         assert self._change is not None
-        self._change += 1
+        self._change = max(self._change + 1, utc_us())  # by the time: others may know numbers that were lost
         for number, row in changed.items():  # first: others may read it before we know that they have
             self._known.write(number, _least(self._known.row(number), row))
         rows = [(n, [int(v) for v in row]) for n, row in changed.items()]

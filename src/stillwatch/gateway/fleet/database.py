@@ -6,12 +6,14 @@ are the only ones, what is read is always at hand, and a host knows its bans als
 are copied, never statements. It knows the tables' columns and not what they mean.
 """
 
+import json
 import secrets
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from stillwatch.gateway.control.mark import Version
@@ -25,11 +27,16 @@ CHANNEL = "stillwatch_gateway"
 SPENT_CHANNEL = "stillwatch_spent"  # on which what accounts spend is told
 LOCK = 0x5711_F1EE  # ours, for PostgreSQL's advisory lock: two that start at once
 CONNECT_S = 3  # seconds, libpq's connect_timeout
-SILENT_MS = 3_000  # milliseconds without an answer until a connection counts as lost
+SILENT_MS = 3_000  # milliseconds that the other host's kernel, or a lock, is waited for
+ANSWER_S = 8.0  # without a byte of an answer a server counts as lost: its kernel may live on without it
+LONG_ANSWER_S = 600.0  # the same where all of a state is written in one statement
 LATE_S = 5.0  # a gateway that said nothing for so long may be gone, or cut off
 AGAIN_S = 2.0  # a database that could not be reached is not tried again sooner by who writes
 _KINDS = {"N": "BIGINT", "T": "TEXT", "B": "BYTEA"}
-_LOST = ("08", "57P", "53")  # SQLSTATE: the connection is lost, the server ends or has no room
+# SQLSTATE: the connection is lost, the server ends, has no room, or is a replica that nobody may write to
+_LOST = ("08", "57P", "53", "25006")
+HISTORY = "history"  # in the copy's `meta`: marks of its last revisions
+KEPT_MARKS = 500
 
 
 class FleetUnreachable(StateError):
@@ -37,7 +44,8 @@ class FleetUnreachable(StateError):
 
 
 class DatabaseWentBack(StateError):
-    """The database of the fleet knows less than a gateway: an older copy of it was put in its place."""
+    """The database of the fleet does not know all that a gateway knows: an older copy, or a replica that had
+    not got everything, went on in its place."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +169,13 @@ def m002_blocks(db: "psycopg.Connection[Any]") -> None:
     db.execute("ALTER TABLE spent ADD COLUMN blocks BIGINT[]")  # the slots of the row: see path/budgets.py
 
 
-MIGRATIONS = [m001_state, m002_blocks]
+def m003_history(db: "psycopg.Connection[Any]") -> None:
+    """Mark each revision, so that two histories with the same numbers are told apart. Earlier versions write
+    no mark, neither here nor in their copies."""
+    db.execute("CREATE TABLE history (revision BIGINT PRIMARY KEY, mark TEXT NOT NULL)")
+
+
+MIGRATIONS = [m001_state, m002_blocks, m003_history]
 
 
 @dataclass(frozen=True)
@@ -171,6 +185,7 @@ class FleetChanges:
     since: Version
     version: Version
     rows: Mapping[str, Sequence[tuple[Any, ...]]]  # by table
+    marks: Mapping[int, str]  # of these revisions
 
 
 @dataclass(frozen=True)
@@ -193,20 +208,25 @@ class FleetDatabase:
         self._refused: tuple[float, FleetUnreachable] | None = None
 
     @contextmanager
-    def connect(self, *, patient: bool = False) -> Iterator["psycopg.Connection[Any]"]:
+    def connect(
+        self, *, patient: bool = False, answer_s: float | None = None
+    ) -> Iterator["psycopg.Connection[Any]"]:
         """Lend a connection outside of any transaction. `patient`: also when it was just tried in vain.
 
+        answer_s: how long an answer may take; None: as long as usual.
         Raises: FleetUnreachable; StateError for what the database refuses.
         """
         if self._refused is not None and not patient and time.monotonic() - self._refused[0] < AGAIN_S:
             raise self._refused[1]
         try:
             import psycopg
+
+            from stillwatch.gateway.fleet.connection import WaitingConnection
         except ImportError as why:
             raise StateError(f"PostgreSQL needs psycopg: pip install 'stillwatch[postgres]' ({why})") from why
         with refuse_database_errors(self.url):
             try:
-                db = psycopg.connect(
+                db = WaitingConnection.connect(
                     self.url,
                     autocommit=True,
                     connect_timeout=CONNECT_S,
@@ -222,6 +242,7 @@ class FleetDatabase:
                 self._refused = (time.monotonic(), refusal)
                 raise refusal from why
             self._refused = None
+            db.answer_s = ANSWER_S if answer_s is None else answer_s
             with db:
                 yield db
 
@@ -249,9 +270,9 @@ class FleetTurn:
         if row is None:
             raise StateError(f"the database holds no state ({SCHEMA}.fleet is empty): see docs/fleet.md")
 
-    def changes(self, since: Version) -> FleetChanges:
-        """Give what the copy at `since` lacks."""
-        return read_changes(self._db, since)
+    def changes(self, copy: sqlite3.Connection, since: Version) -> FleetChanges:
+        """Give what the copy, which is at `since`, lacks."""
+        return read_changes(self._db, since, read_marks(copy))
 
     def put(self, copy: sqlite3.Connection, revision: int) -> None:
         """Put the rows here that were changed in the copy. Others see them when the turn ends."""
@@ -260,6 +281,7 @@ class FleetTurn:
             if rows:
                 _put_rows(self._db, shared, rows, revision)
         self._db.execute("UPDATE fleet SET revision = %s", (revision,))
+        add_marks(copy, put_mark(self._db, revision))
         self._db.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
 
     def commit(self) -> None:
@@ -305,7 +327,21 @@ def take_up(copy: sqlite3.Connection, changes: FleetChanges) -> None:
             changes.rows[shared.name],
         )
     copy.execute("UPDATE meta SET value = ? WHERE name = 'revision'", (changes.version.revision,))
+    add_marks(copy, changes.marks)
     copy.execute("DELETE FROM changed")  # changes are noted anew
+
+
+def read_marks(copy: sqlite3.Connection) -> dict[int, str]:
+    """Give the marks of the last revisions that a copy knows."""
+    row = copy.execute("SELECT value FROM meta WHERE name = ?", (HISTORY,)).fetchone()
+    return {} if row is None else {int(revision): str(mark) for revision, mark in json.loads(row[0])}
+
+
+def add_marks(copy: sqlite3.Connection, marks: Mapping[int, str]) -> None:
+    """Note marks in a copy, in the transaction of what they mark."""
+    if marks:
+        known = sorted((read_marks(copy) | dict(marks)).items())[-KEPT_MARKS:]
+        copy.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (HISTORY, json.dumps(known)))
 
 
 def _changed_rows(copy: sqlite3.Connection, shared: SharedTable) -> list[tuple[Any, ...]]:
@@ -334,10 +370,29 @@ def read_version(db: "psycopg.Connection[Any]") -> Version | None:
     return None if row is None else Version(*row)
 
 
-def read_changes(db: "psycopg.Connection[Any]", since: Version) -> FleetChanges:
+def put_mark(db: "psycopg.Connection[Any]", revision: int) -> dict[int, str]:
+    """Draw the mark of a revision that is written now; give it."""
+    mark = {revision: secrets.token_hex(6)}
+    put_marks(db, mark)
+    return mark
+
+
+def put_marks(db: "psycopg.Connection[Any]", marks: Mapping[int, str]) -> None:
+    """Put the marks of revisions here."""
+    db.execute(
+        "INSERT INTO history SELECT * FROM unnest(%s::bigint[], %s::text[])"
+        " ON CONFLICT (revision) DO UPDATE SET mark = excluded.mark",
+        (list(marks), list(marks.values())),
+    )
+
+
+def read_changes(
+    db: "psycopg.Connection[Any]", since: Version, known: Mapping[int, str] = MappingProxyType({})
+) -> FleetChanges:
     """Give what a copy lacks. In a transaction that sees one moment's state.
 
-    Raises: StateError where the copy is of another state, or newer than this one.
+    known: marks of the copy's revisions. Raises: StateError where the copy is of another state, or newer than
+    this one; DatabaseWentBack.
     """
     now = read_version(db)
     if now is None:
@@ -347,17 +402,50 @@ def read_changes(db: "psycopg.Connection[Any]", since: Version) -> FleetChanges:
             "the database holds the state of another fleet; what this gateway knows stays in force. Give it "
             "the right --state, or begin with a new folder"
         )
+    query = "SELECT revision, mark FROM history WHERE revision >= %s ORDER BY revision DESC LIMIT %s"
+    marks = {int(revision): str(mark) for revision, mark in db.execute(query, (since.revision, KEPT_MARKS))}
     if now.revision < since.revision:
         raise DatabaseWentBack(
             f"the database went back to revision {now.revision}, this gateway knows {since.revision}: an "
-            "older back-up was restored. What this gateway knows stays in force. See docs/fleet.md, restore"
+            "older back-up was restored, or a replica went on that had not got everything. What this gateway "
+            "knows stays in force. See docs/fleet.md, restore"
+        )
+    mark = known.get(since.revision)
+    if mark is not None and mark != _mark_of(db, since.revision):
+        raise DatabaseWentBack(
+            f"the database went back, and others have changed it since: its revision {since.revision} is not "
+            "the one that this gateway knows. What this gateway knows stays in force, and it takes nothing "
+            "from there. See docs/fleet.md, failover"
         )
     rows: dict[str, list[tuple[Any, ...]]] = {}
     for shared in TABLES if now.revision > since.revision else ():
         query = f"SELECT {', '.join(shared.columns)} FROM {shared.name} WHERE row_revision > %s ORDER BY 1"
         changed = db.execute(query, (since.revision,)).fetchall()
         rows[shared.name] = [_from_stored(shared, row) for row in changed]
-    return FleetChanges(since, now, rows)
+    return FleetChanges(since, now, rows, marks)
+
+
+def _mark_of(db: "psycopg.Connection[Any]", revision: int) -> str | None:
+    row = db.execute("SELECT mark FROM history WHERE revision = %s", (revision,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def bring_back(db: "psycopg.Connection[Any]", copy: sqlite3.Connection, copied: Version) -> int | None:
+    """Write into a database that went back what a copy knows later, where nobody has changed it since.
+
+    In a transaction. Gives the revision that it had gone back to; None where nothing was written.
+    """
+    row = db.execute("SELECT generation, revision FROM fleet FOR UPDATE").fetchone()
+    known = read_marks(copy)
+    if row is None or row[0] != copied.generation or row[1] >= copied.revision:
+        return None
+    if known.get(row[1]) is None or known[row[1]] != _mark_of(db, row[1]):
+        return None  # changed since, or so old that nobody can tell
+    put_everything(db, copy, copied.revision)
+    put_marks(db, {revision: mark for revision, mark in known.items() if revision > row[1]})
+    db.execute("UPDATE fleet SET revision = %s", (copied.revision,))
+    db.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
+    return int(row[1])
 
 
 def _put_rows(

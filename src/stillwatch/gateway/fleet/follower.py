@@ -74,7 +74,7 @@ class FleetFollower(FleetPart):
 
     def step(self, db: "psycopg.Connection[Any]") -> float:
         """Take up what is new, and say what all of the gateway's processes go by."""
-        catch_up(self.state, db)
+        catch_up(self.state, db, self._tell)
         version = self.state.version()
         late = bool(behind(self.folder, version))
         now = replace(self._me, revision=self._me.revision if late else version.revision, terms=self._terms())

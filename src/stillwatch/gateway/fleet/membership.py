@@ -5,24 +5,32 @@ that has a state: nothing is mixed and nothing is lost. It serves nobody.
 """
 
 import sqlite3
+from collections.abc import Callable
 from typing import Any
 
 from stillwatch.gateway.control.mark import Version
 from stillwatch.gateway.control.migrations import MIGRATIONS, StateError
-from stillwatch.gateway.control.state import FLEET, GENERATION, ControlState
+from stillwatch.gateway.control.state import FLEET, ControlState
 from stillwatch.gateway.fleet.database import (
     LOCK,
+    LONG_ANSWER_S,
     DatabaseWentBack,
     FleetDatabase,
     FleetUnreachable,
+    add_marks,
+    bring_back,
     make_tables,
     put_everything,
+    put_mark,
+    put_marks,
     read_changes,
+    read_marks,
     take_up,
     watch_changes,
 )
 from stillwatch.gateway.folder import derive
 
+LEFT = "left_fleet"  # in `meta`: the revision with which a copy became a state of its own
 _OWN = "SELECT (SELECT count(*) FROM keys) + (SELECT count(*) FROM changes)"
 
 
@@ -34,7 +42,7 @@ def join(state: ControlState, url: str) -> str | None:
     """
     database = FleetDatabase(url)
     try:
-        with database.connect(patient=True) as db:
+        with database.connect(patient=True, answer_s=LONG_ANSWER_S) as db:
             make_tables(db)
             with db.transaction():
                 db.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))  # of two that begin a fleet, one does
@@ -44,7 +52,8 @@ def join(state: ControlState, url: str) -> str | None:
                     if fleet is None:
                         _bring_along(db, copy, version, _secret_digest(state))
                     else:
-                        _become_copy(db, copy, str(fleet[0]), url)
+                        _become_copy(db, copy, version, str(fleet[0]), url)
+                    copy.execute("DELETE FROM meta WHERE name = ?", (LEFT,))
                     copy.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (FLEET, url))
         state.reopen()
         catch_up(state)
@@ -70,31 +79,54 @@ def leave_fleet(state: ControlState) -> bool:
     """Make a copy a state of its own again. Gives whether it was one."""
     if state.fleet is None:
         return False
-    with state.rewriting() as (copy, _):
+    with state.rewriting() as (copy, version):
         copy.execute("DELETE FROM meta WHERE name = ?", (FLEET,))
+        copy.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (LEFT, version.revision))
     state.reopen()
     return True
 
 
-def catch_up(state: ControlState, db: Any = None) -> bool:
+def catch_up(state: ControlState, db: Any = None, tell: Callable[[str], None] = lambda _: None) -> bool:
     """Take up what others wrote, by a connection of ours or the one given. Gives whether there was anything.
 
-    Raises: StateError, FleetUnreachable; what is known stays.
+    A database that lost its last changes, and that nobody has changed since, gets them again from here;
+    `tell` is told. Raises: StateError, FleetUnreachable; what is known stays.
     """
     if state.fleet is None:
         return False
     if db is None:
         with state.fleet.connect() as opened:
-            return catch_up(state, opened)
+            return catch_up(state, opened, tell)
     while True:
         since = state.version()
-        with db.transaction():
-            db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            changes = read_changes(db, since)
+        with state.reading() as copy:
+            known = read_marks(copy)
+        try:
+            with db.transaction():
+                db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                changes = read_changes(db, since, known)
+        except DatabaseWentBack:
+            if (lost := _bring_back(state, db)) is None:
+                raise
+            tell(f"fleet: the database had lost what came after revision {lost}; it has it again from here")
+            continue
         if changes.version == since:
             return False
         if state.take_up(changes):
             return True
+
+
+def _bring_back(state: ControlState, db: Any) -> int | None:
+    """Write into a database that went back what is known here. No change of its own: others may know more."""
+    before_s, db.answer_s = db.answer_s, LONG_ANSWER_S
+    try:
+        with db.transaction():
+            db.execute("SELECT 1 FROM fleet FOR UPDATE")  # who writes takes its turn first, then its copy
+            version = state.version()
+            with state.reading() as copy:
+                return bring_back(db, copy, version)
+    finally:
+        db.answer_s = before_s
 
 
 def _check(fleet: tuple[Any, ...] | None, state: ControlState) -> None:
@@ -121,13 +153,21 @@ def _bring_along(db: Any, copy: sqlite3.Connection, version: Version, secret: st
     """Begin a fleet with the state of this gateway."""
     row = (version.generation, version.revision, len(MIGRATIONS), secret)
     db.execute("INSERT INTO fleet VALUES (%s, %s, %s, %s)", row)
+    put_marks(db, read_marks(copy))  # of one that was begun anew: others know them
+    if version.revision not in read_marks(copy):
+        add_marks(copy, put_mark(db, version.revision))
     put_everything(db, copy, version.revision)
 
 
-def _become_copy(db: Any, copy: sqlite3.Connection, generation: str, url: str) -> None:
+def _become_copy(db: Any, copy: sqlite3.Connection, own: Version, generation: str, url: str) -> None:
     """Take the fleet's state where there is none of one's own; else it must be the fleet's already."""
-    own = str(copy.execute("SELECT value FROM meta WHERE name = ?", (GENERATION,)).fetchone()[0])
-    if own != generation:
+    left = copy.execute("SELECT value FROM meta WHERE name = ?", (LEFT,)).fetchone()
+    if left is not None and left[0] != own.revision:
+        raise StateError(
+            f"this folder left the fleet at revision {left[0]} and was changed since, up to {own.revision}: "
+            "move state.db away to take the fleet's state, and do there what is to stay"
+        )
+    if own.generation != generation:
         if copy.execute(_OWN).fetchone()[0]:
             raise StateError(
                 f"this folder has keys or enforcement statuses of its own, and the fleet at {url} has a "

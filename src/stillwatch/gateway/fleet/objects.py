@@ -23,6 +23,9 @@ AT_ONCE = 5_000  # rows of one transaction
 GONE_DAYS = 7  # a gateway that was away for longer may know objects that are no more
 TIDY_S = 3_600.0
 
+# By the time: of a database that went back no number comes again.
+_TICK = """UPDATE objects_clock SET
+    value = greatest(value + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint) RETURNING value"""
 _PUT = """INSERT INTO objects AS o (name, account, kind, made_us, until_us, changed, gone)
     SELECT name, account, kind, made_us, until_us, %s, CASE WHEN account IS NULL THEN now() END
     FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[])
@@ -48,6 +51,7 @@ class ObjectExchange(FleetPart):
         self._owners = Owners(folder.objects)
         self._owners.share()
         self._tidied_s: float | None = None
+        self._timeline: tuple[object, str] | None = None  # the connection by which it was read
 
     def step(self, db: "psycopg.Connection[Any]") -> float:
         """Put here what was noted, take up what others put. Raises: OwnersError."""
@@ -66,13 +70,20 @@ class ObjectExchange(FleetPart):
         self._owners.close()
 
     def _see_life(self, db: "psycopg.Connection[Any]") -> None:
-        """Begin anew with a database that was begun anew, or that went back."""
+        """Begin anew with a database that was begun anew, that went back, or that another server goes on
+        with: that one may not have got what was put last."""
         row = db.execute("SELECT value, life FROM objects_clock").fetchone()
         assert row is not None
+        if self._timeline is None or self._timeline[0] is not db:
+            self._timeline = (db, _read_timeline(db))
         with self._owners.reading() as local:
             changed, life = local.execute("SELECT changed, life FROM taken_up").fetchone()
-        if life != row[1] or changed > row[0]:
-            self._owners.note_all(str(row[1]))
+        now = f"{row[1]}@{self._timeline[1]}"
+        if changed > row[0] or life not in (now, row[1]):  # without a timeline: as earlier versions noted it
+            self._owners.note_all(now)
+        elif life != now:
+            with self._owners.writing() as local:
+                local.execute("UPDATE taken_up SET life = ?", (now,))
 
     def _put(self, db: "psycopg.Connection[Any]") -> bool:
         """Put what was noted into the database; give whether there may be more."""
@@ -85,7 +96,7 @@ class ObjectExchange(FleetPart):
         made = [row for row in last.values() if row[1] is not None and row[2] != ASSIGNED]
         forced = [row for row in last.values() if row[1] is None or row[2] == ASSIGNED]
         with db.transaction():
-            clock = db.execute("UPDATE objects_clock SET value = value + 1 RETURNING value").fetchone()
+            clock = db.execute(_TICK).fetchone()
             assert clock is not None
             for statement, rows in ((_FIRST_WINS, made), (_LAST_WINS, forced)):
                 if rows:
@@ -110,6 +121,19 @@ class ObjectExchange(FleetPart):
         with self._owners.writing() as local:
             _write(local, rows)
         return len(rows) == AT_ONCE
+
+
+def _read_timeline(db: "psycopg.Connection[Any]") -> str:
+    """Which of its histories the server is in: each replica that becomes the primary begins another one."""
+    import psycopg
+
+    try:
+        row = db.execute("SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)").fetchone()
+    except psycopg.OperationalError:
+        raise
+    except psycopg.Error:  # a hosted database that does not say
+        return ""
+    return "" if row is None else str(row[0])
 
 
 def _write(local: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None:
