@@ -224,10 +224,10 @@ def coins_in_tally(tag: str, tally: Mapping[str, Any], shown: Sequence[Mapping[s
 
     shown: one leaf, or the neighbours of where it would lie. Raises: ValueError where that shows nothing.
     """
-    if len(shown) > 2:
+    if type(shown) is not list or len(shown) > 2:
         raise ValueError("a count is shown with more than its leaf, or the two beside it")
     for one in shown:
-        plain = type(one["index"]) is int and type(one["coins"]) is int
+        plain = type(one["index"]) is int and type(one["coins"]) is int and type(one["path"]) is list
         if set(one) != {"index", "tag", "coins", "path"} or not plain:
             raise ValueError("a count is written in another than the one way")
         leaf = leaf_hash(tally_leaf(one["tag"], one["coins"]))
