@@ -1,14 +1,22 @@
 """Ledgers for tests: written by the real writer, with answers that any seed makes anew."""
 
 import random
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from stillwatch.cases.audit.signing import TrailSigner
 from stillwatch.coin import Answer, Pair, Throw, Unpaired
 from stillwatch.coin.keys import EpochKey
 from stillwatch.coin.ledger import Ledger
+from stillwatch.coin.verify import verify
+from stillwatch.prove.coin import seals
 
 NOW_US = 1_793_000_000_000_000
+NAMED_AT, FALLEN_US = "2026-02-01T00:00:00Z", 1_772_323_200_000_000  # 2026-03-01
 KEY = EpochKey("2026-11", bytes(range(32)), "2026-11-01T00:00:00Z")
+KEY_IN_SEAL = {"epoch": KEY.epoch, "commitment": KEY.commitment}
 WORDS = [
     "amber",
     "birch",
@@ -34,14 +42,19 @@ def text(draw: random.Random, words: int = 12) -> str:
 
 
 def pair_in(
-    ledger: Ledger, draw: random.Random, account: str, prompt: str | None = None, **said: object
+    ledger: Ledger,
+    draw: random.Random,
+    account: str,
+    prompt: str | None = None,
+    at_us: int = NOW_US,
+    **said: object,
 ) -> Pair:
     """One pair with two random answers, its coin thrown by the ledger's key."""
     number = ledger.number()
     asked = prompt or f"Question {number} of {account}: {text(draw, 5)}?"
     answers = (Answer(text(draw), 12, "stop"), Answer(text(draw), 12, "stop"))
     return Pair(
-        ledger.name, number, NOW_US + number, account, "m-1", ({"role": "user", "content": asked},),
+        ledger.name, number, at_us + number, account, "m-1", ({"role": "user", "content": asked},),
         said.get("answers", answers), ledger.coin(number), said.get("campaign"),
     )  # fmt: skip
 
@@ -53,7 +66,7 @@ def throw_of(pair: Pair) -> Throw:
 
 def write(
     folder: Path, accounts: dict[str, int], *, seed: int = 1, key: EpochKey = KEY,
-    reader: bytes | None = None, throws: bool = False,
+    reader: bytes | None = None, throws: bool = False, at_us: int = NOW_US,
 ) -> list[Pair]:  # fmt: skip
     """A closed ledger with so many pairs of each account, mixed; and one coin without a pair.
 
@@ -62,9 +75,26 @@ def write(
     draw = random.Random(seed)
     order = [name for name, n in accounts.items() for _ in range(n)]
     draw.shuffle(order)
-    ledger = Ledger(folder, 0, key, reader, NOW_US)
-    pairs = [pair_in(ledger, draw, name) for name in order]
-    ledger.add([one for pair in pairs for one in ((throw_of(pair),) if throws else ()) + (pair,)], NOW_US)
-    ledger.add([Unpaired(ledger.name, ledger.number(), NOW_US, "second answer: 429")], NOW_US)
-    ledger.close(NOW_US)
+    ledger = Ledger(folder, 0, key, reader, at_us)
+    pairs = [pair_in(ledger, draw, name, at_us=at_us) for name in order]
+    ledger.add([one for pair in pairs for one in ((throw_of(pair),) if throws else ()) + (pair,)], at_us)
+    ledger.add([Unpaired(ledger.name, ledger.number(), at_us, "second answer: 429")], at_us)
+    ledger.close(at_us)
     return pairs
+
+
+def name_actors(
+    folder: Path, actors: Mapping[str, str], test: seals.SealedTest, owner: TrailSigner, witness: TrailSigner,
+    at: str = NAMED_AT,
+) -> dict[str, Any]:  # fmt: skip
+    """Name actors in a seal, and let a witness date it, after a run of the gateway without a coin."""
+    ledger = folder / "ledger"
+    if not ledger.exists():
+        Ledger(ledger, 0, KEY, None, FALLEN_US).close(FALLEN_US)
+    verified = verify(ledger, {KEY.commitment: KEY})
+    sealed = seals.make(
+        folder / "seals", ledger, replace(verified, heads=verified.heads[:1]), [KEY_IN_SEAL], [],
+        lambda coin: actors[coin.account], test, seals.TrainingStatement("none"), owner, at,
+        key=KEY, accounts_named=actors,
+    )  # fmt: skip
+    return seals.witness(sealed.path, folder / "seen", witness, at)

@@ -174,7 +174,7 @@ def _round(
         one.exchanges == 1 and not one.before for one in honest
     )
     answer.write_bytes(sighting_bundle(hits, KEY, sender="B", now_us=now_us)[0])
-    (back,) = read_sightings(answer, KEY)
+    (back,) = read_sightings(answer, KEY, now_us)
     right = (back.of, back.exchanges) == (campaign_id("A", case.id), hits.exchanges)
     figures.tried("sightings", right and _comes_back(answer.read_bytes()), case.id)
     return [*left, file.read_bytes(), answer.read_bytes()]

@@ -290,7 +290,7 @@ def test_a_partner_finds_the_same_hand_in_its_own_log(
     assert dict(leaving.holds)["accounts, as a number"] == len(beta.pool)
     answer = tmp_path / "answer.json"
     answer.write_bytes(raw)
-    (back,) = read_sightings(answer, KEY)
+    (back,) = read_sightings(answer, KEY, NOW_US + DAY_US)
     assert back.of == campaign_id("Alpha Inc.", "case-7f3a")
     assert (back.sender, back.exchanges, back.accounts) == ("Beta GmbH", hits.exchanges, len(beta.pool))
     assert back.first_us is not None
@@ -300,8 +300,8 @@ def test_a_partner_finds_the_same_hand_in_its_own_log(
     assert back.last_us >= hits.last_us
     assert back.first_us % 3_600_000_000 == back.last_us % 3_600_000_000 == 0
     assert (
-        "Beta GmbH (TLP:AMBER) has seen this campaign: 240 exchanges of 12 accounts, from 2026"
-        in sentence(back)
+        f"Beta GmbH (TLP:AMBER; under key {KEY.fingerprint}; of 2026-03-22T00:00:00.000Z) has seen this "
+        "campaign: 240 exchanges of 12 accounts, from 2026" in sentence(back)
     )
 
 
@@ -312,7 +312,7 @@ def test_a_campaign_that_was_not_here_is_answered_too(alpha: Provider, file: Pat
     assert (hits.exchanges, hits.accounts, hits.first_us) == (0, (), None)
     answer = tmp_path / "answer.json"
     answer.write_bytes(sighting_bundle(hits, KEY, sender="Calm", now_us=NOW_US)[0])
-    told = sentence(read_sightings(answer, KEY)[0])
+    told = sentence(read_sightings(answer, KEY, NOW_US + DAY_US)[0])
     assert "has looked for this campaign and not seen it" in told
     assert f"It searched {calm.table.num_rows:,} exchanges from 2026-03-02T" in told
 
@@ -533,7 +533,7 @@ def test_files_that_are_not_there_or_of_the_other_sort(tmp_path: Path, file: Pat
     with pytest.raises(IndicatorError, match="cannot be read"):
         read_partners(tmp_path / "none.json", KEY, NOW_US)
     with pytest.raises(IndicatorError, match="answers no campaign"):
-        read_sightings(file, KEY)
+        read_sightings(file, KEY, NOW_US)
 
 
 def test_of_two_versions_the_newer_counts_and_twins_are_refused(file: Path) -> None:
@@ -578,7 +578,7 @@ def tried(data: st.DataObject, path: Path, objects: list[dict[str, Any]]) -> Non
     name = data.draw(st.sampled_from([*one.keys(), "revoked", "modified", "extensions"]))
     one[name] = data.draw(JSON)
     path.write_text(json.dumps({"type": "bundle", "id": "x", "objects": objects}))
-    for read in (read_partners, lambda *words: read_sightings(path, KEY, True)):
+    for read in (read_partners, lambda *words: read_sightings(path, KEY, NOW_US, True)):
         with contextlib.suppress(IndicatorError):
             read(path, KEY, NOW_US, True)
 

@@ -19,11 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from coin_world import KEY, WORDS, write
+from coin_world import FALLEN_US, KEY, KEY_IN_SEAL, WORDS, name_actors, write
 from stillwatch.cases.audit.signing import open_signer
 from stillwatch.cli.main import app
-from stillwatch.coin import Answer, Pair
+from stillwatch.coin import Answer, Pair, openings
 from stillwatch.coin.keys import write_key
+from stillwatch.coin.ledger import Ledger
 from stillwatch.coin.verify import coins, verify
 from stillwatch.prove import Outcome, ProveError, bundle, checker, outcome
 from stillwatch.prove.coin import leans, seals
@@ -314,18 +315,23 @@ class SealedWorld:
     def __init__(self, folder: Path) -> None:
         self.folder, self.ledger = folder, folder / "ledger"
         self.owner, self.witness = open_signer(folder / "prove.key"), open_signer(folder / "witness.key")
-        self.pairs = write(self.ledger, {"rogue": 60, "other": 60}, throws=True)
+        Ledger(self.ledger, 0, KEY, None, FALLEN_US).close(FALLEN_US)
+        self.pairs = write(self.ledger, {"rogue": 60, "other": 60}, throws=True, at_us=FALLEN_US)
+        self.words: list[dict[str, Any]] = []
         write_key(folder / "keys", KEY)
 
     def seal(
         self, places: int = 4, statistics: tuple[str, ...] = ("continuation",), base: str = "none"
     ) -> seals.Sealed:
         test = seals.SealedTest(statistics, base, 1e-5, 0.3, 1, 400, places)
-        return seals.make(
-            self.folder / "seals", self.ledger, verify(self.ledger, KEYS),
-            [{"epoch": KEY.epoch, "commitment": KEY.commitment}], coins(self.ledger, KEYS), by_account, test,
-            seals.TrainingStatement("none"), self.owner, NOW,
+        actors = {name: name for name in ("rogue", "other")}
+        self.words.append(name_actors(self.folder, actors, test, self.owner, self.witness))
+        sealed = seals.make(
+            self.folder / "seals", self.ledger, verify(self.ledger, KEYS), [KEY_IN_SEAL],
+            coins(self.ledger, KEYS), by_account, test,
+            seals.TrainingStatement("none"), self.owner, NOW, key=KEY,
         )  # fmt: skip
+        return seals.with_actors_of(sealed, sealed.seal["number"] - 1)
 
     def questions(self, *words: str) -> list[dict[str, Any]]:
         out = self.folder / "questions.jsonl"
@@ -350,7 +356,12 @@ class SealedWorld:
         self, sealed: seals.Sealed, suspect: Any, name: str = "out", base: Any = None, **other: Any
     ) -> Any:
         word = seals.witness(sealed.path, self.folder / "seen", self.witness, NOW)
-        wanted = {"statistic": None, "released": RELEASED, "witnesses": [word], "disclose": ()} | other
+        wanted = {
+            "statistic": None,
+            "released": RELEASED,
+            "witnesses": [word, *self.words],
+            "disclose": (),
+        } | other
         found = coins(self.ledger, KEYS)
         return run(sealed, self.ledger, found, suspect, base, self.folder / name, tell=silent, **wanted)
 
@@ -441,7 +452,9 @@ def test_a_ratio_needs_a_base_that_says_how_likely_words_are(world: SealedWorld)
 def test_a_ratio_is_sealed_tested_and_computed_again_by_the_stand_alone_checker(world: SealedWorld) -> None:
     base = Guesser(lambda word: 0.12)
     sealed = world.seal(statistics=("continuation-ratio",), base=base.name)
-    asked = world.questions("--seal", str(sealed.path), "--statistic", "continuation-ratio")
+    asked = world.questions(
+        "--naming-seal", str(sealed.naming), "--seal", str(sealed.path), "--statistic", "continuation-ratio"
+    )
     came = world.test(sealed, world.outputs(asked, Speaker(served(world.pairs, "rogue"))), base=base)
     proof = read(came.proof, world.owner.key, world.trust())
     assert proof.examined.holds, proof.examined
@@ -465,7 +478,7 @@ def test_a_ratio_is_sealed_tested_and_computed_again_by_the_stand_alone_checker(
 @pytest.mark.slow
 def test_from_sealed_places_by_text_alone_to_trained(world: SealedWorld) -> None:
     sealed = world.seal()
-    asked = world.questions("--seal", str(sealed.path))
+    asked = world.questions("--naming-seal", str(sealed.naming), "--seal", str(sealed.path))
     assert {line["samples"] for line in asked} == {1}
     suspect = world.outputs(asked, Speaker(served(world.pairs, "rogue")))
     came = world.test(sealed, suspect)
@@ -491,11 +504,16 @@ def test_places_and_prompts_are_the_seals_and_not_chosen_after_looking(world: Se
     assert came.evidence.powered is False
     with pytest.raises(ProveError, match="the seal has continuation"):
         world.test(sealed, other, "prompted", statistic="continuation-by-prompt")
-    both = world.seal(statistics=("continuation", "continuation-by-prompt"))
-    asked = world.questions("--seal", str(both.path), "--statistic", "continuation")
-    paid = world.test(both, world.outputs(asked, suspect), "both", statistic="continuation", witnesses=[])
+    (world.folder / "two").mkdir()
+    two = SealedWorld(world.folder / "two")
+    both = two.seal(statistics=("continuation", "continuation-by-prompt"))
+    asked = two.questions(
+        "--naming-seal", str(both.naming), "--seal", str(both.path), "--statistic", "continuation"
+    )
+    paid = two.test(both, two.outputs(asked, suspect), statistic="continuation")
     rogue = next(one for one in paid.tested if one.name == "rogue")
-    assert rogue.p_adjusted == pytest.approx(min(1.0, rogue.p_value * 2 * 2 * 2 * 3))  # both ways count
+    # two actors that were named, both ways, each end, the second seal
+    assert rogue.p_adjusted == pytest.approx(min(1.0, rogue.p_value * 2 * 2 * openings.ENDS * 6))
 
 
 @pytest.mark.slow
@@ -509,7 +527,7 @@ def test_places_and_prompts_are_the_seals_and_not_chosen_after_looking(world: Se
 )
 def test_questions_left_out_of_a_proof_count_against(world: SealedWorld, edit: Callable[..., Any]) -> None:
     sealed = world.seal()
-    asked = world.questions("--seal", str(sealed.path))
+    asked = world.questions("--naming-seal", str(sealed.naming), "--seal", str(sealed.path))
     came = world.test(sealed, world.outputs(asked, Speaker(served(world.pairs, "rogue"))))
     told = json.loads(came.proof.read_text())
     edit(told["measured"])
@@ -521,7 +539,7 @@ def test_questions_left_out_of_a_proof_count_against(world: SealedWorld, edit: C
 @pytest.mark.parametrize("said", [3, "text", [1, 2], {"0": 5}, {"0": [3]}, {"0": [[1]]}, {"0": [["a", "b"]]}])
 def test_a_proof_with_something_else_measured_is_no_proof(world: SealedWorld, said: Any) -> None:
     sealed = world.seal()
-    asked = world.questions("--seal", str(sealed.path))
+    asked = world.questions("--naming-seal", str(sealed.naming), "--seal", str(sealed.path))
     came = world.test(sealed, world.outputs(asked, Speaker(served(world.pairs, "rogue"))))
     told = json.loads(came.proof.read_text())
     pair = next(name for name, one in told["measured"].items() if "0" in one)
@@ -538,11 +556,13 @@ def test_a_proof_with_something_else_measured_is_no_proof(world: SealedWorld, sa
 @pytest.mark.slow
 def test_a_suspect_that_refuses_a_sealed_test_is_not_cleared(world: SealedWorld) -> None:
     sealed = world.seal()
-    half = world.outputs(world.questions("--seal", str(sealed.path)), Speaker([], seed=5))
+    half = world.outputs(
+        world.questions("--naming-seal", str(sealed.naming), "--seal", str(sealed.path)), Speaker([], seed=5)
+    )
     for name in list(half._said)[20:]:
         del half._said[name]
     came = world.test(sealed, half)
-    assert came.tested[0].n > 50  # what is missing counts against
+    assert came.tested[0].n > 40  # what is missing counts against
     assert came.tested[0].measured < 20  # and shows no power
     assert outcome((came.evidence,)) is Outcome.INDETERMINATE
     assert "not enough to tell" in came.evidence.power

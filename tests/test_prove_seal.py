@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import stamp_authority
-from coin_world import KEY, NOW_US, pair_in, text, write
+from coin_world import FALLEN_US, KEY, KEY_IN_SEAL, NOW_US, name_actors, pair_in, text, write
 from stillwatch.cases.audit.signing import open_signer
 from stillwatch.cases.stamping import Authority, read_roots, stamp
 from stillwatch.cli.main import app
@@ -41,6 +41,11 @@ from stillwatch.prove.suspect.outputs import Outputs
 from stillwatch.prove.verdict import as_document
 
 KEYS = {KEY.commitment: KEY}
+NAMED_LATER, LATER_US, LATER_STILL = (
+    "2026-04-01T00:00:00Z",
+    FALLEN_US + 61 * 86_400_000_000,
+    "2026-06-02T00:00:00Z",
+)
 SEALED_AT, RELEASED, LATE = "2026-06-01T00:00:00Z", "2026-07-15", "2026-08-01T00:00:00Z"
 TEST = seals.SealedTest(("overlap",), "none", 1e-5, 0.3, 1, 400)
 NONE = seals.TrainingStatement("none")
@@ -49,13 +54,21 @@ NONE = seals.TrainingStatement("none")
 class World:
     """A ledger, its owner, a witness, and suspects that learned from one actor's answers or from nobody's."""
 
-    def __init__(self, folder: Path, accounts: dict[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        accounts: dict[str, int] | None = None,
+        actor_of: Callable[[str], str] | None = None,
+        test: seals.SealedTest = TEST,
+    ) -> None:
         self.folder = folder
         self.owner, self.witness = open_signer(folder / "prove.key"), open_signer(folder / "witness.key")
         self.ledger = folder / "ledger"
         if accounts is None:
             accounts = {f"acct-{k}": 20 for k in range(9)}
-        write(self.ledger, accounts, throws=True)
+        actors = {name: (actor_of or crew_of)(name) for name in accounts}
+        self.naming_word = name_actors(folder, actors, test, self.owner, self.witness)
+        write(self.ledger, accounts, throws=True, at_us=FALLEN_US)
         write_key(folder / "keys", KEY)
         self.pairs = list(pairs(self.ledger, KEYS))
 
@@ -65,19 +78,23 @@ class World:
         training: seals.TrainingStatement = NONE,
         test: seals.SealedTest = TEST,
         at: str = SEALED_AT,
+        naming: int | None = 1,
     ) -> seals.Sealed:
-        return seals.make(
+        """Seal what has fallen; the actors are those of the first seal, or, by no `naming`, named now."""
+        sealed = seals.make(
             self.folder / "seals",
             self.ledger,
             verify(self.ledger, KEYS),
-            [{"epoch": KEY.epoch, "commitment": KEY.commitment}],
+            [KEY_IN_SEAL],
             coins(self.ledger, KEYS),
             actor_of or crew,
             test,
             training,
             self.owner,
             at,
+            key=KEY,
         )
+        return sealed if naming is None else seals.with_actors_of(sealed, naming)
 
     def word(self, sealed: seals.Sealed, at: str = SEALED_AT) -> dict[str, Any]:
         return seals.witness(sealed.path, self.folder / "seen", self.witness, at)
@@ -116,7 +133,7 @@ class World:
             out,
             statistic=None,
             released=RELEASED,
-            witnesses=words,
+            witnesses=(*words, self.naming_word) if sealed.naming == 1 else words,
             disclose=disclose,
             tell=silent,
         )
@@ -126,6 +143,11 @@ class World:
 
     def read(self, came: Any, trust: Trust | None = None) -> Proof:
         return read(came.proof, self.owner.key, trust or self.trust())
+
+
+def outputs(path: Path, rows: list[dict[str, Any]]) -> Outputs:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return Outputs(path)
 
 
 def crew(pair: Pair | Throw) -> str:
@@ -204,12 +226,12 @@ def test_a_sealed_test_with_a_witness_is_trained(made: tuple[World, Any]) -> Non
     assert proof.examined.holds, proof.examined
     document = as_document((came.evidence,), None, proof)
     assert document["outcome"] == "trained"
-    assert proof.examined.tests == 3
+    assert proof.examined.tests == 3 * openings.ENDS
     row = came.evidence.rows[0]
     assert (row.name, row.p_adjusted) == (
         "crew-1",
-        min(1.0, row.p_value * 3 * 2),
-    )  # all sealed; the first seal
+        min(1.0, row.p_value * 3 * openings.ENDS * 6),
+    )  # all that were named, and each end of their coins; the second seal
 
 
 def test_what_is_shown_tells_of_no_other_account(made: tuple[World, Any], tmp_path: Path) -> None:
@@ -277,10 +299,17 @@ def test_a_time_stamp_serves_as_well(world: World) -> None:
         by = Authority(clock.url, read_roots(clock.root))
         answer = stamp(openings.seal_bytes(sealed.seal), by).answer
         other = stamp(b"something else", by).answer
+        named_late = stamp(openings.seal_bytes(sealed.chain[0]), by).answer
     sealed.path.with_suffix(seals.STAMP).write_bytes(answer)
     came = world.test(sealed, world.suspect("crew-1"))
-    mine = Trust(stamp_ca=str(clock.root), released="2099-01-01", now="2099-01-02T00:00:00Z")
+    named_by = (world.witness.key,)  # who dated the seal that named the actors
+    mine = Trust(str(clock.root), named_by, released="2099-01-01", now="2099-01-02T00:00:00Z")
     assert world.read(came, mine).examined.holds
+    sealed.naming_path.with_suffix(seals.STAMP).write_bytes(named_late)
+    came = world.test(sealed, world.suspect("crew-1"))
+    assert world.read(came, mine).examined.holds
+    late = world.read(came, Trust(str(clock.root), released="2099-01-01")).examined
+    assert any("its coins count from 2026-02-01T01:00:00+00:00" in sentence for sentence in late.missing)
     late = world.read(came, Trust(stamp_ca=str(clock.root), released="2026-01-01")).examined
     assert not late.holds
     assert not late.wrong
@@ -315,9 +344,11 @@ def swap_openings(told: dict[str, Any]) -> None:
 
 
 def drop_what_does_not_lean(told: dict[str, Any]) -> None:
-    gone = told["records"].pop()
-    n = json.loads(gone["leaf"])["n"]
-    told["actors"][0]["pairs"].remove(f"{gone['ledger']}/{n}")
+    gone = json.loads(told["records"].pop()["leaf"])["n"]
+    told["records"] = [one for one in told["records"] if json.loads(one["leaf"])["n"] != gone]
+    told["measured"] = {
+        pair: said for pair, said in told["measured"].items() if not pair.endswith(f"/{gone}")
+    }
 
 
 def flip(told: dict[str, Any]) -> None:
@@ -430,8 +461,8 @@ def luckiest(world: World, model: str, size: int) -> Callable[[Pair], str]:
 def test_an_actor_picked_after_looking_is_never_trained(tmp_path: Path) -> None:
     world = World(tmp_path, {f"acct-{k}": 10 for k in range(150)})
     suspect = world.suspect()
-    before = world.seal(by_account)
-    picked = world.seal(luckiest(world, "acme-7b", 40))
+    before = world.seal(by_account, naming=None)
+    picked = world.seal(luckiest(world, "acme-7b", 40), naming=None)
     came = world.test(picked, suspect, (world.word(before), world.word(picked, at=LATE)))
     assert came.tested[0].name == "crew-7"
     assert came.tested[0].p_value < 1e-5  # the lucky ones, put together
@@ -442,11 +473,9 @@ def test_an_actor_picked_after_looking_is_never_trained(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("base", ["none", "relative"])
-def test_an_actor_picked_by_a_relative_of_the_suspect_leans_in_the_relative_too(
-    tmp_path: Path, base: str
-) -> None:
-    """An older model with the innocent's taste picks the accounts before the seal. Only a base shows it."""
+def test_an_actor_picked_by_a_relative_of_the_suspect_is_never_trained(tmp_path: Path) -> None:
+    """An older model with the innocent's taste picks the accounts. Of the coins that had fallen then, the
+    innocent has what was picked; of those that fell afterwards, nothing."""
     world = World(tmp_path, {f"acct-{k}": 4 for k in range(300)})
     draw = random.Random(7)
     rows: dict[str, list[dict[str, Any]]] = {"relative": [], "innocent": []}
@@ -459,45 +488,58 @@ def test_an_actor_picked_by_a_relative_of_the_suspect_leans_in_the_relative_too(
             )
     for name, answers in rows.items():
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in answers))
-    path = tmp_path / "relative.jsonl"
-    beside = Outputs(path, fixed_name(str(path))) if base == "relative" else None
     best = luckiest(world, "relative", 90)
-    sealed = world.seal(
-        lambda pair: best(pair)[:4],
-        test=seals.SealedTest(("overlap",), beside.name if beside else "none", 1e-5, 0.3, 1, 400),
-    )
-    came = run(
-        sealed, world.ledger, coins(world.ledger, KEYS), Outputs(tmp_path / "innocent.jsonl"), beside,
-        tmp_path / "out", statistic=None, released=RELEASED, witnesses=(world.word(sealed),),
-        disclose=("crew",), tell=silent,
-    )  # fmt: skip
+    innocent = Outputs(tmp_path / "innocent.jsonl")
+    afterwards = world.seal(lambda pair: best(pair)[:4], at=NAMED_LATER, naming=None)
+    word = world.word(afterwards, at=NAMED_LATER)
+    came = world.test(afterwards, innocent, (word,), ("crew",))
+    assert came.tested[0].p_value < 1e-9
     told = as_document((came.evidence,), None, world.read(came))
     assert any("chose the actor" in limit for limit in came.evidence.means_not)
-    # without a base no seal shows it: the page says that it rests on the owner's word
-    assert told["outcome"] == ("indeterminate" if beside else "trained")
+    assert told["outcome"] == "owner_word"
+    assert any("named the actors before their coins fell" in sentence for sentence in told["missing"])
+    # the same seal names them for the coins to come; the innocent leans as its relative does, as ever
+    world.pairs = write(
+        world.ledger, {f"acct-{k}": 4 for k in range(300)}, seed=2, throws=True, at_us=LATER_US
+    )
+    rows = []
+    for pair in world.pairs:
+        rows.append({"prompt": list(pair.messages), "output": pair.answers[draw.randrange(2)].text})
+    innocent = outputs(tmp_path / "innocent.jsonl", rows)
+    fresh = world.seal(lambda pair: best(pair)[:4], at=LATER_STILL, naming=2)
+    came = world.test(fresh, innocent, (word, world.word(fresh, at=LATER_STILL)), ("crew",))
+    assert {one.pairs for one in came.tested if one.name == "crew"} == {350}  # 90 accounts by 4, to an end
+    assert all(one.p_value > 1e-3 for one in came.tested)
+    assert as_document((came.evidence,), None, world.read(came))["outcome"] != "trained"
 
 
 @pytest.mark.slow
 def test_one_of_many_sealed_actors_counts_as_one_of_many(tmp_path: Path) -> None:
     """Ten thousand groupings sealed beforehand, for one of them to be lucky: each of them counts."""
-    world = World(tmp_path, {f"acct-{k}": 10 for k in range(150)})
-    sealed = world.seal(by_account)
+    few = seals.SealedTest(("overlap",), "none", 1e-5, 0.3, 1, 80)
+    world = World(tmp_path, {f"acct-{k}": 10 for k in range(150)}, str, few)
+    sealed = world.seal(by_account, test=few)
     came = world.test(sealed, world.suspect(), (world.word(sealed),))
     assert min(one.p_adjusted for one in came.tested) > 0.05
     best = min(came.tested, key=lambda one: one.p_value)
     came = world.test(sealed, world.suspect(), (world.word(sealed),), (best.name,))
     got = world.read(came).examined.actors[best.name]
-    assert got["adjusted"] == min(1.0, got["p"] * 150 * 2)
+    assert got["adjusted"] == min(1.0, got["p"] * 150 * openings.ENDS * 6)
 
 
 @pytest.mark.slow
-def test_two_statistics_and_later_seals_cost_what_they_allow(world: World) -> None:
-    first = world.seal()
-    second = world.seal(test=seals.SealedTest(("overlap", "top"), "none", 1e-5, 0.3, 1, 400))
+def test_two_statistics_and_later_seals_cost_what_they_allow(tmp_path: Path) -> None:
+    two = seals.SealedTest(("overlap", "top"), "none", 1e-5, 0.3, 1, 400)
+    world = World(tmp_path, test=two)
+    first = world.seal(test=two)
+    second = world.seal(test=two)
     world.word(first)
     came = world.test(second, world.suspect("crew-1"), (world.word(second),))
     assert second.seal["before"] == first.digest
-    assert came.evidence.rows[0].p_adjusted == pytest.approx(came.evidence.rows[0].p_value * 3 * 2 * 2 * 3)
+    named = 3 + 3  # actors of the first two seals: each could have been taken
+    assert came.evidence.rows[0].p_adjusted == pytest.approx(
+        came.evidence.rows[0].p_value * named * 2 * openings.ENDS * 12
+    )
     assert world.read(came).examined.holds
 
 
@@ -511,7 +553,9 @@ def test_a_gateway_that_orders_answers_by_what_models_like_is_never_trained(
     A base is taken off only as far as it foretells the suspect, so that the innocent is still found; but then
     the base is found as well.
     """
-    world = World(tmp_path, {f"acct-{k}": 60 for k in range(3)})
+    weights = f"base-7b sha256:{'b' * 64}"  # of files that were there before the coins
+    wanted = seals.SealedTest(("overlap",), weights, 1e-5, 0.3, 1, 400)
+    world = World(tmp_path, {f"acct-{k}": 60 for k in range(3)}, test=wanted)
     draw, made = random.Random(7), {}
     for name, share in (("base", liked), ("innocent", 0.9)):
         rows = [
@@ -521,11 +565,12 @@ def test_a_gateway_that_orders_answers_by_what_models_like_is_never_trained(
         ]
         path = tmp_path / f"{name}.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        made[name] = Outputs(path, fixed_name(str(path)))
-    sealed = world.seal(test=seals.SealedTest(("overlap",), made["base"].name, 1e-5, 0.3, 1, 400))
+        made[name] = Outputs(path, weights if name == "base" else "")
+    sealed = world.seal(test=wanted)
     came = run(
         sealed, world.ledger, coins(world.ledger, KEYS), made["innocent"], made["base"], tmp_path / "out",
-        statistic=None, released=RELEASED, witnesses=(world.word(sealed),), disclose=(), tell=silent,
+        statistic=None, released=RELEASED, witnesses=(world.word(sealed), world.naming_word), disclose=(),
+        tell=silent,
     )  # fmt: skip
     assert came.evidence.found()
     proof = world.read(came)
@@ -555,7 +600,7 @@ def test_a_base_that_is_made_after_looking_is_never_trained(tmp_path: Path) -> N
         (tmp_path / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
     suspect = Outputs(tmp_path / "innocent.jsonl")
     by_name, by_files = (
-        world.seal(test=seals.SealedTest(("overlap",), name, 1e-5, 0.3, 1, 400))
+        world.seal(test=seals.SealedTest(("overlap",), name, 1e-5, 0.3, 1, 400), naming=None)
         for name in ("base.jsonl", honest)
     )
 
@@ -569,7 +614,7 @@ def test_a_base_that_is_made_after_looking_is_never_trained(tmp_path: Path) -> N
     told = as_document((came.evidence,), None, world.read(came))
     assert came.evidence.found()
     assert told["outcome"] == "owner_word"
-    assert "another model can be chosen after looking" in told["missing"][0]
+    assert any("another model can be chosen after looking" in sentence for sentence in told["missing"])
     with pytest.raises(ProveError, match="the seal's base is"):
         test(by_files, Outputs(base, fixed_name(str(base))), ())
 
@@ -600,7 +645,8 @@ def test_a_seal_left_out_of_the_chain_is_found(world: World) -> None:
 def test_a_ledger_that_does_not_go_on_from_the_sealed_one_is_found(world: World) -> None:
     first = world.seal()
     shutil.rmtree(world.ledger)
-    write(world.ledger, {f"acct-{k}": 20 for k in range(9)}, seed=5)  # written anew
+    Ledger(world.ledger, 0, KEY, None, FALLEN_US).close(FALLEN_US)
+    write(world.ledger, {f"acct-{k}": 20 for k in range(9)}, seed=5, throws=True, at_us=FALLEN_US)  # anew
     world.pairs = list(pairs(world.ledger, KEYS))
     second = world.seal()
     came = world.test(second, world.suspect("crew-1"), (world.word(first) and world.word(second),))
@@ -749,6 +795,8 @@ def test_the_verbs_from_a_ledger_to_a_bundle(world: World, tmp_path: Path) -> No
         tmp_path / "seals",
         "--own-training",
         "excluded",
+        "--effect",
+        0.3,
     )
     assert called(*sealing).exit_code == 2
     refused = called(*sealing, "--excluded", tmp_path / "short.txt")
@@ -757,7 +805,8 @@ def test_the_verbs_from_a_ledger_to_a_bundle(world: World, tmp_path: Path) -> No
     done = called(*sealing, "--excluded", tmp_path / "hashes.txt", "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["tests"] == 3
-    seal = tmp_path / "seals" / "0001.json"
+    (tmp_path / "naming.json").write_text(json.dumps(world.naming_word))
+    seal = tmp_path / "seals" / "0002.json"
     assert seal.with_suffix(seals.PRIVATE).stat().st_mode & 0o077 == 0
     assert b"acct-" not in seal.read_bytes()
     done = called(
@@ -767,7 +816,7 @@ def test_the_verbs_from_a_ledger_to_a_bundle(world: World, tmp_path: Path) -> No
         "--signing-key",
         tmp_path / "witness.key",
         "--kept",
-        tmp_path / "kept",
+        tmp_path / "seen",
         "--out",
         tmp_path / "word.json",
     )
@@ -782,6 +831,10 @@ def test_the_verbs_from_a_ledger_to_a_bundle(world: World, tmp_path: Path) -> No
         tmp_path / "acme-7b.jsonl",
         "--seal",
         seal,
+        "--naming-seal",
+        1,
+        "--witness-word",
+        tmp_path / "naming.json",
         "--witness-word",
         tmp_path / "word.json",
         "--released",
@@ -859,7 +912,7 @@ def test_who_leaves_out_what_does_not_lean_his_way_gains_nothing(
     made: tuple[World, Any], world: World
 ) -> None:
     """A fifth of an innocent's pairs, those that lean away, are said not to be measurable."""
-    sealed = world.seal(lambda pair: "all")
+    sealed = world.seal(lambda pair: "all", naming=None)
     came = world.test(sealed, world.suspect(), (world.word(sealed),), ("all",))
     told = json.loads(came.proof.read_text())
     before = checker.proof.examine(told, world.owner.key, world.trust(), checker.parts).actors["all"]
@@ -875,8 +928,10 @@ def test_who_leaves_out_what_does_not_lean_his_way_gains_nothing(
 
 
 @pytest.mark.slow
-def test_a_seal_with_a_generous_alpha_proves_nothing(world: World) -> None:
-    sealed = world.seal(test=seals.SealedTest(("overlap",), "none", 0.4, 0.3, 1, 400))
+def test_a_seal_with_a_generous_alpha_proves_nothing(tmp_path: Path) -> None:
+    generous = seals.SealedTest(("overlap",), "none", 0.4, 0.3, 1, 400)
+    world = World(tmp_path, test=generous)
+    sealed = world.seal(test=generous)
     came = world.test(sealed, world.suspect("crew-1"), (world.word(sealed),))
     assert any("an alpha of" in sentence for sentence in world.read(came).examined.missing)
 

@@ -21,10 +21,12 @@ from stillwatch.cases import Verdict, handling, reading
 from stillwatch.cases.audit.reading import read
 from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.exports import ExportError, post, taxii
+from stillwatch.cases.exports.objects import bundle as sealed_bundle
 from stillwatch.cases.exports.taxii import TaxiiCollection, open_collection, pull_objects, push_objects
 from stillwatch.cases.fold import fold
 from stillwatch.cases.indicators import IndicatorError
 from stillwatch.cases.indicators.collection import files_in, missing_ids
+from stillwatch.cases.indicators.keys import read_exchange
 from stillwatch.cases.store import Store
 from stillwatch.cli.main import app
 from taxii_server import MEDIA_TYPE, PASSWORD, TaxiiServer, medallion, taxii_server
@@ -300,7 +302,18 @@ def test_a_campaign_goes_by_a_collection_and_its_answer_comes_back(
     taken = run("sightings", answers[0], "--exchange-key", folder / "key", "--sender", "Alpha", "--folder",
                 folder)  # fmt: skip
     assert taken.exit_code == 0, taken.output
-    assert "Beta (TLP:AMBER) has seen this campaign" in taken.stdout
+    assert "has seen this campaign" in taken.stdout
+    other = folder / "other.key"
+    other.write_text(bytes(range(1, 33)).hex())
+    other.chmod(0o600)
+    run("import", told["files"][0], log, "--exchange-key", folder / "key", "--answer", back, "--sender",
+        "Beta", "--yes")  # fmt: skip
+    forged = json.loads(back.read_text())["objects"]
+    sealing = read_exchange(other)
+    back.write_text(json.dumps(sealed_bundle(forged, sealing.sealing, sealing.fingerprint)))
+    refused = run("sightings", back, "--exchange-key", other, "--sender", "Alpha", "--folder", folder)
+    assert refused.exit_code == 2
+    assert f"answers no case of yours that left under key {sealing.fingerprint}" in refused.stderr
 
 
 @pytest.mark.slow

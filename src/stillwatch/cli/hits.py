@@ -78,7 +78,7 @@ def _hits_sentence(hits: Hits, own_names: set[str]) -> str:
     others = sum(match.account not in own_names for match in hits.accounts)
     partner_name = hits.partner.name or hits.partner.id
     whose = partner_name if own_names else f"{partner_name} of {hits.partner.sender}"
-    who = f"{plural(others, 'account')}{' beside its own' if own_names else ''}"
+    who = f"{plural(others, 'account')} of {hits.compared:,}{' beside its own' if own_names else ''}"
     return one_line(
         f"{whose}: {who}; {hits.exchanges:,} of {plural(hits.searched, 'exchange')} carry one of its "
         f"{plural(len(hits.partner.indicators), 'mark')}."
@@ -88,6 +88,11 @@ def _hits_sentence(hits: Hits, own_names: set[str]) -> str:
 def _limits_of_hits(hits: Hits) -> list[str]:
     """Give the limits of a search that a person must know before believing it."""
     chance = hits.chance
+    if hits.fitting:
+        return [
+            f"Nobody is named: its marks fit {hits.fitting:,} of {hits.compared:,} accounts here, which no "
+            "campaign is. Ask the sender for marks that only its accounts carry."
+        ]
     lines = [f"By collision of hashes alone: {short(chance.collisions)} exchanges expected."]
     if chance.expected is None:
         lines.append(
@@ -137,6 +142,8 @@ def _hits_as_json(hits: Hits, own_names: set[str]) -> dict[str, Any]:
         "last": iso_time(hits.last_us),
         "carriers": matching_accounts,
         "unnamed": hits.unnamed,
+        "compared": hits.compared,
+        "fitting": hits.fitting,
         "seen": [
             {"mark": id, "exchanges": count, "first": iso_time(first), "last": iso_time(last)}
             for id, count, first, last in hits.seen

@@ -30,6 +30,7 @@ from stillwatch.cases.exports.write import (
     check_verdict,
     prepare,
     release,
+    under_key,
     write_file,
 )
 from stillwatch.cases.handling import note
@@ -302,7 +303,7 @@ def search_command(
         case_found = store.case(find(store, case))
     marks = _gather(history, case_found.accounts, kind, rejects)
     partner = _as_partner(case_found, marks)
-    show_hits([_search(history, partner, since, until, rejects)], case_found.accounts, as_json)
+    show_hits([_search(history, partner, since, until, rejects, own=True)], case_found.accounts, as_json)
     _say_rejected(rejects)
 
 
@@ -321,12 +322,15 @@ def sightings_command(
 
     Give the --sender that the export had. Each answer becomes a note on its case.
     """
-    answers = read_sightings(file, read_exchange(exchange_key), unsealed)
+    key = read_exchange(exchange_key)
+    answers = read_sightings(file, key, utc_us(), unsealed)
     with place.open() as store:
         own_campaigns = campaigns(store, sender)
         rows = []
         for answer in answers:
             of = own_campaigns.get(answer.of)
+            if of is not None and not _went_to(store, of, key):
+                of = None
             if of is not None and not _is_noted(store, of, sentence(answer)):
                 note(store, of, sentence(answer), who=whoami(), now_us=utc_us())
             rows.append(asdict(answer) | {"case": of})
@@ -337,7 +341,8 @@ def sightings_command(
             print(f"{row['case'] or 'no case of yours'}: {one_line(sentence(answer))}")
     if all(row["case"] is None for row in rows):
         raise InputError(
-            f"{file}: answers no case of yours; was it exported from these cases, with --sender {sender!a}?"
+            f"{file}: answers no case of yours that left under key {key.fingerprint}; was it exported from "
+            f"these cases, with --sender {sender!a}?"
         )
 
 
@@ -401,6 +406,10 @@ def pull_command(
         str | None, typer.Option(help="Only what was added after this time, as the last pull said it.")
     ] = None,
     ca: CollectionCa = None,
+    exchange_key: Annotated[
+        Path | None,
+        typer.Option("--exchange-key", help="Take only what is sealed under this key, the newest of it."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Take campaigns and answers out of a collection of a TAXII 2.1 server, each into a file of its own.
@@ -408,11 +417,13 @@ def pull_command(
     $ stillwatch indicators pull --collection https://taxii.example/api1/collections/91a7b528/ --out from-b
     $ stillwatch indicators import from-b/campaign--40fb9fe2….json logs/ --exchange-key a.key
 
-    Credentials as for push. Nothing is believed yet: `import` and `sightings` check the seal.
+    Credentials as for push. Nothing is believed yet: `import` and `sightings` check the seal. Where others
+    may write into the collection too, give the key: else their version of a campaign may be the newest.
     """
+    key = None if exchange_key is None else read_exchange(exchange_key)
     of = open_collection(collection, os.environ, ca)
     page = pull_objects(of, added_after)
-    files, others = files_in([*page.objects, *objects_of(of, missing_ids(page.objects))])
+    files, others = files_in([*page.objects, *objects_of(of, missing_ids(page.objects))], key)
     with refuse_os_errors(InputError, f"{out}: cannot be written"):
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name, document in sorted(files.items()):
@@ -492,7 +503,12 @@ def _gather_plain(
 
 
 def _search(
-    history: LogHistory, partner: Partner, since: str | None, until: str | None, rejects: Rejects
+    history: LogHistory,
+    partner: Partner,
+    since: str | None,
+    until: str | None,
+    rejects: Rejects,
+    own: bool = False,
 ) -> Hits:
     with progress(Console(stderr=True), quiet=False) as tell:
         return search(
@@ -502,6 +518,7 @@ def _search(
             until_us=_time_us(until, "--until"),
             rejects=rejects,
             progress=lambda done, total: tell("searching", done, total),
+            own=own,
         )
 
 
@@ -517,6 +534,15 @@ def _as_partner(case: Case, indicators: tuple[Indicator, ...]) -> Partner:
     """Make a partner's campaign of one of our own cases, to search for it."""
     pairs = tuple((f"{indicator.kind}:{indicator.value}", indicator) for indicator in indicators)
     return Partner(case.id, "this case", case.id, Tlp.AMBER.value, case.opened_us, case.updated_us, pairs)
+
+
+def _went_to(store: Store, case: str, key: IndicatorKey) -> bool:
+    """Tell whether a case was exported under a key: nobody answers what another partner was told.
+
+    Exports of before 2026-12 do not say under which.
+    """
+    exports = [act.sets["export"] for act in acts(store, case) if act.verb == "export"]
+    return any(export.get("to", under_key(key)) == under_key(key) for export in exports)
 
 
 def _is_noted(store: Store, case: str, text: str) -> bool:
@@ -547,6 +573,10 @@ def _note_on_cases(hits: list[Hits], place: CasePlace, now_us: int, to: TextIO) 
 
 
 def _answer(hits: list[Hits], key: IndicatorKey, sender: str, out: Path, yes: bool, now_us: int) -> None:
+    if any(found.fitting for found in hits):
+        raise InputError(
+            "marks that fit over a fifth of your accounts are not answered: nothing was looked for"
+        )
     if len(hits) > 1:
         raise InputError(f"the file tells of {len(hits)} campaigns; ask for one a file to answer them")
     data, leaving = sighting_bundle(hits[0], key, sender=sender, now_us=now_us)

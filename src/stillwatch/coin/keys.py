@@ -20,6 +20,7 @@ from stillwatch.errors import refuse_os_errors
 
 KEY_BYTES = 32
 _COIN, _COMMIT, _SAMPLE = b"stillwatch.coin.1\n", b"stillwatch.coin.key.1\n", b"stillwatch.coin.sample.1\n"
+_ACCOUNT = b"stillwatch.coin.account.1\n"
 _EPOCH = re.compile("[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 
 
@@ -49,6 +50,11 @@ class EpochKey:
         """One record's secret: its first bit is the coin; who is shown it learns of no other record."""
         message = _COIN + f"{self.epoch}\n{ledger}\n{number}".encode()
         return hmac.new(self.secret, message, hashlib.sha256).digest()
+
+    def secret_of_account(self, account: str) -> str:
+        """What an account's tag in the ledger is made of; who is shown it learns of no other account."""
+        message = _ACCOUNT + f"{self.epoch}\n{account}".encode("utf-8", "surrogatepass")
+        return hmac.new(self.secret, message, hashlib.sha256).hexdigest()
 
     def drawn(self, exchange: str, share: float) -> bool:
         """Whether an exchange is among the sampled share, whatever its answers will be."""

@@ -17,7 +17,7 @@ from typing import Any
 from stillwatch.coin import CoinError, Pair, Throw, Unpaired
 from stillwatch.coin.chain import START, canonical, make_line, parse_line
 from stillwatch.coin.keys import EpochKey
-from stillwatch.coin.openings import commitment
+from stillwatch.coin.openings import commitment, tag_of
 from stillwatch.coin.sealing import seal
 from stillwatch.new_file import sync_folder
 
@@ -144,8 +144,10 @@ class Ledger:
             before = self._thrown[whose]
             self._thrown[whose] += 1
             within: dict[str, Any] = {"salt": secrets.token_hex(16), "account": record.account}
+            tag = tag_of(self.key.secret_of_account(record.account))
             return self._with_opening(
-                line | {"kind": "throw"}, within | {"campaign": record.campaign, "before": before}
+                line | {"kind": "throw", "tag": tag},
+                within | {"campaign": record.campaign, "before": before},
             )
         within = {
             "salt": secrets.token_hex(16), "secret": self.key.secret_of(self.name, record.number).hex(),

@@ -14,8 +14,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-SEAL, WITNESS = "stillwatch seal 1", "stillwatch witness 1"
+SEAL, WITNESS = "stillwatch seal 2", "stillwatch witness 1"
+SEALS = ("stillwatch seal 1", SEAL)  # before 2026-12 a seal counted no account's coins
+ENDS = 8  # where the coins of an actor may end: at an eighth, two eighths, ... of the most that are tested
 _OPENING, _ACTOR = b"stillwatch.coin.opening.1\n", b"stillwatch.coin.actor.1\n"
+_TAG = b"stillwatch.coin.tag.1\n"
 _SEAL, _WITNESS = b"stillwatch.coin.seal.1\n", b"stillwatch.coin.witness.1\n"
 BESIDE = ("sealed", "open", "prev", "hash")  # of a ledger's line: not in its leaf
 
@@ -159,7 +162,8 @@ def grew(size: int, head: str, later: int, later_head: str, way: Sequence[str]) 
 
 def actor_commitment(actor: Mapping[str, Any]) -> str:
     """What a seal holds of an actor: nobody can tell its name, accounts or pairs from it, nor change them."""
-    opened = {name: actor[name] for name in ("name", "salt", "accounts", "pairs")}
+    names = ("name", "salt", "accounts", "pairs", "secrets")  # secrets: not in seals of before 2026-12
+    opened = {name: actor[name] for name in names if name in actor}
     return hashlib.sha256(_ACTOR + canonical(opened)).hexdigest()
 
 
@@ -182,9 +186,64 @@ def signed_of_witness(word: Mapping[str, Any]) -> bytes:
     return _WITNESS + canonical({name: value for name, value in word.items() if name != "signature"})
 
 
-def number_of_tests(seal: Mapping[str, Any]) -> int:
-    """How many tests a seal allows: each actor by each statistic, whether it is ever shown or not."""
-    return len(seal["actors"]) * len(seal["test"]["statistics"])
+def number_of_tests(chain: Sequence[Mapping[str, Any]], naming: int | None) -> int:
+    """How many tests the last seal allows: each actor by each statistic, whether it is ever shown or not.
+
+    naming: the number of the seal that named the actors. Then every actor of every earlier seal could have
+    been taken, and its coins could have ended at `ENDS` places.
+    """
+    earlier = chain[-1:] if naming is None else chain[:-1]
+    actors = sum(len(seal["actors"]) for seal in earlier)
+    return actors * len(chain[-1]["test"]["statistics"]) * (1 if naming is None else ENDS)
+
+
+def end_of(coins: int, most: int) -> int:
+    """How many of so many coins are tested: the last of `ENDS` places that was fixed by `most`.
+
+    >>> [end_of(coins, 400) for coins in (49, 50, 149, 400, 9000)]
+    [0, 50, 100, 400, 400]
+    """
+    return max((most * k // ENDS for k in range(ENDS + 1) if most * k // ENDS <= coins), default=0)
+
+
+# --- the count of each account's coins ---
+
+
+def tag_of(secret: str) -> str:
+    """An account's name in the ledger, as every throw bears it: nobody can tell the account from it."""
+    return hashlib.sha256(_TAG + bytes.fromhex(secret)).hexdigest()[:32]
+
+
+def tally_leaf(tag: str, coins: int) -> str:
+    """A leaf of a seal's tally: how many coins the ledger then had of one account. Leaves lie by tag."""
+    return canonical([tag, coins]).decode("ascii")
+
+
+def coins_in_tally(tag: str, tally: Mapping[str, Any], shown: Sequence[Mapping[str, Any]]) -> int:
+    """How many coins of an account a seal counted; 0 where two neighbours show that it has no leaf.
+
+    shown: one leaf, or the neighbours of where it would lie. Raises: ValueError where that shows nothing.
+    """
+    if type(shown) is not list or len(shown) > 2:
+        raise ValueError("a count is shown with more than its leaf, or the two beside it")
+    for one in shown:
+        plain = type(one["index"]) is int and type(one["coins"]) is int and type(one["path"]) is list
+        if set(one) != {"index", "tag", "coins", "path"} or not plain:
+            raise ValueError("a count is written in another than the one way")
+        leaf = leaf_hash(tally_leaf(one["tag"], one["coins"]))
+        if leads_to(one["index"], tally["accounts"], leaf, one["path"]) != tally["root"]:
+            raise ValueError("a count is not in the tally that was sealed")
+        if one["tag"] == tag and len(shown) == 1:
+            return int(one["coins"])
+    places = [(one["index"], one["tag"]) for one in shown]
+    below = [index for index, other in places if other < tag]
+    above = [index for index, other in places if other > tag]
+    low, high = max(below, default=-1), min(above, default=tally["accounts"])
+    if high != low + 1:
+        raise ValueError(
+            "an account is said to have no coins, and its neighbours in the tally do not show it"
+        )
+    return 0
 
 
 def share_of_alpha(number: int) -> float:

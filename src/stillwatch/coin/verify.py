@@ -5,6 +5,7 @@ that was shown to a witness: that is for the published heads (`against`).
 """
 
 import base64
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,7 @@ from stillwatch.coin import Answer, CoinError, Pair, Throw, Unpaired
 from stillwatch.coin.chain import START, parse_line, salted_hash
 from stillwatch.coin.keys import EpochKey
 from stillwatch.coin.ledger import files, place_of, worker_of
-from stillwatch.coin.openings import commitment, leaf_hash, leaf_of, root
+from stillwatch.coin.openings import commitment, leaf_hash, leaf_of, root, tag_of
 from stillwatch.coin.sealing import unseal
 from stillwatch.errors import refuse_os_errors
 
@@ -127,6 +128,23 @@ def trees(folder: Path) -> dict[str, list[bytes]]:
             leaf_hash(leaf_of(parse_line(line, f"{path}:{k}"))) for k, line in enumerate(lines, 1)
         ]
     return heads
+
+
+def coins_by_tag(folder: Path, sizes: Mapping[str, int]) -> tuple[dict[str, int], int]:
+    """How many coins of each account's tag lie in so many lines of each ledger, and how many bear no tag.
+
+    It takes no key and opens nothing: whoever has the ledger counts again. Raises: CoinError.
+    """
+    found: Counter[str] = Counter()
+    untagged = 0
+    for path in files(folder):
+        with path.open("rb") as file:
+            for k, line in enumerate(itertools.islice(file, sizes.get(path.stem, 0)), 1):
+                record = parse_line(line, f"{path}:{k}")
+                if record["kind"] == "throw":
+                    found.update([record["tag"]] if "tag" in record else ())
+                    untagged += "tag" not in record
+    return dict(found), untagged
 
 
 @dataclass(frozen=True)
@@ -290,6 +308,9 @@ class _File:
         if commitment(str(opening)) != found["commit"]:
             raise CoinError(f"{place}: its account is not the one that the record commits to")
         within = json.loads(str(opening))
+        tag = found.get("tag")  # ledgers of before 2026-12 have none
+        if tag not in (None, tag_of(self._key.secret_of_account(within["account"]))):
+            raise CoinError(f"{place}: bears the tag of another account than its own")
         return Throw(
             self.name, number, at_us, within["account"], within["campaign"], int(within["before"]),
             str(opening), leaf_of(found), index,

@@ -20,8 +20,8 @@ witness's key (--witness, may be several with commas), and the day of the suspec
 
 What it cannot know: whether the suspect said what is recorded of it (ask it again: the prompts are here),
 whether the owner keeps coined answers out of its own training, as the seal says, whether its gateway
-ordered the two answers without knowing the coin, and whether it picked the sealed accounts by a relative of
-the suspect. A copy of this file that came with the bundle could be made to lie.
+ordered the two answers without knowing the coin, and whether the ledger holds each coin as it fell. A copy of
+this file that came with the bundle could be made to lie.
 """
 
 from __future__ import annotations
@@ -298,6 +298,9 @@ def sealed_lines(found: Any) -> list[str]:
     lines.append(
         "  the accounts were sealed after their coins fell: that they were not picked by a relative of the "
         "suspect is the owner's word"
+        if found.naming is None
+        else f"  seal {found.naming} named the accounts before their coins fell; that the ledger holds each "
+        "coin as it fell is the owner's word"
     )
     return lines
 

@@ -17,13 +17,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-KIND = "stillwatch proof 1"
+KIND = "stillwatch proof 2"
+KINDS = ("stillwatch proof 1", KIND)  # before 2026-12 no seal named actors for the coins to come
 NAMES = {  # every name in a proof, in one of its records, and in one of its actors
-    "proof": "actors base consistency kind measured measured_base records released seals stamp statistic "
-    "suspect witnesses",
+    "proof": "actors base consistency kind measured measured_base naming records released seals stamp "
+    "statistic suspect witnesses",
     "record": "index leaf ledger opening path",
-    "actor": "accounts name pairs salt",
+    "actor": "accounts name pairs salt secrets",
+    "naming": "earlier later seal stamp",
 }
+ADDED = {"naming", "secrets", "coins_from", "tally"}  # in 2026-12
 TRAINING = ("excluded", "none")  # of coined answers in the owner's own training: either will do
 MOST_ALPHA = 1e-3  # a seal that allows more false findings proves nothing
 FEWEST = 8  # leans of one actor
@@ -36,7 +39,9 @@ _SHAPES: Mapping[str, Mapping[str, Any]] = {  # every name in a seal and what li
     "seal": {
         "kind": _TEXT, "number": 1, "owner": _HEX, "at": _TEXT, "before": (_HEX, None), "keys": list,
         "heads": list, "test": dict, "actors": list, "own_training": dict, "signature": _TEXT,
+        "coins_from": _TEXT, "tally": dict,
     },
+    "tally": {"accounts": 0, "root": _HEX, "untagged": 0},
     "key": {"epoch": _TEXT, "commitment": _HEX},
     "head": {"ledger": _TEXT, "size": 1, "root": _HEX},
     "test": {
@@ -46,6 +51,7 @@ _SHAPES: Mapping[str, Mapping[str, Any]] = {  # every name in a seal and what li
     "own_training": {"coined_answers": _TEXT, "excluded_sha256": (_HEX, None), "excluded": 0},
     "witness": {"kind": _TEXT, "seal": _HEX, "at": _TEXT, "witness": _HEX, "signature": _TEXT},
 }  # fmt: skip
+AUTHORITY = "a time-stamping authority"
 LARGEST = 1e9  # of a measured value: what is no number has no lean
 MOST = 1 << 53  # of a whole number
 
@@ -62,14 +68,21 @@ OWN_TRAINING = (
     "the owner's own training: if its later models learned coined answers, whoever learns from those models' "
     "public answers leans the same way and is innocent"
 )
+CHOSEN = (
+    "It rests on the owner's word that it chose the actor's accounts, and where their coins end, without "
+    "regard to how their coins fell: a relative of the suspect shows beforehand which of them suit."
+)
+NAMED = (
+    "It rests on the owner's word that the ledger holds each coin as it fell, and each account's coins as "
+    "they were counted: a gateway that throws again, or a file that is thrown away, is a choice as well."
+)
 MEANS_NOT = (
     "It does not say how the answers came to the suspect's makers: they may have bought them.",
     "It does not say how much of the suspect's training they were, or what it owes to them.",
     "It rests on the owner's word that its own training leaves coined answers out.",
     "It rests on the owner's word that its gateway put the two answers in an order that did not know the "
     "coin.",
-    "It rests on the owner's word that it chose the actor's accounts, and where their coins end, without "
-    "regard to how their coins fell: a relative of the suspect shows beforehand which of them suit.",
+    CHOSEN,
     "What the suspect said is its accuser's record: ask it the prompts again.",
     "That an actor is not found does not clear it: the effect may be smaller than was looked for.",
 )
@@ -99,6 +112,7 @@ class Examined:
     sealed_at: str = ""
     by: str = ""
     released: str = ""
+    naming: int | None = None  # the number of the seal that named the actors before their coins fell
     witnessed: bool = False  # by whom a second seal of one number would have been refused
     pairs: int = 0
     unpaired: int = 0  # tested coins of the disclosed actors that have no pair of answers
@@ -108,7 +122,7 @@ class Examined:
 
     def facts(self) -> dict[str, Any]:
         """What a verdict states of its seal, and of what its sender took for granted."""
-        names = ("number", "tests", "alpha", "sealed_at", "by", "released", "pairs", "unpaired")
+        names = ("number", "naming", "tests", "alpha", "sealed_at", "by", "released", "pairs", "unpaired")
         future = self.trust.released and self.trust.now and when(self.trust.released) > when(self.trust.now)
         granted = {
             "stamp": self.stamped, "witnesses": sorted(set(self.trust.witnesses)),
@@ -152,7 +166,7 @@ def examine(proof: Mapping[str, Any], signer: str | None, trust: Trust, parts: P
     Raises: ValueError, KeyError, TypeError for what is no proof at all.
     """
     found = Examined(trust=trust)
-    if proof["kind"] != KIND:
+    if proof["kind"] not in KINDS:
         raise ValueError(f"is of kind {proof['kind']!r:.80}")
     _check_names(proof, found)
     seals = proof["seals"]
@@ -165,7 +179,8 @@ def examine(proof: Mapping[str, Any], signer: str | None, trust: Trust, parts: P
     test = seal["test"]
     found.suspect = str(proof["suspect"])
     found.number, found.alpha = seal["number"], float(test["alpha"])
-    found.tests = parts.openings.number_of_tests(seal)
+    _naming(proof, found, trust, parts)
+    found.tests = parts.openings.number_of_tests(seals, found.naming)
     if signer is not None and seal["owner"] != signer:
         found.missing.append(f"the seal is of key {seal['owner'][:16]}…, the bundle of {signer[:16]}…")
     _time(proof, seal, found, trust, parts)
@@ -194,7 +209,7 @@ def examine(proof: Mapping[str, Any], signer: str | None, trust: Trust, parts: P
         found.wrong.append(f"the base is {proof['base']!r:.60}, the sealed rule has {test['base']!r:.60}")
     if found.wrong:
         return found
-    found.words = words(seal, str(proof["statistic"]))
+    found.words = words(seals, found.naming, str(proof["statistic"]))
     records, throws = _records(proof, seal, found, parts)
     _actors(proof, seal, records, throws, found, parts)
     return found
@@ -204,8 +219,9 @@ def _check_names(proof: Mapping[str, Any], found: Examined) -> None:
     """Nothing lies in a proof that nothing is computed from."""
     held = [("proof", proof)]
     held += [("record", one) for one in proof["records"]] + [("actor", one) for one in proof["actors"]]
+    held += [("naming", proof["naming"])] if proof.get("naming") is not None else []
     for kind, table in held:
-        if odd := set(table) ^ set(NAMES[kind].split()):
+        if odd := (set(table) ^ set(NAMES[kind].split())) - ADDED:
             found.wrong.append(f"{kind}: {sorted(odd)!r:.200} are missing, or unknown here")
     many = [actor["name"] for actor in proof["actors"]]
     if len(set(many)) != len(many) or not all(isinstance(name, str) for name in many):
@@ -218,6 +234,7 @@ def _misfits(seal: Any, place: str, statistics: Sequence[str]) -> list[str]:
     if wrong:
         return wrong
     wrong = _unlike(seal["test"], "test", place) + _unlike(seal["own_training"], "own_training", place)
+    wrong += _unlike(seal["tally"], "tally", place) if "tally" in seal else []
     for kind, held in (("key", seal["keys"]), ("head", seal["heads"])):
         wrong += [f"{place}: has no {kind}"] if not held else []
         wrong += [sentence for one in held for sentence in _unlike(one, kind, place)]
@@ -231,8 +248,10 @@ def _misfits(seal: Any, place: str, statistics: Sequence[str]) -> list[str]:
 
 def _unlike(table: Any, kind: str, place: str) -> list[str]:
     """Say what of an object is not as its shape has it. Seals of before 2026-11-28 name no places."""
-    shape = _SHAPES[kind]
-    if type(table) is not dict or set(table) | {"places"} != set(shape) | {"places"}:
+    shape, added = _SHAPES[kind], {"places"}
+    if type(table) is dict and table.get("kind") == "stillwatch seal 1":
+        shape = {name: one for name, one in shape.items() if name not in ADDED}
+    if type(table) is not dict or set(table) | added != set(shape) | added:
         return [f"{place}: {table!r:.100} is no {kind}"]
     return [
         f"{place}, {kind}: {name} cannot be {value!r:.80}"
@@ -254,11 +273,18 @@ def _fits(value: Any, wanted: Any) -> bool:
     return value is None if wanted is None else type(value) is wanted
 
 
-def words(seal: Mapping[str, Any], statistic: str) -> dict[str, Any]:
-    """What evidence of a sealed test says: its method, null and limits follow from the seal."""
+def words(chain: Sequence[Mapping[str, Any]], naming: int | None, statistic: str) -> dict[str, Any]:
+    """What evidence of a sealed test says: its method, null and limits follow from the seals."""
+    seal = chain[-1]
     test, training = seal["test"], seal["own_training"]["coined_answers"]
     over = f", less what {test['base']} foretells" if test["base"] != "none" else ""
-    tests = len(seal["actors"]) * len(test["statistics"])
+    actors = sum(len(one["actors"]) for one in (chain[-1:] if naming is None else chain[:-1]))
+    fell = (
+        f"all {actors} actors that were sealed count, shown or not; their coins fell before the seal"
+        if naming is None
+        else f"seal {naming} named the actor, and its coins fell after that; all {actors} actors that were "
+        "named earlier count, shown or not, and each of the places where their coins could end"
+    )
     return {
         "method": f"{METHOD}, by {statistic}{over}; as sealed, all ways the coins could have fallen counted",
         "claim": CLAIM,
@@ -271,12 +297,10 @@ def words(seal: Mapping[str, Any], statistic: str) -> dict[str, Any]:
             },
             {
                 "what": "choice after looking",
-                "found": f"seal {seal['number']} allows {tests} tests (actors by statistics); all count, "
-                "shown or not",
-                "clear": True,
+                "found": f"seal {seal['number']}: {fell}", "clear": naming is not None,
             },
         ],
-        "means_not": list(MEANS_NOT),
+        "means_not": [NAMED if naming and one == CHOSEN else one for one in MEANS_NOT],
     }  # fmt: skip
 
 
@@ -287,7 +311,7 @@ def _chain(proof: Mapping[str, Any], found: Examined, parts: ProofFiles) -> None
     grown = {(one["from"], one["ledger"]): one["path"] for one in proof["consistency"]}
     for k, seal in enumerate(proof["seals"], 1):
         place = f"seal {k}"
-        if seal["kind"] != o.SEAL or seal["number"] != k or type(seal["number"]) is not int:
+        if seal["kind"] not in o.SEALS or seal["number"] != k or type(seal["number"]) is not int:
             found.wrong.append(f"{place}: is numbered {seal['number']!r:.20}: one is left out, or is no seal")
         signature, owner = bytes.fromhex(seal["signature"]), bytes.fromhex(seal["owner"])
         if not parts.is_signed(owner, signature, o.signed_of_seal(seal)):
@@ -315,29 +339,12 @@ def _time(
     proof: Mapping[str, Any], seal: Mapping[str, Any], found: Examined, trust: Trust, parts: ProofFiles
 ) -> None:
     """Third parties' word on when the seal was there, and whether that is before the suspect's release."""
-    o, times = parts.openings, []
-    if proof["stamp"] is not None and trust.stamp_ca:
-        answer = base64.b64decode(proof["stamp"], validate=True)
-        at, why = parts.timestamp.stamped(answer, o.seal_bytes(seal), trust.stamp_ca)
-        if why:
-            found.wrong.append(f"the seal's time stamp {why}")
-        else:
-            times.append((when(at), at, "a time-stamping authority"))
-            found.stamped = True
+    times = _times(proof["stamp"], proof["witnesses"], seal, found, trust, parts)
+    found.stamped = any(by == AUTHORITY for _, _, by in times)
+    digests = {parts.openings.seal_digest(one) for one in proof["seals"]}
     for word in proof["witnesses"]:
-        if _unlike(word, "witness", "proof"):
-            found.wrong.append(f"{word!r:.100} is no word of a witness")
-            continue
-        if word["kind"] != o.WITNESS or word["witness"] not in trust.witnesses:
-            continue
-        signature = bytes.fromhex(word["signature"])
-        signed = parts.is_signed(bytes.fromhex(word["witness"]), signature, o.signed_of_witness(word))
-        if not signed or word["seal"] != o.seal_digest(seal):
-            found.wrong.append(f"the word of witness {word['witness'][:16]}… is not of this seal")
-        elif word["witness"] == seal["owner"]:
-            found.wrong.append("the witness is the owner")
-        else:
-            times.append((when(word["at"]), word["at"], f"witness {word['witness'][:16]}…"))
+        if type(word) is dict and word.get("witness") in trust.witnesses and word.get("seal") not in digests:
+            found.wrong.append(f"the word of witness {word['witness'][:16]}… is of none of these seals")
     found.released = trust.released or ""
     if not times:
         had = (proof["stamp"] is not None) + len(proof["witnesses"])
@@ -359,6 +366,82 @@ def _time(
     elif at >= when(found.released):
         found.missing.append(
             f"the seal is of {found.sealed_at}, the suspect was released at {found.released}"
+        )
+
+
+def _times(
+    stamp: str | None,
+    witnesses: Sequence[Mapping[str, Any]],
+    seal: Mapping[str, Any],
+    found: Examined,
+    trust: Trust,
+    parts: ProofFiles,
+) -> list[tuple[datetime, str, str]]:
+    """When a seal was there, by each third party that the checker names, and by whom."""
+    o, times = parts.openings, []
+    if stamp is not None and trust.stamp_ca:
+        at, why = parts.timestamp.stamped(
+            base64.b64decode(stamp, validate=True), o.seal_bytes(seal), trust.stamp_ca
+        )
+        if why:
+            found.wrong.append(f"the time stamp of seal {seal['number']} {why}")
+        else:
+            times.append((when(at), at, AUTHORITY))
+    for word in witnesses:
+        if _unlike(word, "witness", "proof"):
+            found.wrong.append(f"{word!r:.100} is no word of a witness")
+            continue
+        if word["kind"] != o.WITNESS or word["witness"] not in trust.witnesses:
+            continue
+        if word["seal"] != o.seal_digest(seal):
+            continue
+        signature = bytes.fromhex(word["signature"])
+        if not parts.is_signed(bytes.fromhex(word["witness"]), signature, o.signed_of_witness(word)):
+            found.wrong.append(f"the word of witness {word['witness'][:16]}… is not signed by it")
+        elif word["witness"] == seal["owner"]:
+            found.wrong.append("the witness is the owner")
+        else:
+            times.append((when(word["at"]), word["at"], f"witness {word['witness'][:16]}…"))
+    return times
+
+
+def _naming(proof: Mapping[str, Any], found: Examined, trust: Trust, parts: ProofFiles) -> None:
+    """The seal that named the actors: dated before their coins fell, with the same test and key."""
+    seals, naming = proof["seals"], proof.get("naming")
+    if naming is None:
+        found.missing.append(
+            "a seal that named the actors before their coins fell: these were sealed afterwards, when a "
+            "relative of the suspect shows which accounts, and which ends of their coins, suit"
+        )
+        return
+    if type(naming["seal"]) is not int or not 1 <= naming["seal"] < len(seals):
+        raise ValueError(f"seal {naming['seal']!r:.20} names no actor: it is none of the earlier ones")
+    found.naming = naming["seal"]
+    first, last = seals[found.naming - 1], seals[-1]
+    if any("tally" not in one for one in (first, last)):
+        raise ValueError("a seal of before 2026-12 counts no account's coins, and names no actor")
+    times = _times(naming["stamp"], proof["witnesses"], first, found, trust, parts)
+    if not times:
+        found.missing.append(
+            f"a third party's word, which you trust, on when seal {found.naming} named the actors"
+        )
+    elif min(times)[0] > when(first["coins_from"]):
+        found.missing.append(
+            f"a seal that named the actors before their coins fell: seal {found.naming} is of "
+            f"{min(times)[1]}, its coins count from {first['coins_from']}"
+        )
+    if first["test"] != last["test"]:
+        found.missing.append(
+            f"the test that seal {found.naming} fixed: seal {last['number']} has another one"
+        )
+    if first["keys"] != last["keys"]:
+        found.missing.append(
+            "one key of the coin: another was used since the actors were named, and whose its coins were is "
+            "not counted"
+        )
+    if first["tally"]["untagged"] != last["tally"]["untagged"]:
+        found.missing.append(
+            "coins that all say whose they are: since the actors were named some bear no tag"
         )
 
 
@@ -403,7 +486,8 @@ def _records(
             continue
         if leaf["kind"] == "throw":
             thrown[pair] = {name: within[name] for name in ("account", "campaign", "before")}
-            thrown[pair]["index"] = one["index"]
+            thrown[pair] |= {"index": one["index"], "tag": leaf.get("tag"), "at": when(leaf["at"])}
+            thrown[pair]["place"] = (one["ledger"], leaf["n"])
             continue
         texts = [answer["text"] for answer in within["answers"]]
         if not within["served"] == leaf["served"] == o.coin_of(within["secret"]) or len(texts) != 2:
@@ -427,11 +511,23 @@ def _actors(
 ) -> None:
     """Each disclosed actor: sealed, with all its coins; its leans, and what so many of them come to."""
     o, left, most = parts.openings, {*records, *throws}, seal["test"]["most"]
+    named = seal if found.naming is None else proof["seals"][found.naming - 1]
     spend = found.tests / o.share_of_alpha(found.number)
     for actor in proof["actors"]:
         name = actor["name"]
-        if o.actor_commitment(actor) not in seal["actors"]:
+        if o.actor_commitment(actor) not in named["actors"]:
             found.wrong.append(f"{name}: its accounts and pairs are not those of any sealed actor")
+            continue
+        if found.naming is not None:
+            try:
+                coins, tested = _coins_after(proof, actor, left, throws, parts)
+            except ValueError as why:
+                found.wrong.append(f"{name}: {why}")
+                continue
+            left -= set(coins)
+            for coin in tested:
+                _thrown_for(coin, records, throws, found)
+            _leans(proof, actor, tested, records, found, spend, parts)
             continue
         coins, accounts = actor["pairs"], set(actor["accounts"])
         absent = [coin for coin in coins if coin not in left]
@@ -447,18 +543,85 @@ def _actors(
             continue
         left -= set(coins)
         _whole(name, coins, records, throws, found)
-        tied = {coin for coin in coins if coin in records and len(set(records[coin]["texts"])) == 1}
-        tested = [coin for coin in coins[:most] if coin not in tied]
-        pairs = [coin for coin in tested if coin in records]
-        found.unpaired += len(tested) - len(pairs)
-        towards = _towards(proof, pairs, records, parts)
-        n, hits, p = parts.leans.tail(list(towards.values()), len(tested) - len(towards))
-        found.actors[name] = {"n": n, "hits": hits, "p": p, "adjusted": min(1.0, p * spend)}
-        _base(proof, actor, pairs, records, found, parts)
-        if n < FEWEST:
-            found.missing.append(f"{name}: {n} of {len(tested)} sealed coins lean; {FEWEST} are needed")
+        _leans(proof, actor, coins[:most], records, found, spend, parts)
+    if found.naming is not None:
+        secrets = [secret for actor in proof["actors"] for secret in actor.get("secrets", ())]
+        tags = {o.tag_of(secret) for secret in secrets}
+        if any(set(proof["naming"][side]) != tags for side in ("earlier", "later")):
+            found.wrong.append("coins are counted of other accounts than the disclosed actors'")
     if left:
         found.wrong.append(f"{len(left)} disclosed coins belong to no disclosed actor")
+
+
+def _leans(
+    proof: Mapping[str, Any],
+    actor: Mapping[str, Any],
+    coins: Sequence[str],
+    records: Mapping[str, Any],
+    found: Examined,
+    spend: float,
+    parts: ProofFiles,
+) -> None:
+    """What the leans of an actor's tested coins come to."""
+    name = actor["name"]
+    tested = [coin for coin in coins if coin not in records or len(set(records[coin]["texts"])) > 1]
+    pairs = [coin for coin in tested if coin in records]
+    found.unpaired += len(tested) - len(pairs)
+    towards = _towards(proof, pairs, records, parts)
+    n, hits, p = parts.leans.tail(list(towards.values()), len(tested) - len(towards))
+    found.actors[name] = {"n": n, "hits": hits, "p": p, "adjusted": min(1.0, p * spend)}
+    _base(proof, actor, pairs, records, found, parts)
+    if n < FEWEST:
+        found.missing.append(f"{name}: {n} of {len(tested)} sealed coins lean; {FEWEST} are needed")
+
+
+def _coins_after(
+    proof: Mapping[str, Any],
+    actor: Mapping[str, Any],
+    left: set[str],
+    throws: Mapping[str, Any],
+    parts: ProofFiles,
+) -> tuple[list[str], list[str]]:
+    """All coins of an actor's accounts between the seal that named it and the last one; and the tested ones.
+
+    Tested are the first to fall from the hour on that was sealed with the actor, and where they end was
+    fixed then. Raises: ValueError where one is missing.
+    """
+    o, naming = parts.openings, proof["naming"]
+    first, last = proof["seals"][naming["seal"] - 1], proof["seals"][-1]
+    begun = {head["ledger"]: head["size"] for head in first["heads"]}
+    if len(actor.get("secrets", ())) != len(actor["accounts"]):
+        raise ValueError("its accounts have no secrets, so that nobody sees which coins are theirs")
+    tags = {account: o.tag_of(secret) for account, secret in zip(actor["accounts"], actor["secrets"])}
+    mine = {coin for coin in left if coin in throws and throws[coin]["account"] in tags}
+    for coin in sorted(mine):
+        one = throws[coin]
+        if one["tag"] != tags[one["account"]] or one["index"] < begun.get(one["place"][0], 0):
+            raise ValueError(
+                f"{coin} bears another tag than its account's, or fell before the actor was named"
+            )
+    for account, tag in sorted(tags.items()):
+        before, now = (
+            o.coins_in_tally(tag, seal["tally"], naming[side][tag])
+            for seal, side in ((first, "earlier"), (last, "later"))
+        )
+        had = sum(throws[coin]["account"] == account for coin in mine)
+        if had != now - before:
+            raise ValueError(
+                f"{had} coins of an account are disclosed; since it was named {now - before} fell"
+            )
+    since = when(first["coins_from"])
+    fresh = [coin for coin in mine if throws[coin]["at"] >= since]
+    fresh.sort(key=lambda coin: (throws[coin]["at"], throws[coin]["place"]))
+    return sorted(mine), fresh[: o.end_of(len(fresh), last["test"]["most"])]
+
+
+def _thrown_for(coin: str, records: Mapping[str, Any], throws: Mapping[str, Any], found: Examined) -> None:
+    """A pair is of the account that its coin was thrown for, and comes after that."""
+    one = throws[coin]
+    pair = records.get(coin, one)
+    if pair["account"] != one["account"] or pair["index"] < one["index"]:
+        found.wrong.append(f"{coin}: was thrown for another account than its pair is of, or after it")
 
 
 def _whole(
@@ -480,9 +643,7 @@ def _whole(
     places: dict[tuple[str, str, str | None], list[int]] = {}
     for coin in coins:
         one = throws[coin]
-        pair = records.get(coin, one)
-        if pair["account"] != one["account"] or pair["index"] < one["index"]:
-            found.wrong.append(f"{coin}: was thrown for another account than its pair is of, or after it")
+        _thrown_for(coin, records, throws, found)
         places.setdefault((coin.rpartition("/")[0], one["account"], one["campaign"]), []).append(
             one["before"]
         )

@@ -37,8 +37,8 @@ OUTCOMES = {
 }
 MEANS = {
     "trained": "The coin's test rejects its null at the sealed alpha, adjusted for every test that was "
-    "sealed. Actors, pairs and test were sealed before the suspect's release by a third party's clock, and "
-    "every number follows from the pairs that are disclosed.",
+    "sealed. By a third party's clock the actor and the test were sealed before the actor's coins fell, and "
+    "the coins before the suspect's release; every number follows from the pairs that are disclosed.",
     "owner_word": "The owner's own test rejects its null. Nobody else can tell that it was not made up or "
     "chosen after looking: what is missing is named below. It is no proof.",
     "consistent": "A rank among audited innocents is as high as alpha asks. Similar models can have other "
@@ -51,10 +51,9 @@ TRAINING = (
     "It rests on the owner's statement that coined answers stay out of its own training: else an innocent "
     "who learned from the owner's later models would lean the same way."
 )
-CHOSEN = (
-    "It rests on the owner's word that it chose the accounts, and where their coins end, without regard to "
-    "how the coins fell. Accounts are sealed after their coins: with an older or related model of the same "
-    "makers an owner can pick those that suit, and the test then finds an innocent."
+HELD = (
+    "It rests on the owner's word that the ledger holds each coin as it fell. The accounts were named "
+    "before, and nobody else sees a coin that was thrown again, or a file of the ledger that was removed."
 )
 MEANS_NOT = {
     "owner_word": (
@@ -70,7 +69,7 @@ MEANS_NOT = {
         "It does not say that a law or a contract was broken.",
         TRAINING,
         "It rests on the gateway having put the two answers in an order that did not know the coin.",
-        CHOSEN,
+        HELD,
         "What the suspect said is its accuser's record; whoever doubts it asks the suspect again.",
     ),
     "consistent": (
@@ -391,8 +390,13 @@ def _conditions(verdict: Mapping[str, Any]) -> str:
     given += ["a time stamp under a root that the sender named"] if granted["stamp"] else []
     given += [f"that the suspect was released on {granted['released']}"] if granted["released"] else []
     there = f" It was there at {sealed['sealed_at']}, by {sealed['by']}." if sealed["sealed_at"] else ""
+    named = (
+        "No earlier seal named the actors."
+        if sealed["naming"] is None
+        else f"Seal {sealed['naming']} named the actors, before their coins fell."
+    )
     facts = (
-        f"Seal {sealed['number']} allows {sealed['tests']} tests; all of them count. "
+        f"Seal {sealed['number']} allows {sealed['tests']} tests; all of them count. {named} "
         f"{sealed['pairs']} pairs are disclosed, and {sealed['unpaired']} coins without a pair of answers: "
         f"each of these counts against.{there}"
     )

@@ -1,9 +1,8 @@
 """Looks for a partner's keyed marks in a log of your own. Needs Python 3.9 or later, and no Stillwatch.
 
     python matcher.py FILE.json LOG.jsonl --key exchange.key [--map prompt=text] > accounts.csv
-
-FILE: the partner's STIX bundle. LOG: JSON lines or CSV with account, prompt, perhaps system and time (ISO
-8601, UTC); --map gives your names. Wording can be copied: who is named is not thereby one of them."""
+FILE: the partner's STIX bundle. LOG: JSON lines or CSV with account, prompt, perhaps system, time (ISO, UTC);
+--map gives your names. Wording can be copied: who is named is not one of them thereby."""
 
 import argparse
 import csv
@@ -22,6 +21,7 @@ OWN += r"\uff00-\uffef\U0001f000-\U0010ffff"  # scripts without spaces, and sign
 TOKEN = re.compile(rf"((?:[A-Za-z]|[^\x00-\x7f{OWN}])+)|([0-9]+)|[^\t-\r ]")
 NUMBER, LINK, BLOB, ALL, M1 = 0x6E756D, 0x6C6E6B, 0x626C62, (1 << 64) - 1, 0xBF58476D1CE4E5B9
 SIP = 0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279746573
+FORMULA = re.compile("[\\s\\0]*[-=+@|%\uff1d\uff0b\uff0d\uff20]")  # what a spreadsheet may run
 KEPT, EDGE, HALF, FIELDS = 12, 6, 2048, ("account", "prompt", "system", "time")  # phrases kept; tokens
 LEAST = {"wording": 3, "phrases": 2}  # phrases of the campaign in one prompt: a whole mark, and half of one
 
@@ -53,7 +53,6 @@ def siphash(keys, word):
 
 
 def tokens(keys, text):
-    """A text's tokens as hashes, numbers, links and long words masked; the mark of all, nothing masked."""
     at, masked, whole = 0, [], keys[0]
     while found := TOKEN.search(text, at):
         at, raw = found.end(), found[0].encode("utf-8", "replace")
@@ -81,7 +80,6 @@ def marks_of(keys, prompt, system=""):
 
 
 def read_bundle(path, key_path, unsealed):
-    """What is looked for (kind -> values), when the campaign began, and the keys of wording."""
     key, parts = bytes.fromhex(Path(key_path).read_text()), (b"sw.exch.sketch", b"sw.exch.seal")
     sketch, sealing = (hashlib.blake2b(key, digest_size=32, person=part).digest() for part in parts)
     fingerprint = hashlib.blake2b(sketch, digest_size=8, person=b"stillwatch.kid").hexdigest()
@@ -105,7 +103,6 @@ def read_bundle(path, key_path, unsealed):
 
 
 def is_named(rows, found):
-    """Whether enough of an account's rows carry marks: one alone is chance, or one text of many."""
     share, phrases = len(found) / rows, set().union(*(row.get("phrases", ()) for row in found))
     whole = any(row.keys() - {"phrases"} for row in found)
     return len(found) > 1 and ((share >= 0.02 and whole) or (share >= 0.1 and len(phrases) >= 4))
@@ -140,10 +137,13 @@ def main():
                 found.setdefault(account, []).append(carried)
                 before[account] = before.get(account, 0) + (early and carried.keys() != {"phrases"})
     sys.stderr.write(f"{unread} lines hold no row with account and texts: not searched\n" if unread else "")
+    named = {who: mine for who, mine in sorted(found.items()) if is_named(rows[who], mine)}
+    if len(named) > max(20, len(rows) / 5):
+        sys.exit(f"nobody is named: the marks fit {len(named)} of {len(rows)} accounts, which no campaign is")
     out.writerow(("account", "rows", "rows_before", "kinds", "rows_in_all"))
-    for who, mine in sorted(found.items()):
-        if is_named(rows[who], mine):
-            out.writerow((who, len(mine), before[who], " ".join(sorted(set().union(*mine))), rows[who]))
+    for who, mine in named.items():
+        kinds, safe = " ".join(sorted(set().union(*mine))), "'" * bool(FORMULA.match(who)) + who
+        out.writerow((safe, len(mine), before[who], kinds, rows[who]))
 
 
 if __name__ == "__main__":

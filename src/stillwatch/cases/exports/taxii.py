@@ -135,39 +135,49 @@ def pull_objects(of: TaxiiCollection, added_after: str | None = None) -> Collect
         raise ExportError(f"--added-after is {added_after!a}; give a time as in 2026-05-01T12:00:00Z")
     if _ask(of, of.where.path).get("can_read") is not True:
         raise ExportError(f"{of.name}: lets you read nothing (can_read)")
-    return _all_pages(of, {"added_after": added_after} if added_after else {})
+    return _all_pages(of, {"added_after": added_after} if added_after else {}, _AnswerBounds())
 
 
 def objects_of(of: TaxiiCollection, ids: Collection[str]) -> list[Json]:
     """Take out objects by their ids, as many as there are. Raises: ExportError."""
     objects: list[Json] = []
-    ids_sorted = sorted(ids)
+    ids_sorted, left = sorted(ids), _AnswerBounds()
     for k in range(0, len(ids_sorted), IDS_ASKED):
-        objects += _all_pages(of, {"match[id]": ",".join(ids_sorted[k : k + IDS_ASKED])}).objects
+        objects += _all_pages(of, {"match[id]": ",".join(ids_sorted[k : k + IDS_ASKED])}, left).objects
     return objects
 
 
-def _all_pages(of: TaxiiCollection, query: dict[str, str]) -> CollectionPage:
+@dataclass
+class _AnswerBounds:
+    """What a server may still answer to one command, in however many requests."""
+
+    objects: int = field(default_factory=lambda: MOST_OBJECTS)
+    size: int = field(default_factory=lambda: WHOLE_BYTES)
+    until: float = field(default_factory=lambda: time.monotonic() + WHOLE_S)
+    visited: set[str] = field(default_factory=set)
+
+
+def _all_pages(of: TaxiiCollection, query: dict[str, str], left: _AnswerBounds) -> CollectionPage:
     """Ask for objects until the server says that there are no more."""
     query = {"limit": str(PAGE_OBJECTS), "match[version]": "all", **query}
     objects: list[Json] = []
-    size, visited = 0, set[str]()
-    last, until = None, time.monotonic() + WHOLE_S
+    last, visited = None, left.visited
     while True:
         path = f"{of.where.path}objects/?{urlencode(query)}"
-        if path in visited or len(visited) >= MOST_PAGES or time.monotonic() > until:
+        if path in visited or len(visited) >= MOST_PAGES or time.monotonic() > left.until:
             raise ExportError(f"{of.name}: its pages have no end; gave up after {len(visited):,}")
         visited.add(path)
         reply, answer = _request(of, path)
         if reply.status != 200:
             raise _refusal(of, reply.status, answer)
-        size += reply.size
+        left.size -= reply.size
         page = answer.get("objects", [])
         if not isinstance(page, list) or not all(isinstance(item, dict) for item in page):
             raise ExportError(f"{of.name}: answers with objects that are none")
         objects += page
+        left.objects -= len(page)
         last = reply.headers.get("x-taxii-date-added-last", last)
-        if len(objects) > MOST_OBJECTS or size > WHOLE_BYTES:
+        if left.objects < 0 or left.size < 0:
             much = f"{MOST_OBJECTS:,} objects or {WHOLE_BYTES >> 20} MB"
             raise ExportError(f"{of.name}: holds over {much}; give --added-after")
         if answer.get("more") is not True:
@@ -224,10 +234,12 @@ def _check_held(
     A server may report what it has as failed: the reference server does. Raises: ExportError.
     """
     versions = {(item.get("id"), item.get("modified")) for item in objects}
-    failed = {(id, modified) for id, modified in versions if any(item.get("id") == id for item in failures)}
+    failed_ids = {str(item.get("id")) for item in failures}
+    failed = {(id, modified) for id, modified in versions if id in failed_ids}
     objects_held = objects_of(to, {str(id) for id, _ in failed}) if can_read else []
-    held_there = {(item.get("id"), item.get("modified")) for item in objects_held}
-    missing = [item for item in failures if not any(item.get("id") == id for id, _ in failed & held_there)]
+    held_there = {(str(item.get("id")), item.get("modified")) for item in objects_held}
+    held_ids = {id for id, modified in failed if (id, modified) in held_there}
+    missing = [item for item in failures if str(item.get("id")) not in held_ids]
     if missing:
         why = _server_words(missing[0].get("message"))
         raise ExportError(f"{to.name}: did not take {len(missing):,} of {len(objects):,} objects{why}")

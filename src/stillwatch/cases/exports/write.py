@@ -96,10 +96,15 @@ def prepare(
             plain=partner.plain,
             misp=partner.misp,
         )
-        return ReadyExport(case.id, data, leaving_bundle, override)
+        return ReadyExport(case.id, data, leaving_bundle, override, under_key(partner.key))
     data = _render(report, form, now_us, case.updated_us, event_source(store.installation(), source))
     holds = {"alert": 1, "accounts by name": len(report.accounts), "reasons": len(report.why)}
     return ReadyExport(case.id, data, leaving(form, data, holds, names_accounts=True))
+
+
+def under_key(key: IndicatorKey) -> str:
+    """To whom a file goes that is sealed under a key, as it stands on record."""
+    return f"who holds key {key.fingerprint}"
 
 
 def check_verdict(case: Case, unjudged: str) -> str:

@@ -111,6 +111,8 @@ class Hits:
     seen: tuple[tuple[str, int, int, int], ...]  # of each indicator seen: STIX id, exchanges, first, last
     chance: Chance
     unnamed: int = 0  # accounts that carry a mark in too few of their exchanges to be named
+    compared: int = 0  # accounts
+    fitting: int = 0  # accounts whom the marks fit, where these are so many that nobody is named: else 0
 
 
 @dataclass(frozen=True)
@@ -129,3 +131,4 @@ class PartnerSighting:
     last_us: int | None
     modified_us: int
     sealed: bool  # by a holder of the key; else anybody may have written it
+    key: str  # its fingerprint: the sender's name is what a holder of it chose

@@ -15,9 +15,10 @@ from sqlalchemy import select
 from stillwatch.cases import Json
 from stillwatch.cases.exports import Form, Leaving
 from stillwatch.cases.exports.marking import MARK_OF
-from stillwatch.cases.exports.objects import EXTENSION, extension_object, read_pattern
+from stillwatch.cases.exports.objects import EXTENSION, extension_object, is_sealed, read_pattern
 from stillwatch.cases.exports.sums import leaving
 from stillwatch.cases.indicators import IndicatorError
+from stillwatch.cases.indicators.keys import IndicatorKey
 from stillwatch.cases.indicators.reading import MOST_OBJECTS, bundle_objects
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import acts
@@ -85,43 +86,56 @@ def missing_ids(objects: Iterable[Json]) -> set[str]:
     return {id for id in named_ids - ids_held if _ID.fullmatch(id)}
 
 
-def files_in(objects: Iterable[Json]) -> tuple[dict[str, Json], int]:
+def files_in(objects: Iterable[Json], key: IndicatorKey | None = None) -> tuple[dict[str, Json], int]:
     """Put the bundles together that a collection's objects came from: the newest of each campaign and answer.
 
-    Gives them by the id that names each, which is sound as the name of a file, and how many objects are in
-    none of them. Raises: IndicatorError where its reports name objects without measure.
+    Gives them by what names each, which is sound as the name of a file, and how many objects are in none of
+    them. key: only what is sealed under it, the newest of that; else whoever may write into the collection
+    can put a newer version of anything there. Two reports on one campaign are two files. Raises:
+    IndicatorError where its reports name objects without measure.
     """
     versions: dict[str, dict[str, Json]] = {}
     for item in objects:
         id, modified = item.get("id"), item.get("modified", "")
         if isinstance(id, str) and isinstance(modified, str):
-            versions.setdefault(id, {})[modified] = item
+            versions.setdefault(id, {}).setdefault(modified, item)  # who came first with it
     answers = _answers(versions)
     files: dict[str, Json] = {}
     used: set[str] = set()
     size = 0
     for id, by_version in versions.items():
-        newest = by_version[max(by_version)]
-        if id.startswith("report--"):
-            refs = newest.get("object_refs")
-            references = [ref for ref in refs if isinstance(ref, str)] if isinstance(refs, list) else []
-            campaigns = [ref for ref in references if ref.startswith("campaign--")]
-            name, parts = (campaigns or [""])[0], [*references, id]
-        elif id.startswith("sighting--") and str(newest.get("sighting_of_ref")).startswith("campaign--"):
-            written = (str(newest.get("created_by_ref")), str(newest.get("modified", "")))
-            name, parts = id, answers.pop(written, [])  # one file for all that were written together
-        else:
-            continue
-        if parts and _ID.fullmatch(name):  # it names a file
-            file = _file_of(versions, newest, parts)
-            files[name] = {"type": "bundle", "id": f"bundle--{id.partition('--')[2]}", "objects": file}
-            used.update(item["id"] for item in file)
+        for version in sorted(by_version, reverse=True)[: None if key else 1]:
+            name, parts = _name_and_parts(id, by_version[version], answers)
+            if not parts or not _ID.fullmatch(name):  # it names a file
+                continue
+            if name in files and not _ID.fullmatch(id):
+                continue
+            file = _file_of(versions, by_version[version], parts)
             size += len(file)
             if size > 2 * MOST_OBJECTS:  # each is a file of its own: few objects could make very many
                 raise IndicatorError(
                     f"the collection's reports name over {2 * MOST_OBJECTS:,} objects in all"
                 )
+            if key is not None and not is_sealed(file, key.sealing):
+                continue
+            bundle = {"type": "bundle", "id": f"bundle--{id.partition('--')[2]}", "objects": file}
+            files[name if name not in files else f"{name}.{id}"] = bundle
+            used.update(item["id"] for item in file)
+            break
     return files, len(versions.keys() - used)
+
+
+def _name_and_parts(id: str, head: Json, answers: dict[tuple[str, str], list[str]]) -> tuple[str, list[str]]:
+    """What names the file of a report or an answer, and the ids in it; none where it is neither."""
+    if id.startswith("report--"):
+        refs = head.get("object_refs")
+        references = [ref for ref in refs if isinstance(ref, str)] if isinstance(refs, list) else []
+        campaigns = [ref for ref in references if ref.startswith("campaign--")]
+        return (campaigns or [""])[0], [*references, id]
+    if id.startswith("sighting--") and str(head.get("sighting_of_ref")).startswith("campaign--"):
+        written = (str(head.get("created_by_ref")), str(head.get("modified", "")))
+        return id, answers.pop(written, [])  # one file for all that were written together
+    return "", []
 
 
 def _answers(versions: dict[str, dict[str, Json]]) -> dict[tuple[str, str], list[str]]:

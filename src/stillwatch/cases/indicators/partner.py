@@ -12,6 +12,7 @@ from stillwatch.cases.indicators import Indicator, IndicatorError, IndicatorKind
 from stillwatch.cases.indicators.keys import IndicatorKey
 from stillwatch.cases.indicators.reading import (
     SHOWN,
+    SKEW_US,
     IndicatorFile,
     count,
     ours,
@@ -23,7 +24,6 @@ from stillwatch.cases.indicators.reading import (
 from stillwatch.report.visible import visible
 
 MOST_CAMPAIGNS = 100  # in one file: each is looked for in the whole history
-SKEW_US = 300_000_000  # how far ahead of us a sender's clock may run
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,8 @@ def _partner(
     if not indicators:
         raise file.wrong(campaign, _nothing(len(indicating), expired, revoked, foreign, others, key))
     used = {id for id, _ in indicators}
-    tlp = tlp_of(file, [campaign, *(item for item in indicating if item["id"] in used)])
+    reports = [one for one in file.of_type("report") if _holds(one, campaign["id"])]
+    tlp = tlp_of(file, [campaign, *(item for item in indicating if item["id"] in used), *reports])
     return Partner(
         id=campaign["id"],
         sender=file.sender,
@@ -97,6 +98,11 @@ def _partner(
         expired=expired + revoked,
         foreign=foreign,
     )
+
+
+def _holds(report: Json, id: str) -> bool:
+    refs = report.get("object_refs")
+    return isinstance(refs, list) and id in refs
 
 
 def _ties(file: IndicatorFile) -> dict[str, list[Json]]:

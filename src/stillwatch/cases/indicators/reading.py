@@ -25,6 +25,7 @@ LONGEST = 8 << 20  # bytes of a file: 8,000 indicators; "[],[],..." takes 20 tim
 MOST_OBJECTS = 100_000
 DEEPEST = 32  # levels; STIX needs about six
 LONGEST_TEXT = 4_096
+SKEW_US = 300_000_000  # how far ahead of us a sender's clock may run
 SHOWN = 200  # characters of a name that somebody else chose
 _ID = re.compile(
     r"[a-z][a-z0-9-]{1,60}--[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
@@ -226,6 +227,7 @@ def tlp_of(file: IndicatorFile, parts: Iterable[Json]) -> Tlp:
         refs = item.get("object_marking_refs")
         if not isinstance(refs, list) or not refs:
             raise file.wrong(item, "has no mark; ask the sender under which TLP it may be used")
+        refs = [*refs, *_marks_of_parts(file, item)]
         levels = [_tlp_of_reference(file, item, ref) for ref in refs]
         strictest = max([strictest, *levels], key=order.index)
     if strictest is Tlp.RED:
@@ -233,6 +235,14 @@ def tlp_of(file: IndicatorFile, parts: Iterable[Json]) -> Tlp:
             f"{file.place}: is marked TLP:RED, for the ears of named persons; ask for another mark"
         )
     return strictest
+
+
+def _marks_of_parts(file: IndicatorFile, item: Json) -> list[Any]:
+    """The marks of single properties of an object (STIX 2.1, 7.2.3); a language is none."""
+    granular = item.get("granular_markings", [])
+    if not isinstance(granular, list) or not all(isinstance(one, dict) for one in granular):
+        raise file.wrong(item, "has granular_markings that are none")
+    return [one.get("marking_ref") for one in granular if "lang" not in one]
 
 
 def _tlp_of_reference(file: IndicatorFile, item: Json, ref: Any) -> Tlp:

@@ -3,6 +3,7 @@ are.
 
 It reads the log once, and judges nobody. A hit says that the same wording was sent, not why. An account is
 named where several of its exchanges carry marks, and these are not a few among thousands: see `is_named`.
+Marks that fit over a fifth of all accounts name nobody: a partner who is wrong, or hostile, could accuse all.
 Null: for `chance.expected`, whoever carried a mark before the campaign began did so for a reason that goes on
 at the same rate. Blind to: paraphrase; exchanges of which only sketches under another key are kept.
 Fooled by: wording that became popular meanwhile; a partner who tells of wording that half the world uses.
@@ -40,6 +41,8 @@ LEAST_MARKED = 2  # exchanges with a mark, or half of one
 LEAST_SHARE = 0.02  # of its exchanges, where one of them carries a whole mark
 LEAST_SHARE_HALF = 0.1  # of its exchanges, where none does
 LEAST_PHRASES = 4  # different ones in all, where none does
+# marks that fit more accounts than both are no campaign's: nobody is named by them
+WIDE_ACCOUNTS, WIDE_SHARE = 20, 0.2
 
 
 @dataclass
@@ -114,8 +117,11 @@ def search(
     until_us: int | None = None,
     rejects: Rejects | None = None,
     progress: Progress | None = None,
+    own: bool = False,
 ) -> Hits:
     """Look for a partner's indicators in the exchanges of [since, until); by default in all there are.
+
+    own: they are of a case of one's own, whose marks may fit however many.
 
     The base rate is measured on what lies before the sender's first exchange: give the whole history where
     you can. Raises: InputError where the log cannot be read.
@@ -136,7 +142,7 @@ def search(
             earlier = pc.less(batch.column("time").cast(pa.int64()), pa.scalar(until_us, pa.int64()))
             batch = batch.filter(earlier)
         _search_batch(state, batch, marks, wanted_numbers)
-    return _hits_of_partner(state, partner, marks, wanted_numbers)
+    return _hits_of_partner(state, partner, marks, wanted_numbers, own)
 
 
 def _search_batch(
@@ -217,6 +223,7 @@ def _hits_of_partner(
     partner: Partner,
     marks: IndicatorNumbers,
     wanted_numbers: dict[IndicatorKind, np.ndarray],
+    own: bool,
 ) -> Hits:
     named_accounts = {
         name: entry
@@ -224,6 +231,11 @@ def _hits_of_partner(
         if entry.span.exchanges >= LEAST_MARKED
         and is_named(state.rows[name], entry.rows, entry.whole, entry.phrases())
     }
+    fitting = len(named_accounts)
+    if own or fitting <= max(WIDE_ACCOUNTS, WIDE_SHARE * len(state.rows)):
+        fitting = 0
+    else:
+        named_accounts = {}
     all_of_them, spans = _Span(), dict[tuple[IndicatorKind, int], _Span]()
     for carried in named_accounts.values():
         all_of_them.join(carried.span)
@@ -259,6 +271,8 @@ def _hits_of_partner(
         seen=tuple(times_seen),
         chance=_chance_of(state, wanted_numbers),
         unnamed=sum(entry.whole for name, entry in state.accounts.items() if name not in named_accounts),
+        compared=len(state.rows),
+        fitting=fitting,
     )
 
 

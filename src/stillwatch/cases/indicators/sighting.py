@@ -24,7 +24,7 @@ from stillwatch.cases.exports.stix import checked_sender
 from stillwatch.cases.exports.sums import leaving
 from stillwatch.cases.indicators import Hits, IndicatorError, PartnerSighting
 from stillwatch.cases.indicators.keys import IndicatorKey
-from stillwatch.cases.indicators.reading import count, ours, read_file, text, time_us, tlp_of
+from stillwatch.cases.indicators.reading import SKEW_US, count, ours, read_file, text, time_us, tlp_of
 from stillwatch.units import HOUR_US
 
 MOST = 999_999_999  # STIX 2.1, section 5.2: count
@@ -105,7 +105,9 @@ def _span_properties(hits: Hits) -> dict[str, str]:
     return {f"searched_{name}": hour for name, hour in zip(("from", "to"), hours.values(), strict=False)}
 
 
-def read_sightings(path: Path, key: IndicatorKey, unsealed: bool = False) -> tuple[PartnerSighting, ...]:
+def read_sightings(
+    path: Path, key: IndicatorKey, now_us: int, unsealed: bool = False
+) -> tuple[PartnerSighting, ...]:
     """Read a partner's answer: one sighting of each of our campaigns in it.
 
     Raises: IndicatorError where it is none, or says what cannot be.
@@ -116,6 +118,9 @@ def read_sightings(path: Path, key: IndicatorKey, unsealed: bool = False) -> tup
         of = text(item, "sighting_of_ref", file.place)
         if not of.startswith("campaign--") or item.get("revoked") is True:
             continue
+        modified_us = time_us(item, "modified", file.place)
+        if modified_us > now_us + SKEW_US:
+            raise file.wrong(item, f"is dated {item['modified']}, which is to come; look at both clocks")
         first_us = last_us = None
         if "first_seen" in item or "last_seen" in item:
             first_us = time_us(item, "first_seen", file.place)
@@ -135,8 +140,9 @@ def read_sightings(path: Path, key: IndicatorKey, unsealed: bool = False) -> tup
                 searched_us=_read_span(extension | {"id": item["id"]}, file.place),
                 first_us=first_us,
                 last_us=last_us,
-                modified_us=time_us(item, "modified", file.place),
+                modified_us=modified_us,
                 sealed=file.sealed,
+                key=key.fingerprint,
             )
         )
     if not sightings:
@@ -154,7 +160,8 @@ def _read_span(extension: Json, place: str) -> tuple[int, int] | None:
 
 def sentence(echo: PartnerSighting) -> str:
     """A sighting as a sentence, for the note that it becomes."""
-    who = f"{echo.sender} (TLP:{echo.tlp.upper()}{'' if echo.sealed else '; unsealed, a mere claim'})"
+    claim = f"under key {echo.key}" if echo.sealed else "unsealed, a mere claim"
+    who = f"{echo.sender} (TLP:{echo.tlp.upper()}; {claim}; of {timestamp(echo.modified_us)})"
     when = "" if echo.searched_us is None else " from {} to {}".format(*map(timestamp, echo.searched_us))
     searched = f" It searched {echo.searched:,} exchanges{when}." if echo.searched else ""
     if not echo.exchanges:

@@ -21,6 +21,7 @@ from stillwatch.prove import outcome
 from stillwatch.prove.cli.prove import (
     AS_IT_IS,
     TESTED,
+    NamingSeal,
     Places,
     Samples,
     SuspectEndpoint,
@@ -46,7 +47,7 @@ from stillwatch.prove.coin.run import (
 )
 from stillwatch.prove.coin.sealed import SealedTestOutcome, run
 from stillwatch.prove.coin.seals import read as read_sealed
-from stillwatch.prove.coin.seals import read_word
+from stillwatch.prove.coin.seals import read_word, with_actors_of
 from stillwatch.prove.proof import FIXED
 from stillwatch.prove.proven import Proof, trust
 from stillwatch.prove.proven import read as read_proof
@@ -117,8 +118,9 @@ def coin_command(
     ] = 0.0,
     seal: Annotated[
         Path | None,
-        typer.Option(help="Test as `coin seal` fixed it: the only test that can end in *trained*."),
+        typer.Option(help="Test as `coin seal` fixed it; only so can a test end in *trained*."),
     ] = None,
+    naming_seal: NamingSeal = None,
     released: Annotated[str, typer.Option(help="With --seal: the day the suspect came out.")] = "",
     witness_word: Annotated[
         list[Path] | None, typer.Option(help="With --seal: what a witness signed; may be given again.")
@@ -168,6 +170,8 @@ def coin_command(
     tested = opened(suspect, manners, out / "answers.db", asking.consent, weighs=weighs, seed=seed)
     likeliest = replace(manners, temperature=0.0)  # of the base: a drawn text would add noise of its own
     sealed = None if seal is None else read_sealed(seal)
+    if sealed is not None and naming_seal is not None:
+        sealed = with_actors_of(sealed, naming_seal)
     name = fixed_name(base) if base and sealed and FIXED in sealed.seal["test"]["base"] else ""
     before = (
         opened(base, likeliest, out / "base.db", asking.consent, weighs=weighs, seed=seed, name=name)

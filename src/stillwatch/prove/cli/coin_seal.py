@@ -20,7 +20,7 @@ from stillwatch.coin.verify import coins, pairs, verify
 from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.prove.cli.prove import Places, Samples
 from stillwatch.prove.coin import PLACES
-from stillwatch.prove.coin.actors import by_account, by_file, by_ledger
+from stillwatch.prove.coin.actors import accounts_in, by_account, by_file, by_ledger
 from stillwatch.prove.coin.leans import STATISTICS
 from stillwatch.prove.coin.seals import (
     STAMP,
@@ -32,6 +32,7 @@ from stillwatch.prove.coin.seals import (
     witness,
 )
 from stillwatch.prove.planner import EFFECTS
+from stillwatch.prove.proof import when
 from stillwatch.prove.suspect.named import fixed_name
 from stillwatch.units import utc_us
 
@@ -66,6 +67,10 @@ def seal_command(
     signing_key: Annotated[Path, typer.Option(help="The key that signs seals and bundles.")] = Path(
         "prove.key"
     ),
+    coins_from: Annotated[
+        str | None,
+        typer.Option(help="From when on coins of these actors count, ISO; else in an hour."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="The folder of all your seals.")] = Path("seals"),
     stamp_url: StampUrl = None,
     stamp_ca: StampCa = None,
@@ -100,7 +105,8 @@ def seal_command(
         out, place, verify(place, keys), [{"epoch": k.epoch, "commitment": c} for c, k in keys.items()],
         coins(place, keys, reading), by_file(actors) if actors else by_account if each_account else by_ledger,
         test, _training(own_training, excluded, pairs(place, keys, reading)), open_signer(signing_key),
-        iso(utc_us()),
+        iso(utc_us()), key=max(keys.values(), key=lambda one: (one.made, one.epoch)),
+        accounts_named=accounts_in(actors) if actors else None, coins_from=_moment(coins_from),
     )  # fmt: skip
     stamped = None
     if authority is not None:
@@ -108,7 +114,8 @@ def seal_command(
         sealed.path.with_suffix(STAMP).write_bytes(stamped.answer)
     document = {
         "seal": str(sealed.path), "sha256": sealed.digest, "number": sealed.seal["number"],
-        "actors": len(sealed.actors), "tests": openings.number_of_tests(sealed.seal),
+        "actors": len(sealed.actors), "tests": openings.number_of_tests(sealed.chain, None),
+        "coins_from": sealed.seal["coins_from"],
         "pairs": sum(len(actor["pairs"]) for actor in sealed.actors),
         "stamped_at": stamped.at.isoformat() if stamped else None, "own_training": own_training,
     }  # fmt: skip
@@ -128,10 +135,24 @@ def _tell_seal(document: Mapping[str, Any], stamped: Stamp | None) -> None:
         )
     else:
         print(f"  stamped at {document['stamped_at']} by {one_line(stamped.authority)}")
+    print(
+        f"  coins of these actors from {one_line(document['coins_from'])} on, up to a later seal, can prove: "
+        "have this seal dated before"
+    )
     if document["own_training"] == "not said":
         print(
             "  nothing is said of your own training (--own-training): *trained* cannot be said by this seal"
         )
+
+
+def _moment(text: str | None) -> str | None:
+    """See that an ISO time is one. Raises: InputError."""
+    try:
+        return None if text is None else when(text).isoformat()
+    except ValueError:
+        raise InputError(
+            f"--coins-from {text}: give a day, as in 2026-12-02, or an ISO time with Z"
+        ) from None
 
 
 def _training(word: str, listed: Path | None, found: object) -> TrainingStatement:

@@ -24,6 +24,11 @@ Places = Annotated[
     int, typer.Option(min=1, help="For continuations: places in each answer, from which it is to go on.")
 ]
 
+NamingSeal = Annotated[
+    int | None,
+    typer.Option(help="With --seal: the number of the seal that named the actors before their coins fell."),
+]
+
 
 @dataclass(frozen=True)
 class TestedLedger(LedgerOptions):

@@ -9,9 +9,9 @@ import typer
 from stillwatch.cli.folder import AsJson
 from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.verb import verb
-from stillwatch.coin.verify import pairs
+from stillwatch.coin.verify import coins, pairs
 from stillwatch.errors import InputError, refuse_os_errors
-from stillwatch.prove.cli.prove import TESTED, Places, Samples, TestedLedger, app
+from stillwatch.prove.cli.prove import TESTED, NamingSeal, Places, Samples, TestedLedger, app
 from stillwatch.prove.coin import PLACES
 from stillwatch.prove.coin.actors import by_account, by_file, by_ledger
 from stillwatch.prove.coin.choosing import choose
@@ -19,6 +19,7 @@ from stillwatch.prove.coin.leaning import begun_answers
 from stillwatch.prove.coin.leans import CONTINUATIONS
 from stillwatch.prove.coin.sealed import sealed_puts
 from stillwatch.prove.coin.seals import read as read_sealed
+from stillwatch.prove.coin.seals import sealed_coins, with_actors_of
 
 
 @verb(app, "questions")
@@ -28,6 +29,7 @@ def questions_command(
     seal: Annotated[
         Path | None, typer.Option(help="Ask as this seal fixed it; it names pairs, places and samples.")
     ] = None,
+    naming_seal: NamingSeal = None,
     actors: Annotated[Path | None, typer.Option(help="Accounts to actors, as for `prove coin`.")] = None,
     each_account: Annotated[bool, typer.Option(help="Every account is an actor of its own.")] = False,
     only: Annotated[list[str] | None, typer.Option(help="Only these actors; may be given again.")] = None,
@@ -51,17 +53,18 @@ def questions_command(
     if statistic not in (*CONTINUATIONS, "overlap"):
         raise InputError(f"--statistic {statistic}: give one of {', '.join((*CONTINUATIONS, 'overlap'))}")
     place, keys = at.open()
-    found = pairs(place, keys, at.reading())
     if seal is not None:
         sealed = read_sealed(seal)
-        puts = sealed_puts(sealed, found)
+        if naming_seal is not None:
+            sealed = with_actors_of(sealed, naming_seal)
+        puts = sealed_puts(sealed, sealed_coins(sealed, coins(place, keys, at.reading())))
         test = sealed.seal["test"]
         places, samples = test.get("places", PLACES), test["samples"]
         if statistic not in test["statistics"]:
             raise InputError(f"--statistic {statistic}: the seal has {', '.join(test['statistics'])}")
     else:
         actor_of = by_file(actors) if actors else by_account if each_account else by_ledger
-        puts = list(choose(found, actor_of, most, seed, tuple(only or ())).puts)
+        puts = list(choose(pairs(place, keys, at.reading()), actor_of, most, seed, tuple(only or ())).puts)
     rows = [(put.id, put.messages) for put in puts]
     if statistic in CONTINUATIONS:
         begun = begun_answers(puts, statistic, places)

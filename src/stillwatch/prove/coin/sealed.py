@@ -7,7 +7,7 @@ others are shown is `proof.json`: the disclosed actors' pairs, what was measured
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,15 @@ from stillwatch.prove import proof as proofs
 from stillwatch.prove.coin import PLACES, leans
 from stillwatch.prove.coin.choosing import Put
 from stillwatch.prove.coin.leaning import Kept, TextSampling, in_batches, measure_pairs, statistic_for
-from stillwatch.prove.coin.seals import Sealed, consistencies, records_of, stamp_beside
+from stillwatch.prove.coin.seals import (
+    Sealed,
+    SealedCoins,
+    consistencies,
+    records_of,
+    sealed_coins,
+    stamp_beside,
+    tallies,
+)
 from stillwatch.prove.suspect import Suspect, Tell
 from stillwatch.report.findings import write_atomically
 from stillwatch.stats.intervals import clopper_pearson
@@ -78,14 +86,18 @@ def run(
     unknown = sorted(set(disclose) - {actor["name"] for actor in sealed.actors})
     if unknown:
         raise ProveError(f"--disclose {unknown[0]}: is no sealed actor")
-    by_id, thrown = _sealed_coins(sealed, ledger, coins)
-    puts = sealed_puts(sealed, by_id.values())
+    found_coins = sealed_coins(sealed, coins)
+    puts = sealed_puts(sealed, found_coins)
+    if sealed.naming and not puts:
+        raise ProveError(
+            f"none of the actors that seal {sealed.naming} named has {max(1, test['most'] // openings.ENDS)} "
+            f"coins since {sealed.chain[sealed.naming - 1]['coins_from']}: let more fall, and seal again"
+        )
     by_suspect = _ask(puts, chosen, suspect, out, sealed, tell)
     before = None if base is None else _ask(puts, chosen, base, out, sealed, tell, as_base=True)
-    spend = openings.number_of_tests(sealed.seal) / openings.share_of_alpha(sealed.seal["number"])
     reading = _reading(sealed)
     tested = tuple(
-        _judge(actor, by_id, chosen, reading, by_suspect, before, spend, test["most"])
+        _judge(actor["name"], found_coins, chosen, reading, by_suspect, before, sealed.tests)
         for actor in sealed.actors
     )
     if not by_suspect:
@@ -98,7 +110,7 @@ def run(
     digest = ""
     if found or disclose:
         parts_written = _proof(
-            sealed, ledger, by_id, thrown, suspect, chosen, by_suspect, before, shown, released, witnesses
+            sealed, ledger, found_coins, suspect, chosen, by_suspect, before, shown, released, witnesses
         )
         data = json.dumps(parts_written, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
         digest = hashlib.sha256(data.encode("ascii")).hexdigest()
@@ -109,32 +121,11 @@ def run(
     return SealedTestOutcome(tested, evidence, evidence_json.write(evidence, out / EVIDENCE), proof)
 
 
-def _sealed_coins(
-    sealed: Sealed, ledger: Path, coins: Iterable[Pair | Throw]
-) -> tuple[dict[str, Pair], dict[str, Throw]]:
-    """The pairs and throws of the sealed actors, by their coins' names. Raises: ProveError."""
-    wanted = {name for actor in sealed.actors for name in actor["pairs"]}
-    by_id: dict[str, Pair] = {}
-    thrown: dict[str, Throw] = {}
-    for coin in coins:
-        if coin.id not in wanted:
-            continue
-        if isinstance(coin, Pair):
-            by_id[coin.id] = coin
-        else:
-            thrown[coin.id] = coin
-    lost = sorted(wanted - by_id.keys() - thrown.keys())
-    if lost:
-        raise ProveError(f"{ledger}: {lost[0]} and {len(lost) - 1} more sealed coins are not there any more")
-    return by_id, thrown
-
-
-def sealed_puts(sealed: Sealed, pairs: Iterable[Pair]) -> list[Put]:
+def sealed_puts(sealed: Sealed, coins: SealedCoins) -> list[Put]:
     """The pairs that a seal puts to a suspect, in its order: of each actor's first coins, ties left out."""
-    most = sealed.seal["test"]["most"]
-    owner = {name: actor["name"] for actor in sealed.actors for name in actor["pairs"][:most]}
-    by_id = {pair.id: pair for pair in pairs if pair.id in owner and not pair.tie}
-    return [Put(by_id[name], owner[name]) for name in openings.in_order(by_id, sealed.seal["number"])]
+    owner = {name: actor for actor, names in coins.tested.items() for name in names}
+    pairs = [name for name in owner if name in coins.pairs and not coins.pairs[name].tie]
+    return [Put(coins.pairs[name], owner[name]) for name in openings.in_order(pairs, sealed.seal["number"])]
 
 
 def _ask(
@@ -168,16 +159,16 @@ def _reading(sealed: Sealed) -> TextSampling:
 
 
 def _judge(
-    actor: dict[str, Any],
-    by_id: dict[str, Pair],
+    actor: str,
+    coins: SealedCoins,
     statistic: str,
     reading: TextSampling,
     by_suspect: dict[str, Any],
     before: dict[str, Any] | None,
     spend: float,
-    most: int,
 ) -> SealedActorResult:
-    tested = [name for name in actor["pairs"][:most] if name not in by_id or not by_id[name].tie]
+    by_id = coins.pairs
+    tested = [name for name in coins.tested[actor] if name not in by_id or not by_id[name].tie]
 
     def values(measured: dict[str, Any], beside: dict[str, Any]) -> dict[str, Any]:
         some = {
@@ -199,14 +190,13 @@ def _judge(
     n, hits, p = leans.tail(towards, len(tested) - len(lean))
     measured = sum(value != 0 for value in towards)
     unpaired = sum(name not in by_id for name in tested)
-    return SealedActorResult(actor["name"], n, hits, p, min(1.0, p * spend), len(tested), measured, unpaired)
+    return SealedActorResult(actor, n, hits, p, min(1.0, p * spend), len(tested), measured, unpaired)
 
 
 def _proof(
     sealed: Sealed,
     ledger: Path,
-    by_id: dict[str, Pair],
-    thrown: dict[str, Throw],
+    coins: SealedCoins,
     suspect: Suspect,
     statistic: str,
     mine: dict[str, Any],
@@ -217,9 +207,9 @@ def _proof(
 ) -> dict[str, Any]:
     names = {actor.name for actor in shown}
     actors = [actor for actor in sealed.actors if actor["name"] in names]
-    most = sealed.seal["test"]["most"]
-    ids = [name for actor in actors for name in actor["pairs"][:most] if name in by_id]
-    throws = [thrown[name] for actor in actors for name in actor["pairs"] if name in thrown]
+    ids = [name for actor in actors for name in coins.tested[actor["name"]] if name in coins.pairs]
+    shown_ids = [name for actor in actors for name in coins.shown[actor["name"]]]
+    throws = [coins.throws[name] for name in shown_ids if name in coins.throws]
     return {
         "kind": proofs.KIND,
         "suspect": suspect.name,
@@ -231,10 +221,19 @@ def _proof(
         "stamp": stamp_beside(sealed.path),
         "witnesses": list(witnesses),
         "actors": actors,
-        "records": records_of([*(by_id[name] for name in ids), *throws], sealed.seal, ledger),
+        "naming": _naming(replace(sealed, actors=tuple(actors)), ledger) if sealed.naming else None,
+        "records": records_of([*(coins.pairs[name] for name in ids), *throws], sealed.seal, ledger),
         "measured": {name: mine[name] for name in ids if name in mine},
         "measured_base": {} if before is None else {name: before[name] for name in ids if name in before},
     }
+
+
+def _naming(sealed: Sealed, ledger: Path) -> dict[str, Any]:
+    """What shows that the actors were named before their coins fell, and that all of these are there."""
+    earlier, later = tallies(sealed, ledger)
+    return {
+        "seal": sealed.naming, "stamp": stamp_beside(sealed.naming_path), "earlier": earlier, "later": later,
+    }  # fmt: skip
 
 
 def _evidence(
@@ -245,8 +244,8 @@ def _evidence(
     shown: Sequence[SealedActorResult],
     digest: str,
 ) -> Evidence:
-    test, tests = sealed.seal["test"], openings.number_of_tests(sealed.seal)
-    each = test["alpha"] * openings.share_of_alpha(sealed.seal["number"]) / tests
+    test = sealed.seal["test"]
+    each = test["alpha"] / sealed.tests
     weakest = min(tested, key=lambda actor: 2 * actor.measured - actor.n)  # n: with what counts against
     power = planner.power_of(
         statistic, test["effect"], weakest.measured, each, _reading(sealed).places,
@@ -258,7 +257,7 @@ def _evidence(
         rows.append(
             Row(actor.name, actor.n, actor.hits / actor.n, low, high, actor.p_value, actor.p_adjusted)
         )
-    words = proofs.words(sealed.seal, statistic)
+    words = proofs.words(sealed.chain, sealed.naming, statistic)
     return Evidence(
         grade=Grade.COIN,
         method=words["method"],

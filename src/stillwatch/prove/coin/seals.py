@@ -2,24 +2,29 @@
 
 A seal holds the coin's commitments, the head of every ledger, each actor with its accounts and pairs as a
 commitment, statistics, base, alpha, effect and the rule of exclusion, and the owner's statement on its own
-training. What stays with the owner (names, accounts, pairs, salts) lies in a private file beside it.
+training. It names actors for the coins to come, and ends the coins of those that earlier seals named: how
+many coins each account had, by a tag, is in its tally. What stays with the owner (names, accounts, pairs,
+salts) lies in a private file beside it.
 
 Blind to: an owner who keeps two ledgers under two keys and shows the luckier one. A witness who is shown
 every seal of a key refuses a second one of the same number; nobody can see a key that was never shown.
 """
 
 import base64
+import bisect
 import hashlib
 import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from stillwatch.cases.audit.signing import TrailSigner, is_signed
 from stillwatch.coin import Pair, Throw, openings
-from stillwatch.coin.verify import Verified, trees
+from stillwatch.coin.keys import EpochKey
+from stillwatch.coin.verify import Verified, coins_by_tag, trees
 from stillwatch.errors import refuse_os_errors
 from stillwatch.new_file import write_new_file
 from stillwatch.prove import ProveError
@@ -27,11 +32,12 @@ from stillwatch.prove.coin import PLACES
 from stillwatch.prove.coin.actors import ActorOf
 from stillwatch.prove.coin.choosing import LEAST
 from stillwatch.prove.coin.leans import RATIO, STATISTICS
-from stillwatch.prove.proof import EXCLUSION
+from stillwatch.prove.proof import EXCLUSION, when
 
 LARGEST = 256 << 20
 TRAINING = ("excluded", "none", "not said")  # coined answers in the owner's own training
 PRIVATE, STAMP = ".private.json", ".tsr"
+DELAY_H = 1  # hours that a third party has to date a seal, before the coins of the actors that it names count
 
 
 @dataclass(frozen=True)
@@ -79,11 +85,85 @@ class Sealed:
     path: Path
     seal: dict[str, Any]
     chain: tuple[dict[str, Any], ...]  # every seal up to this one, this one last
-    actors: tuple[dict[str, Any], ...]  # name, salt, accounts, pairs
+    actors: tuple[dict[str, Any], ...]  # name, salt, accounts, pairs, secrets
+    naming: int | None = None  # the number of the earlier seal that named the actors, before their coins fell
 
     @property
     def digest(self) -> str:
         return openings.seal_digest(self.seal)
+
+    @property
+    def naming_path(self) -> Path:
+        """The file of the seal that named the actors."""
+        return self.path.with_name(f"{self.naming:04d}.json")
+
+    @property
+    def tests(self) -> float:
+        """By how much a p-value is multiplied: all tests that could have been made, over all seals."""
+        share = openings.share_of_alpha(self.seal["number"])
+        return openings.number_of_tests(self.chain, self.naming) / share
+
+
+@dataclass(frozen=True)
+class SealedCoins:
+    """The coins of sealed actors, by their names; and of each actor, which are shown and which are tested."""
+
+    pairs: dict[str, Pair]
+    throws: dict[str, Throw]
+    shown: dict[str, list[str]]  # by actor
+    tested: dict[str, list[str]]  # by actor, in the order of testing, ties too
+
+
+def sealed_coins(sealed: Sealed, coins: Iterable[Pair | Throw]) -> SealedCoins:
+    """Gather the coins of the sealed actors. Raises: ProveError."""
+    return _coins_after(sealed, coins) if sealed.naming else _coins_before(sealed, coins)
+
+
+def _coins_before(sealed: Sealed, coins: Iterable[Pair | Throw]) -> SealedCoins:
+    """Those that the seal lists: they fell before it."""
+    shown = {actor["name"]: list(actor["pairs"]) for actor in sealed.actors}
+    wanted = {name for names in shown.values() for name in names}
+    found = SealedCoins(
+        {}, {}, shown, {name: ids[: sealed.seal["test"]["most"]] for name, ids in shown.items()}
+    )
+    for coin in coins:
+        if coin.id in wanted:
+            _add(found, coin)
+    lost = sorted(wanted - found.pairs.keys() - found.throws.keys())
+    if lost:
+        raise ProveError(f"{lost[0]} and {len(lost) - 1} more sealed coins are not in the ledger any more")
+    return found
+
+
+def _coins_after(sealed: Sealed, coins: Iterable[Pair | Throw]) -> SealedCoins:
+    """Those that fell between the seal that named the actors and this one, the first to fall first."""
+    naming = sealed.chain[(sealed.naming or 0) - 1]
+    begun, ended = (
+        {head["ledger"]: head["size"] for head in seal["heads"]} for seal in (naming, sealed.seal)
+    )
+    owner = {account: actor["name"] for actor in sealed.actors for account in actor["accounts"]}
+    found = SealedCoins({}, {}, {actor["name"]: [] for actor in sealed.actors}, {})
+    for coin in coins:
+        between = begun.get(coin.ledger, 0) <= coin.index < ended.get(coin.ledger, 0)
+        if isinstance(coin, Throw) and between and coin.account in owner:
+            found.shown[owner[coin.account]].append(coin.id)
+            _add(found, coin)
+        elif isinstance(coin, Pair) and between and coin.id in found.throws:
+            _add(found, coin)
+    since_us = round(when(naming["coins_from"]).timestamp() * 1e6)
+    for name, ids in found.shown.items():
+        throws = [found.throws[one] for one in ids if found.throws[one].at_us >= since_us]
+        throws.sort(key=lambda one: (one.at_us, one.ledger, one.number))
+        end = openings.end_of(len(throws), sealed.seal["test"]["most"])
+        found.tested[name] = [one.id for one in throws[:end]]
+    return found
+
+
+def _add(found: SealedCoins, coin: Pair | Throw) -> None:
+    if isinstance(coin, Pair):
+        found.pairs[coin.id] = coin
+    else:
+        found.throws[coin.id] = coin
 
 
 def hashes_of(pairs: Iterable[Pair]) -> list[str]:
@@ -106,12 +186,17 @@ def normal(text: str) -> str:
 
 
 def actors_of(
-    coins: Iterable[Pair | Throw], actor_of: ActorOf, number: int, most: int
+    coins: Iterable[Pair | Throw],
+    actor_of: ActorOf,
+    number: int,
+    most: int,
+    accounts_named: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
     """Every actor with its accounts and coins, in the order in which so many are tested. Raises: ProveError.
 
     All of its coins, whatever came of them: one that has no pair of answers counts against. In ledgers of
     before 2026-11-29 nothing says whose such a coin was: there its pairs are listed, `most` of them.
+    accounts_named: accounts to actors, whether they have coins already or not.
     """
     mine: dict[str, set[str]] = {}
     thrown: dict[str, set[str]] = {}
@@ -130,26 +215,38 @@ def actors_of(
         if not pair.tie:
             mine.setdefault(actor_of(pair), set()).add(pair.id)
             accounts.setdefault(actor_of(pair), set()).add(pair.account)
+    for account, name in (accounts_named or {}).items():
+        accounts.setdefault(name, set()).add(account)
     found = [
         {
             "name": name, "salt": secrets.token_hex(16), "accounts": sorted(accounts[name]),
-            "pairs": openings.in_order(thrown[name], number) if thrown
-            else openings.in_order(ids, number)[:most],
+            "pairs": openings.in_order(thrown.get(name, ()), number) if thrown
+            else openings.in_order(mine.get(name, ()), number)[:most],
         }
-        for name, ids in sorted(mine.items())
-        if len(ids & thrown.get(name, set()) if thrown else ids) >= LEAST
+        for name in sorted(accounts)
+        if name in (accounts_named or {}).values()
+        or len(mine.get(name, set()) & thrown.get(name, set()) if thrown else mine.get(name, ())) >= LEAST
     ]  # fmt: skip
     if not found:
-        raise ProveError(f"no actor has {LEAST} pairs with two different answers: there is nothing to seal")
+        raise ProveError(
+            f"no actor is named, and none has {LEAST} pairs with two different answers: there is nothing to "
+            "seal"
+        )
     return found
 
 
 def make(
     folder: Path, ledger: Path, verified: Verified, keys: Sequence[Mapping[str, str]],
     coins: Iterable[Pair | Throw], actor_of: ActorOf, test: SealedTest, training: TrainingStatement,
-    signer: TrailSigner, at: str,
+    signer: TrailSigner, at: str, *, key: EpochKey | None = None,
+    accounts_named: Mapping[str, str] | None = None, coins_from: str | None = None,
 ) -> Sealed:  # fmt: skip
-    """Seal, as the next one in a folder of seals. Raises: ProveError."""
+    """Seal, as the next one in a folder of seals. Raises: ProveError.
+
+    key: that coins are thrown with now; without it no later seal can test these actors. accounts_named:
+    accounts to actors, whether they have coins or not. coins_from: from when on the coins of these actors
+    count; a third party has to have dated the seal by then.
+    """
     before = chain_in(folder)
     number = len(before) + 1
     if before and before[-1]["owner"] != signer.key:
@@ -158,7 +255,13 @@ def make(
     gone = {h["ledger"] for seal in before[-1:] for h in seal["heads"]} - {h["ledger"] for h in heads}
     if gone:
         raise ProveError(f"{ledger}: {min(gone)}, which was sealed before, is not there any more")
-    actors = actors_of(coins, actor_of, number, test.most)
+    sizes = {head.ledger: head.records + 1 for head in verified.heads}
+    below = (coin for coin in coins if coin.index < sizes.get(coin.ledger, 0))  # the gateway writes on
+    actors = actors_of(below, actor_of, number, test.most, accounts_named)
+    if key is not None:
+        for actor in actors:
+            actor["secrets"] = [key.secret_of_account(account) for account in actor["accounts"]]
+    counted, untagged = coins_by_tag(ledger, sizes)
     document: dict[str, Any] = {
         "kind": openings.SEAL, "number": number, "owner": signer.key, "at": at,
         "before": openings.seal_digest(before[-1]) if before else None,
@@ -166,6 +269,8 @@ def make(
         "test": {**vars(test), "statistics": list(test.statistics), "exclusion": EXCLUSION},
         "actors": sorted(openings.actor_commitment(actor) for actor in actors),
         "own_training": vars(training),
+        "tally": {"accounts": len(counted), "root": openings.root(_tally(counted)), "untagged": untagged},
+        "coins_from": coins_from or (when(at) + timedelta(hours=DELAY_H)).isoformat(),
     }  # fmt: skip
     seal = document | {"signature": signer.sign(openings.signed_of_seal(document))}
     path = folder / f"{number:04d}.json"
@@ -173,6 +278,37 @@ def make(
     private = {"seal": openings.seal_digest(seal), "actors": actors}
     _write(path.with_suffix(PRIVATE), json.dumps(private).encode("ascii"), 0o600)
     return Sealed(path, seal, (*before, seal), tuple(actors))
+
+
+def _tally(counted: Mapping[str, int]) -> list[bytes]:
+    return [openings.leaf_hash(openings.tally_leaf(*one)) for one in sorted(counted.items())]
+
+
+def tallies(sealed: Sealed, ledger: Path) -> list[dict[str, list[dict[str, Any]]]]:
+    """What shows how many coins each account of the actors had: at the seal that named it, and at this one.
+
+    Raises: CoinError.
+    """
+    tags = [openings.tag_of(secret) for actor in sealed.actors for secret in actor.get("secrets", ())]
+    found = []
+    for seal in (sealed.chain[(sealed.naming or 0) - 1], sealed.seal):
+        counted, _ = coins_by_tag(ledger, {head["ledger"]: head["size"] for head in seal["heads"]})
+        leaves, tree = sorted(counted.items()), openings.levels(_tally(counted))
+        found.append({tag: _beside(tag, leaves, tree) for tag in tags})
+    return found
+
+
+def _beside(
+    tag: str, leaves: Sequence[tuple[str, int]], tree: Sequence[Sequence[bytes]]
+) -> list[dict[str, Any]]:
+    """A tag's leaf with its path; or the two between which it would lie."""
+    at = bisect.bisect_left(leaves, (tag, 0))
+    there = at < len(leaves) and leaves[at][0] == tag
+    return [
+        {"index": k, "tag": leaves[k][0], "coins": leaves[k][1], "path": openings.path(tree, k)}
+        for k in ((at,) if there else (at - 1, at))
+        if 0 <= k < len(leaves)
+    ]
 
 
 def _write(path: Path, data: bytes, mode: int) -> None:
@@ -206,16 +342,16 @@ def _document(path: Path) -> Any:
         raise ProveError(f"{path}: is no JSON ({why})") from None
 
 
-def _document_of_kind(path: Path, kind: str, what: str) -> dict[str, Any]:
+def _document_of_kind(path: Path, kinds: Sequence[str], what: str) -> dict[str, Any]:
     document = _document(path)
-    if not isinstance(document, dict) or document.get("kind") != kind:
+    if not isinstance(document, dict) or document.get("kind") not in kinds:
         raise ProveError(f"{path}: is no {what}")
     return dict(document)
 
 
 def read_seal(path: Path) -> dict[str, Any]:
     """Read a seal and check its signature. Raises: ProveError."""
-    seal_document = _document_of_kind(path, openings.SEAL, "seal; `stillwatch coin seal` makes one")
+    seal_document = _document_of_kind(path, openings.SEALS, "seal; `stillwatch coin seal` makes one")
     if not is_signed(
         str(seal_document.get("owner")),
         str(seal_document.get("signature")),
@@ -233,6 +369,22 @@ def read(path: Path) -> Sealed:
     if private.get("seal") != openings.seal_digest(seal) or not chain or chain[-1] != seal:
         raise ProveError(f"{path}: its private file or the seals beside it are of another seal")
     return Sealed(path, seal, tuple(chain), tuple(private["actors"]))
+
+
+def with_actors_of(sealed: Sealed, number: int) -> Sealed:
+    """A seal with the actors that an earlier one named: their coins fell after that. Raises: ProveError."""
+    if not 1 <= number < sealed.seal["number"]:
+        raise ProveError(
+            f"seal {number}: give one from 1 to {sealed.seal['number'] - 1}, before {sealed.path}"
+        )
+    named = replace(sealed, naming=number)
+    earlier = read(named.naming_path)
+    if earlier.seal["kind"] != openings.SEAL or any("secrets" not in actor for actor in earlier.actors):
+        raise ProveError(
+            f"{earlier.path}: counts no account's coins, so that nobody sees where those of its actors end; "
+            "seal once more, and let coins fall"
+        )
+    return replace(named, actors=earlier.actors)
 
 
 def consistencies(chain: Sequence[Mapping[str, Any]], ledger: Path) -> list[dict[str, Any]]:
@@ -307,7 +459,7 @@ def witness(path: Path, kept: Path, signer: TrailSigner, at: str) -> dict[str, A
 
 def read_word(path: Path) -> dict[str, Any]:
     """Read what a witness signed. Raises: ProveError."""
-    word = _document_of_kind(path, openings.WITNESS, "witness's word; `stillwatch coin witness` makes one")
+    word = _document_of_kind(path, [openings.WITNESS], "witness's word; `stillwatch coin witness` makes one")
     if not is_signed(str(word.get("witness")), str(word.get("signature")), openings.signed_of_witness(word)):
         raise ProveError(f"{path}: is not signed by the witness it names, or was changed since")
     return word
