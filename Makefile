@@ -100,7 +100,7 @@ test-slow: $(VENV)/.dev ## Run the tests of a tenth of a second and more (half a
 	exit $$status
 
 test-browser: $(VENV)/.dev ## Run the tests that look at the page in Debian's chromium
-	$(PYTEST) -m browser
+	$(PYTEST) -n 2 --dist loadfile -m browser
 
 test-train: $(VENV)/.train ## Run the tests that train models
 	$(PYTEST) -m "train and not slow"
