@@ -49,10 +49,10 @@ endef
 
 # The packages are installed editable, so a stamp is stale only when the locks or the metadata change.
 # A dev environment holds the core as well: the core stamp then needs no second look.
-# requirements.lock is what the core needs; the other distributions need a little more.
-$(VENV)/.core: requirements.lock requirements-distributions.lock $(PROJECTS) | $(BIN)/python
+# requirements.lock is what the core needs, and the other distributions need no more.
+$(VENV)/.core: requirements.lock $(PROJECTS) | $(BIN)/python
 	echo "Installing what requirements.lock names (a minute or two the first time)"
-	$(BIN)/python -m pip install -q --require-hashes -r requirements.lock -r requirements-distributions.lock
+	$(BIN)/python -m pip install -q --require-hashes -r requirements.lock
 	$(INSTALL)
 	touch $@
 
@@ -100,7 +100,7 @@ test-slow: $(VENV)/.dev ## Run the tests of a tenth of a second and more (half a
 	exit $$status
 
 test-browser: $(VENV)/.dev ## Run the tests that look at the page in Debian's chromium
-	$(PYTEST) -m browser
+	$(PYTEST) -n 2 --dist loadfile -m browser
 
 test-train: $(VENV)/.train ## Run the tests that train models
 	$(PYTEST) -m "train and not slow"
@@ -159,8 +159,6 @@ lock: | $(BIN)/python ## Write the lock files anew from pyproject.toml
 	build/lock/bin/$(LOCK) --upgrade --extra dev --extra otlp --extra clickhouse -o requirements-dev.lock
 	printf 'hatchling\neditables\n' > build/lock/builders.in
 	build/lock/bin/$(LOCK) build/lock/builders.in -c requirements-dev.lock -o requirements.lock
-	printf 'scipy\n' > build/lock/distributions.in
-	build/lock/bin/$(filter-out pyproject.toml,$(LOCK)) build/lock/distributions.in -c requirements-dev.lock -o requirements-distributions.lock
 	printf 'psycopg[binary]\nopentelemetry-proto\npyjwt[crypto]\n' > build/lock/extras.in
 	build/lock/bin/$(filter-out pyproject.toml,$(LOCK)) build/lock/extras.in -c requirements-dev.lock -o deploy/extras.lock
 	printf 'check-jsonschema\nhadolint-bin\nhelm-python-sdk\nkubernetes-validate\n' > build/lock/linters.in

@@ -92,6 +92,7 @@ def tried(folder: Path, figures: Figures) -> None:
         fold(store, run([log], accounts=accounts), now_us, "scan")
         halves = halves_of(log, Path(work))
         planted = {row["account"] for row in truth if row.get("campaign")}
+        names = _names(table, known)
         for case in cases_of(store):
             with figures.timed("alert"):
                 told = alert(store, case.id, now_us)
@@ -99,7 +100,6 @@ def tried(folder: Path, figures: Figures) -> None:
             pieces = _pieces(table, case)
             figures.counts["canaries: pieces of prompts"] += len(pieces)
             figures.counts["canaries: found"] += sum(one in own for one in pieces)
-            names = _names(table, known)
             figures.counts["canaries: names"] += len(names)
             for raw in _round(case, told, log, halves, planted, Path(work), now_us, figures):
                 figures.counts["canaries: found"] += sum(one in raw for one in pieces | names)

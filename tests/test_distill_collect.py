@@ -20,6 +20,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cases_world import fast_folder
+from distill_collector import start_collector
 from distill_teacher import Reply, teaching
 from growth import grows_with_the_text
 from stillwatch.distill import BudgetReached, DistillError, DistillRun, Sample
@@ -103,37 +105,18 @@ def test_another_address_or_name_of_the_limit_asks_nothing_anew(tmp_path: Path) 
 
 # --- kill -9 ---------------------------------------------------------------------------------------------
 
-COLLECTOR = """
-import sys
-from stillwatch.distill import DistillRun
-from stillwatch.distill.collect.ask import collect_run
-from stillwatch.distill.plan import load
-from pathlib import Path
-folder = Path(sys.argv[1])
-print("ready", flush=True)
-got = collect_run(DistillRun(folder), load(folder, {}), lambda progress: None, lambda words: None)
-print(got.answers, got.stopped)
-"""
-
 
 def killed(run: DistillRun, is_at_work: Callable[[], bool], after_s: float) -> bool:
     """Start a collector and kill it -9, so long after it is at work; tells whether it had ended by itself."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", COLLECTOR, str(run.path)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    while not is_at_work() and process.poll() is None:
+    process = start_collector(run.path)
+    while not is_at_work() and process.is_alive():
         time.sleep(0.005)
-    try:
-        process.wait(after_s)
-        return True
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        return False
-    finally:
-        process.stdout.close()
+    process.join(after_s)
+    ended = not process.is_alive()
+    process.kill()
+    process.join()
+    process.close()
+    return ended
 
 
 def rows(run: DistillRun, sql: str) -> list[Any]:
@@ -144,7 +127,7 @@ def rows(run: DistillRun, sql: str) -> list[Any]:
         db.close()
 
 
-def kill_again_and_again(tmp_path: Path, kills: int, prompts: int, seed: int) -> None:
+def kill_again_and_again(kills: int, prompts: int, seed: int) -> None:
     draw = random.Random(seed)
     concurrency = 4
 
@@ -153,9 +136,9 @@ def kill_again_and_again(tmp_path: Path, kills: int, prompts: int, seed: int) ->
             return Reply(status=429, headers={"retry-after": "0.05"}, body=b"{}")
         return Reply(delay_s=draw.random() * 0.1)
 
-    with teaching(behave) as (url, seen):
+    with fast_folder() as folder, teaching(behave) as (url, seen):
         run, plan = run_of(
-            tmp_path, url, prompts, collect=FAST | {"max_tokens": 50, "concurrency": concurrency}
+            folder, url, prompts, collect=FAST | {"max_tokens": 50, "concurrency": concurrency}
         )
         done = 0
         while done < kills:
@@ -171,16 +154,16 @@ def kill_again_and_again(tmp_path: Path, kills: int, prompts: int, seed: int) ->
         assert done >= kills, f"the collector ended after {done} kills: ask for more prompts"
         time.sleep(0.3)  # what the server still had in hand
         got = collected(run, plan)
-    assert got.answers == prompts
-    assert {one.id for one in stored(run)} == {f"q{i}" for i in range(prompts)}
-    unseen = {key for (key,) in rows(run, "SELECT key FROM attempt WHERE state = 'in_doubt'")}
-    twice = {key for key, count in seen.answered.items() if count > 1}
-    assert twice <= unseen, "answered twice, though its end had been seen"
-    assert sum(seen.answered.values()) - len(seen.answered) <= kills * concurrency
-    spent = read_json(run.spent)
-    accounted = spent["input_tokens"] + spent["output_tokens"] + spent["in_doubt"]["tokens"]
-    assert seen.tokens <= accounted, "the server billed more than the ledger knows"
-    assert len(seen.bodies) <= spent["requests"]
+        assert got.answers == prompts
+        assert {one.id for one in stored(run)} == {f"q{i}" for i in range(prompts)}
+        unseen = {key for (key,) in rows(run, "SELECT key FROM attempt WHERE state = 'in_doubt'")}
+        twice = {key for key, count in seen.answered.items() if count > 1}
+        assert twice <= unseen, "answered twice, though its end had been seen"
+        assert sum(seen.answered.values()) - len(seen.answered) <= kills * concurrency
+        spent = read_json(run.spent)
+        accounted = spent["input_tokens"] + spent["output_tokens"] + spent["in_doubt"]["tokens"]
+        assert seen.tokens <= accounted, "the server billed more than the ledger knows"
+        assert len(seen.bodies) <= spent["requests"]
     print(
         f"{kills} kills, {prompts} samples: {len(seen.bodies)} requests reached the server, "
         f"{sum(seen.answered.values())} answered, {len(twice)} of them twice, in doubt "
@@ -189,14 +172,27 @@ def kill_again_and_again(tmp_path: Path, kills: int, prompts: int, seed: int) ->
 
 
 @pytest.mark.slow
-def test_a_killed_collector_pays_for_nothing_twice(tmp_path: Path) -> None:
-    kill_again_and_again(tmp_path, 1, 150, 1)
+def test_a_killed_collector_pays_for_nothing_twice() -> None:
+    kill_again_and_again(1, 150, 1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [2, 3])
-def test_a_collector_killed_25_times(tmp_path: Path, seed: int) -> None:
-    kill_again_and_again(tmp_path, 25, 3000, seed)
+def test_a_collector_killed_25_times(seed: int) -> None:
+    kill_again_and_again(25, 1500, seed)
+
+
+COLLECTOR = """
+import sys
+from stillwatch.distill import DistillRun
+from stillwatch.distill.collect.ask import collect_run
+from stillwatch.distill.plan import load
+from pathlib import Path
+folder = Path(sys.argv[1])
+print("ready", flush=True)
+got = collect_run(DistillRun(folder), load(folder, {}), lambda progress: None, lambda words: None)
+print(got.answers, got.stopped)
+"""
 
 
 @pytest.mark.slow

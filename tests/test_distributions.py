@@ -30,7 +30,7 @@ PACKAGE = Path(stillwatch.__file__).parent
 FOLDERS = {"distill": "distill", "provenance": "prove", "range": "range"}  # distribution -> its package
 PROJECTS = {"": ROOT} | {f"-{name}": ROOT / "distributions" / name for name in FOLDERS}
 SAMPLE = "stillwatch/range/data/sample/"
-NOT_THE_CORES = ("scipy", "scipy.libs")  # what the others require besides
+NEEDED_BY_TESTS = ("scipy", "scipy.libs")  # and by no distribution
 INSTALLED = Path(metadata.distribution("numpy").locate_file(""))
 EVERY_VERB = """
 import json, typer
@@ -234,7 +234,7 @@ def core(built: BuiltDistributions, tmp_path_factory: pytest.TempPathFactory) ->
     linked = folder / "dependencies"
     linked.mkdir()
     for one in INSTALLED.iterdir():
-        if "stillwatch" not in one.name and one.suffix != ".pth" and one.name not in NOT_THE_CORES:
+        if "stillwatch" not in one.name and one.suffix != ".pth" and one.name not in NEEDED_BY_TESTS:
             (linked / one.name).symlink_to(one)
     (place,) = folder.glob("lib/python3*/site-packages")
     (place / "dependencies.pth").write_text(f"{linked}\n")
@@ -289,10 +289,7 @@ def test_each_of_the_others_comes_and_goes_by_itself(
     built: BuiltDistributions, core: FreshEnvironment, every_verb: set[tuple[str, ...]]
 ) -> None:
     before = core.installed()
-    further = [core.folder / "dependencies" / name for name in NOT_THE_CORES if (INSTALLED / name).exists()]
     try:
-        for one in further:
-            one.symlink_to(INSTALLED / one.name)
         core.pip("install", "--no-deps", "--no-index", *(str(built.wheels[f"-{name}"]) for name in FOLDERS))
         assert verbs_of(core) == every_verb
         assert core.stillwatch("range", "list").returncode == 0
@@ -301,8 +298,6 @@ def test_each_of_the_others_comes_and_goes_by_itself(
         assert core.stillwatch("range").returncode == 2
     finally:
         core.pip("uninstall", "-y", *(f"stillwatch-{name}" for name in FOLDERS))
-        for one in further:
-            one.unlink()
     assert core.installed() == before
     assert core.stillwatch("prove").returncode == 2
 

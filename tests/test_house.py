@@ -112,9 +112,7 @@ def test_the_core_needs_nothing_heavy() -> None:
     assert "duckdb" in locked
 
 
-@pytest.mark.parametrize(
-    "lock", ["requirements.lock", "requirements-dev.lock", "requirements-distributions.lock"]
-)
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
 def test_a_lock_names_no_host(lock: str) -> None:
     assert "://" not in (ROOT / lock).read_text()
 

@@ -1,4 +1,4 @@
-"""Tails and quantiles against exact sums and against SciPy; components against SciPy's."""
+"""Tails and quantiles against exact sums and SciPy; components, ranks, products and W against SciPy's."""
 
 import math
 from decimal import Decimal, localcontext
@@ -13,10 +13,13 @@ from scipy import sparse, special, stats
 from scipy.sparse import csgraph
 
 from stillwatch.stats.chances import chances
-from stillwatch.stats.dealing import components
+from stillwatch.stats.dealing import begins, components
 from stillwatch.stats.intervals import clopper_pearson
+from stillwatch.stats.normality import shapiro_wilk
+from stillwatch.stats.ranks import mean_ranks
+from stillwatch.stats.sparse_rows import lower_products, row_products
 from stillwatch.stats.subsets import Stratum, rate_tail, subset_tail
-from stillwatch.stats.tails import beta_odds, beta_tail, poisson_tail, student_bound
+from stillwatch.stats.tails import beta_odds, beta_tail, gamma_quantile, poisson_tail, student_bound
 
 NEAR = 1e-12  # relative
 RATES = [1e-9, 0.003, 0.25, 0.5, 1 / 3, 0.9, 0.999, 1 - 2**-50]
@@ -213,6 +216,57 @@ def test_exact_bounds_are_scipys(n: int, confidence: float) -> None:
 def test_a_quantile_is_asked_for_inside(p: float, a: float, b: float) -> None:
     with pytest.raises(ValueError, match="no beta quantile"):
         beta_odds(p, a, b)
+
+
+@pytest.mark.parametrize("shape", [0.3, 1, 1.7, 12, 47.5, 1000, 20_000])
+@pytest.mark.parametrize("p", [1e-9, 0.025, 0.5, 0.975, 1 - 1e-9])
+def test_a_gamma_quantile_is_scipys(p: float, shape: float) -> None:
+    assert gamma_quantile(p, shape) == pytest.approx(special.gammaincinv(shape, p), rel=1e-8)
+
+
+# --- ranks, products, normality ---
+
+
+@given(st.lists(st.integers(-3, 3) | st.floats(-1e9, 1e9), min_size=1, max_size=50))
+def test_ranks_are_scipys(values: list[float]) -> None:
+    assert mean_ranks(values).tolist() == stats.rankdata(values).tolist()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_products_of_sparse_rows_are_scipys(seed: int) -> None:
+    rows = sparse.random_array((40, 60), density=0.1, rng=seed, format="csr", data_sampler=_either_sign)
+    rows.sort_indices()
+    begin, term = rows.indptr.astype(np.int64), rows.indices.astype(np.int64)
+    right = (rows @ rows.T).toarray()
+    np.testing.assert_allclose(row_products(begin, term, rows.data), right, atol=1e-12)
+    np.testing.assert_allclose(lower_products(begin, term, rows.data), np.tril(right), atol=1e-12)
+
+
+def _either_sign(size: int) -> np.ndarray:
+    return np.random.default_rng(size).normal(size=size)
+
+
+def test_no_rows_have_no_products() -> None:
+    none = np.zeros(0, np.int64)
+    assert row_products(begins(none), none, np.zeros(0)).shape == (0, 0)
+    assert row_products(begins(np.zeros(3, np.int64)), none, np.zeros(0)).tolist() == [[0.0] * 3] * 3
+
+
+@pytest.mark.parametrize("n", [3, 4, 5, 6, 11, 12, 100, 1000])
+def test_w_is_scipys(n: int) -> None:
+    draw = np.random.default_rng(n)
+    for values in (
+        draw.normal(size=n),
+        draw.exponential(size=n),
+        draw.random(n).round(1) + np.arange(n) * 1e-9,
+    ):
+        assert shapiro_wilk(values) == pytest.approx(stats.shapiro(values).statistic, abs=1e-8)
+
+
+@pytest.mark.parametrize("values", [[1.0, 2.0], [3.0] * 9])
+def test_no_w_where_there_is_none(values: list[float]) -> None:
+    with pytest.raises(ValueError, match="no W"):
+        shapiro_wilk(np.array(values))
 
 
 # --- components ---

@@ -9,9 +9,9 @@ Source: the normal approximation of the sum of levels; few coins are simulated w
 import math
 from dataclasses import dataclass
 from functools import cache
+from statistics import NormalDist
 
 import numpy as np
-from scipy.stats import norm
 
 from stillwatch.prove import ProveError
 from stillwatch.prove.coin import PLACES
@@ -36,6 +36,7 @@ STUDENTS = {
 SIMULATED = 600  # coins up to which the formula is checked by the test itself: a second or two
 RUNS = 200  # simulated tests a number of coins
 MOST = 10_000_000  # coins of a plan
+_NORMAL = NormalDist()
 
 
 @dataclass(frozen=True)
@@ -86,13 +87,13 @@ def needed_coins(effect: float, alpha: float, power: float, actors: int = 1, *, 
 def by_formula(effect: float, alpha: float, power: float) -> float:
     """Coins by the normal approximation of the test's own sum of levels, for leans drawn from a normal."""
     mean, null_sd, sd = _moments(effect)
-    return float(((norm.isf(alpha) * null_sd + norm.ppf(power) * sd) / mean) ** 2)
+    return float(((-_NORMAL.inv_cdf(alpha) * null_sd + _NORMAL.inv_cdf(power) * sd) / mean) ** 2)
 
 
 @cache
 def _moments(effect: float) -> tuple[float, float, float]:
     """Mean of a signed level, its standard deviation under the null and under the effect."""
-    leans = effect + norm.ppf((np.arange(20_000) + 0.5) / 20_000)
+    leans = effect + np.array([_NORMAL.inv_cdf((n + 0.5) / 20_000) for n in range(20_000)])
     signed = levels(leans) * np.sign(leans)
     mean, square = float(signed.mean()), float((signed**2).mean())
     return mean, math.sqrt(square), math.sqrt(square - mean**2)
@@ -126,13 +127,13 @@ def has_power(effect: float, coins: int, alpha: float, power: float = 0.8) -> bo
 def outweighs(effect: float, coins: int, against: int, alpha: float, power: float = 0.8) -> bool:
     """Whether so many coins find an effect though others count as the largest lean, and against."""
     mean, null_sd, sd = _moments(effect)
-    apart = norm.isf(alpha) * math.sqrt(coins * null_sd**2 + against * LEVELS**2)
-    return bool(mean * coins - LEVELS * against >= apart + norm.ppf(power) * sd * math.sqrt(coins))
+    apart = -_NORMAL.inv_cdf(alpha) * math.sqrt(coins * null_sd**2 + against * LEVELS**2)
+    return bool(mean * coins - LEVELS * against >= apart + _NORMAL.inv_cdf(power) * sd * math.sqrt(coins))
 
 
 def smallest_effect(coins: int, alpha: float, power: float = 0.8) -> float:
     """The smallest effect that so many coins find, by the formula."""
-    return float((norm.isf(alpha) + norm.ppf(power)) / math.sqrt(coins)) if coins else math.inf
+    return float((-_NORMAL.inv_cdf(alpha) + _NORMAL.inv_cdf(power)) / math.sqrt(coins)) if coins else math.inf
 
 
 @dataclass(frozen=True)

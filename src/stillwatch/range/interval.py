@@ -12,10 +12,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.stats import chi2
-
 from stillwatch.stats.intervals import clopper_pearson
-from stillwatch.stats.tails import student_bound
+from stillwatch.stats.tails import gamma_quantile, student_bound
 
 CONFIDENCE = 0.95
 
@@ -106,8 +104,8 @@ def of_rate(
     if n <= 0:
         return None
     tail = (1 - CONFIDENCE) / 2
-    low = 0.0 if k == 0 else float(chi2.ppf(tail, 2 * k)) / 2
-    high = float(chi2.ppf(1 - tail, 2 * k + 2)) / 2
+    low = 0.0 if k == 0 else gamma_quantile(tail, k)
+    high = gamma_quantile(1 - tail, k + 1)
     if each is None:
         each = [per * e / u for e, u in zip(events, units, strict=True) if u > 0]
     return _hull(per * k / n, per * low / n, per * high / n, each, math.inf)

@@ -31,7 +31,7 @@ ROOMS = (
 LIVE_ROOMS = ("gateway", "distill")  # further ones where a teacher is asked and students are trained
 DRAWN = ("range/page", "range/scenes", "range/data")  # changes no number, or is hashed by itself
 CODE = (".py", ".toml", ".sql", ".json")
-LIBRARIES = ("numpy", "pyarrow", "scipy", "duckdb")
+LIBRARIES = ("numpy", "pyarrow", "duckdb")
 LIVE_LIBRARIES = ("torch", "transformers")
 
 

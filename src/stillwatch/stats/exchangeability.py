@@ -15,6 +15,7 @@ import numpy as np
 from stillwatch.compiled_code.library import kernels
 from stillwatch.stats.dealing import begins, run_starts
 from stillwatch.stats.eigenvector import leading_eigenvector
+from stillwatch.stats.sparse_rows import lower_products, row_products
 from stillwatch.units import DAY_US, HOUR_US
 
 DEALS = 199  # permutations: p-values down to 1/200
@@ -100,7 +101,7 @@ def account_content(
     if len(word) == 0:
         return nothing_left
     begin, term, weight = _tf_idf_rows(row, word, n)
-    likeness = _likeness(begin, term, weight, int(term.max(initial=0)) + 1)
+    likeness = lower_products(begin, term, weight)
     account = account.astype(np.int64, copy=False)
     block = (at_us // DAY_US).astype(np.int64)
     order = np.argsort(block, kind="stable").astype(np.int64)
@@ -155,10 +156,7 @@ def two_parts(content: np.ndarray, account: np.ndarray, context_bits: int) -> np
     length = np.sqrt(np.bincount(who, total**2, minlength=labels))
     cosine = total / np.where(length > 0, length, 1.0)[who]
     term = pairs & 0xFFFFFFFF
-    likeness = _likeness(
-        begins(np.bincount(who, minlength=labels)), term, cosine, int(term.max(initial=0)) + 1
-    )
-    likeness += np.tril(likeness, -1).T
+    likeness = row_products(begins(np.bincount(who, minlength=labels)), term, cosine)
     likeness -= likeness.mean(0)
     likeness -= likeness.mean(1, keepdims=True)
     part: np.ndarray = leading_eigenvector(likeness) > 0
@@ -193,14 +191,3 @@ def _tf_idf_rows(row: np.ndarray, word: np.ndarray, n: int) -> tuple[np.ndarray,
     weight = weight / np.where(length > 0, length, 1.0)[row]
     shared = weight > 0
     return begins(np.bincount(row[shared], minlength=n)), term[shared].astype(np.int64), weight[shared]
-
-
-def _likeness(begin: np.ndarray, term: np.ndarray, weight: np.ndarray, terms: int) -> np.ndarray:
-    """(n, n) cosines of sparse rows whose terms ascend; 0 above the diagonal, which is a mirror.
-
-    Only what two rows share is visited, each term's rows in order: a cosine is summed in the terms' order.
-    """
-    n = len(begin) - 1
-    out = np.zeros((n, n))
-    kernels.likeness(begin, term, weight, n, terms, out)
-    return out

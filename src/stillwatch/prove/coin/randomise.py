@@ -8,8 +8,9 @@ Source: Fisher's sign-flip test; Phipson and Smyth 2010, SAGMB 9, for (1 + k) / 
 1991, Biometrika 78, for stopping early where nothing can come of going on.
 """
 
+from math import lgamma
+
 import numpy as np
-from scipy.special import gammaln
 
 from stillwatch.prove.exact import LEAST
 
@@ -18,6 +19,7 @@ CLIP = 3.0  # medians of a lean's size at which it counts 8
 DRAWS, FIRST_DRAWS, ENOUGH = 9_999_999, 99_999, 100
 _REACH_SD = 40.0  # of a binomial; what lies beyond is below 1e-300
 _CHUNK = 1 << 20
+_LOG_GAMMA = np.frompyfunc(lgamma, 1, 1)
 
 
 def levels(leans: np.ndarray) -> np.ndarray:
@@ -52,7 +54,8 @@ def all_coins(counts: np.ndarray, towards: int) -> float:
         reach = int(_REACH_SD * np.sqrt(n) / 2) + 2
         low, high = max(0, n // 2 - reach), min(n, n // 2 + reach + 1)
         hits = np.arange(low, high + 1)
-        chance = np.exp(gammaln(n + 1) - gammaln(hits + 1) - gammaln(n - hits + 1) - n * np.log(2.0))
+        ways = lgamma(n + 1) - (_LOG_GAMMA(hits + 1) + _LOG_GAMMA(n - hits + 1)).astype(float)
+        chance = np.exp(ways - n * np.log(2.0))
         spread = np.zeros((high - low) * level + 1)
         spread[::level] = chance
         total = _convolve(total, spread, level)

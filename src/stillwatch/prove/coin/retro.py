@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from scipy.stats import rankdata
 
 from stillwatch.coin.seeded import seed_of
 from stillwatch.prove import Checked, Evidence, Grade, ProveError, Row, exact
@@ -28,6 +27,7 @@ from stillwatch.prove.coin.leans import block_tail, less_foretold, overlap_of
 from stillwatch.prove.proof import CLAIM, FAIR
 from stillwatch.prove.recording import Unread, read
 from stillwatch.prove.suspect import Messages, Question, Suspect, Tell, Told
+from stillwatch.stats.ranks import mean_ranks
 
 NULL = (
     "The served answer and the fresh draws come from the same frozen teacher on the same prompt, and the "
@@ -73,7 +73,7 @@ class Block:
     @property
     def place(self) -> float:
         """Of the served answer among all, in [0, 1]; those that are alike share their place."""
-        ranks = rankdata(self.values)
+        ranks = mean_ranks(self.values)
         return float((ranks[0] - 0.5) / len(ranks))
 
 

@@ -20,10 +20,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
 
 from stillwatch.prove.pool import Pool, PoolError
 from stillwatch.prove.pool.likeness import Floats
+from stillwatch.stats.dealing import begins
+from stillwatch.stats.sparse_rows import row_products
 
 FEWEST = 20
 MOST = 2000  # prompts, by a hash of their id: its work grows with their square, and 200 tell versions apart
@@ -83,22 +84,24 @@ def kernel_of(pairs: Sequence[tuple[str, str]]) -> Floats:
     Its row sums are what the classifier learned on the other prompts says of each.
     """
     vocabulary: dict[str, int] = {}
-    rows, columns, values = [], [], []
-    for at, (mine, theirs) in enumerate(pairs):
+    held: list[dict[int, float]] = []  # of each prompt: word -> how much more the first answer has of it
+    for mine, theirs in pairs:
+        more: dict[int, float] = {}
         for sign, text in ((1.0, mine), (-1.0, theirs)):
             counts = _features(text)
             length = np.sqrt(sum(value * value for value in counts.values())) or 1.0
             for word, value in counts.items():
-                rows.append(at)
-                columns.append(vocabulary.setdefault(word, len(vocabulary)))
-                values.append(sign * value / length)
-    matrix = sparse.csr_matrix((values, (rows, columns)), shape=(len(pairs), len(vocabulary)))
-    used = np.asarray((matrix != 0).sum(axis=0)).ravel()
-    matrix = matrix[:, used > 1]  # what one prompt alone shows teaches nothing about another
-    spread = np.sqrt(np.asarray(matrix.multiply(matrix).mean(axis=0)).ravel())
-    # rare and common words between
-    matrix = matrix @ sparse.diags(1 / np.sqrt(np.where(spread > 0, spread, 1)))
-    kernel = np.asarray((matrix @ matrix.T).todense())
+                place = vocabulary.setdefault(word, len(vocabulary))
+                more[place] = more.get(place, 0.0) + sign * value / length
+        held.append({place: more[place] for place in sorted(more) if more[place]})
+    row = np.repeat(np.arange(len(held)), [len(one) for one in held])
+    term = np.array([place for one in held for place in one], np.int64)
+    weight = np.array([much for one in held for much in one.values()])
+    shared = np.bincount(term)[term] > 1  # what one prompt alone shows teaches nothing about another
+    row, term, weight = row[shared], term[shared], weight[shared]
+    spread = np.sqrt(np.bincount(term, weight**2) / len(pairs))
+    weight /= np.sqrt(spread[term])  # rare and common words between
+    kernel: Floats = row_products(begins(np.bincount(row, minlength=len(pairs))), term, weight)
     np.fill_diagonal(kernel, 0.0)
     return kernel
 

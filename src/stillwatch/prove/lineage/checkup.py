@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
 
 from stillwatch.prove.lineage import Lineage, LineageError, Role
 from stillwatch.prove.lineage.judge import LineageJudgement, judge
 from stillwatch.prove.lineage.margins import Field, choose_field
 from stillwatch.prove.pool.likeness import Likeness
+from stillwatch.stats.ranks import mean_ranks
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def area(right: list[float], wrong: list[float]) -> float:
     """
     if not right or not wrong:
         return float("nan")
-    ranks = rankdata([*right, *wrong])
+    ranks = mean_ranks([*right, *wrong])
     n = len(right)
     return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * len(wrong)))
 

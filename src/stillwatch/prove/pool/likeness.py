@@ -15,9 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from stillwatch.prove.pool import Pool
+from stillwatch.stats.dealing import begins
+from stillwatch.stats.sparse_rows import row_products
 
 TOKENS = 100  # takes most of the length out of it
 LONGEST = 3  # words of an n-gram
@@ -137,7 +138,6 @@ def prompt_likeness(answers: Sequence[Sequence[str]]) -> Floats:
         return np.zeros((n, n))
     frequency = np.bincount(column)
     weight = (np.log(n / frequency) ** (RARENESS / 2))[column]
-    matrix = sparse.csr_matrix((weight, (row, column)), shape=(n, len(frequency)))
-    norm = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
-    matrix = sparse.diags(1 / np.where(norm > 0, norm, 1)) @ matrix
-    return np.asarray((matrix @ matrix.T).todense())
+    norm = np.sqrt(np.bincount(row, weight**2, minlength=n))
+    weight /= np.where(norm > 0, norm, 1)[row]
+    return row_products(begins(np.bincount(row, minlength=n)), column, weight)

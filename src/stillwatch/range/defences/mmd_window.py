@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from scipy.spatial.distance import pdist
 
 from stillwatch.range.defences import Accusation, DefenceWatch
 from stillwatch.range.defences.calibration import WithLevel
@@ -36,14 +35,21 @@ NAMED_SHARE = 0.01  # of the accounts in clean windows whose witness lies above 
 
 def gamma_of(points: np.ndarray) -> float:
     """The Gaussian kernel's 1 / (2 width²), the width being the median distance (of 500 points at most)."""
-    median = float(np.median(pdist(points[:: max(1, len(points) // 500)])))
+    some = points[:: max(1, len(points) // 500)].astype(np.float64)
+    far = squared_distances(some, some)[np.triu_indices(len(some), 1)]
+    median = float(np.median(np.sqrt(far)))
     return 1.0 / max(2.0 * median**2, 1e-12)
+
+
+def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(x, y) squared Euclidean distances of vectors."""
+    far: np.ndarray = (x**2).sum(1)[:, None] + (y**2).sum(1)[None, :] - 2.0 * (x @ y.T)
+    return np.maximum(far, 0.0)
 
 
 def kernel(x: np.ndarray, y: np.ndarray, gamma: float) -> np.ndarray:
     """(x, y) Gaussian kernel of vectors."""
-    far = (x**2).sum(1)[:, None] + (y**2).sum(1)[None, :] - 2.0 * (x @ y.T)
-    values: np.ndarray = np.exp(-gamma * np.maximum(far, 0.0))
+    values: np.ndarray = np.exp(-gamma * squared_distances(x, y))
     return values
 
 

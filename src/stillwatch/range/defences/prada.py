@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-from scipy import stats
 
 from stillwatch.range.defences import Accusation, DefenceWatch
 from stillwatch.range.defences.calibration import WithLevel
 from stillwatch.range.defences.embedding import WIDTH, embed
 from stillwatch.range.defences.hours import HourBatch, HourlyLevel
+from stillwatch.stats.normality import shapiro_wilk
 
 NAME = "prada"
 LEAST = 100  # distances before anything is said (section 5.2)
@@ -79,7 +79,7 @@ def normality(distances: np.ndarray) -> float:
     kept = distances[np.abs(distances - distances.mean()) <= OUTLIER_STD * distances.std()]
     if len(kept) < 3 or np.ptp(kept) <= 1e-6:
         return 0.0
-    return float(stats.shapiro(kept).statistic)
+    return shapiro_wilk(kept)
 
 
 class _Prada(WithLevel):
