@@ -296,8 +296,8 @@ def test_who_is_left_of_a_group_must_share_its_wording_still(left: Sequence[int]
     tenant, fingerprint = np.array(entries, np.int32).T
     nothing = np.zeros(0, np.int32)
     spread = Spread(
-        no_links(), tenant, fingerprint, np.zeros(len(tenant), np.int64), nothing, nothing,
-        np.zeros(4, np.int64), np.zeros(4, np.int8), np.zeros(4, np.uint32),
+        no_links(), tenant, fingerprint, np.zeros(len(tenant), np.int32), nothing, nothing,
+        np.zeros(4, np.int64), np.zeros(4, np.int8), np.zeros(4, np.uint32), nothing,
     )  # fmt: skip
     assert keep_signature(spread, np.arange(4), np.array(left, np.int32)) is keeps
     assert keep_signature(spread, np.zeros(0, np.int64), np.array(left, np.int32))
