@@ -25,9 +25,8 @@ class Links:
     at_us: np.ndarray  # (entries,) int64 when the entry's links arose
     weight: np.ndarray  # (entries,) int32 of each of its links, in thousandths of a bit
     begin: np.ndarray  # (entries + 1,) int64 where its links begin
-    place: (
-        np.ndarray
-    )  # (links,) int32 its pair's place in the row of the lower tenant; of a long log in a file
+    # (links,) int32 its pair's place in the row of the lower tenant; of a long log in a file
+    place: np.ndarray
     row_begin: np.ndarray  # (tenants + 1,) int64
     neighbour: np.ndarray  # (places,) int32, ascending within a row
     other: np.ndarray  # (places,) int32 the pair's other place
