@@ -10,7 +10,7 @@ import pytest
 
 from scan_world import Crowd, honest, log_of, sentence, stage
 from stillwatch.actors import ActorContext
-from stillwatch.scan.more_accounts import KnownGroup, more_accounts
+from stillwatch.scan.more_accounts import KnownGroup, MoreAccounts, more_accounts
 from stillwatch.scan.pipeline import Options, scan_log
 
 FRAME = "weigh the two replies below with care and state {} the better one and nothing besides"
@@ -32,16 +32,19 @@ def send(
     return names
 
 
-def beyond(crowd: Crowd, known: Sequence[str]) -> tuple[set[str], set[str]]:
-    """Who sends a group's wording beyond it: all of them, and those with its settings."""
+def sought(crowd: Crowd, known: Sequence[str]) -> tuple[ActorContext, MoreAccounts | None]:
     crowd.rows.sort(key=lambda row: row["time"])
     actor, context = stage(crowd, known)
     (more,) = more_accounts(context, [KnownGroup(actor.accounts, actor.rows)])
-    return (
-        (set(), set())
-        if more is None
-        else (named(context, more.tenants), named(context, more.tenants[more.alike]))
-    )
+    return context, more
+
+
+def beyond(crowd: Crowd, known: Sequence[str]) -> tuple[set[str], set[str]]:
+    """Who sends a group's wording beyond it: all of them, and those with its settings."""
+    context, more = sought(crowd, known)
+    if more is None:
+        return set(), set()
+    return named(context, more.tenants), named(context, more.tenants[more.alike])
 
 
 def named(context: ActorContext, codes: np.ndarray) -> set[str]:
@@ -104,6 +107,20 @@ def test_of_several_groups_each_gets_its_own(crowd: Crowd) -> None:
     assert named(context, other.tenants) == set(second[6:])
     assert none is None
     assert more_accounts(context, []) == []
+
+
+@pytest.mark.parametrize(("begin", "later"), [(4.0, False), (0.0, True)], ids=["after them", "with them"])
+def test_who_had_the_wording_long_before_the_group_is_told_apart(
+    crowd: Crowd, begin: float, later: bool
+) -> None:
+    """A pool that sends a program's template must not bring the program's users along."""
+    send(crowd, "user", 8, **OWN)
+    pool = send(crowd, "pool", 6, begin_day=begin, **OWN)
+    _, more = sought(crowd, pool)
+    assert more is not None
+    assert len(more.tenants) == 8
+    assert more.alike.all()
+    assert bool(more.later.any()) is later
 
 
 @pytest.mark.slow

@@ -507,7 +507,8 @@ class _FindingsBuilder:
         """Add to findings by refusals who sends their rare wording with their limit and temperature.
 
         What formed a group never adds to it: a finding by wording is not widened by its wording. Nobody is
-        added where most of those who are alike run one product or sit together: then that explains the rest.
+        added where most of those who are alike run one product, sit together or had the wording long before:
+        then that explains the rest.
         """
         context, log = self.context, self.context.log
         if FOLLOW not in self.watched.settings.parts:
@@ -525,6 +526,7 @@ class _FindingsBuilder:
             codes = codes[np.isin(context.tenants[codes], more.tenants[more.alike])]
             aside = {code: why for code, why in aside.items() if code in set(codes.tolist())}
             left = _remove_accounts(codes, aside)
+            left = left[np.isin(context.tenants[left], more.tenants[more.later])]
             if len(left) > MOSTLY_OTHERS * len(codes):
                 self.findings[k] = _with_more(self.findings[k], context, more, left, aside)
                 self.taken.update(left.tolist())

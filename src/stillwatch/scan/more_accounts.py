@@ -6,7 +6,8 @@ them carry and hardly anybody else, and one output limit and temperature that th
 
 Null: nobody but the finding's own hand sends its rare wording with its limit and its temperature.
 Blind to: a pool that draws its settings, or leaves one of the two at the client's default.
-Fooled by: who copies a finding's texts and both settings is named with it.
+Fooled by: who takes up a finding's texts and both settings after it is named with it. Who sent them half a
+day before any of the finding's accounts is not, as a pool may copy the wording of many.
 Source: docs/evidence.md, section 5; measured on worlds by other authors (docs/figures/worlds.md).
 """
 
@@ -21,6 +22,7 @@ from stillwatch.actors.fingerprints import carried_values
 from stillwatch.actors.signature import Signature
 from stillwatch.scan.alarms import NEVER
 from stillwatch.scan.follow import LEAST_SIGNATURE, followers, marked_columns, signature_of
+from stillwatch.scan.set_aside import COPIED_AFTER_US
 from stillwatch.stats.dealing import begins, deal_rows, distinct
 
 COMMON = 0.6  # of a finding's tenants have its limit, and its temperature
@@ -42,6 +44,7 @@ class MoreAccounts:
 
     tenants: np.ndarray  # (n,) int32, ascending
     alike: np.ndarray  # (n,) bool: its limit and temperature are mostly theirs
+    later: np.ndarray  # (n,) bool: they did not send it long before the group
     marked: np.ndarray  # (exchanges,) bool: those that carry it
     fingerprints: np.ndarray  # (k,) int64 positions in `signature`
     signature: Signature
@@ -123,4 +126,6 @@ def _alike(
     starts = begins(np.array([len(rows_of) for rows_of in since]))
     limit, temperature = _settings(context, starts, np.concatenate(since))
     alike = (limit == settings[0]) & (temperature == settings[1])
-    return MoreAccounts(tenants, alike, marked, own, signature)
+    ts, sent_by_group = context.log["ts_us"], context.rows_of(group.accounts)
+    later = ts[first] > ts[sent_by_group[marked[sent_by_group]][0]] - COPIED_AFTER_US
+    return MoreAccounts(tenants, alike, later, marked, own, signature)
