@@ -17,8 +17,8 @@ MADE_UP = (
     "Other operators give less away: docs/benchmarks.md has how many are missed.",
     "The models count words. They remember more of what they were taught than a language model does, so this "
     "proof needs fewer coins than a real one: docs/coin.md has the figures for neural students.",
-    "All of it runs on one machine within minutes. So the seal is seconds older than the model, and the "
-    "cloud's word for its date comes from the same clock.",
+    "All of it runs on one machine within minutes. So the seals are seconds older than the coins and the "
+    "model, and the cloud's word for their dates comes from the same clock.",
     "The innocent model was taught other answers of the same teacher to the same questions. One innocent "
     "that is not accused measures no error rate.",
 )

@@ -14,8 +14,9 @@ import shutil
 import signal
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -27,6 +28,7 @@ from stillwatch.report.amounts import plural
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 EACH = 8  # questions that each account of the operator sends through the maker's gateway, at most
+NAMED_BEFORE_S = 45  # from the seal that names the actors to their first coin that counts
 LAWFUL = 3  # honest customers who go on as ever
 BLOCK_S = 604_800
 MORE_PROBES = 120  # questions of the cloud's own log, beside the probes that ship
@@ -224,6 +226,12 @@ def watched(desk: Desk, group: dict[str, object]) -> None:
         name: Browser(desk, "maker", f"{desk.admin['maker']}/console", name, word)
         for name, word in words.items()
     }
+    counts_from = datetime.now(UTC) + timedelta(seconds=NAMED_BEFORE_S)
+    told = seal(desk, 1, f"--coins-from {counts_from:%Y-%m-%dT%H:%M:%SZ}")
+    desk.last.say(
+        f"The cloud witnesses seal {told['number']}: it names {told['actors']} actors, before one of their "
+        "coins has fallen."
+    )
     mia = desk.persons["mia"]
     mia.post(f"/case/{case}/take", f"/case/{case}")
     mia.post(
@@ -238,6 +246,7 @@ def watched(desk: Desk, group: dict[str, object]) -> None:
     keys = {one: desk.issue("maker", one) for one in [*members, *honest[:LAWFUL]]}
     group |= {"keys": keys, "honest": honest[:LAWFUL], "dry_run_watch": dry.accounts}
     asked = desk.prompts_of("maker", 2)
+    time.sleep(max(0.0, (counts_from - datetime.now(UTC)).total_seconds() + 1))
     bought = []
     for account in members:
         for prompt in asked.get(account, [])[:EACH]:
@@ -253,11 +262,8 @@ def watched(desk: Desk, group: dict[str, object]) -> None:
     desk.outcome["bought"] = len(bought)
 
 
-def sealed(desk: Desk) -> None:
-    """The maker fixes what it will test, and the cloud signs that it saw that."""
-    desk.chapter("Sealed, before any suspect is there", "A test that is chosen after looking proves nothing.")
-    told = desk.json("maker", "coin verify --reading-key maker/reading.key --folder maker/serve --json")
-    desk.last.say(f"The ledger holds {told['pairs']:,} pairs of answers, of which a coin chose one each.")
+def seal(desk: Desk, number: int, more: str = "") -> dict[str, Any]:
+    """The maker fixes its actors and its test, and the cloud signs that it was shown that, and when."""
     desk.run(
         "maker", "coin exclude --reading-key maker/reading.key --folder maker/serve --out maker/hashes.txt"
     )
@@ -265,19 +271,28 @@ def sealed(desk: Desk) -> None:
         "maker",
         "coin seal --reading-key maker/reading.key --actors maker/report/findings.json "
         "--statistic overlap --own-training excluded --excluded maker/hashes.txt --signing-key "
-        "maker/prove.key --out maker/seals --folder maker/serve --json",
-    )
-    desk.last.say(
-        f"Seal {told['number']} fixes {told['actors']} actors, {told['pairs']:,} pairs and "
-        f"{told['tests']} tests. The maker's own training leaves coined answers out, it states."
+        f"maker/prove.key --out maker/seals --folder maker/serve --json {more}",
     )
     desk.run(
         "cloud",
-        "coin witness maker/seals/0001.json --signing-key cloud/witness.key --kept "
-        "cloud/seals-seen --out 0001.witness.json",
-    ).say("The cloud signs that it was shown the seal, and when.")
-    word = json.loads((desk.out / "0001.witness.json").read_text("utf-8"))
+        f"coin witness maker/seals/{number:04}.json --signing-key cloud/witness.key --kept "
+        f"cloud/seals-seen --out {number:04}.witness.json",
+    )
+    word = json.loads((desk.out / f"{number:04}.witness.json").read_text("utf-8"))
     desk.witness = word["witness"]
+    return told
+
+
+def sealed(desk: Desk) -> None:
+    """The maker ends the coins that have fallen since it named the actors."""
+    desk.chapter("Sealed, before any suspect is there", "A test that is chosen after looking proves nothing.")
+    told = desk.json("maker", "coin verify --reading-key maker/reading.key --folder maker/serve --json")
+    desk.last.say(f"The ledger holds {told['pairs']:,} pairs of answers, of which a coin chose one each.")
+    told = seal(desk, 2)
+    desk.last.say(
+        f"Seal {told['number']} ends these coins, and the cloud witnesses it. All {told['tests']} tests "
+        "count. The maker's own training leaves coined answers out, it states."
+    )
     time.sleep(1.1)  # a release in the same second would be no later
 
 
@@ -454,10 +469,9 @@ def model(desk: Desk) -> None:
         f"toy_models.py serve {config}",
     )
     common = (
-        f"--seal maker/seals/0001.json --reading-key maker/reading.key --folder maker/serve --released "
-        f"{released} "
-        f"--witness-word 0001.witness.json --witness {desk.witness} --signing-key maker/prove.key "
-        "--statistic overlap --json"
+        "--seal maker/seals/0002.json --naming-seal 1 --reading-key maker/reading.key --folder maker/serve "
+        f"--released {released} --witness-word 0001.witness.json --witness-word 0002.witness.json "
+        f"--witness {desk.witness} --signing-key maker/prove.key --statistic overlap --json"
     )
     for name in ("acme-7b", "kestrel-7b"):
         told = desk.json(
