@@ -92,8 +92,8 @@ MEANS_NOT = {
 }
 NO_PROOF = (
     "nothing that the result could be computed from: no disclosed pairs, no seal, no third party's time; "
-    "`stillwatch coin seal` makes a seal before the suspect is out, `stillwatch prove coin --seal` tests by "
-    "it"
+    "`stillwatch coin seal` names actors before their coins fall and, later, ends the coins, and "
+    "`stillwatch prove coin --seal` tests by it"
 )
 README = """Stillwatch {version}: a verdict on {suspect}
 

@@ -118,7 +118,7 @@ def coin_command(
     ] = 0.0,
     seal: Annotated[
         Path | None,
-        typer.Option(help="Test as `coin seal` fixed it; only so can a test end in *trained*."),
+        typer.Option(help="Test as `coin seal` fixed it; with --naming-seal it can end in *trained*."),
     ] = None,
     naming_seal: NamingSeal = None,
     released: Annotated[str, typer.Option(help="With --seal: the day the suspect came out.")] = "",

@@ -76,17 +76,16 @@ def seal_command(
     stamp_ca: StampCa = None,
     as_json: AsJson = False,
 ) -> None:
-    r"""Fix keys, heads, actors, pairs and test, before a suspect is out; a third party's clock says when.
+    r"""Name actors and test before their coins fall, and end the coins of those that earlier seals named.
 
-    The seal can be published: it tells no account and no answer. The .private.json beside it stays with you.
+    Seal when an actor is found, and again when enough of its coins have fallen, before a suspect is out. A
+    third party's clock says when: a time stamp, or a witness (`coin witness seals/0001.json`). The seal can
+    be published: it tells no account and no answer. The .private.json beside it stays with you.
 
     $ stillwatch coin seal --reading-key reading.key --own-training none \
         --stamp https://freetsa.org/tsr --stamp-ca tsa.pem
     $ stillwatch coin seal --actors findings.json --statistic likelihood --statistic overlap \
         --own-training excluded --excluded hashes.txt
-
-    Then let a witness sign it as well: stillwatch coin witness seals/0001.json. Do it before any suspect is
-    out.
     """
     if own_training not in TRAINING:
         raise InputError(f"--own-training {own_training}: give one of {', '.join(TRAINING)}")
