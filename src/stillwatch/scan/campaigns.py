@@ -15,12 +15,24 @@ from stillwatch.actors.clues.echo import group_evidence
 from stillwatch.actors.groups import LEAST_TENANTS
 from stillwatch.actors.sessions import content_of, one_source_parts
 from stillwatch.actors.signature import NEEDED
+from stillwatch.actors.spread import Spread
 from stillwatch.detectors import Population, lone_harvest
 from stillwatch.engine import SqlEngine
 from stillwatch.exchanges.column_file import let_go, trim_heap
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.features.kinds import KindOfUse
-from stillwatch.scan import Campaign, Echo, Lead, OwnReaction, Reason, SettingTest, Tell, holds, new_settings
+from stillwatch.scan import (
+    Campaign,
+    Echo,
+    Lead,
+    OwnReaction,
+    OwnTie,
+    Reason,
+    SettingTest,
+    Tell,
+    holds,
+    new_settings,
+)
 from stillwatch.scan.alarms import NEVER, Alarm, Judgement
 from stillwatch.scan.assemble import actor_features, campaign
 from stillwatch.scan.candidates import still_open, weak_groups, with_shares
@@ -86,6 +98,7 @@ NOTHING_LEFT = (
 SOFTWARE = "most of its accounts run one vendor's product, whose defaults explain equal settings"
 MOSTLY_OTHERS = 0.5  # of a finding's accounts must be no users of such a product, nor sit together
 FAILOVER_P_VALUE = 1e-2  # of repeated refusals, at most: then a lead's text mentions them
+OWN_LEVEL = 0.05  # an account's own p-value, at most, where a finding's wording alone adds it
 FEW_FINGERPRINTS = 20  # own fingerprints below which nothing is asked of an account
 FEW_CARRIED = 6  # nor where the median account carries fewer than this
 
@@ -104,6 +117,7 @@ class _ActorFinding:
     own_reactions: dict[str, OwnReaction] = field(default_factory=dict)
     aside: Aside = field(default_factory=dict)  # whom it could have named, and does not
     more: tuple[Reason, ...] = ()  # what other ways led to the same actor
+    learnt: tuple[ActorContext, Actor] | None = None  # the wording that accounts were added by, and these
 
 
 @dataclass(frozen=True)
@@ -207,7 +221,7 @@ def _cases(
                 first_reason=finding.reason,
                 more=finding.more,
                 tested=finding.tested,
-                own_ties=own_ties(finding.actor, finding.context, unnamed) if of_group else {},
+                own_ties=_own_ties(finding, unnamed) if of_group else {},
                 own_reactions=finding.own_reactions,
                 features=row,
                 population=population,
@@ -517,7 +531,9 @@ class _FindingsBuilder:
         groups = [
             KnownGroup(one.actor.accounts, one.actor.rows) for one in (self.findings[k] for k in places)
         ]
-        for k, more in zip(places, more_accounts(context, groups), strict=True):
+        found = more_accounts(context, groups)
+        wording = next((_with_wording(context, more.signature.spread) for more in found if more), context)
+        for k, more in zip(places, found, strict=True):
             if more is None:
                 continue
             codes = np.flatnonzero(np.isin(context.tenants, more.tenants)).astype(np.int32)
@@ -527,8 +543,17 @@ class _FindingsBuilder:
             aside = {code: why for code, why in aside.items() if code in set(codes.tolist())}
             left = _remove_accounts(codes, aside)
             left = left[np.isin(context.tenants[left], more.tenants[more.later])]
-            if len(left) > MOSTLY_OTHERS * len(codes):
-                self.findings[k] = _with_more(self.findings[k], context, more, left, aside)
+            if len(left) <= MOSTLY_OTHERS * len(codes):
+                continue
+            # nobody is named without evidence of its own
+            unnamed = np.ones(len(log.accounts), bool)
+            unnamed[[*self.taken, *left.tolist()]] = False
+            ties = own_ties(_added(context, more, left), wording, unnamed, learnt=True)
+            left = left[[(ties[code].p_value or 1.0) <= OWN_LEVEL for code in left.tolist()]]
+            if len(left):
+                added = _added(context, more, left)
+                widened = _with_more(self.findings[k], added, more.marked, aside)
+                self.findings[k] = replace(widened, learnt=(wording, added))
                 self.taken.update(left.tolist())
 
     def _not_named_more(self, finding: _ActorFinding, more: MoreAccounts, codes: np.ndarray) -> Aside:
@@ -634,21 +659,51 @@ def _with_failover(earlier: _ActorFinding, by_failover: _ActorFinding) -> _Actor
     )
 
 
-def _with_more(
-    finding: _ActorFinding, context: ActorContext, more: MoreAccounts, codes: np.ndarray, aside: Aside
-) -> _ActorFinding:
-    """A finding with further accounts, each named at its third such exchange, and after the others."""
-    log, learnt_us = context.log, max(finding.named_at_us[int(code)] for code in finding.actor.accounts)
-    rows, named = [finding.actor.rows], {}
-    for code in codes.tolist():
-        sent = context.rows_of(np.array([code], np.int32))
-        carrying = sent[more.marked[sent]]
-        rows.append(sent[sent >= carrying[0]])
-        named[code] = max(learnt_us, int(log["ts_us"][carrying[min(DEVOTED_LEAST, len(carrying)) - 1]]))
+def _with_wording(context: ActorContext, found: Spread) -> ActorContext:
+    """The same log with other fingerprints than those that were new in it."""
+    return replace(
+        context,
+        use_row=found.row,
+        use_fingerprint=found.fingerprint,
+        fingerprint_kind=found.fingerprint_kind,
+        counted={},
+    )
+
+
+def _added(context: ActorContext, more: MoreAccounts, codes: np.ndarray) -> Actor:
+    """Accounts that are added to a finding, and what they have sent since each took its wording up."""
+    first = np.full(len(context.log.accounts), len(context.log), np.int64)
+    marked = np.flatnonzero(more.marked)
+    np.minimum.at(first, context.log["account"][marked], marked)
+    rows = context.rows_of(codes)
+    return Actor(codes, rows[rows >= first[context.log["account"][rows]]], more.fingerprints, {})
+
+
+def _own_ties(finding: _ActorFinding, unnamed: np.ndarray) -> dict[int, OwnTie]:
+    """Each account's own tie to its finding: of those that were added by the wording that added them."""
+    ties = own_ties(finding.actor, finding.context, unnamed)
+    if finding.learnt is None:
+        return ties
+    wording, added = finding.learnt
+    learnt = own_ties(added, wording, unnamed, learnt=True)
+    return ties | {int(code): learnt[int(code)] for code in added.accounts}
+
+
+def _with_more(finding: _ActorFinding, added: Actor, marked: np.ndarray, aside: Aside) -> _ActorFinding:
+    """A finding with further accounts, each named at its third marked exchange, and after the others."""
+    log, learnt_us = (
+        finding.context.log,
+        max(finding.named_at_us[int(code)] for code in finding.actor.accounts),
+    )
+    rows = added.rows[marked[added.rows]]
+    sender, ts = log["account"][rows], log["ts_us"][rows]
+    named = {
+        code: max(learnt_us, int(ts[sender == code][:DEVOTED_LEAST][-1])) for code in added.accounts.tolist()
+    }
     actor = replace(
         finding.actor,
-        accounts=np.union1d(finding.actor.accounts, codes).astype(np.int32),
-        rows=np.unique(np.concatenate(rows)),
+        accounts=np.union1d(finding.actor.accounts, added.accounts).astype(np.int32),
+        rows=np.union1d(finding.actor.rows, added.rows),
     )
     return replace(finding, actor=actor, named_at_us=finding.named_at_us | named, aside=aside | finding.aside)
 

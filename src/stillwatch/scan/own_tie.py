@@ -8,6 +8,7 @@ p-value larger.
 
 Null: the account is one more of the log's unnamed accounts that were active since the finding began; the rank
 of its strength among theirs is then uniform (conformal).
+Of accounts that a finding's wording added, the wording was learnt from others: every piece of it counts.
 Blind to: whatever is not wording. An account without such wording has no p-value.
 Fooled by: selection. Accounts are named because they carry the wording, so a small p-value is expected of
 each, honest or not. Two users of one program with a fixed template are tied as strongly as two accounts of
@@ -25,10 +26,13 @@ from stillwatch.stats.dealing import distinct
 LEAST_ACTIVE = 2  # exchanges since the finding began: nobody is named for fewer
 
 
-def own_ties(actor: Actor, context: ActorContext, unnamed: np.ndarray) -> dict[int, OwnTie]:
+def own_ties(
+    actor: Actor, context: ActorContext, unnamed: np.ndarray, learnt: bool = False
+) -> dict[int, OwnTie]:
     """Give the tie of each of a group's accounts, by code.
 
-    unnamed: (accounts,) bool, those that no finding names.
+    unnamed: (accounts,) bool, those that no finding names; learnt: whether the fingerprints were learnt from
+    others than the accounts that are asked of. Then each counts, and the null is the same.
     """
     log = context.log
     accounts = len(log.accounts)
@@ -46,6 +50,7 @@ def own_ties(actor: Actor, context: ActorContext, unnamed: np.ndarray) -> dict[i
     for_named = (inside - 1 >= LEAST_IN) & (inside - 1 >= PURITY * others)
     for_unnamed = (inside >= LEAST_IN) & (inside >= PURITY * others)
     counts = (named[who] & for_named[fingerprint]) | (peers[who] & for_unnamed[fingerprint])
+    counts = named[who] | peers[who] if learnt else counts
     fingerprints, carrying, sent = _carried_fingerprints(
         context, row[counts], fingerprint[counts], who[counts]
     )
