@@ -309,6 +309,8 @@ def _chain(proof: Mapping[str, Any], found: Examined, parts: ProofFiles) -> None
     o = parts.openings
     before: Mapping[str, Any] | None = None
     grown = {(one["from"], one["ledger"]): one["path"] for one in proof["consistency"]}
+    if any(set(one) != {"from", "ledger", "path"} for one in proof["consistency"]):
+        found.wrong.append("how the ledgers grew is written in another than the one way")
     for k, seal in enumerate(proof["seals"], 1):
         place = f"seal {k}"
         if seal["kind"] not in o.SEALS or seal["number"] != k or type(seal["number"]) is not int:
