@@ -187,5 +187,5 @@ def test_a_gateway_that_shares_answers_a_partner(tmp_path: Path, beta: Provider)
         )
         words = ["indicators", "import", str(file), str(g.folder.path), "--exchange-key", str(tmp_path / "k")]
         found = runner.invoke(app, words, catch_exceptions=False)
-        assert "1 account; 12 of 12 exchanges carry one of its" in found.stdout
+        assert "1 account of 1; 12 of 12 exchanges carry one of its" in found.stdout
         assert "acct_drain" in found.stdout

@@ -548,10 +548,10 @@ class _FindingsBuilder:
             # nobody is named without evidence of its own
             unnamed = np.ones(len(log.accounts), bool)
             unnamed[[*self.taken, *left.tolist()]] = False
-            ties = own_ties(_added(context, more, left), wording, unnamed, learnt=True)
+            ties = own_ties(_added_actor(context, more, left), wording, unnamed, learnt=True)
             left = left[[(ties[code].p_value or 1.0) <= OWN_LEVEL for code in left.tolist()]]
             if len(left):
-                added = _added(context, more, left)
+                added = _added_actor(context, more, left)
                 widened = _with_more(self.findings[k], added, more.marked, aside)
                 self.findings[k] = replace(widened, learnt=(wording, added))
                 self.taken.update(left.tolist())
@@ -670,7 +670,7 @@ def _with_wording(context: ActorContext, found: Spread) -> ActorContext:
     )
 
 
-def _added(context: ActorContext, more: MoreAccounts, codes: np.ndarray) -> Actor:
+def _added_actor(context: ActorContext, more: MoreAccounts, codes: np.ndarray) -> Actor:
     """Accounts that are added to a finding, and what they have sent since each took its wording up."""
     first = np.full(len(context.log.accounts), len(context.log), np.int64)
     marked = np.flatnonzero(more.marked)

@@ -55,7 +55,7 @@ def more_accounts(context: ActorContext, groups: Sequence[KnownGroup]) -> list[M
     log, tenant = context.log, context.tenants
     known = [_common_settings(context, group) for group in groups]
     carried = [
-        _carried(context, group) if settings else np.zeros(0, np.uint32)
+        _shared_values(context, group) if settings else np.zeros(0, np.uint32)
         for group, settings in zip(groups, known, strict=True)
     ]
     values = distinct(np.concatenate([np.zeros(0, np.uint32), *carried]))
@@ -90,7 +90,7 @@ def _settings(context: ActorContext, begin: np.ndarray, rows: np.ndarray) -> lis
     return [value[code] for value, code in zip(values, used, strict=True)]
 
 
-def _carried(context: ActorContext, group: KnownGroup) -> np.ndarray:
+def _shared_values(context: ActorContext, group: KnownGroup) -> np.ndarray:
     """The fingerprints that several of a group's tenants carry, ascending."""
     log = context.log
     value, place = carried_values(tuple(column[group.rows] for column in marked_columns(log)))

@@ -18,9 +18,9 @@ class WaitingConnection(psycopg.Connection[Any]):
     answer_s: float
 
     def wait(self, gen: PQGen[RV], *args: Any, **more: Any) -> RV:
-        return super().wait(self._bounded(gen), *args, **more)
+        return super().wait(self._within_bound(gen), *args, **more)
 
-    def _bounded(self, gen: PQGen[RV]) -> Generator[Any, Any, RV]:
+    def _within_bound(self, gen: PQGen[RV]) -> Generator[Any, Any, RV]:
         """What psycopg waits for, ended where nothing was ready for too long."""
         heard_s = time.monotonic()
         try:
