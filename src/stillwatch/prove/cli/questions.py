@@ -42,7 +42,7 @@ def questions_command(
 ) -> None:
     """Write what a test by text asks the suspect, line by line, for whoever asks it by another client.
 
-    It asks nobody and tells no coin. A continuation's last message is the assistant's, to be gone on from.
+    It tells no coin. A continuation's last message is the assistant's, to be gone on from.
 
     $ stillwatch prove questions --seal seals/0001.json --statistic continuation --out questions.jsonl
     $ stillwatch prove questions --statistic continuation-by-prompt --actors f.json --places 4 --samples 2
@@ -54,9 +54,7 @@ def questions_command(
         raise InputError(f"--statistic {statistic}: give one of {', '.join((*CONTINUATIONS, 'overlap'))}")
     place, keys = at.open()
     if seal is not None:
-        sealed = read_sealed(seal)
-        if naming_seal is not None:
-            sealed = with_actors_of(sealed, naming_seal)
+        sealed = read_sealed(seal) if naming_seal is None else with_actors_of(read_sealed(seal), naming_seal)
         puts = sealed_puts(sealed, sealed_coins(sealed, coins(place, keys, at.reading())))
         test = sealed.seal["test"]
         places, samples = test.get("places", PLACES), test["samples"]

@@ -76,8 +76,7 @@ def run(
 
     Raises: ProveError.
     """
-    test = sealed.seal["test"]
-    allowed = test["statistics"]
+    test, allowed = sealed.seal["test"], sealed.seal["test"]["statistics"]
     chosen = statistic_for(statistic or (allowed[0] if len(allowed) == 1 else None), suspect, base)
     if chosen not in allowed:
         raise ProveError(f"--statistic {chosen}: the seal has {', '.join(allowed)}; what is sealed is tested")
