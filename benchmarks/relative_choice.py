@@ -42,7 +42,7 @@ def pair(draw: random.Random, correlation: float, size: float = 1.0) -> Lean:
     return side * relative, side * suspect
 
 
-def before_the_seal(draw: random.Random, correlation: float) -> float:
+def p_before_the_seal(draw: random.Random, correlation: float) -> float:
     """The adjusted p of coins that fell before their actor was sealed."""
     kept: list[Lean] = []
     for _ in range(ACCOUNTS):
@@ -55,7 +55,9 @@ def before_the_seal(draw: random.Random, correlation: float) -> float:
     return tail([suspect for _, suspect in kept[:400]])[2] / share_of_alpha(1)
 
 
-def named(draw: random.Random, correlation: float, *, steered: bool, actors: int = ACTORS) -> float:
+def p_of_named_actors(
+    draw: random.Random, correlation: float, *, steered: bool, actors: int = ACTORS
+) -> float:
     """The adjusted p of coins that fell after so many actors were named; of one, as it is."""
     found = []
     for _ in range(actors):
@@ -81,10 +83,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=13)
     asked = parser.parse_args()
     ways: dict[str, Callable[[random.Random, float], float]] = {
-        "coins before the seal": before_the_seal,
-        "named before": lambda draw, c: named(draw, c, steered=False),
-        "one actor, steered": lambda draw, c: named(draw, c, steered=True, actors=1),
-        "named, steered": lambda draw, c: named(draw, c, steered=True),
+        "coins before the seal": p_before_the_seal,
+        "named before": lambda draw, c: p_of_named_actors(draw, c, steered=False),
+        "one actor, steered": lambda draw, c: p_of_named_actors(draw, c, steered=True, actors=1),
+        "named, steered": lambda draw, c: p_of_named_actors(draw, c, steered=True),
     }
     print(f"{asked.runs} runs; share of innocents with an adjusted p of at most", *LEVELS)
     for name, way in ways.items():

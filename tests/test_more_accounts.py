@@ -44,10 +44,10 @@ def beyond(crowd: Crowd, known: Sequence[str]) -> tuple[set[str], set[str]]:
     context, more = sought(crowd, known)
     if more is None:
         return set(), set()
-    return named(context, more.tenants), named(context, more.tenants[more.alike])
+    return names_of(context, more.tenants), names_of(context, more.tenants[more.alike])
 
 
-def named(context: ActorContext, codes: np.ndarray) -> set[str]:
+def names_of(context: ActorContext, codes: np.ndarray) -> set[str]:
     return {context.log.accounts[int(code)] for code in codes}
 
 
@@ -103,8 +103,8 @@ def test_of_several_groups_each_gets_its_own(crowd: Crowd) -> None:
     first, other, none = more_accounts(context, groups)
     assert first is not None
     assert other is not None
-    assert named(context, first.tenants) == set(pool[6:])
-    assert named(context, other.tenants) == set(second[6:])
+    assert names_of(context, first.tenants) == set(pool[6:])
+    assert names_of(context, other.tenants) == set(second[6:])
     assert none is None
     assert more_accounts(context, []) == []
 

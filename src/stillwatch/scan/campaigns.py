@@ -540,8 +540,8 @@ class _FindingsBuilder:
             codes = who_took_part(log["account"], context.tenants, codes, more.marked)
             aside = self._not_named_more(self.findings[k], more, codes)
             codes = codes[np.isin(context.tenants[codes], more.tenants[more.alike])]
-            aside = {code: why for code, why in aside.items() if code in set(codes.tolist())}
             left = _remove_accounts(codes, aside)
+            aside = {code: aside[code] for code in np.setdiff1d(codes, left).tolist()}
             left = left[np.isin(context.tenants[left], more.tenants[more.later])]
             if len(left) <= MOSTLY_OTHERS * len(codes):
                 continue
