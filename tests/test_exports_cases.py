@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -319,11 +320,13 @@ def test_an_alert_goes_to_a_partner_and_its_sighting_comes_back(
     assert found.exit_code == 0
     (hits,) = json.loads(found.stdout)
     assert sorted(one["account"] for one in hits["carriers"]) == list(beta.pool)
-    assert "12 accounts; 240 of" in run(*back, "--yes").stdout
+    assert "12 accounts of 52; 240 of 706 exchanges carry" in run(*back, "--yes").stdout
 
     noted = run("indicators", "sightings", answer, *sender, "--folder", folder)
-    assert noted.stdout.startswith(
-        f"{case}: Beta (TLP:AMBER) has seen this campaign: 240 exchanges of 12 accounts"
+    assert re.match(
+        rf"{case}: Beta \(TLP:AMBER; under key [0-9a-f]{{16}}; of 20\S+Z\) has seen this campaign: "
+        "240 exchanges of 12 accounts",
+        noted.stdout,
     )
     run("indicators", "sightings", answer, *sender, "--folder", folder)
     notes = [act.text for act in acts(store, case) if act.verb == "note"]
@@ -399,7 +402,7 @@ def test_who_else_sent_this(alpha: Provider, store: Store, folder: Path) -> None
     others = [one["account"] for one in found["carriers"] if not one["in_case"]]
     assert sorted(others) == list(alpha.pool[10:])
     shown = run(*search, "--since", "2026-03-09")
-    assert f"{case}: 2 accounts beside its own" in shown.stdout
+    assert f"{case}: 2 accounts of 49 beside its own; 142 of 290 exchanges carry" in shown.stdout
     assert "Before the campaign's first exchange 0 accounts carried a mark in 5 days" in shown.stdout
     assert run(*search, "--since", "last May").exit_code == 2
 
