@@ -14,6 +14,7 @@ from stillwatch.exchanges.log import FINISH, ExchangeLog
 from stillwatch.scan.campaigns import NOTHING_LEFT, _doubt, who_took_part
 from stillwatch.scan.explanations import (
     Products,
+    answer_size,
     class_members,
     same_material,
     same_questions,
@@ -95,10 +96,26 @@ def test_answers_are_short_where_half_of_the_tokens_are(answers: list[tuple[int,
     if set(finish.tolist()) == {STOP}:  # a log without ends
         log.columns["finish"] = np.zeros_like(finish)
         assert ("labels" in short_answers(log, rows)) is short
-    log.columns["reasoning_tokens"] = nothing + 301  # a trace beside each label
-    assert not short_answers(ended, rows)
+        log.columns["finish"] = finish
+    log.columns["reasoning_tokens"] = nothing + 501  # billed beside the answer, and mostly not shown
+    assert ("labels" in short_answers(ended, rows)) is short
+    log.columns["output_tokens"] = np.where(tokens < 0, tokens, tokens + 500)  # billed as a part of it
+    assert ("labels" in short_answers(ended, rows)) is short
+    log.columns["output_tokens"] = tokens
     log.columns.update(reasoning_tokens=nothing, top_logprobs=nothing + 21)
     assert not short_answers(ended, rows)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "size"),
+    [([], 0), ([-1, -1], 0), ([0], 0), ([700], 700), ([10, 20, 30], 20), ([12] * 50 + [800], 800)],
+    ids=["nothing", "unknown", "empty", "one", "the middle of the tokens", "a long one among cheap ones"],
+)
+def test_the_size_of_answers_is_where_half_of_the_tokens_stand(tokens: list[int], size: int) -> None:
+    log = log_of((k, "acct", 200, k) for k in range(len(tokens)))
+    log.columns["output_tokens"] = np.array(tokens, np.int32)
+    log.columns["reasoning_tokens"] = np.full(len(tokens), -1, np.int32)
+    assert answer_size(log, np.arange(len(tokens))) == size
 
 
 def known_by(domains: list[str]) -> AccountFacts:

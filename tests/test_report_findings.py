@@ -33,7 +33,7 @@ KEYS = {
         "suppressed_by",
     ],
     "account": ["account", "p_value", "campaign", "kind_of_use"],
-    "lead": ["id", "since", "p_value", "accounts", "exchanges", "hands", "text"],
+    "lead": ["id", "since", "p_value", "accounts", "exchanges", "hands", "text", "answer_tokens"],
 }
 
 

@@ -19,7 +19,7 @@ from stillwatch.report.explain import explain, print_explanation
 from stillwatch.report.findings import (
     campaigns_by_harvest,
     findings_json,
-    leads_by_exchanges,
+    leads_by_answers,
     to_text,
     write,
     write_atomically,
@@ -104,7 +104,7 @@ class ScanReport:
 
         Columns: id, accounts (list of names), since, p_value, exchanges, hands, text (why it is no finding).
         """
-        return ResultTable(leads_by_exchanges(self.scan), arrow_tables.leads)
+        return ResultTable(leads_by_answers(self.scan), arrow_tables.leads)
 
     @property
     def accounts(self) -> ResultTable[AccountVerdict]:

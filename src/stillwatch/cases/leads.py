@@ -69,7 +69,8 @@ def keep_leads(tx: Transaction, result: ScanResult, source: str) -> None:
     news, leads_gone = _news(tx.db, result), _no_longer_said(tx.db, result, source)
     for lead, document in news.items():
         row = {"at_us": tx.now_us, "source": source, "until_us": _until_us(result), "latest": 1}
-        row |= {"document": document, "exchanges": json.loads(document)["exchanges"]}
+        row |= {"document": document}
+        row |= {column: json.loads(document)[column] for column in ("exchanges", "answer_tokens")}
         if tx.db.execute(update(leads_table).where(_L.lead == lead).values(row)).rowcount == 0:
             tx.db.execute(insert(leads_table).values(row | {"lead": lead}))
     for lead in leads_gone:  # one of which somebody made a case is kept: it is what that case rests on
@@ -102,9 +103,9 @@ def _no_longer_said(db: Connection, result: ScanResult, source: str) -> set[str]
 
 
 def leads(store: Store, *, offset: int = 0, limit: int = PAGE) -> tuple[list[StoredLead], int]:
-    """Give a page of the leads that latest scans say, most exchanges first, and how many there are."""
+    """Give a page of the leads that latest scans say, longest answers first, and how many there are."""
     latest = select(leads_table).where(_L.latest == 1)
-    query = latest.order_by(_L.exchanges.desc(), _L.lead).offset(offset).limit(limit)
+    query = latest.order_by(_L.answer_tokens.desc(), _L.exchanges.desc(), _L.lead).offset(offset).limit(limit)
     with store.reading() as db:
         total = db.execute(select(func.count()).select_from(latest.subquery())).scalar_one()
         return [_stored_lead(row) for row in db.execute(query)], int(total)

@@ -212,6 +212,11 @@ def m008_keyed_marks(db: Connection) -> None:
     db.execute(text("CREATE TABLE identity_keys (sealed TEXT NOT NULL)"))
 
 
+def m009_answers(db: Connection) -> None:
+    """Put leads with long answers first. Those of older scans have 0 until the next one."""
+    db.execute(text("ALTER TABLE leads ADD COLUMN answer_tokens BIGINT NOT NULL DEFAULT 0"))
+
+
 MIGRATIONS: list[Step] = [
     m001_cases,
     m002_tied,
@@ -221,6 +226,7 @@ MIGRATIONS: list[Step] = [
     m006_installation,
     m007_persons,
     m008_keyed_marks,
+    m009_answers,
 ]
 
 

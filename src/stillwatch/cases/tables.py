@@ -128,7 +128,9 @@ person_links = table(METADATA, "person_links", "link:N at_us:N name:W other:W is
 identity_marks = table(METADATA, "identity_marks", "name:W kind:T digest:T since_us:N")
 identity_keys = table(METADATA, "identity_keys", "sealed:T")  # one row at most
 leads = table(
-    METADATA, "leads", "lead:W at_us:N source:W until_us:N exchanges:N document:T latest:N case_id:W"
+    METADATA,
+    "leads",
+    "lead:W at_us:N source:W until_us:N exchanges:N answer_tokens:N document:T latest:N case_id:W",
 )
 acts = table(
     METADATA, "acts", "act:N case_id:W at_us:N who:W verb:W text:W sets:T undoes:N in_force:N revision:N"

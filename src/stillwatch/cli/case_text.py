@@ -62,9 +62,9 @@ def event_row(event: reading.CaseEvent) -> tuple[str, ...]:
 
 
 def lead_row(stored: StoredLead) -> tuple[str, ...]:
-    """Give a lead as a row: what it is, how large, since when, its case, why it is no finding."""
+    """Give a lead as a row: id, accounts, exchanges, size of answers, since when, case, why no finding."""
     lead = stored.lead
-    sizes = f"{len(lead.accounts):,}", f"{lead.exchanges:,}"
+    sizes = (f"{count:,}" for count in (len(lead.accounts), lead.exchanges, lead.answer_tokens))
     return lead.id, *sizes, amounts.iso(lead.since), stored.case or "", lead.text
 
 

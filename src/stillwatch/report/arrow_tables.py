@@ -45,6 +45,7 @@ _LEAD: Mapping[str, Column] = {
     "exchanges": (pa.int64(), lambda lead: lead.exchanges),
     "hands": (pa.string(), lambda lead: lead.hands),
     "text": (pa.string(), lambda lead: lead.text),
+    "answer_tokens": (pa.int64(), lambda lead: lead.answer_tokens),
 }
 _ACCOUNT: Mapping[str, Column] = {
     "account": (pa.string(), lambda a: a.account),

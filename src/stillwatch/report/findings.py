@@ -72,9 +72,12 @@ def campaigns_by_harvest(result: ScanResult) -> list[Campaign]:
     return sorted(result.campaigns, key=lambda c: (-c.harvest.exchanges, -c.harvest.output_tokens, c.id))
 
 
-def leads_by_exchanges(result: ScanResult) -> list[Lead]:
-    """Order leads as people are shown them: the most exchanges first, then by id."""
-    return sorted(result.leads, key=lambda lead: (-lead.exchanges, lead.id))
+def leads_by_answers(result: ScanResult) -> list[Lead]:
+    """Order leads as people are shown them: the longest answers first, then the most exchanges, then by id.
+
+    A harvest takes long answers, most software short ones: docs/scan.md, *Leads*.
+    """
+    return sorted(result.leads, key=lambda lead: (-lead.answer_tokens, -lead.exchanges, lead.id))
 
 
 def _reasons(campaign: Campaign) -> list[Reason]:
@@ -179,6 +182,7 @@ def lead_json(lead: Lead) -> dict[str, Any]:
             "exchanges": int(lead.exchanges),
             "hands": lead.hands,
             "text": lead.text,
+            "answer_tokens": int(lead.answer_tokens),
         }
         | ({"echoes": [_echo_json(item) for item in lead.echoes]} if lead.echoes else {})
         | ({"known_pools": [_pool_json(item) for item in lead.pools]} if lead.pools else {})

@@ -35,7 +35,7 @@ def formed_by(lead: Lead) -> str:
 
 
 def rests_on(lead: Lead) -> tuple[str, ...]:
-    """Say what made a group a lead: its settings, and what its content says."""
+    """Say what made a group a lead, its settings and content, and how long the answers are that it took."""
     settings = (
         f"p = {amounts.p_value(lead.p_value, plain=True)} of its settings alone: how often accounts "
         "that choose independently would act so alike. Users of one program's defaults do not choose "
@@ -43,7 +43,12 @@ def rests_on(lead: Lead) -> tuple[str, ...]:
         if lead.p_value < 1
         else "Its settings say nothing. What its accounts ask alone made it a lead."
     )
-    return settings, f"Content: {_CONTENT.get(lead.hands, 'unknown')}"
+    answers = (
+        f"Answers: half of the output tokens stand in answers of {lead.answer_tokens:,} tokens or more"
+        if lead.answer_tokens
+        else "Answers: their length is unknown"
+    )
+    return settings, f"Content: {_CONTENT.get(lead.hands, 'unknown')}", answers
 
 
 def would_make_it_a_finding(lead: Lead) -> tuple[str, ...]:

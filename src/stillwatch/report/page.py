@@ -13,13 +13,13 @@ from pathlib import Path
 from jinja2 import Environment
 
 from stillwatch.report import amounts, sheet
-from stillwatch.report.findings import FINDINGS, campaigns_by_harvest, leads_by_exchanges, write_atomically
+from stillwatch.report.findings import FINDINGS, campaigns_by_harvest, leads_by_answers, write_atomically
 from stillwatch.report.folded import LinkPicture, fold
 from stillwatch.report.meter import Meter, meter, split_milestone
 from stillwatch.report.rivals import rivals
 from stillwatch.report.timeline import Timeline, timeline
 from stillwatch.scan import AccountVerdict, Campaign, Lead, Link, Reason, ScanResult
-from stillwatch.scan.measured import MEASURED, TITLE, WRONG
+from stillwatch.scan.measured import LEADS_FIRST, MEASURED, TITLE, WRONG
 from stillwatch.scan.parts import claim_of
 from stillwatch.scan.seen_window import window_headline
 from stillwatch.scan.set_aside import aside_text, by_rule
@@ -200,7 +200,7 @@ def view(result: ScanResult) -> View:
         ),
         rows=tuple((c, shown[i].anchor if i < len(shown) else None) for i, c in enumerate(campaigns[:ROWS])),
         rows_left_out=max(0, len(campaigns) - ROWS),
-        leads=tuple(leads_by_exchanges(result)[:LEADS]),
+        leads=tuple(leads_by_answers(result)[:LEADS]),
         leads_left_out=max(0, len(result.leads) - LEADS),
         accounts=len({a for c in campaigns for a in c.accounts}),
         exchanges=sum(c.harvest.exchanges for c in campaigns),
@@ -219,6 +219,7 @@ def _environment() -> Environment:
     environment.filters["outlook"] = split_milestone
     environment.filters["claim"] = lambda reasons: claim_of({reason.detector for reason in reasons})
     environment.globals["findings_file"] = FINDINGS
+    environment.globals["leads_first"] = LEADS_FIRST
     environment.globals["rivals"] = rivals
     environment.globals["aside_text"] = lambda campaign: aside_text(by_rule(campaign.set_aside))
     return environment

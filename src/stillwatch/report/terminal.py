@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stillwatch.report import amounts
-from stillwatch.report.findings import FINDINGS, campaigns_by_harvest, leads_by_exchanges
+from stillwatch.report.findings import FINDINGS, campaigns_by_harvest, leads_by_answers
 from stillwatch.report.page import headline, leads_counted, start_of
 from stillwatch.report.visible import visible
 from stillwatch.scan import Campaign, PoolCover, ScanResult, Tell
@@ -96,15 +96,16 @@ def _print_leads(result: ScanResult, console: Console) -> None:
         return
     table = plain_table(console)
     table.add_column("lead", overflow="fold")
-    for name in ("accounts", "exchanges"):
+    for name in ("accounts", "exchanges", "answers"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("since", no_wrap=True)
     table.add_column("why it is no finding", overflow="fold", ratio=1)
-    for lead in leads_by_exchanges(result)[:LEADS]:
+    for lead in leads_by_answers(result)[:LEADS]:
         table.add_row(
             safe(lead.id, console, 24, "bold"),
             amounts.count(len(lead.accounts)),
             amounts.count(lead.exchanges),
+            amounts.count(lead.answer_tokens),
             lead.since.strftime("%m-%d %H:%M"),
             safe(lead.text, console, 500),
         )
@@ -182,7 +183,7 @@ def print_result(result: ScanResult, console: Console, page: Path | None = None)
     if page is not None:
         console.print()
         console.print(Text("Page: ") + safe(str(page), console, 1000), soft_wrap=True)
-        subjects = [c.id for c in campaigns] or [lead.id for lead in leads_by_exchanges(result)]
+        subjects = [c.id for c in campaigns] or [lead.id for lead in leads_by_answers(result)]
         if subjects:
             words = f"Next: stillwatch explain {subjects[0]} --report {shlex.quote(str(page.parent))}"
             console.print(safe(words, console, 1000), soft_wrap=True)

@@ -211,6 +211,7 @@ class Lead:
     text: str  # why it is no finding, and what its refused texts and its echoes show, if anything
     echoes: tuple[Echo, ...] = ()  # of each pair of its accounts the first, where they are more than chance
     pools: tuple[PoolCover, ...] = ()  # known pools that a tenth of its exchanges go through
+    answer_tokens: int = 0  # half of its accounts' output tokens stand in answers of so many; 0: unknown
 
 
 @dataclass(frozen=True)

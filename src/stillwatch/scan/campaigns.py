@@ -38,6 +38,7 @@ from stillwatch.scan.assemble import actor_features, campaign
 from stillwatch.scan.candidates import still_open, weak_groups, with_shares
 from stillwatch.scan.explanations import (
     SHORT,
+    answer_size,
     customers,
     few_questions,
     one_customer,
@@ -846,7 +847,10 @@ def _lead(context: ActorContext, group: _DoubtfulGroup) -> Lead:
         )
         for e in (echo.echoes if echo else ())
     )
-    return Lead(lead_id(alarm), since, alarm.p_value, names, carrying, str(hands), text, echoes)
+    size = answer_size(log, context.rows_of(accounts))
+    return Lead(
+        lead_id(alarm), since, alarm.p_value, names, carrying, str(hands), text, echoes, answer_tokens=size
+    )
 
 
 def lead_id(alarm: Alarm) -> str:

@@ -35,7 +35,7 @@ MOSTLY = 0.5  # of a group's sessions ask what another account's do: few questio
 # the tasks of a course: a tenth of the members ask each, there are five at least, and how many ask each
 # varies twice as much as by chance (of courses 3 to 46 times as much, of what pools repeat 0.1 to 0.6 times)
 COMMON, LEAST_TASKS, UNEVEN = 0.1, 5, 2.0
-SHORT = 128  # output tokens, some hundred words: fewer are a label, a mark, a few sentences
+SHORT = 192  # output tokens, some 140 words: fewer are a label, a mark, a few sentences
 SHORT_SHARE = 0.5  # of a group's output tokens, not of its answers: short ones beside long ones cost nothing
 ENDED = (FINISH["stop"], FINISH["refusal"])
 OCCASION_US = 12 * HOUR_US  # who uses a wording again so much later came back to it
@@ -334,19 +334,40 @@ def short_answers(log: ExchangeLog, rows: np.ndarray, tokens: int = SHORT) -> st
 def short_share(log: ExchangeLog, rows: np.ndarray, limit: int = SHORT) -> tuple[float, int]:
     """The share of some exchanges' output tokens in short answers, and all tokens; 0 where they are unknown.
 
-    How many were given is the provider's count. An answer that was cut, that calls tools, that came with
-    log-probabilities, or whose end is not recorded in a log which records ends is not short: what it holds
-    does not show in its length. Reasoning counts, as it may be shown.
+    How many were given is the provider's count, without reasoning. An answer that was cut, that calls tools,
+    that came with log-probabilities, or whose end is not recorded in a log which records ends is not short:
+    what it holds does not show in its length.
     """
-    finish, tokens = log["finish"][rows], log["output_tokens"][rows]
-    given = np.maximum(tokens, log["reasoning_tokens"][rows]).astype(np.int64)
-    ended = ENDED if "finish_reason" in log.has else (*ENDED, 0)
-    short = (given < limit) & np.isin(finish, ended) & (log["top_logprobs"][rows] <= 0)
-    given = np.maximum(given, 0)
+    known = np.count_nonzero(log["output_tokens"][rows] >= 0)
+    given = answer_tokens(log, rows)
     total = int(given.sum())
-    if total == 0 or 2 * np.count_nonzero(tokens >= 0) < len(rows):
+    if total == 0 or 2 * known < len(rows):
         return 0.0, 0
+    ended = ENDED if "finish_reason" in log.has else (*ENDED, 0)
+    short = (given < limit) & np.isin(log["finish"][rows], ended) & (log["top_logprobs"][rows] <= 0)
     return float(given[short].sum() / total), total
+
+
+def answer_tokens(log: ExchangeLog, rows: np.ndarray) -> np.ndarray:
+    """(rows,) int64 output tokens of each answer without its reasoning, which most APIs do not show.
+
+    Some providers bill reasoning as a part of the output and some beside it: where any of the rows has more
+    reasoning than output, all of them are taken to be billed beside it. Unknown counts are 0.
+    """
+    output, reasoning = log["output_tokens"][rows].astype(np.int64), log["reasoning_tokens"][rows]
+    reasoning = np.where(output < 0, 0, np.maximum(reasoning, 0))
+    output = np.maximum(output, 0)
+    return output if (reasoning > output).any() else output - reasoning
+
+
+def answer_size(log: ExchangeLog, rows: np.ndarray) -> int:
+    """The size of answer in which half of some exchanges' output tokens stand, or in longer ones; 0: unknown.
+
+    Not the middle answer: many cheap requests beside long answers hardly change it.
+    """
+    given = np.sort(answer_tokens(log, rows))
+    summed = np.cumsum(given)
+    return int(given[np.searchsorted(summed, (summed[-1] + 1) // 2)]) if len(given) else 0
 
 
 def _asked_by_others(text: np.ndarray, label: np.ndarray) -> float:

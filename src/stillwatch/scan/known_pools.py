@@ -24,7 +24,7 @@ from stillwatch.exchanges.known_pool import KnownPool, read_pool
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.scan import ONE_QUEUE, Campaign, Lead, PoolCover
-from stillwatch.scan.explanations import UNCHECKED, one_customer
+from stillwatch.scan.explanations import UNCHECKED, answer_size, one_customer
 from stillwatch.scan.harvest import moment
 from stillwatch.stats.cover import Cover
 from stillwatch.stats.dealing import distinct
@@ -150,7 +150,15 @@ def _lead(
     key = f"{use.name} {int(log['ts_us'][rows[0]])} {first}"
     digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=5, person=b"stillwatch.pool")
     return Lead(
-        f"lead-{digest.hexdigest()}", moment(since), 1.0, names, len(rows), str(hands), text, pools=(cover,)
+        f"lead-{digest.hexdigest()}",
+        moment(since),
+        1.0,
+        names,
+        len(rows),
+        str(hands),
+        text,
+        pools=(cover,),
+        answer_tokens=answer_size(log, context.rows_of(codes)),
     )
 
 

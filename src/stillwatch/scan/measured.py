@@ -33,6 +33,11 @@ FIRM = (
     "start-ups. A network or an instrument counts since only where a tenth of the group shares it: on the "
     "world that was judged since, 0 of 115. On the first author's scenes 0 of 222."
 )
+LEADS_FIRST = (
+    "Those with the longest answers come first (half of the output tokens stand in answers of so many tokens "
+    "or more), as a harvest takes long answers. In 18 simulated logs that were looked at, the first three "
+    "leads of each were mostly a campaign's in 34 of 54 cases; by size they would be in 6."
+)
 LOOSE = (
     "Level: named, not firm. Only what its client chooses ties it, or one class of evidence, or a network or "
     "instrument that less than a tenth of its group shares. Of the accounts that group findings named at "

@@ -16,7 +16,7 @@ ACCOUNTS = 200
 
 
 def show(request: PageRequest) -> Shown:
-    """Show one page of the leads, those of most exchanges first."""
+    """Show one page of the leads, those with the longest answers first."""
     offset = request.query_number("offset", 10_000_000)
     page_of_leads, total = leads.leads(request.store, offset=offset, limit=PAGE)
     rows = [_lead_row(stored, request) for stored in page_of_leads]
@@ -31,7 +31,8 @@ def show(request: PageRequest) -> Shown:
 def _lead_row(stored: leads.StoredLead, request: PageRequest) -> dict[str, object]:
     lead = stored.lead
     return {
-        "lead": lead.id, "accounts": len(lead.accounts), "exchanges": lead.exchanges, "since": lead.since,
+        "lead": lead.id, "accounts": len(lead.accounts), "exchanges": lead.exchanges,
+        "answer_tokens": lead.answer_tokens, "since": lead.since,
         "p_value": lead.p_value, "content": lead.hands, "text": lead.text, "source": stored.source,
         "folded": iso_us(stored.at_us), "case": stored.case, "actionable": False,
         "href": request.url(f"/lead/{lead.id}"),
