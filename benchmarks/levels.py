@@ -39,6 +39,7 @@ from stillwatch.scan.parts import GROUP_TESTS
 
 BEGIN, END = "<!-- levels -->", "<!-- /levels -->"
 LEVELS = ("lead", "named", "firm", "lone payer")
+LEAST_IN_LEADS = 100  # of a kind of which nobody is named: with fewer in leads it is one of the others
 
 
 @dataclass
@@ -115,12 +116,13 @@ def by_kind(of: Counted) -> list[str]:
     """Give the table of honest accounts of each kind, by the level that they reached."""
     heads = ("kind of honest use", "accounts", *(f"at *{which}*" for which in LEVELS))
     lines = [heads, ("---",) * len(heads)]
-    reached = {k for k, _ in of.kinds if k}
+    shown = {k for k, w in of.kinds if k and (w != "lead" or of.kinds[k, w] >= LEAST_IN_LEADS)}
     for kind in sorted(of.there, key=lambda k: (-sum(of.kinds[k, w] for w in LEVELS), k)):
-        if kind in reached:
+        if kind in shown:
             lines.append((kind, f"{of.there[kind]:,}", *(f"{of.kinds[kind, w]:,}" for w in LEVELS)))
-    rest = [kind for kind in of.there if kind not in reached]
-    lines.append((f"{len(rest)} other kinds", f"{sum(of.there[k] for k in rest):,}", *["0"] * len(LEVELS)))
+    rest = [kind for kind in of.there if kind not in shown]
+    reached = (f"{sum(of.kinds[k, w] for k in rest):,}" for w in LEVELS)
+    lines.append((f"{len(rest)} other kinds", f"{sum(of.there[k] for k in rest):,}", *reached))
     return ["| " + " | ".join(cells) + " |" for cells in lines]
 
 

@@ -10,7 +10,7 @@ from stillwatch.actors.communities import communities
 from stillwatch.actors.window import Graph
 from stillwatch.compiled_code.library import kernels
 
-# as few as make a fingerprint emerge (`actors.spread.MIN_ENTRANTS`): docs/evidence.md, groups
+# as few as make a fingerprint emerge (`actors.spread.MIN_ENTRANTS`): docs/actors.md, "How a group is made"
 LEAST_TENANTS = 4
 LEAST_COUNTED = 2  # exchanges of a tenant that carry the new wording
 ATTACHED = 0.25  # of the median member's bits: below it a member is linked by chance

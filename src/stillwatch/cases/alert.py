@@ -29,7 +29,7 @@ ACCOUNTS_SHOWN = 1_000
 BUNDLE = "bundle"
 ENOUGH_JUDGED = 20  # verdicts of this deployment from which on its own record is quoted
 VICTIMS = ("AML.T0012", "Valid Accounts", "keys of customers were used that are not the actor's")
-_CALIBRATION = "docs/evidence.md, section 9: group tests and false cases on logs without a campaign"
+_CALIBRATION = "docs/evidence.md, 'Logs without a campaign': group tests and false cases there"
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,8 @@ NEVER_CLAIMED = (  # by any scan, whatever the log holds
     "That a model was trained on these answers is not shown: `stillwatch prove` tests that.",
 )
 
-# The alarm's own test has no file to itself: these are docs/evidence.md, sections 3 and 9, in short.
+# The alarm's own test has no file to itself: these are docs/evidence.md,
+# "The test of settings" and "An adversary who reads this", in short.
 _TEST_DOC = {
     "Null": "accounts that share wording choose model, output limit and temperature independently, as "
     "the population does, but for the likeness that other groups of the log show",

@@ -51,7 +51,7 @@ class GatewaySettings:
     shutdown_delay_s: Annotated[float, Bounds(0, 3_600)] | None = None
     # the detector is ended and started again above this
     detector_memory_mb: Annotated[int, Bounds(256)] = 4096
-    short_answers: Annotated[int, Bounds(0, 4_096)] = 192  # tokens: see docs/evidence.md, section 4
+    short_answers: Annotated[int, Bounds(0, 4_096)] = 192  # tokens; docs/evidence.md, honest explanations
     hooks_port: Port | None = None  # for other gateways (hooks/); None: nothing listens for them
     hooks_host: str = "127.0.0.1"
     # of what goes to standard error; "json": one object a line

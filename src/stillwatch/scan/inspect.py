@@ -1,6 +1,6 @@
 """What a log has, before it is scanned: formats, columns filled, what is missing and what that costs.
 
-The costs are those that were measured (docs/evidence.md, section 12). It judges nobody.
+The costs are those that were measured (docs/evidence.md, "What a log lacks"). It judges nobody.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -8,7 +8,8 @@ Null: nobody but the finding's own hand sends its rare wording with its limit an
 Blind to: a pool that draws its settings, or leaves one of the two at the client's default.
 Fooled by: who takes up a finding's texts and both settings after it is named with it. Who sent them half a
 day before any of the finding's accounts is not, as a pool may copy the wording of many.
-Source: docs/evidence.md, section 5; measured on worlds by other authors (docs/figures/worlds.md).
+Source: docs/scan.md, "Raising, naming, following, splitting"; measured on worlds by other authors
+(docs/figures/worlds.md).
 """
 
 from collections.abc import Sequence

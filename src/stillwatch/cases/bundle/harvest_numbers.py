@@ -15,7 +15,7 @@ from typing import Any
 from .bundle_events import HOUR_US, SETTINGS, OpenedBundle, combine, mostly, tail
 
 REACTION = ("refused", "repeated", "taken_over", "p_value")  # of one account: see `reactions`
-FLOOR = {"model": 0.03, "max_tokens": 0.08, "temperature_milli": 0.08}  # docs/evidence.md, 3
+FLOOR = {"model": 0.03, "max_tokens": 0.08, "temperature_milli": 0.08}  # docs/evidence.md
 CEILING = {"model": 0.08, "max_tokens": 0.15, "temperature_milli": 0.15}
 SAME = {"same_model": "model", "same_token_limit": "max_tokens", "same_temperature": "temperature_milli"}
 WINDOW_US = 120 * HOUR_US  # in which a look counts

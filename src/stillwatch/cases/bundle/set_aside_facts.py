@@ -11,7 +11,7 @@ from typing import Any
 
 from .bundle_events import HOUR_US, OpenedBundle, us
 
-EVENT_US = 72 * HOUR_US  # in which people at an event ask all that they ask: docs/evidence.md, 4
+EVENT_US = 72 * HOUR_US  # in which people at an event ask all that they ask: docs/evidence.md
 # of an account that was set aside
 FACTS = (
     "product", "network", "asn", "accounts_there", "first", "last", "mail_domain", "ahead", "carried",

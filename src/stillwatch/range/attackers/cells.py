@@ -5,7 +5,8 @@ many accounts. Does: twenty cells. Each has questions of its own, the largest su
 ones where none is large enough), one wrapper, accounts bought for it, and so their settings. When all three
 accounts of a cell are stopped, another cell goes on with its questions in another wording. Cannot: hide that
 every cell asks one model for the same kind of answer.
-Source: campaigns in worlds by other authors, 2026 (docs/benchmarks.md); docs/evidence.md, section 10.
+Source: campaigns in worlds by other authors, 2026 (docs/benchmarks.md); docs/evidence.md, "An
+    adversary who reads this".
 """
 
 from collections import Counter

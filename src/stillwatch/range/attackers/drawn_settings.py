@@ -3,7 +3,8 @@
 Knows: that a group is tested on model, limit and temperature, and found by shared wording. Does: what a
 published pool does in a day's sixteen waking hours; every request is worded anew. Cannot: use what other
 models than the wanted one answer, nor what a drawn limit cuts off: it pays for both.
-Source: campaigns in worlds by other authors, 2026 (docs/benchmarks.md); docs/evidence.md, section 10.
+Source: campaigns in worlds by other authors, 2026 (docs/benchmarks.md); docs/evidence.md, "An
+    adversary who reads this".
 """
 
 from stillwatch.range.attackers import Evasion

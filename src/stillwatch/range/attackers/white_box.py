@@ -6,7 +6,7 @@ shares no wording, and is done before four looks. Few fresh accounts, each with 
 account's limit and temperature, each at most 250 requests, as fast as they are answered; refused, it comes
 back every hour until the limit lets it through. If accounts are stopped all the same, the next ones are aged
 and send half as much each. Cannot: hide that it never asks twice and never follows up.
-Source: docs/evidence.md, sections 1, 4, 5 and 9.
+Source: docs/evidence.md, "Lone payers" and "An adversary who reads this"; docs/scan.md, "Raising".
 """
 
 from dataclasses import replace
