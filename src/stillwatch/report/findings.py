@@ -209,6 +209,7 @@ def _campaign_evidence(campaign: Campaign) -> dict[str, Any]:
         "value_tokens_at_alarm": _finite_or_none(campaign.harvest_at_alarm.value_tokens),
         "unique_prompts": campaign.harvest.unique_prompts,
         "unique_prompts_at_alarm": campaign.harvest_at_alarm.unique_prompts,
+        "answer_tokens": campaign.answer_tokens,
         "reasons": [
             {
                 "actual": _finite_or_none(reason.actual),

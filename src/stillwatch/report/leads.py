@@ -1,7 +1,7 @@
 """What a lead rests on, and what would make it a finding, in sentences. A lead accuses nobody."""
 
 from stillwatch.report import amounts
-from stillwatch.scan import ONE_QUEUE, Lead
+from stillwatch.scan import ONE_QUEUE, Campaign, Lead
 
 NO_ACTION = "A lead is no finding and accuses nobody: no step on an account may rest on it."
 _CONTENT = {
@@ -43,12 +43,14 @@ def rests_on(lead: Lead) -> tuple[str, ...]:
         if lead.p_value < 1
         else "Its settings say nothing. What its accounts ask alone made it a lead."
     )
-    answers = (
-        f"Answers: half of the output tokens stand in answers of {lead.answer_tokens:,} tokens or more"
-        if lead.answer_tokens
-        else "Answers: their length is unknown"
-    )
-    return settings, f"Content: {_CONTENT.get(lead.hands, 'unknown')}", answers
+    return settings, f"Content: {_CONTENT.get(lead.hands, 'unknown')}", answers_text(lead)
+
+
+def answers_text(group: Lead | Campaign) -> str:
+    """Say how long the answers are that a group's accounts were given, by the provider's count."""
+    if not group.answer_tokens:
+        return "The length of its answers is unknown."
+    return f"Half of its output tokens stand in answers of {group.answer_tokens:,} tokens or more."
 
 
 def would_make_it_a_finding(lead: Lead) -> tuple[str, ...]:

@@ -172,6 +172,7 @@ class Campaign:
     tested: tuple[SettingTest, ...] = ()  # by the alarm; none for a lone payer, or where it was not kept
     next_milestone: str | None = None  # e.g. "17,000 exchanges (Sky-T1) at this pace on 2026-03-18"
     set_aside: tuple[SetAside, ...] = ()  # in order of account; none of them is among `accounts`
+    answer_tokens: int = 0  # half of its accounts' output tokens stand in answers of so many; 0: unknown
 
 
 @dataclass(frozen=True)

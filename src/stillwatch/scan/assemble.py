@@ -25,6 +25,7 @@ from stillwatch.scan import (
     holds,
 )
 from stillwatch.scan.alternatives import alternatives, lent_keys
+from stillwatch.scan.explanations import answer_size
 from stillwatch.scan.harvest import harvest, moment, next_milestone, timeline
 from stillwatch.scan.parts import by_refusals_alone
 from stillwatch.signals import blamed_on_its_package, signal_modules, signal_of
@@ -123,6 +124,7 @@ def campaign(
         timeline=timeline(log, actor.rows),
         tested=tested,
         next_milestone=next_milestone(log, actor.rows, taken.exchanges),
+        answer_tokens=answer_size(log, context.rows_of(actor.accounts)),
     )
 
 

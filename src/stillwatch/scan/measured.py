@@ -23,7 +23,11 @@ WRONG = (
     "unseen, 719 of 2,874 (25 %) were honest."
 )
 ALONE = f"{WRONG} A group finding is a reason to look. Nobody may be banned on a group finding alone."
-MEASURED = (EXPOSED, INNOCENTS, ALONE)
+ANSWERS = (
+    "Long answers speak for a harvest: on 33 simulated logs that were looked at, no finding was false whose "
+    "answers have 600 tokens or more (103), and 9 of 64 of those with shorter ones."
+)
+MEASURED = (EXPOSED, INNOCENTS, ALONE, ANSWERS)
 TITLE = "How far to trust a finding"
 # `Campaign.firm` says which accounts are firm.
 FIRM = (
