@@ -24,8 +24,8 @@ WRONG = (
 )
 ALONE = f"{WRONG} A group finding is a reason to look. Nobody may be banned on a group finding alone."
 ANSWERS = (
-    "Long answers speak for a harvest: on 33 simulated logs that were looked at, no finding was false whose "
-    "answers have 600 tokens or more (103), and 9 of 64 of those with shorter ones."
+    "Long answers speak for a harvest: on 33 simulated logs that were looked at, none of 113 findings was "
+    "false whose answers have 600 tokens or more, and five of 66 of the others."
 )
 MEASURED = (EXPOSED, INNOCENTS, ALONE, ANSWERS)
 TITLE = "How far to trust a finding"
@@ -38,9 +38,9 @@ FIRM = (
     "world that was judged since, 0 of 115. On the first author's scenes 0 of 222."
 )
 LEADS_FIRST = (
-    "Those with the longest answers come first (half of the output tokens stand in answers of so many tokens "
-    "or more), as a harvest takes long answers. In 18 simulated logs that were looked at, the first three "
-    "leads of each were mostly a campaign's in 34 of 54 cases; by size they would be in 6."
+    "Those with the longest answers come first, because a harvest takes long answers: half of the output "
+    "tokens stand in answers of so many tokens or more. In 18 simulated logs that were looked at, of the "
+    "first three leads of each 35 of 51 were mostly a campaign's; with the most exchanges first, 6."
 )
 LOOSE = (
     "Level: named, not firm. Only what its client chooses ties it, or one class of evidence, or a network or "
