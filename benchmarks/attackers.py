@@ -42,8 +42,8 @@ LARGER = {"chorus": "chorus:accounts=60:per_account_day=200"}  # what an attacke
 ENOUGH = 3_000  # up to so many the scene's own questions suffice
 USD_AN_ANSWER = 5.0  # what the money allows: nobody is stopped by it before the account market is
 HEADS = (
-    "attacker", "wants", "defence", "got", "days", "dollars", "answers a day", "answers a dollar", "accounts",
-    "stopped", "honest requests refused", "honest accounts stopped",
+    "attacker", "wants", "defence", "got", "days", "dollars", "accounts", "stopped",
+    "honest requests refused", "honest accounts stopped",
 )  # fmt: skip
 NOTES = (
     "Over seeds: both values of two, the mean of more with Student's 95 % interval. * the goal was not",
@@ -154,7 +154,7 @@ def row(lines: list[dict]) -> tuple[str, ...]:
             f"{first['goal']:,}",
             first["defence"],
             f"cannot fire: {silent}",
-            *[""] * 8,
+            *[""] * (len(HEADS) - 4),
         )
     return (
         first["attacker"],
@@ -163,8 +163,6 @@ def row(lines: list[dict]) -> tuple[str, ...]:
         range_text([t["out"] for t in lines]) + mark,
         range_text([t["days"] for t in lines]),
         range_text([t["usd"] for t in lines]),
-        range_text([t["out"] / max(t["days"], 1 / 24) for t in lines]),
-        range_text([t["out"] / max(t["usd"], 0.01) for t in lines]),
         range_text([t["accounts"] for t in lines]),
         range_text([t["stopped"] for t in lines]),
         range_text(refused) + " %",
@@ -186,14 +184,24 @@ def extended(lines: list[dict], goal: int) -> str:
     return f"{number(accounts)} accounts, {number(max(days, 1 / 24))} days, ${number(usd)}"
 
 
-def printed(lines: list[dict], most: int, defences: list[str]) -> list[str]:
-    """Give the lines of both tables."""
+def grouped(lines: list[dict]) -> dict[tuple[str, int, str], list[dict]]:
+    """Give the seeds of each attacker, goal and defence."""
     groups: dict[tuple[str, int, str], list[dict]] = defaultdict(list)
     for told in lines:
         groups[told["asked"], told["goal"], told["defence"]].append(told)
-    table = [HEADS, ("---",) * len(HEADS), *(row(some) for some in groups.values())]
-    out = ["| " + " | ".join(cells) + " |" for cells in table] + ["", *NOTES, ""]
-    out += [
+    return groups
+
+
+def table(lines: list[dict]) -> list[str]:
+    """Write the contests, a line for each attacker, goal and defence."""
+    rows = [HEADS, ("---",) * len(HEADS), *(row(some) for some in grouped(lines).values())]
+    return ["| " + " | ".join(cells) + " |" for cells in rows]
+
+
+def extended_table(lines: list[dict], most: int, defences: list[str]) -> list[str]:
+    """Write what a goal that is not replayed takes, from the largest that was fought."""
+    groups = grouped(lines)
+    out = [
         f"**{most:,} answers**, not replayed: copies, side by side, of the largest goal that was fought.",
         "Against limits that is exact, as they are a rate for each account; against detection it holds for",
         "copies that have nothing in common.",
@@ -226,7 +234,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--out", type=Path, help="a line for each contest; those there are kept")
     top.add_argument("--print", action="store_true", help="print what --out holds; fight nothing")
     top.add_argument("--logs", type=Path, help="fight nothing; write each undefended contest's log there")
-    top.add_argument("--page", type=Path, help="put the tables there between the marks of the base")
+    top.add_argument("--page", type=Path, help="put the contests there, between the marks of the base")
     top.add_argument("--part", default="", help="which of the base's tables: `holds` has marks of its own")
     return top
 
@@ -288,13 +296,14 @@ def main() -> None:
     lines.sort(key=lambda told: (order[told["asked"]], told["goal"], rank[told["defence"]], told["seed"]))
     code = code_here()
     text = [
-        *printed(lines, asked.extended, asked.defences.split(",")),
+        *table(lines),
         "",
         f"Measured at commit {code.commit}{'' if code.tree else ' with changes'}: scene `{scene.name}` among "
         f"the people of {asked.base}, seeds {asked.seeds}, {asked.days:g} days at most: "
         "`python benchmarks/attackers.py`.",
     ]
-    print("\n".join(text))
+    larger = extended_table(lines, asked.extended, asked.defences.split(","))
+    print("\n".join([*text, "", *NOTES, "", *larger]))
     if asked.page:
         put(asked.page, *marks(asked.base, asked.part), text)
 

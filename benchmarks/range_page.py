@@ -33,8 +33,14 @@ def table(told: list[ResultRow], scene: str) -> list[str]:
 
 def part_by_part(told: list[ResultRow], scene: str) -> list[str]:
     """The ablations of one scene, in short."""
-    left_out = ("its tokens", "honest accounts named", "honest tokens refused per token denied")
-    keep = [k for k, head in enumerate(words.HEADS) if head not in left_out]
+    kept = (
+        "defence",
+        "campaigns caught",
+        "false cases per 10k account-days",
+        "harvest before alarm",
+        "linkage, B-cubed F1",
+    )
+    keep = [k for k, head in enumerate(words.HEADS) if head in kept]
     out = ["| " + " | ".join(words.HEADS[k] for k in keep) + " |", "|---" + "|--:" * (len(keep) - 1) + "|"]
     for x in told:
         if x.scene == scene:
@@ -127,7 +133,7 @@ def main() -> None:
         *wrapped(asked.command or f"stillwatch range run {' '.join(s for s in scenes if s != ALL)}"),
         "```",
         f"Run `{document['id']}`: {len(scenes) - (chief == ALL)} scenes, seeds {', '.join(map(str, seeds))}, "
-        f"{first.campaigns} campaigns over all seeds. The first table is all scenes together.",
+        f"{first.campaigns} campaigns over all seeds, all scenes together.",
         "",
         *(part_by_part(told, chief) if asked.parts else table(told, chief)),
         "",
