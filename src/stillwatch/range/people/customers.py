@@ -233,7 +233,7 @@ class ProgramUse:
 
 
 def _plugin(use: ProgramUse) -> Sent:
-    """A passage of one's own in the plug-in's words."""
+    """Ask as a plug-in's user: a passage of one's own in the plug-in's words."""
     count = use.count()
     at = use.moments(count)
     forms = [use.release(float(day)).wording for day in at]
