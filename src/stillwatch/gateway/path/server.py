@@ -525,7 +525,6 @@ class Client(asyncio.Protocol):
         return b"0\r\n\r\n" if self._chunked else b""
 
     def done(self) -> None:
-        """The reply is whole: on to the next request."""
         if self._request is not None:
             self.release(len(self._request.body))
         self.now = self._request = None

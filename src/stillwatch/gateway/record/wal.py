@@ -47,7 +47,6 @@ class Frame(NamedTuple):
 
 
 def frame(kind: int, number: int, *payload: bytes) -> bytes:
-    """One frame as bytes."""
     size = sum(map(len, payload))
     return b"".join((FRAME.pack(kind, number, size), *payload))
 

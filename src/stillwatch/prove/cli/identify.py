@@ -131,7 +131,6 @@ class Identification:
     kins_by: dict[str, int]  # references whose kin is from a file, given at `add`, or what their name says
 
     def document(self) -> dict[str, Any]:
-        """Give it as JSON can hold it."""
         return {
             "kind": "stillwatch identification 1",
             **asdict(self.found),

@@ -204,7 +204,6 @@ def hour_of(moment: datetime) -> int:
 
 
 def batches(exchanges: pa.Table) -> list[pa.RecordBatch]:
-    """A table as batches of the record."""
     batches: list[pa.RecordBatch] = record(exchanges).to_batches(max_chunksize=BATCH_ROWS)
     return batches
 
