@@ -55,19 +55,21 @@ def of_json(document: Any, place: str) -> Evidence:
     except (msgspec.ValidationError, ProveError) as why:
         raise ProveError(f"{place}: {why}") from None
     known = as_json(evidence)
-    if unknown := _unknown(document, known):
+    if unknown := _unknown_name(document, known):
         raise ProveError(f"{place}: {unknown!r:.60} is unknown here")
     if not _is_exact(known):
         raise ProveError(f"{place}: holds a number that is not finite, or a whole one of 2^53 or more")
     return evidence
 
 
-def _unknown(document: Any, known: Any) -> str | None:
+def _unknown_name(document: Any, known: Any) -> str | None:
     """The first name of a document that its evidence has no field for."""
     if isinstance(document, dict) and isinstance(known, dict):
-        names = (name if name not in known else _unknown(document[name], known[name]) for name in document)
+        names = (
+            name if name not in known else _unknown_name(document[name], known[name]) for name in document
+        )
     elif isinstance(document, list) and isinstance(known, list):
-        names = (_unknown(*pair) for pair in zip(document, known, strict=True))
+        names = (_unknown_name(*pair) for pair in zip(document, known, strict=True))
     else:
         return None
     return next((name for name in names if name is not None), None)
