@@ -9,8 +9,10 @@ import json
 import textwrap
 from pathlib import Path
 
+import msgspec
+
 from stillwatch.range import words
-from stillwatch.range.outcome import outcome_of
+from stillwatch.range.outcome import SceneOutcome
 from stillwatch.range.table import ALL, ResultRow, lines
 
 ROOT = Path(__file__).parent.parent
@@ -121,7 +123,7 @@ def main() -> None:
     asked = parser.parse_args()
     document = json.loads((asked.run / "range.json").read_text())
     manifest = json.loads((asked.run / "manifest.json").read_text())
-    told = list(lines([outcome_of(o) for o in document["outcomes"]]))
+    told = list(lines([msgspec.convert(o, SceneOutcome) for o in document["outcomes"]]))
     scenes = list(dict.fromkeys(x.scene for x in told))
     chief = ALL if ALL in scenes else scenes[0]
     first = next(x for x in told if x.scene == chief)

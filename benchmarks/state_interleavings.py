@@ -52,7 +52,7 @@ from stillwatch.gateway.control.migrations import StateError  # noqa: E402
 from stillwatch.gateway.control.tables import load_tables  # noqa: E402
 from upstream import Upstream  # noqa: E402
 
-CLAIM = re.compile(r"every worker goes by keys and standings of revision (\d+)")
+CLAIM = re.compile(r"every worker applies keys and standings of revision (\d+)")
 WRITTEN, NOT_IN_FORCE = (0, 200, 201, 3, 504), (3, 504)
 NO_ROOM_BYTES = 4096  # a file may grow no further: not one page of SQLite's log finds room
 ANSWER_S = (

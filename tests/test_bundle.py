@@ -843,7 +843,7 @@ def test_a_name_that_stands_twice_is_named_as_readers_differ_in_which_they_take(
         files[name] = files[name].replace(b"{", b'{"%b": null, ' % first.encode(), 1)
 
     found = resigned(copy, edit)
-    assert any(one.startswith(name) and "stands twice in one table" in one for one in found), found
+    assert any(one.startswith(name) and "appears twice in one table" in one for one in found), found
     assert "claims: none could be computed: every number is the sender's word" in found
 
 
@@ -856,7 +856,7 @@ def test_a_name_that_stands_twice_in_what_is_signed_is_named(copy: Path) -> None
     envelope["signatures"][0]["sig"] = base64.b64encode(signature).decode()
     (copy / verify.MANIFEST).write_bytes(json.dumps(envelope).encode())
     found = wrong(copy)
-    assert any("'predicate' stands twice in one table of what is signed" in one for one in found), found
+    assert any("'predicate' appears twice in one table of what is signed" in one for one in found), found
 
 
 def _every_signal(finding: dict[str, Any]) -> None:

@@ -718,7 +718,7 @@ def test_a_request_key_given_twice_is_refused(tmp_path, key):
     (tmp_path / "log").write_text(bad + "\n" + line + "\n")
     rejects = Rejects()
     assert len(rows(tmp_path / "log", rejects=rejects)) == 1
-    assert f"key '{key}' stands twice" in rejects.examples[0]
+    assert f"key '{key}' appears twice" in rejects.examples[0]
 
 
 def test_every_format_is_packed_named_and_mixed_at_will(tmp_path):

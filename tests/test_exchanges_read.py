@@ -56,10 +56,10 @@ BAD_LINES = {
     "nan": (line(temperature=0).replace(": 0}", ': -Infinity, "n": NaN}'), "NaN or Infinity"),
     "infinity": (line(temperature=0).replace(": 0}", ": -Infinity}"), "NaN or Infinity"),
     "huge number": (line(temperature=0).replace(": 0}", ": 1e999}"), "not JSON"),
-    "duplicate key": ('{"account": "b", ' + line()[1:], "key 'account' stands twice"),
+    "duplicate key": ('{"account": "b", ' + line()[1:], "key 'account' appears twice"),
     "duplicate, escaped and spaced": (
         '{"acc\\u006funt" \t: "b", ' + line()[1:],
-        "key 'account' stands twice",
+        "key 'account' appears twice",
     ),
     "int out of range": (line(output_tokens=2**63), "column output_tokens must be from"),
     "int32 out of range": (line(turn=2**31), "column turn must be from"),

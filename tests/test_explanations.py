@@ -11,7 +11,7 @@ from stillwatch.actors import AccountFacts, ActorContext
 from stillwatch.actors.links import no_links
 from stillwatch.actors.spread import Spread
 from stillwatch.exchanges.log import FINISH, ExchangeLog
-from stillwatch.scan.campaigns import NOTHING_LEFT, _doubt, who_took_part
+from stillwatch.scan.doubtful_groups import NOTHING_LEFT, doubt_of_hands
 from stillwatch.scan.explanations import (
     Products,
     answer_size,
@@ -22,6 +22,7 @@ from stillwatch.scan.explanations import (
     short_answers,
     viral_prompt,
 )
+from stillwatch.scan.group_members import who_took_part
 from stillwatch.scan.set_aside import keep_signature
 from stillwatch.scan.sites import event_members, hosting_networks, main_networks, site_members, sites
 from stillwatch.stats.exchangeability import ContentTest
@@ -412,7 +413,7 @@ def test_a_finding_whose_content_is_all_shared_is_a_lead(apart_us: int, own_word
     none = np.zeros(0, np.int32)
     context = ActorContext(log, known_by(["gmail.com"] * 6), none, none, none, none)
     rows = np.arange(many)
-    assert _doubt(context, np.arange(6), rows, np.ones(many, bool)) == doubt
+    assert doubt_of_hands(context, np.arange(6), rows, np.ones(many, bool)) == doubt
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
@@ -14,8 +15,8 @@ from stillwatch.range import words
 from stillwatch.range.attackers.registry import attacker
 from stillwatch.range.cells import CELLS
 from stillwatch.range.compose import calibration_log, compose_scene, honest_side, scored_people_of
-from stillwatch.range.contest import Rules, contest
-from stillwatch.range.contests import contest_of_json, sum_up_contests, thin_history
+from stillwatch.range.contest import Contest, Rules, contest
+from stillwatch.range.contests import sum_up_contests, thin_history
 from stillwatch.range.defences.registry import defence, has_threshold, names
 from stillwatch.range.honest_background import field_of
 from stillwatch.range.partition import calibration_part, part_of
@@ -131,4 +132,4 @@ def test_contests_on_the_same_people_are_one_population() -> None:
     assert fights[0].people != fights[1].people == fights[2].people
     (row,) = sum_up_contests("calm", fights)
     assert (row.seeds, row.usd.n) == (3, 2)
-    assert contest_of_json(json.loads(json.dumps(thin_history(fights[0])))) == fights[0]
+    assert msgspec.convert(json.loads(json.dumps(thin_history(fights[0]))), Contest) == fights[0]

@@ -6,9 +6,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
@@ -17,7 +19,7 @@ from stillwatch.cli.main import app
 from stillwatch.errors import InputError
 from stillwatch.range import run as runs
 from stillwatch.range.cells import CELLS, Cell
-from stillwatch.range.outcome import outcome_of
+from stillwatch.range.outcome import SceneOutcome
 from stillwatch.range.scenes import read_scene
 from stillwatch.range.table import lines
 
@@ -123,7 +125,7 @@ def test_a_scene_says_all_that_is_wrong_with_it_before_anything_is_played(tmp_pa
 @pytest.mark.slow
 def test_the_table_is_made_of_the_outcomes_and_of_nothing_else(done: tuple[Path, Result]) -> None:
     told = content(done[0])
-    again = [x.as_dict() for x in lines([outcome_of(o) for o in told["outcomes"]])]
+    again = [asdict(x) for x in lines([msgspec.convert(o, SceneOutcome) for o in told["outcomes"]])]
     assert json.loads(json.dumps(again)) == told["table"]
 
 

@@ -1,10 +1,12 @@
 """What a run measures: against the scorer on random cases, by hand where the scorer has no such figure."""
 
 import random
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow.parquet as pq
 import pytest
 
@@ -14,7 +16,7 @@ from stillwatch.range.costs import AttackPrices
 from stillwatch.range.defences import Accusation, LogJudgement
 from stillwatch.range.ledger import TruthLedger, read_ledger
 from stillwatch.range.measure import join_accusations, measure
-from stillwatch.range.outcome import SceneOutcome, outcome_of
+from stillwatch.range.outcome import SceneOutcome
 from stillwatch.range.score import score
 from stillwatch.units import DAY_US
 
@@ -163,7 +165,7 @@ def test_a_case_before_the_clean_days_are_over_counts_and_is_told(tmp_path: Path
 
 def test_an_outcome_comes_back_from_json_as_it_was(tmp_path: Path) -> None:
     got = measured(read_ledger(write_scene(tmp_path / "scene", 4)))
-    assert outcome_of(got.as_dict()) == got
+    assert msgspec.convert(asdict(got), SceneOutcome) == got
 
 
 def test_a_folder_that_is_no_scene_is_refused_with_its_place(tmp_path: Path) -> None:

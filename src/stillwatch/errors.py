@@ -1,4 +1,4 @@
-"""Everything Stillwatch can refuse, as one small tree. It knows nothing of rooms above it."""
+"""Everything Stillwatch can refuse, as one small tree. It imports no other package."""
 
 import errno
 from collections.abc import Iterator, Sequence

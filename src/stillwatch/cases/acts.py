@@ -197,7 +197,7 @@ def _keys(sets: Mapping[str, Any]) -> list[str]:
 
 
 def _detail(number: int, text: str, words: str, sets: Mapping[str, Any], undoes: int | None) -> Json:
-    """Give what stays on the trail for ever: no names and no words."""
+    """Give what stays on the audit trail for ever: no names and no words."""
     facets_kept = {
         name: sets[name] for name in ("state", "verdict", "due_us", "suppressed_until_us") if name in sets
     }

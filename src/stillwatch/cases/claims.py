@@ -22,7 +22,7 @@ from stillwatch.detectors import lone_harvest
 from stillwatch.report.amounts import iso
 from stillwatch.report.folded import fold as folded
 from stillwatch.report.meter import meter
-from stillwatch.scan import Campaign, Gap, Reason, ScanResult, failover, holds, new_settings
+from stillwatch.scan import Campaign, Gap, Link, Reason, ScanResult, failover, holds, new_settings
 from stillwatch.scan.assemble import clues, detectors
 from stillwatch.scan.explanations import SHORT
 from stillwatch.scan.parts import RAISING, TEST_NAME
@@ -94,15 +94,9 @@ class Benign:
 
 
 @dataclass(frozen=True)
-class LinkRow:
+class LinkRow(Link):
     """One reason that ties an account to the actor."""
 
-    a: str
-    b: str
-    clue: str
-    bits: float
-    text: str
-    control: str  # "client" or "provider": who chooses the attribute
     independence: str  # clues of one class may have one cause
 
 
@@ -139,10 +133,7 @@ def context(
         "why": [asdict(_claim_of(c, r, files, settings)) for r in reasons],
         "benign": [asdict(b) for b in benign],
         "set_aside": by_rule(c.set_aside),
-        "links": [
-            asdict(LinkRow(k.a, k.b, k.clue, k.bits, k.text, k.control, CLASSES.get(k.clue, k.clue)))
-            for k in c.links[:LINKS_SHOWN]
-        ],
+        "links": [asdict(k) | {"independence": CLASSES.get(k.clue, k.clue)} for k in c.links[:LINKS_SHOWN]],
         "links_total": len(c.links),
         "picture": {
             "groups": [asdict(g) for g in shape.groups],

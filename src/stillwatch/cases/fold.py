@@ -166,7 +166,7 @@ def _case_for(
 
 
 def _revive(tx: Transaction, case_id: str, into: str) -> bool:
-    """Take a merged case out again; not where its accounts have been judged or moved on since."""
+    """Undo a merge, unless its accounts have been judged or moved on since."""
     act = merge_act(tx.db, case_id, into)
     if act is None:
         return True
@@ -341,7 +341,7 @@ def _record_fold(
 def _came_back(
     db: Connection, case_id: str, verdict: str | None, now: Mapping[Any, Any], last_us: int
 ) -> str | None:
-    """Say in a sentence what came after the closing, or None where nothing did that was not known then."""
+    """Say what has come since a case was closed; None where nothing new has."""
     closed = [act for act in acts_of(db, case_id, in_force=True) if "known" in act.sets]
     if not closed:
         return None
@@ -366,7 +366,7 @@ def _came_back(
 def _fold_followers(
     tx: Transaction, result: ScanResult, case_of: Mapping[str, str], folded: FoldResult
 ) -> None:
-    """Enter accounts that were seen to take up a known campaign's wording since the last full look."""
+    """Enter accounts that took up a known campaign's wording since the last full evaluation."""
     by_case: dict[str, dict[str, NamedAccount]] = {}
     for f in result.followers:
         case_id = case_of.get(f.campaign) or _case_of_campaign(tx.db, f.campaign)

@@ -482,7 +482,7 @@ def _act(
 
 
 def _changing(store: Store, case_id: str, by: Authorship) -> AbstractContextManager[Transaction]:
-    """Lend a transaction on a case that goes on by itself. Raises: CaseError."""
+    """Lend a transaction on a case that was not merged into another. Raises: CaseError."""
     _check_person(by["who"])
     with store.reading() as db:
         into = case_in(db, case_id, accounts=False).merged_into

@@ -85,7 +85,7 @@ def _until_us(result: ScanResult) -> int:
 
 
 def _news(db: Connection, result: ScanResult) -> dict[str, str]:
-    """Give the documents of leads that are new or say something else; an older scan changes none."""
+    """Give the documents of new and changed leads; an older scan changes none."""
     had = {row.lead: row for row in db.execute(select(_L.lead, _L.document, _L.until_us, _L.latest))}
     documents = {lead.id: json.dumps(lead_json(lead), sort_keys=True) for lead in result.leads}
     newest = {lead for lead, row in had.items() if row.until_us > _until_us(result)}
@@ -94,7 +94,7 @@ def _news(db: Connection, result: ScanResult) -> dict[str, str]:
 
 
 def _no_longer_said(db: Connection, result: ScanResult, source: str) -> set[str]:
-    """Give the leads of a source that its scan says no more."""
+    """Give the leads of a source that its latest scan no longer reports."""
     had = select(_L.lead).where(_L.source == source, _L.latest == 1, _L.until_us <= _until_us(result))
     return set(db.execute(had).scalars()) - {lead.id for lead in result.leads}
 

@@ -272,7 +272,7 @@ def forget(tx: Transaction, name: str) -> int:
 
 
 def _check_past(db: Connection, name: str, now_us: int) -> None:
-    """Refuse while somebody's part in a case may have to be judged by another. Raises: CaseError."""
+    """Refuse while another person may still have to judge this one's part in a case. Raises: CaseError."""
     a, c = acts.c, cases.c
     did = (a.who == name) | a.sets.contains(json.dumps({"approver": name})[1:-1], autoescape=True)
     last = db.execute(select(func.max(a.at_us)).where(did)).scalar()

@@ -64,7 +64,7 @@ def check_command(
     terms_file: TermsFile = None,
     family: Families = None,
     distilled: Annotated[Students, typer.Option(help="With --family: students of it.")] = Students.warn,
-    account: Annotated[str, typer.Option(help="Who asks: exceptions are for somebody.")] = "",
+    account: Annotated[str, typer.Option(help="The account that asks: exceptions name accounts.")] = "",
     fail_on_banned: Annotated[bool, typer.Option(help="Exit with 1 when a name is denied.")] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -72,7 +72,7 @@ def lead_lines(stored: StoredLead) -> list[str]:
     """Give a lead in full: what it rests on, why it is no finding, what would make it one."""
     lead = stored.lead
     size = f"{amounts.plural(len(lead.accounts), 'account')}, {amounts.plural(lead.exchanges, 'exchange')}"
-    note = "" if stored.latest else "; its latest scan says it no more"
+    note = "" if stored.latest else "; its latest scan no longer reports it"
     lines = [
         f"{lead.id}: {NO_ACTION}",
         f"{size} {formed_by(lead)}, since {amounts.iso(lead.since)}; of {stored.source}{note}",

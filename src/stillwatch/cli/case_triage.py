@@ -42,7 +42,7 @@ class QueueChoice:
     """The options that say which cases of the queue are meant."""
 
     state: Annotated[list[CaseState] | None, typer.Option(help="Only cases in this state.")] = None
-    owner: Annotated[str | None, typer.Option(help="Only this person's; none for nobody's.")] = None
+    owner: Annotated[str | None, typer.Option(help="Only of this owner; `none`: without an owner.")] = None
     account: Annotated[str | None, typer.Option(help="Only cases that this account is in.")] = None
     text: Annotated[str | None, typer.Option(help="Only with these letters in title or id.")] = None
     note: Annotated[str | None, typer.Option(help="Only with these letters in a note or a reason.")] = None
@@ -75,7 +75,7 @@ def triage_command(
     verdict: Annotated[
         Verdict, typer.Option("--as", metavar="VERDICT", help="To dismiss: false (no harvest) or permitted.")
     ] = Verdict.FALSE,
-    to: Annotated[str | None, typer.Option(help="To assign: whose they are; none: nobody's.")] = None,
+    to: Annotated[str | None, typer.Option(help="To assign: the new owner; `none` takes it away.")] = None,
     after: Annotated[str | None, typer.Option(help="Due: so long from now, as 4h or 2d.")] = None,
     approver: Approver = None,
     why: Why = "",

@@ -423,7 +423,7 @@ def forget_command(
 
     with place.open() as store:
         marks = people.forget(store, name, who=whoami(), why=why, now_us=utc_us())
-    sentence = f"{one_line(name)} is a name and nothing else now; {marks} identity marks went"
+    sentence = f"{one_line(name)} is only a name now; {marks} identity marks were deleted"
     print(json.dumps({"name": name, "marks": marks}) if as_json else sentence)
 
 
@@ -516,4 +516,4 @@ def revoke_token_command(
     with place.open() as store:
         tokens.revoke(store, user, name, who=whoami(), now_us=utc_us())
     document = {"user": user, "name": name, "revoked": True}
-    print_json(document) if as_json else print(f"{one_line(user)}'s token {name} works no more")
+    print_json(document) if as_json else print(f"{one_line(user)}'s token {name} no longer works")

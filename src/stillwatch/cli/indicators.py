@@ -575,10 +575,10 @@ def _note_on_cases(hits: list[Hits], place: CasePlace, now_us: int, to: TextIO) 
 def _answer(hits: list[Hits], key: IndicatorKey, sender: str, out: Path, yes: bool, now_us: int) -> None:
     if any(found.fitting for found in hits):
         raise InputError(
-            "marks that fit over a fifth of your accounts are not answered: nothing was looked for"
+            "marks that fit over a fifth of your accounts are not searched for and get no answer"
         )
     if len(hits) > 1:
-        raise InputError(f"the file tells of {len(hits)} campaigns; ask for one a file to answer them")
+        raise InputError(f"the file reports {len(hits)} campaigns; to answer, ask for a file with one")
     data, leaving = sighting_bundle(hits[0], key, sender=sender, now_us=now_us)
     may_leave(describe_leaving(leaving), str(out), yes)
     write_file(out, data)

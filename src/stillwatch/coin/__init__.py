@@ -22,30 +22,36 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two answers to one request, in the order in which they were asked for: the coin knows no other.
-
-    `served` is the coin: 0 for the first answer, 1 for the second.
-    """
+class LedgerRecord:
+    """What every record of a coin holds."""
 
     ledger: str
     number: int
     at_us: int
     account: str
+    # as the ledger holds it: proves this record alone; index: of the leaf in the ledger's tree
+    opening: str = field(default="", compare=False, repr=False, kw_only=True)
+    leaf: str = field(default="", compare=False, repr=False, kw_only=True)
+    index: int = field(default=-1, compare=False, repr=False, kw_only=True)
+
+    @property
+    def id(self) -> str:
+        return f"{self.ledger}/{self.number}"
+
+
+@dataclass(frozen=True)
+class Pair(LedgerRecord):
+    """Two answers to one request, in the order in which they were asked for: the coin knows no other.
+
+    `served` is the coin: 0 for the first answer, 1 for the second.
+    """
+
     model: str | None
     messages: tuple[dict[str, str], ...]
     answers: tuple[Answer, Answer]
     served: int
     campaign: str | None = None  # what the account was held to belong to, then
     operation: str = "chat"
-    # as the ledger holds it: proves this pair alone
-    opening: str = field(default="", compare=False, repr=False)
-    leaf: str = field(default="", compare=False, repr=False)
-    index: int = field(default=-1, compare=False, repr=False)  # of its leaf in the ledger's tree
-
-    @property
-    def id(self) -> str:
-        return f"{self.ledger}/{self.number}"
 
     @property
     def tie(self) -> bool:
@@ -54,22 +60,11 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Throw:
+class Throw(LedgerRecord):
     """A coin as it was thrown, for whom: written before there is an answer, whatever becomes of it."""
 
-    ledger: str
-    number: int
-    at_us: int
-    account: str
     campaign: str | None = None
     before: int = -1  # coins of this account in this campaign earlier in the ledger; the ledger counts them
-    opening: str = field(default="", compare=False, repr=False)
-    leaf: str = field(default="", compare=False, repr=False)
-    index: int = field(default=-1, compare=False, repr=False)
-
-    @property
-    def id(self) -> str:
-        return f"{self.ledger}/{self.number}"
 
 
 @dataclass(frozen=True)

@@ -298,7 +298,7 @@ class _File:
         return Pair(
             self.name, number, at_us, within["account"], within["model"], tuple(within["messages"]),
             (one, other), found["served"], within["campaign"], within["operation"],
-            opening if isinstance(opening, str) else "", leaf_of(found), index,
+            opening=opening if isinstance(opening, str) else "", leaf=leaf_of(found), index=index,
         )  # fmt: skip
 
     def _throw(self, found: dict[str, Any], number: int, at_us: int, place: str, index: int) -> Throw:
@@ -313,7 +313,7 @@ class _File:
             raise CoinError(f"{place}: bears the tag of another account than its own")
         return Throw(
             self.name, number, at_us, within["account"], within["campaign"], int(within["before"]),
-            str(opening), leaf_of(found), index,
+            opening=str(opening), leaf=leaf_of(found), index=index,
         )  # fmt: skip
 
     def _bound(

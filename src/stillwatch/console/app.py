@@ -245,7 +245,7 @@ def _request_of_user(desk: ConsoleContext, request: Request) -> PageRequest | No
 
 
 def _why_refused(request: PageRequest, route: PageRoute | Deed) -> str | None:
-    """Say why somebody may not have a page, or not do something, or None."""
+    """Say why somebody may not see a page or take an action; None where they may."""
     is_own_page, token = route.path.startswith(OWN), request.token
     if not request.may(route.least):
         return f"this is for {route.least.name.lower()}s and above"
@@ -274,7 +274,7 @@ def _page_handler_of(
     def answer(request: Request) -> Response:
         form = suffix or request.query_params.get("format", "html")
         if form not in ("html", "json", "csv"):
-            return _problem(400, f"{form[:40]!a} is no form of a page: html, json or csv", "json")
+            return _problem(400, f"{form[:40]!a} is not a form of a page: give html, json or csv", "json")
         try:
             page_request = _request_of_user(desk, request)
             if page_request is None:
@@ -351,7 +351,7 @@ DONE = {
     "begun": "Enter the secret in your authenticator, then give its first code below.",
     "read": "All that was shown is marked as read.",
     "address": "Your mail address is changed.",
-    "revoked": "The token works no more.",
+    "revoked": "The token no longer works.",
     "removed": "You have no second factor any more.",
     "password": "Your password is changed. Your other sessions and your API tokens have ended.",
     "ended": "Your other sessions have ended.",
@@ -392,7 +392,7 @@ def _status(why: StillwatchError) -> int:
 
 
 def _outside(request: Request, form: str) -> Response:
-    """Nobody is logged in."""
+    """Answer somebody who is not logged in."""
     if form != "html":
         answer = _problem(401, "log in first, or show an API token that works", form)
         answer.headers["www-authenticate"] = "Bearer"  # RFC 6750, section 3

@@ -110,7 +110,7 @@ def _is_any_sealed(store: Store) -> bool:
 
 
 def _write_key(path: Path) -> None:
-    """Whole or not at all; where two make one at once, the first one's stays."""
+    """Write a key, whole or not at all; where two processes make one at once, the first one's stays."""
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     write_new_file(beside, secrets.token_bytes(KEY_BYTES))
     try:

@@ -75,11 +75,11 @@ class HostGuard:
         headers: dict[bytes, str] = {}
         for name, value in scope["headers"]:
             if name in ONCE and name in headers:
-                return 400, f"{name.decode()} stands twice"
+                return 400, f"{name.decode()} appears twice"
             headers[name] = value.decode("latin-1")
         host = headers.get(b"host", "").lower()
         if self._hosts is not None and host not in self._hosts and _without_port(host) not in self._hosts:
-            return 421, f"{host!a} is no name of this console; `--name` adds one"
+            return 421, f"{host!a} is not a name of this console; `--name` adds one"
         if scope["method"] not in ("GET", "HEAD", "POST"):
             return 405, "GET and POST are what there is"
         token = scope["state"]["token"] = _token(headers.get(b"authorization", ""))
@@ -94,7 +94,7 @@ class HostGuard:
 
 
 def _token(authorization: str) -> str | None:
-    """Give the API token of a header. What a proxy in front puts there is none of ours."""
+    """Give the API token in a header; None for what a proxy in front has put there."""
     scheme, _, secret = authorization.partition(" ")
     return secret.strip() if scheme.lower() == "bearer" and secret.strip().startswith(PREFIX) else None
 
@@ -130,7 +130,7 @@ def _without_port(host: str) -> str:
 
 
 def _from_here(headers: dict[bytes, str], host: str) -> bool:
-    """Tell whether the browser says that the form is from our page. Silence is a refusal."""
+    """Tell whether the browser says that the form is from our page; False where it says nothing."""
     origin, site = headers.get(b"origin"), headers.get(b"sec-fetch-site")
     if origin is not None:
         parts = urlsplit(origin)

@@ -70,7 +70,7 @@ def _apply_role(tx: Transaction, known_user: User, role: UserRole) -> User:
 
 
 def _use_up(tx: Transaction, attempt: LoginAttempt) -> None:
-    """Remember that a try was used. Raises: LoginRefused where it was."""
+    """Mark a login attempt as used. Raises: LoginRefused where it was used before."""
     used = used_logins
     if tx.db.execute(select(used.c.at_us).where(used.c.digest == attempt.digest)).first() is not None:
         raise LoginRefused("replayed", "this log-in was used already; log in anew")

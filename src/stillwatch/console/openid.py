@@ -294,7 +294,7 @@ class IdentityProvider:
     # --- tokens ---
 
     def _checked_claims(self, token: str, nonce: str) -> Json:
-        """Give the claims of a token for which all holds that must. Raises: LoginRefused, Unavailable."""
+        """Check a token in every respect, and give its claims. Raises: LoginRefused, Unavailable."""
         jwt = _library()
         client_id = self.settings.client_id
         try:
@@ -373,7 +373,7 @@ class IdentityProvider:
         try:
             return jwt.PyJWK(dict(key[0]), algorithm=algorithm).key
         except (ValueError, TypeError, KeyError, AttributeError):  # what PyJWT does not catch itself
-            raise LoginRefused("key", "the identity provider publishes a key that is none") from None
+            raise LoginRefused("key", "the identity provider publishes a key that cannot be used") from None
 
     # --- what the provider publishes ---
 

@@ -135,7 +135,7 @@ def _spans(text: str, word: str) -> Iterator[tuple[int, int]]:
 
 
 def _rows_in(text: str) -> Iterator[tuple[int, int]]:
-    """Give where keys or letters follow each other, or one character does itself."""
+    """Give the places of runs: neighbouring keys, consecutive letters, or one character repeated."""
     k = 0
     while k < len(text):
         n = 1

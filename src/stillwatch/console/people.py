@@ -336,7 +336,7 @@ def end_access(tx: Transaction, name: str, keep: str = "") -> None:
 
 
 def first_way_in(store: Store, *, who: str, now_us: int) -> FirstWayIn | None:
-    """Where nobody may log in yet, make one approver with a random password; else None."""
+    """Make one approver with a random password where nobody may log in yet; else give None."""
     with store.reading() as db:
         if db.execute(select(users.c.name).where(users.c.disabled_us.is_(None)).limit(1)).first() is not None:
             return None

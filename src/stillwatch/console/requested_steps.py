@@ -89,7 +89,7 @@ def digest(accounts: Iterable[str]) -> str:
 
 
 def put(store: Store, ask: StepRequest, if_revision: int | None) -> int:
-    """Keep an ask, and put it on record. Give its number."""
+    """Keep a request, and put it on record. Give its number."""
     with store.writing(ask.at_us, case=ask.case, if_revision=if_revision) as tx:
         number = int(tx.db.execute(select(func.coalesce(func.max(asks.c.ask), 0))).scalar_one()) + 1
         row = {
@@ -110,7 +110,7 @@ def _detail(number: int, ask: StepRequest) -> dict[str, object]:
 
 
 def take(store: Store, deployment: Deployment, ask: StepRequest, who: str, why: str, now_us: int) -> int:
-    """Take the step of an ask in state `taking`, and put what came of it on record. Give the action."""
+    """Take the step of a request in state `taking`, and put what came of it on record. Give the action."""
     may = set(reading.targets(store, ask.case).accounts)
     accounts = [a for a in ask.accounts if a in may]
     until_us = None if ask.for_s is None else now_us + ask.for_s * 1_000_000
@@ -128,7 +128,7 @@ def take(store: Store, deployment: Deployment, ask: StepRequest, who: str, why: 
 
 
 def begin(store: Store, number: int, who: str, now_us: int) -> StepRequest:
-    """Claim an ask that waits, so that it is taken once. Raises: ConsoleError for who asked himself."""
+    """Claim a waiting request, so that its step is taken once. Raises: ConsoleError for its author."""
     ask = read_request(store, number)
     check_another(store, who, ask.who, f"asked for step {number}", ask.at_us)
     _move(store, ask, "waiting", "taking", now_us)
@@ -143,7 +143,7 @@ def check_another(store: Store, who: str, author: str, did: str, at_us: int) -> 
 
 
 def why_own(store: Store, who: str, author: str, at_us: int) -> str | None:
-    """Say why somebody is who asked for something then; None where it is another person."""
+    """Say why somebody counts as the author of a request; None where it is another person."""
     with store.reading() as db:
         return Persons.read(db).why_one(who, author, at_us)
 
@@ -154,9 +154,9 @@ def hold(store: Store, number: int, now_us: int) -> None:
 
 
 def refuse(store: Store, number: int, who: str, why: str, now_us: int) -> StepRequest:
-    """Close an ask that waits, or one whose taking was cut off: nothing is done here.
+    """Close a request that waits, or one whose taking was cut off: nothing is done here.
 
-    Where the other is still taking it after all, his word comes last and is what happened.
+    Where somebody else is still taking the step after all, what they did stays on record.
     """
     ask = read_request(store, number)
     if ask.state != "taking":
@@ -166,7 +166,7 @@ def refuse(store: Store, number: int, who: str, why: str, now_us: int) -> StepRe
 
 
 def undo(store: Store, deployment: Deployment, number: int, who: str, why: str, now_us: int) -> StepRequest:
-    """Take back the step of an ask that was taken."""
+    """Take back the step that was taken for a request."""
     ask = read_request(store, number)
     if ask.state != "done" or ask.action is None:
         raise ConsoleError(f"step {number} is {ask.state}: there is nothing to take back")

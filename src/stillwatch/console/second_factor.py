@@ -209,7 +209,7 @@ def _half_login(db: Connection, cookie: str, now_us: int) -> str | None:
 def _judge_code(
     store: Store, tx: Transaction, name: str, code: str, detail: Mapping[str, str]
 ) -> CodeRefused | None:
-    """Use a code up, of either kind. A wrong one is counted in this transaction, which must not fail then."""
+    """Use up a code of either kind. A wrong one is counted in this transaction, which must then commit."""
     factor_row = _factor_row_of(tx.db, name)
     if factor_row is None or factor_row.confirmed_us is None:
         return CodeRefused("There is no second factor here.")
@@ -217,7 +217,7 @@ def _judge_code(
         c = recovery_codes.c
         used = tx.db.execute(delete(recovery_codes).where(c.name == name, c.digest == _digest(code)))
         tx.audit(name, "recovery code used" if used.rowcount else "recovery code refused", name, detail)
-        return None if used.rowcount else CodeRefused("That is no code of yours.")
+        return None if used.rowcount else CodeRefused("This code is not valid.")
     if (left_us := _wait_us(factor_row, tx.now_us)) > 0:
         minutes = -(-left_us // MINUTE_US)
         return CodeRefused(

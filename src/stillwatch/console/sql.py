@@ -177,7 +177,7 @@ class Snapshots:
             self._lock.release()
 
     def _answer_early(self, query: str, limit_ms: int) -> QueryResult | None:
-        """Answer while the first copy is being made, from what the query names, where that is little."""
+        """Answer while the first copy is made, from the tables that the query names, if they are small."""
         words = re.findall(r"\w+", query.lower())
         folder = self._folder
         if folder is None or words[:1] not in (["select"], ["with"]) or any(map(CATALOGUE.fullmatch, words)):

@@ -89,7 +89,7 @@ class Task(Protocol):
         """Raises: DistillError where prompts of this task come from files only."""
 
     def check(self, expected: Any) -> str | None:
-        """What is wrong with an `expected` of a file, in words; None where it can be judged by."""
+        """Say what is wrong with a file's `expected`; None where answers can be judged by it."""
 
     def judge(self, expected: Any, text: str) -> AnswerVerdict: ...
 

@@ -131,7 +131,7 @@ def die_with_the_parent() -> None:
 
 
 def inside(request: dict[str, object], folder: str, out: int, had: dict[str, bool]) -> None:
-    """What the confined process does; it does not come back."""
+    """Run the confined process; this call does not return."""
     die_with_the_parent()
     os.chdir(folder)
     readable = [

@@ -179,15 +179,15 @@ class RunLedger:
         return self._put(lambda: _do(self._db, "INSERT OR REPLACE INTO failure VALUES (?, ?, ?)", row))
 
     def answered_keys(self) -> set[str]:
-        """The keys that are stored: never to be asked again."""
+        """Give the keys of stored answers, which are never asked again."""
         return {key for (key,) in self._db.execute("SELECT key FROM answer")}
 
     def given_up(self) -> dict[str, str]:
-        """The keys that the teacher refused for good, and what it said."""
+        """Give the keys that the teacher refused for good, with its words."""
         return dict(self._db.execute("SELECT key, error FROM failure WHERE final = 1"))
 
     def doubtful(self) -> set[str]:
-        """The keys that have been sent once and whose end nobody saw."""
+        """Give the keys that were sent, and of which no end is recorded."""
         return {
             key
             for (key,) in self._db.execute(
@@ -201,7 +201,7 @@ class RunLedger:
         return None if row is None else zlib.decompress(row[0])
 
     def failures(self, limit: int) -> list[tuple[int, str]]:
-        """What was given up, by what was said: how many, and the words."""
+        """Count the samples that were given up, by the teacher's words."""
         rows = self._db.execute(
             "SELECT count(*), error FROM failure GROUP BY error ORDER BY 1 DESC, 2 LIMIT ?", (limit,)
         )
@@ -218,7 +218,7 @@ class RunLedger:
         )
 
     def recent(self, since_us: int) -> Iterator[tuple[int, int]]:
-        """When requests went out lately, and the tokens each took or may take."""
+        """Give when recent requests were sent, and the tokens that each took or may take."""
         return iter(
             self._db.execute(
                 "SELECT sent_us, CASE state WHEN 'stored' THEN input_tokens + output_tokens "

@@ -89,9 +89,8 @@ class Asking:
     reasoning_effort: str = ""
     logprobs: Annotated[int, Bounds(0, 20)] = 0  # alternatives a token; kept where offered
     extra: dict[str, Any] = field(default_factory=dict)  # into the request as it is
-    concurrency: Annotated[int, Bounds(1, 1024)] = (
-        8  # requests under way at once: what a kill may leave in doubt, at most
-    )
+    # requests under way at once: what a kill may leave in doubt, at most
+    concurrency: Annotated[int, Bounds(1, 1024)] = 8
     requests_per_minute: Annotated[int, Bounds(0)] = 0
     tokens_per_minute: Annotated[int, Bounds(0)] = 0
     timeout_s: Annotated[float, Bounds(0, above=True)] = 120.0
@@ -135,13 +134,11 @@ class CurationRules:
     least_answer_chars: int = 1
     most_answer_chars: int = 0
     most_reasoning_chars: int = 0
-    repetition: Annotated[float, Bounds(0, 1)] = (
-        0.5  # share of repeated 4-grams in a text of 100 words or more, 0 keeps all
-    )
+    # share of repeated 4-grams in a text of 100 words or more, 0 keeps all
+    repetition: Annotated[float, Bounds(0, 1)] = 0.5
     duplicates: bool = True
-    near_duplicates: Annotated[float, Bounds(0, 1)] = (
-        0.9  # Jaccard similarity of word triples from which two are one
-    )
+    # Jaccard similarity of word triples from which two are one
+    near_duplicates: Annotated[float, Bounds(0, 1)] = 0.9
     contamination_words: Annotated[int, Bounds(0, 1000)] = 13  # words in a row shared with the evaluation set
     most_per_prompt: int = 0
     code_seconds: Annotated[float, Bounds(0, above=True)] = 10.0

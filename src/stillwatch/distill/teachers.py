@@ -106,7 +106,7 @@ def record(teacher: Teacher, who: str, at_us: int) -> dict[str, Any]:
 
 
 def warning(terms: dict[str, Any]) -> str | None:
-    """What a person should read before the first request; None where nothing stands against it."""
+    """Give what a person should read before the first request; None where the terms raise no doubt."""
     model = terms["model"]
     if terms["training"] in NEEDS_LEAVE:
         return (

@@ -19,9 +19,8 @@ def answer_of(value: object) -> dict[str, object]:
     """An answer's body, whatever it is written as; an empty one for anything that is none."""
     value = body_of(from_text(value))
     if isinstance(value, dict):
-        inner = first(
-            value.get("streamed_data"), value.get("body")
-        )  # Helicone's streams; a pair's other half
+        # Helicone's streams; a pair's other half
+        inner = first(value.get("streamed_data"), value.get("body"))
         return answer_of(inner) or value if inner is not None else value
     if isinstance(value, str) and value.startswith(EVENT):
         return _from_events(

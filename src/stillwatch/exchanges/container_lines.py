@@ -57,7 +57,6 @@ def joined(lines: Iterable[Line | LongLine]) -> Iterator[Line | LongLine]:
 
 
 def _piece(raw: bytes) -> _RuntimeEntry | None:
-    """A line as a runtime's entry, or None."""
     if (entry := ENTRY.match(raw)) is not None:
         return _RuntimeEntry(entry[1], raw[entry.end() :], (raw[: entry.end()], b""), entry[2] == b"F")
     end = _DOCKER_END.search(raw, max(len(raw) - 100, 0)) if raw.startswith(DOCKER) else None

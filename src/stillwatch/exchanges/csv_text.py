@@ -120,7 +120,7 @@ def first_twice(names: list[str]) -> str | None:
 def _refuse_twice(names: list[str]) -> None:
     twice = first_twice(names)
     if twice is not None:
-        raise Refused(f"column {twice[:40]!r} stands twice in the header")
+        raise Refused(f"column {twice[:40]!r} appears twice in the header")
 
 
 def _next(waiting: deque[Line | LongLine], lines: Iterator[Line | LongLine]) -> Line | LongLine | None:

@@ -33,7 +33,7 @@ def public_url(url: str) -> str:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""
     except ValueError as why:
-        raise InputError(f"the database's address is none: {why}; right would be {RIGHT}") from None
+        raise InputError(f"the database's address cannot be used: {why}; right would be {RIGHT}") from None
     user = f"{parts.username}@" if parts.username else ""
     place = f"{parts.hostname or ''}{port}"
     return urlunsplit((parts.scheme, f"{user}{place}", parts.path, "", parts.fragment))

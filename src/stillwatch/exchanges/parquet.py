@@ -111,7 +111,7 @@ def read_batches(
     done = 0
     repeated = csv_text.first_twice(list(log.schema.names))
     if repeated is not None:
-        raise Refused(f"column '{repeated}' stands twice")
+        raise Refused(f"column '{repeated}' appears twice")
     if sketched.is_sketched(log.schema):
         schema = _sketched_schema(log, sketcher)
         for batch in log.batches(None):

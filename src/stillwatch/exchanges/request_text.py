@@ -55,9 +55,8 @@ LONGEST_HEAD = 4096  # characters of a data link before its comma
 LONG = 64  # characters: what is longer than an id is text, under whatever key
 MANY = 12  # different words in names and settings of one voice: beyond, somebody says something with them
 _PROSE = re.compile(r"\s|[^\x00-\x7f]")
-_SENTENCE = re.compile(
-    r"(?<![^\W\d_])(?:[^\W\d_]++[\W_]++){5}[^\W\d_]"
-)  # six words: what is called so asks something
+# six words: what is called so asks something
+_SENTENCE = re.compile(r"(?<![^\W\d_])(?:[^\W\d_]++[\W_]++){5}[^\W\d_]")
 _WORD = re.compile(r"[^\W\d_][^\W\d_A-Z]+")  # also those of a name: get_weather, getWeather
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}\s*")
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
@@ -254,7 +253,6 @@ def _join_words(found: list[RequestPiece], long_voices: set[Voice]) -> list[Requ
 
 
 def _all_pieces(body: object, api: Api, unread: list[str]) -> Iterator[RequestPiece]:
-    """All that may be text in a body."""
     if not isinstance(body, dict):
         yield from _walk((body, USER, "content", False, -1), api, [0], unread)
         return

@@ -1,6 +1,6 @@
 """JSON as a log must write it: no NaN, no key twice, whole UTF-8. It knows nothing of records.
 
-msgspec does the work; a key that stands twice is found by counting: every key is followed by a colon, so
+msgspec does the work; a key that appears twice is found by counting: every key is followed by a colon, so
 when a text holds no more `":` than the decoded value has keys, no key was swallowed. Otherwise the slow
 decoder checks.
 """
@@ -86,7 +86,7 @@ def _keys(value: object) -> int:
 
 
 def refuse_duplicates(raw: bytes) -> None:
-    """Look for a key that stands twice in one object. Raises: Refused."""
+    """Look for a key that appears twice in one object. Raises: Refused."""
     try:
         json.loads(raw, object_pairs_hook=_unique)
     except RecursionError:
@@ -99,5 +99,5 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
         ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
-        raise Refused(f"key {twice[:40]!r} stands twice in one object; which one holds is anyone's guess")
+        raise Refused(f"key {twice[:40]!r} appears twice in one object; which one holds is anyone's guess")
     return fields

@@ -178,7 +178,7 @@ class FolderScan:
         self._rows_at, self._unsaved = time.monotonic(), True
 
     def _enough(self, path: Path, why: str) -> bool:
-        """A disk that refuses may give it the next time; not for ever."""
+        """Whether a segment was tried often enough and is passed over: a disk may give it the next time."""
         self._tries[str(path)] = self._tries.get(str(path), 0) + 1
         if self._tries[str(path)] < TRIES:
             return False
@@ -194,7 +194,7 @@ class FolderScan:
         self.seen.add(name_in(self.folder, path))
 
     def _know_accounts(self) -> None:
-        """What the owner knows of accounts: organisations by their keys, permissions by the terms."""
+        """Take what the owner knows of accounts: organisations by their keys, permissions by the terms."""
         try:
             if self._watched is None:
                 self._watched = open_terms(self.folder, keeps_history=False)
@@ -211,7 +211,7 @@ class FolderScan:
             self._live.accounts = table
 
     def _know_holds(self) -> None:
-        """Whom the gateway held, and when: a full look takes it for evidence."""
+        """Take whom the gateway held, and when: a full evaluation uses it as evidence."""
         try:
             held = schedules_in(self.folder.state, self._now_us() - int(self._keep.days + 1) * DAY_US)
         except StillwatchError as why:
@@ -221,7 +221,7 @@ class FolderScan:
             self._live.options = replace(self._live.options, held=held)
 
     def _know_what_is_missing(self) -> None:
-        """What was not captured, or cannot be read, of the days that the rules need."""
+        """Take what was not captured, or cannot be read, of the days that the rules need."""
         newest_us = min(self.newest_us, self._now_us())  # rows may be of a clock that stood ahead
         since_us = newest_us - int(needed_days(self._options) * DAY_US)
         self._live.unread_segments = sum(at_us >= since_us for at_us in self._bad_at_us)
@@ -281,7 +281,7 @@ class FolderScan:
             raise InputError("another gateway of the fleet runs the detector now")
 
     def _hand_over(self, result: ScanResult) -> None:
-        """Write what was found where it changed; where only its figures moved, now and then."""
+        """Write the findings where they changed; where only figures moved, now and then."""
         self._check_lease()
         last, at = self._written
         fresh = replace(result, scanned=replace(result.scanned, seconds=0.0))
@@ -295,7 +295,7 @@ class FolderScan:
         self._written = (fresh, time.monotonic())
 
     def _networks(self) -> list[dict[str, Any]]:
-        """The files by which exchanges at hand got their `asn`; a name may have several digests."""
+        """Give the tables from which exchanges got their `asn`; a name may have several digests."""
         since_us = self.newest_us - self._keep.days * DAY_US
         self._tables = {
             sha256: table for sha256, table in self._tables.items() if table["until_us"] >= since_us
@@ -354,7 +354,7 @@ def _passed_over(folder: Folder) -> list[int]:
 
 
 def _who(result: ScanResult) -> tuple[object, ...]:
-    """Whom a result names: what is handed over at once where it changed."""
+    """Give whom a result names: where that changed, the result is handed over at once."""
     leads = tuple((lead.id, lead.hands, lead.accounts) for lead in result.leads)
     weak = tuple((group.candidate, group.accounts) for group in result.weak)
     return result.campaigns, result.followers, result.alone, leads, weak

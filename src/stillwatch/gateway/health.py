@@ -128,7 +128,7 @@ def _capture(live: list[dict[str, Any]], refuses: bool) -> PartHealth:
 
 
 def _coin(live: list[dict[str, Any]]) -> list[PartHealth]:
-    """Only where something stands in the coin's way: most gateways throw none."""
+    """Reported only where a coin cannot be thrown: most gateways throw none."""
     errors = sorted({str(says["coin"]) for says in live if says.get("coin")})
     return (
         [PartHealth("coin", DEGRADED, f"no coins are thrown: {errors[0]}; serving goes on")] if errors else []
@@ -136,14 +136,14 @@ def _coin(live: list[dict[str, Any]]) -> list[PartHealth]:
 
 
 def _owners(live: list[dict[str, Any]]) -> list[PartHealth]:
-    """Only where it cannot be looked up whose what is."""
+    """Reported only where the owners of stored objects cannot be looked up."""
     errors = sorted({str(says["owners"]) for says in live if says.get("owners")})
     text = "whose what is cannot be looked up: stored objects, and models that may be somebody's, get 503"
     return [PartHealth("owners", DEGRADED, f"{text} ({errors[0]})")] if errors else []
 
 
 def _fleet(supervisor: dict[str, Any]) -> list[PartHealth]:
-    """Only of a gateway in a fleet: whether it hears of changes, and who else is there."""
+    """Reported only of a gateway in a fleet: whether it hears of changes, and who else is there."""
     says = supervisor.get("fleet")
     if not isinstance(says, dict):
         return []
@@ -238,7 +238,7 @@ def _store(folder: Folder, now_us: int) -> PartHealth:
 def _alerts(folder: Folder, now_us: int) -> PartHealth:
     says = heartbeat.read(folder.run / "alerts.json")
     if not _fresh(says, now_us):
-        return PartHealth("alerts", DEGRADED, "gives no sign; whoever is told of cases hears of them later")
+        return PartHealth("alerts", DEGRADED, "gives no sign; people are told of cases later")
     if says.get("error"):
         return PartHealth("alerts", DEGRADED, str(says["error"]))
     return PartHealth(
@@ -259,7 +259,7 @@ def detector_process(folder: Folder, now_us: int, supervisor: dict[str, Any]) ->
 
 
 def _window(folder: Folder, detector: PartHealth) -> PartHealth:
-    """The detector's part, with what it cannot see: it does well only where it sees what its rules need."""
+    """The detector's part, with what it cannot see: it is well only if given all that its rules need."""
     unseen = heartbeat.read(folder.run / "detector.json").get("unseen")
     if not isinstance(unseen, dict) or not unseen.get("text"):
         return detector
@@ -299,7 +299,7 @@ def _state(live: list[dict[str, Any]], supervisor: dict[str, Any], stored: PartH
 
 
 def _check_stored(folder: Folder, state: ControlState | None, now_us: int) -> PartHealth:
-    """Compare what the workers go by with what is written down."""
+    """Compare the standings that the workers apply with those in the database."""
     if state is None:
         return PartHealth("standings", OK, "keys and standings can be read")
     try:
@@ -312,7 +312,7 @@ def _check_stored(folder: Folder, state: ControlState | None, now_us: int) -> Pa
         return PartHealth("standings", DEGRADED, f"the workers keep the last good ones; {why}")
     if late:
         return PartHealth("standings", DEGRADED, "; ".join(late))
-    text = f"every worker goes by keys and standings of revision {version.revision}"
+    text = f"every worker applies keys and standings of revision {version.revision}"
     if put_back is None:
         return PartHealth("standings", OK, text)
     text += f"; {put_back_text(put_back)}"

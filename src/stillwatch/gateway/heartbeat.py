@@ -56,7 +56,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def read_if_possible(path: Path) -> dict[str, Any]:
-    """The same, where it matters that this process cannot look. Raises: OSError of `SHORTAGES`."""
+    """Read a heartbeat, but let this process's own shortages through. Raises: OSError of `SHORTAGES`."""
     for _ in range(2):  # one that is written over just now is whole the next time
         try:
             document = json.loads(path.read_bytes())

@@ -10,8 +10,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from stillwatch.errors import InputError
 from stillwatch.gateway.folder import Folder
+from stillwatch.gateway.record.entries import UncapturedSpan
 from stillwatch.report.findings import FINDINGS, load
 from stillwatch.scan import Campaign, Follower, Harvest, LoneHarvester, Reason, ScanResult
 from stillwatch.scan.parts import LONE_HARVEST as LONE
@@ -22,16 +25,10 @@ BLOCK = 1 << 16
 TRIES, AGAIN_S = 5, 0.05
 
 
-@dataclass(frozen=True)
-class CaptureGap:
-    """A span in which exchanges were not captured."""
+class CaptureGap(UncapturedSpan):
+    """A span as it is on record."""
 
-    number: int  # its line in gaps.jsonl
-    worker: int
-    from_us: int
-    until_us: int
-    exchanges: int
-    reason: str
+    number: int = 0  # its line in gaps.jsonl
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class FindingsNotice:
 
 
 def _lone_campaigns(lone_harvesters: list[LoneHarvester]) -> list[Campaign]:
-    """Those who were seen to harvest alone since the last full look, as that look would name them."""
+    """Give lone harvesters found since the last full evaluation, as that evaluation would name them."""
     by_campaign: dict[str, list[LoneHarvester]] = {}
     for lone in lone_harvesters:
         by_campaign.setdefault(lone.campaign, []).append(lone)
@@ -92,13 +89,7 @@ def handover_json(
 ) -> dict[str, Any]:
     """Give what the supervisor needs besides `findings.json`, whose shape is a contract with others."""
     followers = [
-        {
-            "account": f.account,
-            "campaign": f.campaign,
-            "named_at": f.named_at.isoformat(),
-            "first": f.first.isoformat(),
-            "exchanges": f.exchanges,
-        }
+        asdict(f) | {"named_at": f.named_at.isoformat(), "first": f.first.isoformat()}
         for f in result.followers
     ]
     alone = [asdict(lone) | {"named_at": lone.named_at.isoformat()} for lone in result.alone]
@@ -136,7 +127,7 @@ class Findings:
             return self._handed
 
     def _patiently(self, sign: tuple[int, ...]) -> FindingsNotice:
-        """Three files are replaced one after the other: between two of them they do not fit together."""
+        """Read, a few times if need be: three files are replaced one by one, and differ in between."""
         for _ in range(TRIES):
             try:
                 return self._read(sign)
@@ -206,8 +197,8 @@ def _backwards(tail: bytes) -> Iterator[CaptureGap]:
 
 def _gap(number: int, line: bytes) -> CaptureGap | None:
     try:
-        entry: dict[str, Any] = json.loads(line)
-        worker, begun, ended, lost = (int(entry[n]) for n in ("worker", "from_us", "until_us", "exchanges"))
-        return CaptureGap(number, worker, begun, ended, lost, str(entry["reason"]))
-    except (ValueError, KeyError, TypeError):
+        gap = msgspec.json.decode(line, type=CaptureGap)
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
+    gap.number = number
+    return gap

@@ -101,7 +101,7 @@ def _processes(folder: Folder, settings: GatewaySettings) -> Iterator[Metric]:
 
 
 def _of_detector(says: dict[str, Any]) -> Iterator[Metric]:
-    """How much the detector holds, and how much it would need to see all that its rules look for."""
+    """Give how much the detector holds, and how much it would need for all its rules."""
     if not _number(says.get("exchanges")):  # it runs elsewhere, or has not begun
         return
     unseen = says.get("unseen")

@@ -216,7 +216,7 @@ def _admin_door(settings: GatewaySettings, inherited: InheritedFiles) -> socket.
 
 
 def _forget_all(folder: Folder, but: Mapping[str, int]) -> None:
-    """Take away what an earlier run left, but for the workers that still run."""
+    """Remove what an earlier run left, except of the workers that still run."""
     heartbeat.clear(folder.run, but=but)
     for path in folder.run.glob("worker-*.budgets"):
         if path.stem not in but:
@@ -224,14 +224,14 @@ def _forget_all(folder: Folder, but: Mapping[str, int]) -> None:
 
 
 def _forget(folder: Folder, worker: str) -> None:
-    """Take away what an ended worker said of itself, and what it held of budgets."""
+    """Remove an ended worker's heartbeat, and release what it held of budgets."""
     (folder.run / f"{worker}.json").unlink(missing_ok=True)
     with suppress(OSError):
         void(folder.run / f"{worker}.budgets")
 
 
 def _doors(settings: GatewaySettings, inherited: InheritedFiles) -> dict[str, Callable[[], socket.socket]]:
-    """How the sockets are had at which clients wait, also while a process is replaced."""
+    """Give what opens the sockets at which clients wait, also while a process is replaced."""
     first, clients = inherited.first_number(), inherited.at(settings.port)
 
     def door(number: int) -> socket.socket:

@@ -60,9 +60,8 @@ class GatewaySettings:
     cases: str | None = None  # database URL without a password; None: cases.db in the folder
     state: str | None = None  # the same, of the fleet whose state is shared; None: state.db is nobody else's
     gateway: str | None = None  # its name in the fleet
-    shared: str | None = (
-        None  # the folder or, as s3://, the object store that all gateways of the fleet write to
-    )
+    # the folder or, as s3://, the object store that all gateways of the fleet write to
+    shared: str | None = None
     networks: tuple[str, ...] = ()  # files of a table of networks: what is captured gets its `asn` by it
 
     def __post_init__(self) -> None:

@@ -166,7 +166,7 @@ def _state(folder: Folder) -> SetupCheck:
 
 
 def _fleet(url: str | None) -> SetupCheck:
-    """Whether the address can be a fleet's; a member begins also while its database is away."""
+    """Check that the address can be a fleet's. A member starts even while its database is away."""
     url_parts = check_url(url or "")
     if url_parts.get_backend_name() != "postgresql":
         raise SettingsError("state: a fleet's state is kept in PostgreSQL: postgresql://USER@HOST/NAME")
@@ -176,7 +176,7 @@ def _fleet(url: str | None) -> SetupCheck:
 
 
 def _store(folder: Folder, settings: GatewaySettings) -> SetupCheck:
-    """Whether the fleet's object store lets a gateway do what it does there. A member begins without it."""
+    """Check what the fleet's object store lets a gateway do. A member starts without it."""
     assert settings.shared is not None
     store = ObjectStore(settings.shared, folder.secret())
     try:
@@ -189,7 +189,7 @@ def _store(folder: Folder, settings: GatewaySettings) -> SetupCheck:
 
 
 def _cases(folder: Folder, settings: GatewaySettings) -> SetupCheck:
-    """Whether the place can be one; it may be out of reach now, and is then told of everything later."""
+    """Check the place of cases. It may be out of reach now, and is then told of everything later."""
     if settings.cases is None and settings.state is not None:
         if folder.cases.exists():
             text = f"{folder.cases} is not read in a fleet; its cases are in the fleet's database"
@@ -204,7 +204,7 @@ def _cases(folder: Folder, settings: GatewaySettings) -> SetupCheck:
 
 
 def _networks(paths: Sequence[str]) -> SetupCheck:
-    """Whether the files begin as tables of networks. Serving does not wait for them."""
+    """Check that the files begin as tables of networks. Serving does not wait for them."""
     from stillwatch.exchanges.networks import read_networks  # with NumPy and Arrow, for those who have tables
 
     try:

@@ -229,7 +229,7 @@ class Supervisor:
         return code == 0
 
     def _leave(self) -> InheritedFiles | None:
-        """End all but the workers; what the next gateway takes over, or None where it shall end after all."""
+        """End all but the workers. Give what the next gateway takes over; None where none shall follow."""
         notify.reloading()
         self.tell("makes way: the workers serve on")
         self._end([c for c in self._all() if not c.is_worker], signal.SIGTERM, CLOSE_S)
@@ -239,7 +239,7 @@ class Supervisor:
         return InheritedFiles(tuple(self._open.values()), tuple(workers))
 
     def _retire(self, now_s: float) -> None:
-        """End the workers of the gateway before as soon as ours serve; they finish what they answer."""
+        """End the earlier gateway's workers as soon as ours serve; they finish what they answer."""
         for child in [c for c in self.retiring if not c.lives()]:
             self.retiring.remove(child)
             if self.gone is not None:
@@ -367,7 +367,7 @@ class Supervisor:
             self._kill(child, f"gave no sign for {STUCK_S:.0f} s and the port does not answer")
 
     def _port_is_dead(self) -> bool:
-        """Ask beside the loop: the answer comes with a later step."""
+        """Ask in a thread of its own: the answer comes with a later step."""
         if self._probe is None:
             self._probe = self._pool.submit(
                 port_answers, self.settings.host, self.settings.port, 4 * self.settings.workers
@@ -421,7 +421,7 @@ class Supervisor:
         self._end([c for c in self._all() if c not in first], signal.SIGTERM, CLOSE_S)
 
     def _serve_until_known(self, seconds: float) -> None:
-        """Serve on while load balancers learn by /readyz that they must not send anybody here."""
+        """Go on serving while load balancers learn from /readyz to send nobody here."""
         if not seconds or (self.ready is not None and not self.retiring):  # it never said that it serves
             return
         self.tell(f"stopping: serves for {seconds:g} s more, for load balancers to see it by /readyz")

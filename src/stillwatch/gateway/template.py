@@ -79,7 +79,7 @@ class Calls:
         self.theirs.close()
 
     def worker(self, name: str, door: socket.socket | None) -> ForkedChild | None:
-        """A worker, forked now; None where there is none in time, and none comes from here any more."""
+        """Fork a worker; None where none came in time: then this template gives none any more."""
         with suppress(OSError, ValueError):
             doors = [] if door is None else [door.fileno()]
             socket.send_fds(self._ours, [name.encode()], doors, socket.MSG_DONTWAIT)
@@ -118,7 +118,7 @@ def main(folder: str) -> None:
 
 
 def _comes(calls: socket.socket, within_s: float) -> bool:
-    """Whether something comes, or the other end goes; select() takes no descriptor above 1,023."""
+    """Wait for a call, or for the other end to close. (select() takes no descriptor above 1,023.)"""
     poll = select.poll()
     poll.register(calls, select.POLLIN)
     return bool(poll.poll(within_s * 1000))

@@ -126,7 +126,7 @@ class Evidence:
 
 
 def outcome(evidence: tuple[Evidence, ...], proven: Collection[str] = ()) -> Outcome:
-    """What all the evidence says at most. A lead, however strong, moves it nowhere.
+    """Give the most that all the evidence says. A lead, however strong, does not change it.
 
     proven: SHA-256 of the proofs that hold. A test that no proof stands behind is its owner's word.
     """

@@ -117,7 +117,7 @@ def outcome_words(outcome: Any) -> str:
 
 
 def read_json(data: bytes) -> Any:
-    """Read what every reader reads alike. Raises: ValueError for NaN, and for a name that stands twice."""
+    """Read what every reader reads alike. Raises: ValueError for NaN, and for a name that appears twice."""
 
     def number(text: str) -> float:
         value = float(text)
@@ -128,7 +128,7 @@ def read_json(data: bytes) -> Any:
     def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         table = dict(pairs)
         if len(table) != len(pairs):
-            raise ValueError(f"a name stands twice among {sorted(table)!r:.200}")
+            raise ValueError(f"a name appears twice among {sorted(table)!r:.200}")
         return table
 
     return json.loads(data, parse_float=number, parse_constant=number, object_pairs_hook=object_of)
@@ -327,7 +327,7 @@ def claims_of(bundle: Any, signer: str, trust: Any) -> tuple[Claims, str, Any]:
 
 
 def check_names(bundle: Any, verdict: Any, claims: Claims) -> None:
-    """No file that nobody checks: another page could say anything. What was attached is the sender's."""
+    """Refuse files that nobody checks: another page could say anything. Attachments are the sender's."""
     known = {VERDICT, REPORT, README, PROTOCOL, PROOF, "verify.py", *PARTS, envelope.MANIFEST, envelope.STAMP}
     for name in bundle.names:
         if name.startswith("attached/"):
@@ -356,7 +356,7 @@ def page_of(bundle: Any, signer: str, claims: Claims | None = None) -> bytes:
 
 
 def check_pages(bundle: Any, signer: str, claims: Claims) -> None:
-    """What people read says what the figures say: the page and README are made again, byte for byte."""
+    """Check that page and README say what the figures say: both are made again, byte for byte."""
     verdict = read_verdict(bundle)
     why = "is not what verdict.json comes to (by this checker's release; the bundle says {})"
     made = {
@@ -369,7 +369,7 @@ def check_pages(bundle: Any, signer: str, claims: Claims) -> None:
 
 
 def check_words(bundle: Any, signer: str, trust: Any, claims: Claims, found: Any) -> None:
-    """What verdict.json says in words follows from the evidence, and from what its sender says it granted."""
+    """Check that verdict.json's words follow from the evidence, and from what its sender took for granted."""
     verdict, lacks, proven, sealed = read_verdict(bundle), [], set(), None
     same_suspect = {e["suspect"] for e in verdict["evidence"]} == {verdict["suspect"]}
     claims.require("verdict.json, suspect", same_suspect, "the evidence is of another one")

@@ -216,7 +216,7 @@ def examine(proof: Mapping[str, Any], signer: str | None, trust: Trust, parts: P
 
 
 def _check_names(proof: Mapping[str, Any], found: Examined) -> None:
-    """Nothing lies in a proof that nothing is computed from."""
+    """Refuse a proof that holds anything from which nothing is computed."""
     held = [("proof", proof)]
     held += [("record", one) for one in proof["records"]] + [("actor", one) for one in proof["actors"]]
     held += [("naming", proof["naming"])] if proof.get("naming") is not None else []
@@ -229,7 +229,7 @@ def _check_names(proof: Mapping[str, Any], found: Examined) -> None:
 
 
 def _misfits(seal: Any, place: str, statistics: Sequence[str]) -> list[str]:
-    """What of a seal is none: other names than a seal has, or what cannot stand there. Its owner signs it."""
+    """Say which names of a seal are unknown or hold a wrong value. Its owner signs it."""
     wrong = _unlike(seal, "seal", place)
     if wrong:
         return wrong
@@ -242,7 +242,7 @@ def _misfits(seal: Any, place: str, statistics: Sequence[str]) -> list[str]:
     if not wrong:
         test = seal["test"]["statistics"]
         wrong += [f"{place}: {one!r:.80} is no statistic" for one in test if one not in statistics]
-        wrong += [f"{place}: a statistic stands twice"] if len(set(map(str, test))) != len(test) else []
+        wrong += [f"{place}: a statistic appears twice"] if len(set(map(str, test))) != len(test) else []
     return wrong
 
 
@@ -305,7 +305,7 @@ def words(chain: Sequence[Mapping[str, Any]], naming: int | None, statistic: str
 
 
 def _chain(proof: Mapping[str, Any], found: Examined, parts: ProofFiles) -> None:
-    """Every seal of the owner up to this one, numbered without a gap, each naming the one before."""
+    """Check the owner's seals up to this one: numbered without a gap, each naming the one before."""
     o = parts.openings
     before: Mapping[str, Any] | None = None
     grown = {(one["from"], one["ledger"]): one["path"] for one in proof["consistency"]}
@@ -340,7 +340,7 @@ def _chain(proof: Mapping[str, Any], found: Examined, parts: ProofFiles) -> None
 def _time(
     proof: Mapping[str, Any], seal: Mapping[str, Any], found: Examined, trust: Trust, parts: ProofFiles
 ) -> None:
-    """Third parties' word on when the seal was there, and whether that is before the suspect's release."""
+    """Check by third parties when the seal existed, and whether that is before the suspect's release."""
     times = _times(proof["stamp"], proof["witnesses"], seal, found, trust, parts)
     found.stamped = any(by == AUTHORITY for _, _, by in times)
     digests = {parts.openings.seal_digest(one) for one in proof["seals"]}
@@ -379,7 +379,7 @@ def _times(
     trust: Trust,
     parts: ProofFiles,
 ) -> list[tuple[datetime, str, str]]:
-    """When a seal was there, by each third party that the checker names, and by whom."""
+    """Give when a seal existed, by each third party that the checker names, and by whom."""
     o, times = parts.openings, []
     if stamp is not None and trust.stamp_ca:
         at, why = parts.timestamp.stamped(
@@ -408,7 +408,7 @@ def _times(
 
 
 def _naming(proof: Mapping[str, Any], found: Examined, trust: Trust, parts: ProofFiles) -> None:
-    """The seal that named the actors: dated before their coins fell, with the same test and key."""
+    """Check the seal that named the actors: dated before their coins fell, with the same test and key."""
     seals, naming = proof["seals"], proof.get("naming")
     if naming is None:
         found.missing.append(
@@ -511,7 +511,7 @@ def _actors(
     found: Examined,
     parts: ProofFiles,
 ) -> None:
-    """Each disclosed actor: sealed, with all its coins; its leans, and what so many of them come to."""
+    """Check each disclosed actor: sealed, with all its coins; compute what its leans come to."""
     o, left, most = parts.openings, {*records, *throws}, seal["test"]["most"]
     named = seal if found.naming is None else proof["seals"][found.naming - 1]
     spend = found.tests / o.share_of_alpha(found.number)
@@ -619,7 +619,7 @@ def _coins_after(
 
 
 def _thrown_for(coin: str, records: Mapping[str, Any], throws: Mapping[str, Any], found: Examined) -> None:
-    """A pair is of the account that its coin was thrown for, and comes after that."""
+    """Check that a pair is of the account that its coin was thrown for, and comes after the throw."""
     one = throws[coin]
     pair = records.get(coin, one)
     if pair["account"] != one["account"] or pair["index"] < one["index"]:
@@ -633,7 +633,7 @@ def _whole(
     throws: Mapping[str, Any],
     found: Examined,
 ) -> None:
-    """Nothing is left out among an actor's coins: each knows how many of its account came before it."""
+    """Check that none of an actor's coins is left out: each states how many of its account came before."""
     unknown = sum(coin not in throws for coin in coins)
     if unknown:
         sentences = found.missing if unknown == len(coins) else found.wrong
@@ -665,7 +665,7 @@ def _base(
     found: Examined,
     parts: ProofFiles,
 ) -> None:
-    """A base was taught nothing that was served; where it leans there, the answers' order knew the coin."""
+    """Check the base, which was taught nothing served: if it leans, the order of answers knew the coin."""
     if proof["base"] == "none":
         return
     values = _values(proof, proof["measured_base"], pairs, records, parts)

@@ -24,7 +24,7 @@ class Proof:
 
 
 def trust(stamp_ca: Path | None, witnesses: Sequence[str], released: str | None) -> Any:
-    """What a reader brings. Raises: ProveError for a key or a date that is none."""
+    """Read whom a checker trusts. Raises: ProveError for a key or a date that is none."""
     try:
         keys = tuple(checker.answers.read_key(witness) for witness in witnesses)
     except ValueError:

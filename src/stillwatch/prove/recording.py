@@ -183,7 +183,7 @@ def _is_given(value: Any) -> bool:
 
 
 def _texts(value: Any, depth: int = 0) -> list[str] | None:
-    """The texts of an answer: a text, several, or an API's reply that holds them; None for something else."""
+    """Give the texts of an answer: a text, several, or an API's reply with them; None for something else."""
     if value is None:
         return []
     if isinstance(value, str):

@@ -168,7 +168,7 @@ def judge(
         defence=name,
         people=scored_people_of(scene, seed),
     )
-    return outcome.as_dict()
+    return asdict(outcome)
 
 
 def _check(judged: LogJudgement, ledger: TruthLedger) -> None:

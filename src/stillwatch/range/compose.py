@@ -188,7 +188,7 @@ def _corpora(scene: Scene, used: set[str]) -> Corpora:
 
 
 def _redrawn(scene: Scene, seed: int) -> tuple[HonestPopulation, list[tuple[str, ...]]]:
-    """The base's people who stay, and what those who went had said."""
+    """Give the base's people who stay, and the conversations of those who left."""
     base = find_base(scene)
     population = read_population(base)
     people = people_in(population, part_of(scene, seed, honest_accounts(base)), scene.people.drop_kinds)

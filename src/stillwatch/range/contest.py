@@ -255,7 +255,7 @@ class _Loop:
         self, honest: pa.Table, until_us: int, rows: list[Row], clients: "_ClientState",
         results: list[TryResult],
     ) -> pa.Table:  # fmt: skip
-        """Everybody's requests in order of time; gives the honest ones that were answered at once."""
+        """Send everybody's requests in order of time; give the honest ones that were answered at once."""
         honest = self._without_stopped(honest)
         names = ("time", "account", "model", "output_tokens")
         columns = (honest[name].cast(pa.int64()) if name == "time" else honest[name] for name in names)
@@ -318,7 +318,7 @@ class _Loop:
         self._put(retry.at_us, 2, retry)
 
     def _send_one(self, t: Try, rows: list[Row], clients: "_ClientState") -> tuple[Outcome, bool]:
-        """What came back, and whether that is a failure after which the same request may do."""
+        """Give what came back, and whether it failed in such a way that a retry may succeed."""
         if t.account in clients.dead:
             return "dead", False
         if clients.waits(t):

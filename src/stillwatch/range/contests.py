@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import msgspec
-
 from stillwatch.range.clusters import clusters, means
 from stillwatch.range.contest import Contest
 from stillwatch.range.interval import Interval, of_multiples, over_seeds
@@ -44,14 +42,6 @@ class ContestSummary:
     def silent(self) -> bool:
         """Whether the defence could fire on none of the logs."""
         return self.cannot_fire == self.logs
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-def contest_of_json(document: dict[str, Any]) -> Contest:
-    """Read a contest back."""
-    return msgspec.convert(document, Contest)
 
 
 def thin_history(contest: Contest) -> dict[str, Any]:

@@ -47,7 +47,6 @@ class AttackPrices:
         return cls(**prices)
 
     def account(self, kind: AccountKind) -> float:
-        """What one account costs."""
         by = {"fresh": self.account_usd, "aged": self.aged_account_usd, "stolen": self.stolen_key_usd}
         return by[kind]
 

@@ -100,7 +100,6 @@ def manifest(
 
 @cache
 def _digest(folder: Path) -> str:
-    """Hash a folder's files: their names and contents."""
     digest = hashlib.sha256()
     if folder.is_dir():
         for path in sorted(folder.rglob("*")):

@@ -124,7 +124,7 @@ class Market:
         return count if price == 0 else min(count, int(self.budget.left_usd // price))
 
     def _adapt_identity(self, who: AccountIdentity, kind: AccountKind) -> AccountIdentity:
-        """What is the attacker's: a thief's address; an output limit that lets a trace end."""
+        """Adapt an account to the attacker: a thief's address; an output limit that lets a trace end."""
         addresses = who.addresses
         if kind == "stolen":
             addresses = ((f"45.86.{self._rng.integers(256)}.{self._rng.integers(1, 255)}", 9009),)

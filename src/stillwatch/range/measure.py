@@ -172,7 +172,7 @@ def _usd(ledger: TruthLedger, n: int, rows: np.ndarray, prices: AttackPrices) ->
 
 
 def _measure_linkage(ledger: TruthLedger, cases: list[LedgerCase]) -> Linkage:
-    """Compare cases with campaigns over all campaign accounts and all named ones; the first case counts."""
+    """Compare cases with campaigns, over campaign accounts and named ones; an account's first case counts."""
     order: dict[int, str] = {}
     for case in cases:
         for account in case.named_us:

@@ -3,10 +3,7 @@
 Exchanges and tokens are those answered with status 200; tokens are output tokens unless said.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any
-
-import msgspec
+from dataclasses import dataclass
 
 from stillwatch.range.linkage import Linkage
 
@@ -86,11 +83,3 @@ class SceneOutcome:
     kinds: tuple[Collateral, ...]
     people: ScoredPeople
     cannot_fire: str = ""  # why the defence could do nothing on this log: it counts for nothing
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-def outcome_of(document: dict[str, Any]) -> SceneOutcome:
-    """Read back what `as_dict` gave."""
-    return msgspec.convert(document, SceneOutcome)

@@ -36,7 +36,6 @@ class HonestPopulation:
 
 
 def rows_of(table: pa.Table, accounts: pa.Array) -> pa.Table:
-    """The rows of a table that are of these accounts."""
     return table.filter(pc.is_in(table["account"], value_set=accounts))
 
 

@@ -17,15 +17,17 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from stillwatch.errors import Faults, InputError, refuse_os_errors
 from stillwatch.range import manifest as made
 from stillwatch.range.attackers import registry as attackers
 from stillwatch.range.cells import CELLS, LIVE, LOGS, SCENES, Cell, CellResult, play_cells, read_told
 from stillwatch.range.contest import Contest, Rules
-from stillwatch.range.contests import LOUD, NONE, contest_of_json
+from stillwatch.range.contests import LOUD, NONE
 from stillwatch.range.defences import registry
 from stillwatch.range.live import LiveSettings
-from stillwatch.range.outcome import SceneOutcome, outcome_of
+from stillwatch.range.outcome import SceneOutcome
 from stillwatch.range.scenes import Scene
 from stillwatch.report.findings import write_atomically
 from stillwatch.toml.declared import build
@@ -204,8 +206,12 @@ def _gather(
         facts.id,
         out,
         mode,
-        tuple(outcome_of(t.outcome) for cell, t in results if not cell.attacker and mode != LIVE),
-        tuple((cell.scene, contest_of_json(t.outcome)) for cell, t in results if cell.attacker),
+        tuple(
+            msgspec.convert(t.outcome, SceneOutcome)
+            for cell, t in results
+            if not cell.attacker and mode != LIVE
+        ),
+        tuple((cell.scene, msgspec.convert(t.outcome, Contest)) for cell, t in results if cell.attacker),
         tuple(t.outcome for _, t in results) if mode == LIVE else (),
         refusals,
         {p.stem: p.read_text().strip() for p in sorted((out / SCENES).glob("*.sha256"))},
@@ -273,7 +279,7 @@ def _play_together(
 
 
 def _quiet() -> None:
-    """Leave an interrupt to the parent: a worker that is told of it as well would only complain."""
+    """Leave Ctrl-C to the parent: a worker that got it too would only print a traceback."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

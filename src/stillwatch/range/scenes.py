@@ -278,7 +278,7 @@ def _campaign(table: TableReader, n: int, days: int, earliest: float, path: Path
 
 
 def _apart(table: TableReader, kind: str, names: list[str]) -> None:
-    """Complain of a name that two have."""
+    """Note names that two entries share."""
     for n, name in enumerate(names):
         if name in names[:n]:
             table.notes.wrong((kind, n, "name"), f"{name!r} is taken; give each {kind} its own")

@@ -6,8 +6,7 @@ student is read from the measured curve, unless students were trained for it.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -73,9 +72,6 @@ class ResultRow:
     def silent(self) -> bool:
         """Whether the defence could fire on none of the logs."""
         return self.cannot_fire == self.logs
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def lines(outcomes: Iterable[SceneOutcome], shares: Shares | None = None) -> tuple[ResultRow, ...]:

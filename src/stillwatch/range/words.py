@@ -173,35 +173,16 @@ def live_rows(live: Sequence[dict[str, Any]]) -> list[tuple[Cell, ...]]:
     """Write the arms of live plays, each with its student, then the teacher and the untrained student."""
     rows: list[tuple[Cell, ...]] = []
     for outcome in live:
+        play = outcome["scene"], str(outcome["seed"])
         learnt = {x["arm"]: x["share"] for x in outcome["learnt"]}
         for arm in outcome["arms"]:
-            rows.append(
-                (
-                    (outcome["scene"], ""),
-                    (str(outcome["seed"]), ""),
-                    (arm["name"], ""),
-                    (f"{arm['out']:,}", ""),
-                    (short(arm["out_tokens"]), ""),
-                    (f"{arm['out_before_alarm']:,}" if arm["alarm_day"] is not None else "no alarm", ""),
-                    (f"{arm['accounts']:,}", ""),
-                    (f"{arm['named']:,}", ""),
-                    (f"{arm['blocked']:,}", ""),
-                    (f"{arm['honest_touched']:,}", ""),
-                    share(learnt.get(arm["name"])),
-                )
-            )
+            early = f"{arm['out_before_alarm']:,}" if arm["alarm_day"] is not None else "no alarm"
+            counts = (f"{arm[name]:,}" for name in ("accounts", "named", "blocked", "honest_touched"))
+            figures = (*play, arm["name"], f"{arm['out']:,}", short(arm["out_tokens"]), early, *counts)
+            rows.append((*((figure, "") for figure in figures), share(learnt.get(arm["name"]))))
         for who in ("untrained", "drilled", "teacher"):
             if outcome.get(who):
-                blank = ((DASH, ""),) * 7
-                rows.append(
-                    (
-                        (outcome["scene"], ""),
-                        (str(outcome["seed"]), ""),
-                        (who, ""),
-                        *blank,
-                        share(outcome[who]),
-                    )
-                )
+                rows.append((*((figure, "") for figure in (*play, who, *[DASH] * 7)), share(outcome[who])))
     return rows
 
 

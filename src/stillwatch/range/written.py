@@ -29,12 +29,12 @@ def document(result: RangeRun, shares: Shares | None = None) -> dict[str, Any]:
         "id": result.id,
         "mode": result.mode,
         "students": "trained" if shares is not None else "curve",
-        "table": [x.as_dict() for x in table],
-        "contests": [x.as_dict() for x in contests_of(result)],
+        "table": [asdict(x) for x in table],
+        "contests": [asdict(x) for x in contests_of(result)],
         "live": list(result.live),
         "refusals": [{**asdict(r.cell), "reason": r.reason} for r in result.refusals],
         "composed": result.composed,
-        "outcomes": [o.as_dict() for o in result.outcomes],
+        "outcomes": [asdict(o) for o in result.outcomes],
         "fights": [{"scene": scene, **asdict(c)} for scene, c in result.contests],
     }
 

@@ -64,15 +64,12 @@ def _table(rows: Sequence[Any], columns: Mapping[str, Column]) -> pa.Table:
 
 
 def campaigns(rows: Sequence[Campaign]) -> pa.Table:
-    """One row a campaign."""
     return _table(rows, _CAMPAIGN)
 
 
 def leads(rows: Sequence[Lead]) -> pa.Table:
-    """One row a lead."""
     return _table(rows, _LEAD)
 
 
 def accounts(rows: Sequence[AccountVerdict]) -> pa.Table:
-    """One row an account."""
     return _table(rows, _ACCOUNT)

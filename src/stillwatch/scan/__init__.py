@@ -88,9 +88,8 @@ class SettingTest:
     """
 
     setting: str  # "model", "max_tokens" or "temperature_milli"
-    value: (
-        str | int | None
-    )  # the commonest among the matching accounts; None where they leave the setting out
+    # the commonest among the matching accounts; None where they leave the setting out
+    value: str | int | None
     count: int  # matching accounts that mostly use it
     of: int  # matching accounts that were counted, an organisation once
     share: float  # of the population that mostly used it then, as the test rounds it

@@ -65,9 +65,8 @@ Judge = Callable[[Candidate, frozenset[int]], Judgement]  # a candidate, and who
 class Alarm:
     """One campaign, or what may become one, while the log is watched."""
 
-    at_us: (
-        int  # when it was raised; NEVER while too few evaluations agree or its content may be of many hands
-    )
+    # when it was raised; NEVER while too few evaluations agree or its content may be of many hands
+    at_us: int
     p_value: float  # at that moment, or when it became a lead
     named: dict[int, int] = field(default_factory=dict)  # tenant -> when it was named
     p_least: float = 1.0
@@ -86,15 +85,13 @@ class Alarm:
     exchanges: int = 0  # that the content test was asked of, and more
     first_account: str = ""  # of those counted at its first evaluation: it stays when others come and go
     settings: tuple[int, int] | None = None  # what a group by settings shares; None of a group by wording
-    _own: tuple[int, np.ndarray] | None = field(
-        default=None, repr=False, compare=False
-    )  # evaluations, result
+    # evaluations, result
+    _own: tuple[int, np.ndarray] | None = field(default=None, repr=False, compare=False)
 
     def own_fingerprints(self) -> np.ndarray:
         """The fingerprints that evaluations kept finding to be the group's own, sorted."""
-        evaluated = len(
-            self.evaluated_at_us
-        )  # asked every hour; another answer only after another evaluation
+        # asked every hour; another answer only after another evaluation
+        evaluated = len(self.evaluated_at_us)
         if self._own is None or self._own[0] != evaluated:
             self._own = evaluated, np.array([m for m in lasting(self.fingerprints) if m >= 0], np.int64)
         return self._own[1]

@@ -219,7 +219,7 @@ class Names:
         )
 
     def base(self, carried: CarriedScan) -> list[np.ndarray]:
-        """As `shares` told it, (values,) for each setting; a value that has come since has no share yet."""
+        """As `shares` gave it, (values,) for each setting; a value that has come since has no share yet."""
         bases = []
         for s, shares in enumerate(carried.base):
             shares_by_code = np.zeros(len(self._values[s]))

@@ -210,13 +210,16 @@ def one_customer(known: AccountFacts | None, accounts: np.ndarray) -> str:
     return ""
 
 
-def customers(log: ExchangeLog, known: AccountFacts, payer: np.ndarray) -> np.ndarray:
+def customers(log: ExchangeLog, known: AccountFacts | None, payer: np.ndarray) -> np.ndarray:
     """(accounts,) int32: who counts as one customer, and openly so.
 
     A payer, the accounts of one private mail domain, and those that send most from one network. Colleagues, a
     laboratory, a project whose server has many keys, and whoever balances his load over keys of his own are
-    one customer. Who hides that is not. payer: (accounts,) who counts as one by organisation and payment.
+    one customer. Who hides that is not. payer: (accounts,) who counts as one by organisation and payment;
+    without an accounts table nothing else tells.
     """
+    if known is None:
+        return payer
     shared: dict[str, list[int]] = {}
     for code, domain in enumerate(known.email_domain):
         if domain and domain.lower() not in FREE_MAIL:

@@ -19,9 +19,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from stillwatch.actors import ActorContext
 from stillwatch.actors.groups import LEAST_TENANTS
 from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.scan.explanations import customers
 from stillwatch.scan.failover import BET, LEAST_CUSTOMERS, TextRuns, refused_texts, settling_times
+from stillwatch.scan.parts import FAILOVER
+from stillwatch.scan.settings import DetectionSettings
 from stillwatch.stats.dealing import components, encode
 
 HONEST_RATE = 0.027  # as counted on development worlds in which harnesses ask public sets
@@ -56,6 +60,23 @@ class _Odds:
 
     def __init__(self, rate: float, enough: float) -> None:
         self.gain, self.loss, self.enough = np.log(BET / rate), np.log((1 - BET) / (1 - rate)), enough
+
+
+def customers_of(context: ActorContext) -> np.ndarray:
+    """(accounts,) who counts as one customer; to be called as `context.once(customers_of)`."""
+    return customers(context.log, context.known, context.payers)
+
+
+def groups_by_refusals(context: ActorContext, settings: DetectionSettings) -> list[FailoverGroup]:
+    """Give the groups that refused work forms; none where no accounts table tells customers apart."""
+    if FAILOVER not in settings.parts or context.known is None or len(context.log) == 0:
+        return []
+    groups: list[FailoverGroup] = context.once(_groups_in)
+    return groups
+
+
+def _groups_in(context: ActorContext) -> list[FailoverGroup]:
+    return failover_groups(context.log, context.once(customers_of), context.payers)
 
 
 def failover_groups(log: ExchangeLog, customer: np.ndarray, payer: np.ndarray) -> list[FailoverGroup]:
@@ -169,7 +190,6 @@ def _sent_alike(log: ExchangeLog, texts: TextRuns, columns: tuple[str, ...]) -> 
 
 
 def _connect(connected: dict[int, FailoverGroup], first: int, second: int) -> FailoverGroup:
-    """Connect two payers' groups."""
     one = connected.setdefault(first, FailoverGroup(payers={first}))
     other = connected.setdefault(second, FailoverGroup(payers={second}))
     if one is other:

@@ -98,9 +98,8 @@ class Inspection:
     missing: tuple[MissingColumn, ...]
     judged: Coverage | None  # None where nothing could be read
     notes: tuple[str, ...] = ()
-    taken: Mapping[str, str] = field(
-        default_factory=dict
-    )  # field -> the column of the first record it is from
+    # field -> the column of the first record it is from
+    taken: Mapping[str, str] = field(default_factory=dict)
     columns: tuple[str, ...] = ()  # of the first record, where it needs names
     proposal: Mapping[str, str] = field(default_factory=dict)  # names to try
     accounts: int = 0

@@ -35,9 +35,8 @@ from stillwatch.scan.pipeline import Options, scan_log
 from stillwatch.scan.seen_window import needed_days, window_sentences
 from stillwatch.units import DAY_US, HOUR_US
 
-LATE_EVERY_US = (
-    600_000_000  # evaluations are repeated for late exchanges at most this often between full hours
-)
+# evaluations are repeated for late exchanges at most this often between full hours
+LATE_EVERY_US = 600_000_000
 BACK_US = 2 * HOUR_US  # hours so far ahead were evaluated by a clock that was wrong
 FORGET_STEP_US = DAY_US  # forgetting copies all that is kept: a day at a time
 WAITING = 16  # of the exchanges that are kept, one in so many may wait to be put in order: in memory, whole

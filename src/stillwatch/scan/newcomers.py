@@ -19,9 +19,9 @@ from stillwatch.exchanges.kept import KeptLog
 from stillwatch.exchanges.log import Columns, ExchangeLog
 from stillwatch.scan import Follower, ScanResult
 from stillwatch.scan.alarms import NEVER, lasting
-from stillwatch.scan.campaigns import least_carried
 from stillwatch.scan.carried import CarriedScan
 from stillwatch.scan.follow import DEVOTED_SHARE, LEAST_SIGNATURE, MARKED, followers, signature_of, uses
+from stillwatch.scan.group_members import least_carried
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.watch import ONE_MODEL, entered_since
 from stillwatch.units import DAY_US
@@ -47,9 +47,8 @@ class KnownSignature:
 class KnownAccounts:
     """What of the accounts table a provisional evaluation uses."""
 
-    permitted: frozenset[str] = (
-        frozenset()
-    )  # with any permission: only a full evaluation tells what it permits
+    # with any permission: only a full evaluation tells what it permits
+    permitted: frozenset[str] = frozenset()
     org: dict[str, str] = field(default_factory=dict)  # account -> organisation, where it has one
 
 

@@ -35,11 +35,12 @@ from stillwatch.features.kinds import KindOfUse
 from stillwatch.features.kinds.recognise import kind_of_use
 from stillwatch.scan import AccountVerdict, Campaign, Gap, Lead, ScanResult, ScanTotals, Tell
 from stillwatch.scan.alarms import NEVER
-from stillwatch.scan.campaigns import campaigns, groups_by_refusals
+from stillwatch.scan.campaigns import campaigns
 from stillwatch.scan.candidates import request_shares
 from stillwatch.scan.carried import CarriedScan
 from stillwatch.scan.coverage import coverage
 from stillwatch.scan.explanations import FREE_MAIL
+from stillwatch.scan.failover_groups import groups_by_refusals
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.known_pools import pool_uses, read_pools, with_pools
 from stillwatch.scan.limits import cannot_claim, gaps
@@ -68,9 +69,8 @@ class Options(DetectionSettings):
     columns: Mapping[str, str] = field(default_factory=dict)  # the log's own names: exchanges/mapping.py
     document_cpu_s: float = DOCUMENTS_CPU_S  # for PDF and Office files in requests: exchanges/documents.py
     networks: NetworkTable | None = None  # where the log's addresses are looked up that have no `asn`
-    every_account: bool = (
-        True  # is judged, also where nothing is found: four fifths of the cost of such an evaluation
-    )
+    # is judged, also where nothing is found: four fifths of the cost of such an evaluation
+    every_account: bool = True
 
 
 def silent(stage: str, done: int, total: int | None) -> None:

@@ -221,9 +221,8 @@ def _last_named(context: ActorContext) -> dict[tuple[int, str], int]:
     names = context.once(_products).names
     products = max(len(names), 1)
     pairs = log["account"][rows].astype(np.int64) * products + number[rows]
-    distinct_pairs, place = np.unique(
-        pairs[::-1], return_index=True
-    )  # rows are in time order: the last comes first
+    # rows are in time order: the last comes first
+    distinct_pairs, place = np.unique(pairs[::-1], return_index=True)
     at_us = log["ts_us"][rows[::-1][place]]
     return {
         (int(p // products), names[int(p % products)]): int(t)

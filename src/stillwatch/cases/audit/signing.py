@@ -122,7 +122,7 @@ def keep_signer(path: Path, signer: TrailSigner) -> None:
 
 
 def _put(path: Path, signer: TrailSigner, *, replace: bool) -> None:
-    """Whole or not at all; where two make one at once, the first one's stays."""
+    """Write a key, whole or not at all; where two processes make one at once, the first one's stays."""
     pem = signer.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     beside = path.with_name(f".{path.name}.{os.getpid()}.{signer.key[:8]}")
     write_new_file(beside, pem)

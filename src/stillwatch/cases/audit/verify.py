@@ -155,7 +155,7 @@ class _TrailWalk:
         self.erased: dict[str, tuple[int, int, int]] = {}  # key_id -> (record, when, how many records)
 
     def goes_on(self, db: Connection) -> bool:
-        """Go on in a later state of the trail; False where the last record seen is not in it as it was."""
+        """Go on in a later state of the trail; False where the last record read has changed or is gone."""
         c = records.c
         last = db.execute(select(c.hash, c.signature).where(c.seq == self.seq)).first()
         if last is None or seal(last.hash, last.signature) != self.prev:
@@ -254,9 +254,7 @@ class _TrailWalk:
         except (ValueError, TypeError, KeyError):
             self.key = ""
         if row.what != BEGUN or not self.key:
-            raise BadRecordFound(
-                1, Cause.MISSING, "the trail does not begin with its beginning: another record stands there"
-            )
+            raise BadRecordFound(1, Cause.MISSING, "the trail's first record is another one")
         self.spans.append(KeySpan(self.key, 1, 1))
 
     def _handed_over(self, row: Row[Any]) -> str:
@@ -279,7 +277,7 @@ class _TrailWalk:
                 detail = json.loads(row.detail)
                 self.erased[str(detail["key_id"])] = (row.seq, row.at_us, int(detail["records"]))
             except (ValueError, TypeError, KeyError):
-                self.backwards.append(f"record {row.seq} tells of an erasure and does not say of what")
+                self.backwards.append(f"record {row.seq} reports an erasure without saying of what")
         if row.sealed is None:
             return
         try:
@@ -363,7 +361,7 @@ class _TrailWalk:
             )
 
     def _see_odd_points(self, last: int) -> None:
-        """Checkpoints at no record: of a tail that was cut, or made up."""
+        """Report checkpoints without a record: the end of the trail was cut off, or they are made up."""
         for seq, point in self.open_points.items():
             if type(seq) is int and seq > last:
                 trail_head = TrailHead(

@@ -313,7 +313,7 @@ def _confidence_differs(confidence: Mapping[str, Any], p_value: float) -> Iterat
         return
     matched = TOO_FEW.match(confidence["sentence"])
     if matched is None or int(matched[1]) >= 20:
-        yield "alert.json: confidence: its sentence is none that an alert has"
+        yield "alert.json: confidence: its sentence is not one that alerts have"
     elif not math.isclose(float(matched[2]), p_value, rel_tol=0.06):
         yield "alert.json: confidence: its p-value is not the alert's"
     if RELEASE is not None and confidence["measured_on"] != RELEASE["measured_on"]:
@@ -335,7 +335,7 @@ def log_differs(b: Mapping[str, Any]) -> Iterator[str]:
     inside = sum(row["in_finding"] for row in accounts)
     for name, counts in others["mostly"].items():
         if sum(n for _, n in counts) != others["accounts"] - inside:
-            yield f"population.json: {name} is told of another number of accounts than there are outside"
+            yield f"population.json: {name} counts another number of accounts than are outside"
     if (
         others["signups"]["others"] > others["accounts"]
         or others["signups"]["inside"] > others["signups"]["others"]
@@ -355,10 +355,10 @@ def log_differs(b: Mapping[str, Any]) -> Iterator[str]:
             yield f"accounts.ndjson: {row['account']!a} is of another customer than its organisation"
     cards = {row["payment"] for row in accounts}
     if not set(others["payments"]) <= cards:
-        yield "population.json: tells of payment that no account of accounts.ndjson has"
+        yield "population.json: reports payment that no account of accounts.ndjson has"
     for name, column in (("prompts", "q"), ("networks", "n")):
         if not set(others[name]) <= {row[column] for row in events}:
-            yield f"population.json: {name}: tells of what no event has"
+            yield f"population.json: {name}: reports what no event has"
     times: dict[int, set[int]] = defaultdict(set)
     for row in events:
         times[row["a"]].add(row["t"])
@@ -482,7 +482,7 @@ def contradictions(bundle: Any, predicate: Mapping[str, Any]) -> list[str]:
         b |= {name: bundle.lines(name) for name in ("accounts.ndjson", "events.ndjson")}
         groups["events.ndjson, population.json"] = lambda: log_differs(b)
     elif {"accounts.ndjson", "population.json"} & set(bundle.names):
-        wrong.append("events.ndjson: is missing, and what is told of the events is here")
+        wrong.append("events.ndjson: is missing, although other files describe the events")
     parts = [(name, b[name]) for name in KEYS if name in b]
     parts += [(name, b["alert.json"][name]) for name in ("confidence", "exposure")]
     for name, document in parts:

@@ -190,10 +190,10 @@ def _doubled_names(bundle: Any) -> Iterator[str]:
         data = bundle.read(name)
         for text in data.split(b"\n") if name.endswith(".ndjson") else [data]:
             for doubled in _doubled_in(text) if text else []:
-                yield f"{name}: {doubled[:40]!a} stands twice in one table"
+                yield f"{name}: {doubled[:40]!a} appears twice in one table"
         if name == MANIFEST:
             for doubled in _doubled_in(b64decode(json.loads(data)["payload"])):
-                yield f"{name}: {doubled[:40]!a} stands twice in one table of what is signed"
+                yield f"{name}: {doubled[:40]!a} appears twice in one table of what is signed"
 
 
 def _doubled_in(text: bytes) -> list[str]:

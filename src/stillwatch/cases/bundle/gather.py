@@ -141,7 +141,7 @@ def _first_of_customer(
     """(n,) the place of the first account that is of the same customer, as refused work counts them."""
     facts = facts_of(log, known) if known else None
     payer = payers(log, facts)
-    label = (payer if facts is None else customers(log, facts, payer))[codes]
+    label = customers(log, facts, payer)[codes]
     _, first, inverse = np.unique(label, return_index=True, return_inverse=True)
     places: np.ndarray = first[inverse]
     return places

@@ -53,7 +53,6 @@ def json_file(document: Any) -> bytes:
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> Path:
-    """Write files below a folder."""
     for name, data in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

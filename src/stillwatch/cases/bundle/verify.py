@@ -215,7 +215,7 @@ def check_files(bundle: Bundle) -> tuple[list[str], dict[str, Any]]:
         listed = {str(subject["name"]): subject["digest"]["sha256"] for subject in statement["subject"]}
         predicate = {name: statement["predicate"][name] for name in TOLD}
         if not all(isinstance(value, (str, int)) for value in predicate.values()):
-            raise TypeError("it says of itself what is no text and no number")
+            raise TypeError("it describes itself by what is neither text nor number")
         kinds = (envelope["payloadType"], statement["_type"], statement["predicateType"])
         # One spelling only: what was written can be written again from what was read.
         again = json.dumps(envelope, indent=1, sort_keys=True).encode() + b"\n"
@@ -260,7 +260,7 @@ def part(name: str) -> Any:
 def check_stamp(bundle: Bundle, roots: str | None) -> tuple[list[str], str]:
     """Say what the stamp beside the manifest comes to."""
     if STAMP not in bundle.names:
-        problems = [f"{STAMP}: there is none, and you named whose it should be"] if roots else []
+        problems = [f"{STAMP}: is missing, and you named whose it should be"] if roots else []
         return problems, "time: no time stamp; that it was made at that time is the sender's word"
     check = part("timestamp")
     answer, manifest = bundle.read(STAMP), bundle.read(MANIFEST)

@@ -171,7 +171,7 @@ def _find_seal(objects: list[Json]) -> Json | None:
 
 
 def _seal_of(ordered: list[Json], key: bytes) -> str:
-    """HMAC-SHA-256 of the objects without the seal itself."""
+    """Give the HMAC-SHA-256 of the objects without the seal itself."""
     return hmac.digest(key, SEAL_MARK + _canonical([_without_seal(item) for item in ordered]), "sha256").hex()
 
 

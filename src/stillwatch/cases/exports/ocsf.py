@@ -158,7 +158,7 @@ def _common_fields(
 
 
 def _unmapped_fields(alert: Alert) -> Json:
-    """The rest of the alert contract, in our own words. Accounts, reasons and links stand elsewhere."""
+    """Give the alert's fields that OCSF has none for. Accounts, reasons and links stand elsewhere."""
     document = alert.as_json()
     for elsewhere in ("accounts", "why", "atlas", "title"):
         document.pop(elsewhere, None)
@@ -221,7 +221,7 @@ def _attacks(alert: Alert) -> list[Json]:
 
 
 def _confidence(alert: Alert) -> tuple[int, str, int | None]:
-    """By what was measured; where nothing was judged yet, unknown."""
+    """Give the measured confidence; unknown where no alarm was judged yet."""
     measured = alert.confidence
     if not measured.judged or measured.right is None or measured.low is None:
         return 0, "Unknown", None
@@ -242,7 +242,7 @@ def _ms(at_us: int | None) -> int | None:
 
 
 def _fit(document: Json) -> Json:
-    """Without what is empty, and with long texts cut short: only names from a log are that long."""
+    """Leave out what is empty, and cut long texts: only names from a log are that long."""
     return dict(_cut(plain(document)))
 
 

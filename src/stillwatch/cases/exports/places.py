@@ -73,7 +73,7 @@ def place(url: str, schemes: Collection[str]) -> ReceiverAddress:
             f"{host!a}: is no host, or the URL has a fragment; give {next(iter(schemes))}://HOST/PATH"
         )
     if port is not None and not 0 < port < 65_536:
-        raise ExportError(f"{host}: port {port} is none")
+        raise ExportError(f"{host}: port {port} is not one")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return ReceiverAddress(parts.scheme, host, port or PORTS[parts.scheme], path)
 

@@ -71,7 +71,7 @@ def signer(text: str, place: str) -> WebhookSigner:
 
 
 def headers(event_id: str, at_s: int, body: bytes, signers: tuple[WebhookSigner, ...]) -> dict[str, str]:
-    """The three headers of one attempt.
+    """Give the three headers of one attempt to deliver.
 
     `event_id` is ASCII without a dot or blank; `at_s`: seconds since 1970.
     """
@@ -81,7 +81,7 @@ def headers(event_id: str, at_s: int, body: bytes, signers: tuple[WebhookSigner,
 
 
 def event_id(case: str, revision: int) -> str:
-    """The stable id of what is told of a case's revision: a retry has it too, and another revision another.
+    """Give the id of an event: the same for each retry, another for each revision of the case.
 
     >>> event_id("case-1", 7) == event_id("case-1", 7) != event_id("case-1", 8)
     True

@@ -210,7 +210,7 @@ def _counts(
 
 
 def _campaign(alert: Alert, id: str, who: str, opened_us: int, now_us: int, tlp: Tlp) -> Json:
-    """Numbers only: the alert's sentences may quote what accounts are called."""
+    """Give a campaign in numbers only: the alert's sentences may quote names of accounts."""
     exposure = alert.exposure
     description = (
         f"{alert.members:,} accounts have taken {exposure.exchanges:,} exchanges and "
@@ -241,7 +241,7 @@ def _campaign(alert: Alert, id: str, who: str, opened_us: int, now_us: int, tlp:
 
 
 def _attack_pattern(known: Technique, tlp: Tlp) -> Json:
-    """A technique: the same object in everybody's bundles, so it has no sender."""
+    """Give a technique of ATLAS: the same object in everybody's bundles, so it has no sender."""
     return {
         "type": "attack-pattern",
         "spec_version": "2.1",

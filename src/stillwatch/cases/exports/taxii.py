@@ -173,7 +173,7 @@ def _all_pages(of: TaxiiCollection, query: dict[str, str], left: _AnswerBounds) 
         left.size -= reply.size
         page = answer.get("objects", [])
         if not isinstance(page, list) or not all(isinstance(item, dict) for item in page):
-            raise ExportError(f"{of.name}: answers with objects that are none")
+            raise ExportError(f"{of.name}: answers with objects that cannot be read")
         objects += page
         left.objects -= len(page)
         last = reply.headers.get("x-taxii-date-added-last", last)
@@ -214,7 +214,7 @@ def _wait_for(to: TaxiiCollection, answer: Json) -> list[Json]:
         if answer.get("status") == "complete":
             failures, failure_count = answer.get("failures", []), answer.get("failure_count", 0)
             if not isinstance(failures, list) or not all(isinstance(failure, dict) for failure in failures):
-                raise ExportError(f"{to.name}: answers with failures that are none")
+                raise ExportError(f"{to.name}: answers with failures that cannot be read")
             return failures or ([{"message": f"failure_count {failure_count}"}] if failure_count else [])
         id = answer.get("id")
         if answer.get("status") != "pending" or not isinstance(id, str) or not _STATUS_ID.fullmatch(id):
@@ -253,7 +253,7 @@ def _ask(of: TaxiiCollection, path: str) -> Json:
 
 
 def _request(of: TaxiiCollection, path: str, body: bytes | None = None) -> tuple[ReceiverReply, Json]:
-    """Ask once, and give the answer's head and its JSON; an error may have none."""
+    """Send one request, and give the answer's head and its JSON; an error may have none."""
     addresses_found = addresses(of.where, [of.where.at], of.resolve)  # the owner named the host
     if of.where.scheme == "http" and any(inside_of(address) != "loopback" for address in addresses_found):
         raise ExportError(f"{of.where.at}: http shows everything to everybody on the way; use https")

@@ -38,7 +38,7 @@ def read_export(path: Path) -> tuple[bytes, list[Json], Leaving]:
             f"{path}: is written for MISP, which reads files; push the export without --misp"
         )
     if "campaign" not in kinds and "sighting" not in kinds:
-        raise IndicatorError(f"{path}: tells of no campaign and answers none")
+        raise IndicatorError(f"{path}: reports no campaign and answers none")
     patterns = [str(item.get("pattern")) for item in objects if item["type"] == "indicator"]
     keyed = sum(read_pattern(text) is not None for text in patterns)
     holds = {
@@ -126,7 +126,7 @@ def files_in(objects: Iterable[Json], key: IndicatorKey | None = None) -> tuple[
 
 
 def _name_and_parts(id: str, head: Json, answers: dict[tuple[str, str], list[str]]) -> tuple[str, list[str]]:
-    """What names the file of a report or an answer, and the ids in it; none where it is neither."""
+    """Give the name of a report's or an answer's file, and the ids in it; none where it is neither."""
     if id.startswith("report--"):
         refs = head.get("object_refs")
         references = [ref for ref in refs if isinstance(ref, str)] if isinstance(refs, list) else []

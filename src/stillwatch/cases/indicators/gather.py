@@ -95,7 +95,7 @@ def _pairs(
     rejects: Rejects,
     progress: Progress | None,
 ) -> tuple[dict[IndicatorKind, np.ndarray], int, int]:
-    """First reading: which member carries which value, (2, n) uint64 a kind; rows of members, blind ones."""
+    """Read which member carries which value, (2, n) uint64 a kind; count rows of members and blind ones."""
     pairs_by_kind: dict[IndicatorKind, list[np.ndarray]] = {kind: [] for kind in marks.kinds}
     rows_seen = blind = 0
     for batch_read in history.batches(rejects, progress):
@@ -143,7 +143,7 @@ def _uses_of_values(
     shared: dict[IndicatorKind, dict[int, int]],
     progress: Progress | None,
 ) -> dict[IndicatorKind, dict[int, _ValueUse]]:
-    """Second reading: of each shared value how often, when, and by whom else it was sent but those known."""
+    """Read it again: how often, when and by which outsiders each shared value was sent."""
     values_by_kind = {kind: np.array(sorted(counts), np.uint64) for kind, counts in shared.items()}
     uses: dict[IndicatorKind, dict[int, _ValueUse]] = {kind: {} for kind in shared}
     for batch in history.batches(Rejects(), progress):

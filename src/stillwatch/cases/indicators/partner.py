@@ -43,7 +43,7 @@ def read_partners(path: Path, key: IndicatorKey, now_us: int, unsealed: bool = F
     file = read_file(path, key, unsealed)
     campaigns = file.of_type("campaign")
     if not campaigns:
-        raise IndicatorError(f"{path}: tells of no campaign; an answer to yours is taken in by `sightings`")
+        raise IndicatorError(f"{path}: reports no campaign; an answer to yours is taken in by `sightings`")
     if len(campaigns) > MOST_CAMPAIGNS:
         raise IndicatorError(
             f"{path}: tells of {len(campaigns):,} campaigns, and each is looked for in the whole history; at "
@@ -144,7 +144,7 @@ def _indicator(file: IndicatorFile, item: Json, kind: IndicatorKind, key: str, v
 def _nothing(
     count_told: int, expired: int, revoked: int, foreign: int, others: set[str], key: IndicatorKey
 ) -> str:
-    """Why none of a campaign's indicators can be looked for."""
+    """Say why none of a campaign's indicators can be searched for."""
     if not count_told:
         return "has no indicators"
     if others:

@@ -137,7 +137,7 @@ def _checked_objects(document: Any, place: str) -> list[Json]:
         )
     for k, item in enumerate(objects, 1):
         if not isinstance(item, dict):
-            raise IndicatorError(f"{place}: object {k} is none")
+            raise IndicatorError(f"{place}: object {k} is not a JSON object")
         id = item.get("id")
         if not isinstance(id, str) or not _ID.fullmatch(id) or id.partition("--")[0] != item.get("type"):
             raise IndicatorError(
@@ -155,9 +155,7 @@ def _sender_of(objects: Mapping[str, Json], place: str) -> Json:
     reports = [item for item in objects.values() if item["type"] in ("campaign", "sighting")]
     makers = {str(item.get("created_by_ref")) for item in reports}  # whatever it is
     if not reports:
-        raise IndicatorError(
-            f"{place}: tells of no campaign and answers none; is it a file for this program?"
-        )
+        raise IndicatorError(f"{place}: reports no campaign and answers none; is it a file for this program?")
     if len(makers) > 1:
         raise IndicatorError(f"{place}: is by {len(makers)} senders; take each one's own file")
     maker = objects.get(makers.pop())
@@ -241,7 +239,7 @@ def _marks_of_parts(file: IndicatorFile, item: Json) -> list[Any]:
     """The marks of single properties of an object (STIX 2.1, 7.2.3); a language is none."""
     granular = item.get("granular_markings", [])
     if not isinstance(granular, list) or not all(isinstance(one, dict) for one in granular):
-        raise file.wrong(item, "has granular_markings that are none")
+        raise file.wrong(item, "has granular_markings that cannot be read")
     return [one.get("marking_ref") for one in granular if "lang" not in one]
 
 

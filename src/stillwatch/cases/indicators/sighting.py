@@ -100,7 +100,7 @@ def _hours(first_us: int | None, last_us: int | None) -> dict[str, str]:
 
 
 def _span_properties(hits: Hits) -> dict[str, str]:
-    """From when to when it was looked, by the hour: "not seen" is worth no more than that."""
+    """Give the searched span by the hour: "not seen" is worth no more than that."""
     hours = _hours(hits.first_searched_us, hits.last_searched_us)
     return {f"searched_{name}": hour for name, hour in zip(("from", "to"), hours.values(), strict=False)}
 

@@ -43,7 +43,6 @@ def named_account(request: PageRequest) -> str:
 
 
 def show(request: PageRequest) -> Shown:
-    """Show the account."""
     name = named_account(request)
     inside = reading.account(request.store, name)
     if not inside:

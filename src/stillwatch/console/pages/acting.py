@@ -52,7 +52,7 @@ def _asked_for(request: PageRequest, state: str) -> requested_steps.StepRequest:
 
 
 def _why_big(request: PageRequest, want: requested_steps.StepRequest) -> str | None:
-    """Say why the step needs a second person, in what its author has taken alone today."""
+    """Say why the step needs a second person, given how many its author has taken alone today."""
     reached = requested_steps.accounts_hit_alone(request.store, want.who, request.now_us) | set(want.accounts)
     usual = (
         0 if want.budget is None else request.deployment.terms().terms.ladder.throttle_output_tokens_per_hour
@@ -64,7 +64,7 @@ def _why_big(request: PageRequest, want: requested_steps.StepRequest) -> str | N
 
 
 def _count_loosened(request: PageRequest, accounts: Sequence[str], step: Step) -> dict[str, int]:
-    """Count the accounts that stand on a stricter step now: this one would be laid over it."""
+    """Count the accounts that are on a stricter step now, which this one would replace."""
     counts: dict[str, int] = {}
     for standing in (standings(request, accounts) or {}).values():
         if standing.step > step:
@@ -119,7 +119,7 @@ def act(request: PageRequest) -> Response:
 
 
 def _once_in_force(request: PageRequest, message: str) -> str:
-    """Say what was done only where it is so already."""
+    """Say that it was done once every worker applies it."""
     return message if request.deployment.in_force() else "late"
 
 

@@ -54,7 +54,7 @@ def of_account(request: PageRequest) -> Shown:
     why = _reason(request)
     inside = reading.account(request.store, account)
     if not inside:
-        raise RecordNotFound("no case names this account: what it shares is nobody's to see")
+        raise RecordNotFound("no case names this account, so nobody may see what it shares")
     case = inside[0].case.id
     request.store.look(
         request.user.name, "observables looked at", case, {"accounts": 1}, request.now_us,

@@ -88,7 +88,7 @@ def change_address(request: PageRequest) -> Response:
 
 
 def _prove_by(request: PageRequest, proof: Callable[[], Proof]) -> Proof:
-    """Do what needs a proof of who somebody is, so often and no more. Raises: ConsoleError."""
+    """Do what needs a proof of identity; a few tries are allowed. Raises: ConsoleError."""
     me, throttle = request.user.name, request.desk.throttle
     if throttle.wait_s(me, HERE):
         raise ConsoleError("too many tries: wait a quarter of an hour, or ask for a new password")

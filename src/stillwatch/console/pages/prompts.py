@@ -20,7 +20,7 @@ def show(request: PageRequest) -> Shown:
         raise ConsoleError("say in a few words why you need to see them")
     inside = reading.account(request.store, account)
     if not inside:
-        raise RecordNotFound("no case names this account: its texts are nobody's to see")
+        raise RecordNotFound("no case names this account, so nobody may see its texts")
     request.store.look(
         request.user.name, "prompts looked at", inside[0].case.id, {"most": MOST, "account_in": len(inside)},
         request.now_us, personal={account: {"account": account, "why": why}},

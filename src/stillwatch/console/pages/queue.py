@@ -22,7 +22,6 @@ STATES = {
 
 
 def show(request: PageRequest) -> Shown:
-    """Show one page of it."""
     given = {word: request.query(word) for word in WORDS}
     offset = request.query_number("offset", 10_000_000)
     counts = request.desk.looks.counts(request.now_us)

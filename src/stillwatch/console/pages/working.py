@@ -56,7 +56,7 @@ def note(request: PageRequest) -> Response:
 
 
 def _do_or_request(request: PageRequest, act: Json, do: Callable[[], object], message: str) -> Response:
-    """Do what dismisses a case or accounts; where that takes a second person, let it wait for one."""
+    """Dismiss a case or accounts; where that takes a second person, request approval."""
     case = request.part("case")
     try:
         do()

@@ -84,7 +84,7 @@ def reach_teacher(teacher: Teacher, say: Say) -> Iterator[tuple[Teacher, str]]:
 
 
 def estimate(plan: DistillPlan, prompts: list[Prompt]) -> dict[str, Any]:
-    """What a whole run may cost: at most (every answer at its limit), and its prompts about."""
+    """Estimate a whole run: its cost at most, with every answer at its limit, and its prompts' tokens."""
     price = price_of(plan.teacher.model, plan.prices)
     requests = most_in = about_in = most_out = 0
     for question in questions(plan, prompts):

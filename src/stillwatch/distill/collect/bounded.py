@@ -50,7 +50,7 @@ _OF_THE_WIRE = ("content-encoding", "content-length", "transfer-encoding")
 
 
 def unpack(raw: bytes, packing: str) -> bytes:
-    """The body as it was meant. Raises: NotAnAnswer where it is too long or packed in another way.
+    """Unpack a body. Raises: NotAnAnswer where it is too long or packed in another way.
 
     >>> import gzip
     >>> unpack(gzip.compress(b"42"), "gzip"), unpack(b"42", "")

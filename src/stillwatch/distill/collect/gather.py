@@ -149,7 +149,6 @@ class _Gathering:
         return self.result()
 
     def result(self) -> CollectionResult:
-        """What it has come to."""
         return CollectionResult(
             self.had + self.new,
             self.wanted,

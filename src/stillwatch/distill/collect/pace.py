@@ -64,12 +64,12 @@ class Pace:
         self._under_way -= 1
 
     def count_answer(self) -> None:
-        """An answer came: the pauses were long enough, and a little more may be under way at once."""
+        """Note an answer: the pauses were long enough, so a few more requests may be under way."""
         self._pauses = 0
         self._allowed = min(self._most, self._allowed + 1 / self._allowed)
 
     def pause(self, asked_s: float | None) -> float:
-        """The teacher had too much: wait as long as it asks, else longer each time; half as many at once."""
+        """Slow down: wait as long as the teacher asks, else longer each time; half as many at once."""
         now = self._clock()
         if now >= self._until:
             self._pauses += 1

@@ -60,7 +60,7 @@ def parse_reply(raw: bytes) -> dict[str, Any]:
 
 
 def parse_answer(reply: dict[str, Any]) -> ParsedAnswer:
-    """What the first choice says."""
+    """Read the first choice."""
     choice = reply["choices"][0]
     message = choice["message"]
     given, text = _parts(message.get("content"))
@@ -98,7 +98,7 @@ def split_marked(text: str) -> tuple[str | None, str]:
 
 
 def usage(reply: dict[str, Any], question_bytes: int) -> TeacherUsage:
-    """What it cost in tokens; where the teacher does not say, the most that its bytes can hold."""
+    """Give the tokens used; where the teacher does not report them, the most that its bytes can hold."""
     usage_object = reply.get("usage")
     if isinstance(usage_object, dict):
         into, out = _count(usage_object.get("prompt_tokens")), _count(usage_object.get("completion_tokens"))

@@ -35,7 +35,7 @@ class RunBudget:
         self.under_way = 0
 
     def wants(self, into: int, out: int) -> Reservation:
-        """What a request of this size would set aside."""
+        """Give what a request of this size would reserve."""
         tokens = into + out + self._excess
         if self._price is None:
             return Reservation(into + out, tokens, 0)
@@ -72,7 +72,7 @@ class RunBudget:
         self.under_way += 1
 
     def settle(self, had: Reservation, tokens: int, pusd: int) -> None:
-        """A request took this much. Doubt counts as all that was set aside."""
+        """Book what a request took. A doubtful one counts as all that was reserved."""
         self.under_way -= 1
         self._aside_tokens -= had.tokens
         self._aside_pusd -= had.pusd
@@ -81,6 +81,6 @@ class RunBudget:
         self._excess = max(self._excess, tokens - had.bound)
 
     def give_back(self, had: Reservation) -> None:
-        """A request that never went out."""
+        """Release what was reserved for a request that was never sent."""
         self.requests -= 1
         self.settle(had, 0, 0)

@@ -98,7 +98,7 @@ def signs(plan: DistillPlan, prompts: list[Prompt], db: sqlite3.Connection) -> d
 
 
 def _bill_warnings(bills: _Bills, max_tokens: int) -> list[str]:
-    """What is odd, in sentences."""
+    """Describe what is odd about bills."""
     n, warnings = bills.answers, []
     if bills.beyond_limit:
         warnings.append(

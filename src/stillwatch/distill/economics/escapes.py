@@ -1,12 +1,13 @@
 """How many examples escape a defence, and at what price, by contests of the range. It plays none."""
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from statistics import fmean
+
+import msgspec
 
 from stillwatch.errors import InputError
 
@@ -16,7 +17,26 @@ DEFENCES = {
     "allowance": "allowance",
     "stillwatch+allowance": "both",
 }
-NUMBERS = ("goal", "seed", "out", "days", "usd", "accounts_usd", "accounts", "output_tokens", "max_days")
+
+
+class Fought(msgspec.Struct):
+    """One contest, as a line of the file holds it."""
+
+    defence: str
+    asked: str  # the attacker
+    goal: int
+    seed: int
+    out: int
+    reached: bool
+    days: float
+    usd: float
+    accounts_usd: float
+    accounts: int
+    output_tokens: int
+    max_days: float
+    cannot_fire: str = ""
+    base: str = "?"
+    commit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,55 +80,44 @@ def read_escapes(path: Path | None) -> list[Escape]:
             content = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as why:
             raise InputError(f"{name}: cannot be read: {why}") from why
-    groups: dict[tuple[str, str], list[dict[str, object]]] = defaultdict(list)
-    goals: list[float] = []
+    groups: dict[tuple[str, str], list[Fought]] = defaultdict(list)
     for number, line in enumerate(content.splitlines(), 1):
         try:
-            row = json.loads(line)
-            wrong = [key for key in NUMBERS if not isinstance(row[key], int | float)]
-            defence, attacker = str(row["defence"]), str(row["asked"])
-        except (ValueError, KeyError, TypeError) as why:
+            fought = msgspec.json.decode(line, type=Fought)
+        except msgspec.DecodeError as why:
             raise InputError(f"{name}:{number}: is no contest of benchmarks/attackers.py: {why}") from why
-        if wrong:
-            raise InputError(f"{name}:{number}: {', '.join(wrong)}: no number")
-        if row.get("cannot_fire") or defence not in DEFENCES:
-            continue
-        goals.append(row["goal"])
-        groups[defence, attacker].append(row)
+        if not fought.cannot_fire and fought.defence in DEFENCES:
+            groups[fought.defence, fought.asked].append(fought)
     if not groups:
         raise InputError(f"{name}: holds no contest against {', '.join(DEFENCES)}")
-    least = min(goals)
-    kept = [[row for row in rows if row["goal"] == least] for rows in groups.values()]
-    return [_escape(rows) for rows in kept if rows]
+    least = min(fought.goal for several in groups.values() for fought in several)
+    kept = [[fought for fought in several if fought.goal == least] for several in groups.values()]
+    return [_escape(several) for several in kept if several]
 
 
-def _escape(rows: list[dict[str, object]]) -> Escape:
-    unique = {row["seed"]: row for row in rows}  # a contest that is there twice counts once
+def _escape(several: list[Fought]) -> Escape:
+    unique = {fought.seed: fought for fought in several}  # a contest that is there twice counts once
     by_seed = [unique[seed] for seed in sorted(unique, key=str)]
-    out = [int(str(row["out"])) for row in by_seed]
 
-    def column(key: str) -> list[float]:
-        return [float(str(row[key])) for row in by_seed]
-
-    def each(key: str) -> float:
-        return fmean(value / max(n, 1) for value, n in zip(column(key), out, strict=True))
+    def each(figure: str) -> float:
+        return fmean(getattr(fought, figure) / max(fought.out, 1) for fought in by_seed)
 
     first = by_seed[0]
     return Escape(
-        defence=str(first["defence"]),
-        attacker=str(first["asked"]),
-        goal=int(str(first["goal"])),
-        seeds=tuple(int(n) for n in column("seed")),
-        out=tuple(out),
-        usd=tuple(column("usd")),
-        days=tuple(column("days")),
-        accounts=tuple(int(n) for n in column("accounts")),
+        defence=first.defence,
+        attacker=first.asked,
+        goal=first.goal,
+        seeds=tuple(fought.seed for fought in by_seed),
+        out=tuple(fought.out for fought in by_seed),
+        usd=tuple(fought.usd for fought in by_seed),
+        days=tuple(fought.days for fought in by_seed),
+        accounts=tuple(fought.accounts for fought in by_seed),
         usd_an_example=each("usd"),
         accounts_usd_an_example=each("accounts_usd"),
         tokens_an_example=each("output_tokens"),
-        reached=all(bool(row["reached"]) for row in by_seed),
-        source=f"people of {first.get('base', '?')}, {float(str(first['max_days'])):g} days at most, "
-        f"{'commit ' + str(first['commit']) if 'commit' in first else 'your file'}",
+        reached=all(fought.reached for fought in by_seed),
+        source=f"people of {first.base}, {first.max_days:g} days at most, "
+        f"{f'commit {first.commit}' if first.commit else 'your file'}",
     )
 
 

@@ -336,7 +336,7 @@ def _price(level: float, best: Sequence[Escape], curve: LearningCurve, train_usd
 
 
 def _headline(tasks: Sequence[TaskFigures]) -> tuple[str, ...]:
-    """Sentences that lead the page: the attacker who is best off, never the one who fares worst."""
+    """Write the page's first sentences: about the attacker who does best."""
     if not tasks:
         return ("No student was trained yet.",)
     cheap = {trade.defence: trade for trade in tasks[0].trades if trade.saves == "dollars"}

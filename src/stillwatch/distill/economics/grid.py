@@ -158,7 +158,7 @@ def _work(
     say: Say,
     parent: int | None,
 ) -> None:
-    """Take one missing cell after the other that nobody else is at."""
+    """Work off missing cells, one after the other, that no other process has taken."""
     from stillwatch.distill.train.extra import need
 
     torch = need("torch")

@@ -191,7 +191,7 @@ def _teacher(
 
 
 def _ask_teacher(run: DistillRun, questions: list[Prompt], mark: _Marker) -> dict[str, Any]:
-    """The teacher's marks by its API, paid within the run's budget; no answer is paid twice."""
+    """Grade the teacher by its API, within the run's budget; no answer is paid twice."""
     from stillwatch.distill.collect.ask import answers
 
     samples = {sample.id: sample for sample in answers(run.path, questions)}

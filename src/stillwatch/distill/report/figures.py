@@ -142,7 +142,7 @@ def wrong(run: DistillRun) -> tuple[Wrong, ...]:
 def cannot_claim(
     run: DistillRun, marks: dict[str, Any], curve: tuple[Spot, ...], after: Spot, before: Spot | None
 ) -> list[str]:
-    """What the figures do not show, said beside them."""
+    """Give the limits that are printed beside the figures."""
     limits = ["One student a point, one seed: another seed gives other figures, widest apart in mid-curve."]
     if before is None:
         limits.append(

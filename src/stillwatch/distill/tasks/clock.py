@@ -23,7 +23,7 @@ def check(expected: Any) -> str | None:
 
 
 def judge(expected: Any, text: str) -> AnswerVerdict:
-    """The answer is the one digit that stands there, or the one after the last "#".
+    """Judge by the only digit of the text, or by the one after the last "#".
 
     >>> judge("8", "8").right, judge("8", "first 9 + 9 = 8 # 8").right, judge("8", "7").right
     (True, True, False)

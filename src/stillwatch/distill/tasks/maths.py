@@ -30,9 +30,8 @@ def _digits(separators: str) -> str:
     )
 
 
-GROUPS = (
-    ",'’_\u00a0\u202f"  # a plain space parts numbers in prose, and groups of digits in a number that is alone
-)
+# a plain space parts numbers in prose, and groups of digits in a number that is alone
+GROUPS = ",'’_\u00a0\u202f"
 MIXED = r"\d{1,6} {1,3}\d{1,6}/\d{1,6}"  # 2 1/3
 NUMBER = re.compile(r"[-+]?(?:" + MIXED + r"|(?:" + _digits(GROUPS) + r")(?: ?/ ?\d+)?)\s?(?:\\?%)?")
 VALUE = re.compile(

@@ -122,7 +122,7 @@ def _forget_quantisation(model: Any) -> None:
 
 
 def _agree(model: Any, tokenizer: Any, place: str) -> None:
-    """See to it that every token has a row in the model, and that there are an end and a padding."""
+    """Make sure that every token has a row in the model, and that it has an end and a padding token."""
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
         raise DistillError(

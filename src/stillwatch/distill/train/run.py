@@ -126,7 +126,7 @@ def _prepare(place: StudentFolder, settings: Training) -> None:
 
 
 def _standing(place: StudentFolder, print_of: str) -> TrainingResult | None:
-    """The student that stands already, if it is of the same examples and settings."""
+    """Give the finished student, if it was made of the same examples and settings."""
     if not (place.report_file.exists() and place.model.is_dir()):
         return None
     try:
@@ -257,7 +257,7 @@ def _warn_unseen(settings: Training, examples: int) -> tuple[str, ...]:
 def _keep(
     place: StudentFolder, making: Path, settings: Training, trained: TrainingResult, tokenizer: Any
 ) -> None:
-    """Put the student in its place whole, then say that it stands, then drop the checkpoints."""
+    """Put the student in its place whole, then record that it is finished, then drop the checkpoints."""
     if settings.lora_rank:  # the student is whole, the adapter lies beside it
         from stillwatch.distill.train.models import load
 

@@ -15,7 +15,7 @@ LOGGED = 10  # steps between two points of the loss curve
 
 
 def arguments(settings: Training, folder: Path, cpu: bool) -> dict[str, Any]:
-    """What every trainer is told, in transformers' words."""
+    """Give the arguments of every trainer, as transformers names them."""
     return {
         "output_dir": str(folder),
         "per_device_train_batch_size": settings.batch,
@@ -86,7 +86,7 @@ def adapter(settings: Training) -> Any:
 
 
 def dataset(encoded: EncodedExamples) -> Any:
-    """The examples as TRL takes tokens; those of prompts carry the label that is not learnt."""
+    """Give the examples as TRL takes tokens; a prompt's tokens carry the label that is not learnt."""
     need("datasets")
     from datasets import Dataset, disable_progress_bars
 

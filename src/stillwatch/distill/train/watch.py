@@ -40,7 +40,7 @@ class TrainingMeter:
 
 
 def callback(watch: TrainingMeter) -> Any:
-    """What the trainer calls at each step, save and point of the loss curve."""
+    """Make the callback that the trainer calls at each step, save and point of the loss curve."""
     need("transformers")
     from transformers import TrainerCallback
 

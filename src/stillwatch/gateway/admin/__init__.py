@@ -31,7 +31,7 @@ class Desk:
             wait_for_fleet(self.state.fleet, version)
 
     def takes_effect(self) -> bool:
-        """The same, where whoever asked needs the answer in any case."""
+        """Do the same, and say whether every worker applies the change."""
         try:
             self.take_effect()
         except NotInForce:

@@ -56,12 +56,12 @@ class Guard:
         headers = {}
         for name, value in scope["headers"]:
             if name in (b"host", b"content-length") and name in headers:
-                await problem(400, f"{name.decode()} stands twice")(scope, receive, send)
+                await problem(400, f"{name.decode()} appears twice")(scope, receive, send)
                 return
             headers[name] = value
         host = headers.get(b"host", b"").decode("latin-1").lower()
         if host not in self._hosts:
-            text = f"{host!a} is no name of this port; add it to admin_names if it is meant to be"
+            text = f"{host!a} is not a name of this port; add it to admin_names if it should be"
             await problem(421, text)(scope, receive, send)
             return
         length = headers.get(b"content-length", b"0")
@@ -74,7 +74,7 @@ class Guard:
 
 
 def _limit_body(receive: Receive) -> Receive:
-    """Count what comes without a length, too."""
+    """Bound a body that comes without a length as well."""
     taken = 0
 
     async def bounded() -> Message:
@@ -133,7 +133,7 @@ def answer_errors(app: FastAPI) -> None:
 
 
 def _methods(app: FastAPI) -> Iterator[tuple[re.Pattern[str], str]]:
-    """Every path of the description, with all its methods; those without parameters first."""
+    """Give every path with all its methods; those without parameters first."""
     for path, operations in sorted(app.openapi()["paths"].items(), key=lambda item: "{" in item[0]):
         yield compile_path(path)[0], ", ".join(sorted(method.upper() for method in operations))
 

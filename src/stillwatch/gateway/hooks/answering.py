@@ -132,7 +132,7 @@ def _decide(
 async def _capture(
     world: HookContext, dialect_request: DialectRequest, judged: TermsJudgement, reply: HookReply, now_us: int
 ) -> HookReply:
-    """What was asked, written down before it is answered; how it ended nobody tells us."""
+    """Write a request down before it is answered. Nobody reports how it ended."""
     who, request, decision = dialect_request.asked, dialect_request.request, judged.decision
     assert request is not None
     row: Row = {}
@@ -166,7 +166,7 @@ async def _capture(
 
 
 def _unread_body(body: bytes, request: Request) -> Row:
-    """What was asked, as a row takes it along: a request as it is, a form, an upload or a batch as bytes."""
+    """A request's body as its row carries it: JSON as it is; a form, an upload or a batch as bytes."""
     if not is_batch(body):
         with suppress(Refused):
             document = decode(body)
@@ -177,7 +177,7 @@ def _unread_body(body: bytes, request: Request) -> Row:
 
 
 async def _bans(world: HookContext, request: Request) -> HookReply:
-    """What must not be used, among the names a gateway knows: kept there for when we cannot be asked."""
+    """Which of a gateway's model names are banned. The gateway keeps them for when it cannot reach us."""
     gate, body = world.gate, json_object(request.body)
     now_us = gate.now_us()
     verdicts: dict[str, dict[str, str]] = {"models": {}, "hosts": {}}
@@ -257,7 +257,7 @@ def _litellm_rows(body: bytes, now_us: int) -> tuple[list[Row], list[tuple[str, 
 
 
 async def _gaps(world: HookContext, request: Request) -> HookReply:
-    """Exchanges that a sender saw and could not tell of."""
+    """Record exchanges that a sender saw and could not report."""
     body = json_object(request.body)
     reason = body.get("reason")
     numbers = [body.get(name) for name in ("from_us", "until_us", "exchanges")]
@@ -269,7 +269,7 @@ async def _gaps(world: HookContext, request: Request) -> HookReply:
 
 
 async def _otlp(world: HookContext, request: Request) -> HookReply:
-    """Spans or log records. What is left out is told as the protocol wants it: as a partial success."""
+    """Take spans or log records. What is left out is reported as OTLP demands: as a partial success."""
     kind = (header(request, b"content-type") or b"").lower().partition(b";")[0].strip().decode("latin-1")
     logs = request.target.startswith("/v1/logs")
     if kind not in otlp.KINDS:
@@ -292,7 +292,7 @@ async def _otlp(world: HookContext, request: Request) -> HookReply:
 
 
 def _answers(world: HookContext, request: Request) -> HookReply:
-    """An answer that has come: its body as Envoy saw it, or what another gateway counted of it."""
+    """Settle an answer: by its body as Envoy saw it, or by what another gateway counted of it."""
     text = header(request, TICKET)
     if text is not None:
         status, kind = header(request, b"x-stillwatch-status") or b"", header(request, b"content-type") or b""
@@ -309,7 +309,7 @@ def _answers(world: HookContext, request: Request) -> HookReply:
 
 
 def _ended(world: HookContext, request: Request, hook: str) -> HookReply:
-    """Envoy's log: exchanges that have ended, in OTLP, whose protobuf keeps a text as it is."""
+    """Take Envoy's log of ended exchanges: OTLP, whose protobuf keeps a text as it is."""
     for line in ENDED.finditer(request.body):
         stream, ticket, status, sent, events, comes = (part.decode("ascii") for part in line.groups())
         if ticket == "-":

@@ -73,7 +73,7 @@ def way_of(target: str) -> DecidePath:
 
 
 def question(gate: Gate, client: Client, way: DecidePath, request: Request, now_us: int) -> DialectRequest:
-    """What is asked. Raises: BadRequest where it must be refused at once."""
+    """Read what another gateway asks. Raises: BadRequest where it must be refused at once."""
     if way.dialect == "json":
         return _plain(gate, request)
     if way.dialect == "envoy":
@@ -94,7 +94,7 @@ def question(gate: Gate, client: Client, way: DecidePath, request: Request, now_
 def _dialect_request(
     gate: Gate, client: Client, way: DecidePath, shown: Request, now_us: int
 ) -> DialectRequest:
-    """The client's own request, or as much of it as the gateway passes on."""
+    """Build the client's own request, as far as the gateway passes it on."""
     name = way.options.get("account")
     if name is None:
         who = caller(gate, client, shown, now_us)
@@ -139,7 +139,7 @@ def _text(request: Request, name: bytes) -> str | None:
 
 
 def _plain(gate: Gate, request: Request) -> DialectRequest:
-    """A question in our own words: JSON, or a query string."""
+    """Read a question in this gateway's own format: JSON, or a query string."""
     if request.method == "GET":
         fields: dict[str, object] = dict(parse_qsl(request.target.partition("?")[2], max_num_fields=50))
     else:
@@ -195,7 +195,7 @@ def _optional(fields: dict[str, object], key: str) -> str | None:
 
 
 def answer(way: DecidePath, reported: ReportedRequest, judged: TermsJudgement, ticket: str = "") -> HookReply:
-    """A decision as this gateway takes it. `ticket`: of the answer, of which the gateway tells later."""
+    """Write a decision in the gateway's own form. `ticket`: of the answer, which it reports later."""
     if way.dialect == "json":
         fields = _decision_fields(reported, judged.decision) | ({"answer": ticket} if ticket else {})
         return HookReply(200, msgspec.json.encode(fields), (JSON,), ticket)

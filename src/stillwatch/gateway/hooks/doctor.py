@@ -21,7 +21,7 @@ _OFF = re.compile(r"^\s*global_disable_no_log_param:\s*(true|yes|on)\s*$", re.IG
 
 
 def look(folder: Folder, now_us: int, litellm: Path | None = None) -> list[SetupCheck]:
-    """Everything that can be seen from here. Raises: InputError where the configuration cannot be read."""
+    """Check all that can be seen from here. Raises: InputError where the configuration cannot be read."""
     checks = [_port(folder), _process(folder, now_us), _keys(folder, now_us)]
     if litellm is not None:
         checks += _litellm(litellm)

@@ -30,7 +30,7 @@ def header(request: Request, name: bytes) -> bytes | None:
 
 
 def opener(gate: Gate, request: Request, now_us: int, *, alone: bool) -> KeyEntry | None:
-    """Whose key opens the door; None where none does. `alone`: only our own header counts."""
+    """Give whose hook key a request has; None where it has none. `alone`: only our own header counts."""
     token = next((value for name in ((TOKEN,) if alone else BESIDE) if (value := header(request, name))), b"")
     text = token.decode("latin-1").strip()
     parsed = parse(text[7:].strip() if text[:7].lower() == "bearer " else text)

@@ -202,7 +202,7 @@ class HeldAnswers:
             found[1].let_go()
 
     def note_end(self, text: str, end: AnswerEnd) -> None:
-        """An answer ended: it came, or its client left, or the time was up. Raises: BadRequest."""
+        """Note that an answer has ended: complete, left by its client, or timed out. Raises: BadRequest."""
         if not end.comes:
             self._settle_unread(text, end)
         elif (on_way := self._on_way.get(text)) is not None:
@@ -210,17 +210,17 @@ class HeldAnswers:
             on_way.until_us = min(on_way.until_us, self.gate.now_us() + BODY_S * 1_000_000)
 
     def ticket(self, text: str) -> Ticket:
-        """What was asked. Raises: BadRequest."""
+        """Open a ticket: what was asked. Raises: BadRequest."""
         try:
             raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
             ticket = msgspec.msgpack.decode(raw, type=Ticket)
             _TICKET.pack(ticket.boot, ticket.serial)
             return ticket
         except (binascii.Error, msgspec.MsgspecError, struct.error, ValueError):
-            raise BadRequest(400, "bad_answer", "the answer's ticket is none of ours") from None
+            raise BadRequest(400, "bad_answer", "this gateway issued no such ticket") from None
 
     def _settle_unread(self, text: str, end: AnswerEnd) -> None:
-        """Charge by what the client was sent. Bytes are all text where the answer was no stream."""
+        """Charge by the bytes that the client was sent: of an answer that was no stream all are text."""
         ticket = self.ticket(text)
         reply = None
         if end.events is not None:
@@ -259,7 +259,7 @@ class HeldAnswers:
     # --- a restart -------------------------------------------------------------------------------------
 
     def _take_earlier(self, ticket: Ticket) -> int:
-        """Of what the process before us held, what it held for this answer."""
+        """Take over what an earlier process held for this answer; give how many tokens."""
         row = self._earlier.get(ticket.number) if ticket.number is not None else None
         if row is None or row[HELD] < ticket.on_way:
             return 0
@@ -268,7 +268,7 @@ class HeldAnswers:
         return ticket.on_way
 
     def _give_up_earlier(self, now_us: int) -> None:
-        """Let go of what the process before us held; charge it where gateways should have told of it."""
+        """Release what an earlier process held; charge it where gateways should have reported the answer."""
         budgets = self.gate.budgets
         for place, row in self._earlier.items():
             of_sets: list[tuple[int | None, int]] = list(enumerate(row[SETS + 1 :: 2]))
@@ -287,7 +287,7 @@ class HeldAnswers:
     # --- as time passes --------------------------------------------------------------------------------
 
     def note_connection(self, hook: str, client: Client, *, checks: bool) -> None:
-        """A gateway has a connection. One that `checks` our health always has: without, it is gone."""
+        """Note a gateway's connection. One that `checks` our health always has one, or has gone."""
         if checks or hook in self._clients:
             self._clients.setdefault(hook, set()).add(client)
 

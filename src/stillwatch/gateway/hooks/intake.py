@@ -142,7 +142,7 @@ class HookIntake:
         return row
 
     def _charge(self, rows: Iterable[Row], now_us: int) -> None:
-        """Tokens count against the account's limits from when they are told."""
+        """Count tokens against the account's limits, from the moment they are reported."""
         budgets = self.gate.budgets
         for row in rows:
             tokens, account, time = row.get("output_tokens"), str(row["account"]), row["time"]
@@ -154,7 +154,7 @@ class HookIntake:
                 budgets.add(budgets.place(account, self.numbers.get(account)), now_us, 0, tokens, model_set)
 
     async def gap(self, from_us: int, until_us: int, exchanges: int, reason: str) -> None:
-        """A gap that a sender knows of. Raises: NotKept."""
+        """Record a gap that a sender reports. Raises: NotKept."""
         batch = _FrameBatch(self.gate, 1)
         gap = UncapturedSpan(WORKER, from_us, until_us, exchanges, reason)
         self.gate.log.append(frame(GAP, 0, msgspec.json.encode(gap)), batch)
@@ -165,7 +165,7 @@ class HookIntake:
         self.tally.gaps_told += 1
 
     def dead(self, source: str, why: str, raw: bytes) -> None:
-        """What is no record: counted and named with its reason, never with its content."""
+        """Count something that is no record, with its reason and never with its content."""
         self.tally.dead += 1
         line = {
             "at": (EPOCH + timedelta(microseconds=self.gate.now_us())).isoformat(timespec="seconds"),
@@ -184,7 +184,7 @@ class HookIntake:
 
 
 def check_row(row: Row, now_us: int) -> Row:
-    """A row whose time, account and names can be used. Raises: Refused."""
+    """Check that a row's time, account and names can be used. Raises: Refused."""
     row["time"] = as_time(row.get("time"), Clock(datetime.fromtimestamp(now_us / 1e6, UTC)))
     account = row.get("account")
     if isinstance(account, int) and not isinstance(account, bool):
@@ -198,7 +198,7 @@ def check_row(row: Row, now_us: int) -> Row:
 
 
 def digest_id(prefix: str, record: object) -> str:
-    """An id that a record brings by its content: told again it is the same, and no client chooses it."""
+    """Make an id from a record's content: the same when it is sent again, and not of a client's choosing."""
     raw = msgspec.json.encode(record, order="deterministic")
     return f"{prefix}-{hashlib.blake2b(raw, digest_size=16).hexdigest()}"
 

@@ -150,7 +150,7 @@ class Joins:
         return rows, refused, keys
 
     def forget(self, keys: Iterable[str]) -> None:
-        """These are written down: they wait no longer."""
+        """Forget calls that are written down."""
         for key in keys:
             self._held.pop(key, None)
 
@@ -174,7 +174,7 @@ class Joins:
     # --- one call --------------------------------------------------------------------------------------
 
     def _row(self, key: str, waiting: PendingCall, now_us: int) -> Row | str | None:
-        """A row; why it is none; or None for events of a call that was told of elsewhere."""
+        """Give a row, or why there is none; None for events of a call that was reported elsewhere."""
         for item in Otlp({key: waiting}, services=False).finish():
             if isinstance(item, Refused):
                 return str(item)
@@ -218,7 +218,7 @@ class Joins:
         self._tell(tokens, -1)
 
     def _tell(self, tokens: list[object], sequence: int) -> None:
-        """From the journal's thread to the loop."""
+        """Hand a durable call from the journal's thread to the loop."""
         for token in tokens:
             assert isinstance(token, asyncio.Future)
             if not self.gate.loop.is_closed():

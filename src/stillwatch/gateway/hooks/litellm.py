@@ -110,7 +110,7 @@ def _served_model(obj: dict[str, object]) -> object:
 
 
 def _add(row: Row, extra: dict[str, object]) -> None:
-    """What our own callback knows better than LiteLLM's record."""
+    """Replace what our own callback knows better than LiteLLM's record."""
     for name, field in (("id", "exchange_id"), ("rule", "rule"), ("account", "account"), ("answer", ANSWER)):
         if isinstance(extra.get(name), str):
             row[field] = extra[name]

@@ -115,7 +115,7 @@ class HookHandler:
 
 
 def _knows(gate: Gate, _: str, request: Request) -> bool:
-    """Whether a head has the key of a hook: a long body is taken from nobody else."""
+    """Whether a head has a hook's key. Without one, no long body is accepted."""
     try:
         return opener(gate, request, gate.now_us(), alone=request.target.startswith("/decide")) is not None
     except BadRequest:
@@ -222,7 +222,7 @@ class Hooks:
             self._beat()  # at once: whoever made the change waits for the word
 
     def _second(self) -> None:
-        """What is done once a second: terms, calls that have waited long enough, timeouts, heartbeat."""
+        """Do what is due once a second: terms, calls that have waited long enough, timeouts, heartbeat."""
         gate = self.world.gate
         self.loop.call_later(TERMS_S, self._second)  # first: whatever fails below is tried again
         self.loop.call_later(LOOK_S, sweep_clients, gate, self.loop.time())
@@ -245,7 +245,7 @@ class Hooks:
             gate.capture_error = gate.capture_error or f"heartbeat: {why.strerror}"
 
     def _announce(self) -> None:
-        """Say how this process is, and which state it goes by. Raises: OSError."""
+        """Write the heartbeat: how this process is, and which state it applies. Raises: OSError."""
         gate, world = self.world.gate, self.world
         self._beaten = self.follower.error or ""
         world.held.note()

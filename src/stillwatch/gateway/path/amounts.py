@@ -144,7 +144,7 @@ def _within(path: str, name: str, settings: dict[str, object]) -> list[tuple[str
 
 
 def _name(key: str) -> str:
-    """What a key is called here; "" where it says nothing of amounts."""
+    """Give our name for a key; "" where the key is about no amount."""
     if (known := _names.get(key)) is not None:
         return known
     name = key.lower() if key.isascii() else key.casefold()

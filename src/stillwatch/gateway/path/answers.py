@@ -41,7 +41,7 @@ def error_headers(retry_after_s: int | None) -> list[Header]:
 
 
 def error_event(operation: str, status: int, code: str, message: str) -> bytes:
-    """An error as the last event of a stream that had begun."""
+    """Give an error as the last event of a stream that has begun."""
     data = error_body(operation, status, code, message)
     if operation == "messages":
         return b"event: error\ndata: " + data + b"\n\n"
@@ -52,5 +52,5 @@ def error_event(operation: str, status: int, code: str, message: str) -> bytes:
 
 
 def safe(text: str) -> bytes:
-    """A text as the value of a header."""
+    """Make a text fit to be a header's value."""
     return text.encode("ascii", "replace").translate(None, b"\r\n\0")[:400]

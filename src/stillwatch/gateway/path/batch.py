@@ -201,7 +201,7 @@ def uploaded_batch(body: bytes) -> BatchRequest | None:
 
 
 def _add_google(counted: BatchRequest, google: list[Amounts]) -> BatchRequest:
-    """What questions ask for, with those of Google's."""
+    """Add what Google's questions ask for."""
     return msgspec.structs.replace(
         counted,
         questions=counted.questions + len(google),

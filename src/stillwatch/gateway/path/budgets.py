@@ -103,7 +103,7 @@ class Budgets:
         return False
 
     def _files(self, place: int) -> tuple[list[memoryview], int]:
-        """Where the rows of an account are, over the workers."""
+        """Give the files of all workers, and where an account's row begins in each."""
         if place < 0:
             return [self._own], (-1 - place) * ROW
         return [self._mine, *(v for v in self._others if v[ROWS] > place)], place * ROW
@@ -314,7 +314,7 @@ class Budgets:
         self, place: int, now_us: int, known: list[int] | None, model_set: int | None = None,
         *, sliding: bool = False,
     ) -> FleetUsage | None:  # fmt: skip
-        """What an account used and holds here that is not in `known`: some gateway does not count it."""
+        """Give what an account used and holds here that some gateway of the fleet does not count yet."""
         if known is None or self._known is None:
             return None
         at, now_us = place * ROW, self._fleet_us(place, now_us)
@@ -387,12 +387,12 @@ def _last_block(values: Counts, at: int) -> int:
 
 
 def _kinds(of: int, *sets: int | None) -> tuple[int, ...]:
-    """Which of OF_DAY tokens count with: answers or batches, and sets of models."""
+    """Give which sums of OF_DAY tokens count towards: answers or batches, and sets of models."""
     return (of, *(2 + model_set for model_set in sets if model_set is not None))
 
 
 def _count_in_block(values: Counts, slots: int, block: int, tokens: int, kinds: tuple[int, ...]) -> None:
-    """Count with a block. What is taken back from one that is over is in no day any more."""
+    """Count tokens in a block. A block that is over gives nothing back."""
     slot = slots + block % BLOCKS * SLOT
     if values[slot] < block or (tokens > 0 and values[slot] != block):
         for column in range(slot + 1, slot + SLOT):

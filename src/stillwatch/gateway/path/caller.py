@@ -90,7 +90,7 @@ def caller(gate: Gate, client: Client, request: Request, now_us: int) -> Caller:
 
 
 def knows(gate: Gate, peer: str, request: Request) -> Caller | None:
-    """Who asks, where a head's key is one of ours: a long body is taken from nobody else."""
+    """Give who asks, where a head's key is one of ours. From nobody else a long body is accepted."""
     try:
         sealed = SEALED.fullmatch(request.target) is not None
         return (_uploader if sealed else _caller)(gate, peer, request, gate.now_us())
@@ -110,7 +110,7 @@ def _uploader(gate: Gate, peer: str, request: Request, now_us: int) -> Caller:
 
 
 def _same_keys(a: list[Header], b: list[Header]) -> bool:
-    """Compared in constant time: one connection may carry several clients behind a proxy."""
+    """Compare in constant time: one connection may carry several clients behind a proxy."""
     if len(a) != len(b):
         return False
     for left, right in zip(a, b, strict=True):
@@ -186,7 +186,7 @@ def _bare(name: bytes, value: bytes) -> bytes:
 
 
 def _name_by_key(gate: Gate, purpose: bytes, value: bytes) -> str:
-    """A name for a value that only this gateway gives it."""
+    """Give a value a name that only this gateway can compute."""
     return hashlib.blake2b(value, key=derive(gate.secret, purpose), digest_size=8).hexdigest()
 
 

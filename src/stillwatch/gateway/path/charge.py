@@ -101,7 +101,7 @@ class Charge:
         return tuple(sorted({k for name in names if (k := self._gate.set_of(name)) is not None}))
 
     def _unknown_elsewhere(self, known: list[int] | None, model_set: int | None) -> FleetUsage | None:
-        """What this gateway alone counts, without what this request holds."""
+        """Give what only this gateway knows to be spent, less what this request itself holds."""
         gate, slides = self._gate, self._gate.terms.limits.slides
         spent = gate.budgets.unknown_elsewhere(self._place, self._began_us, known, model_set, sliding=slides)
         if spent is None:
@@ -210,7 +210,7 @@ class Charge:
         return self._gate.notes.answer(self._account, self._facts.stored) is not None
 
     def _bill_fetched(self, request: Request, tokens: int, complete: bool) -> bool:
-        """Charge an answer that was generated at another time; say whether this is the first time."""
+        """Charge an answer that was generated earlier; say whether it was not charged before."""
         gate, now, answer = self._gate, self._gate.now_us(), self._facts.stored
         charged = gate.notes.answer(self._account, answer)
         if charged is None:
@@ -229,7 +229,7 @@ class Charge:
         self.add(max(0, self.answer_tokens() * self._facts.answers - self.charged))
 
     def keep_promised(self, answer: str) -> None:
-        """What was charged is fetched later, under this name, without a further bill."""
+        """Remember under which name a charged answer is fetched later, so that it is not charged again."""
         gate = self._gate
         gate.budgets.promise(self._place, self.charged)
         if answer:
@@ -244,5 +244,5 @@ class Charge:
 
 
 def _less(blocks: tuple[int, ...], tokens: int) -> tuple[int, ...]:
-    """Blocks of a sliding day without what a request itself counts in the running one."""
+    """Give the blocks of a sliding day, less what a request itself has counted in the current one."""
     return (*blocks[:-1], blocks[-1] - tokens) if blocks else ()

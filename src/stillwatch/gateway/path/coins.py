@@ -88,7 +88,7 @@ def twice(operation: str, body: bytes) -> bool:
 
 
 def second(head: bytes) -> bytes:
-    """The head of the second asking: a key that would give the first answer again is another one.
+    """Give the second request's head, with an idempotency key of its own: else the first answer comes again.
 
     It hangs on the order of asking and not on the coin: a client that tries again gets one of the same two.
     """
@@ -167,7 +167,7 @@ class Coins:
         return keys is None or keys != (ledger.key, ledger.reader)
 
     def _keys(self, terms: "Coin") -> tuple[EpochKey, bytes | None] | None:
-        """The key and the public reading key to go by; None where there is none."""
+        """Give the epoch's key and the public reading key that the terms name; None where there is none."""
         key = current(self._folder.coin / "keys")
         reader = public_of(reader_file(self._folder)) if terms.sealed else None
         if key is None or (terms.sealed and reader is None):
@@ -370,7 +370,7 @@ class Slot:
         self.fail(why)
 
     def fail(self, why: str) -> None:
-        """It will not come: end here."""
+        """End without an answer."""
         if self.over:
             return
         self._why = self._why or why
@@ -382,7 +382,7 @@ class Slot:
     def _end(self) -> None:
         if self.over:
             return
-        if self._broke_off and self._again and self._draw.wants_more:
+        if self._broke_off and self._again and not self._draw.mine.has_failed:
             self._again -= 1
             self._parts, self._size, self.status, self._stream = [], 0, 0, False
             self._why, self._broke_off = None, False
@@ -408,11 +408,6 @@ class Draw:
         """The answer that the client gets."""
         return self.slots[self.served]
 
-    @property
-    def wants_more(self) -> bool:
-        """Whether a second answer is of use: not where the client's has failed."""
-        return not self.mine.has_failed
-
     def ask_other(self, head: bytes, body: bytes) -> None:
         """Ask for the answer that is kept."""
         other = self.slots[1 - self.served]
@@ -422,7 +417,7 @@ class Draw:
             other.ask(self._coins.pool, head, body)
 
     def adopt(self, connection: Connection) -> None:
-        """The client takes no more of its answer. It is drawn to its end all the same.
+        """Take over the connection of an answer that its client left, and read it to its end.
 
         An answer that a client may end is chosen by the client: a coin that counted only whole ones would
         not be fair any more.

@@ -126,7 +126,7 @@ class Exchange:
         self._take_on()
 
     def _take_on(self) -> None:
-        """Read the request and go on with it, once it is known whose the objects are that it names."""
+        """Read the request, and go on once the owners of the objects that it names are known."""
         gate = self.gate
         if self.over or self.caller is None:  # the client left meanwhile
             return
@@ -159,7 +159,7 @@ class Exchange:
         self._write_ahead(admission.verdict)
 
     def _may_become_known(self) -> bool:
-        """Whether another gateway may have made an object just now, and tell of it in a moment."""
+        """Whether another gateway may have just made an object and not reported it yet."""
         return bool(self.gate.gateway) and self.gate.now_us() - self.began_us < OWNER_WAIT_US
 
     def _read(self) -> None:
@@ -249,7 +249,7 @@ class Exchange:
         self._forward()
 
     def on_not_durable(self) -> None:
-        """The disk refused: the terms say whether serving or capture comes first. The gap is noted."""
+        """Serve or refuse, as the terms say, where the disk refused the record; note the gap."""
         self.number = 0
         if self.over:
             return
@@ -286,7 +286,7 @@ class Exchange:
             self._send(connection)
 
     def _coin(self) -> Draw | None:
-        """Throw the coin, where the terms want one of this exchange and it may be asked twice."""
+        """Throw the coin, where the terms want one for this exchange and the request may be sent twice."""
         gate, who, coins = self.gate, self.caller, self.gate.coins
         assert who is not None
         assert coins is not None
@@ -319,7 +319,7 @@ class Exchange:
         connection.send(*self._request_bytes(slot), self, head_only=self.request.method == "HEAD")
 
     def _request_bytes(self, slot: int) -> tuple[bytes, bytes]:
-        """The head and the body that go upstream, for the first answer or for a second one."""
+        """Give the head and the body that go upstream, for the first answer or for a second one."""
         request, who = self.request, self.caller
         assert who is not None
         body = request.body
@@ -342,7 +342,7 @@ class Exchange:
         )
 
     def on_lost(self, why: str, untouched: bool) -> None:
-        """The upstream is gone. Where a kept connection closed as we wrote, a new one is tried, once."""
+        """Handle a lost upstream. Where a kept connection closed as we wrote, a new one is tried, once."""
         self.connection = None
         if untouched and not self._retried:
             self._retried = True
@@ -423,7 +423,7 @@ class Exchange:
             self._body = Lines(self, b"ndjson" in kind)
 
     def _turn(self, header: Header) -> Header | None:
-        """A header whose address leads here; None where the reply is refused for it."""
+        """Turn a header's address into this gateway's; None where the reply is refused for it."""
         gate, who = self.gate, self.caller
         assert who is not None
         holder = who.key_id or who.account
@@ -441,7 +441,7 @@ class Exchange:
         return turned
 
     def _on_refusal(self, status: int, coding: bytes) -> None:
-        """The upstream refuses: the gateway's key, or what was asked."""
+        """Handle a refusal by the upstream: of the gateway's key, or of the request."""
         key = self.gate.upstream_key
         if status == 401 or key is None or coding not in (b"", b"identity"):
             had = "refused the gateway's own key" if key else "wants a key: the gateway has none"
@@ -629,7 +629,7 @@ class Exchange:
     # --- the outcome -----------------------------------------------------------------------------------
 
     def _finish_facts(self, complete: bool) -> None:
-        """What the reply said of itself, and the account's bill."""
+        """Take the facts of the reply, and charge the account."""
         if self._body is not None:
             self._facts = self._body.facts(complete)
             later = self.comes_later or (self._facts is not None and self._facts.background)
@@ -643,7 +643,7 @@ class Exchange:
             )
 
     def _end(self, outcome: str, rule: str | None = None) -> None:
-        """Note the outcome. From here on nothing belongs to this exchange."""
+        """Note the outcome and let everything go that this exchange held."""
         if self.over:
             return
         self.over = True
@@ -682,11 +682,11 @@ class Exchange:
 
     @property
     def _exchange(self) -> str:
-        """The exchange's id, as its row has it; empty where nothing is written down of it."""
+        """Give the id of the exchange's row; empty where nothing of it is recorded."""
         return exchange_id(self.gate.worker, self.number, self.gate.gateway) if self.number else ""
 
     def _ids(self) -> list[Header]:
-        """What ties a reply to its row, its line in the log and the client's own trace."""
+        """Give the headers that tie a reply to its row, its line in the log and the client's own trace."""
         self.trace = self.trace or traceparent(self.caller.trace if self.caller else None)
         headers = [(b"traceparent", self.trace.encode())]
         if self.number:
@@ -694,7 +694,7 @@ class Exchange:
         return headers
 
     def _log(self, outcome: str, rule: str | None) -> None:
-        """One line: whose, what, how it ended and why. No text, no key."""
+        """Log one line: who asked, what, how it ended and why. It holds no text and no key."""
         who, facts = self.caller, self._facts or _NOTHING
         level = logging.WARNING if outcome == "upstream_error" else logging.INFO
         if not logs.requests.isEnabledFor(level):
@@ -738,7 +738,7 @@ class Exchange:
         client.done()
 
     def on_client_lost(self) -> None:
-        """The client hung up: the upstream is cancelled, what was delivered is counted."""
+        """Handle a client that hung up: cancel the upstream, count what was delivered."""
         if self.over:
             return
         self._leave_to_draw()
@@ -750,7 +750,7 @@ class Exchange:
         self._end("client_left")
 
     def on_client_slow(self, slow: bool) -> None:
-        """A client that reads slowly slows the upstream down: nothing piles up between them."""
+        """Slow the upstream down while the client reads slowly, so that nothing piles up between them."""
         if self.connection is not None:
             self.connection.hold(slow)
 
@@ -760,14 +760,14 @@ class Exchange:
             connection.drop()
 
     def _leave_to_draw(self) -> None:
-        """A reply that its client takes no further is drawn to its end for the ledger."""
+        """Read a reply that its client left to its end, for the coin's ledger."""
         if self._draw is not None and self.connection is not None:
             connection, self.connection = self.connection, None
             self._draw.adopt(connection)
             self._draw = None
 
     def _leave(self, why: str) -> None:
-        """The coin, where there is one, gets no answer of ours."""
+        """Tell the coin, where there is one, that this answer is missing."""
         draw, self._draw = self._draw, None
         if draw is not None:
             draw.mine.fail(why)

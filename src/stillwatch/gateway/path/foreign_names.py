@@ -51,7 +51,7 @@ class UnknownReply(Listing):
         return super().take(body) if self._lists else (body, None)
 
     def _own_lines(self, body: bytes) -> bytes:
-        """A text without the lines that hold a foreign name. Raises: ValueError; ForeignError."""
+        """Give a text without the lines that hold a foreign name. Raises: ValueError; ForeignError."""
         lines = body.splitlines(keepends=True)
         named = [names_in_line(line) for line in lines]
         names = set[str]().union(*named)

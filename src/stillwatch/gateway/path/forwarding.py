@@ -75,7 +75,7 @@ def _questions(kind: str, body: bytes) -> Iterator[object]:
 
 
 def _asked_in(entry: object) -> Iterator[object]:
-    """The question itself, in a line or an element of a batch: its tools are looked for there."""
+    """Give the question inside a line or an element of a batch: its tools stand there."""
     if isinstance(entry, dict):
         yield from (entry[name] for name in ("body", "params", "request") if name in entry)
 

@@ -126,7 +126,7 @@ class Gate:
             self._end_gap()
 
     def _on_loop(self, call: Callable[..., object], *arguments: object) -> None:
-        """From the log's thread to the loop; at the very end of a worker there may be none to hear."""
+        """Call from the log's thread into the loop, which may be closed at a worker's very end."""
         if not self.loop.is_closed():
             self.loop.call_soon_threadsafe(call, *arguments)
 
@@ -187,7 +187,7 @@ class Gate:
         return max(1, -(-sorted(self.durations)[len(self.durations) * 9 // 10] // 1_000_000))
 
     def decided(self, key: Asked, body_bytes: int, now_us: int) -> Admission | None:
-        """What was decided on the same of an account without a standing, where nobody has a limit."""
+        """Give the stored decision on such a request of accounts without standing, where none has a limit."""
         admission = self._decided.get(key)
         if admission is None or body_bytes > self.terms.capture.max_body_bytes:
             return None
@@ -200,7 +200,7 @@ class Gate:
             _keep(self._decided, key, admission)
 
     def model_owners(self, model: str, now_us: int) -> frozenset[str]:
-        """Whose alone the models are that may answer to a name, remembered for a second.
+        """Give the owners of private models that may answer to a name, remembered for a second.
 
         None for what anybody may ask; `NOBODY` for a trained model of which it is not known whose it is.
 
@@ -335,7 +335,7 @@ class Gate:
             self._probe = self.loop.call_later(PROBE_S, self._try)
 
     def _try(self) -> None:
-        """See whether the disk takes something again: what waits for it, and the gap itself."""
+        """See whether the disk accepts writes again: write what waits, and the end of the gap."""
         self._probe = None
         if self.counters[_GAP_SINCE]:
             self.log.flush()
@@ -343,7 +343,7 @@ class Gate:
             self._try_later()
 
     def _end_gap(self) -> None:
-        """Write down the gap so far. It is over when that is durable: until then it stays on its page."""
+        """Write down the gap so far. It is over once that is durable."""
         if self._ending is None and not self.overloaded():
             values = self.counters
             gap = UncapturedSpan(
@@ -357,7 +357,7 @@ class Gate:
             self.log.append(frame(GAP, 0, msgspec.json.encode(gap)), self._ending)
 
     def gap_over(self, gap: UncapturedSpan | None) -> None:
-        """A gap is written down, or (None) it could not be."""
+        """Take note that a gap was written down; None: it could not be."""
         values = self.counters
         self._ending = None
         if gap is None:

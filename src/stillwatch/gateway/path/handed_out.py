@@ -64,7 +64,7 @@ def on_this_gateway(
 
 
 def holder_of(target: str, secret: bytes) -> str | None:
-    """Whom a sealed address was handed out to; None where the seal is none of ours, or of another path."""
+    """Give to whom a sealed address was given; None where the seal is not ours, or of another path."""
     matched = SEALED.fullmatch(target)
     if matched is None:
         return None

@@ -118,7 +118,7 @@ def in_object(body: dict[str, object]) -> list[str]:
 
 
 def _fold_key(key: str) -> str:
-    """A key as a reader in Go knows it, who does not tell letters by case (K and the sign of Kelvin too)."""
+    """Fold a key as Go's JSON reader does: without case, and with K and the Kelvin sign as one."""
     return key.lower().replace("-", "_") if key.isascii() else key.casefold().replace("-", "_")
 
 
@@ -180,7 +180,7 @@ def in_fields(pairs: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def _fields(kind: str, body: bytes) -> list[tuple[str, str]]:
-    """The fields of a multipart form that are no files. Raises: Ambiguous for what is not written plainly."""
+    """Give the fields of a multipart form that are no files. Raises: Ambiguous where readers could differ."""
     boundaries = [a or b for a, b in _BOUNDARY.findall(kind)]
     if len(boundaries) != 1 or kind.count("boundary") != 1:
         raise Ambiguous("the content type of the form must name one boundary")

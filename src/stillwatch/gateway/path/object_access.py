@@ -121,7 +121,7 @@ class ObjectAccess:
             raise BadRequest(404, "not_found", NOBODYS.format(folders[-1][:200]))
 
     def _refuse_unseen(self, files: tuple[str, ...]) -> None:
-        """Refuse questions that were put together from parts: nobody has seen what they name."""
+        """Refuse a batch of files that were uploaded in parts: what they name was never checked."""
         for name in files:
             stored = self._gate.owners.object(name.rpartition("/")[2])
             if stored is not None and stored.kind == "built":
@@ -130,7 +130,7 @@ class ObjectAccess:
                 )
 
     def _narrow(self, unknown: bool) -> None:
-        """Show of a list only what is the account's own, of an unknown reply nothing of others."""
+        """Cut a list down to the account's own objects, and an unknown reply to what names nobody else's."""
         kind, target = self._place.kind, self._request.target
         if unknown and not (kind and self._place.lists):
             lists = self._place.lists and not self._place.model
@@ -217,7 +217,7 @@ class ObjectAccess:
             self._gate.owners.add(self._account, objects, self._began_us, expected_new=new)
 
     def forget(self) -> None:
-        """An object is no more."""
+        """Forget an object that was deleted."""
         place = self._place
         name = place.parent if place.is_object else place.model
         if name and self._kept_apart:

@@ -170,7 +170,7 @@ class Listing:
         if not isinstance(page, dict):
             return body, None
         if (name := _name(page)) is not None and not self._is_mine([name]):
-            raise ValueError("it is none, and an object of another account")
+            raise ValueError("it is one object, and of another account")
         lists = [name for name, value in page.items() if isinstance(value, list) and _objects(value)]
         if self.strict and not lists and isinstance(page.get("data"), list):
             lists = ["data"]

@@ -69,7 +69,7 @@ class Recipient(Protocol):
     def fail(self, code: str, why: str, status: int = 502) -> None: ...
     def run_out(self) -> None: ...
     def took(self, body: bytes) -> None:
-        """What the upstream says of what was sent to it and is worked off later."""
+        """Note what the upstream says of a job that it works off later."""
 
     def shown(self, model: str) -> bool: ...
     @property
@@ -190,7 +190,7 @@ class Whole:
         return True
 
     def _page(self, listing: Listing, body: bytes) -> bytes | None:
-        """The list, where it is whole; None where a further page is asked for, or it cannot be shown."""
+        """Give the list once it is whole; None where a further page is asked for, or it cannot be shown."""
         try:
             whole, target = listing.take(body)
         except ForeignError:
@@ -321,7 +321,7 @@ class Events:
             to.run_out()
 
     def _release_whole(self, data: bytes) -> bytes:
-        """The whole events at hand, once what they name was looked at; the rest is held."""
+        """Give the whole events at hand, once the models that they name were checked; the rest is held."""
         held = self._held + data
         end = held.rfind(b"\n") + 1 if self._mark == b"\n" else last_end(held)
         if not end:

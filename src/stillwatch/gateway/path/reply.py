@@ -384,7 +384,7 @@ def facts_of_whole(body: bytes, operation: str, does: str, *, later: bool) -> Re
 
 
 def unread_facts(facts: ReplyFacts | None, does: str, method: str, sent: int, most: int) -> ReplyFacts | None:
-    """What a reply costs that tells no tokens and has been `sent`: four bytes are one, as of a text.
+    """Charge a reply without token counts by what was `sent`: four bytes are one token, as of a text.
 
     Of an operation that nobody knows whatever it writes counts. Where the operation is known, its reply was
     too long to be read, and costs no more than the `most` that it may bring.
@@ -446,7 +446,7 @@ def _facts_of(reply: _Body) -> ReplyFacts:
 
 
 def _loosely(body: bytes) -> ReplyFacts:
-    """What can be read off a reply whose fields have types of their own."""
+    """Read what one can of a reply whose fields have unexpected types."""
     models = models_in(body)
     try:
         usage = _tokens(_COUNTED.decode(body).usage)
@@ -534,7 +534,7 @@ def data_of(event: bytes) -> bytes:
 
 
 def _usage_of_event(event: bytes) -> dict[str, object]:
-    """What an event says of its usage, in its own place; its data may stand in several lines."""
+    """Give an event's usage from its usual place. Its data may stand in several lines."""
     return _usage_of(data_of(event))
 
 

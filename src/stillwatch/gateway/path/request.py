@@ -98,7 +98,7 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
 
 
 def operation_of(target: str) -> str:
-    """The name of what a request to a target asks for; "other" for what has none."""
+    """Give the operation that a target names; "other" where the table has none."""
     match = OPERATIONS.find("POST", target) or OPERATIONS.find("GET", target)
     return match.operation if match else "other"
 
@@ -311,7 +311,7 @@ def _json(
 
 
 def _model_and_hook(document: dict[str, object]) -> tuple[str | None, str]:
-    """The model that is asked for, and the field that would have the answer sent elsewhere; "" for none."""
+    """Give the model asked for, and the field that would send the answer elsewhere; "" for none."""
     model = document.get("model")
     if model is not None and not isinstance(model, str):
         raise BadRequest(400, "bad_model", "model must be a text")
@@ -343,7 +343,7 @@ def _beside(fields: list[tuple[str, str]], body: bytes) -> References:
 
 
 def _holds_too_many(body: bytes) -> bool:
-    """Whether reading it would take longer than others should wait; what stands within texts is no value."""
+    """Whether a body holds so many values that reading it would keep others waiting."""
     if body.count(b'"') > MOST_QUOTES:
         return True
     return _too_many(body) and _too_many(_STRING.sub(b"", body), len(body))

@@ -109,7 +109,7 @@ class KnownHead(NamedTuple):
 
     @staticmethod
     def of(data: bytes, request: Request) -> "KnownHead | None":
-        """What to know a request by that came with these bytes alone; None where it is no usual one."""
+        """Give what such a request is recognised by; None where it is no usual one."""
         end = len(data) - len(request.body)
         head, lengths = data[:end], _LENGTH_FIELD.findall(data, 0, end)
         unusual = (
@@ -340,7 +340,7 @@ class Client(asyncio.Protocol):
             self.transport.write(CONTINUE)
 
     def _longest(self) -> int:
-        """The longest body that is taken without a look at its key first."""
+        """Give the longest body that is accepted before its key was checked."""
         return 0 if self.address else min(TRUSTED_BYTES, self.gate.terms.capture.max_body_bytes)
 
     def _know(self) -> None:
@@ -354,7 +354,7 @@ class Client(asyncio.Protocol):
                 self.gate.door.holds(self, str(getattr(who, "address", None) or self.peer))
 
     def prove(self) -> None:
-        """A request of it had a key that counts."""
+        """Note that a request of this client had a valid key."""
         self.proven = True
         self.gate.strangers.discard(self)
 
@@ -364,7 +364,7 @@ class Client(asyncio.Protocol):
             self.gate.door.was_answered(self)
 
     def release(self, size: int) -> None:
-        """So many bytes of its bodies are held no more."""
+        """Count so many bytes of bodies as released."""
         self.held -= size
         self.gate.held_bytes -= size
         if self.address:
@@ -443,7 +443,7 @@ class Client(asyncio.Protocol):
         self.now.begin()
 
     def _refuse(self, status: int, reason: bytes) -> None:
-        """Answer what is no request, and hang up: what follows cannot be trusted."""
+        """Answer something that is no request, and hang up: what follows cannot be trusted."""
         if self.gate.logs_requests:
             why = reason.decode("ascii", "replace")
             logs.request(logging.INFO, f"{status} refused", status=status, reason=why, address=self.peer)
@@ -525,7 +525,6 @@ class Client(asyncio.Protocol):
         return b"0\r\n\r\n" if self._chunked else b""
 
     def done(self) -> None:
-        """The reply is whole: on to the next request."""
         if self._request is not None:
             self.release(len(self._request.body))
         self.now = self._request = None
@@ -542,7 +541,7 @@ class Client(asyncio.Protocol):
             self._next()
 
     def cut(self) -> None:
-        """The reply cannot be finished: the client sees that it ends too early."""
+        """Cut a reply that cannot be finished, so that the client sees that it ends too early."""
         if self._request is not None:
             self.release(len(self._request.body))
         self.now = self._request = None
@@ -802,7 +801,7 @@ class Door:
             self.opening -= 1
 
     def _make_room(self) -> bool:
-        """Close one connection for another; it is gone in this moment."""
+        """Close one connection to make room for another; it is gone at once."""
         gate = self._gate
         idle_client = gate.strangers.next()
         if idle_client is None:
@@ -828,7 +827,7 @@ class _TooMuch(Exception):
 
 
 def _network(address: str) -> str:
-    """What counts as one address: of IPv6 the 64 bits that one customer has."""
+    """Give the network that counts as one address: of IPv6 the 64 bits that one customer has."""
     if ":" not in address:
         return address
     ip = ip_address(address.partition("%")[0])

@@ -223,7 +223,7 @@ class _Gaps:
             self._out.add(index)
 
     def put_back(self, index: object) -> None:
-        """A server that counts anew gives the index to something that may be seen."""
+        """Take an index out of those hidden: a server that counts anew gives it to something visible."""
         if isinstance(index, int):
             self._out.discard(index)
 
@@ -298,7 +298,7 @@ class SseStrip:
         return raw if made is value else _rewrite_event(raw, _write_json(made, strictly))
 
     def _strip_event(self, value: Any, name: str) -> Any:
-        """The event's document as it may be seen; None where nothing of it may."""
+        """Give the part of an event's document that may be shown; None where nothing may."""
         if _sort(value) != "object":
             return _strip_value(value)
         kind = _type(value) or name

@@ -218,7 +218,7 @@ class Connection(asyncio.Protocol):
             self.transport.pause_reading() if held else self.transport.resume_reading()
 
     def drop(self) -> None:
-        """The exchange is over before its reply is: nothing more is wanted on this connection."""
+        """Drop the connection: its exchange is over before the reply is."""
         self.asker = None
         self.abort()
 

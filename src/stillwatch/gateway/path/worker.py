@@ -155,7 +155,7 @@ class Worker:
         self.gate.budgets.reserve(entry.number for entry in self.gate.tables.keys.values())
 
     def _second(self) -> None:
-        """What is done once a second: terms, timeouts, heartbeat."""
+        """Do what is due once a second: terms, timeouts, heartbeat."""
         self.loop.call_later(TERMS_S, self._second)  # first: whatever fails below is tried again
         self.loop.call_later(LOOK_S, self._sweep, self.loop.time())
         new = self.terms.poll()
@@ -175,7 +175,7 @@ class Worker:
             self._announce()
 
     def _announce(self) -> None:
-        """Say how this worker is, and which state it goes by. Raises: OSError."""
+        """Write the heartbeat: how this worker is, and which state it applies. Raises: OSError."""
         self._beaten = self.follower.error or ""
         heartbeat.beat(
             self.folder.run / f"worker-{self.number}.json",

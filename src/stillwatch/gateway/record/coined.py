@@ -46,7 +46,7 @@ ROLES: dict[Voice, str] = {SYSTEM: "system", USER: "user", MODEL: "assistant", T
 
 
 def record(drawn: Drawn) -> Pair | Unpaired:
-    """What goes into the ledger."""
+    """Give the ledger's record of a coin."""
     answers = []
     for name, reply in zip(NAMES, drawn.replies, strict=True):
         why = reply.why or (f"status {reply.status}" if reply.status != 200 else None)

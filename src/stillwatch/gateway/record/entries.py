@@ -29,9 +29,8 @@ class Intent(msgspec.Struct, array_like=True, gc=False):
     kind: str = ""  # the body's content type
     keep_text: bool = False
     end_user: str | None = None  # from a header; the recorder reads the body's own fields
-    piece: tuple[int, bool] | None = (
-        None  # of an upload: where it begins in its file, and whether it is the last
-    )
+    # of an upload: where it begins in its file, and whether it is the last
+    piece: tuple[int, bool] | None = None
 
 
 class ExchangeOutcome(msgspec.Struct, array_like=True, gc=False):

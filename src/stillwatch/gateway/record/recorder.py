@@ -222,7 +222,7 @@ class Recorder:
         self.last_time_us = max(self.last_time_us, was.intent.time_us)
 
     def _whole(self, key: tuple[int, int], payload: bytes) -> None:
-        """A row that came whole, from a gateway that is not ours."""
+        """Take a complete row, sent by a gateway that is not ours."""
         values: Row = {}
         try:
             values = msgspec.json.decode(payload, type=dict)
@@ -285,7 +285,7 @@ class Recorder:
             file.write(json.dumps(line) + "\n")  # where the disk refuses, the count stays
 
     def _close_dead(self, worker: int, boot: int) -> None:
-        """What a worker that died (every boot below `boot`) left open will have no outcome any more."""
+        """Close the exchanges that a dead worker (boots below `boot`) left open: no outcome will come."""
         left = [key for key, was in self._open.items() if key[0] == worker and was.boot < boot]
         own = [reader for reader in self._readers.values() if left and reader.worker == worker]
         if not all(map(self._at_end, own)):
@@ -322,7 +322,7 @@ class Recorder:
         return msgspec.json.encode(Checkpoint(read, still))
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        """Where the last segment left off: the exchanges that were open then are read again."""
+        """Go on where the last segment left off; exchanges that were open then are read again."""
         self._start = dict(checkpoint.read)
         for _, number, places in checkpoint.open:
             for place in dict.fromkeys(places):  # once, however many of its frames lie there
@@ -409,7 +409,7 @@ def _gaps_in(path: Path) -> set[tuple[int, int]]:
 
 
 def _append_gap(path: Path, gap: UncapturedSpan) -> None:
-    """One line more. Raises: OSError where the disk refuses; nothing of the line stays then."""
+    """Append one line, whole or not at all. Raises: OSError where the disk refuses."""
     with open(path, "a+b", buffering=0) as file:
         end = file.seek(0, os.SEEK_END)
         line = msgspec.json.encode(gap) + b"\n"

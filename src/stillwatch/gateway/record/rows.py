@@ -116,7 +116,7 @@ def _cut_names(row: Row) -> Row:
 
 
 def _tidy_values(values: Row) -> Row:
-    """What a client wrote, each value of its column's type; others are left out."""
+    """Give a client's values in the types of their columns; values of other types are left out."""
     tidied: Row = {}
     for name, value in values.items():
         if value is None:
@@ -181,7 +181,6 @@ def _questions(intent: Intent, body: bytes) -> list[tuple[str, dict[str, object]
 
 
 def _question_in(line: bytes) -> tuple[str, dict[str, object]] | None:
-    """The question in a line, or None."""
     try:
         return _question(msgspec.json.decode(line), "other")
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
@@ -215,7 +214,7 @@ def read_request(values: Row) -> Row:
 
 
 def hook_rows(worker: int, number: int, values: Row) -> list[Row]:
-    """The rows of what a hook tells of: itself, and each question of a batch that it holds.
+    """Give the rows of what a hook reports: itself, and each question of a batch in it.
 
     Raises: Refused where it has no time or no account.
     """

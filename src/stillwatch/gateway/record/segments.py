@@ -210,13 +210,13 @@ def _write(path: Path, table: pa.Table, checkpoint: bytes) -> Path:
 
 
 def _repeating(schema: pa.Schema) -> list[str]:
-    """Columns whose values come again: of hashes a dictionary takes time and a third more room."""
+    """Give columns whose values repeat. Of hashes a dictionary takes time and a third more room."""
     return [f.name for f in schema if not pa.types.is_fixed_size_list(f.type) and f.name not in EACH_ITS_OWN]
 
 
 @contextmanager
 def _whole_or_not(path: Path) -> Iterator[BinaryIO]:
-    """A file that has its name when it is whole and durable. Raises: OSError where the disk refuses."""
+    """Open a file that gets its name once it is whole and durable. Raises: OSError where the disk refuses."""
     path.parent.mkdir(exist_ok=True, mode=0o700)
     temporary = path.with_suffix(".new")
     try:
@@ -257,7 +257,7 @@ def _hours_in(root: Path) -> Iterator[tuple[datetime, list[Segment]]]:
 
 
 def _runs(segments: list[Segment]) -> Iterator[list[Segment]]:
-    """Pieces without a gap in their numbers: what lies between two of them is in another hour's folder."""
+    """Divide segments where their numbers have a gap: what lies between is in another hour's folder."""
     run: list[Segment] = []
     for segment_file in segments:
         if run and segment_file.first != run[-1].last + 1:
@@ -282,7 +282,7 @@ def merge(folder: Folder, now: datetime) -> int:
 
 
 def _merge(run: list[Segment]) -> None:
-    """One file of several, row group by row group: an hour may hold more than memory does."""
+    """Merge several files into one, row group by row group: an hour may hold more than memory does."""
     newest = pq.read_schema(run[-1].path)
     checkpoint = (newest.metadata or {}).get(CHECKPOINT, b"")
     parts = [part for segment_file in run for part in _parts_on_disk(segment_file)]

@@ -146,7 +146,7 @@ class SentBefore:
 
 
 def _reach_back(pieces: tuple[RequestPiece, ...], is_new: list[bool]) -> None:
-    """Where what is new is too short to be a question of its own, count what it follows as new with it."""
+    """Where the new text is too short to be a question, count the text before it as new as well."""
     words = 0
     for piece, new in zip(pieces, is_new, strict=True):
         if new:
@@ -186,7 +186,7 @@ def room_of(output_tokens: int | None, delivered_bytes: int) -> int:
 
 
 def _merge_pieces(pieces: tuple[RequestPiece, ...]) -> tuple[RequestPiece, ...]:
-    """Messages whole: the parts of one, in one voice, are one text."""
+    """Join the parts of each message that are in one voice."""
     for earlier, next_one in pairwise(pieces):
         if earlier.turn == next_one.turn and earlier.voice == next_one.voice:
             break

@@ -61,7 +61,7 @@ class UploadPieces:
         self.held_bytes = 0
 
     def read(self, intent: Intent, body: bytes, ended: ExchangeOutcome) -> tuple[Intent, bytes]:
-        """What to read for a request's body, and what is known of it: with the last piece, the whole."""
+        """Give what to read for a request's body, and its intent: with the last piece the whole upload."""
         accepted = ended.status // 100 == 2
         if intent.piece is None and intent.operation == "other" and accepted and body:
             found = OPERATIONS.find("POST", intent.target)
@@ -129,7 +129,7 @@ class UploadPieces:
         return msgspec.structs.replace(intent, kind="", coding=""), whole
 
     def _add(self, upload: _Upload, place: int | str, body: bytes) -> None:
-        """Hold a piece; beyond what a document may have, no more than tells its size."""
+        """Hold a piece. Beyond the size of a document only as much as shows that it is too large."""
         before = upload.pieces.get(place, b"")
         if not upload.lost and len(body) > len(before) and upload.size <= MOST_BYTES:
             upload.pieces[place] = body

@@ -47,7 +47,6 @@ class Frame(NamedTuple):
 
 
 def frame(kind: int, number: int, *payload: bytes) -> bytes:
-    """One frame as bytes."""
     size = sum(map(len, payload))
     return b"".join((FRAME.pack(kind, number, size), *payload))
 
@@ -70,7 +69,7 @@ def files(folder: Path) -> list[Path]:
 
 
 def _sealer(secret: bytes, head: bytes) -> AESGCM:
-    """Under a key of the whole head: in a file whose boot was changed no group can be read."""
+    """Make a cipher with a key of the whole head: if a file's boot was changed, no group can be read."""
     return AESGCM(derive(derive(secret, b"wal") + head, b"wal file"))
 
 
@@ -226,7 +225,7 @@ class Writer:
         return len(group)
 
     def _open(self) -> None:
-        """A new file, whole in its head before it has its name."""
+        """Make a new file, whose head is written before it gets its name."""
         head = _HEAD.pack(MAGIC, self.boot, os.urandom(SALT))
         self.sequence += 1  # also where this fails: a name is given to one file only
         path = self._folder / name_of(self._worker, self.sequence)
@@ -261,7 +260,7 @@ def _lock_of(folder: Path, worker: int) -> int:
 
 
 def _lock_folder(folder: Path, worker: int) -> int:
-    """Held as long as the writer lives, and let go by the kernel however it dies."""
+    """Lock the folder for this writer. The kernel releases the lock however the writer dies."""
     file = _lock_of(folder, worker)
     fcntl.flock(file, fcntl.LOCK_EX)
     return file

@@ -43,7 +43,7 @@ def probe_command(
     terms_file: TermsFile = None,
     family: Families = None,
     distilled: Annotated[Students, typer.Option(help="With --family: students of it.")] = Students.warn,
-    account: Annotated[str, typer.Option(help="Who asks: exceptions are for somebody.")] = "",
+    account: Annotated[str, typer.Option(help="The account that asks: exceptions name accounts.")] = "",
     name: Annotated[str, typer.Option(help="The model of a file that holds several.")] = "",
     prompts: Annotated[int, typer.Option(min=20, help="Prompts to ask an endpoint.")] = 50,
     alpha: Alpha = ALPHA,

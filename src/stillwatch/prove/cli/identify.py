@@ -131,7 +131,6 @@ class Identification:
     kins_by: dict[str, int]  # references whose kin is from a file, given at `add`, or what their name says
 
     def document(self) -> dict[str, Any]:
-        """As JSON has it."""
         return {
             "kind": "stillwatch identification 1",
             **asdict(self.found),

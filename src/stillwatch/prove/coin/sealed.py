@@ -137,7 +137,7 @@ def _ask(
     *,
     as_base: bool = False,
 ) -> dict[str, Any]:
-    """What was measured of each pair; kept as it comes, so that a stopped test goes on."""
+    """Measure each pair, and keep each result at once, so that a stopped test can go on."""
     marks = {"seal": sealed.digest, "statistic": statistic, "suspect": suspect.name}
     name = hashlib.sha256(suspect.name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
     kept = Kept(out / f"measured-{name}.jsonl", marks)
@@ -228,7 +228,7 @@ def _proof(
 
 
 def _naming(sealed: Sealed, ledger: Path) -> dict[str, Any]:
-    """What shows that the actors were named before their coins fell, and that all of these are there."""
+    """Give what shows that the actors were named before their coins fell, and that no coin is missing."""
     earlier, later = tallies(sealed, ledger)
     return {
         "seal": sealed.naming, "stamp": stamp_beside(sealed.naming_path), "earlier": earlier, "later": later,

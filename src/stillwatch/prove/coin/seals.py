@@ -301,7 +301,7 @@ def tallies(sealed: Sealed, ledger: Path) -> list[dict[str, list[dict[str, Any]]
 def _beside(
     tag: str, leaves: Sequence[tuple[str, int]], tree: Sequence[Sequence[bytes]]
 ) -> list[dict[str, Any]]:
-    """A tag's leaf with its path; or the two between which it would lie."""
+    """Give a tag's leaf with its path; of an absent tag the two leaves between which it would lie."""
     at = bisect.bisect_left(leaves, (tag, 0))
     there = at < len(leaves) and leaves[at][0] == tag
     return [

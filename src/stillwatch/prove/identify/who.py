@@ -239,7 +239,7 @@ def comparison_threshold(pairs: Floats, alpha: float) -> float:
 
 
 def _threshold(null: Floats, alpha: float) -> float:
-    """The score that a share alpha of strangers passes; where they are too few for that, all they show."""
+    """Give the score that a share alpha of strangers passes; their highest where they are too few."""
     # of the null above it, so that the rank is at most alpha
     passing = int(np.floor(alpha * (len(null) + 1))) - 1
     return float(np.sort(null)[::-1][max(0, passing)])

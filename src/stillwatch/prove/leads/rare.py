@@ -61,7 +61,6 @@ def _grams(words: list[str]) -> set[tuple[str, ...]]:
 
 
 def _longest_run(words: list[str], grams: set[tuple[str, ...]]) -> str:
-    """The longest run of words that the grams cover."""
     best, run = "", 0
     for i in range(len(words) - LENGTH + 1):
         run = run + 1 if tuple(words[i : i + LENGTH]) in grams else 0

@@ -151,7 +151,7 @@ def _rows(judged: LineageJudgement, alike: Likeness, where: Field, pool: Pool) -
 
 
 def _bootstrap(alike: Likeness, where: Field) -> dict[str, tuple[float, float]]:
-    """95 % of each margin over prompts drawn again. It tells of prompts only, not of models."""
+    """Give 95 % intervals of margins, by drawing prompts again: they cover prompts, not models."""
     rows = alike.by_prompt
     draws = np.random.default_rng(1).multinomial(len(rows), np.full(len(rows), 1 / len(rows)), RESAMPLES)
     held = np.isfinite(rows)

@@ -122,7 +122,7 @@ def same_answers(pool: Pool, first: str, second: str) -> float:
 
 
 def _unread(rows: Sequence[str]) -> tuple[Checked, ...]:
-    """What of the files was passed over; nothing is said where that is nothing."""
+    """Report rows that were passed over; nothing where there are none."""
     return (Checked("rows left out", f"{len(rows)}; the first: {rows[0]}", False),) if rows else ()
 
 

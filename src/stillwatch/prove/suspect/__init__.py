@@ -90,7 +90,7 @@ class Suspect(Protocol):
         """Up to n answers to each question, by its id; one that got none is missing. Raises: ProveError."""
 
     def continuations(self, begun: Sequence[BegunAnswer], n: int, tell: Tell) -> dict[str, list[Any]]:
-        """What it says next, n texts each, by id: what is empty is there, what could not be had is missing.
+        """What it says next, n texts each, by id: an empty text is kept, a failed one is missing.
 
         An endpoint that tells the likeliest tokens gives them once instead: [token, log-probability] each.
         Raises: ProveError.

@@ -72,5 +72,5 @@ def _sha256(path: Path) -> str:
 
 
 def _like_a_model(place: str) -> bool:
-    """A path that is not there, or a name as hubs have them: loading says what is wrong with it."""
+    """Whether a place may be a path or a hub's name of a model: loading says what is wrong with it."""
     return place.count("/") == 1 or place.endswith(".gguf")

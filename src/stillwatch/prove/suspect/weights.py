@@ -239,7 +239,7 @@ def _report_progress(tell: Tell, before: int, of: int, done: int) -> None:
 def _weigh(
     torch: Any, model: Any, rows: list[tuple[str, list[int], list[int]]], padding: int
 ) -> dict[str, AnswerLikelihood]:
-    """One batch, filled up on the right: what stands after an answer changes nothing before it."""
+    """Weigh one batch, padded on the right: what stands after an answer changes nothing before it."""
     longest = max(len(prompt_tokens) + len(answer_tokens) for _, prompt_tokens, answer_tokens in rows)
     ids = torch.full((len(rows), longest), padding)
     mask = torch.zeros((len(rows), longest), dtype=torch.long)

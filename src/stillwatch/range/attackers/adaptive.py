@@ -96,7 +96,7 @@ class _Adaptive(Led):
         self._crew = None
 
     def _hide(self) -> None:
-        """One change dearer, and small again. Past the last, whole combinations are drawn."""
+        """Take the next dearer change, and begin small again. After the last one, draw whole combinations."""
         self._quota = PROBE
         if self._steps < len(HIDE):
             name, value = HIDE[self._steps]

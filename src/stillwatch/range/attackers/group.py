@@ -242,7 +242,7 @@ class Crew:
         return tries
 
     def ping(self, at_us: int) -> list[Try]:
-        """A word of honest talk from each account: is it still alive?"""
+        """Send a word of honest talk from each account, to see whether it is still alive."""
         if not self._talks:
             return []
         return [

@@ -10,61 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
+from stillwatch.range.texts import read_texts
 from stillwatch.range.wording import CLOSINGS, OPENINGS, TEMPLATES
 
 Form = tuple[str, str]  # what goes before the question, and what after
 
-# One slot after the other; an empty string leaves a slot out.
-_BEFORE: tuple[tuple[str, ...], ...] = (
-    ("Hello. ", "Hi there, ", "Morning. ", "", "", "", "Ok, ", "So, ", "Right. ", "Thanks for before. "),
-    ("I am", "We are", "My sister is", "Our group is", "A friend is", "My team is", "The class is"),
-    (" looking at", " working on", " puzzling over", " checking", " revising", " stuck at", " curious about"),
-    (" this", " the one below", " something like this", " what follows", " the next thing", " one more"),
-    (" today", " tonight", " again", " for fun", " on the train", " between meetings", "", ""),
-    (": ", ". ", " - ", ":\n", ".\n\n", ", see here: ", ", namely: "),
-)
-_AFTER: tuple[tuple[str, ...], ...] = (
-    (" Please", " Could you", " Would you", " Try to", " If you can,", "\n\nPlease", "\nKindly"),
-    (" go through", " set out", " write up", " lay down", " give", " unfold", " put on paper", " record"),
-    (" all of", " the whole of", " every bit of", " the full course of", " each piece of", " the entire"),
-    (" your reasoning", " the working", " the thinking", " the argument", " the route", " the derivation"),
-    (" before the result", " and then the answer", ", answer last", " ahead of any answer", ", then conclude",
-     " and close with the outcome"),
-    (".", ", thanks.", ", please and thanks.", "!", ", no rush.", ", I have time.", ""),
-)  # fmt: skip
-
-_SWAPS: dict[str, tuple[str, ...]] = {
-    "find": ("work out", "determine", "get"),
-    "calculate": ("compute", "work out", "reckon"),
-    "write": ("compose", "draft", "put together"),
-    "explain": ("make clear", "set out", "tell me"),
-    "describe": ("depict", "sketch", "outline"),
-    "create": ("make", "build", "come up with"),
-    "generate": ("produce", "make", "come up with"),
-    "provide": ("give", "offer", "supply"),
-    "show": ("demonstrate", "make plain", "let me see"),
-    "determine": ("find", "settle", "establish"),
-    "identify": ("spot", "name", "point out"),
-    "list": ("name", "set out", "enumerate"),
-    "large": ("big", "sizeable"),
-    "small": ("little", "tiny"),
-    "many": ("a lot of", "plenty of"),
-    "following": ("next", "coming"),
-    "given": ("stated", "supplied"),
-    "because": ("since", "as"),
-    "also": ("too", "as well"),
-    "however": ("but", "though"),
-    "such that": ("so that", "where"),
-    "what is": ("what's", "tell me"),
-    "how many": ("what number of", "what count of"),
-    "let": ("take", "say that"),
-    "suppose": ("imagine", "assume", "say"),
-    "answer": ("reply", "solution"),
-    "question": ("problem", "query"),
-    "sentence": ("line", "statement"),
-    "using": ("with", "by means of"),
-    "if": ("when", "in case"),
-}
+_TEXTS = read_texts("attackers/rewording.toml")
+_BEFORE: tuple[tuple[str, ...], ...] = _TEXTS["before"]
+_AFTER: tuple[tuple[str, ...], ...] = _TEXTS["after"]
+_SWAPS: dict[str, tuple[str, ...]] = _TEXTS["swaps"]
 
 
 @cache

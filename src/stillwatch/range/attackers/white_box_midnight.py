@@ -64,7 +64,7 @@ class Midnight(Led):
         self._buy(-(-self._crews.missing // BELOW_LONE), BELOW_LONE)
 
     def _go_on(self, at_us: int) -> None:
-        """What was to be done is not: in the last hour others are bought, aged where some are stopped."""
+        """Go on if the goal was missed: buy others in the last hour, aged ones where some are stopped."""
         last = self._crews.crews[-1]
         stopped = any(crew.losses > SURVIVES for crew in self._crews.crews)
         if not (stopped or at_us >= self._last_hour_us):

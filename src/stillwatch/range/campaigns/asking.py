@@ -14,7 +14,6 @@ Words = Callable[[Item, Rng], str]
 
 
 def bare(item: Item, rng: Rng) -> str:
-    """The item as it is."""
     return item.question
 
 

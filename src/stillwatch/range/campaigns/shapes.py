@@ -54,7 +54,7 @@ def requests_of(
 
 
 def _check_requests(sent: object, plan: CampaignPlan) -> Planned:
-    """What a shape of one's own gave, or a complaint that says which request is wrong and why."""
+    """Check what a researcher's own shape gave; say which request is wrong and why."""
     if not isinstance(sent, list) or not all(isinstance(r, PlannedRequest) for r in sent):
         raise InputError(f"{plan.style}: {type(sent).__name__} is no list of PlannedRequest; return one")
     if not sent:

@@ -42,7 +42,7 @@ def requests(plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: floa
 
 
 def _trick(number: int, rng: Rng) -> str:
-    """A trick in the words of the probes, with a pretext; numbered once the combinations run out."""
+    """Word a trick as the probes do, with a pretext; numbered once the combinations run out."""
     head = PROBE_HEADS[rng.integers(len(PROBE_HEADS))]
     twist = PROBE_TWISTS[rng.integers(len(PROBE_TWISTS))]
     pretext = PRETEXTS[rng.integers(len(PRETEXTS))]

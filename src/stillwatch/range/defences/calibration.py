@@ -105,7 +105,7 @@ class WithLevel:
         self.accused: set[int] = set()
 
     def halve(self, hour: HourBatch) -> int:
-        """When the first half of the clean days is over: what comes before teaches, the rest sets levels."""
+        """Give the middle of the clean days: what comes before is learnt from, the rest sets levels."""
         if self.middle_us is None:
             begun = hour.until_us - HOUR_US
             self.middle_us = begun + (self.clean.until_us - begun) // 2

@@ -85,7 +85,7 @@ class ScanWatch:
         """Do what is done about a result beside accusing: nothing here."""
 
     def _fresh(self, campaign: Campaign, looked_us: int) -> Accusation | None:
-        """What a case names that was not named before: not before the first hour that was looked at now."""
+        """Give accounts that a case names for the first time, from the first hour evaluated now."""
         if campaign.suppressed_by is not None:
             return None
         case = self._case_of.get(campaign.accounts[0]) or self.scan.stable_id(campaign.id)
@@ -204,7 +204,6 @@ def hour_of(moment: datetime) -> int:
 
 
 def batches(exchanges: pa.Table) -> list[pa.RecordBatch]:
-    """A table as batches of the record."""
     batches: list[pa.RecordBatch] = record(exchanges).to_batches(max_chunksize=BATCH_ROWS)
     return batches
 

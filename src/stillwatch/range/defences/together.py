@@ -28,7 +28,7 @@ class Watches:
     watches: tuple[DefenceWatch, ...]
 
     def step(self, exchanges: pa.Table, until_us: int) -> Sequence[Accusation]:
-        """What each says, one after the other."""
+        """Give what each of the defences says, one after the other."""
         return [case for watch in self.watches for case in watch.step(exchanges, until_us)]
 
     def learn(self, exchanges: pa.Table, until_us: int) -> None:

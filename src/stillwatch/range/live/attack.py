@@ -64,7 +64,7 @@ class LiveAttacker:
         return Errand(max(at_us, stands_from), row, account, leave)
 
     def _whoever(self, row: Row) -> tuple[str, Row]:
-        """The account that now stands in the place of the one in the log, and the request as it sends it."""
+        """Give the account that now works in place of the log's, and the request as it sends it."""
         account = row["account"]
         while account in self.replaced:
             who = self.replaced[account][0]

@@ -210,7 +210,7 @@ class RangeGateway:
         return keys
 
     def standings(self) -> dict[str, EnforcementStatus]:
-        """Everybody's who has one."""
+        """Give the standing of every account that has one."""
         statuses: dict[str, EnforcementStatus] = {}
         with ControlState(self.folder.state) as state:
             while True:
@@ -220,12 +220,12 @@ class RangeGateway:
                     return statuses
 
     def current_findings(self) -> FindingsNotice:
-        """What the detector handed over last."""
+        """Give the latest findings of the detector."""
         assert self._findings is not None
         return self._findings.current()
 
     def rows(self) -> pa.Table:
-        """Everything that it wrote down: account, time, outcome, status, output_tokens."""
+        """Give all recorded rows: account, time, outcome, status, output_tokens."""
         names = ["account", "time", "outcome", "status", "output_tokens", "rule"]
         parts = [pq.read_table(s.path, columns=names) for s in all_segments(self.folder)]
         return pa.concat_tables(parts) if parts else pa.table({name: [] for name in names})

@@ -7,17 +7,12 @@ from typing import Any
 import msgspec
 
 from stillwatch.errors import InputError
-from stillwatch.range.live import Arm, LiveOutcome
+from stillwatch.range.live import LiveOutcome
 
 
 def as_dict(outcome: LiveOutcome) -> dict[str, Any]:
-    """Everything measured."""
+    """Give all that was measured."""
     return asdict(outcome) | {"folder": str(outcome.folder)}
-
-
-def arm_of(document: Mapping[str, Any]) -> Arm:
-    """One arm as it was written."""
-    return msgspec.convert(document, Arm)
 
 
 def outcome_of(document: Mapping[str, Any]) -> LiveOutcome:

@@ -78,7 +78,7 @@ class LivePlayback:
         self.gateway.settle(until_us)
 
     def _begin(self, line: LogRow) -> Errand | None:
-        """Send what is no errand of the attacker's at once; give what is."""
+        """Send an honest line at once; give the attacker's as an errand."""
         if line.covert and self.attacker is not None:
             return self.attacker.errand(line.row, line.at_us)
         self._move(line.at_us)

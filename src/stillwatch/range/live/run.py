@@ -18,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from threading import Event
 
+import msgspec
 import numpy as np
 
 from stillwatch.distill.embedded.teacher import teacher
@@ -38,7 +39,7 @@ from stillwatch.range.live.attack import LiveAttacker
 from stillwatch.range.live.clients import LiveClients
 from stillwatch.range.live.defender import RangeGateway, copy_gateway, new_gateway
 from stillwatch.range.live.measure import measure_arm, named_accounts
-from stillwatch.range.live.outcome_json import arm_of, as_dict
+from stillwatch.range.live.outcome_json import as_dict
 from stillwatch.range.live.picture import picture
 from stillwatch.range.live.play import LivePlayback
 from stillwatch.range.live.provider import READY
@@ -160,7 +161,7 @@ def _cpu_s() -> float:
 
 def _arms(seed: int, settings: LiveSettings, stage: Stage, out: Path, tell: Tell) -> list[Arm]:
     if all((out / name / ARM).exists() for name in settings.arms):
-        return [arm_of(read_json(out / name / ARM)) for name in settings.arms]
+        return [msgspec.convert(read_json(out / name / ARM), Arm) for name in settings.arms]
     with provider(settings.teacher, out, tell) as upstream:
         past = _past(stage, seed, upstream, out, tell)
         halt = Event()
@@ -209,7 +210,7 @@ def _arm(
     """Play one arm, unless it stands."""
     arm_folder = out / name
     if (arm_folder / ARM).exists():
-        return arm_of(read_json(arm_folder / ARM))
+        return msgspec.convert(read_json(arm_folder / ARM), Arm)
     gateway = copy_gateway(past, arm_folder, upstream)
     gateway.halt = halt
     rng = np.random.default_rng([seed, 11])
@@ -219,7 +220,7 @@ def _arm(
         clients = LiveClients(gateway.url, gateway.issue(stage.accounts))
 
         def look_us() -> int:
-            """Within an hour only who joins an open case is named: without one, nothing is lost."""
+            """Give how long to play between looks: without an open case nobody is named within an hour."""
             acts = name != "off" and attacker.lives(stage.campaign) and named_accounts(gateway)
             return int(settings.look_s * 1e6) if acts else HOUR_US
 

@@ -97,7 +97,7 @@ def _apart(folder: Path) -> Path:
 
 
 def share(folder: Path) -> StudentScore:
-    """What somebody scored."""
+    """Give a student's score."""
     score = read_json(folder / SCORE)
     low, high = wilson(score["right"], score["n"])
     return StudentScore(score["right"], score["n"], low, high)

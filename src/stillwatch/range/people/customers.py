@@ -53,7 +53,6 @@ class Customer:
     updated: tuple[float, ...]
 
     def release(self, day: float, of: Sequence[Release]) -> Release:
-        """The version that they have on a day."""
         return of[sum(day >= at for at in self.updated)]
 
 
@@ -228,12 +227,11 @@ class ProgramUse:
         return sitting_days(count, self.customer.begin, float(self.days), self.rng)
 
     def release(self, day: float) -> Release:
-        """The version that the customer has on a day."""
         return self.customer.release(day, self.versions)
 
 
 def _plugin(use: ProgramUse) -> Sent:
-    """A passage of one's own in the plug-in's words."""
+    """Ask as a plug-in's user: a passage of one's own in the plug-in's words."""
     count = use.count()
     at = use.moments(count)
     forms = [use.release(float(day)).wording for day in at]

@@ -112,11 +112,9 @@ class OwnTexts:
         return self._words[int(np.searchsorted(self._below, self._rng.random(), side="right"))]
 
     def file(self) -> str:
-        """A file of one's own."""
         return self.files[int(self._rng.integers(len(self.files)))]
 
     def request(self) -> str:
-        """What is wanted, in a sentence or a few."""
         if self._author is not None:
             text = self._author.texts[self._next % len(self._author.texts)]
             self._next += 1

@@ -1,4 +1,4 @@
-"""Who honest accounts are: countries, networks, clients, settings, plans. All of it is made up.
+"""Who honest accounts are: countries, networks, clients, settings, plans. All of it is made up (traits.toml).
 
 Organisations share a card and an egress address, a classroom a campus network; nobody else shares anything
 but a provider. It knows no text.
@@ -10,47 +10,19 @@ import numpy as np
 
 from stillwatch.range.identity import token
 from stillwatch.range.people import KINDS, Person
+from stillwatch.range.texts import read_texts
 
-# country -> access networks (asn, first two parts of their addresses)
-ACCESS = {
-    "US": ((7922, "173.190"), (7018, "31.66"), (701, "49.170"), (20115, "81.207")),
-    "DE": ((3320, "196.180"), (3209, "117.6"), (6805, "92.224")),
-    "FR": ((12322, "28.116"), (3215, "107.130")),
-    "GB": ((2856, "146.12"), (5089, "82.24")),
-    "JP": ((2516, "133.94"), (4713, "153.160")),
-    "KR": ((4766, "152.70"), (3786, "112.216")),
-    "IN": ((45609, "96.160"), (55836, "49.36")),
-    "VN": ((7552, "78.182"), (45899, "113.160")),
-    "BR": ((18881, "161.222"), (28573, "177.32")),
-    "IT": ((3269, "23.162"), (1267, "151.16")),
-    "SG": ((9506, "25.236"), (4773, "116.86")),
-    "TW": ((3462, "41.4"), (9924, "60.199")),
-}
+_TEXTS = read_texts("people/traits.toml")
+Network = tuple[int, str]  # asn, first two parts of its addresses
+ACCESS: dict[str, tuple[Network, ...]] = _TEXTS["access"]
+SERVERS: tuple[Network, ...] = _TEXTS["servers"]
+BROWSERS: tuple[str, ...] = _TEXTS["browsers"]
+LIBRARIES: tuple[str, ...] = _TEXTS["libraries"]
+MAIL: tuple[str, ...] = _TEXTS["mail"]
+USES: tuple[str, ...] = _TEXTS["uses"]
+USE_OF: dict[str, str] = _TEXTS["use_of"]
+# of the countries, in their order
 WEIGHT = np.array([0.28, 0.13, 0.1, 0.06, 0.08, 0.05, 0.07, 0.05, 0.05, 0.04, 0.06, 0.03])
-SERVERS = (
-    (24940, "24.10"), (16509, "39.64"), (14061, "199.28"), (396982, "195.158"), (8075, "182.140"),
-    (16276, "168.164"), (45102, "33.112"), (13335, "167.174"), (20473, "97.16"), (51167, "51.132"),
-)  # fmt: skip
-BROWSERS = (
-    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/{}.0",
-    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15) AppleWebKit/605.1.15 Version/{}.1",
-    "ChatBox/1.{}.2", "LobeChat/1.{}.1", "open-webui/0.{}.4", "TypingMind/2.{}", "Raycast/1.{}",
-)  # fmt: skip
-LIBRARIES = (
-    "OpenAI/Python 1.{}.1", "OpenAI/JS 4.{}.0", "langchain-openai/0.{}.3", "python-requests/2.{}.0",
-    "Go-http-client/2.{}", "litellm/1.{}.2", "AsyncOpenAI/Python 1.{}.0", "axios/1.{}.4", "node-fetch/3.{}",
-    "okhttp/4.{}", "curl/8.{}.0",
-)  # fmt: skip
-MAIL = ("gmail.com", "outlook.com", "icloud.com", "proton.me", "yahoo.com", "hotmail.com", "qq.com", "gmx.de")
-USES = (
-    "personal use", "consumer app", "developer tools", "document processing", "research", "testing",
-    "customer support automation", "internal productivity",
-)  # fmt: skip
-USE_OF = {
-    "eval_harness": "evaluation of language models", "classroom": "education", "company": "internal "
-    "productivity",
-    "synthetic_permitted": "synthetic data generation (agreed)",
-}  # fmt: skip
 
 
 def _pick(rng: np.random.Generator, words: tuple[tuple[str, float], ...]) -> str:

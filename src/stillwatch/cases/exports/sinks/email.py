@@ -119,6 +119,6 @@ def _mail(target: ExportTarget, letter: Letter) -> EmailMessage:
 
 
 def _reason(why: Exception) -> str:
-    """What went wrong, without what the server said: it may say anything."""
+    """Say what went wrong without quoting the server, which may say anything."""
     code = getattr(why, "smtp_code", None)
     return f"{type(why).__name__}{f' {code}' if code else ''}"

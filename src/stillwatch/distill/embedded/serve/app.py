@@ -82,7 +82,8 @@ async def _answer(served: ServedModel, request: Request, chat: bool) -> Response
         jobs, pieces = _submit(served, asks)
     except RequestRefused as why:
         return refusal(why)
-    choices = [_ChoiceText(i, chat and _opens_reasoning(served, read)) for i in range(len(asks))]
+    reasons = chat and served.engine.words.opens_reasoning(read.messages)
+    choices = [_ChoiceText(i, reasons) for i in range(len(asks))]
     if read.stream:
         events = _stream(served, read, chat, asks, choices, jobs, pieces)
         return StreamingResponse(
@@ -107,10 +108,6 @@ async def _wait_for_hangup(request: Request) -> None:
         event = await request.receive()
         if event["type"] == "http.disconnect":
             return
-
-
-def _opens_reasoning(served: ServedModel, read: wire.CompletionRequest) -> bool:
-    return served.engine.words.opens_reasoning(read.messages)
 
 
 def refusal(why: RequestRefused) -> JSONResponse:
@@ -257,7 +254,7 @@ async def _stream(
 def _delta(
     served: ServedModel, chat: bool, ask: GenerationRequest, choice: _ChoiceText
 ) -> dict[str, Any] | None:
-    """What is new of a text since it was last sent; None where that is nothing yet."""
+    """Give what a text has gained since it was last sent; None where that is nothing."""
     piece = choice.piece
     mode = served.reasoning if chat else "inline"
     now = wire.parts(piece.text, mode, piece.finish is not None, choice.opened)

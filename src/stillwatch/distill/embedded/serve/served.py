@@ -49,7 +49,7 @@ class ServedModel:
         self, prompt: tuple[int, ...], request: wire.CompletionRequest, chat: bool, seed: int | None
     ) -> GenerationRequest:
         if not prompt or min(prompt) < 0 or max(prompt) >= len(self.engine.words.tokenizer):
-            raise RequestRefused("the prompt is empty or has tokens that are none", param="prompt")
+            raise RequestRefused("the prompt is empty or has unknown tokens", param="prompt")
         room = (self.engine.context or 1 << 30) - len(prompt)
         if room < 1:
             raise RequestRefused(

@@ -185,7 +185,7 @@ def parts(text: str, mode: str, ended: bool, opened: bool = False) -> Parts:
 
 
 def _certain(text: str, mark: str) -> str:
-    """Leave away an end that may be the start of a mark, and space that may be the last before it."""
+    """Cut off an end that may begin a mark, and space that may stand before it."""
     for size in range(min(len(mark) - 1, len(text)), 0, -1):
         if text.endswith(mark[:size]):
             text = text[:-size]
