@@ -32,6 +32,14 @@ SERVERS_OWN = (
     "/slots", "/slots/0?action=save", "/lora-adapters", "/metrics", "/server_info", "/get_server_info",
     "/flush_cache", "/start_profile", "/stop_profile", "/reset_prefix_cache", "/sleep", "/wake_up",
     "/collective_rpc", "/update_weights_from_disk", "/health_generate", "/v1/loads",
+    "/models/load", "/models/unload", "/cors-proxy?url=http%3A%2F%2F10.0.0.1%2F", "/get_weights_by_name",
+    "/dump_expert_distribution_record", "/hicache/storage-backend",
+    # LocalAI, LM Studio, Open WebUI, KoboldCpp, Portkey, Bifrost
+    "/models/apply", "/models/delete/m", "/models/edit/m", "/models/import-uri", "/api/models/install/m",
+    "/api/traces", "/api/traces/7", "/api/backend-logs/m", "/api/p2p/token", "/api/agent/jobs",
+    "/api/cors-proxy?url=x", "/api/v1/models/load", "/api/v1/models/download", "/api/v1/models/create",
+    "/api/v1/models/model/delete", "/api/v1/chats/all", "/api/extra/generate/check", "/log/stream",
+    "/api/logs",
     # OpenRouter
     "/api/v1/generation/content?id=gen-1", "/api/v1/activity",
 )  # fmt: skip
@@ -346,6 +354,9 @@ def test_what_only_looks_like_a_server_s_own_is_reached() -> None:
         ("GET", "/v1/models/slots", "reads"),
         ("GET", "/v1/files/settings", "reads"),
         ("POST", "/models/acme/metrics", "generates"),
+        ("POST", "/models/acme/load", "generates"),
+        ("POST", "/agent/v1/chat/completions", "generates"),
+        ("GET", "/v1/files/logs", "reads"),
         ("GET", "/health", "reads"),
         ("GET", "/health/liveliness", None),  # unknown, and forwarded
     ):

@@ -1,7 +1,9 @@
 """Which operations go upstream at all, and how the owner allows the others. It knows no models."""
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
+from urllib.parse import unquote
 
 from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.links import fetching_tool, links_in
@@ -16,8 +18,11 @@ from stillwatch.terms import Terms
 
 def why_not_forwarded(terms: Terms, match: OperationMatch | None, request: Request) -> str | None:
     """Why an operation does not go upstream, or None. The owner's own lines go, whatever they do."""
-    if match is None and (terms.capture.unknown_paths == "pass" or request.method in ("GET", "HEAD")):
+    if match is None and terms.capture.unknown_paths == "pass":
         return None
+    if match is None and request.method in ("GET", "HEAD"):
+        leads = _ADDRESS.search(unquote(unquote(request.target)))
+        return _allowed_by(_LEADS, request, "reads") if leads else None
     if match is not None and (match.line.by_owner or match.does not in REFUSED):
         return None
     if match is not None and match.does == "mints" and terms.identity.keys == "upstream":
@@ -86,6 +91,8 @@ def _allowed_by(why: str, request: Request, does: str) -> str:
     return f"{why} The owner can allow it in the terms: {line}."
 
 
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:[/\\]", re.IGNORECASE)
+_LEADS = "The gateway does not know this path, and an upstream may ask at the address that it names."
 _HOOK = "`{}` would have the answer sent past this gateway; fetch it through the gateway instead."
 _LINK = (
     "The request names {} by a link, which nobody here can read: send it within the request, or upload it."
