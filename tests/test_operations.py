@@ -1,6 +1,7 @@
 """The table of operations, and what the gateway makes of it: what stands in no line goes nowhere."""
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +14,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_world import Running, gateway
-from stillwatch.exchanges.operations import DOES, OPERATIONS, Operation, Operations, plain, read, wrong_path
-from stillwatch.terms import TermsError
+from stillwatch.exchanges.operations import (
+    DOES,
+    OPERATIONS,
+    REFUSED,
+    Operation,
+    Operations,
+    plain,
+    read,
+    wrong_path,
+)
+from stillwatch.gateway.path.forwarding import why_not_forwarded
+from stillwatch.gateway.path.server import Request
+from stillwatch.terms import Terms, TermsError
 from stillwatch.terms.load import loads
 
 # Servers that may stand behind the gateway: what shows or changes what belongs to all their users
@@ -126,6 +138,10 @@ def test_what_generates_is_known_however_it_is_written(target: str) -> None:
         ("POST", "/v1/decisions", "embeds"),
         ("POST", "/v1/skills/s", "changes"),
         ("GET", "/v1/models/gpt-4.1", "reads"),
+        ("POST", "/v1/chat/completions/batch", "generates"),
+        ("POST", "/v1/chat/completions/render", "counts"),
+        ("POST", "/v1/conversations/c/restart", "generates"),
+        ("POST", "/v1beta1/projects/p/locations/l/cachedContents", "creates"),
         ("POST", "/v1/nothing/known", None),
         ("PUT", "/v1/chat/completions", None),
         ("GET", "/", None),
@@ -134,6 +150,34 @@ def test_what_generates_is_known_however_it_is_written(target: str) -> None:
 )  # fmt: skip
 def test_what_a_request_does(method: str, target: str, expected: str | None) -> None:
     assert does(method, target) == expected
+
+
+@pytest.mark.parametrize(
+    ("target", "passes"),
+    [
+        ("/v1/chat/completions/chatcmpl-7", True),
+        ("/v1/chat/completions/run", False),  # no id: what it does nobody knows
+        ("/v1/threads/search", False),
+        ("/v1/conversations/items", False),
+        ("/v1/responses/batch/cancel", False),
+        ("/v1/threads/thread_1/messages/msg_1", True),
+        ("/v1/fileSearchStores/s1:importFile", True),
+        ("/v1/chat/completions", True),
+    ],
+)
+def test_a_word_where_an_id_would_stand_is_an_operation_that_nobody_knows(target: str, passes: bool) -> None:
+    request = Request("POST", target, [], [], b"{}", True, True)
+    assert (why_not_forwarded(Terms(1), OPERATIONS.find("POST", target), request) is None) == passes
+
+
+def test_every_line_s_objects_are_those_that_a_path_is_read_for() -> None:
+    for line in OPERATIONS.lines:
+        path = line.path.removeprefix("**")
+        target = "/v1" + re.sub(r"\{([a-z_]+)(?:\.\.\.)?\}", r"\g<1>7", path)
+        match = OPERATIONS.find(line.method, target)
+        if match is not None and match.line is line and line.does not in REFUSED and line.method != "GET":
+            request = Request(line.method, target, [], [], b"{}", True, True)
+            assert why_not_forwarded(Terms(1), match, request) is None, line
 
 
 def test_ids_stand_in_the_order_of_the_path() -> None:

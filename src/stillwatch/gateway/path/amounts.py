@@ -72,6 +72,8 @@ def amounts(operation: str, request: dict[str, object]) -> Amounts:
     prompts = 1
     if operation in PROMPTS:
         prompts = max(prompts_in(request.get(key)) for key in PROMPTS[operation])
+    if operation == "chat":
+        prompts = conversations_in(request)
     fields = request.get("input") if operation == "predict" else None
     if isinstance(fields, dict) and not any(key in request for key in PROMPTS["predict"]):
         options += _within("input", "input", fields)
@@ -118,6 +120,13 @@ def prompts_in(value: object) -> int:
     if isinstance(value, list) and value and type(value[0]) in (str, list, dict):
         return len(value)
     return 1
+
+
+def conversations_in(request: dict[str, object]) -> int:
+    """Conversations in a request to vLLM's batches of them, or to servers that take a list of requests."""
+    messages, requests = request.get("messages"), request.get("requests")
+    lists = len(messages) if type(messages) is list and messages and type(messages[0]) is list else 1
+    return max(lists, len(requests) if type(requests) is list else 1, 1)
 
 
 def wants_logprobs(value: object) -> bool:
