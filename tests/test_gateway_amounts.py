@@ -85,6 +85,14 @@ def test_a_promise_is_what_every_reader_obeys(body: dict[str, Any], most: int | 
     assert asked(CHAT, body).most == most
 
 
+def test_a_model_s_own_fields_at_bedrock_make_an_answer_longer_and_never_shorter() -> None:
+    own = {"max_tokens": 900, "thinking": {"budget_tokens": 5}}
+    said = {"inferenceConfig": {"maxTokens": 7}, "additionalModelRequestFields": own}
+    assert asked("/model/m/converse", said).most == 900
+    assert asked("/model/m/converse", said | {"inferenceConfig": {"maxTokens": 2_000}}).most == 2_000
+    assert asked("/model/m/converse", {"additionalModelRequestFields": own}).most is None
+
+
 @pytest.mark.parametrize(
     ("target", "body"),
     [

@@ -28,7 +28,7 @@ ALLOWS: dict[str, tuple[str, ...]] = {
 # Objects of a body that hold such fields
 SETTINGS = frozenset(
     ("generationconfig", "parameters", "options", "inferenceconfig", "samplingparams", "extrabody",
-     "textgenerationconfig")
+     "textgenerationconfig", "additionalmodelrequestfields")
 )  # fmt: skip
 ANSWERS = frozenset(
     ("n", "bestof", "candidatecount", "numgenerations", "numreturnsequences", "numresults", "ncmpl")
@@ -45,6 +45,7 @@ PROMPTS: dict[str, tuple[str, ...]] = {
 }
 _ALLOWS = {name: frozenset(path.lower().replace("_", "") for path in paths) for name, paths in ALLOWS.items()}
 _TOKENS = frozenset(path.rpartition(".")[2] for paths in _ALLOWS.values() for path in paths)
+_MODELS_OWN = "additionalmodelrequestfields."  # Bedrock's: a model's own fields beside those of all
 _names: dict[str, str] = {}  # a key as clients write it -> its name here; "" says nothing of amounts
 
 
@@ -93,7 +94,7 @@ def amounts(operation: str, request: dict[str, object]) -> Amounts:
         elif last in _TOKENS:
             if path in allows and type(value) is int:
                 most = max(most, value)
-            elif name in _ALLOWS.get(operation, ()):
+            elif name in _ALLOWS.get(operation, ()) or name.startswith(_MODELS_OWN):
                 raised = max(raised, count_of(value, MOST_TOKENS))
         else:
             logprobs = logprobs or _wants(last, value)
