@@ -37,8 +37,8 @@ WORDS = frozenset(
 )  # fmt: skip
 # Under these a text in JSON is a part of the request; under any other key it may be what somebody says
 _BODY_ENDING = re.compile(r"(?:body|params|options|config|settings|kwargs)$")
-# Where a request, and the key that comes with it, would go instead: routers' fields, and those by which SGLang
-# and vLLM fetch from another server what that computed of a prompt
+# Where a request, and the key that comes with it, would go instead: fields of routers, and those by which
+# SGLang and vLLM fetch from another server what that computed of a prompt
 ELSEWHERE = frozenset(
     ("api_base", "apibase", "base_url", "baseurl", "custom_host", "customhost", "azure_endpoint",
      "aws_bedrock_runtime_endpoint", "aws_sts_endpoint", "bootstrap_host", "remote_host")
