@@ -54,6 +54,7 @@ from upstream import Upstream  # noqa: E402
 
 CLAIM = re.compile(r"every worker goes by keys and standings of revision (\d+)")
 WRITTEN, NOT_IN_FORCE = (0, 200, 201, 3, 504), (3, 504)
+FAULTS = (70, 99)  # exit codes of a command that met what it should not
 NO_ROOM_BYTES = 4096  # a file may grow no further: not one page of SQLite's log finds room
 ANSWER_S = (
     120  # whoever gives up earlier on a laden machine takes what is written after that for a wrong fact
@@ -229,6 +230,8 @@ class World:
         most = self.random.randint(0, 60_000) if way > 0.95 else None
         options = ("--folder", str(self.folder), *(("--json",) if words[1] != "revoke" else ()))
         code, text = self.command(*words, *options, most_bytes=most)
+        if code in FAULTS:
+            self.wrong(f"fault of a command: {' '.join(words)}, room for {most} bytes: {text[-2000:]}")
         with suppress(ValueError):
             return code, json.loads(text[text.index("{") : text.rindex("}") + 1])
         return code, {}
