@@ -1,8 +1,6 @@
 """A PostgreSQL table as a log: LiteLLM's own database to a report in one command."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -106,26 +104,3 @@ def test_without_the_driver_the_extra_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(database.importlib, "import_module", missing)
     with pytest.raises(InputError, match=r"stillwatch\[postgres\]"):
         export_table("postgresql://h/d", tmp_path)
-
-
-THREADS = """
-import dataclasses, sys, threading
-sys.setswitchinterval(1e-6)
-from stillwatch.cases.tables import record_of
-for _ in range(60):
-    inner = [dataclasses.make_dataclass(f"Inner{k}", [("a", int)], frozen=True) for k in range(12)]
-    fields = [(f"f{k}", kind) for k, kind in enumerate(inner)]
-    outer = dataclasses.make_dataclass("Outer", fields, frozen=True)
-    row, begin = {f"f{k}": {"a": 1} for k in range(12)}, threading.Barrier(4)
-    threads = [
-        threading.Thread(target=lambda: (begin.wait(), record_of(outer, row))) for _ in range(4)
-    ]
-    [thread.start() for thread in threads]
-    [thread.join() for thread in threads]
-"""
-
-
-@pytest.mark.slow
-def test_threads_that_meet_a_kind_of_record_together_crash_nobody() -> None:
-    """A process ended by it without a word: msgspec shows a kind before it has written down its fields."""
-    assert subprocess.run([sys.executable, "-c", THREADS], timeout=240).returncode == 0
