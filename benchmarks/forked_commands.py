@@ -11,11 +11,18 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-# Reads commands, a line of JSON each; `act` comes with the code before it. Nobody waits for them.
+# Reads commands, a line of JSON each; `act` comes with the code before it. It writes down how each ended.
 FORKING = """
 import gc, json, os, resource, signal, sys, traceback
 {act}
-signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+ends = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+def reap(*_):
+    try:
+        while (found := os.waitpid(-1, os.WNOHANG))[0]:
+            os.write(ends, b"%d %d\\n" % (found[0], os.waitstatus_to_exitcode(found[1])))
+    except ChildProcessError:
+        pass
+signal.signal(signal.SIGCHLD, reap)
 gc.collect(), gc.freeze()
 for line in sys.stdin:
     place, words, most_bytes, stays = json.loads(line)
@@ -40,14 +47,14 @@ for line in sys.stdin:
             code = 98
         if not stays:
             os.rename(place, place + "." + str(code))
-        os._exit(0)
+        os._exit(code if type(code) is int else 1)
     print(pid, flush=True)
 """
 KILLED = -9
 
 
 def is_there(pid: int) -> bool:
-    """Whether there is such a process; nobody waits for those that are forked here."""
+    """Whether there is such a process; one that was forked here is waited for at once."""
     return Path(f"/proc/{pid}").exists()
 
 
@@ -56,11 +63,13 @@ class ForkedCommands:
 
     def __init__(self, place: Path, act: str) -> None:
         self._place, self._number, self._lock = place, 0, threading.Lock()
+        self._ends = place / "ends"
         self._parent = subprocess.Popen(
-            [sys.executable, "-c", FORKING.format(act=act)],
+            [sys.executable, "-c", FORKING.format(act=act), str(self._ends)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env={**os.environ, "PYTHONFAULTHANDLER": "1"},  # who crashes says where
         )
 
     def __call__(
@@ -101,6 +110,14 @@ class ForkedCommands:
             self._parent.stdin.write(json.dumps([str(output), words, most_bytes, stays]) + "\n")
             self._parent.stdin.flush()
             return int(self._parent.stdout.readline())
+
+    def exit_of(self, pid: int) -> str:
+        """How a process ended, as far as it is known."""
+        lines = self._ends.read_text().splitlines() if self._ends.exists() else []
+        code = next((int(line.split()[1]) for line in reversed(lines) if line.split()[0] == str(pid)), None)
+        if code is None:
+            return "nobody knows how"
+        return f"with code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
 
     def close(self) -> None:
         self._parent.communicate(timeout=10)  # it ends when nothing more comes

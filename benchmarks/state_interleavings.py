@@ -54,6 +54,7 @@ from upstream import Upstream  # noqa: E402
 
 CLAIM = re.compile(r"every worker applies keys and standings of revision (\d+)")
 WRITTEN, NOT_IN_FORCE = (0, 200, 201, 3, 504), (3, 504)
+FAULTS = (70, 99)  # exit codes of a command that met what it should not
 NO_ROOM_BYTES = 4096  # a file may grow no further: not one page of SQLite's log finds room
 ANSWER_S = (
     120  # whoever gives up earlier on a laden machine takes what is written after that for a wrong fact
@@ -107,8 +108,14 @@ class Served:
     def log(self) -> str:
         return (self.place / "log").read_text(errors="replace")
 
+    def note(self, text: str) -> None:
+        """Write into serve's log what was done to it, and when."""
+        with (self.place / "log").open("a") as log:
+            log.write(f"--- {time.strftime('%H:%M:%S')} {text}\n")
+
     def start(self) -> None:
         self.pid = self._command.begin(self._words, self.place / "log", stays=True)
+        self.note(f"started as {self.pid}")
 
     def tree(self) -> list[int]:
         """The supervisor, then its processes."""
@@ -125,9 +132,11 @@ class Served:
     def stop(self, number: int, *, alone: bool = False) -> None:
         """End the supervisor, and with SIGKILL all the others, which end without it too."""
         tree = self.tree()
+        self.note(f"{signal.Signals(number).name} for {tree}{', the first alone' if alone else ''}")
         for pid in tree if number == signal.SIGKILL and not alone else tree[:1]:
             _send(pid, number)
         until(lambda: not is_there(self.pid), 90, "the supervisor is gone")
+        self.note(f"{self.pid} ended, {self._command.exit_of(self.pid)}")
         until(lambda: not [p for p in tree if b"stillwatch" in _cmdline(p)], 60, "the tree is gone")
 
     def limit_files(self, most_bytes: int) -> None:
@@ -166,7 +175,8 @@ class Served:
 
         def ready() -> dict[str, str] | None:
             if not is_there(self.pid):
-                raise AssertionError(f"serve ended: {self.log()[-900:]}")
+                how = self._command.exit_of(self.pid)
+                raise AssertionError(f"serve ended, {how}: {self.log()[-4000:]}")
             found = self.ask(self.admin_port, "GET", "/health")[1]
             texts = {part["name"]: part["text"] for part in found["parts"]} if found else {}
             serves = texts.get("workers") == "2 of 2 serve" and CLAIM.search(texts["standings"])
@@ -220,6 +230,8 @@ class World:
         most = self.random.randint(0, 60_000) if way > 0.95 else None
         options = ("--folder", str(self.folder), *(("--json",) if words[1] != "revoke" else ()))
         code, text = self.command(*words, *options, most_bytes=most)
+        if code in FAULTS:
+            self.wrong(f"fault of a command: {' '.join(words)}, room for {most} bytes: {text[-2000:]}")
         with suppress(ValueError):
             return code, json.loads(text[text.index("{") : text.rindex("}") + 1])
         return code, {}
@@ -384,6 +396,7 @@ class World:
 
     def make_way(self) -> None:
         """Let another gateway follow in the same process; nobody waits for it to be done."""
+        self.served.note(f"SIGUSR2 for {self.served.pid}")
         _send(self.served.pid, signal.SIGUSR2)
         self.outcome.did["hand-overs"] += 1
 
@@ -557,6 +570,12 @@ def _version(folder: Path) -> tuple[str, int]:
     return tables.generation, tables.revision
 
 
+def _keep_logs(place: Path, to: Path, seed: int) -> None:
+    to.mkdir(parents=True, exist_ok=True)
+    for name in ("log", "ends"):
+        shutil.copyfile(place / name, to / f"{seed}-{name}")
+
+
 def _send(pid: int, number: int) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, number)
@@ -570,15 +589,25 @@ def _cmdline(pid: int) -> bytes:
 
 
 def interleave(
-    n: int, seed: int, seconds: float = 86_400, tell: bool = False, in_postgres: bool = False
+    n: int,
+    seed: int,
+    seconds: float = 86_400,
+    tell: bool = False,
+    in_postgres: bool = False,
+    keep: Path | None = None,
 ) -> Outcome:
-    """Let `n` interleavings happen, or as many as fit in the time."""
+    """Let `n` interleavings happen, or as many as fit in the time.
+
+    keep: a folder that gets serve's log, and how each process ended.
+    """
     end = time.monotonic() + seconds
     with ExitStack() as ends:
         place = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="stillwatch-state-")))
         upstream = ends.enter_context(Upstream())
         server = ends.enter_context(postgres_server.startable()) if in_postgres else None
         world = World(place, upstream.url, seed, server)
+        if keep is not None:
+            ends.callback(_keep_logs, place, keep, seed)
         ends.callback(world.close)
         world.served.settled()
         while world.outcome.interleavings < n and time.monotonic() < end:
@@ -599,10 +628,11 @@ def main() -> None:
     parser.add_argument("--cases", action="store_true", help="try the database of cases instead")
     parser.add_argument("--postgres", action="store_true", help="kept in PostgreSQL; the state: a fleet's")
     parser.add_argument("--minutes", type=float, default=1_440.0, help="end after so long, whatever was done")
+    parser.add_argument("--keep", type=Path, help="folder for serve's log and how each process ended")
     asked = parser.parse_args()
     began, found = time.monotonic(), Outcome()
     with ProcessPoolExecutor(asked.worlds) as pool:
-        run = interleave_cases if asked.cases else partial(interleave, tell=True)
+        run = interleave_cases if asked.cases else partial(interleave, tell=True, keep=asked.keep)
         run = partial(run, in_postgres=asked.postgres)
         shares = [asked.n // asked.worlds + (k < asked.n % asked.worlds) for k in range(asked.worlds)]
         seeds = range(asked.seed, asked.seed + asked.worlds)

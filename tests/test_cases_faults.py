@@ -110,3 +110,26 @@ def test_killed_at_any_moment_a_scan_is_folded_whole_or_not_at_all(tmp_path: Pat
         fold(store, found, NOW_US, "x")
         shown = reading.queue(store, reading.Filter(), NOW_US).cases
         assert sorted(c.members for c in shown) == [300, 4_000]
+
+
+THREADS = """
+import dataclasses, sys, threading
+sys.setswitchinterval(1e-6)
+from stillwatch.cases.tables import record_of
+for _ in range(60):
+    inner = [dataclasses.make_dataclass(f"Inner{k}", [("a", int)], frozen=True) for k in range(12)]
+    fields = [(f"f{k}", kind) for k, kind in enumerate(inner)]
+    outer = dataclasses.make_dataclass("Outer", fields, frozen=True)
+    row, begin = {f"f{k}": {"a": 1} for k in range(12)}, threading.Barrier(4)
+    threads = [
+        threading.Thread(target=lambda: (begin.wait(), record_of(outer, row))) for _ in range(4)
+    ]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+"""
+
+
+@pytest.mark.slow
+def test_threads_that_meet_a_kind_of_record_together_crash_nobody() -> None:
+    """A process ended by it without a word: msgspec shows a kind before it has written down its fields."""
+    assert subprocess.run([sys.executable, "-c", THREADS], timeout=240).returncode == 0

@@ -8,6 +8,7 @@ import pytest
 from stillwatch.gateway.path.batch import BatchRequest, uploaded_batch
 from stillwatch.gateway.path.request import BadRequest, Facts, read
 
+ASK = {"role": "user", "content": "Why?"}
 CHAT, OLD, GEMINI = "/v1/chat/completions", "/v1/completions", "/v1beta/models/g:generateContent"
 
 
@@ -55,6 +56,8 @@ def test_what_is_no_number_of_answers_is_one(n: Any) -> None:
         ("/generate", {"text": ["a", "b", "c"], "n": 2}),
         ("/models/acme/x", {"inputs": ["a", "b", "c"], "n": 2}),
         ("/v1/projects/p/locations/l/endpoints/7:predict", {"instances": [{}, {}, {}], "n": 2}),
+        (f"{CHAT}/batch", {"messages": [[ASK], [ASK, ASK], [ASK]], "n": 2}),  # vLLM
+        (f"{CHAT}/batch", {"requests": [{"messages": [ASK]}] * 3, "n": 2}),
     ],
 )
 def test_a_list_of_prompts_is_as_many_answers_and_one_question_each(target: str, body: Any) -> None:
@@ -80,6 +83,14 @@ def test_one_prompt_of_tokens_is_one_answer() -> None:
 )
 def test_a_promise_is_what_every_reader_obeys(body: dict[str, Any], most: int | None) -> None:
     assert asked(CHAT, body).most == most
+
+
+def test_a_model_s_own_fields_at_bedrock_make_an_answer_longer_and_never_shorter() -> None:
+    own = {"max_tokens": 900, "thinking": {"budget_tokens": 5}}
+    said = {"inferenceConfig": {"maxTokens": 7}, "additionalModelRequestFields": own}
+    assert asked("/model/m/converse", said).most == 900
+    assert asked("/model/m/converse", said | {"inferenceConfig": {"maxTokens": 2_000}}).most == 2_000
+    assert asked("/model/m/converse", {"additionalModelRequestFields": own}).most is None
 
 
 @pytest.mark.parametrize(

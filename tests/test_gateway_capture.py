@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sketched import sketch_batch
@@ -115,3 +116,27 @@ def test_segments_of_before_are_merged_with_those_of_now(tmp_path: Path) -> None
     table: pa.Table = pq.read_table(merged)
     assert table["shape"].to_pylist() == [None, "OpenAI completions"]
     assert table.num_rows == 2
+
+
+@pytest.mark.parametrize(
+    ("operation", "reply"),
+    [
+        (
+            "generate_content",
+            b'data: {"candidates": [{"content": {"parts": [{"text": "three "}]}}]}\r\n\r\n'
+            b'data: {"candidates": [{"content": {"parts": [{"text": "rivers"}]}}]}\r\n\r\n',
+        ),
+        ("ollama_generate", b'{"response": "three ", "done": false}\n{"response": "rivers", "done": true}\n'),
+        ("ollama_chat", b'{"message": {"content": "three "}}\n{"message": {"content": "rivers"}}\n'),
+        (
+            "generate",
+            b'data: {"text": "three ", "meta_info": {}}\n\n'
+            b'data: {"text": "three rivers", "meta_info": {}}\n\ndata: [DONE]\n\n',
+        ),
+        ("cohere_chat", b'data: {"delta": {"message": {"content": {"text": "three rivers"}}}}\n\n'),
+    ],
+)
+def test_what_a_stream_answered_is_kept_whoever_s_events_they_are(operation: str, reply: bytes) -> None:
+    ended = entries.ExchangeOutcome(AT_US, "complete", 200, 1, 90, output_tokens=3, stream=True)
+    found = rows.row(0, 1, intent("/x", operation), b"{}", ended, reply, SentBefore(b"k" * 32, 1 << 10))
+    assert found["completion"] == "three rivers"

@@ -72,6 +72,9 @@ def test_what_would_cut_the_reply_short_is_not_passed_on(gate: Running, up: Upst
         {"fallbacks": [{"model": "mira", "api-base": "http://evil.test"}]},
         {"user_config": {"model_list": [{"litellm_params": {"api_base": "http://evil.test"}}]}},
         {"extra_body": {"custom_host": "http://evil.test"}},
+        {"aws_bedrock_runtime_endpoint": "http://evil.test"},
+        {"bootstrap_host": "evil.test", "bootstrap_room": 7},
+        {"kv_transfer_params": {"do_remote_prefill": True, "remote_host": "evil.test", "remote_port": 7}},
     ],
 )
 def test_a_field_that_leads_elsewhere_is_refused(more: dict[str, Any]) -> None:

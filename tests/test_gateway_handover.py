@@ -164,6 +164,22 @@ def test_told_to_stop_while_it_makes_way_it_stops(up: Upstream) -> None:
         until(lambda: not children(s.process.pid if s.process else 0), what="their end")
 
 
+@pytest.mark.slow
+def test_told_to_stop_when_only_its_workers_are_left_the_next_one_stops(up: Upstream) -> None:
+    """It has ended all that it would end, and waits for its threads: nothing may be asked in vain."""
+    with served(up.url) as s:
+        assert s.process is not None
+        pid = s.process.pid
+        s.process.send_signal(signal.SIGUSR2)
+        until(lambda: "the workers serve on" in s.log(), what="a hand-over")
+        until(lambda: children(pid) == s.pids(), what="the end of all but workers")
+        time.sleep(
+            0.12
+        )  # by now it has looked for the last time; its threads take another quarter of a second
+        assert s.stop() == 0
+        until(lambda: not children(pid), what="their end")
+
+
 def as_systemd(sockets: list[socket.socket]) -> Callable[[], None]:
     """What happens between fork and exec where a socket unit has the sockets."""
 

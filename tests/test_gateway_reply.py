@@ -18,6 +18,7 @@ from stillwatch.gateway.path.reply import (
     ReplyFacts,
     Stream,
     facts_of_json,
+    facts_of_whole,
     last_end,
     models_in,
     untold_tokens,
@@ -304,3 +305,101 @@ def test_events_full_of_usages_take_time_like_their_length() -> None:
         facts("responses", [b"data: ", text.encode(), b"\n\n"])
 
     assert grows_with_the_text(count, '"usage":{', 20_000)
+
+
+ADVISED = {"input_tokens": 20, "output_tokens": 150, "iterations": [
+    {"type": "message", "input_tokens": 9, "output_tokens": 100},
+    {"type": "advisor_message", "model": "claude-opus-4-8", "input_tokens": 9, "output_tokens": 2_000},
+    {"type": "message", "input_tokens": 9, "output_tokens": 50},
+]}  # fmt: skip
+# as docs.x.ai shows it: thoughts beside the answer's tokens, and in the total alone at Google
+BESIDE = {
+    "prompt_tokens": 32, "completion_tokens": 9, "total_tokens": 135,
+    "prompt_tokens_details": {"cached_tokens": 6}, "completion_tokens_details": {"reasoning_tokens": 94},
+}  # fmt: skip
+IN_TOTAL = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 1_015}
+INTERACTION = {"total_input_tokens": 7, "total_output_tokens": 20, "total_thought_tokens": 900}
+
+
+@pytest.mark.parametrize(
+    ("operation", "reply", "tokens"),
+    [
+        ("messages", {"content": [{"type": "text", "text": "so"}], "usage": ADVISED}, 2_150),
+        ("chat", {"choices": [{"message": {"content": "so"}}], "usage": BESIDE}, 103),
+        ("chat", {"choices": [{"message": {"content": "so"}}], "usage": IN_TOTAL}, 1_005),
+        ("generate_content", {"status": "completed", "outputs": [], "usage": INTERACTION}, 920),
+        (
+            "generate_content",
+            {"candidates": [], "usageMetadata": {"promptTokenCount": 5, "totalTokenCount": 708}},
+            703,
+        ),
+        ("generate", {"text": "so", "meta_info": {"prompt_tokens": 5, "completion_tokens": 800}}, 800),
+        (
+            "generate",
+            [{"text": "so", "meta_info": {"prompt_tokens": 5, "completion_tokens": k}} for k in (3, 4)],
+            7,
+        ),
+        ("completion", [{"content": "so", "tokens_predicted": k} for k in (30, 40)], 70),
+        ("invoke", {"inputTextTokenCount": 5, "results": [{"tokenCount": 40}, {"tokenCount": 2}]}, 42),
+        ("invoke", {"generation": "so", "prompt_token_count": 5, "generation_token_count": 40}, 40),
+    ],
+)
+def test_all_that_models_wrote_for_a_reply_is_read_in_its_apis_words(
+    operation: str, reply: Any, tokens: int
+) -> None:
+    found = facts_of_whole(json.dumps(reply).encode(), operation, "generates", later=False)
+    assert (found.output_tokens, found.estimated) == (tokens, False)
+
+
+@pytest.mark.parametrize(
+    ("operation", "events", "tokens"),
+    [
+        (
+            "messages",
+            [
+                {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "so"}},
+                {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": ADVISED},
+            ],
+            2_150,
+        ),
+        ("chat", [{"choices": [{"delta": {"content": "so"}}]}, {"choices": [], "usage": BESIDE}], 103),
+        (
+            "generate_content",
+            [
+                {"event_type": "step.delta", "delta": {"type": "text", "text": "so"}},
+                {"event_type": "interaction.completed", "interaction": {"usage": INTERACTION}},
+            ],
+            920,
+        ),
+        (
+            "generate",  # two answers; each event repeats all that was written
+            [
+                {"text": "so " * k, "index": k % 2, "meta_info": {"prompt_tokens": 5, "completion_tokens": k}}
+                for k in range(400)
+            ],
+            398 + 399,
+        ),
+    ],
+)
+def test_all_that_models_wrote_for_a_stream_is_read_in_its_apis_words(
+    operation: str, events: list[Any], tokens: int
+) -> None:
+    found = facts(operation, [b"data: %s\n\n" % json.dumps(event).encode() for event in events])
+    assert (found.output_tokens, found.estimated) == (tokens, False)
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens": 30, "completion_tokens": 9, "total_tokens": 39},
+        {"prompt_tokens": 30, "completion_tokens": 9, "total_tokens": 45,
+         "prompt_tokens_details": {"cached_tokens": 6}},
+        {"prompt_tokens": 30, "completion_tokens": 9, "total_tokens": 439, "connector_tokens": 400},
+        {"inputTokens": 5, "outputTokens": 9, "totalTokens": 914, "cacheReadInputTokens": 900},
+        {"input_tokens": 30, "output_tokens": 9, "total_tokens": 39, "iterations": "none"},
+        {"completion_tokens": 9, "total_tokens": 900},
+    ],
+)  # fmt: skip
+def test_what_a_model_read_is_not_taken_for_what_it_wrote(usage: dict[str, Any]) -> None:
+    body = json.dumps({"choices": [{"message": {"content": "so"}}], "usage": usage}).encode()
+    assert facts_of_json(body).output_tokens == 9

@@ -11,6 +11,9 @@ from gateway_world import Running, gateway, until
 from scripted_upstream import Asked, Said, ask, scripted
 from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.gateway.path.foreign_names import without_names
+from stillwatch.gateway.path.forwarding import why_not_forwarded
+from stillwatch.gateway.path.server import Request
+from stillwatch.terms import Capture, Terms
 
 FILES: dict[str, str] = {}  # who made which
 REPLIES: dict[str, Any] = {}
@@ -125,6 +128,23 @@ def test_what_is_another_s_stands_in_no_reply_to_a_path_that_nobody_knows(world:
     assert world.get("a", "/v1/whole") == (200, REPLIES["/v1/whole"])
     REPLIES["/v1/same"] = Said(b'{ "note":  "mine", "at": 1.50 }')
     assert world.get("b", "/v1/same")[1] == {"note": "mine", "at": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("target", "passes"),
+    [
+        ("/proxy?url=http://169.254.169.254/latest", False),
+        ("/fetch?to=HTTPS%253A%252F%252Fexample.com", False),
+        ("/v9/proxy/http:/10.0.0.1/", False),
+        ("/v9/proxy?u=file:%5C%5Chost", False),
+        ("/v9/stations?at=12:30&sort=name", True),
+        ("/v9/arn:aws:thing/7", True),
+    ],
+)
+def test_a_path_that_nobody_knows_leads_nowhere_else(target: str, passes: bool) -> None:
+    request = Request("GET", target, [], [], b"", True, True)
+    assert (why_not_forwarded(Terms(1), None, request) is None) == passes
+    assert why_not_forwarded(Terms(1, capture=Capture(unknown_paths="pass")), None, request) is None
 
 
 def test_only_what_holds_a_name_is_left_out() -> None:

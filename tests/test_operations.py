@@ -1,6 +1,7 @@
 """The table of operations, and what the gateway makes of it: what stands in no line goes nowhere."""
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +14,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway_world import Running, gateway
-from stillwatch.exchanges.operations import DOES, OPERATIONS, Operation, Operations, plain, read, wrong_path
-from stillwatch.terms import TermsError
+from stillwatch.exchanges.operations import (
+    DOES,
+    OPERATIONS,
+    REFUSED,
+    Operation,
+    Operations,
+    plain,
+    read,
+    wrong_path,
+)
+from stillwatch.gateway.path.forwarding import why_not_forwarded
+from stillwatch.gateway.path.server import Request
+from stillwatch.terms import Terms, TermsError
 from stillwatch.terms.load import loads
 
 # Servers that may stand behind the gateway: what shows or changes what belongs to all their users
@@ -32,6 +44,14 @@ SERVERS_OWN = (
     "/slots", "/slots/0?action=save", "/lora-adapters", "/metrics", "/server_info", "/get_server_info",
     "/flush_cache", "/start_profile", "/stop_profile", "/reset_prefix_cache", "/sleep", "/wake_up",
     "/collective_rpc", "/update_weights_from_disk", "/health_generate", "/v1/loads",
+    "/models/load", "/models/unload", "/cors-proxy?url=http%3A%2F%2F10.0.0.1%2F", "/get_weights_by_name",
+    "/dump_expert_distribution_record", "/hicache/storage-backend",
+    # LocalAI, LM Studio, Open WebUI, KoboldCpp, Portkey, Bifrost
+    "/models/apply", "/models/delete/m", "/models/edit/m", "/models/import-uri", "/api/models/install/m",
+    "/api/traces", "/api/traces/7", "/api/backend-logs/m", "/api/p2p/token", "/api/agent/jobs",
+    "/api/cors-proxy?url=x", "/api/v1/models/load", "/api/v1/models/download", "/api/v1/models/create",
+    "/api/v1/models/model/delete", "/api/v1/chats/all", "/api/extra/generate/check", "/log/stream",
+    "/api/logs",
     # OpenRouter
     "/api/v1/generation/content?id=gen-1", "/api/v1/activity",
 )  # fmt: skip
@@ -118,6 +138,10 @@ def test_what_generates_is_known_however_it_is_written(target: str) -> None:
         ("POST", "/v1/decisions", "embeds"),
         ("POST", "/v1/skills/s", "changes"),
         ("GET", "/v1/models/gpt-4.1", "reads"),
+        ("POST", "/v1/chat/completions/batch", "generates"),
+        ("POST", "/v1/chat/completions/render", "counts"),
+        ("POST", "/v1/conversations/c/restart", "generates"),
+        ("POST", "/v1beta1/projects/p/locations/l/cachedContents", "creates"),
         ("POST", "/v1/nothing/known", None),
         ("PUT", "/v1/chat/completions", None),
         ("GET", "/", None),
@@ -126,6 +150,34 @@ def test_what_generates_is_known_however_it_is_written(target: str) -> None:
 )  # fmt: skip
 def test_what_a_request_does(method: str, target: str, expected: str | None) -> None:
     assert does(method, target) == expected
+
+
+@pytest.mark.parametrize(
+    ("target", "passes"),
+    [
+        ("/v1/chat/completions/chatcmpl-7", True),
+        ("/v1/chat/completions/run", False),  # no id: what it does nobody knows
+        ("/v1/threads/search", False),
+        ("/v1/conversations/items", False),
+        ("/v1/responses/batch/cancel", False),
+        ("/v1/threads/thread_1/messages/msg_1", True),
+        ("/v1/fileSearchStores/s1:importFile", True),
+        ("/v1/chat/completions", True),
+    ],
+)
+def test_a_word_where_an_id_would_stand_is_an_operation_that_nobody_knows(target: str, passes: bool) -> None:
+    request = Request("POST", target, [], [], b"{}", True, True)
+    assert (why_not_forwarded(Terms(1), OPERATIONS.find("POST", target), request) is None) == passes
+
+
+def test_every_line_s_objects_are_those_that_a_path_is_read_for() -> None:
+    for line in OPERATIONS.lines:
+        path = line.path.removeprefix("**")
+        target = "/v1" + re.sub(r"\{([a-z_]+)(?:\.\.\.)?\}", r"\g<1>7", path)
+        match = OPERATIONS.find(line.method, target)
+        if match is not None and match.line is line and line.does not in REFUSED and line.method != "GET":
+            request = Request(line.method, target, [], [], b"{}", True, True)
+            assert why_not_forwarded(Terms(1), match, request) is None, line
 
 
 def test_ids_stand_in_the_order_of_the_path() -> None:
@@ -346,6 +398,9 @@ def test_what_only_looks_like_a_server_s_own_is_reached() -> None:
         ("GET", "/v1/models/slots", "reads"),
         ("GET", "/v1/files/settings", "reads"),
         ("POST", "/models/acme/metrics", "generates"),
+        ("POST", "/models/acme/load", "generates"),
+        ("POST", "/agent/v1/chat/completions", "generates"),
+        ("GET", "/v1/files/logs", "reads"),
         ("GET", "/health", "reads"),
         ("GET", "/health/liveliness", None),  # unknown, and forwarded
     ):

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from growth import grows_with_the_text
 from stillwatch.exchanges import apis
 from stillwatch.exchanges.apis import all_apis
 from stillwatch.exchanges.messages import REDACTED
@@ -19,6 +20,7 @@ from stillwatch.exchanges.request_text import (
     pieces_of,
     request_text,
 )
+from stillwatch.exchanges.text_files import decoded
 
 W = " ".join(f"word{chr(97 + i)}{chr(97 + j)}" for i in range(10) for j in range(20))
 PLAIN64 = base64.b64encode(W.encode()).decode()
@@ -304,6 +306,10 @@ def file(data: str):
     return {"messages": user([{"type": "file", "file": {"file_data": data}}])}
 
 
+MAIL = (
+    "Subject: x\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n"
+    "Content-Transfer-Encoding: {}\r\n\r\n"
+)
 HIDDEN = {  # path, body: the model reads the words, and each of them alone looks like a name
     "names of messages": (CHAT, {"messages": [{"role": "user", "name": n, "content": "x"} for n in NAMES]}),
     "names of tools": (CHAT, {"messages": user("x"), "tools": [{"function": {"name": n}} for n in NAMES]}),
@@ -334,6 +340,30 @@ HIDDEN = {  # path, body: the model reads the words, and each of them alone look
     "a file in lines of base64": (CHAT, file(base64.encodebytes(W.encode()).decode())),
     "a data link in capitals": (CHAT, file("data:text/plain;BASE64," + PLAIN64)),
     "a data link with long parameters": (CHAT, file(f"data:text/plain;x={'y' * 300};base64,{PLAIN64}")),
+    "a sentence that begins as a data link": (CHAT, {"messages": user(f"data: {W}, please")}),
+    "a prompt in the head of a data link": ("/v1/completions", {
+        "prompt": f"data:text/plain;q={W},x"}),
+    "a data link with a capital": (CHAT, file("DATA:text/plain;base64," + PLAIN64)),
+    "a data link behind a blank": (CHAT, file(" data:text/plain;base64," + PLAIN64)),
+    "a data link with a blank": (CHAT, file("data:text/plain; base64," + PLAIN64)),
+    "a data link that says base64 first": (CHAT, file("data:text/plain;base64;charset=utf-8," + PLAIN64)),
+    "a data link with base64 in escapes": (CHAT, file(
+        "data:text/plain;base64," + "".join(f"%{ord(letter):02x}" for letter in PLAIN64))),
+    "base64 with blanks": (CHAT, file(PLAIN64[:40] + " " + PLAIN64[40:])),
+    "base64 with tabs": ("/v1beta/models/g:generateContent", {"contents": [{"parts": [{"inlineData": {
+        "mimeType": "text/plain", "data": "\t".join((PLAIN64[:60], PLAIN64[60:]))}}]}]}),
+    "RTF": (CHAT, file(data64(b"{\\rtf1\\ansi " + b"".join(b"\\'%02x" % one for one in W.encode()) + b"}"))),
+    "RTF in Unicode": (CHAT, file(data64(
+        b"{\\rtf1 " + b"".join(b"\\u%d?" % one for one in W.encode()) + b"}"))),
+    "a page in entities": (CHAT, file(data64(b"<p>" + b"".join(b"&#%d;" % letter for letter in W.encode())))),
+    "a page with tags in words": (CHAT, file(data64("<b></b>".join(W).encode()))),
+    "a mail in base64": (CHAT, file(data64((MAIL.format("base64") + PLAIN64).encode()))),
+    "a mail in quoted-printable": (CHAT, file(data64((MAIL.format("Quoted-Printable") + "".join(
+        f"={ord(letter):02X}" for letter in W)).encode()))),
+    "a mail with a mail": (CHAT, file(data64((MAIL.format("base64") + data64(
+        (MAIL.format("base64") + PLAIN64).encode())).encode()))),
+    "JSON in escapes": (CHAT, file(data64(
+        ('{"q": "' + "".join(f"\\u{ord(letter):04x}" for letter in W) + '"}').encode()))),
     "a link that is a text": (RESPONSES, {"input": user(
         [{"type": "input_file", "file_url": "data:text/plain," + W.replace(" ", "%20")}])}),
 }  # fmt: skip
@@ -343,6 +373,24 @@ HIDDEN = {  # path, body: the model reads the words, and each of them alone look
 def test_many_words_are_captured_however_each_is_hidden(path, body):
     found = request_text(body, path)
     assert share("\n".join(text for text in (found.new, found.earlier, found.system) if text)) >= 0.95
+
+
+def test_words_that_no_blank_divides_are_not_taken_for_base64():
+    for said in ("-".join(WORDS), "/".join(WORDS), "_".join(WORDS)):
+        for part in ({"type": "function_result", "result": said}, {"type": "image", "data": said}):
+            assert request_text({"input": [part]}, RESPONSES).new == said
+
+
+def test_what_a_usual_data_link_says_of_itself_is_no_text():
+    office = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+    for head in ("text/plain", "text/plain;charset=utf-8", office, "", "image/svg+xml;charset=US-ASCII"):
+        found = request_text(file(f"data:{head};base64,{PLAIN64}"))
+        assert found.new == W
+    picture = data64(bytes(range(256)))
+    assert request_text(file("data:image/png;base64," + picture)).new is None
+    assert (
+        request_text(file("\n".join(picture[at : at + 76] for at in range(0, len(picture), 76)))).new is None
+    )
 
 
 def test_a_few_names_and_settings_are_no_text():
@@ -381,6 +429,20 @@ def _timed(body: object) -> float:
     begun = time.thread_time()
     request_text(body)
     return time.thread_time() - begun
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "<a", "<!--", "a<b ", "<p>&#65;", "<p ", "{\\rtf1\\u", "{\\rtf1" + "a" * 63 + "g", "--\n",
+        "content-transfer-encoding: base64\n", "content-transfer-encoding: base64\n\nYWJj\n",
+        "content-transfer-encoding: base64\n\nYWJj\n--x\n", "content-transfer-encoding: base64\n \n",
+        "content-transfer-encoding: quoted-printable\n\n=41", "{\\u0041",
+    ],
+)  # fmt: skip
+def test_text_files_take_time_in_proportion_to_their_bytes(unit):
+    assert grows_with_the_text(lambda text: decoded(text, bytes.decode), unit, 300_000 // len(unit))
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Collection, Mapping
+from threading import Lock
 from typing import Any, TypeVar
 
 import msgspec
@@ -77,6 +78,10 @@ def key_of(account: str) -> str:
     return f"{_ESCAPE}#{hashlib.blake2b(data, digest_size=32).hexdigest()}"
 
 
+_MET: set[type] = set()  # kinds of records that were made before
+_MEETING = Lock()
+
+
 def among(db: Connection, column: Column[Any], keys: Collection[str]) -> ColumnElement[bool]:
     """Give the condition that a column is one of any number of keys: one parameter, not thousands."""
     if db.dialect.name == "postgresql":
@@ -87,7 +92,13 @@ def among(db: Connection, column: Column[Any], keys: Collection[str]) -> ColumnE
 
 def record_of(kind: type[Record], row: Mapping[Any, Any], **read: Any) -> Record:
     """Give a row as a record: each field is the column of its name, or what was read for it."""
-    return msgspec.convert({str(name): value for name, value in row.items()} | read, kind)
+    values = {str(name): value for name, value in row.items()} | read
+    if kind in _MET:
+        return msgspec.convert(values, kind)
+    with _MEETING:  # a thread that meets a kind while msgspec writes down its fields reads none: a crash
+        record = msgspec.convert(values, kind)
+        _MET.add(kind)
+        return record
 
 
 def table(metadata: MetaData, name: str, columns: str) -> Table:

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
+from itertools import product
 from typing import NamedTuple
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs
 
 import msgspec
 
@@ -31,11 +32,21 @@ from stillwatch.exchanges.apis import (
     Voice,
     all_apis,
 )
+from stillwatch.exchanges.data_links import (
+    DataLink,
+    are_words,
+    bytes_of,
+    data_link,
+    has_even_lines,
+    joined_base64,
+    says_something,
+)
 from stillwatch.exchanges.document_process import DAMAGED, OTHER_KIND
 from stillwatch.exchanges.documents import READER, is_document
 from stillwatch.exchanges.formats import UNREAD_DOCUMENTS
 from stillwatch.exchanges.links import LINK, links_in
 from stillwatch.exchanges.messages import REDACTED
+from stillwatch.exchanges.text_files import decoded
 
 UNKNOWN = Api(
     name="unknown", order=0, paths=(), marks=(), places={}, free=FREE - {"input", "result"},
@@ -51,7 +62,6 @@ BLOBS = frozenset(
 )  # fmt: skip
 LINKS = frozenset(("url", "uri", "image_url", "file_url", "video_url", "server_url"))
 UNREAD = BLOBS | LINKS
-LONGEST_HEAD = 4096  # characters of a data link before its comma
 LONG = 64  # characters: what is longer than an id is text, under whatever key
 MANY = 12  # different words in names and settings of one voice: beyond, somebody says something with them
 _PROSE = re.compile(r"\s|[^\x00-\x7f]")
@@ -427,11 +437,10 @@ def _voice(named: list[tuple[str, object]], voice: Voice, api: Api) -> tuple[Voi
 
 def _text(value: str, key: str, certain: bool, unread: list[str]) -> str | None:
     """The text that a string is, or holds; None for ids, links and pictures."""
-    if value.startswith(_ENCODED):
-        head, comma, rest = value.partition(",") if value.startswith("data:") else ("", "", "")
-        if comma and len(head) < LONGEST_HEAD:
-            return _decode_base64(rest, unread) if head.lower().endswith(";base64") else unquote(rest)
-        if not comma and key not in BLOBS and _BASE64.fullmatch(value):  # a document under whatever key
+    if value.startswith(_MAY_HOLD):
+        if (link := data_link(value)) is not None:
+            return _linked_text(link, unread)
+        if key not in BLOBS and _BASE64.fullmatch(value):  # a document under whatever key
             text = _decode_base64(value, unread)
             if text is not None:
                 return text  # else it is words without blanks, for all we know
@@ -441,39 +450,59 @@ def _text(value: str, key: str, certain: bool, unread: list[str]) -> str | None:
         return None
     if key in BLOBS and len(value) >= 16:
         if _BASE64.fullmatch(value):
-            return _decode_base64(value, unread)
-        if "\n" in value and _BASE64.fullmatch(joined := value.replace("\r", "").replace("\n", "")):
-            return _decode_base64(joined, unread) or value  # lines of base64, or of single words
+            return _decode_base64(value, unread) or (value if are_words(value) else None)
+        if (joined := joined_base64(value)) is not None:
+            in_lines = has_even_lines(value) and not are_words(joined)
+            return _decode_base64(joined, unread, certain=in_lines) or (None if in_lines else value)
     return value if certain or len(value) > LONG or _PROSE.search(value) else None
 
 
-def _decode_base64(value: str, unread: list[str]) -> str | None:
-    """The text in base64, or None where it is none: a picture, a sound."""
-    try:
-        raw = base64.b64decode(value.translate(_URLSAFE) + "==", validate=False)
-    except (binascii.Error, ValueError):
+def _linked_text(link: DataLink, unread: list[str]) -> str | None:
+    """The text in a link that holds it, and in its head where somebody says something there."""
+    text: str | None = link.data
+    if link.is_base64:
+        text = _decode_base64(joined_base64(link.data) or link.data, unread)
+    return "\n".join(filter(None, (link.head, text))) if says_something(link) else text
+
+
+def _decode_base64(value: str, unread: list[str], *, certain: bool = True) -> str | None:
+    """The text in base64, or None where it is none: a picture, a sound. certain: it is no sentence."""
+    raw = bytes_of(value)
+    if raw is None or not (certain or is_document(raw) or _is_plainly_text(raw)):
         return None
-    return _content(raw, unread)  # outside: no error of it may pass for a picture
+    return _content(raw, unread)
+
+
+def _is_plainly_text(raw: bytes) -> bool:
+    """Whether some bytes are text as nearly all is written: words without blanks give others."""
+    try:
+        return _NO_TEXT.search(raw.decode("utf-8-sig")) is None
+    except UnicodeDecodeError:
+        return raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
 
 
 def _content(raw: bytes, unread: list[str]) -> str | None:
     """The text in a file: a document's, or its own."""
     if not is_document(raw):
-        return _plain(raw)
+        return _file_text(raw, unread)
     document = READER.read(raw)
     only_begins = document.unread in (DAMAGED, OTHER_KIND) and not document.text
-    if only_begins and (plain := _plain(raw)):  # a text that only looks like one
+    if only_begins and (plain := _file_text(raw, unread)):  # a text that only looks like one
         return plain
     if document.unread:
         unread.append(document.unread)
     return document.text or None
 
 
-_ENCODED = (  # a link with its data; how documents and archives begin in base64
-    "data:", "JVBERi0", "UEsDB", "0M8R4KGx", "H4sI", "/Td6WFo", "QlpoOTFBWSZTW", "KLUv/", "N3q8ryc",
-    "UmFyIRoH",
+def _file_text(raw: bytes, unread: list[str]) -> str | None:
+    text = _plain(raw)
+    return decoded(text, lambda within: _content(within, unread)) or text if text else None
+
+
+_MAY_HOLD = (  # how links with their data begin, and documents and archives in base64
+    *map("".join, product("dD", "aA", "tT", "aA", ":")), " ", "\t", "\r", "\n",
+    "JVBERi0", "UEsDB", "0M8R4KGx", "H4sI", "/Td6WFo", "QlpoOTFBWSZTW", "KLUv/", "N3q8ryc", "UmFyIRoH",
 )  # fmt: skip
-_URLSAFE = str.maketrans("-_", "+/")
 
 
 def bytes_text(raw: bytes, kind: str) -> RequestText:

@@ -82,6 +82,13 @@ def check_next() -> subprocess.Popen[bytes]:
     return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
+def keep_signals(told_to_stop: bool) -> None:
+    """Let signals wait for the gateway that follows; told_to_stop: one came since this one looked last."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, WAITING)
+    if told_to_stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 def become_the_next(files: InheritedFiles) -> None:
     """Become the gateway that is installed now: the same command, the same process, what is given in hand.
 
@@ -98,5 +105,4 @@ def become_the_next(files: InheritedFiles) -> None:
         LOCK: "" if files.lock is None else str(FIRST + len(files.sockets)),
         WORKERS: ",".join(f"{name}:{pid}" for name, pid in files.workers),
     }
-    signal.pthread_sigmask(signal.SIG_BLOCK, WAITING)
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)

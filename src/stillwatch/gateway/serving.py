@@ -36,7 +36,7 @@ from stillwatch.gateway.fleet.storage import COPY, enter_store, has_entered, use
 from stillwatch.gateway.fleet.store import PROCESS as STORE
 from stillwatch.gateway.fleet.store import ObjectStore, StoreAway, is_store
 from stillwatch.gateway.folder import Folder
-from stillwatch.gateway.handover import InheritedFiles
+from stillwatch.gateway.handover import InheritedFiles, keep_signals
 from stillwatch.gateway.health import PUT_BACK_LATELY_US, put_back_text
 from stillwatch.gateway.instance import open_terms, sole_instance
 from stillwatch.gateway.latest import Findings
@@ -159,6 +159,7 @@ def serve(
         if left is None:
             heartbeat.clear(folder.run)
             return None
+        keep_signals(supervisor.is_told_to_stop())
         return InheritedFiles((*left.sockets, door), left.workers, lock.pass_on())
 
 

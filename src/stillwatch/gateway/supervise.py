@@ -147,6 +147,9 @@ class Supervisor:
         self._stops += 1
         self._wake.set()
 
+    def is_told_to_stop(self) -> bool:
+        return self._stops > 0
+
     def make_way(self) -> None:
         self._asked = True
         self._wake.set()

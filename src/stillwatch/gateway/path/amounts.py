@@ -28,7 +28,7 @@ ALLOWS: dict[str, tuple[str, ...]] = {
 # Objects of a body that hold such fields
 SETTINGS = frozenset(
     ("generationconfig", "parameters", "options", "inferenceconfig", "samplingparams", "extrabody",
-     "textgenerationconfig")
+     "textgenerationconfig", "additionalmodelrequestfields")
 )  # fmt: skip
 ANSWERS = frozenset(
     ("n", "bestof", "candidatecount", "numgenerations", "numreturnsequences", "numresults", "ncmpl")
@@ -45,6 +45,7 @@ PROMPTS: dict[str, tuple[str, ...]] = {
 }
 _ALLOWS = {name: frozenset(path.lower().replace("_", "") for path in paths) for name, paths in ALLOWS.items()}
 _TOKENS = frozenset(path.rpartition(".")[2] for paths in _ALLOWS.values() for path in paths)
+_MODELS_OWN = "additionalmodelrequestfields."  # Bedrock's: a model's own fields beside those of all
 _names: dict[str, str] = {}  # a key as clients write it -> its name here; "" says nothing of amounts
 
 
@@ -72,6 +73,8 @@ def amounts(operation: str, request: dict[str, object]) -> Amounts:
     prompts = 1
     if operation in PROMPTS:
         prompts = max(prompts_in(request.get(key)) for key in PROMPTS[operation])
+    if operation == "chat":
+        prompts = conversations_in(request)
     fields = request.get("input") if operation == "predict" else None
     if isinstance(fields, dict) and not any(key in request for key in PROMPTS["predict"]):
         options += _within("input", "input", fields)
@@ -91,7 +94,7 @@ def amounts(operation: str, request: dict[str, object]) -> Amounts:
         elif last in _TOKENS:
             if path in allows and type(value) is int:
                 most = max(most, value)
-            elif name in _ALLOWS.get(operation, ()):
+            elif name in _ALLOWS.get(operation, ()) or name.startswith(_MODELS_OWN):
                 raised = max(raised, count_of(value, MOST_TOKENS))
         else:
             logprobs = logprobs or _wants(last, value)
@@ -118,6 +121,13 @@ def prompts_in(value: object) -> int:
     if isinstance(value, list) and value and type(value[0]) in (str, list, dict):
         return len(value)
     return 1
+
+
+def conversations_in(request: dict[str, object]) -> int:
+    """Conversations in a request to vLLM's batches of them, or to servers that take a list of requests."""
+    messages, requests = request.get("messages"), request.get("requests")
+    lists = len(messages) if type(messages) is list and messages and type(messages[0]) is list else 1
+    return max(lists, len(requests) if type(requests) is list else 1, 1)
 
 
 def wants_logprobs(value: object) -> bool:

@@ -1,7 +1,9 @@
 """Which operations go upstream at all, and how the owner allows the others. It knows no models."""
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
+from urllib.parse import unquote
 
 from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.links import fetching_tool, links_in
@@ -9,6 +11,7 @@ from stillwatch.exchanges.operations import NAMES_A_MODEL, REFUSED, OperationMat
 from stillwatch.exchanges.strict_json import decode
 from stillwatch.gateway.path import naming
 from stillwatch.gateway.path.batch import google_questions, is_batch, lines_of
+from stillwatch.gateway.path.objects import place_of
 from stillwatch.gateway.path.request import BadRequest, Facts, inflate
 from stillwatch.gateway.path.server import Request
 from stillwatch.terms import Terms
@@ -16,13 +19,27 @@ from stillwatch.terms import Terms
 
 def why_not_forwarded(terms: Terms, match: OperationMatch | None, request: Request) -> str | None:
     """Why an operation does not go upstream, or None. The owner's own lines go, whatever they do."""
-    if match is None and (terms.capture.unknown_paths == "pass" or request.method in ("GET", "HEAD")):
+    if match is None and terms.capture.unknown_paths == "pass":
         return None
-    if match is not None and (match.line.by_owner or match.does not in REFUSED):
+    if match is None and request.method in ("GET", "HEAD"):
+        leads = _ADDRESS.search(unquote(unquote(request.target)))
+        return _allowed_by(_LEADS, request, "reads") if leads else None
+    if match is not None and match.line.by_owner:
         return None
+    if match is not None and match.does not in REFUSED:
+        known = request.method in ("GET", "HEAD") or _names_objects(match, request.target)
+        return None if known else _allowed_by(_WHY["unknown"], request, "…")
     if match is not None and match.does == "mints" and terms.identity.keys == "upstream":
         return None
     return _allowed_by(_WHY[match.does if match else "unknown"], request, "…")
+
+
+def _names_objects(match: OperationMatch, target: str) -> bool:
+    """Whether what a line takes for objects are some: a word in an id's place is an operation that is new."""
+    place = place_of(target)
+    names = [name for kind, name in match.ids if kind not in NO_OBJECTS]
+    ids = (place.parent, *place.others)
+    return all(any(found == name or found.startswith(f"{name}:") for found in ids) for name in names)
 
 
 def refuse_unseen(match: OperationMatch | None, facts: Facts, request: Request) -> None:
@@ -86,6 +103,9 @@ def _allowed_by(why: str, request: Request, does: str) -> str:
     return f"{why} The owner can allow it in the terms: {line}."
 
 
+NO_OBJECTS = frozenset(("model", "any", "account", "project", "location"))  # kinds of what a path names
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:[/\\]", re.IGNORECASE)
+_LEADS = "The gateway does not know this path, and an upstream may ask at the address that it names."
 _HOOK = "`{}` would have the answer sent past this gateway; fetch it through the gateway instead."
 _LINK = (
     "The request names {} by a link, which nobody here can read: send it within the request, or upload it."

@@ -37,8 +37,12 @@ WORDS = frozenset(
 )  # fmt: skip
 # Under these a text in JSON is a part of the request; under any other key it may be what somebody says
 _BODY_ENDING = re.compile(r"(?:body|params|options|config|settings|kwargs)$")
-# Of routers: where a request, and the key that comes with it, would go instead
-ELSEWHERE = frozenset(("api_base", "apibase", "base_url", "baseurl", "custom_host", "customhost"))
+# Where a request, and the key that comes with it, would go instead: fields of routers, and those by which
+# SGLang and vLLM fetch from another server what that computed of a prompt
+ELSEWHERE = frozenset(
+    ("api_base", "apibase", "base_url", "baseurl", "custom_host", "customhost", "azure_endpoint",
+     "aws_bedrock_runtime_endpoint", "aws_sts_endpoint", "bootstrap_host", "remote_host")
+)  # fmt: skip
 # Fields by which servers take a request for another one: Rails and Laravel, Google
 OVERRIDES = frozenset(("_method", "$httpmethod", "$httpheaders", "x_http_method_override"))
 # Where an answer would be sent past the gateway: at the top of a body, or in a query

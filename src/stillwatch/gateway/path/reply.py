@@ -15,6 +15,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 
 from stillwatch.compiled_code.library import constant, kernels
+from stillwatch.gateway.path.references import values_at
 
 FOLD = 32 << 10  # bytes of a stream that are kept before they are counted
 TAIL = 16 << 10
@@ -109,7 +110,7 @@ _TEXT = rb'"((?:[^"\\]++|\\.)++)"'
 _REASONING_FIELDS = (b"reasoning_content", b"reasoning", b"thinking")
 _MODEL_FIELDS = (b"model", b"modelVersion")
 _MODEL = Fields(*_MODEL_FIELDS, then=rb'("(?:[^"\\]++|\\.)*+")')
-_USAGE_FIELDS = (b"usage", b"usageMetadata")
+_USAGE_FIELDS = (b"usage", b"usageMetadata", b"meta_info")
 _USAGE = Fields(*_USAGE_FIELDS, then=rb"\{")
 _FINISH_FIELDS = (b"finish_reason", b"stop_reason", b"finishReason", b"stopReason", b"done_reason")
 _FINISH = Fields(*_FINISH_FIELDS, then=rb'"([^"\\]{1,64})"')
@@ -123,7 +124,7 @@ TEXTS = {  # what carries generated text in a stream's events
     "responses": TextFields(b"delta"),
     "messages": TextFields(b"text", b"thinking", b"partial_json"),
 }
-_ANY_TEXT = TextFields(b"content", b"text", b"response", b"thinking", b"reasoning", b"arguments")
+ANY_TEXT = TextFields(b"content", b"text", b"response", b"thinking", b"reasoning", b"arguments")
 _DECODER = json.JSONDecoder()
 _FIGURES = constant("FIELD_FIGURES")
 _Found = c_int64 * (constant("FIELD_KINDS") * _FIGURES)
@@ -184,13 +185,14 @@ class Stream:
     def __init__(self, operation: str, lines: bool = False) -> None:
         self.operation = operation
         self._lines = lines  # of JSON, instead of events
-        self._texts = TEXTS.get(operation, _ANY_TEXT)
+        self._texts = TEXTS.get(operation, ANY_TEXT)
         self._parts: list[bytes] = []
         self._size = 0
         self._fold_at = FOLD
         self._chunks = self._text_bytes = 0
         self._reasoning_seen = False
         self._usage: dict[str, object] = {}
+        self._written: dict[object, object] = {}  # tokens of each of several answers
         self._finish: bytes | None = None
         self._model: bytes | None = None  # as it is written, with its quotes
         self._needle = b""
@@ -230,7 +232,7 @@ class Stream:
                     self._usage.update(_usage_of(line))
         elif usage.many:
             for event in _events_with_usage(complete[complete.rfind(b"\n\n", 0, usage.first_quote) + 1 :]):
-                self._usage.update(_usage_of_event(event))
+                self._note_usage(_usage_of_event(event))
         if finish.many:
             self._finish = complete[finish.last : finish.last_end]
         elif reasons := _INCOMPLETE.findall(complete):
@@ -240,6 +242,13 @@ class Stream:
         if self._model is None and model.many:
             self._model = complete[model.first - 1 : model.first_end + 1]
 
+    def _note_usage(self, usage: dict[str, object]) -> None:
+        """What comes later counts; of each of several answers that are told apart, what it wrote."""
+        if (answer := usage.pop(_ANSWER, None)) is not None:
+            self._written[answer] = usage.get("completion_tokens")
+            usage["completion_tokens"] = _sum(list(self._written.values()))
+        self._usage.update(usage)
+
     def facts(self, ratios: Ratios, wanted: str, complete: bool) -> ReplyFacts:
         """What the stream was. `complete`: the upstream ended it and the client took all of it."""
         self._fold(last=True)
@@ -248,7 +257,8 @@ class Stream:
         model = served or wanted
         output, estimated = usage[1], False
         left = not complete and self.operation == "messages" and self._finish is None
-        if output is None or left or output * MOST_BYTES < self._text_bytes:
+        is_too_few = not self._written and (output or 0) * MOST_BYTES < self._text_bytes  # SGLang repeats it
+        if output is None or left or is_too_few:
             output, estimated = ratios.tokens(model, self.operation, self._chunks, self._text_bytes), True
         elif complete and self._chunks:
             hidden = 0 if self._reasoning_seen else (usage[2] or 0)
@@ -257,11 +267,13 @@ class Stream:
         return ReplyFacts(served, usage[0], output, usage[2], estimated, finish, self._chunks)
 
 
-_Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]  # what no reply can have used is not believed
+MOST_COUNT = 1 << 40  # what no reply can have used is not believed
+_Count = Annotated[int, msgspec.Meta(ge=0, le=MOST_COUNT)]
 
 
 class _Details(msgspec.Struct):
     reasoning_tokens: _Count | None = None
+    cached_tokens: _Count | None = None
 
 
 class _TokenPair(msgspec.Struct):
@@ -279,8 +291,12 @@ class _Usage(msgspec.Struct):
     completion_tokens: _Count | None = None
     input_tokens: _Count | None = None
     output_tokens: _Count | None = None
+    total_tokens: _Count | None = None
+    prompt_tokens_details: _Details | None = None
     completion_tokens_details: _Details | None = None
     output_tokens_details: _Details | None = None
+    connector_tokens: _Count | None = None  # Mistral: what its tools gave the model to read
+    iterations: object = None  # Anthropic: the answers that a reply was made of, an adviser's among them
     cache_read_input_tokens: _Count | None = None
     cache_creation_input_tokens: _Count | None = None
     inputTokens: _Count | None = None  # Bedrock
@@ -288,6 +304,13 @@ class _Usage(msgspec.Struct):
     promptTokenCount: _Count | None = None  # Gemini
     candidatesTokenCount: _Count | None = None
     thoughtsTokenCount: _Count | None = None
+    toolUsePromptTokenCount: _Count | None = None
+    totalTokenCount: _Count | None = None
+    total_input_tokens: _Count | None = None  # Gemini's interactions
+    total_output_tokens: _Count | None = None
+    total_thought_tokens: _Count | None = None
+    prompt_token_count: _Count | None = None  # Llama on Bedrock
+    generation_token_count: _Count | None = None
     prompt_eval_count: _Count | None = None  # Ollama
     eval_count: _Count | None = None
     tokens_evaluated: _Count | None = None  # llama.cpp
@@ -316,6 +339,10 @@ class _Body(msgspec.Struct):
     meta: _Meta | None = None
     metrics: _TokenPair | None = None
     details: _TokenPair | None = None
+    meta_info: _Usage | None = None  # SGLang
+    results: msgspec.Raw = msgspec.Raw(b"null")  # Titan
+    prompt_token_count: _Count | None = None
+    generation_token_count: _Count | None = None
     eval_count: _Count | None = None
     prompt_eval_count: _Count | None = None
     tokens_predicted: _Count | None = None
@@ -323,7 +350,8 @@ class _Body(msgspec.Struct):
 
 
 class _Within(msgspec.Struct):
-    """The part of an event that may hold the usage: Anthropic's `message`, Responses' `response`."""
+    """The part of an event that may hold the usage: Anthropic's `message`, Responses' `response`, Gemini's
+    `interaction`."""
 
     usage: dict[str, object] | None = None
 
@@ -337,6 +365,9 @@ class _Event(msgspec.Struct):
     message: _Within | None = None
     response: _Within | None = None
     delta: _Within | None = None
+    interaction: _Within | None = None
+    meta_info: dict[str, object] | None = None
+    index: int = 0
     eval_count: _Count | None = None
     prompt_eval_count: _Count | None = None
     tokens_predicted: _Count | None = None
@@ -363,9 +394,12 @@ _AT_WORK = frozenset(  # what was asked for comes later
 )  # fmt: skip
 _BARE = ("eval_count", "prompt_eval_count", "tokens_predicted", "tokens_evaluated")
 _NO_PAIR = _TokenPair()
+_WRITTEN = ("*", "output_tokens")
+_ANSWER = "answer"  # of a usage: which of several answers it is of
 _EVENT = msgspec.json.Decoder(_Event)
 _COUNTED = msgspec.json.Decoder(_Counted)
 _BODY = msgspec.json.Decoder(_Body)
+_BODIES = msgspec.json.Decoder(list[_Body])  # llama.cpp and SGLang: of several prompts
 _LATER = msgspec.json.Decoder(_Later)
 
 
@@ -402,10 +436,24 @@ def unread_facts(facts: ReplyFacts | None, does: str, method: str, sent: int, mo
 def facts_of_json(body: bytes) -> ReplyFacts:
     """Facts of a whole JSON reply; nothing is known of a body that is none."""
     try:
-        reply = _BODY.decode(body)
+        if body[:1] == b"[":
+            return _facts_of_several([_facts_of(reply) for reply in _BODIES.decode(body)])
+        return _facts_of(_BODY.decode(body))
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return _loosely(body)
-    return _facts_of(reply)
+
+
+def _facts_of_several(replies: list[ReplyFacts]) -> ReplyFacts:
+    """Facts of a list of answers, each to a prompt of its own: what they wrote together."""
+    first = replies[0] if replies else ReplyFacts()
+    read_in = [facts.input_tokens for facts in replies if facts.input_tokens is not None]
+    written = [facts.output_tokens for facts in replies if facts.output_tokens is not None]
+    return msgspec.structs.replace(
+        first,
+        input_tokens=sum(read_in) if read_in else None,
+        output_tokens=sum(written) if written else None,
+        others=tuple(dict.fromkeys(facts.served_model for facts in replies[1:] if facts.served_model)),
+    )
 
 
 def facts_of_later(body: bytes, facts: ReplyFacts) -> ReplyFacts:
@@ -433,8 +481,12 @@ def _facts_of(reply: _Body) -> ReplyFacts:
         counts = _Usage(
             prompt_eval_count=reply.prompt_eval_count, eval_count=reply.eval_count,
             tokens_evaluated=reply.tokens_evaluated, tokens_predicted=reply.tokens_predicted, tokens=counted,
+            prompt_token_count=reply.prompt_token_count, generation_token_count=reply.generation_token_count,
         )  # fmt: skip
-        tokens = _tokens(counts)
+        tokens = _tokens(reply.meta_info or counts)
+        if tokens[1] is None and bytes(reply.results) != b"null":
+            counted_results = values_at(msgspec.json.decode(reply.results), ("*", "tokenCount"))
+            tokens = tokens[0], _sum(counted_results), None
     reason = reply.choices[0].finish_reason if reply.choices else reply.stop_reason
     if reason is None and reply.status is not None:
         reason = "stop" if reply.status == "completed" else reply.status
@@ -466,7 +518,7 @@ def untold_tokens(operation: str, body: bytes, usage_tokens: int) -> int | None:
     """Tokens of a reply whose text is longer than those that it tells can be; None where it may be so."""
     if usage_tokens * MOST_BYTES >= len(body):
         return None
-    text = TEXTS.get(operation, _ANY_TEXT).survey(body)[0].size
+    text = TEXTS.get(operation, ANY_TEXT).survey(body)[0].size
     return None if usage_tokens * MOST_BYTES >= text else round(text / FALLBACK_BYTES)
 
 
@@ -544,10 +596,13 @@ def _usage_of(data: bytes) -> dict[str, object]:
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return {}
     usage: dict[str, object] = {}
-    for within in (event_object.response, event_object.message, event_object.delta, event_object):
+    inner = (event_object.response, event_object.message, event_object.delta, event_object.interaction)
+    for within in (*inner, event_object):
         if within is not None and within.usage is not None:
             usage.update((key, value) for key, value in within.usage.items() if value is not None)
     usage |= event_object.usageMetadata or {}
+    if event_object.meta_info is not None:
+        usage |= event_object.meta_info | {_ANSWER: event_object.index}
     for name in _BARE:
         if (count := getattr(event_object, name)) is not None:
             usage[name] = count
@@ -570,6 +625,12 @@ def _first(*counts: int | None) -> int | None:
     return None
 
 
+def _sum(counts: list[object]) -> int | None:
+    """The sum of what are counts; None where none is."""
+    numbers = [count for count in counts if type(count) is int and 0 <= count <= MOST_COUNT]
+    return sum(numbers) if numbers else None
+
+
 def _tokens(usage: _Usage | None) -> tuple[int | None, int | None, int | None]:
     """(input, output, reasoning) tokens, whatever the API calls them. Cached input is input."""
     if usage is None:
@@ -577,7 +638,8 @@ def _tokens(usage: _Usage | None) -> tuple[int | None, int | None, int | None]:
     pair = usage.tokens or _NO_PAIR
     read_in = _first(
         usage.prompt_tokens, usage.inputTokens, usage.promptTokenCount, usage.prompt_eval_count,
-        usage.tokens_evaluated, pair.input_tokens, pair.input_token_count,
+        usage.tokens_evaluated, pair.input_tokens, pair.input_token_count, usage.total_input_tokens,
+        usage.prompt_token_count,
     )  # fmt: skip
     if read_in is None and usage.input_tokens is not None:
         read_in = usage.input_tokens + (usage.cache_read_input_tokens or 0)
@@ -585,9 +647,25 @@ def _tokens(usage: _Usage | None) -> tuple[int | None, int | None, int | None]:
     written = _first(
         usage.completion_tokens, usage.output_tokens, usage.outputTokens, usage.candidatesTokenCount,
         usage.eval_count, usage.tokens_predicted, pair.output_tokens, pair.output_token_count,
-        pair.generated_tokens,
+        pair.generated_tokens, usage.total_output_tokens, usage.generation_token_count,
     )  # fmt: skip
-    if usage.thoughtsTokenCount is not None:  # Gemini counts them beside the answer's
-        return read_in, (written or 0) + usage.thoughtsTokenCount, usage.thoughtsTokenCount
+    if usage.iterations is not None and (of_all := _sum(values_at(usage.iterations, _WRITTEN))):
+        written = max(written or 0, of_all)
+    thoughts = _first(usage.thoughtsTokenCount, usage.total_thought_tokens)
+    if thoughts is not None:  # Gemini counts them beside the answer's
+        return read_in, (written or 0) + thoughts, thoughts
     details = usage.completion_tokens_details or usage.output_tokens_details
-    return read_in, written, details.reasoning_tokens if details else None
+    return read_in, _with_untold(usage, read_in, written), details.reasoning_tokens if details else None
+
+
+def _with_untold(usage: _Usage, read_in: int | None, written: int | None) -> int | None:
+    """Output tokens with those that only the total of all holds: thoughts, at xAI and Google."""
+    total = usage.total_tokens if usage.prompt_tokens is not None else usage.totalTokenCount
+    if total is None or read_in is None or (written is None and usage.totalTokenCount is None):
+        return written
+    untold = total - read_in - (written or 0) - (usage.connector_tokens or 0)
+    untold -= usage.toolUsePromptTokenCount or 0
+    cached = usage.prompt_tokens_details.cached_tokens if usage.prompt_tokens_details else None
+    if untold <= 0 or untold == cached:  # counted beside the prompt
+        return written
+    return (written or 0) + untold

@@ -28,7 +28,7 @@ from stillwatch.gateway.path.batch import (
     is_batch,
     lines_of,
 )
-from stillwatch.gateway.path.reply import TEXTS
+from stillwatch.gateway.path.reply import ANY_TEXT, TEXTS
 from stillwatch.gateway.path.request import BadRequest, inflate, operation_of
 from stillwatch.gateway.record.entries import ExchangeOutcome, Intent, exchange_id
 from stillwatch.gateway.record.sent_before import SentBefore, room_of
@@ -286,10 +286,12 @@ def _reply(intent: Intent, outcome: ExchangeOutcome, reply: bytes) -> dict[str, 
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return {}
         return document if isinstance(document, dict) else {}
-    pattern = TEXTS.get(intent.operation, TEXTS["chat"])
-    events = b"\n".join(_DATA.findall(reply))
+    pattern = TEXTS.get(intent.operation, ANY_TEXT)
+    events = [data for data in _DATA.findall(reply) if data != b"[DONE]"] or [reply]  # Ollama: lines of JSON
+    if b'"meta_info"' in events[-1]:  # SGLang: each event has all that was written so far
+        events = events[-1:]
     parts = []
-    for raw in pattern.findall(events):
+    for raw in pattern.findall(b"\n".join(events)):
         try:
             parts.append(msgspec.json.decode(b'"' + raw + b'"', type=str))
         except (msgspec.MsgspecError, UnicodeDecodeError):

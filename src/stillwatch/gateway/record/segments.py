@@ -248,7 +248,7 @@ def hours(folder: Folder) -> Iterator[tuple[datetime, list[Segment]]]:
 
 
 def _hours_in(root: Path) -> Iterator[tuple[datetime, list[Segment]]]:
-    for below in sorted(root.iterdir()):
+    for below in sorted(root.iterdir()) if root.is_dir() else ():  # a folder that was just put there has none
         try:
             hour = datetime.strptime(below.name, _HOUR).replace(tzinfo=UTC)
         except ValueError:

@@ -1,0 +1,86 @@
+"""Links that hold what they lead to (`data:`), and base64, as lenient readers take them.
+
+    >>> data_link("DATA:text/plain; Base64,aGVsbG8%3D")
+    DataLink(head='DATA:text/plain; Base64', data='aGVsbG8=', is_base64=True)
+    >>> data_link("data: three rivers, and a bridge") is None
+    True
+
+Source: fetch.spec.whatwg.org, "data: URLs"; infra.spec.whatwg.org, "forgiving-base64".
+"""
+
+import base64
+import binascii
+import re
+from typing import NamedTuple
+from urllib.parse import unquote
+
+LONGEST_HEAD = 4096  # characters of a data link before its comma
+MOST_WORDS = (
+    10  # in a kind of content; `vnd.openxmlformats-officedocument.wordprocessingml.document` has five
+)
+_START = re.compile(r"\s*data:", re.IGNORECASE)
+# A kind of content and its parameters; what has blanks elsewhere is a sentence that begins so
+_HEAD = re.compile(r"\s*data:\s*(?:[\w.+-]+/[\w.+*-]+)?\s*(?:;\s*[^\s;,=]*\s*(?:=[^;,]*)?)*", re.IGNORECASE)
+_USUAL = re.compile(
+    r"\s*data:\s*(?:[\w.+-]+/[\w.+*-]+)?\s*|;\s*(?:charset\s*=\s*[\w-]+|base64)\s*", re.IGNORECASE
+)
+_WORD = re.compile(r"[^\W\d_]{2,}")
+_IS_BASE64 = re.compile(r";\s*base64\s*(?:;|$)", re.IGNORECASE)
+_RUN = re.compile(r"[a-z]{3,}|[A-Z][a-z]{2,}|[A-Z]{5,}")
+LOOKED_AT = 4096  # characters
+WORDS_SHARE = 0.75  # of them, in words; of random base64 a third is
+LEAST = 24  # characters: fewer may be words by chance
+_SPACE = re.compile(r"\s+")
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")
+_URLSAFE = str.maketrans("-_", "+/")
+
+
+class DataLink(NamedTuple):
+    """What stands in a link of this kind."""
+
+    head: str
+    data: str
+    is_base64: bool
+
+
+def data_link(value: str) -> DataLink | None:
+    """Read a link with its data; None for any other text."""
+    if not _START.match(value):
+        return None
+    head, comma, rest = value[: LONGEST_HEAD + 1].partition(",")
+    if not comma or not _HEAD.fullmatch(head):
+        return None
+    rest = value[len(head) + 1 :]
+    return DataLink(head.strip(), unquote(rest) if "%" in rest else rest, bool(_IS_BASE64.search(head)))
+
+
+def says_something(link: DataLink) -> bool:
+    """Whether a link's head holds more than a kind of content and its coding."""
+    beside = _USUAL.sub("", link.head)
+    return len(_WORD.findall(beside)) > 2 or len(_WORD.findall(link.head)) > MOST_WORDS
+
+
+def bytes_of(value: str) -> bytes | None:
+    """What base64 holds, of either alphabet; None where it cannot be read."""
+    try:
+        return base64.b64decode(value.translate(_URLSAFE) + "==", validate=False)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def joined_base64(value: str) -> str | None:
+    """Base64 without the blanks and line ends in it; None for what is none."""
+    joined = _SPACE.sub("", value)
+    return joined if len(joined) < len(value) and _BASE64.fullmatch(joined) else None
+
+
+def has_even_lines(value: str) -> bool:
+    """Whether a text stands in lines of one length, as base64 is written in mails and files of keys."""
+    lines = value.split()
+    return bool(lines) and len(lines[0]) >= 40 and len({len(line) for line in lines[:-1]}) == 1
+
+
+def are_words(value: str) -> bool:
+    """Whether what could be base64 is words that no blank divides."""
+    head = value[:LOOKED_AT]
+    return len(head) >= LEAST and sum(map(len, _RUN.findall(head))) > WORDS_SHARE * len(head)
