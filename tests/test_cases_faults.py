@@ -115,14 +115,14 @@ def test_killed_at_any_moment_a_scan_is_folded_whole_or_not_at_all(tmp_path: Pat
 THREADS = """
 import dataclasses, sys, threading
 sys.setswitchinterval(1e-6)
-from stillwatch.cases.tables import record_of
+from stillwatch.conversion import convert
 for _ in range(60):
     inner = [dataclasses.make_dataclass(f"Inner{k}", [("a", int)], frozen=True) for k in range(12)]
     fields = [(f"f{k}", kind) for k, kind in enumerate(inner)]
     outer = dataclasses.make_dataclass("Outer", fields, frozen=True)
     row, begin = {f"f{k}": {"a": 1} for k in range(12)}, threading.Barrier(4)
     threads = [
-        threading.Thread(target=lambda: (begin.wait(), record_of(outer, row))) for _ in range(4)
+        threading.Thread(target=lambda: (begin.wait(), convert(row, outer))) for _ in range(4)
     ]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]

@@ -20,7 +20,7 @@ from stillwatch.exchanges.request_text import (
     pieces_of,
     request_text,
 )
-from stillwatch.exchanges.text_files import decoded
+from stillwatch.exchanges.text_files import decode_text
 
 W = " ".join(f"word{chr(97 + i)}{chr(97 + j)}" for i in range(10) for j in range(20))
 PLAIN64 = base64.b64encode(W.encode()).decode()
@@ -442,7 +442,7 @@ def _timed(body: object) -> float:
     ],
 )  # fmt: skip
 def test_text_files_take_time_in_proportion_to_their_bytes(unit):
-    assert grows_with_the_text(lambda text: decoded(text, bytes.decode), unit, 300_000 // len(unit))
+    assert grows_with_the_text(lambda text: decode_text(text, bytes.decode), unit, 300_000 // len(unit))
 
 
 @pytest.mark.slow

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, func, select
 
 from stillwatch.cases import Case, DetectorState, Json, Verdict
@@ -19,6 +18,7 @@ from stillwatch.cases.feedback import DetectorStanding, Measured, measured_in, s
 from stillwatch.cases.reading import Targets, targets_in
 from stillwatch.cases.store import Store, case_in
 from stillwatch.cases.tables import members
+from stillwatch.conversion import convert
 from stillwatch.report.amounts import p_value, plural
 from stillwatch.report.meter import meter
 from stillwatch.scan.measured import MEASURED
@@ -194,7 +194,7 @@ def alert(
         "json_twin": f"{link}.json",
         "bundle_sha256": bundle,
     }
-    return msgspec.convert({**facts, **vars(case), **fields}, Alert)  # the rest has one name in all of them
+    return convert({**facts, **vars(case), **fields}, Alert)  # the rest has one name in all of them
 
 
 def _exposure(

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from stillwatch.cases import CaseError, Finding, Json, RecordNotFound
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import evidence, findings, record_of
+from stillwatch.conversion import convert
 from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.exchanges.sources import find
 from stillwatch.report.findings import campaign_json, campaign_of, set_aside_json
@@ -92,7 +93,7 @@ def unpack(packed: bytes) -> Campaign:
         data = zlib.decompress(packed)
         if data.startswith(SLOW):
             return campaign_of(json.loads(data.removeprefix(SLOW)))
-        return msgspec.json.decode(data, type=Campaign)
+        return convert(msgspec.json.decode(data), Campaign)
     except (zlib.error, ValueError) as why:
         raise CaseError(f"evidence cannot be read: {why}; put the last back-up in its place") from why
 

@@ -3,10 +3,8 @@
 import hashlib
 import json
 from collections.abc import Collection, Mapping
-from threading import Lock
 from typing import Any, TypeVar
 
-import msgspec
 from sqlalchemy import (
     ARRAY,
     BigInteger,
@@ -26,6 +24,8 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from stillwatch.conversion import convert
 
 METADATA = MetaData()
 Record = TypeVar("Record")
@@ -78,10 +78,6 @@ def key_of(account: str) -> str:
     return f"{_ESCAPE}#{hashlib.blake2b(data, digest_size=32).hexdigest()}"
 
 
-_MET: set[type] = set()  # kinds of records that were made before
-_MEETING = Lock()
-
-
 def among(db: Connection, column: Column[Any], keys: Collection[str]) -> ColumnElement[bool]:
     """Give the condition that a column is one of any number of keys: one parameter, not thousands."""
     if db.dialect.name == "postgresql":
@@ -93,12 +89,7 @@ def among(db: Connection, column: Column[Any], keys: Collection[str]) -> ColumnE
 def record_of(kind: type[Record], row: Mapping[Any, Any], **read: Any) -> Record:
     """Give a row as a record: each field is the column of its name, or what was read for it."""
     values = {str(name): value for name, value in row.items()} | read
-    if kind in _MET:
-        return msgspec.convert(values, kind)
-    with _MEETING:  # a thread that meets a kind while msgspec writes down its fields reads none: a crash
-        record = msgspec.convert(values, kind)
-        _MET.add(kind)
-        return record
+    return convert(values, kind)
 
 
 def table(metadata: MetaData, name: str, columns: str) -> Table:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
-import msgspec
 from sqlalchemy import func, select
 
 from stillwatch.cases import Case, Finding, RecordNotFound, evidence, feedback, reading, tables
@@ -19,6 +18,7 @@ from stillwatch.cases.alert import Alert, alert
 from stillwatch.cases.feedback import Measured
 from stillwatch.cases.reading import Targets
 from stillwatch.cases.store import Store
+from stillwatch.conversion import convert
 from stillwatch.report.folded import LinkPicture, fold
 from stillwatch.report.meter import Meter, meter
 from stillwatch.report.timeline import Timeline, timeline
@@ -185,12 +185,12 @@ def draw(store: Store, case: Case, finding: Finding, context: Mapping[str, Any])
         benign_alternatives=(),
         timeline=tuple(Hour(_at(hour_us), exchanges, tokens) for hour_us, exchanges, tokens in hours),
     )
-    scanned = msgspec.convert({**context["scanned"], "seconds": 0.0}, ScanTotals)
+    scanned = convert({**context["scanned"], "seconds": 0.0}, ScanTotals)
     return CasePictures(
         finding,
         campaign,
         meter(case.exchanges, min(context["exchanges_at_alarm"], case.exchanges)),
-        timeline(campaign, scanned, msgspec.convert(context["gaps"], tuple[Gap, ...])),
+        timeline(campaign, scanned, convert(context["gaps"], tuple[Gap, ...])),
         _link_picture(context) or fold(evidence.latest(store, case.id).campaign),
     )
 
@@ -202,7 +202,7 @@ def _link_picture(context: Mapping[str, Any]) -> LinkPicture | None:
         return None
     pairs = zip(picture["letters"], context["shared"], strict=True)
     shared = [{"letter": letter} | trait for letter, trait in pairs]
-    return msgspec.convert(picture | {"shared": shared}, LinkPicture)
+    return convert(picture | {"shared": shared}, LinkPicture)
 
 
 def _at(at_us: int) -> datetime:

@@ -46,7 +46,7 @@ from stillwatch.exchanges.documents import READER, is_document
 from stillwatch.exchanges.formats import UNREAD_DOCUMENTS
 from stillwatch.exchanges.links import LINK, links_in
 from stillwatch.exchanges.messages import REDACTED
-from stillwatch.exchanges.text_files import decoded
+from stillwatch.exchanges.text_files import decode_text
 
 UNKNOWN = Api(
     name="unknown", order=0, paths=(), marks=(), places={}, free=FREE - {"input", "result"},
@@ -496,7 +496,7 @@ def _content(raw: bytes, unread: list[str]) -> str | None:
 
 def _file_text(raw: bytes, unread: list[str]) -> str | None:
     text = _plain(raw)
-    return decoded(text, lambda within: _content(within, unread)) or text if text else None
+    return decode_text(text, lambda within: _content(within, unread)) or text if text else None
 
 
 _MAY_HOLD = (  # how links with their data begin, and documents and archives in base64

@@ -5,11 +5,11 @@ codes nothing of its own stays as it is as well.
 
 Blind to: codes behind the first `MOST` characters, which would take others' time.
 
-    >>> decoded(r"{\rtf1\ansi\'57hy {\b three} rivers\u63 ?}", lambda raw: None)
+    >>> decode_text(r"{\rtf1\ansi\'57hy {\b three} rivers\u63 ?}", lambda raw: None)
     'Why three rivers?'
-    >>> decoded("<p>&#87;&#104;&#121; th&#114;&#101;e</p>", lambda raw: None).splitlines()[1]
+    >>> decode_text("<p>&#87;&#104;&#121; th&#114;&#101;e</p>", lambda raw: None).splitlines()[1]
     'Why three'
-    >>> decoded("<p>It&#39;s <b>so</b></p><p>said</p>", lambda raw: None)
+    >>> decode_text("<p>It&#39;s <b>so</b></p><p>said</p>", lambda raw: None)
     '<p>It&#39;s <b>so</b></p><p>said</p>'
 """
 
@@ -45,10 +45,10 @@ MOST = 4 << 20  # characters of a file that are decoded
 FEW = 3  # codes of plain letters: beyond, they are no accident
 
 
-def decoded(text: str, read: Callable[[bytes], str | None]) -> str:
+def decode_text(text: str, read: Callable[[bytes], str | None]) -> str:
     """A text file as its readers hand it on. read: gives the text in a file within, as in a mail."""
     if len(text) > MOST:
-        head = decoded(text[:MOST], read)
+        head = decode_text(text[:MOST], read)
         return text if head == text[:MOST] else f"{head}\n{text[MOST:]}"
     if text.startswith(_RTF):
         return _rtf(text)
@@ -72,7 +72,7 @@ def _without_comments(page: str) -> str:
 
 
 def _rtf(text: str) -> str:
-    def said(code: re.Match[str]) -> str:
+    def character(code: re.Match[str]) -> str:
         letter, number, word, _, sign = code.groups()
         if letter is not None:
             return bytes.fromhex(letter).decode("cp1252", "replace")
@@ -82,7 +82,7 @@ def _rtf(text: str) -> str:
             return "\n" if word in _RTF_BREAKS else ""
         return sign if sign in ("\\", "{", "}") else " " if sign == "~" else ""
 
-    plain = _RTF_CODE.sub(said, text)
+    plain = _RTF_CODE.sub(character, text)
     return plain.encode("utf-16", "surrogatepass").decode("utf-16", "replace").strip()
 
 

@@ -11,8 +11,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-import msgspec
-
+from stillwatch.conversion import convert
 from stillwatch.errors import StillwatchError
 from stillwatch.lineage import Relation
 from stillwatch.lineage.skeleton import skeleton
@@ -137,7 +136,7 @@ def _family_entries(id_: str, raw: dict[str, Any]) -> list[LineageEntry]:
 
 
 def _entry(raw: dict[str, Any]) -> LineageEntry:
-    return msgspec.convert(raw | {"sizes": list(raw.get("sizes", {}).items())}, LineageEntry)
+    return convert(raw | {"sizes": list(raw.get("sizes", {}).items())}, LineageEntry)
 
 
 def _check(families: dict[str, Family], entries: list[LineageEntry]) -> None:

@@ -13,8 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
+from stillwatch.conversion import convert
 from stillwatch.errors import InputError
 from stillwatch.new_file import replace_file
 from stillwatch.report.amounts import iso
@@ -319,7 +318,7 @@ def _campaign(f: dict[str, Any], e: dict[str, Any]) -> Campaign:
         "links": [Link(*k) for k in e["links"]],
         "timeline": [Hour(time(h[0]), h[1], h[2]) for h in e["timeline"]],
     }
-    return msgspec.convert({"firm": f["accounts"]} | f | e | parts, Campaign)
+    return convert({"firm": f["accounts"]} | f | e | parts, Campaign)
 
 
 def _harvest_of(sizes: dict[str, int], value_tokens: float | None, unique_prompts: int | None) -> Harvest:
@@ -338,12 +337,12 @@ def _result(f: dict[str, Any], e: dict[str, Any]) -> ScanResult:
         "leads": [lead_of(lead) for lead in f.get("leads", ())],
         "pools": f.get("known_pools", ()),
     }
-    return msgspec.convert(f | e | parts, ScanResult)
+    return convert(f | e | parts, ScanResult)
 
 
 def lead_of(document: dict[str, Any]) -> Lead:
     """Read back what `lead_json` gave."""
-    return msgspec.convert(document | {"pools": document.get("known_pools", ())}, Lead)
+    return convert(document | {"pools": document.get("known_pools", ())}, Lead)
 
 
 def _own_p_value(account: dict[str, Any], ties: dict[str, Any]) -> float | None:
