@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from growth import grows_with_the_text
 from stillwatch.exchanges import apis
 from stillwatch.exchanges.apis import all_apis
+from stillwatch.exchanges.data_links import data_link, says_something
 from stillwatch.exchanges.messages import REDACTED
 from stillwatch.exchanges.request_text import (
     RequestText,
@@ -443,6 +444,19 @@ def _timed(body: object) -> float:
 )  # fmt: skip
 def test_text_files_take_time_in_proportion_to_their_bytes(unit):
     assert grows_with_the_text(lambda text: decode_text(text, bytes.decode), unit, 300_000 // len(unit))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("begin", ["data:", "data:;", "data:a/b", "data:;a"])
+@pytest.mark.parametrize("unit", [" ", ";", " ; ", "; =", "\t;a", ";charset ="])
+def test_heads_of_data_links_take_time_in_proportion_to_their_length(begin, unit):
+    """One such head of 4,000 characters took a third of a second."""
+
+    def work(text):
+        link = data_link(f"{begin}{text[:4_000]}!,x")
+        return link and says_something(link)
+
+    assert grows_with_the_text(lambda text: [work(text) for _ in range(100)], unit, 400 // len(unit))
 
 
 @pytest.mark.slow

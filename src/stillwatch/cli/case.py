@@ -199,7 +199,7 @@ def leads_command(
     elif as_json:
         print_json({"total": total, "note": NO_ACTION, "leads": [stored.as_json() for stored in page]})
     else:
-        heads = ("lead", "accounts", "exchanges", "answers", "since", "case", "why it is no finding")
+        heads = ("lead", "accounts", "exchanges", "answer tokens", "since", "case", "why it is no finding")
         table(heads, [lead_row(stored) for stored in page], "the latest scans have no leads")
         if page:
             print(NO_ACTION)

@@ -92,7 +92,7 @@ class SettingOptions:
         int | None,
         typer.Option(
             help="Tokens: groups that get shorter answers stay leads; 0 where such answers are worth much.",
-            show_default="128",
+            show_default="192",
         ),
     ] = None
     shutdown_delay_s: Annotated[

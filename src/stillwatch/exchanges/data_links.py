@@ -15,15 +15,13 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 LONGEST_HEAD = 4096  # characters of a data link before its comma
-MOST_WORDS = (
-    10  # in a kind of content; `vnd.openxmlformats-officedocument.wordprocessingml.document` has five
-)
+MOST_WORDS = 10  # in a kind of content: that of a Word document has five
 _START = re.compile(r"\s*data:", re.IGNORECASE)
-# A kind of content and its parameters; what has blanks elsewhere is a sentence that begins so
-_HEAD = re.compile(r"\s*data:\s*(?:[\w.+-]+/[\w.+*-]+)?\s*(?:;\s*[^\s;,=]*\s*(?:=[^;,]*)?)*", re.IGNORECASE)
-_USUAL = re.compile(
-    r"\s*data:\s*(?:[\w.+-]+/[\w.+*-]+)?\s*|;\s*(?:charset\s*=\s*[\w-]+|base64)\s*", re.IGNORECASE
-)
+# A kind of content and its parameters; what has blanks elsewhere is a sentence that begins so. Nothing here
+# goes back over what it has taken: a head of blanks would be read a thousand times.
+_KIND = r"\s*+data:\s*+(?:[\w.+-]++/[\w.+*-]++)?\s*+"
+_HEAD = re.compile(_KIND + r"(?:;\s*+[^\s;,=]*+\s*+(?:=[^;,]*+)?)*+", re.IGNORECASE)
+_USUAL = re.compile(rf"\A{_KIND}|;\s*+(?:charset\s*+=\s*+[\w-]++|base64)\s*+", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _IS_BASE64 = re.compile(r";\s*base64\s*(?:;|$)", re.IGNORECASE)
 _RUN = re.compile(r"[a-z]{3,}|[A-Z][a-z]{2,}|[A-Z]{5,}")

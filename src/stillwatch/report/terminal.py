@@ -96,7 +96,7 @@ def _print_leads(result: ScanResult, console: Console) -> None:
         return
     table = plain_table(console)
     table.add_column("lead", overflow="fold")
-    for name in ("accounts", "exchanges", "answers"):
+    for name in ("accounts", "exchanges", "answer tokens"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("since", no_wrap=True)
     table.add_column("why it is no finding", overflow="fold", ratio=1)

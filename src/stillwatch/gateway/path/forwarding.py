@@ -104,7 +104,7 @@ def _allowed_by(why: str, request: Request, does: str) -> str:
 
 
 NO_OBJECTS = frozenset(("model", "any", "account", "project", "location"))  # kinds of what a path names
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:[/\\]", re.IGNORECASE)
+_ADDRESS = re.compile(r"[a-z0-9+.-]{2}:[/\\]", re.IGNORECASE)  # a scheme's end: its beginning is far to seek
 _LEADS = "The gateway does not know this path, and an upstream may ask at the address that it names."
 _HOOK = "`{}` would have the answer sent past this gateway; fetch it through the gateway instead."
 _LINK = (
