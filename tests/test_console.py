@@ -782,7 +782,7 @@ def test_leads_stand_apart_and_no_step_can_rest_on_one(mine: World) -> None:
     page, told = rita.get("/lead/lead-0001").text, rita.get("/lead/lead-0001.json").json()
     for words in ("no step on an account may rest on it", "What it rests on", "Randomised holds"):
         assert words in page
-    assert (told["actionable"], len(told["rests_on"]), len(told["would_make_it_a_finding"])) == (False, 2, 2)
+    assert (told["actionable"], len(told["rests_on"]), len(told["would_make_it_a_finding"])) == (False, 3, 2)
     assert rita.submit("/lead/lead-0001/open", why="x")[0] == 403
     assert anna.submit("/lead/lead-0001/open", why="")[0] == 409
     status, where = anna.submit("/lead/lead-0001/open", why="support heard of an export")

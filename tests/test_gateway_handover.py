@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -178,6 +179,27 @@ def test_told_to_stop_when_only_its_workers_are_left_the_next_one_stops(up: Upst
         )  # by now it has looked for the last time; its threads take another quarter of a second
         assert s.stop() == 0
         until(lambda: not children(pid), what="their end")
+
+
+TOLD_LATE = """
+import os, signal, sys, threading, time
+from stillwatch.gateway.handover import InheritedFiles, become_the_next, keep_signals
+if "LISTEN_PID" in os.environ:
+    sys.exit(0 if signal.SIGTERM in signal.sigpending() else 3)
+stops = []
+signal.signal(signal.SIGTERM, lambda *_: stops.append(1))
+threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+keep_signals()
+os.kill(os.getpid(), signal.SIGTERM)
+while not stops:
+    time.sleep(0.01)
+become_the_next(InheritedFiles(is_told_to_stop=lambda: bool(stops)))
+"""
+
+
+@pytest.mark.slow
+def test_a_stop_that_another_thread_took_waits_for_the_next_gateway() -> None:
+    assert subprocess.run([sys.executable, "-c", TOLD_LATE], timeout=60).returncode == 0
 
 
 def as_systemd(sockets: list[socket.socket]) -> Callable[[], None]:

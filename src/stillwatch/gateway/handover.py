@@ -11,7 +11,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from stillwatch.gateway.settings import MOST_WORKERS, SettingsError
@@ -30,6 +31,8 @@ class InheritedFiles:
     sockets: tuple[socket.socket, ...] = ()
     workers: tuple[tuple[str, int], ...] = ()  # name and process
     lock: int | None = None  # the descriptor that holds the folder
+    # whether the gateway that gives them was told to stop after it had ended: then the next one stops
+    is_told_to_stop: Callable[[], bool] = lambda: False
 
     def at(self, port: int) -> list[socket.socket]:
         """The sockets that listen at a port."""
@@ -82,11 +85,9 @@ def check_next() -> subprocess.Popen[bytes]:
     return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
-def keep_signals(told_to_stop: bool) -> None:
-    """Let signals wait for the gateway that follows; told_to_stop: one came since this one looked last."""
+def keep_signals() -> None:
+    """Let signals wait for the gateway that follows, but for those that other threads still take."""
     signal.pthread_sigmask(signal.SIG_BLOCK, WAITING)
-    if told_to_stop:
-        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def become_the_next(files: InheritedFiles) -> None:
@@ -105,4 +106,6 @@ def become_the_next(files: InheritedFiles) -> None:
         LOCK: "" if files.lock is None else str(FIRST + len(files.sockets)),
         WORKERS: ",".join(f"{name}:{pid}" for name, pid in files.workers),
     }
+    if files.is_told_to_stop():  # for this thread alone: another would take it, and it would be gone
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)

@@ -159,8 +159,8 @@ def serve(
         if left is None:
             heartbeat.clear(folder.run)
             return None
-        keep_signals(supervisor.is_told_to_stop())
-        return InheritedFiles((*left.sockets, door), left.workers, lock.pass_on())
+        keep_signals()
+        return InheritedFiles((*left.sockets, door), left.workers, lock.pass_on(), supervisor.is_told_to_stop)
 
 
 def _enter_fleet(
