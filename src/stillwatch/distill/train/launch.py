@@ -104,9 +104,8 @@ def worker(path: str, table_path: str) -> int:
         train_here(
             DistillRun(Path(path)), settings, lambda text: print(SAID + text, flush=True) if first else None
         )
-    except DistillError as why:
-        if first:
-            print(REFUSED + json.dumps(str(why)), flush=True)
+    except DistillError as why:  # said by each: the one that ends first has the others ended
+        print(REFUSED + json.dumps(str(why)), flush=True)
         return 1
     finally:
         _leave_group()
