@@ -23,7 +23,7 @@ from stillwatch.report.terminal import plain_table, print_list, safe
 from stillwatch.report.visible import visible
 from stillwatch.scan import AccountVerdict, Campaign, Echo, Lead, Link, Reason, ScanResult, failover, holds
 from stillwatch.scan.assemble import clues
-from stillwatch.scan.measured import ANSWERS, FIRM, LOOSE, MEASURED, TITLE
+from stillwatch.scan.measured import FIRM, LOOSE, MEASURED, TITLE
 from stillwatch.scan.parts import GROUP_TESTS
 from stillwatch.scan.real_student import cite_curve
 
@@ -318,7 +318,7 @@ def _print_campaign(campaign: Campaign, console: Console) -> None:
             f"p = {amounts.p_value(campaign.p_value, plain=True)} ({whose_p_value})"
         )
     )
-    console.print(Text(f"  {answers_text(campaign)} {ANSWERS}"))
+    console.print(Text(f"  {answers_text(campaign)}"))
     if campaign.suppressed_by is not None:
         console.print(Text("  Suppressed by: ") + safe(campaign.suppressed_by, console, 300))
     if next_size := split_milestone(campaign.next_milestone):
