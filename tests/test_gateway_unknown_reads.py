@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gateway_world import Running, gateway, until
+from growth import grows_with_the_text
 from scripted_upstream import Asked, Said, ask, scripted
 from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.gateway.path.foreign_names import without_names
@@ -145,6 +146,17 @@ def test_a_path_that_nobody_knows_leads_nowhere_else(target: str, passes: bool) 
     request = Request("GET", target, [], [], b"", True, True)
     assert (why_not_forwarded(Terms(1), None, request) is None) == passes
     assert why_not_forwarded(Terms(1, capture=Capture(unknown_paths="pass")), None, request) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("unit", ["a", "a.", ":a", "%61", "a:"])
+def test_a_long_path_that_nobody_knows_takes_time_in_proportion(unit: str) -> None:
+    """One of 60,000 letters took 38 s."""
+
+    def read(text: str) -> str | None:
+        return why_not_forwarded(Terms(1), None, Request("GET", f"/{text}", [], [], b"", True, True))
+
+    assert grows_with_the_text(read, unit, 6_000 // len(unit))
 
 
 def test_only_what_holds_a_name_is_left_out() -> None:
