@@ -94,9 +94,10 @@ test: $(VENV)/.dev ## Run the fast tests (a minute and a half on two cores)
 
 # --- for those who change it -----------------------------------------------------------------------------
 
+# Three for two cores: they wait for servers most of the time.
 test-slow: $(VENV)/.dev ## Run the tests of a tenth of a second and more (half an hour)
 	status=0; $(PYTEST) -m alone || status=1; \
-	$(PYTEST) -n 2 --dist loadfile -m "slow and not alone and not browser and not train and not spark" || status=1; \
+	$(PYTEST) -n 3 --dist loadfile -m "slow and not alone and not browser and not train and not spark" || status=1; \
 	exit $$status
 
 test-browser: $(VENV)/.dev ## Run the tests that look at the page in Debian's chromium
@@ -106,7 +107,7 @@ test-train: $(VENV)/.train ## Run the tests that train models
 	$(PYTEST) -m "train and not slow"
 
 test-train-slow: $(VENV)/.train ## Run those that train for minutes
-	$(PYTEST) -m "train and slow"
+	OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist load -m "train and slow"
 
 test-spark: $(VENV)/.spark ## Run the tests on a Spark of two workers (two minutes; needs Java 17 or 21)
 	$(PYTEST) -m spark

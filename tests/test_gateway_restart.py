@@ -84,6 +84,19 @@ def test_nobody_who_comes_after_a_worker_died_is_refused_under_load(up: Upstream
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["worker-", "recorder", "detector", "template"])
+def test_a_part_that_crashes_says_where_it_stood_and_is_back(up: Upstream, name: str) -> None:
+    with served(up.url) as s:
+        (pid,) = until(lambda: s.pids(name), what=name)
+        os.kill(pid, signal.SIGSEGV)
+        until(lambda: "Segmentation fault" in s.log(), what="where it stood")
+        until(lambda: s.pids(name) - {pid}, what="another one")
+        assert s.ask() == 200
+        assert s.stop() == 0
+        assert "most recent call first" in s.log()
+
+
+@pytest.mark.slow
 def test_all_may_die_at_once_and_the_template_too(up: Upstream) -> None:
     with served(up.url, workers=2) as s:
         for names in (["template"], ["worker-", "template"], ["worker-"]):

@@ -178,9 +178,11 @@ def _serve(
     inherited: InheritedFiles,
 ) -> None:
     # Here and not above: the admin port's libraries would slow down every other verb by a third of a second.
+    from stillwatch.gateway.child import report_crashes
     from stillwatch.gateway.logs import configure, tell
     from stillwatch.gateway.serving import StartNotice, serve
 
+    report_crashes()
     configure(settings.log_format, settings.log_level, "supervisor")
     for check in checks:
         if check.verdict == "warning":

@@ -6,6 +6,7 @@ not forked.
 """
 
 import ctypes
+import faulthandler
 import os
 import resource
 import signal
@@ -68,6 +69,12 @@ def raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def report_crashes() -> None:
+    """Let this process write where it stood should a library crash it."""
+    with suppress(AttributeError, OSError, RuntimeError, ValueError):  # a closed standard error ends nothing
+        faulthandler.enable()
+
+
 def step_back() -> None:
     """Make room for serving: lower priority, and first to go when memory runs out."""
     os.nice(DETECTOR_NICENESS)
@@ -77,6 +84,7 @@ def step_back() -> None:
 
 def main(name: str, folder: str, parent: int) -> None:
     """Become one of the gateway's processes."""
+    report_crashes()
     tie_to_parent(parent, name)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal is no reason to drop streams
     kind, _, number = name.partition("-")

@@ -5,7 +5,6 @@ at INFO; what failed upstream at WARNING). No line has a text of an exchange or 
 slow or gone holds up nobody: lines wait in a queue, and are dropped and counted when it is full.
 """
 
-import faulthandler
 import json
 import logging
 import logging.handlers
@@ -31,9 +30,7 @@ os.register_at_fork(after_in_child=lambda: _numbers.seed(_random.getrandbits(256
 
 
 def configure(form: str, level: str, name: str) -> None:
-    """Let this process write its lines, and where it stood should it crash. `name` is the process's."""
-    with suppress(AttributeError, OSError, RuntimeError, ValueError):  # a closed standard error ends nothing
-        faulthandler.enable()
+    """Let this process write its lines. `name` is the process's."""
     out = logging.StreamHandler(sys.stderr)
     out.setFormatter(_Json(name) if form == "json" else _TextFormatter())
     lines: queue.Queue[logging.LogRecord] = queue.Queue(WAITING)
