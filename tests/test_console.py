@@ -136,6 +136,23 @@ def test_an_empty_looking_page_says_what_the_detector_could_not_see(still: World
     assert rita.get("/queue.json").json()["not_seen"][0].startswith("Memory reaches back 1.0 days.")
 
 
+@pytest.mark.slow
+def test_counts_of_accounts_and_exchanges_lead_to_their_rows(still: World) -> None:
+    rita, case = still.client("rita"), hostile(still)
+    leading = 0
+    for address in (f"/case/{case}", f"/actor/{case}", "/lead/lead-0001"):
+        page = rita.get(address).text
+        for label, shown in re.findall(r"<dt>([^<]*)</dt><dd>(.*?)</dd>", page):
+            if not re.search("account|victim|cleared|taken|came back|clear to", label, re.I):
+                continue
+            (href,) = re.findall('<a href="([^"]+)"', shown)[:1]
+            path, _, anchor = html.unescape(href).partition("#")
+            target = page if not path else rita.get(path).text
+            assert not anchor or f'id="{anchor}"' in target, (address, label)
+            leading += 1
+    assert leading >= 9
+
+
 def test_a_form_counts_only_from_our_page_in_the_session_it_was_made_for(mine: World) -> None:
     anna, ben = mine.client("anna"), mine.client("ben")
     case, token = hostile(mine), csrf_in(anna.get("/queue").text)
