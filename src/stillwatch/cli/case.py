@@ -263,7 +263,13 @@ def fold_command(
         place.audit_witness,
     ) as store:
         folded = fold(store, result, utc_us(), f"report {report.name}")
-    print_json(asdict(folded)) if as_json else print(words_of(folded))
+    if as_json:
+        print_json(asdict(folded))
+        return
+    print(words_of(folded))
+    print(f"In {store.name}. A console opened on a report keeps cases of its own in that report's folder.")
+    if place.cases is None:
+        print(f"Next: stillwatch console {place.folder}")
 
 
 @verb(app, "detectors")
