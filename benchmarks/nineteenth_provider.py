@@ -46,6 +46,7 @@ AGENTS = (
     Product("coding_agent_droid", 50, "factory-cli/0.57", Settings(USUAL, None, 24000, True, None, 12), "{text}", "You are Droid, an AI software engineering agent built by Factory.\n\nRoot: {root}", more="{tool} {file}\n{text}", parts=(3, 4), each=CLI_TOOLS, output=220, gap=0.6, units=2.4, life=120, moves=0.14, session=True),
     Product("automation_openclaw", 180, "openclaw/2026.8", Settings(USUAL, None, 8192, True, None, 15), "{line}", "You are a personal assistant running inside OpenClaw.\n## Workspace\n{root}", more="<{tool}>\n{text}\n</{tool}>", parts=(1, 3), each={"tool": ("calendar", "browser", "mail", "notes", "shell")}, output=120, gap=0.4, units=5, life=200, moves=0.14, session=True),
 )
+ROOTS = ("app", "src", "web", "backend", "demo", "site", "playground", "api", "notes", "bot", "shop", "tools")
 TOPIC = "Analyze if this message indicates a new conversation topic. If it does, extract a 2-3 word title that captures the new topic. Format your response as a JSON object with two fields: 'isNewTopic' (boolean) and 'title' (string, or null if isNewTopic is false)."
 
 
@@ -63,6 +64,11 @@ class DipperLog(FortnightLog):
         super().add(rng, account, begin, unit, campaign)
 
     def row(self, rng, account, when, request, where, chat):  # as the method it extends
+        """Under an agent's header goes its system text, before any other."""
+        shipped = BY_AGENT[account.user_agent].system if account.user_agent in BY_AGENT else None
+        if shipped and request.prompt != "quota" and request.system != TOPIC and not (request.system or "").startswith(shipped[:30]):
+            shipped = shipped.replace("{root}", ROOTS[keyed("root", account.name) % len(ROOTS)])
+            request = replace(request, system=f"{shipped}\n\n{request.system}" if request.system else shipped)
         row = super().row(rng, account, when, request, routed(where, country_of(account)), chat)
         row["model"] = FAMILY[row["model"]]
         return row

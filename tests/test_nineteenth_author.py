@@ -115,6 +115,9 @@ def test_claude_code_asks_for_topics_by_itself_and_others_do_not() -> None:
     topics = [row for row in rows if row["system"] == provider.TOPIC]
     assert 3 <= len(topics) <= 17
     assert {row["model"] for row in topics} == {"dipper-4-air"}
+    assert all(
+        "Claude Code" in row["system"] for row in rows if row not in topics and row["prompt"] != "quota"
+    )
     other = next(product for product in provider.AGENTS if product.kind == "coding_agent_goose")
     assert len(a_log_of(other, 3.0, "Mend the net", "net.c").rows) == 40
 
