@@ -5,7 +5,7 @@
                                       [--seventh FOLDER] [--eighth FOLDER] [--ninth FOLDER] [--tenth FOLDER]
                                       [--eleventh FOLDER] [--twelfth FOLDER] [--thirteenth FOLDER]
                                       [--fourteenth FOLDER] [--fifteenth FOLDER] [--sixteenth FOLDER]
-                                      [--seventeenth FOLDER] [--eighteenth FOLDER]
+                                      [--seventeenth FOLDER] [--eighteenth FOLDER] [--nineteenth FOLDER]
                                       [--people FOLDER]
     python benchmarks/other_worlds.py --page docs/figures/worlds.md
     python benchmarks/other_worlds.py --against 671234a --against-worlds dev-c dev-d   # older code beside it
@@ -73,6 +73,8 @@ AUTHORS = {
     "seventeenth-quiet": "seventeenth",
     "eighteenth": "eighteenth",
     "eighteenth-quiet": "eighteenth",
+    "nineteenth": "nineteenth",
+    "nineteenth-quiet": "nineteenth",
     "dev-a": "first",
     "dev-b": "first",
 }
@@ -81,6 +83,7 @@ COMPOSED = (
     *("fourth", "fifth", "sixth", "seventh", "eighth", "ninth"),
     *("tenth", "eleventh", "twelfth", "thirteenth", "fourteenth", "fifteenth", "sixteenth", "seventeenth"),
     "eighteenth",
+    "nineteenth",
 )
 DEVELOPMENT = "dev-"  # how the names of worlds begin that were looked at while the detector was made
 SCANNED = (0, 3, 4)  # exit codes of a scan that was made: see docs/cli.md
