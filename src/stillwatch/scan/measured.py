@@ -5,22 +5,22 @@ At the default dial; replaced when measured again. Source: docs/benchmarks.md,
 """
 
 EXPOSED = (
-    "On fourteen worlds by other authors that were judged unseen (fifth to eighteenth) it exposed 77 of 250 "
+    "On fifteen worlds by other authors that were judged unseen (fifth to nineteenth) it exposed 88 of 270 "
     "campaigns. On three that were looked at while it was built (dev-c, dev-d, fourth) it exposes "
     "22 of 32. Most that it misses are small, copy a client, draw settings for each account, or run "
     "already when the log begins."
 )
 INNOCENTS = (
-    "On the unseen worlds it named 786 of 82,770 honest accounts, most in 22 findings: a public course, a "
+    "On the unseen worlds it named 786 of 90,980 honest accounts, most in 22 findings: a public course, a "
     "contest, start-ups, hackathons, a bureau of translators, clients of agencies, donors of keys, exam "
     "markers, a firm's batch jobs, viewers of a show, a relief desk. In the fourteenth it named 214 of "
-    "6,715, without its campaigns 95; in the last four, which were asked to be representative, 91 of "
-    "29,534, and without campaigns 59. On those that were looked at it names none of 18,897, and on the "
+    "6,715, without its campaigns 95; in the last five, which were asked to be representative, 91 of "
+    "37,744, and without campaigns 59; in the nineteenth, the last, none of 8,210. On those that were looked at it names none of 18,897, and on the "
     "first author's scenes 4 of 4,420. At commit 671234a it named a quarter to two thirds there."
 )
 WRONG = (
-    "Of the accounts that group findings named on eleven worlds by other authors, each judged once and "
-    "unseen, 719 of 2,874 (25 %) were honest."
+    "Of the accounts that group findings named on twelve worlds by other authors, each judged once and "
+    "unseen, 719 of 3,301 (22 %) were honest."
 )
 ALONE = f"{WRONG} A group finding is a reason to look. Nobody may be banned on a group finding alone."
 ANSWERS = (
@@ -32,10 +32,10 @@ TITLE = "How far to trust a finding"
 # `Campaign.firm` says which accounts are firm.
 FIRM = (
     "Level: firm. Two classes of evidence tie it, one of which its client does not choose. Of the accounts "
-    "that group findings named at this level, 282 of 1,030 were honest on the eleven worlds that were judged "
+    "that group findings named at this level, 282 of 1,108 were honest on the twelve worlds that were judged "
     "unseen since this is the rule: members of hackathons, donors of keys, exam markers, viewers of a show, "
     "start-ups. A network or an instrument counts since only where a tenth of the group shares it: on the "
-    "world that was judged since, 0 of 115. On the first author's scenes 0 of 222."
+    "two worlds that were judged since, 0 of 193. On the first author's scenes 0 of 222."
 )
 LEADS_FIRST = (
     "Those with the longest answers come first, because a harvest takes long answers: half of the output "
@@ -45,6 +45,6 @@ LEADS_FIRST = (
 LOOSE = (
     "Level: named, not firm. Only what its client chooses ties it, or one class of evidence, or a network or "
     "instrument that less than a tenth of its group shares. Of the accounts that group findings named at "
-    "this level, 437 of 1,844 were honest on the eleven worlds that were judged unseen, and 6 of 799 on the "
+    "this level, 437 of 2,193 were honest on the twelve worlds that were judged unseen, and 6 of 799 on the "
     "first author's scenes."
 )
