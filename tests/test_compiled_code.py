@@ -162,9 +162,11 @@ def test_the_import_alone_stays_cheap() -> None:
 
 @given(
     st.lists(
-        st.sampled_from([b'"', b"\\", b":", b" ", b"\n", b"\x0b", b"a", b'":', b'\\" :']), max_size=30
+        st.sampled_from([b'"', b"\\", b":", b" ", b"\n", b"\x0b", b"a", b'":', b'\\" :', b"\\u000", b"0"]),
+        max_size=30,
     ).map(b"".join)
 )
-def test_ends_of_keys_are_those_that_a_pattern_finds(raw: bytes) -> None:
-    assert kernels.key_ends(raw, len(raw), True) == len(re.findall(rb'"[ \t\r\n]*:', raw))
-    assert kernels.key_ends(raw, len(raw), False) == len(re.findall(rb'"(?<!\\")[ \t\r\n]*:', raw))
+def test_keys_and_escapes_are_those_that_a_pattern_finds(raw: bytes) -> None:
+    ends = [found[0].count(b"\\") % 2 for found in re.finditer(rb'(\\*)"[ \t\r\n]*:', raw)]
+    assert kernels.key_ends(raw, len(raw)) == ends.count(0)
+    assert kernels.has_nul_escape(raw, len(raw)) == (b"\\u0000" in raw)

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import random
 import resource
 import socket
 import subprocess
@@ -10,15 +11,19 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gateway_world import PATIENCE_S, Running, gateway, until
+from scripted_upstream import Said, scripted
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.heartbeat import rss_bytes
+from stillwatch.gateway.path.held_replies import HELD_BYTES, HeldReplies
 from stillwatch.gateway.path.request import BadRequest, read
-from stillwatch.gateway.path.server import FIRST_BYTE_S, HEAD_S
+from stillwatch.gateway.path.server import FIRST_BYTE_S, HEAD_S, UNSENT_BYTES
 from stillwatch.terms.load import default_text
 from upstream import Upstream
 
@@ -209,9 +214,11 @@ SLOW_STREAM = (
 )
 
 
-def connect(g: Running, kept: ExitStack, by: str, data: bytes = b"") -> socket.socket:
+def connect(g: Running, kept: ExitStack, by: str, data: bytes = b"", takes: int = 0) -> socket.socket:
     one = kept.enter_context(socket.socket())
     one.settimeout(PATIENCE_S)
+    if takes:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, takes)
     one.bind((by, 0))
     one.connect(("127.0.0.1", g.port))
     with suppress(ConnectionError):
@@ -344,3 +351,62 @@ def test_two_thousand_connections_of_one_address(said: bytes) -> None:
             until(lambda: g.counters()["open_clients"] <= 1_000 + 20, what="the end of the rest")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+# --- replies that nobody reads, and long ones -----------------------------------------------------------
+
+LONG_REPLY = json.dumps({"model": "mira", "pad": "x" * 7_900_000}).encode()
+
+
+@pytest.mark.slow
+def test_replies_that_nobody_reads_are_bounded_and_cost_nobody_else_his() -> None:
+    """A reply that was held until it was whole waits for its client in full."""
+    with (
+        scripted(lambda _: Said(LONG_REPLY)) as up,
+        gateway(up.url, recorder=False) as g,
+        ExitStack() as kept,
+    ):
+        many = 3 * UNSENT_BYTES // len(LONG_REPLY)
+        asked = KEYED + b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(ASK), ASK)
+        for _ in range(many):
+            assert connect(g, kept, ATTACKER, asked, takes=4096).recv(12) == b"HTTP/1.1 200"
+        until(lambda: g.counters()["shed_clients"] > many // 4, what="those who were closed")
+        with closing(http.client.HTTPConnection("127.0.0.1", g.port, PATIENCE_S, (HONEST, 0))) as connection:
+            connection.request(
+                "POST", "/v1/chat/completions", ASK, g.auth | {"content-type": "application/json"}
+            )
+            assert connection.getresponse().read() == LONG_REPLY
+        assert f"address {ATTACKER} leaves" in g.stderr("worker-0")
+
+
+class Holder:
+    """A reply that grows unless it is held back."""
+
+    held = False
+
+    def __init__(self, size: int) -> None:
+        self.left, self.size = size, 0
+
+    def hold_back(self, held: bool) -> None:
+        assert held != self.held
+        self.held = held
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(1, 16), min_size=1, max_size=60), st.integers(0, 1 << 32))
+def test_long_replies_wait_for_one_another_and_all_become_whole(sizes: list[int], seed: int) -> None:
+    longest, piece = HELD_BYTES // 8, HELD_BYTES // 128
+    replies, holders = HeldReplies(longest), [Holder(size * piece) for size in sizes]
+    drawn = random.Random(seed)
+    while holders:
+        free = [one for one in holders if not one.held]
+        one = drawn.choice(free)  # one of them always goes on
+        if one.left and drawn.random() < 0.9:
+            one.left, one.size = one.left - piece, one.size + piece
+            replies.grow(one, one.size)
+            assert replies.total == sum(holder.size for holder in holders)
+            assert replies.total <= HELD_BYTES + piece * len(holders)
+        else:  # whole, or its client left
+            holders.remove(one)
+            replies.drop(one)
+    assert replies.total == 0

@@ -11,7 +11,7 @@ import uvloop
 
 from stillwatch.gateway.counters import NAMES
 from stillwatch.gateway.path import upstream
-from stillwatch.gateway.path.upstream import Connection, ConnectionPool, Target
+from stillwatch.gateway.path.upstream import Connection, ConnectionPool, Header, Target
 from stillwatch.gateway.path.worker import Worker
 
 
@@ -21,15 +21,97 @@ def pool(loop: Any, port: int = 9) -> ConnectionPool:
 
 
 class Line:
-    """A transport that only knows whether it was closed."""
+    """A transport that only knows whether it was closed, and what of its bytes waits."""
 
     closed = False
+    unsent = 0
 
     def is_closing(self) -> bool:
         return self.closed
 
     def close(self) -> None:
         self.closed = True
+
+    abort = close
+
+    def write(self, data: bytes) -> None: ...
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+
+class Reply:
+    """What an exchange is told of a reply."""
+
+    def __init__(self) -> None:
+        self.status, self.body, self.ended, self.lost = 0, b"", False, ""
+
+    def on_head(self, status: int, reason: bytes, headers: list[Header]) -> None:
+        self.status = status
+
+    def on_data(self, data: bytes) -> None:
+        self.body += data
+
+    def on_end(self) -> None:
+        self.ended = True
+
+    def on_lost(self, why: str, untouched: bool) -> None:
+        self.lost = why
+
+
+def reply_to(*pieces: bytes, head_only: bool = False, unsent: int = 0) -> tuple[Reply, Line, ConnectionPool]:
+    """What a connection makes of the bytes that an upstream sends."""
+    connections, line, reply = pool(SimpleNamespace(time=lambda: 100.0)), Line(), Reply()
+    connection = Connection(connections)
+    connection.connection_made(line)  # type: ignore[arg-type]
+    connection.send(b"GET / HTTP/1.1\r\n\r\n", b"", reply, head_only=head_only)
+    line.unsent = unsent
+    for piece in pieces:
+        if not line.closed:
+            connection.data_received(piece)
+    return reply, line, connections
+
+
+HIDDEN = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nhidden"
+
+
+@pytest.mark.parametrize("status", [b"200 OK", b"404 Not Found"])
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_a_reply_to_head_has_no_body_whatever_comes(status: bytes, is_chunked: bool) -> None:
+    """What follows its head would be the next reply to its client."""
+    framing, body = b"content-length: %d" % len(HIDDEN), HIDDEN
+    if is_chunked:
+        framing, body = b"transfer-encoding: chunked", b"%x\r\n%b\r\n0\r\n\r\n" % (len(HIDDEN), HIDDEN)
+    head = b"HTTP/1.1 %b\r\n%b\r\n\r\n" % (status, framing)
+    for pieces in ((head + body,), (head[:9], head[9:] + body), (head, body)):
+        reply, _, _ = reply_to(*pieces, head_only=True)
+        assert (reply.status, reply.body, reply.ended, reply.lost) == (int(status[:3]), b"", True, "")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 000 Odd\r\ncontent-length: 2\r\n\r\n{}",
+        b"HTTP/1.1 099 Odd\r\ncontent-length: 2\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nx: " + b"y" * upstream.HEAD_BYTES,
+        b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * (upstream.HEAD_BYTES // 5),
+        b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" * (upstream.HEAD_BYTES // 30),
+    ],
+    ids=["no status", "a small status", "a coding nobody hears of", "a long head", "many fields", "hints"],
+)
+def test_a_head_that_is_no_reply_s_or_has_no_end_is_a_lost_reply(head: bytes) -> None:
+    reply, line, _ = reply_to(*(head[at : at + 65_536] for at in range(0, len(head), 65_536)))
+    assert (reply.status, reply.ended, line.closed) == (0, False, True)
+    assert reply.lost
+
+
+def test_a_reply_before_its_request_was_sent_whole_is_the_last_of_its_connection() -> None:
+    """The next request would wait behind the rest of a body that nobody reads."""
+    for unsent in (0, 1):
+        reply, line, connections = reply_to(HIDDEN, unsent=unsent)
+        assert (reply.body, reply.ended, line.closed) == (b"hidden", True, bool(unsent))
+        assert (connections.idle() is None) == bool(unsent)
 
 
 def test_a_connection_that_lay_idle_in_a_pause_is_not_used_again() -> None:

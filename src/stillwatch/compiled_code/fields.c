@@ -93,14 +93,24 @@ void sw_find_fields(const char *bytes, int64_t size, const char *names, int64_t 
     }
 }
 
-int64_t sw_key_ends(const char *bytes, int64_t size, bool escapes) {
+/* How many keys JSON has. A quote behind an odd number of backslashes stands within a text. */
+int64_t sw_key_ends(const char *bytes, int64_t size) {
     const uint8_t *data = (const uint8_t *)bytes;
     int64_t ends = 0;
     for (int64_t at = 0; (at = next_of(data, at, size, '"')) >= 0; at++) {
-        if (!escapes && at && data[at - 1] == '\\') continue;
-        int64_t stop = at + 1;
+        int64_t before = at, stop = at + 1;
+        while (before && data[before - 1] == '\\') before--;
+        if ((at - before) % 2) continue;
         while (stop < size && (data[stop] == ' ' || data[stop] == '\t' || data[stop] == '\r' || data[stop] == '\n')) stop++;
         ends += stop < size && data[stop] == ':';
     }
     return ends;
+}
+
+/* Whether a NUL is written somewhere as JSON escapes it, or what looks like it. */
+bool sw_has_nul_escape(const char *bytes, int64_t size) {
+    const uint8_t *data = (const uint8_t *)bytes;
+    for (int64_t at = 0; (at = next_of(data, at, size, '\\')) >= 0; at++)
+        if (size - at >= 6 && memcmp(data + at, "\\u0000", 6) == 0) return true;
+    return false;
 }

@@ -29,7 +29,8 @@
 
 /* fields.c: names is, for each field, its kind, its length and its name; found holds FIELD_FIGURES for each kind */
 void sw_find_fields(const char *data, int64_t size, const char *names, int64_t names_size, int64_t *found);
-int64_t sw_key_ends(const char *data, int64_t size, bool escapes);
+int64_t sw_key_ends(const char *data, int64_t size);
+bool sw_has_nul_escape(const char *data, int64_t size);
 
 /* text.c */
 bool sw_is_own_token(int64_t codepoint);

@@ -76,11 +76,12 @@ class Operations:
         self.lines = tuple(lines)
         self.prefixes = tuple(prefixes)
         self._beginnings = [_Template(item, named=False) for item in self.prefixes]
-        templates = [(line, _Template(line.path)) for line in self.lines]
-        tails = {_tail(line.path) for line in self.lines} | {None}
-        self._tails = {
-            tail: [item for item in templates if _tail(item[0].path) in (tail, None)] for tail in tails
-        }
+        templates = [(_tail(line.path), (line, _Template(line.path))) for line in self.lines]
+        self._tails: dict[str | None, list[tuple[Operation, _Template]]] = {None: []}
+        self._tails |= {tail: [] for tail, _ in templates}
+        for tail, item in templates:
+            for fitting in self._tails.values() if tail is None else (self._tails[tail],):
+                fitting.append(item)
         self._known: dict[tuple[str, str], OperationMatch | None] = {}
 
     def find(self, method: str, target: str) -> OperationMatch | None:

@@ -36,7 +36,7 @@ HELP = {
     "cut_budget": "Streams cut at the end of a budget.",
     "cut_model": "Replies cut because another model answered.",
     "model_mismatch": "Replies that named another model than was asked for.",
-    "shed_clients": "Connections without a request that were closed to make room for others.",
+    "shed_clients": "Connections closed to make room for others: without a request, or with replies unread.",
     "refused_address": "Connections and bodies refused: their address has as much as one may have.",
     "wal_bytes": "Bytes written to the logs.",
 }

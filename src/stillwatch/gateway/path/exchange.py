@@ -652,6 +652,8 @@ class Exchange:
             self._leave(f"the exchange ended: {outcome}")
         body, self._body = self._body, None  # it knows the exchange: nothing should wait for the collector
         vars(self).pop("on_data", None)
+        if gate.held_replies.total:
+            gate.held_replies.drop(self)
         gate.counters[_IN_FLIGHT] -= 1
         now, charge = gate.now_us(), self._charge
         if charge is not None:
@@ -751,8 +753,11 @@ class Exchange:
 
     def on_client_slow(self, slow: bool) -> None:
         """Slow the upstream down while the client reads slowly, so that nothing piles up between them."""
+        self.hold_back(slow)
+
+    def hold_back(self, held: bool) -> None:
         if self.connection is not None:
-            self.connection.hold(slow)
+            self.connection.hold(held)
 
     def _drop_upstream(self) -> None:
         connection, self.connection = self.connection, None

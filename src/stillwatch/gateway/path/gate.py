@@ -16,7 +16,8 @@ from stillwatch.gateway.histograms import Histograms
 from stillwatch.gateway.path.batch import Notes
 from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.gateway.path.coins import Coins
-from stillwatch.gateway.path.reply import Ratios
+from stillwatch.gateway.path.held_replies import HeldReplies
+from stillwatch.gateway.path.reply import JSON_LIMIT, Ratios
 from stillwatch.gateway.path.trained_models import is_trained_name, spellings
 from stillwatch.gateway.path.upstream import ConnectionPool
 from stillwatch.gateway.record.entries import UncapturedSpan
@@ -100,6 +101,7 @@ class Gate:
         self.strangers: Any = strangers if strangers is not None else set()  # those that showed no key yet
         self.door: Any = None  # what accepts them
         self.held_bytes = 0  # of bodies
+        self.held_replies = HeldReplies(JSON_LIMIT)
         self.capture_error: str | None = None
         self._verdicts: dict[tuple[str | None, str, str | None], ModelVerdict] = {}
         self._replies: dict[tuple[str, str, str, str | None], ModelVerdict] = {}

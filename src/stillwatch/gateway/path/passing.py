@@ -31,6 +31,7 @@ from stillwatch.gateway.path.reply import (
 )
 from stillwatch.gateway.path.strip import SseStrip, strip_json
 
+SHORT = 256 << 10  # bytes: shorter replies are not counted among those that are held
 CARRY = 300  # bytes of a stream that are looked at again: a model's name may come in two pieces
 MEDIA = (b"audio/", b"image/", b"video/")  # content types without a text
 COUNTED = frozenset(("generates", "renders", "embeds", "unknown"))  # whose reply says what it cost
@@ -84,6 +85,9 @@ class Recipient(Protocol):
 
     def ask_page(self, target: str) -> None:
         """Ask for a further page of a list: the reply goes on with it."""
+
+    def hold_back(self, held: bool) -> None:
+        """Read no more of the reply, or read on."""
 
 
 class Plain:
@@ -144,8 +148,12 @@ class Whole:
     def feed(self, data: bytes) -> None:
         self._parts.append(data)
         self._size += len(data)
-        if self._size <= JSON_LIMIT:
+        if self._size <= SHORT:
             return
+        if self._size <= JSON_LIMIT:
+            self.to.gate.held_replies.grow(self.to, self._size)
+            return
+        self.to.gate.held_replies.drop(self.to)
         if self._must:
             self.to.fail("upstream_too_long", f"the reply is longer than {JSON_LIMIT:,} bytes")
             return

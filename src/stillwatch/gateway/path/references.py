@@ -190,7 +190,9 @@ class Walk:
                 kind = type(inner)
                 if kind is str:
                     if name not in _UNUSED and (
-                        len(inner) <= LONGEST or name not in ("content", "text") or "fileid://" in inner
+                        len(inner) <= LONGEST
+                        or name not in ("content", "text")
+                        or ("/" in inner and "fileid://" in inner)  # one letter is found much faster
                     ):
                         field = name if name.islower() else fold_key(name)
                         if field in FILE_NAMES and key in SOURCES and not own and resource_in(inner):

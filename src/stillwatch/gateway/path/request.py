@@ -12,6 +12,7 @@ from urllib.parse import unquote, unquote_to_bytes
 
 import msgspec
 
+from stillwatch.compiled_code.library import kernels
 from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.messages import dig, first
 from stillwatch.exchanges.operations import (
@@ -255,7 +256,9 @@ def _json(
     starts = does == "begins"
     if len(body) > LOOKED_THROUGH and _holds_too_many(body):
         raise BadRequest(400, "bad_json", "the body holds more values than any model takes")
-    if b"\\u0000" in body and any(b"\\u0000" in found[0] for found in _KEY.finditer(body) if found[1]):
+    # one byte is found ten times faster than two
+    escapes_nul = b"\\" in body and kernels.has_nul_escape(body, len(body))
+    if escapes_nul and any(b"\\u0000" in found[0] for found in _KEY.finditer(body) if found[1]):
         raise BadRequest(400, "bad_json", "a key holds a NUL, at which some readers end it")
     try:
         document, endings = decode_counted(body)

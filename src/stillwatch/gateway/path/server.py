@@ -47,6 +47,7 @@ GRACE_S = 0.2  # a new connection has so long before it may be closed for anothe
 LOOKED_AT = 256  # connections, for one that makes room
 BODIES_BYTES = 512 << 20  # of all bodies that a worker holds
 SPARE_BYTES = 64 << 20  # of these, for addresses that have less than their share
+UNSENT_BYTES = 256 << 20  # of replies that wait in a worker for clients to read them
 _CLIENTS, _BYTES_OUT, _SHED = PLACE["open_clients"], PLACE["bytes_out"], PLACE["shed_clients"]
 _ADDRESS = PLACE["refused_address"]
 _OFFER = re.compile(rb"\r\nupgrade[ \t]*:[^\r\n]*\r\n", re.IGNORECASE)
@@ -284,12 +285,16 @@ class Client(asyncio.Protocol):
     def pause_writing(self) -> None:
         self.slow = True
         self._slow_since = self.gate.loop.time()
+        if self.gate.door is not None:
+            self.gate.door.waits_for(self)
         if self.now is not None:
             self.now.on_client_slow(True)
 
     def resume_writing(self) -> None:
         self.slow = False
         self.last_byte = self.gate.loop.time()
+        if self.gate.door is not None:
+            self.gate.door.waits_no_more(self)
         if self.now is not None:
             self.now.on_client_slow(False)
         elif self._waiting:
@@ -642,6 +647,10 @@ class Door:
         self._told: dict[str, float] = {}  # when it was said of an address that it has too much
         self._parked: dict[str, dict[Client, None]] = {}  # by address, the first in line first
         self._asking: Counter[str] = Counter()  # connections on which a request is answered, by address
+        self._slow: dict[
+            Client, int
+        ] = {}  # clients that read slowly, the first first, and what waits for them
+        self._unsent = 0  # bytes that wait for all of them
         gate.door = self
         self.room()
 
@@ -713,6 +722,7 @@ class Door:
                 self._close(connection)
 
     def left(self, client: Client) -> None:
+        self.waits_no_more(client)
         self._forget(client)
         self.room()
 
@@ -779,18 +789,49 @@ class Door:
         self._refused(client.address, f"has {held:,} bytes of bodies at this worker", "body_bytes")
         return True
 
+    def waits_for(self, client: Client) -> None:
+        """Note how much waits for a client to read it; make room where that is too much for all of them."""
+        size = client.transport.get_write_buffer_size()
+        self._slow[client] = size
+        self._unsent += size
+        if self._unsent > UNSENT_BYTES:
+            self._gate.loop.call_soon(self._cut_slowest)
+
+    def waits_no_more(self, client: Client) -> None:
+        self._unsent -= self._slow.pop(client, 0)
+
+    def _cut_slowest(self) -> None:
+        """Close connections of the address for which most waits, those that have read slowly for longest."""
+        unsent: Counter[str] = Counter()
+        of_network: dict[str, deque[Client]] = {}
+        for client in self._slow:
+            self._slow[client] = client.transport.get_write_buffer_size()
+            unsent[client.network] += self._slow[client]
+            of_network.setdefault(client.network, deque()).append(client)
+        self._unsent = sum(self._slow.values())
+        while self._unsent > UNSENT_BYTES:
+            [(network, size)] = unsent.most_common(1)
+            client = of_network[network].popleft()
+            unsent[network] -= self._slow[client]
+            self.waits_no_more(client)
+            self._gate.counters[_SHED] += 1
+            client.transport.abort()
+            self._tell(client.peer, f"leaves {size:,} bytes of replies unread: its connections were closed.")
+
     def _refused(self, address: str, what: str, setting: str) -> None:
         self._gate.counters[_ADDRESS] += 1
+        proxy = " If it is a proxy, name it in identity.trusted_proxies." if setting == "connections" else ""
+        self._tell(address, f"{what}: it gets no more ([limits.address] {setting} in the terms).{proxy}")
+
+    def _tell(self, address: str, what: str) -> None:
+        """Log what an address has too much of, once in a while."""
         now = self._gate.loop.time()
         if self._told.get(address, -TOLD_AGAIN_S) > now - TOLD_AGAIN_S:
             return
         if len(self._told) >= LOOKED_AT:
             self._told.clear()
         self._told[address] = now
-        proxy = " If it is a proxy, name it in identity.trusted_proxies." if setting == "connections" else ""
-        logs.tell(
-            f"address {address} {what}: it gets no more ([limits.address] {setting} in the terms).{proxy}"
-        )
+        logs.tell(f"address {address} {what}")
 
     async def _connect(self, made: socket.socket) -> None:
         try:

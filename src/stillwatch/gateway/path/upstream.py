@@ -14,6 +14,7 @@ IDLE_S = 4.0  # uvicorn and Node close an idle connection after 5 s; ours goes f
 RACE_S = 1.0  # a kept connection that ends this soon after we wrote was being closed as we did
 MOST = 8192  # connections of one worker
 CONNECT_S = 10
+HEAD_BYTES = 256 << 10  # of a reply, with what is announced before it
 _OPEN, _CONNECTS, _REUSED = PLACE["open_upstreams"], PLACE["upstream_connects"], PLACE["upstream_reused"]
 
 Header = tuple[bytes, bytes]
@@ -91,6 +92,7 @@ class Connection(asyncio.Protocol):
         self._head_only = head_only
         self._headers: list[Header] = []
         self._reason = b""
+        self._head_size = 0
         self._parts.clear()
         if self._parser is None:
             self._parser = httptools.HttpResponseParser(self)
@@ -123,6 +125,13 @@ class Connection(asyncio.Protocol):
             self.close()  # it wrote on after its reply: the reply counts, the connection does not
         if self.asker is not asker:
             return
+        if not self._headed:
+            self._head_size += len(data)
+            if self._head_size > HEAD_BYTES:
+                self._fail("the head of the upstream's reply has no end")
+                return
+        if self._head_only:  # its client expects no body; some servers send one
+            self._parts.clear()
         if parts := self._parts:
             data = parts.pop() if len(parts) == 1 else self._take_parts()
             asker.on_data(data)
@@ -170,12 +179,18 @@ class Connection(asyncio.Protocol):
         status = self._parser.get_status_code()
         headers, self._headers = self._headers, []
         if status < 200:
+            if status < 100:
+                raise ValueError("no status")
             return
         self._headed = True
-        for name, _ in headers:
+        for name, value in headers:
             lower = name.lower()
-            if lower in (b"content-length", b"transfer-encoding"):
+            if lower == b"content-length":
                 self._framed = True
+            elif lower == b"transfer-encoding":
+                self._framed = True
+                if value.lower() != b"chunked":  # its client would not be told of another coding
+                    raise ValueError("transfer-encoding")
         if self.asker is not None:
             self.asker.on_head(status, self._reason, headers)
         if self._head_only:
@@ -192,7 +207,8 @@ class Connection(asyncio.Protocol):
 
     def _finish(self) -> None:
         asker, self.asker = self.asker, None
-        keep = self._keep and not self.transport.is_closing()
+        # a reply that came before its request was sent whole is the last one here
+        keep = self._keep and not (self.transport.is_closing() or self.transport.get_write_buffer_size())
         if self._head_only:
             self._parser = None  # it may wait for the body that a reply to HEAD announces
         if keep:
