@@ -647,10 +647,9 @@ class Door:
         self._told: dict[str, float] = {}  # when it was said of an address that it has too much
         self._parked: dict[str, dict[Client, None]] = {}  # by address, the first in line first
         self._asking: Counter[str] = Counter()  # connections on which a request is answered, by address
-        self._slow: dict[
-            Client, int
-        ] = {}  # clients that read slowly, the first first, and what waits for them
-        self._unsent = 0  # bytes that wait for all of them
+        # clients that read slowly, the first first, and the bytes that wait for each, and for all of them
+        self._slow: dict[Client, int] = {}
+        self._unsent = 0
         gate.door = self
         self.room()
 
