@@ -11,12 +11,13 @@ EXPOSED = (
     "already when the log begins."
 )
 INNOCENTS = (
-    "On the unseen worlds it named 786 of 90,980 honest accounts, most in 22 findings: a public course, a "
-    "contest, start-ups, hackathons, a bureau of translators, clients of agencies, donors of keys, exam "
+    "On the unseen worlds it named 786 of 90,980 honest accounts, most in 22 findings: a public course, a"
+    " contest, start-ups, hackathons, a bureau of translators, clients of agencies, donors of keys, exam "
     "markers, a firm's batch jobs, viewers of a show, a relief desk. In the fourteenth it named 214 of "
     "6,715, without its campaigns 95; in the last five, which were asked to be representative, 91 of "
-    "37,744, and without campaigns 59; in the nineteenth, the last, none of 8,210. On those that were looked at it names none of 18,897, and on the "
-    "first author's scenes 4 of 4,420. At commit 671234a it named a quarter to two thirds there."
+    "37,744, and without campaigns 59; in the nineteenth, the last, none of 8,210. On those that were "
+    "looked at it names none of 18,897, and on the first author's scenes 4 of 4,420. At commit 671234a it"
+    " named a quarter to two thirds there."
 )
 WRONG = (
     "Of the accounts that group findings named on twelve worlds by other authors, each judged once and "
