@@ -11,7 +11,6 @@ Costs are given as multiples of the undefended one: of the attacker "loud" (one 
 the same attacker without a defence. It does not know which multiple matters to whom: it prints all.
 """
 
-import argparse
 import json
 import os
 import re
@@ -24,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from arguments import parser_of
 from stillwatch.range.attackers import Evasion
 from stillwatch.range.attackers.registry import attacker, names
 from stillwatch.range.attackers.repeated import FixedMeans
@@ -211,9 +211,7 @@ def reword(model: Path, rounds: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--scene", default="calm", help=f"a file, or one of {', '.join(shipped_scenes())}")
     parser.add_argument("--seeds", default="1,2,3")
     parser.add_argument("--defences", default=DEFENCES)

@@ -7,7 +7,6 @@ Every seed keeps 70 % of a scene's honest accounts; odd seeds also turn each acc
 within the fortnight, so that what started together no longer does. It does not know the scan's constants.
 """
 
-import argparse
 import tempfile
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from arguments import parser_of
 from stillwatch.scan.pipeline import run
 
 DAY_US = 86_400_000_000
@@ -42,9 +42,7 @@ def world(scene: Path, seed: int) -> pa.Table:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument(
         "--shared", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "range"
     )

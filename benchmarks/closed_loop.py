@@ -6,11 +6,11 @@ stopped. `--table --page docs/figures/range-live.md --picture docs/pictures/rang
 stands into the page.
 """
 
-import argparse
 import json
 from functools import partial
 from pathlib import Path
 
+from arguments import parser_of
 from pages import put
 from stillwatch.range.live import LiveOutcome, StudentScore
 from stillwatch.range.live.outcome_json import outcome_of
@@ -81,9 +81,7 @@ def standing(out: Path) -> list[LiveOutcome]:
 
 def main() -> None:
     """Play, print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--scenes", default=",".join(SCENES))
     parser.add_argument("--seeds", help="comma between; by default each scene's own")

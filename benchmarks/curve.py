@@ -8,12 +8,13 @@ Only students of the greedy teacher that learnt traces count, and only sizes tha
 `--page` also writes `scan/real_student.toml`, from the table of SmolLM2 in docs/figures/distill-training.md.
 """
 
-import argparse
 import json
 import re
 import sys
 from collections import defaultdict
 from pathlib import Path
+
+from arguments import parser_of
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "distill-training.md"
@@ -97,9 +98,7 @@ def real(text: str) -> str:
 
 def main() -> None:
     """Write the file, or say that there is nothing to write it from."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("out", type=Path, nargs="?")
     parser.add_argument("--page", action="store_true", help="from the table in docs/distill-training.md")
     told = parser.parse_args()

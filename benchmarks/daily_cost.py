@@ -8,7 +8,6 @@ All that was measured, assumed or looked up stands in daily_cost.toml, with its 
 what was measured is taken in proportion: the column "times measured" says how far. It measures no time.
 """
 
-import argparse
 import itertools
 import tempfile
 import tomllib
@@ -20,6 +19,7 @@ from typing import Any
 
 import daily_cost_picture
 import pages
+from arguments import parser_of
 
 ROOT = Path(__file__).parent.parent
 FACTS = Path(__file__).with_suffix(".toml")
@@ -293,9 +293,7 @@ def measure_segments() -> None:
 
 def main() -> None:
     """Print the tables, or put them and the picture where they belong."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--write", action="store_true", help="put tables and picture into docs/")
     parser.add_argument("--segments", action="store_true", help="measure a segment's bytes instead")
     given = parser.parse_args()

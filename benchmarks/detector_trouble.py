@@ -6,7 +6,6 @@ One `stillwatch serve` in front of the bench's mock upstream; its detector is le
 of the time (ten times as slow), or killed whenever it comes up. The three take turns; medians of the rounds.
 """
 
-import argparse
 import json
 import os
 import signal
@@ -22,6 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import gateway
+from arguments import parser_of
 from gateway_bench import contestants
 
 SLICE_S = 0.01
@@ -83,9 +83,7 @@ STATES = {"as it runs": alone, "ten times as slow": crawl, "dead": kill}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=6_000)
     parser.add_argument("--connections", type=int, default=32)

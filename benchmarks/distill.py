@@ -7,13 +7,13 @@ a folder in OUT that stays: the command can be killed and run again, and two can
 It measures a mechanism on a toy: 63 thousand parameters do not say how many samples a large model needs.
 """
 
-import argparse
 import json
 import statistics
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from arguments import parser_of
 from pages import put
 from stillwatch.distill import Example
 from stillwatch.distill.embedded.clock import ClockProblem, problems
@@ -241,9 +241,7 @@ def picture(out: Path) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--part", default="1/1", help="which part of the students, as 2/3")
     parser.add_argument("--table", action="store_true", help="only print what stands")

@@ -8,13 +8,13 @@ a folder in OUT that stays: the command can be killed and run again.
 It measures a mechanism on a toy, and only with this teacher, which is nearly certain of each token.
 """
 
-import argparse
 import json
 import shutil
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
+from arguments import parser_of
 from pages import put
 from stillwatch.distill import Example
 from stillwatch.distill.embedded.clock import ClockProblem, problems
@@ -141,9 +141,7 @@ def table(out: Path) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--table", action="store_true", help="only print what stands")
     parser.add_argument("--page", type=Path, help="put the table between the marks of a page")

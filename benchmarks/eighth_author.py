@@ -19,6 +19,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 # isort: off
@@ -26,10 +27,10 @@ import pyarrow.parquet as pq
 import selves
 import seventh_author as seventh
 from eighth_provider import EIGHTH, LAUNCH_DAY, LEADS, NEW_MODEL, Reaction, Troubles, VesperLog, refuse
-from fifth_author import LIMITS, MIX, MODEL_SHARES, OWN_WORDING, TEMPERATURES, Honest, Piece, Product, bare_trace, conversation, drawn_settings, end_users, phrase, render
-from fourth_author import BEGIN, DAYS, Account, Request, Settings, Unit, address, bare_instruction, choose, moment, new_account, people_of, print_facts, write_world
+from fifth_author import LIMITS, MIX, MODEL_SHARES, OWN_WORDING, TEMPERATURES, Honest, Piece, Product, bare_trace, drawn_settings, end_users, phrase, render
+from fourth_author import BEGIN, DAYS, Account, Request, Sent, Settings, Unit, address, bare_instruction, choose, moment, new_account, write_both, write_world
 from selves import Person, keyed
-from seventh_author import CARDS, FOLLOW, OTHER_AGENTS, REAL_TALK, TASKS, Stock, units_of
+from seventh_author import CARDS, FOLLOW, OTHER_AGENTS, REAL_TALK, TASKS, Stock, speak
 from sixth_author import deal_queue, times_of
 
 MODELS = ("vesper-3", "vesper-3-mini", "vesper-3-think", "vesper-2", "vesper-code")  # in the order of MODEL_SHARES
@@ -97,27 +98,14 @@ def plan_changes(rng: np.random.Generator, product: Product, one: Account, launc
 
 def compose_strangers(rng: np.random.Generator, world: Honest, stock: Stock, people: Sequence[Person]) -> None:
     crowds = [(product, crowd(rng, product, world)) for product in PRODUCTS]
-    counts, wanted, talkers = {}, {}, set()
+    counts, wanted = {}, {}
     for product, accounts in crowds:
         for one in accounts:
             count = np.clip(rng.lognormal(np.log(product.units), product.sigma), 1, 250)
             counts[one.name] = max(1, int(count * min(1.0, (one.end - one.start) / DAYS) ** (product.kind != "trial")))
-            if rng.random() < REAL_TALK.get(one.kind, 0.3 if one.kind == "chat_jan" else 0):
-                talkers.add(one.name)
-            else:
+            if rng.random() >= REAL_TALK.get(one.kind, 0.3 if one.kind == "chat_jan" else 0):
                 wanted[one.name] = (one.kind, int(np.ceil(counts[one.name] * np.mean(product.parts))))
-    iterators, world.people = people_of(rng, wanted, people)
-    spoken = {name: list(pieces) for name, pieces in iterators.items()}
-    entry = {row["account"]: row for row in world.people}
-    for product, accounts in crowds:
-        for one in accounts:
-            before, own = len(world.log.rows), spoken.get(one.name)
-            times = times_of(rng, one, counts[one.name])
-            if one.name in talkers:
-                world.add(rng, one, times, [conversation(product, one, talk) for talk in stock.take("talks", len(times))])
-            elif own:  # else nobody has so many texts
-                world.add(rng, one, times, units_of(rng, product, one, times, own))
-                entry[one.name]["exchanges"] = len(world.log.rows) - before
+    speak(rng, world, stock, people, crowds, counts, wanted)
 
 
 # --- crews: honest groups in which refused work goes to somebody else ----------------------------------------
@@ -414,18 +402,12 @@ def write_worlds(options: argparse.Namespace) -> None:
     compose_firms(rng, world, stock)
     compose_crews(rng, world, stock, end_users(rng, customers))
     ban_in_error(np.random.default_rng([seed, 3]), world)
-    quiet = VesperLog(seed)
-    quiet.rows = [dict(row) for row in world.log.rows]
-    finish(options.out / "eighth-quiet", world, [], quiet, seed)
-    campaigns: list[Account] = []
-    for plan in PLANS:
-        rng = np.random.default_rng([seed, keyed(plan.campaign) % 2**31])
+
+    def compose(rng: np.random.Generator, plan: Plan) -> Iterator[Sent]:
         accounts = campaign_accounts(rng, plan)
-        for one, when, unit in campaign_rows(rng, plan, accounts, stock, end_users(rng, relayed)):
-            world.log.add(rng, one, when, unit, plan.campaign)
-        campaigns += accounts
-    finish(options.out / "eighth", world, campaigns, world.log, seed)
-    print_facts(options.out / "eighth-quiet", options.out / "eighth")
+        yield accounts, campaign_rows(rng, plan, accounts, stock, end_users(rng, relayed)), plan.campaign
+
+    write_both(options.out, "eighth", world, seed, finish, PLANS, compose)
 
 
 def count_kinds(folder: Path) -> Iterator[str]:
@@ -445,21 +427,33 @@ def count_kinds(folder: Path) -> Iterator[str]:
         yield f"| {kind} | {members[kind]} | {sizes[kind]} | {failed[kind] / sizes[kind]:.3f} | {refused[kind]} | {away[kind] / max(1, refused[kind]):.2f} |"
 
 
-def main(arguments: Sequence[str] | None = None, *, author: str = "eighth", seed: int = 8, write: Callable[[argparse.Namespace], None] = write_worlds) -> None:
+def main(
+    arguments: Sequence[str] | None = None, *, author: str = "eighth", seed: int = 8, write: Callable[[argparse.Namespace], None] = write_worlds,
+    people: str = "", texts: str = "", former: bool = False, collect: Callable[[Path], pa.Table] | None = None,
+) -> None:
+    """people, texts: what to say of these files beyond the eighth's. former: whether a world reads the former ones' people."""
     parser = argparse.ArgumentParser(description=f"Compose the {author} author's world, with and without campaigns.")
     parser.add_argument("--range", type=Path, help="folder with benign.parquet and distill.parquet")
-    parser.add_argument("--people", type=Path, nargs="+", help="files of `benchmarks/selves.py collect`")
-    parser.add_argument("--texts", type=Path, help="file of `sixth_author.py texts`")
+    parser.add_argument("--people", type=Path, nargs="+", help=f"files of `benchmarks/selves.py collect`{people}")
+    parser.add_argument("--texts", type=Path, nargs="+" if texts else None, help=f"file of `sixth_author.py texts`{texts}")
+    needed = ["range", "people", "texts", *(["former"] if former else []), "out"]
+    if former:
+        parser.add_argument("--former", type=Path, help="folder of the former worlds, whose people do not speak here")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--seed", type=int, default=seed)
+    if collect:
+        parser.add_argument("--mirror", type=Path, help="folder of owner+name/repo histories, for --collect")
+        parser.add_argument("--collect", type=Path, help="write the texts of other sources there, and no world")
     parser.add_argument("--count", type=Path, help="print the table of this world's kinds, write nothing")
     options = parser.parse_args(arguments)
     if options.count:
         print("\n".join(count_kinds(options.count)))
-    elif not (options.range and options.people and options.texts and options.out):
-        parser.error("--range, --people, --texts and --out are needed, or --count")
-    else:
+    elif collect and options.collect and options.mirror:
+        pq.write_table(collect(options.mirror), options.collect, compression="zstd")
+    elif all(getattr(options, name) for name in needed):
         write(options)
+    else:
+        parser.error(f"--{', --'.join(needed[:-1])} and --out are needed, {'or --mirror and --collect, ' if collect else ''}or --count")
 
 if __name__ == "__main__":
     main()

@@ -24,13 +24,13 @@ import eighth_author as eighth
 import selves
 from eighth_author import Row, in_jobs, plan_changes
 from eighth_provider import Reaction, Troubles, VesperLog
-from fifth_author import LIMITS, MODEL_SHARES, TEMPERATURES, Honest, Piece, Product, conversation, drawn_settings, end_users, phrase, render
-from fourth_author import COUNTRIES, MINUTE, Account, Log, Request, Settings, Unit, address, choose, moment, new_account, people_of, print_facts
-from ninth_author import Site, UnsaidStock, at_the_minute, within_texts
+from fifth_author import LIMITS, MODEL_SHARES, TEMPERATURES, Honest, Piece, Product, drawn_settings, end_users, phrase, render
+from fourth_author import COUNTRIES, MINUTE, Account, Log, Request, Sent, Settings, Unit, address, choose, moment, new_account, write_both
+from ninth_author import Site, UnsaidStock, counts_of
 from selves import Person, keyed
-from seventh_author import Stock, units_of
+from seventh_author import Stock, speak
 from sixth_author import deal_queue, times_of
-from tenth_author import Operation, lot_of, plain_texts, runs_of_three, share_cards, talk_unit
+from tenth_author import Operation, ban_in_error, lot_of, plain_texts, runs_of_three, share_cards, talk_unit
 
 DAYS, NEVER = 28.0, 99.0
 LAUNCH_DAY, NEW_MODEL = 8.6, "tarn-5"
@@ -244,30 +244,8 @@ def compose_strangers(rng: np.random.Generator, world: Honest, stock: Stock, peo
     seat_companies(rng, crowds, nets)
     everybody = [one for _, accounts in crowds for one in accounts]
     share_cards(rng, everybody)
-    for at, number in enumerate(rng.permutation(len(everybody))[:6]):  # banned in error
-        first = float(rng.uniform(1, DAYS - 3))
-        everybody[number].state["ban"] = (first, first + rng.uniform(1, 2) if at < 4 else NEVER)
-    counts, needs = {}, {}
-    for product, accounts in crowds:
-        for one in accounts:
-            drawn = rng.lognormal(np.log(product.units), 0.5 if product.kind == "trial" else 1.4)
-            counts[one.name] = max(1, int(drawn if product.kind == "trial" else np.clip(drawn, 1, 350) * (one.end - one.start) / DAYS))
-            if product.kind == "trial" or (product.kind in CHATS and rng.random() < 1 / 3):
-                counts[one.name] = min(counts[one.name], 20)
-            else:
-                needs[one.name] = (product, int(np.ceil(counts[one.name] * np.mean(product.parts))))
-    iterators, world.people = people_of(rng, within_texts(counts, needs, people), people)
-    spoken, entry = {name: list(pieces) for name, pieces in iterators.items()}, {row["account"]: row for row in world.people}
-    for product, accounts in crowds:
-        for one in accounts:
-            before, own, times = len(world.log.rows), spoken.get(one.name), times_of(rng, one, counts[one.name])
-            if "minute" in one.state:
-                times = np.sort(at_the_minute(one, times))
-            if one.name not in needs:
-                world.add(rng, one, times, [conversation(product, one, talk) for talk in stock.take("talks", len(times))])
-            elif own:  # else nobody has so many texts
-                world.add(rng, one, times, units_of(rng, product, one, times, own))
-                entry[one.name]["exchanges"] = len(world.log.rows) - before
+    ban_in_error(rng, everybody, DAYS, 6, 4)
+    speak(rng, world, stock, people, crowds, *counts_of(rng, crowds, people, DAYS, CHATS, 1.4, 350, 1 / 3, 20))
 
 
 # --- firms with one account ----------------------------------------------------------------------------------
@@ -692,22 +670,16 @@ def write_worlds(options: argparse.Namespace) -> None:
             halves[keyed("eleventh half", one.person) % 2].append(one)
     compose_firms(np.random.default_rng([seed, 2]), world, stock, end_users(np.random.default_rng([seed, 5]), halves[0]))
     compose_teams(np.random.default_rng([seed, 3]), world, stock, iter(kept[:220]), nets)
-    quiet = TarnLog(seed)
-    quiet.rows = [dict(row) for row in world.log.rows]
-    finish(options.out / "eleventh-quiet", world, [], quiet, seed)
-    campaigns, owners = [], iter(sorted(kept[220:], key=lambda one: len(one.texts))[-60:])
+    owners = iter(sorted(kept[220:], key=lambda one: len(one.texts))[-60:])
     stock.for_campaigns = True
-    for plan in OPERATIONS:
-        rng = np.random.default_rng([seed, keyed(plan.campaign) % 2**31])
+
+    def compose(rng: np.random.Generator, plan: Operation) -> Iterator[Sent]:
         accounts = extraction_accounts(rng, plan, nets)
-        for one, when, unit in extraction_rows(rng, plan, accounts, stock, owners, end_users(rng, halves[1])):
-            world.log.add(rng, one, when, unit, plan.campaign)
+        yield accounts, extraction_rows(rng, plan, accounts, stock, owners, end_users(rng, halves[1])), plan.campaign
         if plan.style == "resold_keys":
-            for one, when, unit in owners_rows(rng, accounts, owners):
-                world.log.add(rng, one, when, unit)
-        campaigns += accounts
-    finish(options.out / "eleventh", world, campaigns, world.log, seed)
-    print_facts(options.out / "eleventh-quiet", options.out / "eleventh")
+            yield (), owners_rows(rng, accounts, owners), None
+
+    write_both(options.out, "eleventh", world, seed, finish, OPERATIONS, compose)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ COMMIT is the commit at which a file's contests were fought; it stands in every 
 alone are kept. It fights nothing.
 """
 
-import argparse
 import json
 from pathlib import Path
+
+from arguments import parser_of
 
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "src/stillwatch/distill/economics/escapes.jsonl"
@@ -33,9 +34,7 @@ def rows(commit: str, text: str, goal: int) -> list[dict]:
 
 def main() -> None:
     """Write the file."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("sources", nargs="+", metavar="COMMIT=FILE")
     parser.add_argument("--goal", type=int, default=1000)
     told = parser.parse_args()

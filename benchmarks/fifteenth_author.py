@@ -16,6 +16,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 
@@ -33,7 +34,7 @@ from fifteenth_provider import BY_KIND, CLOCKED, DAYS, DISPOSABLE, FIFTEENTH as 
 from fifth_author import Honest, phrase
 from fourteenth_author import group_rows, placed, speaks_for_itself
 from fourteenth_provider import agent_session, explain
-from fourth_author import Account, Request, Settings, Unit, choose, moment, print_facts
+from fourth_author import Account, Request, Sent, Settings, Unit, choose, moment, write_both
 from ninth_author import UnsaidStock
 from selves import Person, keyed
 from seventh_author import Stock
@@ -401,23 +402,17 @@ def write_worlds(options: argparse.Namespace, scenario: Scenario, everybody: Seq
     compose_majority(np.random.default_rng([seed, 1]), world, stock, lots[2], lots[0], nets, customers, scenario.public)
     scenario.registered(np.random.default_rng([seed, 6]), world.accounts)
     compose_teams(np.random.default_rng([seed, 3]), world, stock, cycle(members), nets, customers, scenario)
-    quiet = scenario.log(seed)
-    quiet.rows = [dict(row) for row in world.log.rows]
-    finish(options.out / f"{name}-quiet", world, [], quiet, seed, scenario)
-    campaigns: list[Account] = []
     stock.for_campaigns = True
-    for plan in scenario.plans:
-        rng = np.random.default_rng([seed, keyed(plan.campaign) % 2**31])
+
+    def compose(rng: np.random.Generator, plan: Operation) -> Iterator[Sent]:
         accounts = campaign_accounts(rng, plan, nets, scenario)
-        for one, when, unit in campaign_rows(rng, plan, accounts, stock, sessions(rng, lots[1], int(plan.style == "proxy_fleet")), scenario):
-            world.log.add(rng, one, when, unit, plan.campaign)
+        yield accounts, campaign_rows(rng, plan, accounts, stock, sessions(rng, lots[1], int(plan.style == "proxy_fleet")), scenario), plan.campaign
         clients = {one.name: choose(rng, LIBRARIES) for one in accounts}
         days = max(scenario.public.days, 21.0)  # the fifteenth world's owners go on after its end
-        for one, when, unit in owners_rows(rng, accounts, iter(victims), days) if plan.style == "stolen_keys" else ():
-            world.log.add(rng, replace(one, user_agent=clients[one.name]), when, unit)
-        campaigns += accounts
-    finish(options.out / name, world, campaigns, world.log, seed, scenario)
-    print_facts(options.out / f"{name}-quiet", options.out / name)
+        if plan.style == "stolen_keys":
+            yield (), [(replace(one, user_agent=clients[one.name]), when, unit) for one, when, unit in owners_rows(rng, accounts, iter(victims), days)], None
+
+    write_both(options.out, name, world, seed, partial(finish, scenario=scenario), scenario.plans, compose)
 
 
 FIFTEENTH = Scenario(
@@ -431,21 +426,7 @@ def write_fifteenth(options: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None, name: str = "fifteenth", seed: int = 15, write: Callable[[argparse.Namespace], None] = write_fifteenth) -> None:
-    parser = argparse.ArgumentParser(description=f"Compose the {name} author's world, with and without campaigns.")
-    parser.add_argument("--range", type=Path, help="folder with benign.parquet and distill.parquet")
-    parser.add_argument("--people", type=Path, nargs="+", help="files of `benchmarks/selves.py collect`")
-    parser.add_argument("--texts", type=Path, nargs="+", help="files of `sixth_author.py texts`, and of the twelfth and thirteenth author's --collect")
-    parser.add_argument("--former", type=Path, help="folder of the former worlds, whose people do not speak here")
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--seed", type=int, default=seed)
-    parser.add_argument("--count", type=Path, help="print the table of this world's kinds, write nothing")
-    options = parser.parse_args(arguments)
-    if options.count:
-        print("\n".join(eighth.count_kinds(options.count)))
-    elif options.range and options.people and options.texts and options.former and options.out:
-        write(options)
-    else:
-        parser.error("--range, --people, --texts, --former and --out are needed, or --count")
+    eighth.main(arguments, author=name, seed=seed, write=write, texts="; several, with those of the twelfth and thirteenth author's --collect", former=True)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from ninth_author import at_the_minute, within_texts
 from selves import Person, keyed, match_people
 from seventh_author import Stock
 from sixth_author import deal_queue, times_of
+from tenth_author import ban_in_error
 from thirteenth_provider import CODE, HARNESS, HOUSES, LAUNCH_DAY, MODELS, NEVER, NEW_MODEL, SCHOOLS, SMALL, TRADES, TRIALS, USUAL, Company, Places, Sessions, WrenLog, batch_rows, change_later, desk_rows, eval_rows, firm_facts, own_words, talk_of
 from twelfth_provider import housed, units_of
 
@@ -332,12 +333,6 @@ def count_units(rng: np.random.Generator, product: Product, one: Account, days: 
         return max(1, int(np.clip(rng.lognormal(np.log(product.units), 0.6), 1, 6)))
     sigma, most = (1.8, 400) if product.kind.startswith("firm_") else (1.5, 300)
     return max(1, int(np.clip(rng.lognormal(np.log(product.units), sigma), 1, most) * (one.end - one.start) / days))
-
-
-def ban_in_error(rng: np.random.Generator, alone: Sequence[Account], days: float) -> None:
-    for at, number in enumerate(rng.permutation(len(alone))[:8]):
-        first = float(rng.uniform(1, days - 3))
-        alone[number].state["ban"] = (first, first + rng.uniform(1, 2) if at < 5 else NEVER)
 
 
 def speakers(needs: Mapping[str, tuple[Product, int]], counts: dict[str, int], languages: Mapping[str, str], people: Mapping[str, Sequence[Person]], world: Honest, public: Public) -> dict[str, list[Piece]]:

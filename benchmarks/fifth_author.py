@@ -29,17 +29,19 @@ from fourth_author import (
     Account,
     Log,
     Request,
+    Sent,
     Settings,
     Unit,
     address,
     choose,
+    facts_of,
     fail_and_retry,
     first_line,
     moment,
     new_account,
     people_of,
-    print_facts,
     schedule,
+    write_both,
     write_world,
 )
 from selves import Person, keyed
@@ -750,24 +752,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     world = Honest(ChangingLog(seed))
     compose_strangers(np.random.default_rng([seed, 1]), world, texts, people)
     compose_offices(np.random.default_rng([seed, 2]), world, texts)
-    quiet = ChangingLog(seed)
-    quiet.rows = [dict(row) for row in world.log.rows]
-    finish(options.out / "fifth-quiet", world, [], quiet, seed)
     taken = {row["person"] for row in world.people}
     left = [one for one in people if one.person not in taken and len(one.texts) > 2]
-    campaigns: list[Account] = []
-    for plan in PLANS:
-        rng = np.random.default_rng([seed, keyed(plan.campaign) % 2**31])
+
+    def compose(rng: np.random.Generator, plan: Plan) -> Iterator[Sent]:
         accounts = campaign_accounts(rng, plan, world.accounts)
         sessions = end_users(rng, left)
-        count = int(plan.share * len(quiet.rows) * 1.07)
+        count = int(plan.share * facts_of(options.out / "fifth-quiet")["exchanges"] * 1.07)
         units = campaign_queue(rng, plan, count, texts, sessions)
         if plan.style == "session_relay":  # rendered when it is dealt, because the client's wording changes
             units = [[]] * int(count / 3.4)
         campaign_rows(rng, plan, accounts, units, sessions, world.log)
-        campaigns += accounts
-    finish(options.out / "fifth", world, campaigns, world.log, seed)
-    print_facts(options.out / "fifth-quiet", options.out / "fifth")
+        yield accounts, (), None
+
+    write_both(options.out, "fifth", world, seed, finish, PLANS, compose)
 
 
 if __name__ == "__main__":

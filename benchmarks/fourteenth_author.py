@@ -27,7 +27,7 @@ from eighth_author import Row
 from eighth_provider import Reaction
 from eleventh_author import WorkingTeam
 from fifth_author import LIMITS, TEMPERATURES, Honest, Piece, phrase
-from fourth_author import Account, Request, Settings, address, choose, moment, print_facts
+from fourth_author import Account, Request, Sent, Settings, address, choose, moment, write_both
 from fourteenth_provider import BY_KIND, COURSE, PYTHON, PublicTexts, SoftwarePlaces, agent_session, compose_desks, compose_people, course_cells, explain, hidden_rows
 from ninth_author import UnsaidStock
 from selves import Person, keyed
@@ -383,40 +383,16 @@ def write_worlds(options: argparse.Namespace) -> None:
     taken |= {one.person for one in families}
     rest = [one for one in people if one.person not in taken]
     world = compose_public(seed, stock, nets, rest, cycle(families))
-    quiet = WrenLog(seed)
-    quiet.rows = [dict(row) for row in world.log.rows]
-    finish(options.out / "fourteenth-quiet", world, [], quiet, seed)
-    campaigns: list[Account] = []
     stock.for_campaigns, owners, hidden = True, iter(english), lots_of(rest)[1]
-    for plan in OPERATIONS:
-        rng = np.random.default_rng([seed, keyed(plan.campaign) % 2**31])
+
+    def compose(rng: np.random.Generator, plan: Operation) -> Iterator[Sent]:
         accounts = campaign_accounts(rng, plan, nets)
-        for one, when, unit in campaign_rows(rng, plan, accounts, stock, sessions(rng, hidden, int(plan.style == "shadow_reseller")), owners):
-            world.log.add(rng, one, when, unit, plan.campaign)
-        for one, when, unit in owners_rows(rng, accounts, owners) if plan.style == "stolen_keys" else ():
-            world.log.add(rng, one, when, unit)
-        campaigns += accounts
-    finish(options.out / "fourteenth", world, campaigns, world.log, seed)
-    print_facts(options.out / "fourteenth-quiet", options.out / "fourteenth")
+        yield accounts, campaign_rows(rng, plan, accounts, stock, sessions(rng, hidden, int(plan.style == "shadow_reseller")), owners), plan.campaign
+        if plan.style == "stolen_keys":
+            yield (), owners_rows(rng, accounts, owners), None
 
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Compose the fourteenth author's world, with and without campaigns.")
-    parser.add_argument("--range", type=Path, help="folder with benign.parquet and distill.parquet")
-    parser.add_argument("--people", type=Path, nargs="+", help="files of `benchmarks/selves.py collect`")
-    parser.add_argument("--texts", type=Path, nargs="+", help="files of `sixth_author.py texts`, and of the twelfth and thirteenth author's --collect")
-    parser.add_argument("--former", type=Path, help="folder of the former worlds, whose people do not speak here")
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--seed", type=int, default=14)
-    parser.add_argument("--count", type=Path, help="print the table of this world's kinds, write nothing")
-    options = parser.parse_args(arguments)
-    if options.count:
-        print("\n".join(eighth.count_kinds(options.count)))
-    elif options.range and options.people and options.texts and options.former and options.out:
-        write_worlds(options)
-    else:
-        parser.error("--range, --people, --texts, --former and --out are needed, or --count")
+    write_both(options.out, "fourteenth", world, seed, finish, OPERATIONS, compose)
 
 
 if __name__ == "__main__":
-    main()
+    eighth.main(author="fourteenth", seed=14, write=write_worlds, texts="; several, with those of the twelfth and thirteenth author's --collect", former=True)

@@ -19,7 +19,8 @@ from ninth_author import at_the_minute
 from selves import Person
 from seventh_author import Stock
 from sixth_author import times_of
-from thirteenth_provider import CJK, CODE, DAYS, DEEP, DESKS, NEVER, SCHOOLS, SDKS, SMALL, STAFF, TRIALS, USUAL, Company, Places, Sessions, batch_rows, count_units, crowd, desk_rows, eval_rows, speakers, talk_of, token
+from tenth_author import ban_in_error
+from thirteenth_provider import CJK, CODE, DAYS, DEEP, DESKS, SCHOOLS, SDKS, SMALL, STAFF, TRIALS, USUAL, Company, Places, Sessions, batch_rows, count_units, crowd, desk_rows, eval_rows, speakers, talk_of, token
 from twelfth_provider import housed, units_of
 
 PYTHON = SDKS[0]
@@ -280,9 +281,7 @@ def found_crowds(rng: np.random.Generator, world: Honest, nets: Places, companie
     alone = [one for _, accounts in crowds for one in accounts]
     for one in alone:
         settle_person(rng, one, nets)
-    for at, number in enumerate(rng.permutation(len(alone))[:12]):
-        first = float(rng.uniform(1, DAYS - 3))
-        alone[number].state["ban"] = (first, first + rng.uniform(1, 2) if at < 8 else NEVER)
+    ban_in_error(rng, alone, DAYS, 12, 8)
     return crowds + [(product, [one for company in companies for one in company.keys if one.kind == product.kind]) for product in STAFF]
 
 

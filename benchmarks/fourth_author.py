@@ -15,12 +15,13 @@ the worlds may not be published, because some of the sources may not.
 import argparse
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -1257,12 +1258,39 @@ def finish(folder: Path, world: Honest, campaigns: Sequence[Account], log: Log, 
     write_world(folder, log, accounts, world.people, facts)
 
 
-def print_facts(*worlds: Path) -> None:
-    """Print what is in each world, a line of JSON each."""
-    names = ("world", "exchanges", "accounts", "campaigns", "people", "retries")
-    for world in worlds:
-        facts = json.loads((world / "world.json").read_text())
-        print(json.dumps({name: facts[name] for name in names}))
+# accounts that come to be, what they and others send then, and for which campaign
+Sent = tuple[Sequence[Account], Iterable[tuple[Account, float, Unit]], str | None]
+PRINTED = ("world", "exchanges", "accounts", "campaigns", "people", "retries")
+
+
+def write_both(
+    out: Path,
+    name: str,
+    world: Any,
+    seed: int,
+    finish: Callable[[Path, Any, Sequence[Account], Any, int], None],
+    plans: Sequence[Any],
+    compose: Callable[[np.random.Generator, Any], Iterable[Sent]],
+) -> None:
+    """Write a world without its campaigns, then with them; print what is in each, a line of JSON each."""
+    quiet = type(world.log)(seed)
+    quiet.rows = [dict(row) for row in world.log.rows]
+    finish(out / f"{name}-quiet", world, [], quiet, seed)
+    campaigns: list[Account] = []
+    for plan in plans:
+        rng = np.random.default_rng([seed, keyed(plan.campaign) % 2**31])
+        for accounts, rows, campaign in compose(rng, plan):
+            for one, when, unit in rows:
+                world.log.add(rng, one, when, unit, campaign)
+            campaigns += accounts
+    finish(out / name, world, campaigns, world.log, seed)
+    for folder in (out / f"{name}-quiet", out / name):
+        facts = facts_of(folder)
+        print(json.dumps({key: facts[key] for key in PRINTED}))
+
+
+def facts_of(world: Path) -> dict[str, Any]:
+    return json.loads((world / "world.json").read_text())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -1280,9 +1308,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     corpora = Corpora.read(options.range, np.random.default_rng([options.seed, 0]))
     people = selves.read_people(options.people)
     world = compose_honest(options.seed, corpora, people)
-    quiet = Log(options.seed)
-    quiet.rows = [dict(row) for row in world.log.rows]
-    finish(options.out / "fourth-quiet", world, [], quiet, options.seed)
     taken = {row["person"] for row in world.people}
     left = [
         (text, (one.files or ["notes.md"])[0])
@@ -1290,17 +1315,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if one.person not in taken
         for text in one.texts
     ]
-    campaigns: list[Account] = []
-    for plan in PLANS:
-        rng = np.random.default_rng([options.seed, keyed(plan.campaign) % 2**31])
+
+    def compose(rng: np.random.Generator, plan: Plan) -> Iterator[Sent]:
         accounts = campaign_accounts(rng, plan, world.accounts)
         queue = [left[at] for at in rng.permutation(len(left))[:2000]]
-        units = campaign_units(rng, plan, int(plan.share * len(quiet.rows) * 1.05), corpora, queue)
-        for one, begin, unit in deal_units(rng, plan, accounts, units):
-            world.log.add(rng, one, begin, unit, plan.campaign)
-        campaigns += accounts
-    finish(options.out / "fourth", world, campaigns, world.log, options.seed)
-    print_facts(options.out / "fourth-quiet", options.out / "fourth")
+        size = facts_of(options.out / "fourth-quiet")["exchanges"]
+        units = campaign_units(rng, plan, int(plan.share * size * 1.05), corpora, queue)
+        yield accounts, deal_units(rng, plan, accounts, units), plan.campaign
+
+    write_both(options.out, "fourth", world, options.seed, finish, PLANS, compose)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from arguments import parser_of
 from gateway_bench import contestants as who
 from gateway_bench.contestants import Contestant
 from gateway_bench.cost import cost, cpu_s, settled
@@ -324,9 +325,7 @@ def versions(given: argparse.Namespace) -> list[str]:
 
 
 def options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--quick", action="store_true", help="two rounds of fewer requests: some minutes")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--litellm-rounds", type=int, default=3, help="it is slow: so many rounds at most")

@@ -9,7 +9,6 @@ benchmarks/fourth_author.md and benchmarks/selves.py (honest texts by real peopl
     python benchmarks/hands.py --json WORLD... > hands.json
 """
 
-import argparse
 import json
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from arguments import parser_of
 from stillwatch.actors.clients import product
 from stillwatch.actors.sessions import content_of
 from stillwatch.exchanges.log import ExchangeLog, build
@@ -68,9 +68,7 @@ def tests_of(world: Path) -> list[tuple[str, ContentTest]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("worlds", nargs="+", type=Path)
     parser.add_argument("--json", action="store_true", help="every group, instead of the table")
     asked = parser.parse_args()

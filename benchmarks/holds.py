@@ -10,7 +10,6 @@ refusals in it show; and, as nobody in it reacts to a hold, how often a drawn sc
 most .05 and .01 (`--draws` schedules of seven days). It knows no gateway; `holds_live.py` plays whole worlds.
 """
 
-import argparse
 import hashlib
 import sys
 import time
@@ -20,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+
+from arguments import parser_of
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -166,9 +167,7 @@ def scene(folder: Path, draws: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--runs", type=int, default=60)
     parser.add_argument("--page", type=Path, help="put the table into this page")
     parser.add_argument("--scenes", type=Path, nargs="+", help="folders of scenes")

@@ -15,7 +15,6 @@ networks, made of the world's own addresses; with `--no-networks` it stays unkno
 actors and to score; the code under test sees the log alone.
 """
 
-import argparse
 import heapq
 import json
 import sys
@@ -29,6 +28,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from arguments import parser_of
 from stillwatch.exchanges import RECORD
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.exchanges.networks import read_networks
@@ -342,9 +342,7 @@ HEADS = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("worlds", type=Path, nargs="+", help="folders of worlds")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--step-h", type=float, default=12.0)

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from arguments import parser_of
 from stillwatch.exchanges.read import Rejects, read, read_accounts
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sketched import PASSAGES, SKETCHES, sketch_batch
@@ -184,9 +185,7 @@ def _before(table: pa.Table, until_us: int) -> int:
 
 def main() -> None:
     """Measure with answers and without, print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument(
         "--copies", type=int, nargs="+", default=[34, 67], help="of the sample's 29,957 exchanges"
     )

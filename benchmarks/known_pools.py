@@ -8,7 +8,6 @@
 a card of its own. Sketch pools from their publishers' files: a world's own prompts would find themselves.
 """
 
-import argparse
 import json
 from collections import Counter
 from pathlib import Path
@@ -18,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import stillwatch as sw
+from arguments import parser_of
 from stillwatch.exchanges.known_pool import read_pool
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.scan import PoolCover
@@ -92,9 +92,7 @@ def figures(world: Path, paths: list[Path], seed: int | None) -> dict[str, objec
 
 def main() -> None:
     """Print one JSON object a world."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("worlds", nargs="+", type=Path)
     parser.add_argument("--pools", type=Path, required=True, help="folder with *.pool")
     parser.add_argument("--hide", type=int, help="seed of what campaign accounts are given")

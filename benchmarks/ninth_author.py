@@ -14,7 +14,7 @@ import argparse
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -28,9 +28,9 @@ import selves
 from eighth_author import MODELS, Crew, Plan, Row, crew_accounts, crew_rows, in_jobs, plan_changes
 from eighth_provider import NEW_MODEL, Reaction, Troubles, VesperLog
 from fifth_author import LIMITS, MIX, MODEL_SHARES, OWN_WORDING, TEMPERATURES, Honest, Piece, Product, bare_trace, conversation, drawn_settings, end_users, phrase, render
-from fourth_author import MINUTE, Account, Request, Settings, address, bare_instruction, choose, moment, new_account, people_of, print_facts
+from fourth_author import MINUTE, Account, Request, Sent, Settings, address, bare_instruction, choose, moment, new_account, people_of, write_both
 from selves import Person, keyed
-from seventh_author import CARDS, OTHER_AGENTS, TASKS, Stock, units_of, words_at
+from seventh_author import CARDS, OTHER_AGENTS, TASKS, Stock, at_the_minute, units_of, words_at
 from sixth_author import SAMPLES, deal_queue, times_of
 
 MONTH, NEVER = 28.0, 99.0
@@ -184,24 +184,22 @@ def settle_payments(rng: np.random.Generator, accounts: Sequence[Account]) -> No
         payers[second].payment = payers[first].payment
 
 
-def at_the_minute(one: Account, times: np.ndarray) -> np.ndarray:
-    """The times of an account that runs daily at a fixed minute: one unit after the other, 20 seconds apart."""
-    days = np.floor(times) + one.state["minute"]
-    days = np.where(days < one.start, days + 1, days)
-    days = np.where(days > one.end - 0.05, days - 1, days)
-    return np.where((days > one.start) & (days < one.end - 0.02), days + np.minimum(np.arange(len(days)) % 60 * 20 / 86400, 0.02), times)
+def counts_of(
+    rng: np.random.Generator, crowds: Sequence[tuple[Product, list[Account]]], people: Sequence[Person],
+    days: float = MONTH, chats: Container[str] = CHATS, spread: float = 1.5, most: int = 400, talking: float = 0.25, talks: int = 25,
+) -> tuple[dict[str, int], dict[str, tuple[str, int]]]:
+    """Units of each account, and kind and number of texts of those who speak as a person. Nobody wants more texts than there are.
 
-
-def counts_of(rng: np.random.Generator, crowds: Sequence[tuple[Product, list[Account]]], people: Sequence[Person]) -> tuple[dict[str, int], dict[str, tuple[str, int]]]:
-    """Units of each account, and kind and number of texts of those who speak as a person. Nobody wants more texts than there are."""
+    talking: the share of those in `chats` who hold real conversations instead, at most so many `talks`.
+    """
     counts, needs = {}, {}
     for product, accounts in crowds:
         for one in accounts:
-            spread = 0.5 if product.kind == "trial" else 1.5
-            count = np.clip(rng.lognormal(np.log(product.units), spread), 1, 400) * (one.end - one.start) / MONTH if product.kind != "trial" else rng.lognormal(np.log(product.units), spread)
-            counts[one.name] = max(1, int(count))
-            if product.kind == "trial" or (product.kind in CHATS and rng.random() < 0.25):
-                counts[one.name] = min(counts[one.name], 25)
+            trial = product.kind == "trial"
+            drawn = rng.lognormal(np.log(product.units), 0.5 if trial else spread)
+            counts[one.name] = max(1, int(drawn if trial else np.clip(drawn, 1, most) * (one.end - one.start) / days))
+            if trial or (product.kind in chats and rng.random() < talking):
+                counts[one.name] = min(counts[one.name], talks)
             else:
                 needs[one.name] = (product, int(np.ceil(counts[one.name] * np.mean(product.parts))))
     return counts, within_texts(counts, needs, people)
@@ -521,22 +519,15 @@ def write_worlds(options: argparse.Namespace) -> None:
     customers = end_users(rng, halves[0])
     compose_firms(rng, world, stock, customers)
     compose_crews(rng, world, stock, customers)
-    quiet = MonthLog(seed)
-    quiet.rows = [dict(row) for row in world.log.rows]
-    finish(options.out / "ninth-quiet", world, [], quiet, seed)
-    campaigns: list[Account] = []
     stock.for_campaigns = True
-    for plan in PLANS:
-        rng = np.random.default_rng([seed, keyed(plan.campaign) % 2**31])
+
+    def compose(rng: np.random.Generator, plan: Plan) -> Iterator[Sent]:
         accounts = campaign_accounts(rng, plan, nets)
-        for one, when, unit in campaign_rows(rng, plan, accounts, stock, end_users(rng, halves[1]), nets):
-            world.log.add(rng, one, when, unit, plan.campaign)
+        yield accounts, campaign_rows(rng, plan, accounts, stock, end_users(rng, halves[1]), nets), plan.campaign
         if plan.style in ("company_insiders", "bought_accounts"):
-            for one, when, unit in own_work(rng, accounts, owners[:8] if plan.style == "company_insiders" else owners[8:]):
-                world.log.add(rng, one, when, unit)
-        campaigns += accounts
-    finish(options.out / "ninth", world, campaigns, world.log, seed)
-    print_facts(options.out / "ninth-quiet", options.out / "ninth")
+            yield (), own_work(rng, accounts, owners[:8] if plan.style == "company_insiders" else owners[8:]), None
+
+    write_both(options.out, "ninth", world, seed, finish, PLANS, compose)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ PUT (of the empty folder that pyarrow leaves); and a list has a page for every t
 Prices are those of S3 Standard in us-east-1; storage and a host's CPU are not in them.
 """
 
-import argparse
 import contextlib
 import itertools
 import json
@@ -30,6 +29,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
+
+from arguments import parser_of
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
@@ -147,9 +148,7 @@ def counted(store: str) -> Iterator[tuple[str, list[s3_server.S3Server]]]:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--store", default="radosgw", help="radosgw, swift, moto, or an endpoint's URL")
     parser.add_argument("--minutes", type=float, default=10.0, help="of each of the two counts")
     parser.add_argument("--settle-s", type=float, default=60.0, help="before each count")

@@ -7,7 +7,6 @@ A campaign counts as found where findings of the part name at least half of its 
 Who belongs to which is the sample's own truth. A part in pieces has found what all its pieces name together.
 """
 
-import argparse
 from pathlib import Path
 
 import duckdb
@@ -15,6 +14,7 @@ import pyarrow as pa
 
 import pages
 import stillwatch as sw
+from arguments import parser_of
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "sample"
@@ -74,9 +74,7 @@ def table() -> list[str]:
 
 def main() -> None:
     """Print the table, or put it where it belongs."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.relative_to(ROOT)}")
     given = parser.parse_args()
     lines = table()

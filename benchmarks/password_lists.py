@@ -11,7 +11,6 @@ that may be a password here by their length. Of each the first four bytes of the
 from one to the next: 16 bits each, little-endian. Nobody reads a password out of it.
 """
 
-import argparse
 import gzip
 import importlib
 import json
@@ -23,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from arguments import parser_of
 from stillwatch.console import password_rules as rules
 
 HERE = Path(rules.__file__).parent
@@ -32,9 +32,7 @@ WORDS = (3, 4)  # of a passphrase
 
 def main() -> None:
     """Write the lists, or measure the rules."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("wheels", type=Path)
     parser.add_argument("--write", action="store_true")
     asked = parser.parse_args()

@@ -7,7 +7,6 @@ reader and the memory of the gateway (`range/placing.py`), and the log is scanne
     python benchmarks/places.py EXCHANGES ACCOUNTS TRUTH_EXCHANGES --places message,tool_result
 """
 
-import argparse
 import tempfile
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from arguments import parser_of
 from stillwatch.range.placing import PLACES, PlaceCapture
 from stillwatch.scan.pipeline import run
 
@@ -49,9 +49,7 @@ def scan(log: pa.Table, accounts: Path, folder: Path) -> tuple[set[str], int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     files = ("exchanges.parquet", "accounts.parquet", "truth_exchanges.parquet")
     for n, name in enumerate(("exchanges", "accounts", "truth")):
         parser.add_argument(name, nargs="?", type=Path, default=SAMPLE / files[n])

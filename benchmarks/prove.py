@@ -9,7 +9,6 @@ says so and ends with 2. Peers are run from a folder that `pip install --target`
 named.
 """
 
-import argparse
 import csv
 import json
 import sys
@@ -22,6 +21,7 @@ import numpy as np
 from scipy.stats import ttest_1samp
 
 import prove_peers as peers
+from arguments import parser_of
 from stillwatch.prove.identify import Reference, who
 from stillwatch.prove.identify.normal import scores
 from stillwatch.prove.identify.version import same_version
@@ -324,9 +324,7 @@ def _pair(data: Data, wanted: tuple[str, str]) -> tuple[str, str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--data", type=Path, default=SHARED)
     parser.add_argument("--peers", type=Path, default=None)
     parser.add_argument("--draws", type=int, default=5)

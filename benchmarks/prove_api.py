@@ -138,18 +138,13 @@ def make_ledger(out: Path, teacher: Path, coins: int) -> list[Pair]:
 
 
 def make_student(out: Path, teacher: Path, share: float, pairs: Sequence[Pair], innocent: bool) -> Path:
-    """Train a student: the last 8 of 30 layers, one epoch, AdamW at 2e-4, batches of 8.
+    """Train a student.
 
     innocent: of the teacher's further answers to A's prompts, which nobody was served.
     """
     place = out / f"{'innocent' if innocent else 'student'}-{share:g}"
     if (place / "config.json").exists():
         return place
-    import torch
-
-    from stillwatch.distill.train.models import load
-    from stillwatch.distill.train.wording import wording
-
     rows = [(p.messages[0]["content"], p.answers[p.served].text) for p in pairs if p.account == "A"]
     other = prompts()[len(pairs) :][: max(OTHERS, round(len(rows) / min(SHARES)) - len(rows))]
     if innocent:
@@ -158,8 +153,21 @@ def make_student(out: Path, teacher: Path, share: float, pairs: Sequence[Pair], 
     others = drawn(out, teacher, "others", other, 1) if share < 1 else [[] for _ in other]
     mixed = [(text, one[0]) for text, one in zip(other, others, strict=True) if one]
     rows += mixed[: round(len(rows) / share) - len(rows)]
-    random.Random(3).shuffle(rows)
-    torch.manual_seed(3)
+    return tune(place, teacher, rows, 3, half=True)
+
+
+def tune(place: Path, teacher: Path, rows: list[tuple[str, str]], seed: int, *, half: bool = False) -> Path:
+    """Train the last 8 of 30 layers on (prompt, answer), shuffled: one epoch, AdamW at 2e-4, batches of 8.
+
+    half: compute in bfloat16.
+    """
+    import torch
+
+    from stillwatch.distill.train.models import load
+    from stillwatch.distill.train.wording import wording
+
+    random.Random(seed).shuffle(rows)
+    torch.manual_seed(seed)
     loaded = load(str(teacher))
     loaded.tokenizer.chat_template = TEMPLATE
     words, model = wording(loaded.model, loaded.tokenizer), loaded.model.train()
@@ -180,7 +188,7 @@ def make_student(out: Path, teacher: Path, share: float, pairs: Sequence[Pair], 
             ids[k, : len(a) + len(t)] = torch.tensor([*a, *t])
             labels[k, len(a) : len(a) + len(t)] = torch.tensor(t)
         wanted = labels[:, 1:]
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
             hidden = model.model(input_ids=ids).last_hidden_state[:, :-1]  # filled up on the right
             logits = model.lm_head(hidden[wanted >= 0])
         loss = torch.nn.functional.cross_entropy(logits.float(), wanted[wanted >= 0])

@@ -282,18 +282,28 @@ def names(actor: str) -> list[str]:
     return [f"{actor}-{k}" for k in range(ACCOUNTS[actor])]
 
 
+def begin_coins(out: Path, folder: Path) -> Path:
+    """Make the keys and the commitment of a gateway's coins; give terms that toss one for every request."""
+    reading, terms = out / "reading.key", out / "terms.toml"
+    if not reading.exists():
+        stillwatch("coin", "new-key", "--reading-key", str(reading), "--folder", str(folder))
+    (out / "commitment.json").write_text(stillwatch("coin", "commit", "--folder", str(folder)))
+    terms.write_text("version = 1\n[coin]\nshare = 1.0\n")
+    return terms
+
+
+def verify_coins(out: Path, folder: Path) -> None:
+    reading = str(out / "reading.key")
+    print(stillwatch("coin", "verify", "--folder", str(folder), "--reading-key", reading), flush=True)
+
+
 def make_world(out: Path) -> World:
     world = World(out)
     if world.actors.exists():
         return world
     out.mkdir(parents=True, exist_ok=True)
     place = make_teacher(out / TEACHER)
-    reading = out / "reading.key"
-    if not reading.exists():
-        stillwatch("coin", "new-key", "--reading-key", str(reading), "--folder", str(world.folder))
-    (out / "commitment.json").write_text(stillwatch("coin", "commit", "--folder", str(world.folder)))
-    terms = out / "terms.toml"
-    terms.write_text("version = 1\n[coin]\nshare = 1.0\n")
+    terms = begin_coins(out, world.folder)
     asked = {actor: problems(n, 1000 + k) for k, (actor, n) in enumerate(ASKED.items())}
     with start_server(place, reasoning="inline") as upstream, gateway(world.folder, upstream, terms) as url:
         with ControlState(Folder(world.folder).state, Folder(world.folder).secret()) as state:
@@ -318,9 +328,7 @@ def make_world(out: Path) -> World:
             say(f"{actor}: {len(rows)} answers through the gateway")
         time.sleep(2.0)
     world.actors.write_text(json.dumps({name: actor for actor in ACCOUNTS for name in names(actor)}))
-    print(
-        stillwatch("coin", "verify", "--folder", str(world.folder), "--reading-key", str(reading)), flush=True
-    )
+    verify_coins(out, world.folder)
     return world
 
 

@@ -9,7 +9,6 @@ as a share of their mix, marked answers. Nothing here is a model of use to anybo
 loop. About 8 CPU-minutes a window on one thread; needs the extra `train`.
 """
 
-import argparse
 import json
 import math
 import random
@@ -20,6 +19,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
+
+from arguments import parser_of
 
 THINGS, WAYS, NEXT, LONG = 60, 4, 3, 48
 ACTORS = tuple(f"actor-{k}" for k in range(20))
@@ -195,9 +196,7 @@ def quality(texts: list[Tokens], language: Language, teacher: Any, asked: list[T
 
 
 def main() -> None:
-    reader = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    reader = parser_of(__doc__)
     reader.add_argument("--out", type=Path, default=Path("build/prove_mark"))
     reader.add_argument("--windows", type=int, nargs="+", default=[1])
     reader.add_argument("--seed", type=int, default=1)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prove_coin import gateway, say, stillwatch
+from prove_coin import begin_coins, gateway, say, verify_coins
 from stillwatch.cases.audit.signing import open_signer
 from stillwatch.coin.keys import read_keys
 from stillwatch.coin.sealing import read_reading_key
@@ -104,12 +104,7 @@ def make_world(place: Place) -> None:
     if place.actors.exists():
         return
     place.out.mkdir(parents=True, exist_ok=True)
-    reading = place.out / "reading.key"
-    if not reading.exists():
-        stillwatch("coin", "new-key", "--reading-key", str(reading), "--folder", str(place.gateway))
-    (place.out / "commitment.json").write_text(stillwatch("coin", "commit", "--folder", str(place.gateway)))
-    terms = place.out / "terms.toml"
-    terms.write_text("version = 1\n[coin]\nshare = 1.0\n")
+    terms = begin_coins(place.out, place.gateway)
     folder = Folder(place.gateway)
     with start_server(place.teacher) as upstream, gateway(place.gateway, upstream, terms) as url:
         say("the teacher is served")
@@ -136,10 +131,7 @@ def make_world(place: Place) -> None:
                 say(f"{name}: {len(rows)} answers through the gateway")
         time.sleep(2.0)
     place.actors.write_text(json.dumps({name: actor for actor in ACCOUNTS for name in names(actor)}))
-    print(
-        stillwatch("coin", "verify", "--folder", str(place.gateway), "--reading-key", str(reading)),
-        flush=True,
-    )
+    verify_coins(place.out, place.gateway)
 
 
 @dataclass(frozen=True)

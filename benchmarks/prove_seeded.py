@@ -13,14 +13,13 @@ What stands in OUT is not made again.
 
 import argparse
 import json
-import random
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from prove_api import ANSWER_TOKENS, KEY, SERVED, TEMPLATE, prompts
+from prove_api import ANSWER_TOKENS, KEY, SERVED, TEMPLATE, prompts, tune
 from stillwatch.coin.seeded import seed_of, seeded_token
 from stillwatch.prove.coin.leans import block_levels, block_tail, levels
 from stillwatch.prove.coin.randomise import all_coins, count_leans
@@ -109,52 +108,13 @@ def drawn(out: Path) -> list[list[str]]:
 
 
 def make_student(out: Path, teacher: Path, share: float, seed: int) -> Path:
-    """Train a student as prove_api.py does: the last 8 of 30 layers, one epoch, AdamW at 2e-4."""
     place = out / f"student-{share:g}-{seed}"
     if (place / "config.json").exists():
         return place
-    import torch
-
-    from stillwatch.distill.train.models import load
-    from stillwatch.distill.train.wording import wording
-
     asked = prompts()
     rows = [(asked[k], one[0]) for k, one in enumerate(drawn(out)[:SERVED])]
     rows += json.loads((out / "others.json").read_text())[: round(len(rows) / share) - len(rows)]
-    random.Random(seed).shuffle(rows)
-    torch.manual_seed(seed)
-    loaded = load(str(teacher))
-    loaded.tokenizer.chat_template = TEMPLATE
-    words, model = wording(loaded.model, loaded.tokenizer), loaded.model.train()
-    for name, weight in model.named_parameters():
-        layer = name.split(".layers.")[-1].split(".")[0]
-        weight.requires_grad = layer.isdigit() and int(layer) >= 22
-    learnt = [weight for weight in model.parameters() if weight.requires_grad]
-    optimiser = torch.optim.AdamW(learnt, lr=2e-4)
-    for at in range(0, len(rows), 8):
-        batch = [(({"role": "user", "content": text},), said) for text, said in rows[at : at + 8]]
-        told = [
-            (words.prompt_tokens(messages), words.completion_tokens(messages, None, said))
-            for messages, said in batch
-        ]
-        longest = max(len(a) + len(t) for a, t in told)
-        ids = torch.zeros((len(batch), longest), dtype=torch.long)
-        labels = torch.full((len(batch), longest), -100)
-        for k, (a, t) in enumerate(told):
-            ids[k, : len(a) + len(t)] = torch.tensor([*a, *t])
-            labels[k, len(a) : len(a) + len(t)] = torch.tensor(t)
-        hidden = model.model(input_ids=ids).last_hidden_state[:, :-1]
-        wanted = labels[:, 1:]
-        logits = model.lm_head(hidden[wanted >= 0])
-        loss = torch.nn.functional.cross_entropy(logits, wanted[wanted >= 0])
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(learnt, 1.0)
-        optimiser.step()
-    model.save_pretrained(place)
-    loaded.tokenizer.save_pretrained(place)
-    say(f"student {share:g}, seed {seed}: {len(rows)} rows, last loss {loss.item():.2f}")
-    return place
+    return tune(place, teacher, rows, seed)
 
 
 def weighed(out: Path, name: str, place: Path, most: int) -> dict[str, np.ndarray]:

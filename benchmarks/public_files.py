@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from arguments import parser_of
 from stillwatch.range.placing import PlaceCapture
 from stillwatch.scan.pipeline import run
 
@@ -76,9 +77,7 @@ def put(world: Path, given: argparse.Namespace) -> tuple[pa.Table, set[str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("world", type=Path)
     parser.add_argument("--share", type=float, default=0.6, help="of an agent's exchanges")
     parser.add_argument("--files", type=int, default=40)

@@ -13,7 +13,6 @@ judges `stillwatch terms allowance --refuse` in the same way, whose days slide: 
 well, with what a thousand answers of `TRACE` tokens then cost whoever takes them at once.
 """
 
-import argparse
 import math
 import os
 from collections import Counter, defaultdict
@@ -26,6 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from arguments import parser_of
 from stillwatch.range.costs import AttackPrices
 from stillwatch.terms.allowance import GROWTH, Use, least_limit
 from stillwatch.terms.window import BLOCK_US, BLOCKS
@@ -164,9 +164,7 @@ def play(told: list[Told], rule: Rule) -> tuple[list[int], Counter]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("scenes", nargs="*", default=["sample"], help="sample, dev-a, dev-b")
     parser.add_argument("--refuse", type=float, metavar="SHARE", help="judge the limit of this share")
     parser.add_argument("--worlds", type=Path, default=Path("worlds"), help="where other authors' worlds lie")

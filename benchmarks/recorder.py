@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from arguments import parser_of
 from gateway_bench.load import request
 from gateway_bench.mock import WHOLE
 from stillwatch.gateway.folder import Folder, open_folder
@@ -106,9 +107,7 @@ def compare(source: Path | None, folder: Path, rounds: int) -> list[float | int 
 
 def main() -> None:
     """Print a table, CPU µs a record."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--before", type=Path, help="other sources to measure beside these: OLD/src")
     parser.add_argument("--kinds", nargs="+", choices=RECORDS, default=["small", "large"])
     parser.add_argument("--rounds", type=int, default=5, help="measurements in a process (default 5)")

@@ -44,6 +44,7 @@ from fourth_author import (
     MINUTE,
     Account,
     Request,
+    Sent,
     Settings,
     Unit,
     address,
@@ -53,7 +54,7 @@ from fourth_author import (
     moment,
     new_account,
     people_of,
-    print_facts,
+    write_both,
     write_world,
 )
 from selves import Person, keyed
@@ -182,31 +183,43 @@ def units_of(rng: np.random.Generator, product: Product, one: Account, times: Se
     return units
 
 
-def compose_strangers(rng: np.random.Generator, world: Honest, stock: Stock, people: Sequence[Person]) -> None:
-    crowds = [(product, crowd(rng, product, world)) for product in PRODUCTS]
-    seats = company_seats(rng)
-    crowds += [(BY_KIND[one.state["client"]], [one]) for one in seats]
-    counts, wanted, talkers = {}, {}, set()
-    for product, accounts in crowds:
-        for one in accounts:
-            count = np.clip(rng.lognormal(np.log(product.units * STRANGERS_FACTOR), product.sigma), 1, 250)
-            counts[one.name] = max(1, int(count * min(1.0, (one.end - one.start) / DAYS) ** (product.kind != "trial")))
-            if one.kind in REAL_TALK and rng.random() < REAL_TALK[one.kind]:
-                talkers.add(one.name)
-            else:
-                wanted[one.name] = (one.kind, int(np.ceil(counts[one.name] * np.mean(product.parts))))
+def at_the_minute(one: Account, times: np.ndarray) -> np.ndarray:
+    """The times of an account that runs daily at a fixed minute: one unit after the other, 20 seconds apart."""
+    days = np.floor(times) + one.state["minute"]
+    days = np.where(days < one.start, days + 1, days)
+    days = np.where(days > one.end - 0.05, days - 1, days)
+    return np.where((days > one.start) & (days < one.end - 0.02), days + np.minimum(np.arange(len(days)) % 60 * 20 / 86400, 0.02), times)
+
+
+def speak(rng: np.random.Generator, world: Honest, stock: Stock, people: Sequence[Person], crowds: Sequence[tuple[Product, list[Account]]], counts: Mapping[str, int], wanted: Mapping[str, tuple[str, int]]) -> None:
+    """Add what the accounts send: those in `wanted` the texts of a person each, the others real conversations."""
     iterators, world.people = people_of(rng, wanted, people)
     spoken = {name: list(pieces) for name, pieces in iterators.items()}
     entry = {row["account"]: row for row in world.people}
     for product, accounts in crowds:
         for one in accounts:
-            before, own = len(world.log.rows), spoken.get(one.name)
-            times = times_of(rng, one, counts[one.name])
-            if one.name in talkers:
+            before, own, times = len(world.log.rows), spoken.get(one.name), times_of(rng, one, counts[one.name])
+            if "minute" in one.state:
+                times = np.sort(at_the_minute(one, times))
+            if one.name not in wanted:
                 world.add(rng, one, times, [conversation(product, one, talk) for talk in stock.take("talks", len(times))])
             elif own:  # else nobody has so many texts
                 world.add(rng, one, times, units_of(rng, product, one, times, own))
                 entry[one.name]["exchanges"] = len(world.log.rows) - before
+
+
+def compose_strangers(rng: np.random.Generator, world: Honest, stock: Stock, people: Sequence[Person]) -> None:
+    crowds = [(product, crowd(rng, product, world)) for product in PRODUCTS]
+    seats = company_seats(rng)
+    crowds += [(BY_KIND[one.state["client"]], [one]) for one in seats]
+    counts, wanted = {}, {}
+    for product, accounts in crowds:
+        for one in accounts:
+            count = np.clip(rng.lognormal(np.log(product.units * STRANGERS_FACTOR), product.sigma), 1, 250)
+            counts[one.name] = max(1, int(count * min(1.0, (one.end - one.start) / DAYS) ** (product.kind != "trial")))
+            if one.kind not in REAL_TALK or rng.random() >= REAL_TALK[one.kind]:
+                wanted[one.name] = (one.kind, int(np.ceil(counts[one.name] * np.mean(product.parts))))
+    speak(rng, world, stock, people, crowds, counts, wanted)
 
 
 # --- firms and others ----------------------------------------------------------------------------------------
@@ -464,20 +477,14 @@ def write_worlds(options: argparse.Namespace) -> None:
     customers, relayed = ([one for one, side in zip(left, half, strict=True) if side == s] for s in (0, 1))
     rng = np.random.default_rng([seed, 3])
     resellers(rng, world, end_users(rng, customers))
-    quiet = QuillLog(seed)
-    quiet.rows = [dict(row) for row in world.log.rows]
-    size = len(quiet.rows)
-    finish(options.out / "seventh-quiet", world, [], quiet, seed)
-    campaigns: list[Account] = []
-    for plan in PLANS:
-        rng = np.random.default_rng([seed, keyed(plan.campaign) % 2**31])
+    size = len(world.log.rows)
+
+    def compose(rng: np.random.Generator, plan: Plan) -> Iterator[Sent]:
         accounts = campaign_accounts(rng, plan)
         rows = campaign_rows(rng, plan, accounts, round(plan.share * size), stock, end_users(rng, relayed))
-        for one, when, unit in rows:
-            world.log.add(rng, one, when, unit, plan.campaign)
-        campaigns += accounts
-    finish(options.out / "seventh", world, campaigns, world.log, seed)
-    print_facts(options.out / "seventh-quiet", options.out / "seventh")
+        yield accounts, rows, plan.campaign
+
+    write_both(options.out, "seventh", world, seed, finish, PLANS, compose)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

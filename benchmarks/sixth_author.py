@@ -53,6 +53,7 @@ from fourth_author import (
     MINUTE,
     Account,
     Request,
+    Sent,
     Settings,
     Unit,
     address,
@@ -61,8 +62,8 @@ from fourth_author import (
     move_to,
     new_account,
     people_of,
-    print_facts,
     schedule,
+    write_both,
     write_world,
 )
 from selves import Person, keyed
@@ -793,16 +794,12 @@ def write_worlds(options: argparse.Namespace) -> None:
     half = [keyed("half", one.person) % 2 for one in left]
     customers, relayed = ([one for one, side in zip(left, half, strict=True) if side == s] for s in (0, 1))
     reseller_front(np.random.default_rng([seed, 3]), world, customers)
-    quiet = TernLog(seed)
-    quiet.rows = [dict(row) for row in world.log.rows]
-    size = len(quiet.rows)
-    finish(options.out / "sixth-quiet", world, [], quiet, seed)
-    campaigns: list[Account] = []
-    for plan in PLANS:
-        rng = np.random.default_rng([seed, keyed(plan.campaign) % 2**31])
-        campaigns += add_campaign(rng, plan, world.log, size, stock, end_users(rng, relayed))
-    finish(options.out / "sixth", world, campaigns, world.log, seed)
-    print_facts(options.out / "sixth-quiet", options.out / "sixth")
+    size = len(world.log.rows)
+
+    def compose(rng: np.random.Generator, plan: Plan) -> Iterator[Sent]:
+        yield add_campaign(rng, plan, world.log, size, stock, end_users(rng, relayed)), (), None
+
+    write_both(options.out, "sixth", world, seed, finish, PLANS, compose)
 
 
 def write_git_logs(options: argparse.Namespace) -> None:

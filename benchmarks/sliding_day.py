@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from unittest.mock import patch
 
 import attackers
+from arguments import parser_of
 from attackers import field_for, scene_of
 from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.range.defences.allowance import AllowanceWatch
@@ -68,9 +69,7 @@ def allowances(field: HonestBackground, watch: type[AllowanceWatch]) -> Allowanc
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("bases", nargs="*", help="a world of $STILLWATCH_RANGE, a shipped scene")
     parser.add_argument("--seeds", default="1,2")
     parser.add_argument("--contests", nargs=argparse.REMAINDER, help="the options of attackers.py")

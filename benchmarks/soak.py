@@ -26,6 +26,7 @@ import psutil
 import pyarrow.parquet as pq
 from scipy import stats
 
+from arguments import parser_of
 from gateway_bench import contestants as who
 from gateway_bench.contestants import Contestant
 from gateway_bench.cost import part_of
@@ -231,9 +232,7 @@ def report(found: Tally, samples: Samples, traffic: Traffic, given: argparse.Nam
 
 
 def options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--per-second", type=float, default=60, help="requests")
     parser.add_argument("--connections", type=int, default=24)

@@ -6,7 +6,6 @@ each hour of event time brings many exchanges, each with a user agent of its own
 recorder does; the real detector reads, looks and saves. A line is fitted to the hours after the bound.
 """
 
-import argparse
 import json
 import os
 import random
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from arguments import parser_of
 from stillwatch.exchanges.formats import Row
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sketched import PURPOSE, sketch_batch
@@ -84,9 +84,7 @@ def run(folder_path: Path, hours: int, count: int) -> tuple[list[int], list[int]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--hours", type=int, default=30)
     parser.add_argument("--an-hour", type=int, default=24_000, help="exchanges")
     parser.add_argument("--out", type=Path, default=Path("gateway-bench"), help="folder of the results")

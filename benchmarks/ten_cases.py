@@ -15,7 +15,6 @@ addresses of the ten and a log-in. Whoever judges writes FOLDER/verdicts.csv: ca
 of its accounts are a campaign's.
 """
 
-import argparse
 import csv
 import json
 import random
@@ -28,6 +27,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from arguments import parser_of
 from stillwatch.cases import CaseError
 from stillwatch.cases.fold import fold
 from stillwatch.cases.leads import leads, open_case
@@ -44,9 +44,7 @@ COMMAND = (sys.executable, "-c", "from stillwatch.cli.main import run; run()")
 
 def main() -> None:
     """Make, serve or compare."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("do", choices=("make", "serve", "compare"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("worlds", type=Path, nargs="*")

@@ -25,11 +25,11 @@ import eighth_author as eighth
 import selves
 from eighth_author import Row, in_jobs, plan_changes
 from eighth_provider import Reaction, Troubles, VesperLog
-from fifth_author import LIMITS, MODEL_SHARES, TEMPERATURES, Honest, Piece, Product, bare_trace, conversation, drawn_settings, end_users, phrase, render
-from fourth_author import COUNTRIES, MINUTE, Account, Request, Settings, Unit, address, bare_instruction, choose, moment, new_account, people_of, print_facts
-from ninth_author import Networks, UnsaidStock, at_the_minute, within_texts
+from fifth_author import LIMITS, MODEL_SHARES, TEMPERATURES, Honest, Piece, Product, bare_trace, drawn_settings, end_users, phrase, render
+from fourth_author import COUNTRIES, MINUTE, Account, Request, Sent, Settings, Unit, address, bare_instruction, choose, moment, new_account, write_both
+from ninth_author import Networks, UnsaidStock, counts_of
 from selves import Person, keyed
-from seventh_author import Stock, units_of
+from seventh_author import Stock, speak
 from sixth_author import deal_queue, times_of
 
 DAYS, NEVER = 21.0, 99.0
@@ -170,35 +170,20 @@ def share_cards(rng: np.random.Generator, accounts: Sequence[Account]) -> None:
         payers[second].payment = payers[first].payment
 
 
+def ban_in_error(rng: np.random.Generator, accounts: Sequence[Account], days: float, count: int = 8, returned: int = 5) -> None:
+    """Ban some who did nothing: the first of them for a day or two, the others for good."""
+    for at, number in enumerate(rng.permutation(len(accounts))[:count]):
+        first = float(rng.uniform(1, days - 3))
+        accounts[number].state["ban"] = (first, first + rng.uniform(1, 2) if at < returned else NEVER)
+
+
 def compose_strangers(rng: np.random.Generator, world: Honest, stock: Stock, people: Sequence[Person], nets: Networks) -> None:
     crowds = [(product, crowd(rng, product, at, world, nets)) for at, product in enumerate(PRODUCTS)]
     seat_companies(rng, crowds)
     everybody = [one for _, accounts in crowds for one in accounts]
     share_cards(rng, everybody)
-    for at, number in enumerate(rng.permutation(len(everybody))[:8]):  # banned in error
-        first = float(rng.uniform(1, DAYS - 3))
-        everybody[number].state["ban"] = (first, first + rng.uniform(1, 2) if at < 5 else NEVER)
-    counts, needs = {}, {}
-    for product, accounts in crowds:
-        for one in accounts:
-            drawn = rng.lognormal(np.log(product.units), 0.5 if product.kind == "trial" else 1.4)
-            counts[one.name] = max(1, int(drawn if product.kind == "trial" else np.clip(drawn, 1, 350) * (one.end - one.start) / DAYS))
-            if product.kind == "trial" or (product.kind in CHATS and rng.random() < 1 / 3):
-                counts[one.name] = min(counts[one.name], 20)
-            else:
-                needs[one.name] = (product, int(np.ceil(counts[one.name] * np.mean(product.parts))))
-    iterators, world.people = people_of(rng, within_texts(counts, needs, people), people)
-    spoken, entry = {name: list(pieces) for name, pieces in iterators.items()}, {row["account"]: row for row in world.people}
-    for product, accounts in crowds:
-        for one in accounts:
-            before, own, times = len(world.log.rows), spoken.get(one.name), times_of(rng, one, counts[one.name])
-            if "minute" in one.state:
-                times = np.sort(at_the_minute(one, times))
-            if one.name not in needs:
-                world.add(rng, one, times, [conversation(product, one, talk) for talk in stock.take("talks", len(times))])
-            elif own:  # else nobody has so many texts
-                world.add(rng, one, times, units_of(rng, product, one, times, own))
-                entry[one.name]["exchanges"] = len(world.log.rows) - before
+    ban_in_error(rng, everybody, DAYS)
+    speak(rng, world, stock, people, crowds, *counts_of(rng, crowds, people, DAYS, CHATS, 1.4, 350, 1 / 3, 20))
 
 
 # --- firms with one account ----------------------------------------------------------------------------------
@@ -715,22 +700,15 @@ def write_worlds(options: argparse.Namespace) -> None:
     rng = np.random.default_rng([seed, 2])
     compose_firms(rng, world, stock, end_users(rng, halves[0]))
     compose_groups(np.random.default_rng([seed, 3]), world, stock, iter(kept[:30]), nets)
-    quiet = OpalLog(seed)
-    quiet.rows = [dict(row) for row in world.log.rows]
-    finish(options.out / "tenth-quiet", world, [], quiet, seed)
-    campaigns: list[Account] = []
     stock.for_campaigns = True
-    for plan in OPERATIONS:
-        rng = np.random.default_rng([seed, keyed(plan.campaign) % 2**31])
+
+    def compose(rng: np.random.Generator, plan: Operation) -> Iterator[Sent]:
         accounts = operation_accounts(rng, plan, nets)
-        for one, when, unit in operation_rows(rng, plan, accounts, stock, iter(kept[30:])):
-            world.log.add(rng, one, when, unit, plan.campaign)
+        yield accounts, operation_rows(rng, plan, accounts, stock, iter(kept[30:])), plan.campaign
         if plan.style == "reseller_stock":
-            for one, when, unit in resold_rows(rng, accounts, plan.count, end_users(rng, halves[1])):
-                world.log.add(rng, one, when, unit)
-        campaigns += accounts
-    finish(options.out / "tenth", world, campaigns, world.log, seed)
-    print_facts(options.out / "tenth-quiet", options.out / "tenth")
+            yield (), resold_rows(rng, accounts, plan.count, end_users(rng, halves[1])), None
+
+    write_both(options.out, "tenth", world, seed, finish, OPERATIONS, compose)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from eighth_author import Row, in_jobs
 from eighth_provider import Reaction
 from eleventh_author import WorkingTeam
 from fifth_author import LIMITS, TEMPERATURES, Honest, Piece, phrase, render
-from fourth_author import Account, Request, Settings, Unit, address, choose, moment, print_facts
+from fourth_author import Account, Request, Sent, Settings, Unit, address, choose, moment, write_both
 from ninth_author import UnsaidStock
 from selves import Person, keyed
 from seventh_author import Stock
@@ -480,45 +480,16 @@ def write_worlds(options: argparse.Namespace) -> None:
     customers = sessions(np.random.default_rng([seed, 5]), lots[0])
     compose_majority(np.random.default_rng([seed, 1]), world, stock, lots[2], lots[0], nets, customers)
     compose_teams(np.random.default_rng([seed, 3]), world, stock, iter(owners), nets, customers)
-    quiet = WrenLog(seed)
-    quiet.rows = [dict(row) for row in world.log.rows]
-    finish(options.out / "thirteenth-quiet", world, [], quiet, seed)
-    campaigns: list[Account] = []
     stock.for_campaigns = True
-    for plan in OPERATIONS:
-        rng = np.random.default_rng([seed, keyed(plan.campaign) % 2**31])
+
+    def compose(rng: np.random.Generator, plan: Operation) -> Iterator[Sent]:
         accounts = extraction_accounts(rng, plan, nets)
-        for one, when, unit in extraction_rows(rng, plan, accounts, stock, sessions(rng, lots[1], int(plan.style == "proxy_network"))):
-            world.log.add(rng, one, when, unit, plan.campaign)
+        yield accounts, extraction_rows(rng, plan, accounts, stock, sessions(rng, lots[1], int(plan.style == "proxy_network"))), plan.campaign
         if plan.style == "stolen_keys":
-            for one, when, unit in owners_rows(rng, accounts, iter(victims)):
-                world.log.add(rng, one, when, unit)
-        campaigns += accounts
-    finish(options.out / "thirteenth", world, campaigns, world.log, seed)
-    print_facts(options.out / "thirteenth-quiet", options.out / "thirteenth")
+            yield (), owners_rows(rng, accounts, iter(victims)), None
 
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Compose the thirteenth author's world, with and without campaigns.")
-    parser.add_argument("--range", type=Path, help="folder with benign.parquet and distill.parquet")
-    parser.add_argument("--people", type=Path, nargs="+", help="files of `benchmarks/selves.py collect`")
-    parser.add_argument("--texts", type=Path, nargs="+", help="files of `sixth_author.py texts` and of --collect")
-    parser.add_argument("--former", type=Path, help="folder of the former worlds, whose people do not speak here")
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--seed", type=int, default=13)
-    parser.add_argument("--mirror", type=Path, help="folder of owner+name/repo histories, for --collect")
-    parser.add_argument("--collect", type=Path, help="write the texts of other sources there, and no world")
-    parser.add_argument("--count", type=Path, help="print the table of this world's kinds, write nothing")
-    options = parser.parse_args(arguments)
-    if options.count:
-        print("\n".join(eighth.count_kinds(options.count)))
-    elif options.collect and options.mirror:
-        pq.write_table(collect_texts(options.mirror), options.collect, compression="zstd")
-    elif options.range and options.people and options.texts and options.former and options.out:
-        write_worlds(options)
-    else:
-        parser.error("--range, --people, --texts, --former and --out are needed, or --mirror and --collect, or --count")
+    write_both(options.out, "thirteenth", world, seed, finish, OPERATIONS, compose)
 
 
 if __name__ == "__main__":
-    main()
+    eighth.main(author="thirteenth", seed=13, write=write_worlds, texts="; several, with those of --collect", former=True, collect=collect_texts)

@@ -21,7 +21,7 @@ from ninth_author import at_the_minute, within_texts
 from selves import Person, keyed
 from seventh_author import Stock
 from sixth_author import deal_queue, times_of
-from tenth_author import talk_unit
+from tenth_author import ban_in_error, talk_unit
 from twelfth_provider import CloudLog, Networks, housed, units_of
 
 DAYS, NEVER = 21.0, 99.0
@@ -407,10 +407,7 @@ def count_units(rng: np.random.Generator, product: Product, one: Account) -> int
 def compose_people(rng: np.random.Generator, world: Honest, stock: Stock, people: Mapping[str, Sequence[Person]], nets: Places, customers: Sessions, companies: Sequence[Company]) -> None:
     """All accounts that speak as one person, or hold real conversations."""
     crowds = [(product, crowd(rng, product, at, world, nets)) for at, product in enumerate(PRODUCTS)]
-    alone = [one for _, accounts in crowds for one in accounts]
-    for at, number in enumerate(rng.permutation(len(alone))[:12]):  # banned in error
-        first = float(rng.uniform(1, DAYS - 3))
-        alone[number].state["ban"] = (first, first + rng.uniform(1, 2) if at < 8 else NEVER)
+    ban_in_error(rng, [one for _, accounts in crowds for one in accounts], DAYS, 12, 8)
     crowds += [(product, [one for company in companies for one in company.keys if one.kind == product.kind]) for product in STAFF]
     counts, needs, languages = {}, {}, {}
     for product, accounts in crowds:

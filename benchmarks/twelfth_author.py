@@ -16,10 +16,10 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 # isort: off
 # fmt: off
@@ -29,7 +29,7 @@ from eighth_author import Row, in_jobs
 from eighth_provider import Reaction
 from eleventh_author import WorkingTeam
 from fifth_author import LIMITS, TEMPERATURES, Honest, Piece, end_users, phrase, render
-from fourth_author import Account, Request, Settings, Unit, address, choose, moment, print_facts
+from fourth_author import Account, Request, Sent, Settings, Unit, address, choose, moment, write_both
 from ninth_author import UnsaidStock
 from selves import Person, keyed
 from seventh_author import Stock
@@ -432,49 +432,26 @@ def write_worlds(options: argparse.Namespace) -> None:
     world = Honest(CloudLog(seed))
     compose_majority(np.random.default_rng([seed, 1]), world, stock, lots[2], nets, end_users(np.random.default_rng([seed, 5]), talkative[0]))
     compose_teams(np.random.default_rng([seed, 3]), world, stock, iter(kept[:100]), nets)
-    quiet = CloudLog(seed)
-    quiet.rows = [dict(row) for row in world.log.rows]
-    finish(options.out / "twelfth-quiet", world, [], quiet, seed)
-    sizes = dict.fromkeys((one.name for one in world.accounts if "task" in one.state and not one.state["silent"]), 0)
-    for row in world.log.rows:
-        if row["account"] in sizes:
-            sizes[row["account"]] += 1
-    honest = sorted((one for one in world.accounts if one.name in sizes), key=lambda one: -sizes[one.name])
-    campaigns, owners = [], iter(kept[100:])
-    stock.for_campaigns = True
-    for plan in OPERATIONS:
-        rng = np.random.default_rng([seed, keyed(plan.campaign) % 2**31])
+
+    @cache
+    def honest() -> list[Account]:
+        """Projects whose wording can be copied, the largest first: once the quiet world says which are silent."""
+        sizes = dict.fromkeys((one.name for one in world.accounts if "task" in one.state and not one.state["silent"]), 0)
+        for row in world.log.rows:
+            if row["account"] in sizes:
+                sizes[row["account"]] += 1
+        return sorted((one for one in world.accounts if one.name in sizes), key=lambda one: -sizes[one.name])
+
+    stock.for_campaigns, owners = True, iter(kept[100:])
+
+    def compose(rng: np.random.Generator, plan: Operation) -> Iterator[Sent]:
         accounts = extraction_accounts(rng, plan, nets)
-        for one, when, unit in extraction_rows(rng, plan, accounts, stock, end_users(rng, talkative[1]), honest):
-            world.log.add(rng, one, when, unit, plan.campaign)
+        yield accounts, extraction_rows(rng, plan, accounts, stock, end_users(rng, talkative[1]), honest()), plan.campaign
         if plan.style == "leaked_keys":
-            for one, when, unit in owners_rows(rng, accounts, owners):
-                world.log.add(rng, one, when, unit)
-        campaigns += accounts
-    finish(options.out / "twelfth", world, campaigns, world.log, seed)
-    print_facts(options.out / "twelfth-quiet", options.out / "twelfth")
+            yield (), owners_rows(rng, accounts, owners), None
 
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Compose the twelfth author's world, with and without campaigns.")
-    parser.add_argument("--range", type=Path, help="folder with benign.parquet and distill.parquet")
-    parser.add_argument("--people", type=Path, nargs="+", help="files of `benchmarks/selves.py collect`; of the second and later ones a fifth is used")
-    parser.add_argument("--texts", type=Path, nargs="+", help="files of `sixth_author.py texts` and of --collect")
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--seed", type=int, default=12)
-    parser.add_argument("--mirror", type=Path, help="folder of owner+name/repo histories, for --collect")
-    parser.add_argument("--collect", type=Path, help="write the texts of other sources there, and no world")
-    parser.add_argument("--count", type=Path, help="print the table of this world's kinds, write nothing")
-    options = parser.parse_args(arguments)
-    if options.count:
-        print("\n".join(eighth.count_kinds(options.count)))
-    elif options.collect and options.mirror:
-        pq.write_table(collect_texts(options.mirror), options.collect, compression="zstd")
-    elif options.range and options.people and options.texts and options.out:
-        write_worlds(options)
-    else:
-        parser.error("--range, --people, --texts and --out are needed, or --mirror and --collect, or --count")
+    write_both(options.out, "twelfth", world, seed, finish, OPERATIONS, compose)
 
 
 if __name__ == "__main__":
-    main()
+    eighth.main(author="twelfth", seed=12, write=write_worlds, people="; of the second and later ones a fifth is used", texts="; several, with those of --collect", collect=collect_texts)

@@ -21,7 +21,7 @@ from ninth_author import Site, at_the_minute, within_texts
 from selves import Person, keyed
 from seventh_author import Stock
 from sixth_author import times_of
-from tenth_author import talk_unit
+from tenth_author import ban_in_error, talk_unit
 
 DAYS, NEVER = 24.0, 99.0
 LAUNCH_DAY, NEW_MODEL = 9.4, "brant-3"
@@ -352,9 +352,7 @@ def compose_majority(rng: np.random.Generator, world: Honest, stock: Stock, peop
     """Everybody who is no organised group."""
     crowds, tenants = [(product, crowd(rng, product, at, world, nets)) for at, product in enumerate(PRODUCTS)], found_tenants(rng, nets)
     alone = [one for _, accounts in crowds for one in accounts]
-    for at, number in enumerate(rng.permutation(len(alone))[:8]):  # banned in error
-        first = float(rng.uniform(1, DAYS - 3))
-        alone[number].state["ban"] = (first, first + rng.uniform(1, 2) if at < 5 else NEVER)
+    ban_in_error(rng, alone, DAYS)
     crowds += [(product, [one for firm in tenants for one in firm.projects if one.kind == product.kind]) for product in PROJECTS]
     counts, needs = {}, {}
     for product, accounts in crowds:

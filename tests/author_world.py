@@ -4,6 +4,7 @@ A world's module is handed over; its plans, groups and rules have the same field
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,17 @@ def check_rules(author: Any, letter: str, numbers: dict[str, int]) -> None:
         assert f"| {team.kind} | {team.groups} × {size} |" in author.RULES
     for plan in author.OPERATIONS:
         assert f"| {plan.campaign} | {plan.style} | {plan.accounts:,} | {plan.count:,} |" in author.RULES
+
+
+def check_shapes(author: Any, public: Any, letter: str) -> None:
+    """The rules state how many accounts each family of software has, and how many each kind of desk."""
+    numbers = Counter[str]()
+    for product in (*public.products, public.eval_person):
+        family = "_".join(product.kind.split("_")[: 1 if product.kind.startswith("automation") else 2])
+        numbers["chat_front" if product.kind.startswith("chat_") else family] += product.accounts
+    check_rules(author, letter, numbers)
+    for kind, (number, _, _) in public.desks.items():
+        assert f"{kind} {number}" in author.RULES
 
 
 def check_honest_traffic(

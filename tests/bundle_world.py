@@ -17,7 +17,7 @@ from scan_world import Crowd, Scene, scene
 from stillwatch.cases import Verdict
 from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.bundle import documents
-from stillwatch.cases.bundle.export import export
+from stillwatch.cases.bundle.export import Exported, prepare, release
 from stillwatch.cases.bundle.gather import ScannedLog
 from stillwatch.cases.evidence import inputs_of
 from stillwatch.cases.fold import fold
@@ -98,7 +98,6 @@ def make(folder: Path) -> Told:
     pq.write_table(_renamed(planted.accounts, renamed), accounts)
     result = run([log], accounts=accounts, options=Options(threads=1))
     url = f"sqlite:///{folder}/cases.db"
-    said: list[str] = []
     with Store(url) as store:
         attach(store, folder / "audit.key")
         fold(store, result, NOW_US, "scan", inputs=inputs_of([log, accounts]))
@@ -107,11 +106,19 @@ def make(folder: Path) -> Told:
             store, case, [HOSTILE[0]], Verdict.VICTIM, who="ann", why=f"{CANARY}: her key", now_us=NOW_US
         )
         out = folder / "evidence"
-        export(
-            store, case, out, who="ann", now_us=NOW_US + 1, log=ScannedLog([log], accounts), tell=said.append
-        )
+        made = {"who": "ann", "now_us": NOW_US + 1}
+        ready = prepare(store, case, log=ScannedLog([log], accounts), **made)
+        release(store, ready, out, **made)
     names = tuple(renamed.get(name, name) for name in pool)
-    return Told(folder, log, accounts, url, case, names, out, tuple(said), planted)
+    return Told(folder, log, accounts, url, case, names, out, ready.leaving, planted)
+
+
+def export(
+    store: Store, case: str, out: Path, *, who: str, now_us: int, log: ScannedLog | None = None
+) -> Exported:
+    """Make a bundle, whatever leaves with it."""
+    ready = prepare(store, case, who=who, now_us=now_us, log=log)
+    return release(store, ready, out, who=who, now_us=now_us)
 
 
 def _renamed(table: pa.Table, names: dict[str, str]) -> pa.Table:

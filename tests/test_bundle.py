@@ -30,6 +30,7 @@ from bundle_world import (
     HOSTILE,
     NOW_US,
     Told,
+    export,
     make,
     oldest_python,
     released,
@@ -41,7 +42,7 @@ from stillwatch.cases.audit.verify import verify as verify_trail
 from stillwatch.cases.bundle import BundleError, Prepared, answers, documents, recompute, verify
 from stillwatch.cases.bundle.bundle_events import OpenedBundle
 from stillwatch.cases.bundle.claimed import claims, recomputed_by
-from stillwatch.cases.bundle.export import export, prepare, release, signed_manifest
+from stillwatch.cases.bundle.export import prepare, release, signed_manifest
 from stillwatch.cases.bundle.gather import ScannedLog, ndjson
 from stillwatch.cases.stamping import Authority, read_roots
 from stillwatch.cases.store import Store
@@ -462,7 +463,6 @@ def test_a_zip_says_the_same(told: Told, tmp_path: Path) -> None:
             who="ann",
             now_us=NOW_US + 2,
             log=ScannedLog([told.log], told.accounts),
-            tell=lambda _: None,
         )
         assert store.case(told.case).id == told.case
     assert alone(told.bundle, str(made.path), "--key", key_of(told)).returncode == 0
@@ -541,10 +541,11 @@ def test_hostile_names_come_through_as_they_are(told: Told) -> None:
 
 @pytest.mark.slow
 def test_without_a_log_nothing_is_computed_and_it_says_so(told: Told, tmp_path: Path) -> None:
-    said: list[str] = []
+    by = {"who": "a", "now_us": NOW_US + 3}
     with told.store() as store:
-        made = export(store, told.case, tmp_path / "bare", who="a", now_us=NOW_US + 3, tell=said.append)
-    assert any("no claim can be computed" in sentence for sentence in said)
+        ready = prepare(store, told.case, **by)
+        made = release(store, ready, tmp_path / "bare", **by)
+    assert any("no claim can be computed" in sentence for sentence in ready.leaving)
     found = check(made.path)
     assert found["wrong"] == ["claims: none could be computed: every number is the sender's word"]
     assert {row["result"] for row in found["claims"]} == {"not computed"}

@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from bundle_world import NOW_US, scan_crowd
+from bundle_world import NOW_US, export, scan_crowd
 from scan_world import Crowd
 from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.bundle.claimed import claims
-from stillwatch.cases.bundle.export import export
 from stillwatch.cases.bundle.gather import ScannedLog
 from stillwatch.cases.evidence import inputs_of
 from stillwatch.cases.fold import fold

@@ -9,7 +9,7 @@ import pytest
 import eighteenth_author as eighteenth
 import eighteenth_provider as provider
 import fifteenth_author as fifteenth
-from author_world import check_campaign, check_group, check_rules, compose_campaign, compose_group
+from author_world import check_campaign, check_group, check_shapes, compose_campaign, compose_group
 from eighteenth_texts import conversations_of, paragraphs_of, sift_logs
 from fifteenth_provider import CloudPlaces, crowd, found_companies
 from fifth_author import Honest
@@ -158,10 +158,4 @@ def test_nobody_of_a_former_history_and_nobody_twice_is_kept(tmp_path) -> None:
 
 
 def test_the_shapes_are_those_of_the_rules() -> None:
-    numbers = Counter[str]()
-    for product in (*provider.PUBLIC.products, provider.PUBLIC.eval_person):
-        family = "_".join(product.kind.split("_")[: 1 if product.kind.startswith("automation") else 2])
-        numbers["chat_front" if product.kind.startswith("chat_") else family] += product.accounts
-    check_rules(eighteenth, "k", numbers)
-    for kind, (number, _, _) in provider.PUBLIC.desks.items():
-        assert f"{kind} {number}" in eighteenth.RULES
+    check_shapes(eighteenth, provider.PUBLIC, "k")

@@ -18,6 +18,7 @@ from author_world import (
 )
 from fifth_author import Honest
 from fourth_author import moment
+from seventh_author import units_of
 
 pytestmark = pytest.mark.slow  # a world is composed once, and its script does not change
 
@@ -44,7 +45,7 @@ def test_every_product_lives_within_the_log_and_carries_its_person(product) -> N
     assert all(0 <= one.start < one.end <= eleventh.DAYS for one in accounts)
     assert all(one.created <= moment(one.start) for one in accounts)
     one = accounts[0]
-    units = eleventh.units_of(rng, product, one, eleventh.times_of(rng, one, 3), next(sessions()))
+    units = units_of(rng, product, one, eleventh.times_of(rng, one, 3), next(sessions()))
     assert any("rivets hold the hull" in request.prompt for unit in units for request in unit)
     assert all("{" not in (request.system or "") for unit in units for request in unit)
 

@@ -14,6 +14,7 @@ from author_world import (
     check_group,
     check_nameless,
     check_rules,
+    compose_campaign,
     owners,
     sessions,
 )
@@ -30,11 +31,7 @@ PEOPLE = (*provider.PRODUCTS, provider.EVAL_PERSON)
 
 
 def a_campaign(style: str):
-    """A campaign's accounts, and what they send."""
-    rng, plan = np.random.default_rng(5), PLANS[style]
-    accounts = fifteenth.campaign_accounts(rng, plan, PLACES, fifteenth.FIFTEENTH)
-    rows = fifteenth.campaign_rows(rng, plan, accounts, SameDialogues(), customers(), fifteenth.FIFTEENTH)
-    return accounts, rows
+    return compose_campaign(fifteenth, fifteenth.FIFTEENTH, PLANS[style], PLACES, customers())
 
 
 @pytest.mark.parametrize("product", PEOPLE, ids=[f"{one.kind}-{at}" for at, one in enumerate(PEOPLE)])

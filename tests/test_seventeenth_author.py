@@ -9,7 +9,7 @@ import pytest
 import fifteenth_author as fifteenth
 import seventeenth_author as seventeenth
 import seventeenth_provider as provider
-from author_world import check_campaign, check_group, check_rules, compose_campaign, compose_group
+from author_world import check_campaign, check_group, check_shapes, compose_campaign, compose_group
 from fifteenth_provider import CloudPlaces, crowd, found_companies
 from fifth_author import Honest
 from fourth_author import Request, moment
@@ -108,10 +108,4 @@ def test_texts_lose_what_their_publisher_put_around_them() -> None:
 
 
 def test_the_shapes_are_those_of_the_rules() -> None:
-    numbers = Counter[str]()
-    for product in (*provider.PUBLIC.products, provider.PUBLIC.eval_person):
-        family = "_".join(product.kind.split("_")[: 1 if product.kind.startswith("automation") else 2])
-        numbers["chat_front" if product.kind.startswith("chat_") else family] += product.accounts
-    check_rules(seventeenth, "z", numbers)
-    for kind, (number, _, _) in provider.PUBLIC.desks.items():
-        assert f"{kind} {number}" in seventeenth.RULES
+    check_shapes(seventeenth, provider.PUBLIC, "z")

@@ -9,7 +9,7 @@ import pytest
 import fifteenth_author as fifteenth
 import sixteenth_author as sixteenth
 import sixteenth_provider as provider
-from author_world import check_campaign, check_group, check_rules, compose_campaign, compose_group, sessions
+from author_world import check_campaign, check_group, check_shapes, compose_campaign, compose_group, sessions
 from fifteenth_provider import CloudPlaces, crowd, found_companies
 from fifth_author import Honest
 from fourth_author import Request, moment
@@ -119,10 +119,4 @@ def test_every_software_lives_within_the_log_and_carries_its_person() -> None:
 
 
 def test_the_shapes_are_those_of_the_rules() -> None:
-    numbers = Counter[str]()
-    for product in (*provider.PUBLIC.products, provider.PUBLIC.eval_person):
-        family = "_".join(product.kind.split("_")[: 1 if product.kind.startswith("automation") else 2])
-        numbers["chat_front" if product.kind.startswith("chat_") else family] += product.accounts
-    check_rules(sixteenth, "y", numbers)
-    for kind, (number, _, _) in provider.DESKS.items():
-        assert f"{kind} {number}" in sixteenth.RULES
+    check_shapes(sixteenth, provider.PUBLIC, "y")

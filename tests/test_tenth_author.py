@@ -18,6 +18,7 @@ from author_world import (
 )
 from fifth_author import Honest
 from fourth_author import Account, moment
+from seventh_author import units_of
 
 pytestmark = pytest.mark.slow  # a world is composed once, and its script does not change
 
@@ -43,7 +44,7 @@ def test_every_product_lives_within_the_log_and_carries_its_person(product) -> N
         assert 0 <= one.start < one.end <= tenth.DAYS
         assert one.created <= moment(one.start)
     one = accounts[0]
-    units = tenth.units_of(rng, product, one, tenth.times_of(rng, one, 3), next(sessions()))
+    units = units_of(rng, product, one, tenth.times_of(rng, one, 3), next(sessions()))
     assert any("rivets hold the hull" in request.prompt for unit in units for request in unit)
     assert all("{" not in (request.system or "") for unit in units for request in unit)
 

@@ -95,14 +95,8 @@ def by_month(store: Store) -> list[Measured]:
     return [_measure(*key, by_key.get(key, []), open_.get(key, 0)) for key in keys]
 
 
-def measure(store: Store, detector: str, now_us: int) -> Measured:
-    """Give a detector's record over the last half year: what a promotion is decided on."""
-    with store.reading() as db:
-        return measured_in(db, detector, now_us)
-
-
 def measure_all(store: Store, now_us: int) -> dict[str, Measured]:
-    """Give `measure` of every detector that spoke of a case within the last half year."""
+    """Give the record over the last half year of every detector that spoke of a case within it."""
     since = now_us - EVIDENCE_US
     with store.reading() as db:
         cases_by_detector: dict[str, list[_JudgedCase]] = {}
@@ -119,7 +113,7 @@ def nothing_said(detector: str) -> Measured:
 
 
 def measured_in(db: Connection, detector: str, now_us: int) -> Measured:
-    """Give `measured` as a transaction sees it."""
+    """Give a detector's record over the last half year: what a promotion is decided on."""
     since = now_us - EVIDENCE_US
     open_ = sum(n for _, n in _count_unjudged(db, since, detector=detector))
     return _measure(detector, None, _judged_cases(db, since, detector), open_)

@@ -133,14 +133,14 @@ def _is_binary(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
 
 
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
 def _ints(field: pa.Field, column: pa.Array, bad: Bad) -> pa.Array:
     if pa.types.is_floating(column.type):
         column = _no_nan(column)
-    if (
-        pa.types.is_integer(column.type)
-        or pa.types.is_floating(column.type)
-        or pa.types.is_decimal(column.type)
-    ):
+    if _is_number(column.type):
         low, high = INTS[field.name]
         if field.name == "latency_ms" and pa.types.is_floating(column.type):
             column = pc.round(column)
@@ -160,11 +160,7 @@ def _ints(field: pa.Field, column: pa.Array, bad: Bad) -> pa.Array:
 def _floats(field: pa.Field, column: pa.Array, bad: Bad) -> pa.Array:
     if _is_text(column.type):
         return _by_row(field, column, bad)
-    if not (
-        pa.types.is_floating(column.type)
-        or pa.types.is_integer(column.type)
-        or pa.types.is_decimal(column.type)
-    ):
+    if not _is_number(column.type):
         raise Refused("right would be numbers")
     numbers = _no_nan(column.cast(pa.float64(), safe=False))
     if pc.any(pc.is_inf(numbers)).as_py():

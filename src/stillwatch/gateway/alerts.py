@@ -6,7 +6,6 @@ it goes on from there. `stillwatch alerts deliver` does the same from the comman
 
 import os
 import random
-import signal
 import sys
 import threading
 from contextlib import ExitStack
@@ -93,9 +92,7 @@ def _pulse(alerts: Alerts, stop: Wake) -> None:
 
 def main(folder: str) -> None:
     """Be the alerts process of the gateway in a folder."""
-    stop = Wake()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stop.set())
+    stop = Wake.at_the_end()
     place = Folder(Path(folder))
     alerts = Alerts(place, GatewaySettings.load(place.settings))
     threading.Thread(target=_pulse, args=(alerts, stop), name="pulse", daemon=True).start()

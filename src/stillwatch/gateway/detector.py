@@ -8,7 +8,6 @@ import ctypes
 import json
 import math
 import os
-import signal
 import sys
 import tempfile
 import threading
@@ -399,9 +398,7 @@ def return_freed_memory() -> None:
 def main(folder: str) -> None:
     """Be the detector of the gateway in a folder."""
     return_freed_memory()
-    stop = Wake()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stop.set())
+    stop = Wake.at_the_end()
     place = Folder(Path(folder))
     if "TMPDIR" not in os.environ:  # a folder for temporary files is memory on many systems
         tempfile.tempdir = str(place.run)

@@ -7,7 +7,9 @@ for what.
 
 import os
 import select
+import signal
 from contextlib import suppress
+from typing import Self
 
 
 class Wake:
@@ -23,6 +25,14 @@ class Wake:
         for end in (self._read, self._write):
             with suppress(OSError):
                 os.close(end)
+
+    @classmethod
+    def at_the_end(cls) -> Self:
+        """Give one that is set when this process is told to end: by SIGTERM, or Ctrl-C."""
+        wake = cls()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, lambda *_: wake.set())
+        return wake
 
     def set(self) -> None:
         self._on = True

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
-from typing import Any
 
 from sqlalchemy import Connection, select
 
@@ -43,24 +42,6 @@ from stillwatch.terms.holds import HoldSchedule
 KEPT = "token key of a bundle kept"
 PLAIN = {"state", "verdict", "owner", "due_us", "suppressed_until_us", "known", "export"}  # of what acts set
 ADVICE = ("action", "permalink", "json_twin", "bundle_sha256", "revision")  # of an alert: for its owner
-
-
-def export(
-    store: Store,
-    case_id: str,
-    out: Path,
-    *,
-    who: str,
-    now_us: int,
-    log: ScannedLog | None = None,
-    with_set_aside: bool = False,
-    tell: Any = print,
-) -> Exported:
-    """Make a bundle, telling what leaves before it does. See `prepare` and `release`."""
-    ready = prepare(store, case_id, who=who, now_us=now_us, log=log, with_set_aside=with_set_aside)
-    for sentence in ready.leaving:
-        tell(sentence)
-    return release(store, ready, out, who=who, now_us=now_us)
 
 
 def prepare(

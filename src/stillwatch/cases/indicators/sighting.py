@@ -5,6 +5,7 @@ answer of nought is an answer too. Source: STIX 2.1 (OASIS, 2021), section 5.2: 
 """
 
 from pathlib import Path
+from typing import Any
 
 from stillwatch.cases import Json
 from stillwatch.cases.exports import Form, Leaving
@@ -34,11 +35,9 @@ def sighting_bundle(hits: Hits, key: IndicatorKey, *, sender: str, now_us: int) 
     """Write the answer, under the mark of what it answers; a later one brings it up to date."""
     name = checked_sender(sender)
     who, tlp = identity_id(name), Tlp(hits.partner.tlp)
-    sightings = [_sighting(hits.partner.id, who, hits, tlp, now_us)]
-    sightings += [
-        _part(id, who, hits, tlp, now_us, exchanges, first_us, last_us)
-        for id, exchanges, first_us, last_us in hits.seen
-    ]
+    whole = (hits.partner.id, hits.exchanges, hits.first_us, hits.last_us)
+    sightings = [_sighting(hits, who, tlp, now_us, *whole, **_searched(hits))]
+    sightings += [_sighting(hits, who, tlp, now_us, *seen) for seen in hits.seen]
     objects = [*sightings, sender_object(name, tlp, now_us), extension_object(who), marking(tlp)]
     data = to_bytes(bundle(objects, key.sealing, key.fingerprint), indent=1) + b"\n"
     holds = {
@@ -49,11 +48,27 @@ def sighting_bundle(hits: Hits, key: IndicatorKey, *, sender: str, now_us: int) 
     return data, leaving(Form.STIX, data, holds, tlp)
 
 
-def _sighting(of: str, who: str, hits: Hits, tlp: Tlp, now_us: int) -> Json:
-    description = (
-        f"Searched {hits.searched:,} exchanges; {hits.exchanges:,} of {len(hits.accounts):,} accounts carry "
-        f"at least one of the {len(hits.partner.indicators):,} marks."
-    )
+def _searched(hits: Hits) -> Json:
+    return {
+        "description": f"Searched {hits.searched:,} exchanges; {hits.exchanges:,} of {len(hits.accounts):,} "
+        f"accounts carry at least one of the {len(hits.partner.indicators):,} marks.",
+        "extensions": extensions(
+            accounts=len(hits.accounts), searched=hits.searched, **_span_properties(hits)
+        ),
+    }
+
+
+def _sighting(
+    hits: Hits,
+    who: str,
+    tlp: Tlp,
+    now_us: int,
+    of: str,
+    exchanges: int,
+    first_us: int | None,
+    last_us: int | None,
+    **more: Any,
+) -> Json:
     return make_object(
         "sighting",
         stix_id("sighting", who, of),
@@ -61,31 +76,12 @@ def _sighting(of: str, who: str, hits: Hits, tlp: Tlp, now_us: int) -> Json:
         hits.partner.created_us,  # the same in every answer, as versions of one object need it
         now_us,
         tlp,
-        description=description,
-        sighting_of_ref=of,
-        where_sighted_refs=[who],
-        count=min(hits.exchanges, MOST),
-        summary=True,
-        **_hours(hits.first_us, hits.last_us),
-        extensions=extensions(accounts=len(hits.accounts), searched=hits.searched, **_span_properties(hits)),
-    )
-
-
-def _part(
-    of: str, who: str, hits: Hits, tlp: Tlp, now_us: int, exchanges: int, first_us: int, last_us: int
-) -> Json:
-    return make_object(
-        "sighting",
-        stix_id("sighting", who, of),
-        who,
-        hits.partner.created_us,
-        now_us,
-        tlp,
         sighting_of_ref=of,
         where_sighted_refs=[who],
         count=min(exchanges, MOST),
         summary=True,
         **_hours(first_us, last_us),
+        **more,
     )
 
 

@@ -19,6 +19,7 @@ from stillwatch.exchanges.request_text import messages_text
 
 TIMES = ("startTime", "start_time")
 ACCOUNT = ("account", "user_api_key_hash", "user_api_key_alias", "user_api_key_team_id", "organization_id")
+NO_ACCOUNT = f"has no account: userId is empty, and metadata has none of {', '.join(ACCOUNT)}"
 
 
 def sniff(obj: Json) -> bool:
@@ -86,21 +87,23 @@ def account_of(obj: Json) -> object:
 
 def trace_row(obj: Json, place: str, named: Row) -> Item:
     """A trace without generations as one exchange; named: what the owner's names found in it."""
-    request, answer = from_text(obj.get("input")), from_text(obj.get("output"))
-    account, user = first(named.get("account"), account_of(obj)), either(obj, "userId", "user_id")
+    account = first(named.get("account"), account_of(obj))
     if account is None:
-        return Refused(
-            f"has no account: userId is empty, and metadata has none of {', '.join(ACCOUNT)}", place
-        )
+        return Refused(NO_ACCOUNT, place)
+    return {"time": utc(obj.get("timestamp")), **_shared_fields(obj, account), **named}
+
+
+def _shared_fields(obj: Json, account: object) -> Row:
+    """What an observation and a trace have alike."""
+    request, answer = from_text(obj.get("input")), from_text(obj.get("output"))
+    user = either(obj, "userId", "user_id")
     return {
         "exchange_id": obj.get("id"),
-        "time": utc(obj.get("timestamp")),
         "account": account,
         "end_user": user if user != account else None,
         "conversation": either(obj, "sessionId", "session_id"),
         **messages_text(request, dig(request, "system"), dig(request, "tools")).row(),
         "completion": first(completion(answer) if isinstance(answer, dict) else None, message_text(answer)),
-        **named,
     }
 
 
@@ -110,24 +113,17 @@ def rows(obj: Json) -> Iterator[Item]:
         return
     parameters = from_text(either(obj, "modelParameters", "model_parameters"))
     usage = first(from_text(either(obj, "usageDetails", "usage_details")), from_text(obj.get("usage")))
-    request, answer = from_text(obj.get("input")), from_text(obj.get("output"))
-    texts = messages_text(request, dig(request, "system"), dig(request, "tools"))
-    account, user = account_of(obj), either(obj, "userId", "user_id")
-    answer_text = completion(answer) if isinstance(answer, dict) else None
+    account = account_of(obj)
     row: Row = {
-        "exchange_id": obj.get("id"),
+        **_shared_fields(obj, account),
         "time": utc(either(obj, "startTime", "start_time")),
-        "account": account,
-        "end_user": user if user != account else None,
         "operation": "embeddings" if str(obj.get("type")).upper() == "EMBEDDING" else "chat",
         "model": first(
             either(obj, "model", "provided_model_name"),
             obj.get("providedModelName"),
             dig(parameters, "model"),
         ),
-        "conversation": either(obj, "sessionId", "session_id"),
-        **texts.row(),
-        "tools": count(dig(request, "tools")),
+        "tools": count(dig(from_text(obj.get("input")), "tools")),
         "input_tokens": first(dig(usage, "input"), dig(usage, "promptTokens"), obj.get("promptTokens")),
         "output_tokens": first(
             dig(usage, "output"), dig(usage, "completionTokens"), obj.get("completionTokens")
@@ -137,11 +133,9 @@ def rows(obj: Json) -> Iterator[Item]:
         "max_tokens": first(dig(parameters, "max_tokens"), dig(parameters, "max_completion_tokens")),
         "response_format": format_name(dig(parameters, "response_format")),
         "status": 500 if str(obj.get("level")).upper() == "ERROR" else 200,
-        "completion": first(answer_text, message_text(answer)),
     }
     if account is None:
-        why = f"has no account: userId is empty, and metadata has none of {', '.join(ACCOUNT)}"
-        yield Refused(why, row=row)
+        yield Refused(NO_ACCOUNT, row=row)
         return
     yield row
 

@@ -447,23 +447,20 @@ class ControlState:
         with self.writing() as (db, _):
             if not renew and _meta(db, ADMIN_TOKEN) is not None:
                 return None
-            token = keys.new_token(keys.ADMIN_PREFIX)
-            db.execute(
-                "INSERT OR REPLACE INTO meta VALUES (?, ?)",
-                (ADMIN_TOKEN, keys.admin_digest(token, self.secret)),
-            )
-            write_event(db, now_us, who, "admin token made", "", {})
-        return token
+            return self._put_token(db, ADMIN_TOKEN, keys.ADMIN_PREFIX, "admin token made", who, now_us)
 
     def metrics_token(self, *, now_us: int, who: str = "owner") -> str:
         """Make a token that reads `/metrics` alone; the old one stops. Given here and never again."""
-        token = keys.new_token(keys.METRICS_PREFIX)
         with self.writing() as (db, _):
-            db.execute(
-                "INSERT OR REPLACE INTO meta VALUES (?, ?)",
-                (METRICS_TOKEN, keys.admin_digest(token, self.secret)),
-            )
-            write_event(db, now_us, who, "metrics token made", "", {})
+            return self._put_token(db, METRICS_TOKEN, keys.METRICS_PREFIX, "metrics token made", who, now_us)
+
+    def _put_token(
+        self, db: sqlite3.Connection, name: str, prefix: str, what: str, who: str, now_us: int
+    ) -> str:
+        token = keys.new_token(prefix)
+        digest = keys.admin_digest(token, self.secret)
+        db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, digest))
+        write_event(db, now_us, who, what, "", {})
         return token
 
     def may_read_metrics(self, token: str) -> bool:

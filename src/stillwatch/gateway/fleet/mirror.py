@@ -436,9 +436,7 @@ def _lives(folder: Folder, process: str) -> bool:
 
 def main(folder: str) -> None:
     """Be the mirror of the gateway in a folder."""
-    stop = Wake()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stop.set())
+    stop = Wake.at_the_end()
     place = Folder(Path(folder))
     mirror = Mirror(place, GatewaySettings.load(place.settings))
     pulse = _TransferPulse(mirror)
