@@ -249,3 +249,22 @@ def test_coins_that_end_at_a_sealed_count(tmp_path: Path) -> None:
     came, refused = few.tested(few.suspect("crew-0"), ONE_END)
     assert came is None
     assert "none of the actors that seal 1 named has 480 coins" in refused
+
+
+@pytest.mark.slow
+def test_an_actor_withdrawn_and_named_again_in_parts_counts_each_time(tmp_path: Path) -> None:
+    """Each try under another name or with fewer accounts is one more test; no seal can be left out."""
+    fleet = Fleet(tmp_path, closed=True)
+    parts = ("crew-9", "luckiest", "half")
+    for name in parts:
+        fleet.word(
+            fleet.seal(lambda pair, name=name: name if pair.account == "acct-1" else "rest", naming=None)
+        )
+    came, proof = fleet.tested(fleet.suspect("crew-0"))
+    assert proof.examined.holds
+    assert came.evidence.rows[0].p_adjusted == pytest.approx(
+        came.evidence.rows[0].p_value * (1 + 2 * len(parts)) * 8 * 5 * 6
+    )
+    told = json.loads(came.proof.read_text())
+    del told["seals"][2]
+    assert checker.proof.examine(told, fleet.owner.key, fleet.trust(), checker.parts).wrong
