@@ -286,6 +286,18 @@ def test_a_title_is_the_sentence_that_a_scan_makes(exported: Told, name: str) ->
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "key"), [("why", "text"), ("why", "detector"), ("links", "text"), ("links", "b")]
+)
+def test_an_alert_says_what_its_finding_says(exported: Told, name: str, key: str) -> None:
+    *_, contradictions = map(bundle_world.released().part, (*verify.COMPUTING, "contradictions"))
+    names = ("alert.json", "case.json", "finding.json", "settings.json")
+    b = {one: json.loads((exported.bundle / one).read_bytes()) for one in names}
+    b["alert.json"][name][0][key] += " beyond doubt"
+    assert len([*contradictions.alert_differs(b)]) == 1
+
+
+@pytest.mark.slow
 def test_a_claim_that_is_left_out_is_no_traceback(exported: Told, tmp_path: Path) -> None:
     place = shutil.copytree(exported.bundle, tmp_path / "b")
     whole = (place / "claims.ndjson").read_bytes().splitlines(keepends=True)

@@ -270,6 +270,15 @@ def alert_differs(b: Mapping[str, Any]) -> Iterator[str]:
         yield "alert.json: exposure: counts exchanges of victims or cleared accounts, and there are none"
     if alert["title"] != title_of(alert, finding):
         yield f"alert.json: its title is not the finding's: {_short(title_of(alert, finding))}"
+    said = [[item[name] for name in ("detector", "text", "bits")] for item in alert["why"]]
+    had = [[item[name] for name in ("detector", "text", "bits")] for item in stated["reasons"]]
+    if sorted(said) != sorted(had):
+        yield "alert.json: says another thing than the finding's reasons"
+    shown = [
+        [link[name] for name in ("a", "b", "clue", "bits", "text", "control")] for link in alert["links"]
+    ]
+    if any(link not in finding["campaign"]["evidence"]["links"] for link in shown):
+        yield "alert.json: has links that the finding has not"
     ties, named = (finding["campaign"]["evidence"].get(name, {}) for name in ("own_ties", "named_at"))
     if {*ties, *named} - set(stated["accounts"]) or any(t[0] > t[1] or t[3] > t[4] for t in ties.values()):
         yield "finding.json: ties or names accounts that it does not accuse, or by more than there is"
