@@ -271,13 +271,13 @@ def alert_differs(b: Mapping[str, Any]) -> Iterator[str]:
     if alert["title"] != title_of(alert, finding):
         yield f"alert.json: its title is not the finding's: {_short(title_of(alert, finding))}"
     said = [[item[name] for name in ("detector", "text", "bits")] for item in alert["why"]]
-    had = [[item[name] for name in ("detector", "text", "bits")] for item in stated["reasons"]]
-    if sorted(said) != sorted(had):
+    reasons = [[item[name] for name in ("detector", "text", "bits")] for item in stated["reasons"]]
+    if sorted(said) != sorted(reasons):
         yield "alert.json: says another thing than the finding's reasons"
-    shown = [
+    linked = [
         [link[name] for name in ("a", "b", "clue", "bits", "text", "control")] for link in alert["links"]
     ]
-    if any(link not in finding["campaign"]["evidence"]["links"] for link in shown):
+    if any(link not in finding["campaign"]["evidence"]["links"] for link in linked):
         yield "alert.json: has links that the finding has not"
     ties, named = (finding["campaign"]["evidence"].get(name, {}) for name in ("own_ties", "named_at"))
     if {*ties, *named} - set(stated["accounts"]) or any(t[0] > t[1] or t[3] > t[4] for t in ties.values()):
