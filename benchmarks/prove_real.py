@@ -148,6 +148,8 @@ class Arm:
 
 ARMS = (
     Arm("own-base", "teacher", "A-0"),
+    Arm("sibling", "teacher", "A-1"),  # of own-base: an innocent relative for every account but its own
+    Arm("public", "teacher", "B-0"),
     Arm("other-base", "other", "A-0", epochs=1.0, lora=8, rate=1e-3),
 )
 

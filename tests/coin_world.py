@@ -2,15 +2,14 @@
 
 import random
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from stillwatch.cases.audit.signing import TrailSigner
-from stillwatch.coin import Answer, Pair, Throw, Unpaired
+from stillwatch.coin import Answer, Pair, Throw, Unpaired, openings
 from stillwatch.coin.keys import EpochKey
 from stillwatch.coin.ledger import Ledger
-from stillwatch.coin.verify import verify
+from stillwatch.coin.verify import Head, Verified, trees
 from stillwatch.prove.coin import seals
 
 NOW_US = 1_793_000_000_000_000
@@ -83,17 +82,23 @@ def write(
     return pairs
 
 
+def as_begun(ledger: Path) -> Verified:
+    """A ledger as it was when each worker's newest file had its first line."""
+    leaves = trees(ledger)
+    for name in openings.open_ledgers({"heads": [{"ledger": name} for name in leaves]}):
+        del leaves[name][1:]
+    heads = tuple(Head(name, len(of) - 1, "", openings.root(of)) for name, of in leaves.items())
+    return Verified(heads, (), 0, 0, 0, 0, (), 0)
+
+
 def name_actors(
     folder: Path, actors: Mapping[str, str], test: seals.SealedTest, owner: TrailSigner, witness: TrailSigner,
     at: str = NAMED_AT,
 ) -> dict[str, Any]:  # fmt: skip
-    """Name actors in a seal, and let a witness date it, after a run of the gateway without a coin."""
+    """Name actors in a seal, and let a witness date it, as when the newest ledgers had their first lines."""
     ledger = folder / "ledger"
-    if not ledger.exists():
-        Ledger(ledger, 0, KEY, None, FALLEN_US).close(FALLEN_US)
-    verified = verify(ledger, {KEY.commitment: KEY})
     sealed = seals.make(
-        folder / "seals", ledger, replace(verified, heads=verified.heads[:1]), [KEY_IN_SEAL], [],
+        folder / "seals", ledger, as_begun(ledger), [KEY_IN_SEAL], [],
         lambda coin: actors[coin.account], test, seals.TrainingStatement("none"), owner, at,
         key=KEY, accounts_named=actors,
     )  # fmt: skip

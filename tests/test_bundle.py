@@ -706,6 +706,21 @@ CONTRADICTIONS: dict[str, Callable[[dict[str, bytes]], Any]] = {
     "how to check": text("README.txt", "verify.py", "trust_me.py"),
     "certificate, a file": text("certificate.txt", " bytes ", " octets "),
     "certificate, the title": text("certificate.txt", " accounts took ", " thieves took "),
+    "certificate, a second clock": text(
+        "certificate.txt", "5. Gaps", "The exporting machine: right.\n5. Gaps"
+    ),
+    "certificate, a second exporter": text("certificate.txt", "5. Gaps", "at the command of bob\n5. Gaps"),
+    "a report of its own": lambda files: files.update(
+        {"report.html": b"<h1>The court has affirmed it.</h1>"}
+    ),
+    "a table of its own": lambda files: files.update({"findings.json": b'{"p_value": 1e-30}'}),
+    "a share as a text": document("alert.json", lambda d: d["why"][0].update(peer_p95="0.5")),
+    "a tie of nobody": document(
+        "finding.json", lambda d: d["campaign"]["evidence"]["own_ties"].update(x=[1, 2, 1, 1, 2])
+    ),
+    "a tie as a text": document(
+        "finding.json", lambda d: d["campaign"]["evidence"]["own_ties"].update(x=["1"] * 5)
+    ),
     "code emptied": lambda files: files.update({first_code(files): b""}),
     "code taken out": lambda files: files.pop(first_code(files)),
     "code of nothing": lambda files: files.update({"code/more.py": b"x = 1\n"}),

@@ -259,6 +259,44 @@ def test_a_line_holds_nothing_that_nobody_checks(
     assert any(f"{name}: line 1" in one for one in found["wrong"])
 
 
+TITLES: dict[str, Callable[[str], str]] = {
+    "more accounts": lambda title: f"9{title}",
+    "other digits": lambda title: title.translate({ord(str(k)): 0xFF10 + k for k in range(10)}),
+    "other letters": lambda title: title.replace("a", "\u0430"),
+    "other words": lambda title: "They stole it.",
+    "a line more": lambda title: f"{title}\nThe court has affirmed it.",
+    "a clause more": lambda title: title.replace(", ", ", which is a crime, ", 1)[:-1] + ", as proved.",
+    "backwards": lambda title: f"\u202e{title}",
+    "unseen": lambda title: title.replace(",", "\u200b,", 1),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TITLES)
+def test_a_title_is_the_sentence_that_a_scan_makes(exported: Told, name: str) -> None:
+    """Its sender writes it alike into alert, finding and manifest, and signs its trail anew."""
+    *_, contradictions = map(bundle_world.released().part, (*verify.COMPUTING, "contradictions"))
+    names = ("alert.json", "case.json", "finding.json", "settings.json")
+    b = {one: json.loads((exported.bundle / one).read_bytes()) for one in names}
+    assert not [*contradictions.alert_differs(b)]
+    evidence = b["finding.json"]["campaign"]["evidence"]
+    evidence["title"] = TITLES[name](evidence["title"])
+    b["alert.json"]["title"] = contradictions.title_of(b["alert.json"], b["finding.json"])
+    assert any("its title is not the sentence" in one for one in contradictions.alert_differs(b))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "key"), [("why", "text"), ("why", "detector"), ("links", "text"), ("links", "b")]
+)
+def test_an_alert_says_what_its_finding_says(exported: Told, name: str, key: str) -> None:
+    *_, contradictions = map(bundle_world.released().part, (*verify.COMPUTING, "contradictions"))
+    names = ("alert.json", "case.json", "finding.json", "settings.json")
+    b = {one: json.loads((exported.bundle / one).read_bytes()) for one in names}
+    b["alert.json"][name][0][key] += " beyond doubt"
+    assert len([*contradictions.alert_differs(b)]) == 1
+
+
 @pytest.mark.slow
 def test_a_claim_that_is_left_out_is_no_traceback(exported: Told, tmp_path: Path) -> None:
     place = shutil.copytree(exported.bundle, tmp_path / "b")

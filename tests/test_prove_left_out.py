@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from coin_world import FALLEN_US, KEY, KEY_IN_SEAL, name_actors, pair_in, throw_of, write
+from coin_world import FALLEN_US, KEY, KEY_IN_SEAL, name_actors, pair_in, throw_of
 from stillwatch.cases.audit.signing import open_signer
 from stillwatch.coin import CoinError, Pair, Throw, Unpaired, openings
 from stillwatch.coin.keys import write_key
@@ -53,6 +53,7 @@ def unpaired(ledger: Ledger, made: list[Pair], lost: Lost) -> None:
 def killed(ledger: Ledger, made: list[Pair], lost: Lost) -> None:
     """A gateway that dies whenever a coin is under way that does not suit."""
     ledger.add([one for pair in made for one in (throw_of(pair), *([] if lost(pair) else [pair]))], FALLEN_US)
+    ledger.add([Throw(ledger.name, ledger.number(), FALLEN_US + MANY, "somebody else")], FALLEN_US)
     ledger.abandon()
 
 
@@ -64,10 +65,11 @@ class Owner:
         self.folder, self.ledger = folder, folder / "ledger"
         self.signer, self.witness = open_signer(folder / "prove.key"), open_signer(folder / "witness.key")
         crew = {f"acct-{k}": "crew" for k in range(3)}
-        self.naming_word = name_actors(folder, crew, TEST, self.signer, self.witness)
+        Ledger(self.ledger, 0, KEY, None, FALLEN_US).close(FALLEN_US)
         ledger, draw = Ledger(self.ledger, 0, KEY, None, FALLEN_US), random.Random(5)
         self.made = [pair_in(ledger, draw, f"acct-{k % 3}", at_us=FALLEN_US) for k in range(MANY)]
         writes(ledger, self.made, lost)
+        self.naming_word = name_actors(folder, crew, TEST, self.signer, self.witness)
         write_key(folder / "keys", KEY)
 
     def seal(self, kept: Callable[[Throw | Pair], bool] | None = None) -> seals.Sealed:
@@ -278,9 +280,12 @@ def test_a_coin_is_thrown_once_and_before_its_record(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_ledgers_of_before_are_sealed_and_stay_the_owners_word(tmp_path: Path) -> None:
-    owner = Owner(tmp_path / "new", unpaired, lambda pair: False)
-    files(owner.ledger)[-1].unlink()
-    owner.made = write(owner.ledger, {"acct-0": 60})
+
+    def older(ledger: Ledger, made: list[Pair], lost: Lost) -> None:
+        ledger.add(made, FALLEN_US)
+        ledger.close(FALLEN_US)
+
+    owner = Owner(tmp_path / "new", older, lambda pair: False)
     came = owner.test(owner.seal(lambda one: True), owner.suspect(served))
     assert came.evidence.found()
     found = owner.examined(came)

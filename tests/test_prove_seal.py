@@ -21,14 +21,14 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import stamp_authority
-from coin_world import FALLEN_US, KEY, KEY_IN_SEAL, NOW_US, name_actors, pair_in, text, write
+from coin_world import FALLEN_US, KEY, KEY_IN_SEAL, NOW_US, as_begun, name_actors, pair_in, text, write
 from stillwatch.cases.audit.signing import open_signer
 from stillwatch.cases.stamping import Authority, read_roots, stamp
 from stillwatch.cli.main import app
 from stillwatch.coin import CoinError, Pair, Throw, openings
 from stillwatch.coin.keys import write_key
 from stillwatch.coin.ledger import Ledger, files, iso
-from stillwatch.coin.verify import coins, pairs, verify
+from stillwatch.coin.verify import Verified, coins, pairs, verify
 from stillwatch.prove import Outcome, ProveError, bundle, checker, outcome
 from stillwatch.prove.coin import leans, randomise, seals
 from stillwatch.prove.coin.actors import by_account, by_ledger
@@ -67,8 +67,8 @@ class World:
         if accounts is None:
             accounts = {f"acct-{k}": 20 for k in range(9)}
         actors = {name: (actor_of or crew_of)(name) for name in accounts}
-        self.naming_word = name_actors(folder, actors, test, self.owner, self.witness)
         write(self.ledger, accounts, throws=True, at_us=FALLEN_US)
+        self.naming_word = name_actors(folder, actors, test, self.owner, self.witness)
         write_key(folder / "keys", KEY)
         self.pairs = list(pairs(self.ledger, KEYS))
 
@@ -79,12 +79,13 @@ class World:
         test: seals.SealedTest = TEST,
         at: str = SEALED_AT,
         naming: int | None = 1,
+        verified: Verified | None = None,
     ) -> seals.Sealed:
         """Seal what has fallen; the actors are those of the first seal, or, by no `naming`, named now."""
         sealed = seals.make(
             self.folder / "seals",
             self.ledger,
-            verify(self.ledger, KEYS),
+            verified or verify(self.ledger, KEYS),
             [KEY_IN_SEAL],
             coins(self.ledger, KEYS),
             actor_of or crew,
@@ -490,7 +491,9 @@ def test_an_actor_picked_by_a_relative_of_the_suspect_is_never_trained(tmp_path:
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in answers))
     best = luckiest(world, "relative", 90)
     innocent = Outputs(tmp_path / "innocent.jsonl")
-    afterwards = world.seal(lambda pair: best(pair)[:4], at=NAMED_LATER, naming=None)
+    later = write(world.ledger, {f"acct-{k}": 4 for k in range(300)}, seed=2, throws=True, at_us=LATER_US)
+    begun = as_begun(world.ledger)
+    afterwards = world.seal(lambda pair: best(pair)[:4], at=NAMED_LATER, naming=None, verified=begun)
     word = world.word(afterwards, at=NAMED_LATER)
     came = world.test(afterwards, innocent, (word,), ("crew",))
     assert came.tested[0].p_value < 1e-9
@@ -499,10 +502,7 @@ def test_an_actor_picked_by_a_relative_of_the_suspect_is_never_trained(tmp_path:
     assert told["outcome"] == "owner_word"
     assert any("named the actors before their coins fell" in sentence for sentence in told["missing"])
     # the same seal names them for the coins to come; the innocent leans as its relative does, as ever
-    world.pairs = write(
-        world.ledger, {f"acct-{k}": 4 for k in range(300)}, seed=2, throws=True, at_us=LATER_US
-    )
-    rows = []
+    world.pairs, rows = later, []
     for pair in world.pairs:
         rows.append({"prompt": list(pair.messages), "output": pair.answers[draw.randrange(2)].text})
     innocent = outputs(tmp_path / "innocent.jsonl", rows)
@@ -645,7 +645,6 @@ def test_a_seal_left_out_of_the_chain_is_found(world: World) -> None:
 def test_a_ledger_that_does_not_go_on_from_the_sealed_one_is_found(world: World) -> None:
     first = world.seal()
     shutil.rmtree(world.ledger)
-    Ledger(world.ledger, 0, KEY, None, FALLEN_US).close(FALLEN_US)
     write(world.ledger, {f"acct-{k}": 20 for k in range(9)}, seed=5, throws=True, at_us=FALLEN_US)  # anew
     world.pairs = list(pairs(world.ledger, KEYS))
     second = world.seal()

@@ -190,20 +190,35 @@ def number_of_tests(chain: Sequence[Mapping[str, Any]], naming: int | None) -> i
     """How many tests the last seal allows: each actor by each statistic, whether it is ever shown or not.
 
     naming: the number of the seal that named the actors. Then every actor of every earlier seal could have
-    been taken, and its coins could have ended at `ENDS` places.
+    been taken, and its coins could have ended at as many places as were sealed.
     """
     earlier = chain[-1:] if naming is None else chain[:-1]
-    actors = sum(len(seal["actors"]) for seal in earlier)
-    return actors * len(chain[-1]["test"]["statistics"]) * (1 if naming is None else ENDS)
+    actors, test = sum(len(seal["actors"]) for seal in earlier), chain[-1]["test"]
+    return actors * len(test["statistics"]) * (1 if naming is None else test.get("ends", ENDS))
 
 
-def end_of(coins: int, most: int) -> int:
-    """How many of so many coins are tested: the last of `ENDS` places that was fixed by `most`.
+def end_of(coins: int, most: int, ends: int = ENDS) -> int:
+    """How many of so many coins are tested: the last of the places that `most` and `ends` fixed.
 
     >>> [end_of(coins, 400) for coins in (49, 50, 149, 400, 9000)]
     [0, 50, 100, 400, 400]
+    >>> [end_of(coins, 400, 1) for coins in (399, 400, 9000)]
+    [0, 400, 400]
     """
-    return max((most * k // ENDS for k in range(ENDS + 1) if most * k // ENDS <= coins), default=0)
+    return most * min(ends, ((coins + 1) * ends - 1) // most) // ends
+
+
+def open_ledgers(seal: Mapping[str, Any]) -> list[str]:
+    """The newest ledger of each worker when a seal was made: the only ones that can grow afterwards.
+
+    >>> open_ledgers({"heads": [{"ledger": f"w{name}"} for name in ("0-000009", "0-000010", "1-000002")]})
+    ['w0-000010', 'w1-000002']
+    """
+    newest: dict[str, tuple[int, str]] = {}
+    for head in seal["heads"]:
+        worker, _, number = head["ledger"].rpartition("-")
+        newest[worker] = max(newest.get(worker, (0, "")), (len(number), number))
+    return [f"{worker}-{number}" for worker, (_, number) in sorted(newest.items())]
 
 
 # --- the count of each account's coins ---

@@ -16,7 +16,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from stillwatch.coin import Answer, CoinError, Pair, Throw, Unpaired
+from stillwatch.coin import Answer, CoinError, LedgerRecord, Pair, Throw, Unpaired
 from stillwatch.coin.chain import START, parse_line, salted_hash
 from stillwatch.coin.keys import EpochKey
 from stillwatch.coin.ledger import files, place_of, worker_of
@@ -128,6 +128,17 @@ def trees(folder: Path) -> dict[str, list[bytes]]:
             leaf_hash(leaf_of(parse_line(line, f"{path}:{k}"))) for k, line in enumerate(lines, 1)
         ]
     return heads
+
+
+def line_at(folder: Path, ledger: str, index: int) -> LedgerRecord:
+    """One line of a ledger as its leaf; it takes no key and opens nothing. Raises: CoinError."""
+    for path in files(folder):
+        if path.stem == ledger:
+            with path.open("rb") as file:
+                for line in itertools.islice(file, index, index + 1):
+                    leaf = leaf_of(parse_line(line, f"{path}:{index + 1}"))
+                    return LedgerRecord(ledger, -1, 0, "", leaf=leaf, index=index)
+    raise CoinError(f"{folder}: {ledger} has no line {index + 1}: it was removed or cut")
 
 
 def coins_by_tag(folder: Path, sizes: Mapping[str, int]) -> tuple[dict[str, int], int]:

@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 
 KIND = "stillwatch proof 2"
@@ -24,7 +24,7 @@ NAMES = {  # every name in a proof, in one of its records, and in one of its act
     "statistic suspect witnesses",
     "record": "index leaf ledger opening path",
     "actor": "accounts name pairs salt secrets",
-    "naming": "earlier later seal stamp",
+    "naming": "earlier last_lines later seal stamp",
 }
 ADDED = {"naming", "secrets", "coins_from", "tally"}  # in 2026-12
 TRAINING = ("excluded", "none")  # of coined answers in the owner's own training: either will do
@@ -46,12 +46,13 @@ _SHAPES: Mapping[str, Mapping[str, Any]] = {  # every name in a seal and what li
     "head": {"ledger": _TEXT, "size": 1, "root": _HEX},
     "test": {
         "statistics": list, "base": str, "alpha": float, "effect": float, "samples": 1, "most": FEWEST,
-        "places": 1, "exclusion": _TEXT,
+        "places": 1, "exclusion": _TEXT, "ends": 1,
     },
     "own_training": {"coined_answers": _TEXT, "excluded_sha256": (_HEX, None), "excluded": 0},
     "witness": {"kind": _TEXT, "seal": _HEX, "at": _TEXT, "witness": _HEX, "signature": _TEXT},
 }  # fmt: skip
 AUTHORITY = "a time-stamping authority"
+LATEST = datetime.max.replace(tzinfo=timezone.utc)
 LARGEST = 1e9  # of a measured value: what is no number has no lean
 MOST = 1 << 53  # of a whole number
 
@@ -74,7 +75,7 @@ CHOSEN = (
 )
 NAMED = (
     "It rests on the owner's word that the ledger holds each coin as it fell, and each account's coins as "
-    "they were counted: a gateway that throws again, or a file that is thrown away, is a choice as well."
+    "they were counted: a gateway that throws again, or lines that another program writes, are a choice."
 )
 MEANS_NOT = (
     "It does not say how the answers came to the suspect's makers: they may have bought them.",
@@ -219,7 +220,8 @@ def _check_names(proof: Mapping[str, Any], found: Examined) -> None:
     """Refuse a proof that holds anything from which nothing is computed."""
     held = [("proof", proof)]
     held += [("record", one) for one in proof["records"]] + [("actor", one) for one in proof["actors"]]
-    held += [("naming", proof["naming"])] if proof.get("naming") is not None else []
+    if proof.get("naming") is not None:
+        held += [("naming", proof["naming"])] + [("record", one) for one in proof["naming"]["last_lines"]]
     for kind, table in held:
         if odd := (set(table) ^ set(NAMES[kind].split())) - ADDED:
             found.wrong.append(f"{kind}: {sorted(odd)!r:.200} are missing, or unknown here")
@@ -247,8 +249,8 @@ def _misfits(seal: Any, place: str, statistics: Sequence[str]) -> list[str]:
 
 
 def _unlike(table: Any, kind: str, place: str) -> list[str]:
-    """Say what of an object is not as its shape has it. Seals of before 2026-11-28 name no places."""
-    shape, added = _SHAPES[kind], {"places"}
+    """Say what of an object is not as its shape has it. Older seals name no places, or no ends."""
+    shape, added = _SHAPES[kind], {"places", "ends"}
     if type(table) is dict and table.get("kind") == "stillwatch seal 1":
         shape = {name: one for name, one in shape.items() if name not in ADDED}
     if type(table) is not dict or set(table) | added != set(shape) | added:
@@ -586,8 +588,9 @@ def _coins_after(
 ) -> tuple[list[str], list[str]]:
     """All coins of an actor's accounts between the seal that named it and the last one; and the tested ones.
 
-    Tested are the first to fall from the hour on that was sealed with the actor, and where they end was
-    fixed then. Raises: ValueError where one is missing.
+    Tested are the first to fall from the hour on that was sealed with the actor, in the ledgers that were
+    open then; where they end was fixed then. A file that was begun later could have been thrown away, and
+    one without its end be cut: no coin after that counts. Raises: ValueError where one is missing.
     """
     o, naming = parts.openings, proof["naming"]
     first, last = proof["seals"][naming["seal"] - 1], proof["seals"][-1]
@@ -612,10 +615,38 @@ def _coins_after(
             raise ValueError(
                 f"{had} coins of an account are disclosed; since it was named {now - before} fell"
             )
-    since = when(first["coins_from"])
-    fresh = [coin for coin in mine if throws[coin]["at"] >= since]
+    since, until = when(first["coins_from"]), _whole_until(proof, parts)
+    fresh = [
+        coin
+        for coin in mine
+        if throws[coin]["place"][0] in until and since <= throws[coin]["at"] < min(until.values())
+    ]
     fresh.sort(key=lambda coin: (throws[coin]["at"], throws[coin]["place"]))
-    return sorted(mine), fresh[: o.end_of(len(fresh), last["test"]["most"])]
+    test = last["test"]
+    return sorted(mine), fresh[: o.end_of(len(fresh), test["most"], test.get("ends", o.ENDS))]
+
+
+def _whole_until(proof: Mapping[str, Any], parts: ProofFiles) -> dict[str, datetime]:
+    """Up to when each ledger that was open when the actors were named holds every line of its worker.
+
+    One that its run has closed does to its end; of any other the lines after its last one may be cut off.
+    Raises: ValueError where its last sealed line is not shown.
+    """
+    o, naming = parts.openings, proof["naming"]
+    heads = {head["ledger"]: head for head in proof["seals"][-1]["heads"]}
+    shown, found = {one["ledger"]: one for one in naming["last_lines"]}, {}
+    opened = o.open_ledgers(proof["seals"][naming["seal"] - 1])
+    if sorted(shown) != opened or len(naming["last_lines"]) != len(opened):
+        raise ValueError("the last lines are not those of the ledgers that were open when it was named")
+    for ledger, one in shown.items():
+        line, head = json.loads(one["leaf"]), heads[ledger]
+        led = o.leads_to(head["size"] - 1, head["size"], o.leaf_hash(one["leaf"]), one["path"])
+        if led != head["root"] or one["index"] != head["size"] - 1 or one["opening"]:
+            raise ValueError(f"{ledger}: what is shown is not its last sealed line")
+        if o.canonical(line).decode("ascii") != one["leaf"]:
+            raise ValueError(f"{ledger}: its last line is written in another than the one way")
+        found[ledger] = LATEST if line["kind"] == "close" else when(line["at"])
+    return found
 
 
 def _thrown_for(coin: str, records: Mapping[str, Any], throws: Mapping[str, Any], found: Examined) -> None:

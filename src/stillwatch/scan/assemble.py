@@ -27,7 +27,7 @@ from stillwatch.scan import (
 from stillwatch.scan.alternatives import alternatives, lent_keys
 from stillwatch.scan.explanations import answer_size
 from stillwatch.scan.harvest import harvest, moment, next_milestone, timeline
-from stillwatch.scan.parts import by_refusals_alone
+from stillwatch.scan.parts import MANNERS, by_refusals_alone
 from stillwatch.signals import blamed_on_its_package, signal_modules, signal_of
 
 FIRM_CLASSES = 2
@@ -233,9 +233,8 @@ def _title(actor: Actor, context: ActorContext, exchanges: int, reasons: tuple[R
     modules: tuple[Clue | Detector, ...] = (*clues(), *detectors())
     signals = (signal_of(module) for module in modules if module.NAME in raised)
     signal = min((s for s in signals if s.title), key=lambda s: s.order, default=None)
-    manner = "alike" if n > 1 else "heavily, with none of the marks of honest heavy use"
-    if by_refusals_alone(raised):
-        manner = "handing on to each other what they are refused"
+    alike, heavily, handing_on = MANNERS
+    manner = handing_on if by_refusals_alone(raised) else alike if n > 1 else heavily
     manner = signal.title if signal else manner
     target = f" of {name}" if name and share >= 0.6 else ""
     return f"{n:,} account{'s' if n != 1 else ''} took {exchanges:,} answers{target}, {manner}."

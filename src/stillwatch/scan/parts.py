@@ -23,6 +23,11 @@ FOLLOW = "follow"  # a raised alarm's signature is followed to accounts that do 
 NEW_SETTINGS = "new_settings"  # groups by output limit and temperature, whatever they say
 FAILOVER = "failover"  # a lead or group whose refused work goes on at its other accounts
 LONE_HARVEST = "lone_harvest"  # one payer's volume and coverage
+MANNERS = (  # what a finding's title ends with, where none of its signals has a title
+    "alike",
+    "heavily, with none of the marks of honest heavy use",
+    "handing on to each other what they are refused",
+)
 TEST_NAME = "coordinated_harvest"  # of shared wording and settings together
 # which signals raise a group whose accounts may be tied by wording alone
 GROUP_TESTS = frozenset({TEST_NAME, NEW_SETTINGS, FAILOVER, "holds"})

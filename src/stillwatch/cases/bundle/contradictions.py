@@ -16,6 +16,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from .bundle_events import EPOCH, us
+from .file_shapes import SHAPES
 
 BURST_US = 48 * 3_600_000_000  # sign-ups within it are counted together
 # What a release of the checker knows: `documents.checker` writes it into the copy that travels.
@@ -40,6 +41,7 @@ KEYS = {  # what each file holds, and nothing else
     "output_tokens_at_alarm first_us last_us capabilities next_milestone cost_to_us_usd cost_to_them_usd "
     "victims_exchanges cleared_exchanges",
 }
+FILES = {*SHAPES, "queries.sql", "README.txt", "certificate.txt", "manifest.dsse.json", "manifest.tsr"}
 FACETS: dict[str, Any] = {"state": "new", "verdict": None, "owner": None}
 VICTIMS = "AML.T0012"  # added to what the scan said where keys of customers were used
 CLEARED = ("false", "permitted")
@@ -268,6 +270,20 @@ def alert_differs(b: Mapping[str, Any]) -> Iterator[str]:
         yield "alert.json: exposure: counts exchanges of victims or cleared accounts, and there are none"
     if alert["title"] != title_of(alert, finding):
         yield f"alert.json: its title is not the finding's: {_short(title_of(alert, finding))}"
+    said = [[item[name] for name in ("detector", "text", "bits")] for item in alert["why"]]
+    reasons = [[item[name] for name in ("detector", "text", "bits")] for item in stated["reasons"]]
+    if sorted(said) != sorted(reasons):
+        yield "alert.json: says another thing than the finding's reasons"
+    linked = [
+        [link[name] for name in ("a", "b", "clue", "bits", "text", "control")] for link in alert["links"]
+    ]
+    if any(link not in finding["campaign"]["evidence"]["links"] for link in linked):
+        yield "alert.json: has links that the finding has not"
+    ties, named = (finding["campaign"]["evidence"].get(name, {}) for name in ("own_ties", "named_at"))
+    if {*ties, *named} - set(stated["accounts"]) or any(t[0] > t[1] or t[3] > t[4] for t in ties.values()):
+        yield "finding.json: ties or names accounts that it does not accuse, or by more than there is"
+    if not _is_title(str(finding["campaign"]["evidence"]["title"]), stated):
+        yield "finding.json: its title is not the sentence that its accounts and answers make"
     if alert["members"] <= 1000:
         listed = "\n".join(alert["accounts"]).encode("utf-8", "surrogatepass")
         if alert["members"] != len(set(alert["accounts"])):
@@ -297,6 +313,17 @@ def title_of(alert: Mapping[str, Any], finding: Mapping[str, Any]) -> str:
     sizes += f", {counted(victims, 'victim')} beside them" if victims else ""
     sizes += f", {cleared:,} cleared" if cleared else ""
     return f"{title.rstrip('.')} ({sizes})."
+
+
+def _is_title(title: str, stated: Mapping[str, Any]) -> bool:
+    """Whether a finding's title counts its accounts and answers, and says no more than a scan's does."""
+    n, release = len(set(stated["accounts"])), RELEASE or {}
+    begin = f"{n:,} account{'s' if n != 1 else ''} took {stated['harvest']['exchanges']:,} answers"
+    known = title.endswith(tuple(f", {manner}." for manner in release.get("manners", ())))
+    rest = title[len(begin) :]
+    return not title or (
+        title.startswith(begin) and title.isprintable() and rest.startswith((", ", " of ")) and known
+    )
 
 
 def _confidence_differs(confidence: Mapping[str, Any], p_value: float) -> Iterator[str]:
@@ -399,6 +426,9 @@ def words_differ(bundle: Any, b: Mapping[str, Any], predicate: Mapping[str, Any]
     for fact in facts:
         if " ".join(fact.split()) not in text:
             yield f"certificate.txt: does not say what the files say: {fact}"
+    for words in ("exporting machine:", "at the command of"):
+        if text.count(words) != 1:
+            yield f"certificate.txt: says {words!r} {text.count(words)} times"
     if len(re.findall(r"\b[0-9a-f]{64} +[\d,]+ bytes ", text)) != len(settings["inputs"]):
         yield "certificate.txt: names other files than were scanned"
 
@@ -462,7 +492,12 @@ def code_differs(bundle: Any, b: Mapping[str, Any], predicate: Mapping[str, Any]
 
 def contradictions(bundle: Any, predicate: Mapping[str, Any]) -> list[str]:
     """Hold every file against the others; give what contradicts."""
-    wrong: list[str] = []
+    known = FILES | set(RELEASE["checker"] if RELEASE else ())
+    wrong = [
+        f"{name}: is no part of a case's bundle, so that nothing in it was checked"
+        for name in bundle.names
+        if name not in known and not name.startswith("code/")  # each of these is held against the release
+    ]
     b: dict[str, Any] = {}
     optional = [name for name in ("set_aside.json", "holds.json") if name in bundle.names]
     for name in ("alert.json", "case.json", "finding.json", "settings.json", "environment.json", *optional):

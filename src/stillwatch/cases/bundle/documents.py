@@ -27,7 +27,8 @@ from stillwatch.cases.bundle.verify import COMPUTING
 from stillwatch.cases.claims import hashed_modules, signal_sources
 from stillwatch.features.definitions import FEATURES
 from stillwatch.scan.measured import MEASURED
-from stillwatch.scan.parts import TEST_NAME
+from stillwatch.scan.parts import MANNERS, TEST_NAME
+from stillwatch.signals import signal_of
 
 CHECKER = (
     "verify.py",
@@ -83,6 +84,8 @@ def release() -> Json:
         "definitions": hashlib.sha256(_definitions().encode("utf-8", "backslashreplace")).hexdigest(),
         "readme": resources.files("stillwatch.cases.bundle").joinpath("readme.txt").read_text("utf-8"),
         "measured_on": " ".join(MEASURED),
+        "checker": CHECKER,
+        "manners": sorted({*MANNERS, *(signal_of(one).title for one in signal_sources().values())} - {""}),
     }
 
 

@@ -119,6 +119,7 @@ FINDING = {
             "reasons": [dict.fromkeys(("actual", "baseline", "n"), _or_none(NUMBER))],
             "timeline": [(ISO_TIME, COUNT, COUNT)], "tested?": [TESTED],
             "own_reactions?": MapOf((COUNT, COUNT, COUNT, CHANCE)),
+            "own_ties?": MapOf((COUNT,) * 5), "named_at?": MapOf(ISO_TIME),
             "links": [(TEXT, TEXT, TEXT, NUMBER, TEXT, TEXT)],
         },
     },
@@ -126,10 +127,10 @@ FINDING = {
 ALERT = {
     "format": FieldShape(ALERT_FORMAT, lambda v: v == ALERT_FORMAT), "confidence": {}, "exposure": {},
     "finding": COUNT, "campaign": TEXT, "p_value": CHANCE, "accounts": [TEXT],
-    "set_aside": _or_none(COUNTS),
+    "set_aside": _or_none(COUNTS), "links": [{"bits": NUMBER}],
     "merged_into": _or_none(TEXT),
     "why": [{"detector": TEXT, "bits": NUMBER, "p_value": _or_none(CHANCE), "actual": _or_none(NUMBER),
-             "baseline": _or_none(NUMBER), "n": _or_none(NUMBER)}],
+             "baseline": _or_none(NUMBER), "n": _or_none(NUMBER), "peer_p95?": _or_none(NUMBER)}],
 }  # fmt: skip
 RECORD = {
     **dict.fromkeys(("who", "what", "subject", "detail", "prev", "hash", "signature"), TEXT),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,12 +24,16 @@ from stillwatch.prove.coin import PLACES
 from stillwatch.prove.coin.actors import accounts_in, by_account, by_file, by_ledger
 from stillwatch.prove.coin.leans import STATISTICS
 from stillwatch.prove.coin.seals import (
+    LATEST_US,
     STAMP,
     TRAINING,
+    Sealed,
     SealedTest,
     TrainingStatement,
     hashes_of,
+    last_lines,
     make,
+    whole_until_us,
     witness,
 )
 from stillwatch.prove.planner import EFFECTS
@@ -56,6 +61,13 @@ def seal_command(
         float | None, typer.Option(help="What is looked for, in standard deviations; else by statistic.")
     ] = None,
     most: Annotated[int, typer.Option(min=8, help="Pairs of one actor.")] = 400,
+    ends: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Places where an actor's coins may end; each counts. 1: at --most, and nowhere else.",
+        ),
+    ] = openings.ENDS,
     samples: Samples = 1,
     places: Places = PLACES,
     own_training: Annotated[
@@ -99,7 +111,7 @@ def seal_command(
     usual = [EFFECTS[name] for name in statistics if name in EFFECTS]
     if effect is None and not usual:
         raise InputError(f"--effect: none was measured by {', '.join(statistics)}; give the one you look for")
-    test = SealedTest(statistics, fixed_name(base), alpha, effect or min(usual), samples, most, places)
+    test = SealedTest(statistics, fixed_name(base), alpha, effect or min(usual), samples, most, places, ends)
     sealed = make(
         out, place, verify(place, keys), [{"epoch": k.epoch, "commitment": c} for c, k in keys.items()],
         coins(place, keys, reading), by_file(actors) if actors else by_account if each_account else by_ledger,
@@ -114,7 +126,8 @@ def seal_command(
     document = {
         "seal": str(sealed.path), "sha256": sealed.digest, "number": sealed.seal["number"],
         "actors": len(sealed.actors), "tests": openings.number_of_tests(sealed.chain, None),
-        "coins_from": sealed.seal["coins_from"],
+        "coins_from": sealed.seal["coins_from"], "open_ledgers": openings.open_ledgers(sealed.seal),
+        "coins_until": _coins_until(sealed, place),
         "pairs": sum(len(actor["pairs"]) for actor in sealed.actors),
         "stamped_at": stamped.at.isoformat() if stamped else None, "own_training": own_training,
     }  # fmt: skip
@@ -138,10 +151,27 @@ def _tell_seal(document: Mapping[str, Any], stamped: Stamp | None) -> None:
         f"  coins of these actors from {one_line(document['coins_from'])} on, up to a later seal, can prove: "
         "have this seal dated before"
     )
+    print(
+        f"  only coins in ledgers that are open now count: {', '.join(document['open_ledgers'])}; a gateway "
+        "that starts again begins others"
+    )
+    if document["coins_until"]:
+        print(
+            f"  coins of the actors of seal {document['number'] - 1} count before {document['coins_until']}"
+        )
     if document["own_training"] == "not said":
         print(
             "  nothing is said of your own training (--own-training): *trained* cannot be said by this seal"
         )
+
+
+def _coins_until(sealed: Sealed, place: Path) -> str | None:
+    """Before when coins of the actors of the seal before count; None: all in the ledgers of then."""
+    if sealed.seal["number"] == 1:
+        return None
+    lines = last_lines(replace(sealed, naming=sealed.seal["number"] - 1), place)
+    until_us = min(whole_until_us(json.loads(line.leaf)) for line in lines)
+    return None if until_us == LATEST_US else iso(until_us)
 
 
 def _moment(text: str | None) -> str | None:

@@ -55,7 +55,7 @@ def questions_command(
     place, keys = at.open()
     if seal is not None:
         sealed = read_sealed(seal) if naming_seal is None else with_actors_of(read_sealed(seal), naming_seal)
-        puts = sealed_puts(sealed, sealed_coins(sealed, coins(place, keys, at.reading())))
+        puts = sealed_puts(sealed, sealed_coins(sealed, coins(place, keys, at.reading()), place))
         test = sealed.seal["test"]
         places, samples = test.get("places", PLACES), test["samples"]
         if statistic not in test["statistics"]:

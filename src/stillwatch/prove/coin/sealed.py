@@ -21,6 +21,7 @@ from stillwatch.prove.coin.seals import (
     Sealed,
     SealedCoins,
     consistencies,
+    last_lines,
     records_of,
     sealed_coins,
     stamp_beside,
@@ -85,12 +86,14 @@ def run(
     unknown = sorted(set(disclose) - {actor["name"] for actor in sealed.actors})
     if unknown:
         raise ProveError(f"--disclose {unknown[0]}: is no sealed actor")
-    found_coins = sealed_coins(sealed, coins)
+    found_coins = sealed_coins(sealed, coins, ledger)
     puts = sealed_puts(sealed, found_coins)
     if sealed.naming and not puts:
         raise ProveError(
-            f"none of the actors that seal {sealed.naming} named has {max(1, test['most'] // openings.ENDS)} "
-            f"coins since {sealed.chain[sealed.naming - 1]['coins_from']}: let more fall, and seal again"
+            f"none of the actors that seal {sealed.naming} named has "
+            f"{max(1, test['most'] // test.get('ends', openings.ENDS))} coins since "
+            f"{sealed.chain[sealed.naming - 1]['coins_from']} in the ledgers that were open then: let more "
+            "fall, and seal again"
         )
     by_suspect = _ask(puts, chosen, suspect, out, sealed, tell)
     before = None if base is None else _ask(puts, chosen, base, out, sealed, tell, as_base=True)
@@ -232,6 +235,7 @@ def _naming(sealed: Sealed, ledger: Path) -> dict[str, Any]:
     earlier, later = tallies(sealed, ledger)
     return {
         "seal": sealed.naming, "stamp": stamp_beside(sealed.naming_path), "earlier": earlier, "later": later,
+        "last_lines": records_of(last_lines(sealed, ledger), sealed.seal, ledger),
     }  # fmt: skip
 
 

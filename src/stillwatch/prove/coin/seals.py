@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from stillwatch.cases.audit.signing import TrailSigner, is_signed
-from stillwatch.coin import Pair, Throw, openings
+from stillwatch.coin import LedgerRecord, Pair, Throw, openings
 from stillwatch.coin.keys import EpochKey
-from stillwatch.coin.verify import Verified, coins_by_tag, trees
+from stillwatch.coin.verify import Verified, coins_by_tag, line_at, trees
 from stillwatch.errors import refuse_os_errors
 from stillwatch.new_file import write_new_file
 from stillwatch.prove import ProveError
@@ -35,6 +35,7 @@ from stillwatch.prove.coin.leans import RATIO, STATISTICS
 from stillwatch.prove.proof import EXCLUSION, when
 
 LARGEST = 256 << 20
+LATEST_US = 1 << 62
 TRAINING = ("excluded", "none", "not said")  # coined answers in the owner's own training
 PRIVATE, STAMP = ".private.json", ".tsr"
 DELAY_H = 1  # hours that a third party has to date a seal, before the coins of the actors that it names count
@@ -54,6 +55,7 @@ class SealedTest:
     samples: int
     most: int
     places: int = PLACES
+    ends: int = openings.ENDS  # where the coins of an actor may end; each counts
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.statistics) - set(STATISTICS))
@@ -61,10 +63,10 @@ class SealedTest:
             raise ProveError(f"statistic {', '.join(unknown) or 'none'}: give {', '.join(STATISTICS)}")
         if RATIO in self.statistics and self.base == "none":
             raise ProveError(f"statistic {RATIO}: needs a base; give --base")
-        fewest = min(self.samples, self.places)
+        fewest = min(self.samples, self.places, self.ends)
         if not 0 < self.alpha < 0.5 or not self.effect > 0 or fewest < 1 or self.most < LEAST:
             raise ProveError(
-                "a seal needs alpha in (0, .5), an effect above 0, samples and places of 1 or more, "
+                "a seal needs alpha in (0, .5), an effect above 0, samples, places and ends of 1 or more, "
                 f"{LEAST} pairs or more"
             )
 
@@ -114,9 +116,12 @@ class SealedCoins:
     tested: dict[str, list[str]]  # by actor, in the order of testing, ties too
 
 
-def sealed_coins(sealed: Sealed, coins: Iterable[Pair | Throw]) -> SealedCoins:
+def sealed_coins(sealed: Sealed, coins: Iterable[Pair | Throw], ledger: Path) -> SealedCoins:
     """Gather the coins of the sealed actors. Raises: ProveError."""
-    return _coins_after(sealed, coins) if sealed.naming else _coins_before(sealed, coins)
+    if not sealed.naming:
+        return _coins_before(sealed, coins)
+    lines = [json.loads(line.leaf) for line in last_lines(sealed, ledger)]
+    return _coins_after(sealed, coins, min(map(whole_until_us, lines)))
 
 
 def _coins_before(sealed: Sealed, coins: Iterable[Pair | Throw]) -> SealedCoins:
@@ -135,8 +140,11 @@ def _coins_before(sealed: Sealed, coins: Iterable[Pair | Throw]) -> SealedCoins:
     return found
 
 
-def _coins_after(sealed: Sealed, coins: Iterable[Pair | Throw]) -> SealedCoins:
-    """Those that fell between the seal that named the actors and this one, the first to fall first."""
+def _coins_after(sealed: Sealed, coins: Iterable[Pair | Throw], until_us: int) -> SealedCoins:
+    """Those that fell between the seal that named the actors and this one, the first to fall first.
+
+    Tested are those in ledgers that were open then: others could have been thrown away.
+    """
     naming = sealed.chain[(sealed.naming or 0) - 1]
     begun, ended = (
         {head["ledger"]: head["size"] for head in seal["heads"]} for seal in (naming, sealed.seal)
@@ -151,10 +159,12 @@ def _coins_after(sealed: Sealed, coins: Iterable[Pair | Throw]) -> SealedCoins:
         elif isinstance(coin, Pair) and between and coin.id in found.throws:
             _add(found, coin)
     since_us = round(when(naming["coins_from"]).timestamp() * 1e6)
+    opened, test = openings.open_ledgers(naming), sealed.seal["test"]
     for name, ids in found.shown.items():
-        throws = [found.throws[one] for one in ids if found.throws[one].at_us >= since_us]
+        throws = [found.throws[one] for one in ids if found.throws[one].ledger in opened]
+        throws = [one for one in throws if since_us <= one.at_us < until_us]
         throws.sort(key=lambda one: (one.at_us, one.ledger, one.number))
-        end = openings.end_of(len(throws), sealed.seal["test"]["most"])
+        end = openings.end_of(len(throws), test["most"], test.get("ends", openings.ENDS))
         found.tested[name] = [one.id for one in throws[:end]]
     return found
 
@@ -399,7 +409,19 @@ def consistencies(chain: Sequence[Mapping[str, Any]], ledger: Path) -> list[dict
     return found
 
 
-def records_of(coins: Iterable[Pair | Throw], seal: Mapping[str, Any], ledger: Path) -> list[dict[str, Any]]:
+def last_lines(sealed: Sealed, ledger: Path) -> list[LedgerRecord]:
+    """The last sealed line of each ledger that was open when the actors were named. Raises: CoinError."""
+    sizes = {head["ledger"]: head["size"] for head in sealed.seal["heads"]}
+    opened = openings.open_ledgers(sealed.chain[(sealed.naming or 0) - 1])
+    return [line_at(ledger, name, sizes[name] - 1) for name in opened]
+
+
+def whole_until_us(line: Mapping[str, Any]) -> int:
+    """Up to when a ledger holds every line of its worker, by its last one; one that is closed holds all."""
+    return LATEST_US if line["kind"] == "close" else round(when(line["at"]).timestamp() * 1e6)
+
+
+def records_of(coins: Iterable[LedgerRecord], seal: Mapping[str, Any], ledger: Path) -> list[dict[str, Any]]:
     """Pairs and throws as a proof holds them: leaf, opening and the way to the sealed head.
 
     Raises: ProveError.
