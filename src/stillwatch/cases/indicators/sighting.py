@@ -36,7 +36,7 @@ def sighting_bundle(hits: Hits, key: IndicatorKey, *, sender: str, now_us: int) 
     name = checked_sender(sender)
     who, tlp = identity_id(name), Tlp(hits.partner.tlp)
     whole = (hits.partner.id, hits.exchanges, hits.first_us, hits.last_us)
-    sightings = [_sighting(hits, who, tlp, now_us, *whole, **_searched(hits))]
+    sightings = [_sighting(hits, who, tlp, now_us, *whole, **_search_facts(hits))]
     sightings += [_sighting(hits, who, tlp, now_us, *seen) for seen in hits.seen]
     objects = [*sightings, sender_object(name, tlp, now_us), extension_object(who), marking(tlp)]
     data = to_bytes(bundle(objects, key.sealing, key.fingerprint), indent=1) + b"\n"
@@ -48,7 +48,7 @@ def sighting_bundle(hits: Hits, key: IndicatorKey, *, sender: str, now_us: int) 
     return data, leaving(Form.STIX, data, holds, tlp)
 
 
-def _searched(hits: Hits) -> Json:
+def _search_facts(hits: Hits) -> Json:
     return {
         "description": f"Searched {hits.searched:,} exchanges; {hits.exchanges:,} of {len(hits.accounts):,} "
         f"accounts carry at least one of the {len(hits.partner.indicators):,} marks.",
