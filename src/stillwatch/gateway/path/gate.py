@@ -100,8 +100,7 @@ class Gate:
         self.clients: set[Any] = set()  # open connections
         self.strangers: Any = strangers if strangers is not None else set()  # those that showed no key yet
         self.door: Any = None  # what accepts them
-        self.held_bytes = 0  # of bodies
-        self.held_replies = HeldReplies(JSON_LIMIT)
+        self.held_bytes, self.held_replies = 0, HeldReplies(JSON_LIMIT)  # of bodies, of replies
         self.capture_error: str | None = None
         self._verdicts: dict[tuple[str | None, str, str | None], ModelVerdict] = {}
         self._replies: dict[tuple[str, str, str, str | None], ModelVerdict] = {}

@@ -250,15 +250,20 @@ def _writes(match: OperationMatch | None, body: bytes) -> bool:
     return isinstance(document, dict) and any(fold_key(key) in fields for key in document)
 
 
+def _has_nul_key(body: bytes) -> bool:
+    # one byte is found ten times faster than two
+    if b"\\" not in body or not kernels.has_nul_escape(body, len(body)):
+        return False
+    return any(b"\\u0000" in found[0] for found in _KEY.finditer(body) if found[1])
+
+
 def _json(
     operation: str, does: str, named: tuple[str, ...], kind: str, body: bytes, makes: str | None
 ) -> Facts:
     starts = does == "begins"
     if len(body) > LOOKED_THROUGH and _holds_too_many(body):
         raise BadRequest(400, "bad_json", "the body holds more values than any model takes")
-    # one byte is found ten times faster than two
-    escapes_nul = b"\\" in body and kernels.has_nul_escape(body, len(body))
-    if escapes_nul and any(b"\\u0000" in found[0] for found in _KEY.finditer(body) if found[1]):
+    if _has_nul_key(body):
         raise BadRequest(400, "bad_json", "a key holds a NUL, at which some readers end it")
     try:
         document, endings = decode_counted(body)

@@ -89,12 +89,7 @@ def run(
     found_coins = sealed_coins(sealed, coins, ledger)
     puts = sealed_puts(sealed, found_coins)
     if sealed.naming and not puts:
-        raise ProveError(
-            f"none of the actors that seal {sealed.naming} named has "
-            f"{max(1, test['most'] // test.get('ends', openings.ENDS))} coins since "
-            f"{sealed.chain[sealed.naming - 1]['coins_from']} in the ledgers that were open then: let more "
-            "fall, and seal again"
-        )
+        raise ProveError(_too_few_coins(sealed))
     by_suspect = _ask(puts, chosen, suspect, out, sealed, tell)
     before = None if base is None else _ask(puts, chosen, base, out, sealed, tell, as_base=True)
     reading = _reading(sealed)
@@ -121,6 +116,15 @@ def run(
         write_atomically(proof, data)
     evidence = _evidence(sealed, suspect, chosen, tested, shown, digest)
     return SealedTestOutcome(tested, evidence, evidence_json.write(evidence, out / EVIDENCE), proof)
+
+
+def _too_few_coins(sealed: Sealed) -> str:
+    test, since = sealed.seal["test"], sealed.chain[(sealed.naming or 0) - 1]["coins_from"]
+    fewest = max(1, test["most"] // test.get("ends", openings.ENDS))
+    return (
+        f"none of the actors that seal {sealed.naming} named has {fewest} coins since {since} in the ledgers "
+        "that were open then: let more fall, and seal again"
+    )
 
 
 def sealed_puts(sealed: Sealed, coins: SealedCoins) -> list[Put]:
