@@ -7,6 +7,7 @@ import pytest
 
 import eighth_author as eighth
 import eighth_provider as provider
+import seventh_author as seventh
 from author_world import Same, check_campaign, check_honest_traffic, sessions
 from fifth_author import Honest
 from fourth_author import DAYS, Account, Request, Settings, moment, new_account
@@ -48,7 +49,7 @@ def refused(log: provider.VesperLog, accounts: list[Account], reaction: provider
 def test_every_product_carries_the_texts_of_its_person(product) -> None:
     rng = np.random.default_rng(1)
     (one, *_) = eighth.crowd(rng, product, Honest(eighth.VesperLog(1)))
-    units = eighth.units_of(rng, product, one, [one.start + 0.1, one.start + 0.2], next(sessions()))
+    units = seventh.units_of(rng, product, one, [one.start + 0.1, one.start + 0.2], next(sessions()))
     assert any("rivets hold the hull" in request.prompt for unit in units for request in unit)
     assert all("{" not in (request.system or "") for unit in units for request in unit)
     assert one.settings.model.startswith("vesper")

@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-import eighth_author as eighth
 import ninth_author as ninth
+import seventh_author as seventh
 from author_world import Same, check_campaign, check_honest_traffic, owners, sessions
 from fifth_author import Honest
 from fourth_author import moment
@@ -26,7 +26,7 @@ def test_every_product_lives_within_the_month_and_carries_its_person(product) ->
         assert one.created <= moment(one.start)
     one = accounts[0]
     times = ninth.times_of(rng, one, 3)
-    units = eighth.units_of(rng, product, one, times, next(sessions()))
+    units = seventh.units_of(rng, product, one, times, next(sessions()))
     assert any("rivets hold the hull" in request.prompt for unit in units for request in unit)
     assert all("{" not in (request.system or "") for unit in units for request in unit)
 
