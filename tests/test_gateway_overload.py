@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -21,6 +22,7 @@ from gateway_world import PATIENCE_S, Running, gateway, until
 from scripted_upstream import Said, scripted
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.heartbeat import rss_bytes
+from stillwatch.gateway.path.exchange import Exchange
 from stillwatch.gateway.path.held_replies import HELD_BYTES, HeldReplies
 from stillwatch.gateway.path.request import BadRequest, read
 from stillwatch.gateway.path.server import FIRST_BYTE_S, HEAD_S, UNSENT_BYTES
@@ -410,3 +412,26 @@ def test_long_replies_wait_for_one_another_and_all_become_whole(sizes: list[int]
             holders.remove(one)
             replies.drop(one)
     assert replies.total == 0
+
+
+class Waiting:
+    """An exchange whose reply is held, as far as holding goes."""
+
+    def __init__(self, replies: HeldReplies) -> None:
+        self.gate, self.calls = SimpleNamespace(held_replies=replies), []
+
+    def hold_back(self, held: bool) -> None:
+        self.calls.append(held)
+
+
+def test_a_reply_that_waits_reads_on_when_it_is_let_go_and_not_when_its_client_reads() -> None:
+    replies, first = HeldReplies(HELD_BYTES), Holder(0)
+    replies.grow(first, HELD_BYTES)
+    waiting = Waiting(replies)
+    replies.grow(waiting, 1)
+    assert waiting.calls == [True]
+    Exchange.on_client_slow(waiting, True)
+    Exchange.on_client_slow(waiting, False)  # its client reads again: no room for others' replies
+    assert waiting.calls == [True, True]
+    replies.drop(waiting)  # too long to be held: it passes as it comes
+    assert waiting.calls == [True, True, False]

@@ -63,7 +63,7 @@ def reply_to(*pieces: bytes, head_only: bool = False, unsent: int = 0) -> tuple[
     """What a connection makes of the bytes that an upstream sends."""
     connections, line, reply = pool(SimpleNamespace(time=lambda: 100.0)), Line(), Reply()
     connection = Connection(connections)
-    connection.connection_made(line)  # type: ignore[arg-type]
+    connection.connection_made(line)
     connection.send(b"GET / HTTP/1.1\r\n\r\n", b"", reply, head_only=head_only)
     line.unsent = unsent
     for piece in pieces:

@@ -752,8 +752,12 @@ class Exchange:
         self._end("client_left")
 
     def on_client_slow(self, slow: bool) -> None:
-        """Slow the upstream down while the client reads slowly, so that nothing piles up between them."""
-        self.hold_back(slow)
+        """Slow the upstream down while the client reads slowly, so that nothing piles up between them.
+
+        A client that reads again makes no room for a reply that waits until others are whole.
+        """
+        if slow or not self.gate.held_replies.waits(self):
+            self.hold_back(slow)
 
     def hold_back(self, held: bool) -> None:
         if self.connection is not None:

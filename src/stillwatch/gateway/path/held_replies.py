@@ -33,10 +33,15 @@ class HeldReplies:
             self._waiting.add(holder)
             holder.hold_back(True)
 
+    def waits(self, holder: Receiver) -> bool:
+        return holder in self._waiting
+
     def drop(self, holder: Receiver) -> None:
         """Forget a reply that is held no more. As many others go on as may become whole."""
         self.total -= self._sizes.pop(holder, 0)
-        self._waiting.discard(holder)
+        if self.waits(holder):
+            self._waiting.remove(holder)
+            holder.hold_back(False)
         room = max(1, (HELD_BYTES - self.total) // self._longest)
         for other in list(islice(self._sizes, room)) if self._waiting else ():
             if other in self._waiting:
