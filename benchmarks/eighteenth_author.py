@@ -16,13 +16,11 @@ were committed before any row was made. No text of a source is in this script.
 import argparse
 import json
 import sys
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 # isort: off
 # fmt: off
@@ -344,13 +342,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options = parser.parse_args(arguments)
         print("{} addresses, {} of them known".format(*sift_logs(options.sift, options.known, options.out)))
     elif "--collect" in (arguments or sys.argv):
-        parser = argparse.ArgumentParser(description="Collect the texts of public repositories.")
-        parser.add_argument("--collect", type=Path, required=True, help="file to write")
-        parser.add_argument("--mirror", type=Path, required=True, help="folder of OWNER+NAME/repo histories")
-        options = parser.parse_args(arguments)
-        table = collect_texts(options.mirror)
-        pq.write_table(table, options.collect, compression="zstd")
-        print(Counter(table["pool"].to_pylist()))
+        fifteenth.collect(arguments, collect_texts)
     else:
         fifteenth.main(arguments, "eighteenth", 18, write_worlds)
 

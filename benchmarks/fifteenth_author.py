@@ -14,6 +14,7 @@ first sentences of public software.
 import argparse
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,6 +22,7 @@ from itertools import cycle
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 # isort: off
@@ -427,6 +429,17 @@ def write_fifteenth(options: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None, name: str = "fifteenth", seed: int = 15, write: Callable[[argparse.Namespace], None] = write_fifteenth) -> None:
     eighth.main(arguments, author=name, seed=seed, write=write, texts="; several, with those of the twelfth and thirteenth author's --collect", former=True)
+
+
+def collect(arguments: Sequence[str] | None, collect_texts: Callable[[Path], pa.Table]) -> None:
+    """What `--collect` of a later author does: the texts of public repositories become one file."""
+    parser = argparse.ArgumentParser(description="Collect the texts of public repositories.")
+    parser.add_argument("--collect", type=Path, required=True, help="file to write")
+    parser.add_argument("--mirror", type=Path, required=True, help="folder of OWNER+NAME/repo histories")
+    options = parser.parse_args(arguments)
+    table = collect_texts(options.mirror)
+    pq.write_table(table, options.collect, compression="zstd")
+    print(Counter(table["pool"].to_pylist()))
 
 
 if __name__ == "__main__":

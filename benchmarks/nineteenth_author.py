@@ -15,14 +15,12 @@ were committed before any row was made. No text of a source is in this script, b
 
 import argparse
 import sys
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 # isort: off
 # fmt: off
@@ -314,13 +312,7 @@ def write_worlds(options: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     if "--collect" in (arguments or sys.argv):
-        parser = argparse.ArgumentParser(description="Collect the texts of public repositories.")
-        parser.add_argument("--collect", type=Path, required=True, help="file to write")
-        parser.add_argument("--mirror", type=Path, required=True, help="folder of OWNER+NAME/repo histories")
-        options = parser.parse_args(arguments)
-        table = collect_texts(options.mirror)
-        pq.write_table(table, options.collect, compression="zstd")
-        print(Counter(table["pool"].to_pylist()))
+        fifteenth.collect(arguments, collect_texts)
     else:
         fifteenth.main(arguments, "nineteenth", 19, write_worlds)
 
