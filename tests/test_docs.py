@@ -61,6 +61,22 @@ def test_the_first_help_shows_twelve_verbs_and_names_the_others() -> None:
     assert "…" not in told
 
 
+@pytest.mark.slow
+def test_no_help_cuts_an_option_s_name_at_eighty_columns() -> None:
+    helps = {
+        verb: CliRunner().invoke(app, [*verb.split()[1:], "--help"], env={"COLUMNS": "80"}).output
+        for verb in verbs(typer.main.get_command(app), "stillwatch")
+    }
+    cut = {verb: re.findall(r"^│ [* ] ?(?:.* )?-\S*…", text, re.MULTILINE) for verb, text in helps.items()}
+    assert "--fail-on-campaign" in helps["stillwatch scan"]
+    assert not {verb: lines for verb, lines in cut.items() if lines}
+
+
+def test_a_flag_that_is_off_anyway_can_be_turned_off() -> None:
+    told = CliRunner().invoke(app, ["scan", "nothing.jsonl", "--no-fail-on-campaign"])
+    assert "No such option" not in told.output
+
+
 @pytest.mark.parametrize(
     ("words", "shown"),
     [(("terms", "allowance"), "Print a [limits] part"), (("scan",), "(needs stillwatch[spark]")],

@@ -4,6 +4,7 @@ Lines of the docstring that begin with `$` are the examples. Options that severa
 parameter of each: a dataclass whose fields are the options.
 """
 
+import copy
 import inspect
 import re
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from typing import Any
 
 import typer
 from rich.markup import escape
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from stillwatch.errors import InputError
 
@@ -49,6 +50,26 @@ class VerbGroup(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
+class VerbCommand(TyperCommand):
+    """A verb whose help leaves out `--no-…` of flags that are off anyway: it would cut other names short."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        all_parameters = self.params
+        self.params = [_without_negative(parameter) for parameter in all_parameters]
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            self.params = all_parameters
+
+
+def _without_negative(parameter: Any) -> Any:
+    if parameter.default is not False or not parameter.secondary_opts:
+        return parameter
+    shown = copy.copy(parameter)
+    shown.secondary_opts = []
+    return shown
+
+
 def group(text: str) -> typer.Typer:
     """Make an app for the verbs of one name. text: its help, above the verbs and beside other groups."""
     app = typer.Typer(help=text, cls=VerbGroup, no_args_is_help=True, add_completion=False)
@@ -66,7 +87,8 @@ def verb(
 
     def add(call: Verb) -> Verb:
         text, examples = split_examples(escape(inspect.getdoc(call) or ""))
-        return app.command(name, help=text, epilog=epilog or examples, hidden=hidden)(expand_groups(call))
+        command = app.command(name, cls=VerbCommand, help=text, epilog=epilog or examples, hidden=hidden)
+        return command(expand_groups(call))
 
     return add
 
