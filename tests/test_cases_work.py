@@ -620,7 +620,7 @@ def test_the_queue_is_filtered_and_counted(store: Store) -> None:
     for wanted, found in (
         (Filter(owner="bo"), ["sw-1"]),
         (Filter(owner="none"), ["sw-2", "sw-3"]),
-        (Filter(verdict=Verdict.TRUE), ["sw-2"]),
+        (Filter(verdicts=(Verdict.TRUE,)), ["sw-2"]),
         (Filter(account="acct_00105"), ["sw-2"]),
         (Filter(text="10 ACCOUNTS"), ["sw-3"]),
         (Filter(text="100%"), []),

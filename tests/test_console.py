@@ -1418,3 +1418,27 @@ def test_a_forged_browser_cookie_opens_nothing_under_any_name(mine: World, name:
         )
         head = {"content-type": "application/x-www-form-urlencoded"}
         assert visitor.post("/login", content=body, headers=head).status_code in (401, 429)
+
+
+# --- counts lead to what they count ---
+
+
+@pytest.mark.slow
+def test_each_count_of_a_detector_leads_to_as_many_cases(mine: World) -> None:
+    ids = [case.id for case in reading.queue(mine.store, reading.Filter(), NOW).cases]
+    verdicts = (Verdict.TRUE, Verdict.PERMITTED, Verdict.SUSPICIOUS, Verdict.FALSE)
+    for case, verdict in zip(ids, verdicts, strict=False):
+        handling.judge(mine.store, case, verdict, who="anna", why="x", now_us=NOW)
+    anna = mine.client("anna")
+    page = anna.get("/detectors").text
+    links = re.findall(r'<a href="([^"]*/queue\?detector=[^"]*)">([\d,]+)</a>', page)
+    assert {verdict for href, _ in links for verdict in re.findall(r"verdict=(\w+)", href)} >= {
+        "true", "judged", "permitted", "undecided"
+    }  # fmt: skip
+    for href, count in links:
+        rows = anna.get(html.unescape(href).replace("/queue?", "/queue.json?")).json()
+        assert rows["total"] == int(count.replace(",", "")), href
+    shown = anna.get(html.unescape(links[0][0])).text
+    assert "Of any detector" in shown
+    for wrong in ("2026-13", "x", "0000-01"):
+        assert anna.get(f"/queue?detector=x&spoke={wrong}").status_code == 409

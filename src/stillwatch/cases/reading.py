@@ -11,7 +11,17 @@ from stillwatch.cases.acts import acts_of
 from stillwatch.cases.evidence import finding_of
 from stillwatch.cases.store import CASE_FIELDS, PAGE, Store, case_in, case_of_row
 from stillwatch.cases.tables import acts as all_acts
-from stillwatch.cases.tables import among, cases, evidence, findings, hours, key_of, members, record_of
+from stillwatch.cases.tables import (
+    among,
+    cases,
+    evidence,
+    findings,
+    hours,
+    key_of,
+    members,
+    record_of,
+    spoken,
+)
 
 NOBODY = "none"
 NEVER = 1 << 62
@@ -23,13 +33,16 @@ class Filter:
     """Which cases are wanted; what is None or empty asks for nothing."""
 
     states: tuple[CaseState, ...] = ()
-    verdict: Verdict | None = None
+    verdicts: tuple[Verdict | None, ...] = ()  # None: not judged
     owner: str | None = None  # NOBODY: those of nobody
     account: str | None = None  # named in the case, whatever it is there
     text: str | None = None  # in the title, the id, or the campaign's id
     note: str | None = None  # in what somebody wrote: a note, the reason of an act, an appeal
     suppressed: bool | None = None  # by a person or a permission
     appealed: bool | None = None
+    detector: str | None = None  # that spoke of the case
+    first_spoken_us: tuple[int, int] | None = None  # it did so first from then, and before then
+    last_spoken_us: int | None = None  # it did so last then or later
     offset: int = 0
     limit: int = PAGE
 
@@ -134,8 +147,9 @@ def _conditions(wanted: Filter, now_us: int, dialect: str) -> list[ColumnElement
     if wanted.states:
         # not by the index of states: most cases have one of few, and the order has an index of its own
         terms.append(func.coalesce(c.state, "").in_([str(state) for state in wanted.states]))
-    if wanted.verdict is not None:
-        terms.append(c.verdict == str(wanted.verdict))
+    if wanted.verdicts:
+        judged = c.verdict.in_([str(verdict) for verdict in wanted.verdicts if verdict is not None])
+        terms.append(or_(judged, c.verdict.is_(None)) if None in wanted.verdicts else judged)
     if wanted.owner:
         terms.append(c.owner.is_(None) if wanted.owner == NOBODY else c.owner == wanted.owner)
     if wanted.account:
@@ -147,7 +161,21 @@ def _conditions(wanted: Filter, now_us: int, dialect: str) -> list[ColumnElement
         terms.append(_is_suppressed(now_us) if wanted.suppressed else ~_is_suppressed(now_us))
     if wanted.appealed is not None:
         terms.append(c.appeal.is_not(None) if wanted.appealed else c.appeal.is_(None))
+    if wanted.detector:
+        terms.append(c.id.in_(_spoken_of_by(wanted.detector, wanted)))
     return terms
+
+
+def _spoken_of_by(detector: str, wanted: Filter) -> Select[str]:
+    """Give the query of the cases that a detector spoke of at the times that are wanted."""
+    s = spoken.c
+    cases_of_it = select(s.case_id).where(s.detector == detector)
+    if wanted.first_spoken_us is not None:
+        from_us, before_us = wanted.first_spoken_us
+        cases_of_it = cases_of_it.where(s.first_us >= from_us, s.first_us < before_us)
+    if wanted.last_spoken_us is not None:
+        cases_of_it = cases_of_it.where(s.last_us >= wanted.last_spoken_us)
+    return cases_of_it
 
 
 def _contains(column: Column[Any], text: str, dialect: str) -> ColumnElement[bool]:

@@ -52,7 +52,7 @@ class QueueChoice:
         open_ones = () if every else (CaseState.NEW, CaseState.OPEN)
         return Filter(
             states=tuple(self.state) if self.state else open_ones,
-            verdict=verdict,
+            verdicts=() if verdict is None else (verdict,),
             owner=self.owner,
             account=self.account,
             text=self.text,

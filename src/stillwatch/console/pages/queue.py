@@ -1,17 +1,20 @@
 """The queue: cases, those due first, then those with the largest harvest. The filters are in the address."""
 
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.responses import RedirectResponse, Response
 
 from stillwatch.cases import Case, CaseState, Verdict, reading
+from stillwatch.cases.feedback import EVIDENCE_US
 from stillwatch.console import ConsoleError, inbox, saved_views
 from stillwatch.console.page_context import LONGEST_NAME, PageRequest, from_form
 from stillwatch.console.page_forms import Shown, iso_us
+from stillwatch.units import us
 
 PAGE = 50
-WORDS = ("state", "verdict", "owner", "account", "suppressed", "text", "note")
+WORDS = ("state", "verdict", "owner", "account", "suppressed", "text", "note", "detector", "spoke")
 STATES = {
     "": (CaseState.NEW, CaseState.OPEN),
     "new": (CaseState.NEW,),
@@ -19,6 +22,13 @@ STATES = {
     "closed": (CaseState.CLOSED,),
     "all": (),
 }
+# what the record of a detector counts together, beside each verdict by itself
+VERDICTS: dict[str, tuple[Verdict | None, ...]] = {
+    "": (),
+    "judged": (Verdict.TRUE, Verdict.FALSE),
+    "undecided": (None, Verdict.SUSPICIOUS),
+}
+LATELY = "lately"  # spoke within the time that a detector's precision is counted over
 
 
 def show(request: PageRequest) -> Shown:
@@ -38,7 +48,9 @@ def show(request: PageRequest) -> Shown:
         "given": given, "queue": queue, "offset": offset, "page": PAGE,
         "owners": reading.owners(request.store), "back": words,
         "views": [(saved, queue_address(request, saved.words), saved.words == words) for saved in views],
-        "verdicts": [v for v in Verdict if v is not Verdict.VICTIM], "not_seen": not_seen,
+        "verdicts": [*(v for v in Verdict if v is not Verdict.VICTIM), *filter(None, VERDICTS)],
+        "of_any_detector": request.url("/queue", **given | {"detector": "", "spoke": ""}),
+        "not_seen": not_seen,
         "elsewhere": reading.elsewhere(request.store, [case.id for case in queue.cases]),
         "unread": inbox.count_unread(request.store, request.user.name),
     }  # fmt: skip
@@ -79,24 +91,36 @@ def _queue_filter(request: PageRequest, words_given: dict[str, str], offset: int
         raise ConsoleError(f"state is {words_given['state'][:40]!a}; give one of new, open, closed, all")
     if words_given["suppressed"] not in ("", "yes", "all"):
         raise ConsoleError(f"suppressed is {words_given['suppressed'][:40]!a}; give yes or all")
-    try:
-        verdict = Verdict(words_given["verdict"]) if words_given["verdict"] else None
-    except ValueError:
-        raise ConsoleError(
-            f"verdict is {words_given['verdict'][:40]!a}; give one of {', '.join(Verdict)}"
-        ) from None
+    verdict = words_given["verdict"]
+    if verdict not in VERDICTS and verdict not in list(Verdict):
+        one_of = ", ".join(filter(None, (*Verdict, *VERDICTS)))
+        raise ConsoleError(f"verdict is {verdict[:40]!a}; give one of {one_of}")
+    spoke = words_given["spoke"]
     owner = request.user.name if words_given["owner"] == "me" else words_given["owner"]
     return reading.Filter(
         states=STATES[words_given["state"]],
-        verdict=verdict,
+        verdicts=VERDICTS[verdict] if verdict in VERDICTS else (Verdict(verdict),),
         owner=owner or None,
         account=words_given["account"] or None,
         text=words_given["text"] or None,
         note=words_given["note"] or None,
         suppressed={"": False, "yes": True, "all": None}[words_given["suppressed"]],
+        detector=words_given["detector"] or None,
+        first_spoken_us=None if spoke in ("", LATELY) else _month_us(spoke),
+        last_spoken_us=request.now_us - EVIDENCE_US if spoke == LATELY else None,
         offset=offset,
         limit=PAGE,
     )
+
+
+def _month_us(month: str) -> tuple[int, int]:
+    """Give when a month such as 2026-11 begins, and when the next does."""
+    try:
+        begin = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
+        end = begin.replace(year=begin.year + begin.month // 12, month=begin.month % 12 + 1)
+    except ValueError:
+        raise ConsoleError(f"spoke is {month[:40]!a}; give {LATELY}, or a month such as 2026-11") from None
+    return us(begin), us(end)
 
 
 def row(case: Case, request: PageRequest) -> dict[str, Any]:
