@@ -80,6 +80,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy import sparse
 
+from stillwatch.units import time_of
+
 CLIENT_KINDS = (
     "agent_client",
     "plugin_byok",
@@ -765,7 +767,7 @@ def add_retries(
         key = keyed("retry", identifiers[row])
         digits = f"{key:016x}{keyed(key):016x}"
         record["exchange_id"] = "req_" + digits[: len(identifiers[row]) - len("req_")]
-        record["time"] = datetime.fromtimestamp(when / 1e6, UTC)
+        record["time"] = time_of(when)
         new.append(record)
         if campaign is not None:
             labels.append((record["exchange_id"], campaign))

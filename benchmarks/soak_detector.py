@@ -12,7 +12,6 @@ import random
 import sys
 import tempfile
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +27,7 @@ from stillwatch.gateway.folder import derive, open_folder
 from stillwatch.gateway.record import rows, segments
 from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.gateway.setup_check import place_terms
+from stillwatch.units import time_of
 
 HOUR_US = 3_600_000_000
 BEGIN_US = 1_790_000_000_000_000 // HOUR_US * HOUR_US
@@ -73,7 +73,7 @@ def run(folder_path: Path, hours: int, count: int) -> tuple[list[int], list[int]
         for part in range(PARTS):
             number += 1
             batch = sketch_batch(rows.batch(said[part::PARTS]), sketcher)
-            at = datetime.fromtimestamp((BEGIN_US + hour * HOUR_US) / 1e6, UTC)
+            at = time_of(BEGIN_US + hour * HOUR_US)
             segments.write(folder, number, batch, b"", at)
         now[0] = BEGIN_US + (hour + 1) * HOUR_US + 60_000_000
         detector.step()

@@ -21,7 +21,8 @@ from stillwatch.errors import InputError
 from stillwatch.exchanges import RECORD
 from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.read import Limits, Rejects, read, read_accounts
-from stillwatch.exchanges.values import Clock, as_time, micros
+from stillwatch.exchanges.values import Clock, as_time
+from stillwatch.units import us
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 AT = datetime(2026, 3, 2, 8, tzinfo=UTC)
@@ -621,7 +622,7 @@ def test_a_date_that_cannot_be_read_costs_an_account_its_date_alone(tmp_path):
     ],
 )
 def test_unusual_times_that_mean_one_moment_are_read(written, read_as):
-    assert as_time(written, Clock(NOW)) == micros(datetime.fromisoformat(read_as))
+    assert as_time(written, Clock(NOW)) == us(datetime.fromisoformat(read_as))
 
 
 @pytest.mark.parametrize(

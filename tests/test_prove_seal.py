@@ -27,7 +27,7 @@ from stillwatch.cases.stamping import Authority, read_roots, stamp
 from stillwatch.cli.main import app
 from stillwatch.coin import CoinError, Pair, Throw, openings
 from stillwatch.coin.keys import write_key
-from stillwatch.coin.ledger import Ledger, files, iso
+from stillwatch.coin.ledger import Ledger, files
 from stillwatch.coin.verify import Verified, coins, pairs, verify
 from stillwatch.prove import Outcome, ProveError, bundle, checker, outcome
 from stillwatch.prove.coin import leans, randomise, seals
@@ -39,6 +39,7 @@ from stillwatch.prove.suspect import silent
 from stillwatch.prove.suspect.named import fixed_name
 from stillwatch.prove.suspect.outputs import Outputs
 from stillwatch.prove.verdict import as_document
+from stillwatch.units import iso
 
 KEYS = {KEY.commitment: KEY}
 NAMED_LATER, LATER_US, LATER_STILL = (
@@ -821,7 +822,7 @@ def test_the_verbs_from_a_ledger_to_a_bundle(world: World, tmp_path: Path) -> No
     )
     assert done.exit_code == 0, done.output
     world.suspect("crew-1")
-    released = iso(time.time_ns() // 1000)  # a moment after the witness signed
+    released = iso(time.time_ns() // 1000, "microseconds")  # a moment after the witness signed
     testing = (
         "prove",
         "coin",

@@ -19,3 +19,21 @@ def utc_us() -> int:
 def us(time: datetime) -> int:
     """Give a time as UTC microseconds."""
     return (time - EPOCH) // MICROSECOND
+
+
+def time_of(at_us: int) -> datetime:
+    """Give UTC microseconds as an aware time.
+
+    >>> time_of(1_772_944_200_000_000)
+    datetime.datetime(2026, 3, 8, 4, 30, tzinfo=datetime.timezone.utc)
+    """
+    return EPOCH + timedelta(microseconds=int(at_us))
+
+
+def iso(at_us: int, precision: str = "seconds") -> str:
+    """Give UTC microseconds as text; what is finer than the precision is cut.
+
+    >>> iso(1_772_944_200_000_000)
+    '2026-03-08T04:30:00Z'
+    """
+    return time_of(at_us).isoformat(timespec=precision).replace("+00:00", "Z")

@@ -22,10 +22,9 @@ from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.tables import InMemoryLog
 from stillwatch.scan import ScanResult, live
-from stillwatch.scan.harvest import moment
 from stillwatch.scan.parts import PARTS
 from stillwatch.scan.settings import DetectionSettings
-from stillwatch.units import HOUR_US
+from stillwatch.units import HOUR_US, time_of
 
 
 @dataclass(frozen=True)
@@ -163,7 +162,7 @@ class LiveScanner:
 
     def finish(self) -> tuple[LiveAlarm, ...]:
         """Evaluate everything, the last and unfinished hour too: nothing more will come."""
-        return self.look(complete_until=moment(self._newest_us + HOUR_US)) if self._newest_us else ()
+        return self.look(complete_until=time_of(self._newest_us + HOUR_US)) if self._newest_us else ()
 
     @property
     def result(self) -> ScanReport:

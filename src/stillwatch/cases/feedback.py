@@ -12,7 +12,6 @@ No verdict reaches a scan: baselines, thresholds and the detectors' own numbers 
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, insert, or_, select
@@ -26,7 +25,7 @@ from stillwatch.cases.tables import acts, among, cases, detector_states, spoken
 from stillwatch.scan.assemble import clues, detectors
 from stillwatch.scan.parts import RAISING
 from stillwatch.stats.intervals import clopper_pearson
-from stillwatch.units import DAY_US
+from stillwatch.units import DAY_US, time_of
 
 LEVEL = 0.95
 EVIDENCE_US = 180 * DAY_US  # of what was judged earlier nothing is said
@@ -167,7 +166,7 @@ def _judges(db: Connection) -> dict[str, str]:
 
 
 def _month(at_us: int) -> str:
-    return datetime.fromtimestamp(at_us // 1_000_000, UTC).strftime("%Y-%m")
+    return time_of(at_us).strftime("%Y-%m")
 
 
 def _measure(detector: str, month: str | None, judged: Sequence[_JudgedCase], open_cases: int) -> Measured:

@@ -16,13 +16,12 @@ from stillwatch.cli.verb import group, verb
 from stillwatch.coin import CoinError, Pair, Unpaired
 from stillwatch.coin.chain import canonical
 from stillwatch.coin.keys import EpochKey, current, new_key, read_keys, write_key
-from stillwatch.coin.ledger import iso
 from stillwatch.coin.sealing import new_reading_key, public_of, read_reading_key
 from stillwatch.coin.verify import Head, against, read, verify
 from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.gateway.folder import Folder, open_folder
 from stillwatch.gateway.path.coins import reader_file
-from stillwatch.units import utc_us
+from stillwatch.units import iso, utc_us
 
 app = group("The coin that picks which of two answers is served.")
 
@@ -75,7 +74,7 @@ def new_key_command(
     """
     place = open_folder(folder)
     now = datetime.now(UTC)
-    key = new_key(epoch or f"{now:%Y-%m-%d}", iso(utc_us()))
+    key = new_key(epoch or f"{now:%Y-%m-%d}", iso(utc_us(), "microseconds"))
     public = reader_file(place)
     if reading_key is not None and public.exists():
         raise InputError(
@@ -121,7 +120,7 @@ def commit_command(
     heads = verify(ledger, keys).heads if ledger.is_dir() and any(ledger.iterdir()) else ()
     document: dict[str, Any] = {
         "kind": KIND,
-        "at": iso(utc_us()),
+        "at": iso(utc_us(), "microseconds"),
         "keys": [{"epoch": key.epoch, "commitment": key.commitment} for key in keys.values()],
         "current": now.epoch if now else None,
         "heads": [{"ledger": h.ledger, "records": h.records, "hash": h.hash, "root": h.root} for h in heads],
@@ -199,7 +198,7 @@ def show_command(
         print_json([_record_as_json(draw) for draw in records])
         return
     rows = [
-        (f"{draw.ledger}/{draw.number}", iso(draw.at_us)[:19] + "Z", *_record_cells(draw)) for draw in records
+        (f"{draw.ledger}/{draw.number}", iso(draw.at_us), *_record_cells(draw)) for draw in records
     ]  # fmt: skip
     table(("coin", "time", "served", "account", "answers"), rows, "the ledger holds no records")
 
@@ -245,8 +244,16 @@ def _record_cells(record: Pair | Unpaired) -> tuple[str, str, str]:
 
 def _record_as_json(record: Pair | Unpaired) -> dict[str, Any]:
     if isinstance(record, Unpaired):
-        return {"coin": f"{record.ledger}/{record.number}", "at": iso(record.at_us), "why": record.why}
-    row: dict[str, Any] = {"coin": record.id, "at": iso(record.at_us), "served": record.served}
+        return {
+            "coin": f"{record.ledger}/{record.number}",
+            "at": iso(record.at_us, "microseconds"),
+            "why": record.why,
+        }
+    row: dict[str, Any] = {
+        "coin": record.id,
+        "at": iso(record.at_us, "microseconds"),
+        "served": record.served,
+    }
     if record.account:
         row |= {
             "account": record.account, "campaign": record.campaign, "model": record.model,

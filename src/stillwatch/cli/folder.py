@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +24,7 @@ from stillwatch.gateway.control.migrations import StateError
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.fleet.membership import catch_up
 from stillwatch.gateway.folder import Folder
+from stillwatch.units import iso
 
 FOLDER = Path("stillwatch-serve")
 FOLDER_VARIABLE = "STILLWATCH_FOLDER"
@@ -148,4 +148,4 @@ def iso_time(at_us: int | None) -> str | None:
     """Give a time as ISO text in UTC."""
     if at_us is None:
         return None
-    return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return iso(at_us)

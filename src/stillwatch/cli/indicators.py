@@ -66,7 +66,7 @@ from stillwatch.exchanges.sketch import DEFAULT_KEY, Sketcher
 from stillwatch.exchanges.sources import is_gateway
 from stillwatch.report.amounts import plural
 from stillwatch.report.terminal import progress
-from stillwatch.units import utc_us
+from stillwatch.units import us, utc_us
 
 app = group("Share a campaign's indicators with partners; search for theirs.")
 
@@ -597,4 +597,4 @@ def _time_us(text: str | None, option: str) -> int | None:
             f"{option} is {text!a}; give a day or a time, as in 2026-05-01 or 2026-05-01T12:00"
         ) from None
     aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-    return int(aware.timestamp() * 1_000_000)
+    return us(aware)

@@ -10,7 +10,6 @@ import re
 import secrets
 from collections import Counter
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from stillwatch.coin.keys import EpochKey
 from stillwatch.coin.openings import commitment, tag_of
 from stillwatch.coin.sealing import seal
 from stillwatch.new_file import sync_folder
+from stillwatch.units import iso
 
 ROTATE_BYTES = 256 << 20  # a file is closed at this size
 _NAME = re.compile(r"w(\d+)-(\d{6,})\.jsonl")
@@ -41,11 +41,6 @@ def _place(path: Path) -> tuple[int, int]:
 def worker_of(path: Path) -> int:
     """The worker in a ledger's name; 0 for a file that somebody named himself."""
     return _place(path)[0]
-
-
-def iso(at_us: int) -> str:
-    """A time as ISO text, UTC."""
-    return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 class Ledger:
@@ -75,7 +70,7 @@ class Ledger:
         self._thrown: Counter[tuple[str, str | None]] = Counter()  # by account and campaign
         head = {
             "kind": "head", "format": 2, "ledger": self.name, "epoch": self.key.epoch,
-            "commitment": self.key.commitment, "before": before, "at": iso(at_us),
+            "commitment": self.key.commitment, "before": before, "at": iso(at_us, "microseconds"),
             "reader": self.reader.hex() if self.reader else None,
         }  # fmt: skip
         self._write([head])
@@ -126,7 +121,9 @@ class Ledger:
         """End the file: what follows was not written by us."""
         if self._handle >= 0:
             lost = sorted(self._open_numbers)
-            self._write([{"kind": "close", "at": iso(at_us), "next": self._next, "lost": lost[:1000]}])
+            self._write(
+                [{"kind": "close", "at": iso(at_us, "microseconds"), "next": self._next, "lost": lost[:1000]}]
+            )
             self.abandon()
 
     def abandon(self) -> None:
@@ -136,7 +133,11 @@ class Ledger:
             self._handle = -1
 
     def _line(self, record: Throw | Pair | Unpaired) -> dict[str, Any]:
-        line: dict[str, Any] = {"kind": "unpaired", "n": record.number, "at": iso(record.at_us)}
+        line: dict[str, Any] = {
+            "kind": "unpaired",
+            "n": record.number,
+            "at": iso(record.at_us, "microseconds"),
+        }
         if isinstance(record, Unpaired):
             return line | {"why": record.why[:300]}
         if isinstance(record, Throw):

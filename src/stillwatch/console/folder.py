@@ -1,7 +1,6 @@
 """A folder of reports and cases without a gateway: it shows what there is and does nothing to accounts."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,6 +18,7 @@ from stillwatch.errors import InputError, StillwatchError
 from stillwatch.report.findings import FINDINGS, load
 from stillwatch.scan import AccountVerdict, ScanResult
 from stillwatch.scan.seen_window import window_sentences
+from stillwatch.units import us
 
 NO_GATEWAY = "no gateway stands behind this folder; `stillwatch serve` shows the console on its admin port"
 
@@ -99,7 +99,7 @@ class ReportFolder:
             )
         )
         if s.last is not None:
-            days = (now_us - _us(s.last)) / 86_400_000_000
+            days = (now_us - us(s.last)) / 86_400_000_000
             parts.append(
                 ComponentHealth("lag", "degraded" if days > 2 else "ok", f"the log ends {days:,.1f} days ago")
             )
@@ -111,7 +111,7 @@ class ReportFolder:
             result = self._report()
         except InputError:
             return ()
-        return [Lost(_us(g.start), _us(g.end), None, g.text) for g in reversed(result.gaps)] if result else ()
+        return [Lost(us(g.start), us(g.end), None, g.text) for g in reversed(result.gaps)] if result else ()
 
 
 class LoggedFolder(ReportFolder):
@@ -131,7 +131,3 @@ class LoggedFolder(ReportFolder):
 
     def captured_texts(self, account: str, limit: int) -> Sequence[CapturedExchange]:
         return Recorded(self._logs).texts(account, limit)
-
-
-def _us(time: datetime) -> int:
-    return int(time.timestamp() * 1_000_000)

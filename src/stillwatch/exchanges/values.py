@@ -13,16 +13,11 @@ from decimal import Decimal
 from functools import cached_property
 
 from stillwatch.exchanges.formats import Refused, Row
+from stillwatch.units import time_of, us
 
 EARLIEST = datetime(2015, 1, 1, tzinfo=UTC)  # no model API to watch is older
 SKEW = timedelta(minutes=5)  # how far ahead of us a writer's clock may run
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 INT64 = 2**63
-
-
-def micros(moment: datetime) -> int:
-    """Microseconds since 1970, exactly."""
-    return (moment - EPOCH) // timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -34,11 +29,11 @@ class Clock:
 
     @cached_property
     def first_us(self) -> int:
-        return micros(EARLIEST)
+        return us(EARLIEST)
 
     @cached_property
     def last_us(self) -> int:
-        return micros(self.now + SKEW)
+        return us(self.now + SKEW)
 
 
 _DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]{0,6},? +"
@@ -87,24 +82,24 @@ def as_time(value: object, clock: Clock) -> int:
                     "in Python assume_utc=True)"
                 )
             value = value.replace(tzinfo=UTC)
-        us = micros(value)
+        at_us = us(value)
     elif isinstance(value, int | float):
-        us = _from_epoch(value)
+        at_us = _from_epoch(value)
     else:
         raise Refused(f"time {show(value)} is no time; right would be 2026-03-01T12:00:00Z or epoch seconds")
-    check_time(us, clock)
-    return us
+    check_time(at_us, clock)
+    return at_us
 
 
-def check_time(us: int, clock: Clock) -> None:
-    """Raise Refused when `us` lies before 2015 or ahead of the clock."""
-    if clock.first_us <= us <= clock.last_us:
+def check_time(at_us: int, clock: Clock) -> None:
+    """Raise Refused when `at_us` lies before 2015 or ahead of the clock."""
+    if clock.first_us <= at_us <= clock.last_us:
         return
     try:
-        shown = (EPOCH + timedelta(microseconds=us)).isoformat()
+        shown = time_of(at_us).isoformat()
     except OverflowError:
-        shown = f"{us:.3g} us" if abs(us) < 1e300 else "beyond all bounds"
-    if us < clock.first_us:
+        shown = f"{at_us:.3g} us" if abs(at_us) < 1e300 else "beyond all bounds"
+    if at_us < clock.first_us:
         raise Refused(f"time {shown} is before 2015; right would be the time of the request, with its zone")
     raise Refused(f"time {shown} lies in the future (now is {clock.now.isoformat(timespec='seconds')})")
 

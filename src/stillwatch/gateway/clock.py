@@ -11,15 +11,15 @@ import mmap
 import os
 import struct
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 
 from stillwatch.errors import StillwatchError
+from stillwatch.units import time_of
 
 VARIABLE = "STILLWATCH_RANGE_CLOCK"
 SHORT_S = 0.1  # the longest wait between two looks where a fortnight passes in minutes
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAYOUT = struct.Struct("<qqq")
 
 
@@ -69,7 +69,7 @@ def looks_asked() -> int | None:
 
 def now() -> datetime:
     """The same as a datetime."""
-    return _EPOCH + timedelta(microseconds=now_us())
+    return time_of(now_us())
 
 
 def is_driven() -> bool:

@@ -6,12 +6,11 @@ gateway serves without its detector, and what it could not write down is a gap o
 
 import shutil
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
 from stillwatch.errors import StillwatchError
 from stillwatch.exchanges.documents import unread_text
-from stillwatch.exchanges.values import micros
 from stillwatch.gateway import heartbeat
 from stillwatch.gateway.control.in_force import NotInForce, behind, wait_until_in_force
 from stillwatch.gateway.control.state import ControlState, PutBack
@@ -20,7 +19,7 @@ from stillwatch.gateway.fleet.store import is_store
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.latest import newest_gap
 from stillwatch.gateway.settings import GatewaySettings
-from stillwatch.units import DAY_US, HOUR_US
+from stillwatch.units import DAY_US, HOUR_US, time_of, us
 
 Status = Literal["ok", "degraded", "failing"]
 OK: Status = "ok"
@@ -192,7 +191,7 @@ def _networks(folder: Folder, settings: GatewaySettings, now_us: int) -> PartHea
     texts, old = [], False
     for file in says.get("files", []):
         changed = datetime.fromisoformat(file["changed"])
-        old |= now_us - micros(changed) > OLD_NETWORKS_US
+        old |= now_us - us(changed) > OLD_NETWORKS_US
         texts.append(
             f"{file['name']} of {changed:%Y-%m-%d}, {file['ranges']:,} ranges, SHA-256 {file['sha256'][:12]}"
             + (
@@ -383,4 +382,4 @@ def _disk(folder: Folder) -> PartHealth:
 
 
 def _show_time(at_us: int) -> str:
-    return datetime.fromtimestamp(at_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return time_of(at_us).strftime("%Y-%m-%d %H:%M:%S UTC")

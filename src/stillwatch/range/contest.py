@@ -10,7 +10,6 @@ react as docs/holds.md says. One that is refused without that is not in the log,
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Annotated, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -31,7 +30,7 @@ from stillwatch.range.scenes import Scene
 from stillwatch.scan.milestones import S1K
 from stillwatch.toml.declared import Bounds, build, out_of_bounds
 from stillwatch.toml.reading import TableReader
-from stillwatch.units import DAY_US, HOUR_US
+from stillwatch.units import DAY_US, HOUR_US, time_of
 
 PIECE_US = 300_000_000  # what is said between full hours counts too, once there is a case
 BUSY = 100  # or where an attacker sends so much in an hour
@@ -420,7 +419,7 @@ class _Loop:
 
 def _again(row: Row, at_us: int, *, answered: bool) -> Row:
     """An honest row as it is asked at another time, or refused."""
-    time = datetime.fromtimestamp(at_us / 1e6, UTC)
+    time = time_of(at_us)
     values = {
         "time": time,
         "exchange_id": f"{row['exchange_id']}@{at_us}",

@@ -19,7 +19,7 @@ from stillwatch.range.identity import Donor, donor_of
 from stillwatch.range.outcome import ScoredPeople
 from stillwatch.range.rows import Row
 from stillwatch.range.scenes import Scene
-from stillwatch.units import DAY_US
+from stillwatch.units import DAY_US, us
 
 ITEMS = ("reasoning_sft_math", "reasoning_sft_code", "orca_flan", "gpteacher_roleplay", "airoboros")
 IDENTITY = ("account", "client_ip", "asn", "user_agent", "end_user")  # whose a request is
@@ -45,7 +45,7 @@ class HonestBackground:
 
     @property
     def begin_us(self) -> int:
-        return int(self.begin.timestamp() * 1_000_000)
+        return us(self.begin)
 
 
 def field_of(scene: Scene, seed: int) -> HonestBackground:
@@ -58,7 +58,7 @@ def field_of(scene: Scene, seed: int) -> HonestBackground:
     items = sorted({i.question for name in ITEMS for i in corpora.pipelines.get(name, ())})
     talks = [t for t in side.talks if sum(map(len, t)) <= LONGEST_TALK]
     exchanges = people.exchanges.sort_by([("time", "ascending"), ("exchange_id", "ascending")])
-    begin_us = int(people.begin.timestamp() * 1_000_000)
+    begin_us = us(people.begin)
     clean_until_us = int(begin_us + scene.clean_days * DAY_US)
     return HonestBackground(
         exchanges,

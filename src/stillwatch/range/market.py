@@ -6,7 +6,7 @@ from an honest account (tradecraft 2); a stolen key is an honest account whose o
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from stillwatch.errors import InputError
 from stillwatch.range.client_programs import LEAST_USERS, ClientProgram
 from stillwatch.range.costs import AccountKind, AttackBudget, AttackPrices
 from stillwatch.range.identity import AccountIdentity, Donor, identities
+from stillwatch.units import time_of
 
 ACCOUNT_TRAITS = ("org", "tier", "country", "email_domain", "payment", "declared_use")
 
@@ -65,7 +66,7 @@ class Market:
         count = self._affordable(kind, count)
         if count == 0:
             return []
-        at = datetime.fromtimestamp(at_us / 1e6, UTC)
+        at = time_of(at_us)
         if kind == "stolen":
             owners = [self._owners.pop() for _ in range(count)]
             made = [

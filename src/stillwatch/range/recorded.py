@@ -1,7 +1,7 @@
 """How an attacker's request stands in the log: as any composed request does. It knows no defence."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
 from stillwatch.range.market import HeldAccount
 from stillwatch.range.placing import PlaceCapture
 from stillwatch.range.rows import exchange_row
-from stillwatch.units import DAY_US
+from stillwatch.units import DAY_US, time_of, us
 
 PLAN = CampaignPlan("contest", "adaptive", 1, 1, 0.0, 1.0, (), 1)  # of it the sizes of answers are used
 
@@ -24,7 +24,7 @@ class ParquetRecorder:
         self, schema: pa.Schema, begin: datetime, new_model_day: float, rng: np.random.Generator
     ) -> None:
         self.schema, self._begin, self._new_model_day, self._rng = schema, begin, new_model_day, rng
-        self._begin_us = int(begin.timestamp() * 1_000_000)
+        self._begin_us = us(begin)
         self._captured = PlaceCapture()
         self._talks: dict[str, tuple[str | None, int]] = {}  # conversation and tokens so far
 
@@ -45,7 +45,7 @@ class ParquetRecorder:
         )
         who = replace(held.who, account=t.account, donor=donor)
         row = exchange_row(request, who, PLAN, self._begin, self._new_model_day, self._rng)
-        row["time"] = datetime.fromtimestamp(t.at_us / 1e6, UTC)
+        row["time"] = time_of(t.at_us)
         if t.place != "message":
             self._captured.put(row, t.place)
         if t.talk is not None:

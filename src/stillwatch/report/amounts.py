@@ -3,6 +3,8 @@
 import math
 from datetime import UTC, datetime
 
+from stillwatch.units import time_of
+
 _POWERS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -79,7 +81,7 @@ def moment_us(at_us: int) -> str:
     >>> moment_us(1_772_944_200_000_000)
     '8 Mar 2026, 04:30'
     """
-    return moment(datetime.fromtimestamp(at_us // 1_000_000, UTC))
+    return moment(time_of(at_us))
 
 
 def iso(time: datetime) -> str:

@@ -26,9 +26,10 @@ from stillwatch.scan import (
 )
 from stillwatch.scan.alternatives import alternatives, lent_keys
 from stillwatch.scan.explanations import answer_size
-from stillwatch.scan.harvest import harvest, moment, next_milestone, timeline
+from stillwatch.scan.harvest import harvest, next_milestone, timeline
 from stillwatch.scan.parts import MANNERS, by_refusals_alone
 from stillwatch.signals import blamed_on_its_package, signal_modules, signal_of
+from stillwatch.units import time_of
 
 FIRM_CLASSES = 2
 Features = Mapping[str, float | int | None]
@@ -105,7 +106,7 @@ def campaign(
     ranked = (head, *sorted(rest, key=lambda r: (-r.bits, r.detector)))
     return Campaign(
         id=number,
-        alarm_at=moment(at_us),
+        alarm_at=time_of(at_us),
         p_value=p_value,
         score_bits=round(float(sum(r.bits for r in ranked)), 3),
         accounts=accounts,
@@ -115,7 +116,7 @@ def campaign(
         benign_alternatives=honest,
         suppressed_by=_permission(actor, context, features),
         title=_title(actor, context, taken.exchanges, ranked),
-        named_at={names[a]: moment(t) for a, t in sorted(named_at_us.items())},
+        named_at={names[a]: time_of(t) for a, t in sorted(named_at_us.items())},
         since=_since(actor, context),
         firm=accounts if first_reason.detector == lone_harvest.NAME else _firm(accounts, names, classes),
         own_ties={names[a]: tie for a, tie in sorted(own_ties.items())},
@@ -152,7 +153,7 @@ def _since(actor: Actor, context: ActorContext) -> dict[str, datetime]:
     log = context.log
     accounts, first = np.unique(log["account"][np.sort(actor.rows)], return_index=True)
     times = log["ts_us"][np.sort(actor.rows)[first]]
-    return {log.accounts[a]: moment(int(t)) for a, t in zip(accounts, times, strict=True)}
+    return {log.accounts[a]: time_of(int(t)) for a, t in zip(accounts, times, strict=True)}
 
 
 def campaign_id(actor: Actor, context: ActorContext) -> str:

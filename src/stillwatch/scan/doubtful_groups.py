@@ -25,9 +25,9 @@ from stillwatch.scan.explanations import (
 )
 from stillwatch.scan.failover import failover_evidence, failover_least_p_value
 from stillwatch.scan.failover_groups import customers_of
-from stillwatch.scan.harvest import moment
 from stillwatch.scan.set_aside import Aside, openly_together, students, users_of_software
 from stillwatch.stats.exchangeability import ContentTest, Hands
+from stillwatch.units import time_of
 
 UNSURE = "too few sessions, an hour apart and of the same accounts, to tell one source from many"
 CLASS = "nearly all of its accounts are of teaching institutions: a class"
@@ -64,7 +64,7 @@ def lead_of_group(context: ActorContext, group: DoubtfulGroup) -> Lead:
     log = context.log
     names = tuple(sorted(log.accounts[a] for a in accounts))
     hands = alarm.judgement.content.hands if alarm.judgement else Hands.OPEN
-    since = moment(min(alarm.lead_us, alarm.at_us))
+    since = time_of(min(alarm.lead_us, alarm.at_us))
     carrying = int(group.marked[group.rows].sum())
     text = group.doubt + _failover_text(context, accounts, names)
     # quoted, and no way to a finding: people who pass answers on to each other show the same (docs/lab.md)
@@ -74,9 +74,9 @@ def lead_of_group(context: ActorContext, group: DoubtfulGroup) -> Lead:
     echoes = tuple(
         Echo(
             log.accounts[e.answered],
-            moment(e.answered_us),
+            time_of(e.answered_us),
             log.accounts[e.quoted_by],
-            moment(e.quoted_us),
+            time_of(e.quoted_us),
             e.passages,
         )
         for e in (echo.echoes if echo else ())

@@ -3,7 +3,7 @@
 It does not know how a campaign was found.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import Harvest, Hour
 from stillwatch.scan.milestones import MILESTONES
 from stillwatch.stats.dealing import run_starts
-from stillwatch.units import HOUR_US
+from stillwatch.units import HOUR_US, time_of
 
 
 def harvest(log: ExchangeLog, rows: np.ndarray, until_us: int | None = None) -> Harvest:
@@ -44,7 +44,7 @@ def timeline(log: ExchangeLog, rows: np.ndarray) -> tuple[Hour, ...]:
     counts = np.bincount(at, minlength=len(hours))
     tokens = np.bincount(at, weights=np.maximum(log["output_tokens"][rows], 0), minlength=len(hours))
     return tuple(
-        Hour(moment(int(h) * HOUR_US), int(n), int(k)) for h, n, k in zip(hours, counts, tokens, strict=True)
+        Hour(time_of(int(h) * HOUR_US), int(n), int(k)) for h, n, k in zip(hours, counts, tokens, strict=True)
     )
 
 
@@ -58,18 +58,13 @@ def next_milestone(log: ExchangeLog, rows: np.ndarray, taken: int) -> str | None
     end, last = int(log["ts_us"][-1]), int(ts.max())
     if last < end - 24 * HOUR_US:
         return (
-            f"stopped on {moment(last):%Y-%m-%d %H:%M} UTC, before {ahead[0].exchanges:,} ({ahead[0].name})"
+            f"stopped on {time_of(last):%Y-%m-%d %H:%M} UTC, before {ahead[0].exchanges:,} ({ahead[0].name})"
         )
     pace = max(int((ts >= end - 24 * HOUR_US).sum()), 1)  # a day
     days = (ahead[0].exchanges - taken) / pace
     if days > 3650:
         return None
-    when = moment(end) + timedelta(days=days)
+    when = time_of(end) + timedelta(days=days)
     return (
         f"{ahead[0].exchanges:,} exchanges ({ahead[0].name}) on {when:%Y-%m-%d} at the pace of its last day"
     )
-
-
-def moment(us: int) -> datetime:
-    """UTC microseconds as an aware datetime."""
-    return datetime.fromtimestamp(us // 1_000_000, UTC).replace(microsecond=us % 1_000_000)

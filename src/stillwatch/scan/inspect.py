@@ -27,6 +27,7 @@ from stillwatch.scan import Coverage
 from stillwatch.scan.coverage import coverage
 from stillwatch.scan.parts import TESTED
 from stillwatch.scan.pipeline import Options
+from stillwatch.units import time_of
 
 TABLE = "accounts table"
 COSTS = {  # column -> what cannot be judged without it, the gravest first
@@ -222,8 +223,8 @@ def _inspection(
         taken=taken,
         accounts=len(log.accounts),
         models=len([name for name in log.models if name]),
-        first=datetime.fromtimestamp(int(ts_us[0]) / 1e6, UTC),
-        last=datetime.fromtimestamp(int(ts_us[-1]) / 1e6, UTC),
+        first=time_of(int(ts_us[0])),
+        last=time_of(int(ts_us[-1])),
     )
 
 

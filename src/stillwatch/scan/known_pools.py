@@ -25,10 +25,10 @@ from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.scan import ONE_QUEUE, Campaign, Lead, PoolCover
 from stillwatch.scan.explanations import UNCHECKED, answer_size, one_customer
-from stillwatch.scan.harvest import moment
 from stillwatch.stats.cover import Cover
 from stillwatch.stats.dealing import distinct
 from stillwatch.stats.exchangeability import Hands
+from stillwatch.units import time_of
 
 LEAST_ITEMS = 3  # that a payer must have asked
 LEAST_SHARE = 0.1  # of what it sent since the first of them
@@ -151,7 +151,7 @@ def _lead(
     digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=5, person=b"stillwatch.pool")
     return Lead(
         f"lead-{digest.hexdigest()}",
-        moment(since),
+        time_of(since),
         1.0,
         names,
         len(rows),

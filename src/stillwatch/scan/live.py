@@ -27,13 +27,12 @@ from stillwatch.exchanges.row_files import DAMAGED_ARRAYS, write_arrays
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.scan import LoneHarvester, ScanResult, ScanTotals, SeenWindow
 from stillwatch.scan.carried import CarriedScan
-from stillwatch.scan.harvest import moment
 from stillwatch.scan.lone_harvesters import LoneHarvesters
 from stillwatch.scan.newcomers import KnownAccounts, Newcomers, known_accounts, known_signatures
 from stillwatch.scan.parts import FOLLOW, LONE_HARVEST
 from stillwatch.scan.pipeline import Options, scan_log
 from stillwatch.scan.seen_window import needed_days, window_sentences
-from stillwatch.units import DAY_US, HOUR_US
+from stillwatch.units import DAY_US, HOUR_US, time_of
 
 # evaluations are repeated for late exchanges at most this often between full hours
 LATE_EVERY_US = 600_000_000
@@ -235,10 +234,10 @@ class LiveScan:
             self.options.window_days,
             needed,
             round(max(0, self._evaluated_us - gone_us) / DAY_US, 3) if gone_us else None,
-            moment(gone_us) if gone_us else None,
+            time_of(gone_us) if gone_us else None,
             _count_since(self._late_hours, since_us),
             _count_since(self._kept.dropped, since_us),
-            tuple((moment(a), moment(b)) for a, b in self._unevaluated if b > since_us),
+            tuple((time_of(a), time_of(b)) for a, b in self._unevaluated if b > since_us),
             self.uncaptured,
             self.unread_segments,
         )

@@ -19,9 +19,10 @@ from stillwatch.detectors import lone_harvest
 from stillwatch.exchanges.log import Columns, ExchangeLog
 from stillwatch.scan import LoneHarvester
 from stillwatch.scan.assemble import id_of
-from stillwatch.scan.harvest import harvest, moment
+from stillwatch.scan.harvest import harvest
 from stillwatch.scan.pipeline import known_of, payers
 from stillwatch.scan.settings import DetectionSettings
+from stillwatch.units import time_of
 
 LOUD = 100  # exchanges of an account since the last full evaluation: a quieter one can wait for the next
 AGAIN_US = 300_000_000  # the rule reads all that is kept: at most so often in event time
@@ -80,7 +81,7 @@ class LoneHarvesters:
             for name in payer_accounts:
                 harvester = LoneHarvester(
                     name,
-                    moment(now_us),
+                    time_of(now_us),
                     sighting.exchanges,
                     sighting.text,
                     id_of(payer_accounts),

@@ -22,9 +22,8 @@ from stillwatch.scan.alarms import NEVER, lasting
 from stillwatch.scan.carried import CarriedScan
 from stillwatch.scan.follow import DEVOTED_SHARE, LEAST_SIGNATURE, MARKED, followers, signature_of, uses
 from stillwatch.scan.group_members import least_carried
-from stillwatch.scan.harvest import moment
 from stillwatch.scan.watch import ONE_MODEL, entered_since
-from stillwatch.units import DAY_US
+from stillwatch.units import DAY_US, time_of
 
 PHRASES = ("phrases", "system_phrases")
 SETTINGS = ("max_tokens", "temperature_milli")  # a model's code may change between two evaluations
@@ -173,11 +172,11 @@ class Newcomers:
                 )
             columns = (devoted.tenant[enough], devoted.exchanges[enough], devoted.first_row[enough])
             for tenant, exchanges, row in zip(*(column.tolist() for column in columns), strict=True):
-                first = moment(int(log["ts_us"][row]))
+                first = time_of(int(log["ts_us"][row]))
                 for name in tenants[tenant]:
                     if name in candidates and name not in follower_of:
                         at = self.named_at.setdefault(name, now_us)
-                        follower_of[name] = Follower(name, signature.campaign, moment(at), first, exchanges)
+                        follower_of[name] = Follower(name, signature.campaign, time_of(at), first, exchanges)
         return tuple(follower_of[name] for name in sorted(follower_of))
 
 

@@ -41,7 +41,6 @@ from stillwatch.scan.carried import CarriedScan
 from stillwatch.scan.coverage import coverage
 from stillwatch.scan.explanations import FREE_MAIL
 from stillwatch.scan.failover_groups import groups_by_refusals
-from stillwatch.scan.harvest import moment
 from stillwatch.scan.known_pools import pool_uses, read_pools, with_pools
 from stillwatch.scan.limits import cannot_claim, gaps
 from stillwatch.scan.parts import LONE_HARVEST
@@ -50,6 +49,7 @@ from stillwatch.scan.signups import Signups
 from stillwatch.scan.volume import volume_p_values
 from stillwatch.scan.watch import WatchResult, first_days, over_whole_log, watch
 from stillwatch.terms.holds import HoldCandidate, HoldSchedule
+from stillwatch.units import time_of, us
 
 HUB_PAYMENT = 20  # accounts behind one instrument past which it is no single payer
 MANY_PERMITTED = 4  # loud holders of a permission past which testing each costs more than a full evaluation
@@ -288,7 +288,7 @@ def _result(
     weak: tuple[HoldCandidate, ...] = (),
 ) -> ScanResult:
     scanned = ScanTotals(
-        len(log), len(log.accounts), moment(int(log["ts_us"][0])), moment(int(log["ts_us"][-1])), 0, 0.0
+        len(log), len(log.accounts), time_of(int(log["ts_us"][0])), time_of(int(log["ts_us"][-1])), 0, 0.0
     )
     groups = {lead.id: lead.accounts for lead in leads} | {
         found_campaign.id: found_campaign.accounts for found_campaign in found_campaigns
@@ -299,7 +299,7 @@ def _result(
         found_campaigns,
         verdicts,
         (),
-        tuple(Gap(moment(a), moment(b), text) for a, b, text in gaps(log)),
+        tuple(Gap(time_of(a), time_of(b), text) for a, b, text in gaps(log)),
         (
             *watched.settings.caveat(),
             *cannot_claim(log, _accounts_with_facts(known), watched.untested_settings, watched.linked),
@@ -370,7 +370,7 @@ def facts_of(log: ExchangeLog, rows: Mapping[str, Mapping[str, Any]]) -> Account
     return AccountFacts(
         [row.get("org") or "" for row in own_rows],
         [row.get("payment") or "" for row in own_rows],
-        np.array([0 if c is None else int(c.timestamp() * 1_000_000) for c in created], np.int64),
+        np.array([0 if c is None else us(c) for c in created], np.int64),
         [row.get("tier") or "" for row in own_rows],
         [tuple(row.get("permissions") or ()) for row in own_rows],
         [row.get("email_domain") or "" for row in own_rows],

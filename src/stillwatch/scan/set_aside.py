@@ -18,9 +18,9 @@ from stillwatch.features.kinds import KindOfUse
 from stillwatch.scan import SetAside
 from stillwatch.scan.alarms import NEVER
 from stillwatch.scan.explanations import Products, class_members, share_instruments
-from stillwatch.scan.harvest import moment
 from stillwatch.scan.sites import event_members, main_networks, site_members, sites
 from stillwatch.stats.dealing import run_starts
+from stillwatch.units import time_of
 
 COPIED_AFTER_US = 43_200_000_000  # half a day in which nobody else used a fingerprint
 COPIED_LEAST = 8  # fingerprints
@@ -63,7 +63,7 @@ def by_product(context: ActorContext, used: Mapping[int, str]) -> Aside:
         at_us = last.get((account, name))
         if at_us is not None:
             asides[account] = SetAside(
-                context.log.accounts[account], PRODUCT, product=name, last=moment(at_us)
+                context.log.accounts[account], PRODUCT, product=name, last=time_of(at_us)
             )
     return asides
 
@@ -73,7 +73,7 @@ def openly_together(context: ActorContext, accounts: np.ndarray) -> Aside:
     network, (first, last) = context.once(_networks), context.once(_first_and_last_us)
     asides: Aside = {}
     for account in event_members(context.known, network, accounts, first, last).tolist():
-        seen = moment(int(first[account])), moment(int(last[account]))
+        seen = time_of(int(first[account])), time_of(int(last[account]))
         name, net = context.log.accounts[account], int(network[account])
         asides[account] = SetAside(name, EVENT, network=net, first=seen[0], last=seen[1])
     at_site = site_members(context.once(_sites), accounts).tolist()

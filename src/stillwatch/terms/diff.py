@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from operator import attrgetter
 from typing import Any
 
 from stillwatch.terms import Ban, ModelException, Permission, Rung, Terms
 from stillwatch.terms.limiter import most_of_set
 from stillwatch.terms.sections import COUNTS
-from stillwatch.units import DAY_US
+from stillwatch.units import DAY_US, time_of
 
 STRICTER, LOOSER, OTHER = "stricter", "looser", "other"
 OPPOSITE = {STRICTER: LOOSER, LOOSER: STRICTER, OTHER: OTHER}
@@ -35,7 +35,6 @@ HOLDS_NUMBERS = {
 WORDS = {"max_n": "answers per request"}
 HOLD_MODES = ("off", "dry_run", "on")
 SEVERITY = {"allow": 0, "warn": 1, "deny": 2}
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -329,7 +328,7 @@ def _until_text(us: int) -> str:
     >>> _until_text(86_400_000_000)
     'through 1970-01-01'
     """
-    end = _EPOCH + timedelta(microseconds=us)
+    end = time_of(us)
     if us % DAY_US == 0:
         return f"through {(end - timedelta(days=1)).date().isoformat()}"
     return f"until {end:%Y-%m-%dT%H:%M}Z"

@@ -9,14 +9,13 @@ import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from stillwatch.terms import TermsError
+from stillwatch.units import time_of
 
 LONGEST_WHY = 2000  # characters of a reason that are kept
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -113,4 +112,4 @@ def at(now_us: int) -> str:
     >>> at(0)
     '1970-01-01T00:00:00+00:00'
     """
-    return (_EPOCH + timedelta(microseconds=now_us)).isoformat(timespec="seconds")
+    return time_of(now_us).isoformat(timespec="seconds")

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeVar
 
 from stillwatch.toml.places import Path
+from stillwatch.units import us
 
 T = TypeVar("T")
 LONGEST_NAME = 512  # characters; no account, host or model has a name as long
@@ -21,7 +22,6 @@ KINDS = {
     list: "an array",
     dict: "a table",
 }
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass
@@ -229,11 +229,11 @@ class TableReader:
             self.wrong(key, f"{value.year} is out of range; give a year from 1970 to {LAST_YEAR}")
         elif not isinstance(value, datetime):
             end = datetime(value.year, value.month, value.day, tzinfo=UTC) + timedelta(days=1)
-            return (end - _EPOCH) // timedelta(microseconds=1)
+            return us(end)
         elif value.tzinfo is None:
             self.wrong(key, f"{value.isoformat()} has no zone; {right}")
         else:
-            return (value - _EPOCH) // timedelta(microseconds=1)
+            return us(value)
         return default
 
     def table(self, key: str) -> "TableReader":

@@ -10,7 +10,6 @@ import secrets
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path, PurePath
 
 from sqlalchemy import Connection, select
@@ -38,6 +37,7 @@ from stillwatch.cases.store import Store
 from stillwatch.cases.tables import members, to_stored
 from stillwatch.scan import Campaign, holds
 from stillwatch.terms.holds import HoldSchedule
+from stillwatch.units import iso
 
 KEPT = "token key of a bundle kept"
 PLAIN = {"state", "verdict", "owner", "due_us", "suppressed_until_us", "known", "export"}  # of what acts set
@@ -79,7 +79,7 @@ def prepare(
             token_key,
             set_aside_names,
         )
-    exported_at = datetime.fromtimestamp(now_us // 1_000_000, UTC).isoformat().replace("+00:00", "Z")
+    exported_at = iso(now_us)
     files = _files(store, case_id, evidence, finding_found, gathered, who, now_us, exported_at)
     if aside is not None:
         files["set_aside.json"] = json_file(

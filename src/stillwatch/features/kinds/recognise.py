@@ -7,17 +7,15 @@ probability: nothing here is trained.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from importlib import import_module
 
 import pyarrow as pa
 
 from stillwatch.features.kinds import AccountRecord, KindOfUse, Sign, Subject, declares_education
+from stillwatch.units import us
 
 Rule = Callable[[Subject], Sign | None]
 Roster = tuple[str, str, str]  # tier, mail domain, payment
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
 
 # In order of precedence where two are equally confident.
 KINDS = (
@@ -68,7 +66,7 @@ def _records(accounts: pa.Table) -> dict[int, AccountRecord]:
             org=org or None,
             org_accounts=orgs[org] if org else 0,
             org_payments=len(payments[org]) if org else 0,
-            created_us=None if row["created"] is None else (row["created"] - EPOCH) // MICROSECOND,
+            created_us=None if row["created"] is None else us(row["created"]),
             tier=row["tier"],
             roster_accounts=rosters[roster] if all(roster) else 0,
             domain_accounts=domains[domain] if domain else 0,

@@ -6,6 +6,7 @@ It decides nothing: who may ask for what is the console's matter, what a step do
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -36,6 +37,7 @@ from stillwatch.scan import AccountVerdict
 from stillwatch.scan.seen_window import window_sentences
 from stillwatch.terms import EnforcementStatus, Step
 from stillwatch.terms.history import TermsHistory
+from stillwatch.units import us
 
 MOST_PROPOSALS = 1_000
 MOST_GAPS = 200
@@ -173,7 +175,6 @@ class Gateway:
                 raise InputError(f"{segment.path}: cannot be read: {why}") from why
 
 
-def _captured_exchange(row: Mapping[str, object]) -> CapturedExchange:
-    at = row["time"]
+def _captured_exchange(row: Mapping[str, Any]) -> CapturedExchange:
     text = [str(row[name] or "") for name in ("exchange_id", "model", "user_agent", "prompt", "completion")]
-    return CapturedExchange(round(at.timestamp() * 1e6), *text)  # type: ignore[attr-defined]
+    return CapturedExchange(us(row["time"]), *text)

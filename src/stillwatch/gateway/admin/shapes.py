@@ -5,7 +5,6 @@ Times go out as ISO text in UTC and come in as durations: a duration cannot be i
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 from fastapi import Path, Query
@@ -15,6 +14,7 @@ from pydantic.fields import FieldInfo
 from stillwatch.gateway.control.affected import MOST_NAMED
 from stillwatch.gateway.control.state import NAME_PATTERN
 from stillwatch.terms import Step
+from stillwatch.units import iso, us
 
 LARGEST = 2**53 - 1  # what every JSON reader keeps exactly
 TEN_YEARS_S = 315_360_000
@@ -106,13 +106,13 @@ class Page(BaseModel, Generic[Item]):
         return Page(items=items, next=last, revision=revision)
 
 
-def iso(at_us: int | None) -> str | None:
+def time_text(at_us: int) -> str:
     """Give a time as text."""
-    return None if at_us is None else always_iso(at_us)
+    return iso(at_us, "milliseconds")
 
 
-def always_iso(at_us: int) -> str:
-    return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def time_text_or_none(at_us: int | None) -> str | None:
+    return None if at_us is None else time_text(at_us)
 
 
 def name_of(step: Step) -> StepName:
@@ -130,14 +130,14 @@ def first_names(names: Sequence[str]) -> list[str]:
     return list(names[:MOST_NAMED])
 
 
-Time = Annotated[str, BeforeValidator(always_iso)]  # out of UTC microseconds
-AnyTime = Annotated[str | None, BeforeValidator(iso)]
+Time = Annotated[str, BeforeValidator(time_text)]  # out of UTC microseconds
+AnyTime = Annotated[str | None, BeforeValidator(time_text_or_none)]
 ShownStep = Annotated[StepName, BeforeValidator(name_of)]
 Names = Annotated[list[str], BeforeValidator(first_names)]
 HowMany = Annotated[int, BeforeValidator(len)]
 Texts = Annotated[list[str], BeforeValidator(texts)]
 # out of a datetime
-Moment = Annotated[str, BeforeValidator(lambda at: always_iso(int(at.timestamp() * 1e6)))]
+Moment = Annotated[str, BeforeValidator(lambda at: time_text(us(at)))]
 
 
 # --- keys ---

@@ -7,7 +7,7 @@ organisation, an end user or a network with them is named here and is not touche
 import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from stillwatch.console import AffectedEndUser, NearbyAccount, StepImpact
 from stillwatch.errors import InputError
@@ -17,6 +17,7 @@ from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.latest import Findings
 from stillwatch.scan import AccountVerdict
 from stillwatch.terms import EnforcementStatus, Step
+from stillwatch.units import time_of
 
 LOOK_BACK = timedelta(days=7)
 PATIENCE_S = 10.0
@@ -155,7 +156,7 @@ def _read_traffic(
 
     from stillwatch.gateway.record import segments
 
-    since = datetime.fromtimestamp(now_us / 1e6, UTC) - LOOK_BACK
+    since = time_of(now_us) - LOOK_BACK
     paths = [
         str(segment.path) for hour, group in segments.hours(folder) if hour >= since for segment in group
     ]

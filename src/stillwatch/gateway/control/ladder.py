@@ -28,6 +28,7 @@ from stillwatch.terms import EnforcementStatus, Ladder, Permission, Step
 from stillwatch.terms.ladder import LadderCampaign
 from stillwatch.terms.ladder import StepProposal as Asked
 from stillwatch.terms.ladder import proposals as steps
+from stillwatch.units import us
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def climb(
             continue
         ladder_campaign = LadderCampaign(
             campaign.id,
-            int(campaign.alarm_at.timestamp() * 1e6),
+            us(campaign.alarm_at),
             campaign.p_value,
             len(accounts),  # of the whole campaign: one that grows by a few at a time is not hit by a few
             campaign.harvest.exchanges,

@@ -7,7 +7,6 @@ segments to get the same campaigns.
 import os
 import sqlite3
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,6 +16,7 @@ from stillwatch.exchanges import ACCOUNTS
 from stillwatch.gateway.control.migrations import StateError
 from stillwatch.sqlite_file import reader
 from stillwatch.terms import Permission
+from stillwatch.units import time_of
 
 ACCOUNTS_FILE = "accounts.parquet"
 
@@ -30,7 +30,7 @@ def accounts_table(state: Path, permissions: Iterable[Permission], now_us: int) 
     for account in names:
         org, created_us = known.get(account, (None, None))
         held = sorted({p.kind for p in live if p.account == account or (org is not None and p.org == org)})
-        created = None if created_us is None else datetime.fromtimestamp(created_us / 1e6, UTC)
+        created = None if created_us is None else time_of(created_us)
         rows.append({"account": account, "org": org, "created": created, "permissions": held})
     return pa.Table.from_pylist(rows, schema=ACCOUNTS)
 

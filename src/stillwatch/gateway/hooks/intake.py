@@ -10,13 +10,12 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
 
 from stillwatch.exchanges.formats import Refused, Row
-from stillwatch.exchanges.values import EPOCH, Clock, as_time
+from stillwatch.exchanges.values import Clock, as_time
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.hooks import WORKER
 from stillwatch.gateway.hooks.held_answers import HeldAnswers
@@ -25,7 +24,7 @@ from stillwatch.gateway.path.request import BadRequest
 from stillwatch.gateway.record.entries import UncapturedSpan
 from stillwatch.gateway.record.rows import BODY
 from stillwatch.gateway.record.wal import GAP, ROW, frame
-from stillwatch.units import HOUR_US
+from stillwatch.units import HOUR_US, time_of
 
 REMEMBERED = 200_000  # ids of rows that were kept
 LONGEST_TEXT = 512  # of a name: account, model, agent
@@ -168,7 +167,7 @@ class HookIntake:
         """Count something that is no record, with its reason and never with its content."""
         self.tally.dead += 1
         line = {
-            "at": (EPOCH + timedelta(microseconds=self.gate.now_us())).isoformat(timespec="seconds"),
+            "at": time_of(self.gate.now_us()).isoformat(timespec="seconds"),
             "source": source,
             "reason": why[:400],
             "bytes": len(raw),
@@ -185,7 +184,7 @@ class HookIntake:
 
 def check_row(row: Row, now_us: int) -> Row:
     """Check that a row's time, account and names can be used. Raises: Refused."""
-    row["time"] = as_time(row.get("time"), Clock(datetime.fromtimestamp(now_us / 1e6, UTC)))
+    row["time"] = as_time(row.get("time"), Clock(time_of(now_us)))
     account = row.get("account")
     if isinstance(account, int) and not isinstance(account, bool):
         account = row["account"] = str(account)

@@ -6,13 +6,13 @@ It does not know what is kept, nor for how long.
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
 from stillwatch.new_file import replace_file
-from stillwatch.units import DAY_US
+from stillwatch.units import DAY_US, time_of, us
 
 STEP_US = DAY_US  # ahead of what the running time explains: more is a step, which may be wrong
 WAIT_S = 86_400.0  # of running time under a step, until it counts
@@ -46,7 +46,7 @@ class RetentionClock:
 
         A full disk does not stop it, as letting go makes room: a restart then knows an earlier time.
         """
-        now_us, read_s = int(now.timestamp() * 1e6), self._monotonic()
+        now_us, read_s = us(now), self._monotonic()
         ran_s, self._last_s = read_s - self._last_s, read_s
         seen = _TrustedTime(now_us, 0.0)
         if self._seen is not None:
@@ -57,7 +57,7 @@ class RetentionClock:
         self._seen = seen
         with suppress(OSError):
             replace_file(self._path, [msgspec.json.encode(seen)])
-        return datetime.fromtimestamp(seen.at_us / 1e6, UTC)
+        return time_of(seen.at_us)
 
 
 def _read(path: Path) -> _TrustedTime | None:

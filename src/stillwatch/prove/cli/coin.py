@@ -14,7 +14,6 @@ from stillwatch.cli.folder import AsJson, table
 from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.options import StampCa
 from stillwatch.cli.verb import verb
-from stillwatch.coin.ledger import iso
 from stillwatch.coin.verify import against, coins, pairs, verify
 from stillwatch.errors import InputError
 from stillwatch.prove import outcome
@@ -58,7 +57,7 @@ from stillwatch.prove.suspect.named import suspect as opened
 from stillwatch.prove.suspect.outputs import Outputs
 from stillwatch.prove.verdict import as_document, write_verdict
 from stillwatch.report.terminal import progress
-from stillwatch.units import utc_us
+from stillwatch.units import iso, utc_us
 
 
 @verb(app, "coin")
@@ -210,7 +209,7 @@ def coin_command(
     beside = {"suspect as given": suspect, **({"consent": asking.consent} if asking.consent else {})}
     planned = plan(
         pairs(place, keys, reading), verified, actor_of, tested, before, wanted,
-        open_signer(signing_key), out, iso(utc_us()), beside,
+        open_signer(signing_key), out, iso(utc_us(), "microseconds"), beside,
     )  # fmt: skip
     _say(f"protocol {planned.signed.sha256} signed: {one_line(str(out / PROTOCOL))}", as_json)
     if only_protocol:

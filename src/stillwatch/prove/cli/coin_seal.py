@@ -16,7 +16,6 @@ from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.options import StampCa, StampUrl, named_authority
 from stillwatch.cli.verb import verb
 from stillwatch.coin import openings
-from stillwatch.coin.ledger import iso
 from stillwatch.coin.verify import coins, pairs, verify
 from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.prove.cli.prove import Places, Samples
@@ -39,7 +38,7 @@ from stillwatch.prove.coin.seals import (
 from stillwatch.prove.planner import EFFECTS
 from stillwatch.prove.proof import when
 from stillwatch.prove.suspect.named import fixed_name
-from stillwatch.units import utc_us
+from stillwatch.units import iso, utc_us
 
 
 @verb(app, "seal")
@@ -116,7 +115,7 @@ def seal_command(
         out, place, verify(place, keys), [{"epoch": k.epoch, "commitment": c} for c, k in keys.items()],
         coins(place, keys, reading), by_file(actors) if actors else by_account if each_account else by_ledger,
         test, _training(own_training, excluded, pairs(place, keys, reading)), open_signer(signing_key),
-        iso(utc_us()), key=max(keys.values(), key=lambda one: (one.made, one.epoch)),
+        iso(utc_us(), "microseconds"), key=max(keys.values(), key=lambda one: (one.made, one.epoch)),
         accounts_named=accounts_in(actors) if actors else None, coins_from=_moment(coins_from),
     )  # fmt: skip
     stamped = None
@@ -171,7 +170,7 @@ def _coins_until(sealed: Sealed, place: Path) -> str | None:
         return None
     lines = last_lines(replace(sealed, naming=sealed.seal["number"] - 1), place)
     until_us = min(whole_until_us(json.loads(line.leaf)) for line in lines)
-    return None if until_us == LATEST_US else iso(until_us)
+    return None if until_us == LATEST_US else iso(until_us, "microseconds")
 
 
 def _moment(text: str | None) -> str | None:
@@ -238,7 +237,7 @@ def witness_command(
     $ stillwatch coin witness 0001.json --signing-key witness.key --out 0001.witness.json
     $ stillwatch coin witness 0002.json --kept /srv/seals-that-we-saw
     """
-    word = witness(seal, kept, open_signer(signing_key), iso(utc_us()))
+    word = witness(seal, kept, open_signer(signing_key), iso(utc_us(), "microseconds"))
     text = json.dumps(word, indent=1) + "\n"
     if out is None:
         print(text, end="")

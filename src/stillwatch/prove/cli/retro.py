@@ -13,7 +13,6 @@ from stillwatch.cases.audit.signing import open_signer
 from stillwatch.cli.folder import AsJson, table
 from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.verb import verb
-from stillwatch.coin.ledger import iso
 from stillwatch.coin.seeded import SAMPLER
 from stillwatch.prove import ProveError, evidence_json, outcome, protocol
 from stillwatch.prove.cli.prove import AS_IT_IS, SuspectEndpoint, app
@@ -26,7 +25,7 @@ from stillwatch.prove.proof import CLAIM
 from stillwatch.prove.suspect.named import suspect as opened
 from stillwatch.prove.verdict import write_verdict
 from stillwatch.report.terminal import progress
-from stillwatch.units import utc_us
+from stillwatch.units import iso, utc_us
 
 
 @verb(app, "retro")
@@ -101,7 +100,7 @@ def retro_command(
             prompts_sha256=protocol.prompts_digest(
                 [json.dumps([answer.id, list(answer.messages)]) for answer in served]
             ),
-            made_at=iso(utc_us()),
+            made_at=iso(utc_us(), "microseconds"),
             settings=(
                 ("draws a prompt", str(draws_per_prompt)),
                 ("draws from", source.name),

@@ -12,7 +12,7 @@ Source: `scan.parts`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
@@ -26,13 +26,12 @@ from stillwatch.scan import Campaign, ScanResult
 from stillwatch.scan.live import Keep, LiveScan
 from stillwatch.scan.parts import FAILOVER, FOLLOW, LONE_HARVEST, NEW_SETTINGS, PARTS, SHARED, TESTED
 from stillwatch.scan.pipeline import Options, scan_log
-from stillwatch.units import HOUR_US
+from stillwatch.units import HOUR_US, us
 
 NAME, FIRM = "stillwatch", "stillwatch/firm"
 KEEP = Keep(days=60.0, exchanges=40_000_000)  # a scene is held whole
 BATCH_ROWS = 16_384
 FIRM_EVERY_US = 12 * HOUR_US  # a judged log is looked at so often for who is firm by then: a scan each
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def ablations() -> dict[str, frozenset[str]]:
@@ -107,7 +106,7 @@ class ScanWatch:
             accused = self._said.setdefault(case, set())
             if follower.account not in accused and follower.campaign not in suppressed:
                 accused.add(follower.account)
-                at = to_us(follower.named_at)
+                at = us(follower.named_at)
                 accusations.append(
                     Accusation(case, self._case_at.setdefault(case, at), {follower.account: at})
                 )
@@ -117,7 +116,7 @@ class ScanWatch:
         accusations = []
         for lone in result.alone:
             if lone.account not in self._case_of:
-                case, at = f"alone-{lone.account}", to_us(lone.named_at)
+                case, at = f"alone-{lone.account}", us(lone.named_at)
                 self._case_of[lone.account] = case
                 self._said[case] = {lone.account}
                 self._case_at[case] = at
@@ -193,14 +192,9 @@ def cases_of(result: ScanResult) -> tuple[Accusation, ...]:
     )
 
 
-def to_us(moment: datetime) -> int:
-    """UTC microseconds of an aware moment."""
-    return (moment - EPOCH) // timedelta(microseconds=1)
-
-
 def hour_of(moment: datetime) -> int:
     """The full hour at which a moment has passed."""
-    return -(-to_us(moment) // HOUR_US) * HOUR_US
+    return -(-us(moment) // HOUR_US) * HOUR_US
 
 
 def batches(exchanges: pa.Table) -> list[pa.RecordBatch]:

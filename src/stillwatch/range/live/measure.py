@@ -13,6 +13,7 @@ from stillwatch.range.live.defender import RangeGateway
 from stillwatch.range.live.play import LivePlayback
 from stillwatch.range.live.stage import Stage
 from stillwatch.terms import Step
+from stillwatch.units import us
 
 FELT = (Step.VERIFY, Step.THROTTLE, Step.STRIP, Step.BLOCK)
 
@@ -31,7 +32,7 @@ def measure_arm(
     statuses = gateway.standings()
     felt = {a: s for a, s in statuses.items() if s.step in FELT}
     stopped = {a: s for a, s in felt.items() if a in accounts}
-    alarm_us = min((int(c.alarm_at.timestamp() * 1e6) for c in cases), default=None)
+    alarm_us = min((us(c.alarm_at) for c in cases), default=None)
     contained_us = max((s.since_us for s in stopped.values()), default=None)
     rows = gateway.rows()
     unfinished = sum(
@@ -39,7 +40,7 @@ def measure_arm(
         for account, outcome, at in zip(
             rows["account"].to_pylist(), rows["outcome"].to_pylist(), rows["time"].to_pylist(), strict=True
         )
-        if outcome == "client_left" and account in accounts and int(at.timestamp() * 1e6) >= stage.campaign_us
+        if outcome == "client_left" and account in accounts and us(at) >= stage.campaign_us
     )
     answers = attacker.taken
     marks = [LeakPoint(stage.day(t.at_us), n) for n, t in enumerate(answers, 1)]

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from stillwatch.range.live.play import LogRow
 from stillwatch.range.live.provider import problem_in
 from stillwatch.range.population import donors_of, read_population
 from stillwatch.range.scenes import Scene
-from stillwatch.units import DAY_US, HOUR_US
+from stillwatch.units import DAY_US, HOUR_US, time_of, us
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def make_stage(scene: Scene, seed: int, settings: LiveSettings, out: Path) -> St
     spare = (p.prompt for p in problems(len(covert), seed))  # for questions that stand for one
     lines = []
     for row in table.to_pylist():
-        at_us = int(row["time"].timestamp() * 1e6)
+        at_us = us(row["time"])
         asks = row["exchange_id"] in covert
         if asks:
             row["problem"] = problem_in(row["prompt"] or "") or next(spare)
@@ -78,6 +77,6 @@ def fresh_accounts(stage: Stage, seed: int) -> Iterator[AccountIdentity]:
     rng = np.random.default_rng([seed, 7])
     people = read_population(stage.folder)
     donors = [d for d in donors_of(people) if d.max_tokens is None or d.max_tokens >= 8192]
-    start = datetime.fromtimestamp(stage.campaign_us / 1e6, UTC)
+    start = time_of(stage.campaign_us)
     while True:
         yield from identities(2, 64, people.begin, start, donors, rng)

@@ -8,12 +8,12 @@ import re
 import socket
 import ssl
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from stillwatch.cases.exports import Form
 from stillwatch.cases.exports.outbox import Letter
 from stillwatch.cases.exports.post import drop, push
 from stillwatch.cases.exports.sinks import ExportTarget
+from stillwatch.units import iso
 
 NAME, SCHEMES, FORM = "syslog", ("tls", "tcp", "udp"), Form.CEF
 SEVERITY = 6  # of CEF: the record itself says how bad it is
@@ -50,7 +50,7 @@ def message(record: str, cef_severity: int, at_us: int, host: str, app: str = "s
     if any(end in record for end in "\r\n\x00"):
         raise ValueError("a record for syslog is one line")
     priority = 8 * FACILITY + severity_of(cef_severity)
-    when = datetime.fromtimestamp(at_us / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    when = iso(at_us, "milliseconds")
     # MSGID names the form; the BOM says that what follows is UTF-8
     head = f"<{priority}>1 {when} {_token(host, 255)} {_token(app, 48)} - CEF - "
     return head.encode("ascii") + b"\xef\xbb\xbf" + record.encode("utf-8")
