@@ -18,7 +18,7 @@ import hashlib
 import re
 import struct
 from collections.abc import Iterator
-from itertools import islice, pairwise
+from itertools import islice
 from mmap import mmap
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -87,19 +87,17 @@ class SentBefore:
             self._put(name)
         if last is not None:
             self._give(last, answered)
-        if not any(is_new):  # the same again: as it would be without a memory
+        if True not in is_new:  # the same again: as it would be without a memory
             is_new = since_last_answer(pieces)
         _reach_back(pieces, is_new)
         parted = put_together(pieces, is_new, request_text.api)
-        new_lines = self._new_lines(who, parted.system)
+        new_lines = None if parted.system is None else self._new_lines(who, parted.system)
         if new_lines:  # what the application says anew is asked anew
             parted = replace(parted, new=new_lines if parted.new is None else f"{new_lines}\n{parted.new}")
         return parted
 
-    def _new_lines(self, who: bytes, system: str | None) -> str | None:
+    def _new_lines(self, who: bytes, system: str) -> str | None:
         """The sentences of a system text that the account has not sent before; of its first one, none."""
-        if system is None:
-            return None
         named = self._name(who, SYSTEM, "", system)
         if self._holds(named):
             return None
@@ -118,7 +116,7 @@ class SentBefore:
 
     def _name(self, who: bytes, voice: Voice, before: str, text: str) -> int:
         short = CONTEXT - len(text)
-        in_context = before[-short:] + text if short > 0 else text
+        in_context = before[-short:] + text if short > 0 and before else text
         raw = who + _VOICES[voice] + in_context.encode("utf-8", "surrogatepass")
         name: int = _first_word(self._hash(_NONCE, b"", raw))[0]
         return name
@@ -127,7 +125,7 @@ class SentBefore:
         return (name >> self._shift << ROOM_BITS) & 0xFFFFFFFFFFFFFFFF or 1 << ROOM_BITS
 
     def _holds(self, name: int) -> bool:
-        return self._slots[name & self._mask] >> ROOM_BITS == self._tag(name) >> ROOM_BITS
+        return (self._slots[name & self._mask] ^ self._tag(name)) <= MOST_ROOM
 
     def _put(self, name: int) -> None:
         self._slots[name & self._mask] = self._tag(name)
@@ -148,9 +146,9 @@ class SentBefore:
 def _reach_back(pieces: tuple[RequestPiece, ...], is_new: list[bool]) -> None:
     """Where the new text is too short to be a question, count the text before it as new as well."""
     words = 0
-    for piece, new in zip(pieces, is_new, strict=True):
+    for n, new in enumerate(is_new):
         if new:
-            words += _words(piece.text)
+            words += _words(pieces[n].text)
             if words >= LEAST_WORDS:
                 return
     for n in range(len(pieces) - 1, -1, -1):
@@ -187,9 +185,11 @@ def room_of(output_tokens: int | None, delivered_bytes: int) -> int:
 
 def _merge_pieces(pieces: tuple[RequestPiece, ...]) -> tuple[RequestPiece, ...]:
     """Join the parts of each message that are in one voice."""
-    for earlier, next_one in pairwise(pieces):
-        if earlier.turn == next_one.turn and earlier.voice == next_one.voice:
+    voice, turn = None, None
+    for piece in pieces:
+        if piece[2] == turn and piece[0] == voice:
             break
+        voice, _, turn = piece
     else:
         return pieces
     merged: list[RequestPiece] = []
