@@ -68,7 +68,10 @@ def request_of(drawn: random.Random) -> dict[str, Any]:
         text = (
             drawn.choice(TEXTS) if drawn.random() < 0.3 else " ".join(drawn.choices(TEXTS[0].split(), k=12))
         )
-        turns.append({"role": drawn.choice(ROLES if drawn.random() < 0.1 else ROLES[:4]), "content": text})
+        content: object = text
+        if drawn.random() < 0.2:
+            content = [{"type": "text", "text": text}, {"type": "text", "text": " ".join(text.split()[::-1])}]
+        turns.append({"role": drawn.choice(ROLES if drawn.random() < 0.1 else ROLES[:4]), "content": content})
     if drawn.random() < 0.05:
         turns.append(
             drawn.choice(({"role": "user"}, {"content": "x"}, "x", {"role": "user", "content": [TEXTS[0]]}))
@@ -85,36 +88,35 @@ def request_of(drawn: random.Random) -> dict[str, Any]:
 def test_a_plain_request_gives_the_row_that_reading_by_pieces_gives(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn, plain = random.Random(path), 0
-    memories = [SentBefore(b"k" * 32, 1 << 12) for _ in range(2)]
+    drawn = random.Random(path)
+    bodies = [json.dumps(request_of(drawn)).encode() for _ in range(200)]
     intent = Intent(ENDED.time_us, "a", "k", None, None, "chat", path, None, None, None, "default")
-    for number in range(300):
-        body = json.dumps(request_of(drawn)).encode()
-        plain += plain_chat(body, path) is not None
-        in_one = rows.row(0, number, intent, body, ENDED, b"", memories[0])
-        with monkeypatch.context() as patch:
-            patch.setattr(rows, "plain_chat", lambda body, path: None)
-            by_pieces = rows.row(0, number, intent, body, ENDED, b"", memories[1])
-        assert rows.batch([in_one]).equals(rows.batch([by_pieces])), body
-    assert plain > 60 or path not in PATHS[:2], plain  # else nothing was compared
+
+    def rows_of() -> list[dict[str, object]]:
+        before = SentBefore(b"k" * 32, 1 << 12)
+        return [rows.row(0, n, intent, body, ENDED, b"", before) for n, body in enumerate(bodies)]
+
+    in_one = rows_of()
+    monkeypatch.setattr(rows, "plain_chat", lambda body, path: None)
+    by_pieces = rows_of()
+    for body, one, other in zip(bodies, in_one, by_pieces, strict=True):
+        assert one == other, body
+    assert rows.batch(in_one).equals(rows.batch(by_pieces))
+    plain = sum(plain_chat(body, path) is not None for body in bodies)
+    assert plain > 40 or path not in PATHS[:2], plain  # else nothing was compared
 
 
 def test_what_usual_clients_send_is_plain() -> None:
-    asks = {
-        "model": "m",
-        "messages": [{"role": "system", "content": "Answer."}, {"role": "user", "content": "Hi"}],
-    }
-    for more in (
+    question, answer = {"role": "user", "content": "How so?"}, {"role": "assistant", "content": "Because."}
+    part = {"type": "text", "text": "How so?"}
+    turns = [question, answer, {"role": "user", "content": [part, part]}]
+    for asks in (
         {"temperature": 0.7, "max_tokens": 9},
         {"stream": True, "stream_options": {"include_usage": True}},
+        {"messages": [{"role": "system", "content": "Be brief."}, *turns]},
     ):
-        assert plain_chat(json.dumps(asks | more).encode(), CHAT) is not None
-    anthropic = {
-        **asks,
-        "messages": asks["messages"][1:],
-        "system": "Answer as a pirate would.",
-        "max_tokens": 9,
-    }
+        assert plain_chat(json.dumps({"model": "m", "messages": turns} | asks).encode(), CHAT) is not None
+    anthropic = {"model": "m", "messages": turns, "system": "Answer as a pirate would.", "max_tokens": 9}
     assert plain_chat(json.dumps(anthropic).encode(), "/v1/messages") is not None
 
 

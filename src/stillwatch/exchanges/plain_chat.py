@@ -1,11 +1,11 @@
 """A chat request of plain messages, read in one step: most requests are one.
 
 It reads nothing otherwise than `request_text` does, and only what leaves no doubt: messages of a role and a
-text, and settings of their usual types. Any other request it leaves to `request_text`.
+text, or texts, and settings of their usual types. Any other request it leaves to `request_text`.
 """
 
 from functools import lru_cache
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct
@@ -30,9 +30,14 @@ _Seed = Annotated[int, Meta(ge=INTS["seed"][0], le=INTS["seed"][1])]
 _Count = Annotated[int, Meta(ge=INTS["n"][0], le=INTS["n"][1])]
 
 
+class _TextPart(Struct, forbid_unknown_fields=True, gc=False):
+    type: Literal["text"]
+    text: str
+
+
 class _Message(Struct, forbid_unknown_fields=True, gc=False):
     role: str
-    content: str
+    content: str | list[_TextPart]
 
 
 class _PlainRequest(Struct, forbid_unknown_fields=True, gc=False):
@@ -64,7 +69,7 @@ _BESIDE = frozenset(_KEYS) - {"messages", "system"}  # the texts
 class PlainChat(NamedTuple):
     """What a plain request holds."""
 
-    settings: Row  # those that it has
+    settings: Row  # every name of `openai.SETTINGS`
     text: RequestText  # its pieces
 
 
@@ -80,13 +85,16 @@ def plain_chat(body: bytes, path: str) -> PlainChat | None:
     pieces: list[RequestPiece] = []
     voices = api.roles
     for turn, message in enumerate(request.messages):
-        text = message.content
         voice = voices.get(message.role)
-        if voice is None or not text or may_hold(text) or (len(text) <= LONG and text in REDACTED):
+        if voice is None:
             return None
         if voice == MODEL:
             pieces.append(RequestPiece(MODEL, "", turn))
-        pieces.append(RequestPiece(voice, text, turn))
+        content = message.content
+        for text in (content,) if isinstance(content, str) else [part.text for part in content]:
+            if not text or may_hold(text) or (len(text) <= LONG and text in REDACTED):
+                return None
+            pieces.append(RequestPiece(voice, text, turn))
     if (system := request.system) is not None:
         if api.places.get("system") != SYSTEM or may_hold(system) or not _is_text(system):
             return None
@@ -102,7 +110,7 @@ def _is_text(value: str) -> bool:
 
 def _settings(request: _PlainRequest) -> Row:
     tokens = request.max_completion_tokens
-    found: Row = {
+    return {
         "model": request.model or None,
         "end_user": request.user or None,
         "temperature": request.temperature,
@@ -112,8 +120,10 @@ def _settings(request: _PlainRequest) -> Row:
         "seed": request.seed,
         "top_logprobs": request.top_logprobs,
         "stream": request.stream,
+        "conversation": None,
+        "tools": None,
+        "response_format": None,
     }
-    return found
 
 
 @lru_cache(1024)
@@ -126,8 +136,9 @@ def _plain_api(path: str) -> Api | None:
         and api.places["messages"] == USER
         and "messages" in api.turns
         and "system" not in api.turns
-        and "content" in api.texts
-        and "content" not in api.keys
+        and {"content", "text"} <= api.texts
+        and {"content", "text"}.isdisjoint(api.keys)
+        and "text" not in api.types
         and {"model", "user"} <= api.silent
         and _BESIDE.isdisjoint(api.places)
         and api.free.isdisjoint(_KEYS)

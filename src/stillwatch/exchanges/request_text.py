@@ -216,15 +216,19 @@ def put_together(pieces: tuple[RequestPiece, ...], is_new: list[bool], api: str 
     users: set[int] = set()
     has_user = False
     for (voice, text, turn), follows in zip(pieces, is_new, strict=True):
-        has_user = has_user or voice == USER
-        if not text:
-            continue
-        (system if voice == SYSTEM else new_texts if follows else earlier).append(text)
-        if voice == USER and turn >= 0:
-            users.add(turn)
-    user_turns = len(users) or (1 if has_user else None)
+        if voice == USER:
+            has_user = True
+            if text and turn >= 0:
+                users.add(turn)
+        if text:
+            (system if voice == SYSTEM else new_texts if follows else earlier).append(text)
     return RequestText(
-        _join_texts(new_texts), _join_texts(earlier), _join_texts(system), user_turns, api, pieces
+        "\n".join(new_texts) if new_texts else None,
+        "\n".join(earlier) if earlier else None,
+        "\n".join(system) if system else None,
+        len(users) or (1 if has_user else None),
+        api,
+        pieces,
     )
 
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 from stillwatch.exchanges import RECORD
 from stillwatch.exchanges.batches import columns_of
 from stillwatch.exchanges.formats import UNREAD_DOCUMENTS, Refused, Row
-from stillwatch.exchanges.formats.openai import completion, exchange, given_settings
+from stillwatch.exchanges.formats.openai import SETTINGS, completion, exchange, given_settings
 from stillwatch.exchanges.operations import OPERATIONS
 from stillwatch.exchanges.plain_chat import plain_chat
 from stillwatch.exchanges.request_text import NOTHING, RequestText, bytes_text, pieces_only, request_text
@@ -67,14 +67,14 @@ def row(
 
     `before` tells what is new in the request; without it all after the model's last answer is.
     """
-    row, text = _read_body(intent, body, before is None) if body else ({}, NOTHING)
+    row, text = _read_body(intent, body, before is None) if body else (dict.fromkeys(SETTINGS), NOTHING)
     unread = text.unread
     if before is not None:
         room = room_of(outcome.output_tokens, outcome.delivered_bytes)
         text = before.text(intent.account, text, room)
     time_us = intent.time_us
-    if reply:
-        row["completion"] = completion(_reply(intent, outcome, reply))
+    row["completion"] = completion(_reply(intent, outcome, reply)) if reply else None
+    row["latency_ms"] = None
     if outcome is not UNKNOWN:
         row["latency_ms"], row["stream"] = outcome.latency_ms, outcome.stream
     row |= {
@@ -265,7 +265,7 @@ def _read_body(intent: Intent, body: bytes, is_parted: bool) -> tuple[Row, Reque
     if not (is_parted or intent.coding) and (chat := plain_chat(body, intent.target)) is not None:
         return chat
     request, text = _request(intent, body, request_text if is_parted else pieces_only)
-    return _tidy_values(given_settings(request)), text
+    return dict.fromkeys(SETTINGS) | _tidy_values(given_settings(request)), text
 
 
 def _request(

@@ -69,22 +69,22 @@ class SentBefore:
         spoken = len(pieces) - 1
         while spoken >= 0 and pieces[spoken].voice not in (USER, TOOL):
             spoken -= 1
+        slots = self._slots
         before, known, anchor, last = "", False, None, None
         for n, (voice, text, turn) in enumerate(pieces):
             if not text or voice == SYSTEM or turn == BESIDE:
                 continue
-            name = self._name(who, voice, before, text)
+            at, tag = last = self._place(who, voice, before, text)
             before = text[-CONTEXT:] if len(text) >= CONTEXT else (before + text)[-CONTEXT:]
-            last = name
-            if self._holds(name):
-                known, anchor = True, anchor if voice == MODEL and anchor is not None else name
+            if slots[at] ^ tag <= MOST_ROOM:
+                known, anchor = True, anchor if voice == MODEL and anchor is not None else last
                 continue
             answer = voice == MODEL and known and n < spoken
             if answer and anchor is not None and self._take(anchor, len(text)):
-                self._put(name)
+                slots[at] = tag
                 continue
             is_new[n], known = True, False
-            self._put(name)
+            slots[at] = tag
         if last is not None:
             self._give(last, answered)
         if True not in is_new:  # the same again: as it would be without a memory
@@ -98,46 +98,41 @@ class SentBefore:
 
     def _new_lines(self, who: bytes, system: str) -> str | None:
         """The sentences of a system text that the account has not sent before; of its first one, none."""
-        named = self._name(who, SYSTEM, "", system)
-        if self._holds(named):
+        slots = self._slots
+        at, tag = self._place(who, SYSTEM, "", system)
+        if slots[at] ^ tag <= MOST_ROOM:
             return None
-        first = self._name(who, SYSTEM, "", "")
-        begins = not self._holds(first)
-        self._put(first)
-        self._put(named)
+        first, first_tag = self._place(who, SYSTEM, "", "")
+        begins = slots[first] ^ first_tag > MOST_ROOM
+        slots[first] = first_tag
+        slots[at] = tag
         before, lines = "", []
         for line in _lines(system):
-            name = self._name(who, SYSTEM, before, line)
+            at, tag = self._place(who, SYSTEM, before, line)
             before = (before + line)[-CONTEXT:]
-            if not self._holds(name):
+            if slots[at] ^ tag > MOST_ROOM:
                 lines.append(line)
-                self._put(name)
+                slots[at] = tag
         return None if begins else "\n".join(lines).strip() or None
 
-    def _name(self, who: bytes, voice: Voice, before: str, text: str) -> int:
+    def _place(self, who: bytes, voice: Voice, before: str, text: str) -> tuple[int, int]:
+        """The slot of a message, and what stands in it but for its room if the message was sent before."""
         short = CONTEXT - len(text)
         in_context = before[-short:] + text if short > 0 and before else text
         raw = who + _VOICES[voice] + in_context.encode("utf-8", "surrogatepass")
         name: int = _first_word(self._hash(_NONCE, b"", raw))[0]
-        return name
+        tag = (name >> self._shift << ROOM_BITS) & 0xFFFFFFFFFFFFFFFF or 1 << ROOM_BITS
+        return name & self._mask, tag
 
-    def _tag(self, name: int) -> int:
-        return (name >> self._shift << ROOM_BITS) & 0xFFFFFFFFFFFFFFFF or 1 << ROOM_BITS
+    def _give(self, place: tuple[int, int], characters: int) -> None:
+        at, tag = place
+        held = self._slots[at] ^ tag  # the room, where the slot is still this message's
+        room = held if held <= MOST_ROOM else 0
+        self._slots[at] = tag | min(room + characters, MOST_ROOM)
 
-    def _holds(self, name: int) -> bool:
-        return (self._slots[name & self._mask] ^ self._tag(name)) <= MOST_ROOM
-
-    def _put(self, name: int) -> None:
-        self._slots[name & self._mask] = self._tag(name)
-
-    def _give(self, name: int, characters: int) -> None:
-        at = name & self._mask
-        room = self._slots[at] & MOST_ROOM if self._holds(name) else 0
-        self._slots[at] = self._tag(name) | min(room + characters, MOST_ROOM)
-
-    def _take(self, name: int, characters: int) -> bool:
-        at = name & self._mask
-        if not self._holds(name) or self._slots[at] & MOST_ROOM < characters:
+    def _take(self, place: tuple[int, int], characters: int) -> bool:
+        at, tag = place
+        if not characters <= self._slots[at] ^ tag <= MOST_ROOM:
             return False
         self._slots[at] -= characters
         return True
