@@ -19,6 +19,8 @@ static uint8_t KIND[256];     /* byte -> what it begins; WIDE: a byte of a chara
 static uint64_t LOWER[256];   /* byte -> itself, a letter lowered */
 static uint64_t LETTERS[256]; /* byte -> the letter, lowered; 0 for what is none */
 static uint64_t LANES[256];   /* byte -> its eight bits, each in a byte lane of its own */
+static uint64_t LEADING[9];   /* bytes -> a mask of so many, little end first */
+static uint64_t FACTORS[9][8]; /* letters -> by what the hash is multiplied after each of eight bytes: 1 behind the letters */
 
 __attribute__((constructor)) static void fill_tables(void) {
     for (int c = 0; c < 256; c++) {
@@ -32,13 +34,20 @@ __attribute__((constructor)) static void fill_tables(void) {
         LETTERS[c] = upper || lower ? LOWER[c] : 0;
         for (int k = 0; k < 8; k++) LANES[c] += (uint64_t)(c >> k & 1) << 8 * k;
     }
+    for (int many = 0; many <= 8; many++) {
+        LEADING[many] = many == 8 ? ~(uint64_t)0 : ((uint64_t)1 << 8 * many) - 1;
+        for (int k = 0; k < 8; k++) FACTORS[many][k] = k < many ? FNV : 1;
+    }
 }
 
-bool sw_is_own_token(int64_t c) {
-    return (0x0E00 <= c && c <= 0x0EFF) || (0x1000 <= c && c <= 0x109F) || (0x1780 <= c && c <= 0x17FF) ||
-           (0x2000 <= c && c <= 0x2BFF) || (0x2E80 <= c && c <= 0x9FFF) || (0xAC00 <= c && c <= 0xD7AF) ||
-           (0xF900 <= c && c <= 0xFAFF) || (0xFF00 <= c && c <= 0xFFEF) || c >= 0x1F000;
+static inline bool is_own_token(int64_t c) {
+    if (c < 0x0E00) return false; /* the letters of most alphabets */
+    return c <= 0x0EFF || (0x1000 <= c && c <= 0x109F) || (0x1780 <= c && c <= 0x17FF) || (0x2000 <= c && c <= 0x2BFF) ||
+           (0x2E80 <= c && c <= 0x9FFF) || (0xAC00 <= c && c <= 0xD7AF) || (0xF900 <= c && c <= 0xFAFF) ||
+           (0xFF00 <= c && c <= 0xFFEF) || c >= 0x1F000;
 }
+
+bool sw_is_own_token(int64_t c) { return is_own_token(c); }
 
 static int64_t codepoint_at(const uint8_t *data, int64_t i, int64_t end) {
     int64_t c = data[i];
@@ -48,6 +57,30 @@ static int64_t codepoint_at(const uint8_t *data, int64_t i, int64_t end) {
         return (c & 0x07) << 18 | (int64_t)(data[i + 1] & 0x3F) << 12 | (int64_t)(data[i + 2] & 0x3F) << 6 |
                (data[i + 3] & 0x3F);
     return 0xFFFD;
+}
+
+static inline uint64_t word_at(const uint8_t *data, int64_t bytes) { /* little end first */
+    uint64_t word = 0;
+    for (int64_t k = 0; k < bytes; k++) word |= (uint64_t)data[k] << 8 * k;
+    return word;
+}
+
+#define EACH_BYTE 0x0101010101010101u
+
+/* Hash the run of ASCII letters that begins at i, lowered, but for those of the last seven bytes. Eight bytes at a time and
+ * without a branch for each: how long a word is can be foretold as little as what it is. */
+static inline uint64_t take_letters(const uint8_t *data, int64_t *i, int64_t end, uint64_t h) {
+    while (*i + 8 <= end) {
+        uint64_t raw = word_at(data + *i, 8), low = raw | 0x20 * EACH_BYTE, bare = low & 0x7F * EACH_BYTE;
+        uint64_t from_a = bare + (0x80 - 'a') * EACH_BYTE, after_z = bare + (0x7F - 'z') * EACH_BYTE;
+        uint64_t other = ~(from_a & ~after_z & ~raw) & 0x80 * EACH_BYTE; /* the top bit of each byte that is no letter */
+        int many = other ? __builtin_ctzll(other) >> 3 : 8;
+        low &= LEADING[many];
+        for (int k = 0; k < 8; k++) h = (h ^ (low >> 8 * k & 0xFF)) * FACTORS[many][k];
+        *i += many;
+        if (many < 8) break;
+    }
+    return h;
 }
 
 /* Hash one character: a byte and the continuation bytes after it, which only follow a wide one. */
@@ -112,12 +145,6 @@ uint64_t sw_mix(uint64_t word) { return mix(word); }
 
 uint64_t sw_siphash_word(uint64_t key0, uint64_t key1, uint64_t word) { return siphash_word(key0, key1, word); }
 
-static inline uint64_t word_at(const uint8_t *data, int64_t bytes) { /* little end first */
-    uint64_t word = 0;
-    for (int64_t k = 0; k < bytes; k++) word |= (uint64_t)data[k] << 8 * k;
-    return word;
-}
-
 void sw_hash_texts(const uint8_t *data, const int64_t *offsets, int64_t texts, uint64_t key0, uint64_t key1, uint64_t *out) {
     for (int64_t t = 0; t < texts; t++) {
         int64_t begin = offsets[t], end = offsets[t + 1], i = begin;
@@ -153,14 +180,17 @@ static int64_t tokens(const uint8_t *data, int64_t i, int64_t end, workspace *w,
         uint64_t h = BASIS, m, before = glyph, word = 0, content = 0;
         int64_t start = i;
         glyph = 0;
-        if (kind == WIDE && !sw_is_own_token(codepoint_at(data, i, end))) kind = LETTER;
+        if (kind == LETTER)
+            h = take_letters(data, &i, end, h);
+        else if (kind == WIDE && !is_own_token(codepoint_at(data, i, end)))
+            kind = LETTER;
         if (kind == LETTER) {
             while (i < end) {
                 uint64_t letter = LETTERS[data[i]];
                 if (letter) {
                     h = (h ^ letter) * FNV;
                     i++;
-                } else if (KIND[data[i]] == WIDE && !sw_is_own_token(codepoint_at(data, i, end)))
+                } else if (KIND[data[i]] == WIDE && !is_own_token(codepoint_at(data, i, end)))
                     h = take_character(data, &i, end, h);
                 else
                     break;
@@ -424,7 +454,7 @@ typedef struct {
 /* The hash of the word at i, and whether it is of letters; 0 for a mark. */
 static uint64_t passage_word(const uint8_t *data, int64_t *i, int64_t end, bool *letters) {
     int kind = KIND[data[*i]];
-    if (kind == WIDE && sw_is_own_token(codepoint_at(data, *i, end))) {
+    if (kind == WIDE && is_own_token(codepoint_at(data, *i, end))) {
         *letters = true;
         return take_character(data, i, end, BASIS);
     }
@@ -436,13 +466,17 @@ static uint64_t passage_word(const uint8_t *data, int64_t *i, int64_t end, bool 
         return 0;
     }
     uint64_t h = BASIS;
+    if (kind == LETTER) {
+        h = take_letters(data, i, end, h);
+        *letters = true;
+    }
     while (*i < end) {
         int inside = KIND[data[*i]];
         if (inside == LETTER || inside == DIGIT) {
             h = (h ^ LOWER[data[*i]]) * FNV;
             *letters |= inside == LETTER;
             ++*i;
-        } else if (inside == WIDE && !sw_is_own_token(codepoint_at(data, *i, end))) {
+        } else if (inside == WIDE && !is_own_token(codepoint_at(data, *i, end))) {
             h = take_character(data, i, end, h);
             *letters = true;
         } else

@@ -59,7 +59,7 @@ _STORED = re.compile(
     r"(?:files/)?[\w-]+|https://(?:generativelanguage\.googleapis\.com/v1\w*|api\.replicate\.com/v1)/files/[\w-]+",
     re.ASCII,
 )
-_MESSAGE = {"role", "content"}
+_MAY_NAME = frozenset((str, dict, list))
 LONGEST_KEY = 64  # characters
 LONGEST = 8_192  # characters of an address; what is longer holds what it means
 # Tools of the provider that read what lies elsewhere; a client's own functions have other types
@@ -88,15 +88,19 @@ def links_in(body: object) -> LinkCounts:
     while todo:
         value, key, kind, label = todo.pop()
         if type(value) is dict:
-            if value.keys() != _MESSAGE or type(value["content"]) is not str:
+            if not _is_plain_message(value):
                 _look(value, kind, label, counts, todo)
             continue
         for inner in value if type(value) is list else ():
             if type(inner) is str:
                 counts[_leads_to(inner, key, kind, label)] += 1
-            elif inner:
+            elif inner and not _is_plain_message(inner):
                 todo.append((inner, key, kind, label))
     return LinkCounts(counts[DOCUMENT], counts[PICTURE])
+
+
+def _is_plain_message(value: object) -> bool:
+    return type(value) is dict and len(value) == 2 and "role" in value and type(value.get("content")) is str
 
 
 def _look(
@@ -115,7 +119,7 @@ def _look(
         kind = TYPES.get(what.lower(), kind)
         is_source_name = _LABEL_TYPE.search(what) is not None
     for name, inner in value.items():
-        if not inner or not isinstance(inner, str | dict | list):
+        if not inner or type(inner) not in _MAY_NAME:
             continue
         key = _fold(name) if len(name) <= LONGEST_KEY else name
         if key in _OWN or (key == "input" and what in _TOOL_USE):

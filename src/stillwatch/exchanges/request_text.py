@@ -64,9 +64,9 @@ LINKS = frozenset(("url", "uri", "image_url", "file_url", "video_url", "server_u
 UNREAD = BLOBS | LINKS
 LONG = 64  # characters: what is longer than an id is text, under whatever key
 MANY = 12  # different words in names and settings of one voice: beyond, somebody says something with them
-_PROSE = re.compile(r"\s|[^\x00-\x7f]")
+PROSE = re.compile(r"\s|[^\x00-\x7f]")
 # six words: what is called so asks something
-_SENTENCE = re.compile(r"(?<![^\W\d_])(?:[^\W\d_]++[\W_]++){5}[^\W\d_]")
+SENTENCE = re.compile(r"(?<![^\W\d_])(?:[^\W\d_]++[\W_]++){5}[^\W\d_]")
 _WORD = re.compile(r"[^\W\d_][^\W\d_A-Z]+")  # also those of a name: get_weather, getWeather
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}\s*")
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
@@ -79,7 +79,8 @@ _NAME = re.compile(rb'\bname="([^"]*)"')
 _FILE_NAME = re.compile(rb'filename="([^"]*)"', re.IGNORECASE)
 _IN_BASE64 = re.compile(rb"content-transfer-encoding:[ \t]*base64", re.IGNORECASE)
 NUMBERS = (int, float, bool, type(None))
-REMEMBERED = 512  # characters of a path; longer ones would fill the memory
+REMEMBERED = 512  # characters of a path and the keys of a body; longer ones would fill the memory
+MANY_KEYS = 32
 SILENT_FIELDS = SILENT | {"purpose", "response_format", "size", "n", "quality", "language", "temperature"}
 _STRING = re.compile(rb'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
 
@@ -148,18 +149,21 @@ def recognise(body: object, path: str = "") -> Api | None:
     a body without any key that the table knows is nobody's."""
     if not isinstance(body, Mapping):
         return None
-    keys = {key.lower() for key in body}
-    for api in _apis_at(path) if len(path) <= REMEMBERED else _apis_at.__wrapped__(path):
-        if not keys.isdisjoint(api.places):
-            return api
-    return next((api for api in all_apis() if not keys.isdisjoint(api.marks)), None)
+    keys = tuple(body)
+    if len(keys) > MANY_KEYS or len(path) + sum(map(len, keys)) > REMEMBERED:
+        return api_of.__wrapped__(path, keys)
+    return api_of(path, keys)
 
 
 @lru_cache(1024)
-def _apis_at(path: str) -> tuple[Api, ...]:
-    """The APIs that have a path."""
+def api_of(path: str, keys: tuple[str, ...]) -> Api | None:
+    """The API whose request has these keys and went to this path."""
+    names = {key.lower() for key in keys}
     path = path.partition("?")[0].rstrip("/").lower()
-    return tuple(api for api in all_apis() if path and path.endswith(api.paths))
+    for api in all_apis():
+        if path and path.endswith(api.paths) and not names.isdisjoint(api.places):
+            return api
+    return next((api for api in all_apis() if not names.isdisjoint(api.marks)), None)
 
 
 def only_places(body: Mapping[str, object]) -> dict[str, object]:
@@ -212,15 +216,19 @@ def put_together(pieces: tuple[RequestPiece, ...], is_new: list[bool], api: str 
     users: set[int] = set()
     has_user = False
     for (voice, text, turn), follows in zip(pieces, is_new, strict=True):
-        has_user = has_user or voice == USER
-        if not text:
-            continue
-        (system if voice == SYSTEM else new_texts if follows else earlier).append(text)
-        if voice == USER and turn >= 0:
-            users.add(turn)
-    user_turns = len(users) or (1 if has_user else None)
+        if voice == USER:
+            has_user = True
+            if text and turn >= 0:
+                users.add(turn)
+        if text:
+            (system if voice == SYSTEM else new_texts if follows else earlier).append(text)
     return RequestText(
-        _join_texts(new_texts), _join_texts(earlier), _join_texts(system), user_turns, api, pieces
+        "\n".join(new_texts) if new_texts else None,
+        "\n".join(earlier) if earlier else None,
+        "\n".join(system) if system else None,
+        len(users) or (1 if has_user else None),
+        api,
+        pieces,
     )
 
 
@@ -232,7 +240,8 @@ def pieces_of(body: object, api: Api) -> tuple[list[RequestPiece], list[str]]:
     unread: list[str] = []
     if isinstance(body, dict) and "chat_template" in body:  # it may show the model any field
         api = replace(api, silent=frozenset(("role",)), free=api.free | {"chat_template_kwargs"})
-    found_pieces = list(_all_pieces(body, api, unread))
+    found_pieces: list[RequestPiece] = []
+    _add_pieces(body, api, unread, found_pieces)
     unread += [LINK] * links_in(body).documents
     short: dict[Voice, set[str]] = {}
     for piece in found_pieces:
@@ -262,9 +271,9 @@ def _join_words(found: list[RequestPiece], long_voices: set[Voice]) -> list[Requ
     return joined
 
 
-def _all_pieces(body: object, api: Api, unread: list[str]) -> Iterator[RequestPiece]:
+def _add_pieces(body: object, api: Api, unread: list[str], pieces: list[RequestPiece]) -> None:
     if not isinstance(body, dict):
-        yield from _walk((body, USER, "content", False, -1), api, [0], unread)
+        _walk((body, USER, "content", False, -1), api, [0], unread, pieces)
         return
     voice, places, turns = USER, [], [0]
     for key, value in body.items():
@@ -273,9 +282,9 @@ def _all_pieces(body: object, api: Api, unread: list[str]) -> Iterator[RequestPi
         if name == "role" and isinstance(value, str):
             voice = api.roles.get(value.lower(), USER)
         if name in api.stored and (named := _stored_text(name, value)):
-            yield RequestPiece(SYSTEM, named, -1)
+            pieces.append(RequestPiece(SYSTEM, named, -1))
         if place is None and (
-            _is_silent(name, value, api) or (type(value) in NUMBERS and name not in api.free)
+            (type(value) in NUMBERS and name not in api.free) or _is_silent(name, value, api)
         ):
             continue
         places.append((name, value, place))
@@ -289,7 +298,7 @@ def _all_pieces(body: object, api: Api, unread: list[str]) -> Iterator[RequestPi
         whose_voice = voice if place is None or place == USER else place
         beside = BESIDE if place == MODEL else -1
         free = name in api.free and (place is None or name not in FREE)
-        yield from _walk((value, whose_voice, name, free, beside), api, turns, unread)
+        _walk((value, whose_voice, name, free, beside), api, turns, unread, pieces)
 
 
 def _stored_text(key: str, value: object) -> str | None:
@@ -303,35 +312,43 @@ def _stored_text(key: str, value: object) -> str | None:
 _Value = tuple[object, Voice, str, bool, int]  # with whose it is, its key, whether keys are text, its turn
 
 
-def _walk(value: _Value, api: Api, turns: list[int], unread: list[str]) -> Iterator[RequestPiece]:
-    """Every text below a value; `turns` holds how many there were before, and `unread` grows by what cannot
-    be read. A stack of its own: how deep a client nests is no bound."""
+def _walk(value: _Value, api: Api, turns: list[int], unread: list[str], pieces: list[RequestPiece]) -> None:
+    """Add every text below a value to `pieces`; `turns` holds how many there were before, and `unread` grows
+    by what cannot be read. A stack of its own: how deep a client nests is no bound."""
     stack: list[Iterator[_Value]] = [iter((value,))]
     while stack:
         for found, voice, key, free, turn in stack[-1]:
             if isinstance(found, str):
                 text = _text(found, key, free or key in api.texts, unread)
                 if text:
-                    yield RequestPiece(voice, text, turn)
+                    pieces.append(RequestPiece(voice, text, turn))
                 elif key not in UNREAD and len(found) <= LONG:
-                    yield ShortPiece(voice, found, turn)
+                    pieces.append(ShortPiece(voice, found, turn))
             elif isinstance(found, list) and found:
                 if key in api.turns and turn < 0 and not free:
                     first, turns[0] = turns[0], turns[0] + len(found)
-                    stack.append(_turns(found, voice, first))
+                    at = 0
+                    for element in found:
+                        if type(element) is not dict or not _add_plain(
+                            element, api, first + at, unread, pieces
+                        ):
+                            break
+                        at += 1
+                    else:
+                        continue
+                    stack.append(_turns(found[at:], voice, first + at))
                     break
                 if (free or key in api.texts) and _are_tokens(found):  # in the place of a text
-                    yield RequestPiece(voice, " ".join(map(str, found)), turn)
+                    pieces.append(RequestPiece(voice, " ".join(map(str, found)), turn))
                     continue
                 if type(found[0]) is str and all(type(element) is str for element in found):
                     certain = free or key in api.texts
                     texts = [text for element in found if (text := _text(element, key, certain, unread))]
                     if texts:
-                        yield RequestPiece(voice, "\n".join(texts), turn)
+                        pieces.append(RequestPiece(voice, "\n".join(texts), turn))
                     elif key not in UNREAD:
-                        yield ShortPiece(
-                            voice, " ".join(element for element in found if len(element) <= LONG), turn
-                        )
+                        names = " ".join(element for element in found if len(element) <= LONG)
+                        pieces.append(ShortPiece(voice, names, turn))
                     continue
                 stack.append(_elements(found, voice, key, free, turn))
                 break
@@ -339,46 +356,46 @@ def _walk(value: _Value, api: Api, turns: list[int], unread: list[str]) -> Itera
                 if free:
                     stack.append(_free(found, voice, turn))
                     break
-                if (plain := _plain_message(found, api, turn, unread)) is not None:
-                    yield from plain
+                if _add_plain(found, api, turn, unread, pieces):
                     continue
                 named = [(name.lower(), inner) for name, inner in found.items()]
                 voice, as_text = _voice(named, voice, api)
                 if voice == MODEL and turn >= 0:
-                    yield RequestPiece(MODEL, "", turn)
+                    pieces.append(RequestPiece(MODEL, "", turn))
                 if all(type(inner) is str for _, inner in named):  # a part that is a text, as most are
                     for inner, whose, name, _, _ in _fields(named, voice, as_text, turn, api):
                         text = _text(inner, name, name in api.texts, unread)  # type: ignore[arg-type]
                         if text:
-                            yield RequestPiece(whose, text, turn)
+                            pieces.append(RequestPiece(whose, text, turn))
                         elif name not in UNREAD and len(inner) <= LONG:  # type: ignore[arg-type]
-                            yield ShortPiece(whose, inner, turn)  # type: ignore[arg-type]
+                            pieces.append(ShortPiece(whose, inner, turn))  # type: ignore[arg-type]
                     continue
                 stack.append(_fields(named, voice, as_text, turn, api))
                 break
             elif free and type(found) in (int, float):
-                yield RequestPiece(voice, str(found), turn)
+                pieces.append(RequestPiece(voice, str(found), turn))
         else:
             stack.pop()
 
 
-def _plain_message(
-    found: dict[str, object], api: Api, turn: int, unread: list[str]
-) -> tuple[RequestPiece, ...] | None:
-    """The pieces of a message of a role and a text, as most are; None for any other object."""
+def _add_plain(
+    found: dict[str, object], api: Api, turn: int, unread: list[str], pieces: list[RequestPiece]
+) -> bool:
+    """Add the pieces of a message of a role and a text, as most are; False for any other object."""
     role, content = found.get("role"), found.get("content")
     if len(found) != 2 or type(role) is not str or type(content) is not str:
-        return None
-    voice = api.roles.get(role.lower())
+        return False
+    voice = api.roles.get(role) or api.roles.get(role.lower())
     if voice is None:
-        return None
-    text = _text(content, "content", "content" in api.texts, unread)
+        return False
+    if voice == MODEL and turn >= 0:
+        pieces.append(RequestPiece(MODEL, "", turn))
     whose = api.keys.get("content", voice)
-    if text:
-        pieces: tuple[RequestPiece, ...] = (RequestPiece(whose, text, turn),)
-    else:
-        pieces = (ShortPiece(whose, content, turn),) if len(content) <= LONG else ()
-    return (RequestPiece(MODEL, "", turn), *pieces) if voice == MODEL and turn >= 0 else pieces
+    if text := _text(content, "content", "content" in api.texts, unread):
+        pieces.append(RequestPiece(whose, text, turn))
+    elif len(content) <= LONG:
+        pieces.append(ShortPiece(whose, content, turn))
+    return True
 
 
 def _turns(elements: list[object], voice: Voice, first: int) -> Iterator[_Value]:
@@ -412,7 +429,7 @@ def _is_silent(name: str, value: object, api: Api) -> bool:
     """Whether no model reads what lies under a key: a name, and no sentence or conversation called so."""
     if name not in api.silent or name not in NAMES:
         return name in api.silent
-    return _SENTENCE.search(value) is None if isinstance(value, str) else not isinstance(value, dict | list)
+    return SENTENCE.search(value) is None if isinstance(value, str) else not isinstance(value, dict | list)
 
 
 def _are_tokens(values: list[object]) -> bool:
@@ -437,7 +454,7 @@ def _voice(named: list[tuple[str, object]], voice: Voice, api: Api) -> tuple[Voi
 
 def _text(value: str, key: str, certain: bool, unread: list[str]) -> str | None:
     """The text that a string is, or holds; None for ids, links and pictures."""
-    if value.startswith(_MAY_HOLD):
+    if may_hold(value):
         if (link := data_link(value)) is not None:
             return _linked_text(link, unread)
         if key not in BLOBS and _BASE64.fullmatch(value):  # a document under whatever key
@@ -445,7 +462,7 @@ def _text(value: str, key: str, certain: bool, unread: list[str]) -> str | None:
             if text is not None:
                 return text  # else it is words without blanks, for all we know
     if key in LINKS:
-        return value if " " in value and _SENTENCE.search(value) else None  # no address has blanks
+        return value if " " in value and SENTENCE.search(value) else None  # no address has blanks
     if len(value) <= LONG and value in REDACTED:  # a long one need not be hashed for it
         return None
     if key in BLOBS and len(value) >= 16:
@@ -454,7 +471,7 @@ def _text(value: str, key: str, certain: bool, unread: list[str]) -> str | None:
         if (joined := joined_base64(value)) is not None:
             in_lines = has_even_lines(value) and not are_words(joined)
             return _decode_base64(joined, unread, certain=in_lines) or (None if in_lines else value)
-    return value if certain or len(value) > LONG or _PROSE.search(value) else None
+    return value if certain or len(value) > LONG or PROSE.search(value) else None
 
 
 def _linked_text(link: DataLink, unread: list[str]) -> str | None:
@@ -503,6 +520,12 @@ _MAY_HOLD = (  # how links with their data begin, and documents and archives in 
     *map("".join, product("dD", "aA", "tT", "aA", ":")), " ", "\t", "\r", "\n",
     "JVBERi0", "UEsDB", "0M8R4KGx", "H4sI", "/Td6WFo", "QlpoOTFBWSZTW", "KLUv/", "N3q8ryc", "UmFyIRoH",
 )  # fmt: skip
+_MAY_BEGIN = frozenset(beginning[0] for beginning in _MAY_HOLD)
+
+
+def may_hold(value: str) -> bool:
+    """Whether a text may be a link with its data, or a file in base64."""
+    return value[:1] in _MAY_BEGIN and value.startswith(_MAY_HOLD)
 
 
 def bytes_text(raw: bytes, kind: str) -> RequestText:
@@ -531,7 +554,7 @@ def _part(part: bytes, unread: list[str]) -> Iterator[str]:
     name, file = _NAME.search(head), _FILE_NAME.search(head)
     if not gap or (name and not file and name[1].decode("utf-8", "replace").lower() in SILENT_FIELDS):
         return
-    if file and _SENTENCE.search(called := file[1].decode("utf-8", "replace")):
+    if file and SENTENCE.search(called := file[1].decode("utf-8", "replace")):
         yield called
     content = rest.removesuffix(b"\r\n")
     if _IN_BASE64.search(head):
@@ -565,7 +588,7 @@ def _strings(raw: bytes) -> str | None:
             text = msgspec.json.decode(match[0], type=str)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             text = match[1].decode("utf-8", "replace")
-        if len(text) > LONG or _PROSE.search(text):
+        if len(text) > LONG or PROSE.search(text):
             strings.append(text)
     return _join_texts(strings)
 

@@ -4,7 +4,9 @@ too.
 `exchange()` maps one request body and one response body: other formats that hold the same bodies use it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from operator import itemgetter
 
 from stillwatch.exchanges import gemini
 from stillwatch.exchanges.answers import answer_of
@@ -186,22 +188,58 @@ def request_fields(request: Json) -> Row:
 
 def settings(request: Json) -> Row:
     """The fields that the request holds, but for its texts."""
-    get = request.get
-    conversation, metadata = get("conversation"), get("metadata")
-    return {
-        "model": first(get("model")),
-        "end_user": first(get("safety_identifier"), get("user"), dig(metadata, "user_id")),
-        "conversation": dig(conversation, "id") if isinstance(conversation, dict) else first(conversation),
-        "tools": count(first(get("tools"), get("functions"))),
-        "temperature": get("temperature"),
-        "top_p": get("top_p"),
-        "max_tokens": first(get("max_completion_tokens"), get("max_output_tokens"), get("max_tokens")),
-        "n": get("n"),
-        "seed": get("seed"),
-        "top_logprobs": first(get("top_logprobs"), *_logprobs(request)),
-        "stream": get("stream"),
-        "response_format": format_name(first(get("response_format"), get("text"))),
-    }
+    return dict.fromkeys(SETTINGS) | given_settings(request)
+
+
+def given_settings(request: Json) -> Row:
+    """Those of the fields for which the request has a key. Most requests have two or three."""
+    return {name: read(request) for name, read in _readers_for(_KEYS.intersection(request))}
+
+
+@lru_cache(1024)  # of sets of known keys: a client has many to choose from
+def _readers_for(keys: frozenset[str]) -> tuple[tuple[str, Callable[[Json], object]], ...]:
+    return tuple((name, read) for name, (names, read) in SETTINGS.items() if not keys.isdisjoint(names))
+
+
+def _first_of(*keys: str) -> tuple[tuple[str, ...], Callable[[Json], object]]:
+    return keys, lambda request: first(*map(request.get, keys))
+
+
+def _conversation(request: Json) -> object:
+    conversation = request.get("conversation")
+    return dig(conversation, "id") if isinstance(conversation, dict) else first(conversation)
+
+
+# field -> the request's keys that it is read from, and how
+SETTINGS: dict[str, tuple[tuple[str, ...], Callable[[Json], object]]] = {
+    "model": _first_of("model"),
+    "end_user": (
+        ("safety_identifier", "user", "metadata"),
+        lambda request: first(
+            request.get("safety_identifier"), request.get("user"), dig(request.get("metadata"), "user_id")
+        ),
+    ),
+    "conversation": (("conversation",), _conversation),
+    "tools": (
+        ("tools", "functions"),
+        lambda request: count(first(request.get("tools"), request.get("functions"))),
+    ),
+    "temperature": (("temperature",), itemgetter("temperature")),
+    "top_p": (("top_p",), itemgetter("top_p")),
+    "max_tokens": _first_of("max_completion_tokens", "max_output_tokens", "max_tokens"),
+    "n": (("n",), itemgetter("n")),
+    "seed": (("seed",), itemgetter("seed")),
+    "top_logprobs": (
+        ("top_logprobs", "logprobs"),
+        lambda request: first(request.get("top_logprobs"), *_logprobs(request)),
+    ),
+    "stream": (("stream",), itemgetter("stream")),
+    "response_format": (
+        ("response_format", "text"),
+        lambda request: format_name(first(request.get("response_format"), request.get("text"))),
+    ),
+}
+_KEYS = frozenset(key for keys, _ in SETTINGS.values() for key in keys)
 
 
 def response_fields(response: Json) -> Row:

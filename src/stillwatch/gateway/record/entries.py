@@ -79,13 +79,13 @@ def pack(entry: Intent | ExchangeOutcome) -> bytes:
     return _LENGTH.pack(len(raw)) + raw
 
 
-def intent(payload: bytes) -> tuple[Intent, bytes]:
+def intent(payload: bytes | memoryview) -> tuple[Intent, bytes]:
     """An intent and the request's body."""
     end = 4 + _LENGTH.unpack_from(payload)[0]
-    return _intent(payload[4:end]), payload[end:]
+    return _intent(payload[4:end]), bytes(payload[end:])
 
 
-def outcome(payload: bytes) -> tuple[ExchangeOutcome, bytes]:
+def outcome(payload: bytes | memoryview) -> tuple[ExchangeOutcome, bytes]:
     """An outcome and the (last part of the) reply's body."""
     end = 4 + _LENGTH.unpack_from(payload)[0]
-    return _outcome(payload[4:end]), payload[end:]
+    return _outcome(payload[4:end]), bytes(payload[end:])

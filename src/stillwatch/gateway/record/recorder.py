@@ -5,6 +5,7 @@ and both come into being with one rename. A log file is deleted when a segment h
 """
 
 import errno
+import gc
 import json
 import os
 import signal
@@ -13,7 +14,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -58,16 +58,14 @@ TIDY_S = 600.0  # between two looks at what can be merged or let go
 NETWORKS_S = 2.0  # between two looks at the files of the table of networks
 
 
-@dataclass(slots=True)
-class _Open:
+class _Open(msgspec.Struct):
     """An exchange whose outcome has not come."""
 
     intent: Intent
-    body: bytes | None  # None: lies in the log, at the place below
-    file: tuple[int, int]
+    body: bytes | None  # None: lies in the log, at the first of the places
     boot: int
     places: list[tuple[int, int, int]]  # (worker, file sequence, offset) of every group it has frames in
-    reply: list[bytes] = field(default_factory=list)
+    reply: list[bytes] = []
 
 
 class Checkpoint(msgspec.Struct):
@@ -181,33 +179,33 @@ class Recorder:
         return moved
 
     def _take(self, reader: wal.Reader, frame: wal.Frame) -> None:
-        key = (reader.worker, frame.number)
-        place = (reader.worker, reader.sequence, frame.at)
-        if frame.kind == wal.INTENT:
-            opening, body = intent(frame.payload)
+        kind, number, payload, at = frame
+        key = (reader.worker, number)
+        if kind == wal.INTENT:
+            opening, body = intent(payload)
             keep = self._open_bytes + len(body) <= OPEN_BYTES
             self._open_bytes += len(body) if keep else 0
-            self._open[key] = _Open(
-                opening, body if keep else None, (reader.worker, reader.sequence), reader.boot, [place]
-            )
-        elif frame.kind == wal.PART:
+            place = (reader.worker, reader.sequence, at)
+            self._open[key] = _Open(opening, body if keep else None, reader.boot, [place])
+        elif kind == wal.OUTCOME:
             if key in self._open:
-                self._open[key].places.append(place)
-                self._open[key].reply.append(frame.payload)
-        elif frame.kind == wal.OUTCOME:
-            ended, rest = outcome(frame.payload)
+                self._finish(key, *outcome(payload))
+        elif kind == wal.PART:
             if key in self._open:
-                self._finish(key, ended, rest)
-        elif frame.kind == wal.ROW:
-            self._whole(key, frame.payload)
-        elif frame.kind == wal.GAP:
-            self._note_gap(frame.payload)
+                self._open[key].places.append((reader.worker, reader.sequence, at))
+                self._open[key].reply.append(bytes(payload))
+        elif kind == wal.ROW:
+            self._whole(key, payload)
+        elif kind == wal.GAP:
+            self._note_gap(payload)
 
     def _finish(self, key: tuple[int, int], ended: ExchangeOutcome, rest: bytes) -> None:
         was = self._open.pop(key)
-        body = self._body_again(was, key[1]) if was.body is None else was.body
-        self._open_bytes -= len(was.body or b"")
-        reply = b"".join((*was.reply, rest))
+        if (body := was.body) is None:
+            body = self._body_again(was, key[1])
+        else:
+            self._open_bytes -= len(body)
+        reply = b"".join((*was.reply, rest)) if was.reply else rest
         try:
             opening, body = self._pieces.read(was.intent, body, ended)
             made = [rows.row(key[0], key[1], opening, body, ended, reply, self._before)]
@@ -217,11 +215,13 @@ class Recorder:
             self._quarantine(key, why)
             made = [rows.row(key[0], key[1], was.intent, b"", ended, b"")]
         for row in made:
-            self.unknown_shapes += row.get("shape") == rows.UNKNOWN_SHAPE
+            if row["shape"] == rows.UNKNOWN_SHAPE:
+                self.unknown_shapes += 1
             self._add(row, was.intent.keep_text)
-        self.last_time_us = max(self.last_time_us, was.intent.time_us)
+        if was.intent.time_us > self.last_time_us:
+            self.last_time_us = was.intent.time_us
 
-    def _whole(self, key: tuple[int, int], payload: bytes) -> None:
+    def _whole(self, key: tuple[int, int], payload: memoryview) -> None:
         """Take a complete row, sent by a gateway that is not ours."""
         values: Row = {}
         try:
@@ -237,7 +237,7 @@ class Recorder:
             self._add(row, bool(row.pop("keep_text", False)))
 
     def _add(self, row: Row, keep_text: bool) -> None:
-        if isinstance(unread := row.pop(UNREAD_DOCUMENTS, None), tuple):
+        if UNREAD_DOCUMENTS in row and isinstance(unread := row.pop(UNREAD_DOCUMENTS), tuple):
             self.unread_documents.update(unread)
         if self._gateway is not None:
             worker, number = row["worker"], row["sequence"]
@@ -250,7 +250,8 @@ class Recorder:
         self._rows.append(row)
         self._keep.append(keep_text)
         for name in TEXTS:
-            self._text_bytes += len(row.get(name) or "")  # type: ignore[arg-type]
+            if (text := row.get(name)) is not None:
+                self._text_bytes += len(text)  # type: ignore[arg-type]
         if self._text_bytes >= SKETCH_BYTES:
             self._sketch()
 
@@ -270,7 +271,8 @@ class Recorder:
         self._rows, self._keep, self._text_bytes = [], [], 0
 
     def _body_again(self, was: _Open, number: int) -> bytes:
-        for frame in next(self._readers[was.file].groups(was.places[0][2]), []):
+        worker, sequence, at = was.places[0]
+        for frame in next(self._readers[worker, sequence].groups(at), []):
             if frame.kind == wal.INTENT and frame.number == number:
                 return intent(frame.payload)[1]
         return b""
@@ -352,7 +354,7 @@ class Recorder:
 
     # --- gaps ------------------------------------------------------------------------------------------
 
-    def _note_gap(self, payload: bytes) -> None:
+    def _note_gap(self, payload: bytes | memoryview) -> None:
         gap = msgspec.json.decode(payload, type=UncapturedSpan)
         if (gap.worker, gap.from_us) not in self._gaps:
             self._gaps.add((gap.worker, gap.from_us))
@@ -433,6 +435,9 @@ def main(folder: str) -> None:
     settings = GatewaySettings.load(place.settings)
     with refuse_os_errors(FolderError, f"{place.own_segments}: cannot be used"):  # a fleet's folder is away
         recorder = Recorder(place, clock.now, settings.gateway if settings.state else None, settings.networks)
+    gc.collect()
+    gc.freeze()  # what is here now stays: the collector need not look at it again
+    gc.set_threshold(20_000, 50, 100)
     beat_at = tidy_at = networks_at = 0.0
     error: str | None = None
     recorder.still_here = lambda: _beat(place, recorder, error)  # also while it catches up

@@ -16,8 +16,9 @@ import pyarrow as pa
 from stillwatch.exchanges import RECORD
 from stillwatch.exchanges.batches import columns_of
 from stillwatch.exchanges.formats import UNREAD_DOCUMENTS, Refused, Row
-from stillwatch.exchanges.formats.openai import completion, exchange, settings
+from stillwatch.exchanges.formats.openai import SETTINGS, completion, exchange, given_settings
 from stillwatch.exchanges.operations import OPERATIONS
+from stillwatch.exchanges.plain_chat import plain_chat
 from stillwatch.exchanges.request_text import NOTHING, RequestText, bytes_text, pieces_only, request_text
 from stillwatch.exchanges.sketched import EXTRA
 from stillwatch.exchanges.values import CONVERT, INTS, Clock, as_text, as_time, tidy
@@ -38,6 +39,7 @@ RECORDED_AS = {line.name: "chat" for line in OPERATIONS.lines if line.does == "g
     "completions": "text_completion"
 }
 ANY_TIME = Clock(datetime(9999, 1, 1, tzinfo=UTC))  # a gateway's own clock is believed, and stated
+FIRST_US, LAST_US = ANY_TIME.first_us, 10**17  # what is greater is taken for nanoseconds
 INFLATED = 256 << 20
 UNKNOWN_SHAPE = "unknown"  # no table knows the request: what it holds of text was taken as it stands
 LONGEST_NAME = 512  # what clients and upstreams make up is remembered for weeks where exchanges are watched
@@ -65,21 +67,19 @@ def row(
 
     `before` tells what is new in the request; without it all after the model's last answer is.
     """
-    request, text = (
-        _request(intent, body, request_text if before is None else pieces_only) if body else ({}, NOTHING)
-    )
+    row, text = _read_body(intent, body, before is None) if body else (dict.fromkeys(SETTINGS), NOTHING)
     unread = text.unread
     if before is not None:
         room = room_of(outcome.output_tokens, outcome.delivered_bytes)
         text = before.text(intent.account, text, room)
-    row = _tidy_values(settings(request) | text.row()) if body else {}
-    if reply:
-        row["completion"] = completion(_reply(intent, outcome, reply))
+    time_us = intent.time_us
+    row["completion"] = completion(_reply(intent, outcome, reply)) if reply else None
+    row["latency_ms"] = None
     if outcome is not UNKNOWN:
         row["latency_ms"], row["stream"] = outcome.latency_ms, outcome.stream
     row |= {
         "exchange_id": exchange_id(worker, number),
-        "time": as_time(intent.time_us, ANY_TIME),
+        "time": time_us if FIRST_US <= time_us < LAST_US else as_time(time_us, ANY_TIME),
         "account": intent.account,
         "end_user": row.get("end_user") or intent.end_user,
         "client_ip": intent.ip,
@@ -98,9 +98,13 @@ def row(
         "delivered_bytes": outcome.delivered_bytes,
         "sequence": number,
         "worker": worker,
-        "received": intent.time_us,
+        "received": time_us,
         "family": intent.family,
         "shape": text.api or (UNKNOWN_SHAPE if text.new else None),
+        "turn": text.turn,
+        "system": text.system,
+        "prompt": text.new,
+        "earlier": text.earlier,
     }
     if unread:
         row[UNREAD_DOCUMENTS] = unread
@@ -110,7 +114,7 @@ def row(
 def _cut_names(row: Row) -> Row:
     for name in _NAMES:
         value = row.get(name)
-        if isinstance(value, str) and len(value) > LONGEST_NAME:
+        if value is not None and isinstance(value, str) and len(value) > LONGEST_NAME:
             row[name] = value[:LONGEST_NAME]
     return row
 
@@ -254,6 +258,14 @@ def foreign(worker: int, number: int, values: Row) -> Row:
     return checked | {"outcome": "complete"} | known | {
         "sequence": number, "worker": worker, "keep_text": bool(values.get("keep_text")),
     }  # fmt: skip
+
+
+def _read_body(intent: Intent, body: bytes, is_parted: bool) -> tuple[Row, RequestText]:
+    """The request's settings, and its text: parted into what is new and what is not, or only its pieces."""
+    if not (is_parted or intent.coding) and (chat := plain_chat(body, intent.target)) is not None:
+        return chat
+    request, text = _request(intent, body, request_text if is_parted else pieces_only)
+    return dict.fromkeys(SETTINGS) | _tidy_values(given_settings(request)), text
 
 
 def _request(

@@ -18,7 +18,7 @@ import hashlib
 import re
 import struct
 from collections.abc import Iterator
-from itertools import islice, pairwise
+from itertools import islice
 from mmap import mmap
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -69,77 +69,70 @@ class SentBefore:
         spoken = len(pieces) - 1
         while spoken >= 0 and pieces[spoken].voice not in (USER, TOOL):
             spoken -= 1
+        slots = self._slots
         before, known, anchor, last = "", False, None, None
         for n, (voice, text, turn) in enumerate(pieces):
             if not text or voice == SYSTEM or turn == BESIDE:
                 continue
-            name = self._name(who, voice, before, text)
+            at, tag = last = self._place(who, voice, before, text)
             before = text[-CONTEXT:] if len(text) >= CONTEXT else (before + text)[-CONTEXT:]
-            last = name
-            if self._holds(name):
-                known, anchor = True, anchor if voice == MODEL and anchor is not None else name
+            if slots[at] ^ tag <= MOST_ROOM:
+                known, anchor = True, anchor if voice == MODEL and anchor is not None else last
                 continue
             answer = voice == MODEL and known and n < spoken
             if answer and anchor is not None and self._take(anchor, len(text)):
-                self._put(name)
+                slots[at] = tag
                 continue
             is_new[n], known = True, False
-            self._put(name)
+            slots[at] = tag
         if last is not None:
             self._give(last, answered)
-        if not any(is_new):  # the same again: as it would be without a memory
+        if True not in is_new:  # the same again: as it would be without a memory
             is_new = since_last_answer(pieces)
         _reach_back(pieces, is_new)
         parted = put_together(pieces, is_new, request_text.api)
-        new_lines = self._new_lines(who, parted.system)
+        new_lines = None if parted.system is None else self._new_lines(who, parted.system)
         if new_lines:  # what the application says anew is asked anew
             parted = replace(parted, new=new_lines if parted.new is None else f"{new_lines}\n{parted.new}")
         return parted
 
-    def _new_lines(self, who: bytes, system: str | None) -> str | None:
+    def _new_lines(self, who: bytes, system: str) -> str | None:
         """The sentences of a system text that the account has not sent before; of its first one, none."""
-        if system is None:
+        slots = self._slots
+        at, tag = self._place(who, SYSTEM, "", system)
+        if slots[at] ^ tag <= MOST_ROOM:
             return None
-        named = self._name(who, SYSTEM, "", system)
-        if self._holds(named):
-            return None
-        first = self._name(who, SYSTEM, "", "")
-        begins = not self._holds(first)
-        self._put(first)
-        self._put(named)
+        first, first_tag = self._place(who, SYSTEM, "", "")
+        begins = slots[first] ^ first_tag > MOST_ROOM
+        slots[first] = first_tag
+        slots[at] = tag
         before, lines = "", []
         for line in _lines(system):
-            name = self._name(who, SYSTEM, before, line)
+            at, tag = self._place(who, SYSTEM, before, line)
             before = (before + line)[-CONTEXT:]
-            if not self._holds(name):
+            if slots[at] ^ tag > MOST_ROOM:
                 lines.append(line)
-                self._put(name)
+                slots[at] = tag
         return None if begins else "\n".join(lines).strip() or None
 
-    def _name(self, who: bytes, voice: Voice, before: str, text: str) -> int:
+    def _place(self, who: bytes, voice: Voice, before: str, text: str) -> tuple[int, int]:
+        """The slot of a message, and what stands in it but for its room if the message was sent before."""
         short = CONTEXT - len(text)
-        in_context = before[-short:] + text if short > 0 else text
+        in_context = before[-short:] + text if short > 0 and before else text
         raw = who + _VOICES[voice] + in_context.encode("utf-8", "surrogatepass")
         name: int = _first_word(self._hash(_NONCE, b"", raw))[0]
-        return name
+        tag = (name >> self._shift << ROOM_BITS) & 0xFFFFFFFFFFFFFFFF or 1 << ROOM_BITS
+        return name & self._mask, tag
 
-    def _tag(self, name: int) -> int:
-        return (name >> self._shift << ROOM_BITS) & 0xFFFFFFFFFFFFFFFF or 1 << ROOM_BITS
+    def _give(self, place: tuple[int, int], characters: int) -> None:
+        at, tag = place
+        held = self._slots[at] ^ tag  # the room, where the slot is still this message's
+        room = held if held <= MOST_ROOM else 0
+        self._slots[at] = tag | min(room + characters, MOST_ROOM)
 
-    def _holds(self, name: int) -> bool:
-        return self._slots[name & self._mask] >> ROOM_BITS == self._tag(name) >> ROOM_BITS
-
-    def _put(self, name: int) -> None:
-        self._slots[name & self._mask] = self._tag(name)
-
-    def _give(self, name: int, characters: int) -> None:
-        at = name & self._mask
-        room = self._slots[at] & MOST_ROOM if self._holds(name) else 0
-        self._slots[at] = self._tag(name) | min(room + characters, MOST_ROOM)
-
-    def _take(self, name: int, characters: int) -> bool:
-        at = name & self._mask
-        if not self._holds(name) or self._slots[at] & MOST_ROOM < characters:
+    def _take(self, place: tuple[int, int], characters: int) -> bool:
+        at, tag = place
+        if not characters <= self._slots[at] ^ tag <= MOST_ROOM:
             return False
         self._slots[at] -= characters
         return True
@@ -148,9 +141,9 @@ class SentBefore:
 def _reach_back(pieces: tuple[RequestPiece, ...], is_new: list[bool]) -> None:
     """Where the new text is too short to be a question, count the text before it as new as well."""
     words = 0
-    for piece, new in zip(pieces, is_new, strict=True):
+    for n, new in enumerate(is_new):
         if new:
-            words += _words(piece.text)
+            words += _words(pieces[n].text)
             if words >= LEAST_WORDS:
                 return
     for n in range(len(pieces) - 1, -1, -1):
@@ -187,9 +180,11 @@ def room_of(output_tokens: int | None, delivered_bytes: int) -> int:
 
 def _merge_pieces(pieces: tuple[RequestPiece, ...]) -> tuple[RequestPiece, ...]:
     """Join the parts of each message that are in one voice."""
-    for earlier, next_one in pairwise(pieces):
-        if earlier.turn == next_one.turn and earlier.voice == next_one.voice:
+    voice, turn = None, None
+    for piece in pieces:
+        if piece[2] == turn and piece[0] == voice:
             break
+        voice, _, turn = piece
     else:
         return pieces
     merged: list[RequestPiece] = []

@@ -42,7 +42,7 @@ GROUP_LIMIT = 1 << 30  # a longer group was never written
 class Frame(NamedTuple):
     kind: int
     number: int  # the exchange
-    payload: bytes
+    payload: memoryview
     at: int  # where the group that holds it begins
 
 
@@ -331,7 +331,7 @@ class Reader:
             if group is None:
                 return
             plain, after = group
-            frames = list(_frames(plain, place))
+            frames = _frames(plain, place)
             place = after
             if at is None:
                 self.at = place
@@ -363,10 +363,12 @@ class Reader:
         os.close(self.handle)
 
 
-def _frames(plain: bytes, at: int) -> Iterator[Frame]:
-    place = 0
-    while place + FRAME.size <= len(plain):
+def _frames(plain: bytes, at: int) -> list[Frame]:
+    """The frames of a group. Their payloads are views: whoever keeps one keeps the group, or copies it."""
+    frames, view, place, last = [], memoryview(plain), 0, len(plain) - FRAME.size
+    while place <= last:
         kind, number, size = FRAME.unpack_from(plain, place)
         place += FRAME.size
-        yield Frame(kind, number, plain[place : place + size], at)
+        frames.append(Frame(kind, number, view[place : place + size], at))
         place += size
+    return frames
