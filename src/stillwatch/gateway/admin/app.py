@@ -75,7 +75,13 @@ def create_app(desk: Desk, casework: Casework | None = None) -> FastAPI:
         app.mount(PATH, Console(casework, partial(_deployment, desk), desk.folder.path))
         for way in ("/", PATH):
             app.add_route(way, lambda _: RedirectResponse(f"{PATH}/", 303), include_in_schema=False)
-    app.add_middleware(Guard, hosts=allowed_hosts(desk.settings), port=desk.settings.admin_port)
+    app.add_middleware(
+        Guard,
+        hosts=allowed_hosts(desk.settings),
+        port=desk.settings.admin_port,
+        is_admin=desk.state.is_admin,
+        forms=PATH,
+    )
     return app
 
 
