@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import resource
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -166,6 +167,64 @@ def test_who_only_offers_is_hung_up_on(method: bytes) -> None:
             while client.recv(1 << 16):
                 pass
         assert get(port) == 200
+
+
+def test_requests_behind_one_another_are_few() -> None:
+    """One read of a socket brings thousands: each took 5 KB, and its turn before everybody else's."""
+    with admin_port() as port, closing(connect(port)) as client:
+        client.sendall(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n" * 1_000)
+        told = b""
+        with suppress(ConnectionError):
+            while data := client.recv(1 << 16):
+                told += data
+        assert told.count(b" 200 OK") <= 1
+    with admin_port() as port, closing(connect(port)) as client:
+        asked = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" * 10 + b"GET / HTTP/1.0\r\nhost: x\r\n\r\n"
+        client.sendall(asked)
+        assert b"".join(iter(lambda: client.recv(4096), b"")).count(b" 200 OK") == 11
+
+
+def test_who_was_answered_and_lies_idle_makes_room_for_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "MOST", 10)
+    with admin_port() as port, ExitStack() as kept, closing(connect(port)) as slow_head:
+        slow_head.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n")
+        for _ in range(25):
+            idle = kept.enter_context(closing(connect(port)))
+            idle.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert idle.recv(12) == b"HTTP/1.1 200"
+            slow_head.sendall(b"x: y\r\n")  # it is heard of
+            time.sleep(0.01)
+        slow_head.sendall(b"\r\n")
+        assert slow_head.recv(12) == b"HTTP/1.1 200"
+
+
+@pytest.mark.slow
+def test_a_flood_of_looks_at_health_leaves_the_port_to_others() -> None:
+    asked = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    stopped = threading.Event()
+
+    def flood(port: int) -> None:
+        while not stopped.is_set():
+            with suppress(OSError), closing(connect(port)) as client:
+                client.settimeout(1)
+                while not stopped.is_set():
+                    client.sendall(asked * 10)
+                    time.sleep(0.05)
+
+    with Upstream() as up, served(up.url, workers=1) as s, ThreadPoolExecutor(30) as pool:
+        assert s.process is not None
+        before = rss_bytes(s.process.pid)
+        for _ in range(30):
+            pool.submit(flood, s.admin_port)
+        try:
+            time.sleep(2)
+            for _ in range(10):
+                assert get(s.admin_port, "/livez") == 200
+                assert s.ask() == 200
+                assert s.part("workers") == "1 of 1 serve"
+        finally:
+            stopped.set()
+        assert rss_bytes(s.process.pid) - before < 100 << 20
 
 
 BOMB = b'{"a":[' + b"[]," * 650_000 + b"[]]}"

@@ -19,6 +19,7 @@ MOST = 100  # connections at once
 RESERVED_FILES = 128  # descriptors of the supervisor that are no connection here
 BACKLOG = 32  # accepted at once, and waiting in the kernel: so many may be beyond MOST for a moment
 REQUEST_S = 20.0  # for a whole request, from its first byte or the connection's
+PIPELINED = 16  # requests that may wait behind the one at work, as on the clients' port
 HEAD_BYTES = 64 << 10
 FIELD_BYTES = 64  # that a field takes beside its text
 LARGEST_REQUEST = 4 * LARGEST_BODY  # as it comes: chunks add to a body
@@ -38,7 +39,6 @@ class AdminConnection(HttpToolsProtocol):
     _size = _fields = 0  # bytes of the request so far, and of its fields as they are kept
     _data = b""  # what is being read
     _declined: tuple[bytes, bytes] | None = None  # of it: a head without its offer, and what follows
-    answered = False  # a request of it
     last_s = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -48,7 +48,7 @@ class AdminConnection(HttpToolsProtocol):
         others = [c for c in self.connections if isinstance(c, AdminConnection) and c is not self]
         over = len(others) + 1 - most_connections()
         if over > 0:
-            idle = sorted((c for c in others if c.waits()), key=lambda c: (c.answered, c.last_s))
+            idle = sorted((c for c in others if c.waits()), key=lambda c: c.last_s)
             for connection in idle[:over] or [self]:
                 connection.drop()
 
@@ -113,16 +113,14 @@ class AdminConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        if len(self.pipeline) >= PIPELINED:  # the parser reads on in what has come, however it waits
+            raise ValueError("too many requests wait")
         super().on_headers_complete()
         self._asked = self.cycle is not None
 
     def on_message_complete(self) -> None:
         self._stop_clock()
         super().on_message_complete()
-
-    def on_response_complete(self) -> None:
-        self.answered = True
-        super().on_response_complete()
 
     def _start_clock(self) -> None:
         self._clock = self.loop.call_later(REQUEST_S, self.drop)
