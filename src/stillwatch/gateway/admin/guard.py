@@ -63,9 +63,9 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        refused = await self._refusal(scope)
-        if refused is not None:
-            await refused(scope, receive, send)
+        refusal = await self._refusal(scope)
+        if refusal is not None:
+            await refusal(scope, receive, send)
             return
         await self._app(scope, _limit_body(receive), with_headers(send, HEADERS))
 
@@ -89,7 +89,7 @@ class Guard:
             if scheme.lower() == "bearer" and await run_in_threadpool(self._is_admin, token):
                 return None
         except StillwatchError as why:
-            return _refused(why)
+            return _refusal_of(why)
         return problem(401, NO_TOKEN, {"www-authenticate": "Bearer"})
 
 
@@ -169,10 +169,10 @@ async def _invalid(_: Request, why: RequestValidationError) -> JSONResponse:
 
 
 async def _refusal_response(_: Request, why: StillwatchError) -> JSONResponse:
-    return _refused(why)
+    return _refusal_of(why)
 
 
-def _refused(why: StillwatchError) -> JSONResponse:
+def _refusal_of(why: StillwatchError) -> JSONResponse:
     if isinstance(why, NotInForce):
         return problem(504, str(why))
     refused = isinstance(why, StateError) and not isinstance(why, FleetUnreachable | StateUnwritable)
