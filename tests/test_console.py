@@ -20,7 +20,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from console_world import BANG, COOKIE, HERE, HOSTILE, NOW, PASSWORD, USERS, Visitor, World, csrf_in, world
-from stillwatch.cases import CaseError, Verdict, handling, reading
+from stillwatch.cases import CaseError, DatabaseUnreachable, Verdict, handling, reading
 from stillwatch.cases.audit import Broken, VerifiedTrail
 from stillwatch.cases.audit.reading import read
 from stillwatch.cases.audit.trail import attach
@@ -65,7 +65,7 @@ def addresses(of: World) -> dict[str, str]:
     known = {path: f"{path}?{words}" for path in ("/account", "/account/days")}
     return {
         p.path: known.get(
-            p.path, p.path.replace("{case}", case).replace("{ask:int}", "1").replace("{lead}", "lead-0001")
+            p.path, p.path.replace("{case}", case).replace("{ask:number}", "1").replace("{lead}", "lead-0001")
         )
         for p in PAGES
     }
@@ -88,13 +88,32 @@ def test_nobody_sees_anything_without_logging_in(still: World) -> None:
     for deed in DEEDS:
         path = (
             deed.path.replace("{case}", hostile(still))
-            .replace("{ask:int}", "1")
-            .replace("{proposal:int}", "1")
-            .replace("{dismissal:int}", "1")
+            .replace("{ask:number}", "1")
+            .replace("{proposal:number}", "1")
+            .replace("{dismissal:number}", "1")
             .replace("{lead}", "lead-0001")
         )
         assert nobody.post(path, data={"csrf": "0" * 64}).headers["location"] == "/login"
         assert nobody.get(path).status_code in (303, 404, 405)  # 303: a page of that name
+
+
+@pytest.mark.parametrize("number", ["9" * 19, "9" * 5_000])
+def test_a_number_that_no_page_has_is_not_found(still: World, number: str) -> None:
+    for visitor in (still.client(), still.client("rita")):
+        assert visitor.get(f"/ask/{number}").status_code == 404
+        assert visitor.post(f"/proposal/{number}/approve", data={"csrf": "0"}).status_code == 404
+
+
+def test_a_deed_while_the_cases_cannot_be_read_is_a_sentence(
+    still: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise DatabaseUnreachable("cases.db: cannot be reached")
+
+    monkeypatch.setattr(sessions, "find", away)
+    visitor = still.client("anna")
+    for answer in (visitor.get("/queue"), visitor.post("/me/sessions", data={"csrf": "0" * 64})):
+        assert (answer.status_code, answer.text) == (503, "cases.db: cannot be reached\n")
 
 
 @pytest.mark.slow
@@ -117,9 +136,9 @@ def test_each_role_does_its_deeds_and_no_others(mine: World, name: str) -> None:
     for deed in DEEDS:
         path = (
             deed.path.replace("{case}", hostile(mine))
-            .replace("{ask:int}", "1")
-            .replace("{proposal:int}", "1")
-            .replace("{dismissal:int}", "1")
+            .replace("{ask:number}", "1")
+            .replace("{proposal:number}", "1")
+            .replace("{dismissal:number}", "1")
             .replace("{lead}", "lead-0001")
         )
         got = visitor.post(path, data={"csrf": token})

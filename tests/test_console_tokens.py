@@ -51,8 +51,8 @@ def first_case(of: World) -> str:
 
 def filled(path: str, of: World) -> str:
     for word, value in (
-        ("{case}", first_case(of)), ("{ask:int}", "1"), ("{proposal:int}", "1"), ("{dismissal:int}", "1"),
-        ("{lead}", "lead-0001"),
+        ("{case}", first_case(of)), ("{ask:number}", "1"), ("{proposal:number}", "1"),
+        ("{dismissal:number}", "1"), ("{lead}", "lead-0001"),
     ):  # fmt: skip
         path = path.replace(word, value)
     return path

@@ -123,6 +123,35 @@ def test_only_the_token_opens_what_is_not_health(app: FastAPI, desk: Desk, token
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("body", [b"{", b"\xff", b"[" * 100_000, b'{"a":[' + b"[]," * 300_000 + b"[]]}"])
+def test_the_body_of_who_has_no_token_is_not_read(app: FastAPI, desk: Desk, body: bytes) -> None:
+    out = TestClient(app, base_url="http://127.0.0.1:8081", headers={"content-type": "application/json"})
+    metrics = desk.state.metrics_token(now_us=NOW)
+    for given in ({}, {"authorization": f"Bearer {metrics}"}):
+        for content in (body, iter([body])):  # with a length and without
+            assert out.post("/v1/keys", content=content, headers=given).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "second", "status"),
+    [
+        ("authorization", "Bearer TOKEN", "Bearer x", 400),
+        ("authorization", "Bearer x", "Bearer TOKEN", 400),
+        ("content-length", "0" * 5_000 + "2", None, 413),
+        ("content-length", "9" * 5_000, None, 413),
+        ("content-length", "\u00b2", None, 413),
+    ],
+)
+def test_headers_that_can_be_read_in_two_ways_are_refused(
+    app: FastAPI, token: str, name: str, first: str, second: str | None, status: int
+) -> None:
+    out = TestClient(app, base_url="http://127.0.0.1:8081")
+    values = [value.replace("TOKEN", token).encode("latin-1") for value in (first, second) if value]
+    answer = out.get("/v1/keys", headers=[(name.encode(), value) for value in values])  # type: ignore[arg-type]
+    assert answer.status_code == status
+
+
+@pytest.mark.slow
 def test_a_load_balancer_can_ask_before_there_is_any_token(app: FastAPI) -> None:
     out = TestClient(app, base_url="http://127.0.0.1:8081")
     assert [out.get(path).status_code for path in ("/livez", "/readyz", "/health")] == [200, 503, 503]
@@ -295,6 +324,16 @@ def test_campaigns_findings_and_gaps(admin: TestClient, desk: Desk) -> None:
     found = admin.get("/v1/findings?campaign=sw-1").json()["items"]
     assert [(a["account"], a["standing"]) for a in found] == [("acme", "watch"), ("zeta", "clear")]
     assert [g["reason"] for g in admin.get("/v1/gaps").json()["items"]] == ["full"]
+
+
+@pytest.mark.slow
+def test_a_gap_of_no_calendar_hides_nothing_else(admin: TestClient, desk: Desk) -> None:
+    line = '{"worker":900,"from_us":%d,"until_us":%d,"exchanges":%d,"reason":"x"}\n'
+    numbers = ((1, 2, 3), (5, 4, 7), (1, 1 << 61, (1 << 62) - 1), (-1, 2, 1))
+    desk.folder.gaps.write_text("".join(line % number for number in numbers), encoding="utf-8")
+    assert admin.get("/health").status_code == 503, "no worker serves here; it is no 500"
+    assert admin.get("/metrics").status_code == 200
+    assert [gap["exchanges"] for gap in admin.get("/v1/gaps").json()["items"]] == [7, 3]
 
 
 @pytest.mark.slow

@@ -4,16 +4,19 @@ import asyncio
 import http.client
 import resource
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Any
 
 import pytest
 
 from gateway_world import free_port, until
-from served import Served, served
+from served import Served, cpu_s, served
 from stillwatch.gateway.admin import connections
+from stillwatch.gateway.heartbeat import rss_bytes
 from stillwatch.gateway.probe import bind
 from stillwatch.gateway.serving import AdminServer
 from upstream import Upstream
@@ -22,12 +25,17 @@ SLOW_S = 1.0
 
 
 async def answer(scope: Any, receive: Any, send: Any) -> None:
-    while (await receive()).get("more_body"):
-        pass
+    body, more_follows = b"", True
+    while more_follows:
+        message = await receive()
+        body += message.get("body", b"")
+        more_follows = message.get("more_body", False)
     if scope["path"] == "/slow":
         await asyncio.sleep(SLOW_S)
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-    await send({"type": "http.response.body", "body": b"ok"})
+    said = body if scope["path"] == "/echo" else b"ok"
+    length = str(len(said)).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
+    await send({"type": "http.response.body", "body": said})
 
 
 @contextmanager
@@ -120,6 +128,129 @@ def test_nobody_makes_it_hold_much(begin: bytes, piece: bytes) -> None:
                 connection.sendall(piece)
                 sent += len(piece)
         assert sent < 32 << 20
+
+
+OFFERS = [
+    b"connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n",  # as Java, curl
+    b"connection: Upgrade\r\nUpgrade: websocket\r\nsec-websocket-version: 13\r\n",
+]
+HIDDEN = b"GET /hidden HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 3])
+@pytest.mark.parametrize("offer", OFFERS)
+def test_an_offer_of_another_protocol_makes_no_request_of_a_body(offer: bytes, pieces: int) -> None:
+    head = b"POST /echo HTTP/1.1\r\nhost: x\r\n" + offer + b"content-length: %d\r\n\r\n" % len(HIDDEN)
+    with admin_port() as port, closing(connect(port)) as client:
+        for data in {
+            1: [head + HIDDEN],
+            2: [head, HIDDEN],
+            3: [head[:30], head[30:] + HIDDEN[:9], HIDDEN[9:]],
+        }[pieces]:
+            client.sendall(data)
+            time.sleep(0.05)
+        answer = http.client.HTTPResponse(client)
+        answer.begin()
+        assert answer.read() == HIDDEN
+        client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        rest = b"".join(iter(lambda: client.recv(4096), b""))
+        assert rest.count(b"HTTP/1.1 200 OK") == 1, "the connection goes on, with no answer too many"
+
+
+@pytest.mark.parametrize("method", [b"CONNECT", b"GET"])
+def test_who_only_offers_is_hung_up_on(method: bytes) -> None:
+    """Thousands of offers in one breath are no way into the stack, and CONNECT leads nowhere."""
+    asked = method + b" / HTTP/1.1\r\nhost: x\r\n" + OFFERS[0] + b"\r\n"
+    with admin_port() as port, closing(connect(port)) as client:
+        with suppress(ConnectionError):
+            client.sendall(asked * 3_000)
+            while client.recv(1 << 16):
+                pass
+        assert get(port) == 200
+
+
+def test_requests_behind_one_another_are_few() -> None:
+    """One read of a socket brings thousands: each took 5 KB, and its turn before everybody else's."""
+    with admin_port() as port, closing(connect(port)) as client:
+        client.sendall(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n" * 1_000)
+        told = b""
+        with suppress(ConnectionError):
+            while data := client.recv(1 << 16):
+                told += data
+        assert told.count(b" 200 OK") <= 1
+    with admin_port() as port, closing(connect(port)) as client:
+        asked = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" * 10 + b"GET / HTTP/1.0\r\nhost: x\r\n\r\n"
+        client.sendall(asked)
+        assert b"".join(iter(lambda: client.recv(4096), b"")).count(b" 200 OK") == 11
+
+
+def test_who_was_answered_and_lies_idle_makes_room_for_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "MOST", 10)
+    with admin_port() as port, ExitStack() as kept, closing(connect(port)) as slow_head:
+        slow_head.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n")
+        for _ in range(25):
+            idle = kept.enter_context(closing(connect(port)))
+            idle.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert idle.recv(12) == b"HTTP/1.1 200"
+            slow_head.sendall(b"x: y\r\n")  # it is heard of
+            time.sleep(0.01)
+        slow_head.sendall(b"\r\n")
+        assert slow_head.recv(12) == b"HTTP/1.1 200"
+
+
+@pytest.mark.slow
+def test_a_flood_of_looks_at_health_leaves_the_port_to_others() -> None:
+    asked = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    stopped = threading.Event()
+
+    def flood(port: int) -> None:
+        while not stopped.is_set():
+            with suppress(OSError), closing(connect(port)) as client:
+                client.settimeout(1)
+                while not stopped.is_set():
+                    client.sendall(asked * 10)
+                    time.sleep(0.05)
+
+    with Upstream() as up, served(up.url, workers=1) as s, ThreadPoolExecutor(30) as pool:
+        assert s.process is not None
+        before = rss_bytes(s.process.pid)
+        for _ in range(30):
+            pool.submit(flood, s.admin_port)
+        try:
+            time.sleep(2)
+            for _ in range(10):
+                assert get(s.admin_port, "/livez") == 200
+                assert s.ask() == 200
+                assert s.part("workers") == "1 of 1 serve"
+        finally:
+            stopped.set()
+        assert rss_bytes(s.process.pid) - before < 100 << 20
+
+
+BOMB = b'{"a":[' + b"[]," * 650_000 + b"[]]}"
+
+
+@pytest.mark.slow
+def test_bodies_without_a_token_take_no_memory_and_no_time() -> None:
+    """2 MB of empty lists are 50 MB when read: 80 clients took 3.5 GB and 85 seconds of CPU (2026-12-01)."""
+    head = b"POST /v1/keys HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    head += b"content-length: %d\r\n\r\n" % len(BOMB)
+
+    def post(port: int) -> bytes:
+        with suppress(OSError), closing(connect(port)) as client:
+            client.sendall(head + BOMB)
+            return client.recv(12)
+        return b""
+
+    with Upstream() as up, served(up.url, workers=1) as s, ThreadPoolExecutor(40) as pool:
+        assert s.process is not None
+        before, spent_s = rss_bytes(s.process.pid), cpu_s(s.process.pid)
+        told = list(pool.map(post, [s.admin_port] * 120))
+        assert set(told) <= {b"HTTP/1.1 401", b""}
+        assert told.count(b"HTTP/1.1 401") > 60
+        assert rss_bytes(s.process.pid) - before < 100 << 20
+        assert cpu_s(s.process.pid) - spent_s < 15.0
+        assert s.part("workers") == "1 of 1 serve"
 
 
 @pytest.mark.slow

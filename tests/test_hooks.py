@@ -1,6 +1,7 @@
 """The hooks process: who may ask, decisions in each dialect, what is told, and what survives a crash."""
 
 import gzip
+import itertools
 import json
 import resource
 import socket
@@ -18,6 +19,7 @@ from gateway_world import until
 from hooks_world import BAN, Hooked, hooks
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.instance import open_terms
+from stillwatch.gateway.latest import newest_gap
 from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.terms import Step
 
@@ -332,6 +334,35 @@ def test_litellm_logs_in_every_form(h: Hooked, client: httpx.Client, form: str) 
     assert row["prompt_words"] == 12
 
 
+HALF = {"messages": [{"role": "user", "content": "hello \ud800 there"}]}
+NO_NUMBER = {"model_parameters": {"temperature": float("nan"), "top_p": float("-inf")}}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["array", "lines"])
+@pytest.mark.parametrize("odd", [HALF, NO_NUMBER, HALF | NO_NUMBER], ids=["half", "no number", "both"])
+def test_a_client_hides_neither_its_own_exchange_nor_others(
+    h: Hooked, client: httpx.Client, form: str, odd: Row
+) -> None:
+    """What Python writes as JSON and is none: LiteLLM logs what its clients send so."""
+    seed = 700 + 10 * len(odd) + ("content" in str(odd)) + 2 * len(form)
+    texts = [json.dumps(record(seed, **odd)), json.dumps(record(seed, prompt_tokens=10))]
+    content = "\n".join(texts) if form == "lines" else f"[{','.join(texts)}]"
+    told = client.post("/litellm/logs", content=content.encode())
+    assert told.json() == {"kept": 2, "known": 0, "refused": 0}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["array", "lines"])
+def test_a_record_that_cannot_be_read_costs_itself(h: Hooked, client: httpx.Client, form: str) -> None:
+    seed = 900 + len(form)
+    heap = json.dumps(record(seed, messages="HEAP")).replace('"HEAP"', "[" + "[]," * 1_500_000 + "[]]")
+    texts = ['{"a": 1, "a": 2}', heap, json.dumps(record(seed)), "[7]"]
+    content = "\n".join(texts) if form == "lines" else f"[{','.join(texts)}]"
+    told = client.post("/litellm/logs", content=content.encode())
+    assert told.json() == {"kept": 1, "known": 0, "refused": 3}
+
+
 def test_told_twice_is_kept_once(h: Hooked, client: httpx.Client) -> None:
     """By the same process, and by the one after it: whose rows the scan takes once by their id."""
     batch = [record(401), record(401, prompt_tokens=1), record(401)]
@@ -363,12 +394,12 @@ def test_what_is_no_record_goes_to_the_dead_letters(h: Hooked, client: httpx.Cli
     until(lambda: h.beat()["dead"] >= before + 6, what="the count")
     letters = [json.loads(line) for line in (h.folder.path / "dead-letters.jsonl").read_text().splitlines()]
     reasons = " | ".join(letter["reason"] for letter in letters)
-    for part in ("not JSON", "no account", "future", "NaN", "no time"):
+    for part in ("not JSON", "no account", "future", "no time"):  # NaN is mended; that record has no time
         assert part in reasons, reasons
     assert all(letter["source"] == "litellm" and letter["digest"] for letter in letters)
 
 
-@pytest.mark.parametrize("body", [b"", b"7", b'"x"', b"\x00\x01", b"[" * 100_000, b'[{"a":1,"a":2}]'])
+@pytest.mark.parametrize("body", [b"", b"7", b'"x"', b"\x00\x01", b"[" * 100_000, b'[{"a":1}'])
 def test_a_batch_that_is_none_is_refused(client: httpx.Client, body: bytes) -> None:
     assert client.post("/litellm/logs", content=body).status_code == 400
 
@@ -395,6 +426,20 @@ def test_a_gap_that_a_sender_knows_of_is_on_record(h: Hooked, client: httpx.Clie
 
 
 @pytest.mark.slow
+def test_a_gap_of_a_clock_that_is_ahead_is_one_of_now() -> None:
+    most = (1 << 62) - 1
+    with hooks(recorder=False) as h, httpx.Client(base_url=h.url, headers=h.token) as client:
+        for gap in ({"from_us": 7, "until_us": most}, {"from_us": most, "until_us": 7}) * 2:
+            told = client.post("/gaps", json=gap | {"exchanges": most, "reason": "ahead"})
+            assert told.status_code == 200
+        h.rows()
+        gaps = [json.loads(line) for line in h.folder.gaps.read_text().splitlines()]
+        assert gaps
+        assert all(gap["from_us"] <= gap["until_us"] <= time.time_ns() // 1000 for gap in gaps)
+        assert newest_gap(h.folder.gaps) is not None
+
+
+@pytest.mark.slow
 def test_tokens_that_are_told_count_against_limits() -> None:
     terms = "version = 1\n[limits]\noutput_tokens_per_hour = 100\n"
     with hooks(terms, recorder=False) as h, httpx.Client(base_url=h.url, headers=h.token) as client:
@@ -405,6 +450,9 @@ def test_tokens_that_are_told_count_against_limits() -> None:
         client.post("/litellm/logs", json=batch)  # told again: not charged again
         assert client.post("/decide", json=ask).json()["code"] == "rate_limited"
         assert client.post("/decide", json=ask | {"account": "hash-2"}).json()["allow"]
+
+
+OTLP_JSON = {"content-type": "application/json"}
 
 
 # --- OTLP --------------------------------------------------------------------------------------------------
@@ -471,6 +519,17 @@ def test_spans_become_rows_and_others_are_told_of(h: Hooked, client: httpx.Clien
     assert row["exchange_id"] == f"{701:032x}:{701:016x}"
     assert client.post("/v1/traces", json=spans(span(704))).json() == {}
     assert client.post("/v1/logs", json=event(799)).json() == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", [f"{CANARY} \ud800", CANARY], ids=["half", "whole"])
+def test_half_a_character_hides_no_prompt_of_a_span(h: Hooked, client: httpx.Client, text: str) -> None:
+    """Of an SDK's own text, and of the JSON that an application has put into a text."""
+    number = 760 + len(text) + ("\ud800" in text)
+    content = json.dumps(spans(span(number, text), span(number + 20, text, note=text))).encode()
+    assert client.post("/v1/traces", content=content, headers=OTLP_JSON).json() == {}
+    words = [rows_of(h, seed)[0]["prompt_words"] for seed in (number, number + 20)]
+    assert words == [12 + (text != CANARY)] * 2
 
 
 @pytest.mark.parametrize("first", ["span", "event"])
@@ -704,6 +763,54 @@ def test_an_answer_is_held_until_it_is_told_of_or_for_a_stated_time() -> None:
         assert decide("lost", ";answers=yes;held=1")["allow"]
         until(lambda: decide("lost", count=False)["output_tokens_left"] == 700, what="it is charged")
         assert client.post("/decide/json;held=x", json={"account": "a"}).status_code == 404
+
+
+@pytest.mark.slow
+def test_what_gets_no_reply_holds_nothing() -> None:
+    terms = "version = 1\n[limits]\noutput_tokens_per_day = 1000\nanswer_tokens = 300\n"
+    with hooks(terms, recorder=False) as h, httpx.Client(base_url=h.url, headers=h.token) as client:
+        path = "/decide/envoy;capture=yes;answers=yes;held=3660/v1/chat/completions"
+        twice = [("x-stillwatch-stream", "a"), ("x-stillwatch-stream", "b"), *h.auth.items()]
+        for _ in range(4):
+            assert client.post(path, json={"model": "mira"}, headers=twice).status_code == 400
+        assert client.post(path, json={"model": "mira"}, headers=h.auth).status_code == 200
+        until(lambda: h.beat().get("held_answers") == 1, what="one is held")
+        assert Budgets(h.folder.run, 0, 1).spent(0, time.time_ns() // 1000).tokens_held == 300
+
+
+NUMBERS = [-5, 0, 1, 2**31, 2**62, 2**63 - 1, 2**63, 10**300]
+
+
+@pytest.mark.slow
+def test_numbers_of_any_size_are_answered_and_shut_nobody_out() -> None:
+    terms = "version = 1\n[limits]\noutput_tokens_per_day = 1000\nanswer_tokens = 300\n"
+    with hooks(terms, recorder=False) as h, httpx.Client(base_url=h.url, headers=h.token) as client:
+        for k, (n, most) in enumerate(itertools.product(NUMBERS, NUMBERS)):
+            asked = {"account": f"acct_{k}", "model": "mira", "n": n, "max_tokens": most, "body_bytes": 1}
+            for _ in range(3):  # what the first may hold is no reason to fail at the next
+                assert client.post("/decide/json;held=1", json=asked).status_code == 200
+        for name in ("n", "max_tokens", "body_bytes"):
+            assert client.post("/decide", json={"account": "a", name: 10**300}).status_code == 200
+        many = "&".join(f"a{k}=1" for k in range(60))
+        assert client.get(f"/decide?account=a&{many}").status_code == 400
+        assert client.post(f"/decide/json;held={'9' * 5000}", json={"account": "a"}).status_code == 404
+        status = {"x-stillwatch-answer": "x", "x-stillwatch-status": "9" * 5000}
+        assert client.post("/answers", headers=status).status_code == 400
+        assert h.beat().get("failed") == 0
+
+
+@pytest.mark.slow
+def test_a_question_by_query_says_all_that_one_in_json_says() -> None:
+    terms = "version = 1\n[limits]\noutput_tokens_per_day = 1000\nanswer_tokens = 300\nmax_n = 2\n"
+    with hooks(terms, recorder=False) as h, httpx.Client(base_url=h.url, headers=h.token) as client:
+
+        def allowed(query: str) -> bool:
+            return bool(client.get(f"/decide?model=m&{query}").json()["allow"])
+
+        assert not allowed("account=n&n=3")
+        assert all(allowed("account=few&max_tokens=10") for _ in range(6)), "each holds 10"
+        assert [allowed("account=all") for _ in range(6)] == [True] * 4 + [False] * 2
+        assert all(allowed("account=looks&count=false") for _ in range(6)), "it is only looked at"
 
 
 @pytest.mark.slow

@@ -162,6 +162,7 @@ def _serve_pages(options: PagesOptions) -> None:
     from stillwatch.console.settings import load_settings
     from stillwatch.exchanges.accounts import read_accounts
     from stillwatch.exchanges.rejects import Rejects
+    from stillwatch.gateway.admin.connections import BACKLOG, AdminConnection
     from stillwatch.gateway.probe import bind
 
     options.check()
@@ -196,7 +197,9 @@ def _serve_pages(options: PagesOptions) -> None:
             log_config=None,
             access_log=False,
             lifespan="off",
+            http=AdminConnection,
             ws="none",
+            backlog=BACKLOG,
             server_header=False,
             # whose tries a log-in counts: only a proxy on this machine is believed
             proxy_headers=options.behind_tls,

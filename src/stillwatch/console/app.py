@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from starlette.applications import Starlette
+from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -60,6 +61,15 @@ from stillwatch.errors import StillwatchError
 from stillwatch.units import utc_us
 
 
+class NumberConvertor(IntegerConvertor):
+    """A number that databases take: of a longer one there is no page. Python converts no 5,000 digits."""
+
+    regex = "[0-9]{1,18}"
+
+
+register_url_convertor("number", NumberConvertor())
+
+
 @dataclass(frozen=True)
 class PageRoute:
     """One route that shows something."""
@@ -91,7 +101,7 @@ PAGES = (
     PageRoute("/account", UserRole.READER, account.show),
     PageRoute("/account/days", UserRole.READER, account.days),
     PageRoute("/approvals", UserRole.READER, acting.approvals),
-    PageRoute("/ask/{ask:int}", UserRole.READER, acting.ask_page),
+    PageRoute("/ask/{ask:number}", UserRole.READER, acting.ask_page),
     PageRoute("/detectors", UserRole.READER, detectors.show),
     PageRoute("/terms", UserRole.READER, terms.show),
     PageRoute("/audit", UserRole.READER, audit.show),
@@ -120,13 +130,13 @@ DEEDS = (
     Deed("/case/{case}/export", UserRole.ANALYST, working.export),
     Deed("/case/{case}/dry", UserRole.ANALYST, acting.dry_run),
     Deed("/case/{case}/act", UserRole.ANALYST, acting.act),
-    Deed("/ask/{ask:int}/approve", UserRole.APPROVER, acting.approve),
-    Deed("/ask/{ask:int}/refuse", UserRole.ANALYST, acting.refuse),
-    Deed("/ask/{ask:int}/undo", UserRole.ANALYST, acting.undo),
-    Deed("/dismissal/{dismissal:int}/approve", UserRole.APPROVER, acting.approve_dismissal),
-    Deed("/dismissal/{dismissal:int}/refuse", UserRole.ANALYST, acting.refuse_dismissal),
-    Deed("/proposal/{proposal:int}/approve", UserRole.APPROVER, acting.approve_proposal),
-    Deed("/proposal/{proposal:int}/dismiss", UserRole.APPROVER, acting.dismiss_proposal),
+    Deed("/ask/{ask:number}/approve", UserRole.APPROVER, acting.approve),
+    Deed("/ask/{ask:number}/refuse", UserRole.ANALYST, acting.refuse),
+    Deed("/ask/{ask:number}/undo", UserRole.ANALYST, acting.undo),
+    Deed("/dismissal/{dismissal:number}/approve", UserRole.APPROVER, acting.approve_dismissal),
+    Deed("/dismissal/{dismissal:number}/refuse", UserRole.ANALYST, acting.refuse_dismissal),
+    Deed("/proposal/{proposal:number}/approve", UserRole.APPROVER, acting.approve_proposal),
+    Deed("/proposal/{proposal:number}/dismiss", UserRole.APPROVER, acting.dismiss_proposal),
     Deed("/prompts", UserRole.ANALYST, prompts.show),
     Deed("/case/{case}/observables", UserRole.ANALYST, observables.of_case),
     Deed("/lead/{lead}/observables", UserRole.ANALYST, observables.of_lead),
@@ -307,6 +317,7 @@ def _page_handler_of(
 def _deed_handler_of(desk: ConsoleContext, deed: Deed) -> Callable[[Request], Response]:
     def answer(request: Request) -> Response:
         form = "html" if request.scope["state"]["token"] is None else "json"
+        page_request = None
         try:
             page_request = _request_of_user(desk, request)
             if page_request is None:

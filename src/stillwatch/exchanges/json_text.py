@@ -6,6 +6,7 @@ It does not know what the values mean. A bad value is reported and the next one 
 import json
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,10 +15,9 @@ from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.lines import Line, LongLine
 from stillwatch.exchanges.python_text import python_value
 from stillwatch.exchanges.rejects import RAW_LIMIT
-from stillwatch.exchanges.strict_json import decode, whole_characters
+from stillwatch.exchanges.strict_json import decode, decode_mended
 
 SAMPLE_LINES = 32
-HALVED = "holds half a surrogate pair (\\ud800...), read as U+FFFD"
 PREFIX = 512  # bytes a shipper may put before the object
 CUT = "a container's runtime cut the line, and its end may be in another file"
 
@@ -118,27 +118,15 @@ def _one_by_one(line: UndecodableValue) -> Iterator[Good | UndecodableValue]:
 
 def _decode_value(number: int, offset: int, raw: bytes) -> Good | UndecodableValue:
     """One value, also where a shipper's words stand before it or a character in it is halved."""
-    try:
+    with suppress(Refused):
         return Good(number, offset, raw, decode(raw))
-    except Refused as why:
-        reason = str(why)
     behind_words = after_prefix(raw)
     # an array's elements, one a line; or Fluent Bit's file: `TAG: [TIME, {…}]`
     text = raw.rstrip(b", \t\r") if behind_words is None else behind_words.rstrip(b"], \t\r")
     try:
-        return Good(number, offset, raw, decode(text))
+        return Good(number, offset, raw, *decode_mended(text, infinite=False))
     except Refused as why:
         reason = str(why)
-    candidates = []
-    if "surrogate" in reason:
-        candidates.append((whole_characters(text), HALVED))
-    if "NaN" in reason:
-        candidates.append((_NAN.sub(lambda found: found[0] if found[0][:1] == b'"' else b"null", text), ""))
-    for candidate, note in candidates:
-        try:
-            return Good(number, offset, raw, decode(candidate), note)
-        except Refused:
-            continue
     if text.startswith(b"{'"):
         try:
             return Good(number, offset, raw, python_value(text.decode()))
@@ -147,9 +135,6 @@ def _decode_value(number: int, offset: int, raw: bytes) -> Good | UndecodableVal
     if rb"\x22" in text:
         reason += "; in nginx right would be log_format NAME escape=json"
     return UndecodableValue(number, offset, reason, raw)
-
-
-_NAN = re.compile(rb'"(?:[^"\\]|\\.)*+"|-?\bNaN\b', re.DOTALL)
 
 
 def after_prefix(raw: bytes) -> bytes | None:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 
 from stillwatch.exchanges.formats import Refused
-from stillwatch.exchanges.strict_json import decode
+from stillwatch.exchanges.strict_json import decode_mended
 
 TEXT_PARTS = ("text", "input_text", "output_text")
 DEEP = 6  # how deep text may lie inside parts
@@ -47,12 +47,13 @@ def message_text(message: object) -> str | None:
 def from_text(value: object) -> object:
     """A value that a log may hold as JSON inside a text; a text that is no JSON stays a text.
 
-    Such a text is the client's own body. Where it has a key twice the last one holds, as it does in the
-    parsers of Python, JavaScript and Go that serve it: refused, it would hide the exchange.
+    Such a text is the client's own body. Half a character and NaN in it are mended, and where it has a key
+    twice the last one holds, as it does in the parsers of Python, JavaScript and Go that serve it: refused,
+    it would hide the exchange.
     """
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         try:
-            return decode(value.encode("utf-8"))
+            return decode_mended(value.encode("utf-8"))[0]
         except Refused as why:
             return json.loads(value) if "twice" in str(why) else value
         except UnicodeEncodeError:

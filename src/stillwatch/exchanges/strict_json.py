@@ -25,6 +25,32 @@ def decode(raw: bytes) -> object:
     return value
 
 
+def decode_mended(raw: bytes, *, infinite: bool = True) -> tuple[object, str]:
+    """Decode one JSON value, and say what had to be mended: with half a character, or a number that is none,
+    a client must not hide its exchange, or those that are told together with it. Raises: Refused.
+    """
+    try:
+        return decode(raw), ""
+    except Refused as why:
+        mended = mend(raw, infinite=infinite)
+        if mended == raw:
+            raise
+        return decode(mended), HALVED if "surrogate" in str(why) else ""
+
+
+def mend(raw: bytes, *, infinite: bool = True) -> bytes:
+    r"""JSON that others write so: half a surrogate pair becomes U+FFFD; NaN and, if told, Infinity null.
+
+    >>> mend(rb'{"NaN": [NaN, -Infinity, "\udfff, NaN"]}')
+    b'{"NaN": [null, null, "\\ufffd, NaN"]}'
+    """
+    raw = whole_characters(raw) if _HALVED.search(raw) else raw
+    if not _NO_NUMBER.search(raw):
+        return raw
+    none = (b"NaN", b"-NaN", b"Infinity", b"-Infinity")[: 4 if infinite else 2]
+    return _WORD_OR_NO_NUMBER.sub(lambda found: b"null" if found[0] in none else found[0], raw)
+
+
 def decode_counted(raw: bytes) -> tuple[object, int]:
     """The value, and how many keys are written in it: as many as it has, or more where one appears twice.
 
@@ -46,6 +72,10 @@ def decode_counted(raw: bytes) -> tuple[object, int]:
     return value, kernels.key_ends(raw, len(raw))
 
 
+HALVED = "holds half a surrogate pair (\\ud800...), read as U+FFFD"
+_HALVED = re.compile(rb"\\u[dD][89a-fA-F]")
+_NO_NUMBER = re.compile(rb"(?<![\w\"])-?(?:NaN|Infinity)(?![\w\"])")
+_WORD_OR_NO_NUMBER = re.compile(rb'"(?:[^"\\]|\\.)*+"|' + _NO_NUMBER.pattern, re.DOTALL)
 _ESCAPE = re.compile(
     rb"\\(?:(u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|(u[dD][89a-fA-F])..|.)", re.S
 )
@@ -61,9 +91,9 @@ def whole_characters(raw: bytes) -> bytes:
 
 
 def _describe_problem(raw: bytes, why: str) -> str:
-    if re.search(rb"(?<![\w\"])-?(NaN|Infinity)(?![\w\"])", raw):
+    if _NO_NUMBER.search(raw):
         return "not JSON: NaN or Infinity is no JSON number; right would be null"
-    if re.search(rb"\\u[dD][89a-fA-F]", raw):
+    if _HALVED.search(raw):
         return f"not JSON: half a surrogate pair (\\ud800...), or {why}"
     return f"not JSON: {why}"
 

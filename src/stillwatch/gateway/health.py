@@ -366,7 +366,7 @@ def _gaps(folder: Folder, now_us: int) -> PartHealth:
     if gap is None:
         return PartHealth("gaps", OK, "none on record")
     text = f"the last ended {_show_time(gap.until_us)}: {gap.exchanges} exchanges, {gap.reason}"
-    return PartHealth("gaps", DEGRADED if now_us - gap.until_us < GAP_LATELY_US else OK, text)
+    return PartHealth("gaps", DEGRADED if abs(now_us - gap.until_us) < GAP_LATELY_US else OK, text)
 
 
 def _disk(folder: Folder) -> PartHealth:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,11 @@ from stillwatch.report.findings import FINDINGS, load
 from stillwatch.scan import Campaign, Follower, Harvest, LoneHarvester, Reason, ScanResult
 from stillwatch.scan.parts import LONE_HARVEST as LONE
 from stillwatch.terms.holds import HoldCandidate
+from stillwatch.units import us
 
 HANDOVER = "handover.json"
 BLOCK = 1 << 16
+LAST_US = us(datetime(9999, 1, 1, tzinfo=UTC))
 TRIES, AGAIN_S = 5, 0.05
 
 
@@ -200,5 +202,7 @@ def _gap(number: int, line: bytes) -> CaptureGap | None:
         gap = msgspec.json.decode(line, type=CaptureGap)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
+    if min(gap.from_us, gap.until_us) < 0 or max(gap.from_us, gap.until_us) >= LAST_US:
+        return None  # of no calendar: it could not be shown, nor anything beside it
     gap.number = number
     return gap

@@ -64,10 +64,11 @@ def create_app(desk: Desk, casework: Casework | None = None) -> FastAPI:
     )
     for part in (keys, standings, terms, reading):
         inside.include_router(part.routes(desk))
-    app.include_router(reading.open_routes(desk))
+    look = reading.HealthLook(desk)
+    app.include_router(reading.open_routes(desk, look))
     app.include_router(inside)
     app.include_router(
-        reading.metrics_routes(desk),
+        reading.metrics_routes(desk, look),
         dependencies=[Depends(token(desk.state, metrics=True))],
         responses={status: {"model": Problem, "description": text} for status, text in ERRORS.items()},
     )
@@ -75,7 +76,13 @@ def create_app(desk: Desk, casework: Casework | None = None) -> FastAPI:
         app.mount(PATH, Console(casework, partial(_deployment, desk), desk.folder.path))
         for way in ("/", PATH):
             app.add_route(way, lambda _: RedirectResponse(f"{PATH}/", 303), include_in_schema=False)
-    app.add_middleware(Guard, hosts=allowed_hosts(desk.settings), port=desk.settings.admin_port)
+    app.add_middleware(
+        Guard,
+        hosts=allowed_hosts(desk.settings),
+        port=desk.settings.admin_port,
+        is_admin=desk.state.is_admin,
+        forms=PATH,
+    )
     return app
 
 

@@ -2,6 +2,7 @@
 
 A browser that was led here by a foreign name (DNS rebinding) is turned away by the Host header; the token
 travels in a header that a foreign page cannot set without asking first, and such asking is never granted.
+FastAPI reads a body before it asks for the token: so the body of who has none is refused here.
 """
 
 import re
@@ -12,6 +13,8 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security.utils import get_authorization_scheme_param
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,6 +28,8 @@ from stillwatch.gateway.fleet.database import FleetUnreachable
 from stillwatch.gateway.settings import GatewaySettings
 
 LARGEST_BODY = 2 << 20  # a candidate for the terms, escaped
+ONCE = (b"host", b"content-length", b"authorization")
+NO_TOKEN = "give the admin token as Authorization: Bearer; `stillwatch key admin` makes a new one"
 CODES = {
     400: "bad_request", 401: "unauthorised", 404: "not_found", 405: "wrong_method", 409: "conflict",
     413: "too_large", 421: "bad_host", 422: "invalid", 500: "failed", 503: "unavailable", 504: "not_in_force",
@@ -43,34 +48,54 @@ def problem(status: int, message: str, headers: dict[str, str] | None = None) ->
 
 
 class Guard:
-    """Turns away foreign names and bodies too large, before anything is parsed."""
+    """Turns away foreign names, bodies too large and bodies without the token, before anything is parsed.
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str], port: int) -> None:
-        self._app = app
+    forms: below this path are the console's forms, which it bounds and judges itself.
+    """
+
+    def __init__(
+        self, app: ASGIApp, hosts: Iterable[str], port: int, is_admin: Callable[[str], bool], forms: str
+    ) -> None:
+        self._app, self._is_admin, self._forms = app, is_admin, forms
         names = {name.lower() for name in hosts}
         self._hosts = names | {f"{name}:{port}" for name in names}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        headers = {}
+        refusal = await self._refusal(scope)
+        if refusal is not None:
+            await refusal(scope, receive, send)
+            return
+        await self._app(scope, _limit_body(receive), with_headers(send, HEADERS))
+
+    async def _refusal(self, scope: Scope) -> JSONResponse | None:
+        headers: dict[bytes, bytes] = {}
         for name, value in scope["headers"]:
-            if name in (b"host", b"content-length") and name in headers:
-                await problem(400, f"{name.decode()} appears twice")(scope, receive, send)
-                return
+            if name in ONCE and name in headers:
+                return problem(400, f"{name.decode()} appears twice")
             headers[name] = value
         host = headers.get(b"host", b"").decode("latin-1").lower()
         if host not in self._hosts:
-            text = f"{host!a} is not a name of this port; add it to admin_names if it should be"
-            await problem(421, text)(scope, receive, send)
-            return
+            return problem(421, f"{host!a} is not a name of this port; add it to admin_names if it should be")
         length = headers.get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > LARGEST_BODY:
-            await problem(413, f"give at most {LARGEST_BODY:,} bytes", {"connection": "close"})(
-                scope, receive, send
-            )
-            return
-        await self._app(scope, _limit_body(receive), with_headers(send, HEADERS))
+        if not is_number(length, LARGEST_BODY):
+            return problem(413, f"give at most {LARGEST_BODY:,} bytes", {"connection": "close"})
+        has_body = b"transfer-encoding" in headers or int(length) > 0
+        if not has_body or scope["path"].startswith(f"{self._forms}/"):
+            return None
+        scheme, token = get_authorization_scheme_param(headers.get(b"authorization", b"").decode("latin-1"))
+        try:
+            if scheme.lower() == "bearer" and await run_in_threadpool(self._is_admin, token):
+                return None
+        except StillwatchError as why:
+            return _refusal_of(why)
+        return problem(401, NO_TOKEN, {"www-authenticate": "Bearer"})
+
+
+def is_number(text: bytes, most: int) -> bool:
+    """Whether some bytes are a whole number up to `most`, written without needless digits."""
+    return text.isdigit() and len(text) <= len(str(most)) and int(text) <= most
 
 
 def _limit_body(receive: Receive) -> Receive:
@@ -104,8 +129,7 @@ def token(state: ControlState, *, metrics: bool = False) -> Callable[..., None]:
 
     def check(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
         if credentials is None or not right(credentials.credentials):
-            text = "give the admin token as Authorization: Bearer; `stillwatch key admin` makes a new one"
-            raise HTTPException(401, text, {"www-authenticate": "Bearer"})
+            raise HTTPException(401, NO_TOKEN, {"www-authenticate": "Bearer"})
 
     return check
 
@@ -145,6 +169,10 @@ async def _invalid(_: Request, why: RequestValidationError) -> JSONResponse:
 
 
 async def _refusal_response(_: Request, why: StillwatchError) -> JSONResponse:
+    return _refusal_of(why)
+
+
+def _refusal_of(why: StillwatchError) -> JSONResponse:
     if isinstance(why, NotInForce):
         return problem(504, str(why))
     refused = isinstance(why, StateError) and not isinstance(why, FleetUnreachable | StateUnwritable)

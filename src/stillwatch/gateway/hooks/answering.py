@@ -43,6 +43,7 @@ RETRY_S = 2
 MOST_STANDINGS = 50_000  # in one answer of /bans
 MOST_NAMES = 10_000
 LONGEST_REASON = 300
+MOST_EXCHANGES = 1 << 40  # of a gap: counters have 63 bits
 ENDED = re.compile(
     rb"stream=([\w-]{1,80}) answer=([\w-]{1,4096}) status=(\d{1,3}) sent=(\d{1,15}) "
     rb"events=(\d{1,12}|-) comes=(yes|-)"
@@ -121,9 +122,10 @@ def _decide(
     tally.refused += not judged.decision.allow
     tells = way.options.get("answers") == "yes"
     ticket = world.held.hold(who, judged.charge, hook if tells else "", longest_s, now_us)
-    if ticket and (stream := header(request, STREAM)) is not None:
-        world.held.name_stream(ticket, hook, stream.decode("latin-1"))
-    reply = replace(answer(way, who, judged, ticket if tells else ""), answer=ticket)
+    with world.held.unless_it_fails(ticket):
+        if ticket and (stream := header(request, STREAM)) is not None:
+            world.held.name_stream(ticket, hook, stream.decode("latin-1"))
+        reply = replace(answer(way, who, judged, ticket if tells else ""), answer=ticket)
     if way.options.get("capture") == "yes" and dialect_request.request is not None:
         return _capture(world, dialect_request, judged, reply, now_us)
     return reply
@@ -133,6 +135,23 @@ async def _capture(
     world: HookContext, dialect_request: DialectRequest, judged: TermsJudgement, reply: HookReply, now_us: int
 ) -> HookReply:
     """Write a request down before it is answered. Nobody reports how it ended."""
+    with world.held.unless_it_fails(reply.answer):
+        try:
+            await world.intake.keep([_shown_row(world, dialect_request, judged, now_us)], "decide")
+        except NotKept:
+            if world.gate.terms.capture.on_failure != "serve":
+                why = "Exchanges cannot be recorded now. Try again soon."
+                if reply.answer:
+                    world.held.let_go(reply.answer)
+                operation = dialect_request.asked.operation
+                return refusal("envoy", operation, Decision(False, "capture", 503, "capture_failed", why, 5))
+    return reply
+
+
+def _shown_row(
+    world: HookContext, dialect_request: DialectRequest, judged: TermsJudgement, now_us: int
+) -> Row:
+    """The row of a request that a gateway shows. Raises: BadRequest, Refused."""
     who, request, decision = dialect_request.asked, dialect_request.request, judged.decision
     assert request is not None
     row: Row = {}
@@ -154,15 +173,7 @@ async def _capture(
         "family": judged.verdict.family,
     }
     row["exchange_id"] = f"hook-{world.gate.number():x}"
-    try:
-        await world.intake.keep([check_row(row, now_us)], "decide")
-    except NotKept:
-        if world.gate.terms.capture.on_failure != "serve":
-            why = "Exchanges cannot be recorded now. Try again soon."
-            if reply.answer:
-                world.held.let_go(reply.answer)
-            return refusal("envoy", who.operation, Decision(False, "capture", 503, "capture_failed", why, 5))
-    return reply
+    return check_row(row, now_us)
 
 
 def _unread_body(body: bytes, request: Request) -> Row:
@@ -264,6 +275,8 @@ async def _gaps(world: HookContext, request: Request) -> HookReply:
     if not all(type(value) is int and 0 <= value < 1 << 62 for value in numbers):
         raise BadRequest(400, "bad_gap", "from_us, until_us and exchanges must be whole numbers")
     from_us, until_us, exchanges = (int(value) for value in numbers)  # type: ignore[call-overload]
+    until_us = min(until_us, world.gate.now_us())  # a clock that is ahead: it is no gap of tomorrow
+    from_us, exchanges = min(from_us, until_us), min(exchanges, MOST_EXCHANGES)
     await world.intake.gap(from_us, until_us, exchanges, str(reason)[:LONGEST_REASON])
     return HookReply(200, b"{}", (JSON,))
 
@@ -296,7 +309,7 @@ def _answers(world: HookContext, request: Request) -> HookReply:
     text = header(request, TICKET)
     if text is not None:
         status, kind = header(request, b"x-stillwatch-status") or b"", header(request, b"content-type") or b""
-        if not status.isdigit():
+        if not re.fullmatch(rb"\d{1,3}", status):
             raise BadRequest(400, "bad_answer", "x-stillwatch-status must be the status of the answer")
         world.held.read(text.decode("latin-1"), int(status), kind.lower(), open_body(world, request))
         return HookReply(200, b"{}", (JSON,))

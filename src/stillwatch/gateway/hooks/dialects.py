@@ -14,23 +14,36 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from stillwatch.exchanges.formats import Refused
-from stillwatch.exchanges.strict_json import decode
+from stillwatch.exchanges.strict_json import decode, decode_mended
 from stillwatch.gateway.hooks import TICKET, Header, HookReply, ReportedRequest, TermsJudgement
 from stillwatch.gateway.hooks.door import header
+from stillwatch.gateway.path.amounts import MOST_N, MOST_TOKENS
 from stillwatch.gateway.path.answers import error_body, error_object, safe
 from stillwatch.gateway.path.caller import caller, read_headers
 from stillwatch.gateway.path.forwarding import refuse_links
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.naming import in_headers
 from stillwatch.gateway.path.object_access import refuse_foreign
-from stillwatch.gateway.path.request import BadRequest, Facts, operation_of, read
+from stillwatch.gateway.path.request import (
+    LOOKED_THROUGH,
+    BadRequest,
+    Facts,
+    holds_too_many,
+    operation_of,
+    read,
+)
 from stillwatch.gateway.path.server import Client, Request
 from stillwatch.terms import Decision
 
 OPTIONS = ("account", "org", "model", "address", "capture", "answers", "held")
 JSON: Header = (b"content-type", b"application/json")
 MOST_NAMES = 1_000  # models or hosts in one question
+OF_A_REPORT = 4  # times what a request may hold: OTLP writes two objects for each attribute
+MOST_FIELDS = 50  # of a query
+MOST_BYTES = 1 << 40  # of a body
+LONGEST_NUMBER = 20  # digits that a client's number is read for
 LONGEST_ACCOUNT = 512
+_TRUTHS: dict[str, object] = {"true": True, "false": False}
 _NGINX_TAKES = (401, 403)  # any other refusal of an auth_request becomes a 500 for the client
 
 
@@ -141,7 +154,7 @@ def _text(request: Request, name: bytes) -> str | None:
 def _plain(gate: Gate, request: Request) -> DialectRequest:
     """Read a question in this gateway's own format: JSON, or a query string."""
     if request.method == "GET":
-        fields: dict[str, object] = dict(parse_qsl(request.target.partition("?")[2], max_num_fields=50))
+        fields = _query_fields(request.target.partition("?")[2])
     else:
         fields = json_object(request.body)
     models = _names(fields, "models") or _names(fields, "model")
@@ -152,12 +165,12 @@ def _plain(gate: Gate, request: Request) -> DialectRequest:
         raise BadRequest(400, "bad_request", "operation must be a text")
     if operation.startswith("/"):
         operation = operation_of(operation)
-    n, size, most = fields.get("n"), fields.get("body_bytes"), fields.get("max_tokens")
+    n, size = _number(fields, "n", MOST_N), _number(fields, "body_bytes", MOST_BYTES)
+    most = _number(fields, "max_tokens", MOST_TOKENS)
     reported = ReportedRequest(
         account, None, "", _optional(fields, "org"), _optional(fields, "end_user"), operation,
-        models, _names(fields, "hosts"), fields.get("stream") is True, n if type(n) is int and n > 0 else 1,
-        fields.get("logprobs") is True, size if type(size) is int and size > 0 else 0,
-        fields.get("blind") is True, most=most if type(most) is int and most > 0 else None,
+        models, _names(fields, "hosts"), fields.get("stream") is True, n or 1,
+        fields.get("logprobs") is True, size or 0, fields.get("blind") is True, most=most,
     )  # fmt: skip
     served = _optional(fields, "served")
     return DialectRequest(
@@ -165,14 +178,52 @@ def _plain(gate: Gate, request: Request) -> DialectRequest:
     )
 
 
+def _query_fields(query: str) -> dict[str, object]:
+    """Read a query string as the JSON object that it stands for. Raises: BadRequest."""
+    try:
+        pairs = parse_qsl(query, max_num_fields=MOST_FIELDS)
+    except ValueError:
+        raise BadRequest(400, "bad_request", f"a query has at most {MOST_FIELDS} fields") from None
+    return {name: _TRUTHS.get(value, value) for name, value in pairs}
+
+
+def _number(fields: dict[str, object], key: str, most: int) -> int | None:
+    """A whole number above 0, also where a query has it as a text; what nobody means counts as the most."""
+    value = fields.get(key)
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value) if len(value) < LONGEST_NUMBER else most
+    return min(value, most) if type(value) is int and value > 0 else None
+
+
 def json_object(body: bytes) -> dict[str, object]:
     """A body that is one JSON object. Raises: BadRequest."""
     try:
-        value = decode(body)
+        return _object(decode(few_values(body)))
     except Refused as why:
         raise BadRequest(400, "bad_json", f"the body {why}") from None
+
+
+def reported_object(body: bytes) -> dict[str, object]:
+    """The same of what is reported: what clients said is in it, with half a character or NaN.
+
+    Raises: BadRequest.
+    """
+    try:
+        return _object(decode_mended(few_values(body, OF_A_REPORT))[0])
+    except Refused as why:
+        raise BadRequest(400, "bad_json", f"the body {why}") from None
+
+
+def few_values(body: bytes, times: int = 1) -> bytes:
+    """Give a body that nobody waits long for. Raises: Refused; `times` is that of `holds_too_many`."""
+    if len(body) > LOOKED_THROUGH and holds_too_many(body, times):
+        raise Refused("holds more values than any model takes")
+    return body
+
+
+def _object(value: object) -> dict[str, object]:
     if not isinstance(value, dict):
-        raise BadRequest(400, "bad_json", "the body is no JSON object")
+        raise Refused("is no JSON object")
     return value
 
 

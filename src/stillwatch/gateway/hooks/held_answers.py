@@ -9,8 +9,8 @@ import base64
 import binascii
 import os
 import struct
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,6 +159,16 @@ class HeldAnswers:
         self._on_way[text] = _OnWay(ticket, until_us, hook)
         self._last_us = max(self._last_us, until_us if hook else 0)
         return text
+
+    @contextmanager
+    def unless_it_fails(self, text: str) -> Iterator[None]:
+        """Let go of what was just held where no reply comes of it: nobody would ever tell."""
+        try:
+            yield
+        except BaseException:
+            if text:
+                self.let_go(text)
+            raise
 
     def name_stream(self, text: str, hook: str, stream: str) -> None:
         """Note what the gateway calls the request: its client may go before the gateway has the ticket."""
@@ -329,6 +339,6 @@ def seconds_of(options: Mapping[str, str]) -> int:
     text = options.get("held")
     if text is None:
         return UNTOLD_S
-    if not text.isdecimal() or not 0 <= int(text) <= LONGEST_S:
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) <= LONGEST_S):
         raise BadRequest(404, "unknown_dialect", f"held={text[:20]!r}; give seconds, {LONGEST_S:,} at most")
     return int(text)

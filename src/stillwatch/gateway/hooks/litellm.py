@@ -14,9 +14,9 @@ from stillwatch.exchanges.formats.litellm import rows as rows_of
 from stillwatch.exchanges.messages import dig, first, from_text
 from stillwatch.exchanges.request_text import request_text
 from stillwatch.exchanges.sketched import OUTCOMES
-from stillwatch.exchanges.strict_json import decode
+from stillwatch.exchanges.strict_json import decode_mended, mend
 from stillwatch.gateway.hooks import HookReply, ReportedRequest
-from stillwatch.gateway.hooks.dialects import JSON
+from stillwatch.gateway.hooks.dialects import JSON, few_values
 from stillwatch.gateway.hooks.intake import ANSWER, check_row, digest_id
 from stillwatch.gateway.path.request import BadRequest
 from stillwatch.terms import Decision
@@ -24,6 +24,7 @@ from stillwatch.terms import Decision
 WHO = ("user_api_key_hash", "user_api_key_alias", "user_api_key_user_id", "user_api_key_team_id",
        "user_api_key_org_id")  # fmt: skip  # as `formats.litellm` reads an account
 MOST_RECORDS = 20_000  # in one request
+OF_A_RECORD = 2  # times what a request may hold: a record has a request and what LiteLLM made of it
 
 
 def guardrail_request(body: dict[str, object]) -> tuple[ReportedRequest, bool]:
@@ -54,37 +55,40 @@ def guardrail_reply(decision: Decision) -> HookReply:
 
 def records(body: bytes) -> Iterator[tuple[bytes, dict[str, object] | Refused]]:
     """Each record of a batch: an array, one object, or a line each. Raises: BadRequest where it is none."""
+    for raw in _texts(body):
+        try:
+            record, _ = decode_mended(few_values(raw, OF_A_RECORD))
+            yield raw, record if isinstance(record, dict) else Refused("a record is no JSON object")
+        except Refused as why:
+            yield raw, why
+
+
+def _texts(body: bytes) -> list[bytes]:
+    """The records of a batch as they are written: what is wrong with one is not the others' matter."""
     start = body.lstrip()[:1]
     if start == b"[":
         try:
-            document = decode(body)
-        except Refused as why:
-            raise BadRequest(400, "bad_json", f"the batch {why}") from None
-        assert isinstance(document, list)
-        _few(len(document))
-        for entry in document:
-            yield b"", entry if isinstance(entry, dict) else Refused("a record is no JSON object")
-        return
-    if start != b"{":
+            texts = [bytes(text) for text in msgspec.json.decode(mend(body), type=list[msgspec.Raw])]
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as why:
+            raise BadRequest(400, "bad_json", f"the batch is not JSON: {type(why).__name__}") from None
+    elif start == b"{":
+        texts = [line for line in body.split(b"\n") if line.strip()]
+        if len(texts) > 1 and not _is_json(texts[0]) and _is_json(body):
+            texts = [body]  # one object over several lines
+    else:
         raise BadRequest(400, "bad_json", "a batch is a JSON array, a JSON object, or a JSON object a line")
-    lines = [line for line in body.split(b"\n") if line.strip()]
-    if len(lines) > 1:
-        try:  # one object over several lines?
-            msgspec.json.decode(lines[0])
-        except (msgspec.MsgspecError, RecursionError):
-            lines = [body]
-    _few(len(lines))
-    for line in lines:
-        try:
-            one_line = decode(line)
-            yield line, one_line if isinstance(one_line, dict) else Refused("a record is no JSON object")
-        except Refused as why:
-            yield line, why
+    if len(texts) > MOST_RECORDS:
+        what = f"{len(texts):,} records in one batch; send at most {MOST_RECORDS:,}"
+        raise BadRequest(413, "too_many", what)
+    return texts
 
 
-def _few(count: int) -> None:
-    if count > MOST_RECORDS:
-        raise BadRequest(413, "too_many", f"{count:,} records in one batch; send at most {MOST_RECORDS:,}")
+def _is_json(raw: bytes) -> bool:
+    try:
+        msgspec.json.decode(mend(raw), type=msgspec.Raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
 
 
 def rows(obj: dict[str, object], now_us: int) -> Iterable[Row]:

@@ -13,7 +13,7 @@ import msgspec
 from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.formats.otlp import Otlp, PendingCall
 from stillwatch.gateway.hooks import HookReply
-from stillwatch.gateway.hooks.dialects import json_object
+from stillwatch.gateway.hooks.dialects import reported_object
 from stillwatch.gateway.hooks.intake import check_row
 from stillwatch.gateway.path.request import BadRequest
 
@@ -50,7 +50,7 @@ def read(kind: str, body: bytes, now_us: int) -> Read:
 
 def _objects(kind: str, body: bytes) -> list[dict[str, object]]:
     if kind == "application/json":
-        return [json_object(body)]
+        return [reported_object(body)]
     if not body:
         return []
     pieces = _protobuf().objects(iter([body]), len(body))

@@ -261,7 +261,7 @@ def _json(
     operation: str, does: str, named: tuple[str, ...], kind: str, body: bytes, makes: str | None
 ) -> Facts:
     starts = does == "begins"
-    if len(body) > LOOKED_THROUGH and _holds_too_many(body):
+    if len(body) > LOOKED_THROUGH and holds_too_many(body):
         raise BadRequest(400, "bad_json", "the body holds more values than any model takes")
     if _has_nul_key(body):
         raise BadRequest(400, "bad_json", "a key holds a NUL, at which some readers end it")
@@ -350,17 +350,20 @@ def _beside(fields: list[tuple[str, str]], body: bytes) -> References:
         raise BadRequest(400, "bad_question", f"a question of the upload {why}") from None
 
 
-def _holds_too_many(body: bytes) -> bool:
-    """Whether a body holds so many values that reading it would keep others waiting."""
-    if body.count(b'"') > MOST_QUOTES:
+def holds_too_many(body: bytes, times: int = 1) -> bool:
+    """Whether a body holds so many values that reading it would keep others waiting.
+
+    times: how many requests' worth it may hold.
+    """
+    if body.count(b'"') > times * MOST_QUOTES:
         return True
-    return _too_many(body) and _too_many(_STRING.sub(b"", body), len(body))
+    return _too_many(body, len(body), times) and _too_many(_STRING.sub(b"", body), len(body), times)
 
 
-def _too_many(body: bytes, size: int = 0) -> bool:
-    if body.count(b"[") + body.count(b"{") > max(FREE_VALUES, (size or len(body)) // BYTES_A_VALUE):
+def _too_many(body: bytes, size: int, times: int) -> bool:
+    if body.count(b"[") + body.count(b"{") > max(FREE_VALUES, size // BYTES_A_VALUE):
         return True
-    return any(body.count(sign) > most for sign, most in MOST_SIGNS)
+    return any(body.count(sign) > times * most for sign, most in MOST_SIGNS)
 
 
 def _lines(body: bytes) -> list[str]:
