@@ -1,5 +1,8 @@
 """Does what is asked cling to accounts? Queues, people, constants, and groups of two kinds."""
 
+from collections import Counter
+from itertools import groupby, pairwise
+
 import numpy as np
 import pytest
 
@@ -164,6 +167,51 @@ def test_labels_dealt_anew_are_dealt_as_numpy_would(n, accounts, labels):
     a, b = np.nonzero((likeness >= 0.7) & (account[:, None] != account))
     assert kernels.alike(likeness, account, n, 0.7, alike) == len(a)
     assert set(np.flatnonzero(alike)) == {*a, *b}
+
+
+def rows_by_counting(content, account, bits, group_limit, own_share, rarity):
+    """What `word_rows` gives, word by word: how many words there are, and each session's shared ones."""
+    values = [sorted(set(row.tolist()) - {0}) for row in content]
+    times = Counter(v for row in values for v in row)
+    own = Counter((a, v) for a, row in zip(account.tolist(), values, strict=True) for v in row)
+    constant = {a: max(2, own_share * n) for a, n in Counter(account.tolist()).items()}
+    words = [
+        [w for w, _ in groupby(v >> bits for v in row if times[v] < group_limit and own[a, v] < constant[a])]
+        for a, row in zip(account.tolist(), values, strict=True)
+    ]
+    sessions = Counter(w for row in words for w in row)
+    term = {w: t for t, w in enumerate(sorted(w for w, n in sessions.items() if n > 1))}
+    rows = []
+    for row in words:
+        weights = [rarity[sessions[w]] for w in row if w in term]
+        length = np.sqrt(sum(w * w for w in weights))
+        rows.append(([term[w] for w in row if w in term], [w / length for w in weights]))
+    return sum(map(len, words)), rows
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_words_of_sessions_are_those_of_a_plain_count(seed):
+    rng = np.random.default_rng(seed)
+    n, each, labels = int(rng.integers(1, 60)), int(rng.integers(1, 12)), int(rng.integers(1, 7))
+    content = rng.integers(0, [9, 200, 4000][seed % 3], (n, each)).astype(np.uint32)
+    account = rng.integers(0, labels, n)
+    rarity = np.r_[0.0, 0.0, np.log(n + 1) - np.log(np.arange(2, n + 1))]
+    begin, words = np.empty(n + 1, np.int64), np.empty(1, np.int64)
+    term, weight = np.empty(content.size, np.int64), np.empty(content.size)
+    kernels.word_rows(
+        *(np.sort(content, axis=1), n, each, account, labels, 2, 0.3 * n, 0.4, rarity),
+        *(begin, term, weight, words),
+    )
+    found = [(term[a:b].tolist(), weight[a:b].tolist()) for a, b in pairwise(begin)]
+    assert (words[0], found) == rows_by_counting(content, account, 2, 0.3 * n, 0.4, rarity)
+
+
+def test_a_test_is_its_own_however_like_another():
+    content, account, at = group(np.random.default_rng(8), accounts=6)
+    first = account_content(content, account, at, BITS)
+    assert account_content(content.copy(), account, at, BITS) == first
+    assert account_content(content, account, at, BITS, apart_us=DAY_US).pairs < first.pairs
+    assert account_content(content[::-1], account, at, BITS) != first
 
 
 def test_too_few_pairs_are_never_one_source():

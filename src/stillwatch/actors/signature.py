@@ -34,6 +34,7 @@ class Signature:
         begin, order = deal(spread.entry_fingerprint, fingerprints)
         self._entered = (begin, spread.entry_row[order])
         self._use_row, self._use_fingerprint = spread.row, spread.fingerprint
+        self._latest = 0, 0, (0, 0, 0, 0)  # what `_window` was asked of, and what it gave
         self.renew_scratch()
 
     @cached_property
@@ -63,18 +64,20 @@ class Signature:
         self._found = np.empty(fingerprints, np.int32), np.empty(fingerprints, np.int64)
         self.__dict__.pop("_times", None)
 
-    def _entries_of(self, row_lo: int, row_hi: int) -> tuple[int, int]:
-        """Between which entries those of some rows lie."""
-        bounds = np.array([row_lo, row_hi], np.int32)  # of the entries' type, as others would be copied to
-        lo, hi = np.searchsorted(self._entry_row, bounds)
-        return int(lo), int(hi)
+    def _window(self, since_us: int, until_us: int) -> tuple[int, int, int, int]:
+        """Between which rows and entries those of [since, until) lie. An hour's groups ask the same."""
+        if self._latest[:2] != (since_us, until_us):
+            rows = np.searchsorted(self._ts_us, [since_us, until_us])
+            # of the entries' type, as the entries would be copied to another
+            entries = np.searchsorted(self._entry_row, rows.astype(np.int32))
+            self._latest = since_us, until_us, (*rows.tolist(), *entries.tolist())
+        return self._latest[2]
 
     def own(self, members: np.ndarray, since_us: int, until_us: int) -> np.ndarray:
         """The fingerprints that are mostly the members' own by the entries in [since, until), sorted."""
         begin, order = self._by_tenant
         entered, entered_row = self._entered
-        row_lo, row_hi = np.searchsorted(self._ts_us, [since_us, until_us])
-        lo, hi = self._entries_of(row_lo, row_hi)
+        row_lo, row_hi, lo, hi = self._window(since_us, until_us)
         touched, own = self._found
         n = kernels.own_fingerprints(
             *(members.astype(np.int32, copy=False), len(members), begin, order, lo, hi),
@@ -87,7 +90,7 @@ class Signature:
         """(tenants,) how many of the own fingerprints each took up, for the first time, in [since, until)."""
         begin, order = self._by_tenant
         self._inside[own] = 1
-        lo, hi = self._entries_of(*np.searchsorted(self._ts_us, [since_us, until_us]))
+        _, _, lo, hi = self._window(since_us, until_us)
         counts = np.zeros(len(tenants), np.int32)
         tenants = tenants.astype(np.int32, copy=False)
         kernels.entries_into(

@@ -231,6 +231,7 @@ typedef struct { /* what draws each node to the communities around it: where its
     int32_t *count, *room, *around;
     int8_t *state;
     int64_t filled, size;
+    bool looped; /* whether a node has an edge to itself, which is in no sums */
 } sums;
 
 typedef struct { /* of nodes and labels */
@@ -242,19 +243,27 @@ typedef struct { /* of nodes and labels */
 static int32_t clear_choice(const sums *s, int64_t i, int32_t own, const int64_t *mass, double scale, double least) {
     double gain = -scale * (double)mass[own], most = -INFINITY, second = -INFINITY;
     int32_t best = own;
-    for (int64_t q = s->at[i]; q < s->at[i] + s->count[i]; q++) {
-        int32_t c = s->around[q];
-        double g = (double)s->drawn[q] - scale * (double)mass[c];
-        if (c == own)
+    const int64_t low = s->at[i], high = low + s->count[i];
+    for (int64_t q = low; q < high; q++) { /* most nodes stay: this is asked first, and without a guess at what is larger */
+        double g = (double)s->drawn[q] - scale * (double)mass[s->around[q]];
+        if (s->around[q] == own)
             gain = g;
-        else if (g > most) {
+        else
+            most = g > most ? g : most;
+    }
+    if (most < gain) return own;
+    most = -INFINITY;
+    for (int64_t q = low; q < high; q++) {
+        int32_t c = s->around[q];
+        if (c == own) continue;
+        double g = (double)s->drawn[q] - scale * (double)mass[c];
+        if (g > most) {
             second = most;
             most = g;
             best = c;
         } else if (g > second)
             second = g;
     }
-    if (most < gain) return own;
     if (second >= gain && second >= most - 2 * least) return -1;
     return most > gain + least || best < own ? best : own;
 }
@@ -310,6 +319,7 @@ static bool store_sums(sums *s, int64_t i, const labels *l, int64_t many, bool l
     }
     s->count[i] = (int32_t)many;
     s->state[i] = looped ? KNOWN : ORDERED;
+    s->looped |= looped;
     return true;
 }
 
@@ -361,6 +371,7 @@ static bool move_nodes(const graph *g, labels *l, sums *s, double resolution) {
     memset(s->state, UNKNOWN, n * sizeof *s->state);
     memset(s->at, 0, n * sizeof *s->at);
     s->filled = 0;
+    s->looped = false;
     for (int turn = 0; turn < PASSES; turn++) {
         bool moved = false;
         for (int64_t i = 0; i < n; i++) {
@@ -386,6 +397,15 @@ static bool move_nodes(const graph *g, labels *l, sums *s, double resolution) {
     return true;
 }
 
+/* Whether a node's sums may stand for its edges: they are in their order, or name no community for the first time. */
+static bool may_fold_sums(const labels *l, const sums *s, int64_t i) {
+    if (s->state[i] == ORDERED) return true;
+    if (s->state[i] == UNKNOWN || s->looped) return false;
+    for (int64_t q = s->at[i]; q < s->at[i] + s->count[i]; q++)
+        if (l->pull[l->names[s->around[q]]] == 0) return false;
+    return true;
+}
+
 /* The graph of k communities: weights between them summed, those inside as a loop. Communities stand in the order in which
  * their nodes' neighbours name them. Gives where each one's edges begin. */
 static void fold(const graph *g, labels *l, const sums *s, int64_t k, int64_t *start, int32_t *to, int64_t *summed) {
@@ -396,13 +416,13 @@ static void fold(const graph *g, labels *l, const sums *s, int64_t k, int64_t *s
         int64_t many = 0;
         for (; p < g->nodes && l->member[l->order[p]] == c; p++) {
             int32_t i = l->order[p];
-            bool ordered = s->state[i] == ORDERED;
-            int64_t from = ordered ? s->at[i] : g->begin[i], until = ordered ? from + s->count[i] : g->begin[i + 1];
+            bool by_sums = may_fold_sums(l, s, i);
+            int64_t from = by_sums ? s->at[i] : g->begin[i], until = by_sums ? from + s->count[i] : g->begin[i + 1];
             for (int64_t q = from; q < until; q++) {
-                int32_t d = ordered ? l->names[s->around[q]] : l->member[g->neighbour[q]];
+                int32_t d = by_sums ? l->names[s->around[q]] : l->member[g->neighbour[q]];
                 l->touched[many] = d;
                 many += l->pull[d] == 0;
-                l->pull[d] += ordered ? s->drawn[q] : g->weight[q];
+                l->pull[d] += by_sums ? s->drawn[q] : g->weight[q];
             }
         }
         for (int64_t q = 0; q < many; q++) {
@@ -438,7 +458,7 @@ int sw_communities(const int64_t *begin, const int32_t *neighbour, const int64_t
     int32_t *around = malloc(8 * n * sizeof *around);
     int64_t *drawn = malloc(8 * n * sizeof *drawn);
     bool ok = long_room && room && state && begins[0] && begins[1] && tos[0] && tos[1] && summed[0] && summed[1] && around && drawn;
-    sums s = {long_room, drawn, room, room + n, around, state, 0, 8 * n};
+    sums s = {long_room, drawn, room, room + n, around, state, 0, 8 * n, false};
     labels l = {long_room + n, long_room + 2 * n, long_room + 3 * n, long_room + 4 * n,
                 room + 2 * n,  room + 3 * n,      room + 4 * n,      room + 5 * n,      room + 6 * n};
     graph g = {begin, weight, neighbour, nodes};

@@ -132,6 +132,9 @@ int64_t sw_steps(const int32_t *order, const int64_t *begin, int64_t payers, con
                  const uint64_t *exact, const uint64_t *head, const uint64_t *tail, const uint64_t *system, const bool *others,
                  const bool *marked, const bool *harvest, const int64_t *steps, int64_t many_steps, int64_t window,
                  uint64_t *ordered, int32_t *who, int64_t *at, int64_t *seen, double *values);
+int sw_word_rows(const uint32_t *content, int64_t sessions, int64_t each, const int64_t *account, int64_t labels,
+                 int64_t context_bits, double group_limit, double own_share, const double *rarity, int64_t *begin, int64_t *term,
+                 double *weight, int64_t *words);
 int sw_likeness(const int64_t *begin, const int64_t *term, const double *weight, int64_t rows, int64_t terms, double *out);
 void sw_choice_weights(int64_t members, double a, double b, double *weight);
 int sw_permuted_means(const double *likeness, const int64_t *account, const int64_t *at, int64_t sessions, const int64_t *block,

@@ -129,23 +129,34 @@ def _converter(const: str | None, kind: str, pointer: str) -> type:
     """What makes one argument of a call: of a number, or of an array of one type."""
     if not pointer:
         if kind == "double":
-            return type(kind, (), {"from_param": staticmethod(lambda value: ctypes.c_double(float(value)))})
-        whole = _NUMBERS[kind]
+            return ctypes.c_double
+        whole = _NUMBERS[kind].from_param
         return type(kind, (), {"from_param": staticmethod(lambda value: whole(int(value)))})
     if kind == "char":
         return ctypes.c_char_p
+    ndarray: Any = None  # NumPy's, and its type for C's, once an array has come
+    dtype: Any = None
+    held_at = ctypes.c_void_p.from_address
 
-    def address(array: object) -> object:
+    def address(array: Any) -> object:
+        # first what nearly every call gives: some kernels are called thousands of times a scan
+        if type(array) is ndarray and array.dtype is dtype and array.flags.carray:
+            return held_at(id(array) + _DATA)
+        return other_address(array)
+
+    def other_address(array: object) -> object:
+        nonlocal ndarray, dtype
         if isinstance(array, ctypes.Array) and array._type_ is _NUMBERS.get(kind):
             return array
         np, dtype = _numpy(kind)
+        ndarray = np.ndarray
         if not isinstance(array, np.ndarray) or array.dtype != dtype:
             raise TypeError(f"an array of {dtype}, not {getattr(array, 'dtype', type(array))}")
         if not const and not array.flags.carray:
             raise TypeError("an array that is written must be writeable and in C's order")
         if not array.flags.c_contiguous or not array.flags.aligned:
             array = np.require(array, requirements=["C", "A"])
-        at = ctypes.c_void_p.from_address(id(array) + _DATA)
+        at = held_at(id(array) + _DATA)
         at.array = array  # type: ignore[attr-defined]  # it stays until the call is over
         return at
 

@@ -87,6 +87,109 @@ int64_t sw_steps(const int32_t *order, const int64_t *begin, int64_t payers, con
     return found;
 }
 
+/* --- words of sessions ---------------------------------------------------------------------------------------- */
+
+/* Number values in the order in which they first come, and count each; how many there are. The table holds numbers, at first
+ * -1, and has room for twice as many as there are values. */
+static int64_t number_values(const uint32_t *values, int64_t many, int32_t *table, int64_t size, uint32_t *names, int32_t *number,
+                             int32_t *count) {
+    int64_t found = 0;
+    for (int64_t k = 0; k < many; k++) {
+        int64_t slot = (int64_t)((values[k] * 0x9E3779B97F4A7C15u) >> 32) & (size - 1);
+        while (table[slot] >= 0 && names[table[slot]] != values[k]) slot = (slot + 1) & (size - 1);
+        if (table[slot] < 0) {
+            names[found] = values[k];
+            count[found] = 0;
+            table[slot] = (int32_t)found++;
+        }
+        number[k] = table[slot];
+        count[table[slot]]++;
+    }
+    return found;
+}
+
+/* Of each account's sessions: whether a word is in too few of them to be its constant. */
+static void mark_own(const int64_t *begin, const int32_t *number, const int64_t *account, int64_t sessions, int64_t labels,
+                     double own_share, int64_t *dealt, int32_t *order, int32_t *times, bool *rare) {
+    sw_deal(account, sessions, labels, dealt, dealt + labels + 1, order);
+    for (int64_t a = 0; a < labels; a++) {
+        const double limit = MAX(2.0, own_share * (double)(dealt[a + 1] - dealt[a]));
+        for (int64_t q = dealt[a]; q < dealt[a + 1]; q++)
+            for (int64_t k = begin[order[q]]; k < begin[order[q] + 1]; k++) times[number[k]]++;
+        for (int64_t q = dealt[a]; q < dealt[a + 1]; q++)
+            for (int64_t k = begin[order[q]]; k < begin[order[q] + 1]; k++) rare[k] = (double)times[number[k]] < limit;
+        for (int64_t q = dealt[a]; q < dealt[a + 1]; q++)
+            for (int64_t k = begin[order[q]]; k < begin[order[q] + 1]; k++) times[number[k]] = 0;
+    }
+}
+
+/* Sessions as sparse rows of unit length over the words that several have, which are numbered in order. */
+int sw_word_rows(const uint32_t *content, int64_t sessions, int64_t each, const int64_t *account, int64_t labels,
+                 int64_t context_bits, double group_limit, double own_share, const double *rarity, int64_t *begin, int64_t *term,
+                 double *weight, int64_t *words) {
+    const int64_t room = sessions * each + 1;
+    int64_t size = 1024;
+    while (size < 2 * room) size *= 2;
+    int32_t *table = malloc(size * sizeof *table), *number = malloc((4 * room + sessions) * sizeof *number);
+    int32_t *count = number + room, *times = count + room, *rank = times + room, *order = rank + room;
+    uint32_t *value = malloc(2 * room * sizeof *value), *names = value + room;
+    int64_t *starts = malloc((sessions + 1 + 2 * (labels + 1)) * sizeof *starts), *dealt = starts + sessions + 1;
+    uint64_t *ordered = malloc(room * sizeof *ordered);
+    bool *rare = malloc(room);
+    int failed = !table || !number || !value || !starts || !ordered || !rare;
+    if (!failed) {
+        int64_t many = 0, kept = 0, shared = 0, at = 0;
+        for (int64_t i = 0; i < sessions; i++) { /* distinct values of each session, which ascend */
+            starts[i] = many;
+            for (int64_t k = i * each; k < (i + 1) * each; k++)
+                if (content[k] && (many == starts[i] || content[k] != value[many - 1])) value[many++] = content[k];
+        }
+        starts[sessions] = many;
+        memset(table, 0xFF, size * sizeof *table);
+        memset(times, 0, room * sizeof *times);
+        number_values(value, many, table, size, names, number, count);
+        mark_own(starts, number, account, sessions, labels, own_share, dealt, order, times, rare);
+        for (int64_t i = 0; i < sessions; i++) { /* neither the group's wording nor an account's constant, without context */
+            begin[i] = kept;
+            for (int64_t k = starts[i]; k < starts[i + 1]; k++) {
+                uint32_t word = value[k] >> context_bits;
+                if (rare[k] && (double)count[number[k]] < group_limit && (kept == begin[i] || value[kept - 1] != word))
+                    value[kept++] = word;
+            }
+        }
+        begin[sessions] = kept;
+        memset(table, 0xFF, size * sizeof *table);
+        int64_t different = number_values(value, kept, table, size, names, number, count);
+        for (int64_t w = 0; w < different; w++)
+            if (count[w] > 1) ordered[shared++] = (uint64_t)names[w] << 32 | (uint64_t)w;
+        put_in_order(ordered, shared);
+        for (int64_t t = 0; t < shared; t++) rank[ordered[t] & 0xFFFFFFFF] = (int32_t)t;
+        for (int64_t i = 0; i < sessions; i++) {
+            int64_t from = begin[i];
+            double squares = 0;
+            begin[i] = at;
+            for (int64_t k = from; k < begin[i + 1]; k++) {
+                int32_t w = number[k];
+                if (count[w] < 2) continue;
+                term[at] = rank[w];
+                weight[at++] = rarity[count[w]];
+                squares += rarity[count[w]] * rarity[count[w]];
+            }
+            const double length = sqrt(squares);
+            for (int64_t k = begin[i]; k < at; k++) weight[k] /= length;
+        }
+        begin[sessions] = at;
+        words[0] = kept;
+    }
+    free(table);
+    free(number);
+    free(value);
+    free(starts);
+    free(ordered);
+    free(rare);
+    return failed;
+}
+
 int sw_likeness(const int64_t *begin, const int64_t *term, const double *weight, int64_t rows, int64_t terms, double *out) {
     const int64_t held = begin[rows];
     int64_t *first = calloc(2 * (terms + 1), sizeof *first), *end = first + terms + 1;

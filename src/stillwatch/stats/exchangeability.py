@@ -6,14 +6,19 @@ group shares is removed first, then what one account repeats itself, since both 
 does not know what a session is, nor who the accounts are.
 """
 
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from hashlib import blake2b
 from math import inf, log
+from threading import Lock
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from stillwatch.compiled_code.library import kernels
-from stillwatch.stats.dealing import begins, run_starts
+from stillwatch.stats.dealing import begins
 from stillwatch.stats.eigenvector import leading_eigenvector
 from stillwatch.stats.sparse_rows import lower_products, row_products
 from stillwatch.units import DAY_US, HOUR_US
@@ -30,6 +35,9 @@ BOUND = 1.64  # standard deviations: one-sided 95 %
 LEAST_PAIRS = 50  # effective pairs: with fewer, 5 of 75 groups of real people looked like one source
 LEAST_MOVED = 0.5  # of the pairs must come apart when labels are dealt anew
 SAME = 0.7  # likeness from which two sessions ask the same question
+REMEMBERED = 4096  # outcomes: a group that sent nothing since is asked of again, hour after hour
+
+Outcome = TypeVar("Outcome")
 
 
 class Hands(StrEnum):
@@ -76,6 +84,35 @@ class ContentTest:
 NOTHING = ContentTest(1.0, 0.0, 9.0, 0, 1.0)
 
 
+class _Outcomes(Generic[Outcome]):
+    """What the latest calls gave, by a digest of what they were given. Threads share it."""
+
+    def __init__(self) -> None:
+        self._outcome, self._lock = OrderedDict[bytes, Outcome](), Lock()
+
+    def get(self, compute: Callable[[], Outcome], *given: np.ndarray | int) -> Outcome:
+        """What was given before, else what is computed now."""
+        digest = blake2b(digest_size=16)
+        for each in given:
+            array = np.ascontiguousarray(each)
+            digest.update(f"{array.dtype}{array.shape}".encode())
+            digest.update(array.data)
+        key = digest.digest()
+        with self._lock:
+            if key in self._outcome:
+                self._outcome.move_to_end(key)
+                return self._outcome[key]
+        outcome = compute()
+        with self._lock:
+            self._outcome[key] = outcome
+            if len(self._outcome) > REMEMBERED:
+                self._outcome.popitem(last=False)
+        return outcome
+
+
+_tests, _parts = _Outcomes[ContentTest](), _Outcomes[np.ndarray]()
+
+
 def account_content(
     content: np.ndarray, account: np.ndarray, at_us: np.ndarray, context_bits: int, apart_us: int = HOUR_US
 ) -> ContentTest:
@@ -93,16 +130,22 @@ def account_content(
     Source: Good 2005, *Permutation, Parametric and Bootstrap Tests of Hypotheses*; measurements in
     docs/evidence.md.
     """
+    given = content, account, at_us, context_bits, apart_us
+    return _tests.get(lambda: _test_content(*given), *given)
+
+
+def _test_content(
+    content: np.ndarray, account: np.ndarray, at_us: np.ndarray, context_bits: int, apart_us: int
+) -> ContentTest:
     n, labels = len(account), int(account.max()) + 1 if len(account) else 0
     if n < 4 or labels < 2:
         return NOTHING
     nothing_left = replace(NOTHING, sessions=n, accounts=labels)
-    row, word = _own_words(content, account, labels, context_bits)
-    if len(word) == 0:
-        return nothing_left
-    begin, term, weight = _tf_idf_rows(row, word, n)
-    likeness = lower_products(begin, term, weight)
     account = account.astype(np.int64, copy=False)
+    rows = _word_rows(content, account, labels, context_bits)
+    if rows.words == 0:
+        return nothing_left
+    likeness = lower_products(rows.begin, rows.term, rows.weight)
     block = (at_us // DAY_US).astype(np.int64)
     order = np.argsort(block, kind="stable").astype(np.int64)
     # mean likeness of pairs of one label, far enough apart, as it is and under labels dealt anew in blocks;
@@ -145,14 +188,19 @@ def two_parts(content: np.ndarray, account: np.ndarray, context_bits: int) -> np
     The sign of the leading eigenvector of the accounts' likeness, its rows and columns centred.
     Arguments as `account_content` takes them.
     """
+    given = content, account, context_bits
+    return _parts.get(lambda: _divide(*given), *given)
+
+
+def _divide(content: np.ndarray, account: np.ndarray, context_bits: int) -> np.ndarray:
     labels = int(account.max()) + 1
-    row, word = _own_words(content, account, labels, context_bits)
-    if len(word) == 0 or labels < 2:
+    account = account.astype(np.int64, copy=False)
+    rows = _word_rows(content, account, labels, context_bits)
+    if rows.words == 0 or labels < 2:
         return np.zeros(labels, bool)
-    begin, term, weight = _tf_idf_rows(row, word, len(account))
-    who = account[np.repeat(np.arange(len(account)), np.diff(begin))].astype(np.int64)
-    pairs, place = np.unique(who << 32 | term, return_inverse=True)
-    who, total = pairs >> 32, np.bincount(place, weight)
+    who = np.repeat(account, np.diff(rows.begin))
+    pairs, place = np.unique(who << 32 | rows.term, return_inverse=True)
+    who, total = pairs >> 32, np.bincount(place, rows.weight)
     length = np.sqrt(np.bincount(who, total**2, minlength=labels))
     cosine = total / np.where(length > 0, length, 1.0)[who]
     term = pairs & 0xFFFFFFFF
@@ -163,31 +211,26 @@ def two_parts(content: np.ndarray, account: np.ndarray, context_bits: int) -> np
     return part
 
 
-def _own_words(
-    content: np.ndarray, account: np.ndarray, labels: int, context_bits: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """(session, word) of the words that are neither the group's wording nor an account's constant."""
-    n = len(account)
-    ordered = np.sort(content, axis=1)
-    present = ordered != 0
-    present[:, 1:] &= ordered[:, 1:] != ordered[:, :-1]
-    row, value = np.nonzero(present)[0], ordered[present].astype(np.int64)
-    names, code, count = np.unique(value, return_inverse=True, return_counts=True)
-    keep = count[code] < max(LEAST_SHARED, max(SHARED, 1.5 / labels) * n)
-    _, own, times = np.unique(account[row] * len(names) + code, return_inverse=True, return_counts=True)
-    sessions = np.bincount(account, minlength=labels)
-    keep &= times[own] < np.maximum(2, OWN * sessions[account[row]])
-    row, word = row[keep], value[keep] >> context_bits  # they ascend within a row
-    new = run_starts(row) | run_starts(word)
-    return row[new], word[new]
-
-
-def _tf_idf_rows(row: np.ndarray, word: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+@dataclass(frozen=True)
+class _WordRows:
     """Sessions as sparse rows of unit length, weighted by inverse document frequency; weights above 0."""
-    _, term, sessions = np.unique(word, return_inverse=True, return_counts=True)
-    rarity = np.where(sessions > 1, log(n + 1) - np.log(sessions), 0.0)
-    weight = rarity[term]
-    length = np.sqrt(np.bincount(row, weight**2, minlength=n))
-    weight = weight / np.where(length > 0, length, 1.0)[row]
-    shared = weight > 0
-    return begins(np.bincount(row[shared], minlength=n)), term[shared].astype(np.int64), weight[shared]
+
+    begin: np.ndarray  # (sessions + 1,) int64
+    term: np.ndarray  # (held,) int64, ascending within a row
+    weight: np.ndarray  # (held,)
+    words: int  # of all sessions, those included that no other session has
+
+
+def _word_rows(content: np.ndarray, account: np.ndarray, labels: int, context_bits: int) -> _WordRows:
+    """The words that are neither the group's wording nor an account's own. account: (sessions,) int64."""
+    n, each = content.shape
+    seen = np.arange(1, n + 1)
+    rarity = np.concatenate([[0.0, 0.0], log(n + 1) - np.log(seen[1:])])  # by how many sessions have a word
+    begin, words = np.empty(n + 1, np.int64), np.empty(1, np.int64)
+    term, weight = np.empty(content.size, np.int64), np.empty(content.size)
+    group_limit = max(LEAST_SHARED, max(SHARED, 1.5 / labels) * n)
+    kernels.word_rows(
+        *(np.sort(content, axis=1), n, each, account, labels, context_bits, group_limit, OWN, rarity),
+        *(begin, term, weight, words),
+    )
+    return _WordRows(begin, term[: begin[n]], weight[: begin[n]], int(words[0]))

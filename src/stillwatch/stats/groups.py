@@ -3,6 +3,7 @@
 It does not know what the categories are.
 """
 
+from collections import Counter
 from functools import lru_cache
 from math import atan, pi, tan
 
@@ -41,9 +42,13 @@ def within_correlation(groups: list[tuple[int, int, float]], tries: int, floor: 
     have a p-value below 0.2; so a few campaigns among them, which would mislead a maximum-likelihood fit,
     hardly matter.
     """
+    if not groups:
+        return float(floor)
+    often = Counter(groups)
+    times = np.fromiter(often.values(), np.int64, len(often))
     for correlation in (floor, *GRID[floor < GRID]):
-        tails = [concentration_tail(k, n, share, float(correlation)) for k, n, share in groups]
-        if not tails or np.mean(tries * np.array(tails) < 0.2) <= 0.25:
+        tails = [concentration_tail(k, n, share, float(correlation)) for k, n, share in often]
+        if times[tries * np.array(tails) < 0.2].sum() <= 0.25 * len(groups):
             return float(correlation)
     return float(GRID[-1])
 
