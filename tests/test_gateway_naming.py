@@ -8,6 +8,7 @@ import httpx2 as httpx
 import pytest
 
 from stillwatch.gateway.path import naming, request
+from stillwatch.gateway.path.known_names import LONGEST, MOST
 from stillwatch.gateway.path.request import BadRequest, Facts, operation_of
 
 LIMIT = 32 << 20
@@ -222,3 +223,17 @@ def test_long_targets_are_not_remembered() -> None:
     kept = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert kept < 1 << 20
+
+
+ODD_KEYS = ("judge_model\n", "judge-model", "y" * 200 + "_model", "fallbac\u212a", "Model_Name")
+
+
+@pytest.mark.parametrize("key", ODD_KEYS)
+def test_a_key_means_the_same_when_no_more_of_them_are_remembered(key: str) -> None:
+    body = json.dumps({"model": "m", "router": {key: "banned"}}).encode()
+    assert read(body).models == ("m", "banned")
+    read(json.dumps({"x": {f"key-{k}": 1 for k in range(MOST + 1)}}).encode())
+    assert read(body.replace(b"judge", b"other")).models == ("m", "banned")
+    assert len(naming.KEYS) <= MOST
+    assert max(map(len, naming.KEYS)) <= LONGEST
+    naming.KEYS.clear()

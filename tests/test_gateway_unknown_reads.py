@@ -13,7 +13,6 @@ from scripted_upstream import Asked, Said, ask, scripted
 from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.gateway.path.foreign_names import without_names
 from stillwatch.gateway.path.forwarding import why_not_forwarded
-from stillwatch.gateway.path.server import Request
 from stillwatch.terms import Capture, Terms
 
 FILES: dict[str, str] = {}  # who made which
@@ -143,9 +142,8 @@ def test_what_is_another_s_stands_in_no_reply_to_a_path_that_nobody_knows(world:
     ],
 )
 def test_a_path_that_nobody_knows_leads_nowhere_else(target: str, passes: bool) -> None:
-    request = Request("GET", target, [], [], b"", True, True)
-    assert (why_not_forwarded(Terms(1), None, request) is None) == passes
-    assert why_not_forwarded(Terms(1, capture=Capture(unknown_paths="pass")), None, request) is None
+    assert (why_not_forwarded(Terms(1), None, "GET", target) is None) == passes
+    assert why_not_forwarded(Terms(1, capture=Capture(unknown_paths="pass")), None, "GET", target) is None
 
 
 @pytest.mark.slow
@@ -154,7 +152,7 @@ def test_a_long_path_that_nobody_knows_takes_time_in_proportion(unit: str) -> No
     """One of 60,000 letters took 38 s."""
 
     def read(text: str) -> str | None:
-        return why_not_forwarded(Terms(1), None, Request("GET", f"/{text}", [], [], b"", True, True))
+        return why_not_forwarded(Terms(1), None, "GET", f"/{text}")
 
     assert grows_with_the_text(read, unit, 6_000 // len(unit))
 

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 PARTS = ("", "-wal", "-shm")  # the files that make up one database in WAL mode
-_STATX_BTIME = 0x800  # linux/stat.h
+_STATX_INO, _STATX_BTIME = 0x100, 0x800  # linux/stat.h
 _AT_FDCWD = -100  # linux/fcntl.h
-_BTIME = struct.Struct("<qI")  # struct statx, stx_btime: seconds, nanoseconds
-_BTIME_OFFSET, _STATX_BYTES = 80, 256
+_STATX = struct.Struct("=I28xQ40xqI")  # struct statx: stx_mask, stx_ino, stx_btime's seconds, nanoseconds
+_STATX_BYTES = 256
 _creating = threading.Lock()
 
 
@@ -36,17 +36,26 @@ class FileId:
     born_ns: int  # 0 where the file system does not say
 
 
-def file_id(path: Path) -> FileId | None:
+def file_id(path: Path | str) -> FileId | None:
     """Say which file lies at a path, without opening it; None where there is none. Raises: OSError."""
+    statx = _statx()
+    if statx is not None:
+        found = ctypes.create_string_buffer(_STATX_BYTES)
+        wanted = _STATX_INO | _STATX_BTIME
+        if statx(_AT_FDCWD, os.fsencode(path), 0, wanted, found) == 0:
+            mask, inode, seconds, ns = _STATX.unpack_from(found)
+            if mask & wanted == wanted:
+                return FileId(inode, seconds * 1_000_000_000 + ns)
     try:
-        return FileId(os.stat(path).st_ino, _born_ns(path))
+        found_file = os.stat(path)
     except FileNotFoundError:
         return None
+    return FileId(found_file.st_ino, int(getattr(found_file, "st_birthtime", 0) * 1e9))
 
 
 def database_ids(path: Path) -> tuple[FileId | None, ...]:
     """Say which files make up the database now: itself, its write-ahead log, the log's index."""
-    return tuple(file_id(path.with_name(path.name + part)) for part in PARTS)
+    return tuple([file_id(f"{path}{part}") for part in PARTS])
 
 
 def create(path: Path) -> None:
@@ -112,19 +121,6 @@ def fold_log(db: sqlite3.Connection) -> None:
     with suppress(sqlite3.Error):
         db.execute("PRAGMA busy_timeout = 0")
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-def _born_ns(path: Path) -> int:
-    statx = _statx()
-    if statx is None:
-        return int(getattr(os.stat(path), "st_birthtime", 0) * 1e9)
-    found = ctypes.create_string_buffer(_STATX_BYTES)
-    if statx(_AT_FDCWD, os.fsencode(path), 0, _STATX_BTIME, found) != 0:
-        return 0
-    if not struct.unpack_from("<I", found)[0] & _STATX_BTIME:
-        return 0
-    seconds, ns = _BTIME.unpack_from(found, _BTIME_OFFSET)
-    return int(seconds) * 1_000_000_000 + int(ns)
 
 
 @cache

@@ -67,7 +67,7 @@ def decode_counted(raw: bytes) -> tuple[object, int]:
         raise Refused(f"not UTF-8: {why.reason}") from None
     except RecursionError:
         raise Refused("nested too deeply to be a log record") from None
-    if not isinstance(value, dict | list):
+    if type(value) is not dict and type(value) is not list:
         return value, 0
     return value, kernels.key_ends(raw, len(raw))
 

@@ -38,8 +38,19 @@ class Histograms:
         self._series: Series = {} if path is None else dict(_read(path))
         self._models = {key[2] for key in self._series}
         self._changed = False
+        self._usual: dict[tuple[str, str, str, int], list[float]] = {}  # of models that are told apart
 
     def observe(self, metric: str, operation: str, model: str, status: int, seconds: float) -> None:
+        counts = self._usual.get((metric, operation, model, status))
+        if counts is None:
+            counts = self._counts(metric, operation, model, status)
+            if model in self._models and len(self._usual) < MOST_SERIES:
+                self._usual[metric, operation, model, status] = counts
+        counts[bisect_left(BUCKETS_S[metric], seconds)] += 1
+        counts[-1] += seconds
+        self._changed = True
+
+    def _counts(self, metric: str, operation: str, model: str, status: int) -> list[float]:
         answered = 200 <= status < 300
         if not answered or not model or len(model) > LONGEST_MODEL:
             model = OTHER
@@ -54,9 +65,7 @@ class Histograms:
             if len(self._series) >= MOST_SERIES:
                 key = (metric, OTHER, OTHER, f"{status // 100}xx")
             counts = self._series.setdefault(key, [0.0] * (len(BUCKETS_S[metric]) + 2))
-        counts[bisect_left(BUCKETS_S[metric], seconds)] += 1
-        counts[-1] += seconds
-        self._changed = True
+        return counts
 
     def flush(self) -> None:
         """Let others read them, once a second. A disk that takes nothing is no reason to stop."""

@@ -104,15 +104,10 @@ def request(level: int, message: str, **fields: object) -> None:
     requests.log(level, "%s", message, extra={"fields": log_fields})
 
 
-def trace_of(header: bytes | None) -> tuple[str, str]:
-    """(trace id, flags) that a client's `traceparent` has; a new one where it has none that counts."""
-    matched = _TRACEPARENT.fullmatch(header) if header else None
-    if matched is None:
-        return f"{_numbers.getrandbits(128) or 1:032x}", "00"
-    return matched[1].decode(), matched[2].decode()
-
-
 def traceparent(header: bytes | None) -> str:
     """A `traceparent` (W3C) for what the gateway did: the client's trace, a span of our own."""
-    trace, flags = trace_of(header)
-    return f"00-{trace}-{_numbers.getrandbits(64) or 1:016x}-{flags}"
+    digits, flags = f"{_numbers.getrandbits(192) | 1 << 64 | 1:048x}", "00"  # neither may be all zeros
+    trace = digits[:32]
+    if header and (matched := _TRACEPARENT.fullmatch(header)):
+        trace, flags = matched[1].decode(), matched[2].decode()
+    return f"00-{trace}-{digits[32:]}-{flags}"

@@ -123,7 +123,7 @@ def _dialect_request(
     coding = (_text(shown, b"content-encoding") or "").strip().lower()
     operations, limit = gate.operations, gate.terms.capture.max_body_bytes
     facts = read(shown.method, shown.target, kind, coding, shown.body, limit, operations)
-    refuse_links(gate.terms, operations.find(shown.method, shown.target), shown, kind, coding)
+    refuse_links(gate.terms, operations.find(shown.method, shown.target), shown.body, kind, coding)
     if gate.terms.identity.keys == "issued":
         refuse_foreign(gate, account, facts, shown.target)
     models = tuple(dict.fromkeys((*facts.models, *in_headers(shown.headers))))

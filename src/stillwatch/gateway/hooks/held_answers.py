@@ -21,7 +21,7 @@ from stillwatch.gateway.hooks import ReportedRequest
 from stillwatch.gateway.path.budgets import HELD, SETS
 from stillwatch.gateway.path.charge import Charge
 from stillwatch.gateway.path.gate import LONGEST_NAME, Gate
-from stillwatch.gateway.path.passing import MEDIA, is_json_lines
+from stillwatch.gateway.path.passing import CONTENT_TYPES
 from stillwatch.gateway.path.reply import FALLBACK_BYTES, ReplyFacts, Stream, facts_of_whole, unread_facts
 from stillwatch.gateway.path.request import BadRequest, Facts
 from stillwatch.gateway.path.server import Client
@@ -145,7 +145,7 @@ class HeldAnswers:
         self, reported: ReportedRequest, charge: Charge | None, hook: str, longest_s: int, now_us: int
     ) -> str:
         """Hold what a charge holds until its answer has come. Gives the ticket; "" where it holds nothing."""
-        on_way, sets = (0, ()) if charge is None else charge.on_way
+        on_way, sets = (0, ()) if charge is None else (charge.held, charge.sets)
         if not on_way:
             return ""
         does, model = reported.does or does_of(reported.operation), (*reported.models, "")[0][:LONGEST_NAME]
@@ -185,9 +185,10 @@ class HeldAnswers:
     def read(self, text: str, status: int, kind: bytes, body: bytes) -> None:
         """Charge an answer that has come by its body. Raises: BadRequest."""
         ticket, reply = self.ticket(text), ReplyFacts()
-        unread = status // 100 == 2 and not kind.startswith(MEDIA)
-        if kind.startswith(b"text/event-stream") or is_json_lines(kind):
-            stream = Stream(ticket.operation, lines=b"event-stream" not in kind)
+        content = CONTENT_TYPES[kind]
+        unread = status // 100 == 2 and not content.is_media
+        if content.is_events or content.is_json_lines:
+            stream = Stream(ticket.operation, lines=b"event-stream" not in content.name)
             stream.feed(body)
             reply = stream.facts(self.gate.ratios, ticket.model, True)
         elif unread:

@@ -7,6 +7,8 @@ reader does not tell them apart), a number written as a text or as 9.0, another 
 import math
 from typing import NamedTuple
 
+from stillwatch.gateway.path.known_names import KnownNames
+
 MOST_N = 1 << 20  # answers to one question: counters have 63 bits
 MOST_TOKENS = 1 << 40  # of one answer, or one batch: what nobody means
 # What limits one answer, by operation: fields that its API obeys
@@ -46,7 +48,6 @@ PROMPTS: dict[str, tuple[str, ...]] = {
 _ALLOWS = {name: frozenset(path.lower().replace("_", "") for path in paths) for name, paths in ALLOWS.items()}
 _TOKENS = frozenset(path.rpartition(".")[2] for paths in _ALLOWS.values() for path in paths)
 _MODELS_OWN = "additionalmodelrequestfields."  # Bedrock's: a model's own fields beside those of all
-_names: dict[str, str] = {}  # a key as clients write it -> its name here; "" says nothing of amounts
 
 
 class Amounts(NamedTuple):
@@ -65,10 +66,7 @@ def amounts(operation: str, request: dict[str, object]) -> Amounts:
     """Read a body. Of fields that differ the larger counts."""
     options: list[tuple[str, str, object]] = []
     for key in request:
-        name = _names.get(key)
-        if name is None:
-            name = _name(key)
-        if name:
+        if name := NAMES[key]:
             options.append((key, name, request[key]))
     prompts = 1
     if operation in PROMPTS:
@@ -127,7 +125,7 @@ def conversations_in(request: dict[str, object]) -> int:
     """Conversations in a request to vLLM's batches of them, or to servers that take a list of requests."""
     messages, requests = request.get("messages"), request.get("requests")
     lists = len(messages) if type(messages) is list and messages and type(messages[0]) is list else 1
-    return max(lists, len(requests) if type(requests) is list else 1, 1)
+    return max(lists, len(requests)) if type(requests) is list else lists
 
 
 def wants_logprobs(value: object) -> bool:
@@ -147,7 +145,7 @@ def _within(path: str, name: str, settings: dict[str, object]) -> list[tuple[str
     What an extra body allows may make an answer longer. Where nobody reads it, it makes none shorter.
     """
     outer = "" if name == "extrabody" else f"{name}."
-    named = [(key, _name(key), value) for key, value in settings.items()]
+    named = [(key, NAMES[key], value) for key, value in settings.items()]
     return [
         (f"{path}.{key}", outer + inner, value) for key, inner, value in named if inner not in ("", *SETTINGS)
     ]
@@ -155,14 +153,12 @@ def _within(path: str, name: str, settings: dict[str, object]) -> list[tuple[str
 
 def _name(key: str) -> str:
     """Give our name for a key; "" where the key is about no amount."""
-    if (known := _names.get(key)) is not None:
-        return known
     name = key.lower() if key.isascii() else key.casefold()
     name = name.replace("_", "").replace("-", "")
     known_option = (
         name in ANSWERS or name in _TOKENS or name in SETTINGS or name in LOGPROBS or name == "include"
     )
-    name = name if known_option or "logprob" in name else ""
-    if len(_names) < 4096 and len(key) <= 64:
-        _names[key] = name
-    return name
+    return name if known_option or "logprob" in name else ""
+
+
+NAMES = KnownNames(_name)

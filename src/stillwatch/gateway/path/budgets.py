@@ -162,10 +162,11 @@ class Budgets:
     ) -> None:  # fmt: skip
         """Count what comes now. Less than no tokens: what was charged too much since then."""
         values, at = self._row(place)
-        now_us, slots = self._fleet_us(place, now_us), self._slots(place)
+        if self._known is not None:
+            now_us = self._fleet_us(place, now_us)
         minute, hour, day = now_us // MINUTE_US, now_us // HOUR_US, now_us // DAY_US
         if values[at + DAY] != day:
-            put_into_blocks(values, at, slots)
+            put_into_blocks(values, at, self._slots(place))
             for column in (*OF_DAY, HELD_MINUTES):
                 values[at + column] = 0
             values[at + DAY] = day
@@ -181,7 +182,8 @@ class Budgets:
             for column in (2, 4, 6) if model_set is None else (2, 4, 6, SETS + 2 * model_set):
                 values[at + column] += tokens
             then_us = now_us if since_us is None or tokens > 0 else since_us
-            _count_in_block(values, slots, then_us // BLOCK_US, tokens, _kinds(0, model_set))
+            kinds = (0,) if model_set is None else (0, 2 + model_set)
+            _count_in_block(values, self._slots(place), then_us // BLOCK_US, tokens, kinds)
 
     def add_held(self, place: int, now_us: int) -> bool:
         """Note that a hold refuses a request, and say whether it is this minute's first for this worker."""

@@ -9,13 +9,12 @@ import msgspec
 from stillwatch.gateway.control.keys import digest, parse, same
 from stillwatch.gateway.folder import derive
 from stillwatch.gateway.path.gate import Gate
-from stillwatch.gateway.path.handed_out import SEALED, holder_of
+from stillwatch.gateway.path.handed_out import SEAL, SEALED, holder_of
 from stillwatch.gateway.path.naming import in_headers
 from stillwatch.gateway.path.request import BadRequest
-from stillwatch.gateway.path.server import HOP, KEY_HEADERS, Client, Request
-from stillwatch.gateway.path.upstream import Header
+from stillwatch.gateway.path.server import KEY_HEADERS, Client, Request
+from stillwatch.gateway.path.upstream import HOP, OURS, Header
 
-OURS = b"x-stillwatch-"
 # Ours to say; and what would have an upstream tell less than what it did: a part of a file, of its fields
 # What a proxy says of the request that came to it: no upstream shall go by it
 SAID_OF_IT = frozenset(
@@ -72,7 +71,7 @@ def caller(gate: Gate, client: Client, request: Request, now_us: int) -> Caller:
 
     Clients send one head again and again: what was found in the last one on the connection is kept.
     """
-    if SEALED.fullmatch(request.target):
+    if SEAL in request.target and SEALED.fullmatch(request.target):
         return _uploader(gate, client.peer, request, now_us)
     last = client.memory
     if (
@@ -253,14 +252,10 @@ def _upstream_head(gate: Gate, request: Request, account: str | None = None) -> 
     return b"".join(lines)
 
 
-def upstream_head(
-    gate: Gate, request: Request, who: Caller, body: bytes, mark: str | None, target: str | None = None
-) -> bytes:
-    """The head that goes upstream; `target` where it is not the client's own."""
+def upstream_head(request: Request, who: Caller, body: bytes, mark: str | None, start: bytes) -> bytes:
+    """The head that goes upstream; `start`: its first line."""
     marked = b"x-stillwatch-mark: %s\r\n" % mark.encode("ascii", "replace") if mark else b""
     length = b""
     if body or request.method in ("POST", "PUT", "PATCH"):
         length = b"content-length: %d\r\n" % len(body)
-    target = gate.pool.target.path(target or request.target)
-    start = f"{request.method} {target} HTTP/1.1\r\n".encode("latin-1")
     return b"".join((start, who.passed, marked, length, b"\r\n"))

@@ -24,8 +24,8 @@ class Charge:
     spent_before = 0  # of the day, when it was decided
     _place = 0  # of the account among the budgets: found when there is something to count
     _promised = 0  # output tokens that a batch which it begins may bring
-    _on_way = 0  # output tokens that its answer may still bring: held until it has come
-    _sets: tuple[int, ...] = ()  # of models that may answer, which are counted apart
+    held = 0  # output tokens that its answer may still bring: held until it has come
+    sets: tuple[int, ...] = ()  # of models that may answer, which are counted apart: it is held of them, too
 
     def __init__(self, gate: Gate, account: str, number: int | None, facts: Facts, began_us: int) -> None:
         self._gate, self._account, self._number = gate, account, number
@@ -45,21 +45,21 @@ class Charge:
         budgets, limits = gate.budgets, gate.terms.limits
         place = self._place = budgets.place(self._account, self._number)
         if facts.does in ("generates", "unknown"):
-            self._on_way = self.answer_tokens() * facts.answers
-            self._sets = self._sets_of(facts.models)
-            budgets.hold(place, self._on_way, self._sets)
+            self.held = self.answer_tokens() * facts.answers
+            self.sets = self._sets_of(facts.models)
+            budgets.hold(place, self.held, self.sets)
         elif facts.batch is not None and facts.batch.begins:
             asked = gate.notes.models(self._account, facts.batch)
-            self._sets = self._sets_of((*facts.models, *asked))
+            self.sets = self._sets_of((*facts.models, *asked))
         if batch:
             self._promised = batch
-            budgets.add_batch(place, now, batch, self._sets)
+            budgets.add_batch(place, now, batch, self.sets)
         slides = limits.slides
         known = budgets.known_counts(place)
         spent = budgets.spent(place, now, sliding=slides)
         spent = dataclasses.replace(
             spent,
-            tokens_held=spent.tokens_held - self._on_way,
+            tokens_held=spent.tokens_held - self.held,
             batch_tokens_day=spent.batch_tokens_day - self._promised,
             batch_blocks=_less(spent.batch_blocks, self._promised),
             settles_s=gate.settles_s(),
@@ -67,11 +67,11 @@ class Charge:
         )
         self.spent_before = spent.output_tokens_day
         tightest: tuple[int, int] | None = None  # tokens left, set
-        for k in self._sets:
+        for k in self.sets:
             most = most_of_set(limits.models[k], self._account)
             if most is not None:
                 used, held = budgets.of_set(place, now, k, sliding=slides)
-                left = most - used - held + self._on_way + self._promised
+                left = most - used - held + self.held + self._promised
                 tightest = min(tightest or (most, k), (left, k))
         if tightest is None:
             return spent, None
@@ -81,20 +81,15 @@ class Charge:
             spent,
             set_tokens_day=used - self._promised,
             set_blocks=_less(blocks, self._promised),
-            set_tokens_held=held - self._on_way,
+            set_tokens_held=held - self.held,
             unknown_elsewhere=self._unknown_elsewhere(known, tightest[1]),
         )
         return spent, most_of_set(limits.models[tightest[1]], self._account)
 
-    @property
-    def on_way(self) -> tuple[int, tuple[int, ...]]:
-        """Output tokens that it holds, and the sets of models with which they count."""
-        return self._on_way, self._sets
-
     def resume(self, on_way: int, sets: tuple[int, ...]) -> None:
         """Go on with what was held for it before."""
         self._place = self._gate.budgets.place(self._account, self._number)
-        self._on_way, self._sets = on_way, sets
+        self.held, self.sets = on_way, sets
 
     def _sets_of(self, models: tuple[str, ...]) -> tuple[int, ...]:
         names = models or (None,)
@@ -108,8 +103,8 @@ class Charge:
             return None
         return dataclasses.replace(
             spent,
-            tokens_held=spent.tokens_held - self._on_way,
-            set_tokens_held=spent.set_tokens_held - (self._on_way if model_set is not None else 0),
+            tokens_held=spent.tokens_held - self.held,
+            set_tokens_held=spent.set_tokens_held - (self.held if model_set is not None else 0),
             set_tokens_day=spent.set_tokens_day - (self._promised if model_set is not None else 0),
         )
 
@@ -153,10 +148,10 @@ class Charge:
 
     def let_go(self, tokens: int | None = None) -> None:
         """Hold less of what the answer may bring, or nothing any more."""
-        less = self._on_way if tokens is None else min(tokens, self._on_way)
+        less = self.held if tokens is None else min(tokens, self.held)
         if less > 0:
-            self._on_way -= less
-            self._gate.budgets.hold(self._place, -less, self._sets)
+            self.held -= less
+            self._gate.budgets.hold(self._place, -less, self.sets)
 
     # --- at its end ------------------------------------------------------------------------------------
 
@@ -171,7 +166,7 @@ class Charge:
         gate, facts = self._gate, self._facts
         if reply is None:
             if self.charged and nothing_begun:
-                self.settle(0)
+                self._bill(-self.charged)
             return None
         tokens = reply.output_tokens or 0
         later = request.method == "GET" and does != "unknown"
@@ -190,18 +185,14 @@ class Charge:
         return reply
 
     def bill_answer(self, reply: ReplyFacts, does: str) -> None:
-        """Charge an answer that has come to who asked for it."""
+        """Charge an answer that has come to who asked for it, less what was charged already."""
         tokens = reply.output_tokens or 0
-        self.settle(tokens)
+        self._bill(tokens - self.charged)
         if reply.answer_id:
             done = LaterAnswer(-1, "", self._began_us)
             self._gate.notes.note_answer(self._account, reply.answer_id, done)
         if does == "generates" and not reply.estimated:
             self._gate.learn(self._asked, tokens, self._facts.most, self._facts.answers)
-
-    def settle(self, tokens: int) -> None:
-        """Charge what the reply brought, less what was charged already."""
-        self._bill(tokens - self.charged)
 
     def is_paid(self) -> bool:
         """Whether what is fetched was charged when it was asked for, by what it may bring."""
@@ -239,7 +230,7 @@ class Charge:
     def give_back_batch(self) -> None:
         """Take back what was charged for a batch: it did not begin."""
         if self._promised:
-            self._gate.budgets.give_back_batch(self._place, self._began_us, self._promised, self._sets)
+            self._gate.budgets.give_back_batch(self._place, self._began_us, self._promised, self.sets)
             self._promised = 0
 
 

@@ -19,32 +19,43 @@ from stillwatch.gateway.logs import traceparent
 from stillwatch.gateway.path.admission import admit, refusal_since
 from stillwatch.gateway.path.answers import REASONS, error_body, error_event, error_headers, safe
 from stillwatch.gateway.path.body_addresses import FIELDS, turn_body
-from stillwatch.gateway.path.caller import OURS, Caller, caller, upstream_head
+from stillwatch.gateway.path.caller import Caller, caller, upstream_head
 from stillwatch.gateway.path.charge import Charge
 from stillwatch.gateway.path.coins import Draw, Who, second
-from stillwatch.gateway.path.forwarding import refuse_links, refuse_unseen, why_not_forwarded
+from stillwatch.gateway.path.forwarding import refuse_links, refuse_unseen
 from stillwatch.gateway.path.gate import Gate
-from stillwatch.gateway.path.handed_out import SEALED, ElsewhereError, on_this_gateway, piece_of
+from stillwatch.gateway.path.handed_out import SEAL, SEALED, ElsewhereError, on_this_gateway, piece_of
 from stillwatch.gateway.path.object_access import EMPTY_LIST, ObjectAccess
-from stillwatch.gateway.path.objects import place_of
 from stillwatch.gateway.path.passing import (
+    CONTENT_TYPES,
     COUNTED,
-    MEDIA,
+    NO_TYPE,
+    ContentType,
     Events,
     Lines,
     MadeInStream,
     Plain,
     Refusal,
     Whole,
-    is_json,
-    is_json_lines,
-    is_lines,
     is_listing,
 )
 from stillwatch.gateway.path.reply import ReplyFacts, unread_facts
 from stillwatch.gateway.path.request import BadRequest, Facts, read
+from stillwatch.gateway.path.routes import Route
 from stillwatch.gateway.path.server import Client, Request
-from stillwatch.gateway.path.upstream import Connection, Header
+from stillwatch.gateway.path.upstream import (
+    CONNECTION,
+    CONTENT_CODING,
+    CONTENT_TYPE,
+    HOP,
+    LENGTH,
+    LOCATION,
+    PASSED,
+    REPLY_HEADERS,
+    SET_BY_US,
+    Connection,
+    Header,
+)
 from stillwatch.gateway.record.entries import ExchangeOutcome, Intent, exchange_id, pack
 from stillwatch.gateway.record.wal import INTENT, OUTCOME, PART, frame
 from stillwatch.terms import Decision, ModelVerdict
@@ -75,9 +86,12 @@ class Exchange:
     facts = Facts("other")
     asked = ""  # the model that is asked for
     caller: Caller | None = None
+    route: Route | None = None
     decision = Decision(False, "undecided")
     connection: Connection | None = None
     over = False
+    hands_out = ""
+    comes_later = strip = budgeted = False  # what a body asks of it: see `passing.Recipient`
     delivered = status = 0
     trace = ""  # W3C's traceparent
     _piece: tuple[int, bool] | None = None  # of an upload that goes on
@@ -102,7 +116,6 @@ class Exchange:
         self.began_us = gate.now_us()
         match = gate.operations.find(request.method, request.target)
         self.operation, self.does = (match.line.name, match.line.does) if match else ("other", "unknown")
-        self.found = match
         self._kept: list[bytes] = []  # of the reply, where it is kept or sketched
         self._terms, self._tables = gate.terms, gate.tables  # by which it was decided
 
@@ -121,7 +134,7 @@ class Exchange:
             return
         if not self.client.proven:
             self.client.prove()
-        if sealed := SEALED.fullmatch(request.target):
+        if SEAL in request.target and (sealed := SEALED.fullmatch(request.target)):
             request.target, self._piece = sealed[1], piece_of(request)
         self._take_on()
 
@@ -150,7 +163,8 @@ class Exchange:
             gate.counters[_REFUSED_TERMS] += 1
             self._refuse(decision, admission.verdict, noted=admission.held and charge.refused_by_hold())
             return
-        if not self.budgeted:
+        self.strip, self.budgeted = decision.strip, decision.output_tokens_left is not None
+        if charge.held and not self.budgeted:
             charge.let_go()
         charge.count_request()
         if self.facts.background and not self.facts.stream:
@@ -168,32 +182,31 @@ class Exchange:
         terms = self.gate.terms
         operations, limit = self.gate.operations, terms.capture.max_body_bytes
         facts = read(request.method, request.target, who.kind, who.coding, request.body, limit, operations)
-        if why := why_not_forwarded(terms, self.found, request):
-            raise BadRequest(403, "path_not_allowed", why)
-        refuse_unseen(self.found, facts, request)
-        refuse_links(terms, self.found, request, who.kind, who.coding)
+        self.route = route = self.gate.routes.find(request.method, request.target)
+        if route.refusal:
+            raise BadRequest(403, "path_not_allowed", route.refusal)
+        if facts.hook or facts.batch is not None:
+            refuse_unseen(route.match, facts, request.method, request.target)
+        if terms.capture.links != "pass":
+            refuse_links(terms, route.match, request.body, who.kind, who.coding)
         if who.named:
             facts = replace(facts, models=tuple(dict.fromkeys((*facts.models, *who.named))))
-        if self.found is not None and self.found.line.by_owner:
+        if route.by_owner:
             facts = replace(facts, references=replace(facts.references, buckets=()))
         self.facts, self.does = facts, facts.does
+        self.comes_later = facts.background or route.makes == ANSWER
+        self.hands_out = "" if route.by_owner or route.place.kind not in FIELDS else route.place.kind
         self.asked = self.facts.models[0] if self.facts.models else ""
-        self._objects = ObjectAccess(self.gate, request, who.account, facts, self.began_us)
+        self._objects = ObjectAccess(self.gate, request, route, who.account, facts, self.began_us)
         self._charge = Charge(self.gate, who.account, who.number, facts, self.began_us)
 
     def learn(self, body: bytes) -> None:
         """Note whose objects a whole reply names, before the client learns their names."""
-        if self.found is not None and self.found.line.makes == "part":
+        if self.route is not None and self.route.makes == "part":
             with suppress(msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
                 self._part = _ID.decode(body).id
         if self._objects is not None:
             self._objects.learn(body)
-
-    @property
-    def hands_out(self) -> str:
-        kind = place_of(self.request.target).kind
-        by_owner = self.found is not None and self.found.line.by_owner
-        return kind if kind in FIELDS and not by_owner else ""
 
     def turn_body(self, body: bytes) -> bytes:
         return turn_body(body, self.hands_out, self.request, self.gate.pool.target)
@@ -320,13 +333,16 @@ class Exchange:
 
     def _request_bytes(self, slot: int) -> tuple[bytes, bytes]:
         """Give the head and the body that go upstream, for the first answer or for a second one."""
-        request, who = self.request, self.caller
+        request, who, route = self.request, self.caller, self.route
         assert who is not None
+        assert route is not None
         body = request.body
-        if self._asks_usage():
+        if self.facts.stream and self._asks_usage():
             body = b'{"stream_options":{"include_usage":true},' + body.lstrip()[1:]
-        target = None if self._objects is None else self._objects.target
-        head = upstream_head(self.gate, request, who, body, self.decision.mark, target)
+        start, target = route.start, None if self._objects is None else self._objects.target
+        if target is not None:
+            start = self.gate.routes.start(request.method, target)
+        head = upstream_head(request, who, body, self.decision.mark, start)
         return (second(head) if slot else head), body
 
     def _asks_usage(self) -> bool:
@@ -334,7 +350,6 @@ class Exchange:
         assert who is not None
         return (
             self.gate.terms.capture.ask_usage
-            and facts.stream
             and facts.is_json
             and not facts.usage_asked
             and not who.coding
@@ -368,28 +383,12 @@ class Exchange:
                 self.fail("upstream_error", "the upstream refused a further page of the list")
             return
         self.status, self._reason = status, reason
-        self._headers = turned_headers = []
         if self._draw is not None:
             self._draw.mine.on_head(status, reason, headers)
-        kind = coding = b""
-        self._length = None
-        for pair in headers:
-            field, value = pair
-            lower = field.lower()
-            if lower.startswith(OURS):  # only we may set these
-                continue
-            turned = self._turn(pair) if b"//" in value else pair
-            if turned is None:
-                return
-            turned_headers.append(turned)
-            if lower == b"content-type":
-                kind = value.lower()
-            elif lower == b"content-encoding":
-                coding = value.lower().strip()
-            elif lower == b"content-length":
-                self._length = int(value) if value.isdigit() else None
-            elif lower == b"location" and status // 100 == 2 and objects is not None:
-                objects.learn_location(value)
+        content = self._read_headers(status, headers)
+        if content is None:
+            return
+        kind, coding = content
         self._body = Plain(self)
         if status in (401, 403) and gate.terms.identity.keys != "upstream":
             self._on_refusal(status, coding)
@@ -399,28 +398,64 @@ class Exchange:
             self._headers.append((b"x-stillwatch-warning", safe(self._warn)))
         if status // 100 != 2 or status == 204 or self.request.method == "HEAD":
             return
-        self._is_media = kind.startswith(MEDIA)
+        self._is_media = kind.is_media
         looked_into = self.does in COUNTED or self.operation == "models"
         listing = None if objects is None else objects.listing
-        if is_listing(listing, kind):
+        if listing is not None and is_listing(listing, kind):
             if coding not in (b"", b"identity"):
                 self.fail("upstream_encoding", "the upstream's reply is compressed, unasked")
             else:
                 self._body = Whole(self, looked_into, listing)
         elif coding not in (b"", b"identity"):
-            if (looked_into or is_json(kind)) and (self.strip or gate.terms.bans or self.budgeted):
+            if (looked_into or kind.is_json) and (self.strip or gate.terms.bans or self.budgeted):
                 self.fail("upstream_encoding", "the upstream's reply is compressed, unasked")
-        elif kind.startswith(b"text/event-stream") or (self.does in COUNTED and is_json_lines(kind)):
+        elif kind.is_events or (kind.is_json_lines and self.does in COUNTED):
             names = None if objects is None else objects.reply_names
             learns = None if objects is None or names is None else MadeInStream(objects.note, *names)
-            self._body = Events(self, learns, lines=b"event-stream" not in kind)
+            self._body = Events(self, learns, lines=b"event-stream" not in kind.name)
             if self._draw is None:
                 self.on_data = self._body.feed  # type: ignore[method-assign] # a chunk costs a frame less
             gate.counters[_STREAMS] += 1
-        elif (looked_into and not self._is_media) or is_json(kind):
+        elif (looked_into and not kind.is_media) or kind.is_json:
             self._body = Whole(self, looked_into)
-        elif is_lines(kind) and (gate.terms.bans or self.strip or self.does == "fetches"):
-            self._body = Lines(self, b"ndjson" in kind)
+        elif kind.is_lines and (gate.terms.bans or self.strip or self.does == "fetches"):
+            self._body = Lines(self, b"ndjson" in kind.name)
+
+    def _read_headers(self, status: int, headers: list[Header]) -> tuple[ContentType, bytes] | None:
+        """Note what of a reply's head is passed on; give what it holds, or None where it is refused."""
+        objects, kind, coding = self._objects, NO_TYPE, b""
+        passed: list[Header] = []
+        named: set[bytes] = set()  # hop by hop, as the upstream says
+        bare = status in (204, 304) or self.request.method == "HEAD"
+        self._length = None
+        for pair in headers:
+            name, value = pair
+            role = REPLY_HEADERS[name]
+            if role == PASSED and b"//" not in value:
+                passed.append(pair)
+                continue
+            if role == SET_BY_US:
+                continue
+            turned = self._turn(pair) if b"//" in value else pair
+            if turned is None:
+                return None
+            # of a reply without a body its length is what it would have been
+            if role < LENGTH or (role == LENGTH and bare and status != 204):
+                passed.append(turned)
+            if role == CONTENT_TYPE:
+                kind = CONTENT_TYPES[value]
+            elif role == CONTENT_CODING:
+                coding = value.lower().strip()
+            elif role == LENGTH:
+                self._length = int(value) if value.isdigit() else None
+            elif role == CONNECTION:
+                named.update(part.strip().lower() for part in value.split(b","))
+            elif role == LOCATION and status // 100 == 2 and objects is not None:
+                objects.learn_location(value)
+        if named:
+            passed = [pair for pair in passed if pair[0].lower() not in named or pair[0].lower() in HOP]
+        self._headers = passed
+        return kind, coding
 
     def _turn(self, header: Header) -> Header | None:
         """Turn a header's address into this gateway's; None where the reply is refused for it."""
@@ -432,7 +467,7 @@ class Exchange:
                 header, self.status, self.request, gate.pool.target, holder, gate.secret
             )
         except ElsewhereError as where:
-            if self.found is not None and self.found.line.by_owner:
+            if self.route is not None and self.route.by_owner:
                 return header
             self.fail("upstream_elsewhere", f"the upstream sends its client past this gateway, to {where}")
             return None
@@ -476,18 +511,6 @@ class Exchange:
         client.done()
 
     # --- what a body asks of its exchange (passing.Recipient) ---------------------------------------------
-
-    @property
-    def comes_later(self) -> bool:
-        return self.facts.background or (self.found is not None and self.found.line.makes == ANSWER)
-
-    @property
-    def strip(self) -> bool:
-        return self.decision.strip
-
-    @property
-    def budgeted(self) -> bool:
-        return self.decision.output_tokens_left is not None
 
     def left(self) -> float:
         """Output tokens that the account has left now, over all its streams."""
@@ -587,12 +610,12 @@ class Exchange:
             client.send_piece(data)
             return
         self._headed = True
-        if isinstance(self._body, Events):
+        length, body = self._length, self._body
+        if type(body) is Whole:
+            length = length if body.length is None else body.length
+        elif type(body) is Events:
             self._observe(FIRST_TOKEN, self.gate.now_us())
-        length = self._length
-        if isinstance(self._body, Whole) and self._body.length is not None:
-            length = self._body.length
-        elif isinstance(self._body, Events | Lines) and self.strip:
+        if self.strip and type(body) in (Events, Lines):
             length = None
         head = client.head(self.status, self._reason, self._headers, length)
         client.send(head, client.framed(data))
@@ -630,17 +653,16 @@ class Exchange:
 
     def _finish_facts(self, complete: bool) -> None:
         """Take the facts of the reply, and charge the account."""
+        charge = self._charge
         if self._body is not None:
-            self._facts = self._body.facts(complete)
-            later = self.comes_later or (self._facts is not None and self._facts.background)
-            if self._charge is not None and self.status // 100 == 2 and not (self._is_media or later):
-                most = self._charge.on_way[0]
-                self._facts = unread_facts(self._facts, self.does, self.request.method, self.delivered, most)
-        if self._charge is not None:
+            self._facts = facts = self._body.facts(complete)
+            is_told = facts is not None and (facts.output_tokens or facts.background)
+            is_unread = self.status // 100 == 2 and not (is_told or self._is_media or self.comes_later)
+            if charge is not None and is_unread:
+                self._facts = unread_facts(facts, self.does, self.request.method, self.delivered, charge.held)
+        if charge is not None:
             nothing_begun = complete and self.status // 100 != 2
-            self._facts = self._charge.bill_reply(
-                self._facts, self.request, self.does, complete, nothing_begun
-            )
+            self._facts = charge.bill_reply(self._facts, self.request, self.does, complete, nothing_begun)
 
     def _end(self, outcome: str, rule: str | None = None) -> None:
         """Note the outcome and let everything go that this exchange held."""
@@ -651,13 +673,15 @@ class Exchange:
         if outcome in ("upstream_error", "cut", "refused"):
             self._leave(f"the exchange ended: {outcome}")
         body, self._body = self._body, None  # it knows the exchange: nothing should wait for the collector
-        vars(self).pop("on_data", None)
+        if "on_data" in self.__dict__:
+            del self.__dict__["on_data"]
         if gate.held_replies.total:
             gate.held_replies.drop(self)
         gate.counters[_IN_FLIGHT] -= 1
         now, charge = gate.now_us(), self._charge
         if charge is not None:
-            charge.let_go()
+            if charge.held:
+                charge.let_go()
             if outcome == "refused" or (outcome == "complete" and self.status // 100 != 2):
                 charge.give_back_batch()  # it did not begin
         if outcome == "complete" and self.does == "generates":

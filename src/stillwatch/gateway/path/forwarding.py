@@ -13,25 +13,24 @@ from stillwatch.gateway.path import naming
 from stillwatch.gateway.path.batch import google_questions, is_batch, lines_of
 from stillwatch.gateway.path.objects import place_of
 from stillwatch.gateway.path.request import BadRequest, Facts, inflate
-from stillwatch.gateway.path.server import Request
 from stillwatch.terms import Terms
 
 
-def why_not_forwarded(terms: Terms, match: OperationMatch | None, request: Request) -> str | None:
+def why_not_forwarded(terms: Terms, match: OperationMatch | None, method: str, target: str) -> str | None:
     """Why an operation does not go upstream, or None. The owner's own lines go, whatever they do."""
     if match is None and terms.capture.unknown_paths == "pass":
         return None
-    if match is None and request.method in ("GET", "HEAD"):
-        leads = _ADDRESS.search(unquote(unquote(request.target)))
-        return _allowed_by(_LEADS, request, "reads") if leads else None
+    if match is None and method in ("GET", "HEAD"):
+        leads = _ADDRESS.search(unquote(unquote(target)))
+        return _allowed_by(_LEADS, method, target, "reads") if leads else None
     if match is not None and match.line.by_owner:
         return None
     if match is not None and match.does not in REFUSED:
-        known = request.method in ("GET", "HEAD") or _names_objects(match, request.target)
-        return None if known else _allowed_by(_WHY["unknown"], request, "…")
+        known = method in ("GET", "HEAD") or _names_objects(match, target)
+        return None if known else _allowed_by(_WHY["unknown"], method, target, "…")
     if match is not None and match.does == "mints" and terms.identity.keys == "upstream":
         return None
-    return _allowed_by(_WHY[match.does if match else "unknown"], request, "…")
+    return _allowed_by(_WHY[match.does if match else "unknown"], method, target, "…")
 
 
 def _names_objects(match: OperationMatch, target: str) -> bool:
@@ -42,24 +41,22 @@ def _names_objects(match: OperationMatch, target: str) -> bool:
     return all(any(found == name or found.startswith(f"{name}:") for found in ids) for name in names)
 
 
-def refuse_unseen(match: OperationMatch | None, facts: Facts, request: Request) -> None:
+def refuse_unseen(match: OperationMatch | None, facts: Facts, method: str, target: str) -> None:
     """Raises: BadRequest for questions, or answers, that nobody would count or capture."""
     if match is not None and match.line.by_owner:
         return
     if facts.hook and facts.does in NAMES_A_MODEL:
-        raise BadRequest(403, "answer_elsewhere", _allowed_by(_HOOK.format(facts.hook), request, facts.does))
+        why = _allowed_by(_HOOK.format(facts.hook), method, target, facts.does)
+        raise BadRequest(403, "answer_elsewhere", why)
     if facts.batch is not None and facts.batch.untold:
-        raise BadRequest(403, "batch_unknown", _allowed_by(_UNSEEN, request, "begins"))
+        raise BadRequest(403, "batch_unknown", _allowed_by(_UNSEEN, method, target, "begins"))
 
 
-def refuse_links(
-    terms: Terms, match: OperationMatch | None, request: Request, kind: str, coding: str
-) -> None:
+def refuse_links(terms: Terms, match: OperationMatch | None, body: bytes, kind: str, coding: str) -> None:
     """Raises: BadRequest for what the model would read at an address, where the terms let none pass."""
     let = terms.capture.links
-    if let == "pass" or not request.body or (match is not None and match.line.by_owner):
+    if let == "pass" or not body or (match is not None and match.line.by_owner):
         return
-    body = request.body
     if coding not in ("", "identity"):
         body = inflate(body, coding, terms.capture.max_body_bytes)
     for asks in _questions(kind, body):
@@ -97,9 +94,9 @@ def _asked_in(entry: object) -> Iterator[object]:
         yield from (entry[name] for name in ("body", "params", "request") if name in entry)
 
 
-def _allowed_by(why: str, request: Request, does: str) -> str:
-    path = request.target.partition("?")[0][:200]
-    line = f'[[operation]] with method = "{request.method}", path = "{path}" and does = "{does}"'
+def _allowed_by(why: str, method: str, target: str, does: str) -> str:
+    path = target.partition("?")[0][:200]
+    line = f'[[operation]] with method = "{method}", path = "{path}" and does = "{does}"'
     return f"{why} The owner can allow it in the terms: {line}."
 
 

@@ -18,6 +18,7 @@ from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.gateway.path.coins import Coins
 from stillwatch.gateway.path.held_replies import HeldReplies
 from stillwatch.gateway.path.reply import JSON_LIMIT, Ratios
+from stillwatch.gateway.path.routes import Routes
 from stillwatch.gateway.path.trained_models import is_trained_name, spellings
 from stillwatch.gateway.path.upstream import ConnectionPool
 from stillwatch.gateway.record.entries import UncapturedSpan
@@ -135,6 +136,7 @@ class Gate:
         self.terms = terms
         own = terms.operations
         self.operations = Operations((*own, *OPERATIONS.lines), OPERATIONS.prefixes) if own else OPERATIONS
+        self.routes = Routes(terms, self.operations, self.pool.target)
         self.limited = _limits_anybody(terms)  # else nobody's spending need be looked up
         self.host = host_verdict(terms, self._upstream_host)  # of whatever goes upstream
         self._verdicts.clear()
@@ -162,7 +164,7 @@ class Gate:
             known_longest = max(longest(model, default) for hop in all_hops for model in hop.names[-1:])
             if len(model) <= LONGEST_NAME:
                 _keep(self._known_longest, (model, default), known_longest)
-        return max(known_longest, self._longest.get(model, 0))
+        return max(known_longest, self._longest.get(model, 0)) if self._longest else known_longest
 
     def learn(self, model: str, tokens: int, most: int | None, n: int) -> None:
         """Remember an answer that is longer than was thought possible."""

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from stillwatch.gateway.path.known_names import KnownNames
 from stillwatch.gateway.path.upstream import Header
 
 # path segments that a model's name follows
@@ -36,7 +37,8 @@ WORDS = frozenset(
      "parameters", "input_schema", "schema", "json_schema", "arguments", "suffix", "stop", "query")
 )  # fmt: skip
 # Under these a text in JSON is a part of the request; under any other key it may be what somebody says
-_BODY_ENDING = re.compile(r"(?:body|params|options|config|settings|kwargs)$")
+_BODIES = ("body", "params", "options", "config", "settings", "kwargs")
+_BODY_ENDING = re.compile(rf"(?:{'|'.join(_BODIES)})$")
 # Where a request, and the key that comes with it, would go instead: fields of routers, and those by which
 # SGLang and vLLM fetch from another server what that computed of a prompt
 ELSEWHERE = frozenset(
@@ -45,9 +47,12 @@ ELSEWHERE = frozenset(
 )  # fmt: skip
 # Fields by which servers take a request for another one: Rails and Laravel, Google
 OVERRIDES = frozenset(("_method", "$httpmethod", "$httpheaders", "x_http_method_override"))
+BESIDE = frozenset(("engine", "custom_llm_provider"))  # a model's name, and the first half of one
 # Where an answer would be sent past the gateway: at the top of a body, or in a query
 HOOKS = frozenset(("webhook", "webhook_url", "webhook_completed", "callback_url", "fal_webhook"))
-HOOK_LENGTHS = frozenset(map(len, HOOKS))
+TOP_LENGTHS = frozenset(map(len, (*HOOKS, "model")))  # of keys that mean something at the top alone
+_SPECIAL = ONE | MANY | WORDS | ELSEWHERE | OVERRIDES | BESIDE | HOOKS  # any other key is one of the endings
+_SPECIAL_ENDINGS = ("model", "models", "fallbacks", *_BODIES)
 ENDINGS = (
     "chat/completions", "completions", "responses", "messages", "embeddings", "predictions", "models",
     "invocations", "invocations-response-stream",
@@ -77,26 +82,56 @@ class Ambiguous(ValueError):
 # --- JSON -------------------------------------------------------------------------------------------------
 
 
+class BodyKey(msgspec.Struct, frozen=True, gc=False):
+    """What a key of a JSON body is to us, whatever stands under it."""
+
+    refusal: str = ""  # why nothing may stand under it
+    is_word: bool = False  # what stands under it is what somebody says
+    is_one: bool = False  # a text under it is a model's name
+    is_many: bool = False  # each text below it is one
+    is_model: bool = False  # one of `ONE`
+    says: bool = False  # at the top of a body a text under it may name a model
+    is_hook: bool = False
+    is_misspelt: bool = False  # to Go's reader of JSON it is `model`
+
+
+def _read_key(key: str) -> BodyKey:
+    folded = _fold_key(key)
+    if folded not in _SPECIAL and not folded.rstrip("\n").endswith(_SPECIAL_ENDINGS):
+        return _ANY_KEY
+    one, many = _is_one(key, folded), _is_many(key, folded)
+    return BodyKey(
+        _refusal(folded),
+        folded in WORDS,
+        one,
+        many,
+        folded in ONE,
+        key != "model" and (one or many or folded in BESIDE or _BODY_ENDING.search(folded) is not None),
+        folded in HOOKS,
+        key != "model" and key.lower() == "model",
+    )
+
+
+_ANY_KEY = BodyKey()  # what nearly all are
+KEYS = KnownNames(_read_key)
+
+
 def in_object(body: dict[str, object]) -> list[str]:
     """Models below the top of a JSON body: lists, nested fields, requests of a batch. Raises: Ambiguous."""
     names: list[str] = []
     todo: list[tuple[object, bool]] = []  # what is left to look at, and whether each text in it is a name
     for key, value in body.items():
         kind = type(value)
-        if kind is dict or kind is list:
-            lower = _fold_key(key)
-            _refuse_elsewhere(lower)
-            if lower not in WORDS:
-                todo.append((value, _is_many(key, lower)))
-        elif isinstance(value, str) and key != "model":
-            lower = _fold_key(key)
-            _refuse_elsewhere(lower)
-            if _is_many(key, lower) or lower == "engine" or (lower != "model" and _is_one(key, lower)):
-                names.append(value)
-            elif _BODY_ENDING.search(lower) and value.lstrip()[:1] == "{":
-                names += in_lines(value.encode("utf-8", "replace"))
-            elif lower == "custom_llm_provider":  # LiteLLM's: the name's first half
-                names.append(f"{value}/{body.get('model')}")
+        if kind is not str and kind is not list and kind is not dict:
+            continue
+        known = KEYS[key]
+        if known.refusal:
+            raise Ambiguous(known.refusal)
+        if kind is not str:
+            if not known.is_word:
+                todo.append((value, known.is_many))
+        elif known.says:
+            names += _said_at_top(key, str(value), body)
     looked_at = 0
     while todo:
         value, named = todo.pop()
@@ -111,14 +146,27 @@ def in_object(body: dict[str, object]) -> list[str]:
             todo.extend((inner, named) for inner in value if named or type(inner) in (dict, list))
         elif isinstance(value, dict):
             for key, inner in value.items():
-                lower = _fold_key(key)
-                _refuse_elsewhere(lower)
-                if isinstance(inner, str) and _is_one(key, lower):
+                known = KEYS[key]
+                if known.refusal:
+                    raise Ambiguous(known.refusal)
+                if known.is_one and isinstance(inner, str):
                     names.append(inner)
-                elif lower not in WORDS:  # {"gpt-4": ["claude"]}: what answers instead of a model
-                    each = _is_many(key, lower) or (named and lower not in ONE and "model" not in value)
+                elif not known.is_word:  # {"gpt-4": ["claude"]}: what answers instead of a model
+                    each = known.is_many or (named and not known.is_model and "model" not in value)
                     todo.append((inner, each))
-    return list(dict.fromkeys(name for name in names if name))
+    return list(dict.fromkeys(filter(None, names))) if names else names
+
+
+def _said_at_top(key: str, value: str, body: dict[str, object]) -> list[str]:
+    """The models that a text at the top of a body names. Raises: Ambiguous."""
+    folded = _fold_key(key)
+    if _is_many(key, folded) or folded == "engine" or (folded != "model" and _is_one(key, folded)):
+        return [value]
+    if _BODY_ENDING.search(folded) and value.lstrip()[:1] == "{":
+        return in_lines(value.encode("utf-8", "replace"))
+    if folded == "custom_llm_provider":  # LiteLLM's: the name's first half
+        return [f"{value}/{body.get('model')}"]
+    return []
 
 
 def _fold_key(key: str) -> str:
@@ -126,11 +174,12 @@ def _fold_key(key: str) -> str:
     return key.lower().replace("-", "_") if key.isascii() else key.casefold().replace("-", "_")
 
 
-def _refuse_elsewhere(folded: str) -> None:
+def _refusal(folded: str) -> str:
     if folded in OVERRIDES:
-        raise Ambiguous(f"{folded} would make it another request to some servers: send that one itself")
+        return f"{folded} would make it another request to some servers: send that one itself"
     if folded in ELSEWHERE:
-        raise Ambiguous(f"{folded} would send the request, and the key that comes with it, elsewhere")
+        return f"{folded} would send the request, and the key that comes with it, elsewhere"
+    return ""
 
 
 def _is_one(key: str, folded: str) -> bool:
@@ -175,7 +224,8 @@ def in_fields(pairs: Iterable[tuple[str, str]]) -> list[str]:
         if bare == "_charset_" and value.strip().lower() not in ("utf-8", "utf8"):
             raise Ambiguous("the form says that it is in another charset than UTF-8")
         folded = _fold_key(bare)
-        _refuse_elsewhere(folded)
+        if refusal := _refusal(folded):
+            raise Ambiguous(refusal)
         if (_is_many(bare, folded) or folded == "engine" or _is_one(bare, folded)) and value.strip():
             names.append(value.strip())
         elif _BODY_ENDING.search(folded) and value.lstrip()[:1] == "{":
@@ -282,7 +332,7 @@ def in_query(query: str) -> list[str]:
 
 def is_hook(name: str) -> bool:
     """Whether a field of a body or a query would have the answer sent somewhere else."""
-    return len(name) in HOOK_LENGTHS and _fold_key(name) in HOOKS
+    return _fold_key(name) in HOOKS
 
 
 def query_names(target: str) -> list[str]:

@@ -14,6 +14,7 @@ from stillwatch.gateway.path.objects import WORDS, Listing, place_of
 from stillwatch.gateway.path.passing import COUNTED
 from stillwatch.gateway.path.references import deferred_in, made_in, made_in_list
 from stillwatch.gateway.path.request import BadRequest, Facts
+from stillwatch.gateway.path.routes import Route
 from stillwatch.gateway.path.server import Request
 from stillwatch.gateway.path.stored_links import HOSTS
 from stillwatch.gateway.path.trained_models import (
@@ -39,14 +40,17 @@ EMPTY_LIST = b'{"object":"list","data":[],"first_id":null,"last_id":null,"has_mo
 class ObjectAccess:
     """The objects of one exchange."""
 
-    def __init__(self, gate: Gate, request: Request, account: str, facts: Facts, began_us: int) -> None:
+    def __init__(
+        self, gate: Gate, request: Request, route: Route, account: str, facts: Facts, began_us: int
+    ) -> None:
         """Raises: BadRequest for what is another account's, or nobody's."""
         self._gate, self._request, self._account = gate, request, account
         self._facts, self._began_us = facts, began_us
         self.listing: Listing | None = None  # a list, of which only the account's own objects are shown
         self.owns_nothing = False  # of that list: the upstream is not asked
         self.target: str | None = None  # that is asked, where it is not the client's own
-        self._place = place = place_of(request.target)
+        self._route, self._place = route, route.place
+        place = route.place
         if place.administration or facts.references.shared:
             raise BadRequest(403, "path_not_allowed", ADMINISTRATION if place.administration else SHARED)
         self._kept_apart = gate.terms.identity.keys == "issued"
@@ -93,17 +97,18 @@ class ObjectAccess:
 
     def _refuse_models(self) -> None:
         """Refuse a model that was trained for another account, or that an administrator gave to one."""
-        facts, in_path = self._facts, models_in_path(self._request.target)
+        facts, in_path = self._facts, self._route.models
+        owners = frozenset[str]()
         try:
             for model in (*facts.models, *facts.references.trained):
                 if not self.may_use(model):
                     raise BadRequest(404, "not_found", _no_model(model))
-            owners = frozenset[str]().union(
-                *(self._gate.model_owners(name, self._began_us) for name in in_path)
-            )
+            for name in in_path:
+                owners |= self._gate.model_owners(name, self._began_us)
         except OwnersError:
             raise BadRequest(503, "owners_unknown", UNKNOWN) from None
-        if not (owners - {NOBODY} or owners) <= {self._account, EVERYBODY}:  # one of them is the name
+        owners = owners - {NOBODY} or owners  # one of them is the name
+        if not owners <= {self._account, EVERYBODY}:
             raise BadRequest(404, "not_found", _no_model(in_path[0]))
 
     def _is_own_host(self, host: str) -> bool:
@@ -157,8 +162,10 @@ class ObjectAccess:
 
     def may_use(self, model: str) -> bool:
         """Whether a model is not another account's alone, or nobody's. Raises: OwnersError."""
-        allowed = {self._account, EVERYBODY}
-        return not self._kept_apart or self._gate.model_owners(model, self._began_us) <= allowed
+        if not self._kept_apart:
+            return True
+        owners = self._gate.model_owners(model, self._began_us)
+        return not owners or owners <= {self._account, EVERYBODY}
 
     @property
     def reply_names(self) -> tuple[str, bool, bytes] | None:
@@ -187,10 +194,12 @@ class ObjectAccess:
 
     def learn(self, body: bytes) -> None:
         """Note whose objects a whole reply names, before the client learns their names."""
+        if not self._kept_apart:
+            return
         names = self.reply_names
-        if self._kept_apart and self._place.kind in JOBS and self._request.method == "GET":
+        if self._place.kind in JOBS and self._request.method == "GET":
             self.note([(name, MODELS) for model in trained_in(body) for name in names_of(model)])
-        if self._kept_apart and self._facts.operation == "chat" and (later := deferred_in(body)):
+        if self._facts.operation == "chat" and (later := deferred_in(body)):
             self.note([(later, "deferred-completion")])
         if names is None or (self._facts.operation == "messages" and names[2] not in body):
             return

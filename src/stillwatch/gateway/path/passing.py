@@ -15,6 +15,7 @@ from stillwatch.gateway.path.batch import batch_tokens
 from stillwatch.gateway.path.body_addresses import MUST_TURN
 from stillwatch.gateway.path.foreign_names import ForeignError, UnknownReply
 from stillwatch.gateway.path.gate import Gate
+from stillwatch.gateway.path.known_names import KnownNames
 from stillwatch.gateway.path.objects import Listing
 from stillwatch.gateway.path.references import made_in_event
 from stillwatch.gateway.path.reply import (
@@ -136,9 +137,8 @@ class Whole:
     def __init__(self, to: Recipient, looked_into: bool, listing: Listing | None = None) -> None:
         self.to = to
         self._listing = listing
-        kind = to.hands_out
-        self._hands_out = bool(kind)
-        self._must = to.strip or listing is not None or (looked_into and bool(to.gate.terms.bans))
+        self._hands_out = kind = to.hands_out
+        self._must = to.strip or listing is not None or (looked_into and to.gate.terms.bans)
         self._must = self._must or kind in MUST_TURN
         self._parts: list[bytes] = []
         self._size = 0
@@ -183,9 +183,9 @@ class Whole:
                 self._facts = facts  # else it was generated, and counted, at another time
             else:
                 to.took(body)
-            names = (facts.served_model, *facts.others)
-            if not all(to.served(name) for name in names if name is not None):
-                return False
+            for name in (facts.served_model, *facts.others):
+                if name is not None and not to.served(name):
+                    return False
         if to.strip:
             stripped = strip_json(body)
             to.gate.counters[_STRIPPED] += stripped != body
@@ -408,30 +408,40 @@ class MadeInStream:
             self._note(objects)
 
 
-def is_json(kind: bytes) -> bool:
-    """Whether a content type says one JSON value; lines of JSON are a stream, and are not held."""
-    media = kind.partition(b";")[0].strip()
-    return media == b"application/json" or media.endswith(b"+json")
+class ContentType(msgspec.Struct, frozen=True, gc=False):
+    """What a reply's content type says of its body."""
+
+    name: bytes  # in small letters
+    is_media: bool  # it has no text
+    is_json: bool  # one JSON value; lines of JSON are a stream, and are not held
+    is_json_lines: bool  # as Ollama streams them
+    is_events: bool
+    is_lines: bool  # it may hold lines of JSON; the files API sends batches as mere bytes
 
 
-def is_json_lines(kind: bytes) -> bool:
-    """Whether a content type says lines of JSON, as Ollama streams them."""
-    media = kind.partition(b";")[0].strip()
-    return media.endswith((b"ndjson", b"jsonl", b"jsonlines", b"json-lines", b"stream+json"))
+def _read_type(value: bytes) -> ContentType:
+    name = value.lower()
+    media = name.partition(b";")[0].strip()
+    return ContentType(
+        name,
+        name.startswith(MEDIA),
+        media == b"application/json" or media.endswith(b"+json"),
+        media.endswith((b"ndjson", b"jsonl", b"jsonlines", b"json-lines", b"stream+json")),
+        name.startswith(b"text/event-stream"),
+        media in (b"", b"text/plain") or media.endswith(_LINES),
+    )
 
 
-def is_listing(listing: Listing | None, kind: bytes) -> bool:
+CONTENT_TYPES = KnownNames(_read_type)
+NO_TYPE = CONTENT_TYPES[b""]
+
+
+def is_listing(listing: Listing, kind: ContentType) -> bool:
     """Whether a reply is cut down to one's own. One of an unknown shape may be a text, too."""
     if not isinstance(listing, UnknownReply):
-        return listing is not None and (listing.strict or is_json(kind))
-    is_text = kind.startswith(b"text/") and not kind.startswith(b"text/event-stream")
-    return is_text or not kind or is_json(kind) or is_json_lines(kind)
-
-
-def is_lines(kind: bytes) -> bool:
-    """Whether a content type may hold lines of JSON; the files API sends batches as mere bytes."""
-    media = kind.partition(b";")[0].strip()
-    return media in (b"", b"text/plain") or media.endswith(_LINES)
+        return listing.strict or kind.is_json
+    is_text = kind.name.startswith(b"text/") and not kind.is_events
+    return is_text or not kind.name or kind.is_json or kind.is_json_lines
 
 
 def _nth_end(data: bytes, n: int, mark: bytes) -> int:

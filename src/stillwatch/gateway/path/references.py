@@ -17,6 +17,7 @@ from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.operations import plain
 from stillwatch.exchanges.strict_json import decode
 from stillwatch.gateway.path.batch import google_question, is_batch
+from stillwatch.gateway.path.known_names import KnownNames
 from stillwatch.gateway.path.stored_links import folders_of, linked_objects
 
 LONGEST = 512  # characters of a name
@@ -163,19 +164,17 @@ class Walk:
 
     def value(self, value: object) -> int:
         """Look at one JSON value. Gives how many keys it has."""
-        keys = 0
+        keys, text = 0, self.text
         todo: list[tuple[Any, str, bool]] = [(value, "", False)]
         while todo:
             value, key, own = todo.pop()
-            if type(value) is list:
-                for inner in value:
+            if type(value) is not dict:
+                for inner in value if type(value) is list else ():
                     kind = type(inner)
                     if kind is str:
-                        self.text(key, inner, own)
+                        text(key, inner, own)
                     elif kind is dict or kind is list:
                         todo.append((inner, key, own))
-                continue
-            if type(value) is not dict:
                 continue
             keys += len(value)
             own_input = False
@@ -189,17 +188,17 @@ class Walk:
             for name, inner in value.items():
                 kind = type(inner)
                 if kind is str:
-                    if name not in _UNUSED and (
-                        len(inner) <= LONGEST
-                        or name not in ("content", "text")
-                        or ("/" in inner and "fileid://" in inner)  # one letter is found much faster
-                    ):
-                        field = name if name.islower() else fold_key(name)
+                    if name in _UNUSED:
+                        continue
+                    if len(inner) <= LONGEST or name not in ("content", "text"):
+                        field = _FIELDS[name]
                         if field in FILE_NAMES and key in SOURCES and not own and resource_in(inner):
                             field = "input_file_id"
-                        self.text(field, inner, own)
+                        text(field, inner, own)
+                    elif "/" in inner and "fileid://" in inner:  # one letter is found much faster
+                        text(name, inner, own)
                 elif kind is dict or kind is list:
-                    field = name if name.islower() else fold_key(name)
+                    field = _FIELDS[name]
                     is_own = own or field in OWN_DATA or (own_input and field == "input")
                     todo.append((inner, field, is_own))
         return keys
@@ -249,6 +248,13 @@ def resource_in(value: str) -> tuple[str, str] | None:
 def fold_key(key: str) -> str:
     """A key as a reader in Go knows it, who does not tell letters by case (K and the sign of Kelvin too)."""
     return key.lower().replace("-", "_") if key.isascii() else key.casefold().replace("-", "_")
+
+
+def _field(key: str) -> str:
+    return key if key.islower() else fold_key(key)
+
+
+_FIELDS = KnownNames(_field)
 
 
 def in_value(value: object) -> tuple[References, int]:

@@ -636,19 +636,21 @@ def _tokens(usage: _Usage | None) -> tuple[int | None, int | None, int | None]:
     if usage is None:
         return None, None, None
     pair = usage.tokens or _NO_PAIR
-    read_in = _first(
-        usage.prompt_tokens, usage.inputTokens, usage.promptTokenCount, usage.prompt_eval_count,
-        usage.tokens_evaluated, pair.input_tokens, pair.input_token_count, usage.total_input_tokens,
-        usage.prompt_token_count,
-    )  # fmt: skip
+    read_in, written = usage.prompt_tokens, usage.completion_tokens
+    if read_in is None:
+        read_in = _first(
+            usage.inputTokens, usage.promptTokenCount, usage.prompt_eval_count, usage.tokens_evaluated,
+            pair.input_tokens, pair.input_token_count, usage.total_input_tokens, usage.prompt_token_count,
+        )  # fmt: skip
     if read_in is None and usage.input_tokens is not None:
         read_in = usage.input_tokens + (usage.cache_read_input_tokens or 0)
         read_in += usage.cache_creation_input_tokens or 0
-    written = _first(
-        usage.completion_tokens, usage.output_tokens, usage.outputTokens, usage.candidatesTokenCount,
-        usage.eval_count, usage.tokens_predicted, pair.output_tokens, pair.output_token_count,
-        pair.generated_tokens, usage.total_output_tokens, usage.generation_token_count,
-    )  # fmt: skip
+    if written is None:
+        written = _first(
+            usage.output_tokens, usage.outputTokens, usage.candidatesTokenCount, usage.eval_count,
+            usage.tokens_predicted, pair.output_tokens, pair.output_token_count, pair.generated_tokens,
+            usage.total_output_tokens, usage.generation_token_count,
+        )  # fmt: skip
     if usage.iterations is not None and (of_all := _sum(values_at(usage.iterations, _WRITTEN))):
         written = max(written or 0, of_all)
     thoughts = _first(usage.thoughtsTokenCount, usage.total_thought_tokens)

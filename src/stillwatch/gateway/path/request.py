@@ -325,10 +325,12 @@ def _model_and_hook(document: dict[str, object]) -> tuple[str | None, str]:
         raise BadRequest(400, "bad_model", "model must be a text")
     hook = ""
     for key in document:
-        size = len(key)
-        if size == 5 and key != "model" and key.lower() == "model":  # to Go's JSON reader it is the same
+        if len(key) not in naming.TOP_LENGTHS:
+            continue
+        known = naming.KEYS[key]
+        if known.is_misspelt:
             raise BadRequest(400, "bad_model", "model must be written in small letters")
-        if size in naming.HOOK_LENGTHS and document[key] and naming.is_hook(key):
+        if known.is_hook and document[key]:
             hook = key
     return model, hook
 

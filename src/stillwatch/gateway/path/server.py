@@ -14,6 +14,7 @@ import httptools
 from stillwatch.gateway import logs
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.path.gate import Gate
+from stillwatch.gateway.path.known_names import KnownNames
 from stillwatch.gateway.path.upstream import Header
 from stillwatch.gateway.probe import BACKLOG
 
@@ -55,26 +56,17 @@ LONGEST_KNOWN = 8 << 10  # bytes of a head that is remembered
 _LENGTH_FIELD = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ?(\d{1,9})(?=\r\n)")
 _ANSWERED_EARLY = (b"expect", b"upgrade")  # headers by which a head is answered before its request is whole
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-HOP = frozenset(
-    (
-        b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization",
-        b"te", b"trailer", b"transfer-encoding", b"upgrade", b"content-length",
-    )
-)  # fmt: skip
-
-
 KEY_HEADERS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
 _LENGTH, _KEY, _OTHER, _CODING, _EXPECT = 1, 2, 3, 4, 5
 _NAMED = {b"content-length": _LENGTH, b"transfer-encoding": _CODING, b"expect": _EXPECT}
-_KINDS: dict[bytes, int] = {}  # a header's name, as clients write it -> what it is to us
 
 
 def _kind(name: bytes) -> int:
     lower = name.lower()
-    role = _KEY if lower in KEY_HEADERS else _NAMED.get(lower, _OTHER)
-    if len(_KINDS) < 4096:
-        _KINDS[name] = role
-    return role
+    return _KEY if lower in KEY_HEADERS else _NAMED.get(lower, _OTHER)
+
+
+_KINDS = KnownNames(_kind)
 
 
 class Request:
@@ -107,6 +99,8 @@ class KnownHead(NamedTuple):
     before: bytes
     after: bytes
     request: Request
+    begins: int  # bytes before the digits
+    ends: int  # and after them
 
     @staticmethod
     def of(data: bytes, request: Request) -> "KnownHead | None":
@@ -128,17 +122,18 @@ class KnownHead(NamedTuple):
         known = Request(
             request.method, request.target, request.headers, request.keys, b"", True, request.modern
         )
-        return KnownHead(head[:at], head[at + len(lengths[0]) :], known)
+        ends = at + len(lengths[0])
+        return KnownHead(head[:at], head[ends:], known, at, end - ends)
 
     def read(self, data: bytes, longest: int) -> Request | None:
         """The request that these bytes are; None where the parser has to read them."""
-        before, after, known = self
+        before, after, known, begins, ends = self
         if not data.startswith(before):
             return None
-        at = data.find(b"\r\n", len(before))
-        digits, body = data[len(before) : at], at + len(after)
+        at = data.find(b"\r\n", begins)
+        digits, body = data[begins:at], at + ends
         size = len(data) - body
-        if not (digits.isdigit() and len(digits) < 10 and 0 < size <= longest and int(digits) == size):
+        if not (digits.isdigit() and at - begins < 10 and 0 < size <= longest and int(digits) == size):
             return None
         if not data.startswith(after, at):
             return None
@@ -315,7 +310,7 @@ class Client(asyncio.Protocol):
             if self._head_size > HEAD_BYTES:
                 raise _TooMuch(431, b"Request Header Fields Too Large")
             return
-        kind = _KINDS.get(name) or _kind(name)
+        kind = _KINDS[name]
         if kind == _OTHER:
             self._headers.append((name, value))
         elif kind == _KEY:
@@ -469,7 +464,7 @@ class Client(asyncio.Protocol):
     # --- replies ---------------------------------------------------------------------------------------
 
     def head(self, status: int, reason: bytes, headers: list[Header], length: int | None) -> bytes:
-        """The head of a reply as bytes; `length` None: as long as it lasts."""
+        """The head of a reply as bytes; `length` None: as long as it lasts. `headers`: none hop by hop."""
         request = self._request
         assert request is not None
         bare = status in (204, 304) or request.method == "HEAD"
@@ -479,27 +474,15 @@ class Client(asyncio.Protocol):
             self._close_after = True
         if length is None and not request.modern and not bare:
             self._close_after = True
-        lines = [b"HTTP/1.1 %d %s\r\n" % (status, reason)]
-        named: set[bytes] = set()  # hop by hop, as the upstream says
-        for name, value in headers:
-            lower = name.lower()
-            if lower in HOP:
-                if lower == b"connection":
-                    named |= _split_list(value) - HOP
-                has_length = bare and lower == b"content-length" and status != 204  # of what HEAD leaves out
-                if not has_length:
-                    continue
-            lines.append(b"%s: %s\r\n" % (name, value))
-        if named:
-            lines[1:] = [line for line in lines[1:] if line.partition(b":")[0].lower() not in named]
+        lines = [b"HTTP/1.1 %d %s" % (status, reason), *map(b": ".join, headers)]
         if length is not None and not bare:
-            lines.append(b"content-length: %d\r\n" % length)
+            lines.append(b"content-length: %d" % length)
         elif self._chunked:
-            lines.append(b"transfer-encoding: chunked\r\n")
+            lines.append(b"transfer-encoding: chunked")
         if self._close_after:
-            lines.append(b"connection: close\r\n")
+            lines.append(b"connection: close")
         lines.append(b"\r\n")
-        return b"".join(lines)
+        return b"\r\n".join(lines)
 
     def send(self, *data: bytes) -> None:
         """Bytes as they are."""
@@ -638,6 +621,7 @@ class Door:
 
     def __init__(self, gate: Gate, sock: socket.socket, make: "Callable[[], Client]", most: int) -> None:
         self._gate, self._sock, self._make, self._most = gate, sock, make, most
+        self._share = max(1, most // 2)  # that one address may have
         self.opening = 0  # accepted, and not yet a client
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = self._closed = False
@@ -733,7 +717,8 @@ class Door:
             self._of.pop(client.network, None)
 
     def _at_most(self) -> int:
-        return min(self._gate.terms.limits.address.connections, max(1, self._most // 2))
+        most = self._gate.terms.limits.address.connections
+        return most if most < self._share else self._share
 
     def asks(self, client: Client) -> bool:
         """Note that a request is answered; false where it has to wait for others of its address."""
@@ -873,7 +858,3 @@ def _network(address: str) -> str:
     ip = ip_address(address.partition("%")[0])
     assert isinstance(ip, IPv6Address)
     return str(ip.ipv4_mapped or ip.packed[:8].hex())
-
-
-def _split_list(value: bytes) -> set[bytes]:
-    return {part.strip().lower() for part in value.split(b",")}

@@ -3,12 +3,14 @@
 import asyncio
 import ssl
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import httptools
 
 from stillwatch.gateway.counters import PLACE
+from stillwatch.gateway.path.known_names import KnownNames
 
 IDLE_S = 4.0  # uvicorn and Node close an idle connection after 5 s; ours goes first
 RACE_S = 1.0  # a kept connection that ends this soon after we wrote was being closed as we did
@@ -18,6 +20,30 @@ HEAD_BYTES = 256 << 10  # of a reply, with what is announced before it
 _OPEN, _CONNECTS, _REUSED = PLACE["open_upstreams"], PLACE["upstream_connects"], PLACE["upstream_reused"]
 
 Header = tuple[bytes, bytes]
+OURS = b"x-stillwatch-"  # headers that only we may set
+HOP = frozenset(
+    (
+        b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization",
+        b"te", b"trailer", b"transfer-encoding", b"upgrade", b"content-length",
+    )
+)  # fmt: skip
+# What a reply's header is to us: from LENGTH on, between two that are connected and no further
+PASSED, SET_BY_US, CONTENT_TYPE, CONTENT_CODING, LOCATION, LENGTH, CODING, CONNECTION, ANY_HOP = range(9)
+_READ = {
+    b"content-type": CONTENT_TYPE, b"content-encoding": CONTENT_CODING, b"location": LOCATION,
+    b"content-length": LENGTH, b"transfer-encoding": CODING, b"connection": CONNECTION,
+}  # fmt: skip
+
+
+def _kind_of(name: bytes) -> int:
+    lower = name.lower()
+    if lower.startswith(OURS):
+        return SET_BY_US
+    return _READ.get(lower, ANY_HOP if lower in HOP else PASSED)
+
+
+REPLY_HEADERS = KnownNames(_kind_of)
+_kind_by_name, _name_of = REPLY_HEADERS.__getitem__, itemgetter(0)
 
 
 class Target:
@@ -183,14 +209,12 @@ class Connection(asyncio.Protocol):
                 raise ValueError("no status")
             return
         self._headed = True
-        for name, value in headers:
-            lower = name.lower()
-            if lower == b"content-length":
-                self._framed = True
-            elif lower == b"transfer-encoding":
-                self._framed = True
-                if value.lower() != b"chunked":  # its client would not be told of another coding
-                    raise ValueError("transfer-encoding")
+        kinds = set(map(_kind_by_name, map(_name_of, headers)))  # a loop takes four times as long
+        self._framed = LENGTH in kinds or CODING in kinds
+        if CODING in kinds:
+            codings = {value.lower() for name, value in headers if REPLY_HEADERS[name] == CODING}
+            if codings != {b"chunked"}:  # its client would not be told of another coding
+                raise ValueError("transfer-encoding")
         if self.asker is not None:
             self.asker.on_head(status, self._reason, headers)
         if self._head_only:
