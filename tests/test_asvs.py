@@ -6,6 +6,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from html.parser import HTMLParser
@@ -327,6 +328,23 @@ def test_a_header_of_a_proxy_counts_where_the_owner_says_there_is_one(
             assert visitor.post("/login", data=form, headers={"cookie": cookies}).status_code == 401
     with Store(f"sqlite:///{tmp_path / 'cases.db'}") as store, store.reading() as db:
         assert read(db, limit=1)[0].detail == {"address": address}
+
+
+@pytest.mark.slow
+def test_an_offer_of_another_protocol_makes_no_request_of_a_body(tmp_path: Path) -> None:
+    world(tmp_path).store.close()
+    hidden = b"GET /login HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+    head = b"GET /login HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: upgrade\r\nUpgrade: h2c\r\n"
+    with console(tmp_path) as port, socket.create_connection(("127.0.0.1", port), 10) as line:
+        line.sendall(head + b"Content-Length: %d\r\n\r\n" % len(hidden))
+        time.sleep(0.2)
+        line.sendall(hidden)
+        line.settimeout(2)
+        answers = b""
+        with suppress(TimeoutError):
+            while data := line.recv(4096):
+                answers += data
+    assert answers.count(b"HTTP/1.1 ") == 1
 
 
 @pytest.mark.slow
