@@ -345,7 +345,7 @@ def test_a_client_hides_neither_its_own_exchange_nor_others(
     h: Hooked, client: httpx.Client, form: str, odd: Row
 ) -> None:
     """What Python writes as JSON and is none: LiteLLM logs what its clients send so."""
-    seed = 700 + 10 * len(odd) + ("content" in str(odd)) + 2 * len(form)
+    seed = 2_000 + 10 * len(odd) + ("content" in str(odd)) + 2 * len(form)
     texts = [json.dumps(record(seed, **odd)), json.dumps(record(seed, prompt_tokens=10))]
     content = "\n".join(texts) if form == "lines" else f"[{','.join(texts)}]"
     told = client.post("/litellm/logs", content=content.encode())
@@ -355,7 +355,7 @@ def test_a_client_hides_neither_its_own_exchange_nor_others(
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["array", "lines"])
 def test_a_record_that_cannot_be_read_costs_itself(h: Hooked, client: httpx.Client, form: str) -> None:
-    seed = 900 + len(form)
+    seed = 2_100 + len(form)
     heap = json.dumps(record(seed, messages="HEAP")).replace('"HEAP"', "[" + "[]," * 1_500_000 + "[]]")
     texts = ['{"a": 1, "a": 2}', heap, json.dumps(record(seed)), "[7]"]
     content = "\n".join(texts) if form == "lines" else f"[{','.join(texts)}]"
@@ -525,7 +525,7 @@ def test_spans_become_rows_and_others_are_told_of(h: Hooked, client: httpx.Clien
 @pytest.mark.parametrize("text", [f"{CANARY} \ud800", CANARY], ids=["half", "whole"])
 def test_half_a_character_hides_no_prompt_of_a_span(h: Hooked, client: httpx.Client, text: str) -> None:
     """Of an SDK's own text, and of the JSON that an application has put into a text."""
-    number = 760 + len(text) + ("\ud800" in text)
+    number = 2_200 + len(text) + ("\ud800" in text)
     content = json.dumps(spans(span(number, text), span(number + 20, text, note=text))).encode()
     assert client.post("/v1/traces", content=content, headers=OTLP_JSON).json() == {}
     words = [rows_of(h, seed)[0]["prompt_words"] for seed in (number, number + 20)]
