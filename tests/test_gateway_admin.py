@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
@@ -147,7 +148,8 @@ def test_headers_that_can_be_read_in_two_ways_are_refused(
 ) -> None:
     out = TestClient(app, base_url="http://127.0.0.1:8081")
     values = [value.replace("TOKEN", token).encode("latin-1") for value in (first, second) if value]
-    answer = out.get("/v1/keys", headers=[(name.encode(), value) for value in values])  # type: ignore[arg-type]
+    headers: Any = [(name.encode(), value) for value in values]
+    answer = out.get("/v1/keys", headers=headers)
     assert answer.status_code == status
 
 

@@ -222,13 +222,9 @@ def put_together(pieces: tuple[RequestPiece, ...], is_new: list[bool], api: str 
                 users.add(turn)
         if text:
             (system if voice == SYSTEM else new_texts if follows else earlier).append(text)
+    user_turns = len(users) or (1 if has_user else None)
     return RequestText(
-        "\n".join(new_texts) if new_texts else None,
-        "\n".join(earlier) if earlier else None,
-        "\n".join(system) if system else None,
-        len(users) or (1 if has_user else None),
-        api,
-        pieces,
+        _join_texts(new_texts), _join_texts(earlier), _join_texts(system), user_turns, api, pieces
     )
 
 
@@ -327,16 +323,7 @@ def _walk(value: _Value, api: Api, turns: list[int], unread: list[str], pieces: 
             elif isinstance(found, list) and found:
                 if key in api.turns and turn < 0 and not free:
                     first, turns[0] = turns[0], turns[0] + len(found)
-                    at = 0
-                    for element in found:
-                        if type(element) is not dict or not _add_plain(
-                            element, api, first + at, unread, pieces
-                        ):
-                            break
-                        at += 1
-                    else:
-                        continue
-                    stack.append(_turns(found[at:], voice, first + at))
+                    stack.append(_turns(found, voice, first))
                     break
                 if (free or key in api.texts) and _are_tokens(found):  # in the place of a text
                     pieces.append(RequestPiece(voice, " ".join(map(str, found)), turn))
