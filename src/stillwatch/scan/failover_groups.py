@@ -14,7 +14,7 @@ Fooled by: what `failover` is fooled by; whoever knows what a bystander asks wit
 Source: docs/evidence.md, groups by refused work.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,6 +33,15 @@ FALSE_SHARE = 0.01  # of the groups that are found, at most, as long as the null
 MOST_ASKING = 5  # customers that ask one text: classes, benchmarks and popular questions have more
 SENT_ALIKE = (("agent", "system"), ("agent", "temperature_milli", "max_tokens"))
 SAME_GROUP = 0.5  # of a group's accounts that are in another, a finding or a schedule: then both are the same
+
+
+def share_half(one: Collection[int], other: Collection[int]) -> bool:
+    """Return whether half of each of two groups of accounts lies in the other.
+
+    >>> share_half({1, 2, 3}, {2, 3, 4}), share_half({1, 2, 3}, set(range(200)))
+    (True, False)
+    """
+    return len(set(one).intersection(other)) >= SAME_GROUP * max(len(one), len(other))
 
 
 @dataclass

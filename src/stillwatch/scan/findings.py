@@ -33,7 +33,7 @@ from stillwatch.scan.failover import (
     failover_least_p_value,
     failover_reason,
 )
-from stillwatch.scan.failover_groups import SAME_GROUP, customers_of, groups_by_refusals
+from stillwatch.scan.failover_groups import SAME_GROUP, customers_of, groups_by_refusals, share_half
 from stillwatch.scan.follow import DEVOTED_LEAST
 from stillwatch.scan.group_members import (
     accounts_of,
@@ -308,9 +308,9 @@ class FindingsBuilder:
     def add_holds(self, schedule: HoldSchedule, evidence: HoldsEvidence) -> None:
         """Add the finding that holds of a group make, of those accounts whose own part shows it.
 
-        Where most of them are of one lead of one source, the others who carry its wording are named as well,
-        as refused work names them. There is none where holds make no finding, where too few customers are
-        left of it, or where it is openly one customer.
+        Where they are half of a lead of one source, and half of them are in it, the others who carry its
+        wording are named as well, as refused work names them. No finding is added where holds make none,
+        where too few customers are left of it, or where it is openly one customer.
         """
         if evidence.found_us is None:
             return
@@ -327,7 +327,7 @@ class FindingsBuilder:
         fingerprints = np.zeros(0, np.int64)
         for group in self.doubtful:
             inside = np.array([a for a in group.accounts.tolist() if a not in left_out], np.int32)
-            if len(named.keys() & set(inside.tolist())) < SAME_GROUP * len(named):
+            if not share_half(named.keys(), set(inside.tolist())):
                 continue
             if others := self._of_one_source(group, inside):
                 named = dict.fromkeys(others, evidence.found_us) | named
