@@ -1,4 +1,4 @@
-"""`stillwatch audit`: whether the trail of what was done and seen is whole, what is on it, and its keys."""
+"""`stillwatch audit`: whether the audit trail is intact, its records, and its keys."""
 
 import base64
 import json
@@ -30,7 +30,7 @@ from stillwatch.units import utc_us
 
 app = group("Audit trail: verify, show, witness.")
 
-BROKEN = 1  # the exit code for a trail that is not what was written
+BROKEN = 1  # the exit code for a trail that was changed
 Why = Annotated[str, typer.Option(help="Why: it stays on the trail for ever.", show_default=False)]
 
 
@@ -50,11 +50,11 @@ def verify_command(
     at: CasesAt = CASES_HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Say whether the trail is what was written; if not, name the first bad record and why.
+    """Check whether the trail is unchanged; if not, name the first bad record and why.
 
     With --stamp-ca the time stamps on the witnesses' lines are checked too.
 
-    Exit codes: 0 it is; 1 it is not; 2 it cannot be read.
+    Exit codes: 0 unchanged; 1 changed; 2 unreadable.
 
     $ stillwatch audit verify
     $ stillwatch audit verify --key audit.key.pub --witness /mnt/other/heads.jsonl
@@ -136,7 +136,7 @@ def show_command(
     at: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Show records, newest first. It does not check them: see verify.
+    """Show records, newest first. They are not checked: see verify.
 
     $ stillwatch audit show
     $ stillwatch audit show --subject CASE --limit 20
@@ -191,9 +191,9 @@ def checkpoint_command(
     stamp_ca: StampCa = None,
     at: CasePlace = HERE,
 ) -> None:
-    """Sign where the trail ends now: one line to be kept elsewhere, sent to a partner, or printed.
+    """Sign the trail's present end: one line to store elsewhere, send to a partner, or print.
 
-    With --stamp a time-stamping authority signs when it was there; it is shown a SHA-256 and nothing else.
+    With --stamp a time-stamping authority signs the time; it sees only a SHA-256.
 
     $ stillwatch audit checkpoint
     $ stillwatch audit checkpoint --to /mnt/other/heads.jsonl
@@ -223,9 +223,9 @@ def witness_command(
         Path, typer.Option(help="The key that signs them here; made at first use.")
     ] = Path("witness.key"),
 ) -> None:
-    """Witness another instance's trail: keep its checkpoints, and print them signed, to be sent back.
+    """Witness another instance's trail: store its checkpoints, and print them signed, to be sent back.
 
-    Exit codes: 0 all are kept; 1 one contradicts what was kept before, or is not what it says.
+    Exit codes: 0 all are stored; 1 one contradicts an earlier one, or is invalid.
 
     $ stillwatch audit witness heads-of-a.jsonl --keep seen-of-a.jsonl --signing-key witness.key > for-a.jsonl
     """
@@ -248,7 +248,7 @@ def erase_command(
     at: CasePlace = HERE,
     dry_run: DryRun = False,
 ) -> None:
-    """Erase what the trail holds about a person. The records stay, and verify still passes. No way back.
+    """Erase what the trail holds about a person. Records stay, and verify still passes. Irreversible.
 
     $ stillwatch audit erase acct_1234 --dry-run
     $ stillwatch audit erase acct_1234 --why "request 2026-118"
@@ -277,7 +277,7 @@ def erase_command(
 
 @verb(app, "rotate")
 def rotate_command(why: Why = "", at: CasePlace = HERE) -> None:
-    """Let a new key sign from here on. The old one signs the hand-over, and is gone then.
+    """Let a new key sign from now on. The old one signs the hand-over and is then deleted.
 
     $ stillwatch audit rotate --why "yearly"
     """

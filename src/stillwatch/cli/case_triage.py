@@ -1,4 +1,4 @@
-"""`stillwatch case triage`: one thing done to several cases, each by an act of its own."""
+"""`stillwatch case triage`: one operation on several cases, recorded for each of them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ DONE = {
 
 @dataclass(frozen=True)
 class QueueChoice:
-    """The options that say which cases of the queue are meant."""
+    """The options that select cases of the queue."""
 
     state: Annotated[list[CaseState] | None, typer.Option(help="Only cases in this state.")] = None
     owner: Annotated[str | None, typer.Option(help="Only of this owner; `none`: without an owner.")] = None
@@ -48,7 +48,7 @@ class QueueChoice:
     note: Annotated[str | None, typer.Option(help="Only with these letters in a note or a reason.")] = None
 
     def queue_filter(self, limit: int, verdict: Verdict | None = None, every: bool = False) -> Filter:
-        """Give the filter; closed and suppressed cases are in it where `every` says so."""
+        """Return the filter; it includes closed and suppressed cases if `every` is true."""
         open_ones = () if every else (CaseState.NEW, CaseState.OPEN)
         return Filter(
             states=tuple(self.state) if self.state else open_ones,
@@ -86,9 +86,9 @@ def triage_command(
     place: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Do one thing to several cases, named or chosen as in `case list`. Each keeps a record of its own.
+    """Apply one operation to several cases, named or selected as in `case list`. Each gets its own record.
 
-    A case that cannot be changed keeps none of the others back: it says why, and the exit code is 2.
+    A case that cannot be changed does not stop the others: its error is printed, and the exit code is 2.
 
     $ stillwatch case triage dismiss --text homework --state new --why "one course" --dry-run
     $ stillwatch case triage assign --owner none --to ann --why "her week"
@@ -143,7 +143,7 @@ def triage_command(
 
 
 def _picked_cases(store: Store, refs: list[str], choice: QueueChoice, limit: int | None) -> list[PickedCase]:
-    """Give the cases that were named, or those that match. Raises: InputError, CaseError."""
+    """Return the named or matching cases. Raises: InputError, CaseError."""
     if refs:
         if choice != WHOLE_QUEUE or limit is not None:
             raise InputError(

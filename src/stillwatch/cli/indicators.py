@@ -1,7 +1,4 @@
-"""`stillwatch indicators`: what a campaign shares, told to a partner, looked for, answered.
-
-It judges nobody.
-"""
+"""`stillwatch indicators`: share a campaign's indicators with a partner, search for theirs, and reply."""
 
 import os
 import re
@@ -131,11 +128,11 @@ Unsealed = Annotated[
 def keygen_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Where the key goes; never over another.")],
 ) -> None:
-    """Make an exchange key for one partner, and say its fingerprint, which both may show.
+    """Create an exchange key for one partner, and print its fingerprint, which both sides may compare.
 
     $ stillwatch indicators keygen partner-b.key
 
-    Give it to this partner and to nobody else, over a way that you trust: who has it can test guesses.
+    Give it only to this partner, over a trusted channel: anyone who has it can test guesses.
     """
     print(f"{file}: key {create(file).fingerprint}")
 
@@ -148,8 +145,8 @@ def profile_command(
 
     $ stillwatch indicators profile --out for-partner
 
-    He checks a file with profile.json (JSON Schema), an implementation of his own with vectors.json, and
-    looks in his log with matcher.py, which needs Python alone.
+    The partner validates a file with profile.json (JSON Schema), tests an own implementation with
+    vectors.json, and searches a log with matcher.py, which needs only Python.
     """
     with refuse_os_errors(InputError, f"{out}: cannot be written"):
         out.mkdir(parents=True, exist_ok=True)
@@ -163,12 +160,12 @@ def share_command(
     file: Annotated[Path, typer.Argument(metavar="KEY", help="The exchange key of a partner.")],
     folder: AtFolder = FOLDER,
 ) -> None:
-    """Let a gateway sketch what it serves under a partner's key too, to be searched later.
+    """Let a gateway also sketch its traffic under a partner's key, for later searches.
 
     $ stillwatch indicators share partner-a.key --folder stillwatch-serve
 
-    A gateway keeps no prompts and its own sketches are of no use to a partner: this keeps others beside
-    them, as long as the terms keep sketches. Remove the file in the folder's partners/ to end it.
+    A gateway keeps no prompts, and its own sketches are useless to a partner. This stores additional ones,
+    for as long as the policy keeps sketches. Remove the file in the folder's partners/ to stop.
     """
     if not is_gateway(folder):
         raise InputError(f"{folder}: is no gateway's folder; `stillwatch serve` makes one, --folder names it")
@@ -206,15 +203,15 @@ def export_command(
     options: HistoryOptions = AS_IN_SCAN,
     place: CasePlace = HERE,
 ) -> None:
-    """Write a case for a partner: STIX 2.1 with keyed marks of what its accounts share.
+    """Export a case for a partner: STIX 2.1 with keyed indicators of what its accounts share.
 
     No prompt, no name. --plain adds networks, autonomous systems, mail domains or, with TLP amber+strict,
-    names of accounts that may be acted on. Only a case that was judged true leaves, or with --unjudged.
+    names of accounts that may be acted on. The case must have been judged true, unless --unjudged.
 
     $ stillwatch indicators export case-7f3a logs/ --exchange-key b.key --sender Al --tlp amber --out a.json
     $ stillwatch indicators export case-7f3a logs/ --exchange-key b.key --sender Al --tlp green --kind network
 
-    What is in it is said before it leaves, and asked; --yes says yes beforehand. TLP:RED is refused.
+    Lists what leaves and asks before exporting; --yes answers in advance. TLP:RED is refused.
     """
     chosen = mark(tlp)
     key = read_exchange(exchange_key)
@@ -255,13 +252,13 @@ def import_command(
     place: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Take in what a partner tells: check it, look for it in your history, and answer with a sighting.
+    """Import a partner's indicators: check them, search your log for them, and reply with a sighting.
 
     $ stillwatch indicators import a.json logs/ --exchange-key a.key --since 2026-05-01
     $ stillwatch indicators import a.json logs/ --exchange-key a.key --answer to-a.json --sender "Beta GmbH"
     $ stillwatch indicators import a.json logs/ --exchange-key a.key --note --folder stillwatch-serve
 
-    Without a log it only says what the file holds. The answer names nobody: counts, first and last by the
+    Without a log, only the file's content is shown. The reply names nobody: counts, first and last by the
     hour.
     """
     key, now_us = read_exchange(exchange_key), utc_us()
@@ -292,7 +289,7 @@ def search_command(
     place: CasesAt = CASES_HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Look for what a case's accounts share in a history of your own: who else sent it, and since when.
+    """Search your own log for what a case's accounts share: which others sent it, and since when.
 
     $ stillwatch indicators search case-7f3a logs/ --since 2026-05-01     who else sent this?
     $ stillwatch indicators search case-7f3a stillwatch-serve --kind wording --json
@@ -316,11 +313,11 @@ def sightings_command(
     place: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Take in a partner's answer: each becomes a note on the case that it is of.
+    """Import a partner's reply: each sighting becomes a note on its case.
 
     $ stillwatch indicators sightings from-b.json --exchange-key b.key --sender "Alpha Inc."
 
-    Give the --sender that the export had. Each answer becomes a note on its case.
+    Give the same --sender as in the export.
     """
     key = read_exchange(exchange_key)
     answers = read_sightings(file, key, utc_us(), unsealed)
@@ -356,14 +353,13 @@ def push_command(
     place: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Put an export, or an answer, into a collection of a TAXII 2.1 server.
+    """Upload an export or a reply to a collection of a TAXII 2.1 server.
 
     $ stillwatch indicators push to-b.json --collection https://taxii.example/api1/collections/91a7b528/
 
     Name and password are read from STILLWATCH_TAXII_USER and STILLWATCH_TAXII_PASSWORD, or a token from
-    STILLWATCH_TAXII_TOKEN. An export goes out as it was written, by the rules of `export`: the case must be
-    judged true now, or --unjudged says why, and where it goes is put on record. All who read the collection
-    get it.
+    STILLWATCH_TAXII_TOKEN. The rules of `export` apply: the case must be judged true now, or --unjudged says
+    why, and the destination is recorded. Everyone who reads the collection gets it.
     """
     to = open_collection(collection, os.environ, ca)
     raw, objects, left_out = read_export(file)
@@ -412,13 +408,13 @@ def pull_command(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take campaigns and answers out of a collection of a TAXII 2.1 server, each into a file of its own.
+    """Download campaigns and replies from a collection of a TAXII 2.1 server, each into its own file.
 
     $ stillwatch indicators pull --collection https://taxii.example/api1/collections/91a7b528/ --out from-b
     $ stillwatch indicators import from-b/campaign--40fb9fe2….json logs/ --exchange-key a.key
 
-    Credentials as for push. Nothing is believed yet: `import` and `sightings` check the seal. Where others
-    may write into the collection too, give the key: else their version of a campaign may be the newest.
+    Credentials as for push. Nothing is trusted yet: `import` and `sightings` check the seal. If others may
+    write to the collection too, give the key; otherwise their version of a campaign may be the newest.
     """
     key = None if exchange_key is None else read_exchange(exchange_key)
     of = open_collection(collection, os.environ, ca)
@@ -451,7 +447,7 @@ def _history(logs: Sequence[str], key: IndicatorKey, options: HistoryOptions) ->
     raw = _stored_key(logs, options.key_file)
     shelves = {log: shelf_of(Path(log), key) for log in logs if is_gateway(Path(log))}
     if all(shelves.get(log) for log in logs):
-        raw = None  # what is on a shelf is under this key
+        raw = None  # stored partner sketches are under this key
     elif any(shelves.values()):
         raise InputError(
             f"{', '.join(logs)}: give a gateway's folder alone: what it shares is under another key"
@@ -463,13 +459,13 @@ def _history(logs: Sequence[str], key: IndicatorKey, options: HistoryOptions) ->
 
 
 def _stored_key(logs: Sequence[str], key_file: Path | None) -> bytes | None:
-    """Give the key of the logs' sketches: the one given, or that of a gateway's folder."""
+    """Return the key of the logs' sketches: the one given, or that of a gateway's folder."""
     raw = sketch_key([Path(log) for log in logs], key_file)
     return None if raw == DEFAULT_KEY else raw
 
 
 def _own_key(logs: Sequence[str], key_file: Path | None) -> IndicatorKey:
-    """Give the logs' own key if they have one; for plain logs any key will do, since nothing leaves."""
+    """Return the logs' own key if they have one; for plain logs any key will do, since nothing leaves."""
     return own_key(_stored_key(logs, key_file) or b"of this search alone, nothing of it is kept")
 
 
@@ -494,7 +490,7 @@ def _gather(
 def _gather_plain(
     history: LogHistory, store: Store, case: Case, kinds: Sequence[PlainKind]
 ) -> tuple[PlainIndicator, ...]:
-    """Gather what the accounts share, in plain; names only of accounts that may be acted on."""
+    """Collect what the accounts share, in plain text; names only of accounts that may be acted on."""
     values: tuple[PlainIndicator, ...] = ()
     for kind in dict.fromkeys(kinds):
         accounts = reading.targets(store, case.id).accounts if kind is PlainKind.ACCOUNT else case.accounts
@@ -523,7 +519,7 @@ def _search(
 
 
 def _say_rejected(rejects: Rejects) -> None:
-    """Tell of lines that could not be read, and end with the exit code for that."""
+    """Report lines that could not be read, and exit with the code for that."""
     if rejects.count:
         rejected_text = f"{plural(rejects.count, 'line')} rejected, as in {rejects.examples[0]}"
         print(f"stillwatch: {one_line(rejected_text)}", file=sys.stderr)
@@ -531,27 +527,27 @@ def _say_rejected(rejects: Rejects) -> None:
 
 
 def _as_partner(case: Case, indicators: tuple[Indicator, ...]) -> Partner:
-    """Make a partner's campaign of one of our own cases, to search for it."""
+    """Turn one of our own cases into a partner's campaign, to search for it."""
     pairs = tuple((f"{indicator.kind}:{indicator.value}", indicator) for indicator in indicators)
     return Partner(case.id, "this case", case.id, Tlp.AMBER.value, case.opened_us, case.updated_us, pairs)
 
 
 def _went_to(store: Store, case: str, key: IndicatorKey) -> bool:
-    """Tell whether a case was exported under a key: nobody answers what another partner was told.
+    """Return whether a case was exported under a key: nobody may reply to what another partner received.
 
-    Exports of before 2026-12 do not say under which.
+    Exports before 2026-12 do not record the key.
     """
     exports = [act.sets["export"] for act in acts(store, case) if act.verb == "export"]
     return any(export.get("to", under_key(key)) == under_key(key) for export in exports)
 
 
 def _is_noted(store: Store, case: str, text: str) -> bool:
-    """Tell whether an answer was noted on the case before."""
+    """Return whether a reply was noted on the case before."""
     return any(act.verb == "note" and act.text == text for act in acts(store, case))
 
 
 def _note_on_cases(hits: list[Hits], place: CasePlace, now_us: int, to: TextIO) -> None:
-    """Put on record, in each case that holds accounts which carry a partner's marks, how many do."""
+    """Record, in each case with accounts that match a partner's indicators, how many match."""
     with place.open() as store:
         for partner_hits in hits:
             inside: dict[str, int] = {}
@@ -585,7 +581,7 @@ def _answer(hits: list[Hits], key: IndicatorKey, sender: str, out: Path, yes: bo
 
 
 def _time_us(text: str | None, option: str) -> int | None:
-    """Read a day or a time, in UTC. Raises: InputError."""
+    """Parse a day or a time, in UTC. Raises: InputError."""
     if text is None:
         return None
     try:

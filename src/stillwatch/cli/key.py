@@ -40,7 +40,7 @@ def issue_command(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Issue a key to an account, which is made if need be. The key is printed once and kept nowhere.
+    """Issue a key to an account, which is created if needed. The key is printed once and not stored.
 
     $ stillwatch key issue acme --org "Acme Inc." --expires-in 90d
     $ KEY=$(stillwatch key issue acme --json | jq -r .key)
@@ -63,7 +63,7 @@ def list_command(
     folder: AtFolder = FOLDER,
     as_json: AsJson = False,
 ) -> None:
-    """List the keys that were issued. None is shown: they are not kept.
+    """List the issued keys, but not their secrets, which are not stored.
 
     $ stillwatch key list
     $ stillwatch key list --account acme --json | jq -r '.[].key_id'
@@ -89,7 +89,7 @@ def revoke_command(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """End a key now: within a second no worker takes it any more.
+    """Revoke a key now: within a second no worker accepts it.
 
     $ stillwatch key revoke k3v9x2ab
     """
@@ -111,7 +111,7 @@ def rotate_command(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Issue a key in the place of another. The old one ends when the overlap is over.
+    """Issue a replacement for a key. The old one ends when the overlap is over.
 
     $ stillwatch key rotate k3v9x2ab --overlap 24h
     """
@@ -132,7 +132,7 @@ def rotate_command(
 
 @verb(app, "admin")
 def admin_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
-    """Make a new token for the admin port; the old one stops working at once.
+    """Create a new token for the admin port; the old one stops working at once.
 
     $ stillwatch key admin
     """
@@ -143,7 +143,7 @@ def admin_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
 
 @verb(app, "metrics")
 def metrics_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
-    """Make a new token that reads /metrics and nothing else; the old one stops working at once.
+    """Create a new token that can only read /metrics; the old one stops working at once.
 
     $ stillwatch key metrics > /etc/prometheus/stillwatch.token
     """
@@ -167,7 +167,7 @@ def _show_issued(state: ControlState, key: str, as_json: bool) -> None:
 
 
 def _id_of(text: str) -> str:
-    """Give the id of a key from an id or a whole key."""
+    """Return the id of a key from an id or a whole key."""
     parsed = forms.parse(text.strip())
     if parsed is not None:
         return parsed[0]

@@ -1,4 +1,4 @@
-"""`stillwatch standing`: the enforcement status of accounts, who set it, and undoing it. It judges nobody."""
+"""`stillwatch standing`: the enforcement status of accounts, who set it, and undoing it."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -55,7 +55,7 @@ def show_command(
     folder: AtFolder = FOLDER,
     as_json: AsJson = False,
 ) -> None:
-    """Show what stands for accounts now. Who is not named here is clear.
+    """Show the enforcement statuses of accounts. Accounts not listed are clear.
 
     $ stillwatch standing show
     $ stillwatch standing show acme
@@ -103,7 +103,7 @@ def set_command(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Set the standing of accounts; `--step clear` lifts it. Says whom it hits, first with --dry-run.
+    """Set the enforcement status of accounts; `--step clear` lifts it. Shows who is affected; see --dry-run.
 
     $ stillwatch standing set acme --step throttle --why "load test ran away" --for 6h
     $ stillwatch standing set --accounts-file pool.txt --step block --why "case 12" --dry-run
@@ -129,7 +129,7 @@ def set_command(
 def undo_command(
     action: Number, why: Why = "", folder: AtFolder = FOLDER, dry_run: DryRun = False, as_json: AsJson = False
 ) -> None:
-    """Take an action back: what lay below it stands again, exactly. An undo can be undone too.
+    """Undo an action: the status before it applies again exactly. An undo can be undone, too.
 
     $ stillwatch standing undo 17 --why "wrong account"
     $ stillwatch standing undo 17 --dry-run
@@ -158,7 +158,7 @@ def log_command(
     folder: AtFolder = FOLDER,
     as_json: AsJson = False,
 ) -> None:
-    """Show every change of standings: who, when, why, and whether it still counts.
+    """Show every change of a status: who, when, why, and whether it still applies.
 
     $ stillwatch standing log
     $ stillwatch standing log acme --limit 5
@@ -195,7 +195,7 @@ def proposals_command(
     folder: AtFolder = FOLDER,
     as_json: AsJson = False,
 ) -> None:
-    """Show what the terms' ladder asks for: what waits for a person, and what is done by itself and when.
+    """Show the actions that the policy's ladder proposes: those that wait for a person, and automatic ones.
 
     $ stillwatch standing proposals
     $ stillwatch standing proposals --all --json
@@ -228,7 +228,7 @@ def approve_command(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take the step that a proposal asks for. Says whom it hits, first with --dry-run.
+    """Approve a proposed action. Shows who is affected; see --dry-run.
 
     $ stillwatch standing approve 3 --dry-run
     $ stillwatch standing approve 3 --for 7d
@@ -248,7 +248,7 @@ def approve_command(
 def dismiss_command(
     proposal: Number, why: Why = "", folder: AtFolder = FOLDER, as_json: AsJson = False
 ) -> None:
-    """Close a proposal. That step is not asked for on these accounts again.
+    """Close a proposal. That action is not proposed for these accounts again.
 
     $ stillwatch standing dismiss 3 --why "their own evaluation, they told us"
     """

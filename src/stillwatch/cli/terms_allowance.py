@@ -1,6 +1,6 @@
-"""`stillwatch terms allowance`: limits that leave honest use alone, read off the owner's own log.
+"""`stillwatch terms allowance`: limits that do not affect honest use, derived from the owner's own log.
 
-It knows no campaign but those of a report that it is given: a thief who is in the log sets its own limit.
+Only campaigns of a given report are excluded: an undetected thief in the log would set its own limit.
 """
 
 from collections import defaultdict
@@ -65,12 +65,12 @@ def allowance_command(
     names: NameOptions = AS_CALLED,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of TOML.")] = False,
 ) -> None:
-    """Print a [limits] part: output tokens a day for everybody, more for accounts that used more.
+    """Print a [limits] part: a daily number of output tokens for everybody, more for heavier accounts.
 
     $ stillwatch terms allowance logs/*.parquet >> terms.toml
     $ stillwatch terms allowance stillwatch-serve --report stillwatch-report
-    $ stillwatch terms allowance logs/*.parquet --flat        # refuses next to nobody; slows one loud account
-    $ stillwatch terms allowance logs/*.parquet --refuse .0003  # the log's own days say how much that is
+    $ stillwatch terms allowance logs/*.parquet --flat        # affects hardly anybody; slows one loud account
+    $ stillwatch terms allowance logs/*.parquet --refuse .0003  # the smallest limit with so few refusals
 
     Exit codes: 0 printed; 2 nothing could be read; 3 printed, but lines were rejected.
     """
@@ -143,7 +143,7 @@ def _add_up(
     rejects: Rejects,
     tell: Callable[[str, int, int], None],
 ) -> tuple[dict[str, dict[int, Use]], int]:
-    """Give what each account did in each block, and the output tokens of the longest answer."""
+    """Return each account's use in each block, and the output tokens of the longest answer."""
     spent: dict[str, dict[int, Use]] = defaultdict(dict)
     longest = 0
     for batch in read(
