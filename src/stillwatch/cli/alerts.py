@@ -49,7 +49,7 @@ def deliver_command(
     targets: TargetsFile = None,
     console: ConsoleUrl = "",
     source: EventSource = "",
-    every: Annotated[str | None, typer.Option(help="Go on, and look so often: 30s, 5m.")] = None,
+    every: Annotated[str | None, typer.Option(help="Keep running, at this interval: 30s, 5m.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Send news of cases to all targets; a failed delivery is retried later, ten times in all.
@@ -149,8 +149,10 @@ def check_command(
 
 @verb(app, "keygen")
 def keygen_command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where the key goes; never over another.")],
-    ed25519: Annotated[bool, typer.Option(help="A key pair instead of a shared secret.")] = False,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="File for the new key; an existing one is not overwritten.")
+    ],
+    ed25519: Annotated[bool, typer.Option(help="Make a key pair instead of a shared secret.")] = False,
 ) -> None:
     """Create a key that signs webhooks. For a key pair the public half is printed.
 
@@ -181,7 +183,7 @@ def list_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
 @verb(app, "retry")
 def retry_command(
     letter: Annotated[
-        str, typer.Argument(metavar="[ID]", help="Of `alerts list`, or its beginning; else all.")
+        str, typer.Argument(metavar="[ID]", help="Id from `alerts list`, or its beginning; else all.")
     ] = "",
     folder: AtFolder = FOLDER,
 ) -> None:

@@ -31,14 +31,13 @@ from stillwatch.units import utc_us
 app = group("Audit trail: verify, show, witness.")
 
 BROKEN = 1  # the exit code for a trail that was changed
-Why = Annotated[str, typer.Option(help="Why: it stays on the trail for ever.", show_default=False)]
+Why = Annotated[str, typer.Option(help="Reason; it stays on the trail forever.", show_default=False)]
 
 
 @verb(app, "verify")
 def verify_command(
     key: Annotated[
-        list[Path] | None,
-        typer.Option(help="Public key of which one must have signed; else audit.key.pub in the folder."),
+        list[Path] | None, typer.Option(help="Accepted public key; default: audit.key.pub in the folder.")
     ] = None,
     witness: Annotated[
         list[Path] | None, typer.Option(help="File of checkpoints kept elsewhere; may be given again.")
@@ -125,14 +124,12 @@ def _print_broken(break_found: Broken) -> None:
 
 @verb(app, "show")
 def show_command(
-    subject: Annotated[str | None, typer.Option(help="Only of this subject: a case, mostly.")] = None,
+    subject: Annotated[str | None, typer.Option(help="Only records of this subject, usually a case.")] = None,
     who: Annotated[str | None, typer.Option(help="Only what this person did.")] = None,
     person: Annotated[str | None, typer.Option(help="Only what is sealed about this person.")] = None,
     before: Annotated[int | None, typer.Option(help="Only records before this number.", min=1)] = None,
-    limit: Annotated[int, typer.Option(help="How many, newest first.", min=1, max=100_000)] = 50,
-    opened: Annotated[
-        bool, typer.Option("--open", help="Open sealed details. That is a look, and goes on record.")
-    ] = False,
+    limit: Annotated[int, typer.Option(help="How many to show, newest first.", min=1, max=100_000)] = 50,
+    opened: Annotated[bool, typer.Option("--open", help="Open sealed details. This is recorded.")] = False,
     at: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
@@ -218,10 +215,10 @@ def checkpoint_command(
 @verb(app, "witness")
 def witness_command(
     files: Annotated[list[Path], typer.Argument(help="Checkpoints of another instance's trail.")],
-    keep: Annotated[Path, typer.Option(help="Where they are kept here; what was kept before is compared.")],
-    signing_key: Annotated[
-        Path, typer.Option(help="The key that signs them here; made at first use.")
-    ] = Path("witness.key"),
+    keep: Annotated[Path, typer.Option(help="File to keep them in; they are compared with those in it.")],
+    signing_key: Annotated[Path, typer.Option(help="Your key that signs them; created at first use.")] = Path(
+        "witness.key"
+    ),
 ) -> None:
     """Witness another instance's trail: store its checkpoints, and print them signed, to be sent back.
 

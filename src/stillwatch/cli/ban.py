@@ -63,7 +63,9 @@ def check_command(
     names: Names,
     terms_file: TermsFile = None,
     family: Families = None,
-    distilled: Annotated[Students, typer.Option(help="With --family: students of it.")] = Students.warn,
+    distilled: Annotated[
+        Students, typer.Option(help="With --family: models trained on its answers.")
+    ] = Students.warn,
     account: Annotated[str, typer.Option(help="The account that asks: exceptions name accounts.")] = "",
     fail_on_banned: Annotated[bool, typer.Option(help="Exit with 1 when a name is denied.")] = False,
     as_json: AsJson = False,
@@ -164,7 +166,9 @@ def export_command(
     ] = None,
     terms_file: TermsFile = None,
     family: Families = None,
-    distilled: Annotated[Students, typer.Option(help="With --family: students of it.")] = Students.warn,
+    distilled: Annotated[
+        Students, typer.Option(help="With --family: models trained on its answers.")
+    ] = Students.warn,
 ) -> None:
     """Write the policy's bans for another program: LiteLLM's proxy, or DNS as a response policy zone.
 

@@ -74,8 +74,8 @@ class CaseExportShape(StrEnum):
 @verb(app, "list")
 def list_command(
     choice: QueueChoice = WHOLE_QUEUE,
-    verdict: Annotated[Verdict | None, typer.Option(help="Only cases judged so.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Closed and suppressed ones too.")] = False,
+    verdict: Annotated[Verdict | None, typer.Option(help="Only cases with this verdict.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Include closed and suppressed cases.")] = False,
     limit: Annotated[int, typer.Option(help="How many.", min=1, max=10_000)] = 100,
     place: CasesAt = CASES_HERE,
     as_json: AsJson = False,
@@ -135,13 +135,13 @@ def show_command(
 def accounts_command(
     case: CaseId,
     targets: Annotated[
-        bool, typer.Option("--targets", help="Whom an action may touch: never a victim, one name a line.")
+        bool, typer.Option("--targets", help="List accounts that an action may affect, one per line.")
     ] = False,
     weak: Annotated[
-        bool, typer.Option("--weak", help="With --targets: those that too little ties to the actor.")
+        bool, typer.Option("--weak", help="With --targets: those tied too weakly to the actor.")
     ] = False,
-    which: Annotated[Which | None, typer.Option(help="Only accounts that are so here.")] = None,
-    starts: Annotated[str, typer.Option(help="Only names that begin so.")] = "",
+    which: Annotated[Which | None, typer.Option(help="Only accounts with this role in the case.")] = None,
+    starts: Annotated[str, typer.Option(help="Only names with this prefix.")] = "",
     limit: Annotated[int, typer.Option(help="How many.", min=1, max=1_000_000)] = 100,
     place: CasesAt = CASES_HERE,
     as_json: AsJson = False,
@@ -230,7 +230,7 @@ def open_command(
 @verb(app, "log")
 def log_command(
     case: CaseId,
-    limit: Annotated[int, typer.Option(help="How many, newest first.", min=1, max=100_000)] = 50,
+    limit: Annotated[int, typer.Option(help="How many to show, newest first.", min=1, max=100_000)] = 50,
     place: CasesAt = CASES_HERE,
     as_json: AsJson = False,
 ) -> None:
@@ -345,10 +345,8 @@ def detector_command(
 @verb(app, "export")
 def export_command(
     case: CaseId,
-    form: Annotated[
-        CaseExportShape, typer.Option(help="In whose words; bundle: evidence.")
-    ] = CaseExportShape.ocsf,
-    out: Annotated[Path | None, typer.Option(help="Where it goes; else standard output.")] = None,
+    form: Annotated[CaseExportShape, typer.Option(help="Format; bundle: evidence.")] = CaseExportShape.ocsf,
+    out: Annotated[Path | None, typer.Option(help="Output file; default: standard output.")] = None,
     log: Annotated[
         list[Path] | None, typer.Option(help="For a bundle: the log that was scanned; may be given again.")
     ] = None,

@@ -31,11 +31,11 @@ Accounts = Annotated[list[str] | None, typer.Argument(metavar="[ACCOUNT]...", he
 AccountsFile = Annotated[
     Path | None, typer.Option(help="File of accounts, one a line; - for standard input.")
 ]
-Why = Annotated[str, typer.Option(help="Why: the next reader has nothing else.", show_default=False)]
+Why = Annotated[str, typer.Option(help="Reason, for the next reader.", show_default=False)]
 Revision = Annotated[
     int | None, typer.Option("--if-revision", help="Only if nobody has changed the case since this one.")
 ]
-Approver = Annotated[str | None, typer.Option(help="A second person, where many are dismissed within a day.")]
+Approver = Annotated[str | None, typer.Option(help="Second person, required to dismiss many within a day.")]
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,9 @@ ACT, REASONED = CaseAct(), ReasonedAct()
 
 def assign_command(
     case: CaseId,
-    owner: Annotated[str | None, typer.Argument(help="Who works on it.")] = None,
-    nobody: Annotated[bool, typer.Option("--nobody", help="Take it from its owner.")] = False,
-    due: Annotated[str | None, typer.Option(help="Due after so long: 4h, 2d.")] = None,
+    owner: Annotated[str | None, typer.Argument(help="New owner.")] = None,
+    nobody: Annotated[bool, typer.Option("--nobody", help="Remove the owner.")] = False,
+    due: Annotated[str | None, typer.Option(help="Due after this time: 4h, 2d.")] = None,
     options: ReasonedAct = REASONED,
 ) -> None:
     """Assign a case to a person, with a due date.
@@ -89,7 +89,7 @@ def assign_command(
 
 def due_command(
     case: CaseId,
-    after: Annotated[str, typer.Argument(metavar="TIME", help="So long from now: 4h, 2d.")],
+    after: Annotated[str, typer.Argument(metavar="TIME", help="Time from now: 4h, 2d.")],
     options: ReasonedAct = REASONED,
 ) -> None:
     """Set until when somebody must look at a case. The owner stays the same.
@@ -127,7 +127,7 @@ def judge_command(
     accounts: Accounts = None,
     accounts_file: AccountsFile = None,
     clear: Annotated[
-        list[str] | None, typer.Option(metavar="ACCOUNT", help="Take an account's verdict away.")
+        list[str] | None, typer.Option(metavar="ACCOUNT", help="Remove an account's verdict.")
     ] = None,
     approver: Approver = None,
     options: ReasonedAct = REASONED,
@@ -168,9 +168,9 @@ def reopen_command(case: CaseId, options: ReasonedAct = REASONED) -> None:
 
 def suppress_command(
     case: CaseId,
-    owner: Annotated[str | None, typer.Option(help="Who answers for it.")] = None,
+    owner: Annotated[str | None, typer.Option(help="The person responsible.")] = None,
     lasts: Annotated[str | None, typer.Option("--for", help="For how long: 30d; a year at most.")] = None,
-    end: Annotated[bool, typer.Option("--end", help="End it before its time.")] = False,
+    end: Annotated[bool, typer.Option("--end", help="End the suppression early.")] = False,
     approver: Approver = None,
     options: ReasonedAct = REASONED,
 ) -> None:
@@ -206,10 +206,12 @@ def decide_command(
     accounts: Accounts = None,
     accounts_file: AccountsFile = None,
     granted: Annotated[
-        bool | None, typer.Option("--grant/--refuse", help="Clear the accounts, or leave all as it is.")
+        bool | None,
+        typer.Option("--grant/--refuse", help="Grant the appeal and clear the accounts, or refuse it."),
     ] = None,
     number: Annotated[
-        int | None, typer.Option("--appeal", help="Which, where several are open: its number in `case log`.")
+        int | None,
+        typer.Option("--appeal", help="Which appeal, if several are open: its number in `case log`."),
     ] = None,
     options: ReasonedAct = REASONED,
 ) -> None:
@@ -252,7 +254,7 @@ def statement_command(
     ground: Annotated[str, typer.Option(help="The clause of your terms that it rests on, and why.")] = "",
     contact: Annotated[str, typer.Option(help="Where an appeal goes.")] = "",
     appeal_days: Annotated[int, typer.Option(help="How long an appeal can be sent.", min=1)] = APPEAL_DAYS,
-    out: Annotated[Path | None, typer.Option(help="Where it goes; else standard output.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output file; default: standard output.")] = None,
     place: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
@@ -281,7 +283,7 @@ def statement_command(
 
 def merge_command(
     case: CaseId,
-    into: Annotated[str, typer.Argument(metavar="INTO", help="The case that goes on with both.")],
+    into: Annotated[str, typer.Argument(metavar="INTO", help="The case to merge into.")],
     approver: Approver = None,
     options: ReasonedAct = REASONED,
 ) -> None:

@@ -25,7 +25,7 @@ def filing_command(
     contact: Annotated[str, typer.Option(help="Who answers questions, and how.")] = "",
     response: Annotated[str, typer.Option(help="What was done, and what is asked of the receiver.")] = "",
     tlp: Annotated[str, typer.Option(help="clear, green, amber or amber+strict.")] = "amber",
-    out: Annotated[Path | None, typer.Option(help="Where it goes; else standard output.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output file; default: standard output.")] = None,
     unjudged: Unjudged = "",
     yes: Yes = False,
     place: CasePlace = HERE,

@@ -44,8 +44,8 @@ class QueueChoice:
     state: Annotated[list[CaseState] | None, typer.Option(help="Only cases in this state.")] = None
     owner: Annotated[str | None, typer.Option(help="Only of this owner; `none`: without an owner.")] = None
     account: Annotated[str | None, typer.Option(help="Only cases that this account is in.")] = None
-    text: Annotated[str | None, typer.Option(help="Only with these letters in title or id.")] = None
-    note: Annotated[str | None, typer.Option(help="Only with these letters in a note or a reason.")] = None
+    text: Annotated[str | None, typer.Option(help="Only cases with this text in title or id.")] = None
+    note: Annotated[str | None, typer.Option(help="Only cases with this text in a note or a reason.")] = None
 
     def queue_filter(self, limit: int, verdict: Verdict | None = None, every: bool = False) -> Filter:
         """Return the filter; it includes closed and suppressed cases if `every` is true."""
@@ -75,14 +75,16 @@ def triage_command(
     verdict: Annotated[
         Verdict, typer.Option("--as", metavar="VERDICT", help="To dismiss: false (no harvest) or permitted.")
     ] = Verdict.FALSE,
-    to: Annotated[str | None, typer.Option(help="To assign: the new owner; `none` takes it away.")] = None,
-    after: Annotated[str | None, typer.Option(help="Due: so long from now, as 4h or 2d.")] = None,
+    to: Annotated[str | None, typer.Option(help="For assign: the new owner, or `none`.")] = None,
+    after: Annotated[str | None, typer.Option(help="Due after this time: 4h, 2d.")] = None,
     approver: Approver = None,
     why: Why = "",
     limit: Annotated[
-        int | None, typer.Option(help="Of those that match: so many, due first.", min=1, max=MOST_AT_ONCE)
+        int | None, typer.Option(help="At most so many, by due date.", min=1, max=MOST_AT_ONCE)
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; say what it would be.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Change nothing; show what would be done.")
+    ] = False,
     place: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:

@@ -60,7 +60,7 @@ def new_key_command(
     epoch: Annotated[str | None, typer.Option(help="The epoch's name; else the day.")] = None,
     reading_key: Annotated[
         Path | None,
-        typer.Option(help="Also make the key that opens sealed answers, there; keep it elsewhere."),
+        typer.Option(help="Also create the key that opens sealed answers, in this file; keep it elsewhere."),
     ] = None,
     folder: AtFolder = FOLDER,
     as_json: AsJson = False,

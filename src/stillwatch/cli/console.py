@@ -102,9 +102,7 @@ class PagesOptions(ConsolePlace):
 
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8090
-    name: Annotated[
-        list[str] | None, typer.Option(help="Another name by which browsers may call it. Repeatable.")
-    ] = None
+    name: Annotated[list[str] | None, typer.Option(help="Further host name for browsers. Repeatable.")] = None
     cert: Annotated[Path | None, typer.Option(help="TLS: PEM file of the certificate chain.")] = None
     cert_key: Annotated[Path | None, typer.Option(help="TLS: PEM file of the certificate's key.")] = None
     behind_tls: Annotated[
@@ -232,10 +230,10 @@ Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Two or more
 def add_command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Small letters, digits, dots, dashes.")],
     role: Annotated[
-        str, typer.Option(help="reader looks; analyst judges, acts, asks; approver approves too.")
+        str, typer.Option(help="reader views; analyst judges, acts, requests; approver also approves.")
     ] = "reader",
     generate: Annotated[
-        bool, typer.Option("--generate", help="Make a password and print it once, instead of asking.")
+        bool, typer.Option("--generate", help="Generate a password and print it once.")
     ] = False,
     subject: Annotated[
         str | None,
@@ -345,7 +343,7 @@ def list_command(place: ConsolePlace = HERE, as_json: AsJson = False) -> None:
 @verb(users, "link")
 def link_command(
     names: Names,
-    why: Annotated[str, typer.Option(help="How that is known.")] = "",
+    why: Annotated[str, typer.Option(help="Reason.")] = "",
     place: ConsolePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
@@ -361,7 +359,7 @@ def link_command(
 @verb(users, "unlink")
 def unlink_command(
     names: Names,
-    why: Annotated[str, typer.Option(help="How that is known.")] = "",
+    why: Annotated[str, typer.Option(help="Reason.")] = "",
     place: ConsolePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
@@ -453,8 +451,8 @@ def reset_second_factor_command(
 
 @verb(api_tokens, "add")
 def add_token_command(
-    user: Annotated[str, typer.Argument(metavar="USER", help="Who it stands for: it does less, never more.")],
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the token, as the program that uses it.")],
+    user: Annotated[str, typer.Argument(metavar="USER", help="Its user, whose rights it cannot exceed.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name, such as the program that uses it.")],
     scope: Annotated[
         str, typer.Option(help="read sees what a reader sees; triage also notes, assigns, judges, closes.")
     ] = "read",
@@ -479,7 +477,9 @@ def add_token_command(
 
 @verb(api_tokens, "list")
 def list_tokens_command(
-    user: Annotated[str, typer.Argument(metavar="[USER]", help="Whose; else everybody's.")] = "",
+    user: Annotated[
+        str, typer.Argument(metavar="[USER]", help="Only this user's; default: everybody's.")
+    ] = "",
     place: ConsolePlace = HERE,
     as_json: AsJson = False,
 ) -> None:

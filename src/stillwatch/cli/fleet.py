@@ -60,7 +60,8 @@ def backup_command(
     archive: Annotated[Path, typer.Argument(help="The file to write.", metavar="FILE")],
     folder: AtFolder = FOLDER,
     without_secrets: Annotated[
-        bool, typer.Option("--without-secrets", help="Leave out `secret` and `audit.key`: keep them apart.")
+        bool,
+        typer.Option("--without-secrets", help="Leave out `secret` and `audit.key`, to be kept separately."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -98,7 +99,7 @@ def restore_command(
         ),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Also over a database or a folder that is not empty.")
+        bool, typer.Option("--force", help="Overwrite a database or a folder that is not empty.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -35,7 +35,7 @@ NOT_IN_FORCE = 3  # the exit code for "done, but a worker has not adopted it yet
 
 AtFolder = Annotated[Path, typer.Option("--folder", help="The gateway's folder.", envvar=FOLDER_VARIABLE)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
 
 
 def gateway_folder(folder: Path) -> Folder:

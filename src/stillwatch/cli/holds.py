@@ -64,7 +64,10 @@ def evaluate_command(
     folder: AtFolder = FOLDER,
     accounts: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Accounts table: who is one customer. Else by organisation alone."),
+        typer.Option(
+            metavar="FILE",
+            help="Accounts table: who is one customer; else by organisation.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -113,7 +116,7 @@ def evaluate_command(
 @verb(app, "end")
 def end_command(
     number: Annotated[int, typer.Argument(metavar="NUMBER", help="As `stillwatch holds list` shows it.")],
-    why: Annotated[str, typer.Option(help="What the next reader of the log should know.")],
+    why: Annotated[str, typer.Option(help="Reason, for the next reader of the log.")],
     folder: AtFolder = FOLDER,
 ) -> None:
     """End a candidate's holds now: its accounts are served within a second, and never held again.

@@ -49,7 +49,7 @@ def files_command(
 
 @verb(app, "doctor")
 def doctor_command(
-    litellm: Annotated[Path | None, typer.Option(help="LiteLLM's config.yaml, to look at too.")] = None,
+    litellm: Annotated[Path | None, typer.Option(help="LiteLLM's config.yaml, to be checked too.")] = None,
     folder: AtFolder = FOLDER,
     as_json: AsJson = False,
 ) -> None:

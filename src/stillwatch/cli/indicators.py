@@ -86,7 +86,7 @@ Sender = Annotated[
 ]
 Kinds = Annotated[
     list[IndicatorKind] | None,
-    typer.Option("--kind", help="What to make marks of; more than once. Else all of wording."),
+    typer.Option("--kind", help="Kind of indicator; repeatable. Else all of wording."),
 ]
 AccountsFile = Annotated[
     Path | None, typer.Option("--accounts", help="Accounts table: for payment and email-domain.")
@@ -97,7 +97,7 @@ KeyFile = Annotated[
 ]
 Since = Annotated[str | None, typer.Option(help="Only exchanges from this day or time (UTC) on.")]
 Until = Annotated[str | None, typer.Option(help="Only exchanges before this day or time (UTC).")]
-AssumeUtc = Annotated[bool, typer.Option(help="Take times without a zone for UTC.")]
+AssumeUtc = Annotated[bool, typer.Option(help="Treat times without a zone as UTC.")]
 
 
 @dataclass(frozen=True)
@@ -120,13 +120,15 @@ CollectionCa = Annotated[
     Path | None, typer.Option("--ca", help="PEM file of certificates to trust instead of the system's.")
 ]
 Unsealed = Annotated[
-    bool, typer.Option("--unsealed", help="Take a file whose seal is missing or broken: a mere claim.")
+    bool, typer.Option("--unsealed", help="Accept a missing or broken seal: the origin is unproven.")
 ]
 
 
 @verb(app, "keygen")
 def keygen_command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where the key goes; never over another.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="File for the new key; an existing one is not overwritten.")
+    ],
 ) -> None:
     """Create an exchange key for one partner, and print its fingerprint, which both sides may compare.
 
@@ -139,7 +141,7 @@ def keygen_command(
 
 @verb(app, "profile")
 def profile_command(
-    out: Annotated[Path, typer.Option(help="Folder that gets the files; made where it is not there.")],
+    out: Annotated[Path, typer.Option(help="Folder for the files; created if needed.")],
 ) -> None:
     """Write what a partner without Stillwatch needs: profile, test vectors, matcher, MISP template.
 
@@ -185,18 +187,18 @@ def export_command(
         list[PlainKind] | None,
         typer.Option(
             "--plain",
-            help="Also as it stands, for programs without the key; more than once. TLP amber at least.",
+            help="Also in plain text, for programs without the key; repeatable. TLP amber at least.",
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Where it goes; else standard output.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output file; default: standard output.")] = None,
     valid_days: Annotated[
-        int, typer.Option(help="For how many days from now a mark holds.", min=1, max=3650)
+        int, typer.Option(help="Days for which an indicator is valid.", min=1, max=3650)
     ] = (VALID_DAYS),
     hashed_accounts: Annotated[
         bool, typer.Option(help="Also keyed hashes of account names: a partner can test guesses.")
     ] = False,
     misp: Annotated[
-        bool, typer.Option("--misp", help="As MISP reads it: not for `import`, nor for the matcher.")
+        bool, typer.Option("--misp", help="In MISP's dialect: not for `import` or the matcher.")
     ] = False,
     unjudged: Unjudged = "",
     yes: Yes = False,
@@ -245,7 +247,7 @@ def import_command(
     ] = "",
     yes: Yes = False,
     noted: Annotated[
-        bool, typer.Option("--note", help="Note it on each of your cases that holds such accounts.")
+        bool, typer.Option("--note", help="Add a note to each of your cases with matching accounts.")
     ] = False,
     unsealed: Unsealed = False,
     options: HistoryOptions = AS_IN_SCAN,
@@ -399,12 +401,12 @@ def pull_command(
     collection: CollectionUrl,
     out: Annotated[Path, typer.Option(help="Folder that gets a file for each campaign and each answer.")],
     added_after: Annotated[
-        str | None, typer.Option(help="Only what was added after this time, as the last pull said it.")
+        str | None, typer.Option(help="Only objects added after this time, as printed by the last pull.")
     ] = None,
     ca: CollectionCa = None,
     exchange_key: Annotated[
         Path | None,
-        typer.Option("--exchange-key", help="Take only what is sealed under this key, the newest of it."),
+        typer.Option("--exchange-key", help="Only files sealed under this key, the newest of each."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

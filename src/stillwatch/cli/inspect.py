@@ -31,7 +31,7 @@ def inspect_command(
         typer.Option(help="Write the names (proposed, or given by --map) to this file, to be looked at."),
     ] = None,
     rows: Annotated[int, typer.Option(help="Rows to read at most; 0 reads all.", min=0)] = 100_000,
-    assume_utc: Annotated[bool, typer.Option(help="Take times without a zone for UTC.")] = False,
+    assume_utc: Annotated[bool, typer.Option(help="Treat times without a zone as UTC.")] = False,
     key_file: Annotated[
         Path | None, typer.Option(help="Key of a log that is sketched already.", envvar=KEY_VARIABLE)
     ] = None,

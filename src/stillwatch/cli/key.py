@@ -35,7 +35,7 @@ app = group("Client keys of a gateway.")
 def issue_command(
     account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="Whose key it is.")],
     org: Annotated[str | None, typer.Option(help="The account's organisation.")] = None,
-    expires_in: Annotated[str | None, typer.Option(help="It ends after so long: 90d, 12h, 30m.")] = None,
+    expires_in: Annotated[str | None, typer.Option(help="Expires after this time: 90d, 12h, 30m.")] = None,
     folder: AtFolder = FOLDER,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -105,8 +105,8 @@ def revoke_command(
 @verb(app, "rotate")
 def rotate_command(
     key: Annotated[str, typer.Argument(metavar="KEY_ID", help="The key to replace.")],
-    overlap: Annotated[str, typer.Option(help="How long the old one goes on working.")] = "24h",
-    expires_in: Annotated[str | None, typer.Option(help="The new one ends after so long.")] = None,
+    overlap: Annotated[str, typer.Option(help="How long the old one still works.")] = "24h",
+    expires_in: Annotated[str | None, typer.Option(help="The new one expires after this time.")] = None,
     folder: AtFolder = FOLDER,
     dry_run: DryRun = False,
     as_json: AsJson = False,

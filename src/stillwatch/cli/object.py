@@ -74,7 +74,7 @@ def show_command(
 @verb(app, "assign")
 def assign_command(
     name: Annotated[str, typer.Argument(metavar="ID", help="The object's id, as the upstream writes it.")],
-    account: Annotated[str | None, typer.Argument(metavar="ACCOUNT", help="Whose it shall be.")] = None,
+    account: Annotated[str | None, typer.Argument(metavar="ACCOUNT", help="The new owner.")] = None,
     everybody: Annotated[
         bool, typer.Option("--everybody", help="All accounts may read and use it; none may change it.")
     ] = False,

@@ -30,7 +30,7 @@ Map = Annotated[
     typer.Option(
         "--map",
         metavar="FIELD=COLUMN",
-        help="What the log calls a field: account=tenant_name. A dotted path looks inside. May be repeated.",
+        help="The log's name for a field: account=tenant_name. Dotted paths reach inside. Repeatable.",
     ),
 ]
 MapFile = Annotated[
@@ -59,10 +59,8 @@ AS_CALLED = NameOptions()
 # --- what leaves ---
 
 
-Yes = Annotated[bool, typer.Option("--yes", help="Say yes beforehand to what leaves.")]
-Unjudged = Annotated[
-    str, typer.Option(help="Why it leaves although nobody has judged the case true; on the trail.")
-]
+Yes = Annotated[bool, typer.Option("--yes", help="Confirm the export in advance.")]
+Unjudged = Annotated[str, typer.Option(help="Reason for exporting a case not judged true; recorded.")]
 
 
 def may_leave(lines: Sequence[str], to: str, yes: bool) -> None:
@@ -97,11 +95,9 @@ EventSource = Annotated[
 # --- a time-stamping authority ---
 
 
-StampUrl = Annotated[
-    str | None, typer.Option("--stamp", help="URL of a time-stamping authority (RFC 3161) to be asked.")
-]
+StampUrl = Annotated[str | None, typer.Option("--stamp", help="URL of a time-stamping authority (RFC 3161).")]
 StampCa = Annotated[
-    Path | None, typer.Option("--stamp-ca", help="PEM file of the certificate that such stamps lead back to.")
+    Path | None, typer.Option("--stamp-ca", help="PEM file of the root certificate of its stamps.")
 ]
 
 

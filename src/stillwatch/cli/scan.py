@@ -43,17 +43,19 @@ def scan_command(
     fail_on_campaign: Annotated[bool, typer.Option(help="Exit with 1 when a campaign was found.")] = False,
     false_cases: Annotated[
         float,
-        typer.Option(help="The dial: false cases you accept per 10,000 account-days.", min=0.001, max=100),
+        typer.Option(
+            help="False-positive budget: false cases you accept per 10,000 account-days.", min=0.001, max=100
+        ),
     ] = 1.0,
     short_answers: Annotated[
         int,
         typer.Option(
-            help="Tokens: groups that get shorter answers stay leads; 0 where such answers are worth much.",
+            help="Tokens: groups with shorter answers stay leads; 0 if short answers are valuable, too.",
             min=0,
             max=4_096,
         ),
     ] = SHORT,
-    assume_utc: Annotated[bool, typer.Option(help="Take times without a zone for UTC.")] = False,
+    assume_utc: Annotated[bool, typer.Option(help="Treat times without a zone as UTC.")] = False,
     names: NameOptions = AS_CALLED,
     keep_text: Annotated[
         bool, typer.Option(help="Keep the text of rejected lines in the dead-letter file.")
@@ -80,8 +82,7 @@ def scan_command(
         typer.Option(help="Where its SQL runs: duckdb, clickhouse, spark or spark:MASTER; same findings."),
     ] = DEFAULT,
     cases: Annotated[
-        str | None,
-        typer.Option(help="Fold what is found into cases at this URL: sqlite:///PATH or postgresql://…"),
+        str | None, typer.Option(help="Add findings to cases at this URL: sqlite:///PATH or postgresql://…")
     ] = None,
     audit_key: AuditKey = None,
     audit_witness: WitnessFile = None,

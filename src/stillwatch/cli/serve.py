@@ -91,14 +91,14 @@ class SettingOptions:
     short_answers: Annotated[
         int | None,
         typer.Option(
-            help="Tokens: groups that get shorter answers stay leads; 0 where such answers are worth much.",
+            help="Tokens: groups with shorter answers stay leads; 0 if short answers are valuable, too.",
             show_default="192",
         ),
     ] = None
     shutdown_delay_s: Annotated[
         float | None,
         typer.Option(
-            help="Seconds it serves on after /readyz said 503, for load balancers to see it.",
+            help="Seconds to keep serving after /readyz turns 503, so that load balancers notice.",
             show_default="5 in a fleet, else 0",
         ),
     ] = None
@@ -128,9 +128,7 @@ AS_BEFORE = SettingOptions()
 
 def serve_command(
     options: SettingOptions = AS_BEFORE,
-    folder: Annotated[
-        Path, typer.Option(help="Everything it keeps is in here.", envvar=FOLDER_VARIABLE)
-    ] = FOLDER,
+    folder: Annotated[Path, typer.Option(help="Folder for all its data.", envvar=FOLDER_VARIABLE)] = FOLDER,
     terms: Annotated[
         Path | None, typer.Option(help="Put this terms file into the folder before starting.")
     ] = None,
@@ -138,7 +136,7 @@ def serve_command(
         Path | None, typer.Option(help=f"File with the upstream's key; else {UPSTREAM_KEY_VARIABLE}.")
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Start nothing; say whether all is in order.")
+        bool, typer.Option("--check", help="Start nothing; check whether everything is in order.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --check: print it as JSON.")] = False,
 ) -> None:

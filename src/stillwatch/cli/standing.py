@@ -36,10 +36,8 @@ from stillwatch.units import utc_us
 
 app = group("Enforcement status of accounts.")
 
-Why = Annotated[
-    str, typer.Option(help="Why: the next reader of the log has nothing else.", show_default=False)
-]
-For = Annotated[str | None, typer.Option("--for", help="It ends by itself after so long: 90d, 12h, 30m.")]
+Why = Annotated[str, typer.Option(help="Reason, for the next reader of the log.", show_default=False)]
+For = Annotated[str | None, typer.Option("--for", help="Ends automatically after this time: 90d, 12h, 30m.")]
 Number = Annotated[int, typer.Argument(min=1)]
 
 SHOWN = 10  # accounts in a table of a dry run
@@ -48,9 +46,9 @@ SHOWN = 10  # accounts in a table of a dry run
 @verb(app, "show")
 def show_command(
     account: Annotated[
-        str | None, typer.Argument(help="One account; all that are not clear without.")
+        str | None, typer.Argument(help="One account; default: all that are not clear.")
     ] = None,
-    step: Annotated[str | None, typer.Option(help="Only accounts on this step.")] = None,
+    step: Annotated[str | None, typer.Option(help="Only accounts with this status.")] = None,
     campaign: Annotated[str | None, typer.Option(help="Only accounts of this campaign.")] = None,
     folder: AtFolder = FOLDER,
     as_json: AsJson = False,
@@ -97,7 +95,7 @@ def set_command(
     accounts_file: AccountsFile = None,
     lasts: For = None,
     output_tokens_per_hour: Annotated[
-        int | None, typer.Option(help="Budget of a throttle; else the terms' own.", min=0)
+        int | None, typer.Option(help="Budget of a throttle; default: the policy's.", min=0)
     ] = None,
     folder: AtFolder = FOLDER,
     dry_run: DryRun = False,
@@ -153,7 +151,7 @@ def undo_command(
 
 @verb(app, "log")
 def log_command(
-    account: Annotated[str | None, typer.Argument(help="One account; all without.")] = None,
+    account: Annotated[str | None, typer.Argument(help="One account; default: all.")] = None,
     limit: Annotated[int, typer.Option(help="How many changes, newest first.", min=1, max=100_000)] = 50,
     folder: AtFolder = FOLDER,
     as_json: AsJson = False,
@@ -191,7 +189,7 @@ def log_command(
 
 @verb(app, "proposals")
 def proposals_command(
-    every: Annotated[bool, typer.Option("--all", help="Also those that are decided.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Include decided ones.")] = False,
     folder: AtFolder = FOLDER,
     as_json: AsJson = False,
 ) -> None:

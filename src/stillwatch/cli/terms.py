@@ -24,7 +24,7 @@ FAILED, CANNOT = 1, 2
 @verb(app, "init")
 def init_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to make.")],
-    owner: Annotated[str, typer.Option(help="Whose rules these are.")] = "",
+    owner: Annotated[str, typer.Option(help="The owner of the rules.")] = "",
 ) -> None:
     """Write an initial policy file: it bans and limits nothing, and shows what can be written.
 

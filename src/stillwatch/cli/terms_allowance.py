@@ -43,20 +43,25 @@ from stillwatch.terms.window import BLOCK_US
 def allowance_command(
     logs: Annotated[list[Path], typer.Argument(metavar="LOG...", help="Logs of quiet days, a week or more.")],
     share: Annotated[
-        float, typer.Option(min=0.5, max=1.0, help="Of the accounts, that have no busier day.")
+        float, typer.Option(min=0.5, max=1.0, help="Share of accounts never above the limit.")
     ] = USUAL,
     growth: Annotated[
-        float, typer.Option(min=1.0, max=100.0, help="Times its own busiest day, for who is above.")
+        float, typer.Option(min=1.0, max=100.0, help="Times its own busiest day, for an account above.")
     ] = GROWTH,
     ceiling: Annotated[
-        float, typer.Option(min=1.0, max=1e6, help="Times everybody's allowance that the log gives anyone.")
+        float, typer.Option(min=1.0, max=1e6, help="Most that the log gives anyone, times everybody's.")
     ] = CEILING,
     flat: Annotated[
         bool, typer.Option("--flat", help="One limit for all: 3 times the busiest day of any account.")
     ] = False,
     refuse: Annotated[
         float | None,
-        typer.Option(min=0.0, max=0.5, metavar="SHARE", help="The least limit that refuses so few requests."),
+        typer.Option(
+            min=0.0,
+            max=0.5,
+            metavar="SHARE",
+            help="The least limit that refuses this share or less.",
+        ),
     ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="DIR", help="A scan's report: accounts it names get no more.")

@@ -30,7 +30,7 @@ MODES = {"off": "off", "dry_run": "a dry run", "on": "on"}
 @verb(app, "holds")
 def holds_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A terms file.")],
-    logs: Annotated[list[Path], typer.Argument(metavar="LOG...", help="The log that the report is of.")],
+    logs: Annotated[list[Path], typer.Argument(metavar="LOG...", help="The log of the report.")],
     report: Annotated[
         Path, typer.Option(metavar="DIR", help="A scan's report: its leads and findings are the candidates.")
     ],
