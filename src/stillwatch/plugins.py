@@ -75,7 +75,7 @@ def named_modules(package: str, group: str, what: str, function: str, needs: Map
     """Return a package's modules that have a function, then those that installed packages add, by name.
 
     what: what they are, in the plural. needs: their other attributes, as for `installed`, besides `NAME`.
-        Raises: InputError, also for a name that is taken.
+    Raises: InputError, also for a name that is taken.
     """
     found: list[Any] = [one for one in modules_of(package) if hasattr(one, function)]
     found += installed(group, {**needs, function: Callable})

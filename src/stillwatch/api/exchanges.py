@@ -87,8 +87,8 @@ def gateways(logs: Sequence[str | FilePath] | InMemoryLog) -> list[Folder]:
 
 
 def key_of(logs: Sequence[str | FilePath] | InMemoryLog, key: object = None) -> bytes:
-    """Return the key of a log's sketches: `key` if given, else that of the gateway's folder, else the
-    Return the key of a log's sketches: `key`, else that of the gateway's folder, else the default.
+    """Return the key of a log's sketches: `key`, else that of the gateway's folder, else the default.
+
     Raises: InputError for a key that is too short, and for folders of two gateways.
     """
     if key is not None:

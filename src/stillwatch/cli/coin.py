@@ -1,4 +1,4 @@
-"""`stillwatch coin`: the canary key of a gateway's folder, its ledger, and what is published of both."""
+"""`stillwatch coin`: the coin's key of a gateway's folder, its ledger, and what is published of both."""
 
 import json
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class LedgerOptions:
     folder: AtFolder = FOLDER
 
     def open(self) -> tuple[Path, dict[str, EpochKey]]:
-        """Return the ledger's place, and the canary keys by commitment. Raises: CoinError."""
+        """Return the ledger's place, and the coin's keys by commitment. Raises: CoinError."""
         if self.ledger is not None and not self.ledger.exists():
             raise CoinError(f"{self.ledger}: there is no ledger")
         own_folder = Folder(self.folder.resolve()).coin
@@ -65,7 +65,7 @@ def new_key_command(
     folder: AtFolder = FOLDER,
     as_json: AsJson = False,
 ) -> None:
-    """Create the canary key for an epoch. A gateway that uses canaries adopts it within a second.
+    """Create the coin's key for an epoch. A gateway that serves canaries adopts it within a second.
 
     Publish the commitment before the key is used: `stillwatch coin commit`.
 
@@ -108,7 +108,7 @@ def commit_command(
 ) -> None:
     """Print what to publish beforehand: the key's commitment, and the present length of each ledger.
 
-    It reveals no canary and no answer. Give it to somebody who can confirm later when they received it.
+    It reveals no coin and no answer. Give it to somebody who can confirm later when they received it.
 
     $ stillwatch coin commit > commitment.json      then publish it or have it time-stamped
     $ stillwatch coin commit --signing-key coin.key --out commitments/2026-11-26.json
@@ -146,7 +146,7 @@ def verify_command(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check a ledger: the chain, the numbers, every canary; with the reading key, the answers too.
+    """Check a ledger: the chain, the numbers, every coin; with the reading key, the answers too.
 
     Exit codes: 0 it is valid; 2 it is not, and the first invalid record is named.
 
@@ -208,7 +208,7 @@ class Published:
     """What was published beforehand."""
 
     heads: tuple[Head, ...] = ()
-    commitments: frozenset[str] = frozenset()  # of the canary keys
+    commitments: frozenset[str] = frozenset()  # of the coin's keys
 
 
 def published_before(paths: list[Path]) -> Published:

@@ -67,10 +67,10 @@ def backup_command(
 ) -> None:
     """Write the state, owners, cases, policy and keys of a fleet to one file, while it serves.
 
-        $ stillwatch fleet backup fleet.tar
-        $ stillwatch fleet backup fleet.tar --without-secrets
+    $ stillwatch fleet backup fleet.tar
+    $ stillwatch fleet backup fleet.tar --without-secrets
+
     Needs PostgreSQL's pg_dump. Exchanges are not included: they are in the shared folder.
-        Needs PostgreSQL's pg_dump. Exchanges are not in it: they lie in the shared folder.
     """
     from stillwatch.gateway.fleet.backup import back_up
 

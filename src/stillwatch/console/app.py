@@ -169,8 +169,8 @@ def make(
     """Make the console of a store's cases. Also calls `people.prepare(store)`.
 
     hosts: names under which it may be called; None if the mounting app checks them. secure: whether browsers
-        reach it by TLS; None: as the request says. provider: identity provider for log-ins, besides
-        passwords. The app serves `/` below its mount.
+    reach it by TLS; None: as the request says. provider: identity provider for log-ins, besides
+    passwords. The app serves `/` below its mount.
     """
     people.prepare(store)
     clock = now_us or utc_us

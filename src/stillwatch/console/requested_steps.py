@@ -60,8 +60,8 @@ def why_big(
     """Return why an action needs a second person; None if it does not.
 
     in_all: accounts including those that its author affected alone within a day, so that small portions add
-        up. usual: output tokens an hour that the policy allows under a throttle; a smaller budget is close to
-        a refusal.
+    up. usual: output tokens an hour that the policy allows under a throttle; a smaller budget is close to
+    a refusal.
 
     >>> why_big(Step.WATCH, 5_000, 10, None), why_big(Step.THROTTLE, 3, 10, 3600)
     (None, None)

@@ -184,7 +184,7 @@ def read_networks(paths: Sequence[str | PathLike[str]], *, most_lines: int | Non
     """Read files as one table. Of overlapping ranges the narrower one counts, and of two equal ones neither.
 
     most_lines: of each file; by default all. Raises: InputError for a file that cannot be read, or without
-        any usable line.
+    any usable line.
     """
     ranges = AddressRanges()
     files = tuple(_read_file(Path(path), ranges, most_lines) for path in paths)

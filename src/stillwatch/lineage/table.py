@@ -20,7 +20,7 @@ class TableError(StillwatchError):
 
 @dataclass(frozen=True)
 class Family:
-    """A model family, named by its weights."""
+    """A model family: whose weights a model has."""
 
     id: str
     vendor: str

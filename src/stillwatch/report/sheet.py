@@ -1,4 +1,4 @@
-"""Shared parts of all self-contained pages: one style, double escaping, and a content security policy.
+"""Shared parts of all self-contained pages: one style, two layers of escaping, and a content security policy.
 
 A page loads nothing and runs no script but its own.
 """

@@ -161,7 +161,7 @@ class Capture:
     ask_usage: bool = False  # add a usage option to streams that do not request usage
     max_body_bytes: int = 32 * MIB
     unknown_paths: str = "refuse"  # or "pass": paths that match no line of the table of operations
-    links: str = "pass"  # in prompts; "pictures": only to pictures, sound, video; or "refuse"
+    links: str = "pass"  # links to content; "pictures": only to media; or "refuse"
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ class Retention:
 
 @dataclass(frozen=True)
 class Coin:
-    """Whose exchanges get a second answer, so that a canary picks the one served. Default: nobody's."""
+    """Canaries: whose exchanges get two answers, of which a keyed coin serves one. Default: nobody's."""
 
     share: float = 0.0  # of all exchanges
     chosen_share: float = 1.0  # of exchanges of the accounts named by the next four fields
