@@ -1,4 +1,5 @@
-"""Leads: similarities worth a look, as scores without p-values. Where to look next, and nothing that accuses.
+"""Leads: similarities worth examining, as scores without p-values. They show where to look next and accuse
+nobody.
 
-The ceiling is `prove.Evidence`'s: grade C with a p-value cannot be made. It knows no lineage.
+`prove.Evidence` enforces it: evidence of grade C with a p-value cannot be made.
 """
