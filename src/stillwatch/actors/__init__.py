@@ -1,4 +1,4 @@
-"""Actors: the accounts judged to be one tenant, and the clues that tie them. It knows nothing of detectors.
+"""Actors: the accounts judged to be one tenant, and the clues that tie them.
 
 A clue is one file in `clues/`, found by name. It compares an actor with the population and says what ties its
 accounts, in bits, or nothing.

@@ -1,7 +1,6 @@
 """Behaviour: what a tenant did with the service in a window, as far as the provider sees it.
 
-Model, settings and volume of the exchanges that carry emerging fingerprints. It does not know who belongs
-together.
+Model, settings and volume of the exchanges that carry emerging fingerprints.
 """
 
 from collections.abc import Sequence

@@ -4,7 +4,6 @@ Source: Blondel et al. 2008 (J. Stat. Mech. P10008); resolution as in Reichardt 
 visited in index order and ties go to the lower label, and weights are whole numbers, so the same graph always
 gives the same communities. What draws a node to each community around it is summed over its edges while many
 nodes move; after that it is kept up as neighbours move, since communities around are far fewer than edges.
-It does not know what the nodes are.
 """
 
 import numpy as np

@@ -2,7 +2,7 @@
 
 The provider knows what it answered, to whom and when. A passage that it answered to one tenant alone, and
 that nobody's request brought before, can only come from that answer or from a text that both know. A log
-without completions has no echoes. It does not know which accounts are suspected.
+without completions has no echoes.
 
 Null: what came in a request was not taken from the answer. It is then a text that both know, and comes as
     often before it is answered as after (`Echoes.forward` is false for those). Three passages must agree, so

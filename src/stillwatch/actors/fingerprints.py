@@ -2,8 +2,7 @@
 
 Fingerprints are dealt into rounds by hash in one pass over the log, and within a round into buckets that fit
 a cache; every fingerprint is then followed alone. Rounds know nothing of each other, so threads may take them
-in any order. What a fingerprint is and when it is emerging, `spread` says. It does not know what links two
-tenants.
+in any order. What a fingerprint is and when it is emerging, `spread` says.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -115,7 +114,7 @@ class _UsesByRound:
     def add(self, packed: np.ndarray, begin: np.ndarray) -> None:
         """Keep the log's next block. begin: (rounds + 1,) where each round begins.
 
-        Raises: NoRoomError where the folder for temporary files has no room for it.
+        Raises: NoRoomError if the folder for temporary files has no room for it.
         """
         try:
             self._file.write(packed.data)

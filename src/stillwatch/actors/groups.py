@@ -1,7 +1,4 @@
-"""Groups of tenants by what they say: communities of the links' graph, less those that hardly belong.
-
-It does not know what the members do, nor whether a group is honest.
-"""
+"""Groups of tenants by what they say: communities of the links' graph, less those that hardly belong."""
 
 import numpy as np
 

@@ -1,8 +1,7 @@
 """Links between the tenants that entered an emerging fingerprint, in time order: a pair of tenants each.
 
 The entries that link are put in order (they are fewer), each knows how many links it makes and what they
-weigh, and a link itself is no more than the number of its pair. What an emerging entry is, `spread` says. It
-does not know what the links add up to.
+weigh, and a link itself is no more than the number of its pair. What an emerging entry is, `spread` says.
 """
 
 from dataclasses import dataclass

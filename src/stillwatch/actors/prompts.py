@@ -1,6 +1,6 @@
 """Which prompts a log holds, how often each was sent and by how many accounts, with or without some of them.
 
-A prompt is known by its exact sketch alone. It does not know which accounts belong together.
+A prompt is known by its exact sketch alone.
 """
 
 from dataclasses import dataclass

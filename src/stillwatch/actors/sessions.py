@@ -1,7 +1,6 @@
 """Sessions of a group's accounts, and the content words of each: what the content test reads.
 
 A session is one conversation, or else exchanges of one account less than half an hour apart, an hour at most.
-It does not know what the test says of them.
 """
 
 from collections.abc import Callable, Collection

@@ -1,7 +1,7 @@
 """The signature of a group: the fingerprints that are mostly its own, and the accounts that match it.
 
 A group is found by its links, so that its members are no fair sample. The matching accounts are one: whoever
-uses the signature counts, in the group or not. It does not know whether one operator runs them.
+uses the signature counts, in the group or not.
 """
 
 from copy import copy

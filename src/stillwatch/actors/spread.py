@@ -5,8 +5,6 @@ A *fingerprint* is one hash of a sketch (a phrase, a head, a tail, a whole promp
 at least `MIN_ENTRANTS` tenants entered within `WINDOW_DAYS` and they outnumber all earlier ones `NOVELTY` to
 one: new *and* shared. Everything here looks back only: what is emerging at an entry follows from the entries
 before it.
-
-It does not know whether a fingerprint is honest novelty (a viral prompt, a new framework) or a campaign's.
 """
 
 from collections.abc import Collection

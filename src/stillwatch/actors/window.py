@@ -1,7 +1,4 @@
-"""The links of the last few days as a graph, hour after hour: sums are kept up, never begun anew.
-
-It does not know what a link stands for, nor how long a window is.
-"""
+"""The links of the last few days as a graph, hour after hour: sums are kept up, never begun again."""
 
 from dataclasses import dataclass
 

@@ -1,7 +1,4 @@
-"""The coin: which of two answers was served, by a keyed, committed choice; and the ledger that keeps both.
-
-It does not know who drew the answers, nor what is later asked of a suspect.
-"""
+"""The coin: which of two answers was served, by a keyed, committed choice; and the ledger that keeps both."""
 
 from dataclasses import dataclass, field
 
@@ -55,7 +52,7 @@ class Pair(LedgerRecord):
 
     @property
     def tie(self) -> bool:
-        """Whether both answers say the same: such a coin tells nothing."""
+        """Return whether both answers say the same: such a coin tells nothing."""
         return self.answers[0].text == self.answers[1].text
 
 

@@ -1,4 +1,4 @@
-"""A ledger's line: canonical JSON that names the one before it. It knows no keys and no files.
+"""A ledger's line: canonical JSON that names the one before it.
 
 Every line holds `prev`, the hash of the line before, and `hash`, its own; a verifier needs SHA-256 and JSON.
 """
@@ -31,7 +31,7 @@ def make_line(content: dict[str, Any], prev: str) -> dict[str, Any]:
 
 
 def parse_line(line: bytes, place: str) -> dict[str, Any]:
-    """Read a line. Raises: CoinError where it is none, or its hash is not its own."""
+    """Read a line. Raises: CoinError if it is none, or its hash is not its own."""
     try:
         content = json.loads(line)
     except (ValueError, RecursionError) as why:

@@ -57,7 +57,7 @@ class EpochKey:
         return hmac.new(self.secret, message, hashlib.sha256).hexdigest()
 
     def drawn(self, exchange: str, share: float) -> bool:
-        """Whether an exchange is among the sampled share, whatever its answers will be."""
+        """Return whether an exchange is among the sampled share, whatever its answers will be."""
         digest = hmac.new(self.secret, _SAMPLE + exchange.encode(), hashlib.sha256).digest()
         return int.from_bytes(digest[:7], "big") < share * (1 << 56)
 
@@ -70,7 +70,7 @@ def new_key(epoch: str, made: str) -> EpochKey:
 
 
 def write_key(folder: Path, key: EpochKey) -> Path:
-    """Keep a key in a folder, readable to its owner alone. Raises: CoinError where the epoch has one."""
+    """Keep a key in a folder, readable to its owner alone. Raises: CoinError if the epoch has one."""
     path = folder / f"{key.epoch}.json"
     body = {"epoch": key.epoch, "key": key.secret.hex(), "commitment": key.commitment, "made": key.made}
     with refuse_os_errors(CoinError, f"{path}: the key cannot be written"):
@@ -91,7 +91,7 @@ def write_key(folder: Path, key: EpochKey) -> Path:
 
 
 def read_key(path: Path) -> EpochKey:
-    """Read one key. Raises: CoinError where the file holds none, or its commitment is of another key."""
+    """Read one key. Raises: CoinError if the file holds none, or its commitment is of another key."""
     try:
         document = json.loads(path.read_bytes())
         key = EpochKey(str(document["epoch"]), bytes.fromhex(document["key"]), str(document["made"]))
@@ -118,7 +118,7 @@ def read_keys(folder: Path) -> dict[str, EpochKey]:
 
 
 def current(folder: Path) -> EpochKey | None:
-    """The key to throw coins with now: the one made last; None where there is none. Raises: CoinError."""
+    """The key to throw coins with now: the one made last; None if there is none. Raises: CoinError."""
     if not folder.is_dir() or not any(folder.glob("*.json")):
         return None
     return max(read_keys(folder).values(), key=lambda key: (key.made, key.epoch))

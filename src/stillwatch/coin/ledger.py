@@ -50,7 +50,7 @@ class Ledger:
     """
 
     def __init__(self, folder: Path, worker: int, key: EpochKey, reader: bytes | None, at_us: int) -> None:
-        """Raises: CoinError where the folder or its last file cannot be used; OSError of the disk."""
+        """Raises: CoinError if the folder or its last file cannot be used; OSError of the disk."""
         self._folder, self._worker, self.key, self.reader = folder, worker, key, reader
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._handle = -1
@@ -77,7 +77,7 @@ class Ledger:
         sync_folder(self._folder)
 
     def number(self) -> int:
-        """Give the next coin its number."""
+        """Return the next coin its number."""
         self._next += 1
         self._open_numbers.add(self._next - 1)
         return self._next - 1
@@ -109,7 +109,7 @@ class Ledger:
 
     @property
     def closed(self) -> bool:
-        """Whether no more can be written into the file, by intent or because the disk refused."""
+        """Return whether no more can be written into the file, by intent or because the disk refused."""
         return self._handle < 0
 
     @property
@@ -196,7 +196,7 @@ def place_of(ledger: str, number: int) -> bytes:
 
 
 def last_hash(path: Path) -> str | None:
-    """The hash of the last whole line; None where there is none. Raises: CoinError for a damaged one."""
+    """The hash of the last whole line; None if there is none. Raises: CoinError for a damaged one."""
     data = path.read_bytes() if path.stat().st_size < 1 << 20 else _tail(path)
     whole = data[: data.rfind(b"\n") + 1].rstrip(b"\n")
     if not whole:

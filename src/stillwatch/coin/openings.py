@@ -1,8 +1,8 @@
 """What an outsider needs to check single records of a ledger: leaves, openings, inclusion, seals.
 
 A record's opening is its text with a secret of its own; its leaf holds the hash of that. Showing one opening
-tells nothing of any other record. The tree over the leaves is RFC 6962's (2.1), so is every proof.
-This file travels in every proof's bundle as it is. It knows no file and no key.
+tells nothing of any other record. The tree over the leaves is RFC 6962's (2.1), so is every proof. This file
+travels in every proof's bundle as it is.
 
 Source: RFC 6962, 2.1; RFC 9162, 2.1.3.2 and 2.1.4.2 for checking; RFC 2104 for the records' secrets.
 """
@@ -237,7 +237,7 @@ def tally_leaf(tag: str, coins: int) -> str:
 def coins_in_tally(tag: str, tally: Mapping[str, Any], shown: Sequence[Mapping[str, Any]]) -> int:
     """How many coins of an account a seal counted; 0 where two neighbours show that it has no leaf.
 
-    shown: one leaf, or the neighbours of where it would lie. Raises: ValueError where that shows nothing.
+    shown: one leaf, or the neighbours of where it would lie. Raises: ValueError if that shows nothing.
     """
     if type(shown) is not list or len(shown) > 2:
         raise ValueError("a count is shown with more than its leaf, or the two beside it")

@@ -1,6 +1,6 @@
 """Sealed texts: anybody who writes the ledger can close a box, only the reading key opens it.
 
-X25519 with a key of its own for each box, HKDF-SHA256, ChaCha20-Poly1305. It knows no ledger.
+X25519 with a key of its own for each box, HKDF-SHA256, ChaCha20-Poly1305.
 """
 
 from pathlib import Path
@@ -30,7 +30,7 @@ def seal(reader: bytes, text: bytes, place: bytes) -> bytes:
 
 
 def unseal(private: X25519PrivateKey, box: bytes, place: bytes) -> bytes:
-    """Open a box. Raises: CoinError where it was closed for another key, or was changed or moved."""
+    """Open a box. Raises: CoinError if it was closed for another key, or was changed or moved."""
     sender, rest = box[:32], box[32:]
     try:
         shared = private.exchange(X25519PublicKey.from_public_bytes(sender))
@@ -45,7 +45,7 @@ def unseal(private: X25519PrivateKey, box: bytes, place: bytes) -> bytes:
 def new_reading_key(path: Path) -> bytes:
     """Make a reading key in a file of its own, its public half beside it; give the public half.
 
-    Raises: CoinError where the file is there already: what was sealed for it could not be read any more.
+    Raises: CoinError if the file is there already: what was sealed for it could not be read any more.
     """
     private = X25519PrivateKey.generate()
     public = private.public_key().public_bytes_raw()
@@ -70,7 +70,7 @@ def read_reading_key(path: Path) -> X25519PrivateKey:
 
 
 def public_of(path: Path) -> bytes | None:
-    """The public half of a reading key as a gateway keeps it; None where there is none. Raises: CoinError."""
+    """The public half of a reading key as a gateway keeps it; None if there is none. Raises: CoinError."""
     if not path.exists():
         return None
     try:

@@ -1,7 +1,7 @@
-"""Which token a seed gives, the same in any program and on any machine that foretells the same scores.
+"""Which token a seed gives, the same in any program and on any machine that predicts the same scores.
 
 With weights, prompt, settings and seed an answer can be drawn again by somebody else. A counterfactual's seed
-hangs on what was not there when answers were served. It knows no model: who has the scores asks.
+depends on what was not there when answers were served. It knows no model: who has the scores asks.
 
 Null: seeds are hashes of what nobody chose. Given prompt and weights, the served answer and the
 counterfactuals are draws of one distribution: any of them could have been the served one, with equal chance.
@@ -19,7 +19,7 @@ _BITS = 62  # of a seed: APIs take whole numbers of 64 bits with a sign
 
 
 def seed_of(origin: bytes, name: str, draw: int) -> int:
-    """The seed of one draw for what `name` names. origin: a digest or a secret that the seeds hang on.
+    """The seed of one draw for what `name` names. origin: a digest or a secret that the seeds depend on.
 
     >>> seed_of(bytes(32), "w0-000001/7", 1)
     2751500352061986535
@@ -41,7 +41,7 @@ def gumbel_noise(seed: int, step: int, size: int) -> np.ndarray:
 def seeded_token(logprobs: np.ndarray, temperature: float, seed: int, step: int, top_p: float = 1.0) -> int:
     """The token that a seed chooses: a draw of the softmax at this temperature, over many seeds.
 
-    logprobs: (vocabulary,). Where two machines foretell slightly other scores, they mostly choose the same
+    logprobs: (vocabulary,). Where two machines predict slightly other scores, they mostly choose the same
     token, because the noise is the same for both.
     """
     scaled = np.asarray(logprobs, dtype=np.float64) / temperature

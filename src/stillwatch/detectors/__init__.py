@@ -1,4 +1,4 @@
-"""Detectors: what an actor's traffic says by itself, one file each. It knows nothing of how actors are made.
+"""Detectors: what an actor's traffic says by itself, one file each.
 
 A detector is a pure function from the feature table to a score with a sentence. `lone_harvest` alone raises
 alarms, on single payers; the others state what kind of harvest an alarmed actor's is.

@@ -1,4 +1,4 @@
-"""From exchanges to one row of features per account, on any engine. It knows nothing of the log's texts."""
+"""From exchanges to one row of features per account, on any engine."""
 
 import pyarrow as pa
 

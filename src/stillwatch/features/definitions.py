@@ -1,4 +1,4 @@
-"""Every feature of an account, one entry each. It knows the columns of l0, not how states are kept.
+"""Every feature of an account, one entry each.
 
 A feature is an expression over *states*: whole numbers per account. There are sums over exchanges (named in
 the entry itself), counts per value of a column (`DIMENSIONS`), and the rhythm (counts per hour and day,
@@ -26,7 +26,7 @@ class Feature:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the values are whole numbers."""
+        """Return whether the values are whole numbers."""
         return self.unit in ("count", "us") or self.name.endswith("put_tokens")
 
 

@@ -1,7 +1,7 @@
 """The SQL of the states that features are made of: sums and counts per account.
 
-It does not know an engine. Every state is a whole number below 2**63, so that sums are equal, bit for bit, in
-any order and on any number of threads.
+Every state is a whole number below 2**63, so that sums are equal, bit for bit, in any order and on any number
+of threads.
 """
 
 from stillwatch.features.definitions import FEATURES, HOURS, Dimension, n_log_n

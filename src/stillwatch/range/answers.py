@@ -1,7 +1,7 @@
 """Answers in composed scenes that need any: where a campaign has its own answers cleaned by another account.
 
 Made up: all of it. Words of no language at Zipf's frequencies, with a model's stock phrases between them, so
-that answers share what a model says to everybody and nothing else. It knows no campaign.
+that answers share what a model says to everybody and nothing else.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ def answer(tokens: float, rng: np.random.Generator) -> str:
 
 
 def with_answers(exchanges: pa.Table) -> pa.Table:
-    """Give every answered exchange that has none its completion; the same exchange always gets the same."""
+    """Return every answered exchange that has none its completion; the same exchange always gets the same."""
     texts = exchanges["completion"].to_pylist()
     shown = pc.subtract(
         exchanges["output_tokens"], pc.fill_null(exchanges["reasoning_tokens"], 0)

@@ -1,7 +1,7 @@
 """When requests come: the windows of real API clients (Alibaba ServeGen), and sittings of people.
 
 The extract keeps 120 clients' request rates in windows of ten minutes over fourteen days, relative to each
-client's own median, and how bursty each window was. It knows nothing of what is asked.
+client's own median, and how bursty each window was.
 Source: Xiang et al., ServeGen (2025), data of github.com/alibaba/ServeGen, Apache-2.0.
 """
 

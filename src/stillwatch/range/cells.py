@@ -125,7 +125,7 @@ def _make_cell(cell: Cell, out: Path, make: Callable[[], dict[str, Any]]) -> str
 
 
 def compose_log(scene: Scene, seed: int, out: Path) -> Path:
-    """Give the folder of a scene's log, composed if it does not stand whole; its hash is kept beside."""
+    """Return the folder of a scene's log, composed if it does not stand whole; its hash is kept beside."""
     log_folder = out / LOGS / f"{scene.name}-{seed}"
     if not log_folder.exists():
         making = out / LOGS / f".making-{scene.name}-{seed}"

@@ -1,6 +1,6 @@
 """Client programs of an honest log: what many accounts send alike, as whoever copies one sees it.
 
-Libraries count as programs, for a log does not tell them apart. It knows no attacker and no defence.
+Libraries count as programs, for a log does not tell them apart.
 """
 
 from collections import defaultdict
@@ -29,7 +29,7 @@ class ClientProgram:
     users: tuple[dict[str, Any], ...]  # values of `CALLS` in one request of each honest account
 
     def copied_by(self, who: AccountIdentity, voice: int) -> AccountIdentity:
-        """Give the same account, calling as one of the program's users does."""
+        """Return the same account, calling as one of the program's users does."""
         user = self.users[voice % len(self.users)]
         return replace(who, donor=replace(who.donor, **self.settings, **user))
 

@@ -188,7 +188,7 @@ def _corpora(scene: Scene, used: set[str]) -> Corpora:
 
 
 def _redrawn(scene: Scene, seed: int) -> tuple[HonestPopulation, list[tuple[str, ...]]]:
-    """Give the base's people who stay, and the conversations of those who left."""
+    """Return the base's people who stay, and the conversations of those who left."""
     base = find_base(scene)
     population = read_population(base)
     people = people_in(population, part_of(scene, seed, honest_accounts(base)), scene.people.drop_kinds)
@@ -200,7 +200,7 @@ def _redrawn(scene: Scene, seed: int) -> tuple[HonestPopulation, list[tuple[str,
 
 
 def calibration_log(scene: Scene, seed: int) -> CalibrationLog:
-    """Give honest people of the scene who are not scored with this seed, to set thresholds on.
+    """Return honest people of the scene who are not scored with this seed, to set thresholds on.
 
     Of a base it is the people beside the seed's own; from scratch others are made, at most one part of them.
 
@@ -241,7 +241,7 @@ def make_crowds(
 
 
 def scored_people_of(scene: Scene, seed: int) -> ScoredPeople:
-    """Say which honest people are scored with a seed."""
+    """Return which honest people are scored with a seed."""
     if scene.people.base is None:
         return scored_people(scene, seed, None)
     return scored_people(scene, seed, part_of(scene, seed, honest_accounts(find_base(scene))))
@@ -315,7 +315,7 @@ def _mark_stolen(
 
 
 def scene_toml(scene: Scene, seed: int, people: HonestPopulation) -> str:
-    """Say what was composed: the shipped scenes' keys first, then the scene's own file's hash."""
+    """Return what was composed: the shipped scenes' keys first, then the scene's own file's hash."""
     early = any(plan.start < scene.clean_days for plan in scene.plans)
     lines = [
         f"name = {document.quote(scene.name)}",

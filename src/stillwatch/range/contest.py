@@ -112,7 +112,7 @@ class Enrolling(Protocol):
     """A watch that uses the accounts table, which grows in a contest."""
 
     def enrol(self, accounts: pa.Table) -> None:
-        """Take the whole table anew."""
+        """Take the whole table again."""
 
 
 @runtime_checkable
@@ -272,7 +272,7 @@ class _Loop:
         return honest if all(is_kept) else honest.filter(pa.array(is_kept, pa.bool_()))
 
     def _ask_honestly(self, request: "_HonestRequest", at_us: int, honest: pa.Table, rows: list[Row]) -> bool:
-        """Whether an honest request was answered; what is asked again is in the log by itself."""
+        """Return whether an honest request was answered; what is asked again is in the log by itself."""
         if request.attempt == 0:
             if self.people.is_away(request.account, at_us):
                 return False
@@ -317,7 +317,7 @@ class _Loop:
         self._put(retry.at_us, 2, retry)
 
     def _send_one(self, t: Try, rows: list[Row], clients: "_ClientState") -> tuple[Outcome, bool]:
-        """Give what came back, and whether it failed in such a way that a retry may succeed."""
+        """Return what came back, and whether it failed in such a way that a retry may succeed."""
         if t.account in clients.dead:
             return "dead", False
         if clients.waits(t):
@@ -440,7 +440,7 @@ def contest(
 ) -> Contest:
     """Let an attacker try a defence. The same field and seed give the same contest.
 
-    Raises: InputError where the field holds fewer questions than the goal.
+    Raises: InputError if the field holds fewer questions than the goal.
     """
     return _Loop(field, defence, attacker, seed, rules or Rules(), prices or AttackPrices()).run()
 
@@ -448,7 +448,7 @@ def contest(
 def contest_of(scene: Scene, seed: int, defence: Defence, attacker: Attacker) -> Contest:
     """Let an attacker try a defence among a scene's people, by its [contest] and [budget].
 
-    Raises: InputError where the scene's base, stock or rules cannot be used.
+    Raises: InputError if the scene's base, stock or rules cannot be used.
     """
     return contest(
         field_of(scene, seed), defence, attacker, seed, Rules.of(scene.table("contest")), scene.budget

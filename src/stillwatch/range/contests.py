@@ -1,6 +1,6 @@
 """Contests of a run as a table: what an attacker that reacts pays, beside what it pays undefended.
 
-A contest that does not come to its goal gives a lower bound. It does not know how a contest is fought.
+A contest that does not come to its goal gives a lower bound.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,12 +40,12 @@ class ContestSummary:
 
     @property
     def silent(self) -> bool:
-        """Whether the defence could fire on none of the logs."""
+        """Return whether the defence could fire on none of the logs."""
         return self.cannot_fire == self.logs
 
 
 def thin_history(contest: Contest) -> dict[str, Any]:
-    """Give a contest as it is kept: its history at most `HISTORY` points, the last one among them."""
+    """Return a contest as it is kept: its history at most `HISTORY` points, the last one among them."""
     document = asdict(contest)
     step = -(-len(contest.history) // HISTORY) if contest.history else 1
     points = [h for i, h in enumerate(document["history"]) if i % step == 0 or i == len(contest.history) - 1]
@@ -97,7 +97,7 @@ def _sum_up_one(
 
 
 def _times(each: dict[int, Contest], other: dict[int, Contest]) -> dict[str, Interval | None]:
-    """Give this cost as multiples of another's, seed by seed; at least that where no goal was reached.
+    """Return this cost as multiples of another's, seed by seed; at least that where no goal was reached.
 
     Where the other did not reach its goal either there is nothing to compare with.
     """

@@ -1,7 +1,6 @@
 """What an attack costs: prices with their sources, a budget that runs out, and costs as multiples of others.
 
-The prices are public list prices and round guesses where no list exists; each says which. It does not know
-what an attacker's time is worth, so days are never turned into dollars here.
+The prices are public list prices and round guesses where no list exists; each says which.
 """
 
 from collections.abc import Mapping

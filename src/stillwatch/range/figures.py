@@ -90,7 +90,7 @@ class Score:
     rows: tuple[CampaignRow, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the reference's keys, rows left out: what `score.py --json` prints, without NaN."""
+        """Return the reference's keys, rows left out: what `score.py --json` prints, without NaN."""
         row = asdict(self)
         return {f.name: row[f.name] for f in fields(self)[:_OURS]}
 
@@ -99,7 +99,7 @@ class Score:
         return "\n".join([*_columns(self.rows), "", *_sentences(self)]) + "\n"
 
     def beyond(self) -> dict[str, Any]:
-        """Give the figures that the reference does not have."""
+        """Return the figures that the reference does not have."""
         row = asdict(self)
         return {f.name: row[f.name] for f in fields(self)[_OURS:-1]}
 

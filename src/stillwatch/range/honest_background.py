@@ -51,7 +51,7 @@ class HonestBackground:
 def field_of(scene: Scene, seed: int) -> HonestBackground:
     """Draw the honest side of a scene for one seed; the scene's own campaigns are not in it.
 
-    Raises: InputError where the scene's base or stock is not at hand.
+    Raises: InputError if the scene's base or stock is not at hand.
     """
     side = honest_side(scene, seed)
     people, corpora = side.people, side.corpora
@@ -104,7 +104,7 @@ class Passing:
         self._last_row = {account: n for n, account in enumerate(self._table["account"].to_pylist())}
 
     def identity(self, account: str) -> Row:
-        """Give whose a request is that an account makes, as columns of the log."""
+        """Return whose a request is that an account makes, as columns of the log."""
         columns = [name for name in IDENTITY if name in self._table.column_names]
         n = self._last_row.get(account)
         row = {} if n is None else self._table.select(columns).slice(n, 1).to_pylist()[0]

@@ -1,4 +1,4 @@
-"""Who a campaign pretends to be, at three levels of tradecraft. It knows no prompt.
+"""Who a campaign pretends to be, at three levels of tradecraft.
 
 Level 0 shares cards, addresses and a mail domain; level 1 has a card each but few networks, one client and a
 sign-up burst; level 2 takes every trait from an honest account of the scene (age, country, client, settings,

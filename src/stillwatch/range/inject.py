@@ -1,7 +1,7 @@
 """Put a campaign among a scene's people: its requests, cover, accounts and truth as rows.
 
-It knows no file. How real campaigns hide is unknown: their hours, token counts and identities are made
-here, and a detector fitted to them would learn the composer.
+How real campaigns hide is unknown: their hours, token counts and identities are made here, and a detector
+fitted to them would learn the composer.
 """
 
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Intervals over a run's seeds: what a figure may be on another seed. It knows no figure's name.
+"""Intervals over a run's seeds: what a figure may be on another seed.
 
 Seeds whose honest people are the same come as one value (clusters.py); counts may then be fractions.
 Null: seeds are independent draws of one scene, and a figure is about normal over them (a multiple: its
@@ -20,7 +20,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over `n` seeds with its bounds; they are None where one seed says nothing about another."""
+    """A mean over `n` seeds with its bounds; they are None if one seed says nothing about another."""
 
     mean: float
     low: float | None
@@ -38,7 +38,7 @@ class Interval:
 
 
 def half_width(values: Sequence[float]) -> float | None:
-    """Give half of Student's interval; None for fewer than two values."""
+    """Return half of Student's interval; None for fewer than two values."""
     n = len(values)
     if n < 2:
         return None
@@ -63,7 +63,7 @@ def over_seeds(values: Sequence[float], least: float = -math.inf, most: float = 
 
 
 def of_multiples(values: Sequence[float], at_least: bool = False) -> Interval | None:
-    """Give the geometric mean of positive multiples, with Student's interval of their logarithms."""
+    """Return the geometric mean of positive multiples, with Student's interval of their logarithms."""
     logs = over_seeds([math.log(v) for v in values])
     if logs is None:
         return None
@@ -74,7 +74,7 @@ def of_multiples(values: Sequence[float], at_least: bool = False) -> Interval | 
 def of_share(
     hits: Sequence[float], tries: Sequence[float], each: Sequence[float] | None = None
 ) -> Interval | None:
-    """Give the pooled share with the hull of Student's interval over seeds and Clopper and Pearson's.
+    """Return the pooled share with the hull of Student's interval over seeds and Clopper and Pearson's.
 
     each: the shares for Student's, where these are others than hits by tries.
 
@@ -93,7 +93,7 @@ def of_share(
 def of_rate(
     events: Sequence[float], units: Sequence[float], per: float, each: Sequence[float] | None = None
 ) -> Interval | None:
-    """Give events per so many units with the hull of Student's interval over seeds and Garwood's.
+    """Return events per so many units with the hull of Student's interval over seeds and Garwood's.
 
     each: the rates for Student's, where these are others than events by units.
 

@@ -1,4 +1,4 @@
-"""A composed log with its truth, as arrays: who sent what, and what of it was taken. It knows no defence."""
+"""A composed log with its truth, as arrays: who sent what, and what of it was taken."""
 
 import tomllib
 from collections import Counter
@@ -153,7 +153,7 @@ def _read_description(folder: Path) -> dict[str, object]:
 
 
 def _plans(folder: Path) -> dict[str, tuple[AccountKind, float]]:
-    """Give for each campaign what its accounts are, and which share of them is stolen."""
+    """Return for each campaign what its accounts are, and which share of them is stolen."""
     listed = _read_description(folder).get("campaign", [])
     assert isinstance(listed, list)
     return {

@@ -1,4 +1,4 @@
-"""How well accounts were put together: pairs and B-cubed. It knows nothing of time or harvest."""
+"""How well accounts were put together: pairs and B-cubed."""
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Linkage:
-    """Agreement of two groupings of the same accounts; None where there is nothing to divide by."""
+    """Agreement of two groupings of the same accounts; None if there is nothing to divide by."""
 
     bcubed_precision: float | None
     bcubed_recall: float | None

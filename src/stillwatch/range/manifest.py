@@ -1,4 +1,4 @@
-"""What a run was made from, hashed: scenes, seeds, defences, code, stock, versions. It knows no result.
+"""What a run was made from, hashed: scenes, seeds, defences, code, stock, versions.
 
 The id is of everything that may change a number. So the same id means the same numbers, and another id says
 that something is different; `list_changes` says what.

@@ -1,4 +1,4 @@
-"""Where accounts are bought: fresh, aged or stolen. It knows prices and honest donors, no defence.
+"""Where accounts are bought: fresh, aged or stolen.
 
 A fresh account is one of a burst of sign-ups on few networks (tradecraft 1); an aged one takes its traits
 from an honest account (tradecraft 2); a stolen key is an honest account whose owner goes on working.
@@ -92,7 +92,7 @@ class Market:
         return bought
 
     def settings(self, voice: int) -> tuple[float | None, int | None]:
-        """Temperature and output limit of an honest account, for whoever draws them anew."""
+        """Temperature and output limit of an honest account, for whoever draws them again."""
         like = self._donors[voice % len(self._donors)]
         return like.temperature, like.max_tokens
 
@@ -101,10 +101,10 @@ class Market:
         return self._everybody[voice % len(self._everybody)]
 
     def program(self, name: str | None, model: str) -> ClientProgram:
-        """Give the settings that most accounts of a program have for a model.
+        """Return the settings that most accounts of a program have for a model.
 
         name: None for the most used program whose limit leaves room for a trace.
-        Raises: InputError where no program of the log will do.
+        Raises: InputError if no program of the log will do.
         """
         programs = [program for program in self._programs if program.settings["model"] == model]
         for program in programs:

@@ -68,7 +68,7 @@ def measure(
     defence: str,
     people: ScoredPeople | None = None,
 ) -> SceneOutcome:
-    """Give every figure of one defence on one log; `people` are by default new with each scene and seed."""
+    """Return every figure of one defence on one log; `people` are by default new with each scene and seed."""
     cases = join_accusations(ledger, judged.cases)
     stop = np.full(len(ledger.accounts), NEVER, np.int64)
     for case in cases:
@@ -111,7 +111,7 @@ def _is_permitted(ledger: TruthLedger, case: LedgerCase) -> bool:
 
 
 def _honest_days(ledger: TruthLedger) -> np.ndarray:
-    """Give the day of each honest account-day."""
+    """Return the day of each honest account-day."""
     honest = ledger.campaign[ledger.sender] < 0
     day, sender = ledger.time_us[honest] // DAY_US, ledger.sender[honest]
     return np.unique(day * len(ledger.accounts) + sender) // max(1, len(ledger.accounts))

@@ -29,7 +29,7 @@ class RingArc:
 
 
 def share_and_seeds(scene: Scene, accounts: int) -> tuple[float, int]:
-    """Give the share of a base's honest accounts that one seed has, and how many seeds share nobody.
+    """Return the share of a base's honest accounts that one seed has, and how many seeds share nobody.
 
     A scene that does not say its share gets one that suits the seeds it lists: at least half of the base is
     left out, so that there are people to set thresholds on.
@@ -46,7 +46,7 @@ def share_and_seeds(scene: Scene, accounts: int) -> tuple[float, int]:
 
 
 def part_of(scene: Scene, seed: int, accounts: int) -> RingArc:
-    """Give the arc of a seed: the scene's own seeds in their order, any other by its number."""
+    """Return the arc of a seed: the scene's own seeds in their order, any other by its number."""
     share, seeds = share_and_seeds(scene, accounts)
     place = scene.seeds.index(seed) if seed in scene.seeds else seed
     low = place % seeds * share
@@ -54,7 +54,7 @@ def part_of(scene: Scene, seed: int, accounts: int) -> RingArc:
 
 
 def calibration_part(part: RingArc) -> RingArc:
-    """Give the arc beside a seed's: the next seed's people, or where there is one seed, all that are left."""
+    """Return the arc next to a seed's: the next seed's people, or with one seed all the others."""
     share = part.high - part.low
     if part.seeds == 1:
         return RingArc(part.high, 1.0 + part.low)
@@ -70,7 +70,7 @@ def scored_people(scene: Scene, seed: int, part: RingArc | None) -> ScoredPeople
 
 
 def seed_place(scene: Scene, seed: int, calibrates: bool) -> tuple[int, int]:
-    """Give a seed's place among the scene's seeds and those who calibrate, and how many places there are."""
+    """Return a seed's index among the scene's seeds and the calibrating ones, and their number."""
     places = len(scene.seeds) + 1
     if calibrates:
         return len(scene.seeds), places
@@ -78,7 +78,7 @@ def seed_place(scene: Scene, seed: int, calibrates: bool) -> tuple[int, int]:
 
 
 def place_of(unit: str) -> float:
-    """Give a unit's place on the ring, in [0, 1): the same for every seed, scene and machine."""
+    """Return a unit's place on the ring, in [0, 1): the same for every seed, scene and machine."""
     digest = hashlib.blake2b(unit.encode(), digest_size=8, key=KEY).digest()
     return int.from_bytes(digest) / 2**64
 

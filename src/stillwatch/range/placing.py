@@ -1,7 +1,7 @@
 """Where in a request a campaign puts its questions, and what a gateway's recorder then captures of them.
 
 Each place is a way to write the request's body. The body goes through the reader and the memory of the
-gateway itself, so what stands in a scene's log is what the gateway would have written. It knows no defence.
+gateway itself, so what stands in a scene's log is what the gateway would have written.
 """
 
 from collections.abc import Callable

@@ -30,7 +30,7 @@ class HonestPopulation:
     new_model_day: float
 
     def only(self, accounts: pa.Array) -> "HonestPopulation":
-        """Give these accounts' part of it."""
+        """Return these accounts' part of it."""
         exchanges, about, truth = (rows_of(t, accounts) for t in (self.exchanges, self.accounts, self.truth))
         return HonestPopulation(exchanges, about, truth, self.begin, self.new_model_day)
 

@@ -1,6 +1,6 @@
 """What clients do about a refusal: an SDK tries again at once, then people have one habit each.
 
-The rules were fixed before any result was looked at; sources: docs/holds.md. It knows no log and no defence.
+The rules were fixed before any result was looked at; sources: docs/holds.md.
 """
 
 from collections import defaultdict
@@ -74,11 +74,11 @@ class HonestClients:
         return "gives_up"
 
     def is_away(self, account: str, at_us: int) -> bool:
-        """Whether its owner has left for an hour."""
+        """Return whether its owner has left for an hour."""
         return self._away_until.get(account, 0) > at_us
 
     def sdk_retry(self, at_us: int, account: str, attempt: int) -> NextAttempt | None:
-        """Give the try that an SDK makes by itself; None: it has made them all."""
+        """Return the try that an SDK makes by itself; None: it has made them all."""
         rules = self._rules
         if attempt % SECOND_GO >= rules.sdk_retries:
             return None
@@ -86,7 +86,7 @@ class HonestClients:
         return NextAttempt(at_us + int(wait_s * SECOND_US), account, attempt + 1)
 
     def again(self, at_us: int, account: str, attempt: int, until_us: int) -> NextAttempt | None:
-        """Give the next attempt at a request that was refused until a time; None: it is given up here."""
+        """Return the next attempt at a request that was refused until a time; None: it is given up here."""
         rng = self._rng
         if (retry := self.sdk_retry(at_us, account, attempt)) is not None:
             return retry

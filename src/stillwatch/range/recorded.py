@@ -1,4 +1,4 @@
-"""How an attacker's request stands in the log: as any composed request does. It knows no defence."""
+"""How an attacker's request stands in the log: as any composed request does."""
 
 from dataclasses import replace
 from datetime import datetime

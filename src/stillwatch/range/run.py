@@ -1,7 +1,7 @@
 """A run: every scene with every seed against every defence, into a folder that can be gone on with.
 
 Each cell (scene, seed, defence, and an attacker where one reacts) is one file that is there whole or not at
-all. Killed and called again, a run makes only the cells that are missing. It does not know how they look.
+all. Killed and called again, a run makes only the cells that are missing.
 """
 
 import fcntl

@@ -158,7 +158,7 @@ def _row(
     campaign: Mapping[str, str | None],
     named_at: Mapping[tuple[str, str], int],
 ) -> tuple[CampaignRow, int]:
-    """Give one campaign's row, and what it loses if each account is stopped only when itself named."""
+    """Return one campaign's row, and what it loses if each account is stopped only when itself named."""
     times = sent["time"].to_numpy()
     tokens = pc.fill_null(sent["output_tokens"], 0).to_numpy()
     senders = sent["account"].to_pylist()

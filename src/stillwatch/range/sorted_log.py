@@ -1,7 +1,4 @@
-"""Write a log larger than memory in order of time: rows go to files by bucket of time, each sorted alone.
-
-It knows columns `time` and `exchange_id`, and nothing else of what it writes.
-"""
+"""Write a log larger than memory in order of time: rows go to files by bucket of time, each sorted alone."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,7 @@
 """What a campaign asks: prompts of published pipelines, and pipelines of our own over real texts.
 
-It knows the corpora, not who will send what. Prompts that already stand in a scene are left out, so that a
-composed campaign never repeats one of the scene's own.
+Prompts that already stand in a scene are left out, so that a composed campaign never repeats one of the
+scene's own.
 """
 
 import json
@@ -17,7 +17,7 @@ from stillwatch.errors import InputError
 from stillwatch.range.endless import ENDLESS
 from stillwatch.range.wording import MAKERS
 
-MOST_ROUNDS = 20  # of making items anew where many are taken
+MOST_ROUNDS = 20  # of making items again where many are taken
 # Fixed first words that a published pipeline puts before every question: a campaign that hides drops them.
 PREFIXES = (
     "Return your final response within \\boxed{}. ",

@@ -23,7 +23,7 @@ Tell = Callable[[str, int, int | None], None]
 
 
 def sizes(result: RangeRun) -> list[tuple[int, int]]:
-    """Give each (examples, seed) that a run needs a student for, defended and not."""
+    """Return each (examples, seed) that a run needs a student for, defended and not."""
     harvests = {
         (_size(n), o.seed)
         for o in result.outcomes
@@ -67,7 +67,7 @@ def _name(n: int, seed: int) -> str:
 
 
 def _answers(folder: Path, count: int, tell: Tell) -> list[Example]:
-    """Give the teacher's own greedy answers to so many problems; asked once, then kept."""
+    """Return the teacher's own greedy answers to so many problems; asked once, then kept."""
     from stillwatch.distill.embedded.teacher import teacher
     from stillwatch.distill.evaluate.generate import write
     from stillwatch.distill.rows import read_examples

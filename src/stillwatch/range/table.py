@@ -1,4 +1,4 @@
-"""The table of a run: one line a defence, each figure over seeds with its interval. It judges nothing.
+"""The table of a run: one line a defence, each figure over seeds with its interval.
 
 A campaign's figures are averaged over the campaigns of one seed first, then over the seeds with the same
 honest people; the interval is over such populations, and an account-day counts once. What a harvest bought a
@@ -70,12 +70,12 @@ class ResultRow:
 
     @property
     def silent(self) -> bool:
-        """Whether the defence could fire on none of the logs."""
+        """Return whether the defence could fire on none of the logs."""
         return self.cannot_fire == self.logs
 
 
 def lines(outcomes: Iterable[SceneOutcome], shares: Shares | None = None) -> tuple[ResultRow, ...]:
-    """Give the lines, scene by scene in the order of the outcomes, then all scenes together if several."""
+    """Return the lines, scene by scene in the order of the outcomes, then all scenes together if several."""
     by: dict[tuple[str, str], list[SceneOutcome]] = {}
     for o in outcomes:
         by.setdefault((o.scene, o.defence), []).append(o)
@@ -163,7 +163,7 @@ def _out_share(fates: Sequence[Fate]) -> float | None:
 def _student(
     groups: Sequence[Group], of: Sequence[int], figure: Callable[[Fate], int], shares: Shares | None
 ) -> Interval | None:
-    """Give the mean share right over campaigns; the curve's own spread over seeds is added in quadrature."""
+    """Return the mean share right over campaigns, with the curve's own spread added in quadrature."""
     sizes = [[(figure(f), o.seed) for o in group for f in o.campaigns] for group in groups]
     if shares is not None:
         right = [float(np.mean([shares(*size) for size in some])) if some else None for some in sizes]
@@ -220,7 +220,7 @@ def _cost(fates: Sequence[Sequence[Fate]], of: Sequence[int]) -> Interval | None
 def _named_share(
     groups: Sequence[Group], of: Sequence[int], counts: Callable[[Collateral], bool]
 ) -> tuple[Interval | None, int]:
-    """Give the share of honest accounts named, and of how many that differ."""
+    """Return the share of honest accounts named, and of how many that differ."""
     outcomes = [o for group in groups for o in group]
     people = clusters([[o.people] for o in outcomes])
     named = means([sum(k.named for k in o.kinds if counts(k)) for o in outcomes], people)

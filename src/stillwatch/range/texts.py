@@ -1,4 +1,4 @@
-"""Files of texts beside the code that uses them: lists come as tuples. It does not know what they say.
+"""Files of texts beside the code that uses them: lists come as tuples.
 
 They lie outside of data/, so that a run's manifest hashes them with the code.
 """

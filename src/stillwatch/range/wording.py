@@ -1,4 +1,4 @@
-"""Texts of the red team's own making: templates, wrappers, rubrics, probes. It knows no campaign and no log.
+"""Texts of the red team's own making: templates, wrappers, rubrics, probes.
 
 All of it was written for the composer, so that composed worlds share no wording with the development scenes.
 It stands in wording.toml, beside this file. `{q}` is the question or passage, `{a}` an answer to it.

@@ -67,7 +67,7 @@ def cell(interval: Interval | None, write: Callable[[float], str] = plain) -> Ce
 
 
 def defence_name(defence: str) -> str:
-    """Give a defence's name; of one in a file the file's.
+    """Return a defence's name; of one in a file the file's.
 
     >>> defence_name("/home/me/mine.py"), defence_name("stillwatch/without:wording")
     ('mine.py', 'stillwatch/without:wording')
@@ -141,13 +141,13 @@ def silent(x: ResultRow | ContestSummary) -> str:
 
 
 def undefended_sentence(x: ResultRow) -> str:
-    """Say what a line is measured against."""
+    """Return what a line is measured against."""
     student, bounds = cell(x.student_undefended, percent)
     return f"Undefended the student gets {student} right ({bounds})." if bounds else ""
 
 
 def hurt(x: ResultRow) -> str:
-    """Say which kinds of honest use a defence named, the most hurt first; nothing where it named nobody."""
+    """Return which kinds of honest use a defence named, the worst hit first; empty if it named none."""
     named = sorted(
         (k for k in x.kinds if k.named.mean > 0), key=lambda k: (-k.false_cases, -k.named.mean, k.kind)
     )

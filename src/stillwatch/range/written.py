@@ -23,7 +23,7 @@ def contests_of(result: RangeRun) -> tuple[ContestSummary, ...]:
 
 
 def document(result: RangeRun, shares: Shares | None = None) -> dict[str, Any]:
-    """Give all results of a run."""
+    """Return all results of a run."""
     table: tuple[ResultRow, ...] = lines(result.outcomes, shares)
     return {
         "id": result.id,
@@ -58,7 +58,7 @@ def numbers(node: Any, place: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def differences(then: Any, now: Any) -> list[tuple[str, Any, Any]]:
-    """Give each place at which two documents differ, with what stood and what stands there."""
+    """Return each place at which two documents differ, with what stood and what stands there."""
     before, after = dict(numbers(then)), dict(numbers(now))
     return [
         (place, before.get(place), after.get(place))

@@ -1,4 +1,4 @@
-"""What a scan says: campaigns, accounts, and what it could not claim. It does not know how that is shown.
+"""What a scan says: campaigns, accounts, and what it could not claim.
 
 `findings.json` holds exactly the contract that other tools depend on; `evidence.json` holds the rest of this
 (links, timelines, when each account was named), for the page and for `stillwatch explain`.
@@ -88,7 +88,7 @@ class SettingTest:
     """
 
     setting: str  # "model", "max_tokens" or "temperature_milli"
-    # the commonest among the matching accounts; None where they leave the setting out
+    # the commonest among the matching accounts; None if they leave the setting out
     value: str | int | None
     count: int  # matching accounts that mostly use it
     of: int  # matching accounts that were counted, an organisation once
@@ -109,7 +109,7 @@ class OwnTie:
 
     @property
     def p_value(self) -> float | None:
-        """The rank of the account's tie among unnamed accounts; None where no wording ties it."""
+        """The rank of the account's tie among unnamed accounts; None if no wording ties it."""
         if not self.carrying or not self.unnamed:
             return None
         return (1 + self.as_strong) / (1 + self.unnamed)
@@ -144,7 +144,7 @@ class SetAside:
     ahead: int | None = None  # pieces of the wording that it used half a day before anybody else
     carried: int | None = None  # pieces of it that it used at all
     kind_of_use: str | None = None  # that a permission excuses
-    finding: str | None = None  # that has it; None where what had it then is no finding any more
+    finding: str | None = None  # that has it; None if what had it then is no finding any more
 
 
 @dataclass(frozen=True)
@@ -289,7 +289,7 @@ class SeenWindow:
     needed_days: float  # these, and as many before them: what is new is told from what was there
     kept_days: float | None = None  # that lay in memory at the last evaluation; None: nothing was let go
     since: datetime | None = None  # exchanges before it were let go
-    late: int = 0  # came after their hours could be evaluated anew
+    late: int = 0  # came after their hours could be evaluated again
     dropped: int = 0  # came older than memory reached, and were used for nothing; may be repeats
     unevaluated: tuple[tuple[datetime, datetime], ...] = ()  # hours that were let go before their evaluation
     uncaptured: int = 0  # that no segment holds
@@ -297,12 +297,12 @@ class SeenWindow:
 
     @property
     def short(self) -> bool:
-        """Whether memory holds fewer days than the rules need."""
+        """Return whether memory holds fewer days than the rules need."""
         return self.kept_days is not None and self.kept_days < self.needed_days
 
     @property
     def whole(self) -> bool:
-        """Whether everything that the rules need was there in time."""
+        """Return whether everything that the rules need was there in time."""
         lost = self.late or self.dropped or self.unevaluated or self.uncaptured or self.unread_segments
         return not (self.short or lost)
 

@@ -1,7 +1,4 @@
-"""Alarms while a log is watched: which candidate becomes one, whom it names, when it is divided in two.
-
-It does not know how a candidate was tested.
-"""
+"""Alarms while a log is watched: which candidate becomes one, whom it names, when it is divided in two."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -20,7 +17,7 @@ NAMED_AFTER = 3  # evaluations that must name a tenant before it is named
 SURE = (1e4, 1e3, 1e2)  # times that p lies below alpha: then one evaluation is enough, two are, three are
 CONFIRMED = 0.35  # of the median tenant's share of evaluations, since it was named, that name it again
 KEPT = 0.1  # of the evaluations that the most lasting fingerprint had
-NEW = 0.2  # of a candidate's members, in no evaluation of a raised alarm: then its content is judged anew
+NEW = 0.2  # of a candidate's members, in no evaluation of a raised alarm: then its content is judged again
 MORE = 1.1  # times as many exchanges as at the last content test, before it is made again
 
 
@@ -97,7 +94,7 @@ class Alarm:
         return self._own[1]
 
     def renumber(self, number: np.ndarray) -> "Alarm":
-        """Give it with other numbers of its fingerprints. number: (fingerprints,) the new one of each."""
+        """Return it with other numbers of its fingerprints. number: (fingerprints,) the new one of each."""
         fingerprints = Counter({int(number[m]): count for m, count in self.fingerprints.items()})
         return replace(self, fingerprints=fingerprints, _own=None)
 

@@ -1,4 +1,4 @@
-"""What would make a campaign honest, and what was found when that was checked. It decides nothing."""
+"""What would make a campaign honest, and what was found when that was checked."""
 
 from collections import Counter
 

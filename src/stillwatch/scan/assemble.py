@@ -219,7 +219,7 @@ def _permission(actor: Actor, context: ActorContext, features: Features) -> str 
 
 
 def _excuses(permission: str, features: Features) -> bool:
-    """Whether a permission is for harvesting or probing; most are for something else."""
+    """Return whether a permission is for harvesting or probing; most are for something else."""
     subject = Subject(features, AccountRecord(permissions=(permission,)))
     signs = (permitted_synthetic.recognise(subject), red_team.recognise(subject))
     return any(sign is not None and sign.excuses == "case" for sign in signs)

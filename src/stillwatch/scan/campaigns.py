@@ -170,7 +170,7 @@ def _evidence_of_holds(
 
 
 def _is_in_finding(lead: Lead, campaigns_found: list[Campaign]) -> bool:
-    """Whether refusals have made a finding of most of a lead."""
+    """Return whether refusals have made a finding of most of a lead."""
     accounts = set(lead.accounts)
     by_refusals = [c for c in campaigns_found if c.own_reactions]
     return any(len(accounts.intersection(c.accounts)) >= SAME_GROUP * len(accounts) for c in by_refusals)

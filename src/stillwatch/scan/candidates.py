@@ -1,7 +1,7 @@
 """Groups that holds could tell more about: leads, findings, and groups too weak to be either.
 
 A weak group accuses nobody and is shown to nobody as a suspect: it is where an experiment is worth its harm.
-Whatever formed it never convicts it, as holds are a new experiment. It decides nothing.
+Whatever formed it never convicts it, as holds are a new experiment.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ MOST_TEXTS_EACH = 3
 
 
 def still_open(schedules: Iterable[tuple[HoldSchedule, HoldsEvidence]]) -> tuple[HoldCandidate, ...]:
-    """Give the groups that are held now as candidates, but for those whose refused texts do not move.
+    """Return the groups that are held now as candidates, but for those whose refused texts do not move.
 
     So a weak group goes on being held when the wording that formed it is no longer new.
     """
@@ -67,7 +67,7 @@ def weak_groups(
     left_out: Iterable[int],
     held: Iterable[HoldSchedule] = (),
 ) -> tuple[HoldCandidate, ...]:
-    """Give groups that nothing else has raised: by refusals that others took over, and by shared wording.
+    """Return groups that nothing else has raised: by refusals that others took over, and by shared wording.
 
     payer: (accounts,) who counts as one; communities: p-value of its settings and account codes of each group
     by new wording at the last hour; left_out: codes that must not be in one; held: all schedules there were.
@@ -97,14 +97,14 @@ def weak_groups(
 
 
 def with_shares(log: ExchangeLog, groups: Iterable[HoldCandidate]) -> tuple[HoldCandidate, ...]:
-    """Give candidates with their share of the log's latest requests: what holds of them would cost."""
+    """Return candidates with their share of the log's latest requests: what holds of them would cost."""
     groups = tuple(groups)
     shares = request_shares(log, [group.accounts for group in groups])
     return tuple(replace(group, share=share) for group, share in zip(groups, shares, strict=True))
 
 
 def request_shares(log: ExchangeLog, groups: Sequence[Iterable[str]]) -> list[float]:
-    """Give the share that each group of accounts has of the log's requests in its last `SHARE_DAYS`.
+    """Return the share that each group of accounts has of the log's requests in its last `SHARE_DAYS`.
 
     Counted is what a hold could have refused: what was served and asked something. Listings and refusals cost
     their sender nothing: a pool would have made itself too costly to hold by them, or all others cheap.

@@ -1,7 +1,6 @@
 """What an evaluation hands to the next, by name: accounts, values and fingerprints, never their codes.
 
-A log's codes change when it grows or forgets. What is saved here outlives that, and a restart. It does not
-know how an evaluation works.
+A log's codes change when it grows or forgets. What is saved here outlives that, and a restart.
 """
 
 from collections import Counter

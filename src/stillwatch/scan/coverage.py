@@ -28,7 +28,7 @@ def coverage(
     leads: Collection[Lead] = (),
     least_peers: int = LEAST_PEERS,
 ) -> Coverage:
-    """Say which rules could run.
+    """Return which rules could run.
 
     tenant, payer: (accounts,) who counts as one in a group, and as one payer; untested: settings that hold
     one value in the whole log; leads: the groups that are no finding; least_peers: how many a
@@ -84,7 +84,7 @@ def coverage(
 
 
 def could_not_judge(result: ScanResult) -> bool:
-    """Whether nothing was found and the log lacks what it takes to find a group: exit code 4."""
+    """Return whether nothing was found and the log lacks what it takes to find a group: exit code 4."""
     return bool(result.judged.lacks) and not result.campaigns
 
 

@@ -1,4 +1,4 @@
-"""What samples of a teacher bought a small student, as measured. It knows no campaign and no large model.
+"""What samples of a teacher bought a small student, as measured.
 
 The figures are data. `curve.toml` is of students from scratch, a toy's, and the range reads it: between two
 measured sizes the share is a straight line over the logarithm of samples, never falling.
@@ -42,7 +42,7 @@ class Curve:
     digest: str  # SHA-256 of the file
 
     def each(self, samples: float) -> tuple[float, ...]:
-        """Give the share right that so many samples bought, one for each seed of the curve.
+        """Return the share right that so many samples bought, one for each seed of the curve.
 
         No sample is guessing; more than the largest size measured is read as that size.
         """
@@ -53,7 +53,7 @@ class Curve:
         return tuple(float(np.interp(x, at, risen[:, k])) for k in range(risen.shape[1]))
 
     def mean(self, samples: float) -> float:
-        """Give the mean of `each`."""
+        """Return the mean of `each`."""
         return float(np.mean(self.each(samples)))
 
 

@@ -88,14 +88,14 @@ def lead_of_group(context: ActorContext, group: DoubtfulGroup) -> Lead:
 
 
 def lead_id(alarm: Alarm) -> str:
-    """Give a lead's id, which stays when its accounts change: a schedule of holds goes by it."""
+    """Return a lead's id, which stays when its accounts change: a schedule of holds goes by it."""
     what = f"{alarm.lead_us} {alarm.evaluated_at_us[0]} {alarm.first_account}"
     digest = hashlib.blake2b(what.encode("utf-8", "surrogatepass"), digest_size=5, person=b"stillwatch.lead")
     return f"lead-{digest.hexdigest()}"
 
 
 def _failover_text(context: ActorContext, accounts: np.ndarray, names: tuple[str, ...]) -> str:
-    """Say whether another account of a lead repeats what one was refused; "" where that shows nothing."""
+    """Return whether another account of a lead repeats what one was refused; "" where that shows nothing."""
     if failover_least_p_value(context.log, context.rows_of(accounts)) > FAILOVER_P_VALUE:
         return ""
     evidence = failover_evidence(context.log, names, customer=context.once(customers_of))

@@ -249,7 +249,7 @@ def class_members(known: AccountFacts | None, accounts: np.ndarray) -> np.ndarra
 
 
 def few_questions(content: ContentTest) -> bool:
-    """Whether most sessions ask one of a few questions, by their content words."""
+    """Return whether most sessions ask one of a few questions, by their content words."""
     return content.questions < FEW_QUESTIONS and content.repeated >= MOSTLY
 
 

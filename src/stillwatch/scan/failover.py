@@ -5,7 +5,7 @@ does not choose. Of a group that is a lead anyway this makes a finding.
 
 Null: a refused text is asked again by another customer as rarely as outside the group, and as rarely as the
     group's own texts that were answered.
-Blind to: a queue that waits, or goes on with the same account, or words its text anew; a log without texts,
+Blind to: a queue that waits, or goes on with the same account, or words its text again; a log without texts,
     statuses or refusals; a group that is no lead; accounts of one private mail domain or one main network,
     who may be colleagues.
 Fooled by: one honest hand over accounts that nothing shows to be of one customer; an outage in the very
@@ -101,7 +101,7 @@ class TextRuns:
 def failover_finding(
     log: ExchangeLog, codes: np.ndarray, customer: np.ndarray, suspects: Iterable[int] = ()
 ) -> FailoverFinding | None:
-    """Say whether a group's refused work goes on at its other customers; None where that is not shown.
+    """Return whether a group's refused work goes on at its other customers; None if that is not shown.
 
     A bet at `BET` on each refused text, against the larger of two rates: of refused texts outside the group
     and of the group's own answered texts, as far as they were known at that moment. Were the rates known, its
@@ -173,7 +173,7 @@ def _finding(runs: TextRuns, found_us: int, p_value: float, rate: float) -> Fail
 
 
 def failover_reason(finding: FailoverFinding) -> Reason:
-    """Give the evidence as a finding's reason."""
+    """Return the evidence as a finding's reason."""
     bits = round(evidence_bits(finding.p_value, 1e-300), 3)
     return Reason(NAME, finding.text, bits, finding.moved / finding.refused, finding.rate, n=finding.refused)
 
@@ -281,7 +281,8 @@ def failover_least_p_value(log: ExchangeLog, rows: np.ndarray) -> float:
 
 
 def refusal_groups(log: ExchangeLog, payer: np.ndarray) -> list[tuple[float, np.ndarray]]:
-    """Give groups of accounts that take over what the others are refused: p-value and account codes of each.
+    """Return groups of accounts that take over what the others are refused: p-value and account codes of
+    each.
 
     Two customers are tied when the one asks what the other was refused within `HOURS_US`, in a text that at
     most `FEW_CUSTOMERS` ever asked. Groups are what ties connect. The p-value is that of so many repeats at

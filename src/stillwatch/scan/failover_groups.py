@@ -68,7 +68,7 @@ def customers_of(context: ActorContext) -> np.ndarray:
 
 
 def groups_by_refusals(context: ActorContext, settings: DetectionSettings) -> list[FailoverGroup]:
-    """Give the groups that refused work forms; none where no accounts table tells customers apart."""
+    """Return the groups that refused work forms; none where no accounts table tells customers apart."""
     if FAILOVER not in settings.parts or context.known is None or len(context.log) == 0:
         return []
     groups: list[FailoverGroup] = context.once(_groups_in)
@@ -80,7 +80,7 @@ def _groups_in(context: ActorContext) -> list[FailoverGroup]:
 
 
 def failover_groups(log: ExchangeLog, customer: np.ndarray, payer: np.ndarray) -> list[FailoverGroup]:
-    """Give the groups that hand on at least half of their refused work, the most certain first.
+    """Return the groups that hand on at least half of their refused work, the most certain first.
 
     On each refused text of a group half of the stake goes on *moved*. A bet is begun by each move, on what is
     refused later to whom moves connect with it; and for all that is sent alike and refused thrice. Their

@@ -206,7 +206,7 @@ class FindingsBuilder:
     def _using_signature(self, accounts: np.ndarray) -> np.ndarray:
         """The accounts that used a fingerprint that is mostly or typically theirs, by the whole log.
 
-        All where none is. A group without a signature is a chain of links: an account may hang on one link
+        All where none is. A group without a signature is a chain of links: an account may depend on one link
         to a neighbour, and have nothing that the others have.
         """
         signature, tenant = self.watched.signature, self.context.tenants
@@ -411,7 +411,7 @@ class FindingsBuilder:
         return len(np.unique(self.context.payers[codes])) < LEAST_NAMED
 
     def _not_named(self, group: DoubtfulGroup) -> Aside:
-        """Give a lead's accounts that a finding by refusals must not name for their wording."""
+        """Return a lead's accounts that a finding by refusals must not name for their wording."""
         copied = copied_from(self.watched.spread, group.alarm.own_fingerprints())
         accounts = group.accounts.tolist()
         others = of_other_alarms(self.context, self.taken.intersection(accounts))

@@ -1,7 +1,4 @@
-"""The harvest meter: what a campaign has taken, and when it reaches the next size that sufficed others.
-
-It does not know how a campaign was found.
-"""
+"""The harvest meter: what a campaign has taken, and when it reaches the next size that sufficed others."""
 
 from datetime import timedelta
 

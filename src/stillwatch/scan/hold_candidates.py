@@ -9,7 +9,7 @@ LEAD, FOUND = 1, 3  # ranks beside those of weak groups, which are in `candidate
 
 
 def candidates(result: ScanResult) -> tuple[HoldCandidate, ...]:
-    """Give the groups of a scan that may be held: leads, findings of several accounts, and weak groups.
+    """Return the groups of a scan that may be held: leads, findings of several accounts, and weak groups.
 
     Leads whose content is that of many people are none, nor are findings that a permission suppresses.
     """

@@ -193,7 +193,7 @@ def _takers_in_order(bets: _Bets, moment: np.ndarray) -> Iterator[tuple[int, lis
 
 
 def _connected_accounts(chosen: np.ndarray, bets: _Bets, numbers: np.ndarray, last: int) -> np.ndarray:
-    """Give of some accounts those that texts refused by block `last` connect, in pieces of `LEAST_NAMED`."""
+    """Return the given accounts that texts refused by block `last` connect, in pieces of `LEAST_NAMED`."""
     drawn = (bets.drawn & (bets.block <= last))[bets.bet]
     a, b = bets.asked_by[bets.bet[drawn]], bets.repeated_by[drawn]
     inside = chosen[a] & chosen[b]
@@ -237,7 +237,7 @@ def _text(
 def _bets(
     log: ExchangeLog, schedule: HoldSchedule, blocks: range, tenant_of: Mapping[str, str]
 ) -> tuple[tuple[str, ...], np.ndarray, _Bets]:
-    """Give the accounts that are tested, how many new texts each asked, (while not held or held, accounts),
+    """Return the accounts that are tested, how many new texts each asked, (while not held or held, accounts),
     and the bets. The schedule's accounts come first, then whoever else ever asked a text after one.
 
     Of a block only what the account asks first counts, as it cannot know then whether it is held: what it
@@ -285,7 +285,7 @@ def _first_asks(log: ExchangeLog, texts: np.ndarray) -> np.ndarray:
 def _later_askers(
     log: ExchangeLog, rows: np.ndarray, asks: np.ndarray, tenant_of: Mapping[str, str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give places in `asks`, and accounts of other customers that asked the same within the time.
+    """Return places in `asks`, and accounts of other customers that asked the same within the time.
 
     Which of them count is fixed before it is known whether the first was held: nothing that somebody does
     later, knowing that, may take a bet away.
@@ -352,7 +352,7 @@ def _own_reactions(
 
 
 def holds_reason(evidence: HoldsEvidence) -> Reason:
-    """Give the evidence as a finding's reason."""
+    """Return the evidence as a finding's reason."""
     bits = round(evidence_bits(evidence.p_value, 1e-300), 3)
     refused = sum(reaction.refused for reaction in evidence.own.values())
     moved = sum(reaction.repeated for reaction in evidence.own.values())

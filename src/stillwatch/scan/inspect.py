@@ -97,7 +97,7 @@ class Inspection:
     whole: bool  # whether all of the log was read
     filled: Mapping[str, float]  # column -> share of the rows
     missing: tuple[MissingColumn, ...]
-    judged: Coverage | None  # None where nothing could be read
+    judged: Coverage | None  # None if nothing could be read
     notes: tuple[str, ...] = ()
     # field -> the column of the first record it is from
     taken: Mapping[str, str] = field(default_factory=dict)
@@ -149,7 +149,7 @@ def inspect(
 ) -> Inspection:
     """Read up to `limit` rows (0: all) and say what is there.
 
-    Raises: InputError where a path names nothing, or where nothing can be read and no column can be seen.
+    Raises: InputError if a path names nothing, or where nothing can be read and no column can be seen.
     """
     options = options or Options()
     rejects = Rejects()

@@ -132,7 +132,7 @@ def _pool_cover(context: ActorContext, use: KnownPoolUse, seen: Cover, rows: np.
 def _lead(
     use: KnownPoolUse, context: ActorContext, seen: Cover, rows: np.ndarray, cover: PoolCover
 ) -> Lead | None:
-    """A pool's users as a lead; None where they are few, or what they ask clings to each of them."""
+    """A pool's users as a lead; None if they are few, or what they ask clings to each of them."""
     log = context.log
     account = log["account"]
     codes = np.unique(account[rows])

@@ -2,8 +2,7 @@
 
 The evaluations at full hours are those of `scan.watch` over the exchanges that are kept, so that a log
 replayed in pieces gives the campaigns of one scan of all of it. Between them a provisional evaluation names
-who takes up a known campaign's signature, and who harvests alone and loudly. It does not know where exchanges
-come from, nor what happens to those who are named.
+who takes up a known campaign's signature, and who harvests alone and loudly.
 """
 
 import errno
@@ -216,12 +215,12 @@ class LiveScan:
 
     @property
     def whole(self) -> bool:
-        """Whether all that is kept is there: not after putting it in order was broken off."""
+        """Return whether all that is kept is there: not after putting it in order was broken off."""
         return self._kept.whole
 
     @property
     def short_of_disk(self) -> bool:
-        """Whether it reaches back less far because the disk for temporary files has no room."""
+        """Return whether it reaches back less far because the disk for temporary files has no room."""
         return self._kept.short_of_disk
 
     @property
@@ -243,7 +242,7 @@ class LiveScan:
         )
 
     def _what_is_not_seen(self, result: ScanResult) -> dict[str, Any]:
-        """Give the fields of a result that say it: nothing where everything was there in time."""
+        """Return the fields of a result that say it: nothing where everything was there in time."""
         window = self.window
         if window.whole:
             return {}
@@ -379,8 +378,8 @@ class LiveScan:
     ) -> "LiveScan":
         """Go on from a saved state, under the key that it was saved under.
 
-        Raises: InputError where there is none, it is damaged, or was written under another key;
-        StateUnreadable where it may be whole and the machine does not let it be read.
+        Raises: InputError if there is none, it is damaged, or was written under another key; StateUnreadable
+        where it may be whole and the machine does not let it be read.
         """
         live = cls(options, keep=keep, accounts=accounts)
         try:
@@ -435,7 +434,7 @@ def _count_since(by_hour: Counter[int], since_us: int) -> int:
 
 
 def _may_be_whole(path: Path, error: Exception) -> bool:
-    """Whether a state could not be read for another reason than damage."""
+    """Return whether a state could not be read for another reason than damage."""
     if not isinstance(error, MemoryError):
         return isinstance(error, OSError) and error.errno in REFUSALS
     try:  # a damaged file may ask for more memory than there is

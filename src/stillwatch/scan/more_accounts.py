@@ -52,7 +52,7 @@ class MoreAccounts:
 
 
 def more_accounts(context: ActorContext, groups: Sequence[KnownGroup]) -> list[MoreAccounts | None]:
-    """For each group the tenants beyond it that send its wording, or None where it has nothing of its own."""
+    """For each group the tenants beyond it that send its wording, or None if it has nothing of its own."""
     log, tenant = context.log, context.tenants
     known = [_common_settings(context, group) for group in groups]
     carried = [
@@ -71,7 +71,7 @@ def more_accounts(context: ActorContext, groups: Sequence[KnownGroup]) -> list[M
 
 
 def _common_settings(context: ActorContext, group: KnownGroup) -> tuple[int, int] | None:
-    """The limit and the temperature that most of a group's tenants set; None where they set none."""
+    """The limit and the temperature that most of a group's tenants set; None if they set none."""
     dealt = deal_rows(group.rows, context.tenants[context.log["account"]])
     common = []
     for used in _settings(context, dealt[1], dealt[2]):

@@ -29,7 +29,7 @@ LEAST_ACTIVE = 2  # exchanges since the finding began: nobody is named for fewer
 def own_ties(
     actor: Actor, context: ActorContext, unnamed: np.ndarray, learnt: bool = False
 ) -> dict[int, OwnTie]:
-    """Give the tie of each of a group's accounts, by code.
+    """Return the tie of each of a group's accounts, by code.
 
     unnamed: (accounts,) bool, those that no finding names; learnt: whether the fingerprints were learnt from
     others than the accounts that are asked of. Then each counts, and the null is the same.

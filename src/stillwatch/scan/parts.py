@@ -36,12 +36,12 @@ PARTS = frozenset({*SHARED, *TESTED, FOLLOW, NEW_SETTINGS, FAILOVER, LONE_HARVES
 
 
 def by_refusals_alone(signals: Collection[str]) -> bool:
-    """Whether refused work raised a finding, and neither wording nor settings did."""
+    """Return whether refused work raised a finding, and neither wording nor settings did."""
     return not {FAILOVER, "holds"}.isdisjoint(signals) and {TEST_NAME, NEW_SETTINGS}.isdisjoint(signals)
 
 
 def claim_of(signals: Collection[str]) -> str:
-    """Say what a finding claims of its requests, by the signals that raised and explain it."""
+    """Return what a finding claims of its requests, by the signals that raised and explain it."""
     if by_refusals_alone(signals):
         return "what one of its accounts is refused goes on at others of them"
     return "the requests are alike, as one source of work makes them"

@@ -1,7 +1,4 @@
-"""`scan`, from log files to a result: read, sketch, features, watch, assemble.
-
-It does not know how a result is printed, nor what a detector measures.
-"""
+"""`scan`, from log files to a result: read, sketch, features, watch, assemble."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -87,12 +84,12 @@ def run(
 ) -> ScanResult:
     """Scan logs. `rejects` collects what could not be read; the rest is read.
 
-    Raises: InputError where no line of any file can be used.
+    Raises: InputError if no line of any file can be used.
     """
     options = options or Options()
     rejects = rejects if rejects is not None else Rejects()
     begun = time.perf_counter()
-    read_pools(options.known_pools, options.key)  # a file that is none is said before hours of scanning
+    read_pools(options.known_pools, options.key)  # a file that is not one is said before hours of scanning
     with closing(
         open_engine(options.engine, threads=options.threads)
     ) as engine:  # as is one that is not there
@@ -109,7 +106,7 @@ def run(
 def _whole_log(
     logs: Sequence[str | Path] | InMemoryLog, rejects: Rejects, options: Options, tell: Tell
 ) -> ExchangeLog:
-    """Read the log. Raises: InputError where no line of any file can be used."""
+    """Read the log. Raises: InputError if no line of any file can be used."""
     try:
         # a stream cannot be read again: a table that lacks nothing but texts is taken as it is
         log = _log(logs, rejects, options, tell, needs_texts=not isinstance(logs, InMemoryLog))

@@ -36,7 +36,7 @@ class ProviderTies:
         self._last = len(tenants)
 
     def tail(self, members: np.ndarray, active: np.ndarray) -> tuple[float, str]:
-        """Give the p-value of a group's ties, and the stronger tie as a sentence; 1.0 and "" without one.
+        """Return the p-value of a group's ties, and the stronger tie as a sentence; 1.0 and "" without one.
 
         members: (n,) tenants; active: (m,) every tenant of the window, members included.
         """
@@ -80,7 +80,7 @@ class ProviderTies:
 
 
 def lead_text(tie: str, p_value: float) -> str:
-    """Say why a group that the provider's knowledge ties is a lead, and no finding."""
+    """Return why a group that the provider's knowledge ties is a lead, and no finding."""
     return (
         "the log names no model, so that the strongest test of a group could not be made; its accounts share "
         f"new wording, and {tie} (p {p_value:.2g}): a class, an event or a reseller would be tied so too"

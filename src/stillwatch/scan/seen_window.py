@@ -34,7 +34,7 @@ def window_headline(window: SeenWindow | None) -> str:
 
 
 def window_sentences(window: SeenWindow | None) -> tuple[str, ...]:
-    """Say what cannot be seen, the weightiest first."""
+    """Return what cannot be seen, the weightiest first."""
     if window is None:
         return ()
     sentences = [_memory(window)] if window.short else []

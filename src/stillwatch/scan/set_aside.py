@@ -176,9 +176,9 @@ def of_other_alarms(context: ActorContext, accounts: Iterable[int]) -> Aside:
 def list_set_aside(
     aside: Aside, accused: Collection[int], finding_of: Mapping[str, str]
 ) -> tuple[SetAside, ...]:
-    """Give what is written down of a finding, in order of account, without whom it accuses after all.
+    """Return what is written down of a finding, in order of account, without whom it accuses after all.
 
-    Networks are numbered anew, so that a number says nothing of an address. finding_of: account -> finding.
+    Networks are numbered again, so that a number says nothing of an address. finding_of: account -> finding.
     """
     number: dict[int, int] = {}
     listed = []

@@ -123,7 +123,7 @@ class DetectionSettings:
         return int(self.burn_in_days * DAY_US)
 
     def changes(self) -> dict[str, object]:
-        """Give what differs from the shipped settings."""
+        """Return what differs from the shipped settings."""
         return {
             setting.name: getattr(self, setting.name)
             for setting in fields(DetectionSettings)
@@ -143,7 +143,7 @@ class DetectionSettings:
 
     @staticmethod
     def describe() -> list[dict[str, object]]:
-        """Give each setting's name, default, unit, meaning, source and bounds, as rows of a table."""
+        """Return each setting's name, default, unit, meaning, source and bounds, as rows of a table."""
         return [
             {"name": setting.name, "default": setting.default} | dict(setting.metadata)
             for setting in fields(DetectionSettings)

@@ -60,12 +60,12 @@ def devotion(
 
 
 def overlaps(members: frozenset[int], groups: Iterable[frozenset[int]]) -> bool:
-    """Whether some members are those of a group already."""
+    """Return whether some members are those of a group already."""
     return any(len(members & group) > OVERLAP * min(len(members), len(group)) for group in groups)
 
 
 def mostly_in(alarm: Alarm, tenants: Collection[int]) -> bool:
-    """Whether half of an alarm's tenants are among some."""
+    """Return whether half of an alarm's tenants are among some."""
     return sum(p in tenants for p in alarm.evaluations) >= 0.5 * len(alarm.evaluations)
 
 

@@ -1,6 +1,6 @@
 """Watching a log hour by hour, as it would have been seen live: groups, tests, alarms, names.
 
-Each step uses only what was in the log before it. It does not know how a campaign is shown to people.
+Each step uses only what was in the log before it.
 
 A group is found by what its members *say* (new shared wording) and tested by what they *set* (model, output
 limit, temperature), among everyone who carries that wording; or it is found by new settings alone. Either way
@@ -187,12 +187,12 @@ def watch(
 
 
 def first_days(log: ExchangeLog, settings: DetectionSettings) -> ExchangeLog:
-    """Give of a log what a watch of wording reads that was in use when it began."""
+    """Return of a log what a watch of wording reads that was in use when it began."""
     return log.before(int(log["ts_us"][0]) + settings.window_us)
 
 
 def over_whole_log(result: WatchResult, log: ExchangeLog, tenant: np.ndarray) -> WatchResult:
-    """Give the result of a watch of a log's first days with who uses its fingerprints in the whole log.
+    """Return the result of a watch of a log's first days with who uses its fingerprints in the whole log.
 
     tenant: (accounts,) int32. What emerged in the first days does so in the whole log, which has more.
     """
@@ -362,7 +362,7 @@ class _Watcher:
                 yield waiting.popleft().result()
 
     def _hour(self, until: int, window: LinkWindow | None, pool: ThreadPoolExecutor) -> _WatchedHour:
-        """What is seen at an hour's end. window: None where no link arose in the hour."""
+        """What is seen at an hour's end. window: None if no link arose in the hour."""
         from_us = until - self.settings.window_us
         begin, end = (int(k) for k in np.searchsorted(self.log["ts_us"], [from_us, until]))
         if window is None:
@@ -759,7 +759,7 @@ class _Watcher:
     def _signed_up_together(
         self, tenants: np.ndarray, until_us: int, p_value: float = SIGNED_TOGETHER
     ) -> bool:
-        """Whether some tenants did; always where it is not asked."""
+        """Return whether some tenants did; always where it is not asked."""
         return self.signups is None or self.signups.span(tenants, until_us).p_value <= p_value
 
     def _judge(

@@ -1,4 +1,4 @@
-"""Chances of whole numbers from how each compares with its neighbour. It does not know what is counted."""
+"""Chances of whole numbers from how each compares with its neighbour."""
 
 import numpy as np
 

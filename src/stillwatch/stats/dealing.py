@@ -1,7 +1,4 @@
-"""Counting sort of whole numbers: linear and stable. Also runs of equal values, and what pairs connect.
-
-It does not know what the numbers stand for.
-"""
+"""Counting sort of whole numbers: linear and stable. Also runs of equal values, and what pairs connect."""
 
 import numpy as np
 

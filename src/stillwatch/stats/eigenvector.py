@@ -1,7 +1,7 @@
 """The leading eigenvector of a symmetric matrix, in fixed steps: the same on any number of threads.
 
 NumPy's `eigh` hands a matrix of 240 rows to a BLAS that shares it among threads: they wait for each other in
-a loop, and may round differently. It does not know what the matrix says.
+a loop, and may round differently.
 """
 
 import numpy as np

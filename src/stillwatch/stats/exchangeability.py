@@ -2,8 +2,7 @@
 
 A pool is one queue dealt over many accounts: permuting the accounts among the sessions of a day changes
 nothing. Unrelated people bring their own subjects, which return under their own account. Wording that the
-group shares is removed first, then what one account repeats itself, since both cost nothing to make. It
-does not know what a session is, nor who the accounts are.
+group shares is removed first, then what one account repeats itself, since both cost nothing to make.
 """
 
 from collections import OrderedDict
@@ -33,7 +32,7 @@ MANY_P = 0.0101
 SELF = 0.02
 BOUND = 1.64  # standard deviations: one-sided 95 %
 LEAST_PAIRS = 50  # effective pairs: with fewer, 5 of 75 groups of real people looked like one source
-LEAST_MOVED = 0.5  # of the pairs must come apart when labels are dealt anew
+LEAST_MOVED = 0.5  # of the pairs must come apart when labels are dealt again
 SAME = 0.7  # likeness from which two sessions ask the same question
 REMEMBERED = 4096  # outcomes: a group that sent nothing since is asked of again, hour after hour
 
@@ -56,7 +55,7 @@ class ContentTest:
     effect: float  # excess likeness of sessions of one account, of full likeness
     deviation: float  # standard deviation of the effect under exchangeability
     pairs: int  # pairs of sessions of one account that are far enough apart
-    moved: float  # share of such pairs that dealing anew takes apart
+    moved: float  # share of such pairs that dealing again takes apart
     sessions: int = 0
     accounts: int = 0
     same: float = 0.0  # chance that sessions of two accounts ask the same question
@@ -148,7 +147,7 @@ def _test_content(
     likeness = lower_products(rows.begin, rows.term, rows.weight)
     block = (at_us // DAY_US).astype(np.int64)
     order = np.argsort(block, kind="stable").astype(np.int64)
-    # mean likeness of pairs of one label, far enough apart, as it is and under labels dealt anew in blocks;
+    # mean likeness of pairs of one label, far enough apart, as it is and under labels dealt again in blocks;
     # how many dealt pairs still share a label as before, how many there were, and how many as it is
     means, counts = np.zeros(DEALS + 1), np.zeros(3, np.int64)
     kernels.permuted_means(likeness, account, at_us, n, block, order, DEALS, apart_us, means, counts)

@@ -1,7 +1,4 @@
-"""Is a group more of one mind than its members' population? Over-dispersed multinomial tails, combined.
-
-It does not know what the categories are.
-"""
+"""Is a group more of one mind than its members' population? Over-dispersed multinomial tails, combined."""
 
 from collections import Counter
 from functools import lru_cache

@@ -36,7 +36,7 @@ def log_gains(drawn: np.ndarray, chance: np.ndarray | float) -> np.ndarray:
 
 
 def wealth(logs: np.ndarray) -> np.ndarray:
-    """Give what all bettors together have. logs: (..., bettors) the sums of their `log_gains` so far.
+    """Return what all bettors together have. logs: (..., bettors) the sums of their `log_gains` so far.
 
     Null: what the others do does not depend on whether something was drawn, given every other draw and all
         that was before. Exact for any traffic: bursts, nights, heavy tails, an outage common to all.
@@ -54,13 +54,13 @@ def wealth(logs: np.ndarray) -> np.ndarray:
 
 
 def p_values(reached: np.ndarray) -> np.ndarray:
-    """Give the p-value at each time: one over the most that the wealth had been by then, at most 1."""
+    """Return the p-value at each time: one over the most that the wealth had been by then, at most 1."""
     most: np.ndarray = np.maximum.accumulate(np.maximum(reached, 1.0), axis=-1)
     return 1.0 / most
 
 
 def few_by_chance(came: np.ndarray, chance: np.ndarray, false_share: float) -> bool:
-    """Say whether at most `false_share` of the units whose draw came are expected to owe that to chance.
+    """Return whether at most `false_share` of the units whose draw came are expected to owe that to chance.
 
     came: (units,) bool, whether the one draw came that a unit, and no other, is judged by; chance: (units,)
     of that. A unit that reacts to nothing comes with odds of `chance` / (1 - `chance`), so the odds of those
@@ -90,7 +90,7 @@ class DrawnCount:
     drawn: int = 0
 
     def after(self, came: bool, chance: float) -> "DrawnCount":
-        """Give the count with one more bet, of which the chance to be drawn was known."""
+        """Return the count with one more bet, of which the chance to be drawn was known."""
         return DrawnCount(np.convolve(self.chances, (1 - chance, chance)), self.drawn + came)
 
     @property

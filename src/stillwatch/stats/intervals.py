@@ -1,7 +1,4 @@
-"""Bounds on a share from a count: Wilson's for people, Clopper and Pearson's where they have to hold exactly.
-
-It does not know what was counted.
-"""
+"""Bounds on a share from a count: Wilson's for display, Clopper and Pearson's where they must be exact."""
 
 from collections.abc import Sequence
 from math import sqrt

@@ -1,4 +1,4 @@
-"""How much a sample looks drawn from a normal distribution. It does not know what was measured."""
+"""How much a sample looks drawn from a normal distribution."""
 
 from functools import cache
 from statistics import NormalDist

@@ -1,4 +1,4 @@
-"""Products of sparse rows with each other. It does not know what the rows stand for."""
+"""Products of sparse rows with each other."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Is a marked subset richer in something than chance would make it? Exact tails. It knows no exchanges."""
+"""Is a marked subset richer in something than chance would make it? Exact tails."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -2,7 +2,7 @@
 
 A text is UTF-8 bytes. Tokens are words (runs of letters, ASCII lowered), numbers (runs of digits), single
 marks and single characters of scripts written without spaces. Numbers, links and very long words are masked
-where a template is looked for. It does not know what a prompt is, nor where texts come from.
+where a template is looked for.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Keyed hashes: SipHash-1-3 of words and of texts, and an unkeyed mixer. It does not know what is hashed.
+"""Keyed hashes: SipHash-1-3 of words and of texts, and an unkeyed mixer.
 
 Source: Aumasson and Bernstein 2012, INDOCRYPT. One compression round a word and three at the end, as in
 CPython and Rust: enough to keep who does not hold the key from choosing or recognising hashes.

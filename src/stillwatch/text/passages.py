@@ -3,7 +3,7 @@
 Of every eight words in a row a hash is made. One is kept where it is the least of its neighbours, and of
 these the text's least. A part of a text therefore keeps what the whole kept of that part, but for its edges.
 Marks, case and white space count for nothing, nor do the escapes of JSON: Markdown that was stripped or an
-answer inside a string is the same words. It does not know whose text it is, nor what it is compared with.
+answer inside a string is the same words.
 
 Null: two texts that were written apart share no run of eight words with four different ones among them.
 Blind to: rewording, translation, and a change in every eighth word; runs of numbers alone.

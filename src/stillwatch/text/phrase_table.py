@@ -1,4 +1,4 @@
-"""Lexical classes as one open-addressed hash table for the kernel. It does not know what they mean."""
+"""Lexical classes as one open-addressed hash table for the kernel."""
 
 import numpy as np
 

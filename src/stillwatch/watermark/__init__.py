@@ -48,6 +48,6 @@ class Mark:
         return (self.key, *self.more)
 
     def of_answer(self, chance: Callable[[], float]) -> "Mark":
-        """Give the mark of one answer: one key, drawn by chance, uniform in [0, 1)."""
+        """Return the mark of one answer: one key, drawn by chance, uniform in [0, 1)."""
         key = self.keys[int(chance() * len(self.keys))] if self.more else self.key
         return replace(self, key=key, more=())

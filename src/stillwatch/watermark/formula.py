@@ -1,7 +1,7 @@
 """The number that a key gives to a token after a context, and the keys. Python's own library alone.
 
 Generator and detector both call `numbers`; this file travels in bundles as it is, so that the checker does,
-too. It knows no model, no text and no p-value.
+too.
 
 A token's number is 32 bits of SHAKE128(key, context, block of tokens), read as u in [0, 1). Each pair of
 context and token has a number of its own: for a text that does not depend on the key, the u of its distinct

@@ -1,4 +1,4 @@
-"""The owner's key in a file of its own, and the actors' keys from it. It does not know who is an actor."""
+"""The owner's key in a file of its own, and the actors' keys from it."""
 
 import secrets
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from stillwatch.watermark.formula import actor_key, commitment
 def make_owner_key(path: Path) -> str:
     """Make a key at random in a new file, readable to its owner alone; give its commitment, to be published.
 
-    Raises: MarkError where there is a file: a key that was in use is evidence and stays.
+    Raises: MarkError if there is a file: a key that was in use is evidence and stays.
     """
     key = secrets.token_bytes(32)
     try:
@@ -42,7 +42,7 @@ def read_owner_key(path: Path) -> bytes:
 def mark_of(
     owner: bytes, actor: str, window: int = WINDOW, strength: float = STRONGEST, keys: int = 1
 ) -> Mark:
-    """Give an actor's mark, of so many keys. Raises: MarkError."""
+    """Return an actor's mark, of so many keys. Raises: MarkError."""
     if not actor:
         raise MarkError("an actor without a name has no mark")
     if not 1 <= keys <= MOST_KEYS:
@@ -61,5 +61,5 @@ class Owner:
     keys: int = 1
 
     def mark(self, actor: str) -> Mark:
-        """Give an actor's mark. Raises: MarkError."""
+        """Return an actor's mark. Raises: MarkError."""
         return mark_of(self.key, actor, self.window, self.strength, self.keys)

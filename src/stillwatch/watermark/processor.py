@@ -1,4 +1,4 @@
-"""Marks what a model writes in transformers: a logits processor for `generate`. It knows no actor.
+"""Marks what a model writes in transformers: a logits processor for `generate`.
 
     model.generate(..., do_sample=True, logits_processor=[MarkingProcessor(mark, temperature=0.8)])
 
@@ -20,7 +20,7 @@ from stillwatch.watermark.choosing import choose_token
 def remaining_probabilities(
     logits: npt.NDArray[np.float64], temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
 ) -> npt.NDArray[np.float64]:
-    """Give the probabilities that temperature and cuts leave, as samplers do; they need not sum to one.
+    """Return the probabilities that temperature and cuts leave, as samplers do; they need not sum to one.
 
     logits: (vocabulary,). Raises: MarkError for settings that leave nothing to choose.
     """

@@ -1,7 +1,6 @@
 """Looks for a mark: which pairs of context and token are scored, and their scores under a key.
 
-Which pairs are scored, and their weights, are settled by texts alone, before a key is looked at. It
-does not know what a score is worth.
+Which pairs are scored, and their weights, are settled by texts alone, before a key is looked at.
 
 Null: the text does not depend on the key. Then the scores of distinct pairs are independent unit
 exponentials, whatever the text says and however often it repeats itself.
@@ -31,7 +30,7 @@ def pairs_in(
 
     prompts: of each text its own; a context that stands in a text's prompt is not counted in that text, for
     what follows there may be copied.
-    Raises: MarkError where texts and prompts are not as many.
+    Raises: MarkError if texts and prompts are not as many.
     """
     if prompts is not None and len(prompts) != len(texts):
         raise MarkError(f"{len(prompts):,} prompts for {len(texts):,} texts")

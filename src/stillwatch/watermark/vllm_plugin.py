@@ -32,7 +32,7 @@ COLD = 1e-4  # below it vLLM takes the likeliest
 
 
 def request_marker(owner: Owner, params: Any) -> Callable[[Sequence[int], Any], Any] | None:
-    """Give what marks one request, or None: no actor named, or nothing is sampled.
+    """Return what marks one request, or None: no actor named, or nothing is sampled.
 
     The result takes the answer's tokens so far and a row of logits, and gives the row. vLLM applies
     temperature, top-k and top-p after it: they are read from the request's own settings, and applied before

@@ -1,6 +1,6 @@
 """Which of an actor's own fingerprints its accounts carry: what the wording clues have in common.
 
-Not a clue itself. It does not know what a fingerprint's weight is.
+Not a clue itself.
 """
 
 from dataclasses import dataclass

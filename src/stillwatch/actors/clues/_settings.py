@@ -1,6 +1,6 @@
 """What the settings clues share: the commonest value of a setting among an actor's accounts, and its rarity.
 
-Not a clue itself. It does not know which setting it is asked about.
+Not a clue itself.
 """
 
 from collections.abc import Callable

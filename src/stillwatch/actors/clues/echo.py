@@ -65,7 +65,7 @@ def echo_evidence(
     tenant: np.ndarray | None = None,
     log_echoes: Echoes | None = None,
 ) -> EchoEvidence | None:
-    """Test whether answers given to a group come back in the group; None where none does.
+    """Test whether answers given to a group come back in the group; None if none does.
 
     tenant: (accounts,) who counts as one, else each account; log_echoes: the log's echoes under it, where
     they are known already. The nulls are this module's.
@@ -111,7 +111,7 @@ def echo_evidence(
 
 
 def group_evidence(context: ActorContext, accounts: np.ndarray) -> EchoEvidence | None:
-    """Give the evidence of some accounts, by code; None where what came back may be chance."""
+    """Return the evidence of some accounts, by code; None if what came back may be chance."""
     log = context.log
     names = [log.accounts[a] for a in accounts]
     evidence = echo_evidence(log, names, context.tenants, context.once(echoes_in))

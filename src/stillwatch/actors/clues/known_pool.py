@@ -42,7 +42,7 @@ def covers(context: ActorContext, rows: np.ndarray) -> list[tuple[KnownPoolUse, 
 
 
 def cover_text(use: KnownPoolUse, seen: Cover, accounts: int, exchanges: int) -> str:
-    """Say how much of a pool was asked, and how much like one queue."""
+    """Return how much of a pool was asked, and how much like one queue."""
     return (
         f"{accounts:,} accounts asked {seen.covered:,} of the {use.items:,} items of {use.name} in "
         f"{exchanges:,} exchanges; {seen.repeated:,} were asked by a second payer, {seen.expected:.1f} if "

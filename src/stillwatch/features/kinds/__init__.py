@@ -1,4 +1,4 @@
-"""Kinds of honest heavy use, one file each. It knows how an account is used, never whether it is innocent.
+"""Kinds of honest heavy use, one file each.
 
 A kind is a description. It excuses an account only where it rests on something the provider knows by itself
 (a permission it granted, one organisation with one payment); whatever rests on shape alone can be imitated,
@@ -68,10 +68,10 @@ class Subject:
         return 0.0 if value is None else float(value)
 
     def says(self, name: str) -> bool:
-        """Whether the log says anything of a feature."""
+        """Return whether the log says anything of a feature."""
         return self.features[name] is not None
 
 
 def declares_education(declared_use: str | None) -> bool:
-    """Whether a declared use speaks of education; anybody can declare it."""
+    """Return whether a declared use speaks of education; anybody can declare it."""
     return "educat" in (declared_use or "").lower()

@@ -1,4 +1,4 @@
-"""How far a number meets a condition, without cliffs. It knows nothing of kinds."""
+"""How far a number meets a condition, without cliffs."""
 
 
 def grade(value: float, nothing_at: float, full_at: float) -> float:

@@ -1,4 +1,4 @@
-"""Which kind of honest use each account shows best. It knows no campaign and no other account's traffic.
+"""Which kind of honest use each account shows best.
 
 Every kind is asked. What rests on the provider's knowledge wins over shape, then the most confident answer;
 where none reaches `LEAST` the kind is "unknown". The confidence is a fit to a description, not a

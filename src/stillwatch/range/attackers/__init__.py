@@ -1,4 +1,4 @@
-"""Attackers that see what is done to them: what they may do, and what they are told. They know no defence.
+"""Attackers that see what is done to them: what they may do, and what they are told.
 
 An attacker is one file in this package with `NAME`, a docstring (what it knows, what it does, what it cannot
 do) and `begin(crews)` (play.py). It sees of each request what a client sees: answered, refused, stripped, or
@@ -115,10 +115,10 @@ class AttackSession(Protocol):
     """An attacker at work."""
 
     def hour(self, at_us: int) -> list[Try]:
-        """Say what is to be sent in the hour that begins at `at_us`."""
+        """Return what is to be sent in the hour that begins at `at_us`."""
 
     def again(self, refused: Try, until_us: int) -> Try | None:
-        """Say what is sent later in place of a request that failed; None: its questions go back.
+        """Return what is sent later in place of a request that failed; None: its questions go back.
 
         until_us: when the account is said to be served again.
         """
@@ -128,7 +128,7 @@ class AttackSession(Protocol):
 
     @property
     def given_up(self) -> bool:
-        """Whether nothing more will be tried."""
+        """Return whether nothing more will be tried."""
 
 
 class Attacker(Protocol):

@@ -39,5 +39,5 @@ Settings = ClientSettings
 
 
 def begin(crews: Crews, settings: ClientSettings) -> RepeatingAttacker:
-    """Begin a campaign. Raises: InputError where the log has no such program."""
+    """Begin a campaign. Raises: InputError if the log has no such program."""
     return RepeatingAttacker(crews, settings.means())

@@ -1,4 +1,4 @@
-"""A group of accounts at work: who sends what in an hour, by the group's means. It knows no defence.
+"""A group of accounts at work: who sends what in an hour, by the group's means.
 
 Items come from one list that all groups share: none is asked twice unless it was not answered.
 """
@@ -33,7 +33,7 @@ class QuestionQueue:
         self._parts: dict[int, QuestionQueue] = {}  # of a question that was set aside
 
     def set_aside(self, these: Sequence[int]) -> "QuestionQueue":
-        """Give a queue of these questions, which alone hands them out from now on."""
+        """Return a queue of these questions, which alone hands them out from now on."""
         part = QuestionQueue(self.items, self.goal, these)
         part.got = self.got
         self._parts |= dict.fromkeys(these, part)
@@ -65,7 +65,7 @@ class QuestionQueue:
 
 
 class Talks:
-    """Honest talk, used for cover; when it is used up it begins anew."""
+    """Honest talk, used for cover; when it is used up it begins again."""
 
     def __init__(self, talks: Sequence[tuple[str, ...]], rng: np.random.Generator) -> None:
         self._talks = [talks[i] for i in rng.permutation(len(talks))]

@@ -1,4 +1,4 @@
-"""What attackers share: crews with one list of questions, and who hears what. It decides nothing."""
+"""What attackers share: crews with one list of questions, and who hears what."""
 
 from collections.abc import Sequence
 
@@ -29,7 +29,7 @@ class Crews:
         return crew
 
     def cannot_buy(self, means: Evasion) -> bool:
-        """Tell whether the money left buys no account of the kind."""
+        """Return whether the money left buys no account of the kind."""
         return self.market.budget.left_usd < self.market.prices.account(means.kind)
 
     @property

@@ -56,7 +56,7 @@ def about(name: str) -> str:
 def attacker(name: str) -> Attacker:
     """The attacker of a name, with the settings that follow it.
 
-    Raises: InputError for a name that is none, or a setting that will not do.
+    Raises: InputError for a name that is not one, or a setting that will not do.
     """
     modules = _modules()
     base, *arguments = name.split(":")

@@ -1,4 +1,4 @@
-"""An attacker with one set of means that it never changes. It knows no defence.
+"""An attacker with one set of means that it never changes.
 
 A researcher's own plan is tried with it: `FixedMeans(Evasion(...), "name")` is an attacker.
 """

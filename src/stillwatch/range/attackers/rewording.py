@@ -1,7 +1,7 @@
 """Putting a question into other words: a grammar, swaps of everyday words, a local model's sentences.
 
 The first two are rules; the third was written by a small language model and is kept in local_model.txt, so
-that no model runs here. A question keeps its content words. It does not know whether answers stay the same.
+that no model runs here. A question keeps its content words.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Campaigns: who asks what, when, in which words. It knows neither identities nor tokens nor the log.
+"""Campaigns: who asks what, when, in which words.
 
 A shape is one file in this package (or beside a scene) with `requests(plan, corpora, rng, new_model_day)`: it
 turns a plan and a stock of prompts into `PlannedRequest`s, with accounts as numbers from 0.

@@ -1,4 +1,4 @@
-"""How requests are dealt out over accounts and days, and how an item is put into words. It knows no shape."""
+"""How requests are dealt out over accounts and days, and how an item is put into words."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -108,7 +108,7 @@ def ask_by_pools(plan: CampaignPlan, items: list[Item], words: Words, pause: flo
 def dealt_out(
     words: Callable[[CampaignPlan], Words], *, pipelines: tuple[str, ...] = (), as_published: bool = False
 ) -> Requests:
-    """Give the shape that draws its items, puts each into words and deals them out, and does no more.
+    """Return the shape that draws its items, puts each into words and deals them out, and does no more.
 
     pipelines: what it draws in place of the plan's.
     """

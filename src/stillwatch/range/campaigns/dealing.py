@@ -3,7 +3,7 @@
 `sticky`: a share of the items is dealt by topic, so that one account asks all of a topic. Who sends how much
 and when stays as the shape has it; only the texts change places. `retries`: what was turned away at one
 account is asked again word for word at another one within minutes. `cleaned`: a share of the answers comes
-back from another account, to be cleaned. It knows no shape and no defence.
+back from another account, to be cleaned.
 
 Published: routing by subject and session affinity are options of common gateways; a task queue asks again
 what failed; cleaners of reasoning traces (`trace_cleaning.py`). Made up: that a topic is a word that some but
@@ -32,7 +32,7 @@ ORDER = (
 
 
 def topics_of(prompts: Sequence[str]) -> list[str]:
-    """Give each prompt's topic: the commonest of its words that is no common word; empty where it has none.
+    """Return each prompt's topic: the commonest of its words that is no common word; empty where it has none.
 
     >>> topics_of(["solve the equation", "an equation of mine", "this equation now", "cook rice"])[:3]
     ['', '', '']
@@ -64,7 +64,7 @@ def stick(plan: CampaignPlan, sent: Planned, rng: Rng) -> Planned:
 
 
 def _deal_prompts(accounts: Sequence[int], prompts: Sequence[str], share: float, rng: Rng) -> list[str]:
-    """Give the prompt of each place, so that so large a share of them lies with its topic's account."""
+    """Return the prompt of each place, so that so large a share of them lies with its topic's account."""
     items: dict[str, list[str]] = {}
     for prompt, topic in zip(prompts, topics_of(prompts), strict=True):
         items.setdefault(topic, []).append(prompt)

@@ -26,8 +26,7 @@ def shape(name: str, folder: Path | None = None) -> CampaignShape:
 
     A file is Python and is run: use only files that you trust.
 
-    Raises:
-        InputError: no such shape, or a file that is none.
+    Raises: InputError: no such shape, or a file that is not one.
     """
     if name.endswith(".py"):
         file = (folder or Path()) / name

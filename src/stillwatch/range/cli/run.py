@@ -313,7 +313,7 @@ def _first(text: str | None) -> str:
 
 
 def _comment(path: Path) -> str:
-    """Give the first sentence of the comment that a scene begins with."""
+    """Return the first sentence of the comment that a scene begins with."""
     lines = path.read_text(encoding="utf-8").splitlines()
     comment = " ".join(line.lstrip("# ") for line in takewhile(lambda line: line.startswith("#"), lines))
     return comment.split(". ")[0].rstrip(".") + "." if comment else ""

@@ -1,4 +1,4 @@
-"""Defences to be put side by side: what each says of a log, and when. It knows no truth and no score.
+"""Defences to be put side by side: what each says of a log, and when.
 
 A defence is one file in this package with `NAME`, a docstring (`Null`, `Blind to`, `Fooled by`, `Source`) and
 `open_watch(accounts, clean_until_us, seed, dial)`; `registry` binds the dial, which is the budget in false
@@ -60,7 +60,7 @@ class DefenceWatch(Protocol):
         """Take the exchanges before `until_us` that are new; give the cases that are new or have grown."""
 
     def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
-        """Tell whether an account's request to a model would be refused now, by a limit and not by a case."""
+        """Return whether a limit, not a case, would now refuse an account's request to a model."""
 
 
 @runtime_checkable
@@ -79,7 +79,7 @@ class Calibrated(Protocol):
         """Take the threshold of a watch of the same kind that was given other people's clean days."""
 
     def cannot_fire(self) -> str:
-        """Say why it can accuse or refuse nobody, after the clean days; empty where it can."""
+        """Return why it can accuse or refuse nobody, after the clean days; empty where it can."""
 
 
 class Defence(Protocol):
@@ -90,7 +90,7 @@ class Defence(Protocol):
         """What it is called in a table."""
 
     def open_watch(self, accounts: pa.Table | None, clean_until_us: int, seed: int) -> DefenceWatch:
-        """Begin anew. Thresholds may be set on what comes before `clean_until_us` alone."""
+        """Begin again. Thresholds may be set on what comes before `clean_until_us` alone."""
 
     def judge(self, log: LogToJudge) -> LogJudgement:
         """Judge a whole log, with the outcome that hourly steps would have."""

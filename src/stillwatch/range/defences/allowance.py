@@ -51,7 +51,7 @@ class AllowanceWatch:
         self._usual = Allowances.of(other.busiest(), self.share, self.growth).usual
 
     def cannot_fire(self) -> str:
-        """Say why nothing can be refused; empty where something can."""
+        """Return why nothing can be refused; empty where something can."""
         return "no clean day to set it by" if self._settle_allowances().usual >= NONE else ""
 
     def busiest(self) -> dict[str, int]:
@@ -88,7 +88,7 @@ class AllowanceWatch:
         heapq.heappush(self._on_way, (ends_us, place, output_tokens, held))
 
     def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
-        """Tell whether the account has had its allowance of this day. The last answer may pass it."""
+        """Return whether the account has had its allowance of this day. The last answer may pass it."""
         return self.refused_until_us(account, at_us, model) is not None
 
     def refused_until_us(self, account: str, at_us: int, model: str | None = None) -> int | None:
@@ -107,7 +107,7 @@ class AllowanceWatch:
 
 
 def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> AllowanceWatch:
-    """Begin anew. The budget of false cases does not move it: it makes no case."""
+    """Begin again. The budget of false cases does not move it: it makes no case."""
     return AllowanceWatch(clean_until_us)
 
 

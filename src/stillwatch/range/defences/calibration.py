@@ -2,9 +2,9 @@
 
 Every detector here is set on the clean days alone, to one budget, so that they can be compared. Its clean
 days give each unit (an account, a prefix, a window) its highest score. Where there is a `CalibrationLog`, it
-is the clean days of people who are not scored that give them. The budget allows a number of cases
-for so many account-days. A scene's clean week allows less than one; the level then lies beyond the highest
-score seen, and the tail is drawn on as an exponential one. It does not know what is scored.
+is the clean days of people who are not scored that give them. The budget allows a number of cases for so many
+account-days. A scene's clean week allows less than one; the level then lies beyond the highest score seen,
+and the tail is drawn on as an exponential one.
 
 Null: the days to come are like the clean ones, and the tail of the scores falls off exponentially.
 Fooled by: a weekly rhythm, growth, a release: what is new after the clean days.
@@ -65,7 +65,7 @@ class Clean:
         self.scores, self._days, self.adopted = dict(other.scores), set(other._days), True
 
     def holds(self, hour: HourBatch) -> bool:
-        """Whether an hour is one of the clean ones."""
+        """Return whether an hour is one of the clean ones."""
         return hour.until_us <= self.until_us
 
     def see(self, hour: HourBatch) -> None:
@@ -89,7 +89,7 @@ class Clean:
         return level(np.array(list(self.scores.values()), float), self.allowed_cases)
 
     def cannot_fire(self) -> str:
-        """Say why the level is infinite; empty where it is not."""
+        """Return why the level is infinite; empty where it is not."""
         if np.isfinite(self.level()):
             return ""
         return f"its clean days have {len(self.scores)} units, {LEAST_UNITS} are the least"
@@ -105,7 +105,7 @@ class WithLevel:
         self.accused: set[int] = set()
 
     def halve(self, hour: HourBatch) -> int:
-        """Give the middle of the clean days: what comes before is learnt from, the rest sets levels."""
+        """Return the middle of the clean days: what comes before is learnt from, the rest sets levels."""
         if self.middle_us is None:
             begun = hour.until_us - HOUR_US
             self.middle_us = begun + (self.clean.until_us - begun) // 2
@@ -134,5 +134,5 @@ class WithLevel:
         self.clean.adopt(other.clean)
 
     def cannot_fire(self) -> str:
-        """Say why the level is infinite; empty where it is not."""
+        """Return why the level is infinite; empty where it is not."""
         return self.clean.cannot_fire()

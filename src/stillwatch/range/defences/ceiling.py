@@ -37,5 +37,5 @@ class CeilingWatch(AllowanceWatch):
 
 
 def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> CeilingWatch:
-    """Begin anew. The budget of false cases does not move it: it makes no case."""
+    """Begin again. The budget of false cases does not move it: it makes no case."""
     return CeilingWatch(clean_until_us)

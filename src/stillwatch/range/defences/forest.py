@@ -1,4 +1,4 @@
-"""An isolation forest: how few random cuts set a point apart. It does not know what the points are.
+"""An isolation forest: how few random cuts set a point apart.
 
 Source: Liu, Ting, Zhou, "Isolation Forest", ICDM 2008: algorithms 1 to 3, equations 1 and 2; 100 trees of 256
 points each.

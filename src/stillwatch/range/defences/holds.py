@@ -70,7 +70,7 @@ class HoldsInForce:
 
 
 def permissions_of(accounts: pa.Table) -> tuple[Permission, ...]:
-    """Give what an accounts table permits, as terms say it."""
+    """Return what an accounts table permits, as terms say it."""
     return tuple(
         Permission(kind, "the accounts table", FOREVER_US, account=row["account"])
         for row in accounts.select(["account", "permissions"]).to_pylist()
@@ -98,11 +98,11 @@ class HoldingWatch(ScanWatch):
         return self.scan.options.held
 
     def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
-        """Tell whether the account is held now."""
+        """Return whether the account is held now."""
         return self.refused_until_us(account, at_us) is not None
 
     def refused_until_us(self, account: str, at_us: int, model: str | None = None) -> int | None:
-        """Say until when the account is held; None where it is not."""
+        """Say until when the account is held; None if it is not."""
         return self._in_force.refused_until_us(account, at_us)
 
     def act_on(self, result: ScanResult, until_us: int) -> None:
@@ -133,7 +133,7 @@ class HoldsDefence(ScanDefence):
     terms: Terms = TERMS
 
     def open_watch(self, accounts: pa.Table | None, clean_until_us: int, seed: int) -> HoldingWatch:
-        """Begin anew. The seed draws who is held when; no attacker knows it."""
+        """Begin again. The seed draws who is held when; no attacker knows it."""
         scan = LiveScan(self._options(), keep=KEEP, accounts=accounts_in_schema(accounts))
         secret = np.random.default_rng([seed, 6]).bytes(32)
         return HoldingWatch(scan, clean_until_us=clean_until_us, secret=secret, terms=self.terms)
@@ -144,7 +144,7 @@ class HoldsDefence(ScanDefence):
 
 
 def defences(dial: float) -> dict[str, HoldsDefence]:
-    """Give the one that there is."""
+    """Return the one that there is."""
     return {NAME: HoldsDefence(NAME, PARTS, False, dial)}
 
 

@@ -1,7 +1,6 @@
 """A log cut into full hours, so that a watch says the same however its exchanges were handed to it.
 
 What comes waits until its hour is over; then the hour is looked at once, in order of time and of exchange id.
-It does not know what is looked for.
 """
 
 from collections.abc import Callable, Sequence
@@ -111,7 +110,7 @@ class HourlyLevel(Hourly):
         self.state.calibrate(other.state)
 
     def cannot_fire(self) -> str:
-        """Say why no case can be made; empty where one can."""
+        """Return why no case can be made; empty where one can."""
         return self.state.cannot_fire()
 
 
@@ -119,13 +118,13 @@ class LevelState(Calibrated, Protocol):
     """What sees hours and has a level."""
 
     def see(self, hour: HourBatch) -> Sequence[Accusation]:
-        """Say what is to be said at the end of an hour."""
+        """Return what is to be said at the end of an hour."""
 
 
 def record(exchanges: pa.Table) -> pa.Table:
     """A table in the columns of the record; what it lacks is null, an id is made from the row.
 
-    Raises: InputError where time, account or prompt is no column.
+    Raises: InputError if time, account or prompt is no column.
     """
     missing = [name for name in NEEDED if name not in exchanges.column_names]
     if missing:
@@ -189,12 +188,12 @@ def set_thresholds(
 
 
 def reason_silent(watch: DefenceWatch) -> str:
-    """Say why a watch can accuse or refuse nobody; empty where it can."""
+    """Return why a watch can accuse or refuse nobody; empty where it can."""
     return watch.cannot_fire() if isinstance(watch, Calibrated) else ""
 
 
 def judge_log(watch: DefenceWatch, exchanges: pa.Table) -> LogJudgement:
-    """Give a watch a whole log at once; later growth of a case is added to what was first said of it."""
+    """Return a watch a whole log at once; later growth of a case is added to what was first said of it."""
     if exchanges.num_rows == 0:
         return LogJudgement(())
     last = pc.max(record(exchanges)["time"]).cast(pa.int64()).as_py()

@@ -108,7 +108,7 @@ class _IsolationForest(WithLevel):
         self.forest = other.forest
 
     def cannot_fire(self) -> str:
-        """Say why no day can be alarmed; empty where one can."""
+        """Return why no day can be alarmed; empty where one can."""
         return "too few clean account-days to grow on" if self.forest is None else super().cannot_fire()
 
     def _close(self, now: HourBatch) -> list[Accusation]:
@@ -147,5 +147,5 @@ class _IsolationForest(WithLevel):
 
 
 def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> DefenceWatch:
-    """Begin anew; `dial` is the budget in false cases per 10,000 account-days."""
+    """Begin again; `dial` is the budget in false cases per 10,000 account-days."""
     return HourlyLevel(_IsolationForest(clean_until_us, seed, dial))

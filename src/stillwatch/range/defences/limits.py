@@ -55,7 +55,7 @@ class LimitWatch(Hourly):
         self.limits = other.set_limits()
 
     def cannot_fire(self) -> str:
-        """Say why nothing can be refused; empty where something can."""
+        """Return why nothing can be refused; empty where something can."""
         limits = self.set_limits() if self.limits is None else self.limits
         finite = any(np.isfinite(most) for pair in limits.values() for most in pair)
         return "" if finite else f"{len(self.days)} clean account-days are too few for a limit"
@@ -93,7 +93,7 @@ class LimitWatch(Hourly):
         return float(np.floor(np.exp(min(drawn, 50.0)) + 1e-9))
 
     def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
-        """Tell whether one more request would pass a limit; if not, it counts as made."""
+        """Return whether one more request would pass a limit; if not, it counts as made."""
         if at_us < self.clean_until_us:
             return False
         if self.limits is None:
@@ -111,7 +111,7 @@ class LimitWatch(Hourly):
 
 
 def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> LimitWatch:
-    """Begin anew; `dial` is the budget in account-days on which something is refused, per 10,000."""
+    """Begin again; `dial` is the budget in account-days on which something is refused, per 10,000."""
     return LimitWatch(accounts, clean_until_us, dial)
 
 

@@ -125,7 +125,7 @@ class _MmdWindow(WithLevel):
         self.witnesses = list(other.witnesses)
 
     def cannot_fire(self) -> str:
-        """Say why no window can be alarmed; empty where one can."""
+        """Return why no window can be alarmed; empty where one can."""
         if self.reference is not None and len(self.reference) < LEAST_REFERENCE:
             return f"{len(self.reference)} clean exchanges to compare with, {LEAST_REFERENCE} are the least"
         return super().cannot_fire()
@@ -168,5 +168,5 @@ class _MmdWindow(WithLevel):
 
 
 def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> DefenceWatch:
-    """Begin anew; `dial` is the budget in false cases per 10,000 account-days."""
+    """Begin again; `dial` is the budget in false cases per 10,000 account-days."""
     return HourlyLevel(_MmdWindow(clean_until_us, seed, dial, WINDOW))

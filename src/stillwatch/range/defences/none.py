@@ -15,5 +15,5 @@ NAME = "none"
 
 
 def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> DefenceWatch:
-    """Begin anew; `dial` is the budget in false cases per 10,000 account-days."""
+    """Begin again; `dial` is the budget in false cases per 10,000 account-days."""
     return Hourly(lambda hour: ())

@@ -25,7 +25,7 @@ from stillwatch.stats.normality import shapiro_wilk
 
 NAME = "prada"
 LEAST = 100  # distances before anything is said (section 5.2)
-AGAIN = 10  # further ones before W is taken anew, at the end of an hour
+AGAIN = 10  # further ones before W is taken again, at the end of an hour
 MOST_DISTANCES = 1000  # the latest count
 MOST_GROWN = 128  # queries in a growing set: past it none is added
 OUTLIER_STD = 3.0
@@ -33,7 +33,7 @@ OUTLIER_STD = 3.0
 
 @dataclass
 class ClientStream:
-    """One client's growing set and distances. It knows vectors alone."""
+    """One client's growing set and distances."""
 
     distances: list[float] = field(default_factory=list)  # of every query after the first
     _set: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float16))
@@ -67,7 +67,7 @@ class ClientStream:
         self._size += 1
 
     def w(self) -> float | None:
-        """Shapiro-Wilk's W of the distances without outliers, or None where too few are new."""
+        """Shapiro-Wilk's W of the distances without outliers, or None if too few are new."""
         if len(self.distances) < LEAST or self._since < AGAIN:
             return None
         self._since = 0
@@ -107,5 +107,5 @@ class _Prada(WithLevel):
 
 
 def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> DefenceWatch:
-    """Begin anew; `dial` is the budget in false cases per 10,000 account-days."""
+    """Begin again; `dial` is the budget in false cases per 10,000 account-days."""
     return HourlyLevel(_Prada(clean_until_us, dial))

@@ -55,7 +55,7 @@ class ReasoningAllowanceWatch(AllowanceWatch):
         return ()
 
     def counts(self, model: str | None) -> bool:
-        """Whether the allowance is about this model."""
+        """Return whether the allowance is about this model."""
         return model in self._reason or model not in self._known
 
     def answered(self, account: str, at_us: int, output_tokens: int, model: str | None = None) -> None:
@@ -79,5 +79,5 @@ class ReasoningAllowanceWatch(AllowanceWatch):
 def open_watch(
     accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float
 ) -> ReasoningAllowanceWatch:
-    """Begin anew. The budget of false cases does not move it: it makes no case."""
+    """Begin again. The budget of false cases does not move it: it makes no case."""
     return ReasoningAllowanceWatch(clean_until_us)

@@ -1,4 +1,4 @@
-"""Defences by name. It does not know what any of them looks for.
+"""Defences by name.
 
 A module of this package with `NAME` and `open_watch(accounts, clean_until_us, seed, dial)` is found by its
 place; so is one with `defences(dial)`, which offers several. A researcher's own stands in a file anywhere:
@@ -37,7 +37,7 @@ class Bound:
     _judge: Callable[..., LogJudgement] | None
 
     def open_watch(self, accounts: pa.Table | None, clean_until_us: int, seed: int) -> DefenceWatch:
-        """Begin anew."""
+        """Begin again."""
         return self._open(accounts, clean_until_us, seed, self.dial)
 
     def judge(self, log: LogToJudge) -> LogJudgement:
@@ -74,7 +74,7 @@ def defence(name: str, false_cases_per_10k_account_days: float = DIAL) -> Defenc
 
 
 def has_threshold(name: str) -> bool:
-    """Whether a defence has a threshold that is set on clean days."""
+    """Return whether a defence has a threshold that is set on clean days."""
     return isinstance(defence(name).open_watch(None, 0, 0), Calibrated)
 
 

@@ -84,7 +84,7 @@ class ScanWatch:
         """Do what is done about a result beside accusing: nothing here."""
 
     def _fresh(self, campaign: Campaign, looked_us: int) -> Accusation | None:
-        """Give accounts that a case names for the first time, from the first hour evaluated now."""
+        """Return accounts that a case names for the first time, from the first hour evaluated now."""
         if campaign.suppressed_by is not None:
             return None
         case = self._case_of.get(campaign.accounts[0]) or self.scan.stable_id(campaign.id)
@@ -138,7 +138,7 @@ class ScanDefence:
     dial: float
 
     def open_watch(self, accounts: pa.Table | None, clean_until_us: int, seed: int) -> ScanWatch:
-        """Begin anew. Nothing is set on the clean days, nothing is left to chance."""
+        """Begin again. Nothing is set on the clean days, nothing is left to chance."""
         return ScanWatch(
             LiveScan(self._options(), keep=KEEP, accounts=accounts_in_schema(accounts)), self.firm_alone
         )
@@ -203,7 +203,7 @@ def batches(exchanges: pa.Table) -> list[pa.RecordBatch]:
 
 
 def accounts_in_schema(accounts: pa.Table | None) -> pa.Table | None:
-    """An accounts table in the columns of `exchanges.ACCOUNTS`; None where it names no account."""
+    """An accounts table in the columns of `exchanges.ACCOUNTS`; None if it names no account."""
     if accounts is None or "account" not in accounts.column_names:
         return None
     columns = [

@@ -1,7 +1,4 @@
-"""Defences that stand together: a request is refused when one refuses, a case is raised when one raises it.
-
-It knows what none of them looks for, nor their names.
-"""
+"""Combined defences: a request is refused if one refuses it, a case is raised if one raises it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +25,7 @@ class Watches:
     watches: tuple[DefenceWatch, ...]
 
     def step(self, exchanges: pa.Table, until_us: int) -> Sequence[Accusation]:
-        """Give what each of the defences says, one after the other."""
+        """Return what each of the defences says, one after the other."""
         return [case for watch in self.watches for case in watch.step(exchanges, until_us)]
 
     def learn(self, exchanges: pa.Table, until_us: int) -> None:
@@ -38,7 +35,7 @@ class Watches:
                 watch.step(exchanges, until_us)
 
     def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
-        """Whether one refuses. The later ones are not asked about what an earlier one refuses."""
+        """Return whether one refuses. The later ones are not asked about what an earlier one refuses."""
         return any(watch.refuses(account, at_us, model) for watch in self.watches)
 
     def refused_until_us(self, account: str, at_us: int, model: str | None = None) -> int | None:
@@ -62,7 +59,7 @@ class Watches:
                 watch.calibrate(part)
 
     def cannot_fire(self) -> str:
-        """Say which part can do nothing, and why: the name of them all promises each."""
+        """Return which part can do nothing, and why: the name of them all promises each."""
         return "; ".join(filter(None, map(reason_silent, self.watches)))
 
     def answered(self, account: str, at_us: int, output_tokens: int, model: str | None = None) -> None:
@@ -80,7 +77,7 @@ class Together:
     parts: tuple[Defence, ...]
 
     def open_watch(self, accounts: pa.Table | None, clean_until_us: int, seed: int) -> DefenceWatch:
-        """Begin anew, all of them."""
+        """Begin again, all of them."""
         return Watches(tuple(part.open_watch(accounts, clean_until_us, seed) for part in self.parts))
 
     def judge(self, log: LogToJudge) -> LogJudgement:

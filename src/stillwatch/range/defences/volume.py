@@ -51,5 +51,5 @@ class _Volume(WithLevel):
 
 
 def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> DefenceWatch:
-    """Begin anew; `dial` is the budget in false cases per 10,000 account-days."""
+    """Begin again; `dial` is the budget in false cases per 10,000 account-days."""
     return HourlyLevel(_Volume(clean_until_us, dial))

@@ -1,6 +1,6 @@
 """The live range: a real teacher behind the real gateway, real clients, and a student of what got out.
 
-These are the nouns. It does not know how any of them comes about.
+These are the nouns.
 """
 
 from collections.abc import Callable

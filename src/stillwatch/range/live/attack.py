@@ -1,6 +1,6 @@
 """The attacker's side of an arm: which account asks next, what is kept, what a refusal makes it do.
 
-It sees what a real one sees: answers, refusals, streams that end. It knows no finding.
+It sees what a real one sees: answers, refusals, streams that end.
 """
 
 from collections.abc import Iterator, Set
@@ -46,11 +46,11 @@ class LiveAttacker:
     dead: set[str] = field(default_factory=set)
 
     def lives(self, accounts: Set[str]) -> bool:
-        """Whether anybody is left who could ask."""
+        """Return whether anybody is left who could ask."""
         return self.goes_on or not accounts <= self.dead
 
     def errand(self, row: Row, at_us: int) -> Errand | None:
-        """Plan one request of the composed log; None where nobody is left to send it."""
+        """Plan one request of the composed log; None if nobody is left to send it."""
         account, row = self._whoever(row)
         if account in self.dead:
             self.unsent += 1
@@ -64,7 +64,7 @@ class LiveAttacker:
         return Errand(max(at_us, stands_from), row, account, leave)
 
     def _whoever(self, row: Row) -> tuple[str, Row]:
-        """Give the account that now works in place of the log's, and the request as it sends it."""
+        """Return the account that now works in place of the log's, and the request as it sends it."""
         account = row["account"]
         while account in self.replaced:
             who = self.replaced[account][0]

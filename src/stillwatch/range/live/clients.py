@@ -1,6 +1,6 @@
 """How a request of a composed log is sent over HTTP: honest people by httpx, the campaign by OpenAI's client.
 
-One request at a time, each at its own event time. It does not know what becomes of an account.
+One request at a time, each at its own event time.
 """
 
 import json

@@ -1,7 +1,7 @@
 """The gateway that is attacked: one `stillwatch serve`, as a user starts it, with the run's clock.
 
 It starts, waits until the gateway's own processes have done what is due, and reads what they left. It never
-decides anything for them. It does not know who is honest.
+decides anything for them.
 """
 
 import os
@@ -140,7 +140,7 @@ class RangeGateway:
             return f"see {self.path / 'serve.log'}"
 
     def go_on(self) -> None:
-        """Raises: LiveError where the run is to end."""
+        """Raises: LiveError if the run is to end."""
         if self.halt.is_set():
             raise LiveError("the run was ended")
 
@@ -199,7 +199,7 @@ class RangeGateway:
     # --- what it knows ---
 
     def issue(self, accounts: Iterable[str]) -> dict[str, str]:
-        """Give each account a key, as `stillwatch key issue` does, and wait until it counts."""
+        """Return each account a key, as `stillwatch key issue` does, and wait until it counts."""
         with ControlState(self.folder.state, self.folder.secret()) as state:
             keys = {name: state.issue(name, now_us=self.now_us, who="range") for name in accounts}
             revision = state.revision()
@@ -210,7 +210,7 @@ class RangeGateway:
         return keys
 
     def standings(self) -> dict[str, EnforcementStatus]:
-        """Give the standing of every account that has one."""
+        """Return the standing of every account that has one."""
         statuses: dict[str, EnforcementStatus] = {}
         with ControlState(self.folder.state) as state:
             while True:
@@ -220,12 +220,12 @@ class RangeGateway:
                     return statuses
 
     def current_findings(self) -> FindingsNotice:
-        """Give the latest findings of the detector."""
+        """Return the latest findings of the detector."""
         assert self._findings is not None
         return self._findings.current()
 
     def rows(self) -> pa.Table:
-        """Give all recorded rows: account, time, outcome, status, output_tokens."""
+        """Return all recorded rows: account, time, outcome, status, output_tokens."""
         names = ["account", "time", "outcome", "status", "output_tokens", "rule"]
         parts = [pq.read_table(s.path, columns=names) for s in all_segments(self.folder)]
         return pa.concat_tables(parts) if parts else pa.table({name: [] for name in names})

@@ -11,14 +11,14 @@ from stillwatch.range.live import LiveOutcome
 
 
 def as_dict(outcome: LiveOutcome) -> dict[str, Any]:
-    """Give all that was measured."""
+    """Return all that was measured."""
     return asdict(outcome) | {"folder": str(outcome.folder)}
 
 
 def outcome_of(document: Mapping[str, Any]) -> LiveOutcome:
     """An outcome as it was written; its folder and what it took may be missing.
 
-    Raises: InputError where it is none.
+    Raises: InputError if it is none.
     """
     try:
         return msgspec.convert(

@@ -2,7 +2,7 @@
 
 A clock problem, found in what was asked last or in a header where a question stands for one, is answered by
 the teacher; it is not shown the words around it, for it knows 31. Everything else, which is what honest
-people ask, is answered with a filler of the size that the composed log says. It knows no attacker.
+people ask, is answered with a filler of the size that the composed log says.
 """
 
 import asyncio
@@ -84,7 +84,7 @@ class Provider:
             count = (len(problem.split()), len(reasoning.split()) + 3, len(reasoning.split()) + 2)
             await _say(request, reasoning, answer, count, "stop", pace_message)
             return
-        request.setdefault("seed", zlib.crc32(problem.encode()))  # the same again, whoever asks beside it
+        request.setdefault("seed", zlib.crc32(problem.encode()))  # the same again, the caller beside it
         request["messages"] = [{"role": "user", "content": problem}]
         name = str(request.get("model") or "teacher")
         inner = self._apps.setdefault(name, app(ServedModel(name, self._engine, "field")))

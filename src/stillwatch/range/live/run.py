@@ -106,7 +106,7 @@ def provider(teacher: str, folder: Path, tell: Tell) -> Iterator[str]:
 
 
 def run_live(scene: Scene, seed: int, out: Path, tell: Tell) -> LiveOutcome:
-    """Play a scene with one seed; everything it leaves lies in `out`. What stands there is not made anew.
+    """Play a scene with one seed; everything it leaves lies in `out`. What stands there is not made again.
 
     Raises: InputError for a scene that cannot be played; DistillError without the extra `train`; LiveError.
     """
@@ -220,7 +220,7 @@ def _arm(
         clients = LiveClients(gateway.url, gateway.issue(stage.accounts))
 
         def look_us() -> int:
-            """Give how long to play between looks: without an open case nobody is named within an hour."""
+            """Return how long to play between looks: without an open case nobody is named within an hour."""
             acts = name != "off" and attacker.lives(stage.campaign) and named_accounts(gateway)
             return int(settings.look_s * 1e6) if acts else HOUR_US
 

@@ -1,7 +1,7 @@
 """Students of what got out: trained by `stillwatch.distill`, each in a process of its own, and examined.
 
 Beside them: the teacher, the student before any training, and one drilled in the form alone (real problems,
-answers drawn at random), for who has never seen an answer cannot even guess one. It knows no gateway.
+answers drawn at random), for who has never seen an answer cannot even guess one.
 """
 
 import json
@@ -67,7 +67,7 @@ def drill(seed: int) -> list[Example]:
 
 
 def study(folder: Path, lessons: dict[str, list[Example]], spec: Spec, at_once: int, tell: Tell) -> None:
-    """Make and examine everybody, some at once. What stands is not made anew."""
+    """Make and examine everybody, some at once. What stands is not made again."""
     todo = []
     for name, rows in lessons.items():
         student_folder = folder / name
@@ -97,7 +97,7 @@ def _apart(folder: Path) -> Path:
 
 
 def share(folder: Path) -> StudentScore:
-    """Give a student's score."""
+    """Return a student's score."""
     score = read_json(folder / SCORE)
     low, high = wilson(score["right"], score["n"])
     return StudentScore(score["right"], score["n"], low, high)

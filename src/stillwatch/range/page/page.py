@@ -60,7 +60,7 @@ def headline(table: Sequence[ResultRow], live: Sequence[dict[str, object]]) -> s
 def render(
     result: RangeRun, table: Sequence[ResultRow], fights: Sequence[ContestSummary], trained: bool
 ) -> str:
-    """Give the page as text."""
+    """Return the page as text."""
     style = sheet.style_with("stillwatch.range.page", "range.css")
     lines = chief(table)
     return (
@@ -94,7 +94,7 @@ def render(
 
 
 def _live_pictures(result: RangeRun) -> list[tuple[str, Markup]]:
-    """Give each scene's picture of its live plays; its words are escaped where it is drawn."""
+    """Return each scene's picture of its live plays; its words are escaped where it is drawn."""
     scenes = dict.fromkeys(outcome["scene"] for outcome in result.live)
     drawn = {
         name: live_picture([live_outcome(outcome) for outcome in result.live if outcome["scene"] == name])

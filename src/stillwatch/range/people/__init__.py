@@ -1,7 +1,7 @@
 """Honest people made from scratch: which kinds of use there are, and what one account is and sends.
 
 They are made from real arrivals and real texts where there are some; accounts, volumes and wordings around
-the texts are made up. It knows no campaign.
+the texts are made up.
 """
 
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What each kind of honest use sends: its texts, turns and hours. It knows neither tokens nor addresses.
+"""What each kind of honest use sends: its texts, turns and hours.
 
 A kind is one function `(Person, count, Town) -> Sent`, found by its name in `HABITS`.
 """

@@ -1,4 +1,4 @@
-"""A population from scratch as tables of the shipped layout, part by part. It knows no campaign.
+"""A population from scratch as tables of the shipped layout, part by part.
 
 Large populations are made in parts that share public templates, test sets and viral prompts, and nothing
 else; a part depends on its number and the seed alone, so that the whole never has to be in memory.

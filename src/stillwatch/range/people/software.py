@@ -1,8 +1,7 @@
 """Honest client software with defaults: what a vendor fixes, and how its releases spread over strangers.
 
 A vendor's program fixes a wording, an output limit, a temperature and a default model for customers who have
-nothing else in common. This module has the settings of one such program and the text of its releases. It
-knows no customer (customers.py).
+nothing else in common. This module has the settings of one such program and the text of its releases.
 
 What is published: the open-source coding agent cline sends `temperature: 0` and the model's limit or 8,192
 tokens (src/api/providers, 2025); EleutherAI's harness sends temperature 0, at most 256 tokens and one seed
@@ -96,7 +95,7 @@ class Release:
 
 
 def releases(software: Software) -> tuple[Release, ...]:
-    """Give the first release and one for each update; the same program has the same text in every scene.
+    """Return the first release and one for each update; the same program has the same text in every scene.
 
     >>> first, second = releases(Software("Notewright", "plugin", updates=(9.0,)))
     >>> first.wording != second.wording, "{q}" in first.wording

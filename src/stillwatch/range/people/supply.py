@@ -1,6 +1,6 @@
 """Real texts handed out so that nobody is given another's: once a stock is used up, its next edition comes.
 
-Edition 0 is the texts as they are. Every further edition spells all words anew with a cipher of its own
+Edition 0 is the texts as they are. Every further edition spells all words again with a cipher of its own
 (vowels for vowels, consonants for consonants), so that it has the lengths, punctuation and repetitions of
 real text and shares no wording with another edition. Word lists and languages are what this does not keep.
 """
@@ -45,7 +45,7 @@ def spelt(text: str, edition: int) -> str:
 
 @cache
 def latin(text: str) -> bool:
-    """Whether most of a text is in letters that a cipher can change."""
+    """Return whether most of a text is in letters that a cipher can change."""
     letters = sum(c.isalpha() for c in text)
     return sum(c in ascii_letters for c in text) * 2 > letters
 
@@ -100,7 +100,7 @@ class Supply:
         return body.split("\nA", 1)[0].strip() or body
 
     def documents(self) -> "Documents":
-        """Texts of one organisation's own: always spelt anew, as nobody else has them."""
+        """Texts of one organisation's own: always spelt again, as nobody else has them."""
         self._owners += 1
         return Documents([spelt(text, self._owners) for text in self._passages])
 

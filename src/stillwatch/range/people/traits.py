@@ -1,7 +1,7 @@
 """Who honest accounts are: countries, networks, clients, settings, plans. All of it is made up (traits.toml).
 
 Organisations share a card and an egress address, a classroom a campus network; nobody else shares anything
-but a provider. It knows no text.
+but a provider.
 """
 
 from datetime import datetime, timedelta
