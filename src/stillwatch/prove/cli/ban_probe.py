@@ -86,7 +86,7 @@ def probe_command(
 def _judge_nearest(
     found: Identified, kins: Mapping[str, KinClaim], terms: Terms | None, account: str
 ) -> dict[str, Any] | None:
-    """Return what the policy says about the nearest reference, by its name and its base as the file has it."""
+    """Return what the policy says about the nearest reference, by its name and its base in the file."""
     if terms is None or found.answer is IdentificationResult.UNKNOWN:
         return None
     nearest = found.nearest[0].reference
