@@ -1,5 +1,4 @@
-"""A natural experiment in the log: is a text that one account was refused soon asked word for word by
-another?
+"""A natural experiment in the log: is an account's refused text soon asked word for word by another?
 
 No holds are needed: rate limits, bans and outages are in the log already, and clients do not choose whom they
 hit. A positive answer turns a lead into a finding.
@@ -8,8 +7,7 @@ Null: a refused text is asked again by another customer as rarely as outside the
     group's own answered texts.
 Blind to: a queue that waits, continues with the same account, or rewords its text; a log without texts,
     statuses or refusals; a group that is no lead; accounts of one private mail domain or one main network,
-    since they
-    may be colleagues.
+    since they may be colleagues.
 Fooled by: one honest operator of accounts that nothing shows to be one customer's; an outage in the very
     minutes in which a class asks the same.
 Source: docs/evidence.md, refused work; docs/field.md, signal 13.

@@ -1,5 +1,4 @@
-"""Tests whether a group that shares new wording is also tied by payment and sign-up, which the provider
-knows.
+"""Tests whether a group that shares new wording is also tied by payment and sign-up.
 
 Used only if the log has no model names, or a single one, so that the strongest test of settings is missing.
 It makes leads and never a finding: a class, an event or a reseller is tied in the same way.

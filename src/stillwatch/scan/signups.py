@@ -1,4 +1,4 @@
-"""Tests whether accounts signed up together: the provider knows it, and a client cannot change it afterwards.
+"""Tests whether accounts signed up together: the provider knows it, and a client cannot change it later.
 
 Used for groups whose wording was in use when a log began. Nothing shows then whether that wording was new, so
 a years-old program looks like a campaign of last month. Its users signed up when they came to the provider; a
@@ -6,8 +6,7 @@ campaign's accounts were created for it.
 
 Null: a group's accounts signed up when the log's others did, except for a correlation within groups. The gap
     between the first and the k-th of n such times is at most s with the probability that k - 1 of n or more
-    are in
-    a given share s of the others' (a spacing of uniform order statistics is a beta variable).
+    are in a given share s of the others' (a spacing of uniform order statistics is a beta variable).
 Blind to: aged and bought accounts; a campaign that has run as long as the provider.
 Fooled by: a course, an event, a staff, all of whom sign up together; a program that was released lately.
 Source: docs/field.md, signal 15.

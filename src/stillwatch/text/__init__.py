@@ -1,1 +1,1 @@
-"""Texts to numbers: tokens, keyed hashes, lexical classes."""
+"""Converts texts to numbers: tokens, keyed hashes, lexical classes."""
