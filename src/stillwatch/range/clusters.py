@@ -1,6 +1,6 @@
-"""Figures that are about the same people count once: clusters of logs by whose honest traffic they hold.
+"""Clusters of logs that share honest people: figures about the same people count once.
 
-Two logs with people in common are one cluster, and so is whatever hangs together by that.
+Two logs with people in common are in one cluster, and so are logs connected through others.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ def clusters(people: Sequence[Sequence[ScoredPeople]]) -> list[int]:
 
 
 def means(values: Sequence[float | None], of: Sequence[int]) -> list[float]:
-    """Return the mean of each cluster's values; None is no value, and a cluster without one is left out.
+    """Return the mean of each cluster's values; None is no value, and a cluster without values is left out.
 
     >>> means([1.0, 2.0, 5.0, None], [0, 0, 1, 2])
     [1.5, 5.0]
