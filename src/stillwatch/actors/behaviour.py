@@ -43,8 +43,7 @@ class SettingCodes:
 
 
 def settings_of(columns: Sequence[np.ndarray]) -> tuple[SettingCodes, tuple[np.ndarray, ...]]:
-    """Encode whole numbers of exchanges, one column per setting: combinations, and each setting's values by
-    code.
+    """Encode whole numbers of exchanges, one column per setting: combinations, and each one's values by code.
 
     >>> settings, values = settings_of([np.array([7, 7, 5]), np.array([0, 1, 0])])
     >>> settings.code, settings.values, values
@@ -86,8 +85,7 @@ def all_rows(log: ExchangeLog, tenant: np.ndarray, tenants: int) -> EmergingRows
 def posture(
     rows: EmergingRows, until: int, since: int, settings: SettingCodes, weight: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return each tenant's most used value of each setting, over its latest counted exchanges in [since,
-    until).
+    """Return each tenant's most used value of each setting, over its latest counted ones in [since, until).
 
     settings, weight: as `most_used` takes them. Returns (counted (tenants,) int32, dominant (settings,
     tenants) int32 with -1 if nothing was counted).
@@ -106,8 +104,7 @@ def posture(
 def most_used(
     begin: np.ndarray, rows: np.ndarray, settings: SettingCodes, weight: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return each group's most used value of each setting, and how often it is used; ties go to the smaller
-    code.
+    """Return each group's most used value of each setting, and its count; ties go to the smaller code.
 
     begin: (groups + 1,) int64 into rows; rows: (rows,) int32 exchanges; weight: (exchanges,) int32, the
     weight of each in the first setting, at least 1. The weights are output tokens: a tenant's model is the

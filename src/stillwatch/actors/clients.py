@@ -21,8 +21,7 @@ LIBRARIES = (
 
 
 def product(agent: str) -> str:
-    """Return the product that a user agent names, without its version; "" for a library, a browser or
-    nothing.
+    """Return the product that a user agent names, without version; "" for a library, browser or nothing.
 
     >>> product("cline/3.2.1"), product("Tandem Dev 7"), product("openai-python/2.1.0"), product("")
     ('cline', 'Tandem Dev', '', '')

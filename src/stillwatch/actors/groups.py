@@ -16,8 +16,7 @@ TIED = 0.5  # of the median member's number of tied members, and of its share of
 
 
 def groups(graph: Graph, counted: np.ndarray, resolution: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the groups at one resolution: where each begins (groups + 1,), and their tenants, ascending in
-    each.
+    """Return the groups at one resolution: where each begins (groups + 1,), and their tenants, ascending.
 
     counted: (tenants,) exchanges of each tenant that carry new, shared wording.
     """
@@ -35,8 +34,7 @@ def groups(graph: Graph, counted: np.ndarray, resolution: float) -> tuple[np.nda
 
 
 def commonest(dominant: np.ndarray, begin: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return each group's most common value of each setting, and its number of members; ties go to the
-    smaller.
+    """Return each group's most common value of each setting, and its count; ties go to the smaller.
 
     dominant: (settings, tenants) int32, at least 0 for every member. Returns two (settings, groups) arrays.
     """

@@ -18,8 +18,7 @@ from stillwatch.stats.dealing import begins, deal
 class Links:
     """The entries that link, in time order, the links of each, and all pairs ever linked.
 
-    A link's weight is its entry's. Pairs are stored in compressed rows of tenants, once in the row of each
-    tenant.
+    A link's weight is its entry's. Pairs are in compressed rows of tenants, once in the row of each.
     """
 
     at_us: np.ndarray  # (entries,) int64 when the entry's links arose

@@ -72,8 +72,7 @@ def one_source_parts(
     """Return the parts of a group whose content is of one source each, if the whole's is not.
 
     A group may hold two pools, or a pool and the people whose wording it copies. It is divided by content,
-    and each part again, while parts have `least` members and content of many sources. Arguments as for
-    `content_of`.
+    and each part again, while parts have `least` members of many sources. Arguments as for `content_of`.
     """
     if log.content.shape[1] == 0 or len(rows) == 0:
         return []

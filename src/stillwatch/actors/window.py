@@ -15,8 +15,7 @@ SMALL = np.iinfo(np.int32).max
 class Graph:
     """A symmetric graph in compressed rows; weights are whole thousandths of a bit, so sums are exact.
 
-    A tenant without a link in the window is not a node: most have none, and each node costs time at each
-    level.
+    A tenant without a link in the window is not a node: most have none, and each node costs time.
     """
 
     tenant: np.ndarray  # (nodes,) int32 the tenant of each node, ascending

@@ -38,8 +38,7 @@ class LedgerRecord:
 
 @dataclass(frozen=True)
 class Pair(LedgerRecord):
-    """Two answers to one request, in the order in which they were requested, which does not depend on the
-    coin.
+    """Two answers to one request, in the order of the requests, which does not depend on the coin.
 
     `served` is the coin: 0 for the first answer, 1 for the second.
     """

@@ -47,7 +47,7 @@ class Ledger:
     """One worker's ledger, open for writing. `number` returns the next coin's number, `add` writes its
     record.
 
-    `reader`: the public reading key for which texts are sealed; None: they are stored in plain text.
+    `reader`: the public reading key for which texts are sealed; None: they stay plain.
     """
 
     def __init__(self, folder: Path, worker: int, key: EpochKey, reader: bytes | None, at_us: int) -> None:
@@ -90,7 +90,7 @@ class Ledger:
         """Write records; they are on disk when this returns. Records of an older file of this worker are
         rejected.
 
-        A coin is pending from its number to its `Pair` or `Unpaired`; `Throw` comes in between.
+        A coin is pending from its number to its `Pair` or `Unpaired`, after its `Throw`.
 
         Raises: OSError; the next call then begins a new file.
         """

@@ -83,8 +83,7 @@ def sightings(
     least_bits: float = LEAST_BITS,
     least_peers: int = LEAST_PEERS,
 ) -> list[Sighting]:
-    """Return every payer's first step at which it stands out, in time order; each judged by earlier data
-    only.
+    """Return every payer's first step at which it stands out, in time order, by earlier data only.
 
     payer: (exchanges,) int32; private: (payers,) bool, no organisation and no permission for such use;
     least_bits: how rare its traits must be together; least_peers: among how many other heavy payers.

@@ -4,7 +4,7 @@ there should be none.
 Null: the order is independent of the values: every order was equally likely.
 Blind to: a change that leaves the mean as it is; a slow drift; fewer than `SIDE` answers of another kind.
 Fooled by: prompts that were added later; samples that failed and were asked again much later.
-Source: the largest standardised difference of means, compared with that of random orders: Antoch and Hušková,
+Source: the largest standardised difference of means, beside that of random orders: Antoch and Hušková,
 Permutation tests in change point analysis, Statistics & Probability Letters 53 (2001).
 """
 

@@ -93,9 +93,9 @@ def forecast(
     say: Callable[[str], None] = lambda words: None,
 ) -> list[Amount]:
     """Estimate every amount that the rest of a run will take. `like`: a run with a similar teacher and
-    similar questions.
+    questions.
 
-    `probe`: train and generate a few steps here, to measure the speed. Raises: DistillError.
+    `probe`: train and generate a few steps to measure the speed. Raises: DistillError.
     """
     run = DistillRun(Path(plan.folder))
     seen = answer_costs(run) or (None if like is None else answer_costs(like))

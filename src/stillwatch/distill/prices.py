@@ -51,8 +51,7 @@ def price_list() -> dict[str, Price]:
 def price_of(model: str, own_prices: TeacherPrices) -> Price | None:
     """Return the price of a model's tokens; None if neither the plan nor the table has it.
 
-    A name is looked up as it is, then without everything before its last slash, and without a date at its
-    end.
+    A name is looked up as it is, then without all before its last slash, and without a date at its end.
 
     >>> price_of("openai/gpt-4o-mini-2024-07-18", TeacherPrices()).output
     600000

@@ -1,8 +1,6 @@
-"""Whether a teacher's answers may train a student. The table gives what its licence and terms say, with the
-source.
+"""Whether a teacher's answers may train a student. The table quotes its licence and terms, with the source.
 
-It is a reading aid, not legal advice. The purpose of the student is not considered; that is for the user to
-judge.
+It is no legal advice. The student's purpose is for the user to judge.
 """
 
 import re

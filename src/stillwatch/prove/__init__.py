@@ -1,8 +1,6 @@
-"""Was a model distilled from another? Evidence is graded A to D, and the grades limit what a verdict may
-state.
+"""Was a model distilled from another? Evidence is graded, and its grades limit what a verdict may state.
 
-That limit is set here and nowhere else: similarity alone never gets above *indeterminate*, and has no
-p-value.
+The limit is set only here: similarity alone never gets above *indeterminate*, and has no p-value.
 """
 
 import math
@@ -130,8 +128,7 @@ class Evidence:
 def outcome(evidence: tuple[Evidence, ...], proven: Collection[str] = ()) -> Outcome:
     """Return the strongest outcome that the evidence supports. A lead never changes it, however strong.
 
-    proven: SHA-256 of the proofs that were verified. A sealed test without such a proof counts as its owner's
-    word only.
+    proven: SHA-256 of the proofs that were verified. A sealed test without one counts as its owner's word.
     """
     exact = [e for e in evidence if e.grade in (Grade.COIN, Grade.MARK)]
     ranks = [e for e in evidence if e.grade is Grade.RANK]

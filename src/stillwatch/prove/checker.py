@@ -117,9 +117,7 @@ def outcome_words(outcome: Any) -> str:
 
 
 def read_json(data: bytes) -> Any:
-    """Parse JSON, refusing what different readers would read differently. Raises: ValueError for NaN, and for
-    a name that appears twice.
-    """
+    """Parse unambiguous JSON. Raises: ValueError for NaN, and for a name that appears twice."""
 
     def number(text: str) -> float:
         value = float(text)

@@ -61,7 +61,7 @@ def floor(alpha: float) -> int:
 
 
 def needed_coins(effect: float, alpha: float, power: float, actors: int = 1, *, lost: float = 0.0) -> Needed:
-    """Return the coins that one actor needs, without ties. lost: the share without two answers, which counts
+    """Return the coins that one actor needs, without ties. lost: the share without two answers, counted
     against.
 
     Raises: ProveError for impossible settings.

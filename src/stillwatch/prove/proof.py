@@ -3,9 +3,9 @@ no secret.
 
 This file travels unchanged in a proof's bundle. `examine` returns what contradicts itself (`wrong`), what is
 missing before *trained* may be stated (`missing`), and the result for each disclosed actor. Whatever can be
-computed is computed. The rest is stated as an assumption: that the suspect's answers are the suspect's, that
-the owner keeps to its statement on its own training, and that its gateway ordered the answers without knowing
-the coin.
+computed is computed. The rest is stated as an assumption: that the suspect's answers are its own, that the
+owner keeps to its statement on its own training, and that its gateway ordered the answers without knowing the
+coin.
 """
 
 from __future__ import annotations
@@ -587,8 +587,7 @@ def _coins_after(
     throws: Mapping[str, Any],
     parts: ProofFiles,
 ) -> tuple[list[str], list[str]]:
-    """Return all coins of an actor's accounts between the seal that named it and the last one; and the tested
-    ones.
+    """Return all coins of an actor's accounts between its naming seal and the last; and the tested ones.
 
     Tested are the first coins from the hour that was sealed with the actor, in the ledgers that were open
     then; where they end was fixed at that time. A ledger that was begun later could have been thrown away,

@@ -51,8 +51,7 @@ class Injection:
 def cover(
     plan: CampaignPlan, sent: list[PlannedRequest], talks: list[tuple[str, ...]], rng: np.random.Generator
 ) -> list[PlannedRequest]:
-    """Return honest conversations of the campaign's accounts: before it at tradecraft 2, and during it as
-    planned.
+    """Return honest conversations of the campaign's accounts: before it at tradecraft 2, and with it.
 
     It removes what it uses from the end of `talks`.
     """

@@ -207,8 +207,8 @@ class Alarms:
         """Record a candidate as an evaluation of the alarm that has most of its tenants, or of a new alarm.
 
         alpha: what one test may spend, or 0 if every candidate has to wait for all evaluations; judge:
-        decides whether a candidate is of one source, without the tenants of other alarms. A candidate that is
-        not stays a lead.
+        decides whether a candidate is of one source, without the tenants of other alarms. Any other stays a
+        lead.
         """
         alarm, number = None, len(self._all)
         owners = Counter(self._owner[p] for p in candidate.matching if p in self._owner)
@@ -277,7 +277,7 @@ class Alarms:
     def mark_first_accounts(self, account: Callable[[int], str]) -> None:
         """Record one account of each new alarm, which no other alarm of the same first evaluation has.
 
-        account: returns a tenant's account. The alphabetically first name is used, since codes differ between
+        account: returns a tenant's account. The alphabetically first is used, since codes differ between
         logs.
         """
         taken = {

@@ -170,8 +170,7 @@ def id_of(accounts: Iterable[str]) -> str:
 
 
 def actor_features(engine: SqlEngine, context: ActorContext, actors: Iterable[Actor]) -> list[Features]:
-    """Return the feature table's row of each actor: the accounts' definitions, over the actor's own
-    exchanges.
+    """Return the feature table's row of each actor: the accounts' features, over the actor's exchanges.
 
     The engine has the log as `l0` already, so only the row numbers of the actors' exchanges are passed.
     """

@@ -43,8 +43,7 @@ def campaigns(
     until_us: int = NEVER,
     established: tuple[ActorContext, WatchResult] | None = None,
 ) -> tuple[list[Campaign], list[Lead], tuple[HoldCandidate, ...]]:
-    """Return every alarm as a campaign, in the order of the alarms, the groups that remain leads, and weak
-    groups.
+    """Return every alarm as a campaign, in order, the groups that remain leads, and weak groups.
 
     features, kinds: of every account; alone: whether to search for payers that harvest alone; schedules: the
     gateway's holds, which can turn a group that the log alone leaves open into a finding; until_us: until

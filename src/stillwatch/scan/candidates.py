@@ -51,8 +51,7 @@ def still_open(schedules: Iterable[tuple[HoldSchedule, HoldsEvidence]]) -> tuple
 
 
 def _undecided(schedule: HoldSchedule, evidence: HoldsEvidence) -> bool:
-    """Return whether more days are worth their harm: not found, few texts refused or a bet that gained,
-    little harm.
+    """Return whether more days are worth their harm: not found, few texts refused or a gain, little harm.
 
     A move between two customers alone does not count as a gain here: it would never make a finding.
     """
@@ -108,8 +107,7 @@ def request_shares(log: ExchangeLog, groups: Sequence[Iterable[str]]) -> list[fl
     """Return the share that each group of accounts has of the log's requests in its last `SHARE_DAYS`.
 
     Only requests that a hold could have refused count: served ones with a prompt. Listings and refusals cost
-    their sender nothing. A pool could otherwise use them to make itself too costly to hold, or all others
-    cheap.
+    their sender nothing. A pool could use them to make itself too costly to hold, or others cheap.
     """
     if len(log) == 0:
         return [0.0] * len(groups)

@@ -1,7 +1,7 @@
 """The learning curve of a small student: accuracy by number of teacher samples, as measured.
 
-`curve.toml` has students trained from scratch on a toy task, and the range reads it. Between two measured
-sizes the share is linear in the logarithm of samples, and never falls.
+`curve.toml` has students trained from scratch on a toy task, for the range. Between two measured sizes the
+share is linear in the logarithm of samples, and never falls.
 
 Null: the examples are of one task and each is new. Blind to: the content of the examples; the size of the
 student.

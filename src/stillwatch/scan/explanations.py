@@ -83,8 +83,8 @@ class Products:
         Its defaults make their settings equal, so they count as customers of one vendor unless other evidence
         speaks against it. A member runs a product that half of its exchanges among `rows` name: those that
         show what the group shares. An occasional name in a changing user agent does not count. label:
-        (exchanges,) the tenant or account of each; begin, end: the rows in which the log's use is counted, by
-        the latest user agent of each.
+        (exchanges,) sender of each; begin, end: the rows in which the log's use is counted, by the latest
+        user agent of each.
 
         Null: members draw their products as the log's accounts do (binomial).
         """
@@ -119,8 +119,7 @@ class Products:
         }
 
     def _latest_products(self, last: np.ndarray, begin: int, end: int) -> tuple[np.ndarray, np.ndarray, int]:
-        """Return the product of each label's last row, -2 if before `begin`; users of each product; number of
-        users.
+        """Return each label's last product, -2 if before `begin`; users of each product; number of users.
 
         Cached: an hour's groups ask the same.
         """
@@ -193,8 +192,7 @@ def software_text(users: dict[int, str], members: int) -> str:
 
 
 def one_customer(known: AccountFacts | None, accounts: np.ndarray) -> str:
-    """Explain a group as openly one customer: an institution's mail domains, or one instrument that pays for
-    all.
+    """Explain a group as openly one customer: an institution's mail domains, or one payment instrument.
 
     Without an accounts table this cannot be known: nearly all innocents that a scan named without one were
     classes and a hackathon, which the table clears.
@@ -239,8 +237,7 @@ def customers(log: ExchangeLog, known: AccountFacts | None, payer: np.ndarray) -
 
 
 def class_members(known: AccountFacts | None, accounts: np.ndarray) -> np.ndarray:
-    """Return those of some accounts at teaching institutions, if they are far more than in the table; else
-    none.
+    """Return those of some accounts at teaching institutions, if far more than in the table; else none.
 
     Null: accounts draw their mail domains as the table's do (binomial).
     """
@@ -265,8 +262,7 @@ def same_questions(content: ContentTest, log: ExchangeLog, rows: np.ndarray, lab
     A harvest of fewer than fifty different questions teaches a student little. Problems that differ only in
     their numbers have equal content words, but different texts.
 
-    content: the test of `rows`, all questions of the group; label: (exchanges,) the tenant or account of
-    each.
+    content: the test of `rows`, all questions of the group; label: (exchanges,) sender of each.
     """
     if not few_questions(content) or _asked_by_others(log["exact"][rows], label[rows]) < WORD_FOR_WORD:
         return ""
@@ -277,8 +273,7 @@ def same_questions(content: ContentTest, log: ExchangeLog, rows: np.ndarray, lab
 
 
 def viral_prompt(at_us: np.ndarray, label: np.ndarray) -> str:
-    """Return a sentence if four fifths of a group tried its wording and left, with half of its exchanges; or
-    "".
+    """Return a sentence if most of a group tried its wording and left, with half of its exchanges; or "".
 
     A prompt that a show or a post asks its public to try has one source, and each user tries it a few times.
     The accounts of a pool come back to their work, or have much of it. A few accounts working behind many
@@ -300,8 +295,7 @@ def viral_prompt(at_us: np.ndarray, label: np.ndarray) -> str:
 
 
 def same_material(text: np.ndarray, label: np.ndarray) -> str:
-    """Return a sentence if members go through the same material at their own pace (a course, a workshop); or
-    "".
+    """Return a sentence if members go through the same material at their own pace (a course); or "".
 
     Participants of a course have its first tasks in common and few of its last. A pool that asks each
     question several times distributes them evenly. Three in ten exchanges must have a text that a tenth of
@@ -344,8 +338,7 @@ def short_answers(log: ExchangeLog, rows: np.ndarray, tokens: int = SHORT) -> st
 
 
 def short_share(log: ExchangeLog, rows: np.ndarray, limit: int = SHORT) -> tuple[float, int]:
-    """Return the share of some exchanges' output tokens that is in short answers, and all tokens; 0 if
-    unknown.
+    """Return the share of some exchanges' output tokens in short answers, and all tokens; 0 if unknown.
 
     Token counts are the provider's, without reasoning. These are not counted as short, because length does
     not show their content: an answer that was cut, that calls tools, that came with log-probabilities, or
@@ -374,8 +367,7 @@ def answer_tokens(log: ExchangeLog, rows: np.ndarray) -> np.ndarray:
 
 
 def answer_size(log: ExchangeLog, rows: np.ndarray) -> int:
-    """Return the size such that half of some exchanges' output tokens are in answers of at least it; 0:
-    unknown.
+    """Return the size such that half of some exchanges' output tokens are in answers of it or more; or 0.
 
     Unlike the median answer it hardly changes with many cheap requests.
     """

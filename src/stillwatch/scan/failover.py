@@ -101,8 +101,7 @@ class TextRuns:
 def failover_finding(
     log: ExchangeLog, codes: np.ndarray, customer: np.ndarray, suspects: Iterable[int] = ()
 ) -> FailoverFinding | None:
-    """Return the evidence that a group's refused work continues at its other customers; None if there is
-    none.
+    """Return the evidence that a group's refused work continues at its other customers; None without.
 
     A bet at `BET` on each refused text, against the larger of two rates known at that moment: of refused
     texts outside the group, and of the group's own answered texts. If the rates were exact, its gains would
@@ -236,8 +235,7 @@ def failover_evidence(
     """Test whether a refused text of one account is asked by another account of the group within minutes.
 
     Refused: status 403, 408, 429, 5xx. An account's repeats of one text count once. Two nulls must both be
-    rejected; the larger p-value counts. customer: (accounts of the log,) the customer of each; by default
-    each account.
+    rejected; the larger p-value counts. customer: (accounts of the log,) of each.
 
     Null: (1) among the group's own texts of the same six hours, which were refused is independent of which
         are asked again by another account: texts that the group shares anyway (a class, a benchmark) are
@@ -273,8 +271,7 @@ def failover_evidence(
 def failover_least_p_value(log: ExchangeLog, rows: np.ndarray) -> float:
     """Return a lower bound on the p-value of `failover_evidence`, from the group's exchanges alone.
 
-    Most groups show nothing, and are thus spared the count over the rest of the log. rows: all of the
-    group's.
+    Most groups show nothing: that spares the count over the rest of the log. rows: all of the group's.
     """
     inside = np.zeros(len(log), bool)
     inside[rows] = True
@@ -284,8 +281,7 @@ def failover_least_p_value(log: ExchangeLog, rows: np.ndarray) -> float:
 
 
 def refusal_groups(log: ExchangeLog, payer: np.ndarray) -> list[tuple[float, np.ndarray]]:
-    """Return groups of accounts that take over what the others are refused: p-value and account codes of
-    each.
+    """Return groups of accounts that take over what others are refused: p-value and codes of each.
 
     Two customers are tied if one asks what the other was refused within `HOURS_US`, in a text that at most
     `FEW_CUSTOMERS` ever asked. Groups are the connected components of these ties. The p-value is that of the

@@ -1,15 +1,13 @@
 """Finds groups by refused work alone: their wording need not be new or rare.
 
-There are three ways to form a group. None of them is evidence; the evidence is how much of the refused work
-moves.
+Groups form in three ways. None of these is evidence; how much of the refused work moves is.
 1. Accounts that moves connect. What connects them counts for nothing, only what they are refused afterwards.
 2. Accounts whose client sends one system text.
 3. Accounts whose client sends one temperature and one limit.
 
-For the second and third way all refused texts count. Only accounts that took part in a move belong to a
-group.
+For the second and third all refused texts count. Only accounts that took part in a move belong to a group.
 
-Null: a refused text is asked by another customer within minutes with chance `HONEST_RATE` at most.
+Null: another customer asks a refused text within minutes with chance `HONEST_RATE` at most.
 Blind to: what `failover` is blind to; a pool that is seldom refused, and whose accounts differ in what they
     send; texts that more than `MOST_ASKING` customers ask.
 Fooled by: the same as `failover`; anyone who knows what a bystander asks within the next ten minutes.

@@ -221,8 +221,8 @@ class FindingsBuilder:
     # --- what refusals show -----------------------------------------------------------------------------
 
     def add_failover(self, group: DoubtfulGroup) -> bool:
-        """Turn a lead whose refused work continues at its other accounts into a finding; return whether it is
-        one.
+        """Turn a lead whose refused work continues at its other accounts into a finding; return whether it
+        is.
 
         It names the accounts that took part: they asked what another customer was refused, or their refused
         text was asked. If all of the group's questions are of one source, and no product is common in it, the
@@ -260,7 +260,7 @@ class FindingsBuilder:
         return True
 
     def add_failover_groups(self) -> None:
-        """Add findings of groups that refused work forms; evidence on a finding's accounts is added to that
+        """Add findings of groups that refused work forms; evidence on a finding's accounts goes to that
         finding.
 
         They name the accounts that took part, except those whose use is permitted.
@@ -347,8 +347,7 @@ class FindingsBuilder:
         )
 
     def add_more_accounts(self) -> None:
-        """Extend findings from refusals to accounts that send their rare wording with their limit and
-        temperature.
+        """Extend findings from refusals to accounts that send their rare wording with their settings.
 
         The evidence that formed a group never extends it: a finding by wording is not widened by its wording.
         No account is added if most of the similar ones run one product, sit together or had the wording long

@@ -47,8 +47,7 @@ def followers(
     until_us: int,
     share: float = DEVOTED_SHARE,
 ) -> Followers:
-    """Return tenants that use the own fingerprints in [rows), do little else since, and took them up
-    recently.
+    """Return tenants that use the own fingerprints in [rows), do little else since, and are new to them.
 
     own: numbers of fingerprints, at least LEAST_SIGNATURE; every: all exchanges by tenant; tenant:
     (exchanges,). Earlier users than `entered_since_us` are bystanders whose wording was copied, and are left

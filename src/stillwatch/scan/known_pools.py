@@ -1,5 +1,4 @@
-"""Known pools in a scan: accounts that go through a public set of prompts, and whether as one distributed
-queue.
+"""Known pools in a scan: accounts that go through a public set of prompts, possibly as one queue.
 
 The group is formed only by whose exchanges these are: at least three items and a tenth of what a payer sent
 since the first. For a set used in training it makes leads, and never a finding: an honest firm that shards a

@@ -1,9 +1,8 @@
 """Finds further accounts that send a finding's wording with its settings.
 
 Some ways to a finding see only a part of a pool: refused work names the accounts that took part in it, and
-communities cut a large pool into pieces. What the named accounts share is therefore learned from them:
-fingerprints that several of them carry and hardly any other account does, and one output limit and
-temperature that they set.
+communities cut a large pool into pieces. What the named accounts share is learned from them: fingerprints
+that several of them carry and hardly any other account does, and one output limit and temperature.
 
 Null: only the finding's own operator sends its rare wording with its limit and its temperature.
 Blind to: a pool that draws its settings at random, or leaves one of the two at the client's default.

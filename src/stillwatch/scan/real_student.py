@@ -40,8 +40,8 @@ def cite_curve(exchanges: int) -> str:
 
     >>> cite_curve(500)
     'A small real model (SmolLM2-135M) correctly answered 52 % (44 to 60) of the held-out questions of a \
-    toy task after 144 samples, and 70 % (62 to 77) after 640 (0 % before); each size was tried once, and \
-    this is no forecast for a large model.'
+toy task after 144 samples, and 70 % (62 to 77) after 640 (0 % before); each size was tried once, and \
+this is no forecast for a large model.'
     """
     student = real_student()
     below = [point for point in student.points if point[0] <= exchanges]

@@ -139,8 +139,7 @@ def copied_from(spread: Spread, own: np.ndarray) -> dict[int, tuple[int, int]]:
 def before_the_alarm(context: ActorContext, marked: np.ndarray, aside: Mapping[int, str]) -> Aside:
     """Record the accounts of tenants that an alarm's judgement set aside (`Judgement.aside`).
 
-    marked: (exchanges,) bool, those that show what the alarm's accounts share: only their senders are
-    recorded.
+    marked: (exchanges,) bool, those that show what the alarm's accounts share: only senders count.
     """
     if not aside:
         return {}

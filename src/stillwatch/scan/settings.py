@@ -26,8 +26,7 @@ def _constant(default: Any, unit: str, bounds: tuple[float, float], source: str,
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionSettings:
-    """The settings of a scan: the false-positive budget, the parts of the detection, and the constants of its
-    tests.
+    """The settings of a scan: the false-positive budget, the parts of the detection, the tests' constants.
 
     Raises: InputError for a value out of its range.
 

@@ -82,8 +82,7 @@ def event_members(
     and all their requests ever are within the same three days. A pool that looks like this gets only what is
     free, for that long. If it pays, moves or continues, it is judged like any other.
 
-    network: as `main_networks`; first_us, last_us: (accounts of the log,) int64, first and last exchange of
-    each.
+    network: as `main_networks`; first_us, last_us: (accounts of the log,) int64, of each.
     """
     if known is None or not any(known.payment):  # no payment facts are known
         return accounts[:0]

@@ -639,8 +639,7 @@ class _Watcher:
         self.tries = [_tries(base) for base in self.base]
 
     def _alpha(self, groups: int) -> float:
-        """Return what one test may spend: the day's allowance of false cases over the day's independent
-        tests.
+        """Return what one test may spend: the day's allowance of false cases over its independent tests.
 
         Hourly tests of a group repeat each other; two independent ones a day are counted.
         """
@@ -716,8 +715,7 @@ class _Watcher:
         )
 
     def _test_without_signature(self, members: np.ndarray, hour: _WatchedHour) -> Candidate | None:
-        """Return a group whose texts share a style but no signature, so that nobody outside it can be
-        counted.
+        """Return a group whose texts share a style but no signature, so that nothing outside it is counted.
 
         For a tenant that sends much else, a style that it shares is chance. With no signature to be devoted
         to, only the group's common model can name a tenant.

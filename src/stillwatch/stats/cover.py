@@ -3,8 +3,8 @@
 A queue deals each item once. People who choose independently ask some items twice by chance, and popular ones
 more often than that.
 
-Null: each account draws its next item uniformly from those of the set that it has not asked, whatever others
-    did. Draws by popularity repeat more often, so they look less like a queue, not more.
+Null: each account draws its next item uniformly from those that it has not asked, whatever others did. Draws
+    by popularity repeat more often, so they look less like a queue, not more.
 Blind to: a queue that draws with replacement, or goes through the set several times; a set so large that
     chance repeats nothing (about four square roots of its size must be asked); repeats by others in the
     group.

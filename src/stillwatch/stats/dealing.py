@@ -6,8 +6,7 @@ from stillwatch.compiled_code.library import kernels
 
 
 def deal(keys: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return where each key's items begin (groups + 1,) int64, and the items' indices (n,) int32 by key, in
-    order.
+    """Return where each key's items begin (groups + 1,) int64, and the items' indices (n,) int32 by key.
 
     keys: (n,) whole numbers in [0, groups), or -1: such items come before all others. At most 2**31 items.
     """

@@ -1,5 +1,4 @@
-"""The leading eigenvector of a symmetric matrix, in a fixed order of operations: the same on any number of
-threads.
+"""The leading eigenvector of a symmetric matrix, in a fixed order: the same on any number of threads.
 
 NumPy's `eigh` passes a matrix of 240 rows to a BLAS that distributes it over threads, which busy-wait for
 each other and may round differently.

@@ -34,8 +34,7 @@ def concentration_tail(count: int, members: int, share: float, correlation: floa
 
 
 def within_correlation(groups: list[tuple[int, int, float]], tries: int, floor: float) -> float:
-    """Return the smallest within-group correlation, at least `floor`, that explains a log's unsuspected
-    groups.
+    """Return the smallest within-group correlation, from `floor` on, that explains unsuspected groups.
 
     groups: (count of the most common choice, members, population share of that choice) each; tries: how many
     choices could have been the most common. The correlation is raised until at most a quarter of the groups

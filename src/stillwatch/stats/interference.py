@@ -60,8 +60,7 @@ def p_values(reached: np.ndarray) -> np.ndarray:
 
 
 def few_by_chance(came: np.ndarray, chance: np.ndarray, false_share: float) -> bool:
-    """Return whether at most `false_share` of the units whose draw came up are expected to owe that to
-    chance.
+    """Return whether at most `false_share` of the units whose draw came up are expected to be chance.
 
     came: (units,) bool, whether each unit's only draw came up, which judges no other unit; chance: (units,)
     of that. A unit without any reaction comes up with odds `chance` / (1 - `chance`), so the odds of those
@@ -108,7 +107,7 @@ class DrawnCount:
 
 
 def rejections(p_value: np.ndarray, false_share: float, largest: float) -> np.ndarray:
-    """(units,) bool: the rejected hypotheses, of which a share of `false_share` is expected to be true.
+    """(units,) bool: the rejected hypotheses, a share `false_share` of them expected to be true.
 
     The number of true ones is estimated from the p-values above one half. largest: greatest p-value that can
     be rejected.

@@ -20,8 +20,7 @@ class Stratum:
 
 
 def subset_tail(strata: Iterable[Stratum]) -> float:
-    """Return P(at least as many marked items are positive), if marks were dealt at random within each
-    stratum.
+    """Return P(at least as many marked items are positive), with marks dealt at random in each stratum.
 
     Null: within a stratum, being marked is independent of being positive. The tail is exact: the sum of
         independent hypergeometric counts.

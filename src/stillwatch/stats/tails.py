@@ -30,8 +30,7 @@ def beta_tail(x: float, a: float, b: float) -> float:
 
 
 def beta_odds(p: float, a: float, b: float) -> float:
-    """Return x / (1 - x) for the x at which `beta_tail` is p, in (0, 1): it keeps its digits near 0 and near
-    1.
+    """Return x / (1 - x) for the x at which `beta_tail` is p, in (0, 1), with all digits near 0 and 1.
 
     Newton's method in the logarithm of the odds: the logarithm of the tail is concave there, so every step
     but the first goes up, and none too far.

@@ -19,8 +19,7 @@ from stillwatch.compiled_code.library import kernels
 def passages(
     data: np.ndarray, offsets: np.ndarray, key0: int | np.uint64, key1: int | np.uint64, out: np.ndarray
 ) -> None:
-    """Keep the smallest passages of every text of an Arrow string buffer, in ascending order of selection
-    hash.
+    """Keep the smallest passages of every text of an Arrow string buffer, in order of selection hash.
 
     data: (bytes,) uint8; offsets: (texts + 1,) int64; out: (texts, k) uint32, zeroed by the caller, 0 if
     there are fewer.

@@ -1,8 +1,7 @@
 """The number that a key gives to a token after a context, and the keys. It needs only Python's standard
 library.
 
-Generator and detector both call `numbers`; this file travels unchanged in bundles, so that the checker does,
-too.
+Generator and detector both call `numbers`; this file travels unchanged in bundles, for the checker.
 
 A token's number is 32 bits of SHAKE128(key, context, block of tokens), read as u in [0, 1). Each pair of
 context and token has a number of its own: for a text that does not depend on the key, the u of its distinct
@@ -53,8 +52,7 @@ def number(key: bytes, context: Sequence[int], token: int) -> float:
 
 
 def score(key: bytes, context: Sequence[int], token: int) -> float:
-    """Return -ln(1 - u) of a token after a context: a unit exponential for text that is independent of the
-    key.
+    """Return -ln(1 - u) of a token after a context: a unit exponential for text independent of the key.
 
     >>> round(score(bytes(32), (1, 2), 3), 4) == round(score(bytes(32), (1, 2), 3), 4) > 0
     True

@@ -43,10 +43,10 @@ def remaining_probabilities(
 
 
 class MarkingProcessor:
-    """Leaves the one token that the key chooses, or all if the sampler chooses. Create one per call of
+    """Leaves the token that the key chooses, or all if the sampler chooses. Create one per call of
     `generate`.
 
-    marks: one for all rows, or one per row; a row with None is not marked. With several keys, each row draws
+    marks: one for all rows, or one per row; a row with None is not marked. With several keys each row draws
     one.
     Raises: MarkError for beam search and the like, which reorder rows, and for settings as
     `remaining_probabilities` does.

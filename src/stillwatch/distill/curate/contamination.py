@@ -1,9 +1,8 @@
-"""Finds texts that share a run of words with the evaluation set. The method is word n-grams, as used by
-GPT-3's authors.
+"""Finds texts that share a run of words with the evaluation set. It uses word n-grams, as GPT-3's authors
+did.
 
 Null: unrelated texts share no run of 13 words.
-Blind to: paraphrases and translations of a held-out question; a short one without punctuation before or after
-it.
+Blind to: paraphrases and translations of a held-out question; a short one without punctuation around it.
 Fooled by: wording that some questions share, of which few are held out.
 Source: Brown et al. 2020, arXiv 2005.14165, appendix C (13-grams).
 """

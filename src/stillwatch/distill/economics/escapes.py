@@ -44,8 +44,7 @@ class Escape:
     """Results of one attacker against one defence: examples and price, by seed.
 
     `usd` and `days` are those of one operation. Several operations get more in the same days, at the same
-    price per example. Against limits that is exact; against detection it holds for operations that share
-    nothing.
+    price per example. That is exact for limits; for detection it holds if the operations share nothing.
     """
 
     defence: str

@@ -74,9 +74,9 @@ class LearningCurve:
 def fit_curve(results: Sequence[EconomicsResult], floor: float, random_seed: int = 1) -> LearningCurve | None:
     """Fit the cells of one arm; None if fewer than two sizes were trained.
 
-    Null: seeds and questions are each drawn independently from one distribution. Every seed answers the same
-    questions, so both are resampled, each separately. The bounds use Student's t with seeds - 1 degrees of
-    freedom, on the logit scale.
+    Null: seeds are drawn alike, and so are questions. Every seed answers the same questions, so both are
+    resampled, each separately. The bounds use Student's t with seeds - 1 degrees of freedom, on the logit
+    scale.
     Blind to: what all seeds share (the recipe, the teacher, the wording of the questions).
     Fooled by: a curve that is not logistic in log n; `misfit` shows that.
     Source: Owen 2007, Ann. Appl. Stat. 1:386 (bootstrap of crossed random effects); Cameron, Gelbach and

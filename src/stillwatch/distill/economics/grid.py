@@ -1,5 +1,4 @@
-"""Trains and scores the cells of an experiment; each finished cell is one file, so that a kill loses one
-cell.
+"""Trains and scores the cells of an experiment; each finished cell is one file, so a kill loses only one.
 
 Students are trained by `distill.train.run`, which has checkpoints of its own.
 """

@@ -1,5 +1,4 @@
-"""Arithmetic on a dial of ten: a task whose answer is one digit, and whose reasoning teaches more than the
-answer.
+"""Arithmetic on a dial of ten: a task with one digit as answer, whose reasoning teaches more than that.
 
 From the answer alone a small student learns almost nothing about the steps.
 """

@@ -42,8 +42,7 @@ class EncodedExamples:
 
 
 def choose_examples(path: Path, samples: int, seed: int) -> list[Example]:
-    """Return the first `samples` examples (0: all) in an order set by the seed alone: fewer are a part of
-    more.
+    """Return the first `samples` examples (0: all) in an order set by the seed: fewer are a part of more.
 
     Raises: DistillError if there are not enough, or none.
     """
@@ -113,8 +112,7 @@ def encode(rows: Sequence[Example], wording: Wording, settings: Training, contex
 
 
 def pad_batch(torch: Any, rows: Sequence[dict[str, list[int]]], padding: int) -> dict[str, Any]:
-    """Return a batch for GKD: whole texts (batch, longest) padded on the right, and their prompts on the
-    left.
+    """Return a batch for GKD: whole texts (batch, longest) padded on the right, their prompts on the left.
 
     rows: {input_ids, labels}, where the labels of the prompt are -100 and no others.
     """

@@ -1,6 +1,4 @@
-"""Measures how fast this machine trains and generates: a few steps of the plan's own student. It keeps
-nothing.
-"""
+"""Measures how fast this machine trains and generates, by a few steps of the plan's own student."""
 
 import re
 import sys

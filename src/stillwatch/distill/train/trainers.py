@@ -182,8 +182,8 @@ def left_aligned(ids: Any, mask: Any, labels: Any, prompt_mask: Any) -> tuple[An
     """Move padding of prompts from the left, for generation, to the right, for training. (batch, length)
     each.
 
-    TRL leaves it on the left and gives no positions. A model with absolute positions (GPT-2) would then read,
-    and learn, a text that begins at position 9 where it generated one that began at 0.
+    TRL leaves it on the left and gives no positions. A model with absolute positions (GPT-2) would then learn
+    texts from position 9 on that it wrote from 0.
     """
     torch = need("torch")
     empty = (prompt_mask == 0).sum(dim=1, keepdim=True)

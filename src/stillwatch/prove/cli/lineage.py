@@ -1,5 +1,4 @@
-"""`stillwatch prove lineage` and `prove lineage-check`: ranks among audited models, and how reliable they
-are.
+"""`stillwatch prove lineage` and `prove lineage-check`: ranks among audited models, and how reliable.
 
 The ranks are made in `prove.lineage`.
 """

@@ -1,7 +1,6 @@
 """Chooses the pairs to put to a suspect, and their order, before it is asked and blind to the coins.
 
-A pair is left out only for a reason that does not depend on its coin: a tie, or an actor with more pairs than
-wanted.
+A pair is left out only for reasons independent of its coin: a tie, or an actor with more than wanted.
 """
 
 import hashlib

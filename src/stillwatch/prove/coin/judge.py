@@ -1,5 +1,4 @@
-"""Turns leans and coins into evidence of grade A: one row per actor, p by throwing the coins again, adjusted
-over actors.
+"""Turns leans and coins into evidence of grade A: one row per actor, p by new throws, adjusted over actors.
 
 Null: the suspect does not depend on the coins, so each lean falls to the served answer with chance 1/2.
 Blind to: who passed the answers on; training on answers that were rewritten beyond recognition.

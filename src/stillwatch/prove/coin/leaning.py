@@ -1,5 +1,4 @@
-"""Measures how far a suspect leans to one of two answers: by likelihood, by its own first tokens, or by text
-it writes.
+"""Measures how far a suspect leans to one of two answers: by likelihood, own first tokens, or own text.
 
 Every statistic changes its sign when the two answers change places; none of them knows which was served.
 Fooled by: nothing here can make a p-value small. A statistic that misses what a student learned only makes
@@ -120,8 +119,7 @@ def measure_pairs(
     *,
     as_base: bool = False,
 ) -> dict[str, Any]:
-    """Measure what a suspect does with each pair, in the form that `leans.valued` reads. None if it gives
-    nothing for the pair.
+    """Measure what a suspect does with each pair, in the form that `leans.valued` reads. None without data.
 
     Its texts for `overlap`; its text after each cut for a continuation; otherwise a value of each answer.
     """

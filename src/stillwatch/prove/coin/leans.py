@@ -1,13 +1,11 @@
-"""Defines a lean, and the probability that so many fall to what was served, with Python 3.9's standard
-library.
+"""Defines a lean, and how likely so many fall to what was served, with Python 3.9's standard library.
 
 This file travels unchanged in a proof's bundle, so that measuring and checking use one formula.
 
 Null: each coin is fair and apart from all else, given the size of every lean; then each lean falls to the
 served answer with chance 1/2, whatever the suspect is. All 2^n ways the coins could have fallen are
 counted.
-Fooled by: coins that were known before the answers were drawn; answers put in an order that depends on the
-coin.
+Fooled by: coins known before the answers were drawn; answers put in an order that depends on the coin.
 Source: Fisher's sign-flip test over levels 1 to 8, by convolution of one binomial a level.
 """
 
@@ -38,8 +36,7 @@ _PART = re.compile(f"[{_CJK}]|(?:(?![{_CJK}])\\w)+|[^\\w\\s]")  # words and punc
 
 
 def foretold(leans: Sequence[tuple[float, float]]) -> float:
-    """Return how much of a base's lean to subtract from a suspect's: least squares through zero, never below
-    0.
+    """Return how much of a base's lean to subtract from a suspect's: least squares through zero, at least 0.
 
     The coins are not used, and a lean keeps its size and changes its sign with the order of the answers: the
     test stays exact, whatever this returns. A base that predicts nothing costs nothing.
@@ -176,8 +173,7 @@ def block_tail(blocks: Sequence[Sequence[float]], missing: int = 0, draws: int =
 
 
 def less_foretold(blocks: Sequence[Sequence[float]], before: Sequence[Sequence[float]]) -> list[list[float]]:
-    """Subtract from values what a base predicts of them within each block. Which answer was served is not
-    used.
+    """Subtract from values what a base predicts within each block. Coins are not used.
 
     >>> less_foretold([[3.0, 1.0]], [[1.0, 0.0]])
     [[1.0, 1.0]]
@@ -218,8 +214,7 @@ class Cut(NamedTuple):
 
 
 def cuts(answers: Sequence[str], places: int) -> list[Cut]:
-    """Choose where to cut two answers: after the same number of words in both, spread from where they first
-    differ.
+    """Choose where to cut two answers: after equally many words, spread from where they first differ.
 
     The coins are not used: the two texts and `places` fix the cuts. Where both begin with the same text there
     is one cut for both.
@@ -319,8 +314,7 @@ def _of_cuts(
 
 
 def word_chances(tokens: Sequence[Sequence[float]], begun: str, rest: str, ahead: int) -> list[float]:
-    """Return the probability with which a base says each of the next words of an answer, after those before
-    it.
+    """Return the probability with which a base says each of the next words, given those before it.
 
     tokens: of the answer's tokens, where in the text each ends, and its log-likelihood. A token counts for
     the word in which it ends.
@@ -338,8 +332,7 @@ def word_chances(tokens: Sequence[Sequence[float]], begun: str, rest: str, ahead
 
 
 def surprise(same: float, chances: Sequence[float]) -> float:
-    """Return the log-likelihood ratio of that many agreeing words followed by a departure, less the base's
-    mean.
+    """Return the log-likelihood ratio of that many agreeing words, then a departure, less the base's mean.
 
     Under the alternative each word is recited with chance BY_HEART, otherwise said as the base says it. A
     model that writes like the base has a mean of 0, whatever the words.

@@ -1,9 +1,7 @@
-"""The test without a coin: the served answer among fresh samples of the same frozen teacher. Weaker, and
-graded B.
+"""The test without a coin: the served answer among fresh samples of the same frozen teacher. Weaker: grade B.
 
-If the log has seeds and the teacher's weights are available, both are generated from seeds. The served
-answers then come out again, which shows that the teacher has not changed, and nobody chooses the fresh
-samples.
+If the log has seeds and the teacher's weights are at hand, both are drawn by seeds. Then the served answers
+come out again, which shows an unchanged teacher, and nobody chooses the fresh samples.
 
 Null: the served answer and the samples are exchangeable given the prompt, and the suspect was trained on none
 of them; then each had the same chance to be the one that was served. All ways are counted.

@@ -103,10 +103,9 @@ def plan(
     made_at: str,
     beside: dict[str, str] | None = None,
 ) -> Planned:
-    """Fix the test and sign it, before anything is asked. If the same test is already signed there, it is
-    continued.
+    """Fix the test and sign it, before anything is asked. A test already signed there is continued.
 
-    `beside`: further statements of the protocol (consent, how an endpoint is asked).
+    `beside`: further statements of the protocol (consent, how it asks).
     Raises: ProveError if another test was signed in that folder.
     """
     statistic = statistic_for(test.statistic, suspect, base)

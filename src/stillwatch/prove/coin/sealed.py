@@ -73,8 +73,7 @@ def run(
     disclose: Sequence[str],
     tell: Tell,
 ) -> SealedTestOutcome:
-    """Run the sealed test. disclose: the actors to show; by default those that were found, or all if none
-    was.
+    """Run the sealed test. disclose: the actors to show; by default those found, or all if none was.
 
     Raises: ProveError.
     """

@@ -202,8 +202,7 @@ def actors_of(
     most: int,
     accounts_named: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
-    """Return every actor with its accounts and coins, in the order in which they are tested. Raises:
-    ProveError.
+    """Return every actor with its accounts and coins, in the order of testing. Raises: ProveError.
 
     All of its coins are listed: one without a pair of answers counts against. Ledgers from before 2026-11-29
     do not record whose such a coin was: there its pairs are listed, `most` of them. accounts_named: accounts
@@ -296,8 +295,7 @@ def _tally(counted: Mapping[str, int]) -> list[bytes]:
 
 
 def tallies(sealed: Sealed, ledger: Path) -> list[dict[str, list[dict[str, Any]]]]:
-    """Return the evidence of how many coins each account of the actors had, at the seal that named it and at
-    this one.
+    """Return evidence of how many coins each account had, at the seal that named it and at this one.
 
     Raises: CoinError.
     """
@@ -457,8 +455,7 @@ def witness(path: Path, kept: Path, signer: TrailSigner, at: str) -> dict[str, A
     """Sign a statement that a seal was shown, and store it. Raises: ProveError if it contradicts a stored
     one.
 
-    kept: the witness's folder, one file per seal. A witness exists to notice two seals of one number under
-    one key.
+    kept: the witness's folder, one file per seal. It exists to notice two seals of one number and key.
     """
     seal = read_seal(path)
     if seal["owner"] == signer.key:

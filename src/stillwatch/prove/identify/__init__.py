@@ -1,5 +1,4 @@
-"""Identifies which known model answers. Its answers to known prompts are compared with those of a library of
-references.
+"""Identifies which known model answers. It compares answers to known prompts with those of a library.
 
 It names model families; whether a family is banned is up to `terms`.
 """

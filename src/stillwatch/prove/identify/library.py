@@ -1,5 +1,4 @@
-"""A folder of references: answers of known models to known prompts, with hashes. The library is your own
-data.
+"""A folder of references: answers of known models to known prompts, with hashes. It is your data.
 
 None ships: answers of other makers' models are not ours to give away.
 """

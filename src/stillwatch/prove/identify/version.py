@@ -3,8 +3,7 @@ with an exact null.
 
 Each prompt gives the words of the suspect's answer minus those of the reference's. A linear classifier
 trained on all other prompts guesses which of the two is the suspect's; the statistic is its summed margin.
-Under the null the two answers to a prompt are exchangeable, so random swaps give the distribution of the
-statistic.
+Under the null the two answers to a prompt are exchangeable, so random swaps give the null distribution.
 
 Null: for each prompt, both answers come from one distribution (same weights, prompt, sampling). Blind to:
 differences that words do not show. Different sampling settings of one model are rejected, too. Fooled by:

@@ -2,8 +2,8 @@
 *unknown*; the thresholds come from how similar unrelated models in the library are to each other.
 
 Each reference is taken as if it were a suspect, with its kin removed from the library: its scores are those
-of an unrelated model ("stranger"). Most strangers in a library are students or relatives of some model in it,
-which makes the stricter threshold strict.
+of an unrelated model ("stranger"). Most strangers in a library are students or relatives of a model in it, so
+the stricter threshold is strict.
 
 A wrong kin turns two copies into strangers, and one such pair can set the threshold for all. References that
 are as similar to another kin as only the closest members of one kin are to each other are therefore left out
@@ -189,8 +189,7 @@ def _null(table: Floats, kindred: Floats) -> StrangerScores:
 
 
 def doubted_kins(table: Floats, kindred: Floats) -> tuple[int, ...]:
-    """Return references as similar to another kin as the closest members of one kin are: their kin may be
-    wrong.
+    """Return references as similar to another kin as the closest members of one kin: the kin may be wrong.
 
     Those far beyond all other pairs are returned as well. At most `DOUBTED_SHARE`, the most similar pairs
     first; of each pair the one with more such pairs.

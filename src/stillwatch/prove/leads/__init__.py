@@ -1,5 +1,4 @@
-"""Leads: similarities worth examining, as scores without p-values. They show where to look next and accuse
-nobody.
+"""Leads: similarities worth examining, as scores without p-values. They accuse nobody.
 
 `prove.Evidence` enforces it: evidence of grade C with a p-value cannot be made.
 """

@@ -1,6 +1,6 @@
 """Which model is said to come from which, and when: the labels behind a rank among innocent models.
 
-The labels are claims of model cards and papers. A wrong label makes the rank wrong; `contaminated` looks for
+The labels are claims of model cards and papers. A wrong one makes the rank wrong; `contaminated` looks for
 some.
 """
 

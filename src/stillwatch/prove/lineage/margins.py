@@ -1,8 +1,7 @@
 """Margins: how far one candidate family stands out among the candidates, for every model of the pool.
 
-A margin is the log of a model's similarity to a family over its mean similarity to the other families. The
-similarity to a family is that to its most similar version. Margins have no null of their own; `ranks` gives
-them one.
+A margin is the log of a model's similarity to a family over its mean similarity to the other families. A
+family counts by its most similar version. Margins have no null of their own; `ranks` gives them one.
 
 Blind to: a teacher that is not a candidate. Fooled by: hubs, families that every model resembles;
 `centre_families` subtracts a family's usual margin. Source: the statistic of docs/provenance.md, grade B.
@@ -105,8 +104,7 @@ def to_families(mean: Floats, where: Field) -> Floats:
 
 
 def margins(alike: Floats, may: NDArray[np.bool_]) -> Floats:
-    """(models, families): log of similarity over the mean of the other families that `may` stand for the
-    model.
+    """(models, families): log of similarity over the mean of other families that `may` stand for the model.
 
     nan if the family may not, if nothing is left to compare with, or if nothing is similar.
 

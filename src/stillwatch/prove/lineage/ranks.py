@@ -1,5 +1,4 @@
-"""Ranks a suspect among audited models, kin by kin. The rank turns a margin into a p-value, which has a
-floor.
+"""Ranks a suspect among audited models, kin by kin. The rank is a p-value with a floor.
 
 Models of one kin (a data set in three sizes, one maker's versions) count as one: each kin counts by the share
 of its members that do at least as well, and the sum is rounded up.

@@ -1,7 +1,7 @@
 """Lineage files (TOML, CSV, JSON) -> `Lineage`. Several are merged: the first file that gives a field
 determines it.
 
-Teachers are united. Whether the claims are true is not checked.
+Teachers are united. Claims are not checked.
 """
 
 import csv

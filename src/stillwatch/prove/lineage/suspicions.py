@@ -1,8 +1,6 @@
-"""Other explanations of a rank: innocents that look taught, hubs, related families, students that are more
-similar.
+"""Other explanations of a rank: innocents that look taught, hubs, related families, similar students.
 
-The results are for a person to examine. They change no p-value: a null chosen after seeing the data is not
-one.
+They are for a person to examine. A null chosen after seeing the data is none.
 """
 
 from dataclasses import dataclass
@@ -81,8 +79,7 @@ def hubs(alike: Likeness, where: Field, suspect: str) -> tuple[Hub, ...]:
 def nearer_pupils(
     alike: Likeness, where: Field, lineage: Lineage, suspect: str, family: str
 ) -> tuple[str, ...]:
-    """Return known students of a family that are more similar to the suspect than the family: one may be the
-    source.
+    """Return known students of a family more similar to the suspect than the family: one may be the source.
 
     The family would then be a teacher's teacher. The suspect's own kin is left out.
     """

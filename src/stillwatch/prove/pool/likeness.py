@@ -1,5 +1,4 @@
-"""Similarity of models' answers to the same prompts: word n-grams of the first 100 tokens, rare ones weighted
-higher.
+"""Similarity of models' answers to the same prompts: word n-grams of the first 100 tokens, by rarity.
 
 Per prompt: what two answers share, weighted by IDF over the models' answers to that prompt and scaled as a
 cosine; then the mean over prompts. It has no threshold and no p-value: prompts are not independent trials,

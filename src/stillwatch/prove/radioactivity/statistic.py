@@ -63,8 +63,7 @@ class Statistic(Protocol):
     def smallest_effect(self, alpha: float, actors: int, keys: int = 1) -> float:
         """Return the effect that is found with 80 % chance at alpha over all actors (normal approximation).
 
-        keys: of each actor. Each key adds its noise, and each answer carries one: with K keys, by a factor of
-        the root of K.
+        keys: of each actor. Each adds its noise, and each answer carries one: with K keys, the root of K.
         """
 
     def some(self) -> "Statistic":

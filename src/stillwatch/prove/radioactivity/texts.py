@@ -160,8 +160,7 @@ def _tokenize(row: Text, text: str, tokenize: Tokenize | None) -> list[int]:
 
 
 def ask(suspect: Suspect, prompts: Sequence[str], samples: int, out: Path, tell: Tell) -> tuple[int, int]:
-    """Write a row for each answer, in the prompts' order; return the numbers of answers and of prompts
-    without one.
+    """Write a row for each answer, in the prompts' order; return how many, and prompts without one.
 
     A prompt without an answer has a row with an empty one: the prompts asked are part of the test.
     Raises: RadioactivityError if nothing was answered or the file cannot be written; ProveError.

@@ -92,8 +92,7 @@ class Suspect(Protocol):
     def continuations(self, begun: Sequence[BegunAnswer], n: int, tell: Tell) -> dict[str, list[Any]]:
         """Return what it says next, n texts each, by id: an empty text is kept, a failed one is missing.
 
-        An endpoint that reports the most likely tokens gives them once instead: [token, log-probability]
-        each.
+        An endpoint that reports likely tokens gives them once instead: [token, log-probability] each.
         Raises: ProveError.
         """
 

@@ -49,8 +49,7 @@ def suspect(
 
 
 def fixed_name(place: str) -> str:
-    """Return a base's name for a seal: with the SHA-256 of its file or folder, so that no other can replace
-    it.
+    """Return a base's name for a seal: with the SHA-256 of its file or folder, so that none can replace it.
 
     For a folder it is the SHA-256 of what `find -L . -type f | LC_ALL=C sort | xargs sha256sum` prints in it.
     A name that is not a file (an address, `none`) stays as it is. Raises: ProveError if it cannot be read.

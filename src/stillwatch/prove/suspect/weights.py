@@ -68,8 +68,7 @@ class Weights:
         return {name: texts for name, texts in found.items() if texts}
 
     def seeded_answers(self, questions: Sequence[tuple[Messages, int]], tell: Tell) -> list[str | None]:
-        """Return the answer of each seed, as `stillwatch distill teach` serves it; None if it cannot be
-        asked.
+        """Return the answer of each seed, as `stillwatch distill teach` serves it; None if it gives none.
 
         Raises: ProveError if the model fails midway.
         """

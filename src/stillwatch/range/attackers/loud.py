@@ -1,5 +1,4 @@
-"""The undefended attacker: one account at full speed, one template. It is the reference for the other
-attackers.
+"""The undefended attacker: one account at full speed, one template. The reference for the others.
 
 Knows: nothing. Does: sends everything at once; buys another account when it is stopped. Cannot: hide.
 Source: a pipeline as published, run by one person (self-instruct and its successors).

@@ -1,5 +1,4 @@
-"""The white box that knows the blocks of a sliding day: it takes a day's allowance at the end of one block,
-and again later.
+"""The white box that knows the blocks of a sliding day: it takes a day's allowance at one's end, and again.
 
 Knows: the same as `white_box`; and that tokens come back with the block of four hours in which they were
 used. Does: the same as `white_box_midnight`, but takes the second day's allowance when the first one's block

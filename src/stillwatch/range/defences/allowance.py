@@ -2,9 +2,9 @@
 
 The owner's policy can state it: `[limits] output_tokens_per_day` for all, `[limits.account.NAME]` for
 exceptions (`Allowances.terms` writes both), and a sliding day (`terms.window`). The gateway's own limiter
-refuses: an unfinished answer reserves the tokens that it may still bring. It accuses nobody. A harvest then
-needs many accounts or many days, and many accounts are detectable. A client's claims do not count (age,
-organisation, declared use).
+refuses: an unfinished answer reserves what it may still bring. It accuses nobody. A harvest then needs many
+accounts or many days, and many accounts are detectable. A client's claims do not count (age, organisation,
+declared use).
 
 `stillwatch.terms.allowance` defines the allowances and their limits.
 

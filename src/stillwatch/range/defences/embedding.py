@@ -2,7 +2,7 @@
 away.
 
 Detectors from papers compare embeddings of queries. The papers use a trained encoder; this uses signed
-feature hashing, so that no model is needed. The use of the vectors follows the papers.
+feature hashing, so that no model is needed.
 
 Source: Weinberger et al. 2009, "Feature Hashing for Large Scale Multitask Learning".
 """
@@ -19,8 +19,7 @@ LONGEST = 20_000  # bytes of a text that are read
 def embed(texts: pa.Array | pa.ChunkedArray, width: int = WIDTH) -> np.ndarray:
     """(n, width) float32 of length 1; zero without a text.
 
-    Words are runs of letters, ASCII lowered; runs of digits count as one word. Counts enter by their square
-    root.
+    Words are runs of letters, ASCII lowered; runs of digits count as one word. Counts enter by their root.
     """
     column = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
     column = column.cast(pa.large_string()).fill_null("")

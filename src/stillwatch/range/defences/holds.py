@@ -1,10 +1,9 @@
 """Stillwatch with randomised holds, as a gateway runs them: candidates are refused for random minutes.
 
 At each full hour the live scan's candidates go to the gateway's own `follow` over a state file, under terms
-with holds `on` and defaults otherwise. Schedules refuse within the terms' budgets. Refused requests are
-evidence for the next evaluation, and the accounts that it names are accused. There are no holds in the clean
-days. With a limit its name comes last (`allowance+stillwatch/holds`), since a request that a limit refuses is
-not held.
+with holds `on`. Schedules refuse within the terms' budgets. Refused requests are evidence for the next
+evaluation, and the accounts that it names are accused. There are no holds in the clean days. With a limit its
+name comes last (`allowance+stillwatch/holds`), since a request that a limit refuses is not held.
 
 Null: that of `scan.holds`, besides that of `stillwatch`.
 Blind to: a recorded log, in which nothing can be refused; work that waits for its account; docs/holds.md.

@@ -1,9 +1,9 @@
 """PRADA: are the distances between one client's successive queries normally distributed?
 
-For every query the smallest distance to the client's earlier, spread-out queries (its growing set) is
-measured. The method assumes that honest queries give normal distances, and synthetic ones do not. Here it is
-applied to text: Euclidean distance of hashed words and pairs, one class. The growing set and the number of
-distances are bounded, so that each step is too.
+Measured is the smallest distance of every query to the client's earlier, spread-out ones (its growing set).
+The method assumes that honest queries give normal distances, and synthetic ones do not. Here it is applied to
+text: Euclidean distance of hashed words and pairs, one class. The growing set and the number of distances are
+bounded, so that each step is too.
 
 Null: an account's distances are normal; the level of Shapiro-Wilk's W is set on the accounts' clean days.
 Blind to: an account with fewer than 100 queries; anything spread over accounts.

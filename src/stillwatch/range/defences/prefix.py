@@ -3,7 +3,7 @@ behaviour.
 
 A key is a prompt's first 64 characters or a whole system text, in lower case, with runs of digits as one.
 Keys that two accounts shared in the first half of the clean days are known templates and left out. The score
-is the number of accounts with another key within five days; the level is set on the second half.
+is the accounts with another key within five days; the level is set on the second half.
 
 Null: accounts share new keys at the same rate as in the clean days.
 Blind to: wrappers that differ per account; one question repeated in other words; a lone account.

@@ -38,8 +38,7 @@ def ablations() -> dict[str, frozenset[str]]:
     """Name -> the active parts: each that can raise an alarm, alone with what it needs, and each left out.
 
     A kind of wording alone is tested on every setting; a setting alone tests groups of every kind of wording.
-    Following known signatures raises no alarm, and refused work none without a lead, so neither has a row of
-    its own.
+    Following known signatures raises no alarm, and refused work none without a lead: neither has a row.
     """
     wording, settings = frozenset(SHARED), frozenset(TESTED)
     alone = {part: frozenset({part}) | settings for part in SHARED}

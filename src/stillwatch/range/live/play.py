@@ -1,5 +1,4 @@
-"""Plays a composed log through a gateway: each row a request at its own event time, with evaluations in
-between.
+"""Plays a composed log through a gateway: each row is a request at its event time, with evaluations between.
 
 It only moves the clock and sends.
 """

@@ -1,9 +1,8 @@
 """Texts typical of a person: own words, files and habits, or the texts of a real author.
 
 A made person has a vocabulary drawn from the shipped real texts, a project with folders and files, preferred
-sentence patterns, and sometimes a language of its own (a cipher of the spelling, see supply.py). A real
-author (commit messages and touched files, `corpora/authors.parquet` of the range's data) is for local use
-only.
+patterns, and sometimes a language of its own (a cipher of the spelling, see supply.py). A real author (commit
+messages and touched files, `corpora/authors.parquet` of the range's data) is for local use only.
 """
 
 import os

@@ -1,8 +1,7 @@
 """Traits of honest accounts: countries, networks, clients, settings, plans. All of it is made up
 (traits.toml).
 
-Organisations share a card and an egress address, a classroom a campus network; all others share only a
-provider.
+Organisations share a card and an egress address, a classroom a campus network; others only a provider.
 """
 
 from datetime import datetime, timedelta
