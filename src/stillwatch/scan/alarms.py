@@ -79,32 +79,32 @@ class Alarm:
     tested: tuple[SettingTest, ...] = ()  # inputs of p_settings
     lead_us: int = NEVER  # since when enough evaluations agree that its settings are too similar
     judgement: Judgement | None = None  # the latest while it is a lead, later the one that raised it
-    exchanges: int = 0  # that the content test was asked of, and more
-    first_account: str = ""  # of those counted at its first evaluation: it stays when others come and go
-    settings: tuple[int, int] | None = None  # what a group by settings shares; None of a group by wording
-    # evaluations, result
+    exchanges: int = 0  # in its last content test
+    first_account: str = ""  # of those at its first evaluation: it stays when others come and go
+    settings: tuple[int, int] | None = None  # shared by a group by settings; None for one by wording
+    # number of evaluations, result
     _own: tuple[int, np.ndarray] | None = field(default=None, repr=False, compare=False)
 
     def own_fingerprints(self) -> np.ndarray:
-        """The fingerprints that evaluations kept finding to be the group's own, sorted."""
-        # asked every hour; another answer only after another evaluation
+        """Return the fingerprints that evaluations kept finding to be the group's own, sorted."""
+        # asked every hour; it changes only with another evaluation
         evaluated = len(self.evaluated_at_us)
         if self._own is None or self._own[0] != evaluated:
             self._own = evaluated, np.array([m for m in lasting(self.fingerprints) if m >= 0], np.int64)
         return self._own[1]
 
     def renumber(self, number: np.ndarray) -> "Alarm":
-        """Return it with other numbers of its fingerprints. number: (fingerprints,) the new one of each."""
+        """Return it with new numbers of its fingerprints. number: (fingerprints,) the new one of each."""
         fingerprints = Counter({int(number[m]): count for m, count in self.fingerprints.items()})
         return replace(self, fingerprints=fingerprints, _own=None)
 
     def name(self, tenant: int, at_us: int) -> None:
-        """Name a tenant, unless it is named. Whether later evaluations confirm it is counted from here on."""
+        """Name a tenant. From then on it is counted whether evaluations confirm it."""
         if tenant not in self.named:
             self.named[tenant], self.evaluations[tenant] = at_us, 1
 
     def confirmed(self, last_us: np.ndarray) -> dict[int, int]:
-        """The named tenants that later evaluations kept naming; a tenant named in passing is let go.
+        """Return the named tenants that later evaluations confirmed; one named only in passing is dropped.
 
         last_us: (tenants,) when each sent its last exchange. Evaluations more than a day after it do not
         count: a banned tenant, or one that moved to other accounts, is in no group any more.

@@ -39,7 +39,7 @@ def subset_tail(strata: Iterable[Stratum]) -> float:
 
 
 def rate_tail(positive: int, items: int, rate: float) -> float:
-    """Give P(at least `positive` of `items`), each positive with probability `rate`.
+    """Return P(at least `positive` of `items`), each positive with probability `rate`.
 
     Null: independent items at a known rate. Blind to: a rate that is lower. Fooled by: items that depend on
     each other. Source: the binomial distribution.

@@ -136,12 +136,12 @@ class _Gathering:
         )
         loop = asyncio.get_running_loop()
         for sign in (signal.SIGINT, signal.SIGTERM):
-            with suppress(ValueError, RuntimeError):  # not in the main thread: who called it ends it
+            with suppress(ValueError, RuntimeError):  # not in the main thread: the caller stops it
                 loop.add_signal_handler(sign, self._interrupt)
         self._tell()
         try:
             while self.missing and not self.new and not self.stop.is_set():
-                await self._next()  # one alone: is anybody there, and what does it bill
+                await self._next()  # a single one first: does anything answer, and what does it bill
             workers = [self._work() for _ in range(min(asking.concurrency, len(self.missing)))]
             await asyncio.gather(*workers)
         finally:
@@ -170,7 +170,7 @@ class _Gathering:
         await self._sample(question_of(self.plan, *self.missing.popleft()))
 
     async def _sample(self, question: SampleRequest) -> None:
-        """Ask until it is answered or given up. Only this puts an end to a sample."""
+        """Ask until it is answered or given up. Nothing else ends a sample."""
         tries = 0
         try:
             while not self.stop.is_set():
@@ -182,7 +182,7 @@ class _Gathering:
                     and met.means is Remedy.GIVE_UP
                     and not self.without_logprobs
                 ):
-                    self.without_logprobs = True  # it offers none: the answers are worth having all the same
+                    self.without_logprobs = True  # it offers none: its answers are useful all the same
                     continue
                 self._judge(met)
                 if met.means is Remedy.PAUSE:

@@ -101,7 +101,7 @@ def lineage_check_command(
     << 20,
     as_json: AsJson = False,
 ) -> None:
-    """Judge every known student of a pool as a stranger, with and without its teachers.
+    """Judge every known student of a pool as an unknown suspect, with and without its teachers.
 
     $ stillwatch prove lineage-check --pool pool.parquet --lineage lineage.toml
     $ stillwatch prove lineage-check --pool pool.parquet --lineage lineage.toml --alpha 0.1 --json

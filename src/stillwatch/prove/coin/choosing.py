@@ -96,7 +96,7 @@ def choose(
 
 
 class _Most:
-    """The first so many pairs by place, so that a ledger of millions is never held in memory."""
+    """The first `most` pairs by place, so that a ledger of millions is never held in memory."""
 
     def __init__(self, most: int) -> None:
         self.seen = 0
