@@ -1,7 +1,7 @@
 """Small made-up findings for the tests of cases, and the databases they are tried on."""
 
 import atexit
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -137,6 +137,34 @@ def fast_folder() -> Iterator[Path]:
     memory = Path("/dev/shm")
     with TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         yield Path(folder)
+
+
+Filling = Callable[[Store, Path], object]  # puts into a store, and into its folder, what tests begin with
+
+
+@cache
+def _files_of(fill: Filling) -> dict[str, bytes]:
+    with fast_folder() as folder:
+        with Store(url_of("sqlite", folder)) as store:
+            fill(store, folder)
+        return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+@contextmanager
+def store_with(fill: Filling, folder: Path, kind: str = "sqlite") -> Iterator[Store]:
+    """A store that holds what `fill` puts there. SQLite's files are made once and copied for each test."""
+    url = url_of(kind, folder)
+    for name, content in _files_of(fill).items() if kind == "sqlite" else ():
+        (folder / name).write_bytes(content)
+        (folder / name).chmod(0o600)
+    with Store(url) as store:
+        if kind != "sqlite":
+            fill(store, folder)
+        yield store
+
+
+def nothing(store: Store, folder: Path) -> None:
+    """Leave a store empty: it has its tables."""
 
 
 def everything(store: Store) -> dict[str, list[tuple[object, ...]]]:
