@@ -121,14 +121,17 @@ def _server() -> str | None:
     return folder
 
 
-def url_of(kind: str, folder: Path) -> str:
-    """A new database of a kind: "sqlite", or "postgres" where there is a server for it."""
+def url_of(kind: str, folder: Path, like: str | None = None) -> str:
+    """A new database of a kind: "sqlite", or "postgres" where there is a server for it.
+
+    like: the URL of the PostgreSQL database that it shall be a copy of.
+    """
     if kind == "sqlite":
         return f"sqlite:///{folder}/cases.db"
     server = _server()
     if server is None:
         pytest.skip(WHY_NOT)
-    return new_database(server)
+    return new_database(server, like)
 
 
 @contextmanager
@@ -143,23 +146,23 @@ Filling = Callable[[Store, Path], object]  # puts into a store, and into its fol
 
 
 @cache
-def _files_of(fill: Filling) -> dict[str, bytes]:
+def _made(fill: Filling, kind: str) -> tuple[str, dict[str, bytes]]:
+    """A database that is filled, and the files beside it."""
     with fast_folder() as folder:
-        with Store(url_of("sqlite", folder)) as store:
+        url = url_of(kind, folder)
+        with Store(url) as store:
             fill(store, folder)
-        return {file.name: file.read_bytes() for file in folder.iterdir()}
+        return url, {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
 @contextmanager
 def store_with(fill: Filling, folder: Path, kind: str = "sqlite") -> Iterator[Store]:
-    """A store that holds what `fill` puts there. SQLite's files are made once and copied for each test."""
-    url = url_of(kind, folder)
-    for name, content in _files_of(fill).items() if kind == "sqlite" else ():
+    """A store that holds what `fill` puts there: it is filled once, and copied for each test."""
+    like, files = _made(fill, kind)
+    for name, content in files.items():
         (folder / name).write_bytes(content)
         (folder / name).chmod(0o600)
-    with Store(url) as store:
-        if kind != "sqlite":
-            fill(store, folder)
+    with Store(url_of(kind, folder, like)) as store:
         yield store
 
 
