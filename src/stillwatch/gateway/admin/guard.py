@@ -22,8 +22,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from stillwatch.console.answer_headers import with_headers
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway.control.in_force import NotInForce
-from stillwatch.gateway.control.migrations import StateError
-from stillwatch.gateway.control.state import ControlState, Missing, StateUnwritable
+from stillwatch.gateway.control.migrations import StateError, StateUnwritable
+from stillwatch.gateway.control.state import ControlState, Missing
 from stillwatch.gateway.fleet.database import FleetUnreachable
 from stillwatch.gateway.settings import GatewaySettings
 
