@@ -51,7 +51,7 @@ pytestmark = pytest.mark.slow
 
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
+def hold_file(path: Path) -> Iterator[None]:
     """Hold a SQLite file as a back-up tool or a forgotten shell does."""
     db = sqlite3.connect(path, isolation_level=None)
     db.execute("BEGIN EXCLUSIVE")
@@ -68,7 +68,7 @@ def seconds(do: Callable[[], object]) -> float:
     return time.monotonic() - began_s
 
 
-def refused(do: Callable[[], object]) -> StateError | None:
+def refusal_of(do: Callable[[], object]) -> StateError | None:
     try:
         do()
     except StateError as why:
@@ -107,7 +107,7 @@ def test_many_writers_give_up_together_and_readers_go_on(
         out.headers["authorization"] = f"Bearer {token}"
         asked = {"accounts": ["a"], "step": "block", "why": "x", "by": "ann"}
         assert out.get("/v1/keys").status_code == 200
-        with held(folder.state):
+        with hold_file(folder.state):
             began_s = time.monotonic()
             writing = [pool.submit(out.post, "/v1/standings", json=asked) for _ in range(12)]
             time.sleep(0.3)
@@ -130,7 +130,7 @@ def test_terms_in_force_are_put_on_record_when_the_state_can_be_written_again(
         watched = open_terms(folder, keeps_history=True)
         enforcer = Enforcer(folder, found, watched, print)
         enforcer.step(NOW)
-        with held(folder.state):
+        with hold_file(folder.state):
             folder.terms.write_text(default_text().replace("version = 1", "version = 2"))
             until(lambda: enforcer.step(NOW) or "terms" in enforcer.errors, what="it fails")
             assert "another process" in enforcer.errors["terms"]
@@ -159,7 +159,7 @@ def test_a_worker_waits_once_for_the_owners_and_then_serves_on() -> None:
             return [part.text for part in health(g.folder, settings, utc_us()).parts if part.name == "owners"]
 
         first = make()
-        with held(g.folder.objects):
+        with hold_file(g.folder.objects):
             made: list[str] = []
             assert seconds(lambda: made.extend(make() for _ in range(20))) < 20 * WAIT_S / 3
             assert (
@@ -179,8 +179,8 @@ def test_a_gateway_whose_file_is_held_keeps_the_turn_from_nobody(tmp_path: Path,
     b = fleet_folder(tmp_path / "b", a)
     with member(a, url) as one, member(b, url) as other, ThreadPoolExecutor(1) as pool:
         block(one, "warm")
-        with held(a.state):
-            failing = pool.submit(refused, lambda: block(one, "x"))
+        with hold_file(a.state):
+            failing = pool.submit(refusal_of, lambda: block(one, "x"))
             time.sleep(0.2)
             block(other, "acct_1")
             assert isinstance(failing.result(), StateUnwritable)
@@ -197,7 +197,7 @@ def test_a_change_that_only_the_fleet_could_take_is_said_to_be_there(tmp_path: P
         size = a.state.with_name("state.db-wal").stat().st_size
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, limit[1]))
         try:
-            why = refused(lambda: actions.undo(one, action, who="t", why="no", now_us=NOW))
+            why = refusal_of(lambda: actions.undo(one, action, who="t", why="no", now_us=NOW))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limit)
         assert isinstance(why, StateUnwritable)
@@ -218,7 +218,7 @@ def test_health_says_that_nothing_can_be_changed_while_somebody_holds_the_fleets
         with one.fleet.connect() as db:
             with psycopg.connect(url) as stranger:
                 stranger.execute("SELECT * FROM stillwatch_gateway.fleet FOR UPDATE")
-                assert isinstance(refused(lambda: block(one, "acct_1")), StateUnwritable), "503: try again"
+                assert isinstance(refusal_of(lambda: block(one, "acct_1")), StateUnwritable), "503: try again"
                 follower.step(db)
                 assert "try again" in str(follower.says([])["error"])
                 stranger.rollback()

@@ -177,12 +177,12 @@ class Owners:
     def write_waiting(self) -> int:
         """Write down what could not be yet; give how many objects wait. To be called each second as well."""
         if self._waiting and time.monotonic() >= self._again_s:
-            with suppress(OwnersError), self._waiting_once():
+            with suppress(OwnersError), self._wait_once():
                 self._write_all()
         return len(self._waiting)
 
     @contextmanager
-    def _waiting_once(self) -> Iterator[None]:
+    def _wait_once(self) -> Iterator[None]:
         """Wait for others' writes, but not where the last write waited in vain. Raises: OwnersError."""
         try:
             with self._refusing():
@@ -244,7 +244,7 @@ class Owners:
     def forget(self, name: str) -> None:
         """Let go of what is no more. Raises: OwnersError."""
         self._waiting.pop(name, None)
-        with self._waiting_once(), self._refusing():
+        with self._wait_once(), self._refusing():
             self._open().execute("DELETE FROM objects WHERE name = ?", (_fit(name),))
 
     def assign(self, name: str, account: str, now_us: int) -> None:
