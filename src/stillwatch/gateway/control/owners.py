@@ -30,7 +30,7 @@ MOST_OF_ACCOUNT = 1_000_000  # objects; beyond, what passes goes first, then the
 TIDY = 10_000  # so many objects later what is over is let go
 TIDIED = 20_000  # rows at most in one go: others wait meanwhile
 WAIT_S = 0.5  # for another process's write; once that was too short, no more is waited until one succeeds
-AGAIN_S = 0.25  # then it is tried again so often
+FEW_WAITING, AGAIN_S = 100, 0.25  # where more objects wait, it is tried again so often, else each time
 MOST_AT_ONCE = 16  # rows of one statement
 MOST_WAITING = 100_000  # objects that could not be written yet
 LONGEST_NAME = 512
@@ -176,7 +176,8 @@ class Owners:
 
     def write_waiting(self) -> int:
         """Write down what could not be yet; give how many objects wait. To be called each second as well."""
-        if self._waiting and time.monotonic() >= self._again_s:
+        is_due = len(self._waiting) <= FEW_WAITING or time.monotonic() >= self._again_s
+        if self._waiting and is_due:
             with suppress(OwnersError), self._wait_once():
                 self._write_all()
         return len(self._waiting)
