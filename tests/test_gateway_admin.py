@@ -158,6 +158,11 @@ def test_a_load_balancer_can_ask_before_there_is_any_token(app: FastAPI) -> None
     out = TestClient(app, base_url="http://127.0.0.1:8081")
     assert [out.get(path).status_code for path in ("/livez", "/readyz", "/health")] == [200, 503, 503]
     assert out.get("/v1/keys").status_code == 401
+    for path in ("/livez", "/readyz", "/health", "/metrics", "/v1/keys"):
+        looked, asked = out.get(path), out.head(path)
+        assert asked.status_code == looked.status_code, "HEAD is GET"
+        assert asked.headers["content-type"] == looked.headers["content-type"]
+    assert out.delete("/health").headers["allow"] == "GET, HEAD"
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:8081", "localhost:9999", ""])

@@ -14,6 +14,7 @@ from typing import Any, Protocol, Self
 from sqlalchemy import Connection, Engine, create_engine, event, select, update
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from stillwatch.cases import (
     Case,
@@ -28,6 +29,15 @@ from stillwatch.errors import refuse_os_errors
 from stillwatch.sqlite_file import Keeper, create, database_ids, use_wal
 
 BUSY_MS = 10_000
+ANSWER_S = 30.0  # without a byte of an answer a server counts as lost: people and threads wait for it
+# libpq's words for a host that is gone, as long as the URL says nothing else; the last in milliseconds
+_GIVEN_UP = {
+    "connect_timeout": 3,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 15_000,
+}
 PAGE = 100
 CASE_FIELDS = [name for name in Case.__dataclass_fields__ if name != "accounts"]  # columns of the same names
 Personal = Mapping[str, Mapping[str, Any]]  # person -> details about them
@@ -169,6 +179,8 @@ class Store:
             yield
         except DBAPIError as why:
             raise _refusal(self.name, why) from why
+        except NoConnectionFree as why:
+            raise DatabaseUnreachable(f"{self.name}: all connections to it are in use; try again") from why
 
     # --- cases ---
 
@@ -242,14 +254,27 @@ def _engine(url: URL) -> Engine:
     if url.get_backend_name() == "postgresql":
         try:
             # SQLAlchemy's own default, made explicit: a writer waits for the row that all writers lock
-            return create_engine(url, isolation_level="READ COMMITTED", pool_pre_ping=True)
+            engine = create_engine(
+                url, isolation_level="READ COMMITTED", pool_pre_ping=True, pool_timeout=BUSY_MS / 1000
+            )
+            from stillwatch.cases.postgres_connection import WaitingConnection
         except (ImportError, NoSuchModuleError) as why:
             raise CaseError(f"PostgreSQL needs psycopg: pip install 'stillwatch[postgres]' ({why})") from why
+
+        @event.listens_for(engine, "do_connect")
+        def connect(_: object, __: object, words: list[Any], options: dict[str, Any]) -> WaitingConnection:
+            db = WaitingConnection.connect(*words, **{**_GIVEN_UP, **options})
+            db.answer_s = ANSWER_S
+            return db
+
+        return engine
     path = Path(str(url.database))
     with refuse_os_errors(CaseError, f"{path}: cannot be opened"):
         path.parent.mkdir(mode=0o700, exist_ok=True)  # one level only: a mistyped path creates no tree
         create(path)
-    engine = create_engine(url, connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False})
+    engine = create_engine(
+        url, connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False}, pool_timeout=BUSY_MS / 1000
+    )
 
     @event.listens_for(engine, "connect")
     def set_pragmas(connection: sqlite3.Connection, _: object) -> None:

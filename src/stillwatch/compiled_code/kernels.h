@@ -26,11 +26,15 @@
 #define FIELD_KINDS 5
 #define FIELD_FIGURES 7 /* of a kind: how many, bytes in all, the first one's quote, begin and end, the last one's begin and end */
 #define MOST_OF_WORD 64
+#define MESSAGE_FIELDS 16 /* of a message of protobuf: those that hold messages have smaller numbers */
 
 /* fields.c: names is, for each field, its kind, its length and its name; found holds FIELD_FIGURES for each kind */
 void sw_find_fields(const char *data, int64_t size, const char *names, int64_t names_size, int64_t *found);
 int64_t sw_key_ends(const char *data, int64_t size);
 bool sw_has_nul_escape(const char *data, int64_t size);
+
+/* protobuf.c: kinds has MESSAGE_FIELDS bytes for each kind of message: its weight, then the kind that each field holds or 0 */
+int64_t sw_message_weight(const char *data, int64_t size, const char *kinds, int64_t most);
 
 /* text.c */
 bool sw_is_own_token(int64_t codepoint);

@@ -135,10 +135,14 @@ def _coin(live: list[dict[str, Any]]) -> list[PartHealth]:
 
 
 def _owners(live: list[dict[str, Any]]) -> list[PartHealth]:
-    """Reported only where the owners of stored objects cannot be looked up."""
+    """Reported only where the owners of stored objects cannot be looked up, or not written down."""
     errors = sorted({str(says["owners"]) for says in live if says.get("owners")})
     text = "whose what is cannot be looked up: stored objects, and models that may be somebody's, get 503"
-    return [PartHealth("owners", DEGRADED, f"{text} ({errors[0]})")] if errors else []
+    if errors:
+        return [PartHealth("owners", DEGRADED, f"{text} ({errors[0]})")]
+    waiting = sum(int(says.get("owners_waiting") or 0) for says in live)
+    text = f"{waiting} new objects are known to the worker alone that saw them: objects.db takes nothing now"
+    return [PartHealth("owners", DEGRADED, text)] if waiting else []
 
 
 def _fleet(supervisor: dict[str, Any]) -> list[PartHealth]:

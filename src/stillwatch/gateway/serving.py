@@ -15,12 +15,13 @@ from functools import partial
 from pathlib import Path
 
 import uvicorn
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 
 from stillwatch.gateway import heartbeat
 from stillwatch.gateway.admin import Desk
 from stillwatch.gateway.admin.app import create_app
-from stillwatch.gateway.admin.connections import BACKLOG, AdminConnection
+from stillwatch.gateway.admin.connections import BACKLOG, MOST, AdminConnection
 from stillwatch.gateway.child import raise_file_limit
 from stillwatch.gateway.control.case_sync import Casework
 from stillwatch.gateway.control.enforce import Enforcer
@@ -291,7 +292,7 @@ class AdminServer(PartThread):
             self._server = uvicorn.Server(config)
             self.error = None
             try:
-                asyncio.run(self._server.serve(sockets=[self._door.dup()]))
+                asyncio.run(self._serve(self._server))
             except Exception as why:  # noqa: BLE001 - the edge of a thread: it must not end in silence
                 self.error = f"{type(why).__name__}: {why}"
             if self._stop.is_set():
@@ -299,3 +300,8 @@ class AdminServer(PartThread):
             self.error = self.error or "ended by itself"
             self._tell(f"admin port: {self.error}; begins again in {AGAIN_S:.0f} s")
             self._stop.wait(AGAIN_S)
+
+    async def _serve(self, server: uvicorn.Server) -> None:
+        # who waits for a database keeps a thread: there is one for each connection, health's too
+        current_default_thread_limiter().total_tokens = MOST + BACKLOG
+        await server.serve(sockets=[self._door.dup()])

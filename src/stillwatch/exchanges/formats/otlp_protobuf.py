@@ -5,15 +5,21 @@ proto`), which puts a 4-byte big-endian length before each. Needs the extra `sti
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
+from stillwatch.compiled_code.library import constant, kernels
 from stillwatch.exchanges.formats import Refused
 
 Piece = tuple[int, bytes, "dict[str, object] | Refused"]
+MOST_VALUES = 1_200_000  # in one export: a batch of 8,192 spans with 60 attributes each
+SPAN_WEIGHT = 5  # a span or an event takes the memory of so many values
+TOO_MANY = f"holds more than {MOST_VALUES:,} values: export fewer spans at once"
+_COMMON = "opentelemetry.proto.common."
 
 
 def objects(chunks: Iterable[bytes], limit: int) -> Iterator[Piece]:
@@ -39,7 +45,7 @@ def objects(chunks: Iterable[bytes], limit: int) -> Iterator[Piece]:
             if len(buffer) < size:
                 break
             raw = bytes(buffer[:size])
-            yield offset, raw, _decode(raw[4:] if framed else raw)
+            yield offset, raw, decode(raw[4:] if framed else raw)
             del buffer[:size]
             offset += size
     if buffer:
@@ -59,8 +65,13 @@ def _block(buffer: bytearray, framed: bool) -> int | None:
     return None if len(buffer) < 11 else 1 << 62
 
 
-def _decode(raw: bytes) -> dict[str, object] | Refused:
-    """Decode a block: traces if a span has a whole trace id, since logs look the same in protobuf."""
+def decode(raw: bytes) -> dict[str, object] | Refused:
+    """Decode one export: traces if a span has a whole trace id, since logs look the same in protobuf.
+
+    An export of many small values would take hundreds of times its bytes, and is refused.
+    """
+    if any(kernels.message_weight(raw, len(raw), kinds, MOST_VALUES) > MOST_VALUES for kinds in _KINDS):
+        return Refused(TOO_MANY)
     traces = ExportTraceServiceRequest()
     if _parses(traces, raw):
         spans = [s for block in traces.resource_spans for scope in block.scope_spans for s in scope.spans]
@@ -72,6 +83,31 @@ def _decode(raw: bytes) -> dict[str, object] | Refused:
     if any(scope.log_records for block in logs.resource_logs for scope in block.scope_logs):
         return _logs(logs)
     return Refused("is protobuf but holds no spans and no log records")
+
+
+def _kinds(root: Any) -> bytes:
+    """Give the kinds of messages that are in one, for `kernels.message_weight`; a repeated text is one."""
+    fields = constant("MESSAGE_FIELDS")
+    found: dict[Any, int] = {root: 1}
+    table = [bytearray(fields), bytearray(fields), bytearray([1, *bytes(fields - 1)])]  # none, root, text
+    pending = [root]
+    for message in pending:  # grows as it is walked
+        for field in message.fields:
+            inner = field.message_type
+            if inner is None:
+                if field.is_repeated:
+                    table[found[message]][field.number] = 2
+                continue
+            if inner not in found:
+                found[inner] = len(table)
+                table.append(bytearray(fields))
+                table[-1][0] = 1 if inner.full_name.startswith(_COMMON) else SPAN_WEIGHT
+                pending.append(inner)
+            table[found[message]][field.number] = found[inner]
+    return b"".join(table)
+
+
+_KINDS = [_kinds(kind.DESCRIPTOR) for kind in (ExportTraceServiceRequest, ExportLogsServiceRequest)]
 
 
 def _parses(message: ExportTraceServiceRequest | ExportLogsServiceRequest, raw: bytes) -> bool:

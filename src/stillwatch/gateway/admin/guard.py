@@ -22,8 +22,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from stillwatch.console.answer_headers import with_headers
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway.control.in_force import NotInForce
-from stillwatch.gateway.control.migrations import StateError
-from stillwatch.gateway.control.state import ControlState, Missing, StateUnwritable
+from stillwatch.gateway.control.migrations import StateError, StateUnwritable
+from stillwatch.gateway.control.state import ControlState, Missing
 from stillwatch.gateway.fleet.database import FleetUnreachable
 from stillwatch.gateway.settings import GatewaySettings
 
@@ -67,6 +67,8 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, send)
             return
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}  # the server has its own: it leaves the body out
         await self._app(scope, _limit_body(receive), with_headers(send, HEADERS))
 
     async def _refusal(self, scope: Scope) -> JSONResponse | None:
@@ -139,7 +141,7 @@ def answer_errors(app: FastAPI) -> None:
     allowed: list[tuple[re.Pattern[str], str]] = []
 
     async def http(request: Request, why: HTTPException) -> JSONResponse:
-        headers = dict(why.headers or {})
+        headers = {name.lower(): value for name, value in (why.headers or {}).items()}
         if why.status_code == 405:  # Starlette names the methods of the first route of that path alone
             if not allowed:
                 allowed.extend(_methods(app))
@@ -157,9 +159,10 @@ def answer_errors(app: FastAPI) -> None:
 
 
 def _methods(app: FastAPI) -> Iterator[tuple[re.Pattern[str], str]]:
-    """Give every path with all its methods; those without parameters first."""
+    """Give every path with all its methods; those without parameters first. `HEAD` is `GET`."""
     for path, operations in sorted(app.openapi()["paths"].items(), key=lambda item: "{" in item[0]):
-        yield compile_path(path)[0], ", ".join(sorted(method.upper() for method in operations))
+        methods = {method.upper() for method in operations}
+        yield compile_path(path)[0], ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
 async def _invalid(_: Request, why: RequestValidationError) -> JSONResponse:

@@ -114,7 +114,8 @@ class Enforcer(PartThread):
         self.errors[name] = why
 
     def _follow_terms(self, now_us: int) -> None:
-        if self.watched.poll() is not None or not self._told:
+        self._told = self._told and self.watched.poll() is None
+        if not self._told:
             version, digest = self.watched.terms.version, self.watched.sha256
             self.state.event("stillwatch", "terms in force", str(version), {"sha256": digest}, now_us=now_us)
             self._told = True

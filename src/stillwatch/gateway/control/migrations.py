@@ -14,6 +14,10 @@ class StateError(StillwatchError):
     """`state.db` cannot be used, or what was asked of it cannot be done."""
 
 
+class StateUnwritable(StateError):
+    """It takes nothing now: the disk is full, read-only or broken, or somebody else holds it."""
+
+
 def m001_keys_standings_proposals(db: sqlite3.Connection) -> None:
     """Begin: accounts and their keys; standings with every change; proposals; events."""
     for statement in (

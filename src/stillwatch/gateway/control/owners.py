@@ -10,6 +10,7 @@ power cut may lose the last moments. What is lost is out of everybody's reach un
 
 import re
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -28,7 +29,8 @@ PASSING_US = 40 * DAY_US  # OpenAI keeps responses and completions for 30 days
 MOST_OF_ACCOUNT = 1_000_000  # objects; beyond, what passes goes first, then the oldest
 TIDY = 10_000  # so many objects later what is over is let go
 TIDIED = 20_000  # rows at most in one go: others wait meanwhile
-WAIT_S = 0.5  # for another process's write
+WAIT_S = 0.5  # for another process's write; once that was too short, no more is waited until one succeeds
+FEW_WAITING, AGAIN_S = 100, 0.25  # where more objects wait, it is tried again so often, else each time
 MOST_AT_ONCE = 16  # rows of one statement
 MOST_WAITING = 100_000  # objects that could not be written yet
 LONGEST_NAME = 512
@@ -90,6 +92,7 @@ class Owners:
         self.path = path
         self._db: sqlite3.Connection | None = None
         self._waiting: dict[str, tuple[str, str, int]] = {}
+        self._again_s = 0.0  # monotonic; 0: the last write succeeded
         self._added = 0
         self._since_tidy: set[str] = set()
 
@@ -100,8 +103,8 @@ class Owners:
         self.close()
 
     def close(self) -> None:
-        with suppress(OwnersError):
-            self._write_waiting()
+        self._again_s = 0.0
+        self.write_waiting()
         if self._db is not None:
             self._db.close()
             self._db = None
@@ -169,12 +172,29 @@ class Owners:
         for name, kind in kinds.items():
             if len(self._waiting) < MOST_WAITING:
                 self._waiting.setdefault(name, (account, kind, now_us))
-        with suppress(OwnersError):
-            self._write_waiting()
+        self.write_waiting()
 
-    def _write_waiting(self) -> None:
-        if not self._waiting:
-            return
+    def write_waiting(self) -> int:
+        """Write down what could not be yet; give how many objects wait. To be called each second as well."""
+        is_due = len(self._waiting) <= FEW_WAITING or time.monotonic() >= self._again_s
+        if self._waiting and is_due:
+            with suppress(OwnersError), self._wait_once():
+                self._write_all()
+        return len(self._waiting)
+
+    @contextmanager
+    def _wait_once(self) -> Iterator[None]:
+        """Wait for others' writes, but not where the last write waited in vain. Raises: OwnersError."""
+        try:
+            with self._refusing():
+                self._open().execute(f"PRAGMA busy_timeout = {0 if self._again_s else 1_000 * WAIT_S:.0f}")
+            yield
+        except OwnersError:
+            self._again_s = time.monotonic() + AGAIN_S
+            raise
+        self._again_s = 0.0
+
+    def _write_all(self) -> None:
         rows = [
             (name, account, kind, at, at + PASSING_US if kind in PASSING else None)
             for name, (account, kind, at) in self._waiting.items()
@@ -225,7 +245,7 @@ class Owners:
     def forget(self, name: str) -> None:
         """Let go of what is no more. Raises: OwnersError."""
         self._waiting.pop(name, None)
-        with self._refusing():
+        with self._wait_once(), self._refusing():
             self._open().execute("DELETE FROM objects WHERE name = ?", (_fit(name),))
 
     def assign(self, name: str, account: str, now_us: int) -> None:
@@ -331,6 +351,8 @@ class Owners:
             raise self._refusal(why) from why
 
     def _refusal(self, why: Exception) -> OwnersError:
+        if "locked" in str(why):
+            return OwnersError(f"{self.path}: another process holds it; try again")
         return OwnersError(
             f"{self.path}: cannot be used: {why}; make room or give it back its rights, or put back the last "
             "back-up (delete objects.db-wal and objects.db-shm with it)"

@@ -13,6 +13,7 @@ import re
 import secrets
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -22,13 +23,15 @@ from typing import Any, Self
 from stillwatch.errors import refuse_os_errors
 from stillwatch.gateway.control import keys
 from stillwatch.gateway.control.mark import OLD_LOG, DatabaseMark, Version, read_mark, write_mark
-from stillwatch.gateway.control.migrations import StateError, migrate
+from stillwatch.gateway.control.migrations import StateError, StateUnwritable, migrate
 from stillwatch.gateway.fleet.database import FleetChanges, FleetDatabase, FleetTurn, take_up, watch_changes
 from stillwatch.gateway.folder import Folder
 from stillwatch.sqlite_file import FileId, Keeper, create, database_ids, fold_log, use_wal
 from stillwatch.units import utc_us
 
-BUSY_MS = 5_000
+BUSY_S = 5.0  # that a writer waits for others in all, however many wait with it
+FLEET_BUSY_S = 1.0  # the same with the fleet's turn in its hands: all other gateways wait for that
+AGAIN_S = 0.02  # between two tries; readers of this process have their turn meanwhile
 LONGEST_NAME = 200
 _UNFIT = r"\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"  # controls, line breaks, changes of direction
 NAME_PATTERN = rf"^[^\s{_UNFIT}]([^{_UNFIT}]*[^\s{_UNFIT}])?$"  # of whatever is shown to people later
@@ -39,6 +42,11 @@ _DAMAGED = (
     "{path}: cannot be used: {why}; stop `stillwatch serve`, put back the last back-up of state.db (delete "
     "state.db-wal and state.db-shm with it), or move it away to begin with no keys and standings"
 )
+_HELD = "{path}: another process has held it for {s:.0f} s; try again"
+_FLEETS_ALONE = (
+    "{path}: takes nothing now ({why}), but the change is written in the fleet's database: it is in force at "
+    "the other gateways, and here as soon as this file takes it. Do not do it again"
+)
 _OVERWRITTEN = (
     "{path}: went back from revision {seen} to {now}: another file was written over it while it was in use; "
     "stop `stillwatch serve`, put a whole copy in its place, start again"
@@ -47,10 +55,6 @@ _OVERWRITTEN = (
 
 class Stale(StateError):
     """Somebody else changed it since the caller looked."""
-
-
-class StateUnwritable(StateError):
-    """The disk takes nothing: it is full, read-only or broken."""
 
 
 class Missing(StateError):
@@ -136,14 +140,12 @@ class ControlState:
             raise StateError(OLD_LOG.format(path=self.path))
         try:
             create(self.path)
-            db = sqlite3.connect(
-                self.path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False
-            )
+            db = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         except (OSError, sqlite3.Error) as why:
             raise StateError(f"{self.path}: cannot be opened: {why}") from why
         self._db = db
         try:
-            use_wal(db, BUSY_MS / 1000)
+            use_wal(db, BUSY_S)
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA foreign_keys = ON")
             migrate(db, self.path)
@@ -238,9 +240,11 @@ class ControlState:
     # --- transactions ---
 
     @contextmanager
-    def _transaction(self, db: sqlite3.Connection, begin: str) -> Iterator[None]:
+    def _transaction(self, db: sqlite3.Connection, begin: str | None) -> Iterator[None]:
+        """End what is begun. `begin` None: it is already."""
         try:
-            db.execute(begin)
+            if begin is not None:
+                db.execute(begin)
             yield
         except sqlite3.Error as why:
             raise _refusal(self.path, why) from why
@@ -248,6 +252,37 @@ class ControlState:
             if db.in_transaction:
                 with suppress(sqlite3.Error):
                     db.execute("ROLLBACK")
+
+    @contextmanager
+    def _alone(self, patience_s: float = BUSY_S) -> Iterator[sqlite3.Connection]:
+        """Lend the connection with SQLite's write lock. While it is waited for, others may read.
+
+        Raises: StateUnwritable where others hold it for so long.
+        """
+        until_s = time.monotonic() + patience_s
+        while True:
+            with self._lock:
+                db = self._open_current()
+                if self._begins(db):
+                    with self._transaction(db, None):
+                        yield db
+                    return
+                if time.monotonic() >= until_s:
+                    raise StateUnwritable(_HELD.format(path=self.path, s=patience_s))
+            time.sleep(AGAIN_S)
+
+    def _begins(self, db: sqlite3.Connection) -> bool:
+        """Begin a transaction that writes; False where another process has one."""
+        try:
+            db.execute("PRAGMA busy_timeout = 0")
+            db.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as why:
+            if _is_held(why):
+                return False
+            raise _refusal(self.path, why) from why
+        finally:
+            db.execute(f"PRAGMA busy_timeout = {BUSY_S * 1000:.0f}")
+        return True
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -266,9 +301,8 @@ class ControlState:
         """
         with ExitStack() as ends:
             turn = None if self.fleet is None else ends.enter_context(self.fleet.turn())
-            ends.enter_context(self._lock)  # after the turn, which may be long in coming
-            db = self._open_current()
-            with self._transaction(db, "BEGIN IMMEDIATE"):
+            # after the turn, which may be long in coming
+            with self._alone(BUSY_S if turn is None else FLEET_BUSY_S) as db:
                 now = self._current_revision(db, turn)
                 if if_revision is not None and if_revision != now:
                     raise Stale(f"this was asked for at revision {if_revision}, it is {now} now: look again")
@@ -278,13 +312,18 @@ class ControlState:
                 if turn is not None:
                     turn.put(db, version.revision)
                     turn.commit()  # first: what only the copy held would be in force here alone
-                db.execute("COMMIT")
-            if self._files() != self._ids:
-                raise StateError(
-                    f"{self.path}: was replaced while this was written, so it may be lost; do it again"
-                )
-            self._seen = version.revision
-            write_mark(self.path, version, event)
+                try:
+                    db.execute("COMMIT")
+                except sqlite3.Error as why:
+                    if turn is None:
+                        raise
+                    raise StateUnwritable(_FLEETS_ALONE.format(path=self.path, why=why)) from why
+                if self._files() != self._ids:
+                    raise StateError(
+                        f"{self.path}: was replaced while this was written, so it may be lost; do it again"
+                    )
+                self._seen = version.revision
+                write_mark(self.path, version, event)
 
     def _current_revision(self, db: sqlite3.Connection, turn: FleetTurn | None) -> int:
         """Give the revision that a change begins from; in a fleet all is taken up that others wrote."""
@@ -307,12 +346,10 @@ class ControlState:
     @contextmanager
     def rewriting(self) -> Iterator[tuple[sqlite3.Connection, Version]]:
         """Lend the connection for what makes this a copy of a state, or brings it up to date: no change."""
-        with self._lock:
-            db = self._open_current()
-            with self._transaction(db, "BEGIN IMMEDIATE"):
-                yield db, _version(db)
-                version, event = _version(db), _last_event(db)
-                db.execute("COMMIT")
+        with self._alone() as db:
+            yield db, _version(db)
+            version, event = _version(db), _last_event(db)
+            db.execute("COMMIT")
             self._seen = version.revision
             write_mark(self.path, version, event)
 
@@ -536,10 +573,14 @@ def check_name(name: str, what: str) -> None:
         raise StateError(f"{what} {name!a}: no control characters, and no blank at either end")
 
 
+def _is_held(why: sqlite3.Error) -> bool:
+    return "locked" in str(why) or "busy" in str(why)
+
+
 def _refusal(path: Path, why: sqlite3.Error) -> StateError:
     text = str(why)
-    if "locked" in text or "busy" in text:
-        return StateError(f"{path}: another process has held it for {BUSY_MS / 1000:.0f} s; try again")
+    if _is_held(why):
+        return StateUnwritable(_HELD.format(path=path, s=BUSY_S))
     if "full" in text or "readonly" in text or "I/O" in text or "unable to open" in text:
         return StateUnwritable(f"{path}: cannot be written: {text}; make room or give it back its rights")
     if "malformed" in text or "not a database" in text:

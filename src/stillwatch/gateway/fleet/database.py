@@ -11,13 +11,13 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from stillwatch.gateway.control.mark import Version
-from stillwatch.gateway.control.migrations import StateError
+from stillwatch.gateway.control.migrations import StateError, StateUnwritable
 
 if TYPE_CHECKING:
     import psycopg
@@ -206,6 +206,7 @@ class FleetDatabase:
     def __init__(self, url: str) -> None:
         self.url = url
         self._refused: tuple[float, FleetUnreachable] | None = None
+        self.no_turn: str | None = None  # why the last turn to write could not be had
 
     @contextmanager
     def connect(
@@ -221,7 +222,7 @@ class FleetDatabase:
         try:
             import psycopg
 
-            from stillwatch.gateway.fleet.connection import WaitingConnection
+            from stillwatch.cases.postgres_connection import WaitingConnection
         except ImportError as why:
             raise StateError(f"PostgreSQL needs psycopg: pip install 'stillwatch[postgres]' ({why})") from why
         with refuse_database_errors(self.url):
@@ -252,13 +253,23 @@ class FleetDatabase:
 
         Raises: FleetUnreachable, StateError.
         """
-        with self.connect() as db:
-            db.execute("BEGIN")
+        with ExitStack() as ends:
             try:
-                yield FleetTurn(db)
-            finally:
-                if not db.closed:
-                    db.rollback()  # what was not committed
+                db = ends.enter_context(self.connect())
+                ends.callback(_roll_back, db)  # what was not committed
+                with refuse_database_errors(self.url):
+                    db.execute("BEGIN")
+                    turn = FleetTurn(db)
+            except StateError as why:
+                self.no_turn = str(why)
+                raise
+            self.no_turn = None
+            yield turn
+
+
+def _roll_back(db: "psycopg.Connection[Any]") -> None:
+    if not db.closed:
+        db.rollback()
 
 
 class FleetTurn:
@@ -575,7 +586,9 @@ def refuse_database_errors(url: str) -> Iterator[None]:
         if state.startswith(_LOST):
             raise FleetUnreachable(f"{url}: cannot be reached: {one_line(why)}") from why
         if state == "55P03":
-            raise StateError(f"{url}: others have written for {SILENT_MS / 1000:.0f} s; try again") from why
+            raise StateUnwritable(
+                f"{url}: others have written for {SILENT_MS / 1000:.0f} s; try again"
+            ) from why
         raise StateError(f"{url}: {one_line(why)}") from why
 
 

@@ -7,6 +7,7 @@ listened. It writes nothing but its own row. Serving does not depend on it.
 import socket
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 LOOK_S = 0.5  # the longest time between two looks
 SOON_S = 0.02  # until the next look at workers that are about to take up a change
 ALIVE_S = 1.0  # how often it says that it is there
+TURN_S = 10.0  # how often it sees whether a change could be written: all connections may be in use, or a lock
 
 
 class FleetFollower(FleetPart):
@@ -54,13 +56,13 @@ class FleetFollower(FleetPart):
         self.gateways: list[FleetGateway] = []
         self.life, self._life_before = state.begin_life()
         self._me = FleetGateway(name, self.life, socket.gethostname(), -1, "", 0.0)
-        self._said_s = self._ahead_s = 0.0
+        self._said_s = self._ahead_s = self._turn_s = 0.0
         self.stays = False  # its workers serve on for the gateway that follows: others wait for them
 
     def says(self, parts: Iterable[FleetPart]) -> dict[str, Any]:
         """Give the fleet's part of the supervisor's heartbeat. `parts`: all that belong to it."""
         return {
-            "error": next((part.error for part in parts if part.error), None),
+            "error": next((part.error for part in parts if part.error), None) or self._no_turn(),
             "name": self._me.name,
             "gateways": len(self.gateways),
             "clock_ahead_s": round(self._ahead_s, 1),
@@ -71,6 +73,16 @@ class FleetFollower(FleetPart):
                 if member.terms and member.silent_s <= LATE_S and member.terms != self._me.terms
             ],
         }
+
+    def _no_turn(self) -> str | None:
+        return None if self.state.fleet is None else self.state.fleet.no_turn
+
+    def _try_turn(self) -> None:
+        """See whether a change could be written, without one."""
+        with suppress(StateError):
+            if self.state.fleet is not None:
+                with self.state.fleet.turn():
+                    pass
 
     def step(self, db: "psycopg.Connection[Any]") -> float:
         """Take up what is new, and say what all of the gateway's processes go by."""
@@ -89,6 +101,9 @@ class FleetFollower(FleetPart):
             self._life_before = self._me.life
             self.gateways = read_gateways(db)
             self._ahead_s = time.time() - read_clock(db)
+        if not late and time.monotonic() - self._turn_s >= TURN_S:
+            self._try_turn()
+            self._turn_s = time.monotonic()
         return SOON_S if late else LOOK_S
 
     def end(self, db: "psycopg.Connection[Any]") -> None:

@@ -42,6 +42,7 @@ from stillwatch.terms.decide import step_now
 RETRY_S = 2
 MOST_STANDINGS = 50_000  # in one answer of /bans
 MOST_NAMES = 10_000
+AT_ONCE = 200  # names or ended answers; then decisions have their turn
 LONGEST_REASON = 300
 MOST_EXCHANGES = 1 << 40  # of a gap: counters have 63 bits
 ENDED = re.compile(
@@ -197,7 +198,7 @@ async def _bans(world: HookContext, request: Request) -> HookReply:
         if not isinstance(names, list) or len(names) > MOST_NAMES:
             raise BadRequest(400, "bad_request", f"{kind} must be a list of at most {MOST_NAMES:,} names")
         for k, name in enumerate(names):
-            if k % 200 == 199:
+            if k % AT_ONCE == AT_ONCE - 1:
                 await asyncio.sleep(0)
             if not isinstance(name, str):
                 raise BadRequest(400, "bad_request", f"{kind} must be texts")
@@ -321,9 +322,11 @@ def _answers(world: HookContext, request: Request) -> HookReply:
     return HookReply(200, b"{}", (JSON,))
 
 
-def _ended(world: HookContext, request: Request, hook: str) -> HookReply:
+async def _ended(world: HookContext, request: Request, hook: str) -> HookReply:
     """Take Envoy's log of ended exchanges: OTLP, whose protobuf keeps a text as it is."""
-    for line in ENDED.finditer(request.body):
+    for k, line in enumerate(ENDED.finditer(request.body)):
+        if k % AT_ONCE == AT_ONCE - 1:
+            await asyncio.sleep(0)
         stream, ticket, status, sent, events, comes = (part.decode("ascii") for part in line.groups())
         if ticket == "-":
             world.held.let_go_stream(hook, stream)

@@ -53,14 +53,14 @@ def _objects(kind: str, body: bytes) -> list[dict[str, object]]:
         return [reported_object(body)]
     if not body:
         return []
-    pieces = _protobuf().objects(iter([body]), len(body))
-    objects: list[dict[str, object]] = []
-    for _, _, obj in pieces:
-        if isinstance(obj, dict):
-            objects.append(obj)
-        elif "holds no spans" not in str(obj):
-            raise BadRequest(400, "bad_protobuf", f"the body {obj}")
-    return objects
+    protobuf = _protobuf()
+    obj = protobuf.decode(body)
+    if isinstance(obj, dict):
+        return [obj]
+    if "holds no spans" in str(obj):
+        return []
+    status = 413 if str(obj) == protobuf.TOO_MANY else 400
+    raise BadRequest(status, "bad_protobuf", f"the body {obj}")
 
 
 def _protobuf() -> Any:

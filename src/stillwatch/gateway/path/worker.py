@@ -190,6 +190,7 @@ class Worker:
             waiting_bytes=self.gate.log.waiting_bytes,
             coin=self.coins.error,
             owners=self.gate.check_owners(),
+            owners_waiting=self.gate.owners.write_waiting(),
         )
 
 

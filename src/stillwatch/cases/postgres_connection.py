@@ -1,4 +1,4 @@
-"""A connection to the fleet's database that gives up a server which does not answer.
+"""A connection to PostgreSQL that gives up a server which does not answer.
 
 A host that is gone is noticed by its kernel's silence. Where only the server stands still (a disk that hangs,
 a stopped process) the kernel goes on to acknowledge what is sent, and libpq would wait without end.
