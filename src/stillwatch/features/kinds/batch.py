@@ -1,8 +1,8 @@
 """A batch pipeline: classify, extract or rewrite many items with one instruction.
 
 Evidence: one template, ever-different items, no follow-ups, answers no longer than a few hundred tokens.
-Looks the same: collecting labels for a small classifier; a judge; retrieval with short questions. Imitated
-by: harvesting short answers. Long answers or reasoning, which carry most of the value, do not fit.
+Looks the same: collecting labels for a small classifier; a judge; retrieval with short questions.
+Imitated by: harvesting short answers. Long answers or reasoning, which carry most of the value, do not fit.
 """
 
 from stillwatch.features.kinds import SHAPE_CEILING, Sign, Subject
