@@ -450,7 +450,7 @@ def made_in_list(body: bytes, kind: str) -> list[tuple[str, str]]:
 
 
 def made_in_event(data: bytes, kind: str, itself: bool) -> list[tuple[str, str]]:
-    """Return the same for a stream's event, whose object is in `response`, `message`, `item` or at the top."""
+    """Return the same for a stream's event, whose object is in `response`, `message`, `item` or bare."""
     try:
         event = _REPLY.decode(data)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
