@@ -1,6 +1,6 @@
 """The alerts process: notifies the recipients in `alerts.toml` of new cases, and of overdue ones again.
 
-It is a separate process, so that a receiver that hangs delays nothing else. Queued messages lie in `outbox/`;
+It is a separate process, so that a receiver that hangs delays nothing else. Queued messages are in `outbox/`;
 after a kill it continues from there. `stillwatch alerts deliver` does the same from the command line.
 """
 

@@ -27,7 +27,7 @@ class ClockError(StillwatchError):
 
 
 def write(path: Path, at_us: int) -> memoryview:
-    """Create a clock that shows a time; return its three numbers, which can be written to."""
+    """Create a clock that shows `at_us`; return its three numbers, writable."""
     path.write_bytes(_LAYOUT.pack(at_us, 0, 0))
     return _map_file(path)
 

@@ -61,7 +61,7 @@ IDLE_S = 30.0
 # above its limit (benchmarks/kept_memory.py, docs/figures/gateway.md).
 EXCHANGES_A_MB = 2_500
 PROCESS_MB = 450
-MOST_EXCHANGES = 130_000_000  # evaluated at once at most: actors.spread takes 134 million
+MOST_EXCHANGES = 130_000_000  # that are evaluated at once: actors.spread takes 134 million
 
 
 def exchanges_in(memory_mb: int) -> int:
@@ -263,8 +263,7 @@ class FolderScan:
         """Return the time until which every exchange should have arrived. Later arrivals are evaluated again.
 
         Uses the wall clock if exchanges are recent. Otherwise the gateway's clock differs and their own times
-        are
-        used; then the last hour counts as complete when nothing has arrived for a while.
+        are used; then the last hour counts as complete when nothing has arrived for a while.
         """
         if self.newest_us > read_us - 2 * HOUR_US:
             settle_us = SETTLE_US + SKEW_US if self._in_fleet else SETTLE_US
@@ -390,8 +389,7 @@ class _Pulse(threading.Thread):
 
 def return_freed_memory() -> None:
     """Make glibc return freed arrays of a MiB and more to the system at once: by default it raises that limit
-    as
-    it runs. Another C library is unaffected."""
+    as it runs. Another C library is unaffected."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1 << 20)
 

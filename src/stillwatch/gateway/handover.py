@@ -91,9 +91,7 @@ def keep_signals() -> None:
 
 
 def become_the_next(files: InheritedFiles) -> None:
-    """Replace this process by the gateway that is installed now, with these files. Returns only by an
-    OSError.
-    """
+    """Replace this process by the gateway installed now, with these files. Returns only by an OSError."""
     numbers = [listener.fileno() for listener in files.sockets] + ([] if files.lock is None else [files.lock])
     high = [fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 64 + len(numbers)) for number in numbers]
     for place, number in enumerate(high):

@@ -48,8 +48,7 @@ class FindingsNotice:
 
     def campaigns(self) -> list[Campaign]:
         """Return the campaigns under their first ids, with the accounts that joined since, and the
-        single-account
-        extractions found since the last full evaluation."""
+        single-account extractions found since the last full evaluation."""
         if self.result is None:
             return []
         known = {account for c in self.result.campaigns for account in c.accounts}

@@ -21,7 +21,7 @@ from stillwatch.toml.reading import Mistakes, TableReader
 UPSTREAM_KEY_VARIABLE = "STILLWATCH_UPSTREAM_KEY"
 MOST_WORKERS = 64
 HOOKS_WORKER = 900  # the number of the hooks process among the workers, above all of theirs
-SHUTDOWN_DELAY_S = 5.0  # in a fleet, where others serve: time for a /readyz check each second, or two in four
+SHUTDOWN_DELAY_S = 5.0  # in a fleet: for load balancers that check /readyz every second or two
 GATEWAY_NAME = r"[A-Za-z0-9][A-Za-z0-9.-]{0,39}"
 Port = Annotated[int, Bounds(1, 65_535)]
 

@@ -14,10 +14,8 @@ def ask_for_short_slices() -> None:
     """Reduce the scheduling delay of the calling thread, which works in short bursts (Linux 6.12).
 
     A thread with a short slice runs before those with longer ones. Its share of the core stays the same. A
-    thread
-    that works on past its slice is interrupted more often, which does not matter to an event loop. No effect
-    on
-    older kernels and on other machines.
+    thread that works on past its slice is interrupted more often, so it does not suit an event loop. No
+    effect on older kernels and on other machines.
     """
     number = SCHED_SETATTR.get(os.uname().machine)
     if number is None or not sys.platform.startswith("linux"):

@@ -1,4 +1,4 @@
-"""Keeps requests for nothing from a model from crowding all others out of the detector's memory.
+"""Limits requests that use no model, so that they crowd no others out of the detector's memory.
 
 Listings and refusals cost their sender almost nothing and are rows like all others: one key could push weeks
 of all exchanges out of the detector's memory. The segments keep every row.

@@ -1,4 +1,4 @@
-"""The tokens that a batch may produce, and that it did: a file of questions could evade any limit.
+"""The tokens that a batch may produce, and did produce: a file of questions could evade any limit.
 
 A batch is counted when it starts, by the limits in its questions. The content of a file is noted when it is
 uploaded, because a batch names only the upstream's file id.

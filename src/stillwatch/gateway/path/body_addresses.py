@@ -34,8 +34,7 @@ def turn_body(body: bytes, kind: str, request: Request, upstream: Target) -> byt
     """Rewrite the addresses in a JSON reply about a kind of object to this gateway's.
 
     An address at another host is rewritten too if its path is of the same kind: a gateway behind this one
-    passes
-    on its own upstream's. Returns the same bytes if there is none.
+    passes on its own upstream's. Returns the same bytes if there is none.
     """
     try:
         document = msgspec.json.decode(body)

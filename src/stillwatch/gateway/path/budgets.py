@@ -25,7 +25,7 @@ from stillwatch.units import DAY_US, HOUR_US, MINUTE_US
 ROOM = 65_536  # accounts that are counted over all workers; further ones by each worker alone
 BEYOND = 8_192  # of the latter, at once
 # minute, requests, tokens; hour, tokens; day, tokens, tokens of batches; charged in advance; held minutes;
-# reserved tokens, by which start of the process; of each set of models: tokens of the day, reserved tokens
+# reserved tokens, the process start that reserved them; of each set of models: tokens of the day, reserved
 HOUR, DAY, PROMISED, HELD_MINUTES, HELD, START, SETS = 3, 5, 8, 9, 10, 11, 12
 ROW = SETS + 2 * MOST_SETS
 OF_DAY = (6, 7, *range(SETS, ROW, 2))  # columns of a day
@@ -47,11 +47,9 @@ class Budgets:
     """One worker's view: `hold` reserves what an answer may bring, `add` counts it, `spent` sums all workers.
 
     Two workers that admit the last answer at once: each reserves first and reads then, so that one of them
-    sees
-    the other's. An answer is counted first, then its reservation is released. So a reader takes reservations
-    before usage, and others' files last: it may count an answer twice but never misses it. `run` None:
-    counted in
-    memory, for one process.
+    sees the other's. An answer is counted first, then its reservation is released. So a reader takes
+    reservations before usage, and others' files last: it may count an answer twice but never misses it. `run`
+    None: counted in memory, for one process.
     """
 
     def __init__(
@@ -124,8 +122,7 @@ class Budgets:
         return self._mine, place * ROW
 
     def _fleet_us(self, place: int, now_us: int) -> int:
-        """Return the time, or the start of the next minute if a gateway with a faster clock counts in it
-        already.
+        """Return the time, or the start of the next minute if a gateway with a faster clock is in it already.
 
         Otherwise what others spent in that minute would not count, and could be spent again.
         """
@@ -301,8 +298,7 @@ class Budgets:
         """Copy what all other gateways count already of an account's use here; None without other gateways.
 
         Read it before anything else of the account. A later copy may include what they admitted since, and
-        then this
-        gateway takes its part of what they have spent.
+        then this gateway takes its part of what they have spent.
         """
         known = self._known
         if known is None or place < 0 or known[STARTS] < 2:

@@ -67,10 +67,9 @@ class _Memory(msgspec.Struct):
 
 
 def caller(gate: Gate, client: Client, request: Request, now_us: int) -> Caller:
-    """Identify the caller. Raises: BadRequest if the head is bad, or the key missing, wrong, double or
-    expired.
+    """Identify the caller, from the cached result if the last head on the connection was the same.
 
-    Clients repeat one head: what was found in the last one on the connection is kept.
+    Raises: BadRequest for a bad head, for two keys, or for one that is missing, wrong, revoked or expired.
     """
     if SEAL in request.target and SEALED.fullmatch(request.target):
         return _uploader(gate, client.peer, request, now_us)

@@ -39,8 +39,7 @@ class Charge:
         """Reserve what this request may bring, then read what all others have used and reserved.
 
         In this order: of two workers that do so at once, at least one sees the other's reservation. Also
-        returns the
-        account's daily limit for the requested models: that of the set with the least left.
+        returns the account's daily limit for the requested models: that of the set with the least left.
         """
         gate, facts, now = self._gate, self._facts, self._began_us
         budgets, limits = gate.budgets, gate.terms.limits
@@ -162,8 +161,7 @@ class Charge:
         """Charge what a reply reports; return its facts, or None if they were counted before.
 
         reply: None if the reply reports nothing. complete: the client has all of it. nothing_begun: the
-            upstream
-        refused the request.
+        upstream refused the request.
         """
         gate, facts = self._gate, self._facts
         if reply is None:

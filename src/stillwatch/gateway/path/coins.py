@@ -1,8 +1,7 @@
 """Canaries on the request path: two answers are requested, one is served as it comes, the other recorded.
 
 Both are requested at once, in an order independent of the coin, so nobody waits for the second one. Failures
-on its side are recorded and never reach a client. The texts are read (`record.coined`) on the ledger's
-thread.
+on its side are recorded and never reach a client. The ledger's thread reads the texts.
 """
 
 import re
@@ -90,8 +89,7 @@ def twice(operation: str, body: bytes) -> bool:
 def second(head: bytes) -> bytes:
     """Return the second request's head, with its own idempotency key: else the first answer comes again.
 
-    The key depends on the order of requests and not on the coin: a client that retries gets one of the same
-    two.
+    The key depends on the order of requests, not the coin: a client that retries gets one of the same two.
     """
     return _IDEMPOTENCY.sub(rb"\1-2", head, count=1)
 
@@ -310,9 +308,8 @@ class Slot:
     def ask(self, pool: ConnectionPool, head: bytes, body: bytes) -> None:
         """Request this answer, on a connection of its own; once more if it breaks off or is an error.
 
-        The client's is requested once. Both recorded answers are then samples that were completed, whatever
-        was drawn
-        before: the pair is as fair, and fewer coins are wasted.
+        The client's is requested once. Both recorded answers are then completed samples, whatever was
+        drawn before: the pair is as fair, and fewer coins are wasted.
         """
 
         def send(connection: Connection | None, why: str) -> None:
@@ -421,8 +418,7 @@ class Draw:
     def adopt(self, connection: Connection) -> None:
         """Take over the connection of an answer that its client abandoned, and read it to its end.
 
-        A client could choose answers by ending them: a coin that counted only complete ones would not be
-        fair.
+        Otherwise a client could choose answers by ending them, and the coin would not be fair.
         """
         if connection.held:
             connection.hold(False)

@@ -1,7 +1,6 @@
 """One exchange, from a whole request to its outcome on the disk.
 
-The order is guaranteed: decided, durable, forwarded, delivered, noted. It waits only for the disk and the
-upstream.
+The order is guaranteed: decided, durable, forwarded, delivered, noted. It waits only for disk and upstream.
 """
 
 import logging
@@ -233,8 +232,7 @@ class Exchange:
         )  # fmt: skip
 
     def _refuse(self, decision: Decision, verdict: ModelVerdict | None = None, noted: bool = False) -> None:
-        """Answer in place of the upstream. Mostly recorded without the body, since bodies could fill the
-        disk.
+        """Answer in place of the upstream. Mostly recorded without its body: bodies could fill the disk.
 
         `noted`: with it. Whether another account sends the same request is evidence.
         """
@@ -544,7 +542,7 @@ class Exchange:
         return self.gate.verdict(model, who.account, who.org, self.began_us).allow
 
     def still_allowed(self) -> bool:
-        """Return whether it is allowed after changes of policy, account or key. If not, it ends."""
+        """Return whether changes of policy, account or key still allow the exchange; if not, it ends."""
         gate, who = self.gate, self.caller
         if gate.terms is self._terms and gate.tables is self._tables:
             return True

@@ -32,7 +32,7 @@ from stillwatch.units import MINUTE_US
 OUTCOME_WAIT_S = 0.02  # how long an outcome waits for an intent to be committed with
 MOST_WAITING = 256 << 20  # bytes of frames that may wait for the disk
 PROBE_S = 1.0  # how often writing is tried again while capture fails
-VERDICTS = 10_000  # how many are remembered
+VERDICTS = 10_000  # cached at most
 OWNER_US = 1_000_000  # how long a model's owner is remembered
 KEPT_DURATIONS = 64
 UNTRIED_S = 10  # the wait that is suggested for unfinished answers before any has come
@@ -47,8 +47,7 @@ _COMMIT_US = PLACE["commit_us"]
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
-# models, account, organisation, operation type, n, log-probabilities: all that a decision uses, but the
-# length
+# models, account, organisation, operation type, n, log-probabilities: all that decides but length
 Asked = tuple[tuple[str, ...], str, str | None, str, int, bool]
 
 
@@ -191,7 +190,7 @@ class Gate:
         return max(1, -(-sorted(self.durations)[len(self.durations) * 9 // 10] // 1_000_000))
 
     def decided(self, key: Asked, body_bytes: int, now_us: int) -> Admission | None:
-        """Return the stored decision on such a request, for accounts without a status or a limit."""
+        """Return the cached decision on such a request, if its account has no status and nobody a limit."""
         admission = self._decided.get(key)
         if admission is None or body_bytes > self.terms.capture.max_body_bytes:
             return None
@@ -207,8 +206,7 @@ class Gate:
         """Return the owners of private models that may answer to a name, remembered for a second.
 
         Empty if anybody may use it; `NOBODY` for a trained model whose owner is unknown. While owners cannot
-        be looked
-        up, what was known of a name stays valid, and public models are open.
+        be looked up, what was known of a name stays valid, and public models are open.
 
         Raises: OwnersError for any other name: it may be somebody's.
         """

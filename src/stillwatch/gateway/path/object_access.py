@@ -161,7 +161,7 @@ class ObjectAccess:
         return {name for name, owner in owners.items() if owner not in (self._account, EVERYBODY)}
 
     def may_use(self, model: str) -> bool:
-        """Return whether a model may be used: not another account's, or nobody's. Raises: OwnersError."""
+        """Return False for a model of another account, or of nobody. Raises: OwnersError."""
         if not self._kept_apart:
             return True
         owners = self._gate.model_owners(model, self._began_us)

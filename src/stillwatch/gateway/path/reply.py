@@ -257,7 +257,8 @@ class Stream:
         model = served or wanted
         output, estimated = usage[1], False
         left = not complete and self.operation == "messages" and self._finish is None
-        is_too_few = not self._written and (output or 0) * MOST_BYTES < self._text_bytes  # repeated by SGLang
+        # not for SGLang, whose events repeat the text
+        is_too_few = not self._written and (output or 0) * MOST_BYTES < self._text_bytes
         if output is None or left or is_too_few:
             output, estimated = ratios.tokens(model, self.operation, self._chunks, self._text_bytes), True
         elif complete and self._chunks:
@@ -358,8 +359,7 @@ class _Within(msgspec.Struct):
 
 class _Event(msgspec.Struct):
     """The places of an event's own usage. The event may also repeat what a client sent: a tool's schema may
-    have a
-    field of that name."""
+    have a field of that name."""
 
     usage: dict[str, object] | None = None
     usageMetadata: dict[str, object] | None = None

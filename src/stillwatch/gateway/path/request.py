@@ -383,8 +383,7 @@ def inflate(body: bytes, coding: str, limit: int) -> bytes:
     """Decompress a body, up to `limit` bytes.
 
     Raises: BadRequest if it is longer (413), damaged (400), or in an unsupported encoding (415).
-    Decompression
-    bombs are stopped early: the expansion of a small body is bounded.
+    Decompression bombs are stopped early: the expansion of a small body is bounded.
     """
     if coding not in ("gzip", "x-gzip", "deflate", "zstd"):
         raise BadRequest(415, "bad_encoding", f"content-encoding {coding[:40]!r}: send gzip, zstd or none")

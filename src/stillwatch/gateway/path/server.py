@@ -31,9 +31,8 @@ IDLE_S = 75.0  # of a kept connection
 RETRY_S = 2
 PARKED_S = 5.0  # how long a request waits for others of its address
 TOLD_AGAIN_S = 60.0  # how often it is logged that an address is at its limit
-# Polls without a new byte before a connection closes when the worker ends: a request on its way would be
-# reset.
-# They are counted, not timed: what arrives while a process is suspended is read only after the next poll.
+# Polls without a new byte that close a connection when the worker ends; fewer may reset a request on its way.
+# Counted, not timed: what arrives while a process is suspended is read only after the next poll.
 LAST_LOOKS = 20
 LOOK_S = 0.05
 LONGEST_LOOK_S = 1.0  # the rest of a longer pause is taken as suspension
@@ -105,7 +104,7 @@ class KnownHead(NamedTuple):
 
     @staticmethod
     def of(data: bytes, request: Request) -> "KnownHead | None":
-        """Return the pattern of such a request; None if it is unusual."""
+        """Return the known head of such a request; None if the request is unusual."""
         end = len(data) - len(request.body)
         head, lengths = data[:end], _LENGTH_FIELD.findall(data, 0, end)
         unusual = (
@@ -578,8 +577,7 @@ def sweep_clients(gate: Gate, at_s: float) -> None:
 
 async def drain_clients(gate: Gate, most_s: float) -> None:
     """Wait, at most so many seconds, until all requests are answered and connections closed. Time in which
-    this
-    process is suspended does not count."""
+    this process is suspended does not count."""
     gate.draining = True
     while (gate.clients or (gate.door is not None and gate.door.opening)) and most_s > 0:
         for client in list(gate.clients):
@@ -623,7 +621,7 @@ class Door:
 
     def __init__(self, gate: Gate, sock: socket.socket, make: "Callable[[], Client]", most: int) -> None:
         self._gate, self._sock, self._make, self._most = gate, sock, make, most
-        self._share = max(1, most // 2)  # for one address
+        self._share = max(1, most // 2)  # connections allowed for one address
         self.opening = 0  # accepted, but not yet a client
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = self._closed = False

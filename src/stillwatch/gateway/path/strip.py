@@ -238,9 +238,8 @@ class SseStrip:
     """A stream of events, however its bytes are split. Events with nothing to strip pass byte for byte.
 
     An event that is all reasoning is replaced by a comment: clients skip it, and those that wait for bytes
-    see
-    that the model still works. Later blocks and items move up, as official clients expect. An event beyond
-    `limit` is not passed on: an error event ends the stream, and `cut` is set.
+    see that the model still works. Later blocks and items move up, as official clients expect. An event
+    beyond `limit` is not passed on: an error event ends the stream, and `cut` is set.
     """
 
     def __init__(self, limit: int = EVENT_LIMIT) -> None:

@@ -55,8 +55,7 @@ def trained_in(body: bytes) -> list[str]:
 
 
 def names_of(model: str) -> tuple[str, ...]:
-    """Return the names under which a trained model is recorded. Replicate's can be requested by version
-    alone.
+    """Return the names under which a trained model is recorded: Replicate's also by version alone.
 
     The part before the version is not recorded: it may have others' versions.
     >>> names_of("acme/Ours:0abc7f3e")
@@ -81,9 +80,7 @@ def is_trained_name(model: str) -> bool:
 
 
 def spellings(model: str) -> tuple[str, ...]:
-    """Return the names under which a model may be known: routers put a prefix before it, tags follow it, and
-    some
-    ignore case.
+    """Return the names that a model may have: with or without a router's prefix and a tag, in lower case.
 
     >>> spellings("azure/acme/Ours:latest")
     ('azure/acme/ours:latest', 'azure/acme/ours', 'acme/ours:latest', 'acme/ours', 'ours:latest', 'ours')

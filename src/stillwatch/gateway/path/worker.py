@@ -53,7 +53,7 @@ DRAWS_S = 5.0  # how much longer than the clients second answers may take
 
 
 def trust(settings: GatewaySettings) -> ssl.SSLContext | None:
-    """Return how the upstream's certificate is checked; None if it uses plain HTTP."""
+    """Return how the upstream's certificate is checked; None for plain HTTP."""
     if not settings.upstream.startswith("https"):
         return None
     context = ssl.create_default_context()
@@ -171,7 +171,7 @@ class Worker:
         self.gate.pool.sweep(at_s, self.settings.upstream_timeout_s)
 
     def _beat(self) -> None:
-        with suppress(OSError):  # a full disk does not stop serving; the supervisor sees the gap
+        with suppress(OSError):  # a full disk does not stop serving; the supervisor notices
             self._announce()
 
     def _announce(self) -> None:
