@@ -92,7 +92,7 @@ def main(name: str, folder: str, parent: int) -> None:
     if kind in ("recorder", "detector"):
         for setting, value in TABLE_SETTINGS.items():  # before these libraries are loaded
             os.environ.setdefault(setting, value)
-    if kind == "detector" and not clock.is_driven():  # a range waits for it
+    if kind == "detector" and not clock.is_driven():  # a range waits for the detector
         step_back()
     entry = import_module(f"stillwatch.gateway.{ENTRIES[kind]}")
     try:

@@ -174,7 +174,7 @@ class Supervisor:
                 self.drain()
             return left
         finally:
-            if self._rehearsal is not None:  # it works on the folder, which may be removed now
+            if self._rehearsal is not None:  # it reads the folder, which may be removed now
                 self._rehearsal.kill()
                 self._rehearsal.wait(5.0)
             if left is None:

@@ -21,7 +21,7 @@ from stillwatch.gateway import child, heartbeat
 from stillwatch.gateway.probe import DOOR_VARIABLE
 from stillwatch.units import utc_us
 
-NAME = "template-of-workers"  # as long as any worker's name, which overwrites it in `ps`
+NAME = "template-of-workers"  # at least as long as any worker's name, which overwrites it in `ps`
 CALLS_VARIABLE = "STILLWATCH_CALLS"  # number of the descriptor for requests for workers
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 LONGEST_CALL = 4096

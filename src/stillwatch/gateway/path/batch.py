@@ -38,7 +38,7 @@ ELSEWHERE = frozenset(
 )
 MOST_LINES = 100_000  # of one batch; OpenAI takes 50,000 and Anthropic 100,000
 KEPT_US = 40 * DAY_US  # notes on uploaded files are kept longer than upstreams keep such files
-MOST_FILES = 100_000  # noted
+MOST_FILES = 100_000  # notes kept
 TIDY = 1_000  # after so many notes old ones are deleted
 FETCHED = 10_000  # fetched answers that are remembered, so that a second fetch is not charged
 WAIT_S = 0.05  # for another worker's note

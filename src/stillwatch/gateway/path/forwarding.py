@@ -17,7 +17,7 @@ from stillwatch.terms import Terms
 
 
 def why_not_forwarded(terms: Terms, match: OperationMatch | None, method: str, target: str) -> str | None:
-    """Return why an operation does not go upstream, or None. The owner's own lines always go."""
+    """Return why an operation does not go upstream, or None. Operations that the policy lists always go."""
     if match is None and terms.capture.unknown_paths == "pass":
         return None
     if match is None and method in ("GET", "HEAD"):

@@ -76,7 +76,7 @@ _PLAIN = (b"7bit", b"8bit", b"binary")
 
 
 class Ambiguous(ValueError):
-    """Two parsers could read it differently; the text says what, fit for the client."""
+    """Two parsers could read it differently; the text states the reason, fit for the client."""
 
 
 # --- JSON -------------------------------------------------------------------------------------------------

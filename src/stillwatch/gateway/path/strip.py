@@ -40,7 +40,7 @@ _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _SORTS = {ord("{"): "object", ord("["): "list", ord('"'): "text"} | dict.fromkeys(b"tfn", "word")
 
-# its values: `msgspec.Raw`, or plain Python where only the standard library could read it
+# its values: `msgspec.Raw`, or plain Python if only the standard library could read it
 Node = dict[str, Any]
 
 
