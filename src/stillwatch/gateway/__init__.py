@@ -1,6 +1,6 @@
-"""`stillwatch serve`: a gateway in front of a model API that captures, enforces the terms, and watches live.
+"""`stillwatch serve`: a gateway in front of a model API that captures, enforces the policy, and detects live.
 
-Its processes know each other only through files in one folder. It does not know how a campaign is found.
+Its processes communicate only through files in one folder.
 """
 
 from dataclasses import dataclass, field
@@ -11,12 +11,12 @@ from stillwatch.terms.holds import HoldSchedule
 
 @dataclass(frozen=True, slots=True)
 class KeyEntry:
-    """One client key that was issued. The key is not kept: `digest` is keyed with the folder's secret."""
+    """One issued client key. The key itself is not stored: `digest` is keyed with the folder's secret."""
 
     key_id: str  # the public part of the key
     digest: bytes
     account: str
-    number: int  # of the account, dense from 0: its place in the workers' shared budgets
+    number: int  # of the account, dense from 0: its index in the workers' shared budgets
     org: str | None = None
     disabled: bool = False
     expires_us: int | None = None
@@ -24,7 +24,7 @@ class KeyEntry:
 
 @dataclass(frozen=True)
 class Tables:
-    """What a worker looks up. Published whole by the supervisor, swapped whole by the worker."""
+    """A worker's lookup tables. The supervisor publishes them whole, and the worker swaps them whole."""
 
     revision: int
     keys: dict[str, KeyEntry] = field(default_factory=dict)  # by key_id

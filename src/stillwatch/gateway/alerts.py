@@ -1,7 +1,7 @@
-"""The alerts process: tells those on the owner's list (`alerts.toml`) of cases, and again. It finds none.
+"""The alerts process: notifies the recipients in `alerts.toml` of new cases, and of overdue ones again.
 
-A process of its own: a receiver that hangs hinders nobody. What waits lies in `outbox/`; killed at any moment
-it goes on from there. `stillwatch alerts deliver` does the same from the command line.
+It is a separate process, so that a receiver that hangs delays nothing else. Queued messages are in `outbox/`;
+after a kill it continues from there. `stillwatch alerts deliver` does the same from the command line.
 """
 
 import os
@@ -36,7 +36,7 @@ CONSOLE_VARIABLE = "STILLWATCH_CONSOLE"  # where people reach the console, for l
 
 
 class Alerts:
-    """One folder's alerts. `step` tells what is news and sends what is due."""
+    """One folder's alerts. `step` queues news and sends what is due."""
 
     def __init__(self, folder: Folder, settings: GatewaySettings) -> None:
         self.folder = folder
@@ -47,9 +47,9 @@ class Alerts:
         self._outbox = Outbox(folder.path / OUTBOX)
 
     def step(self) -> None:
-        """Do one round. Raises: StillwatchError; what was not sent waits.
+        """Do one round. Raises: StillwatchError; unsent messages stay queued.
 
-        What is wrong with who is told of overdue cases holds no alert up.
+        Errors in mail or escalation do not delay the delivery of other alerts.
         """
         targets, base = read_targets(self.folder.path / TARGETS), os.environ.get(CONSOLE_VARIABLE, "")
         store = self._store = self._store or self._open()
@@ -77,7 +77,7 @@ class Alerts:
         return store
 
     def says(self) -> dict[str, Any]:
-        """Give what its heartbeat says."""
+        """Return the contents of its heartbeat."""
         sums = {"sent": self.sent, "waiting": self.waiting, "dead": self.dead}
         return {"rss": heartbeat.rss_bytes(), "error": self.error, **sums}
 
@@ -87,11 +87,11 @@ def _pulse(alerts: Alerts, stop: Wake) -> None:
         try:
             heartbeat.beat(alerts.folder.run / "alerts.json", utc_us(), **alerts.says())
         except OSError:
-            continue  # seen from outside: the beat is missing
+            continue  # the supervisor sees the missing heartbeat
 
 
 def main(folder: str) -> None:
-    """Be the alerts process of the gateway in a folder."""
+    """Run the alerts process of the gateway in a folder."""
     stop = Wake.at_the_end()
     place = Folder(Path(folder))
     alerts = Alerts(place, GatewaySettings.load(place.settings))

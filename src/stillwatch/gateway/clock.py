@@ -1,10 +1,9 @@
-"""What time it is for a gateway: the machine's, or that of a run of the range, which drives its own.
+"""The time of a gateway: the machine's, or that of a range run, which drives its own clock.
 
-A range plays a fortnight in minutes. It names a file in `$STILLWATCH_RANGE_CLOCK` when it starts `serve`; the
-file has three numbers: UTC microseconds, how often the recorder has been asked to write what it has, and how
-often the detector to look, so that a run is the same the next time, whatever else the machine has to do.
-Nobody else can set it: not a client, not the terms, not the admin port. Heartbeats stay on the machine's
-clock: they say that a process lives. It knows no range.
+A range plays a fortnight in minutes. It names a file in `$STILLWATCH_RANGE_CLOCK` when it starts `serve`. The
+file holds three numbers: UTC microseconds, how many writes were requested of the recorder, and how many
+evaluations of the detector. This makes a run reproducible, whatever else the machine has to do. Clients, the
+policy and the admin port cannot set it. Heartbeats use the machine's clock: they show that a process lives.
 """
 
 import mmap
@@ -19,16 +18,16 @@ from stillwatch.errors import StillwatchError
 from stillwatch.units import time_of
 
 VARIABLE = "STILLWATCH_RANGE_CLOCK"
-SHORT_S = 0.1  # the longest wait between two looks where a fortnight passes in minutes
+SHORT_S = 0.1  # the longest wait between two checks when a fortnight passes in minutes
 _LAYOUT = struct.Struct("<qqq")
 
 
 class ClockError(StillwatchError):
-    """The clock of a range's run cannot be read."""
+    """The clock of a range run cannot be read."""
 
 
 def write(path: Path, at_us: int) -> memoryview:
-    """Make a clock that stands at a time; what is given has the three numbers."""
+    """Create a clock that shows `at_us`; return its three numbers, writable."""
     path.write_bytes(_LAYOUT.pack(at_us, 0, 0))
     return _map_file(path)
 
@@ -50,33 +49,33 @@ def _hand() -> memoryview | None:
 
 
 def now_us() -> int:
-    """Give the time of exchanges, findings and standings. Raises: ClockError."""
+    """Return the time of exchanges, findings and enforcement statuses. Raises: ClockError."""
     hand = _hand()
     return time.time_ns() // 1000 if hand is None else int(hand[0])
 
 
 def writes_asked() -> int | None:
-    """How often a range has asked the recorder to write; None: it writes when it likes."""
+    """Return how many writes a range has requested of the recorder; None: it keeps its own schedule."""
     hand = _hand()
     return None if hand is None else int(hand[1])
 
 
 def looks_asked() -> int | None:
-    """How often a range has asked the detector to look; None: it looks when it likes."""
+    """Return how many evaluations a range has requested of the detector; None: it keeps its own schedule."""
     hand = _hand()
     return None if hand is None else int(hand[2])
 
 
 def now() -> datetime:
-    """The same as a datetime."""
+    """Return the same as a datetime."""
     return time_of(now_us())
 
 
 def is_driven() -> bool:
-    """Tell whether a range drives the clock."""
+    """Return whether a range drives the clock."""
     return bool(os.environ.get(VARIABLE))
 
 
 def pause_s(seconds: float) -> float:
-    """How long to wait for so much time to pass: as long, or hardly at all where a range drives the clock."""
+    """Return how long to wait: `seconds`, or hardly at all if a range drives the clock."""
     return min(seconds, SHORT_S) if is_driven() else seconds

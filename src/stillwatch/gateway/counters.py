@@ -1,6 +1,6 @@
-"""Counters that one process writes and any may read: int64s in a mapped file. No locks, no system calls.
+"""Counters in a mapped file of int64s: one process writes, any may read. No locks, no system calls.
 
-A counter is written by its owner alone; a reader may see it a moment late, never torn (8 aligned bytes).
+Only its owner writes a counter; a reader may see it a moment late, never torn (8 aligned bytes).
 """
 
 import mmap
@@ -28,17 +28,17 @@ class Counters:
     def __init__(self, path: Path) -> None:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            os.posix_fallocate(file, 0, PAGE)  # blocks now: a full disk cannot fault a write later
+            os.posix_fallocate(file, 0, PAGE)  # allocate now, so that a full disk cannot fault a write later
             self._map = mmap.mmap(file, PAGE)
         finally:
             os.close(file)
         self.values = memoryview(self._map).cast("q")
-        for name in GAUGES:  # what was open when the last process died is closed
+        for name in GAUGES:  # whatever was open when the last process died is closed
             self.values[PLACE[name]] = 0
 
 
 def read_all(run: Path) -> dict[str, int]:
-    """The sum over all processes' files in a run folder; of when a gap began, the latest."""
+    """Return the sums over all processes' files in a run folder; `gap_since_us` is the latest."""
     total = dict.fromkeys(NAMES, 0)
     for path in sorted(run.glob("*.counters")):
         raw = path.read_bytes()[:SIZE]

@@ -1,7 +1,7 @@
-"""The detector: follows the segments, keeps a live scan of them, and hands over what it finds as files.
+"""The detector: reads the segments, keeps a live scan of them, and hands over its findings as files.
 
-It never answers a request and never writes a standing: the supervisor reads what lies in `detector/`. Killed
-at any moment it goes on from the last saved state; exchanges that it reads twice are dropped by their ids.
+It never answers a request or changes an enforcement status: the supervisor reads the files in `detector/`.
+After a kill it continues from the last saved state; exchanges that it reads twice are dropped by their ids.
 """
 
 import ctypes
@@ -47,17 +47,17 @@ from stillwatch.units import DAY_US, HOUR_US, utc_us
 STATE = "live.npz"
 BAD = "bad-segments.jsonl"
 PERIOD_S = 2.0
-SAVE_S = 300.0  # at the latest, when rows came
-FIGURES_S = 30.0  # findings whose figures alone moved are written this often
-# A step that takes longer is taken to hang. An hour's evaluation takes 7 to 10 µs of each exchange kept.
+SAVE_S = 300.0  # the longest time between saves if rows have arrived
+FIGURES_S = 30.0  # how often findings are written if only their figures changed
+# A longer step counts as hung. An hour's evaluation takes 7 to 10 µs for each exchange kept.
 STEP_LIMIT_S, STEP_LIMIT_US = 900.0, 100
-TRIES = 3  # of a segment that the disk refuses
-SETTLE_US = 5_000_000  # from an exchange's end to its row in a segment, with room
-SKEW_US = 10_000_000  # so much later where hosts' clocks differ: rows carry the time of theirs
+TRIES = 3  # attempts to read a segment despite disk errors
+SETTLE_US = 5_000_000  # from an exchange's end to its row in a segment, with a margin
+SKEW_US = 10_000_000  # added if hosts' clocks differ: rows carry the time of their own host
 M_MMAP_THRESHOLD = -3  # <malloc.h>
-MOST_GAPS = 10_000  # that are counted, the newest
+MOST_GAPS = 10_000  # only the newest are counted
 IDLE_S = 30.0
-# Kept exchanges a MiB of memory, beyond what the process and its steps take in any case. The process is ended
+# Kept exchanges per MiB of memory, beyond the base use of the process and its steps. The process is ended
 # above its limit (benchmarks/kept_memory.py, docs/figures/gateway.md).
 EXCHANGES_A_MB = 2_500
 PROCESS_MB = 450
@@ -65,7 +65,7 @@ MOST_EXCHANGES = 130_000_000  # that are evaluated at once: actors.spread takes 
 
 
 def exchanges_in(memory_mb: int) -> int:
-    """How many exchanges are kept with so much memory.
+    """Return how many exchanges can be kept in this much memory.
 
     >>> exchanges_in(4096)
     9115000
@@ -75,7 +75,7 @@ def exchanges_in(memory_mb: int) -> int:
 
 
 class FolderScan:
-    """One folder's live scan. `step` does one round; nothing is lost between two."""
+    """One folder's live scan. `step` does one round."""
 
     def __init__(self, folder: Folder, settings: GatewaySettings, now_us: Callable[[], int]) -> None:
         self.folder, self._now_us = folder, now_us
@@ -86,10 +86,10 @@ class FolderScan:
         )
         self._keep = Keep(exchanges=exchanges_in(settings.detector_memory_mb))
         self.error: str | None = None
-        self._save_error: str | None = None  # of the last attempt; it is said until one succeeds
+        self._save_error: str | None = None  # of the last attempt; reported until one succeeds
         self.bad = self.read = self.looks = 0
         self.newest_us = 0  # the latest exchange's own time
-        self.caught_up_us = now_us()  # everything that lay there then has been read and looked at
+        self.caught_up_us = now_us()  # everything present at that time has been read and evaluated
         self._thinning = Thinning()
         self._tries: dict[str, int] = {}
         self._written: tuple[ScanResult | None, float] = (None, 0.0)
@@ -103,11 +103,11 @@ class FolderScan:
         self._live = self._begin()
         self.seen: set[str] = set(map(str, self._live.also.get("seen", ())))  # type: ignore[call-overload]
         self.newest_us = int(str(self._live.also.get("newest_us", 0)))
-        # SHA-256 of each file by which rows got their `asn` -> what it is, and the latest such row's time
+        # SHA-256 of each file that gave rows their `asn` -> its description, and the latest such row's time
         self._tables = msgspec.convert(self._live.also.get("networks", {}), dict[str, dict[str, Any]])
 
     def _begin(self) -> LiveScan:
-        """Go on from the saved state; without one that can be read, from the first segment there is."""
+        """Continue from the saved state; if it is not readable, start with the first segment."""
         path = self.folder.detector / STATE
         if path.exists():
             try:
@@ -119,18 +119,18 @@ class FolderScan:
 
     @property
     def exchanges(self) -> int:
-        """How many are kept."""
+        """The number of exchanges kept."""
         return self._live.exchanges
 
     @property
     def usable(self) -> bool:
-        """Whether what it holds is whole: it is not after a disk broke off putting it in order."""
+        """Whether its data are whole: False after a disk error interrupted their reorganisation."""
         return self._live.whole
 
     # --- one round ---
 
     def step(self) -> None:
-        """Read what is new, look at it, hand over what was found."""
+        """Read new rows, evaluate them, hand over the findings."""
         begun_us = self._now_us()
         error = self._read()
         self._know_accounts()
@@ -144,7 +144,7 @@ class FolderScan:
         self.error, self.caught_up_us = error or self._save_error, begun_us
 
     def _read(self) -> str | None:
-        """Add every row that is new, past segments that cannot be used. Gives what the disk refused."""
+        """Add every new row, and skip unusable segments. Return the disk's error, if any."""
         while True:
             try:
                 for table in read_new(self.folder, self.seen):
@@ -155,7 +155,7 @@ class FolderScan:
                 if path is None or not self._enough(path, error):
                     return f"{path.name if path else self.folder.segments}: {error}"
             except MemoryError:
-                raise  # Arrow's too: that memory is short says nothing of a segment
+                raise  # Arrow's too: a lack of memory is not the segment's fault
             except (InputError, KeyError, *DAMAGED) as why:
                 path = self._unread()
                 if path is None:
@@ -163,7 +163,7 @@ class FolderScan:
                 self._pass_over(path, f"{type(why).__name__}: {str(why)[:300]}")
 
     def _unread(self) -> Path | None:
-        """The segment at which reading stands."""
+        """Return the segment at which reading stopped."""
         return next(iter(new_segments(self.folder, self.seen)), None)
 
     def _add(self, table: pa.Table) -> None:
@@ -177,7 +177,7 @@ class FolderScan:
         self._rows_at, self._unsaved = time.monotonic(), True
 
     def _enough(self, path: Path, why: str) -> bool:
-        """Whether a segment was tried often enough and is passed over: a disk may give it the next time."""
+        """Count a failed attempt; return whether the segment is skipped now: a disk may recover."""
         self._tries[str(path)] = self._tries.get(str(path), 0) + 1
         if self._tries[str(path)] < TRIES:
             return False
@@ -193,7 +193,7 @@ class FolderScan:
         self.seen.add(name_in(self.folder, path))
 
     def _know_accounts(self) -> None:
-        """Take what the owner knows of accounts: organisations by their keys, permissions by the terms."""
+        """Load the owner's data on accounts: organisations from keys, permissions from the policy."""
         try:
             if self._watched is None:
                 self._watched = open_terms(self.folder, keeps_history=False)
@@ -210,7 +210,7 @@ class FolderScan:
             self._live.accounts = table
 
     def _know_holds(self) -> None:
-        """Take whom the gateway held, and when: a full evaluation uses it as evidence."""
+        """Load which accounts the gateway held, and when: a full evaluation uses it as evidence."""
         try:
             held = schedules_in(self.folder.state, self._now_us() - int(self._keep.days + 1) * DAY_US)
         except StillwatchError as why:
@@ -220,8 +220,8 @@ class FolderScan:
             self._live.options = replace(self._live.options, held=held)
 
     def _know_what_is_missing(self) -> None:
-        """Take what was not captured, or cannot be read, of the days that the rules need."""
-        newest_us = min(self.newest_us, self._now_us())  # rows may be of a clock that stood ahead
+        """Count what was not captured, or cannot be read, in the days that the rules need."""
+        newest_us = min(self.newest_us, self._now_us())  # rows may come from a clock that was ahead
         since_us = newest_us - int(needed_days(self._options) * DAY_US)
         self._live.unread_segments = sum(at_us >= since_us for at_us in self._bad_at_us)
         try:
@@ -235,7 +235,7 @@ class FolderScan:
             self._gaps_sign = sign
 
     def _what_is_not_seen(self, window: SeenWindow | None) -> dict[str, Any]:
-        """What health and metrics say of it; empty where the rules are given all that they need."""
+        """Return what health and metrics report of missing data; empty if the rules have all they need."""
         if window is None:
             return {}
         sentences = list(window_sentences(window))
@@ -260,11 +260,10 @@ class FolderScan:
         }
 
     def _complete_until_us(self, read_us: int) -> int:
-        """Until when every exchange has come, as far as can be told. What comes later all the same is late,
-        and looked at again.
+        """Return the time until which every exchange should have arrived. Later arrivals are evaluated again.
 
-        On the wall clock where exchanges are of now; on their own where the gateway's clock is another, and
-        then the last hour counts as over when nothing has come for a while.
+        Uses the wall clock if exchanges are recent. Otherwise the gateway's clock differs and their own times
+        are used; then the last hour counts as complete when nothing has arrived for a while.
         """
         if self.newest_us > read_us - 2 * HOUR_US:
             settle_us = SETTLE_US + SKEW_US if self._in_fleet else SETTLE_US
@@ -275,12 +274,12 @@ class FolderScan:
     # --- what it leaves ---
 
     def _check_lease(self) -> None:
-        """Refuse to write what another gateway's detector writes by now. Raises: InputError."""
+        """Refuse to write files that another gateway's detector writes now. Raises: InputError."""
         if self._in_fleet and not lease.holds(self.folder.run):
             raise InputError("another gateway of the fleet runs the detector now")
 
     def _hand_over(self, result: ScanResult) -> None:
-        """Write the findings where they changed; where only figures moved, now and then."""
+        """Write the findings if they changed; if only figures changed, every `FIGURES_S`."""
         self._check_lease()
         last, at = self._written
         fresh = replace(result, scanned=replace(result.scanned, seconds=0.0))
@@ -294,7 +293,7 @@ class FolderScan:
         self._written = (fresh, time.monotonic())
 
     def _networks(self) -> list[dict[str, Any]]:
-        """Give the tables from which exchanges got their `asn`; a name may have several digests."""
+        """Return the tables that gave exchanges their `asn`; a name may have several digests."""
         since_us = self.newest_us - self._keep.days * DAY_US
         self._tables = {
             sha256: table for sha256, table in self._tables.items() if table["until_us"] >= since_us
@@ -308,13 +307,13 @@ class FolderScan:
             self.save()
 
     def save(self) -> None:
-        """Keep what is known, with the names of the segments it is made of."""
+        """Save the state, with the names of the segments that it covers."""
         if not self._unsaved or (self._in_fleet and not lease.holds(self.folder.run)):
             return
         self._live.also = {
             "seen": sorted(self.seen), "newest_us": self.newest_us, "networks": self._tables
         }  # fmt: skip
-        # a disk that refuses is not asked again at each step
+        # set first, so that a failing disk is not tried again at each step
         self._saved_at, self._saved_until_us = time.monotonic(), self._live.evaluated_until_us
         try:
             self._live.save(self.folder.detector / STATE, rows_apart=True)
@@ -324,7 +323,7 @@ class FolderScan:
         self._unsaved, self._save_error = False, None
 
     def says(self) -> dict[str, Any]:
-        """Give what its heartbeat says. Called from another thread: only single values are read."""
+        """Return the contents of its heartbeat. Another thread calls it, so it reads only single values."""
         return {
             "rss": heartbeat.rss_bytes(),
             "lag_s": round(max(0, self._now_us() - self.caught_up_us) / 1e6, 1),
@@ -341,7 +340,7 @@ class FolderScan:
 
 
 def _passed_over(folder: Folder) -> list[int]:
-    """When segments were passed over, as far as that is written down."""
+    """Return the times at which segments were skipped, as far as recorded."""
     times_us = []
     try:
         for line in (folder.detector / BAD).read_text("utf-8").splitlines():
@@ -353,14 +352,14 @@ def _passed_over(folder: Folder) -> list[int]:
 
 
 def _who(result: ScanResult) -> tuple[object, ...]:
-    """Give whom a result names: where that changed, the result is handed over at once."""
+    """Return whom a result names: if that changes, the result is handed over at once."""
     leads = tuple((lead.id, lead.hands, lead.accounts) for lead in result.leads)
     weak = tuple((group.candidate, group.accounts) for group in result.weak)
     return result.campaigns, result.followers, result.alone, leads, weak
 
 
 class _Pulse(threading.Thread):
-    """Beats while a step runs; ends the process when one takes longer than any step may."""
+    """Sends heartbeats during a step; ends the process when one takes longer than any step may."""
 
     def __init__(self, detector: FolderScan) -> None:
         super().__init__(name="pulse", daemon=True)
@@ -385,22 +384,22 @@ class _Pulse(threading.Thread):
             path = self.detector.folder.run / "detector.json"
             heartbeat.beat(path, utc_us(), **self.detector.says())
         except OSError:
-            return  # seen from outside: the beat is missing
+            return  # the supervisor sees the missing heartbeat
 
 
 def return_freed_memory() -> None:
-    """Have glibc give freed arrays of a MiB and more back to the system at once, instead of growing the size
-    from which on it does; another C library is left as it is."""
+    """Make glibc return freed arrays of a MiB and more to the system at once: by default it raises that limit
+    as it runs. Another C library is unaffected."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1 << 20)
 
 
 def main(folder: str) -> None:
-    """Be the detector of the gateway in a folder."""
+    """Run the detector of the gateway in a folder."""
     return_freed_memory()
     stop = Wake.at_the_end()
     place = Folder(Path(folder))
-    if "TMPDIR" not in os.environ:  # a folder for temporary files is memory on many systems
+    if "TMPDIR" not in os.environ:  # the system's temporary folder is often in memory
         tempfile.tempdir = str(place.run)
     detector = FolderScan(place, GatewaySettings.load(place.settings), clock.now_us)
     pulse = _Pulse(detector)
@@ -409,7 +408,7 @@ def main(folder: str) -> None:
     while not stop.is_set():
         pulse.step_since = begun = time.monotonic()
         wanted_ticks = clock.looks_asked()
-        if wanted_ticks is not None and wanted_ticks == detector.looks:  # a range says when
+        if wanted_ticks is not None and wanted_ticks == detector.looks:  # a range decides when
             stop.wait(clock.pause_s(0.02))
             continue
         try:

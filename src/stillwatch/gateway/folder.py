@@ -1,4 +1,4 @@
-"""The folder of one gateway: where each part's files lie, and the secret all keys come from."""
+"""The folder of one gateway: the paths of its files, and the secret that all keys are derived from."""
 
 import hashlib
 import secrets
@@ -34,11 +34,11 @@ class Folder(FolderPaths):
 
     @property
     def own_segments(self) -> Path:
-        """Where this gateway writes its segments: in a fleet `segments` holds those of all, by gateway."""
+        """Where this gateway writes its segments; in a fleet `segments` has one folder per gateway."""
         return self.path / OWN_SEGMENTS if self.segments.is_symlink() else self.segments
 
     def segment_folders(self) -> list[tuple[str, Path]]:
-        """Give each gateway's segments, with what is put before their names: nothing outside of a fleet."""
+        """Return each gateway's segment folder, with the prefix of its names (empty outside a fleet)."""
         if not self.segments.is_symlink():
             return [("", self.segments)]
         return [
@@ -48,7 +48,7 @@ class Folder(FolderPaths):
         ]
 
     def secret(self) -> bytes:
-        """The folder's secret. Raises: FolderError when it is missing or damaged."""
+        """Return the folder's secret. Raises: FolderError if it is missing or damaged."""
         with refuse_os_errors(FolderError, f"{self.secret_file}: cannot read the secret"):
             secret = self.secret_file.read_bytes()
         if len(secret) != SECRET_BYTES:
@@ -60,10 +60,7 @@ class Folder(FolderPaths):
 
 
 def open_folder(path: str | Path) -> Folder:
-    """Make what is missing of a gateway's folder; an existing one is left as it is.
-
-    Raises: FolderError where it cannot be written.
-    """
+    """Create a gateway's folder, or the missing parts of one. Raises: FolderError if it cannot be written."""
     folder = Folder(Path(path).resolve())
     try:
         folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -82,5 +79,5 @@ def open_folder(path: str | Path) -> Folder:
 
 
 def derive(secret: bytes, purpose: bytes) -> bytes:
-    """(32,) bytes: the key for one purpose (at most 16 bytes of name), from the folder's secret."""
+    """Return the 32-byte key for one purpose (a name of at most 16 bytes), from the folder's secret."""
     return hashlib.blake2b(secret, digest_size=32, person=purpose).digest()

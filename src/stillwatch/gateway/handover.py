@@ -1,8 +1,8 @@
-"""What a gateway is given at its start, and gives to the one after it: sockets, workers, the folder's lock.
+"""What a gateway inherits at its start and passes to its successor: sockets, workers, the folder's lock.
 
-Sockets come as `sd_listen_fds(3)` says, by systemd or by the gateway before; workers and the lock by that one
-alone, which becomes the new one (`execve`): the process, its children and who watches it stay. The lock is
-held all the time: a folder whose workers serve is never taken for one that nobody serves.
+Sockets come as `sd_listen_fds(3)` describes, from systemd or the previous gateway. Workers and the lock come
+from the previous gateway, which becomes the new one (`execve`): process, children and monitoring stay. The
+lock is held throughout, so a folder with serving workers never appears unused.
 """
 
 import fcntl
@@ -19,27 +19,27 @@ from stillwatch.gateway.settings import MOST_WORKERS, SettingsError
 
 FIRST = 3  # SD_LISTEN_FDS_START
 PID, COUNT, NAMES = "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"
-WORKERS = "STILLWATCH_WORKERS"  # "worker-0:4711,…": to be ended as soon as others serve
+WORKERS = "STILLWATCH_WORKERS"  # "worker-0:4711,…": ended as soon as new ones serve
 LOCK = "STILLWATCH_LOCK"  # number of the descriptor that holds the folder's lock
-WAITING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)  # signals that wait until there is who catches them
+WAITING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)  # stay pending until somebody handles them
 
 
 @dataclass(frozen=True)
 class InheritedFiles:
-    """What this process was given."""
+    """What this process inherited."""
 
     sockets: tuple[socket.socket, ...] = ()
     workers: tuple[tuple[str, int], ...] = ()  # name and process
-    lock: int | None = None  # the descriptor that holds the folder
-    # whether the gateway that gives them was told to stop after it had ended: then the next one stops
+    lock: int | None = None  # the descriptor of the folder's lock
+    # whether the gateway that passes these on was asked to stop at its very end: then its successor stops
     is_told_to_stop: Callable[[], bool] = lambda: False
 
     def at(self, port: int) -> list[socket.socket]:
-        """The sockets that listen at a port."""
+        """Return the sockets that listen at a port."""
         return [listener for listener in self.sockets if listener.getsockname()[1] == port]
 
     def check(self, ports: Iterable[int]) -> None:
-        """Raises: SettingsError for a socket that nobody would serve."""
+        """Check that the gateway has a port for each socket. Raises: SettingsError."""
         wanted = set(ports)
         for listener in self.sockets:
             host, port = listener.getsockname()[:2]
@@ -51,13 +51,13 @@ class InheritedFiles:
                 )
 
     def first_number(self) -> int:
-        """The number of the first new worker: none of those that still run."""
+        """Return a number for the first new worker that no running one has."""
         taken = any(int(name.partition("-")[2]) < MOST_WORKERS for name, _ in self.workers)
         return MOST_WORKERS if taken else 0
 
 
 def take() -> InheritedFiles:
-    """Take what this process was given. Raises: SettingsError for what is no TCP socket that listens."""
+    """Return what this process inherited. Raises: SettingsError for anything but a listening TCP socket."""
     named, lock = os.environ.pop(WORKERS, ""), os.environ.pop(LOCK, "")
     meant, count = os.environ.pop(PID, ""), os.environ.pop(COUNT, "0")
     os.environ.pop(NAMES, None)
@@ -80,21 +80,18 @@ def take() -> InheritedFiles:
 
 
 def check_next() -> subprocess.Popen[bytes]:
-    """Check whether the command by which this process was started could start now, as it is installed."""
+    """Start a check whether the command of this process could start now, as it is installed."""
     words = [sys.executable, *sys.orig_argv[1:], "--check"]
     return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
 def keep_signals() -> None:
-    """Let signals wait for the gateway that follows, but for those that other threads still take."""
+    """Leave signals pending for the next gateway, except those that other threads still take."""
     signal.pthread_sigmask(signal.SIG_BLOCK, WAITING)
 
 
 def become_the_next(files: InheritedFiles) -> None:
-    """Become the gateway that is installed now: the same command, the same process, what is given in hand.
-
-    It returns only by an OSError.
-    """
+    """Replace this process by the gateway installed now, with these files. Returns only by an OSError."""
     numbers = [listener.fileno() for listener in files.sockets] + ([] if files.lock is None else [files.lock])
     high = [fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 64 + len(numbers)) for number in numbers]
     for place, number in enumerate(high):
@@ -106,6 +103,6 @@ def become_the_next(files: InheritedFiles) -> None:
         LOCK: "" if files.lock is None else str(FIRST + len(files.sockets)),
         WORKERS: ",".join(f"{name}:{pid}" for name, pid in files.workers),
     }
-    if files.is_told_to_stop():  # for this thread alone: another would take it, and it would be gone
+    if files.is_told_to_stop():  # to this thread: another one would take the signal and lose it
         signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)

@@ -1,7 +1,7 @@
-"""How the gateway does, part by part, from the files its processes leave in the folder. It mends nothing.
+"""The state of the gateway, part by part, from the files that its processes write into the folder.
 
-`failing` means that clients are not served. Everything else that is not as it should be is `degraded`: the
-gateway serves without its detector, and what it could not write down is a gap on record.
+`failing` means that clients are not served. Any other fault is `degraded`: the gateway serves without its
+detector, and exchanges that it could not record are recorded as a gap.
 """
 
 import shutil
@@ -27,10 +27,10 @@ DEGRADED: Status = "degraded"
 FAILING: Status = "failing"
 FRESH_US = 15_000_000
 RECORDER_LAG_S, STORE_LAG_S, DETECTOR_LAG_S = 30.0, 60.0, 60.0
-EVALUATION_US = 20  # of each exchange kept, at most: the detector may be behind for so long every hour
+EVALUATION_US = 20  # per exchange kept, at most: how far the detector may be behind every hour
 GAP_LATELY_US = HOUR_US
 PUT_BACK_LATELY_US = HOUR_US
-SKEW_S = 2.0  # that clocks of a fleet's hosts may differ
+SKEW_S = 2.0  # how much the clocks of a fleet's hosts may differ
 OLD_NETWORKS_US = 183 * DAY_US
 LOW_DISK_BYTES = 1 << 30
 LOW_DISK_SHARE = 0.02
@@ -38,7 +38,7 @@ LOW_DISK_SHARE = 0.02
 
 @dataclass(frozen=True)
 class PartHealth:
-    """One part of the gateway, with a sentence for who is woken by it."""
+    """One part of the gateway, with a sentence for the person on call."""
 
     name: str
     status: Status
@@ -59,10 +59,10 @@ def health(
     refuses: bool = False,
     state: ControlState | None = None,
 ) -> Health:
-    """Look at every part; what cannot be read is itself worth a sentence. It raises nothing.
+    """Check every part; one that cannot be read is itself reported. It raises nothing.
 
-    refuses: the terms would rather serve nobody than not write down; state: what the workers should go by. A
-    change that is on its way to them is waited for, a second at most.
+    refuses: the policy prefers to serve nobody rather than without recording; state: what the workers should
+    apply. A change that is on its way to them is waited for, a second at most.
     """
     standings = _check_stored(folder, state, now_us)
     live = [says for says in _of_workers(folder) if _fresh(says, now_us)]
@@ -92,7 +92,7 @@ def health(
 
 
 def unready(folder: Folder, settings: GatewaySettings, now_us: int) -> str | None:
-    """Say why no new client should be sent here; None while they are served. It raises nothing."""
+    """Return why no new client should be sent here; None if clients are served. It raises nothing."""
     if heartbeat.read(folder.run / "supervisor.json").get("stopping"):
         return "it stops"
     serves = any(_fresh(says, now_us) for says in _of_workers(folder))
@@ -100,7 +100,7 @@ def unready(folder: Folder, settings: GatewaySettings, now_us: int) -> str | Non
 
 
 def _of_workers(folder: Folder) -> list[dict[str, Any]]:
-    """What each worker says, with those that take over or are about to end."""
+    """Return each worker's heartbeat, including those that take over or are about to end."""
     return [heartbeat.read(path) for path in sorted(folder.run.glob("worker-*.json"))]
 
 
@@ -127,7 +127,7 @@ def _capture(live: list[dict[str, Any]], refuses: bool) -> PartHealth:
 
 
 def _coin(live: list[dict[str, Any]]) -> list[PartHealth]:
-    """Reported only where a coin cannot be thrown: most gateways throw none."""
+    """Report if coins cannot be thrown; otherwise nothing, since most gateways throw none."""
     errors = sorted({str(says["coin"]) for says in live if says.get("coin")})
     return (
         [PartHealth("coin", DEGRADED, f"no coins are thrown: {errors[0]}; serving goes on")] if errors else []
@@ -135,7 +135,7 @@ def _coin(live: list[dict[str, Any]]) -> list[PartHealth]:
 
 
 def _owners(live: list[dict[str, Any]]) -> list[PartHealth]:
-    """Reported only where the owners of stored objects cannot be looked up, or not written down."""
+    """Report if the owners of stored objects cannot be looked up, or not be recorded; otherwise nothing."""
     errors = sorted({str(says["owners"]) for says in live if says.get("owners")})
     text = "whose what is cannot be looked up: stored objects, and models that may be somebody's, get 503"
     if errors:
@@ -146,7 +146,7 @@ def _owners(live: list[dict[str, Any]]) -> list[PartHealth]:
 
 
 def _fleet(supervisor: dict[str, Any]) -> list[PartHealth]:
-    """Reported only of a gateway in a fleet: whether it hears of changes, and who else is there."""
+    """Report if the gateway is in a fleet: whether it learns of changes, and which members are silent."""
     says = supervisor.get("fleet")
     if not isinstance(says, dict):
         return []
@@ -187,7 +187,7 @@ def _recorder(folder: Folder, now_us: int) -> PartHealth:
 
 
 def _networks(folder: Folder, settings: GatewaySettings, now_us: int) -> PartHealth:
-    """What the recorder says of the table of networks by which it fills in `asn`."""
+    """Report the recorder's table of networks, from which it fills in `asn`."""
     if not settings.networks:
         text = "no table is named: an office looks like rented servers; serve --networks FILE"
         return PartHealth("networks", OK, text)
@@ -225,7 +225,7 @@ def _hooks(folder: Folder, now_us: int) -> PartHealth:
 
 
 def _store(folder: Folder, now_us: int) -> PartHealth:
-    """Say what waits for the fleet's object store, and what lies there that this fleet did not write."""
+    """Report what waits for the fleet's object store, and what this fleet did not write there."""
     part = _process(folder, STORE, now_us, STORE_LAG_S, "exchanges wait on this disk, nothing is lost")
     says = heartbeat.read(folder.run / f"{STORE}.json")
     texts = [part.text]
@@ -250,7 +250,7 @@ def _alerts(folder: Folder, now_us: int) -> PartHealth:
 
 
 def detector_process(folder: Folder, now_us: int, supervisor: dict[str, Any]) -> PartHealth:
-    """Say whether the detector runs, here or at another gateway of the fleet, and is not behind."""
+    """Report whether the detector runs, here or at another gateway of the fleet, and is not behind."""
     says = supervisor.get("fleet")
     if isinstance(says, dict) and not says.get("leads"):
         if says.get("detector") and says["detector"] not in says.get("silent", []):
@@ -262,7 +262,7 @@ def detector_process(folder: Folder, now_us: int, supervisor: dict[str, Any]) ->
 
 
 def _window(folder: Folder, detector: PartHealth) -> PartHealth:
-    """The detector's part, with what it cannot see: it is well only if given all that its rules need."""
+    """Report the detector and what it cannot see: it is well only if its rules have all that they need."""
     unseen = heartbeat.read(folder.run / "detector.json").get("unseen")
     if not isinstance(unseen, dict) or not unseen.get("text"):
         return detector
@@ -302,7 +302,7 @@ def _state(live: list[dict[str, Any]], supervisor: dict[str, Any], stored: PartH
 
 
 def _check_stored(folder: Folder, state: ControlState | None, now_us: int) -> PartHealth:
-    """Compare the standings that the workers apply with those in the database."""
+    """Compare the enforcement statuses that the workers apply with those in the database."""
     if state is None:
         return PartHealth("standings", OK, "keys and standings can be read")
     try:
@@ -323,7 +323,7 @@ def _check_stored(folder: Folder, state: ControlState | None, now_us: int) -> Pa
 
 
 def put_back_text(put_back: PutBack) -> str:
-    """Say what it means that a copy was put in the place of the state."""
+    """Describe what it means that the state was replaced by a copy."""
     until = "" if put_back.last_us is None else f" of {_show_time(put_back.last_us)}"
     missing = put_back.known_revision - put_back.revision
     later = f"{missing} later changes are" if missing > 0 else "later changes, if there were any, are"

@@ -1,6 +1,6 @@
-"""`run/<process>.json`: each process of the gateway says once a second that it lives, and how it is doing.
+"""`run/<process>.json`: each process of the gateway reports once a second that it lives, and its state.
 
-A file that is not renewed is the sign that something hangs. Nothing here decides what is done about it.
+A file that is not renewed means that its process hangs.
 """
 
 import errno
@@ -10,7 +10,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-# of whoever looks: they say nothing of what is looked at
+# shortages of the reading process: they say nothing of the one it reads about
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
@@ -18,14 +18,13 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 def beat(path: Path, now_us: int, **says: Any) -> None:
     """Renew one heartbeat. It is replaced whole and not synchronised: it means nothing after a crash.
 
-    On a full disk the last one is written over, which needs no room.
-    Raises: OSError where it cannot be written.
+    On a full disk the last one is overwritten, which needs no space. Raises: OSError if it cannot be written.
     """
     temporary = path.with_suffix(".json.new")
     text = json.dumps({"pid": os.getpid(), "at": now_us, **says})
     try:
         temporary.write_text(text, encoding="utf-8")
-    except FileNotFoundError:  # a copy of the gateway's folder was put in its place, without what only ran
+    except FileNotFoundError:  # the gateway's folder was restored without `run`
         path.parent.mkdir(mode=0o700, exist_ok=True)
         temporary.write_text(text, encoding="utf-8")
     except OSError as why:
@@ -36,7 +35,7 @@ def beat(path: Path, now_us: int, **says: Any) -> None:
 
 
 def _write_over(path: Path, text: bytes) -> bool:
-    """Write over a heartbeat of this process, in one piece. False where there is none, or no room either."""
+    """Overwrite a heartbeat of this process in one piece. Return False if there is none, or no room."""
     if read(path).get("pid") != os.getpid():
         return False
     try:
@@ -48,7 +47,7 @@ def _write_over(path: Path, text: bytes) -> bool:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Give the last heartbeat; empty where there is none that can be read."""
+    """Return the last heartbeat; empty if none can be read."""
     try:
         return read_if_possible(path)
     except OSError:
@@ -56,8 +55,8 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def read_if_possible(path: Path) -> dict[str, Any]:
-    """Read a heartbeat, but let this process's own shortages through. Raises: OSError of `SHORTAGES`."""
-    for _ in range(2):  # one that is written over just now is whole the next time
+    """Read a heartbeat; empty if none. Raises: OSError for this process's own `SHORTAGES`."""
+    for _ in range(2):  # a file that is being overwritten is whole the next time
         try:
             document = json.loads(path.read_bytes())
         except OSError as why:
@@ -71,14 +70,14 @@ def read_if_possible(path: Path) -> dict[str, Any]:
 
 
 def clear(run: Path, but: Collection[str] = ()) -> None:
-    """Take away what an earlier run of the gateway left: its processes are gone, but for those named."""
+    """Remove the heartbeats of an earlier run, whose processes are gone, except those named."""
     for path in (*run.glob("*.json"), *run.glob("*.json.new")):
         if path.name.partition(".")[0] not in but:
             path.unlink(missing_ok=True)
 
 
 def rss_bytes(pid: int | None = None) -> int:
-    """Memory that a process holds now; 0 where that cannot be told."""
+    """Return the resident memory of a process; 0 if unknown."""
     try:
         pages = Path(f"/proc/{pid or 'self'}/statm").read_text(encoding="ascii").split()[1]
     except (OSError, IndexError):
@@ -87,7 +86,7 @@ def rss_bytes(pid: int | None = None) -> int:
 
 
 def held_bytes(pid: int) -> int:
-    """Memory of a process that no file lies behind, so that the system cannot take it; 0 where unknown."""
+    """Return the anonymous memory of a process, which the system cannot reclaim; 0 if unknown."""
     try:
         pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()
     except OSError:

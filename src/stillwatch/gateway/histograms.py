@@ -1,8 +1,8 @@
-"""How long requests take, by operation, model and status: one worker's histograms, in a file for others.
+"""Request durations by operation, model and status: one worker's histograms, in a file for other processes.
 
 Named after OpenTelemetry's conventions for generative AI (`gen_ai.server.request.duration`,
-`gen_ai.server.time_to_first_token`), with their buckets. The number of series is bounded: models beyond it,
-and those of requests that were not answered, count as "other", since a client makes names up.
+`gen_ai.server.time_to_first_token`), with their buckets. The number of series is bounded: further models,
+and those of unanswered requests, count as "other", since a client can invent names.
 """
 
 import json
@@ -27,18 +27,18 @@ OTHER = "other"
 MOST_MODELS, MOST_SERIES = 100, 2_000
 LONGEST_MODEL = 100  # characters of a label
 
-Series = dict[tuple[str, str, str, str], list[float]]  # metric, labels -> a count a bucket, the rest, the sum
+Series = dict[tuple[str, str, str, str], list[float]]  # metric, labels -> counts by bucket, rest, sum
 
 
 class Histograms:
-    """One worker's. `path` None: nothing is kept. What an earlier process of the worker counted goes on."""
+    """One worker's, continued from its earlier processes. `path` None: nothing is kept."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._series: Series = {} if path is None else dict(_read(path))
         self._models = {key[2] for key in self._series}
         self._changed = False
-        self._usual: dict[tuple[str, str, str, int], list[float]] = {}  # of models that are told apart
+        self._usual: dict[tuple[str, str, str, int], list[float]] = {}  # of models that are counted by name
 
     def observe(self, metric: str, operation: str, model: str, status: int, seconds: float) -> None:
         counts = self._usual.get((metric, operation, model, status))
@@ -68,7 +68,7 @@ class Histograms:
         return counts
 
     def flush(self) -> None:
-        """Let others read them, once a second. A disk that takes nothing is no reason to stop."""
+        """Write them for other processes, once a second. Disk errors are ignored."""
         if not self._changed or self._path is None:
             return
         temporary = self._path.with_suffix(".new")
@@ -89,7 +89,7 @@ def _read(path: Path) -> Iterator[tuple[tuple[str, str, str, str], list[float]]]
 
 
 def text_of_all(run: Path) -> str:
-    """All workers' histograms in Prometheus' text format."""
+    """Return all workers' histograms in Prometheus' text format."""
     total: Series = {}
     for path in sorted(run.glob("*.histograms")):
         for key, counts in _read(path):

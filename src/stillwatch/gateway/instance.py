@@ -1,4 +1,4 @@
-"""One gateway a folder: who has it now, and the terms that it goes by. It starts nothing."""
+"""One gateway per folder: the lock that ensures it, and the folder's policy."""
 
 import fcntl
 import os
@@ -12,18 +12,18 @@ from stillwatch.terms.history import TermsHistory
 from stillwatch.terms.reload import WatchedTerms
 
 LOCK = "lock"
-LOOK_S = 0.2  # `running_pid` of another process takes the lock for less
+LOOK_S = 0.2  # `running_pid` in another process holds the lock for less
 
 
 class FolderLock:
-    """The lock of a folder, held. It lives as long as a descriptor of it, also in the next gateway."""
+    """The held lock of a folder. It lasts as long as any descriptor of it, also in the next gateway."""
 
     def __init__(self, folder: Folder, descriptor: int) -> None:
         self._folder, self._descriptor = folder, descriptor
         self.passed_on: int | None = None  # the descriptor by which the next gateway holds it
 
     def trouble(self) -> str | None:
-        """Say whether the folder is no more the one that is held."""
+        """Return what is wrong if the folder is no longer the locked one; None if it is."""
         path = self._folder.path
         try:
             if os.path.samestat(os.fstat(self._descriptor), os.stat(path / LOCK)):
@@ -33,14 +33,14 @@ class FolderLock:
         return f"{path}: was replaced while it is served; start the gateway anew"
 
     def pass_on(self) -> int:
-        """Give a descriptor that keeps the lock when this process becomes the next gateway."""
+        """Return a descriptor that keeps the lock when this process becomes the next gateway."""
         self.passed_on = os.dup(self._descriptor)
         return self.passed_on
 
 
 @contextmanager
 def sole_instance(folder: Folder, inherited: int | None = None) -> Iterator[FolderLock]:
-    """Hold the folder for one gateway alone. `inherited`: the lock's descriptor from the gateway before.
+    """Hold the folder for one gateway alone. `inherited`: the lock's descriptor from the previous gateway.
 
     Raises: FolderError naming the process that has it.
     """
@@ -53,11 +53,11 @@ def sole_instance(folder: Folder, inherited: int | None = None) -> Iterator[Fold
         if lock.passed_on is None:
             os.ftruncate(handle, 0)
     finally:
-        os.close(handle)  # and with it the lock goes, however this ended
+        os.close(handle)  # this releases the lock, however it ended
 
 
 def _open_lock(folder: Folder, inherited: int | None) -> int:
-    """Give a descriptor of the lock's file: the inherited one, unless it is another folder's by now."""
+    """Return a descriptor of the lock file: the inherited one, unless that belongs to another folder now."""
     opened = os.open(folder.path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     if inherited is None:
         return opened
@@ -72,7 +72,7 @@ def _lock(folder: Folder, handle: int) -> None:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
-        except BlockingIOError as why:  # held, or somebody looks in this moment whether it is
+        except BlockingIOError as why:  # held, or another process is checking whether it is
             if time.monotonic() > until:
                 text = f"{folder.path}: is served already, by process {running_pid(folder)}"
                 raise FolderError(text) from why
@@ -80,7 +80,7 @@ def _lock(folder: Folder, handle: int) -> None:
 
 
 def running_pid(folder: Folder) -> int | None:
-    """Give the process that serves a folder now; None where nobody does."""
+    """Return the process that serves a folder now; None if there is none."""
     try:
         handle = os.open(folder.path / LOCK, os.O_RDONLY)
     except FileNotFoundError:
@@ -96,12 +96,12 @@ def running_pid(folder: Folder) -> int | None:
 
 
 def open_terms(folder: Folder, *, keeps_history: bool) -> WatchedTerms:
-    """Take up the terms of a folder. Raises: TermsError where none can be used: then nobody is served."""
+    """Open the policy of a folder. Raises: TermsError if none is usable: then nobody is served."""
     return WatchedTerms(
         folder.terms, history=TermsHistory(terms_history(folder)), keeps_history=keeps_history
     )
 
 
 def terms_history(folder: Folder) -> Path:
-    """Give the file that remembers which terms were in force."""
+    """Return the file that records which policies were in force."""
     return folder.path / "terms-history.jsonl"

@@ -1,4 +1,4 @@
-"""What other processes of the gateway have handed over as files: findings and gaps. It waits for nobody."""
+"""The findings and gaps that other processes of the gateway have handed over as files."""
 
 import json
 import os
@@ -28,27 +28,27 @@ TRIES, AGAIN_S = 5, 0.05
 
 
 class CaptureGap(UncapturedSpan):
-    """A span as it is on record."""
+    """A span as recorded."""
 
     number: int = 0  # its line in gaps.jsonl
 
 
 @dataclass(frozen=True)
 class FindingsNotice:
-    """The detector's findings. `sign` changes with them."""
+    """The detector's findings. `sign` changes when they do."""
 
     sign: tuple[int, ...] = ()
     result: ScanResult | None = None
     first_ids: dict[str, str] = field(default_factory=dict)  # a campaign's id changes when it grows
-    networks: tuple[dict[str, Any], ...] = ()  # files by which exchanges got their `asn`: name, sha256, bytes
+    networks: tuple[dict[str, Any], ...] = ()  # files that gave exchanges their `asn`: name, sha256, bytes
 
     def first_id(self, campaign: str) -> str:
-        """Give the id that a campaign had when it was first seen: standings and proposals name it so."""
+        """Return the id that a campaign had when first seen: enforcement statuses and proposals use it."""
         return self.first_ids.get(campaign, campaign)
 
     def campaigns(self) -> list[Campaign]:
-        """Give the campaigns under their first ids, each with the accounts seen to join it since, and
-        those of payers that were seen to harvest alone since the last full look."""
+        """Return the campaigns under their first ids, with the accounts that joined since, and the
+        single-account extractions found since the last full evaluation."""
         if self.result is None:
             return []
         known = {account for c in self.result.campaigns for account in c.accounts}
@@ -67,7 +67,7 @@ class FindingsNotice:
 
 
 def _lone_campaigns(lone_harvesters: list[LoneHarvester]) -> list[Campaign]:
-    """Give lone harvesters found since the last full evaluation, as that evaluation would name them."""
+    """Return lone harvesters found since the last full evaluation, as that evaluation would name them."""
     by_campaign: dict[str, list[LoneHarvester]] = {}
     for lone in lone_harvesters:
         by_campaign.setdefault(lone.campaign, []).append(lone)
@@ -89,7 +89,7 @@ def _lone_campaigns(lone_harvesters: list[LoneHarvester]) -> list[Campaign]:
 def handover_json(
     result: ScanResult, first_ids: dict[str, str], networks: Sequence[dict[str, Any]] = ()
 ) -> dict[str, Any]:
-    """Give what the supervisor needs besides `findings.json`, whose shape is a contract with others."""
+    """Return what the supervisor needs besides `findings.json`, whose format is a public contract."""
     followers = [
         asdict(f) | {"named_at": f.named_at.isoformat(), "first": f.first.isoformat()}
         for f in result.followers
@@ -107,7 +107,7 @@ def handover_json(
 
 
 class Findings:
-    """The detector's findings, read again only when they were replaced. Safe to share between threads."""
+    """The detector's findings, read again only after they were replaced. Thread-safe."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
@@ -115,10 +115,7 @@ class Findings:
         self._handed = FindingsNotice()
 
     def current(self) -> FindingsNotice:
-        """Give the findings as they are now; without a result before the first.
-
-        Raises: InputError where they cannot be read.
-        """
+        """Return the current findings; no result before the first. Raises: InputError if unreadable."""
         with self._lock:
             try:
                 sign = (*self._sign(FINDINGS), *self._sign(HANDOVER))
@@ -129,7 +126,7 @@ class Findings:
             return self._handed
 
     def _patiently(self, sign: tuple[int, ...]) -> FindingsNotice:
-        """Read, a few times if need be: three files are replaced one by one, and differ in between."""
+        """Read, with retries: three files are replaced one by one, and differ in between."""
         for _ in range(TRIES):
             try:
                 return self._read(sign)
@@ -168,7 +165,7 @@ class Findings:
 
 
 def gaps(path: Path, before: int | None = None, limit: int = 100) -> list[CaptureGap]:
-    """Read the gaps, newest first, those above the line `before`. A line torn by a crash is passed over."""
+    """Read the gaps above line `before`, newest first. A line torn by a crash is skipped."""
     gaps_found: list[CaptureGap] = []
     lines = path.read_bytes().split(b"\n") if path.exists() else []
     for number in range(min(len(lines), (before or len(lines) + 1) - 1), 0, -1):
@@ -181,7 +178,7 @@ def gaps(path: Path, before: int | None = None, limit: int = 100) -> list[Captur
 
 
 def newest_gap(path: Path) -> CaptureGap | None:
-    """Read the last gap alone, from the file's end."""
+    """Read only the last gap, from the file's end."""
     try:
         with open(path, "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - BLOCK))
@@ -203,6 +200,6 @@ def _gap(number: int, line: bytes) -> CaptureGap | None:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     if min(gap.from_us, gap.until_us) < 0 or max(gap.from_us, gap.until_us) >= LAST_US:
-        return None  # of no calendar: it could not be shown, nor anything beside it
+        return None  # no calendar date: displaying it would fail, and everything beside it
     gap.number = number
     return gap

@@ -1,8 +1,8 @@
-"""What the gateway's processes write to standard error, by `logging`: text, or one JSON object a line.
+"""What the gateway's processes log to standard error, by `logging`: text, or one JSON object a line.
 
-Loggers: `stillwatch.gateway` (what happened to a process), `stillwatch.gateway.requests` (one line a request,
-at INFO; what failed upstream at WARNING). No line has a text of an exchange or a key in it. A reader that is
-slow or gone holds up nobody: lines wait in a queue, and are dropped and counted when it is full.
+Loggers: `stillwatch.gateway` (events of a process), `stillwatch.gateway.requests` (one line per request, at
+INFO; upstream failures at WARNING). No line contains text of an exchange or a key. A slow or missing reader
+delays nothing: lines wait in a queue, and are dropped and counted when it is full.
 """
 
 import json
@@ -24,13 +24,13 @@ process = logging.getLogger("stillwatch.gateway")
 requests = logging.getLogger("stillwatch.gateway.requests")
 _TRACEPARENT = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})")
 _random = random.SystemRandom()
-_numbers = random.Random(_random.getrandbits(256))  # ids, no secrets: the system's are ten times as dear
-# no two workers' are alike
+_numbers = random.Random(_random.getrandbits(256))  # no secrets: the system's generator is ten times slower
+# different in each worker
 os.register_at_fork(after_in_child=lambda: _numbers.seed(_random.getrandbits(256)))
 
 
 def configure(form: str, level: str, name: str) -> None:
-    """Let this process write its lines. `name` is the process's."""
+    """Start logging in this process. `name` is the process's."""
     out = logging.StreamHandler(sys.stderr)
     out.setFormatter(_Json(name) if form == "json" else _TextFormatter())
     lines: queue.Queue[logging.LogRecord] = queue.Queue(WAITING)
@@ -38,12 +38,12 @@ def configure(form: str, level: str, name: str) -> None:
     process.handlers = [_Dropping(lines)]
     process.setLevel(level.upper())
     process.propagate = False
-    logging.raiseExceptions = False  # a closed standard error ends nothing
+    logging.raiseExceptions = False  # a closed standard error is harmless
     listener.start()
 
 
 class _Dropping(logging.handlers.QueueHandler):
-    """Lines on their way; those for which there is no room are counted, and told of with the next one."""
+    """A queue of lines; those for which there is no space are counted, and reported with the next one."""
 
     dropped = 0
 
@@ -89,13 +89,13 @@ class _TextFormatter(logging.Formatter):
 
 
 def tell(text: str) -> None:
-    """Say what happened to a process of the gateway."""
+    """Log an event of a process of the gateway."""
     with suppress(OSError, ValueError):
         process.warning("%s", text)
 
 
 def request(level: int, message: str, **fields: object) -> None:
-    """Write one request's line; what is None is left out, and what a client chose is cut short."""
+    """Log one request; None values are left out, and what a client chose is cut short."""
     log_fields = {
         name: value[:LONGEST] if isinstance(value, str) else value
         for name, value in fields.items()
@@ -105,7 +105,7 @@ def request(level: int, message: str, **fields: object) -> None:
 
 
 def traceparent(header: bytes | None) -> str:
-    """A `traceparent` (W3C) for what the gateway did: the client's trace, a span of our own."""
+    """Return a `traceparent` (W3C) for the gateway's own work: the client's trace, and a new span."""
     digits, flags = f"{_numbers.getrandbits(192) | 1 << 64 | 1:048x}", "00"  # neither may be all zeros
     trace = digits[:32]
     if header and (matched := _TRACEPARENT.fullmatch(header)):

@@ -1,4 +1,4 @@
-"""`/metrics`: the gateway's numbers in Prometheus' text format (0.0.4). It measures nothing itself."""
+"""`/metrics`: the gateway's numbers in Prometheus' text format (0.0.4)."""
 
 import os
 import shutil
@@ -54,7 +54,7 @@ class Metric:
 
 
 def metrics(folder: Folder, settings: GatewaySettings, health: Health, by_step: dict[Step, int]) -> str:
-    """Give every number of the gateway as text."""
+    """Return every number of the gateway as text."""
     samples = [*_worker_metrics(folder.run), *_processes(folder, settings), *_of_health(health)]
     steps = tuple(({"step": step.name.lower()}, float(count)) for step, count in sorted(by_step.items()))
     samples.append(Metric("standings", "gauge", "Accounts on each step of the ladder.", steps))
@@ -101,8 +101,8 @@ def _processes(folder: Folder, settings: GatewaySettings) -> Iterator[Metric]:
 
 
 def _of_detector(says: dict[str, Any]) -> Iterator[Metric]:
-    """Give how much the detector holds, and how much it would need for all its rules."""
-    if not _number(says.get("exchanges")):  # it runs elsewhere, or has not begun
+    """Return how many exchanges the detector holds, and what its rules lack."""
+    if not _number(says.get("exchanges")):  # it runs elsewhere, or has not started
         return
     unseen = says.get("unseen")
     unseen = unseen if isinstance(unseen, dict) else {}
@@ -115,7 +115,7 @@ def _of_detector(says: dict[str, Any]) -> Iterator[Metric]:
 
 
 def _of_store(says: dict[str, Any]) -> Iterator[Metric]:
-    """What goes to the fleet's object store and comes from it."""
+    """Return the traffic with the fleet's object store."""
     for name, kind, key, words in (
         ("waiting_segments", "gauge", "waiting", "Segments that are not in the object store yet."),
         (

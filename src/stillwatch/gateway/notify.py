@@ -1,4 +1,4 @@
-"""What systemd is told of the gateway (`Type=notify`): ready, alive, stopping. It needs no systemd to run."""
+"""Notifications of the gateway to systemd (`Type=notify`): ready, alive, stopping. Optional."""
 
 import os
 import socket
@@ -9,7 +9,7 @@ SOCKET = "NOTIFY_SOCKET"
 
 
 def notify(state: str) -> None:
-    """Send one state, as `sd_notify(3)` does; nobody waits for it."""
+    """Send one state, as `sd_notify(3)` does, without waiting."""
     path = os.environ.get(SOCKET)
     if not path or path[0] not in "/@":
         return
@@ -24,12 +24,12 @@ def ready() -> None:
 
 
 def alive() -> None:
-    """Say that the supervisor's loop goes round; systemd ends a service that does not (`WatchdogSec`)."""
+    """Report that the supervisor's loop runs; systemd ends a service that does not (`WatchdogSec`)."""
     notify("WATCHDOG=1")
 
 
 def reloading() -> None:
-    """Say that another gateway follows in this process; it says when it is ready."""
+    """Report that another gateway follows in this process; that one reports when it is ready."""
     notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
 

@@ -1,11 +1,11 @@
-"""A part of the gateway that works in a thread of the supervisor. It does not know what the part does."""
+"""A part of the gateway that runs in a thread of the supervisor."""
 
 import threading
 from abc import ABC, abstractmethod
 
 
 class PartThread(ABC):
-    """Works in `_run` from `start` on, until `stop` sets `_stop`."""
+    """Runs `_run` in a thread from `start` on, until `stop` sets `_stop`."""
 
     name = "part"
 

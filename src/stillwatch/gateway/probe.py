@@ -1,4 +1,4 @@
-"""Looks from outside: is a port free, does the gateway answer, is the upstream there. It changes nothing."""
+"""Checks from outside: is a port free, does the gateway answer, is the upstream reachable."""
 
 import errno
 import os
@@ -12,14 +12,14 @@ from stillwatch.gateway.heartbeat import SHORTAGES
 from stillwatch.gateway.settings import SettingsError
 
 BACKLOG = 4096
-DOOR_VARIABLE = "STILLWATCH_DOOR"  # number of the descriptor of a socket that listens
+DOOR_VARIABLE = "STILLWATCH_DOOR"  # number of the descriptor of a listening socket
 
 _REQUEST = b"GET / HTTP/1.1\r\nhost: stillwatch\r\nuser-agent: stillwatch-probe\r\nconnection: close\r\n\r\n"
 _CONNECTING = (0, errno.EINPROGRESS)
 
 
 def bind(host: str, port: int, what: str) -> socket.socket:
-    """Take a port for this process alone. Raises: SettingsError that says what to do."""
+    """Bind a port for this process alone. Raises: SettingsError that suggests a remedy."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -42,9 +42,9 @@ def bind(host: str, port: int, what: str) -> socket.socket:
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """A socket of one worker alone; the kernel shares connections out among the workers.
+    """Return a worker's own socket; the kernel distributes connections among the workers.
 
-    Raises: FolderError naming the address where it is taken.
+    Raises: FolderError naming the address if it is taken.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     door = socket.socket(family, socket.SOCK_STREAM)
@@ -61,7 +61,7 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 def given_door(host: str, port: int) -> socket.socket:
-    """The socket that the supervisor holds for this process; one of our own where it gave none."""
+    """Return the socket that the supervisor holds for this process, or a new one if it passed none."""
     descriptor = os.environ.pop(DOOR_VARIABLE, None)
     if descriptor is None:
         return listening(host, port)
@@ -71,11 +71,10 @@ def given_door(host: str, port: int) -> socket.socket:
 
 
 def port_answers(host: str, port: int, tries: int, patience_s: float = 5.0) -> bool:
-    """Tell whether every one of `tries` new connections gets some HTTP answer.
+    """Return whether every one of `tries` new connections gets some HTTP answer.
 
-    The kernel deals new connections among the workers, and one that hangs still gets its share; so a hanging
-    worker shows only in some of the tries.
-    Where this process has no descriptor left for it, it cannot tell, and blames nobody.
+    The kernel distributes new connections among the workers, including one that hangs: a hanging worker fails
+    only some of the tries. Also True if this process itself lacks descriptors or memory for the check.
     """
     try:
         with selectors.DefaultSelector() as waiting:
@@ -129,7 +128,7 @@ def _reachable(host: str) -> str:
 
 
 def upstream_trouble(upstream: str) -> str | None:
-    """Say what hinders a connection to the upstream now; None when one can be made."""
+    """Return what prevents a connection to the upstream now; None if it can be made."""
     parts = urlsplit(upstream)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:

@@ -1,7 +1,7 @@
 """`stillwatch serve` as a whole: one instance of a folder, its supervisor, its ladder and its admin port.
 
-The supervisor has the main thread, for the kernel ties children to the thread that made them; the ladder and
-the admin port have one each. It does not know how any of them works.
+The supervisor runs in the main thread, because the kernel ties children to the thread that created them; the
+ladder and the admin port have a thread each.
 """
 
 import asyncio
@@ -63,20 +63,20 @@ class InFleet:
     follower: FleetFollower
     lease: Lease
     parts: tuple[FleetPart, ...]
-    store: Path | None  # where the mirror says how it does; None: they share a folder
+    store: Path | None  # the mirror's heartbeat; None: they share a folder
 
     def has_findings(self) -> bool:
-        """Whether the newest findings are here, for a detector to go on from."""
+        """Return whether the newest findings are here, for a detector to continue from."""
         return self.store is None or heartbeat.read(self.store).get("findings_of") == self.lease.number
 
     def says(self) -> dict[str, object]:
-        """Give their part of the supervisor's heartbeat."""
+        """Return their part of the supervisor's heartbeat."""
         return self.follower.says(self.parts) | {"detector": self.lease.holder, "leads": self.lease.is_held()}
 
 
 @dataclass(frozen=True)
 class StartNotice:
-    """What whoever started the gateway is told, once."""
+    """What is reported once to the person who started the gateway."""
 
     serves: str
     admin: str
@@ -93,11 +93,11 @@ def serve(
     inherited: InheritedFiles = NOTHING,
     rehearse: Callable[[], subprocess.Popen[bytes]] | None = None,
 ) -> InheritedFiles | None:
-    """Serve until SIGTERM or SIGINT. `started` is called when every worker has given its first sign.
+    """Serve until SIGTERM or SIGINT. `started` is called when every worker has sent its first heartbeat.
 
-    After SIGUSR2, where `rehearse` succeeds: gives what the next gateway takes over, with workers that run.
+    After SIGUSR2, if `rehearse` succeeds: returns what the next gateway takes over, with running workers.
 
-    Raises: FolderError, SettingsError, TermsError, StateError where it cannot begin.
+    Raises: FolderError, SettingsError, TermsError, StateError if it cannot start.
     """
     raise_file_limit()
     with sole_instance(folder, inherited.lock) as lock:
@@ -167,7 +167,7 @@ def serve(
 def _enter_fleet(
     folder: Folder, settings: GatewaySettings, state: ControlState, watched: WatchedTerms, tell: Tell
 ) -> InFleet | None:
-    """Join the fleet of the settings, or leave the one that the folder was in. Raises: StateError."""
+    """Join the fleet in the settings, or leave the previous one. Raises: StateError."""
     if settings.state is None:
         if leave_fleet(state):
             with Owners(folder.objects) as owners:
@@ -179,12 +179,12 @@ def _enter_fleet(
     assert settings.gateway is not None
     if (warning := join(state, psycopg_url(settings.state))) is not None:
         tell(f"warning: {warning}")
-    # after it has joined: who could not leaves no mark there
+    # after joining: a gateway that could not join writes nothing there
     if is_store(settings.shared):
         _enter_store(folder, settings.shared, settings.gateway, tell)
     elif (warning := use_shared(folder, Path(settings.shared), settings.gateway)) is not None:
         tell(f"warning: {warning}")
-    from stillwatch.gateway.fleet.budgets import BudgetExchange  # with NumPy
+    from stillwatch.gateway.fleet.budgets import BudgetExchange  # loads NumPy
 
     follower = FleetFollower(folder, state, settings.gateway, lambda: watched.sha256, tell)
     lease = Lease(folder, follower.url, settings.gateway, follower.life, tell)
@@ -195,7 +195,7 @@ def _enter_fleet(
 
 
 def _enter_store(folder: Folder, address: str, gateway: str, tell: Tell) -> None:
-    """Have the folder keep a copy of the object store. Raises: FolderError, StoreError."""
+    """Make the folder keep a copy of the object store. Raises: FolderError, StoreError."""
     store = ObjectStore(address, folder.secret())
     use_shared(folder, folder.path / COPY, gateway)
     try:
@@ -207,7 +207,7 @@ def _enter_store(folder: Folder, address: str, gateway: str, tell: Tell) -> None
 
 
 def _admin_door(settings: GatewaySettings, inherited: InheritedFiles) -> socket.socket:
-    """Give the admin port's socket, once all ports are known to be free or given."""
+    """Return the admin port's socket, once all ports are known to be free or inherited."""
     addresses = settings.addresses()
     inherited.check(port for _, port in addresses.values())
     for what, (host, port) in addresses.items():
@@ -218,7 +218,7 @@ def _admin_door(settings: GatewaySettings, inherited: InheritedFiles) -> socket.
 
 
 def _forget_all(folder: Folder, but: Mapping[str, int]) -> None:
-    """Remove what an earlier run left, except of the workers that still run."""
+    """Remove what an earlier run left, except for workers that still run."""
     heartbeat.clear(folder.run, but=but)
     for path in folder.run.glob("worker-*.budgets"):
         if path.stem not in but:
@@ -226,14 +226,14 @@ def _forget_all(folder: Folder, but: Mapping[str, int]) -> None:
 
 
 def _forget(folder: Folder, worker: str) -> None:
-    """Remove an ended worker's heartbeat, and release what it held of budgets."""
+    """Remove an ended worker's heartbeat, and release its reservations."""
     (folder.run / f"{worker}.json").unlink(missing_ok=True)
     with suppress(OSError):
         void(folder.run / f"{worker}.budgets")
 
 
 def _doors(settings: GatewaySettings, inherited: InheritedFiles) -> dict[str, Callable[[], socket.socket]]:
-    """Give what opens the sockets at which clients wait, also while a process is replaced."""
+    """Return functions that open the sockets at which clients wait, also while a process is replaced."""
     first, clients = inherited.first_number(), inherited.at(settings.port)
 
     def door(number: int) -> socket.socket:
@@ -257,7 +257,7 @@ def _url(host: str, port: int) -> str:
 
 
 class AdminServer(PartThread):
-    """The admin port in its thread. It is begun again when it fails: the gateway serves without it."""
+    """The admin port in its thread. It is restarted when it fails: the gateway serves without it."""
 
     name = "admin"
 
@@ -302,6 +302,6 @@ class AdminServer(PartThread):
             self._stop.wait(AGAIN_S)
 
     async def _serve(self, server: uvicorn.Server) -> None:
-        # who waits for a database keeps a thread: there is one for each connection, health's too
+        # a call that waits for a database occupies a thread: there is one for each connection, health's too
         current_default_thread_limiter().total_tokens = MOST + BACKLOG
         await server.serve(sockets=[self._door.dup()])

@@ -1,5 +1,5 @@
-"""What `stillwatch serve` was started with, as `serve.json` in the folder. It holds no secret: the upstream's
-key comes by environment and is written nowhere.
+"""The settings of `stillwatch serve`, as `serve.json` in the folder. It holds no secret: the upstream's key
+comes from the environment and is not stored.
 """
 
 import json
@@ -20,8 +20,8 @@ from stillwatch.toml.reading import Mistakes, TableReader
 
 UPSTREAM_KEY_VARIABLE = "STILLWATCH_UPSTREAM_KEY"
 MOST_WORKERS = 64
-HOOKS_WORKER = 900  # the number of the hooks process among the workers, beyond all of theirs
-SHUTDOWN_DELAY_S = 5.0  # in a fleet, where others serve: /readyz asked each second, or twice in four
+HOOKS_WORKER = 900  # the number of the hooks process among the workers, above all of theirs
+SHUTDOWN_DELAY_S = 5.0  # in a fleet: for load balancers that check /readyz every second or two
 GATEWAY_NAME = r"[A-Za-z0-9][A-Za-z0-9.-]{0,39}"
 Port = Annotated[int, Bounds(1, 65_535)]
 
@@ -32,37 +32,37 @@ class SettingsError(StillwatchError):
 
 @dataclass(frozen=True)
 class GatewaySettings:
-    """How one gateway serves. Every process of it reads the same file.
+    """The settings of one gateway. All its processes read the same file.
 
     Raises: SettingsError for a value that cannot work, StoreError for an object store's address.
     """
 
-    upstream: str  # "https://host[:port][/prefix]"; the path of a request is put behind it
+    upstream: str  # "https://host[:port][/prefix]"; a request's path is appended
     host: str = "127.0.0.1"
     port: Port = 8080
     admin_port: Port = 8081
     workers: Annotated[int, Bounds(1, MOST_WORKERS)] = 1
     upstream_ca: str | None = None  # file of certificates to trust besides the system's
-    # without one byte from the upstream; reasoning models think for minutes
+    # time without one byte from the upstream; reasoning models think for minutes
     upstream_timeout_s: Annotated[float, Bounds(0, 86_400, above=True)] = 600.0
     admin_host: str = "127.0.0.1"
-    admin_names: tuple[str, ...] = ()  # further names the admin port may be called by (Host header)
-    # clients are still served after /readyz said 503, for load balancers to see it; None: 5 s in a fleet
+    admin_names: tuple[str, ...] = ()  # further names of the admin port (Host header)
+    # time to serve clients after /readyz says 503, so that load balancers notice; None: 5 s in a fleet
     shutdown_delay_s: Annotated[float, Bounds(0, 3_600)] | None = None
-    # the detector is ended and started again above this
+    # above this the detector is ended and restarted
     detector_memory_mb: Annotated[int, Bounds(256)] = 4096
     short_answers: Annotated[int, Bounds(0, 4_096)] = 192  # tokens; docs/evidence.md, honest explanations
     hooks_port: Port | None = None  # for other gateways (hooks/); None: nothing listens for them
     hooks_host: str = "127.0.0.1"
-    # of what goes to standard error; "json": one object a line
+    # of the log on standard error; "json": one object a line
     log_format: Annotated[str, OneOf(*FORMATS)] = "text"
     log_level: Annotated[str, OneOf(*LEVELS)] = "warning"  # "info": also one line a request
     cases: str | None = None  # database URL without a password; None: cases.db in the folder
-    state: str | None = None  # the same, of the fleet whose state is shared; None: state.db is nobody else's
+    state: str | None = None  # the same, for the shared state of a fleet; None: state.db, not shared
     gateway: str | None = None  # its name in the fleet
     # the folder or, as s3://, the object store that all gateways of the fleet write to
     shared: str | None = None
-    networks: tuple[str, ...] = ()  # files of a table of networks: what is captured gets its `asn` by it
+    networks: tuple[str, ...] = ()  # files of a table of networks; it gives captured exchanges their `asn`
 
     def __post_init__(self) -> None:
         _check_upstream(self.upstream)
@@ -87,21 +87,21 @@ class GatewaySettings:
             raise SettingsError(f"{self.upstream_ca}: no such file; give the upstream's certificates as PEM")
 
     def addresses(self) -> dict[str, tuple[str, int]]:
-        """Where it listens, by the setting's name."""
+        """Return where it listens, by the setting's name."""
         ports = {"port": (self.host, self.port), "admin_port": (self.admin_host, self.admin_port)}
         return (
             ports if self.hooks_port is None else ports | {"hooks_port": (self.hooks_host, self.hooks_port)}
         )
 
     def shutdown_delay(self) -> float:
-        """Seconds between /readyz saying 503 and the end of the sockets at which clients come."""
+        """Return the seconds between the 503 of /readyz and the closing of the clients' sockets."""
         if self.shutdown_delay_s is not None:
             return self.shutdown_delay_s
         return 0.0 if self.state is None else SHUTDOWN_DELAY_S
 
     @classmethod
     def load(cls, path: Path) -> "GatewaySettings":
-        """Read `serve.json`. Raises: SettingsError with the place when it cannot be used."""
+        """Read `serve.json`. Raises: SettingsError with the place if it is unusable."""
         try:
             document = json.loads(path.read_bytes())
         except OSError as why:
@@ -117,12 +117,12 @@ class GatewaySettings:
         return settings
 
     def save(self, path: Path) -> None:
-        """Write `serve.json` as a whole or not at all."""
+        """Write `serve.json` atomically."""
         replace_file(path, [json.dumps(asdict(self), indent=1).encode() + b"\n"])
 
 
 def new_name() -> str:
-    """Make a gateway's name of the host's. Two on one host get different ones."""
+    """Make a gateway's name from the host's. Two gateways on one host get different names."""
     host = re.sub(r"[^A-Za-z0-9-]+", "-", socket.gethostname().partition(".")[0]).strip("-")[:30]
     return f"{host or 'gateway'}-{secrets.token_hex(3)}"
 
@@ -131,7 +131,7 @@ def _check_upstream(upstream: str) -> None:
     try:
         parts = urlsplit(upstream)
         port = parts.port
-        (parts.hostname or "").encode("idna")  # as whoever looks up its address does
+        (parts.hostname or "").encode("idna")  # encoded as in the lookup of its address
     except ValueError as why:
         raise SettingsError(f"upstream {upstream!r}: {why}; give https://host[:port][/prefix]") from why
     if parts.username is not None or parts.password is not None:

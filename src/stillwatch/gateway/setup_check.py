@@ -1,4 +1,4 @@
-"""What must be in order before a gateway is started, looked at piece by piece. It starts nothing."""
+"""Checks before a gateway starts, item by item."""
 
 import os
 import shutil
@@ -34,7 +34,7 @@ HEAD_LINES = 1_000  # of a table of networks: the recorder reads all of it
 
 @dataclass(frozen=True)
 class SetupCheck:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     what: str
     verdict: Literal["ok", "warning", "error"]
@@ -42,9 +42,9 @@ class SetupCheck:
 
 
 def place_terms(folder: Folder, path: Path | None) -> None:
-    """Put terms into the folder: those given, or where there are none the ones that forbid nothing.
+    """Put a policy into the folder: the given one, or if there is none, the default that forbids nothing.
 
-    Raises: TermsError with every problem in those given; nothing is changed then.
+    Raises: TermsError with every problem of the given one; then nothing is changed.
     """
     if path is None and folder.terms.exists():
         return
@@ -53,12 +53,12 @@ def place_terms(folder: Folder, path: Path | None) -> None:
     temporary = folder.terms.with_suffix(f".{os.getpid()}")
     temporary.write_text(text, encoding="utf-8")
     past_ns = time.time_ns() - 2 * SETTLED_NS
-    os.utime(temporary, ns=(past_ns, past_ns))  # it is whole: nobody need wait whether more is written
+    os.utime(temporary, ns=(past_ns, past_ns))  # it is complete: readers need not wait for the rest
     os.replace(temporary, folder.terms)
 
 
 def fitting(folder: Folder, text: str, name: Path) -> Terms:
-    """The terms of a text that may follow those that were in force. Raises: TermsError."""
+    """Return the policy in `text` if it may follow the last one in force. Raises: TermsError."""
     checked = check(text, str(name))
     if checked.terms is None:
         raise TermsError(list(checked.problems))
@@ -69,9 +69,9 @@ def fitting(folder: Folder, text: str, name: Path) -> Terms:
 
 
 def upstream_key(file: Path | None) -> str | None:
-    """Give the upstream's key from its file, else from the environment. It is kept in memory alone.
+    """Return the upstream's key from its file, else from the environment. It is kept only in memory.
 
-    Raises: SettingsError, without saying what is in the file.
+    Raises: SettingsError, without the file's contents.
     """
     if file is None:
         place, key = UPSTREAM_KEY_VARIABLE, os.environb.get(UPSTREAM_KEY_VARIABLE.encode(), b"").strip()
@@ -96,7 +96,7 @@ def look(
     terms: Path | None = None,
     inherited: InheritedFiles | None = None,
 ) -> list[SetupCheck]:
-    """Look at all that a start needs, without starting. `terms`: those that it would begin with."""
+    """Check all that a start needs, without starting. `terms`: the policy that it would start with."""
     inherited = inherited or InheritedFiles()
     pid = running_pid(folder) if inherited.lock is None else None
     checks = [
@@ -166,7 +166,7 @@ def _state(folder: Folder) -> SetupCheck:
 
 
 def _fleet(url: str | None) -> SetupCheck:
-    """Check that the address can be a fleet's. A member starts even while its database is away."""
+    """Check that the address suits a fleet. A member starts even while its database is unreachable."""
     url_parts = check_url(url or "")
     if url_parts.get_backend_name() != "postgresql":
         raise SettingsError("state: a fleet's state is kept in PostgreSQL: postgresql://USER@HOST/NAME")
@@ -176,7 +176,7 @@ def _fleet(url: str | None) -> SetupCheck:
 
 
 def _store(folder: Folder, settings: GatewaySettings) -> SetupCheck:
-    """Check what the fleet's object store lets a gateway do. A member starts without it."""
+    """Check what the fleet's object store allows a gateway to do. A member starts without it."""
     assert settings.shared is not None
     store = ObjectStore(settings.shared, folder.secret())
     try:
@@ -189,7 +189,7 @@ def _store(folder: Folder, settings: GatewaySettings) -> SetupCheck:
 
 
 def _cases(folder: Folder, settings: GatewaySettings) -> SetupCheck:
-    """Check the place of cases. It may be out of reach now, and is then told of everything later."""
+    """Check the address of the cases. It may be unreachable now; events are delivered later."""
     if settings.cases is None and settings.state is not None:
         if folder.cases.exists():
             text = f"{folder.cases} is not read in a fleet; its cases are in the fleet's database"
@@ -204,8 +204,8 @@ def _cases(folder: Folder, settings: GatewaySettings) -> SetupCheck:
 
 
 def _networks(paths: Sequence[str]) -> SetupCheck:
-    """Check that the files begin as tables of networks. Serving does not wait for them."""
-    from stillwatch.exchanges.networks import read_networks  # with NumPy and Arrow, for those who have tables
+    """Check that the files begin like tables of networks. Serving does not wait for them."""
+    from stillwatch.exchanges.networks import read_networks  # loads NumPy and Arrow: only if needed
 
     try:
         files = read_networks(paths, most_lines=HEAD_LINES).files
@@ -232,7 +232,7 @@ def _upstream(folder: Folder, url: str) -> SetupCheck:
 
 
 def _in_force(folder: Folder) -> Terms:
-    """The terms as they are now; those that forbid nothing where there are none."""
+    """Return the present policy; the default that forbids nothing if there is none."""
     try:
         return open_terms(folder, keeps_history=False).terms
     except TermsError:

@@ -1,21 +1,21 @@
-"""How long a thread wants to run at a time, said to the kernel. It does not know what runs."""
+"""A hint to the kernel how long a thread wants to run at a time."""
 
 import ctypes
 import os
 import struct
 import sys
 
-SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}  # its number, by machine: the C library has no function
+SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}  # the system call's number: the C library has no function
 KEEP_POLICY = 0x08  # linux/sched.h
-SHORTEST_NS = 100_000  # that the kernel grants; its own choice is 1 to 3 ms
+SHORTEST_NS = 100_000  # the kernel's minimum; its own choice is 1 to 3 ms
 
 
 def ask_for_short_slices() -> None:
-    """Have the calling thread, which works for a moment at a time, wait less until it may (Linux 6.12).
+    """Reduce the scheduling delay of the calling thread, which works in short bursts (Linux 6.12).
 
-    A thread that asks for a short slice goes before those with longer ones that run. Its share of the core
-    stays the same. Who works on past its slice is broken off more often: it is nothing for an event loop.
-    Older kernels, and machines whose number is not here, leave all as it is.
+    A thread with a short slice runs before those with longer ones. Its share of the core stays the same. A
+    thread that works on past its slice is interrupted more often, so it does not suit an event loop. No
+    effect on older kernels and on other machines.
     """
     number = SCHED_SETATTR.get(os.uname().machine)
     if number is None or not sys.platform.startswith("linux"):

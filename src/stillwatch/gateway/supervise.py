@@ -1,7 +1,7 @@
-"""Starts the gateway's processes, starts them again when they end or hang, and ends them in good order.
+"""Starts the gateway's processes, restarts them when they end or hang, and ends them in order.
 
-It knows of a process whether it lives and when it last said so; not what it does. Serving comes first: a
-worker is never ended for silence alone, only when the port it shares does not answer either.
+It monitors only whether a process lives and when it last reported. Serving has priority: a worker is never
+ended for missing heartbeats alone, only if the port it shares does not answer either.
 """
 
 import os
@@ -29,21 +29,21 @@ from stillwatch.units import utc_us
 
 STUCK_S = 15.0  # without a heartbeat
 FIRST_BEAT_S = 90.0  # imports on a busy machine
-STEADY_S = 60.0  # lived that long: the next restart is soon again
-WORKER_STEADY_S = 1.0  # and at once: it served, a fork costs little, and clients wait
+STEADY_S = 60.0  # after that long, the next restart is soon again
+WORKER_STEADY_S = 1.0  # and immediate: it served, a fork costs little, and clients wait
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.2, 30.0
-WORKER_LONGEST_DELAY_S = 5.0  # serving waits for it
+WORKER_LONGEST_DELAY_S = 5.0  # clients wait for it
 AT_ONCE_S = 0.0  # a worker's first restart: clients wait at its socket
 DRAIN_S = 32.0  # a worker has 30 s for its streams
-TEMPLATE_S = 30.0  # a worker waits so long for the template to have loaded its code
-CLOSE_S = 20.0  # recorder and detector finish what they hold
+TEMPLATE_S = 30.0  # how long a worker waits for the template to load its code
+CLOSE_S = 20.0  # recorder and detector finish their work
 TICK_S = 0.25
-LATE_S = 5.0  # since its own last look, which is due each tick: this process stood still
+LATE_S = 5.0  # since this process's last check, due each tick: the process was suspended
 
 
 class RunningTime:
-    """Monotonic seconds without those in which this process stood still: its children may have stood with it,
-    and have their say before they are judged."""
+    """Monotonic seconds, not counting those in which this process was suspended: its children may have been
+    suspended with it, and get time to report before they are judged."""
 
     def __init__(self) -> None:
         self._last_s, self._stood_s = time.monotonic(), 0.0
@@ -58,7 +58,7 @@ class RunningTime:
 
 @dataclass
 class Child:
-    """One process that shall run, and what became of it so far. Times are monotonic seconds."""
+    """One process that should run, and its history. Times are monotonic seconds."""
 
     name: str
     longest_delay_s: float = LONGEST_DELAY_S
@@ -68,8 +68,8 @@ class Child:
     delay_s: float = FIRST_DELAY_S
     restarts: int = 0
     ended: str = ""  # how it ended last
-    beat: str = ""  # the last heartbeat's own words for when, to see whether it moves
-    beat_s: float | None = None  # when it last moved
+    beat: str = ""  # time in the last heartbeat, as text, to see whether it changes
+    beat_s: float | None = None  # when it last changed
 
     @property
     def is_worker(self) -> bool:
@@ -79,7 +79,7 @@ class Child:
         return self.process is not None and self.process.poll() is None
 
     def silent_s(self, now_s: float) -> float:
-        """Seconds beyond what is fit for its age: above 0 it hangs."""
+        """Return the seconds beyond the limit for its age: above 0 it hangs."""
         if self.beat_s is None:
             return now_s - self.started_s - FIRST_BEAT_S
         return now_s - self.beat_s - STUCK_S
@@ -87,22 +87,22 @@ class Child:
 
 @dataclass
 class Supervisor:
-    """The children of one folder. `step` does what is due; `run` does so until told to stop."""
+    """The children of one folder. `step` does what is due; `run` repeats it until stopped."""
 
     folder: Folder
     settings: GatewaySettings
     tell: Callable[[str], None]
     environment: Mapping[str, str]
     children: list[Child] = field(default_factory=list)
-    extra: Callable[[], dict[str, object]] = dict  # what else the heartbeat says
-    ready: Callable[[], None] | None = None  # called once, when every worker has given a sign
-    doors: Mapping[str, Callable[[], socket.socket]] = field(default_factory=dict)  # what listens for whom
+    extra: Callable[[], dict[str, object]] = dict  # further fields of the heartbeat
+    ready: Callable[[], None] | None = None  # called once, when every worker has reported
+    doors: Mapping[str, Callable[[], socket.socket]] = field(default_factory=dict)  # listening sockets
     first: int = 0  # number of the first worker
-    retiring: list[Child] = field(default_factory=list)  # workers of the gateway before; until ours serve
+    retiring: list[Child] = field(default_factory=list)  # workers of the previous gateway, until ours serve
     gone: Callable[[str], None] | None = None  # called with the name of each of these that has ended
-    rehearse: Callable[[], subprocess.Popen[bytes]] | None = None  # exits with 0 where another may follow
-    may_run: Callable[[str], bool] = lambda name: True  # in a fleet one gateway alone runs the detector
-    template: Child | None = None  # what workers are forked from; None: each is started by itself
+    rehearse: Callable[[], subprocess.Popen[bytes]] | None = None  # exits with 0 if another can follow
+    may_run: Callable[[str], bool] = lambda name: True  # in a fleet only one gateway runs the detector
+    template: Child | None = None  # process that forks workers; None: each is started directly
     command: tuple[str, ...] = (sys.executable, "-m", "stillwatch.gateway.child")  # NAME FOLDER PARENT follow
     _open: dict[str, socket.socket] = field(default_factory=dict)
     _calls: Calls | None = None
@@ -110,7 +110,7 @@ class Supervisor:
     _stops: int = 0
     _asked: bool = False  # to make way for another gateway
     _rehearsal: subprocess.Popen[bytes] | None = None
-    _retired_s: float | None = None  # when those before us were told to end
+    _retired_s: float | None = None  # when the previous workers were told to end
     _beaten_s: float = 0.0
     _trouble: str | None = None
     _probe: Future[bool] | None = None
@@ -132,9 +132,9 @@ class Supervisor:
     # --- signals ---
 
     def catch_signals(self) -> None:
-        """SIGTERM and SIGINT: finish; a second one: now. SIGUSR2: make way for what is installed now.
+        """SIGTERM and SIGINT: finish; a second one: at once. SIGUSR2: make way for the installed version.
 
-        SIGHUP changes nothing: files are watched anyway.
+        SIGHUP changes nothing: changes of files are detected anyway.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.stop())
@@ -157,9 +157,9 @@ class Supervisor:
     # --- the loop ---
 
     def run(self) -> InheritedFiles | None:
-        """Keep the children running until stopped, then end them in good order.
+        """Keep the children running until stopped, then end them in order.
 
-        What the next gateway takes over is given where it is to follow: then the workers serve on.
+        Returns what the next gateway takes over if one is to follow: then the workers continue to serve.
         """
         left: InheritedFiles | None = None
         try:
@@ -174,7 +174,7 @@ class Supervisor:
                 self.drain()
             return left
         finally:
-            if self._rehearsal is not None:  # it looks at the folder, which nobody may need any more
+            if self._rehearsal is not None:  # it reads the folder, which may be removed now
                 self._rehearsal.kill()
                 self._rehearsal.wait(5.0)
             if left is None:
@@ -185,7 +185,7 @@ class Supervisor:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
     def step(self, now_s: float, now_us: int) -> None:
-        """Look at each child once and do what is due."""
+        """Check each child once and do what is due."""
         for child in self._all():
             if child.process is not None and child.process.poll() is not None:
                 self._note_end(child, now_s)
@@ -208,17 +208,17 @@ class Supervisor:
             notify.alive()
 
     def _may_follow(self) -> bool:
-        """Whether another gateway shall follow, and could start."""
+        """Return whether another gateway is requested, and could start."""
         if self._rehearsal is None:
             if not self._asked or self.rehearse is None or self.ready is not None:
                 return False
             if self.retiring:
-                return False  # the workers before us end first: their numbers are taken
+                return False  # the previous workers end first: their numbers are taken
             self._asked = False
             self.tell("makes way: looks whether another gateway could start")
             try:
                 self._rehearsal = self.rehearse()
-            except OSError as why:  # no memory, no process to be had: this one serves on
+            except OSError as why:  # no memory, or no free process: this one continues
                 self.tell(f"does not make way: {why}; serves on")
                 return False
         code = self._rehearsal.poll()
@@ -232,7 +232,7 @@ class Supervisor:
         return code == 0
 
     def _leave(self) -> InheritedFiles | None:
-        """End all but the workers. Give what the next gateway takes over; None where none shall follow."""
+        """End all but the workers. Return what the next gateway takes over; None if none will follow."""
         notify.reloading()
         self.tell("makes way: the workers serve on")
         self._end([c for c in self._all() if not c.is_worker], signal.SIGTERM, CLOSE_S)
@@ -242,7 +242,7 @@ class Supervisor:
         return InheritedFiles(tuple(self._open.values()), tuple(workers))
 
     def _retire(self, now_s: float) -> None:
-        """End the earlier gateway's workers as soon as ours serve; they finish what they answer."""
+        """End the previous gateway's workers as soon as ours serve; they finish their replies."""
         for child in [c for c in self.retiring if not c.lives()]:
             self.retiring.remove(child)
             if self.gone is not None:
@@ -261,7 +261,7 @@ class Supervisor:
         return self.children if self.template is None else [self.template, *self.children]
 
     def _template_loads(self, now_s: float) -> bool:
-        """Whether workers are forked from it in a moment."""
+        """Return whether the template is about to be ready to fork workers."""
         template = self.template
         return (
             template is not None
@@ -271,7 +271,7 @@ class Supervisor:
         )
 
     def _fork_worker(self, child: Child) -> ForkedChild | None:
-        """A worker from the template; None where that cannot give one: then it is started by itself."""
+        """Return a worker from the template; None if it cannot fork one: then it is started directly."""
         if not child.is_worker or self.template is None or self._calls is None or not self.template.lives():
             return None
         worker = self._calls.worker(child.name, self._open.get(child.name))
@@ -281,11 +281,11 @@ class Supervisor:
 
     def _start(self, child: Child, now_s: float) -> None:
         environment = dict(self.environment)
-        environment.pop(notify.SOCKET, None)  # the supervisor alone speaks for them
+        environment.pop(notify.SOCKET, None)  # only the supervisor notifies systemd
         if not child.is_worker and child is not self.template:
-            environment.pop(UPSTREAM_KEY_VARIABLE, None)  # they have no use for it
+            environment.pop(UPSTREAM_KEY_VARIABLE, None)  # they do not need it
         for name in () if child.name == STORE else CREDENTIALS:
-            environment.pop(name, None)  # of the object store: nobody who talks to clients has them
+            environment.pop(name, None)  # of the object store: kept from processes that talk to clients
         try:
             door = self._door(child)
             inherited = [] if door is None else [door.fileno()]
@@ -299,11 +299,11 @@ class Supervisor:
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 pass_fds=inherited,
-                start_new_session=True,  # Ctrl-C and a closed terminal reach the supervisor alone
+                start_new_session=True,  # Ctrl-C and a closed terminal reach only the supervisor
             )
             if child is self.template and self._calls is not None:
                 self._calls.theirs.close()
-        except (OSError, StillwatchError) as why:  # no memory, no process to be had: the others go on
+        except (OSError, StillwatchError) as why:  # no memory, or no free process: the others continue
             self._later(child, now_s, f"could not be started: {why}")
             return
         child.started_s, child.beat, child.beat_s = now_s, "", None
@@ -329,14 +329,14 @@ class Supervisor:
         child.restarts += 1
         others = any(c.is_worker and c is not child and c.lives() for c in self.children)
         if child.delay_s > FIRST_DELAY_S and child.name in self._open and others:
-            self._open.pop(child.name).close()  # it ends again and again: the others get its clients
+            self._open.pop(child.name).close()  # it keeps ending: the others get its clients
         child.start_at_s = now_s + child.delay_s
         when = f"in {child.delay_s:.1f} s" if child.delay_s else "at once"
         self.tell(f"{child.name}: {how}; starts again {when}")
         child.delay_s = min(max(child.delay_s * 2, FIRST_DELAY_S), child.longest_delay_s)
 
     def _door(self, child: Child) -> socket.socket | None:
-        """Give the socket of a process that listens. It outlives the process: clients wait there."""
+        """Return the socket of a process that listens. It outlives the process, so clients can wait there."""
         if child.name in self.doors and child.name not in self._open:
             self._open[child.name] = self.doors[child.name]()
         return self._open.get(child.name)
@@ -349,11 +349,11 @@ class Supervisor:
         assert child.process is not None
         try:
             says = heartbeat.read_if_possible(self.folder.run / f"{child.name}.json")
-        except OSError:  # this process lacks a descriptor, or memory: nobody else is to blame
+        except OSError:  # this process lacks descriptors or memory: not the child's fault
             child.beat_s = None if child.beat_s is None else now_s
             return
         if says.get("pid") == child.process.pid and str(says.get("at")) != child.beat:
-            # What counts is that it moves: a clock that is set back or forward makes nobody look dead.
+            # Only a change counts: a clock that is set back or forward makes no process look dead.
             child.beat, child.beat_s = str(says.get("at")), now_s
         if child.name == "detector":
             held = heartbeat.held_bytes(child.process.pid)
@@ -370,7 +370,7 @@ class Supervisor:
             self._kill(child, f"gave no sign for {STUCK_S:.0f} s and the port does not answer")
 
     def _port_is_dead(self) -> bool:
-        """Ask in a thread of its own: the answer comes with a later step."""
+        """Check in a thread: the answer comes in a later step."""
         if self._probe is None:
             self._probe = self._pool.submit(
                 port_answers, self.settings.host, self.settings.port, 4 * self.settings.workers
@@ -413,8 +413,8 @@ class Supervisor:
     # --- the end ---
 
     def drain(self) -> None:
-        """Workers and hooks finish what they answer, the recorder what they wrote, the detector its state."""
-        self._say(utc_us())  # first: whoever sends clients here must stop
+        """Let workers and hooks finish their replies, the recorder its records, the detector its state."""
+        self._say(utc_us())  # first: load balancers must stop sending clients
         notify.stopping()
         self._serve_until_known(self.settings.shutdown_delay())
         self._close_doors()
@@ -424,8 +424,8 @@ class Supervisor:
         self._end([c for c in self._all() if c not in first], signal.SIGTERM, CLOSE_S)
 
     def _serve_until_known(self, seconds: float) -> None:
-        """Go on serving while load balancers learn from /readyz to send nobody here."""
-        if not seconds or (self.ready is not None and not self.retiring):  # it never said that it serves
+        """Keep serving until load balancers have seen from /readyz to send no more clients."""
+        if not seconds or (self.ready is not None and not self.retiring):  # it never reported that it serves
             return
         self.tell(f"stopping: serves for {seconds:g} s more, for load balancers to see it by /readyz")
         until_s, stops = self._now_s() + seconds, self._stops

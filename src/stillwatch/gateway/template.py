@@ -1,8 +1,8 @@
-"""A process that has a worker's code loaded and forks workers, so that one that died is back at once.
+"""A process that has a worker's code loaded and forks workers, so that one that died is replaced at once.
 
-It opens no file, runs no thread and serves nobody: what is forked has nothing to share but code. A worker is
-forked twice, so that the kernel gives it to the supervisor (a subreaper) as its child: who watches, ends and
-outlives it is the same as for every other process, and the template may die without harm.
+It opens no file, runs no thread and serves nobody: a fork shares only code. A worker is forked twice, so that
+the kernel makes it a child of the supervisor (a subreaper). So it is monitored and ended like every other
+process, and the template may die without harm.
 """
 
 import ctypes
@@ -21,17 +21,17 @@ from stillwatch.gateway import child, heartbeat
 from stillwatch.gateway.probe import DOOR_VARIABLE
 from stillwatch.units import utc_us
 
-NAME = "template-of-workers"  # as long as any worker's name: it is overwritten in what `ps` shows
-CALLS_VARIABLE = "STILLWATCH_CALLS"  # number of the descriptor by which workers are asked for
+NAME = "template-of-workers"  # at least as long as any worker's name, which overwrites it in `ps`
+CALLS_VARIABLE = "STILLWATCH_CALLS"  # number of the descriptor for requests for workers
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 LONGEST_CALL = 4096
-PATIENCE_S = 2.0  # for a worker that was asked for; then one is started without the template
+PATIENCE_S = 2.0  # for a requested worker; then one is started without the template
 BEAT_S = 1.0
-ARGUMENTS_AT = 45  # of the fields of /proc/PID/stat behind the name: where the arguments lie
+ARGUMENTS_AT = 45  # index, among the fields of /proc/PID/stat after the name, of the address of the arguments
 
 
 class ForkedChild:
-    """A child that the template made, with the part of `subprocess.Popen` that a supervisor uses."""
+    """A child made by the template, with the part of `subprocess.Popen` that a supervisor uses."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -53,7 +53,7 @@ class ForkedChild:
         if self.returncode is None:
             try:
                 pid, status = os.waitpid(self.pid, how)
-            except ChildProcessError:  # somebody else waited for it
+            except ChildProcessError:  # another caller has waited for it
                 pid, status = self.pid, 0
             if pid:
                 self.returncode = os.waitstatus_to_exitcode(status)
@@ -68,7 +68,7 @@ class ForkedChild:
 
 
 class Calls:
-    """The supervisor's end of one template: asks it for workers."""
+    """The supervisor's end of the socket to one template: requests workers."""
 
     def __init__(self) -> None:
         self._ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -79,23 +79,23 @@ class Calls:
         self.theirs.close()
 
     def worker(self, name: str, door: socket.socket | None) -> ForkedChild | None:
-        """Fork a worker; None where none came in time: then this template gives none any more."""
+        """Fork a worker; None if none came in time: then this template is not used again."""
         with suppress(OSError, ValueError):
             doors = [] if door is None else [door.fileno()]
             socket.send_fds(self._ours, [name.encode()], doors, socket.MSG_DONTWAIT)
             if not _comes(self._ours, PATIENCE_S):
-                self._ours.shutdown(socket.SHUT_RD)  # a worker that comes too late cannot say so, and ends
+                self._ours.shutdown(socket.SHUT_RD)  # a worker that comes too late cannot report, and ends
             return ForkedChild(int(self._ours.recv(LONGEST_CALL, socket.MSG_DONTWAIT)))
         return None
 
 
 def main(folder: str) -> None:
-    """Be the template: load a worker's code, then fork one whenever asked."""
+    """Run the template: load a worker's code, then fork one at each request."""
     supervisor = os.getppid()
     calls = socket.socket(fileno=int(os.environ.pop(CALLS_VARIABLE)))
     import_module("stillwatch.gateway.path.worker")
     gc.collect()
-    gc.freeze()  # the collector writes into what it looks at, and pages that are written are shared no more
+    gc.freeze()  # the collector writes to the objects it checks, and written pages are no longer shared
     beat = Path(folder) / "run" / f"{NAME}.json"
     while True:
         with suppress(OSError):  # a full disk
@@ -103,7 +103,7 @@ def main(folder: str) -> None:
         if not _comes(calls, BEAT_S):
             continue
         call, doors, _, _ = socket.recv_fds(calls, LONGEST_CALL, 1)
-        if not call:  # nobody will ask any more
+        if not call:  # the supervisor has closed its end
             return
         between = os.fork()
         if between == 0:
@@ -118,22 +118,22 @@ def main(folder: str) -> None:
 
 
 def _comes(calls: socket.socket, within_s: float) -> bool:
-    """Wait for a call, or for the other end to close. (select() takes no descriptor above 1,023.)"""
+    """Wait for a request, or for the other end to close. (select() takes no descriptor above 1,023.)"""
     poll = select.poll()
     poll.register(calls, select.POLLIN)
     return bool(poll.poll(within_s * 1000))
 
 
 def _begin(name: str, folder: str, parents: tuple[int, int], doors: list[int], calls: socket.socket) -> None:
-    """Be a worker, once the kernel has taken this process from its first parent to the supervisor."""
+    """Run a worker, once the kernel has moved this process from its first parent to the supervisor."""
     os.setsid()
     first, supervisor = parents
     while os.getppid() == first:
         time.sleep(0.001)
-    child.tie_to_parent(supervisor, name)  # ends where the supervisor is gone: its port must be free at once
+    child.tie_to_parent(supervisor, name)  # ends if the supervisor is gone: its port must be free at once
     try:
         calls.send(str(os.getpid()).encode())
-    except OSError:  # it was waited for in vain: another one serves
+    except OSError:  # the supervisor no longer waits: another one serves
         os._exit(0)
     calls.close()
     for door in doors:
@@ -143,7 +143,7 @@ def _begin(name: str, folder: str, parents: tuple[int, int], doors: list[int], c
 
 
 def _show_as(name: str) -> None:
-    """Let `ps` show the worker's name where the template's stood."""
+    """Make `ps` show the worker's name in place of the template's."""
     with suppress(OSError, ValueError, IndexError):
         start = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[ARGUMENTS_AT])
         at = Path("/proc/self/cmdline").read_bytes().index(NAME.encode())

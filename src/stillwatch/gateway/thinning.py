@@ -1,7 +1,7 @@
-"""Keeps requests that ask nothing from crowding the rest out of the detector's memory. It judges nobody.
+"""Limits requests that use no model, so that they crowd no others out of the detector's memory.
 
-Listings and refusals cost their sender next to nothing and are rows like all others: one key could push weeks
-of everybody's exchanges out of what the detector remembers. In the segments every row stays.
+Listings and refusals cost their sender almost nothing and are rows like all others: one key could push weeks
+of all exchanges out of the detector's memory. The segments keep every row.
 """
 
 from collections import Counter
@@ -13,12 +13,12 @@ import pyarrow.compute as pc
 from stillwatch.units import HOUR_US
 
 MOST = 1_000  # of one account in one hour
-HOURS = 24  # that are counted: rows that come later than that are rare
-ASKS = pa.array(["chat", "text_completion", "embeddings"])  # operations that take something from a model
+HOURS = 24  # hours that are counted: later rows are rare
+ASKS = pa.array(["chat", "text_completion", "embeddings"])  # operations that use a model
 
 
 class Thinning:
-    """Takes tables in the order in which they come, and gives them without what is too much."""
+    """Takes tables in the order in which they arrive, and returns them without the excess."""
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
@@ -27,7 +27,7 @@ class Thinning:
         self.left_out = 0
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """The table without the rows beyond `most` that ask nothing, of an account and hour."""
+        """Return the table without an account's rows beyond `most` an hour that use no model."""
         if "outcome" not in table.column_names or "operation" not in table.column_names:
             return table
         asks = pc.and_(

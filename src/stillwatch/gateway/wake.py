@@ -1,8 +1,7 @@
 """An event that a signal handler may set.
 
-`threading.Event.set` takes a lock that is not reentrant: a handler that sets an event for which the same
-thread waits can stop that thread for ever. A byte in a pipe needs no lock. It does not know who waits, nor
-for what.
+`threading.Event.set` takes a lock that is not reentrant: a handler that sets an event for which its own
+thread waits can block that thread forever. A byte in a pipe needs no lock.
 """
 
 import os
@@ -13,7 +12,7 @@ from typing import Self
 
 
 class Wake:
-    """Set by a handler or by any thread, waited for by any thread, cleared by one."""
+    """Any thread or handler may set it, any thread may wait for it, one clears it."""
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
@@ -28,7 +27,7 @@ class Wake:
 
     @classmethod
     def at_the_end(cls) -> Self:
-        """Give one that is set when this process is told to end: by SIGTERM, or Ctrl-C."""
+        """Return one that is set when this process is told to end, by SIGTERM or Ctrl-C."""
         wake = cls()
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: wake.set())
@@ -43,13 +42,13 @@ class Wake:
         return self._on
 
     def clear(self) -> None:
-        self._on = False  # first: what is set from here on is not lost
+        self._on = False  # first, so that no later `set` is lost
         with suppress(BlockingIOError):
             while os.read(self._read, 4096):
                 pass
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until it is set, or for so long; whether it is set."""
+        """Wait until it is set, or for `timeout_s`. Return whether it is set."""
         if not self._on:
             poll = select.poll()  # select() fails above 1,023 descriptors
             poll.register(self._read, select.POLLIN)

@@ -1,1 +1,1 @@
-"""The request path: what a worker does between a client's bytes and the upstream's. It starts no process."""
+"""The request path: what a worker does between a client's bytes and the upstream's."""

@@ -1,4 +1,4 @@
-"""Whether a request may go upstream, and whether its reply may still go on. It sends nothing."""
+"""Admission of requests to the upstream, and whether a reply in progress may continue."""
 
 import dataclasses
 
@@ -16,10 +16,10 @@ KEY_REVOKED = Decision(False, "key.revoked", 401, "invalid_api_key", "This key h
 
 
 def admit(gate: Gate, who: Caller, facts: Facts, charge: Charge, body_bytes: int, now_us: int) -> Admission:
-    """Decide by the terms. The first model that is not allowed decides; else the one that is asked for."""
+    """Decide by the policy. The first model that is not allowed decides, else the requested one."""
     standing = gate.tables.standings.get(who.account)
     schedule = gate.tables.holds.get(who.account) if gate.terms.holds.mode == "on" else None
-    # then nothing that changes by itself decides
+    # then no part of the decision changes by itself, so it can be cached
     usual = standing is None and not gate.limited and facts.batch is None and schedule is None
     key = (facts.models, who.account, who.org, facts.does, facts.n, facts.logprobs)
     if usual and (known := gate.decided(key, body_bytes, now_us)) is not None:
@@ -56,7 +56,7 @@ def weigh(
     now_us: int,
     hold: Hold | None = None,
 ) -> Decision:
-    """Decide while what the request may bring is held. `charge` None: nothing that is used decides."""
+    """Decide after reserving what the request may bring. `charge` None: usage plays no part."""
     spent = NOT_SPENT
     if charge is not None:
         spent, set_most = charge.hold(ask.batch_tokens or 0)
@@ -65,7 +65,7 @@ def weigh(
 
 
 def refusal_since(gate: Gate, who: Caller, operation: str, does: str) -> Decision | None:
-    """Why a reply ends now: its key was revoked or its account shut out. One that runs out ends nothing."""
+    """Return why a reply must end now: its key was revoked or its account excluded. Expiry ends nothing."""
     entry = gate.tables.keys.get(who.key_id)
     if who.key_id and (entry is None or entry.disabled):
         return KEY_REVOKED

@@ -1,7 +1,7 @@
-"""How much a request asks for: answers, tokens of each, log-probabilities. Data of the APIs, pure functions.
+"""How much a request asks for: answers, tokens of each, log-probabilities.
 
-A field that only some servers obey can make a request larger and never smaller: one in other letters (Go's
-reader does not tell them apart), a number written as a text or as 9.0, another API's name for the same.
+A field that only some servers obey can make a request larger and never smaller: a name in another case (Go's
+reader ignores case), a number written as text or as 9.0, another API's name for the same field.
 """
 
 import math
@@ -10,8 +10,8 @@ from typing import NamedTuple
 from stillwatch.gateway.path.known_names import KnownNames
 
 MOST_N = 1 << 20  # answers to one question: counters have 63 bits
-MOST_TOKENS = 1 << 40  # of one answer, or one batch: what nobody means
-# What limits one answer, by operation: fields that its API obeys
+MOST_TOKENS = 1 << 40  # of one answer, or one batch: more than any real one
+# The limits of one answer, by operation: fields that its API defines
 ALLOWS: dict[str, tuple[str, ...]] = {
     "chat": ("max_completion_tokens", "max_tokens"),
     "completions": ("max_tokens", "max_tokens_to_sample"),
@@ -37,7 +37,7 @@ ANSWERS = frozenset(
 )
 LOGPROBS = frozenset(("nprobs", "topntokens", "decoderinputdetails", "details", "returnlikelihoods"))
 NONE_IF_ZERO = frozenset(("nprobs", "topntokens"))
-# Lists in which each element is a prompt of its own, by operation
+# Lists in which each element is a separate prompt, by operation
 PROMPTS: dict[str, tuple[str, ...]] = {
     "completions": ("prompt",),
     "completion": ("prompt",),
@@ -47,15 +47,15 @@ PROMPTS: dict[str, tuple[str, ...]] = {
 }
 _ALLOWS = {name: frozenset(path.lower().replace("_", "") for path in paths) for name, paths in ALLOWS.items()}
 _TOKENS = frozenset(path.rpartition(".")[2] for paths in _ALLOWS.values() for path in paths)
-_MODELS_OWN = "additionalmodelrequestfields."  # Bedrock's: a model's own fields beside those of all
+_MODELS_OWN = "additionalmodelrequestfields."  # Bedrock's: a model's own fields beside the common ones
 
 
 class Amounts(NamedTuple):
     """What one request asks for."""
 
     n: int  # answers to one question
-    answers: int  # in all
-    most: int | None  # output tokens that it allows each, where it says so to every reader
+    answers: int  # to all of its questions
+    most: int | None  # output tokens allowed for each, if the API's own field states them
     logprobs: bool
 
 
@@ -63,7 +63,7 @@ _USUAL = Amounts(1, 1, None, False)
 
 
 def amounts(operation: str, request: dict[str, object]) -> Amounts:
-    """Read a body. Of fields that differ the larger counts."""
+    """Read the amounts from a body. If fields differ, the larger one counts."""
     options: list[tuple[str, str, object]] = []
     for key in request:
         if name := NAMES[key]:
@@ -84,7 +84,7 @@ def amounts(operation: str, request: dict[str, object]) -> Amounts:
         if name in SETTINGS:
             for settings in value if type(value) is list else (value,):  # SGLang: one for each prompt
                 if type(settings) is dict:
-                    options += _within(path, name, settings)  # grows as it is walked
+                    options += _within(path, name, settings)  # extends the list during the iteration
             continue
         last = name.rpartition(".")[2] if "." in name else name
         if last in ANSWERS:
@@ -101,7 +101,7 @@ def amounts(operation: str, request: dict[str, object]) -> Amounts:
 
 
 def count_of(value: object, most: int = MOST_N) -> int:
-    """How many a lenient reader takes a value for; 1 for what is no number above it."""
+    """Return the number that a lenient reader takes from a value, from 1 to `most`."""
     if isinstance(value, str):
         try:
             value = float(value)
@@ -115,21 +115,21 @@ def count_of(value: object, most: int = MOST_N) -> int:
 
 
 def prompts_in(value: object) -> int:
-    """Prompts in a field: a list of texts or lists is several, one of tokens a single one."""
+    """Count the prompts in a field: a list of texts or lists is several, a list of tokens one."""
     if isinstance(value, list) and value and type(value[0]) in (str, list, dict):
         return len(value)
     return 1
 
 
 def conversations_in(request: dict[str, object]) -> int:
-    """Conversations in a request to vLLM's batches of them, or to servers that take a list of requests."""
+    """Count the conversations in a request to vLLM's batches of them, or to servers that take lists."""
     messages, requests = request.get("messages"), request.get("requests")
     lists = len(messages) if type(messages) is list and messages and type(messages[0]) is list else 1
     return max(lists, len(requests)) if type(requests) is list else lists
 
 
 def wants_logprobs(value: object) -> bool:
-    """Whether a field for log-probabilities asks for them: 0 means those of the drawn token alone."""
+    """Return whether a field's value requests log-probabilities: 0 requests those of the sampled token."""
     return not (value is None or value is False or (isinstance(value, str) and value.lower() == "none"))
 
 
@@ -140,9 +140,9 @@ def _wants(name: str, value: object) -> bool:
 
 
 def _within(path: str, name: str, settings: dict[str, object]) -> list[tuple[str, str, object]]:
-    """(path, the same as we call it, value) of the fields in an object of settings that say something.
+    """Return (path, normalised name, value) of the fields in an object of settings that concern amounts.
 
-    What an extra body allows may make an answer longer. Where nobody reads it, it makes none shorter.
+    An extra body may make an answer longer. Not every server reads it, so it makes none shorter.
     """
     outer = "" if name == "extrabody" else f"{name}."
     named = [(key, NAMES[key], value) for key, value in settings.items()]
@@ -152,7 +152,7 @@ def _within(path: str, name: str, settings: dict[str, object]) -> list[tuple[str
 
 
 def _name(key: str) -> str:
-    """Give our name for a key; "" where the key is about no amount."""
+    """Return the normalised name of a key; "" if the key concerns no amount."""
     name = key.lower() if key.isascii() else key.casefold()
     name = name.replace("_", "").replace("-", "")
     known_option = (

@@ -1,4 +1,4 @@
-"""What the gateway itself says to a client, in the shape of the API that the client speaks."""
+"""The gateway's own replies to a client, in the format of the API that the client uses."""
 
 import json
 
@@ -21,7 +21,7 @@ REASONS = {
 
 
 def error_object(operation: str, status: int, code: str, message: str) -> dict[str, object]:
-    """An error in the API's own shape."""
+    """Return an error in the API's own format."""
     if operation == "messages":
         kind = ANTHROPIC_TYPES.get(status, "api_error")
         return {"type": "error", "error": {"type": kind, "message": message, "code": code}}
@@ -41,7 +41,7 @@ def error_headers(retry_after_s: int | None) -> list[Header]:
 
 
 def error_event(operation: str, status: int, code: str, message: str) -> bytes:
-    """Give an error as the last event of a stream that has begun."""
+    """Return an error as the last event of a stream that has begun."""
     data = error_body(operation, status, code, message)
     if operation == "messages":
         return b"event: error\ndata: " + data + b"\n\n"
@@ -52,5 +52,5 @@ def error_event(operation: str, status: int, code: str, message: str) -> bytes:
 
 
 def safe(text: str) -> bytes:
-    """Make a text fit to be a header's value."""
+    """Make a text safe as a header's value."""
     return text.encode("ascii", "replace").translate(None, b"\r\n\0")[:400]

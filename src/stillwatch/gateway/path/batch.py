@@ -1,8 +1,7 @@
-"""What a batch may bring and what it brought: a file of questions is the cheapest way out of any limit.
+"""The tokens that a batch may produce, and did produce: a file of questions could evade any limit.
 
-A batch is counted when it is begun, by what its questions allow themselves. Which file holds how much is
-noted when the file is uploaded: a batch names it by the upstream's id. It does not know when, or whether, a
-batch is worked off.
+A batch is counted when it starts, by the limits in its questions. The content of a file is noted when it is
+uploaded, because a batch names only the upstream's file id.
 """
 
 import hashlib
@@ -30,20 +29,20 @@ from stillwatch.gateway.path.amounts import (
 from stillwatch.sqlite_file import use_wal
 from stillwatch.units import DAY_US
 
-MOST = ("max_completion_tokens", "max_tokens")  # what allows an answer its tokens
+MOST = ("max_completion_tokens", "max_tokens")  # fields that limit the tokens of an answer
 MOST_OF_RESPONSE = ("max_output_tokens",)
 SOURCE_KEYS = ("inputConfig", "input_config")  # Google's
-# Where questions lie that never came through here: Azure's, Vertex's, Fireworks'
+# Sources of questions that never passed through this gateway: Azure's, Vertex's, Fireworks'
 ELSEWHERE = frozenset(
     ("inputblob", "gcssource", "bigquerysource", "vertexmultimodaldatasetsource", "inputdatasetid")
 )
 MOST_LINES = 100_000  # of one batch; OpenAI takes 50,000 and Anthropic 100,000
-KEPT_US = 40 * DAY_US  # a note of an uploaded file: longer than upstreams keep such files
-MOST_FILES = 100_000  # noted
-TIDY = 1_000  # after so many notes what is over is let go
-FETCHED = 10_000  # answers that were fetched, remembered so that a second fetch is no second bill
+KEPT_US = 40 * DAY_US  # notes on uploaded files are kept longer than upstreams keep such files
+MOST_FILES = 100_000  # notes kept
+TIDY = 1_000  # after so many notes old ones are deleted
+FETCHED = 10_000  # fetched answers that are remembered, so that a second fetch is not charged
 WAIT_S = 0.05  # for another worker's note
-# A question's own field, its letters perhaps written as escapes: OpenAI's and Anthropic's; Google's
+# A question's own field, whose letters may be written as escapes: OpenAI's and Anthropic's; Google's
 _QUESTION_FIELDS = re.compile(
     b"|".join(
         b'"' + b"".join(b"(?:%c|\\\\u00%02x)" % (letter, letter) for letter in name) + b'"' + rest
@@ -52,7 +51,7 @@ _QUESTION_FIELDS = re.compile(
     re.IGNORECASE,
 )
 _GOOGLE = re.compile(rb'"request"\s*:\s*\{')
-# Where some readers end a line (Python's text files at \r, its splitlines at more), none of it within JSON
+# Ends of lines for some readers (Python's text files: \r, its splitlines: more); none occurs within JSON
 _LINE = re.compile(
     rb"(?:\A|(?<=[\n\r\x0b\x0c\x1c-\x1e]))"
     rb"(?:[ \t]|\xef\xbb\xbf|\xc2[\x85\xa0]|\xe2\x80[\x8b\xa8\xa9])*+"
@@ -68,16 +67,16 @@ _TABLES = (
 
 
 class BatchRequest(msgspec.Struct, frozen=True, gc=False):
-    """What a request uploads or begins."""
+    """What a request uploads or starts."""
 
     questions: int = 0
-    said: int = 0  # output tokens that they allow themselves
-    unsaid: int = 0  # answers that are allowed any number
-    n: int = 1  # answers to one question, the most
+    said: int = 0  # output tokens that their limits allow
+    unsaid: int = 0  # answers without a limit
+    n: int = 1  # answers to one question, the maximum
     logprobs: bool = False  # some question asks for them
-    begins: bool = False  # it is worked off: else only uploaded
-    files: tuple[str, ...] = ()  # in which the questions lie, by the upstream's ids
-    untold: bool = False  # it begins, and nothing in it says what it asks
+    begins: bool = False  # it starts a batch: otherwise it only uploads
+    files: tuple[str, ...] = ()  # that contain the questions, by the upstream's ids
+    untold: bool = False  # it starts a batch whose questions are not visible
 
 
 class _Asks(msgspec.Struct):
@@ -137,14 +136,14 @@ class _BatchAnswer(msgspec.Struct):
 
 _QUESTION = msgspec.json.Decoder(_BatchQuestion)
 _ANSWER = msgspec.json.Decoder(_BatchAnswer)
-_UNREAD = _BatchQuestion(custom_id="", body=_Asks())  # whose answer may have any length
+_UNREAD = _BatchQuestion(custom_id="", body=_Asks())  # its answer may have any length
 
 
 class LaterAnswer(NamedTuple):
     """What was charged for an answer that is fetched later."""
 
-    tokens: int  # less than 0: it was fetched, and what it brought is charged
-    model: str  # that was asked for
+    tokens: int  # below 0: it was fetched, and its tokens are charged
+    model: str  # the requested one
     at_us: int
 
 
@@ -153,34 +152,34 @@ class TooMany(ValueError):
 
 
 def is_batch(body: bytes) -> bool:
-    """Whether some bytes may hold questions: each has a `custom_id`, or is Google's."""
+    """Return whether a body may contain questions: each has a `custom_id`, or is Google's."""
     if b"custom_id" in body or _GOOGLE.search(body):
         return True
     return b"\\u00" in body and _QUESTION_FIELDS.search(body) is not None
 
 
 def google_question(line: object) -> dict[str, object] | None:
-    """The question in a line of Google's batch, or in an element of one that stands in its request."""
+    """Return the question in a line of Google's batch, or in an element of an inline one."""
     question = line.get("request") if isinstance(line, dict) else None
     return question if isinstance(question, dict) and "contents" in question else None
 
 
 def google_questions(request: object) -> list[dict[str, object]]:
-    """The questions in a request that begins Google's batch."""
+    """Return the questions in a request that starts Google's batch."""
     sources = _sources(request) if isinstance(request, dict) else []
     entries = [entry for source in sources for entry in _list(dig(source, "requests", "requests"))]
     return [question if isinstance(question := dig(entry, "request"), dict) else {} for entry in entries]
 
 
 def lines_of(body: bytes) -> Iterator[bytes]:
-    """The lines of some bytes that may be JSON objects."""
+    """Return the lines of a body that may be JSON objects."""
     return (matched[1] for matched in _LINE.finditer(body))
 
 
 def uploaded_batch(body: bytes) -> BatchRequest | None:
-    """The questions in a body of lines, alone or within a form; None where there are none.
+    """Count the questions in a body of lines, alone or within a form; None if there are none.
 
-    Raises: TooMany: each is looked at while other clients wait, and becomes a row.
+    Raises: TooMany, because each is parsed while other clients wait, and becomes a row.
     """
     if not is_batch(body):
         return None
@@ -195,7 +194,7 @@ def uploaded_batch(body: bytes) -> BatchRequest | None:
             elif entry.custom_id is not None:
                 entries.append(entry)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            if is_batch(line):  # to another reader it may be a question all the same
+            if is_batch(line):  # another reader may still take it for a question
                 entries += [_UNREAD] * max(line.count(b"custom_id"), 1)
     return _add_google(_count_questions(entries) or BatchRequest(), google) if entries or google else None
 
@@ -213,9 +212,9 @@ def _add_google(counted: BatchRequest, google: list[Amounts]) -> BatchRequest:
 
 
 def begun(request: object) -> BatchRequest:
-    """The batch that a request with this JSON body begins.
+    """Return the batch that a request with this JSON body starts.
 
-    What it names in several ways counts in each: which one the upstream goes by is anyone's guess.
+    Questions that it names in several ways all count: it is unknown which ones the upstream uses.
     """
     if not isinstance(request, dict):
         return BatchRequest(begins=True, untold=True)
@@ -240,7 +239,7 @@ def begun(request: object) -> BatchRequest:
 
 
 def _sources(request: dict[str, object]) -> list[dict[str, object]]:
-    """Objects of Google's batch that say where its questions are."""
+    """Return the objects of Google's batch that name the source of its questions."""
     named_sources = [dig(holder, key) for holder in (request, request.get("batch")) for key in SOURCE_KEYS]
     return [source for source in named_sources if isinstance(source, dict)]
 
@@ -273,7 +272,7 @@ def _count_questions(questions: list[_BatchQuestion]) -> BatchRequest | None:
 
 
 def batch_tokens(lines: bytes) -> tuple[int, int]:
-    """(input, output) tokens that some lines of a batch's answers tell."""
+    """Return the (input, output) tokens that lines of a batch's answers report."""
     read = written = 0
     for line in lines.split(b"\n"):
         if b'"usage"' not in line and b'"usageMetadata"' not in line:
@@ -295,9 +294,9 @@ def batch_tokens(lines: bytes) -> tuple[int, int]:
 
 
 class Notes:
-    """Which uploaded file may bring how much, over all workers and restarts; and what was fetched here.
+    """What each uploaded file may produce, for all workers and across restarts; and what was fetched here.
 
-    Written without waiting for the disk: a note that is lost makes its file an unknown one.
+    Written without waiting for the disk: if a note is lost, its file counts as unknown.
     """
 
     def __init__(self, run: Path | None) -> None:
@@ -310,12 +309,12 @@ class Notes:
     def note(
         self, account: str, file: str, batch: BatchRequest, now_us: int, models: tuple[str, ...] = ()
     ) -> None:
-        """Keep what a file may bring, and which models its questions name."""
+        """Note what a file may produce, and which models its questions name."""
         with suppress(sqlite3.Error), self._open() as db:
             declared, unsaid = min(batch.said, MOST_TOKENS), min(batch.unsaid, MOST_TOKENS)
             row = (_name(account, _file_id(file)), batch.questions, declared, unsaid, now_us)
             names = msgspec.json.encode(models).decode()
-            # first: a file that is known has no unknown models, which a limit on them would not count
+            # first, so that a known file never lacks its models, whose limits would not count it
             db.execute("INSERT OR REPLACE INTO models VALUES (?, ?, ?)", (row[0], names, now_us))
             db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", row)
             self._tidy(db, now_us)
@@ -329,7 +328,7 @@ class Notes:
                 db.execute(f"DELETE FROM {table} WHERE at_us <= ({newest})", (MOST_FILES,))
 
     def note_answer(self, account: str, answer: str, charged: LaterAnswer) -> None:
-        """Keep what was charged for an answer that comes later; more where it was asked to go on."""
+        """Note the charge for an answer that comes later; charges for its continuation are added."""
         with suppress(sqlite3.Error), self._open() as db:
             row = (_name(account, answer), min(charged.tokens, MOST_TOKENS), charged.model, charged.at_us)
             db.execute(
@@ -340,7 +339,7 @@ class Notes:
             self._tidy(db, charged.at_us)
 
     def answer(self, account: str, answer: str) -> LaterAnswer | None:
-        """What was charged for an answer that comes later; None for one that nobody knows of."""
+        """Return the charge for an answer that comes later; None if unknown."""
         with suppress(sqlite3.Error), self._open() as db:
             query = "SELECT tokens, model, at_us FROM answers WHERE name = ?"
             row = db.execute(query, (_name(account, answer),)).fetchone()
@@ -348,14 +347,14 @@ class Notes:
         return None
 
     def settle_answer(self, account: str, answer: str) -> bool:
-        """Note that what an answer brought is charged; False where another worker did so first."""
+        """Note that an answer's tokens are charged; return False if another worker did so first."""
         with suppress(sqlite3.Error), self._open() as db:
             settled = "UPDATE answers SET tokens = -1 WHERE name = ? AND tokens >= 0"
             return db.execute(settled, (_name(account, answer),)).rowcount > 0
         return False
 
     def tokens(self, account: str, batch: BatchRequest, each: int) -> int | None:
-        """Output tokens that a batch may bring, `each` where an answer is allowed any; None: nobody knows."""
+        """Return the output tokens that a batch may produce, `each` per unlimited answer; None if unknown."""
         if batch.untold:
             return None
         declared, unsaid = batch.said, batch.unsaid
@@ -371,7 +370,7 @@ class Notes:
         return min(declared + unsaid * each, MOST_TOKENS)
 
     def models(self, account: str, batch: BatchRequest) -> tuple[str, ...]:
-        """The models that the questions in a batch's files name, as far as that was noted."""
+        """Return the models that the questions in a batch's files name, as far as noted."""
         names: list[str] = []
         for file in batch.files:
             with suppress(sqlite3.Error), self._open() as db:
@@ -381,7 +380,7 @@ class Notes:
         return tuple(dict.fromkeys(names))
 
     def is_new(self, account: str, target: str) -> bool:
-        """Whether an answer is fetched for the first time, as far as is remembered."""
+        """Return whether an answer is fetched for the first time, as far as remembered."""
         name = _name(account, target)
         if name in self._fetched:
             return False
@@ -398,8 +397,8 @@ class Notes:
             try:
                 self._db = _open_database(self._path)
             except sqlite3.OperationalError:
-                raise  # locked, or no room: the next note may find it better
-            except sqlite3.DatabaseError:  # no database any more: what it knew is lost
+                raise  # locked, or no space: the next attempt may succeed
+            except sqlite3.DatabaseError:  # not a database any more: its notes are lost
                 self._path.unlink(missing_ok=True)
                 self._db = _open_database(self._path)
         return self._db
@@ -424,7 +423,7 @@ def _name(account: str, file: str) -> bytes:
 
 
 def _file_id(name: str) -> str:
-    """A file's id; Google calls it files/ID."""
+    """Return a file's id; Google writes files/ID."""
     return name.rpartition("/")[2]
 
 

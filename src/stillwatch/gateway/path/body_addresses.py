@@ -1,9 +1,9 @@
-"""Addresses in a reply's body at which its client would go on: it goes on at this gateway, not past it.
+"""Rewrites addresses in a reply's body, so that its client continues at this gateway and not past it.
 
-Each is one of `FIELDS`, by the kind of what the reply is about. One that leads past the gateway is left out:
-a stream of an answer needs no key.
+Only the fields in `FIELDS` are rewritten. An address that leads past the gateway is removed, because the
+stream of an answer needs no key.
 
-Blind to: addresses in other fields, as those of pictures.
+Blind to: addresses in other fields, such as those of pictures.
 """
 
 import msgspec
@@ -14,7 +14,7 @@ from stillwatch.gateway.path.references import values_at
 from stillwatch.gateway.path.server import Request
 from stillwatch.gateway.path.upstream import Target
 
-# Where clients go on, by the kind of what a reply is about: keys from the top, `*` for each element of a list
+# Fields with addresses, by the kind of a reply's object: keys from the top, `*` for each element of a list
 FIELDS: dict[str, tuple[tuple[str, ...], ...]] = {
     "batches": (  # Anthropic, DigitalOcean
         ("results_url",), ("data", "*", "results_url"), ("output_file_url",), ("error_file_url",),
@@ -27,14 +27,14 @@ FIELDS: dict[str, tuple[tuple[str, ...], ...]] = {
     "trainings": (("urls", "get"), ("urls", "cancel"), ("next",), ("previous",)),
     "operations": (("response", "generateVideoResponse", "generatedSamples", "*", "video", "uri"),),
 }  # fmt: skip
-MUST_TURN = frozenset(("predictions",))  # of which no reply passes that is too long to be read
+MUST_TURN = frozenset(("predictions",))  # replies of this kind do not pass if they are too long to be read
 
 
 def turn_body(body: bytes, kind: str, request: Request, upstream: Target) -> bytes:
-    """A JSON reply about a kind of object with its addresses turned into this gateway's, or the same bytes.
+    """Rewrite the addresses in a JSON reply about a kind of object to this gateway's.
 
-    One at another host is turned too where its path is of the same kind: a gateway behind this one passes on
-    what its own upstream wrote.
+    An address at another host is rewritten too if its path is of the same kind: a gateway behind this one
+    passes on its own upstream's. Returns the same bytes if there is none.
     """
     try:
         document = msgspec.json.decode(body)

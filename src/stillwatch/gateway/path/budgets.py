@@ -1,12 +1,12 @@
-"""What each account has spent in the running minute, hour and day, and what its answers on their way may
-bring, over all workers. It limits nothing: that is `terms.limiter`'s.
+"""What each account has used in the current minute, hour and day, and what its unfinished answers reserve,
+summed over all workers. The limits are in `terms.limiter`.
 
 Each worker writes a mapped file of its own and reads the others': no locks, no messages. Windows follow the
-clock, so a restart in the middle of one forgets nothing. A file has blocks for the accounts that were there.
+clock, so a restart in the middle of one loses nothing. A file has disk blocks only for accounts in use.
 
-A day is counted twice: from midnight on, and by six blocks of four hours, of which a day that slides consists
-(`terms.window`). So the terms may change from one to the other, and a worker of an earlier version, which
-knows no such blocks, reads the same files: what it counted of a day counts with the last hour it wrote in.
+A day is counted twice: from midnight, and in six blocks of four hours, which make up a sliding day
+(`terms.window`). So the policy may switch between them. A worker of an earlier version, which has no such
+blocks, can use the same files: its count of a day is assigned to the last hour in which it wrote.
 """
 
 import mmap
@@ -22,74 +22,74 @@ from stillwatch.terms.sections import MOST_SETS
 from stillwatch.terms.window import BLOCK_US, BLOCKS
 from stillwatch.units import DAY_US, HOUR_US, MINUTE_US
 
-ROOM = 65_536  # accounts that are counted over workers; further ones by each worker alone
-BEYOND = 8_192  # of those, at once
-# minute, requests, tokens; hour, tokens; day, tokens, tokens that batches may bring; promised; held minutes;
-# tokens on their way, by which start of the process; of each set of models: tokens of the day, on their way
+ROOM = 65_536  # accounts that are counted over all workers; further ones by each worker alone
+BEYOND = 8_192  # of the latter, at once
+# minute, requests, tokens; hour, tokens; day, tokens, tokens of batches; charged in advance; held minutes;
+# reserved tokens, the process start that reserved them; of each set of models: tokens of the day, reserved
 HOUR, DAY, PROMISED, HELD_MINUTES, HELD, START, SETS = 3, 5, 8, 9, 10, 11, 12
 ROW = SETS + 2 * MOST_SETS
-OF_DAY = (6, 7, *range(SETS, ROW, 2))  # what is of a day
-# of each block of the sliding day: its number, then as much of it; the block n is at n % BLOCKS
+OF_DAY = (6, 7, *range(SETS, ROW, 2))  # columns of a day
+# for each block of the sliding day: its number, then the same columns; block n is at n % BLOCKS
 SLOT = 1 + len(OF_DAY)
 SLOTS = BLOCKS * SLOT
-# behind the rows: starts of the process; rows that have their blocks; the slots of each row
+# after the rows: starts of the process; rows with disk blocks; the slots of each row
 STARTS, ROWS, SLOTS_AT = ROOM * ROW, ROOM * ROW + 1, ROOM * ROW + 2
 SIZE = (SLOTS_AT + ROOM * SLOTS) * 8
-EARLIER_SIZES = ROWS * 8, SLOTS_AT * 8  # the first has the blocks of all its rows; none has slots
+EARLIER_SIZES = ROWS * 8, SLOTS_AT * 8  # the first has disk blocks for all rows; neither has slots
 FIRST_ROWS = 256  # then twice as many, and so on
 ELSEWHERE, KNOWN = "elsewhere.budgets", "known.budgets"  # of a fleet: see `fleet.budgets`
-SKEW_US = 10_000_000  # so much the clock of another gateway may be ahead
-HELD_BITS, MOST_HELD = 8, 255  # of the last column: minutes of the day below, the last such minute above
+SKEW_US = 10_000_000  # how far the clock of another gateway may be ahead
+HELD_BITS, MOST_HELD = 8, 255  # of HELD_MINUTES: the day's minutes below, the last such minute above
 Counts = memoryview | list[int]
 
 
 class Budgets:
-    """One worker's view: `hold` what an answer may bring, `add` what it brought, `spent` over all workers.
+    """One worker's view: `hold` reserves what an answer may bring, `add` counts it, `spent` sums all workers.
 
-    Two workers that let in the last answer at once: each holds first and looks then, so that one of them sees
-    the other. An answer that comes is counted first and let go of then. So whoever looks reads what is held
-    before what is used, all others' files last, and may see an answer twice but never misses it. `run` None:
-    counted in memory, for one process.
+    Two workers that admit the last answer at once: each reserves first and reads then, so that one of them
+    sees the other's. An answer is counted first, then its reservation is released. So a reader takes
+    reservations before usage, and others' files last: it may count an answer twice but never misses it. `run`
+    None: counted in memory, for one process.
     """
 
     def __init__(
         self, run: Path | None, worker: int = 0, workers: int = 1, *, in_fleet: bool = False
     ) -> None:
         self._beyond: dict[str, int] = {}
-        rows = ROOM if run is None else BEYOND  # of accounts beyond the room
+        rows = ROOM if run is None else BEYOND  # for accounts without a shared row
         self._own = memoryview(mmap.mmap(-1, 8 * (ROW + SLOTS) * rows)).cast("q")
         self._own_rows = rows
-        self._mine, self._rows = self._own, rows  # so many rows may be written
+        self._mine, self._rows = self._own, rows  # the number of rows that may be written
         self._others: list[memoryview] = []
         self._known: memoryview | None = None  # what all gateways of a fleet know of this one
         if run is not None:
             self._path = _path(run, worker)
             self._mine = map_file(self._path)
             numbers = {k for k in range(2 * MOST_WORKERS) if _path(run, k).exists()}
-            after = {MOST_WORKERS + k for k in range(workers)}  # those that take over from these, or had
+            after = {MOST_WORKERS + k for k in range(workers)}  # of the next gateway, or the previous one
             others = (numbers | after | {*range(workers), HOOKS_WORKER}) - {worker}
             self._others = [map_file(_path(run, k)) for k in sorted(others)]
             if in_fleet:
                 self._known = map_file(run / KNOWN)
-                self._others.append(map_file(run / ELSEWHERE))  # the last
-            self._mine[STARTS] += 1  # what answers held that another start let in is void
+                self._others.append(map_file(run / ELSEWHERE))  # must be the last
+            self._mine[STARTS] += 1  # voids reservations of answers that another start admitted
             self._rows = self._mine[ROWS]
-            with suppress(OSError):  # where an earlier version grew it, it has no blocks for slots
+            with suppress(OSError):  # a file that an earlier version extended has no disk blocks for slots
                 reserve_rows(self._path, self._rows)
 
     def place(self, account: str, number: int | None) -> int:
-        """The row of an account; negative where only this worker counts it."""
+        """Return the row of an account; negative if only this worker counts it."""
         if number is not None and number < self._rows:
             return number
         if number is not None and number < ROOM and account not in self._beyond and self._grow(number):
-            return number  # else the disk is full: this worker alone counts it
+            return number  # otherwise the disk is full: only this worker counts it
         if account not in self._beyond and len(self._beyond) >= self._own_rows - 1:
-            self._beyond.clear()  # an account that nobody issued: forgotten together, at worst a window early
+            self._beyond.clear()  # not issued here: all are forgotten together, at worst a window early
             self._own[:] = memoryview(bytearray(8 * len(self._own))).cast("q")
         return -1 - self._beyond.setdefault(account, len(self._beyond))
 
     def reserve(self, numbers: Iterable[int | None]) -> None:
-        """Have blocks for the rows of accounts: a full disk cannot fault a write later."""
+        """Allocate disk blocks for the rows of accounts, so that a full disk cannot fault a write later."""
         number = max((n for n in numbers if n is not None and n < ROOM), default=-1)
         if number >= self._rows:
             self._grow(number)
@@ -103,13 +103,13 @@ class Budgets:
         return False
 
     def _files(self, place: int) -> tuple[list[memoryview], int]:
-        """Give the files of all workers, and where an account's row begins in each."""
+        """Return the files of all workers, and the offset of an account's row in each."""
         if place < 0:
             return [self._own], (-1 - place) * ROW
         return [self._mine, *(v for v in self._others if v[ROWS] > place)], place * ROW
 
     def _slots(self, place: int) -> int:
-        """Where the slots of an account begin, in each of these files."""
+        """Return the offset of an account's slots, in each of these files."""
         if place >= 0:
             return SLOTS_AT + place * SLOTS
         return self._own_rows * ROW + (-1 - place) * SLOTS
@@ -122,9 +122,9 @@ class Budgets:
         return self._mine, place * ROW
 
     def _fleet_us(self, place: int, now_us: int) -> int:
-        """The time; where a gateway with a faster clock counts in the next minute already, its beginning.
+        """Return the time, or the start of the next minute if a gateway with a faster clock is in it already.
 
-        Else what others spent in this minute would count no more, and could be spent again.
+        Otherwise what others spent in that minute would not count, and could be spent again.
         """
         if self._known is None or place < 0 or self._others[-1][ROWS] <= place:
             return now_us
@@ -132,7 +132,7 @@ class Budgets:
         return max(now_us, minute * MINUTE_US) if minute == (now_us + SKEW_US) // MINUTE_US else now_us
 
     def hold(self, place: int, tokens: int, sets: tuple[int, ...] = ()) -> None:
-        """Hold what an answer may bring; less than 0 lets go of it."""
+        """Reserve what an answer may bring; a negative number releases it."""
         values, at = self._row(place)
         start = values[STARTS] if place >= 0 else 0
         if values[at + START] != start:
@@ -141,13 +141,10 @@ class Budgets:
             values[at + START] = start
         for column in (HELD, *(SETS + 2 * budget_set + 1 for budget_set in sets)):
             held = values[at + column] + tokens
-            values[at + column] = held if place >= 0 else max(held, 0)  # its row may have been another's
+            values[at + column] = held if place >= 0 else max(held, 0)  # its row may have been reassigned
 
     def take_over(self) -> dict[int, list[int]]:
-        """Hold on to what answers held that the process before let in; give their rows' columns, by row.
-
-        Of a process whose answers go on without it.
-        """
+        """Keep the previous process's reservations, whose answers continue; return their rows' columns."""
         taken = {}
         for place in range(self._rows):
             at = place * ROW
@@ -160,7 +157,7 @@ class Budgets:
         self, place: int, now_us: int, requests: int, tokens: int, model_set: int | None = None,
         since_us: int | None = None,
     ) -> None:  # fmt: skip
-        """Count what comes now. Less than no tokens: what was charged too much since then."""
+        """Count usage now. Negative `tokens` correct an overcharge at `since_us`."""
         values, at = self._row(place)
         if self._known is not None:
             now_us = self._fleet_us(place, now_us)
@@ -186,8 +183,8 @@ class Budgets:
             _count_in_block(values, self._slots(place), then_us // BLOCK_US, tokens, kinds)
 
     def add_held(self, place: int, now_us: int) -> bool:
-        """Note that a hold refuses a request, and say whether it is this minute's first for this worker."""
-        self.add(place, now_us, 0, 0)  # to the day that it is
+        """Note that a hold refuses a request; return whether it is this worker's first in this minute."""
+        self.add(place, now_us, 0, 0)  # starts a new day if it is due
         values, at = self._row(place)
         minute, many = self._fleet_us(place, now_us) // MINUTE_US, values[at + 9] & MOST_HELD
         if values[at + 9] >> HELD_BITS == minute:
@@ -196,13 +193,13 @@ class Budgets:
         return True
 
     def promise(self, place: int, tokens: int) -> None:
-        """Remember tokens that were charged before they came: as many may be fetched without a bill."""
+        """Note tokens that were charged in advance: as many may be fetched without a charge."""
         values, at = self._row(place)
         values[at + 8] += tokens
 
     def add_batch(self, place: int, now_us: int, tokens: int, sets: tuple[int, ...] = ()) -> None:
-        """Charge what a batch may bring, on the day that it is begun, with each set that it may ask."""
-        self.add(place, now_us, 0, 0)  # to the day that it is
+        """Charge what a batch may produce, on the day it starts, to each set of models that it may use."""
+        self.add(place, now_us, 0, 0)  # starts a new day if it is due
         values, at = self._row(place)
         values[at + 7] += tokens
         values[at + 8] += tokens
@@ -212,7 +209,7 @@ class Budgets:
         _count_in_block(values, self._slots(place), block, tokens, _kinds(1, *sets))
 
     def give_back_batch(self, place: int, then_us: int, tokens: int, sets: tuple[int, ...] = ()) -> None:
-        """Take back what was charged then for a batch that did not begin."""
+        """Take back what was charged at `then_us` for a batch that did not start."""
         values, at = self._row(place)
         values[at + 8] -= tokens
         if values[at + 5] == then_us // DAY_US:
@@ -222,7 +219,7 @@ class Budgets:
         _count_in_block(values, self._slots(place), then_us // BLOCK_US, -tokens, _kinds(1, *sets))
 
     def fetched(self, place: int, now_us: int, tokens: int) -> None:
-        """Charge what was generated at another time, as far as it was not promised."""
+        """Charge what was generated at another time, except what was charged in advance."""
         rows, place_at = self._files(place)
         covered = min(max(0, sum(values[place_at + 8] for values in rows)), tokens)
         self.promise(place, -covered)
@@ -231,9 +228,9 @@ class Budgets:
     def settle(
         self, place: int, now_us: int, then_us: int, promised: int, tokens: int, model_set: int | None
     ) -> None:
-        """Charge an answer that has come, for which `promised` tokens were charged then.
+        """Charge an answer that has come, for which `promised` tokens were charged at `then_us`.
 
-        What it did not bring is given back to the windows in which it was charged and that still run.
+        The surplus is given back to the windows of that charge, if they are still current.
         """
         self.promise(place, -promised)
         self.add(place, now_us, 0, max(0, tokens - promised), model_set)
@@ -247,14 +244,14 @@ class Budgets:
         _count_in_block(values, self._slots(place), then_us // BLOCK_US, -less, _kinds(0, model_set))
 
     def day_tokens(self, place: int, now_us: int, *, sliding: bool) -> int:
-        """Tokens of an account's answers in the running day."""
+        """Return the tokens of an account's answers in the current day."""
         now_us, (rows, at) = self._fleet_us(place, now_us), self._files(place)
         if sliding:
             return max(0, sum(self._by_block(rows, place, 0, now_us)))
         return max(0, sum(v[at + OF_DAY[0]] for v in rows if v[at + DAY] == now_us // DAY_US))
 
     def spent(self, place: int, now_us: int, *, sliding: bool = False) -> AccountUsage:
-        """What an account has used and holds; `sliding`: in a day that slides, else since midnight."""
+        """Return what an account has used and reserved; `sliding`: in a sliding day, else since midnight."""
         now_us = self._fleet_us(place, now_us)
         minute, hour, day = now_us // MINUTE_US, now_us // HOUR_US, now_us // DAY_US
         requests = in_minute = in_hour = in_day = of_batches = held_minutes = 0
@@ -272,7 +269,7 @@ class Budgets:
             if values[at + 5] == day:
                 in_day += values[at + 6]
                 of_batches += values[at + 7]
-                held_minutes += values[at + 9] & MOST_HELD  # one minute over two workers counts twice
+                held_minutes += values[at + 9] & MOST_HELD  # a minute counts twice if held at two workers
                 held_now = held_now or values[at + 9] >> HELD_BITS == minute
         by_block: tuple[int, ...] = ()
         batches: tuple[int, ...] = ()
@@ -298,10 +295,10 @@ class Budgets:
         return tuple(map(sum, zip(*found, strict=True)))
 
     def known_counts(self, place: int) -> list[int] | None:
-        """Copy what all other gateways count of an account here already; None: there are none.
+        """Copy what all other gateways count already of an account's use here; None without other gateways.
 
-        Before anything else of the account is read. Read later, it may hold what they let through since,
-        and then this gateway takes its part of what they have spent.
+        Read it before anything else of the account. A later copy may include what they admitted since, and
+        then this gateway takes its part of what they have spent.
         """
         known = self._known
         if known is None or place < 0 or known[STARTS] < 2:
@@ -309,14 +306,14 @@ class Budgets:
         if known[ROWS] <= place:
             return [0] * (ROW + SLOTS)
         at = self._slots(place)
-        slots = known[at : at + SLOTS].tolist()  # first: what is used and held is written in the other order
+        slots = known[at : at + SLOTS].tolist()  # first: usage and reservations are written in reverse
         return [*known[place * ROW : (place + 1) * ROW].tolist(), *slots]
 
     def unknown_elsewhere(
         self, place: int, now_us: int, known: list[int] | None, model_set: int | None = None,
         *, sliding: bool = False,
     ) -> FleetUsage | None:  # fmt: skip
-        """Give what an account used and holds here that some gateway of the fleet does not count yet."""
+        """Return what an account used and reserved here that some gateway of the fleet does not count yet."""
         if known is None or self._known is None:
             return None
         at, now_us = place * ROW, self._fleet_us(place, now_us)
@@ -344,7 +341,7 @@ class Budgets:
         return FleetUsage(gateways, new(0, minute, 1), *tokens, held, of_set, held_of_set)
 
     def of_set(self, place: int, now_us: int, model_set: int, *, sliding: bool = False) -> tuple[int, int]:
-        """(tokens of the day, tokens on their way) of a set of models."""
+        """Return (tokens of the day, reserved tokens) of a set of models."""
         rows, at = self._files(place)
         day = self._fleet_us(place, now_us) // DAY_US
         live = (v for v in rows if place < 0 or v[at + START] == v[STARTS])
@@ -356,16 +353,16 @@ class Budgets:
         return max(used, 0), max(on_way, 0)
 
     def set_blocks(self, place: int, now_us: int, model_set: int) -> tuple[int, ...]:
-        """Tokens of a set of models by the blocks of the sliding day."""
+        """Return the tokens of a set of models by the blocks of the sliding day."""
         rows, now_us = self._files(place)[0], self._fleet_us(place, now_us)
         return self._by_block(rows, place, 2 + model_set, now_us)
 
 
 def _by_block(values: Counts, at: int, slots: int, of: int, block: int) -> list[int]:
-    """What a row counts of each block of the sliding day that ends with one, the oldest first.
+    """Return a row's counts for each block of the sliding day that ends with `block`, oldest first.
 
-    of: which of OF_DAY. What has no block was counted by an earlier version: see the module. A block that
-    begins at a faster clock counts with the last one.
+    of: index in OF_DAY. Counts without a block come from an earlier version: see the module. A block that a
+    faster clock has begun counts with the last one.
     """
     found, day = [0] * BLOCKS, values[at + DAY]
     unplaced = values[at + OF_DAY[of]]  # read first: a worker adds to the day, then to its block
@@ -383,18 +380,18 @@ def _by_block(values: Counts, at: int, slots: int, of: int, block: int) -> list[
 
 
 def _last_block(values: Counts, at: int) -> int:
-    """The block of a row's day in which it was written last."""
+    """Return the block of a row's day in which it was written last."""
     first = values[at + DAY] * BLOCKS
     return max(first, min(first + BLOCKS - 1, values[at + HOUR] * HOUR_US // BLOCK_US))
 
 
 def _kinds(of: int, *sets: int | None) -> tuple[int, ...]:
-    """Give which sums of OF_DAY tokens count towards: answers or batches, and sets of models."""
+    """Return the indices in OF_DAY that tokens count towards: answers or batches, and sets of models."""
     return (of, *(2 + model_set for model_set in sets if model_set is not None))
 
 
 def _count_in_block(values: Counts, slots: int, block: int, tokens: int, kinds: tuple[int, ...]) -> None:
-    """Count tokens in a block. A block that is over gives nothing back."""
+    """Count tokens in a block. A correction is dropped if a later block has taken its slot."""
     slot = slots + block % BLOCKS * SLOT
     if values[slot] < block or (tokens > 0 and values[slot] != block):
         for column in range(slot + 1, slot + SLOT):
@@ -406,7 +403,7 @@ def _count_in_block(values: Counts, slots: int, block: int, tokens: int, kinds: 
 
 
 def put_into_blocks(values: Counts, at: int, slots: int) -> None:
-    """Put what an earlier version counted of a row's day into the block in which it wrote last."""
+    """Assign what an earlier version counted of a row's day to the block in which it wrote last."""
     for of, column in enumerate(OF_DAY):
         if (unplaced := values[at + column]) > 0:
             for slot in range(slots, slots + SLOTS, SLOT):
@@ -417,7 +414,7 @@ def put_into_blocks(values: Counts, at: int, slots: int) -> None:
 
 
 def void(path: Path) -> None:
-    """Let go of what the answers of an ended worker held."""
+    """Void the reservations of an ended worker's answers."""
     map_file(path)[STARTS] += 1
 
 
@@ -426,7 +423,7 @@ def _path(run: Path, worker: int) -> Path:
 
 
 def reserve_rows(path: Path, rows: int) -> None:
-    """Give blocks to so many rows of a file. Raises: OSError."""
+    """Allocate disk blocks for so many rows of a file. Raises: OSError."""
     file = os.open(path, os.O_RDWR)
     try:
         if rows:
@@ -437,7 +434,7 @@ def reserve_rows(path: Path, rows: int) -> None:
 
 
 def map_file(path: Path) -> memoryview:
-    """The file's values: a hole but for what `reserve_rows` gave blocks to, and what lies behind the rows."""
+    """Map a file's values. It is sparse, except for the rows of `reserve_rows` and what follows the rows."""
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         size = os.fstat(file).st_size

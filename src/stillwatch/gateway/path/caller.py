@@ -1,4 +1,4 @@
-"""Who asks: the key in a request, the address behind proxies, and what of its head goes upstream."""
+"""The caller of a request: its key, its address behind proxies, and what of its head goes upstream."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -15,17 +15,17 @@ from stillwatch.gateway.path.request import BadRequest
 from stillwatch.gateway.path.server import KEY_HEADERS, Client, Request
 from stillwatch.gateway.path.upstream import HOP, OURS, Header
 
-# Ours to say; and what would have an upstream tell less than what it did: a part of a file, of its fields
-# What a proxy says of the request that came to it: no upstream shall go by it
+# A proxy's notes on the request that it received: no upstream may act on them
 SAID_OF_IT = frozenset(
     (b"x-original-uri", b"x-original-method", b"x-forwarded-uri", b"x-forwarded-method", b"x-forwarded-path",
      b"x-envoy-original-path", b"x-envoy-original-method", b"x-rewrite-uri", b"x-override-url")
 )  # fmt: skip
+# Set by the gateway itself; and headers that would reduce a reply to a part of a file or of its fields
 NOT_PASSED = (
     HOP | SAID_OF_IT | {b"host", b"accept-encoding", b"expect", b"range", b"if-range", b"x-goog-fieldmask"}
 )
 NO_KEY = "Give a key of this gateway: `Authorization: Bearer sk-sw-…` or `x-api-key`."
-# What would make an upstream do something else than what was looked at, or send it, and its key, elsewhere
+# Would make an upstream act on something other than the checked request, or send it, and its key, elsewhere
 DIVERTS = frozenset(
     (b"x-http-method-override", b"x-http-method", b"x-method-override", b"x-original-url", b"x-rewrite-url",
      b"x-portkey-custom-host", b"helicone-target-url", b"helicone-openai-api-base", b"x-litellm-api-base")
@@ -33,16 +33,16 @@ DIVERTS = frozenset(
 # the same in a header's JSON
 ELSEWHERE = (b"custom_host", b"customhost", b"api_base", b"base_url", b"baseurl")
 IDEMPOTENCY = (b"idempotency-key", b"x-idempotency-key")
-ONCE = (b"content-type", b"content-encoding", b"user-agent")  # two that differ could be read two ways
-READ = frozenset((*KEY_HEADERS, *ONCE, *IDEMPOTENCY, b"x-forwarded-for"))  # what the gateway goes by
+ONCE = (b"content-type", b"content-encoding", b"user-agent")  # two that differ could be read in two ways
+READ = frozenset((*KEY_HEADERS, *ONCE, *IDEMPOTENCY, b"x-forwarded-for"))  # headers that the gateway uses
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, and what his request's head says. The same for every request with the same head."""
+    """The sender of a request, and what its head says. The same for every request with the same head."""
 
     account: str
-    number: int | None  # of the account; None where the account was not issued here
+    number: int | None  # of the account; None if the account was not issued here
     key_id: str
     org: str | None
     expires_us: int | None
@@ -51,13 +51,13 @@ class Caller:
     kind: str  # content type, lower case
     coding: str  # content encoding, lower case
     end_user: str | None
-    trace: bytes | None  # the traceparent that it came with
+    trace: bytes | None  # the request's own traceparent
     passed: bytes  # the head's lines that go upstream, with the upstream's key
     named: tuple[str, ...]  # models that the head names
 
 
 class _Memory(msgspec.Struct):
-    """The last head on a connection and what was found in it, under which terms and tables."""
+    """The last head on a connection and what was found in it, under which policy and tables."""
 
     headers: list[Header]
     keys: list[Header]
@@ -67,9 +67,9 @@ class _Memory(msgspec.Struct):
 
 
 def caller(gate: Gate, client: Client, request: Request, now_us: int) -> Caller:
-    """Who asks. Raises: BadRequest for a key that is missing, wrong, two, revoked or over, or a bad head.
+    """Identify the caller, from the cached result if the last head on the connection was the same.
 
-    Clients send one head again and again: what was found in the last one on the connection is kept.
+    Raises: BadRequest for a bad head, for two keys, or for one that is missing, wrong, revoked or expired.
     """
     if SEAL in request.target and SEALED.fullmatch(request.target):
         return _uploader(gate, client.peer, request, now_us)
@@ -89,7 +89,7 @@ def caller(gate: Gate, client: Client, request: Request, now_us: int) -> Caller:
 
 
 def knows(gate: Gate, peer: str, request: Request) -> Caller | None:
-    """Give who asks, where a head's key is one of ours. From nobody else a long body is accepted."""
+    """Return the caller if the key is valid here. Only from such callers a long body is accepted."""
     try:
         sealed = SEALED.fullmatch(request.target) is not None
         return (_uploader if sealed else _caller)(gate, peer, request, gate.now_us())
@@ -98,9 +98,9 @@ def knows(gate: Gate, peer: str, request: Request) -> Caller | None:
 
 
 def _uploader(gate: Gate, peer: str, request: Request, now_us: int) -> Caller:
-    """Who goes on with an upload: its address is the key, where no other is given.
+    """Identify the caller that continues an upload: its address is the key, if no other is given.
 
-    Some clients still send the content type of the request that began it, which says nothing of the file.
+    Some clients repeat the content type of the request that started it, which says nothing of the file.
     """
     holder = holder_of(request.target, gate.secret)
     if holder is None:
@@ -159,15 +159,15 @@ def _caller(gate: Gate, peer: str, request: Request, now_us: int, holder: str | 
 
 
 def read_headers(request: Request) -> dict[bytes, bytes]:
-    """The headers by their names in small letters. Raises: BadRequest where two of one kind differ."""
+    """Return the headers by lower-case name. Raises: BadRequest if two of one kind differ."""
     headers: dict[bytes, bytes] = {}
     for name, value in request.headers:
         lower = name.lower()
-        diverts = lower.replace(b"_", b"-") in DIVERTS  # to servers that speak CGI's way they are the same
+        diverts = lower.replace(b"_", b"-") in DIVERTS  # servers that follow CGI treat them as the same
         if diverts or (lower.endswith(b"-config") and any(word in value.lower() for word in ELSEWHERE)):
             what = f"The header {lower.decode()} could make it another request: send that one itself."
             raise BadRequest(400, "bad_header", what)
-        twice = lower == b"content-encoding" and lower in headers  # even the same: some undo it twice
+        twice = lower == b"content-encoding" and lower in headers  # even if equal: some servers decode twice
         if twice or (headers.setdefault(lower, value) != value and lower in ONCE):
             raise BadRequest(400, "bad_header", f"There are two {lower.decode()} headers.")
     return headers
@@ -185,12 +185,12 @@ def _bare(name: bytes, value: bytes) -> bytes:
 
 
 def _name_by_key(gate: Gate, purpose: bytes, value: bytes) -> str:
-    """Give a value a name that only this gateway can compute."""
+    """Return a name for a value that only this gateway can compute."""
     return hashlib.blake2b(value, key=derive(gate.secret, purpose), digest_size=8).hexdigest()
 
 
 def _address(gate: Gate, peer: str, request: Request) -> str | None:
-    """The client's address: the peer's, or the last one that a trusted proxy vouches for."""
+    """Return the client's address: the peer's, or the last one that a trusted proxy vouches for."""
     trusted = gate.terms.identity.trusted_proxies
     if not trusted or not _within(peer, trusted):
         return peer or None
@@ -223,10 +223,10 @@ def _within(text: str, networks: tuple[object, ...]) -> bool:
 
 
 def _upstream_head(gate: Gate, request: Request, account: str | None = None) -> bytes:
-    """The lines that go upstream, built anew: what we do not pass on cannot be disagreed about.
+    """Return the lines that go upstream, built anew: nobody can misread what is not passed on.
 
-    `account`: whose key was issued here. Behind the upstream's one key accounts must not repeat one another's
-    idempotency keys: each gets its own of it.
+    `account`: the owner of a key issued here. Accounts share the upstream's one key and must not repeat each
+    other's idempotency keys: each gets its own version.
     """
     dropped = set(NOT_PASSED)
     for name, value in request.headers:
@@ -236,7 +236,7 @@ def _upstream_head(gate: Gate, request: Request, account: str | None = None) -> 
     for name, value in request.headers:
         lower = name.lower()
         if b"_" in lower:
-            read = lower.replace(b"_", b"-")  # by servers that speak CGI's way
+            read = lower.replace(b"_", b"-")  # as servers that follow CGI read it
             if read in dropped or read in READ or read.startswith(OURS):
                 continue
         if lower not in dropped and not lower.startswith(OURS):
@@ -253,7 +253,7 @@ def _upstream_head(gate: Gate, request: Request, account: str | None = None) -> 
 
 
 def upstream_head(request: Request, who: Caller, body: bytes, mark: str | None, start: bytes) -> bytes:
-    """The head that goes upstream; `start`: its first line."""
+    """Return the head that goes upstream; `start`: its first line."""
     marked = b"x-stillwatch-mark: %s\r\n" % mark.encode("ascii", "replace") if mark else b""
     length = b""
     if body or request.method in ("POST", "PUT", "PATCH"):

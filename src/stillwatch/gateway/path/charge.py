@@ -1,6 +1,6 @@
-"""What one request may bring, and what it costs its account: held, promised, charged, settled.
+"""What one request may bring, and what it costs its account: reserved, charged in advance, charged, settled.
 
-It counts with the `budgets` of all workers and decides nothing: what is too much `terms.limiter` says.
+It counts in the `budgets` of all workers; what is too much is decided in `terms.limiter`.
 """
 
 import dataclasses
@@ -18,28 +18,28 @@ _INPUT_TOKENS, _OUTPUT_TOKENS = PLACE["input_tokens"], PLACE["output_tokens"]
 
 
 class Charge:
-    """One exchange's."""
+    """The charge of one exchange."""
 
-    charged = 0  # output tokens so far, before the reply has said what it brought
-    spent_before = 0  # of the day, when it was decided
-    _place = 0  # of the account among the budgets: found when there is something to count
-    _promised = 0  # output tokens that a batch which it begins may bring
-    held = 0  # output tokens that its answer may still bring: held until it has come
-    sets: tuple[int, ...] = ()  # of models that may answer, which are counted apart: it is held of them, too
+    charged = 0  # output tokens so far, before the reply has reported its usage
+    spent_before = 0  # in the day, at the time of the decision
+    _place = 0  # row of the account in the budgets: looked up when there is something to count
+    _promised = 0  # output tokens that a batch which it starts may produce
+    held = 0  # output tokens that its answer may still bring: reserved until it has come
+    sets: tuple[int, ...] = ()  # of models that may answer and that are counted apart: reserved there, too
 
     def __init__(self, gate: Gate, account: str, number: int | None, facts: Facts, began_us: int) -> None:
         self._gate, self._account, self._number = gate, account, number
         self._facts, self._began_us = facts, began_us
         self._asked = facts.models[0] if facts.models else ""
-        self.model = self._asked  # that answers: its set is charged
+        self.model = self._asked  # the one that answers: its set is charged
 
     # --- before it goes upstream -----------------------------------------------------------------------
 
     def hold(self, batch: int) -> tuple[AccountUsage, int | None]:
-        """Hold what this request may bring, then look at what all others have used and hold.
+        """Reserve what this request may bring, then read what all others have used and reserved.
 
-        In this order: of two workers that look at once, at least one sees what the other holds. Gives,
-        beside, what the account may take of the models asked for in a day: of the set that has least left.
+        In this order: of two workers that do so at once, at least one sees the other's reservation. Also
+        returns the account's daily limit for the requested models: that of the set with the least left.
         """
         gate, facts, now = self._gate, self._facts, self._began_us
         budgets, limits = gate.budgets, gate.terms.limits
@@ -87,7 +87,7 @@ class Charge:
         return spent, most_of_set(limits.models[tightest[1]], self._account)
 
     def resume(self, on_way: int, sets: tuple[int, ...]) -> None:
-        """Go on with what was held for it before."""
+        """Continue with an earlier reservation."""
         self._place = self._gate.budgets.place(self._account, self._number)
         self.held, self.sets = on_way, sets
 
@@ -96,7 +96,7 @@ class Charge:
         return tuple(sorted({k for name in names if (k := self._gate.set_of(name)) is not None}))
 
     def _unknown_elsewhere(self, known: list[int] | None, model_set: int | None) -> FleetUsage | None:
-        """Give what only this gateway knows to be spent, less what this request itself holds."""
+        """Return what only this gateway knows to be used, less what this request itself reserves."""
         gate, slides = self._gate, self._gate.terms.limits.slides
         spent = gate.budgets.unknown_elsewhere(self._place, self._began_us, known, model_set, sliding=slides)
         if spent is None:
@@ -109,17 +109,17 @@ class Charge:
         )
 
     def longest(self) -> int:
-        """Output tokens that one answer of the models asked for brings at most."""
+        """Return the most output tokens that one answer of the requested models brings."""
         gate, default = self._gate, self._gate.terms.limits.answer_tokens
         return max((gate.longest(name, default) for name in self._facts.models), default=default)
 
     def answer_tokens(self) -> int:
-        """Output tokens that the answer may bring: what it is allowed, else what its model can."""
+        """Return the output tokens that the answer may bring: the request's limit, else the model's."""
         most = self._facts.most
         return self.longest() if most is None or self._asked in self._gate.disobedient else most
 
     def refused_by_hold(self) -> bool:
-        """Note that a randomised hold refuses it; say whether it is this minute's first."""
+        """Note that a randomised hold refuses it; return whether it is this minute's first."""
         return self._gate.budgets.add_held(self._place, self._began_us)
 
     def count_request(self) -> None:
@@ -130,7 +130,7 @@ class Charge:
     # --- as its reply comes ----------------------------------------------------------------------------
 
     def used_since(self) -> int:
-        """Output tokens of the account since this one was decided, over all its streams."""
+        """Return the account's output tokens since this request was decided, over all its streams."""
         gate, slides = self._gate, self._gate.terms.limits.slides
         return gate.budgets.day_tokens(self._place, gate.now_us(), sliding=slides) - self.spent_before
 
@@ -141,13 +141,13 @@ class Charge:
         self.let_go(tokens)
 
     def _bill(self, tokens: int) -> None:
-        """Count output tokens, with the set of the model that answers."""
+        """Count output tokens, also in the set of the answering model."""
         gate = self._gate
         model_set = gate.set_of(self.model or None)
         gate.budgets.add(self._place, gate.now_us(), 0, tokens, model_set, self._began_us)
 
     def let_go(self, tokens: int | None = None) -> None:
-        """Hold less of what the answer may bring, or nothing any more."""
+        """Release a part of the reservation, or all of it."""
         less = self.held if tokens is None else min(tokens, self.held)
         if less > 0:
             self.held -= less
@@ -158,10 +158,10 @@ class Charge:
     def bill_reply(
         self, reply: ReplyFacts | None, request: Request, does: str, complete: bool, nothing_begun: bool
     ) -> ReplyFacts | None:
-        """Charge what a reply says that it brought; give its facts, or None where they were counted before.
+        """Charge what a reply reports; return its facts, or None if they were counted before.
 
-        reply: None where the reply says nothing. complete: the client has all of it. nothing_begun: the
-        upstream refused what was asked.
+        reply: None if the reply reports nothing. complete: the client has all of it. nothing_begun: the
+        upstream refused the request.
         """
         gate, facts = self._gate, self._facts
         if reply is None:
@@ -185,7 +185,7 @@ class Charge:
         return reply
 
     def bill_answer(self, reply: ReplyFacts, does: str) -> None:
-        """Charge an answer that has come to who asked for it, less what was charged already."""
+        """Charge an answer to the account that requested it, less what was charged already."""
         tokens = reply.output_tokens or 0
         self._bill(tokens - self.charged)
         if reply.answer_id:
@@ -195,13 +195,13 @@ class Charge:
             self._gate.learn(self._asked, tokens, self._facts.most, self._facts.answers)
 
     def is_paid(self) -> bool:
-        """Whether what is fetched was charged when it was asked for, by what it may bring."""
+        """Return whether a fetched answer was charged at its request, by what it may bring."""
         if self._facts.does != "fetches" or not self._facts.stored:
             return False
         return self._gate.notes.answer(self._account, self._facts.stored) is not None
 
     def _bill_fetched(self, request: Request, tokens: int, complete: bool) -> bool:
-        """Charge an answer that was generated earlier; say whether it was not charged before."""
+        """Charge an answer that was generated earlier; return whether it was not charged before."""
         gate, now, answer = self._gate, self._gate.now_us(), self._facts.stored
         charged = gate.notes.answer(self._account, answer)
         if charged is None:
@@ -216,11 +216,11 @@ class Charge:
         return True
 
     def charge_in_full(self) -> None:
-        """Charge all that the answers may bring, of which nobody sees how much they do."""
+        """Charge all that the answers may bring, because their real length is not visible."""
         self.add(max(0, self.answer_tokens() * self._facts.answers - self.charged))
 
     def keep_promised(self, answer: str) -> None:
-        """Remember under which name a charged answer is fetched later, so that it is not charged again."""
+        """Note the name under which a charged answer is fetched later, so that it is not charged again."""
         gate = self._gate
         gate.budgets.promise(self._place, self.charged)
         if answer:
@@ -228,12 +228,12 @@ class Charge:
             gate.notes.note_answer(self._account, answer, charged)
 
     def give_back_batch(self) -> None:
-        """Take back what was charged for a batch: it did not begin."""
+        """Take back the charge for a batch that did not start."""
         if self._promised:
             self._gate.budgets.give_back_batch(self._place, self._began_us, self._promised, self.sets)
             self._promised = 0
 
 
 def _less(blocks: tuple[int, ...], tokens: int) -> tuple[int, ...]:
-    """Give the blocks of a sliding day, less what a request itself has counted in the current one."""
+    """Return the blocks of a sliding day, less what a request itself has counted in the current one."""
     return (*blocks[:-1], blocks[-1] - tokens) if blocks else ()

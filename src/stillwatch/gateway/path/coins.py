@@ -1,8 +1,7 @@
-"""The coin on the way: two answers are drawn, one is served as it comes, the other goes to the ledger.
+"""Canaries on the request path: two answers are requested, one is served as it comes, the other recorded.
 
-Both are asked for at once, in an order that the coin does not know, so nobody waits for the second one. What
-fails on its side is a record, never an answer to a client. It does not know what the texts say: that is read
-off (`record.coined`) on the ledger's own thread.
+Both are requested at once, in an order independent of the coin, so nobody waits for the second one. Failures
+on its side are recorded and never reach a client. The ledger's thread reads the texts.
 """
 
 import re
@@ -31,16 +30,16 @@ if TYPE_CHECKING:
     from stillwatch.terms import Coin, EnforcementStatus
 
 LONGEST = 8 << 20  # bytes of a reply; a longer one makes no pair
-BUSY = frozenset((429, 503, 529))  # an upstream that has too much to do gets no second requests
+BUSY = frozenset((429, 503, 529))  # an overloaded upstream gets no second requests
 BUSY_US = MINUTE_US
-MOST_DRAWING = 1000  # coins under way in one worker: each may hold two replies in memory
+MOST_DRAWING = 1000  # coins in progress in one worker: each may hold two replies in memory
 NO_KEY = "the terms want coins, and there is no key: `stillwatch coin new-key --reading-key FILE`"
 NO_READING_KEY = (
     "the terms want sealed texts, and there is no reading key: `stillwatch coin new-key --epoch NAME "
     '--reading-key FILE`, or texts = "plain"'
 )
-AGAIN = 1  # times that an unserved answer which broke off is asked for again
-ROTATE_WAIT = 60  # polls that a new ledger waits for the coins under way in the old one
+AGAIN = 1  # times that an unserved answer which broke off is requested again
+ROTATE_WAIT = 60  # polls that a new ledger waits for the coins in progress in the old one
 _COINS, _PAIRS, _UNPAIRED = PLACE["coins"], PLACE["coin_pairs"], PLACE["coin_unpaired"]
 _LOST, _TOKENS = PLACE["coin_lost"], PLACE["coin_tokens"]
 
@@ -53,7 +52,7 @@ class _Tool(msgspec.Struct):
 
 
 class _RepeatabilityFields(msgspec.Struct):
-    """What tells whether a request may be asked twice, and whether two answers can differ."""
+    """The fields that decide whether a request may be sent twice, and whether two answers can differ."""
 
     temperature: object = None
     seed: object = None
@@ -70,7 +69,7 @@ _ASKED = msgspec.json.Decoder(_RepeatabilityFields)
 
 
 def twice(operation: str, body: bytes) -> bool:
-    """Whether a request may be asked twice: nothing but an answer comes of it, and chance has a part."""
+    """Return whether a request may be sent twice: its only effect is an answer, and that is sampled."""
     try:
         request = _ASKED.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
@@ -83,21 +82,21 @@ def twice(operation: str, body: bytes) -> bool:
         return False
     if request.web_search_options is not None:
         return False
-    # responses are stored unasked
+    # responses are stored by default
     return request.store is False if operation == "responses" else not request.store
 
 
 def second(head: bytes) -> bytes:
-    """Give the second request's head, with an idempotency key of its own: else the first answer comes again.
+    """Return the second request's head, with its own idempotency key: else the first answer comes again.
 
-    It hangs on the order of asking and not on the coin: a client that tries again gets one of the same two.
+    The key depends on the order of requests, not the coin: a client that retries gets one of the same two.
     """
     return _IDEMPOTENCY.sub(rb"\1-2", head, count=1)
 
 
 @dataclass(frozen=True)
 class Who:
-    """Whose exchange it is, and which."""
+    """An exchange and its account."""
 
     account: str
     org: str | None
@@ -111,7 +110,7 @@ class Who:
 
 
 class Coins:
-    """One worker's coins: throws them, and has a thread that writes the ledger."""
+    """One worker's coins: throws them, and writes the ledger in a thread."""
 
     def __init__(
         self,
@@ -126,11 +125,11 @@ class Coins:
         self.on = False  # whether any exchange may get a coin now
         self._terms: Coin | None = None
         self._ledger: Ledger | None = None
-        self._old: Ledger | None = None  # coins of it are under way; no more are thrown
+        self._old: Ledger | None = None  # its coins are in progress; no more are thrown
         self._waited = 0
         self._day, self._spent = 0, 0
         self._busy_until_us = 0
-        self.drawing = 0  # coins under way
+        self.drawing = 0  # coins in progress
         self.error: str | None = None
         self._queue: SimpleQueue[Throw | Drawn | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -138,7 +137,7 @@ class Coins:
     # --- once a second ---------------------------------------------------------------------------------
 
     def poll(self, terms: "Coin") -> None:
-        """Heed the terms and the keys. What stands in the way is told, and nothing is served differently."""
+        """Apply the policy and the keys. Problems are reported in `error` and do not affect serving."""
         self._terms = terms if terms.on else None
         try:
             self._poll(terms)
@@ -167,7 +166,7 @@ class Coins:
         return keys is None or keys != (ledger.key, ledger.reader)
 
     def _keys(self, terms: "Coin") -> tuple[EpochKey, bytes | None] | None:
-        """Give the epoch's key and the public reading key that the terms name; None where there is none."""
+        """Return the epoch's key and the public reading key if required; None if one is missing."""
         key = current(self._folder.coin / "keys")
         reader = public_of(reader_file(self._folder)) if terms.sealed else None
         if key is None or (terms.sealed and reader is None):
@@ -188,7 +187,7 @@ class Coins:
     # --- a request -------------------------------------------------------------------------------------
 
     def throw(self, who: Who, facts: "Facts", body: bytes) -> "Draw | None":
-        """Throw the coin of an exchange; None for one that gets a single answer, as most do."""
+        """Throw the coin of an exchange; None if it gets a single answer, as most do."""
         terms, ledger = self._terms, self._ledger
         if terms is None or ledger is None or facts.n != 1 or facts.background:
             return None
@@ -207,12 +206,12 @@ class Coins:
         number = ledger.number()
         self._counters[_COINS] += 1
         self.drawing += 1
-        # whose coin it is, written before there is an answer: a coin that comes to nothing is known by it
+        # recorded before there is an answer, so that a coin without a result has an account
         self._queue.put(Throw(ledger.name, number, now_us, who.account, who.campaign))
         return Draw(self, ledger.name, number, ledger.coin(number), who, facts.operation, body)
 
     def drawn(self, draw: "Draw") -> None:
-        """Both answers have come, or will not."""
+        """Record a coin whose answers have both come, or failed."""
         self.drawing -= 1
         if any(slot.status in BUSY for slot in draw.slots):
             self._busy_until_us = self._now_us() + BUSY_US
@@ -261,7 +260,7 @@ class Coins:
         self._counters[_LOST] += sum(isinstance(thrown, Drawn) for thrown in of_closed_ledgers)
 
     def close(self) -> None:
-        """Write what has come, and end the ledger; what is under way is said there to be lost."""
+        """Write what has come, and end the ledger; it records coins in progress as lost."""
         if self._thread is not None:
             self._queue.put(None)
             self._thread.join(10.0)
@@ -274,16 +273,16 @@ class Coins:
 
 
 def reader_file(folder: Folder) -> "Path":
-    """Where a gateway keeps the public half of the reading key."""
+    """Return the file with the public half of the reading key."""
     return folder.coin / "reader.pub"
 
 
 def _nothing() -> None:
-    """Ask nobody: the client's answer is asked for by its exchange."""
+    """Do nothing: the client's answer is requested by its exchange."""
 
 
 class Slot:
-    """One of the two answers as it comes in. It is an `upstream.Asker` where no client takes it."""
+    """One of the two answers as it comes in. It is the `upstream.Asker` if no client takes it."""
 
     def __init__(self, draw: "Draw") -> None:
         self._draw = draw
@@ -292,7 +291,7 @@ class Slot:
         self._stream = False
         self.over = False
         self._why: str | None = None
-        self._again = 0  # askings that are left
+        self._again = 0  # further requests allowed
         self._broke_off = False
         self.connection: Connection | None = None
         self._retry: Callable[[], None] | None = None
@@ -300,17 +299,17 @@ class Slot:
 
     @property
     def has_failed(self) -> bool:
-        """Whether it came to its end and is no answer."""
+        """Whether it has ended without an answer."""
         return self.over and (self._why is not None or self.status != 200)
 
     def reply(self) -> CoinedReply:
         return CoinedReply(b"".join(self._parts), self.status, self._stream, self._why)
 
     def ask(self, pool: ConnectionPool, head: bytes, body: bytes) -> None:
-        """Ask for this answer, on a connection of its own; once more where it breaks off or is an error.
+        """Request this answer, on a connection of its own; once more if it breaks off or is an error.
 
-        The client's is asked for once. Both kept answers are then draws that came to an end, whatever was
-        drawn before: the pair is as fair, and fewer coins come to nothing.
+        The client's is requested once. Both recorded answers are then completed samples, whatever was
+        drawn before: the pair is as fair, and fewer coins are wasted.
         """
 
         def send(connection: Connection | None, why: str) -> None:
@@ -393,7 +392,7 @@ class Slot:
 
 
 class Draw:
-    """One coin under way. `slots` are in the order of asking, `served` says which one the client gets."""
+    """One coin in progress. `slots` are in the order of requests; `served` is the client's."""
 
     def __init__(
         self, coins: Coins, ledger: str, number: int, served: int, who: Who, operation: str, body: bytes
@@ -409,18 +408,17 @@ class Draw:
         return self.slots[self.served]
 
     def ask_other(self, head: bytes, body: bytes) -> None:
-        """Ask for the answer that is kept."""
+        """Request the answer that is only recorded."""
         other = self.slots[1 - self.served]
-        if self.mine.over:  # nobody is served: a second answer would be of no use
+        if self.mine.over:  # nobody is served: a second answer would be useless
             other.fail("was not asked for: there was no first one")
         else:
             other.ask(self._coins.pool, head, body)
 
     def adopt(self, connection: Connection) -> None:
-        """Take over the connection of an answer that its client left, and read it to its end.
+        """Take over the connection of an answer that its client abandoned, and read it to its end.
 
-        An answer that a client may end is chosen by the client: a coin that counted only whole ones would
-        not be fair any more.
+        Otherwise a client could choose answers by ending them, and the coin would not be fair.
         """
         if connection.held:
             connection.hold(False)

@@ -1,7 +1,6 @@
-"""One exchange, from a whole request to its outcome on the disk. It holds the order of things, and no socket.
+"""One exchange, from a whole request to its outcome on the disk.
 
-The order is the promise: decided, durable, forwarded, delivered, noted. Nothing here waits but for the disk
-and the upstream.
+The order is guaranteed: decided, durable, forwarded, delivered, noted. It waits only for disk and upstream.
 """
 
 import logging
@@ -62,10 +61,10 @@ from stillwatch.terms import Decision, ModelVerdict
 from stillwatch.terms.hops import LONGEST_MODEL
 
 PART_BYTES = 32 << 10
-# operations of which a coin may ask twice
+# operations that a coin may send twice
 TWICE = frozenset(("chat", "completions", "responses", "messages"))
-MOST_NOTED_BODY = 64 << 10  # bytes; of a longer request that is refused the text is not noted
-LEFT = 499  # nginx's status for a client that went away
+MOST_NOTED_BODY = 64 << 10  # bytes; of a longer refused request the text is not noted
+LEFT = 499  # nginx's status for a client that closed the connection
 _ANSWERED, _BYTES_IN, _CLIENT_LEFT = PLACE["answered"], PLACE["bytes_in"], PLACE["client_left"]
 _CUT_MODEL, _IN_FLIGHT = PLACE["cut_model"], PLACE["in_flight"]
 _MARKED, _MODEL_MISMATCH = PLACE["marked"], PLACE["model_mismatch"]
@@ -74,49 +73,49 @@ _REFUSED_CAPTURE = PLACE["refused_capture"]
 _REFUSED_KEY = PLACE["refused_key"]
 _REFUSED_TERMS, _REQUESTS, _STREAMS = PLACE["refused_terms"], PLACE["requests"], PLACE["streams"]
 _UPSTREAM_ERRORS = PLACE["upstream_errors"]
-OWNER_WAIT_US = 1_000_000  # that a gateway of a fleet waits to hear whose an object is
+OWNER_WAIT_US = 1_000_000  # how long a gateway of a fleet waits to learn who owns an object
 OWNER_AGAIN_S = 0.05
 
 
 class Exchange:
     """One request and its reply."""
 
-    # What most exchanges never change stands here: set on each of them it would cost a twentieth of its time.
-    number = 0  # none: not captured
+    # Defaults that most exchanges never change: setting them on each would cost a twentieth of its time.
+    number = 0  # 0: not captured
     facts = Facts("other")
-    asked = ""  # the model that is asked for
+    asked = ""  # the requested model
     caller: Caller | None = None
     route: Route | None = None
     decision = Decision(False, "undecided")
     connection: Connection | None = None
     over = False
     hands_out = ""
-    comes_later = strip = budgeted = False  # what a body asks of it: see `passing.Recipient`
+    comes_later = strip = budgeted = False  # what a body reads of it: see `passing.Recipient`
     delivered = status = 0
     trace = ""  # W3C's traceparent
-    _piece: tuple[int, bool] | None = None  # of an upload that goes on
+    _piece: tuple[int, bool] | None = None  # of an upload that continues
     _body: Plain | Whole | Lines | Events | Refusal | None = None
-    _headed = False  # the reply's head is with the client
+    _headed = False  # the reply's head was sent to the client
     _kept_size = 0
     _keep_text = _keep_reply = False
-    _charge: Charge | None = None  # what it may bring and costs; None: it could not be read
+    _charge: Charge | None = None  # None: the request could not be read
     _retried = False
     _warn: str | None = None
-    _name = ""  # of the model that answers
+    _name = ""  # of the answering model
     _facts: ReplyFacts | None = None
-    _served_name: str | None = None  # of a reply that was ended for it
-    _draw: Draw | None = None  # the coin, where this one gets two answers
-    _objects: ObjectAccess | None = None  # which stored objects it may reach
+    _served_name: str | None = None  # of a reply that was ended because of it
+    _draw: Draw | None = None  # the coin, if this exchange gets two answers
+    _objects: ObjectAccess | None = None  # which stored objects it may access
     _code = ""  # of a refusal
     _is_media = False  # the reply has no text
-    _part: str | None = None  # of an upload in parts: what the upstream calls this one
+    _part: str | None = None  # of an upload in parts: the upstream's id for this one
 
     def __init__(self, gate: Gate, client: Client, request: Request) -> None:
         self.gate, self.client, self.request = gate, client, request
         self.began_us = gate.now_us()
         match = gate.operations.find(request.method, request.target)
         self.operation, self.does = (match.line.name, match.line.does) if match else ("other", "unknown")
-        self._kept: list[bytes] = []  # of the reply, where it is kept or sketched
+        self._kept: list[bytes] = []  # of the reply, if it is kept or sketched
         self._terms, self._tables = gate.terms, gate.tables  # by which it was decided
 
     # --- the request -----------------------------------------------------------------------------------
@@ -139,9 +138,9 @@ class Exchange:
         self._take_on()
 
     def _take_on(self) -> None:
-        """Read the request, and go on once the owners of the objects that it names are known."""
+        """Read the request, and continue once the owners of the objects that it names are known."""
         gate = self.gate
-        if self.over or self.caller is None:  # the client left meanwhile
+        if self.over or self.caller is None:  # the client has left
             return
         try:
             self._read()
@@ -173,7 +172,7 @@ class Exchange:
         self._write_ahead(admission.verdict)
 
     def _may_become_known(self) -> bool:
-        """Whether another gateway may have just made an object and not reported it yet."""
+        """Return whether another gateway may just have created an object without having reported it."""
         return bool(self.gate.gateway) and self.gate.now_us() - self.began_us < OWNER_WAIT_US
 
     def _read(self) -> None:
@@ -201,7 +200,7 @@ class Exchange:
         self._charge = Charge(self.gate, who.account, who.number, facts, self.began_us)
 
     def learn(self, body: bytes) -> None:
-        """Note whose objects a whole reply names, before the client learns their names."""
+        """Note the owner of the objects in a whole reply, before the client learns their names."""
         if self.route is not None and self.route.makes == "part":
             with suppress(msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
                 self._part = _ID.decode(body).id
@@ -212,7 +211,7 @@ class Exchange:
         return turn_body(body, self.hands_out, self.request, self.gate.pool.target)
 
     def ask_page(self, target: str) -> None:
-        """Ask for a further page of a list: the reply goes on with it."""
+        """Request a further page of a list: the reply continues with it."""
         assert self._objects is not None
         self._objects.target, self._retried = target, False
         self._ask()
@@ -222,7 +221,7 @@ class Exchange:
         assert who is not None
         retention = gate.terms.retention
         self._keep_text = retention.text_days > 0
-        self._keep_reply = self._keep_text or retention.sketch_answers  # the recorder lets the text go
+        self._keep_reply = self._keep_text or retention.sketch_answers  # the recorder discards the text
         return pack(
             Intent(
                 self.began_us, who.account, who.key_id, who.address, who.agent, self.operation,
@@ -233,9 +232,9 @@ class Exchange:
         )  # fmt: skip
 
     def _refuse(self, decision: Decision, verdict: ModelVerdict | None = None, noted: bool = False) -> None:
-        """Answer instead of the upstream. It is recorded, mostly without its body: that could fill the disk.
+        """Answer in place of the upstream. Mostly recorded without its body: bodies could fill the disk.
 
-        `noted`: with it. Whether another account asks the same is evidence.
+        `noted`: with it. Whether another account sends the same request is evidence.
         """
         gate, body = self.gate, self.request.body
         body = body if noted and len(body) <= MOST_NOTED_BODY else b""
@@ -262,7 +261,7 @@ class Exchange:
         self._forward()
 
     def on_not_durable(self) -> None:
-        """Serve or refuse, as the terms say, where the disk refused the record; note the gap."""
+        """Note the gap when the disk refused the record; serve or refuse, as the policy says."""
         self.number = 0
         if self.over:
             return
@@ -285,7 +284,7 @@ class Exchange:
         draw = None
         if self.gate.coins is not None and self.gate.coins.on and not self._retried:
             draw = self._draw = self._coin()
-        if draw is not None and draw.served == 1:  # the other one is the first that is asked for
+        if draw is not None and draw.served == 1:  # the other one is requested first
             draw.ask_other(*self._request_bytes(0))
         self._ask()
         if draw is not None and draw.served == 0:
@@ -299,7 +298,7 @@ class Exchange:
             self._send(connection)
 
     def _coin(self) -> Draw | None:
-        """Throw the coin, where the terms want one for this exchange and the request may be sent twice."""
+        """Throw the coin if the policy wants one for this exchange and the request may be sent twice."""
         gate, who, coins = self.gate, self.caller, self.gate.coins
         assert who is not None
         assert coins is not None
@@ -332,7 +331,7 @@ class Exchange:
         connection.send(*self._request_bytes(slot), self, head_only=self.request.method == "HEAD")
 
     def _request_bytes(self, slot: int) -> tuple[bytes, bytes]:
-        """Give the head and the body that go upstream, for the first answer or for a second one."""
+        """Return the head and the body that go upstream, for the first answer or for a second one."""
         request, who, route = self.request, self.caller, self.route
         assert who is not None
         assert route is not None
@@ -357,7 +356,7 @@ class Exchange:
         )
 
     def on_lost(self, why: str, untouched: bool) -> None:
-        """Handle a lost upstream. Where a kept connection closed as we wrote, a new one is tried, once."""
+        """Handle a lost upstream. If a reused connection closed during the write, try a new one, once."""
         self.connection = None
         if untouched and not self._retried:
             self._retried = True
@@ -414,7 +413,7 @@ class Exchange:
             learns = None if objects is None or names is None else MadeInStream(objects.note, *names)
             self._body = Events(self, learns, lines=b"event-stream" not in kind.name)
             if self._draw is None:
-                self.on_data = self._body.feed  # type: ignore[method-assign] # a chunk costs a frame less
+                self.on_data = self._body.feed  # type: ignore[method-assign] # saves a call per chunk
             gate.counters[_STREAMS] += 1
         elif (looked_into and not kind.is_media) or kind.is_json:
             self._body = Whole(self, looked_into)
@@ -422,10 +421,10 @@ class Exchange:
             self._body = Lines(self, b"ndjson" in kind.name)
 
     def _read_headers(self, status: int, headers: list[Header]) -> tuple[ContentType, bytes] | None:
-        """Note what of a reply's head is passed on; give what it holds, or None where it is refused."""
+        """Collect the headers to pass on; return the type of the content, or None if it is refused."""
         objects, kind, coding = self._objects, NO_TYPE, b""
         passed: list[Header] = []
-        named: set[bytes] = set()  # hop by hop, as the upstream says
+        named: set[bytes] = set()  # hop by hop, according to the upstream
         bare = status in (204, 304) or self.request.method == "HEAD"
         self._length = None
         for pair in headers:
@@ -439,7 +438,7 @@ class Exchange:
             turned = self._turn(pair) if b"//" in value else pair
             if turned is None:
                 return None
-            # of a reply without a body its length is what it would have been
+            # without a body, the length is that of the omitted body
             if role < LENGTH or (role == LENGTH and bare and status != 204):
                 passed.append(turned)
             if role == CONTENT_TYPE:
@@ -458,7 +457,7 @@ class Exchange:
         return kind, coding
 
     def _turn(self, header: Header) -> Header | None:
-        """Turn a header's address into this gateway's; None where the reply is refused for it."""
+        """Rewrite a header's address to this gateway's; None if the reply is refused for it."""
         gate, who = self.gate, self.caller
         assert who is not None
         holder = who.key_id or who.account
@@ -491,7 +490,7 @@ class Exchange:
             self._body.feed(data)
 
     def on_end(self) -> None:
-        """The upstream's reply is whole."""
+        """Finish after the upstream's whole reply."""
         self.connection = None
         if self._draw is not None:
             self._draw.mine.on_end()
@@ -513,7 +512,7 @@ class Exchange:
     # --- what a body asks of its exchange (passing.Recipient) ---------------------------------------------
 
     def left(self) -> float:
-        """Output tokens that the account has left now, over all its streams."""
+        """Return the output tokens that the account has left now, over all its streams."""
         assert self._charge is not None
         return (self.decision.output_tokens_left or 0) - self._charge.used_since()
 
@@ -530,7 +529,7 @@ class Exchange:
         self._upstream_error(status, code, why)
 
     def shown(self, model: str) -> bool:
-        """Whether a model is listed for this account."""
+        """Return whether a model is listed for this account."""
         who = self.caller
         assert who is not None
         try:
@@ -543,7 +542,7 @@ class Exchange:
         return self.gate.verdict(model, who.account, who.org, self.began_us).allow
 
     def still_allowed(self) -> bool:
-        """Whether what came since the request allows it: terms, a block, a key's end. If not, it ends."""
+        """Return whether changes of policy, account or key still allow the exchange; if not, it ends."""
         gate, who = self.gate, self.caller
         if gate.terms is self._terms and gate.tables is self._tables:
             return True
@@ -564,7 +563,7 @@ class Exchange:
         return not self._name or self.served(self._name)
 
     def served(self, name: str) -> bool:
-        """Whether the served model may be served; if not, the reply ends here."""
+        """Return whether the answering model is allowed; if not, the reply ends here."""
         who = self.caller
         assert who is not None
         verdict = self.gate.reply_verdict(self.asked, name, who.account, who.org, self.began_us)
@@ -583,7 +582,7 @@ class Exchange:
         return True
 
     def took(self, body: bytes) -> None:
-        """Note what an uploaded file may bring, under the name that the upstream gave it."""
+        """Note what an uploaded file may produce, under the name that the upstream gave it."""
         batch, who, charge = self.facts.batch, self.caller, self._charge
         if batch is None or batch.begins or who is None or charge is None:
             return
@@ -599,7 +598,7 @@ class Exchange:
         self.gate.notes.note(who.account, name, promised, self.began_us, self.facts.models)
 
     def deliver(self, data: bytes) -> None:
-        """Hand bytes to the client; the head goes with the first of them."""
+        """Send bytes to the client; the head goes with the first of them."""
         if self.over or not data:
             return
         client = self.client
@@ -632,7 +631,7 @@ class Exchange:
         self._cut(403, "model_banned", verdict.reason or f"{name} may not be used here.", verdict.rule)
 
     def _cut(self, status: int, code: str, message: str, rule: str) -> None:
-        """End a reply early, and say so: as an answer where nothing was sent, else as its last event."""
+        """End a reply early with an error: as the answer if nothing was sent, else as its last event."""
         self._drop_upstream()
         if self.over:
             return
@@ -652,7 +651,7 @@ class Exchange:
     # --- the outcome -----------------------------------------------------------------------------------
 
     def _finish_facts(self, complete: bool) -> None:
-        """Take the facts of the reply, and charge the account."""
+        """Collect the facts of the reply, and charge the account."""
         charge = self._charge
         if self._body is not None:
             self._facts = facts = self._body.facts(complete)
@@ -665,14 +664,14 @@ class Exchange:
             self._facts = charge.bill_reply(self._facts, self.request, self.does, complete, nothing_begun)
 
     def _end(self, outcome: str, rule: str | None = None) -> None:
-        """Note the outcome and let everything go that this exchange held."""
+        """Note the outcome and release all that this exchange held."""
         if self.over:
             return
         self.over = True
         gate, facts = self.gate, self._facts or _NOTHING
         if outcome in ("upstream_error", "cut", "refused"):
             self._leave(f"the exchange ended: {outcome}")
-        body, self._body = self._body, None  # it knows the exchange: nothing should wait for the collector
+        body, self._body = self._body, None  # breaks a reference cycle, so that memory is freed at once
         if "on_data" in self.__dict__:
             del self.__dict__["on_data"]
         if gate.held_replies.total:
@@ -683,7 +682,7 @@ class Exchange:
             if charge.held:
                 charge.let_go()
             if outcome == "refused" or (outcome == "complete" and self.status // 100 != 2):
-                charge.give_back_batch()  # it did not begin
+                charge.give_back_batch()  # it did not start
         if outcome == "complete" and self.does == "generates":
             gate.durations.append(now - self.began_us)
         if outcome == "complete":
@@ -708,11 +707,11 @@ class Exchange:
 
     @property
     def _exchange(self) -> str:
-        """Give the id of the exchange's row; empty where nothing of it is recorded."""
+        """The id of the exchange's row; empty if nothing of it is recorded."""
         return exchange_id(self.gate.worker, self.number, self.gate.gateway) if self.number else ""
 
     def _ids(self) -> list[Header]:
-        """Give the headers that tie a reply to its row, its line in the log and the client's own trace."""
+        """Return the headers that connect a reply to its row, its line in the log and the client's trace."""
         self.trace = self.trace or traceparent(self.caller.trace if self.caller else None)
         headers = [(b"traceparent", self.trace.encode())]
         if self.number:
@@ -720,7 +719,7 @@ class Exchange:
         return headers
 
     def _log(self, outcome: str, rule: str | None) -> None:
-        """Log one line: who asked, what, how it ended and why. It holds no text and no key."""
+        """Log one line: the account, the request, how it ended and why. It contains no text and no key."""
         who, facts = self.caller, self._facts or _NOTHING
         level = logging.WARNING if outcome == "upstream_error" else logging.INFO
         if not logs.requests.isEnabledFor(level):
@@ -750,7 +749,7 @@ class Exchange:
         outcome: str = "refused",
         rule: str | None = None,
     ) -> None:
-        """Answer in the upstream's place."""
+        """Answer in place of the upstream."""
         body = error_body(self.operation, status, code, message)
         client = self.client
         self.status = status
@@ -764,7 +763,7 @@ class Exchange:
         client.done()
 
     def on_client_lost(self) -> None:
-        """Handle a client that hung up: cancel the upstream, count what was delivered."""
+        """Handle a client that hung up: cancel the upstream request, count what was delivered."""
         if self.over:
             return
         self._leave_to_draw()
@@ -776,9 +775,9 @@ class Exchange:
         self._end("client_left")
 
     def on_client_slow(self, slow: bool) -> None:
-        """Slow the upstream down while the client reads slowly, so that nothing piles up between them.
+        """Slow the upstream down while the client reads slowly, so that little is buffered between them.
 
-        A client that reads again makes no room for a reply that waits until others are whole.
+        If the client reads again, a reply that waits until others are whole still waits.
         """
         if slow or not self.gate.held_replies.waits(self):
             self.hold_back(slow)
@@ -793,21 +792,21 @@ class Exchange:
             connection.drop()
 
     def _leave_to_draw(self) -> None:
-        """Read a reply that its client left to its end, for the coin's ledger."""
+        """Read a reply that its client abandoned to its end, for the coin's ledger."""
         if self._draw is not None and self.connection is not None:
             connection, self.connection = self.connection, None
             self._draw.adopt(connection)
             self._draw = None
 
     def _leave(self, why: str) -> None:
-        """Tell the coin, where there is one, that this answer is missing."""
+        """Report to the coin, if there is one, that this answer is missing."""
         draw, self._draw = self._draw, None
         if draw is not None:
             draw.mine.fail(why)
 
 
 class _Named(msgspec.Struct):
-    """A reply that gives something a name."""
+    """A reply with an id."""
 
     id: str
 
@@ -819,7 +818,7 @@ class _NamedFile(msgspec.Struct):
 
 
 class _UploadReply(msgspec.Struct):
-    """A reply to an upload, which gives the file a name."""
+    """A reply to an upload, with the name of the file."""
 
     id: str = ""
     file: _NamedFile | None = None

@@ -1,7 +1,7 @@
-"""What a reply of an unknown shape tells of other accounts' objects, and the reply without it. Pure.
+"""Removes other accounts' objects from a reply of unknown format.
 
-Whatever text in it is an object's name, or an address that holds one, is looked up. What holds a foreign name
-goes: an element of a list, an object, an entry.
+Every text in it that is an object's name, or an address that contains one, is looked up. Whatever contains a
+foreign name is removed: an element of a list, an object, an entry.
 """
 
 import re
@@ -15,15 +15,15 @@ from stillwatch.gateway.path.stored_links import linked_objects
 
 LONGEST, SHORTEST = 512, 3  # characters of a name, or of an address with one
 _WORD = re.compile(r"[\w.:/@#-]{3,512}")
-MOST_TEXTS = 20_000  # that are looked up for one reply: others wait meanwhile
+MOST_TEXTS = 20_000  # looked up for one reply: others wait meanwhile
 
 
 class ForeignError(ValueError):
-    """A reply is all about an object of another account."""
+    """The whole reply is about an object of another account."""
 
 
 class UnknownReply(Listing):
-    """A reply of a shape that nobody knows: a list like others, and foreign names go wherever they stand."""
+    """A reply of unknown format: filtered like a list, and foreign names are removed wherever they occur."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class UnknownReply(Listing):
         self._is_foreign, self._lists = is_foreign, lists
 
     def take(self, body: bytes) -> tuple[bytes | None, str | None]:
-        """As of any list. Raises: ValueError; ForeignError where nothing of it is left."""
+        """Filter as any list. Raises: ValueError; ForeignError if nothing is left."""
         try:
             page = msgspec.json.decode(body)
             named = {text: names_in_text(text) for text in texts_in(page)}
@@ -51,7 +51,7 @@ class UnknownReply(Listing):
         return super().take(body) if self._lists else (body, None)
 
     def _own_lines(self, body: bytes) -> bytes:
-        """Give a text without the lines that hold a foreign name. Raises: ValueError; ForeignError."""
+        """Return a text without the lines that contain a foreign name. Raises: ValueError; ForeignError."""
         lines = body.splitlines(keepends=True)
         named = [names_in_line(line) for line in lines]
         names = set[str]().union(*named)
@@ -65,7 +65,7 @@ class UnknownReply(Listing):
 
 
 def names_in_line(line: bytes) -> set[str]:
-    """The objects that a line of text, or of JSON, may name.
+    """Return the objects that a line of text, or of JSON, may name.
 
     >>> sorted(names_in_line(b"file-1, (batch_2)"))
     ['batch_2', 'file-1']
@@ -78,7 +78,7 @@ def names_in_line(line: bytes) -> set[str]:
 
 
 def texts_in(document: object) -> set[str]:
-    """Texts of a JSON value that may name objects. Raises: ValueError where there are too many."""
+    """Return the texts of a JSON value that may name objects. Raises: ValueError if there are too many."""
     texts: set[str] = set()
     for text in _texts(document):
         if SHORTEST <= len(text) <= LONGEST and " " not in text:
@@ -102,7 +102,7 @@ def _texts(document: object) -> Iterator[str]:
 
 
 def names_in_text(text: str) -> tuple[str, ...]:
-    """The objects that a text may name.
+    """Return the objects that a text may name.
 
     >>> names_in_text("https://api.example.com/v1/files/file-1")
     ('https://api.example.com/v1/files/file-1', 'file-1')
@@ -115,7 +115,7 @@ def names_in_text(text: str) -> tuple[str, ...]:
 
 
 def without_names(document: object, foreign: set[str]) -> object | None:
-    """A JSON value without what holds one of these texts; None where that is the value itself.
+    """Return a JSON value without what contains one of these texts; None if that is the value itself.
 
     Raises: RecursionError.
     """

@@ -1,4 +1,4 @@
-"""Which operations go upstream at all, and how the owner allows the others. It knows no models."""
+"""Which operations go upstream at all, and how the owner allows the others."""
 
 import re
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from stillwatch.terms import Terms
 
 
 def why_not_forwarded(terms: Terms, match: OperationMatch | None, method: str, target: str) -> str | None:
-    """Why an operation does not go upstream, or None. The owner's own lines go, whatever they do."""
+    """Return why an operation does not go upstream, or None. Operations that the policy lists always go."""
     if match is None and terms.capture.unknown_paths == "pass":
         return None
     if match is None and method in ("GET", "HEAD"):
@@ -34,7 +34,7 @@ def why_not_forwarded(terms: Terms, match: OperationMatch | None, method: str, t
 
 
 def _names_objects(match: OperationMatch, target: str) -> bool:
-    """Whether what a line takes for objects are some: a word in an id's place is an operation that is new."""
+    """Return whether the ids in a path are of objects: a word in place of an id is an unknown operation."""
     place = place_of(target)
     names = [name for kind, name in match.ids if kind not in NO_OBJECTS]
     ids = (place.parent, *place.others)
@@ -42,7 +42,7 @@ def _names_objects(match: OperationMatch, target: str) -> bool:
 
 
 def refuse_unseen(match: OperationMatch | None, facts: Facts, method: str, target: str) -> None:
-    """Raises: BadRequest for questions, or answers, that nobody would count or capture."""
+    """Refuse questions, or answers, that would be neither counted nor captured. Raises: BadRequest."""
     if match is not None and match.line.by_owner:
         return
     if facts.hook and facts.does in NAMES_A_MODEL:
@@ -53,7 +53,7 @@ def refuse_unseen(match: OperationMatch | None, facts: Facts, method: str, targe
 
 
 def refuse_links(terms: Terms, match: OperationMatch | None, body: bytes, kind: str, coding: str) -> None:
-    """Raises: BadRequest for what the model would read at an address, where the terms let none pass."""
+    """Refuse links to content that the model would fetch, if the policy forbids them. Raises: BadRequest."""
     let = terms.capture.links
     if let == "pass" or not body or (match is not None and match.line.by_owner):
         return
@@ -69,7 +69,7 @@ def refuse_links(terms: Terms, match: OperationMatch | None, body: bytes, kind: 
 
 
 def _questions(kind: str, body: bytes) -> Iterator[object]:
-    """Whatever in a body may ask a model: JSON, the fields of a form, each question of an upload."""
+    """Yield all of a body that may ask a model: JSON, the fields of a form, each question of an upload."""
     with suppress(Refused):
         document = decode(body)
         yield document
@@ -79,7 +79,7 @@ def _questions(kind: str, body: bytes) -> Iterator[object]:
         yield from google_questions(document)
         return
     if "form" in kind:
-        with suppress(naming.Ambiguous):  # which whoever reads the request refuses
+        with suppress(naming.Ambiguous):  # the reader of the request refuses it
             yield from ({name.partition("[")[0]: value} for name, value in naming.form_fields(kind, body))
     for line in lines_of(body) if is_batch(body) else ():
         with suppress(Refused):
@@ -89,7 +89,7 @@ def _questions(kind: str, body: bytes) -> Iterator[object]:
 
 
 def _asked_in(entry: object) -> Iterator[object]:
-    """Give the question inside a line or an element of a batch: its tools stand there."""
+    """Yield the question inside a line or an element of a batch, which holds its tools."""
     if isinstance(entry, dict):
         yield from (entry[name] for name in ("body", "params", "request") if name in entry)
 
@@ -100,8 +100,8 @@ def _allowed_by(why: str, method: str, target: str, does: str) -> str:
     return f"{why} The owner can allow it in the terms: {line}."
 
 
-NO_OBJECTS = frozenset(("model", "any", "account", "project", "location"))  # kinds of what a path names
-_ADDRESS = re.compile(r"[a-z0-9+.-]{2}:[/\\]", re.IGNORECASE)  # a scheme's end: its beginning is far to seek
+NO_OBJECTS = frozenset(("model", "any", "account", "project", "location"))  # kinds of names in a path
+_ADDRESS = re.compile(r"[a-z0-9+.-]{2}:[/\\]", re.IGNORECASE)  # a scheme's end: its start is slow to find
 _LEADS = "The gateway does not know this path, and an upstream may ask at the address that it names."
 _HOOK = "`{}` would have the answer sent past this gateway; fetch it through the gateway instead."
 _LINK = (

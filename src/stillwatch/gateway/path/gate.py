@@ -1,4 +1,4 @@
-"""What the exchanges of one worker share: terms, tables, log, pool, budgets. It knows no client, no reply."""
+"""The state that the exchanges of one worker share: policy, tables, log, pool, budgets."""
 
 import asyncio
 import logging
@@ -29,16 +29,16 @@ from stillwatch.terms.hops import hops
 from stillwatch.terms.limiter import longest, set_of
 from stillwatch.units import MINUTE_US
 
-OUTCOME_WAIT_S = 0.02  # an outcome waits this long for an intent to be committed with
+OUTCOME_WAIT_S = 0.02  # how long an outcome waits for an intent to be committed with
 MOST_WAITING = 256 << 20  # bytes of frames that may wait for the disk
-PROBE_S = 1.0  # while capture fails: whether it still does
-VERDICTS = 10_000  # remembered
-OWNER_US = 1_000_000  # so long is remembered whose a model is
+PROBE_S = 1.0  # how often writing is tried again while capture fails
+VERDICTS = 10_000  # cached at most
+OWNER_US = 1_000_000  # how long a model's owner is remembered
 KEPT_DURATIONS = 64
-UNTRIED_S = 10  # what a client is told to wait for an answer on its way, before any has come
-SLACK = 1.1  # times what a request allows: tokenizers differ
-NOBODY = "\0"  # no account is called so
-LONGEST_NAME = 512  # of a model whose verdict is remembered: a client makes names up, of any length
+UNTRIED_S = 10  # the wait that is suggested for unfinished answers before any has come
+SLACK = 1.1  # times what a request allows, since tokenizers differ
+NOBODY = "\0"  # not the name of any account
+LONGEST_NAME = 512  # of a model whose verdict is remembered: clients can invent names of any length
 _UNCAPTURED, _GAPS = PLACE["uncaptured"], PLACE["gaps"]
 _GAP_SINCE, _GAP_EXCHANGES = PLACE["gap_since_us"], PLACE["gap_exchanges"]
 _COMMITS, _WAL_BYTES, _CAPTURED = PLACE["commits"], PLACE["wal_bytes"], PLACE["captured"]
@@ -47,12 +47,12 @@ _COMMIT_US = PLACE["commit_us"]
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
-# models, account, organisation, what it does, n, log-probabilities: no decision looks at more, but the length
+# models, account, organisation, operation type, n, log-probabilities: all that decides but length
 Asked = tuple[tuple[str, ...], str, str | None, str, int, bool]
 
 
 class Admission(NamedTuple):
-    """What was decided of a request; `verdict` is of the model that decided it."""
+    """The decision on a request; `verdict` is that of the model that decided it."""
 
     decision: Decision
     verdict: ModelVerdict
@@ -60,10 +60,10 @@ class Admission(NamedTuple):
 
 
 class Gate:
-    """One worker's context. `open_log` makes its writer, with the callbacks given here."""
+    """One worker's context. `open_log` creates its writer, with the callbacks given here."""
 
     now_us = staticmethod(clock.now_us)
-    owners_error: str | None = None  # why it cannot be looked up whose what is
+    owners_error: str | None = None  # why owners cannot be looked up
     _owners_failed_us = -OWNER_US
 
     def __init__(
@@ -97,10 +97,10 @@ class Gate:
         self.histograms = histograms or Histograms(None)
         self.logs_requests = logs.requests.isEnabledFor(logging.INFO)
         self.ratios, self.draining = Ratios(), False
-        self.gateway = gateway  # its name in a fleet, whose other gateways make objects and spend budgets
+        self.gateway = gateway  # its name in a fleet, whose other gateways create objects and spend budgets
         self.clients: set[Any] = set()  # open connections
-        self.strangers: Any = strangers if strangers is not None else set()  # those that showed no key yet
-        self.door: Any = None  # what accepts them
+        self.strangers: Any = strangers if strangers is not None else set()  # no key shown yet
+        self.door: Any = None  # accepts connections
         self.held_bytes, self.held_replies = 0, HeldReplies(JSON_LIMIT)  # of bodies, of replies
         self.capture_error: str | None = None
         self._verdicts: dict[tuple[str | None, str, str | None], ModelVerdict] = {}
@@ -108,13 +108,13 @@ class Gate:
         self._decided: dict[Asked, Admission] = {}
         self._model_owners: dict[str, tuple[frozenset[str], int]] = {}
         self._sets: dict[str | None, int | None] = {}
-        self._known_longest: dict[tuple[str, int], int] = {}  # what the table and the terms say
-        self._longest: dict[str, int] = {}  # answers that were longer
-        self.disobedient: set[str] = set()  # models that wrote more than a request allowed
+        self._known_longest: dict[tuple[str, int], int] = {}  # from the table and the policy
+        self._longest: dict[str, int] = {}  # longer answers that were observed
+        self.disobedient: set[str] = set()  # models that exceeded a request's limit
         self._refused: dict[str, int] = {}  # account -> minute of its last refusal whose text was noted
         self.durations: deque[int] = deque(maxlen=KEPT_DURATIONS)  # of whole answers, µs
         self.set_terms(terms)
-        self._commit_us = 0  # of the log's time in commits, so much is counted
+        self._commit_us = 0  # how much of the log's time in commits is counted
         self._flush: asyncio.TimerHandle | None = None
         self._probe: asyncio.TimerHandle | None = None
         self._ending: _Ending | None = None
@@ -123,12 +123,12 @@ class Gate:
             lambda tokens, why: self._on_loop(self._not_durable, tokens, why),
         )
         self._ordinal = 0
-        if counters[_GAP_SINCE]:  # the last process of this worker died inside a gap
+        if counters[_GAP_SINCE]:  # the last process of this worker died during a gap
             self.capture_error = "the worker was killed while capture failed"
             self._end_gap()
 
     def _on_loop(self, call: Callable[..., object], *arguments: object) -> None:
-        """Call from the log's thread into the loop, which may be closed at a worker's very end."""
+        """Call from the log's thread into the loop, which may be closed when a worker ends."""
         if not self.loop.is_closed():
             self.loop.call_soon_threadsafe(call, *arguments)
 
@@ -137,8 +137,8 @@ class Gate:
         own = terms.operations
         self.operations = Operations((*own, *OPERATIONS.lines), OPERATIONS.prefixes) if own else OPERATIONS
         self.routes = Routes(terms, self.operations, self.pool.target)
-        self.limited = _limits_anybody(terms)  # else nobody's spending need be looked up
-        self.host = host_verdict(terms, self._upstream_host)  # of whatever goes upstream
+        self.limited = _limits_anybody(terms)  # otherwise no account's usage need be looked up
+        self.host = host_verdict(terms, self._upstream_host)  # for everything that goes upstream
         self._verdicts.clear()
         self._replies.clear()
         self._decided.clear()
@@ -147,7 +147,7 @@ class Gate:
         self._known_longest.clear()
 
     def set_of(self, model: str | None) -> int | None:
-        """The set of models that one counts with, remembered until the terms change."""
+        """Return the set of models that a model counts towards, remembered until the policy changes."""
         if not self.terms.limits.models:
             return None
         if model not in self._sets:
@@ -157,7 +157,7 @@ class Gate:
         return self._sets[model]
 
     def longest(self, model: str, default: int) -> int:
-        """Output tokens that an answer of a model brings at most: of all that may answer to the name."""
+        """Return the most output tokens of one answer, over all models that may answer to the name."""
         known_longest = self._known_longest.get((model, default))
         if known_longest is None:
             all_hops = hops(self.terms.models, model)
@@ -167,7 +167,7 @@ class Gate:
         return max(known_longest, self._longest.get(model, 0)) if self._longest else known_longest
 
     def learn(self, model: str, tokens: int, most: int | None, n: int) -> None:
-        """Remember an answer that is longer than was thought possible."""
+        """Remember an answer that is longer than was expected."""
         if len(model) > LONGEST_NAME:
             return
         if most is not None and tokens > SLACK * most * n and len(self.disobedient) < VERDICTS:
@@ -176,7 +176,7 @@ class Gate:
             _keep(self._longest, model, tokens // n)
 
     def is_first_refusal(self, account: str, now_us: int) -> bool:
-        """Whether an account was refused nothing else this minute: all texts could fill the disk."""
+        """Return whether an account had no other refusal this minute: all texts could fill the disk."""
         minute = now_us // MINUTE_US
         if self._refused.get(account) == minute:
             return False
@@ -184,13 +184,13 @@ class Gate:
         return True
 
     def settles_s(self) -> int:
-        """Seconds in which nine of ten answers have come lately."""
+        """Return the seconds within which nine of ten recent answers were complete."""
         if not self.durations:
             return UNTRIED_S
         return max(1, -(-sorted(self.durations)[len(self.durations) * 9 // 10] // 1_000_000))
 
     def decided(self, key: Asked, body_bytes: int, now_us: int) -> Admission | None:
-        """Give the stored decision on such a request of accounts without standing, where none has a limit."""
+        """Return the cached decision on such a request, if its account has no status and nobody a limit."""
         admission = self._decided.get(key)
         if admission is None or body_bytes > self.terms.capture.max_body_bytes:
             return None
@@ -198,16 +198,15 @@ class Gate:
         return admission if until_us is None or now_us < until_us else None
 
     def remember(self, key: Asked, admission: Admission) -> None:
-        """Keep what was decided until the terms change; not of several models, whose verdicts end apart."""
+        """Store a decision until the policy changes; not for several models: verdicts end separately."""
         if admission.decision.allow and len(key[0]) <= 1 and sum(map(len, key[0])) <= LONGEST_NAME:
             _keep(self._decided, key, admission)
 
     def model_owners(self, model: str, now_us: int) -> frozenset[str]:
-        """Give the owners of private models that may answer to a name, remembered for a second.
+        """Return the owners of private models that may answer to a name, remembered for a second.
 
-        None for what anybody may ask; `NOBODY` for a trained model of which it is not known whose it is.
-
-        While that cannot be looked up, what was known of a name holds, and a public model's is open.
+        Empty if anybody may use it; `NOBODY` for a trained model whose owner is unknown. While owners cannot
+        be looked up, what was known of a name stays valid, and public models are open.
 
         Raises: OwnersError for any other name: it may be somebody's.
         """
@@ -217,7 +216,7 @@ class Gate:
         if known is not None and 0 <= now_us - known[1] < OWNER_US:
             return known[0]
         try:
-            if 0 <= now_us - self._owners_failed_us < OWNER_US:  # a look may take half a second
+            if 0 <= now_us - self._owners_failed_us < OWNER_US:  # a lookup may take half a second
                 raise OwnersError(self.owners_error or "not looked up again so soon")
             owners = self._look_up_owners(model)
         except OwnersError as why:
@@ -227,7 +226,7 @@ class Gate:
             if "/" in model or is_trained_name(model) or not longest(model, 0):
                 raise
             return frozenset()
-        if len(model) <= LONGEST_NAME and NOBODY not in owners:  # whoever reads its job may ask it at once
+        if len(model) <= LONGEST_NAME and NOBODY not in owners:  # its job's reader may use it at once
             _keep(self._model_owners, model, (owners, now_us))
         return owners
 
@@ -244,13 +243,13 @@ class Gate:
         return frozenset(owner for owner in owners if owner is not None)
 
     def note_owners(self, error: str | None, now_us: int) -> None:
-        """Note that whose what is can be looked up, or why not."""
+        """Record that owners can be looked up, or why not."""
         if error is not None and self.owners_error is None:
             self._owners_failed_us = now_us
         self.owners_error = error
 
     def check_owners(self) -> str | None:
-        """See whether it can be looked up whose what is: why not, or None."""
+        """Check whether owners can be looked up; return why not, or None."""
         if self.owners.path is not None:
             error, now_us = None, self.now_us()
             try:
@@ -261,7 +260,7 @@ class Gate:
         return self.owners_error
 
     def verdict(self, model: str | None, account: str, org: str | None, now_us: int) -> ModelVerdict:
-        """What the terms say of a model, remembered until the terms change or an exception ends."""
+        """Return the policy's verdict on a model, cached until the policy changes or an exception ends."""
         key = (model, account, org)
         verdict = self._verdicts.get(key)
         if verdict is None or (verdict.until_us is not None and verdict.until_us <= now_us):
@@ -275,7 +274,7 @@ class Gate:
     def reply_verdict(
         self, wanted: str, served: str, account: str, org: str | None, now_us: int
     ) -> ModelVerdict:
-        """What the terms say of the model that answered, remembered likewise."""
+        """Return the policy's verdict on the model that answered, remembered in the same way."""
         key = (served, wanted, account, org)
         verdict = self._replies.get(key)
         if verdict is None or (verdict.until_us is not None and verdict.until_us <= now_us):
@@ -287,12 +286,12 @@ class Gate:
     # --- the log ---------------------------------------------------------------------------------------
 
     def number(self) -> int:
-        """A number that no exchange of this worker ever had."""
+        """Return a number that no exchange of this worker ever had."""
         self._ordinal += 1
         return self.log.boot << 32 | self._ordinal
 
     def overloaded(self) -> bool:
-        """Whether more waits for the disk than may."""
+        """Return whether more data waits for the disk than is allowed."""
         return self.log.waiting_bytes > MOST_WAITING
 
     def note(self, data: bytes) -> None:
@@ -306,7 +305,7 @@ class Gate:
         self.log.flush()
 
     def uncaptured(self, exchanges: int, why: str) -> None:
-        """Exchanges go unrecorded from now on: a gap opens, on a page that needs no room on the disk."""
+        """Note that exchanges go unrecorded: this opens a gap, in counters that need no space on the disk."""
         self.capture_error = why
         self.counters[_UNCAPTURED] += exchanges
         self.counters[_GAP_EXCHANGES] += exchanges
@@ -338,7 +337,7 @@ class Gate:
             self._probe = self.loop.call_later(PROBE_S, self._try)
 
     def _try(self) -> None:
-        """See whether the disk accepts writes again: write what waits, and the end of the gap."""
+        """Check whether the disk accepts writes again: write what waits, and the end of the gap."""
         self._probe = None
         if self.counters[_GAP_SINCE]:
             self.log.flush()
@@ -346,7 +345,7 @@ class Gate:
             self._try_later()
 
     def _end_gap(self) -> None:
-        """Write down the gap so far. It is over once that is durable."""
+        """Record the gap so far. It is over once the record is durable."""
         if self._ending is None and not self.overloaded():
             values = self.counters
             gap = UncapturedSpan(
@@ -360,7 +359,7 @@ class Gate:
             self.log.append(frame(GAP, 0, msgspec.json.encode(gap)), self._ending)
 
     def gap_over(self, gap: UncapturedSpan | None) -> None:
-        """Take note that a gap was written down; None: it could not be."""
+        """Note that a gap was recorded; None: it could not be."""
         values = self.counters
         self._ending = None
         if gap is None:
@@ -374,7 +373,7 @@ class Gate:
 
 
 class _Ending:
-    """A gap's last word, on its way to the disk."""
+    """The record of a gap's end, while it is written."""
 
     def __init__(self, gate: Gate, gap: UncapturedSpan) -> None:
         self._gate, self._gap = gate, gap

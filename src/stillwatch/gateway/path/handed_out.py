@@ -1,9 +1,8 @@
-"""Addresses that the upstream hands out in a reply's head: its client goes on at this gateway, not past it.
+"""Rewrites addresses in the head of a reply, so that the client continues at this gateway and not past it.
 
-An address of the upstream becomes the same path here. Where it begins an upload, as Google's
-`x-goog-upload-url` does, it is a key by itself: clients send none with it. So a seal in it says whom it was
-handed out to, and for which path. One somewhere else, where a client would go on by itself, is refused.
-Of those in bodies `body_addresses` knows.
+An address of the upstream becomes the same path here. If it starts an upload, as Google's `x-goog-upload-url`
+does, it is itself a key: clients send none with it. So a seal in it names the holder and the path. An address
+elsewhere is refused if a client would follow it. Addresses in bodies: see `body_addresses`.
 """
 
 import hashlib
@@ -16,7 +15,7 @@ from stillwatch.gateway.path.server import Request
 from stillwatch.gateway.path.upstream import Header, Target
 
 SEAL = "stillwatch-upload"  # the last field of a sealed address's query
-UPLOAD = b"x-goog-upload-"  # headers that begin so and hold an address begin an upload, or go on with one
+UPLOAD = b"x-goog-upload-"  # headers with this prefix that contain an address start or continue an upload
 SESSION = "upload_id"  # the same in a query
 SEALED = re.compile(rf"(.*)[?&]{SEAL}=(\w+)\.([0-9a-f]{{32}})", re.ASCII | re.DOTALL)
 _ADDRESS = re.compile(r"(?:https?:)?//[^\s\"'<>,;]+", re.IGNORECASE)
@@ -28,17 +27,15 @@ _FRONT = (b"x-forwarded-host", b"host")
 
 
 class ElsewhereError(Exception):
-    """The address is of another host; the argument says which."""
+    """The address is on another host, which the argument names."""
 
 
 def on_this_gateway(
     header: Header, status: int, request: Request, upstream: Target, holder: str, secret: bytes
 ) -> tuple[Header, list[str]]:
-    """A reply's header with the upstream's addresses turned into this gateway's, and uploads begun by it.
+    """Return a reply's header with its addresses rewritten to this gateway's, and the uploads it starts.
 
-    holder: the key's id, or the account, that an upload's address is sealed for.
-
-    Raises: ElsewhereError.
+    holder: the key's id, or the account, that an upload's address is sealed for. Raises: ElsewhereError.
     """
     name, value = header[0].lower(), header[1].decode("latin-1")
     uploads: list[str] = []
@@ -64,7 +61,7 @@ def on_this_gateway(
 
 
 def holder_of(target: str, secret: bytes) -> str | None:
-    """Give to whom a sealed address was given; None where the seal is not ours, or of another path."""
+    """Return the holder of a sealed address; None if the seal is not ours, or of another path."""
     matched = SEALED.fullmatch(target)
     if matched is None:
         return None
@@ -73,7 +70,7 @@ def holder_of(target: str, secret: bytes) -> str | None:
 
 
 def piece_of(request: Request) -> tuple[int, bool]:
-    """Where in its file what a request uploads begins, and whether the file ends with it."""
+    """Return the offset in its file of what a request uploads, and whether the file ends with it."""
     offset, last = 0, True
     for name, value in request.headers:
         lower = name.lower()
@@ -89,7 +86,7 @@ def piece_of(request: Request) -> tuple[int, bool]:
 
 
 def is_in_pieces(request: Request) -> bool:
-    """Whether what a request uploads is only a part of a file."""
+    """Return whether a request uploads only a part of a file."""
     return piece_of(request) != (0, True) or not request.body
 
 
@@ -99,9 +96,9 @@ def _seal(target: str, holder: str, secret: bytes) -> str:
 
 
 def origin(request: Request) -> str:
-    """How the client calls this gateway, as its own words or those of a proxy say; "" where none do.
+    """Return this gateway's address as the client or a proxy states it; "" if none does.
 
-    Only the client itself is told it: who lies here leads nobody else astray.
+    Only the client itself receives it, so a false statement misleads nobody else.
     """
     said = {name.lower(): value.strip() for name, value in request.headers}
     host = next((said[name] for name in _FRONT if _HOST.fullmatch(said.get(name, b""))), b"")

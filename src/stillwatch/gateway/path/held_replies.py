@@ -1,6 +1,6 @@
-"""Long replies that a worker holds until they are whole: together they have a bound.
+"""A common limit on the long replies that a worker holds until they are whole.
 
-Where it is passed, all but the first wait at the upstream until there is room. It knows no bytes, only sizes.
+Above it, all but the first wait at the upstream until there is room.
 """
 
 from itertools import islice
@@ -10,14 +10,14 @@ HELD_BYTES = 64 << 20
 
 
 class Receiver(Protocol):
-    """Who holds a reply."""
+    """The holder of a reply."""
 
     def hold_back(self, held: bool) -> None:
-        """Read no more of it, or read on."""
+        """Stop reading it, or continue."""
 
 
 class HeldReplies:
-    """How much is held by whom, the first first. `longest`: no reply is held that is longer."""
+    """The size of each held reply, oldest first. `longest`: no longer reply is held."""
 
     def __init__(self, longest: int) -> None:
         self._longest = longest
@@ -26,7 +26,7 @@ class HeldReplies:
         self.total = 0
 
     def grow(self, holder: Receiver, size: int) -> None:
-        """Note how long a reply is by now."""
+        """Note the present length of a reply."""
         self.total += size - self._sizes.get(holder, 0)
         self._sizes[holder] = size
         if self.total > HELD_BYTES and holder is not next(iter(self._sizes)):
@@ -37,7 +37,7 @@ class HeldReplies:
         return holder in self._waiting
 
     def drop(self, holder: Receiver) -> None:
-        """Forget a reply that is held no more. As many others go on as may become whole."""
+        """Remove a reply that is no longer held. As many others continue as can become whole."""
         self.total -= self._sizes.pop(holder, 0)
         if self.waits(holder):
             self._waiting.remove(holder)

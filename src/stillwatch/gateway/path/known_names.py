@@ -1,18 +1,18 @@
-"""What follows from a short name alone, computed once: of a JSON key, of a header. It knows neither.
+"""A cache of what follows from a short name alone, such as a JSON key or a header.
 
-Clients and servers write few names again and again, and each is asked about several times a request.
+Clients and servers repeat the same few names, and each is looked up several times a request.
 """
 
 from collections.abc import Callable
 from typing import TypeVar
 
-MOST, LONGEST = 4_096, 64  # names, and characters of one: clients make names up
+MOST, LONGEST = 4_096, 64  # names, and characters of one: clients can invent names
 _Name = TypeVar("_Name", str, bytes)
 _Value = TypeVar("_Value")
 
 
 class KnownNames(dict[_Name, _Value]):
-    """`known[name]` gives `of(name)`.
+    """`known[name]` is `of(name)`.
 
     >>> KnownNames(str.lower)["User"]
     'user'

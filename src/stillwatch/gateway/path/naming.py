@@ -1,7 +1,7 @@
-"""Every model that a request names: in body, form, upload, path, query, headers. It decides nothing.
+"""Every model that a request names: in body, form, upload, path, query, headers.
 
-What may answer counts, not only what is asked for first: routers take lists, nested fields, headers. A form
-that two parsers could read differently is refused here, and what would keep everybody waiting.
+All models that may answer count, not only the first one: routers take lists, nested fields, headers. A form
+that two parsers could read differently is refused, and so is what would block the worker for long.
 """
 
 import re
@@ -22,7 +22,7 @@ ONE = frozenset(
      "adapter_id", "model_slug", "modelslug", "model_uri", "modeluri", "model_path", "modelpath",
      "model_group", "model_override", "model_arn", "modelarn", "fallback")
 )  # fmt: skip
-# also `fallback_model`, `judge-model`, `fallbackModel`: what a router asks besides
+# also `fallback_model`, `judge-model`, `fallbackModel`: further models that a router uses
 _ENDING = re.compile(r"(?:[-_]model|[a-z]Model)$")
 _MANY_ENDING = re.compile(r"(?:[-_]|[a-z](?=[MF]))(?:[Mm]odels|[Ff]allbacks)$")  # `backupModels`
 # OpenRouter's `models`, LiteLLM's and Bifrost's `fallbacks`, a router's list in the request
@@ -30,37 +30,37 @@ MANY = frozenset(
     ("models", "fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "default_fallbacks",
      "fallback_models", "allowed_models", "model_list", "model_group_alias")
 )  # fmt: skip
-# What people say, and what describes their own data: a model named in there is a word, not a wish.
+# Conversation, and descriptions of the user's own data: a model's name in there is no request for it.
 WORDS = frozenset(
     ("messages", "message", "input", "inputs", "prompt", "prompts", "system", "instructions", "metadata",
      "content", "contents", "documents", "items", "item", "response_format", "text", "function", "functions",
      "parameters", "input_schema", "schema", "json_schema", "arguments", "suffix", "stop", "query")
 )  # fmt: skip
-# Under these a text in JSON is a part of the request; under any other key it may be what somebody says
+# Under these keys a text of JSON is a part of the request; under any other it may be conversation
 _BODIES = ("body", "params", "options", "config", "settings", "kwargs")
 _BODY_ENDING = re.compile(rf"(?:{'|'.join(_BODIES)})$")
-# Where a request, and the key that comes with it, would go instead: fields of routers, and those by which
-# SGLang and vLLM fetch from another server what that computed of a prompt
+# Would send the request, and its key, elsewhere: fields of routers, and those by which SGLang and vLLM fetch
+# from another server what that computed for a prompt
 ELSEWHERE = frozenset(
     ("api_base", "apibase", "base_url", "baseurl", "custom_host", "customhost", "azure_endpoint",
      "aws_bedrock_runtime_endpoint", "aws_sts_endpoint", "bootstrap_host", "remote_host")
 )  # fmt: skip
-# Fields by which servers take a request for another one: Rails and Laravel, Google
+# Fields that make servers treat a request as another one: Rails and Laravel, Google
 OVERRIDES = frozenset(("_method", "$httpmethod", "$httpheaders", "x_http_method_override"))
 BESIDE = frozenset(("engine", "custom_llm_provider"))  # a model's name, and the first half of one
-# Where an answer would be sent past the gateway: at the top of a body, or in a query
+# Would send an answer past the gateway: at the top of a body, or in a query
 HOOKS = frozenset(("webhook", "webhook_url", "webhook_completed", "callback_url", "fal_webhook"))
-TOP_LENGTHS = frozenset(map(len, (*HOOKS, "model")))  # of keys that mean something at the top alone
-_SPECIAL = ONE | MANY | WORDS | ELSEWHERE | OVERRIDES | BESIDE | HOOKS  # any other key is one of the endings
+TOP_LENGTHS = frozenset(map(len, (*HOOKS, "model")))  # of keys with a meaning only at the top
+_SPECIAL = ONE | MANY | WORDS | ELSEWHERE | OVERRIDES | BESIDE | HOOKS  # all others have one of the endings
 _SPECIAL_ENDINGS = ("model", "models", "fallbacks", *_BODIES)
 ENDINGS = (
     "chat/completions", "completions", "responses", "messages", "embeddings", "predictions", "models",
     "invocations", "invocations-response-stream",
 )  # fmt: skip
-MOST_NAMES = 200  # in one request: each is looked up, while other clients wait
-MOST_VALUES = 1_000_000  # looked at below the top; a batch of 100,000 requests has fewer
+MOST_NAMES = 200  # in one request: each is looked up while other clients wait
+MOST_VALUES = 1_000_000  # checked below the top; a batch of 100,000 requests has fewer
 MOST_PARTS, MOST_HEAD = 10_000, 64 << 10  # of a multipart form; bytes of a part's head
-MOST_FORM = 1 << 20  # bytes of a form that is no multipart: it names things, and carries no file
+MOST_FORM = 1 << 20  # bytes of a form that is not multipart: it has fields, but no file
 _HEADER = re.compile(
     rb"(?:^|[-_])(?:models?|(?:model|deployment|adapter)[-_](?:name|id)|deployment|inference-component)$"
 )
@@ -76,23 +76,23 @@ _PLAIN = (b"7bit", b"8bit", b"binary")
 
 
 class Ambiguous(ValueError):
-    """Two parsers could read it differently; the text says what, fit for the client."""
+    """Two parsers could read it differently; the text states the reason, fit for the client."""
 
 
 # --- JSON -------------------------------------------------------------------------------------------------
 
 
 class BodyKey(msgspec.Struct, frozen=True, gc=False):
-    """What a key of a JSON body is to us, whatever stands under it."""
+    """What a key of a JSON body means, whatever its value."""
 
-    refusal: str = ""  # why nothing may stand under it
-    is_word: bool = False  # what stands under it is what somebody says
-    is_one: bool = False  # a text under it is a model's name
+    refusal: str = ""  # why the key is not allowed
+    is_word: bool = False  # its value is conversation
+    is_one: bool = False  # a text as its value is a model's name
     is_many: bool = False  # each text below it is one
     is_model: bool = False  # one of `ONE`
-    says: bool = False  # at the top of a body a text under it may name a model
+    says: bool = False  # at the top of a body a text as its value may name a model
     is_hook: bool = False
-    is_misspelt: bool = False  # to Go's reader of JSON it is `model`
+    is_misspelt: bool = False  # Go's JSON reader takes it for `model`
 
 
 def _read_key(key: str) -> BodyKey:
@@ -112,14 +112,14 @@ def _read_key(key: str) -> BodyKey:
     )
 
 
-_ANY_KEY = BodyKey()  # what nearly all are
+_ANY_KEY = BodyKey()  # the usual result
 KEYS = KnownNames(_read_key)
 
 
 def in_object(body: dict[str, object]) -> list[str]:
-    """Models below the top of a JSON body: lists, nested fields, requests of a batch. Raises: Ambiguous."""
+    """Return the models below the top of a JSON body: in lists, fields, batches. Raises: Ambiguous."""
     names: list[str] = []
-    todo: list[tuple[object, bool]] = []  # what is left to look at, and whether each text in it is a name
+    todo: list[tuple[object, bool]] = []  # what is left to check, and whether each text in it is a name
     for key, value in body.items():
         kind = type(value)
         if kind is not str and kind is not list and kind is not dict:
@@ -151,14 +151,14 @@ def in_object(body: dict[str, object]) -> list[str]:
                     raise Ambiguous(known.refusal)
                 if known.is_one and isinstance(inner, str):
                     names.append(inner)
-                elif not known.is_word:  # {"gpt-4": ["claude"]}: what answers instead of a model
+                elif not known.is_word:  # {"gpt-4": ["claude"]}: models that answer instead of one
                     each = known.is_many or (named and not known.is_model and "model" not in value)
                     todo.append((inner, each))
     return list(dict.fromkeys(filter(None, names))) if names else names
 
 
 def _said_at_top(key: str, value: str, body: dict[str, object]) -> list[str]:
-    """The models that a text at the top of a body names. Raises: Ambiguous."""
+    """Return the models that a text at the top of a body names. Raises: Ambiguous."""
     folded = _fold_key(key)
     if _is_many(key, folded) or folded == "engine" or (folded != "model" and _is_one(key, folded)):
         return [value]
@@ -191,7 +191,7 @@ def _is_many(key: str, folded: str) -> bool:
 
 
 def in_lines(body: bytes) -> list[str]:
-    """Models in an uploaded batch: a file of lines, each a request of its own. Raises: Ambiguous."""
+    """Return the models in an uploaded batch: a file of lines, each a separate request. Raises: Ambiguous."""
     names = []
     for raw in set(_LINE.findall(body)):
         try:
@@ -205,7 +205,7 @@ def in_lines(body: bytes) -> list[str]:
 
 
 def form_fields(kind: str, body: bytes) -> list[tuple[str, str]]:
-    """The fields of a form, of either type, that are no files. Raises: Ambiguous."""
+    """Return the fields of a form, of either type, that are not files. Raises: Ambiguous."""
     if "urlencoded" in kind:
         if len(body) > MOST_FORM:
             raise Ambiguous(f"a form of this type may have {MOST_FORM:,} bytes; send JSON or multipart")
@@ -217,7 +217,7 @@ def form_fields(kind: str, body: bytes) -> list[tuple[str, str]]:
 
 
 def in_fields(pairs: Iterable[tuple[str, str]]) -> list[str]:
-    """Models in the fields of a form or a query. Raises: Ambiguous."""
+    """Return the models in the fields of a form or a query. Raises: Ambiguous."""
     names = []
     for name, value in pairs:
         bare = name.strip().partition("[")[0]  # models[], models[0]
@@ -234,7 +234,7 @@ def in_fields(pairs: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def _fields(kind: str, body: bytes) -> list[tuple[str, str]]:
-    """Give the fields of a multipart form that are no files. Raises: Ambiguous where readers could differ."""
+    """Return the fields of a multipart form that are not files. Raises: Ambiguous if readers could differ."""
     boundaries = [a or b for a, b in _BOUNDARY.findall(kind)]
     if len(boundaries) != 1 or kind.count("boundary") != 1:
         raise Ambiguous("the content type of the form must name one boundary")
@@ -251,7 +251,7 @@ def _fields(kind: str, body: bytes) -> list[tuple[str, str]]:
 
 
 def _form_field(piece: bytes) -> tuple[str, str] | None:
-    """One part's name and value; None for a file."""
+    """Return one part's name and value; None for a file."""
     ending, _, rest = piece.partition(b"\r\n")
     head, blank, value = rest.partition(b"\r\n\r\n")
     if ending.strip(b" \t") or not blank or len(head) > MOST_HEAD:
@@ -277,7 +277,7 @@ def _form_field(piece: bytes) -> tuple[str, str] | None:
 
 
 def _read_disposition(disposition: bytes) -> tuple[bytes, bool]:
-    """The name in a content disposition, and whether it is of a file."""
+    """Return the name in a content disposition, and whether it is of a file."""
     kind, semicolon, rest = disposition.partition(b";")
     parameters = {}
     at = 0
@@ -288,7 +288,7 @@ def _read_disposition(disposition: bytes) -> tuple[bytes, bool]:
         if matched is None or key in parameters or key.startswith((b"name*", b"filename*0")):
             raise Ambiguous("a part of the form has a name that is not written plainly")
         parameters[key] = value = matched[2] if matched[2] is not None else matched[3]
-        if key == b"name" and b"\\" in value:  # of a file's name it does no harm: Go writes quotes so
+        if key == b"name" and b"\\" in value:  # harmless in a file's name: Go writes quotes so
             raise Ambiguous("a part of the form has a name that is not written plainly")
         at = matched.end()
     if kind.strip().lower() != b"form-data" or not parameters.get(b"name"):
@@ -300,9 +300,9 @@ def _read_disposition(disposition: bytes) -> tuple[bytes, bool]:
 
 
 def in_path(parts: list[str]) -> list[str]:
-    """Models in a path's segments: `/openai/deployments/NAME/chat/completions`, `/v1/models/NAME`.
+    """Return the models in a path's segments: `/openai/deployments/NAME/chat/completions`, `/v1/models/NAME`.
 
-    A name may hold a slash: it goes on to the operation, one of `ENDINGS`.
+    A name may contain slashes: it extends to the operation, one of `ENDINGS`.
     """
     at = next((k for k, part in enumerate(parts) if part.lower() in PLACES), len(parts))
     hosted = next((k for k, part in enumerate(parts) if part in ("@cf", "@hf")), len(parts))
@@ -314,13 +314,13 @@ def in_path(parts: list[str]) -> list[str]:
             rest = rest[: -len(tail)]
             break
     name = "/".join(rest).partition(":")[0] if rest else ""
-    if name and at >= 2 and parts[at - 2].lower() == "publishers":  # Vertex: whose it is stands before it
+    if name and at >= 2 and parts[at - 2].lower() == "publishers":  # Vertex: the publisher precedes it
         name = f"{parts[at - 1]}/{name}"
     return [name] if name else []
 
 
 def in_query(query: str) -> list[str]:
-    """Models in a query string. Raises: Ambiguous."""
+    """Return the models in a query string. Raises: Ambiguous."""
     if not query:
         return []
     try:
@@ -331,18 +331,18 @@ def in_query(query: str) -> list[str]:
 
 
 def is_hook(name: str) -> bool:
-    """Whether a field of a body or a query would have the answer sent somewhere else."""
+    """Return whether a field of a body or a query would send the answer somewhere else."""
     return _fold_key(name) in HOOKS
 
 
 def query_names(target: str) -> list[str]:
-    """The names of a target's query."""
+    """Return the names of the fields in a target's query."""
     fields = parse_qsl(target.partition("?")[2], keep_blank_values=True, max_num_fields=1_000)
     return [name for name, _ in fields]
 
 
 def hides_reply(query: str) -> bool:
-    """Whether a query asks for less of the reply, or for none that can be read. Google's."""
+    """Return whether a query asks for less of the reply, or for a form that cannot be read. Google's."""
     for name, value in parse_qsl(query, keep_blank_values=True, max_num_fields=1_000):
         parameter = name.strip().lower().lstrip("$")
         if parameter == "fields" or (parameter == "alt" and value.strip().lower() not in ("", "json", "sse")):
@@ -351,7 +351,7 @@ def hides_reply(query: str) -> bool:
 
 
 def in_headers(headers: Iterable[Header]) -> tuple[str, ...]:
-    """Models in headers that routers go by: `azureml-model-deployment`, `x-portkey-config`, `x-model`."""
+    """Return the models in headers of routers: `azureml-model-deployment`, `x-portkey-config`, `x-model`."""
     names: list[str] = []
     for name, value in headers:
         lower = name.lower()
@@ -361,5 +361,5 @@ def in_headers(headers: Iterable[Header]) -> tuple[str, ...]:
             try:
                 names += in_lines(value)
             except Ambiguous:
-                names.append(value.decode("utf-8", "replace"))  # no name that could be allowed
+                names.append(value.decode("utf-8", "replace"))  # a name that cannot be allowed
     return tuple(dict.fromkeys(names))

@@ -1,7 +1,7 @@
-"""Which stored objects one request may reach, and whose those become that its reply names.
+"""The stored objects that one request may access, and the owner of those that its reply names.
 
-What a target or a body means is said in `objects` and `references`; who owns what, in `control.owners`. With
-the upstream's own keys the upstream tells its accounts apart, and only administration is refused.
+`objects` and `references` read targets and bodies; `control.owners` records ownership. If clients use the
+upstream's own keys, the upstream separates its accounts, and only administration is refused.
 """
 
 from contextlib import suppress
@@ -25,7 +25,7 @@ from stillwatch.gateway.path.trained_models import (
     trained_in,
 )
 
-STATELESS = frozenset(("completions", "messages", "embeddings"))  # whose replies name nothing that is stored
+STATELESS = frozenset(("completions", "messages", "embeddings"))  # their replies name nothing that is stored
 NOBODYS = "There is no object {} of this account."
 READ_ITS_JOB = (
     " A trained model answers its account from when that has read its finished job through this gateway, "
@@ -38,17 +38,17 @@ EMPTY_LIST = b'{"object":"list","data":[],"first_id":null,"last_id":null,"has_mo
 
 
 class ObjectAccess:
-    """The objects of one exchange."""
+    """The stored objects of one exchange."""
 
     def __init__(
         self, gate: Gate, request: Request, route: Route, account: str, facts: Facts, began_us: int
     ) -> None:
-        """Raises: BadRequest for what is another account's, or nobody's."""
+        """Raises: BadRequest for an object of another account, or of nobody."""
         self._gate, self._request, self._account = gate, request, account
         self._facts, self._began_us = facts, began_us
-        self.listing: Listing | None = None  # a list, of which only the account's own objects are shown
-        self.owns_nothing = False  # of that list: the upstream is not asked
-        self.target: str | None = None  # that is asked, where it is not the client's own
+        self.listing: Listing | None = None  # a list that is cut down to the account's own objects
+        self.owns_nothing = False  # in that list: the upstream is not asked
+        self.target: str | None = None  # the one to request, if not the client's own
         self._route, self._place = route, route.place
         place = route.place
         if place.administration or facts.references.shared:
@@ -96,7 +96,7 @@ class ObjectAccess:
                 raise BadRequest(403, "not_yours", f"{name[:200]} is shared: it can be read and used.")
 
     def _refuse_models(self) -> None:
-        """Refuse a model that was trained for another account, or that an administrator gave to one."""
+        """Refuse a model that was trained for another account, or assigned to one by an administrator."""
         facts, in_path = self._facts, self._route.models
         owners = frozenset[str]()
         try:
@@ -107,16 +107,16 @@ class ObjectAccess:
                 owners |= self._gate.model_owners(name, self._began_us)
         except OwnersError:
             raise BadRequest(503, "owners_unknown", UNKNOWN) from None
-        owners = owners - {NOBODY} or owners  # one of them is the name
+        owners = owners - {NOBODY} or owners  # one of the candidates is the name
         if not owners <= {self._account, EVERYBODY}:
             raise BadRequest(404, "not_found", _no_model(in_path[0]))
 
     def _is_own_host(self, host: str) -> bool:
-        """Whether files of this host are those of the account behind the gateway's key."""
+        """Return whether files at this host belong to the account behind the gateway's key."""
         return self._gate.pool.target.is_at(host) or host.partition(":")[0].rstrip(".") in HOSTS
 
     def _refuse_bucket(self, folders: tuple[str, ...]) -> None:
-        """Refuse a place in a bucket unless the last folder on the way that has an owner is the account's."""
+        """Refuse a path in a bucket unless its innermost folder with an owner is the account's."""
         try:
             owners = self._gate.owners.owners(folders)
         except OwnersError:
@@ -126,7 +126,7 @@ class ObjectAccess:
             raise BadRequest(404, "not_found", NOBODYS.format(folders[-1][:200]))
 
     def _refuse_unseen(self, files: tuple[str, ...]) -> None:
-        """Refuse a batch of files that were uploaded in parts: what they name was never checked."""
+        """Refuse a batch of files uploaded in parts: the objects that they name were never checked."""
         for name in files:
             stored = self._gate.owners.object(name.rpartition("/")[2])
             if stored is not None and stored.kind == "built":
@@ -135,7 +135,7 @@ class ObjectAccess:
                 )
 
     def _narrow(self, unknown: bool) -> None:
-        """Cut a list down to the account's own objects, and an unknown reply to what names nobody else's."""
+        """Cut a list down to the account's own objects; remove others' objects from an unknown reply."""
         kind, target = self._place.kind, self._request.target
         if unknown and not (kind and self._place.lists):
             lists = self._place.lists and not self._place.model
@@ -161,7 +161,7 @@ class ObjectAccess:
         return {name for name, owner in owners.items() if owner not in (self._account, EVERYBODY)}
 
     def may_use(self, model: str) -> bool:
-        """Whether a model is not another account's alone, or nobody's. Raises: OwnersError."""
+        """Return False for a model of another account, or of nobody. Raises: OwnersError."""
         if not self._kept_apart:
             return True
         owners = self._gate.model_owners(model, self._began_us)
@@ -169,7 +169,7 @@ class ObjectAccess:
 
     @property
     def reply_names(self) -> tuple[str, bool, bytes] | None:
-        """(kind, whether the reply is one, what an event that names one holds) of what a reply may name."""
+        """What a reply may name: (kind, whether the reply itself is one, marker of events that name one)."""
         place, method, facts = self._place, self._request.method, self._facts
         if not self._kept_apart or method in ("HEAD", "OPTIONS"):
             return None
@@ -193,7 +193,7 @@ class ObjectAccess:
         return ("items" if within else place.kind or "batches"), True, b'"id"'
 
     def learn(self, body: bytes) -> None:
-        """Note whose objects a whole reply names, before the client learns their names."""
+        """Note the owner of the objects in a whole reply, before the client learns their names."""
         if not self._kept_apart:
             return
         names = self.reply_names
@@ -209,24 +209,24 @@ class ObjectAccess:
         self.note(made_in_list(body, kind) if self.listing else made_in(body, kind, itself))
 
     def learn_location(self, value: bytes) -> None:
-        """Note the object that the head of a reply names as made."""
+        """Note the object that the head of a reply names as created."""
         if self._kept_apart and self._place.kind and self._request.method == "POST":
             name = value.partition(b"?")[0].rpartition(b"/")[2].decode("utf-8", "replace")
             self.note([(name, self._place.kind)] if name.lower() not in WORDS else [])
 
     def learn_uploads(self, names: list[str]) -> None:
-        """Note the uploads that the head of a reply begins."""
+        """Note the uploads that the head of a reply starts."""
         if self._kept_apart and self._request.method == "POST":
             self.note([(name, "uploads") for name in names])
 
     def note(self, objects: list[tuple[str, str]]) -> None:
-        """Write down that the account owns these, as (id, kind)."""
+        """Record that the account owns these objects, as (id, kind)."""
         if objects:
             new = self._request.method == "POST"
             self._gate.owners.add(self._account, objects, self._began_us, expected_new=new)
 
     def forget(self) -> None:
-        """Forget an object that was deleted."""
+        """Delete the ownership of a deleted object."""
         place = self._place
         name = place.parent if place.is_object else place.model
         if name and self._kept_apart:
@@ -239,10 +239,7 @@ def _no_model(model: str) -> str:
 
 
 def refuse_foreign(gate: Gate, account: str, facts: Facts, target: str) -> None:
-    """Refuse what is known to be another account's, where nobody tells who made the rest: for hooks.
-
-    Raises: BadRequest.
-    """
+    """Refuse objects known to be another account's; unknown ones pass. For hooks. Raises: BadRequest."""
     place, uses = place_of(target), facts.references
     names = [place.parent, place.model, *place.others, *uses.owned, *uses.named]
     names += [*place.query.owned, *place.query.named]

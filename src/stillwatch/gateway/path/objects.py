@@ -1,8 +1,8 @@
-"""Which stored objects a request's target means, and how a list is cut down to one's own. Pure; no store.
+"""The stored objects that a request's target refers to, and lists cut down to an account's own objects.
 
-A path is read by its words: collections, and what is done to what lies in them. Whatever else stands in it
-behind the first collection is an id, so that a path which this table does not know names objects of nobody,
-rather than somebody's. `operations` says what may be asked at all.
+A path is read by its words: collections, and actions on their objects. Any other part after the first
+collection is an id, so that an unknown path refers to objects of nobody, rather than somebody's. Which
+requests are allowed is in `operations`.
 """
 
 import re
@@ -14,7 +14,7 @@ import msgspec
 
 from stillwatch.gateway.path.references import NONE, References, Walk, fold_key, in_fields, in_lines
 
-# Collections whose objects are an account's own: OpenAI, Azure, Anthropic, Mistral, Gemini.
+# Collections whose objects belong to an account: OpenAI, Azure, Anthropic, Mistral, Gemini.
 COLLECTIONS = frozenset(
     ("files", "uploads", "batches", "batch", "responses", "completions", "conversations", "assistants",
      "threads", "vector_stores", "fine_tuning", "fine-tunes", "fine_tunes", "evals", "containers", "videos",
@@ -25,7 +25,7 @@ COLLECTIONS = frozenset(
      "batchinferencejobs", "tuningjobs", "finetuningjobs", "supervisedfinetuningjobs",
      "reinforcementfinetuningjobs", "dpojobs", "model-customization-jobs")
 )  # fmt: skip
-# What may follow: collections within an object, and what is done to one.
+# What may follow: collections within an object, and actions on one.
 WORDS = frozenset(
     ("content", "cancel", "complete", "parts", "input_items", "input_tokens", "compact", "items", "messages",
      "runs", "steps", "submit_tool_outputs", "file_batches", "search", "events", "checkpoints", "permissions",
@@ -34,12 +34,12 @@ WORDS = frozenset(
      "accept", "hangup", "refer", "reject", "chat", "threads", "text_content", "status", "share", "append",
      "generate", "list", "create", "upload", "delete", "text_extraction_signed_url", "signed_url")
 ) | COLLECTIONS  # fmt: skip
-# After these a model's name follows, not an object's id; a name may hold slashes.
+# A model's name follows these, not an object's id; a name may contain slashes.
 MODEL_WORDS = frozenset(("models", "deployments", "engines", "model"))
 ADMINISTRATION = frozenset(
     ("organization", "organizations", "organisation", "organisations", "admin_api_keys")
 )
-# At the beginning of a path, behind the version.
+# At the beginning of a path, after the version.
 ADMINISTRATION_FIRST = frozenset(
     ("admin", "api_keys", "api-keys", "dashboard", "billing", "usage", "users", "invites", "workspaces",
      "service_accounts", "audit_logs")
@@ -47,28 +47,28 @@ ADMINISTRATION_FIRST = frozenset(
 _VERSION = re.compile(r"v\d+(?:alpha|beta)?\d*|api|openai|anthropic|upload|")
 _PLAIN_WORD = re.compile(r"[a-z_]+|v\d\w{0,6}")
 _CURSORS = ("after", "before", "after_id", "before_id")
-REMEMBERED = 512  # characters of a target; longer ones would fill the memory
+REMEMBERED = 512  # characters of a target; longer ones would fill the cache
 MOST_FIELDS = 1_000
-PAGE = 100  # objects that a page of a list is asked for at least: others' are left out of it
-MOST_PAGES = 50  # asked for one list
+PAGE = 100  # objects requested per page of a list at least: others' are removed
+MOST_PAGES = 50  # requested for one list
 
 
 class Place(msgspec.Struct, frozen=True, gc=False):
-    """What a target means. Frozen and remembered: the same for every request with it."""
+    """The meaning of a target. Frozen and cached: the same for every request with it."""
 
     administration: bool = False
-    kind: str = ""  # the collection; "" where the path names none
-    parent: str = ""  # the object that it is about or within
-    others: tuple[str, ...] = ()  # ids further on
-    lists: bool = False  # a GET of it may show more than one's own
-    is_object: bool = False  # it is an object and nothing in it
-    model: str = ""  # a model's name in it
+    kind: str = ""  # the collection; "" if the path names none
+    parent: str = ""  # the object that the target is, or is within
+    others: tuple[str, ...] = ()  # further ids
+    lists: bool = False  # a GET of it may show objects of others
+    is_object: bool = False  # it is an object itself
+    model: str = ""  # the model that it names
     query: References = NONE
-    names_nothing: bool = False  # no object and no model: what most requests are
+    names_nothing: bool = False  # no object and no model, as in most requests
 
 
 def place_of(target: str) -> Place:
-    """Read a target. What cannot be read means an object of nobody."""
+    """Read a target. An unreadable one refers to an object of nobody."""
     return _place(target) if len(target) <= REMEMBERED else _place.__wrapped__(target)
 
 
@@ -102,7 +102,7 @@ def _place(target: str) -> Place:
     try:
         fields = parse_qsl(query, keep_blank_values=True, max_num_fields=MOST_FIELDS)
     except ValueError:
-        fields = [("file_id", query)]  # nobody's
+        fields = [("file_id", query)]  # of nobody
     in_fields(walk, fields)
     parent = ids[0] if kind and ids else ""
     for name, value in fields:
@@ -124,9 +124,9 @@ def _place(target: str) -> Place:
 
 
 class Listing:
-    """One list, put together of the upstream's pages until there are as many of one's own as were asked for.
+    """One list, assembled from the upstream's pages until it has as many own objects as were requested.
 
-    `strict`: what has no id is left out as well.
+    `strict`: elements without an id are removed too.
     """
 
     def __init__(self, target: str, is_mine: Callable[[list[str]], set[str]], strict: bool) -> None:
@@ -140,11 +140,11 @@ class Listing:
         self._backward = "before" in fields or "before_id" in fields
         self._pages = 0
         self._kept: list[object] = []
-        self._last: str | None = None  # object of the page before
+        self._last: str | None = None  # object of the previous page
 
     @property
     def first(self) -> str:
-        """The target that is asked first: with pages that are large enough."""
+        """The first target to request: with pages that are large enough."""
         if self._limit is None or self._limit >= PAGE:
             return self._target
         return self._with("limit", str(PAGE))
@@ -157,9 +157,9 @@ class Listing:
         return f"{self._path}?{urlencode(fields)}"
 
     def take(self, body: bytes) -> tuple[bytes | None, str | None]:
-        """A page: (the whole list, None), or (None, the target of the next page).
+        """Add a page. Return (the whole list, None), or (None, the target of the next page).
 
-        Raises: ValueError for what cannot be read.
+        Raises: ValueError if it cannot be read.
         """
         try:
             page = msgspec.json.decode(body)
@@ -174,7 +174,7 @@ class Listing:
         lists = [name for name, value in page.items() if isinstance(value, list) and _objects(value)]
         if self.strict and not lists and isinstance(page.get("data"), list):
             lists = ["data"]
-        if lists != ["data"]:  # not of the usual form: one page
+        if lists != ["data"]:  # not in the usual format: one page
             changed = {name: self._own_items(page[name]) for name in lists}
             same = all(len(changed[name]) == len(page[name]) for name in lists)
             return (body if same else msgspec.json.encode(page | changed)), None
@@ -183,11 +183,11 @@ class Listing:
         self._pages += 1
         last = _name(data[-1]) if data else None
         more = page.get("has_more") is True
-        if last is not None and last == self._last:  # the upstream goes by no cursor: the same page again
+        if last is not None and last == self._last:  # the upstream ignores the cursor: the same page again
             own, more = [], False
         self._last = last
         if self._pages == 1 and len(own) == len(data) and (self._limit is None or len(data) <= self._limit):
-            return body, None  # byte for byte: nothing of others was in it
+            return body, None  # byte for byte: it had nothing of others
         self._kept += own
         wanted = self._limit or PAGE
         if more and last and not self._backward and len(self._kept) < wanted and self._pages < MOST_PAGES:
@@ -221,7 +221,7 @@ def _objects(items: list[object]) -> bool:
 
 
 def _name(item: object) -> str | None:
-    """What an element of a list is called."""
+    """Return the name of an element of a list."""
     if not isinstance(item, dict):
         return None
     name = item.get("id")
@@ -232,8 +232,7 @@ def _name(item: object) -> str | None:
 
 
 def in_upload(fields: list[tuple[str, str]], lines: list[bytes]) -> References:
-    """Objects that a form's fields name, and a batch's questions, in their bodies and in the paths they ask.
-
+    """Return the objects that a form's fields name, and a batch's questions, in their bodies and paths.
     Raises: ValueError for a question that two parsers could read differently.
     """
     walk = Walk()

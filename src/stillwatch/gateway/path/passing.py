@@ -1,7 +1,7 @@
-"""How a reply's body passes: as it is, held until it is whole, or event by event. It has no socket.
+"""How a reply's body passes: unchanged, held until it is whole, or event by event.
 
-A body is looked into before it is handed on: which model it names, what the account has left, what the terms
-take out of it. What is decided is the exchange's to carry out.
+A body is checked before it is delivered: which model it names, what the account has left, what the policy
+removes from it. The exchange carries out the decisions.
 """
 
 import re
@@ -32,38 +32,38 @@ from stillwatch.gateway.path.reply import (
 )
 from stillwatch.gateway.path.strip import SseStrip, strip_json
 
-SHORT = 256 << 10  # bytes: shorter replies are not counted among those that are held
-CARRY = 300  # bytes of a stream that are looked at again: a model's name may come in two pieces
+SHORT = 256 << 10  # bytes: shorter replies do not count as held
+CARRY = 300  # bytes of a stream that are checked again: a model's name may be split
 MEDIA = (b"audio/", b"image/", b"video/")  # content types without a text
-COUNTED = frozenset(("generates", "renders", "embeds", "unknown"))  # whose reply says what it cost
+COUNTED = frozenset(("generates", "renders", "embeds", "unknown"))  # their replies report the usage
 _LINES = (b"jsonl", b"ndjson", b"jsonlines", b"json-lines", b"octet-stream", b"/binary", b"json-seq")
 _ID_FIRST = re.compile(rb'\s*\{\s*"id"\s*:\s*"[^"\\]{1,512}"')  # of a reply too long to be read
 _CHUNKS, _STRIPPED, _CUT_BUDGET = PLACE["chunks"], PLACE["stripped"], PLACE["cut_budget"]
 
 
 class Recipient(Protocol):
-    """The exchange, as far as a body needs it."""
+    """The part of the exchange that a body needs."""
 
     gate: Gate
     operation: str
     does: str
-    asked: str  # the model that was asked for
+    asked: str  # the requested model
 
     @property
     def comes_later(self) -> bool:
-        """Whether what is asked for is an answer that is fetched later, or one that is fetched now."""
+        """Whether the request starts an answer that is fetched later, or fetches one."""
 
     @property
     def strip(self) -> bool: ...
     @property
     def budgeted(self) -> bool:
-        """Whether the account has something to run out of."""
+        """Whether the account has a budget that may run out."""
 
     def served(self, name: str) -> bool:
-        """Whether a model may be handed on; if not, the exchange is over."""
+        """Return whether a model's reply may be delivered; if not, the exchange is over."""
 
     def still_allowed(self) -> bool:
-        """Whether terms that have come since allow it; if not, the exchange is over."""
+        """Return whether the present policy allows it; if not, the exchange is over."""
 
     def charge(self, tokens: int) -> None: ...
     def left(self) -> float: ...
@@ -71,28 +71,28 @@ class Recipient(Protocol):
     def fail(self, code: str, why: str, status: int = 502) -> None: ...
     def run_out(self) -> None: ...
     def took(self, body: bytes) -> None:
-        """Note what the upstream says of a job that it works off later."""
+        """Note the upstream's reply on a job that it processes later."""
 
     def shown(self, model: str) -> bool: ...
     @property
     def hands_out(self) -> str:
-        """The kind of what a reply is about that may hold addresses at which its client goes on; "": none."""
+        """The kind of a reply's object if it may have addresses that the client follows; "": none."""
 
     def turn_body(self, body: bytes) -> bytes:
-        """A reply with its addresses turned into this gateway's."""
+        """Return a reply with its addresses rewritten to this gateway's."""
 
     def learn(self, body: bytes) -> None:
-        """Note whose objects a whole reply names, before the client learns their names."""
+        """Note the owner of the objects in a whole reply, before the client learns their names."""
 
     def ask_page(self, target: str) -> None:
-        """Ask for a further page of a list: the reply goes on with it."""
+        """Request a further page of a list: the reply continues with it."""
 
     def hold_back(self, held: bool) -> None:
-        """Read no more of the reply, or read on."""
+        """Stop reading the reply, or continue."""
 
 
 class Plain:
-    """Bytes as they come: errors, files, whatever nobody has to look at."""
+    """Bytes as they come: errors, files, anything that need not be checked."""
 
     def __init__(self, to: Recipient) -> None:
         self.to = to
@@ -101,7 +101,7 @@ class Plain:
         self.to.deliver(data)
 
     def end(self) -> bool:
-        """Hand on what is left. Gives whether the reply may be finished."""
+        """Deliver what is left. Return whether the reply may be finished."""
         return True
 
     def facts(self, complete: bool) -> ReplyFacts | None:
@@ -109,7 +109,7 @@ class Plain:
 
 
 class Refusal:
-    """What the upstream refuses: handed on once it is seen not to tell the gateway's own key."""
+    """A refusal by the upstream: delivered once it is known not to contain the gateway's own key."""
 
     def __init__(self, to: Recipient, key: bytes) -> None:
         self.to, self._key = to, key
@@ -132,7 +132,7 @@ class Refusal:
 
 
 class Whole:
-    """One JSON value, held until it is there."""
+    """One JSON value, held until it is complete."""
 
     def __init__(self, to: Recipient, looked_into: bool, listing: Listing | None = None) -> None:
         self.to = to
@@ -143,7 +143,7 @@ class Whole:
         self._parts: list[bytes] = []
         self._size = 0
         self._facts: ReplyFacts | None = None
-        self.length: int | None = None  # of what is handed on, once that is known
+        self.length: int | None = None  # of what is delivered, once that is known
 
     def feed(self, data: bytes) -> None:
         self._parts.append(data)
@@ -180,7 +180,7 @@ class Whole:
         else:
             facts = facts_of_whole(body, to.operation, to.does, later=to.comes_later)
             if to.does in COUNTED or facts.background:
-                self._facts = facts  # else it was generated, and counted, at another time
+                self._facts = facts  # otherwise it was generated, and counted, at another time
             else:
                 to.took(body)
             for name in (facts.served_model, *facts.others):
@@ -198,7 +198,7 @@ class Whole:
         return True
 
     def _page(self, listing: Listing, body: bytes) -> bytes | None:
-        """Give the list once it is whole; None where a further page is asked for, or it cannot be shown."""
+        """Return the list once it is whole; None if a further page is requested, or it cannot be shown."""
         try:
             whole, target = listing.take(body)
         except ForeignError:
@@ -213,7 +213,7 @@ class Whole:
         return whole
 
     def _without_hidden(self, body: bytes) -> bytes:
-        """The list of models without those that may not be used; the same bytes where that is none."""
+        """Return the list of models without the forbidden ones; the same bytes if there are none."""
         try:
             listed = msgspec.json.decode(body)
             data = listed["data"]
@@ -227,10 +227,10 @@ class Whole:
 
 
 class Lines:
-    """Lines of JSON, as a batch's answers come: whole lines are looked at, and stripped where they must be.
+    """Lines of JSON, such as a batch's answers: whole lines are checked, and stripped if required.
 
-    A file that is none (its first line is no object), or no batch's, passes as it is. `stream`: it is being
-    generated now, so that every line says what answers.
+    Other files (the first line is not an object, or not a batch's) pass unchanged. `stream`: it is being
+    generated now, so every line names the answering model.
     """
 
     def __init__(self, to: Recipient, stream: bool) -> None:
@@ -238,7 +238,7 @@ class Lines:
         self._stream = stream
         self._held = b""
         self._begun = False
-        self._read = self._written = 0  # tokens that the lines tell
+        self._read = self._written = 0  # tokens that the lines report
 
     def feed(self, data: bytes) -> None:
         held = self._held + data
@@ -285,20 +285,20 @@ class Lines:
 
 
 class Events:
-    """A stream. Whole events only until one has named the model; then bytes as they come, looked at."""
+    """A stream. Whole events only until one has named the model; then bytes as they come, checked."""
 
     def __init__(self, to: Recipient, made: "MadeInStream | None" = None, lines: bool = False) -> None:
         self.to, self._gate = to, to.gate
-        self._terms: object = None  # and tables, by which it was allowed last
+        self._terms: object = None  # and tables, by which it was last allowed
         self._tables: object = None
-        self._mark = b"\n" if lines else b"data:"  # one for each event; or each line, of JSON
+        self._mark = b"\n" if lines else b"data:"  # one per event, or per line of JSON
         self._stream = Stream(to.operation, lines)
         self._budgeted = to.budgeted
         self._made = made
         self._events = 0  # pieces that are not counted yet
         self._strip = SseStrip() if to.strip else None
         self._held = b""
-        self._needle = b""  # the model's field as this stream writes it
+        self._needle = b""  # the model's field as written in this stream
         self._carry = b""
 
     def feed(self, data: bytes) -> None:
@@ -314,7 +314,7 @@ class Events:
         else:
             seen = self._carry + data if self._carry else data
             self._carry = b"" if data.endswith(b"\n\n") else seen[-CARRY:]
-            # which begins so; `"models"` is looked at below
+            # if other fields begin so too, such as `"models"`, all names are checked
             if seen.count(b'"model') != seen.count(needle) and not all(map(to.served, models_in(seen))):
                 return
         if self._made is not None:
@@ -329,14 +329,14 @@ class Events:
             to.run_out()
 
     def _release_whole(self, data: bytes) -> bytes:
-        """Give the whole events at hand, once the models that they name were checked; the rest is held."""
+        """Return the whole events at hand, once the models that they name were checked; the rest is held."""
         held = self._held + data
         end = held.rfind(b"\n") + 1 if self._mark == b"\n" else last_end(held)
         if not end:
             if len(held) < HEAD_LIMIT:
                 self._held = held
                 return b""
-            end = len(held) - CARRY  # what is cut in two here is whole the next time
+            end = len(held) - CARRY  # whatever is split here is whole the next time
         whole, self._held = held[:end], held[end:]
         names = models_in(held)
         if not all(self.to.served(name) for name in names):
@@ -348,7 +348,7 @@ class Events:
         return whole
 
     def _within_budget(self, data: bytes) -> tuple[bytes, bool]:
-        """As many whole events as the account has left, and whether that is all of them.
+        """Return as many whole events as the account has left, and whether that is all of them.
 
         Every stream of the account is charged as it passes: many at once get no more than one.
         """
@@ -374,7 +374,7 @@ class Events:
 
     @property
     def as_sent(self) -> bool:
-        """Whether the client has whole events, so that one of ours may follow."""
+        """Whether the client has received whole events, so that one of ours may follow."""
         return self._strip is None and self._mark != b"\n"
 
     def facts(self, complete: bool) -> ReplyFacts:
@@ -384,7 +384,7 @@ class Events:
 
 
 class MadeInStream:
-    """Objects that a stream's events name, noted as they pass. `needle`: what such an event holds."""
+    """Objects that a stream's events name, recorded as they pass. `needle`: the marker of such events."""
 
     def __init__(
         self, note: Callable[[list[tuple[str, str]]], None], kind: str, itself: bool, needle: bytes
@@ -411,12 +411,12 @@ class MadeInStream:
 class ContentType(msgspec.Struct, frozen=True, gc=False):
     """What a reply's content type says of its body."""
 
-    name: bytes  # in small letters
+    name: bytes  # in lower case
     is_media: bool  # it has no text
     is_json: bool  # one JSON value; lines of JSON are a stream, and are not held
     is_json_lines: bool  # as Ollama streams them
     is_events: bool
-    is_lines: bool  # it may hold lines of JSON; the files API sends batches as mere bytes
+    is_lines: bool  # it may contain lines of JSON; the files API sends batches as plain bytes
 
 
 def _read_type(value: bytes) -> ContentType:
@@ -437,7 +437,7 @@ NO_TYPE = CONTENT_TYPES[b""]
 
 
 def is_listing(listing: Listing, kind: ContentType) -> bool:
-    """Whether a reply is cut down to one's own. One of an unknown shape may be a text, too."""
+    """Return whether a reply is cut down to own objects. One of unknown format may also be text."""
     if not isinstance(listing, UnknownReply):
         return listing.strict or kind.is_json
     is_text = kind.name.startswith(b"text/") and not kind.is_events
@@ -445,7 +445,7 @@ def is_listing(listing: Listing, kind: ContentType) -> bool:
 
 
 def _nth_end(data: bytes, n: int, mark: bytes) -> int:
-    """Where the first `n` events with data end, or the first `n` lines."""
+    """Return the end of the first `n` events with data, or of the first `n` lines."""
     at = -1
     if mark == b"\n":
         for _ in range(n):

@@ -1,8 +1,7 @@
-"""What bodies say of objects that lie stored at the upstream: those a request uses, those a reply brings.
+"""The objects stored at the upstream that bodies name: those a request uses, those a reply creates.
 
-Data and pure functions; whose an object is, `control.owners` knows. A field is looked at wherever it stands,
-but in what is the user's own: metadata, a tool's arguments, schemas. There only a known object of another
-account counts.
+`control.owners` records ownership. Fields are checked at any depth, but not in the user's own data: metadata,
+a tool's arguments, schemas. There only a known object of another account counts.
 
 Blind to: an id inside a longer text, which no upstream resolves; what a stored prompt (`prompt.id`) uses.
 """
@@ -21,8 +20,8 @@ from stillwatch.gateway.path.known_names import KnownNames
 from stillwatch.gateway.path.stored_links import folders_of, linked_objects
 
 LONGEST = 512  # characters of a name
-MOST = 100_000  # objects that one request names: one a question of the largest batch; each is looked up
-# A text in one of these fields names an object, which must be the account's own.
+MOST = 100_000  # objects that one request may name: one per question of the largest batch; each is looked up
+# A text in one of these fields names an object, which must belong to the account.
 FIELDS = frozenset(
     ("file_id", "file_ids", "input_file_id", "input_file_ids", "input_files", "training_file",
      "training_files", "validation_file", "validation_files", "previous_response_id", "conversation",
@@ -34,25 +33,25 @@ FIELDS = frozenset(
      "knowledge_id", "knowledgebaseid", "datastore", "memory_store_id", "vault_id", "vault_ids",
      "environment_id", "from_checkpoint", "fileid", "fileids", "vectorstoreid", "vectorstoreids")
 )  # fmt: skip
-# Google's batches and imports say under this name what they read; to all others it is a file's own name
+# In Google's batches and imports these name the source; elsewhere they are a file's own name
 FILE_NAMES = frozenset(("filename", "file_name"))
-SOURCES = frozenset(("", "inputconfig", "input_config"))  # where they say it
-# Fields that name what was trained, besides those of `naming`: weights laid over a model, Replicate's version
+SOURCES = frozenset(("", "inputconfig", "input_config"))  # keys of the objects in which they do
+# Fields that name trained models, besides those of `naming`: adapters of a model, Replicate's version
 TRAINED = frozenset(
     ("version", "adapter", "adapters", "adapter_id", "lora", "lora_id", "lora_name", "lora_path")
 )
-BY_ID = frozenset(("conversation", "container", "audio", "video", "voice"))  # an object with the id in it
-ITEMS = frozenset(("input", "items"))  # of these an element may be a bare reference
+BY_ID = frozenset(("conversation", "container", "audio", "video", "voice"))  # keys of an object with the id
+ITEMS = frozenset(("input", "items"))  # an element of these may be a bare reference
 _BARE = frozenset(("id", "type", "status"))
-_UNUSED = ("role", "type")  # what no upstream looks an object up by
+_UNUSED = ("role", "type")  # no upstream looks an object up by these
 OWN_DATA = frozenset(
     ("metadata", "parameters", "input_schema", "schema", "json_schema", "arguments", "properties",
      "variables", "extra_metadata", "attributes")
 )  # fmt: skip
 _TOOL_USE = ("tool_use", "server_tool_use", "mcp_tool_use")
-# What evaluations may draw on that is everybody's.
+# Sources of evaluations that belong to all accounts.
 EVERYBODYS = frozenset(("stored_completions", "responses", "logs"))
-_DRAWS_ON = ("source", "data_source_config")  # where they say so
+_DRAWS_ON = ("source", "data_source_config")  # keys of such a source
 _OBJECT = re.compile(
     r"(?:file|batch|resp|thread|asst|vs|vsfb|conv|cntr|container|skill|ftjob|eval|evalrun|msgbatch|upload|video"
     r"|cfile|run)[-_][A-Za-z0-9]"
@@ -61,7 +60,7 @@ _NAMED = re.compile(
     rf"[ \t\r\n/]*(?:{_OBJECT.pattern}"
     r"|(?:pmpt|msg|rs|fc|ig|ci|ws|fs|mcp|chatcmpl|audio|voice|step|part)[-_]\w|ft:)"
 )
-# Names of these are looked for in every field; a `files/7` may be anybody's word for a file
+# These collections are searched for in every field; `files/7` may be any word for a file
 ANYWHERE = frozenset(("cachedcontents", "tunedmodels", "corpora", "ragcorpora", "filesearchstores"))
 RESOURCES = ANYWHERE | {"files", "batches", "operations", "interactions", "datasets"}
 _ANYWHERE = re.compile("|".join(sorted(ANYWHERE)) + "|%", re.IGNORECASE)
@@ -86,19 +85,19 @@ class References(msgspec.Struct, frozen=True, gc=False):
 
     owned: tuple[str, ...] = ()
     named: tuple[str, ...] = ()
-    shared: bool = False  # it draws on what all accounts stored
-    stored: bool | None = None  # whether its answer shall be stored, where it says
-    audio: bool = False  # its answer may be sound, which has an id
-    linked: tuple[tuple[str, str], ...] = ()  # (host, id) of what addresses lead to
-    buckets: tuple[tuple[str, ...], ...] = ()  # places in object stores, each from its bucket down
-    trained: tuple[str, ...] = ()  # models that are named beside the one that is asked
+    shared: bool = False  # it uses what all accounts stored
+    stored: bool | None = None  # whether its answer is to be stored, if stated
+    audio: bool = False  # its answer may be audio, which has an id
+    linked: tuple[tuple[str, str], ...] = ()  # (host, id) of addresses
+    buckets: tuple[tuple[str, ...], ...] = ()  # paths in object stores, each from its bucket down
+    trained: tuple[str, ...] = ()  # models that are named beside the requested one
 
 
 NONE = References()
 
 
 class Walk:
-    """Gathers references from any number of values."""
+    """Collects references from any number of values."""
 
     def __init__(self) -> None:
         self.owned: dict[str, None] = {}
@@ -119,7 +118,7 @@ class Walk:
         )  # fmt: skip
 
     def text(self, field: str, value: str, own: bool) -> None:
-        """A text in a field (in small letters)."""
+        """Collect the references in a text; `field` is its field's name in lower case."""
         if field in TRAINED and value:
             self.trained[value[:LONGEST]] = None
         if field == "from_checkpoint":
@@ -141,7 +140,7 @@ class Walk:
             strict = not own and field.endswith(("_id", "_ids")) and _OBJECT.match(bare)
             (self.owned if strict else self.named)[bare] = None
         elif "/" in value and (field == "name" or "/ft:" in value):
-            at = resource_in(value)  # a name that is given to a file; a fine-tuned model behind a router
+            at = resource_in(value)  # the name of a file, or a fine-tuned model behind a router
             if at or "/ft:" in value:
                 self.named[at[1] if at else value.rpartition("/")[2]] = None
         elif ("/" in value or "%" in value) and field not in _SPOKEN:
@@ -154,7 +153,7 @@ class Walk:
                 (self.named if own else self.owned)[at[1]] = None
 
     def _address(self, field: str, value: str, own: bool) -> None:
-        """A text that may lead to what lies stored. In the user's own data: where its field says so."""
+        """Collect what an address refers to. In the user's own data, buckets count only in URI fields."""
         if folders := folders_of(value):
             if not own or field.endswith("uri"):
                 self.buckets[folders] = None
@@ -163,7 +162,7 @@ class Walk:
             self.linked["" if own else host, name] = None
 
     def value(self, value: object) -> int:
-        """Look at one JSON value. Gives how many keys it has."""
+        """Collect the references in one JSON value. Return its number of keys."""
         keys, text = 0, self.text
         todo: list[tuple[Any, str, bool]] = [(value, "", False)]
         while todo:
@@ -220,7 +219,7 @@ class Walk:
 
 
 def resource_in(value: str) -> tuple[str, str] | None:
-    """(collection, id) in Google's name of what is stored, as the most lenient server would read it.
+    """Return (collection, id) in Google's name of a stored object, as the most lenient server reads it.
 
     >>> resource_in("projects/p/locations/l/cachedContents/7")
     ('cachedcontents', '7')
@@ -246,7 +245,7 @@ def resource_in(value: str) -> tuple[str, str] | None:
 
 
 def fold_key(key: str) -> str:
-    """A key as a reader in Go knows it, who does not tell letters by case (K and the sign of Kelvin too)."""
+    """Fold a key as Go's JSON reader does: without case, and with K and the Kelvin sign as one."""
     return key.lower().replace("-", "_") if key.isascii() else key.casefold().replace("-", "_")
 
 
@@ -258,7 +257,7 @@ _FIELDS = KnownNames(_field)
 
 
 def in_value(value: object) -> tuple[References, int]:
-    """Objects that a JSON body names, and how many keys it has."""
+    """Return the objects that a JSON body names, and its number of keys."""
     walk = Walk()
     keys = walk.value(value)
     names = walk.references()
@@ -271,13 +270,13 @@ def in_value(value: object) -> tuple[References, int]:
 
 
 def in_fields(walk: Walk, fields: list[tuple[str, str]]) -> None:
-    """Objects that a form's or a query's fields name."""
+    """Collect the objects that a form's or a query's fields name."""
     for name, value in fields:
         walk.text(fold_key(_FORM_LIST.sub("", name.strip())), value.strip(), False)
 
 
 def in_lines(walk: Walk, lines: list[bytes]) -> list[str]:
-    """Objects that a batch's uploaded questions name; gives the paths that they ask.
+    """Collect the objects that a batch's uploaded questions name; return the paths that they request.
 
     Raises: ValueError for a question that two parsers could read differently.
     """
@@ -303,7 +302,7 @@ def in_lines(walk: Walk, lines: list[bytes]) -> list[str]:
 
 # --- replies -----------------------------------------------------------------------------------------------
 
-# Google's: files that a batch or an operation brought
+# Google's: files that a batch or an operation creates
 BRINGS_FILES = frozenset(("batches", "operations"))
 FILES_BROUGHT = (
     ("response", "responsesFile"),
@@ -314,7 +313,7 @@ _NULL = msgspec.Raw(b"null")
 
 
 class _CreationReply(msgspec.Struct):
-    """Where a reply names what was made for it. The rest may be the client's own words, said back to it."""
+    """The fields in which a reply names created objects. The rest may repeat the client's own words."""
 
     id: msgspec.Raw = _NULL
     name: msgspec.Raw = _NULL
@@ -365,7 +364,7 @@ def _read(raw: msgspec.Raw, kind: type[_T]) -> _T | None:
 
 
 def made_in(body: bytes, kind: str, itself: bool) -> list[tuple[str, str]]:
-    """(name, kind) of every object that a JSON reply says was made. `itself`: also what it is."""
+    """Return (name, kind) of every object that a JSON reply reports as created. `itself`: also its own."""
     try:
         reply = _REPLY.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
@@ -381,7 +380,7 @@ def made_in(body: bytes, kind: str, itself: bool) -> list[tuple[str, str]]:
 
 
 def values_at(document: object, path: tuple[str, ...]) -> list[object]:
-    """Values of a JSON document at a path of keys; `*` is each element of a list.
+    """Return the values of a JSON document at a path of keys; `*` is each element of a list.
 
     >>> values_at({"a": [{"b": 1}, {"b": 2}]}, ("a", "*", "b"))
     [1, 2]
@@ -431,7 +430,7 @@ class _Deferred(msgspec.Struct):
 
 
 def deferred_in(body: bytes) -> str:
-    """The name under which xAI hands out an answer later; "" for a reply that is one."""
+    """Return the name under which xAI delivers an answer later; "" for the answer itself."""
     if len(body) > LONGEST or b'"request_id"' not in body:
         return ""
     deferred = _read(msgspec.Raw(body), _Deferred)
@@ -439,7 +438,7 @@ def deferred_in(body: bytes) -> str:
 
 
 def made_in_list(body: bytes, kind: str) -> list[tuple[str, str]]:
-    """The same of each element of a list."""
+    """Return the same for each element of a list."""
     try:
         reply = _REPLY.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
@@ -451,7 +450,7 @@ def made_in_list(body: bytes, kind: str) -> list[tuple[str, str]]:
 
 
 def made_in_event(data: bytes, kind: str, itself: bool) -> list[tuple[str, str]]:
-    """The same of one event of a stream, whose object may lie in `response`, `message`, `item` or bare."""
+    """Return the same for a stream's event, whose object is in `response`, `message`, `item` or bare."""
     try:
         event = _REPLY.decode(data)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):

@@ -1,7 +1,7 @@
-"""What an upstream's reply says of itself: served model, tokens, why it ended. It changes no byte.
+"""The facts in an upstream's reply: served model, tokens, why it ended. It changes no byte.
 
-A stream that the client leaves has no usage: its tokens are counted from what was delivered, with the ratio
-that this model's complete streams had.
+A stream that the client leaves reports no usage: its tokens are estimated from what was delivered, with the
+ratio of this model's complete streams.
 """
 
 import json
@@ -21,17 +21,17 @@ FOLD = 32 << 10  # bytes of a stream that are kept before they are counted
 TAIL = 16 << 10
 HEAD_LIMIT = 64 << 10  # a first event longer than this names no model
 JSON_LIMIT = 8 << 20
-MODELS = 4096  # that ratios are kept of
+MODELS = 4096  # with ratios
 LONGEST_NAME = 512  # of such a model
-LEARN = 64  # complete streams that a model's ratio is taken from
-MOST_BYTES = 64  # of text that a token is, on average of an answer: who tells fewer tokens is not believed
-FALLBACK_BYTES = 4.0  # text bytes a token, for a model that never completed a stream
+LEARN = 64  # complete streams from which a model's ratio is taken
+MOST_BYTES = 64  # of text per token, on average of an answer: fewer reported tokens are not believed
+FALLBACK_BYTES = 4.0  # text bytes per token, for a model without a complete stream
 
 
 def _field_pattern(*names: bytes) -> bytes:
-    """A pattern for a field of one of these names and its colon, not inside a text.
+    """Return a pattern for a field of one of these names and its colon, not inside a text.
 
-    The name stands before the look at what is before it: a literal beginning is found four times faster.
+    The name precedes the lookbehind: a pattern that begins with a literal is four times faster.
     """
     return rb'"(?:' + b"|".join(name + rb'(?<!\\"' + name + b")" for name in names) + rb')"\s*:\s*'
 
@@ -39,8 +39,8 @@ def _field_pattern(*names: bytes) -> bytes:
 class Fields:
     """A pattern for fields of any of these names, and what follows them.
 
-    It is narrowed to the names that stand in the bytes at hand: one name is found ten times faster than a
-    choice of them, and a stream has few.
+    It is narrowed to the names that occur in the bytes: one name is found ten times faster than alternatives,
+    and a stream has few.
     """
 
     def __init__(self, *names: bytes, then: bytes) -> None:
@@ -69,11 +69,11 @@ class Fields:
 
 
 class FieldsFound(NamedTuple):
-    """What some bytes hold of fields of one kind. Places are within the bytes; 0 where there is none."""
+    """The fields of one kind in some bytes. Positions are within the bytes; 0 if there is none."""
 
     many: int
-    size: int  # bytes of their values together
-    first_quote: int  # where the first one's name begins
+    size: int  # total bytes of their values
+    first_quote: int  # start of the first one's name
     first: int
     first_end: int
     last: int  # the last one's value
@@ -84,19 +84,19 @@ class FieldSearch:
     """Fields of up to five kinds, found in one pass; each kind as its `Fields` would find them."""
 
     def __init__(self, **names: tuple[bytes, ...]) -> None:
-        """Give the names of each kind: `text`, `begun`, `word`, `name`, `object`, as `kernels.h` says."""
+        """Take the names of each kind: `text`, `begun`, `word`, `name`, `object`, as in `kernels.h`."""
         kinds = [(constant(f"FIELD_{kind.upper()}"), name) for kind, of in names.items() for name in of]
         self._names = b"".join(bytes((kind, len(name))) + name for kind, name in kinds)
 
     def __call__(self, data: bytes) -> list[FieldsFound]:
-        """What is found, by kind."""
+        """Return the fields found, by kind."""
         fields = _Found()
         kernels.find_fields(data, len(data), self._names, len(self._names), fields)
         return [FieldsFound(*fields[k : k + _FIGURES]) for k in range(0, len(fields), _FIGURES)]
 
 
 class TextFields(Fields):
-    """Fields that hold a text, which is found without its quotes."""
+    """Fields that contain a text, which is found without its quotes."""
 
     def __init__(self, *names: bytes) -> None:
         super().__init__(*names, then=_TEXT)
@@ -105,7 +105,7 @@ class TextFields(Fields):
         )
 
 
-# Possessive: without, a text of megabytes costs the regex engine seconds, and a gigabyte of memory.
+# Possessive: otherwise a text of megabytes costs the regex engine seconds, and a gigabyte of memory.
 _TEXT = rb'"((?:[^"\\]++|\\.)++)"'
 _REASONING_FIELDS = (b"reasoning_content", b"reasoning", b"thinking")
 _MODEL_FIELDS = (b"model", b"modelVersion")
@@ -114,11 +114,11 @@ _USAGE_FIELDS = (b"usage", b"usageMetadata", b"meta_info")
 _USAGE = Fields(*_USAGE_FIELDS, then=rb"\{")
 _FINISH_FIELDS = (b"finish_reason", b"stop_reason", b"finishReason", b"stopReason", b"done_reason")
 _FINISH = Fields(*_FINISH_FIELDS, then=rb'"([^"\\]{1,64})"')
-_DONE = (b'"usage', b'"eval_count"', b'"tokens_predicted"', b'"generated_tokens"')  # in a line that counts
+_DONE = (b'"usage', b'"eval_count"', b'"tokens_predicted"', b'"generated_tokens"')  # in a line with usage
 _INCOMPLETE = Fields(b"incomplete_details", then=rb'\{[^{}]*"reason"\s*:\s*"([^"\\]{1,64})"')
 _EVENT_END = re.compile(rb"\n\n|\r\n\r\n|\r\r|\n\r\n?|\r\n\n")
 _LINE_END = re.compile(rb"\r\n|\r|\n")
-TEXTS = {  # what carries generated text in a stream's events
+TEXTS = {  # fields of generated text in a stream's events
     "chat": TextFields(b"content", b"reasoning_content", b"reasoning", b"arguments", b"refusal"),
     "completions": TextFields(b"text"),
     "responses": TextFields(b"delta"),
@@ -131,23 +131,23 @@ _Found = c_int64 * (constant("FIELD_KINDS") * _FIGURES)
 
 
 class ReplyFacts(msgspec.Struct, frozen=True, gc=False):
-    """What a reply was. Tokens are None where nothing says."""
+    """The facts of a reply. Tokens are None if unknown."""
 
     served_model: str | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
     reasoning_tokens: int | None = None
-    estimated: bool = False  # the output tokens were counted by us
+    estimated: bool = False  # the output tokens were estimated here
     finish_reason: str | None = None
     chunks: int = 0  # events that carried text
-    others: tuple[str, ...] = ()  # further models that a body names which is no plain JSON object
-    background: bool = False  # it is, or was, worked off after the request for it was answered
-    at_work: bool = False  # it is not there yet
-    answer_id: str = ""  # under which it is fetched, where it comes later
+    others: tuple[str, ...] = ()  # further models that a body names that is not a plain JSON object
+    background: bool = False  # it is, or was, processed after its request was answered
+    at_work: bool = False  # it is not finished
+    answer_id: str = ""  # under which it is fetched, if it comes later
 
 
 class Ratios:
-    """How many tokens a chunk or a byte of text stands for, by model, from streams that told their usage."""
+    """Tokens per chunk and per byte of text, by model, from streams that reported their usage."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, str], deque[tuple[int, int, int]]] = {}
@@ -156,16 +156,16 @@ class Ratios:
         if tokens <= 0 or chunks <= 0 or len(model) > LONGEST_NAME:
             return
         if len(self._seen) > MODELS and (model, operation) not in self._seen:
-            del self._seen[next(iter(self._seen))]  # names that a client made up keep no other out for good
+            del self._seen[next(iter(self._seen))]  # names that a client invents must not keep others out
         self._seen.setdefault((model, operation), deque(maxlen=LEARN)).append((tokens, chunks, text_bytes))
 
     def per_chunk(self, model: str, operation: str) -> float:
-        """Tokens an event that carries text stands for; one where nothing is known."""
+        """Return the tokens per event with text; 1.0 if unknown."""
         seen = self._seen.get((model, operation))
         return max(sum(t for t, _, _ in seen) / sum(c for _, c, _ in seen), 0.01) if seen else 1.0
 
     def tokens(self, model: str, operation: str, chunks: int, text_bytes: int) -> int:
-        """An estimate of the tokens in what was delivered, by whichever of the two ratios varies less."""
+        """Estimate the tokens in what was delivered, by the one of the two ratios that varies less."""
         if not chunks:
             return 0
         seen = self._seen.get((model, operation))
@@ -180,7 +180,7 @@ class Ratios:
 
 
 class Stream:
-    """Facts of a streamed reply, from its bytes as they pass. Memory: `FOLD` plus the event at hand."""
+    """Facts of a streamed reply, from its bytes as they pass. Memory: `FOLD` plus the current event."""
 
     def __init__(self, operation: str, lines: bool = False) -> None:
         self.operation = operation
@@ -194,7 +194,7 @@ class Stream:
         self._usage: dict[str, object] = {}
         self._written: dict[object, object] = {}  # tokens of each of several answers
         self._finish: bytes | None = None
-        self._model: bytes | None = None  # as it is written, with its quotes
+        self._model: bytes | None = None  # as written, with its quotes
         self._needle = b""
 
     def feed(self, data: bytes) -> None:
@@ -202,16 +202,16 @@ class Stream:
         self._size += len(data)
         if self._size > self._fold_at:
             self._fold(last=False)
-            # an event of megabytes is not looked through at each piece
+            # an event of megabytes is not searched again at each piece
             self._fold_at = max(FOLD, 2 * self._size)
 
     def count(self) -> tuple[int, int]:
-        """(chunks, bytes of text) delivered so far."""
+        """Return (chunks, bytes of text) delivered so far."""
         self._fold(last=True, keep=True)
         return self._chunks, self._text_bytes
 
     def _fold(self, last: bool, keep: bool = False) -> None:
-        """Count the whole events among the kept bytes and let them go."""
+        """Count the whole events among the kept bytes and discard them."""
         data = b"".join(self._parts)
         end = len(data)
         if not last or keep:
@@ -243,21 +243,22 @@ class Stream:
             self._model = complete[model.first - 1 : model.first_end + 1]
 
     def _note_usage(self, usage: dict[str, object]) -> None:
-        """What comes later counts; of each of several answers that are told apart, what it wrote."""
+        """Add a usage: later values win, and the tokens of separate answers are summed."""
         if (answer := usage.pop(_ANSWER, None)) is not None:
             self._written[answer] = usage.get("completion_tokens")
             usage["completion_tokens"] = _sum(list(self._written.values()))
         self._usage.update(usage)
 
     def facts(self, ratios: Ratios, wanted: str, complete: bool) -> ReplyFacts:
-        """What the stream was. `complete`: the upstream ended it and the client took all of it."""
+        """Return the facts of the stream. `complete`: the upstream ended it and the client took all of it."""
         self._fold(last=True)
         served = _text(self._model)
         usage = _usage(self._usage)
         model = served or wanted
         output, estimated = usage[1], False
         left = not complete and self.operation == "messages" and self._finish is None
-        is_too_few = not self._written and (output or 0) * MOST_BYTES < self._text_bytes  # SGLang repeats it
+        # not for SGLang, whose events repeat the text
+        is_too_few = not self._written and (output or 0) * MOST_BYTES < self._text_bytes
         if output is None or left or is_too_few:
             output, estimated = ratios.tokens(model, self.operation, self._chunks, self._text_bytes), True
         elif complete and self._chunks:
@@ -267,7 +268,7 @@ class Stream:
         return ReplyFacts(served, usage[0], output, usage[2], estimated, finish, self._chunks)
 
 
-MOST_COUNT = 1 << 40  # what no reply can have used is not believed
+MOST_COUNT = 1 << 40  # larger counts are not believed
 _Count = Annotated[int, msgspec.Meta(ge=0, le=MOST_COUNT)]
 
 
@@ -296,7 +297,7 @@ class _Usage(msgspec.Struct):
     completion_tokens_details: _Details | None = None
     output_tokens_details: _Details | None = None
     connector_tokens: _Count | None = None  # Mistral: what its tools gave the model to read
-    iterations: object = None  # Anthropic: the answers that a reply was made of, an adviser's among them
+    iterations: object = None  # Anthropic: the answers that make up a reply, an adviser's among them
     cache_read_input_tokens: _Count | None = None
     cache_creation_input_tokens: _Count | None = None
     inputTokens: _Count | None = None  # Bedrock
@@ -357,8 +358,8 @@ class _Within(msgspec.Struct):
 
 
 class _Event(msgspec.Struct):
-    """Where an event's own usage stands. What a client sent may be told back elsewhere in it: a tool's
-    schema may hold a field of that name."""
+    """The places of an event's own usage. The event may also repeat what a client sent: a tool's schema may
+    have a field of that name."""
 
     usage: dict[str, object] | None = None
     usageMetadata: dict[str, object] | None = None
@@ -379,7 +380,7 @@ class _Counted(msgspec.Struct):
 
 
 class _Later(msgspec.Struct):
-    """An answer that comes later: xAI names it `request_id`; Perplexity's becomes `response`."""
+    """An answer that comes later: xAI's has a `request_id`; Perplexity's is in `response`."""
 
     id: str = ""
     request_id: str = ""
@@ -388,23 +389,23 @@ class _Later(msgspec.Struct):
     choices: msgspec.Raw | None = None
 
 
-_AT_WORK = frozenset(  # what was asked for comes later
+_AT_WORK = frozenset(  # the requested result comes later
     ("queued", "in_progress", "starting", "processing", "created", "pending", "running", "requires_action",
      "cancelling")
 )  # fmt: skip
 _BARE = ("eval_count", "prompt_eval_count", "tokens_predicted", "tokens_evaluated")
 _NO_PAIR = _TokenPair()
 _WRITTEN = ("*", "output_tokens")
-_ANSWER = "answer"  # of a usage: which of several answers it is of
+_ANSWER = "answer"  # key in a usage: which of several answers it belongs to
 _EVENT = msgspec.json.Decoder(_Event)
 _COUNTED = msgspec.json.Decoder(_Counted)
 _BODY = msgspec.json.Decoder(_Body)
-_BODIES = msgspec.json.Decoder(list[_Body])  # llama.cpp and SGLang: of several prompts
+_BODIES = msgspec.json.Decoder(list[_Body])  # llama.cpp and SGLang: for several prompts
 _LATER = msgspec.json.Decoder(_Later)
 
 
 def facts_of_whole(body: bytes, operation: str, does: str, *, later: bool) -> ReplyFacts:
-    """Facts of a reply in one piece. `later`: to who asks for an answer that comes later, or fetches it."""
+    """Return the facts of a reply in one piece. `later`: the request starts or fetches a later answer."""
     facts = facts_of_json(body)
     if later or facts.background:
         facts = facts_of_later(body, facts)
@@ -418,10 +419,10 @@ def facts_of_whole(body: bytes, operation: str, does: str, *, later: bool) -> Re
 
 
 def unread_facts(facts: ReplyFacts | None, does: str, method: str, sent: int, most: int) -> ReplyFacts | None:
-    """Charge a reply without token counts by what was `sent`: four bytes are one token, as of a text.
+    """Charge a reply without token counts by the bytes `sent`: four bytes are one token, as in text.
 
-    Of an operation that nobody knows whatever it writes counts. Where the operation is known, its reply was
-    too long to be read, and costs no more than the `most` that it may bring.
+    For an unknown operation all bytes count. For a known one, the reply was too long to be read, and costs no
+    more than the `most` that it may bring.
     """
     guessed = facts is not None and facts.estimated and does == "unknown"
     if facts is not None and (facts.output_tokens or (facts.output_tokens == 0 and not guessed)):
@@ -434,7 +435,7 @@ def unread_facts(facts: ReplyFacts | None, does: str, method: str, sent: int, mo
 
 
 def facts_of_json(body: bytes) -> ReplyFacts:
-    """Facts of a whole JSON reply; nothing is known of a body that is none."""
+    """Return the facts of a whole JSON reply, or what can be found in another body."""
     try:
         if body[:1] == b"[":
             return _facts_of_several([_facts_of(reply) for reply in _BODIES.decode(body)])
@@ -444,7 +445,7 @@ def facts_of_json(body: bytes) -> ReplyFacts:
 
 
 def _facts_of_several(replies: list[ReplyFacts]) -> ReplyFacts:
-    """Facts of a list of answers, each to a prompt of its own: what they wrote together."""
+    """Return the facts of a list of answers to separate prompts: their tokens are summed."""
     first = replies[0] if replies else ReplyFacts()
     read_in = [facts.input_tokens for facts in replies if facts.input_tokens is not None]
     written = [facts.output_tokens for facts in replies if facts.output_tokens is not None]
@@ -457,8 +458,8 @@ def _facts_of_several(replies: list[ReplyFacts]) -> ReplyFacts:
 
 
 def facts_of_later(body: bytes, facts: ReplyFacts) -> ReplyFacts:
-    """Facts of a reply to who asks for an answer that comes later, or fetches it. Once it is there, four
-    bytes are a token where it tells none."""
+    """Return the facts of a reply that starts or fetches a later answer. Once the answer is there, four bytes
+    are a token if it reports none."""
     try:
         later = _LATER.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
@@ -498,12 +499,12 @@ def _facts_of(reply: _Body) -> ReplyFacts:
 
 
 def _loosely(body: bytes) -> ReplyFacts:
-    """Read what one can of a reply whose fields have unexpected types."""
+    """Read what is possible from a reply whose fields have unexpected types."""
     models = models_in(body)
     try:
         usage = _tokens(_COUNTED.decode(body).usage)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        usages = [m.end() - 1 for m in _USAGE.finditer(body)]  # no JSON object
+        usages = [m.end() - 1 for m in _USAGE.finditer(body)]  # not a JSON object
         usage = _usage(_object_at(body, usages[-1])) if usages else (None, None, None)
     finish = _FINISH.findall(body)
     return ReplyFacts(
@@ -515,7 +516,7 @@ def _loosely(body: bytes) -> ReplyFacts:
 
 
 def untold_tokens(operation: str, body: bytes, usage_tokens: int) -> int | None:
-    """Tokens of a reply whose text is longer than those that it tells can be; None where it may be so."""
+    """Return the tokens of a reply whose text is too long for its reported tokens; None if it is not."""
     if usage_tokens * MOST_BYTES >= len(body):
         return None
     text = TEXTS.get(operation, ANY_TEXT).survey(body)[0].size
@@ -523,18 +524,18 @@ def untold_tokens(operation: str, body: bytes, usage_tokens: int) -> int | None:
 
 
 def model_field(data: bytes) -> bytes:
-    """The field that names the model, byte for byte; empty where the name is written in escapes."""
+    """Return the field that names the model, byte for byte; empty if the name contains escapes."""
     matched = _MODEL.search(data)
     return matched[0] if matched and b"\\" not in matched[0] else b""
 
 
 def models_in(data: bytes) -> list[str]:
-    """Every model that some bytes of JSON name."""
+    """Return every model that some bytes of JSON name."""
     return [name for raw in dict.fromkeys(_MODEL.findall(data)) if (name := _text(raw))]
 
 
 def last_end(data: bytes) -> int:
-    """Where the last whole event in some bytes ends, or 0; where line ends are mixed, one of the last."""
+    """Return the end of the last whole event, or 0; if line ends are mixed, of one of the last."""
     end = max(data.rfind(b"\n\n") + 2, data.rfind(b"\r\n\r\n") + 4)
     if end >= 4:
         return end
@@ -552,7 +553,7 @@ def _text(raw: bytes | None) -> str | None:
 
 
 def _object_at(data: bytes, at: int) -> dict[str, object]:
-    """The JSON object that begins at a place, or an empty one."""
+    """Return the JSON object that begins at a position, or an empty one."""
     try:
         value, _ = _DECODER.raw_decode(data[at : at + TAIL].decode("utf-8", "replace"))
     except (ValueError, RecursionError):
@@ -561,12 +562,12 @@ def _object_at(data: bytes, at: int) -> dict[str, object]:
 
 
 def events_in(data: bytes) -> list[bytes]:
-    """Whole events."""
+    """Split bytes into events."""
     return _EVENT_END.split(data)
 
 
 def _events_with_usage(data: bytes) -> list[bytes]:
-    """The whole events that hold a usage, each once."""
+    """Return the whole events that contain a usage, each once."""
     if b"\r" in data:
         return [event for event in events_in(data) if _USAGE.search(event)]
     events, end = [], -1
@@ -581,12 +582,12 @@ def _events_with_usage(data: bytes) -> list[bytes]:
 
 
 def data_of(event: bytes) -> bytes:
-    """An event's data, which may stand in several lines."""
+    """Return an event's data, which may span several lines."""
     return b"\n".join(line[5:] for line in _LINE_END.split(event) if line.startswith(b"data:"))
 
 
 def _usage_of_event(event: bytes) -> dict[str, object]:
-    """Give an event's usage from its usual place. Its data may stand in several lines."""
+    """Return an event's usage from its usual place."""
     return _usage_of(data_of(event))
 
 
@@ -619,20 +620,20 @@ def _usage(usage: dict[str, object]) -> tuple[int | None, int | None, int | None
 
 
 def _first(*counts: int | None) -> int | None:
-    for count in counts:  # a loop: a third of a generator's time
+    for count in counts:  # a loop takes a third of a generator's time
         if count is not None:
             return count
     return None
 
 
 def _sum(counts: list[object]) -> int | None:
-    """The sum of what are counts; None where none is."""
+    """Return the sum of the valid counts; None if there are none."""
     numbers = [count for count in counts if type(count) is int and 0 <= count <= MOST_COUNT]
     return sum(numbers) if numbers else None
 
 
 def _tokens(usage: _Usage | None) -> tuple[int | None, int | None, int | None]:
-    """(input, output, reasoning) tokens, whatever the API calls them. Cached input is input."""
+    """Return (input, output, reasoning) tokens, under any API's names. Cached input counts as input."""
     if usage is None:
         return None, None, None
     pair = usage.tokens or _NO_PAIR
@@ -654,20 +655,20 @@ def _tokens(usage: _Usage | None) -> tuple[int | None, int | None, int | None]:
     if usage.iterations is not None and (of_all := _sum(values_at(usage.iterations, _WRITTEN))):
         written = max(written or 0, of_all)
     thoughts = _first(usage.thoughtsTokenCount, usage.total_thought_tokens)
-    if thoughts is not None:  # Gemini counts them beside the answer's
+    if thoughts is not None:  # Gemini counts them separately
         return read_in, (written or 0) + thoughts, thoughts
     details = usage.completion_tokens_details or usage.output_tokens_details
     return read_in, _with_untold(usage, read_in, written), details.reasoning_tokens if details else None
 
 
 def _with_untold(usage: _Usage, read_in: int | None, written: int | None) -> int | None:
-    """Output tokens with those that only the total of all holds: thoughts, at xAI and Google."""
+    """Return output tokens, with those that only the total contains: thoughts, at xAI and Google."""
     total = usage.total_tokens if usage.prompt_tokens is not None else usage.totalTokenCount
     if total is None or read_in is None or (written is None and usage.totalTokenCount is None):
         return written
     untold = total - read_in - (written or 0) - (usage.connector_tokens or 0)
     untold -= usage.toolUsePromptTokenCount or 0
     cached = usage.prompt_tokens_details.cached_tokens if usage.prompt_tokens_details else None
-    if untold <= 0 or untold == cached:  # counted beside the prompt
+    if untold <= 0 or untold == cached:  # counted in addition to the prompt
         return written
     return (written or 0) + untold

@@ -1,7 +1,7 @@
-"""What a client's request asks for: operation, every model it names, end user. It decides nothing.
+"""What a client's request asks for: operation, every model that it names, end user.
 
-A body that two parsers could read differently is refused here: raw bytes go upstream, so what we read must be
-what the upstream reads.
+A body that two parsers could read differently is refused: raw bytes go upstream, so the gateway must read the
+same as the upstream.
 """
 
 import re
@@ -37,40 +37,40 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-# Operations whose body is nothing but one JSON object
+# Operations whose body is always one JSON object
 JSON_ONLY = frozenset(
     ("chat", "completions", "responses", "messages", "embeddings", "generate_content", "converse",
      "cohere_chat", "ollama_chat", "ollama_generate", "generate", "completion", "runs", "ocr")
 )  # fmt: skip
 FORM = "multipart/form-data"
 SAYS_WHO = frozenset(("safety_identifier", "user", "metadata"))
-REMEMBERED = 512  # characters of a target; longer ones would fill the memory
+REMEMBERED = 512  # characters of a target; longer ones would fill the cache
 _BAD_TARGET = re.compile(r"[^\x21-\x7e]|#")
 _CHARSET = re.compile(r"charset[*0-9]*\s*=\s*(?:\"([^\"]*)\"|([^\s\";,]*))")
 UTF8 = frozenset(("utf-8", "utf8", "us-ascii", "ascii"))
-MARKS = (b"\xef\xbb\xbf", b"+/v")  # byte-order marks of UTF-8 and UTF-7: some readers take them off
-# Read once more, or by other rules, they would be another path: %2561, %u002f
+MARKS = (b"\xef\xbb\xbf", b"+/v")  # byte-order marks of UTF-8 and UTF-7: some readers remove them
+# Decoded twice, or by other rules, these give another path: %2561, %u002f
 _TWICE = re.compile(r"%25[0-9A-Fa-f]{2}|%u[0-9A-Fa-f]{4}")
 _CONTROLS = re.compile(r"%[01][0-9A-Fa-f]|%7[Ff]")
-FREE_BYTES, GROWTH = 4 << 20, 100  # a body may open to so many bytes; beyond, to so many times its own
+FREE_BYTES, GROWTH = 4 << 20, 100  # how far a body may expand: to so many bytes, or to so many times its size
 MOST_QUOTES = 4_000_000
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _KEY = re.compile(_STRING.pattern + rb"(\s*+:)?", re.DOTALL)
-LOOKED_THROUGH = 256 << 10  # bytes; in a longer body values are counted: others wait while each is looked at
-FREE_VALUES, BYTES_A_VALUE = 50_000, 16  # lists and objects in any body; beyond, one for so many bytes
+LOOKED_THROUGH = 256 << 10  # bytes; in a longer body values are counted first: others wait while it is parsed
+FREE_VALUES, BYTES_A_VALUE = 50_000, 16  # lists and objects in any body; beyond, one per so many bytes
 MOST_SIGNS = ((b"[", 500_000), (b"{", 500_000), (b",", 4_000_000), (b":", 2_000_000))
-# JSON in which a reader of forms finds fields: some divide them at semicolons
+# JSON in which a parser of forms finds fields: some separate fields at semicolons
 _ALSO_A_FORM = re.compile(rb"[&;]\s*[\w%+.\[\]-]+=")
-ZSTD_LIMITS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}  # looks back 8 MiB at most
+ZSTD_LIMITS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}  # 8 MiB at most
 
-# A field with which a request that else makes or changes an object of this kind has a model write: Mistral's
+# A field by which a request that otherwise creates or changes such an object has a model write: Mistral's
 WRITES_WITH = {"conversation": "inputs"}
-LATER = frozenset(("runs",))  # operations that are worked off after they were answered, unless streamed
+LATER = frozenset(("runs",))  # operations that continue after their reply, unless streamed
 _UNKNOWN = Operation("", "*", "**", "unknown")
 
 
 class BadRequest(Exception):
-    """The request is answered by the gateway: status, code and a sentence for the client."""
+    """The gateway refuses the request itself: status, code and a sentence for the client."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -78,28 +78,28 @@ class BadRequest(Exception):
 
 
 class Facts(msgspec.Struct, frozen=True, gc=False):
-    """What is known of a request before it goes upstream."""
+    """The facts of a request before it goes upstream."""
 
     operation: str
-    does: str = "unknown"  # one of `operations.DOES`, where the table has a line for it
-    models: tuple[str, ...] = ()  # all it names; the first one is what it asks for
+    does: str = "unknown"  # one of `operations.DOES`, if the table has a line for it
+    models: tuple[str, ...] = ()  # all that it names, the requested one first
     end_user: str | None = None
     stream: bool = False
     n: int = 1
     logprobs: bool = False
     is_json: bool = False
-    usage_asked: bool = False  # its stream will end with usage, or it set the option itself
-    most: int | None = None  # output tokens that it allows one answer, where it says
-    batch: BatchRequest | None = None  # what it uploads or begins
-    background: bool = False  # answered at once, worked off and fetched later
+    usage_asked: bool = False  # its stream will report usage, or it set the option itself
+    most: int | None = None  # output tokens that it allows for one answer, if stated
+    batch: BatchRequest | None = None  # what it uploads or starts
+    background: bool = False  # accepted at once, processed and fetched later
     references: References = NONE  # stored objects that it names
     answers: int = 1  # to all its questions
-    stored: str = ""  # the object that it reads, where it has no body
-    hook: str = ""  # the field that would have its answer sent somewhere else
+    stored: str = ""  # the object that it reads, if it has no body
+    hook: str = ""  # the field that would send its answer somewhere else
 
 
 def operation_of(target: str) -> str:
-    """Give the operation that a target names; "other" where the table has none."""
+    """Return the operation that a target names; "other" if the table has none."""
     match = OPERATIONS.find("POST", target) or OPERATIONS.find("GET", target)
     return match.operation if match else "other"
 
@@ -113,7 +113,7 @@ def read(
     limit: int,
     operations: Operations = OPERATIONS,
 ) -> Facts:
-    """Look at a whole request. `kind` and `coding` are its content type and content encoding, lower case.
+    """Read a whole request. `kind` and `coding` are its content type and content encoding, lower case.
 
     Raises: BadRequest for what must not go upstream.
     """
@@ -172,7 +172,7 @@ def _fields_of(kind: str, body: bytes) -> list[tuple[str, str]]:
 def _no_json(
     operation: str, does: str, named: tuple[str, ...], fields: list[tuple[str, str]], body: bytes
 ) -> Facts:
-    """Facts of a form, of lines, or of whatever else is no JSON object."""
+    """Return the facts of a form, of lines, or of anything else that is not a JSON object."""
     try:
         models = _distinct(*naming.in_fields(fields), *named, *naming.in_lines(body))
     except naming.Ambiguous as why:
@@ -184,7 +184,7 @@ def _no_json(
 
 
 def _check_utf_8(body: bytes) -> None:
-    """Raises: BadRequest for a body that begins as other encodings do. Any may be read as JSON upstream."""
+    """Raises: BadRequest for a body that begins as in other encodings: upstreams may accept them."""
     if body.startswith(MARKS):
         raise BadRequest(400, "bad_encoding", "the body begins with a byte-order mark; leave it out")
     start = body[:8]
@@ -193,7 +193,7 @@ def _check_utf_8(body: bytes) -> None:
 
 
 def _plainly_typed(kind: str, does: str) -> None:
-    """Raises: BadRequest for a content type that makes a reader take the bytes otherwise than as UTF-8."""
+    """Raises: BadRequest for a content type that makes a reader decode the bytes other than as UTF-8."""
     if kind == "application/json":
         return
     charsets = [quoted or bare for quoted, bare in _CHARSET.findall(kind)]
@@ -207,7 +207,7 @@ def _plainly_typed(kind: str, does: str) -> None:
 
 
 def _target(target: str, match: OperationMatch | None) -> tuple[str, ...]:
-    """The models that a target names."""
+    """Return the models that a target names."""
     path, _, query = target.partition("?")
     if not target.startswith("/") or _BAD_TARGET.search(target):
         raise BadRequest(400, "bad_target", "the request target must be a path of printable ASCII")
@@ -224,7 +224,7 @@ def _target(target: str, match: OperationMatch | None) -> tuple[str, ...]:
         raise BadRequest(400, "bad_target", str(why)) from None
     guessed = naming.in_path(parts) + naming.in_path(bare)
     for kind, name in match.ids if match else ():
-        if kind == "model":  # a maker may stand before it: /publishers/anthropic/models/NAME
+        if kind == "model":  # the publisher may precede it: /publishers/anthropic/models/NAME
             guessed = [model_name for model_name in guessed if model_name.endswith(f"/{name}")] or [name]
     return _distinct(*named, *guessed)
 
@@ -241,7 +241,7 @@ def _is_utf8(path: str) -> bool:
 
 
 def _writes(match: OperationMatch | None, body: bytes) -> bool:
-    """Whether a model writes in an object that is made or changed."""
+    """Return whether a model writes in an object that is created or changed."""
     kinds = {match.line.makes, *(kind for kind, _ in match.ids)} if match else set()
     fields = [WRITES_WITH[kind] for kind in kinds if kind in WRITES_WITH]
     if not fields:
@@ -319,7 +319,7 @@ def _json(
 
 
 def _model_and_hook(document: dict[str, object]) -> tuple[str | None, str]:
-    """Give the model asked for, and the field that would send the answer elsewhere; "" for none."""
+    """Return the requested model, and the field that would send the answer elsewhere; "" for none."""
     model = document.get("model")
     if model is not None and not isinstance(model, str):
         raise BadRequest(400, "bad_model", "model must be a text")
@@ -344,7 +344,7 @@ def _uploaded_batch(body: bytes) -> BatchRequest | None:
 
 
 def _beside(fields: list[tuple[str, str]], body: bytes) -> References:
-    """Objects that a form's fields and an uploaded batch's questions name."""
+    """Return the objects that a form's fields and an uploaded batch's questions name."""
     lines = list(batches.lines_of(body)) if batches.is_batch(body) else []
     try:
         return in_upload(fields, lines)
@@ -353,9 +353,9 @@ def _beside(fields: list[tuple[str, str]], body: bytes) -> References:
 
 
 def holds_too_many(body: bytes, times: int = 1) -> bool:
-    """Whether a body holds so many values that reading it would keep others waiting.
+    """Return whether a body has so many values that parsing it would delay others.
 
-    times: how many requests' worth it may hold.
+    times: the number of requests that it stands for.
     """
     if body.count(b'"') > times * MOST_QUOTES:
         return True
@@ -380,10 +380,10 @@ def _distinct(*names: str) -> tuple[str, ...]:
 
 
 def inflate(body: bytes, coding: str, limit: int) -> bytes:
-    """A compressed body, opened as far as `limit` bytes.
+    """Decompress a body, up to `limit` bytes.
 
-    Raises: BadRequest when it is longer (413), damaged (400), or in a coding we cannot look into (415). One
-    that grows beyond measure is a bomb: what a few kB may cost is bounded.
+    Raises: BadRequest if it is longer (413), damaged (400), or in an unsupported encoding (415).
+    Decompression bombs are stopped early: the expansion of a small body is bounded.
     """
     if coding not in ("gzip", "x-gzip", "deflate", "zstd"):
         raise BadRequest(415, "bad_encoding", f"content-encoding {coding[:40]!r}: send gzip, zstd or none")

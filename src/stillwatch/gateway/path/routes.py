@@ -1,6 +1,6 @@
-"""What a request's method and target mean under the terms in force: worked out once, and kept.
+"""What a request's method and target mean under the current policy: computed once, and cached.
 
-Clients ask few targets again and again. Nothing here depends on a body, a key or who asks.
+Clients repeat a few targets. Nothing here depends on a body, a key or the caller.
 """
 
 import msgspec
@@ -12,23 +12,23 @@ from stillwatch.gateway.path.trained_models import models_in_path
 from stillwatch.gateway.path.upstream import Target
 from stillwatch.terms import Terms
 
-REMEMBERED, LONGEST = 1_024, 512  # routes, and characters of a target: clients make them up
+REMEMBERED, LONGEST = 1_024, 512  # routes, and characters of a target: clients can invent targets
 
 
 class Route(msgspec.Struct, frozen=True):
-    """What one method and target mean."""
+    """The meaning of one method and target."""
 
     match: OperationMatch | None
     place: Place
-    models: tuple[str, ...]  # what in its path may be a model's whole name
+    models: tuple[str, ...]  # the parts of its path that may be a model's whole name
     refusal: str | None  # why it does not go upstream
-    start: bytes  # the first line of its head, as the upstream is asked
+    start: bytes  # the first line of its head, for the upstream
     by_owner: bool = False
-    makes: str | None = None  # the kind of the object that it brings about
+    makes: str | None = None  # the kind of the object that it creates
 
 
 class Routes:
-    """The routes under one version of the terms, to one upstream."""
+    """The routes under one version of the policy, to one upstream."""
 
     def __init__(self, terms: Terms, operations: Operations, upstream: Target) -> None:
         self._terms, self._operations, self._upstream = terms, operations, upstream
@@ -51,5 +51,5 @@ class Routes:
         return Route(*found, match.line.by_owner, match.line.makes) if match else Route(*found)
 
     def start(self, method: str, target: str) -> bytes:
-        """The first line of a head."""
+        """Return the first line of a head."""
         return f"{method} {self._upstream.path(target)} HTTP/1.1\r\n".encode("latin-1")

@@ -1,4 +1,4 @@
-"""The clients' side: a connection, its requests in order, the bytes that go back. It decides nothing."""
+"""The clients' side: a connection, its requests in order, the bytes that go back."""
 
 import asyncio
 import logging
@@ -23,38 +23,38 @@ if TYPE_CHECKING:
 
 HEAD_BYTES = 64 << 10
 HEAD_FIELDS = 200
-PIECES = 256  # of a body that are kept apart: chunks of a byte would take thirty times their size
-FREE_CHUNKS, CHUNK_BYTES = 50_000, 64  # of a body; beyond, one for so many bytes: each takes 1.5 µs of all
-PIPELINED = 16  # whole requests that may wait behind the one at work
+PIECES = 256  # of a body that are kept separately: one-byte chunks would take thirty times their size
+FREE_CHUNKS, CHUNK_BYTES = 50_000, 64  # of a body; beyond, one per so many bytes: each delays all by 1.5 µs
+PIPELINED = 16  # whole requests that may wait behind the current one
 HEAD_S = 30.0  # for a head, and between two pieces of a body
-IDLE_S = 75.0  # of a kept connection
+IDLE_S = 75.0  # of an idle connection
 RETRY_S = 2
-PARKED_S = 5.0  # that a request waits for others of its address
-TOLD_AGAIN_S = 60.0  # that an address has as much as one may have
-# Looks without a new byte, when the worker ends: who asks on the way out would be reset. They are counted and
-# not timed: what comes while a process stands still is read only after the next look.
+PARKED_S = 5.0  # how long a request waits for others of its address
+TOLD_AGAIN_S = 60.0  # how often it is logged that an address is at its limit
+# Polls without a new byte that close a connection when the worker ends; fewer may reset a request on its way.
+# Counted, not timed: what arrives while a process is suspended is read only after the next poll.
 LAST_LOOKS = 20
 LOOK_S = 0.05
-LONGEST_LOOK_S = 1.0  # what is beyond this process stood still
-STALLED_S = 300.0  # for a client that takes nothing
-SLOWEST = 1024  # bytes a second of a request that takes longer than HEAD_S
-LINGER_S = 1.0  # a refused client may finish its sentence: else it is reset before it has read the refusal
-TRUSTED_BYTES = 32 << 10  # a longer body is taken from those only whose key is known
+LONGEST_LOOK_S = 1.0  # the rest of a longer pause is taken as suspension
+STALLED_S = 300.0  # for a client that reads nothing
+SLOWEST = 1024  # bytes a second, the least of a request that takes longer than HEAD_S
+LINGER_S = 1.0  # a refused client may finish sending: otherwise it is reset before it reads the refusal
+TRUSTED_BYTES = 32 << 10  # a longer body is accepted only with a known key
 FIRST_BYTE_S = 10.0  # for the first byte of a connection
-# descriptors of a worker that are no connection: logs, databases, what is opened for a moment
+# a worker's descriptors other than connections: logs, databases, files opened briefly
 RESERVED_FILES = 64
-ACCEPTED = 32  # connections at most that are accepted before others have their turn
-GRACE_S = 0.2  # a new connection has so long before it may be closed for another
-LOOKED_AT = 256  # connections, for one that makes room
+ACCEPTED = 32  # connections accepted in one go, before others have their turn
+GRACE_S = 0.2  # how long a new connection is safe from being closed for another
+LOOKED_AT = 256  # connections considered, to find one to close
 BODIES_BYTES = 512 << 20  # of all bodies that a worker holds
-SPARE_BYTES = 64 << 20  # of these, for addresses that have less than their share
+SPARE_BYTES = 64 << 20  # of these, for addresses below their share
 UNSENT_BYTES = 256 << 20  # of replies that wait in a worker for clients to read them
 _CLIENTS, _BYTES_OUT, _SHED = PLACE["open_clients"], PLACE["bytes_out"], PLACE["shed_clients"]
 _ADDRESS = PLACE["refused_address"]
 _OFFER = re.compile(rb"\r\nupgrade[ \t]*:[^\r\n]*\r\n", re.IGNORECASE)
-LONGEST_KNOWN = 8 << 10  # bytes of a head that is remembered
+LONGEST_KNOWN = 8 << 10  # bytes of a head that is cached
 _LENGTH_FIELD = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ?(\d{1,9})(?=\r\n)")
-_ANSWERED_EARLY = (b"expect", b"upgrade")  # headers by which a head is answered before its request is whole
+_ANSWERED_EARLY = (b"expect", b"upgrade")  # headers that cause a reply before the request is whole
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 KEY_HEADERS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
 _LENGTH, _KEY, _OTHER, _CODING, _EXPECT = 1, 2, 3, 4, 5
@@ -70,7 +70,7 @@ _KINDS = KnownNames(_kind)
 
 
 class Request:
-    """One whole request as it came. Its keys lie apart from its other headers, its length nowhere."""
+    """One whole request. Its keys are separate from its other headers; its length is not kept."""
 
     __slots__ = ("body", "headers", "keep_alive", "keys", "method", "modern", "target")
 
@@ -86,25 +86,25 @@ class Request:
     ) -> None:
         self.method, self.target, self.headers, self.keys, self.body = method, target, headers, keys, body
         self.keep_alive = keep_alive
-        self.modern = modern  # HTTP/1.1: takes chunks
+        self.modern = modern  # HTTP/1.1: accepts chunks
 
 
 class KnownHead(NamedTuple):
-    """A head that the parser has read, around the digits of its length, and the request that it was of.
+    """A parsed head, split around the digits of its length, and its request.
 
-    Clients send one head again and again on a connection. What has the same bytes is the same request, but
-    for the body: it need not be read again.
+    Clients repeat one head on a connection. The same bytes are the same request except for the body, and need
+    not be parsed again.
     """
 
     before: bytes
     after: bytes
     request: Request
-    begins: int  # bytes before the digits
+    begins: int  # number of bytes before the digits
     ends: int  # and after them
 
     @staticmethod
     def of(data: bytes, request: Request) -> "KnownHead | None":
-        """Give what such a request is recognised by; None where it is no usual one."""
+        """Return the known head of such a request; None if the request is unusual."""
         end = len(data) - len(request.body)
         head, lengths = data[:end], _LENGTH_FIELD.findall(data, 0, end)
         unusual = (
@@ -126,7 +126,7 @@ class KnownHead(NamedTuple):
         return KnownHead(head[:at], head[ends:], known, at, end - ends)
 
     def read(self, data: bytes, longest: int) -> Request | None:
-        """The request that these bytes are; None where the parser has to read them."""
+        """Return the request in these bytes; None if the parser has to read them."""
         before, after, known, begins, ends = self
         if not data.startswith(before):
             return None
@@ -141,7 +141,7 @@ class KnownHead(NamedTuple):
 
 
 class RequestHandler(Protocol):
-    """What answers a request."""
+    """The handler of one request."""
 
     def begin(self) -> None: ...
     def on_client_lost(self) -> None: ...
@@ -149,7 +149,7 @@ class RequestHandler(Protocol):
 
 
 class Client(asyncio.Protocol):
-    """One client's connection. `knows` says of a request's head whether its key is known."""
+    """One client's connection. `knows` decides from a request's head whether its key is known."""
 
     def __init__(
         self,
@@ -162,8 +162,8 @@ class Client(asyncio.Protocol):
         self._knows = knows
         self.transport: Any = None
         self.peer: str = ""
-        self.now: RequestHandler | None = None  # what is being answered
-        self._request: Request | None = None  # and to what
+        self.now: RequestHandler | None = None  # the exchange in progress
+        self._request: Request | None = None  # and its request
         self._waiting: deque[Request] = deque()
         self._parser: Any = httptools.HttpRequestParser(self)
         self._chunked = self._bounded = False
@@ -171,17 +171,17 @@ class Client(asyncio.Protocol):
         self.last_byte = self._slow_since = self._began = gate.loop.time()
         self.slow = False
         self._made_at = gate.loop.time()
-        self._answered = False  # a request of it, whatever the answer
-        self._looks, self._looked_at = 0, 0.0  # while the worker ends, and the last byte then
-        self.proven = False  # a request of it had a key that counts
-        self.held = 0  # bytes of bodies that it holds
-        self.network = ""  # what counts as its address
+        self._answered = False  # one of its requests, with whatever result
+        self._looks, self._looked_at = 0, 0.0  # polls while the worker ends, and the last byte then
+        self.proven = False  # one of its requests had a valid key
+        self.held = 0  # bytes of bodies in memory
+        self.network = ""  # its address, for limits
         self._asks = self._lingers = False
         self.parked = False  # its request waits until others of its address are answered
-        self.address = ""  # whose body it reads or answers, where that is long
+        self.address = ""  # the address charged for its body, if that is long
         self._length = 0  # of the body that its head announces
-        self._known_head: KnownHead | None = None  # the last one, where it may come again
-        self.memory: object = None  # what `answer` found in the last head, for the next one that is the same
+        self._known_head: KnownHead | None = None  # the last one, if it may be repeated
+        self.memory: object = None  # what `answer` found in the last head, for the next identical one
         self._reset()
 
     def _reset(self) -> None:
@@ -211,11 +211,11 @@ class Client(asyncio.Protocol):
         self.last_byte = self.gate.loop.time()
         if self._close_after:
             return
-        if len(data) > HEAD_BYTES and not self._in_body:  # so that no head is longer unseen
+        if len(data) > HEAD_BYTES and not self._in_body:  # so that the length of every head is checked
             self.data_received(data[:HEAD_BYTES])
             self.data_received(data[HEAD_BYTES:])
             return
-        alone = self.now is None and not (self._in_message or self._waiting)  # a request from its start
+        alone = self.now is None and not (self._in_message or self._waiting)  # starts a new request
         known = self._known_head.read(data, self._longest()) if alone and self._known_head else None
         if known is None:
             self._parse(data, alone)
@@ -226,7 +226,7 @@ class Client(asyncio.Protocol):
         if self.now is None and self._waiting and not self.slow:
             self._next()
         if self._waiting and not self._paused and not self.transport.is_closing():
-            self._paused = True  # one at work and one that waits are enough
+            self._paused = True  # one in progress and one waiting are enough
             self.transport.pause_reading()
 
     def _parse(self, data: bytes, alone: bool) -> None:
@@ -249,7 +249,7 @@ class Client(asyncio.Protocol):
                 self._refuse(400, b"Bad Request")
 
     def _decline(self, data: bytes, end: int) -> None:
-        """Take no offer to speak another protocol: the request is read again as if it had made none.
+        """Decline an offer to switch protocols: the request is parsed again without the offer.
 
         Java's own client makes one (h2c) with its first request.
         """
@@ -261,7 +261,7 @@ class Client(asyncio.Protocol):
         self.data_received(head + data[end:])
 
     def eof_received(self) -> bool:
-        return False  # as nginx: a client that hangs up halfway waits for nothing
+        return False  # as nginx: a client that closes its side is not served further
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.gate.counters[_CLIENTS] -= 1
@@ -272,7 +272,7 @@ class Client(asyncio.Protocol):
         if self.gate.door is not None:
             self.gate.door.left(self)
         self._waiting.clear()
-        self._parser = None  # each knows the other: nothing should wait for the collector
+        self._parser = None  # breaks a reference cycle, so that memory is freed at once
         now, self.now = self.now, None
         if now is not None:
             now.on_client_lost()
@@ -305,7 +305,7 @@ class Client(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_body:  # a trailer: nothing that counts may be said so late
+        if self._in_body:  # a trailer: ignored, since it comes after all decisions
             self._head_size += len(name) + len(value)
             if self._head_size > HEAD_BYTES:
                 raise _TooMuch(431, b"Request Header Fields Too Large")
@@ -340,11 +340,11 @@ class Client(asyncio.Protocol):
             self.transport.write(CONTINUE)
 
     def _longest(self) -> int:
-        """Give the longest body that is accepted before its key was checked."""
+        """Return the longest body that is accepted before its key is checked."""
         return 0 if self.address else min(TRUSTED_BYTES, self.gate.terms.capture.max_body_bytes)
 
     def _know(self) -> None:
-        """Go on only where the head has a key that counts."""
+        """Continue only if the head has a valid key."""
         if not self._known and self._knows is not None:
             who = self._knows(self.gate, self.peer, self._read())
             self._known = bool(who)
@@ -374,7 +374,7 @@ class Client(asyncio.Protocol):
 
     @property
     def evictable(self) -> bool:
-        """Whether it may be closed for another: nothing of it is answered now."""
+        """Whether it may be closed for another connection: nothing of it is being answered."""
         waits = self.now is None and (self.parked or not self._waiting)
         return (
             waits
@@ -443,7 +443,7 @@ class Client(asyncio.Protocol):
         self.now.begin()
 
     def _refuse(self, status: int, reason: bytes) -> None:
-        """Answer something that is no request, and hang up: what follows cannot be trusted."""
+        """Answer something that is not a request, and hang up: what follows cannot be trusted."""
         if self.gate.logs_requests:
             why = reason.decode("ascii", "replace")
             logs.request(logging.INFO, f"{status} refused", status=status, reason=why, address=self.peer)
@@ -464,7 +464,7 @@ class Client(asyncio.Protocol):
     # --- replies ---------------------------------------------------------------------------------------
 
     def head(self, status: int, reason: bytes, headers: list[Header], length: int | None) -> bytes:
-        """The head of a reply as bytes; `length` None: as long as it lasts. `headers`: none hop by hop."""
+        """Return the head of a reply; `length` None: until it ends. `headers`: without hop-by-hop ones."""
         request = self._request
         assert request is not None
         bare = status in (204, 304) or request.method == "HEAD"
@@ -485,7 +485,7 @@ class Client(asyncio.Protocol):
         return b"\r\n".join(lines)
 
     def send(self, *data: bytes) -> None:
-        """Bytes as they are."""
+        """Send bytes unchanged."""
         if self.transport.is_closing():
             return
         self.gate.counters[_BYTES_OUT] += sum(map(len, data))
@@ -495,7 +495,7 @@ class Client(asyncio.Protocol):
             self.transport.writelines(data)
 
     def send_piece(self, data: bytes) -> None:
-        """A piece of a body, framed as the head promised."""
+        """Send a piece of a body, framed as the head announced."""
         transport = self.transport
         if not transport.is_closing():
             if self._chunked and data:
@@ -504,12 +504,12 @@ class Client(asyncio.Protocol):
             transport.write(data)
 
     def framed(self, data: bytes) -> bytes:
-        """A piece of a body, framed as the head promised."""
+        """Return a piece of a body, framed as the head announced."""
         return b"%x\r\n%s\r\n" % (len(data), data) if self._chunked and data else data
 
     @property
     def last(self) -> bytes:
-        """What ends a body."""
+        """The end of a body."""
         return b"0\r\n\r\n" if self._chunked else b""
 
     def done(self) -> None:
@@ -521,7 +521,7 @@ class Client(asyncio.Protocol):
         self.last_byte = self.gate.loop.time()
         if self._close_after:
             self.transport.close()
-        elif self._waiting and not self.slow:  # what waits for a slow client would pile up here
+        elif self._waiting and not self.slow:  # replies to a slow client would accumulate here
             self.gate.loop.call_soon(self.resume)
 
     def resume(self) -> None:
@@ -538,10 +538,10 @@ class Client(asyncio.Protocol):
         if self._bounded:
             self.transport.close()  # what was delivered so far arrives
         else:
-            self.transport.abort()  # a proper end would look like the reply's
+            self.transport.abort()  # a regular close would look like the reply's end
 
     def sweep(self, now: float) -> None:
-        """Hang up on who says or takes nothing, or too little."""
+        """Hang up on a client that sends or reads nothing, or too little."""
         if self.slow or self.transport.is_closing():
             if max(self._slow_since, self.last_byte if not self.slow else 0.0) < now - STALLED_S:
                 self.transport.abort()
@@ -558,7 +558,7 @@ class Client(asyncio.Protocol):
             self.transport.close()
 
     def drain(self) -> None:
-        """Take no further request but one that is on its way; the answer to it says that it is the last."""
+        """Accept no further request except one on its way; its reply announces that it is the last."""
         waits = self.now is None and not self._in_message and not self._waiting
         is_quiet = waits and self._looked_at == self.last_byte
         self._looks, self._looked_at = self._looks + 1 if is_quiet else 0, self.last_byte
@@ -567,17 +567,17 @@ class Client(asyncio.Protocol):
 
 
 def sweep_clients(gate: Gate, at_s: float) -> None:
-    """Hang up on clients that by a time had said or taken nothing for too long.
+    """Hang up on clients that by a given time had sent or read nothing for too long.
 
-    The time is a moment ago: what had come by then has been read, also where this process stood still.
+    The time is a moment ago: everything sent by then has been read, even if this process was suspended.
     """
     for client in list(gate.clients):
         client.sweep(at_s)
 
 
 async def drain_clients(gate: Gate, most_s: float) -> None:
-    """Wait until all who asked are answered and hung up on, at most so many seconds; what this process stood
-    still is not counted."""
+    """Wait, at most so many seconds, until all requests are answered and connections closed. Time in which
+    this process is suspended does not count."""
     gate.draining = True
     while (gate.clients or (gate.door is not None and gate.door.opening)) and most_s > 0:
         for client in list(gate.clients):
@@ -588,7 +588,7 @@ async def drain_clients(gate: Gate, most_s: float) -> None:
 
 
 class Strangers:
-    """Connections that have shown no key yet, the oldest first, and how many each address has."""
+    """Connections that have shown no key yet, oldest first, and their number by address."""
 
     def __init__(self) -> None:
         self._all: dict[Client, None] = {}
@@ -606,7 +606,7 @@ class Strangers:
                 del self._of[client.peer]
 
     def next(self) -> "Client | None":
-        """The one that goes first: of the oldest, one of the address that has most of them."""
+        """Return the one to close first: among the oldest, one of the address with the most."""
         oldest = [client for client in islice(self._all, LOOKED_AT) if client.evictable]
         return max(oldest, key=lambda client: self._of[client.peer], default=None)
 
@@ -614,31 +614,31 @@ class Strangers:
 class Door:
     """Accepts connections, no more than the worker has descriptors for.
 
-    Where there is no room a connection that has shown no key makes room for a new one, then one that lies
-    idle; what is being answered is left alone, and who comes then waits in the kernel's queue. One address is
-    answered on so many as the terms say, and on no more than half of all.
+    If there is no room, a connection without a key makes room for a new one, then an idle one. Those being
+    answered stay; new ones then wait in the kernel's queue. One address is answered on as many as the policy
+    allows, and on no more than half of all.
     """
 
     def __init__(self, gate: Gate, sock: socket.socket, make: "Callable[[], Client]", most: int) -> None:
         self._gate, self._sock, self._make, self._most = gate, sock, make, most
-        self._share = max(1, most // 2)  # that one address may have
-        self.opening = 0  # accepted, and not yet a client
+        self._share = max(1, most // 2)  # connections allowed for one address
+        self.opening = 0  # accepted, but not yet a client
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = self._closed = False
-        self._of: dict[str, dict[Client, None]] = {}  # connections by address, the oldest first
-        self._crowded: set[str] = set()  # addresses that have too many, none of which may be closed yet
+        self._of: dict[str, dict[Client, None]] = {}  # connections by address, oldest first
+        self._crowded: set[str] = set()  # addresses with too many, none of which may be closed yet
         self._bytes: Counter[str] = Counter()  # of long bodies, by address
-        self._told: dict[str, float] = {}  # when it was said of an address that it has too much
-        self._parked: dict[str, dict[Client, None]] = {}  # by address, the first in line first
+        self._told: dict[str, float] = {}  # when an address was last logged for a limit
+        self._parked: dict[str, dict[Client, None]] = {}  # by address, first come first
         self._asking: Counter[str] = Counter()  # connections on which a request is answered, by address
-        # clients that read slowly, the first first, and the bytes that wait for each, and for all of them
+        # clients that read slowly, oldest first, and the unsent bytes of each, and of all
         self._slow: dict[Client, int] = {}
         self._unsent = 0
         gate.door = self
         self.room()
 
     def close(self) -> None:
-        """Accept who has come, and nothing more."""
+        """Accept the connections that wait, and no more."""
         self._closed = True
         self._pause()
         for _ in range(BACKLOG):
@@ -647,7 +647,7 @@ class Door:
         self._sock.close()
 
     def room(self) -> None:
-        """There may be room again."""
+        """Accept again: there may be room."""
         if not (self._open or self._closed):
             self._open = True
             self._gate.loop.add_reader(self._sock, self._accept)
@@ -660,19 +660,19 @@ class Door:
     def _accept(self) -> None:
         for _ in range(ACCEPTED):
             if len(self._gate.clients) + self.opening >= self._most and not self._make_room():
-                self._pause()  # until a connection ends, or may be ended
+                self._pause()  # until a connection ends, or may be closed
                 self._gate.loop.call_later(GRACE_S / 4, self.room)
                 return
             if not self._take():
                 return
 
     def _take(self) -> bool:
-        """Accept one connection; false where there is none, or no descriptor for it."""
+        """Accept one connection; return False if there is none, or no descriptor for it."""
         try:
             made, _ = self._sock.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return False
-        except OSError:  # no descriptor after all: those that close make room
+        except OSError:  # no descriptor after all: connections that close make room
             self._pause()
             self._gate.loop.call_later(0.1, self.room)
             return False
@@ -686,14 +686,14 @@ class Door:
     # --- by address ------------------------------------------------------------------------------------
 
     def came(self, client: Client) -> None:
-        """Note a connection; of an address that has many idle ones make room for it."""
+        """Note a connection; if its address has many idle ones, make room for it."""
         client.network = _network(client.peer)
         self._of.setdefault(client.network, {})[client] = None
         if client.network not in self._crowded and not self._is_proxy(client.peer):
             self._thin_out(client.network)
 
     def _thin_out(self, network: str) -> None:
-        """Close idle connections of an address that has too many; the youngest ones may be closed later."""
+        """Close idle connections of an address that has too many; the newest ones may be closed later."""
         self._crowded.discard(network)
         while (over := len(self._of.get(network, ())) - self._at_most()) > 0:
             idle = [c for c in islice(self._of[network], LOOKED_AT) if c.evictable and not c.parked]
@@ -721,7 +721,7 @@ class Door:
         return most if most < self._share else self._share
 
     def asks(self, client: Client) -> bool:
-        """Note that a request is answered; false where it has to wait for others of its address."""
+        """Note that a request is answered; return False if it has to wait for others of its address."""
         if self._asking[client.network] >= self._at_most() and not self._is_proxy(client.peer):
             self._parked.setdefault(client.network, {})[client] = None
             self._refused(
@@ -752,7 +752,7 @@ class Door:
         return bool(networks) and any(ip_address(address) in network for network in networks)
 
     def holds(self, client: Client, address: str) -> None:
-        """Note whose long body a connection holds."""
+        """Note the address of a long body that a connection holds."""
         if client.address:
             self.holds_more(client, -client.held)
         client.address = address
@@ -765,7 +765,7 @@ class Door:
             del self._bytes[network]
 
     def holds_too_much(self, client: Client) -> bool:
-        """Whether an address has more bytes here than its share, and little is left for others."""
+        """Return whether an address has more bytes here than its share, and little is left for others."""
         held = self._bytes[_network(client.address)]
         left = BODIES_BYTES - self._gate.held_bytes
         if held <= self._gate.terms.limits.address.body_bytes or left >= SPARE_BYTES:
@@ -774,7 +774,7 @@ class Door:
         return True
 
     def waits_for(self, client: Client) -> None:
-        """Note how much waits for a client to read it; make room where that is too much for all of them."""
+        """Note how much waits for a client to read it; make room if all clients together exceed the limit."""
         size = client.transport.get_write_buffer_size()
         self._slow[client] = size
         self._unsent += size
@@ -785,7 +785,7 @@ class Door:
         self._unsent -= self._slow.pop(client, 0)
 
     def _cut_slowest(self) -> None:
-        """Close connections of the address for which most waits, those that have read slowly for longest."""
+        """Close connections of the address with the most unsent bytes, starting with the longest slow."""
         unsent: Counter[str] = Counter()
         of_network: dict[str, deque[Client]] = {}
         for client in self._slow:
@@ -808,7 +808,7 @@ class Door:
         self._tell(address, f"{what}: it gets no more ([limits.address] {setting} in the terms).{proxy}")
 
     def _tell(self, address: str, what: str) -> None:
-        """Log what an address has too much of, once in a while."""
+        """Log what an address has too much of, at most once in `TOLD_AGAIN_S`."""
         now = self._gate.loop.time()
         if self._told.get(address, -TOLD_AGAIN_S) > now - TOLD_AGAIN_S:
             return
@@ -826,7 +826,7 @@ class Door:
             self.opening -= 1
 
     def _make_room(self) -> bool:
-        """Close one connection to make room for another; it is gone at once."""
+        """Close one connection to make room for another; it is freed at once."""
         gate = self._gate
         idle_client = gate.strangers.next()
         if idle_client is None:
@@ -852,7 +852,7 @@ class _TooMuch(Exception):
 
 
 def _network(address: str) -> str:
-    """Give the network that counts as one address: of IPv6 the 64 bits that one customer has."""
+    """Return the network that counts as one address: of IPv6 the 64 bits that one customer has."""
     if ":" not in address:
         return address
     ip = ip_address(address.partition("%")[0])

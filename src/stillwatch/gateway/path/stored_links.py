@@ -1,7 +1,7 @@
-"""Addresses in requests that lead to what lies stored, which the upstream reads by its own rights.
+"""Addresses in requests that lead to stored objects, which the upstream reads with its own rights.
 
-Pure. A file of the upstream may be named by its address as well as by its id; a bucket by its own scheme.
-Whose either is, `control.owners` knows.
+A file of the upstream may be named by its address as well as by its id; a bucket by its own scheme.
+`control.owners` records ownership.
 """
 
 import re
@@ -16,19 +16,19 @@ COLLECTIONS = frozenset(
      "vector_stores", "predictions", "uploads", "datasets", "operations", "interactions", "cachedcontents",
      "tunedmodels", "corpora", "ragcorpora", "filesearchstores", "libraries", "documents", "voices")
 )  # fmt: skip
-# Whose own files are named by their addresses
+# Hosts whose own files may be named by address
 HOSTS = frozenset(("generativelanguage.googleapis.com", "api.replicate.com"))
 _HTTP = re.compile(r"(?:https?:[/\\]*|[/\\]{2})([^/\\?#]*)([^?#]*)", re.IGNORECASE)
 _BUCKET = re.compile(
     r"(gs|s3[an]?|abfss?|wasbs?|adl|azure|azureml|az|dbfs|hdfs|oss|cos|tos|obs|bq|file):/*(.*)",
     re.IGNORECASE | re.DOTALL,
 )
-_UNCLEAR = re.compile(r"//|\\|%|[?#\s]|(?:^|/)\.{1,2}(?:/|$)")  # some servers read it as another place
+_UNCLEAR = re.compile(r"//|\\|%|[?#\s]|(?:^|/)\.{1,2}(?:/|$)")  # some servers read it as another path
 MOST_FOLDERS = 30
 
 
 def linked_objects(value: str) -> list[tuple[str, str]]:
-    """(host with its port, id) of what an address may lead to, as the most lenient server would read it.
+    """Return (host with its port, id) of what an address may lead to, as the most lenient server reads it.
 
     >>> linked_objects("https://api.example.com/v1/files/file-1/content")
     [('api.example.com', 'file-1')]
@@ -46,7 +46,7 @@ def linked_objects(value: str) -> list[tuple[str, str]]:
 
 
 def folders_of(value: str) -> tuple[str, ...]:
-    """The names of a place in a bucket, from the bucket down; of one that is not plain, what nobody owns.
+    """Return the names of a path in a bucket, from the bucket down; of an unclear one, a name without owner.
 
     >>> folders_of("GS://bucket/a/q.pdf")
     ('gs://bucket', 'gs://bucket/a', 'gs://bucket/a/q.pdf')

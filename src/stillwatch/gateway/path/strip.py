@@ -1,11 +1,11 @@
 """Takes reasoning and log-probabilities out of a model's replies, whole and streamed; usage counts stay.
 
-OpenAI's chat, completions and Responses, Anthropic's messages, their batches, and what compatible servers add
-to them. What holds nothing of the kind stays byte for byte; what cannot be read is withheld, not passed on.
-It does not know whose reply it is, nor HTTP: the caller undoes content encodings and tells the new length.
+OpenAI's chat, completions and Responses, Anthropic's messages, their batches, and the additions of compatible
+servers. Replies without any of it stay byte for byte; an unreadable reply is withheld. The caller decodes
+content encodings and sets the new length.
 
 Blind to: reasoning that a model writes into its text (`<think>…</think>`: turn on the upstream's reasoning
-parser); native APIs of other shapes (Gemini, Bedrock); of a key written twice, the one that is not in force.
+parser); native APIs of other formats (Gemini, Bedrock); of a duplicate key, the one that is not used.
 """
 
 import json
@@ -15,13 +15,13 @@ from typing import Any
 
 import msgspec
 
-EVENT_LIMIT = 8 << 20  # bytes of one event: far above any delta, still bounded for hundreds of streams
-DEPTH_LIMIT = 16  # answers lie no deeper than batch line > response > body > output > item > content > part
+EVENT_LIMIT = 8 << 20  # bytes of one event: far above any delta, but bounded for hundreds of streams
+DEPTH_LIMIT = 16  # answers are no deeper than batch line > response > body > output > item > content > part
 
 _ERROR = {"type": "api_error", "message": "The reply could not be passed on.", "code": "reply_withheld"}
 WITHHELD = msgspec.json.encode({"type": "error", "error": {**_ERROR, "param": None}})
 
-# One of these is in every reply that holds something to strip (`\u00`: a key may be written in escapes).
+# Every reply with something to strip contains one of these (`\u00`: a key may be written in escapes).
 _TELLTALE = re.compile(
     rb"logprob|probs|probabilit|reasoning|thinking|thought|rationale|signature_delta|\\u00", re.IGNORECASE
 )
@@ -30,22 +30,22 @@ _NAME = re.compile(r"(?:^|_)(logprobs?|probs?|probabilities|reasoning|thinking|t
 _TYPE = re.compile(r"(?:redacted_)?(?:reasoning|thinking|thought)(?:$|[_.])")
 _EVENT = re.compile(r"response\.(?:reasoning|thinking)")
 _DELTAS = ("thinking_delta", "signature_delta")
-_SETTINGS = {"reasoning_effort", "reasoning_format", "top_logprobs"}  # echoes of what was asked for
-# Where answers lie. Everything else (a tool's input, schemas, metadata, usage) is the user's own and stays.
+_SETTINGS = {"reasoning_effort", "reasoning_format", "top_logprobs"}  # echoes of the request's settings
+# Where answers are. Everything else (a tool's input, schemas, metadata, usage) is the user's own and stays.
 _PLACES = {"choices", "message", "delta", "output", "content", "item", "part", "content_block"}
-_PLACES |= {"response", "body", "result", "data"}  # what answers are wrapped in: events, batches, lists
+_PLACES |= {"response", "body", "result", "data"}  # wrappers of answers: events, batches, lists
 _PLACES |= {"details", "tokens", "prefill", "meta_info", "provider_specific_fields"}  # compatible servers
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _SORTS = {ord("{"): "object", ord("["): "list", ord('"'): "text"} | dict.fromkeys(b"tfn", "word")
 
-# its values: `msgspec.Raw`, or plain Python where only the standard library could read it
+# its values: `msgspec.Raw`, or plain Python if only the standard library could read it
 Node = dict[str, Any]
 
 
 class _Unreadable(ValueError):
-    """It may hold something to strip, and cannot be read."""
+    """It may contain something to strip, but cannot be read."""
 
 
 # --- one document ----------------------------------------------------------------------------------------
@@ -53,7 +53,7 @@ class _Unreadable(ValueError):
 
 @lru_cache(4096)
 def _meaning(name: str) -> str:
-    """What the key `name` holds: "reasoning", "probabilities", or nothing that is to be stripped ("")."""
+    """Return what the key `name` holds: "reasoning", "probabilities", or "" for nothing to strip."""
     matched = _NAME.search(re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower())
     if not matched or name.endswith("_tokens"):
         return ""
@@ -61,7 +61,7 @@ def _meaning(name: str) -> str:
 
 
 def _sort(value: Any) -> str:
-    """Which sort of JSON value it is: "object", "list", "text", "number", or "word" (true, false, null)."""
+    """Return the type of a JSON value: "object", "list", "text", "number", or "word" (true, false, null)."""
     if isinstance(value, msgspec.Raw):
         return _SORTS.get(memoryview(value)[0], "number")
     if value is None or isinstance(value, bool):
@@ -73,7 +73,7 @@ def _sort(value: Any) -> str:
 
 
 def _open(value: Any) -> Any:
-    """An object or a list, one level deep."""
+    """Decode an object or a list, one level deep."""
     if not isinstance(value, msgspec.Raw):
         return value
     return (_OBJECT if memoryview(value)[0] == ord("{") else _LIST).decode(value)
@@ -84,19 +84,19 @@ def _plain(value: Any) -> Any:
 
 
 def _type(value: Any) -> str:
-    """The `type` of an object; "" for anything without one."""
+    """Return the `type` of an object; "" for anything without one."""
     name = _plain(_open(value).get("type")) if _sort(value) == "object" else None
     return name if isinstance(name, str) else ""
 
 
 def _empty_item(node: Node) -> Node:
-    """What is left of a reasoning item that stands alone, so that its reader still finds its shape."""
+    """Return what remains of a reasoning item that stands alone, so that readers find its format."""
     stripped: Node = {name: node[name] for name in ("id", "type", "status") if name in node}
     return stripped | {name: [] for name in ("summary", "content") if _sort(node.get(name)) == "list"}
 
 
 def _stripped_field(node: Node, name: str, depth: int) -> Any:
-    """The field's new value; the same object where nothing changed; `...` where it is to go."""
+    """Return the field's new value; the same object if unchanged; `...` if it is to be removed."""
     value = node[name]
     sort = _sort(value)
     if sort == "word":
@@ -107,13 +107,13 @@ def _stripped_field(node: Node, name: str, depth: int) -> Any:
     if meaning == "probabilities":
         empty = sort == "list" and not _open(value)
         return value if empty else [] if sort == "list" else None
-    # The Responses API says under this name how much was asked for; no text stands there.
+    # In the Responses API this key holds the requested effort and no text.
     setting = name == "reasoning" and sort == "object" and _plain(node.get("object")) == "response"
     return value if setting or sort == "number" else ...
 
 
 def _strip_value(value: Any, depth: int = 0) -> Any:
-    """`value` without what is to be stripped; the same object where there was nothing."""
+    """Return `value` without what is to be stripped; the same object if there was nothing."""
     sort = _sort(value)
     if sort not in ("object", "list"):
         return value
@@ -134,14 +134,14 @@ def _strip_value(value: Any, depth: int = 0) -> Any:
 
 
 def _read(data: bytes) -> tuple[Any, bool]:
-    """The document, opened, and whether it could be read strictly. Raises: _Unreadable."""
+    """Return the decoded document, and whether strict parsing succeeded. Raises: _Unreadable."""
     bare = data.strip(b" \t\r\n")
     if not bare:
         raise _Unreadable("empty")
     try:
         return _open(msgspec.Raw(bare)), True
     except (msgspec.DecodeError, ValueError, RecursionError):
-        pass  # NaN, a byte order mark, lone surrogates, UTF-16: clients in Python read those too
+        pass  # NaN, a byte-order mark, lone surrogates, UTF-16: clients in Python accept these
     try:
         return json.loads(data.decode(json.detect_encoding(data), "replace"), strict=False), False
     except (ValueError, RecursionError) as error:
@@ -158,7 +158,7 @@ def _like_json(data: bytes) -> bool:
 
 
 def _may_hold(data: bytes) -> bool:
-    """False only where there is surely nothing to strip. Zeros at the start: UTF-16."""
+    """Return False only if there is certainly nothing to strip. Zeros at the start: UTF-16."""
     return bool(_TELLTALE.search(data)) or b"\0" in data[:4]
 
 
@@ -170,7 +170,7 @@ def _strip_document(data: bytes) -> bytes:
 
 
 def _strip_lines(data: bytes) -> bytes:
-    """The same for a document a line (batches, Ollama's streams)."""
+    """Strip one document per line (batches, Ollama's streams)."""
     lines = data.splitlines(keepends=True)
     made = []
     for line in lines:
@@ -181,9 +181,9 @@ def _strip_lines(data: bytes) -> bytes:
 
 
 def strip_json(body: bytes) -> bytes:
-    """The reply without what is to be stripped: the same bytes where there is nothing or it is not JSON.
+    """Return the reply without what is to be stripped: the same bytes if there is nothing or it is not JSON.
 
-    JSON that may hold something and cannot be read becomes the error `WITHHELD`.
+    JSON that may contain something but cannot be read becomes the error `WITHHELD`.
 
     >>> strip_json(b'{"choices":[{"delta":{"content":"4","reasoning_content":"2+2"},"logprobs":{}}]}')
     b'{"choices":[{"delta":{"content":"4"},"logprobs":null}]}'
@@ -200,14 +200,14 @@ def strip_json(body: bytes) -> bytes:
 
 # --- a stream of events ----------------------------------------------------------------------------------
 
-# A last \n that comes late passes as a blank line of its own.
+# A final \n that arrives late passes as a blank line.
 _EVENT_END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 _BOM = b"\xef\xbb\xbf"
 _LINE = re.compile(rb"([^\r\n]*)(\r\n|\n|\r|$)")
 
 
 class _Gaps:
-    """Indexes that were taken out, and what the others become."""
+    """Indexes that were removed, and the new values of the others."""
 
     def __init__(self) -> None:
         self._out: set[int] = set()
@@ -223,7 +223,7 @@ class _Gaps:
             self._out.add(index)
 
     def put_back(self, index: object) -> None:
-        """Take an index out of those hidden: a server that counts anew gives it to something visible."""
+        """Mark an index as visible: a server that restarts counting gives it to something visible."""
         if isinstance(index, int):
             self._out.discard(index)
 
@@ -235,23 +235,23 @@ class _Gaps:
 
 
 class SseStrip:
-    """A stream of events, however its bytes are split. What holds nothing to strip passes byte for byte.
+    """A stream of events, however its bytes are split. Events with nothing to strip pass byte for byte.
 
-    An event that is all reasoning leaves a comment in its place: clients skip it, and whoever waits for bytes
-    sees that the model still works. Blocks and items behind it move up, as official clients count on. Of an
-    event beyond `limit` nothing more is passed on: an error event ends the stream, and `cut` says so.
+    An event that is all reasoning is replaced by a comment: clients skip it, and those that wait for bytes
+    see that the model still works. Later blocks and items move up, as official clients expect. An event
+    beyond `limit` is not passed on: an error event ends the stream, and `cut` is set.
     """
 
     def __init__(self, limit: int = EVENT_LIMIT) -> None:
         self.cut = False
         self._limit = limit
-        self._held = bytearray()  # the event that has not ended yet
-        self._searched = 0  # so much of it holds no end
+        self._held = bytearray()  # the incomplete event
+        self._searched = 0  # so much of it contains no end
         self._blocks = _Gaps()  # Anthropic: index
         self._items = _Gaps()  # Responses: output_index
 
     def feed(self, data: bytes) -> bytes:
-        """What may be passed on now."""
+        """Add bytes; return what may be passed on now."""
         if self.cut:
             return b""
         self._held += data
@@ -268,13 +268,13 @@ class SseStrip:
         return b"".join(made)
 
     def finish(self) -> bytes:
-        """What is left at the end: an event without its end, if it can be read."""
+        """Return the rest at the end of the stream: an event without its end, if it can be read."""
         left = bytes(self._held)
         self._held.clear()
         return self._event(left, ended=False) if left else b""
 
     def _event(self, raw: bytes, ended: bool = True) -> bytes:
-        """One event with its end, rewritten where it must be."""
+        """Return one event with its end, rewritten if necessary."""
         if ended and not (self._blocks or self._items or _TELLTALE.search(raw)):
             return raw
         name, data = "", []
@@ -298,7 +298,7 @@ class SseStrip:
         return raw if made is value else _rewrite_event(raw, _write_json(made, strictly))
 
     def _strip_event(self, value: Any, name: str) -> Any:
-        """Give the part of an event's document that may be shown; None where nothing may."""
+        """Return the part of an event's document that may be shown; None if nothing may."""
         if _sort(value) != "object":
             return _strip_value(value)
         kind = _type(value) or name
@@ -323,19 +323,19 @@ class SseStrip:
 
 
 def _blank_lines(raw: bytes) -> bytes:
-    """The blank lines that an event begins with: they belong to the stream, not to it."""
+    """Return the blank lines before an event: they belong to the stream."""
     return raw[: len(raw) - len(raw.lstrip(b"\r\n"))]
 
 
 def _comment(raw: bytes) -> bytes:
-    """An empty comment with the line ends of the event that it replaces."""
+    """Return an empty comment with the line ends of the event that it replaces."""
     blank = _blank_lines(raw)
     ends = [end for _, end in _LINE.findall(raw[len(blank) :]) if end]
     return blank + b":" + b"".join(ends[-2:])
 
 
 def _rewrite_event(raw: bytes, payload: bytes) -> bytes:
-    """The event with other data; its other fields and line ends as they were."""
+    """Return the event with other data; its other fields and line ends are unchanged."""
     made, rewritten = [], False
     for line, end in _LINE.findall(raw):
         bare = line.removeprefix(_BOM)

@@ -1,7 +1,7 @@
-"""Models that were trained for one account: what a finished job says it made, and how such a name is asked.
+"""Models that were trained for one account: what a finished job reports, and the forms of such a name.
 
-Only a finished job is believed, and only when it is read: before, a reply may say a client's own words back.
-Pure; whose a model is, `control.owners` knows.
+Only a finished job is trusted, and only when it is read: earlier replies may repeat a client's own words.
+`control.owners` records ownership.
 """
 
 import re
@@ -23,23 +23,23 @@ MADE = (
 _STATES = ("status", "state", "job_status")
 _DONE = re.compile(r"succe|complete", re.IGNORECASE)
 _HOLDS_MODEL = re.compile(r"/(?:models|model|deployments|engines|endpoints)/|/(?=projects/)", re.IGNORECASE)
-MOST_AFTER = 3  # segments behind a model's name
+MOST_AFTER = 3  # segments after a model's name
 _VERSION = re.compile(r"[^:]+/[^:]+:([0-9a-f]{8,})")
 _TAG = re.compile(r"(?=[#@])|(?=:[^:/]*$)")
-# How upstreams call what was trained: OpenAI and Mistral (ft:…), OpenAI of before (davinci:ft-…), Azure
-# (….ft-…), Fireworks, Vertex, Gemini, Bedrock, Cohere (UUID-ft), Together (…-HASH, in which a letter stands)
+# Upstreams' names for trained models: OpenAI and Mistral (ft:…), earlier OpenAI (davinci:ft-…), Azure
+# (….ft-…), Fireworks, Vertex, Gemini, Bedrock, Cohere (UUID-ft), Together (…-HASH, which contains a letter)
 _TRAINED = re.compile(
     r"(?:^|/)ft:|[:.]ft-\w|(?:^|[/#])accounts/(?!fireworks/)[^/]+/(?:models|deployedmodels)/.|"
     r"(?:^|/)projects/[^/]+/locations/[^/]+/(?:models|endpoints)/\d|(?:^|/)tunedmodels/.|"
     r":(?:custom-model(?:-deployment)?|provisioned-model|imported-model)/.|"
     r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}-ft\b|/.*-(?=\d*[a-f])[0-9a-f]{8}$"
 )
-MOST_PARTS = 12  # of a name; what is before its last twelve is not looked up
+MOST_PARTS = 12  # of a name; the parts before the last twelve are not looked up
 LONGEST = 512
 
 
 def trained_in(body: bytes) -> list[str]:
-    """The models that a job, or each of a list of jobs, made."""
+    """Return the models that a job, or each of a list of jobs, created."""
     try:
         reply = msgspec.json.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
@@ -55,10 +55,9 @@ def trained_in(body: bytes) -> list[str]:
 
 
 def names_of(model: str) -> tuple[str, ...]:
-    """Under which names a trained model is kept: Replicate's are asked by their version alone, too.
+    """Return the names under which a trained model is recorded: Replicate's also by version alone.
 
-    Not by what is before it: there others' versions may be.
-
+    The part before the version is not recorded: it may have others' versions.
     >>> names_of("acme/Ours:0abc7f3e")
     ('acme/Ours:0abc7f3e', 'acme/ours:0abc7f3e', '0abc7f3e')
     """
@@ -68,9 +67,9 @@ def names_of(model: str) -> tuple[str, ...]:
 
 
 def is_trained_name(model: str) -> bool:
-    """Whether a name has the form that upstreams give to what was trained for one account.
+    """Return whether a name has the form that upstreams give to models trained for one account.
 
-    Replicate's versions have the same form for everybody's models; a deployment may be called anything.
+    Replicate's versions have the same form for public models; a deployment may have any name.
 
     >>> is_trained_name("openai/ft:gpt-4o-mini:acme::9abc"), is_trained_name("gpt-4o-mini")
     (True, False)
@@ -81,8 +80,7 @@ def is_trained_name(model: str) -> bool:
 
 
 def spellings(model: str) -> tuple[str, ...]:
-    """Under which names a model may be known: routers put their own before it, tags stand behind it, and some
-    read no capitals.
+    """Return the names that a model may have: with or without a router's prefix and a tag, in lower case.
 
     >>> spellings("azure/acme/Ours:latest")
     ('azure/acme/ours:latest', 'azure/acme/ours', 'acme/ours:latest', 'acme/ours', 'ours:latest', 'ours')
@@ -97,7 +95,7 @@ def spellings(model: str) -> tuple[str, ...]:
 
 
 def models_in_path(target: str) -> tuple[str, ...]:
-    """What in a target may be a model's whole name: names hold slashes and colons, as verbs after them do.
+    """Return the parts of a target that may be a model's whole name: names contain slashes and colons, too.
 
     >>> models_in_path("/model/arn%3Aaws%2FAb9/converse")
     ('arn:aws/Ab9/converse', 'arn', 'arn:aws/Ab9', 'arn:aws')

@@ -1,4 +1,4 @@
-"""Connections to the upstream: kept open, handed out, taken back. It knows heads and bytes, no models."""
+"""Connections to the upstream: kept open, lent to exchanges, taken back."""
 
 import asyncio
 import ssl
@@ -12,22 +12,22 @@ import httptools
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.path.known_names import KnownNames
 
-IDLE_S = 4.0  # uvicorn and Node close an idle connection after 5 s; ours goes first
-RACE_S = 1.0  # a kept connection that ends this soon after we wrote was being closed as we did
+IDLE_S = 4.0  # uvicorn and Node close an idle connection after 5 s; the gateway closes it first
+RACE_S = 1.0  # a reused connection that ends this soon after a write was already being closed
 MOST = 8192  # connections of one worker
 CONNECT_S = 10
-HEAD_BYTES = 256 << 10  # of a reply, with what is announced before it
+HEAD_BYTES = 256 << 10  # of a reply, with the informational replies before it
 _OPEN, _CONNECTS, _REUSED = PLACE["open_upstreams"], PLACE["upstream_connects"], PLACE["upstream_reused"]
 
 Header = tuple[bytes, bytes]
-OURS = b"x-stillwatch-"  # headers that only we may set
+OURS = b"x-stillwatch-"  # headers that only the gateway may set
 HOP = frozenset(
     (
         b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization",
         b"te", b"trailer", b"transfer-encoding", b"upgrade", b"content-length",
     )
 )  # fmt: skip
-# What a reply's header is to us: from LENGTH on, between two that are connected and no further
+# The role of a reply's header: from LENGTH on, hop by hop
 PASSED, SET_BY_US, CONTENT_TYPE, CONTENT_CODING, LOCATION, LENGTH, CODING, CONNECTION, ANY_HOP = range(9)
 _READ = {
     b"content-type": CONTENT_TYPE, b"content-encoding": CONTENT_CODING, b"location": LOCATION,
@@ -47,7 +47,7 @@ _kind_by_name, _name_of = REPLY_HEADERS.__getitem__, itemgetter(0)
 
 
 class Target:
-    """Where requests go: one origin and a path in front of the client's."""
+    """The destination of requests: one origin and a path prefix."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -61,7 +61,7 @@ class Target:
         self.authority = shown.encode("ascii" if shown.isascii() else "idna")
 
     def is_at(self, netloc: str) -> bool:
-        """Whether an address's host and port are this one's, whichever of the schemes it is written with."""
+        """Return whether an address has this host and port, with either scheme."""
         try:
             parts = urlsplit("//" + netloc)
             host, port = parts.hostname or "", parts.port
@@ -70,7 +70,7 @@ class Target:
         return host.rstrip(".") == self.host and port in ((None, 80, 443) if self._usual else (self.port,))
 
     def path(self, target: str) -> str:
-        """The upstream's path for a client's. A `/v1` that both have is said once."""
+        """Return the upstream's path for a client's. A `/v1` in both is used once."""
         if self._prefix and (target == self._prefix or target.startswith(self._prefix + "/")):
             return target
         last = self._prefix.rpartition("/")[2]
@@ -80,7 +80,7 @@ class Target:
 
 
 class Asker(Protocol):
-    """Who waits for a reply."""
+    """The receiver of a reply."""
 
     def on_head(self, status: int, reason: bytes, headers: list[Header]) -> None: ...
     def on_data(self, data: bytes) -> None: ...
@@ -89,7 +89,7 @@ class Asker(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """One connection. `asker` is the exchange it serves now."""
+    """One connection. `asker` is the exchange that it serves now."""
 
     def __init__(self, pool: "ConnectionPool") -> None:
         self.pool = pool
@@ -99,11 +99,11 @@ class Connection(asyncio.Protocol):
         self.last_byte = 0.0
         self.reused = False
         self.held = False
-        self._began = False  # a byte of this reply has come
-        self.heard = False  # one has come since the last look at who is silent
+        self._began = False  # a byte of this reply has arrived
+        self.heard = False  # one has arrived since the last check for silent upstreams
         self._parser: Any = None
-        self._parts: list[bytes] = []  # of the body, of what came in last
-        self.on_body = self._parts.append  # for httptools, at each chunk: a method would take another frame
+        self._parts: list[bytes] = []  # of the body, from the latest bytes
+        self.on_body = self._parts.append  # for httptools, at each chunk: a method would cost another call
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -111,7 +111,7 @@ class Connection(asyncio.Protocol):
         self.pool.count_open(self)
 
     def send(self, head: bytes, body: bytes, asker: Asker, *, head_only: bool) -> None:
-        """Ask. A reply to HEAD has no body, whatever its head says."""
+        """Send a request. A reply to HEAD has no body, whatever its head says."""
         self.asker = asker
         self.last_byte = self.pool.loop.time()
         self._began = self.heard = self._done = self._headed = self._framed = self._keep = False
@@ -133,7 +133,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         asker = self.asker
-        if asker is None:  # bytes that nobody asked for
+        if asker is None:  # bytes without a request
             self.close()
             return
         self._began = self.heard = True
@@ -148,7 +148,7 @@ class Connection(asyncio.Protocol):
                     asker.on_data(self._take_parts())
                 self._fail(f"the upstream's reply cannot be read: {why}")
                 return
-            self.close()  # it wrote on after its reply: the reply counts, the connection does not
+            self.close()  # it continued after its reply: the reply counts, the connection is not reused
         if self.asker is not asker:
             return
         if not self._headed:
@@ -156,7 +156,7 @@ class Connection(asyncio.Protocol):
             if self._head_size > HEAD_BYTES:
                 self._fail("the head of the upstream's reply has no end")
                 return
-        if self._head_only:  # its client expects no body; some servers send one
+        if self._head_only:  # the client expects no body; some servers send one
             self._parts.clear()
         if parts := self._parts:
             data = parts.pop() if len(parts) == 1 else self._take_parts()
@@ -172,7 +172,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.pool.counters[_OPEN] -= 1
         self.pool.forget(self)
-        self._parser = None  # each knows the other: nothing should wait for the collector
+        self._parser = None  # breaks a reference cycle, so that memory is freed at once
         asker, self.asker = self.asker, None
         if asker is None:
             return
@@ -185,7 +185,7 @@ class Connection(asyncio.Protocol):
             asker.on_lost("the upstream hung up without a reply", self.reused and soon)
 
     def pause_writing(self) -> None:
-        """The request's body is in memory already and bounded: nothing to hold back."""
+        """Do nothing: the request's body is in memory already, and bounded."""
 
     def resume_writing(self) -> None: ...
 
@@ -193,7 +193,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         if self._done:
-            raise ValueError("a second reply")  # to nobody's question: the connection is not used again
+            raise ValueError("a second reply")  # without a request: the connection is not used again
 
     def on_status(self, reason: bytes) -> None:
         self._reason += reason
@@ -213,7 +213,7 @@ class Connection(asyncio.Protocol):
         self._framed = LENGTH in kinds or CODING in kinds
         if CODING in kinds:
             codings = {value.lower() for name, value in headers if REPLY_HEADERS[name] == CODING}
-            if codings != {b"chunked"}:  # its client would not be told of another coding
+            if codings != {b"chunked"}:  # the client would not learn of another coding
                 raise ValueError("transfer-encoding")
         if self.asker is not None:
             self.asker.on_head(status, self._reason, headers)
@@ -224,14 +224,14 @@ class Connection(asyncio.Protocol):
         if self._headed:
             self._done = True
             self._keep = self._parser.should_keep_alive()
-        else:  # 100 Continue and its like
+        else:  # 100 Continue and similar ones
             self._reason = b""
 
     # ---------------------------------------------------------------------------------------------------
 
     def _finish(self) -> None:
         asker, self.asker = self.asker, None
-        # a reply that came before its request was sent whole is the last one here
+        # if the reply came before the whole request was sent, the connection is not reused
         keep = self._keep and not (self.transport.is_closing() or self.transport.get_write_buffer_size())
         if self._head_only:
             self._parser = None  # it may wait for the body that a reply to HEAD announces
@@ -251,14 +251,14 @@ class Connection(asyncio.Protocol):
             asker.on_lost(why, False)
 
     def hold(self, held: bool) -> None:
-        """Read nothing until the client has taken what was read."""
+        """Stop reading until the client has taken what was read, or continue."""
         self.held = held
         self.last_byte = self.pool.loop.time()
         if not self.transport.is_closing():
             self.transport.pause_reading() if held else self.transport.resume_reading()
 
     def drop(self) -> None:
-        """Drop the connection: its exchange is over before the reply is."""
+        """Drop the connection: its exchange ended before the reply did."""
         self.asker = None
         self.abort()
 
@@ -275,7 +275,7 @@ Ready = Callable[[Connection | None, str], None]
 
 
 class ConnectionPool:
-    """Open connections to one upstream. The one used last is used next, so that the rest can go idle."""
+    """Open connections to one upstream. The last one used is used next, so that the others can go idle."""
 
     def __init__(
         self,
@@ -294,7 +294,7 @@ class ConnectionPool:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def idle(self) -> Connection | None:
-        """A connection that is open and unused; one that lay idle for too long may be closed at its end."""
+        """Return an open, unused connection; those idle for too long are closed."""
         oldest_s = self.loop.time() - IDLE_S
         while self._idle:
             connection = self._idle.pop()
@@ -307,7 +307,7 @@ class ConnectionPool:
         return None
 
     def connect(self, ready: Ready) -> None:
-        """Open a connection; `ready` gets it, or None and why not."""
+        """Open a connection; `ready` receives it, or None and the reason."""
         if len(self.open) + len(self._connecting) >= self.most:
             ready(None, f"{self.most:,} connections to the upstream are open")
             return
@@ -318,7 +318,7 @@ class ConnectionPool:
         task.add_done_callback(self._tasks.discard)
 
     def count_open(self, connection: Connection) -> None:
-        """Count a connection as open, and no longer as one that is made: a burst would count it twice."""
+        """Count a connection as open, no longer as connecting: otherwise a burst would count it twice."""
         self._connecting.discard(connection)
         self.open.add(connection)
 
@@ -334,7 +334,7 @@ class ConnectionPool:
                 server_hostname=self.target.host if self._context else None,
             )
         )
-        for _ in range(CONNECT_S):  # looks, a second each: who stood still has not looked
+        for _ in range(CONNECT_S):  # polls of a second: suspension of this process does not count
             if (await asyncio.wait((making,), timeout=1.0))[0]:
                 break
         else:
@@ -342,12 +342,12 @@ class ConnectionPool:
         try:
             _, made = await making
             self.counters[_CONNECTS] += 1
-            if made.transport.is_closing():  # lost before anybody could wait for it
+            if made.transport.is_closing():  # lost before its exchange could use it
                 made, why = None, "the upstream hung up at once"
         except asyncio.CancelledError:
-            if not making.cancelled():  # this task is, then
+            if not making.cancelled():  # then this task was cancelled
                 raise
-        except (OSError, ValueError) as error:  # ValueError: a name that is none; else nobody is told
+        except (OSError, ValueError) as error:  # ValueError: an invalid name
             reason = getattr(error, "strerror", None) or type(error).__name__
             why = f"the upstream takes no connection: {reason}"
         self._connecting.discard(connection)
@@ -363,7 +363,7 @@ class ConnectionPool:
             self._idle.remove(connection)
 
     def sweep(self, now: float, silent_s: float) -> None:
-        """Close what lies idle, and give up on replies that say nothing any more."""
+        """Close idle connections, and give up on replies that have gone silent."""
         while self._idle and self._idle[0].idle_since < now - IDLE_S:
             self._idle.pop(0).close()
         for connection in self.open:

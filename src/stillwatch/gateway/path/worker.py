@@ -1,6 +1,6 @@
-"""One worker: a process that serves clients. It sets the table; what happens to a request is `exchange`'s.
+"""One worker: a process that serves clients. It creates what the requests share; `exchange` handles them.
 
-`main` is run by the supervisor. SIGTERM: take nothing new, finish what runs, go.
+The supervisor runs `main`. On SIGTERM: accept nothing new, finish what is in progress, end.
 """
 
 import asyncio
@@ -46,14 +46,14 @@ from stillwatch.gateway.record.wal import Writer
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, GatewaySettings
 from stillwatch.units import utc_us
 
-TABLES_S = 0.1  # how soon a new key or standing counts
+TABLES_S = 0.1  # how soon a new key or enforcement status takes effect
 TERMS_S = 1.0
 DRAIN_S = 30.0
-DRAWS_S = 5.0  # that second answers may take longer than the clients
+DRAWS_S = 5.0  # how much longer than the clients second answers may take
 
 
 def trust(settings: GatewaySettings) -> ssl.SSLContext | None:
-    """How the upstream's certificate is checked; None where it speaks plain HTTP."""
+    """Return how the upstream's certificate is checked; None for plain HTTP."""
     if not settings.upstream.startswith("https"):
         return None
     context = ssl.create_default_context()
@@ -64,11 +64,11 @@ def trust(settings: GatewaySettings) -> ssl.SSLContext | None:
 
 
 class Worker:
-    """One worker's life."""
+    """One worker, from start to end."""
 
     def __init__(self, folder: Folder, number: int, loop: asyncio.AbstractEventLoop) -> None:
         self.folder, self.number, self.loop = folder, number, loop
-        for below in (folder.run, folder.wal):  # a copy that was put in the folder's place may lack them
+        for below in (folder.run, folder.wal):  # a restored copy of the folder may lack them
             below.mkdir(mode=0o700, exist_ok=True)
         self.settings = GatewaySettings.load(folder.settings)
         logs.configure(self.settings.log_format, self.settings.log_level, f"worker-{number}")
@@ -110,7 +110,7 @@ class Worker:
         """Serve until told to stop."""
         self._reserve()
         with refuse_os_errors(FolderError, "nobody is served before others can see that it is here"):
-            self._announce()  # then it reads: who changes something later waits for its word
+            self._announce()  # before the tables: later changes wait for this worker's confirmation
         self._tables()
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         most = max(16, (min(files, 1 << 20) - RESERVED_FILES) // 2)  # each may need one to the upstream
@@ -127,7 +127,7 @@ class Worker:
             client.transport.abort()
         until = self.loop.time() + 1.0
         while self.gate.clients and self.loop.time() < until:
-            await asyncio.sleep(0.01)  # their outcomes are noted
+            await asyncio.sleep(0.01)  # so that their outcomes are recorded
         until = self.loop.time() + DRAWS_S
         while self.coins.drawing and self.loop.time() < until:
             await asyncio.sleep(0.05)
@@ -142,21 +142,21 @@ class Worker:
             self._stopped.set_result(None)
 
     def _tables(self) -> None:
-        self.loop.call_later(TABLES_S, self._tables)  # first: whatever fails below is tried again
+        self.loop.call_later(TABLES_S, self._tables)  # first, so that it runs again whatever fails below
         new_tables = self.follower.poll()
         if new_tables is not None:
             self.gate.tables = new_tables
             self._reserve()
             self.gate.counters[PLACE["reloads_tables"]] += 1
         if new_tables is not None or (self.follower.error or "") != self._beaten:
-            self._beat()  # at once: whoever made the change waits for the word
+            self._beat()  # at once: the maker of the change waits for the confirmation
 
     def _reserve(self) -> None:
         self.gate.budgets.reserve(entry.number for entry in self.gate.tables.keys.values())
 
     def _second(self) -> None:
-        """Do what is due once a second: terms, timeouts, heartbeat."""
-        self.loop.call_later(TERMS_S, self._second)  # first: whatever fails below is tried again
+        """Do what is due once a second: policy, timeouts, heartbeat."""
+        self.loop.call_later(TERMS_S, self._second)  # first, so that it runs again whatever fails below
         self.loop.call_later(LOOK_S, self._sweep, self.loop.time())
         new = self.terms.poll()
         if new is not None:
@@ -171,11 +171,11 @@ class Worker:
         self.gate.pool.sweep(at_s, self.settings.upstream_timeout_s)
 
     def _beat(self) -> None:
-        with suppress(OSError):  # a full disk stops no serving; that the beat is missing is seen from outside
+        with suppress(OSError):  # a full disk does not stop serving; the supervisor notices
             self._announce()
 
     def _announce(self) -> None:
-        """Write the heartbeat: how this worker is, and which state it applies. Raises: OSError."""
+        """Write the heartbeat: the worker's health, and which state it applies. Raises: OSError."""
         self._beaten = self.follower.error or ""
         heartbeat.beat(
             self.folder.run / f"worker-{self.number}.json",
@@ -195,15 +195,15 @@ class Worker:
 
 
 def main(folder: str, number: int) -> None:
-    """Be worker `number` of the gateway in a folder."""
+    """Run worker `number` of the gateway in a folder."""
     raise_file_limit()
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = Worker(Folder(Path(folder)), number, loop)
-    # loads the library now, and builds it in a checkout: later all would wait
+    # loads the library now, and builds it in a checkout: later, clients would wait for it
     hasattr(kernels, "find_fields")
     gc.collect()
-    gc.freeze()  # what is here now stays: the collector need not look at it again
+    gc.freeze()  # what exists now stays: the collector need not check it again
     gc.set_threshold(20_000, 50, 100)
     loop.run_until_complete(worker.serve())
     loop.close()
