@@ -95,9 +95,10 @@ test: $(VENV)/.dev ## Run the fast tests (a minute and a half on two cores)
 # --- for those who change it -----------------------------------------------------------------------------
 
 # Three for two cores: they wait for servers most of the time.
+# In the order of their names: files of many tests first would leave the long tests of few to one worker.
 test-slow: $(VENV)/.dev ## Run the tests of a tenth of a second and more (half an hour)
 	status=0; $(PYTEST) -m alone || status=1; \
-	$(PYTEST) -n 3 --dist loadfile -m "slow and not alone and not browser and not train and not spark" || status=1; \
+	$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder -m "slow and not alone and not browser and not train and not spark" || status=1; \
 	exit $$status
 
 test-browser: $(VENV)/.dev ## Run the tests that look at the page in Debian's chromium

@@ -1,7 +1,7 @@
 """Small made-up findings for the tests of cases, and the databases they are tried on."""
 
 import atexit
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -121,14 +121,17 @@ def _server() -> str | None:
     return folder
 
 
-def url_of(kind: str, folder: Path) -> str:
-    """A new database of a kind: "sqlite", or "postgres" where there is a server for it."""
+def url_of(kind: str, folder: Path, like: str | None = None) -> str:
+    """A new database of a kind: "sqlite", or "postgres" where there is a server for it.
+
+    like: the URL of the PostgreSQL database that it shall be a copy of.
+    """
     if kind == "sqlite":
         return f"sqlite:///{folder}/cases.db"
     server = _server()
     if server is None:
         pytest.skip(WHY_NOT)
-    return new_database(server)
+    return new_database(server, like)
 
 
 @contextmanager
@@ -137,6 +140,34 @@ def fast_folder() -> Iterator[Path]:
     memory = Path("/dev/shm")
     with TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         yield Path(folder)
+
+
+Filling = Callable[[Store, Path], object]  # puts into a store, and into its folder, what tests begin with
+
+
+@cache
+def _made(fill: Filling, kind: str) -> tuple[str, dict[str, bytes]]:
+    """A database that is filled, and the files beside it."""
+    with fast_folder() as folder:
+        url = url_of(kind, folder)
+        with Store(url) as store:
+            fill(store, folder)
+        return url, {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+@contextmanager
+def store_with(fill: Filling, folder: Path, kind: str = "sqlite") -> Iterator[Store]:
+    """A store that holds what `fill` puts there: it is filled once, and copied for each test."""
+    like, files = _made(fill, kind)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+        (folder / name).chmod(0o600)
+    with Store(url_of(kind, folder, like)) as store:
+        yield store
+
+
+def nothing(store: Store, folder: Path) -> None:
+    """Leave a store empty: it has its tables."""
 
 
 def everything(store: Store) -> dict[str, list[tuple[object, ...]]]:

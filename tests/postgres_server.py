@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from sqlalchemy import make_url
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
 WHY_NOT = "no PostgreSQL server on this machine (Debian: apt-get install postgresql)"
@@ -132,13 +133,14 @@ def _own_folder() -> Iterator[tuple[Path, str | None]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def new_database(folder: str) -> str:
-    """Make an empty database; give its URL."""
+def new_database(folder: str, like: str | None = None) -> str:
+    """Make an empty database, or a copy of the one at a URL that nobody is connected to; give its URL."""
     global _made
     _made += 1
     name = f"t{os.getpid()}_{_made}"
     with psycopg.connect(host=folder, user="stillwatch", dbname="postgres", autocommit=True) as db:
-        db.execute(f"CREATE DATABASE {name}")
+        copied = f" TEMPLATE {make_url(like).database}" if like else ""
+        db.execute(f"CREATE DATABASE {name}{copied}")
     return f"postgresql+psycopg://stillwatch@/{name}?host={folder}"
 
 

@@ -37,7 +37,12 @@ WORDS = words(1, 4000)
 
 
 def sentence(rng: random.Random, many: int = 12) -> str:
-    return " ".join(rng.choice(WORDS) for _ in range(many))
+    """Words as `rng.choice(WORDS)` draws them, in half the time: worlds are made of nothing else."""
+    draw, bits, chosen = rng.getrandbits, len(WORDS).bit_length(), []
+    while len(chosen) < many:
+        if (at := draw(bits)) < len(WORDS):
+            chosen.append(WORDS[at])
+    return " ".join(chosen)
 
 
 @dataclass

@@ -33,10 +33,13 @@ LONE = Reason(
 FILES = [Input("march.parquet", "ab" * 32, 123)]
 
 
+def march(store: Store, _: Path) -> None:
+    fold(store, result(campaign("sw-1", names(0, 40))), NOW_US, "march", inputs=FILES)
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with Store(world.url_of("sqlite", tmp_path)) as made:
-        fold(made, result(campaign("sw-1", names(0, 40))), NOW_US, "march", inputs=FILES)
+    with world.store_with(march, tmp_path) as made:
         yield made
 
 

@@ -25,13 +25,13 @@ HOUR = world.HOUR_US
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    with Store(world.url_of(request.param, tmp_path)) as made:
+    with world.store_with(world.nothing, tmp_path, request.param) as made:
         yield made
 
 
 @pytest.fixture
 def lite(tmp_path: Path) -> Iterator[Store]:
-    with Store(f"sqlite:///{tmp_path}/cases.db") as made:
+    with world.store_with(world.nothing, tmp_path) as made:
         yield made
 
 

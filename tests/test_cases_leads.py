@@ -37,19 +37,22 @@ def scanned(*found: Lead, hours: int = 336) -> ScanResult:
     return replace(told, leads=found, scanned=replace(told.scanned, last=START + timedelta(hours=hours)))
 
 
+def march(store: Store, folder: Path) -> None:
+    attach(store, folder / "audit.key")
+    fold(store, scanned(lead("lead-a", 100, 120), lead("lead-b", 200, 205, exchanges=9)), NOW_US, "march")
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    with Store(world.url_of(request.param, tmp_path)) as made:
+    with world.store_with(march, tmp_path, request.param) as made:
         attach(made, tmp_path / "audit.key")
-        fold(made, scanned(lead("lead-a", 100, 120), lead("lead-b", 200, 205, exchanges=9)), NOW_US, "march")
         yield made
 
 
 @pytest.fixture
 def lite(tmp_path: Path) -> Iterator[Store]:
-    with Store(world.url_of("sqlite", tmp_path)) as made:
+    with world.store_with(march, tmp_path) as made:
         attach(made, tmp_path / "audit.key")
-        fold(made, scanned(lead("lead-a", 100, 120), lead("lead-b", 200, 205, exchanges=9)), NOW_US, "march")
         yield made
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cases_world import NETWORK, NOW_US, RAISED, WORDED, campaign, names, only, result
+from cases_world import NETWORK, NOW_US, RAISED, WORDED, campaign, names, only, result, store_with
 from stillwatch.cases import CaseError, Verdict, handling
 from stillwatch.cases.audit.reading import read
 from stillwatch.cases.audit.trail import attach
@@ -26,8 +26,7 @@ MEMBERS = names(0, 12)
 MINE = MEMBERS[3]
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+def twelve(store: Store, folder: Path) -> None:
     """A case of twelve accounts, each with its own tie; some links name the other end in their words."""
     group = campaign("sw-1", MEMBERS, reasons=[RAISED, WORDED, NETWORK])
     links = [
@@ -46,9 +45,14 @@ def store(tmp_path: Path) -> Iterator[Store]:
             BenignAlternative("a new public template", "no wording of its own is shared: does not apply"),
         ),
     )
-    with Store(f"sqlite:///{tmp_path / 'cases.db'}") as made:
+    attach(store, folder / "audit.key")
+    fold(store, result(told), NOW_US, "scan")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with store_with(twelve, tmp_path) as made:
         attach(made, tmp_path / "audit.key")
-        fold(made, result(told), NOW_US, "scan")
         yield made
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cases_world import NOW_US, campaign, names, result
+from cases_world import NOW_US, campaign, names, nothing, result, store_with
 from stillwatch.cases import (
     CaseError,
     CaseState,
@@ -36,7 +36,7 @@ BY: dict[str, Any] = {"who": "ann", "why": "a course's homework", "now_us": NOW_
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Store]:
-    with Store(f"sqlite:///{tmp_path / 'cases.db'}") as made:
+    with store_with(nothing, tmp_path) as made:
         yield made
 
 

@@ -38,17 +38,20 @@ DAY = 24 * HOUR
 BY: Mapping[str, Any] = {"who": "ann", "why": "looked at it", "now_us": NOW_US}
 
 
+def march(store: Store, _: Path) -> None:
+    """A case of forty accounts."""
+    fold(store, result(campaign("sw-1", names(0, 40))), NOW_US, "march")
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    with Store(world.url_of(request.param, tmp_path)) as made:
-        fold(made, result(campaign("sw-1", names(0, 40))), NOW_US, "march")
+    with world.store_with(march, tmp_path, request.param) as made:
         yield made
 
 
 @pytest.fixture
 def lite(tmp_path: Path) -> Iterator[Store]:
-    with Store(world.url_of("sqlite", tmp_path)) as made:
-        fold(made, result(campaign("sw-1", names(0, 40))), NOW_US, "march")
+    with world.store_with(march, tmp_path) as made:
         yield made
 
 

@@ -413,9 +413,16 @@ ALIKE: dict[str, tuple[Case, ...]] = {
 
 
 @cache
-def staged(case: Case) -> tuple[Actor, ActorContext]:
+@cache
+def crowd_of(case: Case) -> tuple[Crowd, list[str]]:
+    """The world of a case and its members, to look at only."""
     crowd = Crowd(7)
-    names = case(crowd)
+    return crowd, case(crowd)
+
+
+@cache
+def staged(case: Case) -> tuple[Actor, ActorContext]:
+    crowd, names = crowd_of(case)
     chance = case is settings_by_chance
     return stage(crowd, names, {_column(name): 0.3 if chance else p for name, p in AT_ODDS.items()})
 
@@ -529,16 +536,14 @@ def _told(weighed: ClueWeight) -> tuple[Any, ...]:
 
 def bare(case: Case) -> tuple[Actor, ActorContext]:
     """The case again in a log that holds times, accounts and prompts only."""
-    crowd = Crowd(7)
-    names = case(crowd)
+    crowd, names = crowd_of(case)
     kept = ("exchange_id", "time", "account", "prompt")
     return stage(Crowd(7, [{k: row[k] for k in kept} for row in crowd.rows]), names, known=False)
 
 
 def alone(case: Case) -> tuple[Actor, ActorContext]:
     """The members make up the whole log."""
-    crowd = Crowd(7)
-    names = case(crowd)
+    crowd, names = crowd_of(case)
     mine = [row for row in crowd.rows if row["account"] in names]
     kept = [row for row in crowd.known if row["account"] in names]
     return stage(Crowd(7, mine, kept), names, {_column(n): p for n, p in AT_ODDS.items()})
@@ -546,16 +551,16 @@ def alone(case: Case) -> tuple[Actor, ActorContext]:
 
 def single(case: Case) -> tuple[Actor, ActorContext]:
     """One account of it, alone in the log, with one exchange."""
-    crowd = Crowd(7)
-    names = case(crowd)[:1]
+    crowd, names = crowd_of(case)[0], crowd_of(case)[1][:1]
     mine = [row for row in crowd.rows if row["account"] in names][:1]
     return stage(Crowd(7, mine, crowd.known[-20:]), names, {_column(n): p for n, p in AT_ODDS.items()})
 
 
+@cache
 def one_of_many(case: Case) -> tuple[Actor, ActorContext]:
     """A single account as the actor, the others of the log beside it."""
-    crowd = Crowd(7)
-    return stage(crowd, case(crowd)[:1])
+    crowd, names = crowd_of(case)
+    return stage(crowd, names[:1])
 
 
 def unknown(case: Case) -> tuple[Actor, ActorContext]:

@@ -55,11 +55,6 @@ def test_a_front_door_does_not_import_its_own_room(door: Path) -> None:
             assert not any(alias.name.startswith(room) for alias in node.names), f"{door}: line {node.lineno}"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_every_module_says_what_it_is(path: Path) -> None:
-    assert ast.get_docstring(ast.parse(path.read_text())), f"{path} has no docstring"
-
-
 @pytest.mark.slow
 def test_the_command_line_imports_nothing_heavy() -> None:
     done = python(

@@ -222,15 +222,12 @@ def test_entries_name_only_families_of_the_table_and_never_themselves_by_mistake
     assert set(known.decide.values()) <= known.families.keys()
 
 
-@pytest.mark.parametrize(
-    ("name", "entry"),
-    [
-        (name, entry.id)
+def test_every_name_of_the_table_finds_its_entry() -> None:
+    named = [
+        (entry.id, resolve(name.replace(" ", "-")))
         for entry in table().entries
         if entry.family is not None and not entry.under
         for name in entry.names
-    ],
-)
-def test_every_name_of_the_table_finds_its_entry(name: str, entry: str) -> None:
-    found = resolve(name.replace(" ", "-"))
-    assert found.base == entry or found.family is not None, found
+    ]
+    assert len(named) > 300
+    assert not [found for entry, found in named if found.base != entry and found.family is None]

@@ -51,10 +51,18 @@ def names_of(context: ActorContext, codes: np.ndarray) -> set[str]:
     return {context.log.accounts[int(code)] for code in codes}
 
 
-@pytest.fixture
-def crowd() -> Crowd:
+@pytest.fixture(scope="module")
+def others() -> Crowd:
     made = Crowd(7)
     honest(made, 250, days=9.0)
+    return made
+
+
+@pytest.fixture
+def crowd(others: Crowd) -> Crowd:
+    """The others, as a crowd that a test may add to."""
+    made = Crowd(7, [*others.rows], [*others.known])
+    made.rng.setstate(others.rng.getstate())
     return made
 
 

@@ -3,9 +3,10 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -24,18 +25,24 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Any]:
     return world, world.test(sealed, world.suspect("crew-1"), (world.word(sealed),))
 
 
+@pytest.fixture(scope="module")
+def whole(made: tuple[World, Any]) -> Mapping[str, bytes]:
+    """The files of the test's bundle, for those who grant what it names."""
+    return MappingProxyType(files_of(made))
+
+
 def files_of(made: tuple[World, Any], **trust: Any) -> dict[str, bytes]:
     world, came = made
     return bundle.make((came.evidence,), world.owner, None, None, world.read(came, world.trust(**trust)))
 
 
-def check(world: World, files: dict[str, bytes], out: Path, *, given: bool = True) -> dict[str, Any]:
+def check(world: World, files: Mapping[str, bytes], out: Path, *, given: bool = True) -> dict[str, Any]:
     place = bundle.write_files(out, files)
     trust = (None, world.witness.key, RELEASED) if given else ()
     return checker.check(place, world.owner.key, *trust)
 
 
-def sign_anew(world: World, files: dict[str, bytes], told: dict[str, Any]) -> dict[str, bytes]:
+def sign_anew(world: World, files: Mapping[str, bytes], told: dict[str, Any]) -> dict[str, bytes]:
     """The owner writes what it likes, makes page and README fit, and signs all of it."""
     files = {name: data for name, data in files.items() if name != bundle.MANIFEST}
     files["verdict.json"] = json.dumps(told).encode()
@@ -45,9 +52,10 @@ def sign_anew(world: World, files: dict[str, bytes], told: dict[str, Any]) -> di
 
 
 @pytest.mark.slow
-def test_a_bundle_in_order_is_sound_with_its_page(made: tuple[World, Any], tmp_path: Path) -> None:
-    world = made[0]
-    files = files_of(made)
+def test_a_bundle_in_order_is_sound_with_its_page(
+    made: tuple[World, Any], whole: Mapping[str, bytes], tmp_path: Path
+) -> None:
+    world, files = made[0], whole
     found = check(world, files, tmp_path / "b")
     assert found["sound"], found["wrong"]
     page = files["report.html"].decode()
@@ -61,8 +69,10 @@ def test_a_bundle_in_order_is_sound_with_its_page(made: tuple[World, Any], tmp_p
     assert "acct-0" not in page
 
 
-def test_who_grants_less_is_told_that_the_page_says_more(made: tuple[World, Any], tmp_path: Path) -> None:
-    found = check(made[0], files_of(made), tmp_path / "b", given=False)
+def test_who_grants_less_is_told_that_the_page_says_more(
+    made: tuple[World, Any], whole: Mapping[str, bytes], tmp_path: Path
+) -> None:
+    found = check(made[0], whole, tmp_path / "b", given=False)
     assert not found["sound"]
     assert found["outcome"] == "owner_word"
     assert found["contradictions"] == []
@@ -127,16 +137,18 @@ def row(told: dict[str, Any]) -> dict[str, Any]:
     ],
 )  # fmt: skip
 def test_an_owner_who_signs_other_words_is_found_out(
-    made: tuple[World, Any], tmp_path: Path, edit: Callable[[dict[str, Any]], Any]
+    made: tuple[World, Any],
+    whole: Mapping[str, bytes],
+    tmp_path: Path,
+    edit: Callable[[dict[str, Any]], Any],
 ) -> None:
     """It holds the key, and makes page, README and manifest fit what it wrote."""
-    files = files_of(made)
-    told = json.loads(files["verdict.json"])
+    told = json.loads(whole["verdict.json"])
     edit(told)
     try:
-        forged = sign_anew(made[0], files, told)
+        forged = sign_anew(made[0], whole, told)
     except (KeyError, TypeError, ValueError):  # no page can be made of it: the old one stays
-        forged = {n: d for n, d in files.items() if n != bundle.MANIFEST}
+        forged = {n: d for n, d in whole.items() if n != bundle.MANIFEST}
         forged["verdict.json"] = json.dumps(told).encode()
         forged[bundle.MANIFEST] = bundle._manifest(forged, told, made[0].owner)
     found = check(made[0], forged, tmp_path / "b")
@@ -158,9 +170,13 @@ def test_an_owner_who_signs_other_words_is_found_out(
     ],
 )
 def test_a_page_that_says_something_else_is_found(
-    made: tuple[World, Any], tmp_path: Path, name: str, edit: Callable[[bytes], bytes]
+    made: tuple[World, Any],
+    whole: Mapping[str, bytes],
+    tmp_path: Path,
+    name: str,
+    edit: Callable[[bytes], bytes],
 ) -> None:
-    files = {n: d for n, d in files_of(made).items() if n != bundle.MANIFEST}
+    files = {n: d for n, d in whole.items() if n != bundle.MANIFEST}
     files[name] = edit(files[name])
     files[bundle.MANIFEST] = bundle._manifest(files, json.loads(files["verdict.json"]), made[0].owner)
     found = check(made[0], files, tmp_path / "b")
@@ -168,9 +184,9 @@ def test_a_page_that_says_something_else_is_found(
     assert any(one.startswith(name) for one in found["contradictions"])
 
 
-def test_a_second_page_is_found(made: tuple[World, Any], tmp_path: Path) -> None:
+def test_a_second_page_is_found(made: tuple[World, Any], whole: Mapping[str, bytes], tmp_path: Path) -> None:
     """A page beside the one that is made again: it is no file of a bundle."""
-    files = {n: d for n, d in files_of(made).items() if n != bundle.MANIFEST}
+    files = {n: d for n, d in whole.items() if n != bundle.MANIFEST}
     files["index.html"] = files["report.html"] + b"<p>Affirmed on appeal.</p>"
     files[bundle.MANIFEST] = bundle._manifest(files, json.loads(files["verdict.json"]), made[0].owner)
     found = check(made[0], files, tmp_path / "b")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -368,15 +369,22 @@ def test_headlines_of_every_outcome() -> None:
 # --- the bundle ---
 
 
-@pytest.fixture
-def made(tmp_path: Path) -> tuple[Path, TrailSigner]:
-    signer = new_signer()
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrailSigner]:
+    """A bundle as a folder and as an archive, to look at only."""
+    signer, folder = new_signer(), tmp_path_factory.mktemp("written")
     one = signed(signer)
     evidence = (replace(FOUND, protocol_sha256=one.sha256), RANK)
     files = bundle.make(evidence, signer, one, {"ledger.jsonl": b"{}\n"})
-    bundle.write(files, tmp_path / "b")
-    bundle.write(files, tmp_path / "b.zip")
-    return tmp_path, signer
+    bundle.write(files, folder / "b")
+    bundle.write(files, folder / "b.zip")
+    return folder, signer
+
+
+@pytest.fixture
+def made(written: tuple[Path, TrailSigner], tmp_path: Path) -> tuple[Path, TrailSigner]:
+    """The same, for a test to change."""
+    return Path(shutil.copytree(written[0], tmp_path, dirs_exist_ok=True)), written[1]
 
 
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

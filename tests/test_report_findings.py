@@ -1,3 +1,5 @@
+"""findings.json: what its schema promises, and that it is refused where it is not whole."""
+
 import dataclasses
 import io
 import json

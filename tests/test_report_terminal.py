@@ -1,3 +1,5 @@
+"""A report in a terminal: short, complete, and harmless whatever accounts are called."""
+
 import dataclasses
 import io
 import re

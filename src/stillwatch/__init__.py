@@ -5,8 +5,8 @@
     result = sw.scan("logs/*.parquet", accounts="accounts.csv")
     result.campaigns.to_pandas()
 
-What `__all__` names is the public interface. It is loaded when it is first used: the import alone is cheap.
-`__init__.pyi` says the same to type checkers.
+`__all__` lists the public interface. Each name is loaded on first use, so the import alone is cheap.
+`__init__.pyi` declares the same names to type checkers.
 """
 
 import importlib
@@ -40,5 +40,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Give the public names, loaded or not."""
+    """Return the public names, loaded or not."""
     return sorted({*globals(), *__all__})

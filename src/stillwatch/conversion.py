@@ -1,8 +1,8 @@
-"""Documents as typed records, by msgspec, in processes of several threads.
+"""Documents as typed records, by msgspec, safe in processes with several threads.
 
-msgspec writes a type's fields down when it first meets the type. A thread that meets it at the same moment
-reads fields that are not written yet, and the process crashes (seen with msgspec 0.22). So the first
-conversion to each type is made alone.
+msgspec records a type's fields when it first meets the type. A second thread that meets the type at the same
+moment reads incomplete fields, and the process crashes (seen with msgspec 0.22). So the first conversion to
+each type holds a lock.
 """
 
 from threading import Lock
@@ -16,9 +16,9 @@ _MEETING = Lock()
 
 
 def convert(document: Any, kind: type[T]) -> T:
-    """Give a document as a type's value.
+    """Return a document as a value of a type.
 
-    Raises: msgspec.ValidationError for one that does not fit.
+    Raises: msgspec.ValidationError if it does not fit.
     """
     if kind in _MET:
         return msgspec.convert(document, kind)

@@ -1,10 +1,10 @@
-"""Everything Stillwatch can refuse, as one small tree. It imports no other package."""
+"""Every error that Stillwatch raises on purpose, as one small tree."""
 
 import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-OF_THE_MACHINE = frozenset((  # what it refuses, whoever asks: no fault of the program
+OF_THE_MACHINE = frozenset((  # refusals by the operating system: not a fault of the program
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
 ))  # fmt: skip
 
@@ -14,11 +14,11 @@ class StillwatchError(Exception):
 
 
 class InputError(StillwatchError):
-    """The input as a whole cannot be used (no such file, no readable line, a needed column missing)."""
+    """The input as a whole is unusable (no such file, no readable line, a required column missing)."""
 
 
 class Faults(InputError):
-    """All that is wrong with one input, told at once: `lines` has one refusal each, with its place."""
+    """All mistakes in one input, reported together: `lines` has one refusal each, with its place."""
 
     def __init__(self, lines: Sequence[str]) -> None:
         super().__init__("\n".join(lines))
@@ -26,7 +26,7 @@ class Faults(InputError):
 
 
 class RejectedLine(StillwatchError):
-    """One line or row of a log cannot be used; the rest is read. `place` is `file:line`."""
+    """One line or row of a log is unusable; the rest is read. `place` is `file:line`."""
 
     def __init__(self, place: str, reason: str) -> None:
         super().__init__(f"{place}: {reason}")
@@ -36,7 +36,7 @@ class RejectedLine(StillwatchError):
 
 @contextmanager
 def refuse_os_errors(refusal: type[StillwatchError], what: str, advice: str = "") -> Iterator[None]:
-    """Turn what the system refuses within into a refusal of ours: what cannot be done, why, what would do."""
+    """Turn an operating system error into `refusal`: what cannot be done, why, and `advice`."""
     try:
         yield
     except OSError as why:
@@ -44,7 +44,7 @@ def refuse_os_errors(refusal: type[StillwatchError], what: str, advice: str = ""
 
 
 def machine_refusal(error: Exception) -> str | None:
-    """Say what the machine refuses; None for what is a fault of the program.
+    """Return an error of the operating system as a sentence, or None if the error is a fault of the program.
 
     >>> machine_refusal(OSError(errno.ENOSPC, "No space left on device", "state.db"))
     'state.db: No space left on device'

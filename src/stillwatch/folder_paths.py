@@ -1,4 +1,4 @@
-"""Folders whose files have fixed names: one line a name. It does not know their content."""
+"""Folders whose files have fixed names, one attribute per name."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class FolderPaths:
-    """A folder; a class of it lists what lies where, each by a `Below`."""
+    """A folder; a subclass lists its files, each as a `Below`."""
 
     path: Path
 

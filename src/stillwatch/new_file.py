@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and folders that remember them. It does not know their content."""
+"""Files written whole or not at all, with the folder entry made durable."""
 
 import os
 import secrets
@@ -7,17 +7,17 @@ from pathlib import Path
 
 
 def write_new_file(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Write a file that is not there yet; it is on the disk when this returns, or not there at all.
+    """Write a file that does not exist yet. On return it is on the disk; on failure it does not exist.
 
-    Raises: FileExistsError where it is there already; OSError where it cannot be written.
+    Raises: FileExistsError if it exists; OSError if it cannot be written.
     """
     _create(path, [data], mode)
 
 
 def replace_file(path: Path, parts: Iterable[bytes], mode: int = 0o600) -> None:
-    """Put a file in the place of what was there: a reader never sees half of it. It is on the disk then.
+    """Replace a file atomically and durably: a reader never sees half of it.
 
-    It is written beside, as `.NAME.PID-…`. Raises: OSError where it cannot be written.
+    It is first written beside it as `.NAME.PID-…`. Raises: OSError if it cannot be written.
     """
     beside = path.with_name(f".{path.name[:40]}.{os.getpid()}-{secrets.token_hex(4)}")
     _create(beside, parts, mode)
@@ -35,13 +35,13 @@ def _create(path: Path, parts: Iterable[bytes], mode: int) -> None:
             file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
-    except BaseException:  # whoever gives the parts may fail too
+    except BaseException:  # the source of the parts may fail, too
         path.unlink(missing_ok=True)
         raise
 
 
 def sync_folder(folder: Path) -> None:
-    """Make durable what was made, renamed or deleted in a folder."""
+    """Make files created, renamed or deleted in a folder durable."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

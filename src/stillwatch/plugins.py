@@ -1,6 +1,6 @@
-"""Other people's Python: what installed packages add under entry points, and files of a researcher's own.
+"""Other people's Python: what installed packages add under entry points, and a researcher's own files.
 
-Whatever it raises is said with its place. It knows nothing of what the code does.
+Anything that it raises is reported with its place.
 """
 
 import traceback
@@ -18,7 +18,7 @@ from stillwatch.errors import InputError, StillwatchError
 
 
 def describe_error(error: BaseException, file: str | Path) -> str:
-    """Say what a file raised, with the line of it that was at work.
+    """Describe what a file raised, with the line of it that was running.
 
     >>> describe_error(ValueError("oh"), "mine.py")
     'ValueError: oh'
@@ -33,17 +33,17 @@ def describe_error(error: BaseException, file: str | Path) -> str:
 
 @contextmanager
 def blamed_on(place: str, file: str | Path = "") -> Iterator[None]:
-    """Run other people's code. Raises: InputError with the place for whatever it raises."""
+    """Run other people's code. Raises: InputError with the place, for anything that it raises."""
     try:
         yield
     except StillwatchError:
         raise
-    except (Exception, SystemExit) as error:  # whatever a stranger's code raises is that code's fault
+    except (Exception, SystemExit) as error:  # anything that plugin code raises is the plugin's fault
         raise InputError(f"{place}: {describe_error(error, file)}") from error
 
 
 def installed(group: str, needs: Mapping[str, Any]) -> list[Any]:
-    """Load what packages name under an entry point's group, in order of its names.
+    """Load what packages offer under an entry point group, sorted by name.
 
     needs: the attributes that each must have, with their types.
     Raises: InputError for one that cannot be loaded, lacks an attribute, or has it of another type.
@@ -66,15 +66,15 @@ def installed(group: str, needs: Mapping[str, Any]) -> list[Any]:
 
 
 def modules_of(package: str) -> list[ModuleType]:
-    """Import the modules that lie in a package, in order of their names."""
+    """Import the modules of a package, sorted by name."""
     names = sorted(one.name for one in iter_modules(import_module(package).__path__))
     return [import_module(f"{package}.{name}") for name in names]
 
 
 def named_modules(package: str, group: str, what: str, function: str, needs: Mapping[str, Any]) -> list[Any]:
-    """The modules of a package that have a function, then those that installed packages add, by name.
+    """Return a package's modules that have a function, then those that installed packages add, by name.
 
-    what: they are, in the plural. needs: their other attributes, as for `installed`, with `NAME`.
+    what: what they are, in the plural. needs: their other attributes, as for `installed`, besides `NAME`.
     Raises: InputError, also for a name that is taken.
     """
     found: list[Any] = [one for one in modules_of(package) if hasattr(one, function)]
@@ -85,7 +85,8 @@ def named_modules(package: str, group: str, what: str, function: str, needs: Map
 
 
 def load_file(path: Path, needs: Iterable[str], wanted: str) -> Any:
-    """Run a Python file as a module. wanted: what is said of a file that is none, or lacks what it needs.
+    """Run a Python file as a module. wanted: the message for a file that is not a module, or lacks what it
+    needs.
 
     Raises: InputError.
     """

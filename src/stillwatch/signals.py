@@ -1,7 +1,7 @@
-"""Signals: what detectors and clues share, and how they are found. It knows none of them by name.
+"""Signals: what detectors and clues have in common, and how they are found.
 
-A signal is one module: in its package of this project, or in any installed package that names it under an
-entry point. What titles, alerts, exports and the checker of bundles need to know of it stands in its file.
+A signal is one module, in its package of this project or in an installed package that lists it as an entry
+point. Its file holds everything that titles, alerts, exports and the checker of bundles need to know of it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,20 +18,20 @@ Event = Mapping[str, Any]  # a line of a bundle's events.ndjson: docs/bundle.md
 
 @dataclass(frozen=True)
 class Signal:
-    """What a signal means to those who read of it; a module's `SIGNAL`. All of it may be left out."""
+    """What a signal means to readers; a module's `SIGNAL`. Every field is optional."""
 
     title: str = ""  # completes "37 accounts took 1,972 answers, ..."
     capability: str = ""  # what was asked for
-    atlas: tuple[str, str, str] | None = None  # MITRE ATLAS 5.6.0: id, name, what carries it
-    order: int = 100  # of several signals the least gives the title, and comes first
-    not_recomputed: str = ""  # why a bundle does not hold what its numbers are computed from
+    atlas: tuple[str, str, str] | None = None  # MITRE ATLAS 5.6.0: id, name, what the mapping rests on
+    order: int = 100  # of several signals the lowest gives the title and is listed first
+    not_recomputed: str = ""  # why a bundle lacks the data that its numbers are computed from
 
 
 class BundleEvidence(Protocol):
-    """What a signal's `recompute` may ask of a bundle (`OpenedBundle` in cases/bundle/bundle_events.py).
+    """What a signal's `recompute` may use of a bundle (`OpenedBundle` in cases/bundle/bundle_events.py).
 
-    The function travels in every bundle and runs alone there, on Python 3.9: it uses these, the standard
-    library's `math`, `statistics`, `Counter` and `defaultdict`, and no name of its own module.
+    The function is copied into every bundle and runs alone there, on Python 3.9. It may use these, the
+    standard library's `math`, `statistics`, `Counter` and `defaultdict`, and no name of its own module.
     """
 
     named: Sequence[int]  # the finding's accounts, as numbers into `accounts`
@@ -68,11 +68,12 @@ class BundleEvidence(Protocol):
 
 @cache
 def signal_modules(package: str, group: str, function: str, *texts: str) -> tuple[Any, ...]:
-    """Every module of a package that has `function`, then those that installed packages add, by name.
+    """Return every module of a package that has `function`, then those that installed packages add, by name.
 
-    texts: what else each says of itself.
+    texts: further attributes that each must have.
 
-    Raises: InputError for an entry point that cannot be loaded or is no signal, and for a name that is taken.
+    Raises: InputError for an entry point that cannot be loaded or is not a signal, and for a name that is
+    taken.
     """
     found = named_modules(package, group, "signals", function, dict.fromkeys(("NAME", *texts), str))
     for module in found:
@@ -83,7 +84,7 @@ def signal_modules(package: str, group: str, function: str, *texts: str) -> tupl
 
 @contextmanager
 def blamed_on_its_package(module: Any) -> Iterator[None]:
-    """Run a signal. Raises: InputError that names it, for what one of an installed package raises."""
+    """Run a signal. Raises: InputError that names its package, for errors in one that is installed."""
     if str(getattr(module, "__name__", "stillwatch.")).startswith("stillwatch."):
         yield
         return
@@ -92,6 +93,6 @@ def blamed_on_its_package(module: Any) -> Iterator[None]:
 
 
 def signal_of(module: Any) -> Signal:
-    """What a module says that its signal means."""
+    """Return what a module declares as its signal's meaning."""
     found: Signal = getattr(module, "SIGNAL", Signal())
     return found

@@ -1,10 +1,10 @@
-"""How a process opens a SQLite file: through SQLite alone, and without ever taking away its write-ahead log.
+"""How a process opens a SQLite file: only through SQLite, and without ever deleting its write-ahead log.
 
-POSIX locks belong to a process and a file. Closing *any* descriptor of the file drops all of them, those of
-SQLite's open connections among them (https://sqlite.org/howtocorrupt.html, section 2.2). The next process
-that closes the database then believes that it is alone, and deletes the write-ahead log that others still
-write to: from there on two processes see two databases. So no code of ours may open such a file by
-itself, not even to create it with narrow rights. Whoever opens one uses this module. It knows no tables.
+POSIX locks belong to a process and a file. Closing *any* descriptor of the file drops all of them, including
+those of SQLite's open connections (https://sqlite.org/howtocorrupt.html, section 2.2). The next process that
+closes the database then believes that it is alone and deletes the write-ahead log that others still write to:
+from then on, two processes see two databases. So no code of ours may open such a file directly, not even to
+create it with narrow rights. Always open it through this module.
 """
 
 import ctypes
@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-PARTS = ("", "-wal", "-shm")  # the files that make up one database in WAL mode
+PARTS = ("", "-wal", "-shm")  # the files of one database in WAL mode
 _STATX_INO, _STATX_BTIME = 0x100, 0x800  # linux/stat.h
 _AT_FDCWD = -100  # linux/fcntl.h
 _STATX = struct.Struct("=I28xQ40xqI")  # struct statx: stx_mask, stx_ino, stx_btime's seconds, nanoseconds
@@ -30,14 +30,14 @@ _creating = threading.Lock()
 
 @dataclass(frozen=True)
 class FileId:
-    """Which file lies at a path. An inode number is used again; with its time of birth it is not."""
+    """Identifies the file at a path: inode numbers are reused, so the birth time is included."""
 
     inode: int
-    born_ns: int  # 0 where the file system does not say
+    born_ns: int  # 0 if the file system does not say
 
 
 def file_id(path: Path | str) -> FileId | None:
-    """Say which file lies at a path, without opening it; None where there is none. Raises: OSError."""
+    """Return which file is at a path, without opening it; None if there is none. Raises: OSError."""
     statx = _statx()
     if statx is not None:
         found = ctypes.create_string_buffer(_STATX_BYTES)
@@ -54,14 +54,14 @@ def file_id(path: Path | str) -> FileId | None:
 
 
 def database_ids(path: Path) -> tuple[FileId | None, ...]:
-    """Say which files make up the database now: itself, its write-ahead log, the log's index."""
+    """Return which files make up the database now: itself, its write-ahead log, the log's index."""
     return tuple([file_id(f"{path}{part}") for part in PARTS])
 
 
 def create(path: Path) -> None:
-    """Make an empty file that only its owner may read, where there is none. Raises: OSError.
+    """Create an empty file that only its owner may read, unless it exists. Raises: OSError.
 
-    SQLite would make it 0644. A file that exists is not opened: see above.
+    SQLite would create it with mode 0644. An existing file is not opened: see above.
     """
     with _creating, suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
@@ -70,7 +70,7 @@ def create(path: Path) -> None:
 def use_wal(db: sqlite3.Connection, timeout_s: float) -> None:
     """Switch to WAL mode, once in a file's life. Raises: sqlite3.Error.
 
-    Of two that switch together SQLite refuses one without waiting, whatever its timeout.
+    If two connections switch at once, SQLite refuses one without waiting, whatever its timeout.
     """
     until = time.monotonic() + timeout_s
     while db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
@@ -83,11 +83,11 @@ def use_wal(db: sqlite3.Connection, timeout_s: float) -> None:
 
 
 def reader(path: Path, timeout_s: float) -> sqlite3.Connection:
-    """Open for reading alone. Such a connection deletes and writes nothing, also when it is the last.
+    """Open read-only. Such a connection deletes and writes nothing, even if it is the last to close.
 
     Raises: sqlite3.Error.
     """
-    # Whoever shares it between threads locks: SQLite itself is serialised.
+    # Callers that share it between threads must lock: SQLite itself is serialised.
     return sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=ro",
         uri=True,
@@ -98,11 +98,12 @@ def reader(path: Path, timeout_s: float) -> sqlite3.Connection:
 
 
 class Keeper:
-    """Keeps the write-ahead log from being deleted, as long as it is open, by whatever process closes.
+    """While open, keeps the write-ahead log from being deleted when another connection closes, in any
+    process.
 
-    SQLite deletes the log, *by its name*, when the last connection closes. Where the database was replaced in
-    the meantime that would be the log of another one. A reader that is opened beside each writer, and closed
-    after it, makes the writer never the last. Raises: sqlite3.Error.
+    SQLite deletes the log *by name* when the last connection closes. If the database has been replaced in the
+    meantime, that is the log of another one. A reader opened beside each writer, and closed after it, ensures
+    that the writer is never the last. Raises: sqlite3.Error.
     """
 
     def __init__(self, path: Path) -> None:
@@ -117,7 +118,7 @@ class Keeper:
 
 
 def fold_log(db: sqlite3.Connection) -> None:
-    """Move what the write-ahead log holds into the database where nobody reads it, without waiting."""
+    """Move the write-ahead log's content into the database if nobody reads it, without waiting."""
     with suppress(sqlite3.Error):
         db.execute("PRAGMA busy_timeout = 0")
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -125,7 +126,7 @@ def fold_log(db: sqlite3.Connection) -> None:
 
 @cache
 def _statx() -> Any:
-    """The C library's `statx`: Python has no time of birth on Linux."""
+    """Return the C library's `statx`: Python offers no birth time on Linux."""
     if not sys.platform.startswith("linux"):
         return None
     return getattr(ctypes.CDLL(None, use_errno=True), "statx", None)

@@ -1,4 +1,4 @@
-"""Time in microseconds, in which all time stamps are kept: its units, and the machine's clock."""
+"""Time in microseconds, the unit of all time stamps: its units, and the machine's clock."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -12,17 +12,17 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 def utc_us() -> int:
-    """Give the time. For the edges of processes: everything inside takes it as a parameter."""
+    """Return the current time. Only for the edges of processes: all other code takes it as a parameter."""
     return time.time_ns() // 1_000
 
 
 def us(time: datetime) -> int:
-    """Give a time as UTC microseconds."""
+    """Return a time as UTC microseconds."""
     return (time - EPOCH) // MICROSECOND
 
 
 def time_of(at_us: int) -> datetime:
-    """Give UTC microseconds as an aware time.
+    """Return UTC microseconds as an aware time.
 
     >>> time_of(1_772_944_200_000_000)
     datetime.datetime(2026, 3, 8, 4, 30, tzinfo=datetime.timezone.utc)
@@ -31,7 +31,7 @@ def time_of(at_us: int) -> datetime:
 
 
 def iso(at_us: int, precision: str = "seconds") -> str:
-    """Give UTC microseconds as text; what is finer than the precision is cut.
+    """Return UTC microseconds as text, cut to the precision.
 
     >>> iso(1_772_944_200_000_000)
     '2026-03-08T04:30:00Z'

@@ -1,13 +1,13 @@
-"""Client software by its user agent: libraries for any use, and products with defaults of their own.
+"""Client software by user agent: libraries for any use, and products with defaults of their own.
 
-A user agent is chosen by the client. It never convicts and never excuses an account: it says only which
-accounts run one vendor's software, whose defaults make unrelated customers' settings equal.
+The client chooses its user agent. It never convicts and never excuses an account: it only shows which
+accounts run one vendor's software, whose defaults give unrelated customers equal settings.
 """
 
 import re
 
 PRODUCT = re.compile(r"^[^/\s(;,@]+(?: [A-Za-z][^/\s(;,@]*)*")
-# HTTP libraries, SDKs and browsers, as they name themselves in their public sources; lower case, by prefix.
+# HTTP libraries, SDKs and browsers, as named in their public sources; lower case, by prefix.
 LIBRARIES = (
     "ai-sdk", "aiohttp", "alamofire", "anthropic", "apache-httpclient", "async", "axios", "azsdk",
     "boto3", "botocore", "bun", "cfnetwork", "cohere", "curl", "dart", "deno", "dspy", "faraday",
@@ -21,7 +21,7 @@ LIBRARIES = (
 
 
 def product(agent: str) -> str:
-    """The product that a user agent names, without its version; "" for a library, a browser or nothing.
+    """Return the product that a user agent names, without version; "" for a library, browser or nothing.
 
     >>> product("cline/3.2.1"), product("Tandem Dev 7"), product("openai-python/2.1.0"), product("")
     ('cline', 'Tandem Dev', '', '')

@@ -2,9 +2,9 @@
 
 Source: Blondel et al. 2008 (J. Stat. Mech. P10008); resolution as in Reichardt and Bornholdt 2006. Nodes are
 visited in index order and ties go to the lower label, and weights are whole numbers, so the same graph always
-gives the same communities. What draws a node to each community around it is summed over its edges while many
-nodes move; after that it is kept up as neighbours move, since communities around are far fewer than edges.
-It does not know what the nodes are.
+gives the same communities. While many nodes move, a node's attraction to each neighbouring community is
+summed over its edges. After that the sums are updated as neighbours move, since there are far fewer
+communities than edges.
 """
 
 import numpy as np

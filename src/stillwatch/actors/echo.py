@@ -1,15 +1,15 @@
-"""Echoes: what one tenant was answered comes back in a request of another.
+"""Echoes: an answer to one tenant that comes back in a request of another.
 
-The provider knows what it answered, to whom and when. A passage that it answered to one tenant alone, and
-that nobody's request brought before, can only come from that answer or from a text that both know. A log
-without completions has no echoes. It does not know which accounts are suspected.
+The provider knows what it answered, to whom and when. A passage that it answered to only one tenant, and that
+no request contained before, can only come from that answer or from a text that both have. A log without
+completions has no echoes.
 
-Null: what came in a request was not taken from the answer. It is then a text that both know, and comes as
-    often before it is answered as after (`Echoes.forward` is false for those). Three passages must agree, so
-    that one phrase makes no echo.
+Null: the passages in a request were not taken from the answer. They are then from a text that both have,
+    which comes as often before the answer as after it (`Echoes.forward` is false for those). Three passages
+    must agree, so that one phrase makes no echo.
 Blind to: answers that are reworded, translated or shorter than some sixty words; a quarter or less of a long
     answer; an answer inside a request of many thousand words; exchanges whose completion is not in the log.
-Fooled by: a text that the model recites to one customer and another has at hand; answers that people pass on.
+Fooled by: a text that the model recites to one customer and another has already; answers that people pass on.
 Source: docs/evidence.md, "Answers that come back".
 """
 
@@ -22,19 +22,19 @@ from stillwatch.compiled_code.library import kernels
 from stillwatch.exchanges.column_file import ROWS_AT_ONCE, let_go
 from stillwatch.exchanges.log import ExchangeLog
 
-LEAST_PASSAGES = 3  # of one answer in one request: then at least 26 words are the same, and usually over 40
-MOST_QUOTING = 2  # tenants beside the answered one: what more of them quote is public
-# of one passage: the answered tenant and those who quote may answer and bring
+LEAST_PASSAGES = 3  # of one answer in one request: then at least 26 words are equal, and usually over 40
+MOST_QUOTING = 2  # tenants besides the answered one: what more of them quote is public
+# of one passage: the answered tenant and each quoting one may both answer and send it
 MOST_ENTRIES = 2 + 2 * MOST_QUOTING
 BROUGHT, ANSWERED = 0, 1
 
 
 @dataclass(frozen=True)
 class Echoes:
-    """A pair of an answer and a request of another tenant that share passages, one a row, in no order.
+    """Pairs of an answer and a request of another tenant that share passages, one per row, in no order.
 
-    forward: the answer was there first, and nobody's request had brought the passages before. Else the
-    request came first: a text that both know, by which it is judged how often that happens.
+    forward: the answer came first, and no request had contained the passages before. Otherwise the request
+    came first: a text that both have, which shows how often that happens.
     """
 
     answer: np.ndarray  # (n,) row of the log
@@ -51,12 +51,12 @@ NONE = Echoes(_NO_ROWS, _NO_ROWS, _NO_ROWS, np.zeros(0, bool))
 
 
 def echoes_in(context: ActorContext) -> Echoes:
-    """The log's echoes, for `ActorContext.once`."""
+    """Return the log's echoes, for `ActorContext.once`."""
     return echoes(context.log, context.tenants)
 
 
 def answered_us(log: ExchangeLog) -> np.ndarray:
-    """(exchanges,) when an answer was there: nobody can have taken it before."""
+    """(exchanges,) when an answer was complete: it cannot have been copied before."""
     taken: np.ndarray = log["ts_us"] + np.maximum(log["latency_ms"].astype(np.int64), 0) * 1000
     return taken
 
@@ -73,11 +73,11 @@ def echoes(log: ExchangeLog, tenant: np.ndarray) -> Echoes:
     order = np.lexsort((row, when, kind, who, passage))
     row, kind, passage, who, when = (column[order] for column in (row, kind, passage, who, when))
     same = (passage[1:] == passage[:-1]) & (who[1:] == who[:-1]) & (kind[1:] == kind[:-1])
-    row, kind, passage, who, when = (  # a tenant's first of each sort
+    row, kind, passage, who, when = (  # a tenant's first of each kind
         column[np.r_[True, ~same]] for column in (row, kind, passage, who, when)
     )
-    # (answer, request, forward) of each passage that was answered to one tenant and is quoted by few; what
-    # repeats its own request is no answer
+    # (answer, request, forward) of each passage answered to one tenant and quoted by few; an answer that
+    # repeats its own request does not count
     answer, request, forward = (np.empty(MOST_QUOTING * len(row), np.int64) for _ in range(3))
     n = kernels.echo_pairs(
         *(passage, who.astype(np.int32, copy=False), kind, when, row, len(row), MOST_QUOTING, MOST_ENTRIES),
@@ -90,14 +90,14 @@ def echoes(log: ExchangeLog, tenant: np.ndarray) -> Echoes:
 
 
 def _returning(log: ExchangeLog) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(row, sort, passage) of every passage that stands both in an answer and in a request."""
+    """(row, kind, passage) of every passage that is in both an answer and a request."""
     size = 1 << min(28, max(16, (8 * len(log) - 1).bit_length()))
     seen = np.zeros(size, np.uint8)
     kernels.mark_passages(log.answered, log.answered.size, seen, size, 1)
     kernels.mark_passages(log.brought, log.brought.size, seen, size, 2)
     rows, kinds, values = [], [], []
     for kind, passages in ((BROUGHT, log.brought), (ANSWERED, log.answered)):
-        for first in range(0, len(passages), ROWS_AT_ONCE):  # all at once would be there several times
+        for first in range(0, len(passages), ROWS_AT_ONCE):  # all at once would take several copies in memory
             block = passages[first : first + ROWS_AT_ONCE]
             at = np.nonzero((seen[block & (size - 1)] == 3) & (block != 0))
             rows.append(at[0] + first)

@@ -1,9 +1,9 @@
-"""Which fingerprints of a log ever emerged: new among its tenants, and shared. Exact, and linear in the log.
+"""Finds the fingerprints of a log that ever emerged: new among its tenants, and shared. The result is exact,
+and the time linear in the log.
 
-Fingerprints are dealt into rounds by hash in one pass over the log, and within a round into buckets that fit
-a cache; every fingerprint is then followed alone. Rounds know nothing of each other, so threads may take them
-in any order. What a fingerprint is and when it is emerging, `spread` says. It does not know what links two
-tenants.
+Fingerprints are distributed into rounds by hash in one pass over the log, and within a round into buckets
+that fit a cache; every fingerprint is then followed alone. Rounds are independent, so threads may take them
+in any order. `spread` defines fingerprints and when they are emerging.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -19,13 +19,13 @@ from stillwatch.stats.dealing import begins
 
 Columns = tuple[np.ndarray, ...]  # phrases, system phrases, head, tail, exact, system, words
 
-# of a use's place in a word, the lowest: which of at most 32 fingerprints of the row; above them the row
+# the lowest bits of a use: which of at most 32 fingerprints of the row; the row is above them
 PLACE_BITS = constant("PLACE_BITS")
-ROUND_USES = 1 << 22  # at most: 32 MB a round and thread, and as much again by bucket
-BLOCK_ROWS = 1 << 17  # that are dealt into rounds at once
-IN_MEMORY_BYTES = 1 << 27  # of dealt uses, 8 bytes each; more lie in a temporary file
+ROUND_USES = 1 << 22  # at most: 32 MB per round and thread, and as much again by bucket
+BLOCK_ROWS = 1 << 17  # distributed into rounds at once
+IN_MEMORY_BYTES = 1 << 27  # of distributed uses, 8 bytes each; more go to a temporary file
 FAR = np.iinfo(np.int64).max
-LEAST_WORDS = constant("LEAST_WORDS")  # a shorter prompt is no question of its own: "yes", "continue"
+LEAST_WORDS = constant("LEAST_WORDS")  # a shorter prompt ("yes", "continue") does not count as a question
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ def emerging_fingerprints(
     novelty: float,
     threads: int,
 ) -> EmergingFingerprints:
-    """Find them. columns: what `fill_fingerprints` takes; window, settled in µs: an entry before the window,
-    or before the log had settled, is an earlier one; least, novelty: as `is_emerging` takes them."""
+    """Find them. columns: as for `fill_fingerprints`; window, settled in µs: an entry before the window, or
+    before the log had settled, counts as earlier; least, novelty: as for `is_emerging`."""
     n = len(ts)
     tenants = int(tenant.max()) + 1 if n else 0
     rounds = max(threads, -(-n * width(columns) // ROUND_USES))
@@ -67,7 +67,7 @@ def emerging_fingerprints(
             let_go(columns)
 
         def follow(first: int) -> tuple[np.ndarray, np.ndarray, list[tuple[np.ndarray, ...]]]:
-            """Every `threads`-th round, from the first."""
+            """Process every `threads`-th round, from the first."""
             uses, entries = np.zeros(n, np.uint32), np.zeros(n, np.uint32)
             rounds_found = [
                 _round(
@@ -88,7 +88,7 @@ def emerging_fingerprints(
         np.concatenate(part) for part in zip(*rounds_found, strict=True)
     )
     kinds = np.array(kinds_of(columns), np.int8)
-    order = np.argsort(place)  # no two fingerprints share a place
+    order = np.argsort(place)  # each fingerprint has its own place
     starts = np.cumsum(length) - length
     begin = begins(length[order])
     rows = rows[np.repeat(starts[order] - begin[:-1], length[order]) + np.arange(begin[-1])]
@@ -97,12 +97,12 @@ def emerging_fingerprints(
 
 
 class _UsesByRound:
-    """The uses of fingerprints, dealt into rounds by their hashes; in the log's order within a round."""
+    """The uses of fingerprints, split into rounds by their hashes; within a round in the log's order."""
 
     def __init__(self, rounds: int) -> None:
         self._rounds = rounds
         self._file = SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115
-        self._begins: list[np.ndarray] = []  # of each block: where each round begins in the file, in uses
+        self._begins: list[np.ndarray] = []  # for each block: where each round begins in the file, in uses
         self._end = 0
         self._lock = Lock()
 
@@ -113,9 +113,9 @@ class _UsesByRound:
         self._file.close()
 
     def add(self, packed: np.ndarray, begin: np.ndarray) -> None:
-        """Keep the log's next block. begin: (rounds + 1,) where each round begins.
+        """Store the log's next block. begin: (rounds + 1,) where each round begins.
 
-        Raises: NoRoomError where the folder for temporary files has no room for it.
+        Raises: NoRoomError if the folder for temporary files has no room for it.
         """
         try:
             self._file.write(packed.data)
@@ -128,7 +128,7 @@ class _UsesByRound:
         self._end += len(packed)
 
     def bounds(self, r: int) -> tuple[int, int]:
-        """Between which hashes a round's fingerprints lie, as `_by_round` deals them."""
+        """Return the range of hashes of a round, as `_by_round` distributes them."""
         return -(-(r << 32) // self._rounds), -(-((r + 1) << 32) // self._rounds)
 
     def of_round(self, r: int) -> np.ndarray:
@@ -145,19 +145,19 @@ class _UsesByRound:
 
 
 def kinds_of(columns: Columns) -> list[int]:
-    """Kind of each fingerprint of a row: phrases, system phrases, head, tail, whole prompt, system text."""
+    """Return the kinds of a row's fingerprints: phrases, system phrases, head, tail, prompt, system."""
     return [0] * columns[0].shape[1] + [1] * columns[1].shape[1] + [2, 3, 4, 5]
 
 
 def width(columns: Columns) -> int:
-    """How many fingerprints a row has at most."""
+    """Return the greatest number of fingerprints in a row."""
     return len(kinds_of(columns))
 
 
 def row_columns(columns: Columns) -> tuple[np.ndarray | int, ...]:
-    """The columns as the kernels take them, with how many phrases and system phrases a row has.
+    """Return the columns in the kernels' form, with the numbers of phrases and system phrases in a row.
 
-    Raises: ValueError for more fingerprints a row than its place can name.
+    Raises: ValueError for more fingerprints in a row than a place can number.
     """
     if width(columns) > 1 << PLACE_BITS:
         raise ValueError(f"{width(columns)} fingerprints a row; right would be at most {1 << PLACE_BITS}")
@@ -173,7 +173,7 @@ def carried_values(columns: Columns) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _by_round(columns: Columns, first: int, last: int, rounds: int) -> tuple[np.ndarray, np.ndarray]:
-    """The uses of some rows by round, in row order within each, and where each round begins (rounds + 1,)."""
+    """Return the uses of some rows by round, in row order, and where each round begins (rounds + 1,)."""
     begin, fill = np.zeros(rounds + 1, np.int64), np.empty(rounds, np.int64)
     packed = np.empty((last - first) * width(columns), np.uint64)
     n = kernels.by_round(*row_columns(columns), first, last, rounds, begin, fill, packed)
@@ -189,11 +189,11 @@ def _round(
     when_emerging: tuple[int, int, int, float],
     bits: tuple[np.ndarray, np.ndarray],
 ) -> tuple[np.ndarray, ...]:
-    """Follow the fingerprints whose hash lies in [low, high), by all their uses.
+    """Follow the fingerprints whose hash is in [low, high), by all their uses.
 
-    when_emerging: window, settled, least, novelty, as `emerging_fingerprints` takes them; bits: uses and
-    entries, which it sets. Returns each emerging fingerprint's value, first place, time and number of
-    entries, and the entries' rows.
+    when_emerging: window, settled, least, novelty, as for `emerging_fingerprints`; bits: uses and entries,
+    which it sets. Returns each emerging fingerprint's value, first place, time and number of entries, and the
+    entries' rows.
     """
     most = len(dealt) // max(when_emerging[2], 1) + 1
     value, place = np.empty(most, np.uint32), np.empty(most, np.uint32)

@@ -1,7 +1,4 @@
-"""Groups of tenants by what they say: communities of the links' graph, less those that hardly belong.
-
-It does not know what the members do, nor whether a group is honest.
-"""
+"""Groups of tenants by shared wording: communities of the links' graph, without loosely attached members."""
 
 import numpy as np
 
@@ -10,21 +7,22 @@ from stillwatch.actors.communities import communities
 from stillwatch.actors.window import Graph
 from stillwatch.compiled_code.library import kernels
 
-# as few as make a fingerprint emerge (`actors.spread.MIN_ENTRANTS`): docs/actors.md, "How a group is made"
+# the fewest that make a fingerprint emerge (`actors.spread.MIN_ENTRANTS`): docs/actors.md, "How a group is
+# made"
 LEAST_TENANTS = 4
 LEAST_COUNTED = 2  # exchanges of a tenant that carry the new wording
-ATTACHED = 0.25  # of the median member's bits: below it a member is linked by chance
+ATTACHED = 0.25  # of the median member's bits: a member below it is linked by chance
 TIED = 0.5  # of the median member's number of tied members, and of its share of bits inside the group
 
 
 def groups(graph: Graph, counted: np.ndarray, resolution: float) -> tuple[np.ndarray, np.ndarray]:
-    """The groups at one resolution: where each begins (groups + 1,), and their tenants, ascending in each.
+    """Return the groups at one resolution: where each begins (groups + 1,), and their tenants, ascending.
 
-    counted: (tenants,) exchanges of each tenant that carry wording new and shared.
+    counted: (tenants,) exchanges of each tenant that carry new, shared wording.
     """
     label = communities(graph.begin, graph.neighbour, graph.weight, resolution)
     active = counted[graph.tenant] >= LEAST_COUNTED
-    # the members that belong: by bits, by how many members they are tied to, and by where their ties go
+    # the members that stay: by bits, by the number of members they are tied to, and by where their ties go
     nodes = len(label)
     start, member, count = np.empty(nodes + 1, np.int64), np.empty(nodes, np.int32), np.empty(1, np.int64)
     kernels.keep_attached(
@@ -36,7 +34,7 @@ def groups(graph: Graph, counted: np.ndarray, resolution: float) -> tuple[np.nda
 
 
 def commonest(dominant: np.ndarray, begin: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each group's commonest value of each setting, and how many members have it; ties to the smaller.
+    """Return each group's most common value of each setting, and its count; ties go to the smaller.
 
     dominant: (settings, tenants) int32, at least 0 for every member. Returns two (settings, groups) arrays.
     """

@@ -1,8 +1,7 @@
 """Links between the tenants that entered an emerging fingerprint, in time order: a pair of tenants each.
 
-The entries that link are put in order (they are fewer), each knows how many links it makes and what they
-weigh, and a link itself is no more than the number of its pair. What an emerging entry is, `spread` says. It
-does not know what the links add up to.
+The linking entries are sorted, since they are fewer. Each has the number of its links and their weight, and a
+link itself is only the index of its pair. `spread` defines emerging entries.
 """
 
 from dataclasses import dataclass
@@ -17,27 +16,27 @@ from stillwatch.stats.dealing import begins, deal
 
 @dataclass(frozen=True)
 class Links:
-    """The entries that link, in time order, the links that each makes, and the pairs that were ever linked.
+    """The entries that link, in time order, the links of each, and all pairs ever linked.
 
-    A link's weight is its entry's. Pairs stand in compressed rows of tenants, once in the row of either.
+    A link's weight is its entry's. Pairs are in compressed rows of tenants, once in the row of each.
     """
 
     at_us: np.ndarray  # (entries,) int64 when the entry's links arose
     weight: np.ndarray  # (entries,) int32 of each of its links, in thousandths of a bit
     begin: np.ndarray  # (entries + 1,) int64 where its links begin
-    # (links,) int32 its pair's place in the row of the lower tenant; of a long log in a file
+    # (links,) int32 index of its pair in the row of the lower tenant; for a long log in a file
     place: np.ndarray
     row_begin: np.ndarray  # (tenants + 1,) int64
     neighbour: np.ndarray  # (places,) int32, ascending within a row
-    other: np.ndarray  # (places,) int32 the pair's other place
-    heaviest: int  # what all links of one pair weigh together, at most
+    other: np.ndarray  # (places,) int32 the pair's place in the other row
+    heaviest: int  # upper bound on the total weight of one pair's links
 
     def __len__(self) -> int:
         return len(self.place)
 
 
 def no_links() -> Links:
-    """No link."""
+    """Return an empty set of links."""
     no_times, no_codes = np.zeros(0, np.int64), np.zeros(0, np.int32)
     return Links(
         no_times, no_codes, np.zeros(1, np.int64), no_codes, np.zeros(1, np.int64), no_codes, no_codes, 0
@@ -55,15 +54,14 @@ def links(
     novelty: float,
     neighbours: int,
 ) -> Links:
-    """Every link, by time, fingerprint and entry.
+    """Return every link, by time, fingerprint and entry.
 
-    first_seen_us: (tenants,) when each tenant was first seen, sorted; window, settled in µs, as
-    `emerging_fingerprints` takes them; neighbours: how many of the latest entrants an entrant is linked to.
+    first_seen_us: (tenants,) when each tenant was first seen, sorted; window, settled in µs, as for
+    `emerging_fingerprints`; neighbours: the number of latest entrants to which an entrant is linked.
     """
     n = len(ts)
-    # the emerging entries that link, by time and fingerprint: their number, the oldest entry in their window
-    # (as -1 - it where the fingerprint was not emerging at the entry before), and what a link of theirs
-    # weighs
+    # the linking entries, by time and fingerprint: their index, the oldest entry in their window (as -1 - it
+    # if the fingerprint was not emerging at the entry before), and the weight of each of their links
     entry, oldest, weight = (np.empty(len(emerging.entry_row), np.int32) for _ in range(3))
     count = kernels.linking(
         *(
@@ -80,7 +78,7 @@ def links(
     )
     entry, oldest, weight = (column[:count].copy() for column in (entry, oldest, weight))
     begin = _begins(entry, oldest, neighbours)
-    # each link's pair, numbered as they arise; the pairs' tenants; and what each weighs in all
+    # each link's pair, numbered in order; the pairs' tenants; and each pair's total weight
     total = int(begin[-1])
     pair, low, high = (np.empty(total, np.int32) for _ in range(3))
     pair_weight, pairs = np.empty(total, np.int64), np.zeros(1, np.int64)
@@ -102,15 +100,15 @@ def _begins(entry: np.ndarray, oldest: np.ndarray, neighbours: int) -> np.ndarra
     newly = oldest < 0
     recent = entry - np.where(newly, -1 - oldest, oldest).astype(np.int64)
     linked = np.minimum(recent, neighbours)
-    earlier = linked * (linked - 1) // 2 + (recent - linked) * neighbours  # links of those before it
+    earlier = linked * (linked - 1) // 2 + (recent - linked) * neighbours  # links of earlier entries
     return begins(linked + newly * earlier)
 
 
 def _rows(
     low: np.ndarray, high: np.ndarray, tenants: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Rows of both directions, ascending: where each begins, its neighbours, the place of each pair in the
-    row of its lower tenant, and of every place the pair's other one."""
+    """Return rows of both directions, ascending: where each begins, its neighbours, the place of each pair in
+    the row of its lower tenant, and for every place the pair's other place."""
     pairs = len(low)
     begin, fill = np.empty(tenants + 1, np.int64), np.empty(tenants + 1, np.int64)
     neighbour, other = np.empty(2 * pairs, np.int32), np.empty(2 * pairs, np.int32)

@@ -1,6 +1,6 @@
-"""Which prompts a log holds, how often each was sent and by how many accounts, with or without some of them.
+"""Counts a log's prompts: how often each was sent and by how many accounts, with or without some accounts.
 
-A prompt is known by its exact sketch alone. It does not know which accounts belong together.
+A prompt is identified by its exact sketch alone.
 """
 
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ import numpy as np
 from stillwatch.actors import ActorContext
 from stillwatch.stats.dealing import distinct, run_starts
 
-LEAST_WORDS = 6  # a shorter prompt says little about who sent it
+LEAST_WORDS = 6  # a shorter prompt carries little information about its sender
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """One entry per distinct prompt, but `number`: which prompt each exchange of the log sent."""
+    """One entry per distinct prompt, except `number`: the prompt of each exchange of the log."""
 
     number: np.ndarray  # (exchanges,) int32
     rows: np.ndarray  # (prompts,) int64
@@ -25,15 +25,15 @@ class Prompts:
 
 @dataclass(frozen=True)
 class OtherPrompts:
-    """The prompts that some accounts sent, in order, and what all other accounts did with them."""
+    """The prompts that some accounts sent, in order, with their counts among all other accounts."""
 
-    prompt: np.ndarray  # (their prompts,) numbers
+    prompt: np.ndarray  # (their prompts,) indices
     rows: np.ndarray  # (their prompts,) int64
     senders: np.ndarray  # (their prompts,) int32
 
 
 def prompts(context: ActorContext) -> Prompts:
-    """Count a log's prompts; to be called as `context.once(prompts)`."""
+    """Count a log's prompts; call it as `context.once(prompts)`."""
     log = context.log
     order = np.argsort(log["exact"], kind="stable").astype(np.int32)
     exact = log["exact"][order]
@@ -42,8 +42,8 @@ def prompts(context: ActorContext) -> Prompts:
     first, rows = order[begin], np.diff(begin, append=len(exact))
     number = np.empty(len(exact), np.int32)
     number[order] = np.cumsum(new, dtype=np.int32) - np.int32(1)
-    del order, exact, new  # as much as ten columns of the log
-    pairs = number.astype(np.int64)  # in place from here on
+    del order, exact, new  # as much memory as ten columns of the log
+    pairs = number.astype(np.int64)  # modified in place from here on
     pairs <<= 32
     pairs |= log["account"]
     pairs.sort()
@@ -53,7 +53,7 @@ def prompts(context: ActorContext) -> Prompts:
 
 
 def prompts_elsewhere(accounts: np.ndarray, context: ActorContext) -> OtherPrompts:
-    """What accounts other than these sent of the same prompts."""
+    """Return the counts of these accounts' prompts among all other accounts."""
     log_prompts = context.once(prompts)
     rows = context.rows_of(accounts)
     prompt, at, sent = np.unique(log_prompts.number[rows], return_inverse=True, return_counts=True)

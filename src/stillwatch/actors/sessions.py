@@ -1,7 +1,6 @@
-"""Sessions of a group's accounts, and the content words of each: what the content test reads.
+"""Sessions of a group's accounts, and the content words of each: the input of the content test.
 
 A session is one conversation, or else exchanges of one account less than half an hour apart, an hour at most.
-It does not know what the test says of them.
 """
 
 from collections.abc import Callable, Collection
@@ -26,11 +25,11 @@ from stillwatch.units import HOUR_US
 
 PAUSE_US = 1_800_000_000
 LONGEST_US = HOUR_US
-OPENING = 2  # exchanges of a session that are read: later ones repeat the first
-DEEPEST = 3  # divisions of a group in search of a part that is of one source
-MOST_ACCOUNTS = 60  # of a group, the same ones whatever else the log holds
-MOST_DIVIDED = 240  # of a group that is divided
-MOST_SESSIONS = 10  # of an account, evenly over its time
+OPENING = 2  # exchanges read per session: later ones repeat the first
+DEEPEST = 3  # divisions of a group in the search for a part that is of one source
+MOST_ACCOUNTS = 60  # of a group; the sample does not depend on the rest of the log
+MOST_DIVIDED = 240  # of a group that is being divided
+MOST_SESSIONS = 10  # of an account, evenly spread over time
 
 
 def content_of(
@@ -40,21 +39,22 @@ def content_of(
     members: Collection[int],
     name_of: Callable[[int], str],
 ) -> ContentTest:
-    """The content test of some exchanges of some members.
+    """Run the content test on some exchanges of some members.
 
-    rows: (m,) exchanges in time order; label: (exchanges,) who sent each; name_of: a member's name, by which
-    members are sampled and put in order, so that nothing depends on codes.
+    rows: (m,) exchanges in time order; label: (exchanges,) sender of each; name_of: a member's name, by which
+    members are sampled and sorted, so that nothing depends on codes.
     """
     if log.content.shape[1] == 0 or len(rows) == 0:
         return NOTHING
     _, sample = _sample_sessions(log, rows, label, members, name_of, MOST_ACCOUNTS)
     test = account_content(*sample, CONTEXT_BITS)
     if test.hands is Hands.OPEN and test.pairs * test.moved < LEAST_PAIRS:
-        # a burst of hours: pairs of exchanges instead of sessions. People's cling at least as much, so that
-        # this may show one source; it may not show many hands, as a queue can deal its tasks by the bundle
+        # a burst of a few hours: pairs of exchanges instead of sessions. People's content clings at least as
+        # much, so this may show one source. It may not show many, since a queue can distribute its tasks in
+        # bundles
         _, sample = _sample_sessions(log, rows, label, members, name_of, MOST_ACCOUNTS, pause_us=0)
         sent = np.bincount(sample[1])
-        if (sent * (sent - 1)).sum() >= 2 * LEAST_PAIRS:  # else too few pairs for one source
+        if (sent * (sent - 1)).sum() >= 2 * LEAST_PAIRS:  # otherwise too few pairs to show one source
             burst = account_content(*sample, CONTEXT_BITS, apart_us=0)
             if burst.hands is Hands.ONE:
                 return burst
@@ -69,10 +69,10 @@ def one_source_parts(
     name_of: Callable[[int], str],
     least: int,
 ) -> list[tuple[frozenset[int], ContentTest]]:
-    """The parts of a group whose content is of one source each, where the whole's is not.
+    """Return the parts of a group whose content is of one source each, if the whole's is not.
 
-    A group may hold two pools, or a pool and the people that it copies. It is divided by content, and each
-    part again, while parts have `least` members and are of many hands. Arguments as `content_of` takes them.
+    A group may hold two pools, or a pool and the people whose wording it copies. It is divided by content,
+    and each part again, while parts have `least` members of many sources. Arguments as for `content_of`.
     """
     if log.content.shape[1] == 0 or len(rows) == 0:
         return []
@@ -85,7 +85,7 @@ def one_source_parts(
             continue
         inside = np.isin(account, part)
         renamed = np.searchsorted(part, account[inside])
-        if depth:  # the whole is not of one source: it is divided, whatever a test of it says
+        if depth:  # the whole is not of one source: it is divided whatever its test says
             test = account_content(content[inside], renamed, at_us[inside], CONTEXT_BITS)
             if test.hands is Hands.ONE:
                 parts.append((frozenset(codes[k] for k in part), test))
@@ -93,7 +93,7 @@ def one_source_parts(
                 continue
         side = two_parts(content[inside], renamed, CONTEXT_BITS)[: len(part)]
         side = np.r_[side, np.zeros(len(part) - len(side), bool)]
-        # the last is next: the part of the account that stands out most, where a pool is the likeliest
+        # taken last in, first out: the part with the account that stands out most, most likely a pool
         waiting += [(part[~side], depth + 1), (part[side], depth + 1)]
     return parts
 
@@ -107,10 +107,10 @@ def _sample_sessions(
     most: int,
     pause_us: int = PAUSE_US,
 ) -> tuple[list[int], tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """The members that are read, those with sessions first, and their sessions as `sessions` gives them."""
+    """Return the sampled members, those with sessions first, and their sessions as from `sessions`."""
     last = int(label[rows].max(initial=-1))
     if max(members, default=-1) > last:
-        last = int(label.max())  # of the whole log: seldom, and some milliseconds of a long one
+        last = int(label.max())  # of the whole log: rarely needed, some milliseconds for a long one
     sampled = [p for p in members if p <= last]
     sampled = [sampled[k] for k in sample_of([name_of(p) for p in sampled], most)]
     active = np.zeros(last + 1, bool)
@@ -125,12 +125,12 @@ def _sample_sessions(
 
 
 def sample_of(names: list[str], most: int) -> list[int]:
-    """Places of at most `most` names, in an order that depends on the names alone."""
+    """Return the indices of at most `most` names, in an order that depends on the names alone."""
     keyed = sorted((_digest(name), k) for k, name in enumerate(names))
     return [k for _, k in keyed[:most]]
 
 
-@lru_cache(1 << 16)  # every evaluation tick hashes the same names
+@lru_cache(1 << 16)  # every evaluation hashes the same names
 def _digest(name: str) -> bytes:
     return blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
@@ -138,10 +138,10 @@ def _digest(name: str) -> bytes:
 def sessions(
     log: ExchangeLog, rows: np.ndarray, account: np.ndarray, pause_us: int = PAUSE_US
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sessions of exchanges: (n, OPENING * k) content words, (n,) account, (n,) begin in µs.
+    """Return sessions of exchanges: (n, OPENING * k) content words, (n,) account, (n,) beginning in µs.
 
-    rows: (m,) exchanges, in time order within each account; account: (m,) labels from 0, ascending;
-    pause_us: after which a new session begins, where no conversation is named.
+    rows: (m,) exchanges, in time order within each account; account: (m,) labels from 0, ascending; pause_us:
+    the pause after which a new session begins, if no conversation is named.
     """
     ts, conversation = log["ts_us"][rows], log["conversation"][rows]
     first, second = np.empty(len(ts), np.int64), np.empty(len(ts), np.int64)  # rows of each session, or -1
@@ -156,7 +156,7 @@ def sessions(
 def _choose_spaced(
     first: np.ndarray, second: np.ndarray, account: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """At most MOST_SESSIONS of each account, evenly spaced."""
+    """Choose at most MOST_SESSIONS of each account, evenly spaced."""
     begin = np.flatnonzero(run_starts(account))
     size = np.diff(begin, append=len(account))
     place = np.arange(len(account)) - np.repeat(begin, size)

@@ -1,12 +1,10 @@
-"""How wording spreads: which phrases, frames and questions are new among accounts, and who took them up when.
+"""How wording spreads: phrases, frames and questions that are new among accounts, with their users over time.
 
 A *fingerprint* is one hash of a sketch (a phrase, a head, a tail, a whole prompt, a system text). Its
 *entrants* are the tenants that used it, each at its first use. A fingerprint is *emerging* at an entry when
 at least `MIN_ENTRANTS` tenants entered within `WINDOW_DAYS` and they outnumber all earlier ones `NOVELTY` to
-one: new *and* shared. Everything here looks back only: what is emerging at an entry follows from the entries
-before it.
-
-It does not know whether a fingerprint is honest novelty (a viral prompt, a new framework) or a campaign's.
+one: new *and* shared. Everything here looks back only: whether a fingerprint is emerging at an entry follows
+from earlier entries.
 """
 
 from collections.abc import Collection
@@ -31,11 +29,11 @@ from stillwatch.exchanges.column_file import let_go, seldom_read
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.units import DAY_US
 
-WINDOW_DAYS = 5.0  # a pool of 100 accounts at 25 a day takes 10,000 in four days (docs/field.md)
-BURN_IN_DAYS = 3.0  # in which most customers of long-installed software are seen once
-MIN_ENTRANTS = 4  # fewer accounts than this are judged one by one
+WINDOW_DAYS = 5.0  # a pool of 100 accounts with 25 a day each takes 10,000 in four days (docs/field.md)
+BURN_IN_DAYS = 3.0  # in which most customers of long-installed software are seen at least once
+MIN_ENTRANTS = 4  # smaller groups are judged account by account
 NOVELTY = 3.0  # recent entrants per earlier one
-NEIGHBOURS = 16  # an entrant is linked to the latest few, so that a fingerprint costs linear work
+NEIGHBOURS = 16  # an entrant is linked only to the latest few, so that the work per fingerprint is linear
 WINDOW_US = int(WINDOW_DAYS * DAY_US)
 BURN_IN_US = int(BURN_IN_DAYS * DAY_US)
 KINDS = ("wording", "system wording", "opening", "ending", "question", "system text")
@@ -49,7 +47,7 @@ class Spread:
     entry_tenant: np.ndarray  # (entries,) int32 first uses of fingerprints that emerged, in time order
     entry_fingerprint: np.ndarray  # (entries,) int32
     entry_row: np.ndarray  # (entries,) int32
-    # the uses, of a long log in files
+    # the uses; for a long log in files
     row: np.ndarray  # (uses,) int32 exchange that carries an emerging fingerprint, in time order
     fingerprint: np.ndarray  # (uses,) int32 which fingerprint
     emerging_from_us: np.ndarray  # (fingerprints,) int64 first moment at which it was emerging
@@ -58,7 +56,7 @@ class Spread:
     ts_us: np.ndarray  # (exchanges,) int64 the log's own
 
     def entry_us(self, entries: np.ndarray) -> np.ndarray:
-        """(n,) int64 when some entries were."""
+        """(n,) int64 times of some entries."""
         times_us: np.ndarray = self.ts_us[self.entry_row[entries]]
         return times_us
 
@@ -79,12 +77,12 @@ def spread(
 ) -> Spread:
     """Follow every fingerprint of a log over its tenants. The result does not depend on `threads`.
 
-    tenant: (exchanges,) int32, the billing identity that counts as one (an organisation, else an account);
-    kinds: of KINDS, those that are followed; forgotten_us: what was before it is not in the log any more.
-    Where nothing was forgotten the log's first days are its burn-in: what is in use then is not new. linked:
-    whether to make the links, which are most of what it holds.
+    tenant: (exchanges,) int32, the tenant of each (an organisation, else the account); kinds: of KINDS, those
+    to follow; forgotten_us: earlier exchanges are no longer in the log. If nothing was forgotten, the log's
+    first days are its burn-in: what is in use then is not new. linked: whether to build the links, which take
+    most of the memory.
 
-    Raises: InputError for a log of more rows than a fingerprint's place can name.
+    Raises: InputError for a log with more rows than a fingerprint's place can number.
     """
     n = len(log)
     if n >> (32 - PLACE_BITS):
@@ -92,7 +90,7 @@ def spread(
     if n == 0:
         return _no_spread()
     sketches = (log.phrases, log.system_phrases, log["head"], log["tail"], log["exact"], log["system"])
-    sketch_columns = (  # 0 is no fingerprint
+    sketch_columns = (  # 0 means no fingerprint
         column if kind in kinds else np.zeros_like(column)
         for kind, column in zip(KINDS, sketches, strict=True)
     )
@@ -107,7 +105,7 @@ def spread(
         entries = _marked_uses(columns, emerging, emerging.entries, pool, threads)
     pairs = no_links()
     if linked:
-        first = np.full(int(tenant.max()) + 2, FAR)  # of each tenant, and of none
+        first = np.full(int(tenant.max()) + 2, FAR)  # for each tenant, and for none
         np.minimum.at(first, tenant + 1, ts)
         seen_us = np.sort(first[first < FAR])
         pairs = links(emerging, tenant, ts, seen_us, window_us, settled, min_entrants, novelty, neighbours)

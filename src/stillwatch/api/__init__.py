@@ -1,6 +1,6 @@
-"""The public Python interface: what `import stillwatch` gives. `stillwatch scan` itself goes through it.
+"""The public Python interface: what `import stillwatch` offers. `stillwatch scan` is built on it.
 
-It judges nothing. It takes logs in whatever shape they are, and hands results over as tables, JSON and pages.
+It takes logs in any supported shape and returns results as tables, JSON and HTML pages.
 """
 
 from collections.abc import Iterable
@@ -12,14 +12,14 @@ class ArrowStream(Protocol):
     """A table by the Arrow PyCapsule interface: pyarrow, pandas 2.2, polars and DuckDB have it."""
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        """Give a stream of batches."""
+        """Return a stream of batches."""
 
 
 class ArrowArray(Protocol):
     """One batch by the Arrow PyCapsule interface."""
 
     def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]:
-        """Give the batch."""
+        """Return the batch."""
 
 
 Table = ArrowStream | ArrowArray

@@ -1,4 +1,4 @@
-"""Logs in whatever shape a caller has them, as exchanges. It does not know what they are scanned for."""
+"""Logs in any shape that a caller has them, read as exchanges."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,11 +23,11 @@ from stillwatch.report.amounts import plural
 from stillwatch.report.losses import losses
 
 KEY_BYTES = 16
-EXAMPLES = 5  # rows that could not be read, quoted in warnings
+EXAMPLES = 5  # unreadable rows that a warning quotes
 
 
 def logs_of(data: Log, what: str = "table") -> list[str | FilePath] | InMemoryLog:
-    """The paths that `data` names, or the tables that it is.
+    """Return the paths that `data` names, or `data` as an in-memory log if it holds tables.
 
     Raises: InputError for anything else.
     """
@@ -59,7 +59,7 @@ def _path(item: Path) -> str | FilePath:
 
 
 def table_of(data: Path | Table, what: str) -> str | FilePath | InMemoryLog:
-    """One path, or one table in memory."""
+    """Return one path, or one table in memory."""
     logs = logs_of(data, what)
     if isinstance(logs, InMemoryLog):
         return logs
@@ -69,9 +69,9 @@ def table_of(data: Path | Table, what: str) -> str | FilePath | InMemoryLog:
 
 
 def aware(at: object, what: str) -> datetime:
-    """The moment, where it has a zone.
+    """Return `at` if it is a datetime with a time zone.
 
-    Raises: InputError for one without, or for no datetime.
+    Raises: InputError if it has no zone, or is not a datetime.
     """
     if not isinstance(at, datetime):
         raise InputError(f"{what}: is a {type(at).__name__}; right would be a datetime with its zone")
@@ -81,13 +81,13 @@ def aware(at: object, what: str) -> datetime:
 
 
 def gateways(logs: Sequence[str | FilePath] | InMemoryLog) -> list[Folder]:
-    """The folders of gateways among logs."""
+    """Return those logs that are gateways' folders."""
     paths = [] if isinstance(logs, InMemoryLog) else [FilePath(log) for log in logs]
     return [Folder(path) for path in paths if is_gateway(path)]
 
 
 def key_of(logs: Sequence[str | FilePath] | InMemoryLog, key: object = None) -> bytes:
-    """Give the key of a log's sketches: the one given, else that of the gateway's folder, else the default.
+    """Return the key of a log's sketches: `key`, else that of the gateway's folder, else the default.
 
     Raises: InputError for a key that is too short, and for folders of two gateways.
     """
@@ -106,7 +106,7 @@ def key_of(logs: Sequence[str | FilePath] | InMemoryLog, key: object = None) -> 
 
 
 def warnings_of(rejects: Rejects, exchanges: int) -> tuple[str, ...]:
-    """What a read lost, as sentences, with the first rows that could not be read."""
+    """Describe what could not be read, in sentences that quote the first such rows."""
     sentences = []
     if rejects.count:
         sentences.append(
@@ -119,10 +119,9 @@ def warnings_of(rejects: Rejects, exchanges: int) -> tuple[str, ...]:
 
 
 class Exchanges:
-    """The exchanges of a log, read when they are asked for: iterate, or hand it to whatever takes Arrow.
+    """The exchanges of a log, read on demand: iterate, or pass it to anything that takes Arrow.
 
-    An iterator or a stream can be read once; paths and tables again and again. `warnings` tells of the last
-    read.
+    An iterator or a stream can be read once, paths and tables repeatedly. `warnings` refers to the last read.
     """
 
     def __init__(
@@ -132,9 +131,9 @@ class Exchanges:
         self._rejects = Rejects()
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        """Give batches in the record's schema.
+        """Yield batches in the record's schema.
 
-        Raises: InputError where no line of any file can be used.
+        Raises: InputError if no line of any file is usable.
         """
         self._rejects = Rejects()
         yield from reading.read(
@@ -146,23 +145,23 @@ class Exchanges:
         )
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        """Hand the batches over as an Arrow stream."""
+        """Return the batches as an Arrow stream."""
         return self.to_reader().__arrow_c_stream__(requested_schema)
 
     def to_reader(self) -> pa.RecordBatchReader:
-        """Give a stream of batches, in constant memory."""
+        """Return a stream of batches, in constant memory."""
         return pa.RecordBatchReader.from_batches(RECORD, iter(self))
 
     def to_arrow(self) -> pa.Table:
-        """Give all exchanges as one table.
+        """Return all exchanges as one table.
 
-        Raises: InputError where no line of any file can be used.
+        Raises: InputError if no line of any file is usable.
         """
         return pa.Table.from_batches(list(self), RECORD)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the last read could not use, as sentences; known when it has come to its end."""
+        """What the last read could not use, as sentences. Complete only once that read has finished."""
         return warnings_of(self._rejects, self._rejects.rows)
 
 
@@ -178,17 +177,17 @@ def read(
     """Read logs into the exchange record, without scanning them.
 
     Arguments:
-        logs: As for `scan`, but for a gateway's folder: its segments hold sketches, no texts.
-        columns: Which column holds which of the record's: {"account": "tenant_name"}.
-        assume_utc: Take times without a zone for UTC; otherwise such rows are refused.
-        keep_text: Without it the columns system, prompt, completion and earlier are null.
-        now: Times more than five minutes past it are refused; the present by default.
-        progress: Called with what is done and what there is in all: bytes of files, rows of tables.
+        logs: As for `scan`, except a gateway's folder: its segments hold sketches instead of texts.
+        columns: Maps fields of the record to the log's columns: {"account": "tenant_name"}.
+        assume_utc: Treat times without a zone as UTC. Otherwise such rows are rejected.
+        keep_text: If false, the columns system, prompt, completion and earlier are null.
+        now: Times more than five minutes after it are rejected. Default: the present.
+        progress: Called with the amount done and the total: bytes of files, rows of tables.
 
     Returns: batches with the columns of docs/exchanges.md: times in microseconds UTC, counts as integers,
-    null for what the log does not say.
+    null for anything the log does not state.
 
-    Raises: InputError for what is no log; when it is read, where no line of it can be used.
+    Raises: InputError if the input is not a log; during reading, also if no line is usable.
     """
     options = {
         "assume_utc": assume_utc,

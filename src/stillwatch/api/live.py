@@ -1,4 +1,4 @@
-"""A scan that goes on: batches in, alarms out, as the gateway's detector does it. State can be saved."""
+"""A continuous scan: batches in, alarms out, as in the gateway's detector. Its state can be saved."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -31,18 +31,18 @@ from stillwatch.units import HOUR_US, time_of
 class LiveAlarm:
     """Accounts that are named for the first time."""
 
-    campaign: str  # the finding's first id: it stays when the finding grows
-    accounts: tuple[str, ...]  # those that no earlier alarm of it named
+    campaign: str  # id of the first finding; it stays when the finding grows
+    accounts: tuple[str, ...]  # those that no earlier alarm of this campaign named
     at: datetime  # event time, UTC
     text: str
-    provisional: bool  # seen between two full hours; the next full evaluation confirms it or lets it go
+    provisional: bool  # raised between full hours; the next full evaluation confirms or withdraws it
 
 
 class LiveScanner:
-    """State of one live scan. The same batches and the same calls of `look` give the same alarms.
+    """State of one live scan. The same batches and the same calls of `look` yield the same alarms.
 
-    A log fed in pieces gives the findings of one scan of the whole, as far back as `keep` reaches. Campaigns
-    that run when the log begins are a whole log's to find: `scan` it.
+    A log fed in pieces yields the findings of one scan of the whole, as far back as `keep` reaches. To find
+    campaigns that were already running when the log begins, `scan` the whole log.
     """
 
     def __init__(
@@ -57,14 +57,14 @@ class LiveScanner:
         keep: live.Keep | None = None,
         networks: Sequence[Path] = (),
     ) -> None:
-        """Begin with nothing known.
+        """Start with an empty state.
 
         Arguments:
             accounts, columns, settings, assume_utc, threads, networks: As for `scan`.
-            key: Secret for the sketches, at least 16 bytes. Without one the state cannot be saved.
-            keep: How many days and exchanges are remembered: 28 days and 4 million by default.
+            key: Secret for the sketches, at least 16 bytes. Without it the state cannot be saved.
+            keep: How many days and exchanges to keep: 28 days and 4 million by default.
 
-        Raises: InputError for what makes no sense.
+            Raises: InputError for an invalid argument.
         """
         options_given: dict[str, Any] = {"threads": threads, "key": key_of([], key), "assume_utc": assume_utc}
         options = options_of(settings, **options_given, networks=_table_of(networks))
@@ -82,7 +82,7 @@ class LiveScanner:
 
     @property
     def settings(self) -> DetectionSettings:
-        """The settings that it was begun with."""
+        """The settings that this scan was started with."""
         return DetectionSettings(
             **{
                 setting.name: getattr(self._core.options, setting.name)
@@ -92,13 +92,13 @@ class LiveScanner:
 
     @property
     def exchanges(self) -> int:
-        """How many exchanges are kept."""
+        """How many exchanges are held."""
         return self._core.exchanges
 
     def set_accounts(self, accounts: Path | Table | None) -> None:
-        """Take a new accounts table; it counts from the next `look` on.
+        """Replace the accounts table, from the next `look` on.
 
-        Raises: InputError where no account can be read.
+        Raises: InputError if no account can be read.
         """
         table = None
         if accounts is not None:
@@ -107,13 +107,13 @@ class LiveScanner:
         self._core.accounts = table
 
     def add(self, exchanges: Log) -> int:
-        """Take exchanges in, in any order; what is held already is dropped. Gives how many are new.
+        """Add exchanges in any order and return how many are new. Exchanges already held are dropped.
 
         Arguments:
-            exchanges: As for `scan`. A table of no rows is no error; nor are rows that cannot be used: they
-                are counted in the result's `warnings`.
+            exchanges: As for `scan`. A table without rows is accepted. Rows that cannot be used are counted
+                in the result's `warnings`.
 
-        Raises: InputError for what is no log, such as a table without accounts.
+        Raises: InputError if the input is not a log, such as a table without accounts.
         """
         if getattr(exchanges, "num_rows", None) == 0:
             return 0
@@ -133,7 +133,7 @@ class LiveScanner:
             for batch in batches:
                 self._core.add(batch)
                 self._newest_us = max(self._newest_us, _newest_us(batch))
-        except NothingUsableError:  # all else says that exchanges are lost
+        except NothingUsableError:  # any other InputError means that exchanges are lost
             if self._rejects.files > refused or not self._rejects.count:
                 raise
         return self._core.exchanges - before
@@ -141,15 +141,15 @@ class LiveScanner:
     def look(
         self, *, now: datetime | None = None, complete_until: datetime | None = None
     ) -> tuple[LiveAlarm, ...]:
-        """Evaluate what has come, and give what is named for the first time.
+        """Evaluate the exchanges added so far and return the accounts that are named for the first time.
 
-        Each full hour is evaluated once. Between full hours accounts that take up a known campaign's wording,
-        or harvest alone and loudly, are named provisionally.
+        Each full hour is evaluated once. Between full hours, accounts are named provisionally if they start
+        to use a known campaign's wording, or are clear cases of single-account extraction.
 
         Arguments:
-            now: The caller's clock; the newest exchange's time by default.
-            complete_until: All exchanges before it have been added; the newest exchange's time by default. An
-                hour is full when this has passed it.
+            now: The caller's clock. Default: the newest exchange's time.
+            complete_until: All exchanges before it have been added. Default: the newest exchange's time. An
+                hour is full once this has passed its end.
 
         Raises: InputError for a time without a zone.
         """
@@ -161,12 +161,12 @@ class LiveScanner:
         return self._alarms(self._result)
 
     def finish(self) -> tuple[LiveAlarm, ...]:
-        """Evaluate everything, the last and unfinished hour too: nothing more will come."""
+        """Evaluate everything, including the last, unfinished hour. Call it after the last exchange."""
         return self.look(complete_until=time_of(self._newest_us + HOUR_US)) if self._newest_us else ()
 
     @property
     def result(self) -> ScanReport:
-        """What is known as of the last `look`, as a scan of the same exchanges would say it.
+        """The findings as of the last `look`, in the form that a scan of the same exchanges returns.
 
         Raises: InputError before the first `look`.
         """
@@ -209,9 +209,10 @@ class LiveScanner:
     # --- stored -----------------------------------------------------------------------------------------
 
     def save(self, path: Path) -> None:
-        """Write the whole state into one file, or leave the file as it was. It holds sketches, no texts.
+        """Write the whole state to one file; if that fails, an existing file stays as it was. It holds no
+        texts.
 
-        Raises: InputError without a key of one's own, or where the file cannot be written.
+        Raises: InputError if no key was given, or if the file cannot be written.
         """
         changed = self.settings.changes()
         if "parts" in changed:
@@ -237,14 +238,15 @@ class LiveScanner:
         keep: live.Keep | None = None,
         networks: Sequence[Path] = (),
     ) -> Self:
-        """Go on from a saved state, under the settings that it was saved under.
+        """Continue from a saved state, under the settings it was saved with.
 
         Arguments:
-            path: What `save` wrote.
+            path: A file that `save` wrote.
             key: The key that it was saved under.
-            accounts, columns, assume_utc, threads, keep, networks: As for a new live scan: none is saved.
+            accounts, columns, assume_utc, threads, keep, networks: As for a new live scan; they are not
+                saved.
 
-        Raises: InputError where there is none, it is damaged, or was written under another key.
+        Raises: InputError if the file is missing, damaged, or was written under another key.
         """
         file = FilePath(os.fspath(path))
         options_given: dict[str, Any] = {"threads": threads, "key": key_of([], key), "assume_utc": assume_utc}

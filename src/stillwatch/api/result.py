@@ -1,4 +1,4 @@
-"""What a scan gives back: findings, leads and accounts as tables, what was not judged, a page."""
+"""What a scan returns: findings, leads and accounts as tables, what could not be judged, and an HTML page."""
 
 import io
 from collections.abc import Callable, Iterator, Sequence
@@ -29,12 +29,12 @@ from stillwatch.scan import AccountVerdict, Campaign, Coverage, Lead, ScanResult
 from stillwatch.scan.coverage import could_not_judge
 from stillwatch.scan.settings import DetectionSettings
 
-WIDTH = 100  # letters a line of an explanation
+WIDTH = 100  # characters per line of an explanation
 Row = TypeVar("Row")
 
 
 class ResultTable(Sequence[Row], Generic[Row]):
-    """Some of a result's rows: a sequence of objects, and a table for whatever takes Arrow."""
+    """Rows of a result: a sequence of objects, and a table for anything that takes Arrow."""
 
     def __init__(self, rows: Sequence[Row], to_table: Callable[[Sequence[Any]], pa.Table]) -> None:
         self._rows, self._to_table = tuple(rows), to_table
@@ -44,7 +44,7 @@ class ResultTable(Sequence[Row], Generic[Row]):
     @overload
     def __getitem__(self, at: slice) -> "ResultTable[Row]": ...
     def __getitem__(self, at: int | slice) -> "Row | ResultTable[Row]":
-        """Give one row, or some."""
+        """Return one row, or a slice of the table."""
         return ResultTable(self._rows[at], self._to_table) if isinstance(at, slice) else self._rows[at]
 
     def __len__(self) -> int:
@@ -52,20 +52,20 @@ class ResultTable(Sequence[Row], Generic[Row]):
         return len(self._rows)
 
     def __iter__(self) -> Iterator[Row]:
-        """Give the rows in their order."""
+        """Yield the rows in order."""
         return iter(self._rows)
 
     def __repr__(self) -> str:
         return f"ResultTable of {plural(len(self._rows), 'row')}: {', '.join(self.to_arrow().column_names)}"
 
     def to_arrow(self) -> pa.Table:
-        """Give a pyarrow Table: times in microseconds UTC, lists and structs where there are several."""
+        """Return a pyarrow Table: times in microseconds UTC; several values as lists and structs."""
         return self._to_table(self._rows)
 
     def to_pandas(self) -> Any:
-        """Give a pandas DataFrame.
+        """Return a pandas DataFrame.
 
-        Raises: InputError where pandas is not installed.
+        Raises: InputError if pandas is not installed.
         """
         try:
             return self.to_arrow().to_pandas()
@@ -73,25 +73,25 @@ class ResultTable(Sequence[Row], Generic[Row]):
             raise InputError("to_pandas needs pandas: pip install pandas; or take to_arrow()") from None
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        """Hand the rows over as an Arrow stream: pyarrow.table(result.campaigns)."""
+        """Return the rows as an Arrow stream: pyarrow.table(result.campaigns)."""
         return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     def _repr_html_(self) -> str:
-        """Give a small table for a notebook."""
+        """Return a small table for a notebook."""
         return notebook.table_html(self.to_arrow())
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class ScanReport:
-    """What one scan found, and what it could not judge. See docs/report.md for what the words mean."""
+    """What one scan found, and what it could not judge. docs/report.md defines the terms."""
 
-    scan: ScanResult  # everything, as the report's writers take it
+    scan: ScanResult  # everything, as the report writers take it
     settings: DetectionSettings  # under which it was found
     rejects: Rejects = field(default_factory=Rejects)  # what could not be read, counted
 
     @property
     def campaigns(self) -> ResultTable[Campaign]:
-        """The findings, the largest harvest first. A person decides on each: some accounts may be honest.
+        """The findings, largest harvest first. A person decides on each: some accounts may be honest.
 
         Columns: id, accounts (list of names), since and alarm_at, p_value, score_bits, exchanges and
         output_tokens (in all, and at_alarm), title, suppressed_by, reasons and benign_alternatives (lists).
@@ -100,7 +100,7 @@ class ScanReport:
 
     @property
     def leads(self) -> ResultTable[Lead]:
-        """Groups of which the log does not tell whether they are one operator. They accuse nobody.
+        """Groups for which the log does not show whether they are one operator. A lead accuses nobody.
 
         Columns: id, accounts (list of names), since, p_value, exchanges, hands, text (why it is no finding).
         """
@@ -108,10 +108,10 @@ class ScanReport:
 
     @property
     def accounts(self) -> ResultTable[AccountVerdict]:
-        """Every account of the log, in order of name.
+        """Every account of the log, sorted by name.
 
-        Columns: account, campaign (an id, or null), p_value (its own: in a campaign of its tie, else of its
-        busiest day), kind_of_use, exchanges, kind_evidence.
+        Columns: account, campaign (an id, or null), p_value (the account's own: for a member, how strongly it
+        is tied to the campaign; otherwise its busiest day), kind_of_use, exchanges, kind_evidence.
         """
         rows = sorted(self.scan.accounts, key=lambda verdict: verdict.account)
         return ResultTable(rows, arrow_tables.accounts)
@@ -123,17 +123,17 @@ class ScanReport:
 
     @property
     def coverage(self) -> Coverage:
-        """Which of the two rules, groups and lone payers, could judge this log, and what it lacks."""
+        """Which of the two rules, groups and lone payers, this log can support, and what it lacks."""
         return self.scan.judged
 
     @property
     def could_not_judge(self) -> bool:
-        """Whether nothing was found and the log lacks what it takes to find a group: exit code 4."""
+        """Whether nothing was found and the log lacks what group detection needs: exit code 4."""
         return could_not_judge(self.scan)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What could not be judged, or only in part, what this scan cannot claim, and gaps in the log."""
+        """What could not be judged or only in part, what this scan cannot claim, and gaps in the log."""
         gaps = tuple(
             f"{gap.start:%Y-%m-%d %H:%M} to {gap.end:%Y-%m-%d %H:%M}: {gap.text}" for gap in self.scan.gaps
         )
@@ -141,16 +141,16 @@ class ScanReport:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What was wrong with the input: rows that could not be read, values left empty, keys as names."""
+        """Problems with the input: unreadable rows, values left empty, keys used as names."""
         return warnings_of(self.rejects, self.scan.scanned.exchanges)
 
     def explain(self, subject: str) -> str:
-        """Tell how a finding came about, or what is known of an account or lead, as text.
+        """Return an account of how a finding came about, or of what is known about an account or lead.
 
         Arguments:
             subject: The id of a campaign or lead, or an account, in full or by a prefix that only one has.
 
-        Raises: InputError where none, or more than one, has that name.
+        Raises: InputError if nothing, or more than one subject, has that name.
         """
         console = Console(file=io.StringIO(), width=WIDTH, color_system=None, force_terminal=False)
         print_explanation(explain(self.scan, subject), console)
@@ -159,17 +159,18 @@ class ScanReport:
         return text.getvalue()
 
     def to_json(self) -> str:
-        """Give exactly what `stillwatch scan` writes as findings.json, the contract for other tools."""
+        """Return exactly what `stillwatch scan` writes as findings.json, the contract for other tools."""
         return to_text(findings_json(self.scan))
 
     def report(self, path: PathLike) -> Path:
-        """Write the report as a page, and give its path.
+        """Write the report as an HTML page and return its path.
 
         Arguments:
-            path: A folder, which then holds index.html, findings.json and evidence.json, as
-                `stillwatch explain --report` reads them; or a name ending in .html, for the page alone.
+            path: A folder, to hold index.html, findings.json and evidence.json for `stillwatch explain
+            --report`;
+                or a name ending in .html, for the page alone.
 
-        Raises: InputError where it cannot be written.
+        Raises: InputError if it cannot be written.
         """
         place = Path(path)
         with refuse_os_errors(InputError, f"{place}: the report could not be written"):
@@ -183,5 +184,5 @@ class ScanReport:
         return f"ScanReport: {headline(self.scan)}".replace("\u00a0", " ")
 
     def _repr_html_(self) -> str:
-        """Give a summary for a notebook: no script, and every name from the log escaped."""
+        """Return a summary for a notebook: no script, and every name from the log escaped."""
         return notebook.result_html(self.scan, self.warnings)

@@ -1,4 +1,4 @@
-"""`stillwatch.scan(...)`: one call from logs to a result. The command line goes through it as well."""
+"""`stillwatch.scan(...)`: one call from logs to a result. The command line uses it too."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -41,35 +41,37 @@ def scan(
     networks: Sequence[Path] = (),
     document_cpu_s: float = DOCUMENTS_CPU_S,
 ) -> ScanReport:
-    """Find the campaigns in a log: who drains the model, through which accounts, since when, how much.
+    """Find the campaigns in a log: which accounts extract the model, since when, and how much they took.
 
-    The same log gives the same findings in any order, on any number of threads and on any engine.
+    The same log gives the same findings in any order, with any number of threads and on any engine.
 
     Arguments:
         logs: A path, folder or pattern; several of them; or a table that speaks Arrow (pyarrow, pandas 2.2,
             polars, DuckDB), or an iterable of tables. Its columns are those of the exchange record or their
-            aliases (docs/exchanges.md): time, account and prompt are needed, model, max_tokens and
-            temperature make groups visible. A gateway's folder is read under its own key, with its holds.
-        accounts: The accounts table as a path or a table: account, org, created, tier, country, email_domain,
+            aliases (docs/exchanges.md): time, account and prompt are required; model, max_tokens and
+            temperature make groups detectable. A gateway's folder is read under its own key, with its holds.
+        accounts: The accounts table as a path or table: account, org, created, tier, country, email_domain,
             payment, declared_use, permissions. Without it many groups stay leads.
-        columns: What the log calls the record's columns: {"account": "tenant_name"}.
-        settings: The dial and the constants of detection.
-        key: Secret for the sketches of texts, at least 16 bytes. Another key keeps other phrases of long
-            texts, so that findings can differ at their edges: on the sample in one account of 114.
-        assume_utc: Take times without a zone for UTC; otherwise such rows are refused.
-        threads: From 1 to 64; two by default, or the machine's one.
+        columns: Maps fields of the record to the log's columns: {"account": "tenant_name"}.
+        settings: The false-positive budget and the constants of detection.
+        key: Secret for the sketches of texts, at least 16 bytes. Another key keeps other shingles of long
+            texts, so findings can differ at their edges: on the sample by one account of 114.
+        assume_utc: Treat times without a zone as UTC. Otherwise such rows are rejected.
+        threads: From 1 to 64. Default: two, or one on a machine with one core.
         engine: Where the SQL of the scan runs: duckdb, clickhouse, spark, or spark:MASTER (docs/engine.md).
-        now: Times more than five minutes past it are refused; the present by default.
-        progress: Called as progress(stage, done, total or None). What it raises ends the scan.
-        rejected: Where rows that cannot be used are written, one JSON object a line; else only counted.
-        keep_text: Keep the bytes of such rows in that file.
-        networks: Files of a table of networks (docs/exchanges.md), in which the `asn` of addresses without
-            one is looked up: people who openly sit together are no pool.
-        document_cpu_s: CPU seconds for PDF and Office files in requests, divided so that one account's leave
-            some for the others (docs/exchanges.md).
+        now: Times more than five minutes after it are rejected. Default: the present.
+        progress: Called as progress(stage, done, total or None). An exception that it raises ends the scan.
+        rejected: File for rows that cannot be used, one JSON object a line. Without it they are only counted.
+        keep_text: Write the raw bytes of such rows to that file, too.
+        networks: Files of a network table (docs/exchanges.md) that gives the `asn` of addresses without one.
+            Accounts that openly share a network are not a pool.
+        document_cpu_s: CPU seconds for PDF and Office files in requests, shared out so that no account uses
+            up the time of the others (docs/exchanges.md).
 
-    Rows that cannot be used are counted in `ScanReport.warnings`. Raises: InputError where none can be used,
-        a setting makes no sense, or the input is no log; StillwatchError where the engine does not start.
+    Rows that cannot be used are counted in `ScanReport.warnings`.
+
+    Raises: InputError if no row is usable, a setting is invalid, or the input is not a log; StillwatchError
+    if the engine does not start.
     """
     logs_found = logs_of(logs)
     network_table = read_networks(networks) if networks else None
@@ -97,17 +99,16 @@ def scan(
 
 
 def _without_earlier_rows(place: FilePath) -> FilePath:
-    """Let no earlier scan's rows lie in the file of rejected ones."""
+    """Remove rejected rows of an earlier scan from the file."""
     with refuse_os_errors(InputError, f"rejected: {place} cannot be written"):
         place.unlink(missing_ok=True)
     return place
 
 
 def options_of(settings: object, *, threads: object = None, engine: object = DEFAULT, **how: Any) -> Options:
-    """A scan's settings, and how it is run.
+    """Return a scan's settings and how it is run.
 
-    Raises: InputError for what are no settings, for a number of threads that makes no sense, and for what is
-        no engine's name.
+    Raises: InputError for invalid settings, number of threads or engine name.
     """
     settings = DetectionSettings() if settings is None else settings
     if not isinstance(settings, DetectionSettings):

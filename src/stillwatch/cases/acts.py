@@ -1,7 +1,7 @@
-"""The acts of people on a case, and the state that results. It does not judge whether an act is wise.
+"""People's acts on a case, and the state that results.
 
-An act sets facets of a case (its state, owner, verdict, ...) and verdicts of accounts. What stands is, for
-each of them, what the last act in force set: to take an act back is to give exactly the state without it.
+An act sets facets of a case (its state, owner, verdict, ...) and verdicts of accounts. The present value of
+each is that of the last act in force, so undoing an act yields exactly the state without it.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from stillwatch.cases import Act, CaseError, CaseState, Json, RecordNotFound, Ve
 from stillwatch.cases.store import Personal, Transaction
 from stillwatch.cases.tables import acts, among, cases, members, record_of
 
-FACETS: Mapping[str, Any] = {  # and what stands where no act set them
+FACETS: Mapping[str, Any] = {  # and their values if no act has set them
     "state": CaseState.NEW.value,
     "verdict": None,
     "owner": None,
@@ -27,18 +27,18 @@ FACETS: Mapping[str, Any] = {  # and what stands where no act set them
     "appeal": None,
 }
 CLEARED = (Verdict.FALSE, Verdict.PERMITTED)
-NOT_THE_ACTOR = (*CLEARED, Verdict.VICTIM)  # such accounts are nobody's to act on
+NOT_THE_ACTOR = (*CLEARED, Verdict.VICTIM)  # such accounts may not be acted on
 CAME_BACK = "came back"
 APPEAL, GRANTED, REFUSED = "appeal", "appeal granted", "appeal refused"
-NAMES_ON_RECORD = 100  # accounts that the trail names one by one; of more, a digest
+NAMES_ON_RECORD = 100  # accounts that the trail names individually; for more, a digest
 
 
 @dataclass(frozen=True)
 class OpenAppeal:
-    """An appeal that nobody has decided."""
+    """An undecided appeal."""
 
-    act: int  # the number of the act by which it came in, in whatever case that was
-    appellant: str | None  # key of the account that it is for; None: the whole case
+    act: int  # the number of the act that recorded it, in whatever case
+    appellant: str | None  # key of the account that it concerns; None: the whole case
     text: str
 
 
@@ -52,10 +52,10 @@ def put(
     *,
     undoes: int | None = None,
 ) -> int:
-    """Put an act on record, on the trail too, and let it count. Give its number.
+    """Record an act, on the trail too, and apply it. Return its number.
 
-    sets: facets; `accounts`, a list of {verdict, keys}; what later acts need: `known` at a closing, `moved`
-    by a merge or split, `export`, `approver`, `dismisses` (how many cases), `appellant`, `decides`, and
+    sets: facets; `accounts`, a list of {verdict, keys}; data for later acts: `known` at a closing, `moved` by
+    a merge or split, `export`, `approver`, `dismisses` (how many cases), `appellant`, `decides`, and
     `appeals` that a merge or split brings along or (`appeals_gone`) takes away.
     """
     number = int(tx.db.execute(select(func.coalesce(func.max(acts.c.act), 0))).scalar_one()) + 1
@@ -75,19 +75,19 @@ def put(
 
 
 def take_back(tx: Transaction, act: Act) -> None:
-    """Let an act not count any more. The caller puts on record that it was taken back."""
+    """Put an act out of force. The caller records that it was undone."""
     tx.db.execute(update(acts).where(acts.c.act == act.id).values(in_force=0, revision=tx.revision))
     stand(tx, act.case, keys=_keys(act.sets))
 
 
 def put_back(tx: Transaction, act: Act) -> None:
-    """Let an act count again."""
+    """Put an act in force again."""
     tx.db.execute(update(acts).where(acts.c.act == act.id).values(in_force=1, revision=tx.revision))
     stand(tx, act.case, keys=_keys(act.sets))
 
 
 def stand(tx: Transaction, case_id: str, keys: Iterable[str] = ()) -> None:
-    """Write what the acts in force come to: the case's facets, and the verdicts of the accounts `keys`."""
+    """Write the result of the acts in force: the case's facets, and the verdicts of the accounts `keys`."""
     in_force = acts_of(tx.db, case_id, in_force=True)
     facets = dict(FACETS)
     verdicts: dict[str, str | None] = dict.fromkeys(keys)
@@ -121,9 +121,9 @@ def counts(db: Connection, case_id: str) -> dict[str, int]:
 
 
 def _set_verdict(db: Connection, case_id: str, keys: list[str], verdict: str | None) -> None:
-    """Give accounts a verdict; those that are the actor's have their home here, no others.
+    """Set the verdict of accounts; only those that are the actor's have their home in this case.
 
-    Raises: CaseError where one that would be the actor's again has become another case's.
+    Raises: CaseError if one would become the actor's again but is another case's by now.
     """
     m = members.c
     named_members = (m.case_id == case_id) & among(db, m.key, keys)
@@ -148,7 +148,7 @@ def _set_verdict(db: Connection, case_id: str, keys: list[str], verdict: str | N
 
 
 def acts_of(db: Connection, case_id: str, *, in_force: bool = False) -> list[Act]:
-    """Give a case's acts, in order."""
+    """Return a case's acts, in order."""
     query = select(acts).where(acts.c.case_id == case_id).order_by(acts.c.act)
     if in_force:
         query = query.where(acts.c.in_force == 1)
@@ -156,7 +156,7 @@ def acts_of(db: Connection, case_id: str, *, in_force: bool = False) -> list[Act
 
 
 def open_appeals(in_force: Iterable[Act]) -> list[OpenAppeal]:
-    """Give the appeals that stand open after some acts in force, oldest first."""
+    """Return the appeals still open after some acts in force, oldest first."""
     appeals: dict[int, OpenAppeal] = {}
     for act in in_force:
         if act.verb == APPEAL:
@@ -168,13 +168,13 @@ def open_appeals(in_force: Iterable[Act]) -> list[OpenAppeal]:
         if act.verb in (GRANTED, REFUSED):
             if "decides" in act.sets:
                 appeals.pop(act.sets["decides"], None)
-            else:  # of a time when a case had one open appeal at most
+            else:  # from a time when a case had at most one open appeal
                 appeals.clear()
     return list(appeals.values())
 
 
 def act_of(db: Connection, case_id: str, number: int) -> Act:
-    """Give one act of a case. Raises: RecordNotFound."""
+    """Return one act of a case. Raises: RecordNotFound."""
     query = select(acts).where(acts.c.act == number, acts.c.case_id == case_id)
     row = db.execute(query).mappings().first()
     if row is None:
@@ -197,7 +197,7 @@ def _keys(sets: Mapping[str, Any]) -> list[str]:
 
 
 def _detail(number: int, text: str, words: str, sets: Mapping[str, Any], undoes: int | None) -> Json:
-    """Give what stays on the audit trail for ever: no names and no words."""
+    """Return what stays on the audit trail forever: no names and no free text."""
     facets_kept = {
         name: sets[name] for name in ("state", "verdict", "due_us", "suppressed_until_us") if name in sets
     }
@@ -215,7 +215,7 @@ def _detail(number: int, text: str, words: str, sets: Mapping[str, Any], undoes:
 
 
 def _personal(case_id: str, text: str, sets: Mapping[str, Any]) -> Personal:
-    """Give what may have to be forgotten: words, and names of accounts."""
+    """Return what may have to be erased: free text and names of accounts."""
     details: dict[str, Json] = {}
     about_case = {name: sets[name] for name in ("owner", "suppressed_by", "appeal") if name in sets}
     if text:

@@ -1,6 +1,6 @@
-"""The alert: all that a person needs to judge a case, or a partner who has nothing but this file.
+"""The alert: everything that a person needs to judge a case, including a partner who has only this file.
 
-It finds nothing and decides nothing. `as_json` is what the command line, the console and the exports show.
+`as_json` is what the command line, the console and the exports show.
 """
 
 import hashlib
@@ -34,28 +34,28 @@ CALIBRATION = "docs/evidence.md, 'Logs without a campaign': group tests and fals
 
 @dataclass(frozen=True)
 class Exposure:
-    """What has left, over all findings of the case."""
+    """The amount taken, over all findings of the case."""
 
     exchanges: int
     output_tokens: int
-    value_tokens: float  # of the latest finding: weighed by what is new in an answer
+    value_tokens: float  # of the latest finding: weighted by the new part of an answer
     unique_prompts: int | None  # of the latest finding
     exchanges_at_alarm: int
     output_tokens_at_alarm: int
     first_us: int | None
     last_us: int | None
-    capabilities: tuple[str, ...]  # what was asked for, in words
-    milestones: str  # beside the sizes of published training sets
+    capabilities: tuple[str, ...]  # what was requested, in words
+    milestones: str  # in relation to published training sets
     next_milestone: str | None
     cost_to_us_usd: float | None  # None: no price was given
     cost_to_them_usd: float | None
-    victims_exchanges: int  # of accounts judged to be victims, all that they sent in the scanned log
-    cleared_exchanges: int  # of accounts that were cleared
+    victims_exchanges: int  # of accounts judged to be victims, everything they sent in the scanned log
+    cleared_exchanges: int  # of cleared accounts
 
 
 @dataclass(frozen=True)
 class Confidence:
-    """How often such alarms were right, and on what set that was measured."""
+    """How often such alarms were right, and in which data that was measured."""
 
     sentence: str
     measured_on: str
@@ -63,12 +63,12 @@ class Confidence:
     judged: int | None
     low: float | None  # 95 % interval of the share that was right
     high: float | None
-    calibration: str  # where the calibration of the p-value is shown
+    calibration: str  # where the calibration of the p-value is documented
 
 
 @dataclass(frozen=True)
 class SignalSource:
-    """A detector or clue that spoke: which one exactly, and how it is evaded."""
+    """A detector or clue behind the alert: its exact version, and how it is evaded."""
 
     id: str
     version: str
@@ -81,13 +81,13 @@ class SignalSource:
 
 @dataclass(frozen=True)
 class RecommendedAction:
-    """What to do next. Nothing is done by this."""
+    """The recommended next action. It is not taken by this."""
 
-    step: str  # of the terms' ladder, or "none"
+    step: str  # of the policy's ladder, or "none"
     text: str
-    accounts: int  # dry run: whom it would touch
-    left_out: dict[str, int]  # why accounts of the case would not be touched -> how many
-    collateral: int  # accounts outside the actor that it would touch
+    accounts: int  # dry run: how many it would affect
+    left_out: dict[str, int]  # reason -> how many accounts of the case would not be affected
+    collateral: int  # accounts outside the actor that it would affect
     collateral_note: str
     command: str
 
@@ -111,15 +111,15 @@ class Alert:
     members: int
     victims: int
     cleared: int
-    accounts: tuple[str, ...]  # the actor's, the first thousand in order of name
-    accounts_sha256: str  # of all of them, one a line
+    accounts: tuple[str, ...]  # the actor's, the first thousand by name
+    accounts_sha256: str  # of all of them, one per line
     why: tuple[Claim, ...]  # most bits first
     benign: tuple[Benign, ...]
     links: tuple[LinkRow, ...]  # the strongest
     links_total: int
     shared: tuple[SharedRow, ...]  # all links, folded
     independent_classes: tuple[str, ...]
-    seen_by_provider: tuple[str, ...]  # those of the classes that the client does not choose
+    seen_by_provider: tuple[str, ...]  # those of classes that the client does not choose
     exposure: Exposure
     confidence: Confidence
     detectors: tuple[SignalSource, ...]
@@ -133,19 +133,19 @@ class Alert:
     stillwatch: str
     permalink: str
     json_twin: str
-    bundle_sha256: str | None  # of the last evidence bundle made of this case
-    merged_into: str | None = None  # the case that goes on with this actor
-    # accounts that look alike and were set aside, by rule; names stay with the finding. None: was not kept
+    bundle_sha256: str | None  # of the last evidence bundle of this case
+    merged_into: str | None = None  # the case that continues with this actor
+    # similar accounts that were set aside, by rule; names stay with the finding. None: not recorded
     set_aside: dict[str, int] | None = None
 
     def as_json(self) -> Json:
-        """Give it as JSON can hold it."""
+        """Return it as JSON values."""
         return {"format": FORMAT} | asdict(self)
 
 
 @dataclass(frozen=True)
 class TokenPrices:
-    """What a million output tokens cost, in dollars; None: not known."""
+    """Prices of a million output tokens, in dollars; None: unknown."""
 
     to_us: float | None = None
     to_them: float | None = None
@@ -157,9 +157,9 @@ NO_PRICES = TokenPrices()
 def alert(
     store: Store, case_id: str, now_us: int, base_url: str = "", prices: TokenPrices = NO_PRICES
 ) -> Alert:
-    """Put a case's alert together: what was found last, and what people have said and done since.
+    """Assemble a case's alert: the latest finding, and people's acts since.
 
-    base_url: where the console is, for permalinks. Raises: RecordNotFound.
+    base_url: of the console, for permalinks. Raises: RecordNotFound.
     """
     with store.reading() as db:
         case, (finding, facts) = case_in(db, case_id), context_in(db, case_id)
@@ -194,7 +194,7 @@ def alert(
         "json_twin": f"{link}.json",
         "bundle_sha256": bundle,
     }
-    return convert({**facts, **vars(case), **fields}, Alert)  # the rest has one name in all of them
+    return convert({**facts, **vars(case), **fields}, Alert)  # the remaining fields have the same names
 
 
 def _exposure(
@@ -224,7 +224,7 @@ def _cost(usd_per_million: float | None, tokens: int) -> float | None:
 
 
 def _alert_title(case: Case, named: int) -> str:
-    """Give the finding's sentence, with the case's totals if it has more than the finding."""
+    """Return the finding's sentence, with the case's totals if they exceed the finding's."""
     if case.members <= named and not case.victims and not case.cleared:
         return case.title
     sizes = f"{plural(case.members, 'account')} and {plural(case.exchanges, 'exchange')} over all findings"
@@ -257,7 +257,7 @@ def _techniques_of(techniques: list[dict[str, str]], victims: int) -> tuple[dict
 
 
 def _confidence(case: Case, record: Measured) -> Confidence:
-    """Say how often such alarms were right: here, if enough were judged; else in the benchmark scenes."""
+    """Return how often such alarms were right: here, if enough were judged; else in the benchmark scenes."""
     enough_judged = record.judged >= ENOUGH_JUDGED and record.low is not None and record.high is not None
     chance = f"p = {p_value(case.p_value, plain=True)} under the detector's null, not the chance of innocence"
     if enough_judged:
@@ -278,11 +278,11 @@ def _confidence(case: Case, record: Measured) -> Confidence:
     )
 
 
-# --- what to do ---
+# --- recommended action ---
 
 
 def _action(case: Case, hit: Targets, standing: DetectorStanding | None) -> RecommendedAction:
-    """Propose the next step and whom it would touch: only steps that can be undone; people block."""
+    """Recommend the next action and the accounts: only reversible actions; people decide on blocks."""
     step, text = _step(case, hit, standing)
     command = ""
     if step is not None:

@@ -1,7 +1,7 @@
-"""The part of an alert that is fixed when a finding is folded in: claims, links, detectors, gaps, ATLAS ids.
+"""The part of an alert that is fixed when a finding is added: claims, links, detectors, gaps, ATLAS ids.
 
-It is kept as JSON with the finding, so that an alert says what was known then: which code spoke, on which
-files, and what the scan could not claim. What people do later is added by `alert`.
+It is stored as JSON with the finding, so that an alert shows what was known then: which code raised it, on
+which files, and what the scan could not claim. `alert` adds people's later acts.
 """
 
 import hashlib
@@ -37,8 +37,8 @@ NEVER_CLAIMED = (  # by any scan, whatever the log holds
     "That a model was trained on these answers is not shown: `stillwatch prove` tests that.",
 )
 
-# The alarm's own test has no file to itself: these are docs/evidence.md,
-# "The test of settings" and "An adversary who reads this", in short.
+# The alarm's own test has no file to itself: these summarise docs/evidence.md, "The test of settings" and "An
+# adversary who reads this".
 _TEST_DOC = {
     "Null": "accounts that share wording choose model, output limit and temperature independently, as "
     "the population does, but for the likeness that other groups of the log show",
@@ -54,10 +54,10 @@ _TEST_PARTS = (
     "stillwatch.stats.groups",
 )
 
-# Clues of one class may have one cause; two classes are two witnesses: docs/actors.md.
+# Clues of one class may have one cause; two classes are independent evidence: docs/actors.md.
 CLASSES: Mapping[str, str] = {clue.NAME: clue.CLASS for clue in clues()}
 
-# MITRE ATLAS 5.6.0; what single signals add is in their files.
+# MITRE ATLAS 5.6.0; additions of single signals are in their files.
 ATLAS_ALWAYS = (
     ("AML.T0040", "AI Model Inference API Access", "the harvest went through the API"),
     ("AML.T0024.002", "Extract AI Model", "answers were collected at the scale of a training set"),
@@ -67,26 +67,26 @@ ATLAS_ALWAYS = (
 
 @dataclass(frozen=True)
 class Claim:
-    """One detector's or clue's statement, with what it takes to check it."""
+    """One detector's or clue's statement, with everything needed to check it."""
 
     signal: str  # in words
     detector: str
     text: str
     actual: float | None
-    baseline: float | None  # the population's median, or what was to be expected
+    baseline: float | None  # the population's median, or the expected value
     peer_p95: float | None
-    effect: float | None  # actual over baseline; None where there is no baseline, or it is 0
-    bits: float  # log2 of how much more likely this is of one actor than of strangers
-    p_value: float  # how often this comes up when nothing is wrong, under the detector's own null
-    n: int | None  # exchanges, accounts or markers that it rests on
+    effect: float | None  # actual over baseline; None if there is no baseline, or it is 0
+    bits: float  # log2 of the likelihood ratio of one actor to unrelated accounts
+    p_value: float  # under the detector's own null
+    n: int | None  # exchanges, accounts or shingles that it rests on
     null: str
     query: str  # recomputes it
-    input_sha256: str  # of what it was computed from: the files, the accounts, the window
+    input_sha256: str  # of the data it was computed from: the files, the accounts, the window
 
 
 @dataclass(frozen=True)
 class Benign:
-    """What would make it honest, and what came of checking that."""
+    """An honest explanation, and the result of checking it."""
 
     kind: str
     check: str
@@ -117,7 +117,7 @@ class SharedRow:
 def context(
     result: ScanResult, c: Campaign, source: str, inputs: Sequence[Input], settings: Mapping[str, Any]
 ) -> Json:
-    """Give the static part of a campaign's alert, as JSON can hold it."""
+    """Return the fixed part of a campaign's alert, as JSON values."""
     files = [asdict(item) for item in sorted(inputs, key=lambda i: (i.name, i.sha256))]
     reasons = sorted(c.reasons, key=lambda r: (-r.bits, r.detector, r.text))
     benign = [Benign(b.kind, b.text, not b.text.startswith("not checked")) for b in c.benign_alternatives]
@@ -214,7 +214,7 @@ def _finite(value: float | None) -> float | None:
 
 
 def _input_digest(c: Campaign, files: list[Json]) -> str:
-    """Name what a claim was computed from: the files, the accounts, the hours."""
+    """Return the digest of a claim's input: the files, the accounts, the hours."""
     digest = hashlib.sha256()
     for item in files:
         digest.update(f"{item['sha256']} {item['bytes']}\n".encode())
@@ -226,7 +226,7 @@ def _input_digest(c: Campaign, files: list[Json]) -> str:
 
 
 def _ours(clue: Any) -> bool:
-    """Tell whether the client does not choose the attribute. He chooses settings, though we observe them."""
+    """Return whether the provider determines the attribute; settings are observed but client-chosen."""
     return str(clue.CONTROL) == "provider" and CLASSES.get(clue.NAME) != "settings"
 
 
@@ -238,7 +238,7 @@ def _during(gap: Gap, c: Campaign) -> bool:
 
 
 def _signals(raised: set[str]) -> list[Signal]:
-    """Give the signals that were raised, in their order."""
+    """Return the signals that were raised, in their order."""
     signals = [signal_of(signal_module) for name, signal_module in signal_sources().items() if name in raised]
     return sorted(signals, key=lambda signal: signal.order)
 
@@ -251,12 +251,12 @@ def _atlas(raised: set[str]) -> list[dict[str, str]]:
     return [{"id": number, "name": name, "why": why} for number, name, why in techniques.values()]
 
 
-# --- which detector exactly ---
+# --- exact versions of detectors ---
 
 
 @cache
 def signal_sources() -> Json:
-    """Every signal's module by its name; the alarm's own test has no file to itself."""
+    """Return every signal's module by name; the alarm's own test has no file to itself."""
     modules: tuple[Any, ...] = (*clues(), *detectors(), lone_harvest, holds, new_settings, failover)
     return {module.NAME: module for module in modules}
 
@@ -280,7 +280,7 @@ def _source_text(name: str) -> str:
 
 
 def hashed_modules(name: str) -> list[Any]:
-    """Give the modules whose source identifies the detector's exact version."""
+    """Return the modules whose source identifies the detector's exact version."""
     if name == TEST_NAME:
         return [importlib.import_module(part) for part in _TEST_PARTS]
     module = signal_sources().get(name)
@@ -289,7 +289,7 @@ def hashed_modules(name: str) -> list[Any]:
 
 @cache
 def documented_limits(name: str) -> dict[str, str]:
-    """Give what a detector's or clue's file says of itself: Null, Blind to, Fooled by, Source."""
+    """Return what a detector's or clue's file documents: Null, Blind to, Fooled by, Source."""
     if name == TEST_NAME:
         return _TEST_DOC
     module = signal_sources().get(name)

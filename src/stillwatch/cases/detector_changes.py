@@ -1,4 +1,4 @@
-"""What people have set detectors to: of each the newest change. It does not know which ones there are."""
+"""People's changes of detectors' states: the newest one of each."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from stillwatch.cases.tables import detector_states
 
 
 def newest_changes(db: Connection) -> dict[str, Mapping[str, Any]]:
-    """Give the rows of `detector_states` that hold, by detector; none of a detector that nobody has set."""
+    """Return the valid rows of `detector_states`, by detector; none for a detector that nobody has set."""
     d = detector_states.c
     newest = select(func.max(d.change)).group_by(d.detector)
     rows = db.execute(select(detector_states).where(d.change.in_(newest))).mappings()
@@ -19,6 +19,6 @@ def newest_changes(db: Connection) -> dict[str, Mapping[str, Any]]:
 
 
 def states_set(store: Store) -> dict[str, DetectorState]:
-    """Give what those detectors may do that a person has set."""
+    """Return the states of detectors that a person has set."""
     with store.reading() as db:
         return {name: DetectorState(row["state"]) for name, row in newest_changes(db).items()}

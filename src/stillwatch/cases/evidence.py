@@ -1,6 +1,6 @@
-"""The evidence of a finding, kept with its case: the whole campaign, and the scan that found it.
+"""The evidence of a finding, stored with its case: the whole campaign, and the scan that found it.
 
-It does not judge. Of each case the latest finding's evidence is kept, and that of findings judged upon.
+For each case, the evidence of the latest finding and of findings with a verdict is kept.
 """
 
 import hashlib
@@ -24,8 +24,8 @@ from stillwatch.report.findings import campaign_json, campaign_of, set_aside_jso
 from stillwatch.scan import Campaign
 
 SLOW = b"#"
-SALT = "set_aside_salt"  # of a context: with it the trail's digest of who was set aside can be opened
-LEVEL = 1  # of deflate: 25,000 accounts' links are 10 MB, and a fold has to wait for it
+SALT = "set_aside_salt"  # of a context: opens the trail's digest of accounts set aside
+LEVEL = 1  # of deflate: 25,000 accounts' links are 10 MB, and adding a finding waits for it
 
 
 @dataclass(frozen=True)
@@ -39,17 +39,17 @@ class Input:
 
 @dataclass(frozen=True)
 class FindingEvidence:
-    """A finding with what it rests on."""
+    """A finding with its evidence."""
 
     finding: Finding
-    context: Json  # what the scan was, and the static part of the alert: see `alert`
+    context: Json  # facts about the scan, and the fixed part of the alert: see `alert`
     campaign: Campaign
 
 
 def digest(c: Campaign) -> str:
-    """Name what was found: SHA-256, the same whether the campaign comes from a scan or from its report.
+    """Return the SHA-256 of a campaign, the same whether it comes from a scan or from its report.
 
-    When it may reach its next milestone is no part of it.
+    The forecast of its next milestone is not included.
     """
     hashed = hashlib.sha256()
     p = f"{c.p_value:.6g}"
@@ -65,30 +65,30 @@ def digest(c: Campaign) -> str:
 
 
 def without_set_aside(c: Campaign) -> Json:
-    """Give a campaign as the trail records it and as it leaves: without honest accounts that it set aside.
+    """Return a campaign as the trail records it and exports contain it: without honest accounts set aside.
 
-    Of these the trail has a digest of its own (`set_aside_of`), which says nothing to who lacks its salt.
+    For these the trail has a separate digest (`set_aside_of`), which reveals nothing without its salt.
     """
     return campaign_json(replace(c, set_aside=()))
 
 
 def set_aside_of(c: Campaign) -> list[Json]:
-    """Give whom a campaign set aside, by which rule, on what facts."""
+    """Return the accounts that a campaign set aside, by which rule, on what facts."""
     return [set_aside_json(item) for item in c.set_aside]
 
 
 def pack(c: Campaign) -> bytes:
-    """Write a campaign as it is kept: deflated JSON."""
+    """Return a campaign in its stored form: deflated JSON."""
     try:
         data = msgspec.json.encode(c)
-    except UnicodeEncodeError:  # half a character in a name: only the slow way can write it
+    except UnicodeEncodeError:  # a lone surrogate in a name: only the slow encoder can write it
         document = json.dumps(campaign_json(c), allow_nan=False, separators=(",", ":"))
         data = SLOW + document.encode("ascii")
     return zlib.compress(data, LEVEL)
 
 
 def unpack(packed: bytes) -> Campaign:
-    """Read back what `pack` wrote. Raises: CaseError where it is damaged."""
+    """Read back the output of `pack`. Raises: CaseError if it is damaged."""
     try:
         data = zlib.decompress(packed)
         if data.startswith(SLOW):
@@ -99,7 +99,7 @@ def unpack(packed: bytes) -> Campaign:
 
 
 def latest(store: Store, case_id: str) -> FindingEvidence:
-    """Give the evidence of a case's latest finding. Raises: RecordNotFound."""
+    """Return the evidence of a case's latest finding. Raises: RecordNotFound."""
     with store.reading() as db:
         e = evidence.c
         query = select(e.finding).where(e.case_id == case_id).order_by(e.finding.desc()).limit(1)
@@ -112,7 +112,7 @@ def latest(store: Store, case_id: str) -> FindingEvidence:
 
 
 def evidence_in(db: Connection, number: int) -> FindingEvidence:
-    """Give a finding's evidence. Raises: RecordNotFound where it was not kept."""
+    """Return a finding's evidence. Raises: RecordNotFound if it was not kept."""
     query = select(findings, evidence.c.context, evidence.c.campaign.label("packed")).join(
         evidence, evidence.c.finding == findings.c.finding
     )
@@ -123,7 +123,7 @@ def evidence_in(db: Connection, number: int) -> FindingEvidence:
 
 
 def context_in(db: Connection, case_id: str) -> tuple[Finding, Json]:
-    """Give a case's latest finding and context, without unpacking the campaign. Raises: RecordNotFound."""
+    """Return a case's latest finding and context, without unpacking the campaign. Raises: RecordNotFound."""
     query = select(findings, evidence.c.context).join(evidence, evidence.c.finding == findings.c.finding)
     query = query.where(evidence.c.case_id == case_id).order_by(evidence.c.finding.desc()).limit(1)
     row = db.execute(query).mappings().first()
@@ -135,7 +135,7 @@ def context_in(db: Connection, case_id: str) -> tuple[Finding, Json]:
 
 
 def keep(db: Connection, case_id: str, number: int, context: Mapping[str, Any], campaign: Campaign) -> None:
-    """Keep a finding's evidence in place of the one before, unless somebody judged upon that."""
+    """Replace the evidence of the previous finding, unless that has a verdict."""
     e = evidence.c
     db.execute(delete(evidence).where(e.case_id == case_id, e.held == 0))
     words = json.dumps(context, sort_keys=True, allow_nan=False)
@@ -144,7 +144,7 @@ def keep(db: Connection, case_id: str, number: int, context: Mapping[str, Any], 
 
 
 def hold(db: Connection, case_id: str) -> None:
-    """Keep what a case's latest finding rests on for good: somebody judges upon it."""
+    """Keep the evidence of a case's latest finding permanently: it is about to be judged."""
     e = evidence.c
     newest = select(e.finding).where(e.case_id == case_id).order_by(e.finding.desc()).limit(1)
     db.execute(update(evidence).where(e.finding == newest.scalar_subquery()).values(held=1))
@@ -155,9 +155,9 @@ def finding_of(row: Mapping[Any, Any]) -> Finding:
 
 
 def inputs_of(logs: Sequence[str | Path]) -> list[Input]:
-    """Hash every file that these logs stand for. Raises: InputError where one cannot be read.
+    """Hash every file of these logs. Raises: InputError if one cannot be read.
 
-    Names are without folders: they leave with exports, and the digest tells which file it was.
+    Names have no folders, because they leave with exports; the digest identifies the file.
     """
     return [Input(PurePath(log.shown).name, _sha256(log.path), log.size) for log in find(logs)]
 

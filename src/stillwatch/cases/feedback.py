@@ -3,10 +3,11 @@
 Null: a judged case is one trial; the interval is Clopper and Pearson's exact one, at 95 %.
 Blind to: campaigns that no detector found (no verdict says what was missed), and cases nobody has judged.
 Fooled by: judges who agree with the machine because it is the machine; one judge who dismisses everything,
-    which is why promotion asks for several of them.
+    which is why promotion requires several.
 Source: Clopper and Pearson 1934, Biometrika 26(4).
 
-No verdict reaches a scan: baselines, thresholds and the detectors' own numbers do not move with dismissals.
+The verdicts never affect a scan: baselines, thresholds and detectors' own numbers do not move with
+dismissals.
 """
 
 import json
@@ -28,31 +29,31 @@ from stillwatch.stats.intervals import clopper_pearson
 from stillwatch.units import DAY_US, time_of
 
 LEVEL = 0.95
-EVIDENCE_US = 180 * DAY_US  # of what was judged earlier nothing is said
+EVIDENCE_US = 180 * DAY_US  # older verdicts are not used
 MOST_OF_ONE_JUDGE = 0.8  # of the verdicts that a promotion rests on
-# What a promotion asks for: cases judged, judges, and the lower end of the interval.
+# Requirements of a promotion: cases judged, judges, and the lower end of the interval.
 NEEDED: dict[DetectorState, tuple[int, int, float]] = {
     DetectorState.ALERT: (5, 1, 0.2),
     DetectorState.ACT: (20, 2, 0.9),
 }
 _ORDER = list(DetectorState)
-JUDGING = ("judge", "close", GRANTED)  # acts that say what a case is
+JUDGING = ("judge", "close", GRANTED)  # acts that state what a case is
 
 
 @dataclass(frozen=True)
 class Measured:
-    """How often a detector's word was right, over cases that were judged true or false."""
+    """How often a detector was right, over cases that were judged true or false."""
 
     detector: str
-    month: str | None  # YYYY-MM in which it spoke first of the case; None: all that counts now
+    month: str | None  # YYYY-MM in which it first raised the case; None: all that counts now
     right: int
     judged: int
-    low: float | None  # 95 % interval of the share that was right; None where nothing was judged
+    low: float | None  # 95 % interval of the share that was right; None if nothing was judged
     high: float | None
-    permitted: int  # judged to be allowed: right about the harvest, and no case
+    permitted: int  # judged as permitted: right about the harvest, but not a case
     undecided: int  # suspicious, or not judged yet
     judges: int  # how many people judged them
-    by_one: float | None  # the share of verdicts that one person gave, the largest
+    by_one: float | None  # the largest share of verdicts by one person
 
     @property
     def share(self) -> float | None:
@@ -68,24 +69,24 @@ class DetectorStanding:
     since_us: int | None  # None: as shipped
     who: str | None
     why: str | None
-    raises: bool  # its word alone opens cases
+    raises: bool  # it can open cases alone
 
 
 @dataclass(frozen=True)
 class _JudgedCase:
     detector: str
-    first_us: int  # when the detector spoke of it first
+    first_us: int  # when the detector first raised it
     verdict: str
     judge: str | None
 
 
 def by_month(store: Store) -> list[Measured]:
-    """Give each detector's record month by month, in order of detector and month."""
+    """Return each detector's record month by month, sorted by detector and month."""
     with store.reading() as db:
         by_key: dict[tuple[str, str], list[_JudgedCase]] = {}
         for case in _judged_cases(db, 0):
             by_key.setdefault((case.detector, _month(case.first_us)), []).append(case)
-        day = spoken.c.first_us // DAY_US  # whole numbers: months of days are few, hours are many
+        day = spoken.c.first_us // DAY_US  # in whole days, as there are far fewer than hours
         open_: dict[tuple[str, str], int] = {}
         for detector, first_day, n in _count_unjudged(db, 0, day):
             month = (detector, _month(first_day * DAY_US))
@@ -95,7 +96,7 @@ def by_month(store: Store) -> list[Measured]:
 
 
 def measure_all(store: Store, now_us: int) -> dict[str, Measured]:
-    """Give the record over the last half year of every detector that spoke of a case within it."""
+    """Return the record over the last half year of every detector that raised a case within it."""
     since = now_us - EVIDENCE_US
     with store.reading() as db:
         cases_by_detector: dict[str, list[_JudgedCase]] = {}
@@ -107,19 +108,19 @@ def measure_all(store: Store, now_us: int) -> dict[str, Measured]:
 
 
 def nothing_said(detector: str) -> Measured:
-    """Give the record of a detector that spoke of no case."""
+    """Return the record of a detector that raised no case."""
     return _measure(detector, None, (), 0)
 
 
 def measured_in(db: Connection, detector: str, now_us: int) -> Measured:
-    """Give a detector's record over the last half year: what a promotion is decided on."""
+    """Return a detector's record over the last half year: what a promotion is decided on."""
     since = now_us - EVIDENCE_US
     open_ = sum(n for _, n in _count_unjudged(db, since, detector=detector))
     return _measure(detector, None, _judged_cases(db, since, detector), open_)
 
 
 def _judged_cases(db: Connection, since_us: int, detector: str | None = None) -> list[_JudgedCase]:
-    """Every case with a verdict that a detector spoke of, with what was found and who found it."""
+    """Return every case with a verdict that a detector raised, with the verdict and its author."""
     s, c = spoken.c, cases.c
     judged = {row.id: row.verdict for row in db.execute(
         select(c.id, c.verdict).where(c.verdict.is_not(None), c.merged_into.is_(None))
@@ -140,9 +141,9 @@ def _judged_cases(db: Connection, since_us: int, detector: str | None = None) ->
 def _count_unjudged(
     db: Connection, since_us: int, *by: ColumnElement[int], detector: str | None = None
 ) -> list[Any]:
-    """Count the cases without a verdict that each detector spoke of: rows of detector, `by`, number.
+    """Count the cases without a verdict that each detector raised: rows of detector, `by`, number.
 
-    All that it spoke of less those that are judged or went into another: an index alone counts the former.
+    Computed as all cases minus those judged or merged into another, since an index alone counts the former.
     """
     s, c = spoken.c, cases.c
     judged_or_merged = select(c.id).where(or_(c.verdict.is_not(None), c.merged_into.is_not(None)))
@@ -157,7 +158,7 @@ def _count_unjudged(
 
 
 def _judges(db: Connection) -> dict[str, str]:
-    """Give who judged each case last."""
+    """Return who last judged each case."""
     query = select(acts.c.case_id, acts.c.who, acts.c.sets).where(
         acts.c.in_force == 1, acts.c.verb.in_(JUDGING)
     )
@@ -190,7 +191,7 @@ def _measure(detector: str, month: str | None, judged: Sequence[_JudgedCase], op
 
 
 def interval(right: int, judged: int) -> tuple[float | None, float | None]:
-    """Give the exact 95 % interval of a share; nothing where nothing was judged.
+    """Return the exact 95 % interval of a share; (None, None) if nothing was judged.
 
     >>> [round(x, 3) for x in interval(8, 10)]
     [0.444, 0.975]
@@ -204,9 +205,9 @@ def interval(right: int, judged: int) -> tuple[float | None, float | None]:
 
 
 def states(store: Store, spoke: Collection[str] | None = None) -> dict[str, DetectorStanding]:
-    """Give what every detector and clue may do: those shipped, and those that spoke of a case.
+    """Return the state of every detector and clue: those shipped, and those that raised a case.
 
-    spoke: the latter, from whoever has counted them.
+    spoke: the latter, if the caller knows them.
     """
     with store.reading() as db:
         return standings_of(db, _names(db, spoke))
@@ -221,7 +222,7 @@ def _names(db: Connection, spoke: Collection[str] | None = None) -> set[str]:
 
 
 def standings_of(db: Connection, names: Collection[str]) -> dict[str, DetectorStanding]:
-    """Give what these detectors may do, as a transaction sees it."""
+    """Return the states of these detectors, as a transaction sees them."""
     changed = newest_changes(db)
     return {name: _standing(name, changed.get(name)) for name in sorted(names)}
 
@@ -236,7 +237,8 @@ def _standing(name: str, row: Any) -> DetectorStanding:
 def set_state(
     store: Store, detector: str, state: DetectorState, *, who: str, why: str, now_us: int
 ) -> DetectorStanding:
-    """Change what a detector's alarms may do. Down at any time, up one step at a time and by evidence only.
+    """Change what a detector's alarms may do. Less at any time; more only one step at a time and with
+    evidence.
 
     Raises: CaseError with what is missing.
     """
@@ -262,7 +264,7 @@ def set_state(
 
 
 def obstacles(record: Measured, now: DetectorState, wanted: DetectorState) -> list[str]:
-    """Say what a promotion lacks; nothing where it may go ahead."""
+    """Return what a promotion lacks; empty if it may go ahead."""
     if _ORDER.index(wanted) - _ORDER.index(now) > 1:
         return [f"one step at a time: first {_ORDER[_ORDER.index(now) + 1]}"]
     judged, judges, lowest_bound = NEEDED[wanted]

@@ -1,7 +1,7 @@
-"""Findings into cases: one case for each actor over time. It judges nobody and alters no finding.
+"""Adds findings to cases: one case for each actor over time.
 
-The same findings folded twice change nothing, and an older scan folded after a newer one adds what it knows
-without putting the clock back. All findings of one scan are folded in one transaction, or none is.
+Adding the same findings twice changes nothing, and an older scan added after a newer one contributes what it
+knows without setting times back. All findings of one scan are added in one transaction, or none is.
 """
 
 import secrets
@@ -26,29 +26,29 @@ from stillwatch.scan.milestones import SKY_T1
 from stillwatch.scan.parts import RAISING
 from stillwatch.units import HOUR_US, us
 
-GROWN = 2.0  # a dismissed case comes back when its harvest has so many times the size it was dismissed at
-GROWN_ACCOUNTS = 0.25  # or this share of accounts more, and LEAST_NEW at least
+GROWN = 2.0  # a dismissed case reopens when its harvest is this many times the size at dismissal
+GROWN_ACCOUNTS = 0.25  # or has this share of accounts more, and at least LEAST_NEW
 LEAST_NEW = 5
-DUE_US = 24 * HOUR_US  # when somebody should have looked at what is new
-DUE_LARGE_US = 4 * HOUR_US  # and at a harvest as large as
+DUE_US = 24 * HOUR_US  # deadline for looking at new cases
+DUE_LARGE_US = 4 * HOUR_US  # and at a harvest at least this large
 LARGE = SKY_T1.exchanges
 
 
 @dataclass
 class FoldResult:
-    """What became of the findings of one scan: ids of cases."""
+    """What happened to the findings of one scan: ids of cases."""
 
     opened: list[str] = field(default_factory=list)
     came_back: list[str] = field(default_factory=list)
-    updated: list[str] = field(default_factory=list)  # with something new to see, suppressed ones left out
-    suppressed: list[str] = field(default_factory=list)  # updated, and nobody is to be told
-    merged: list[tuple[str, str]] = field(default_factory=list)  # (case, the one that goes on with it)
-    unchanged: int = 0  # findings that were known
+    updated: list[str] = field(default_factory=list)  # with something new to see, without suppressed ones
+    suppressed: list[str] = field(default_factory=list)  # updated, but nobody is notified
+    merged: list[tuple[str, str]] = field(default_factory=list)  # (case, the one that continues with it)
+    unchanged: int = 0  # findings already known
 
 
 @dataclass(frozen=True)
 class _CampaignToFold:
-    """One campaign, ready to be folded in."""
+    """One campaign, ready to be added."""
 
     campaign: Campaign
     digest: str
@@ -70,11 +70,12 @@ def fold(
     settings: Mapping[str, Any] | None = None,
     returning: Mapping[str, str] | None = None,
 ) -> FoldResult:
-    """Fold a scan's findings into cases.
+    """Add a scan's findings to cases.
 
-    source: which scan, in words, or "serve"; inputs: the files that were scanned; settings: what the scan was
-    told, such as its dial; returning: campaign id -> the case that something else than accounts ties it to.
-    Raises: CaseError where the cases cannot be read or written; RecordNotFound where `returning` names none.
+    source: the scan, in words, or "serve"; inputs: the files that were scanned; settings: the scan's
+    settings, such as its false-positive budget; returning: campaign id -> the case to which something
+    other than accounts ties it. Raises: CaseError if the cases cannot be read or written; RecordNotFound
+    for an unknown case in `returning`.
     """
     exchanges = {a.account: a.exchanges for a in result.accounts}
     to_fold = [
@@ -94,7 +95,7 @@ def fold(
         for i, case_id in placed.items():
             of_case.setdefault(case_id, []).append(i)
         for case_id, numbers in of_case.items():
-            # Here and not above: every detector's code is asked, 60 MB that a gateway without cases spares.
+            # Imported here: this loads every detector's code, 60 MB that a gateway without cases saves.
             from stillwatch.cases.claims import context
 
             details = context(result, to_fold[numbers[0]].campaign, source, inputs, settings or {})
@@ -121,13 +122,13 @@ def _is_known(db: Connection, campaign: _CampaignToFold) -> bool:
     return db.execute(query.limit(1)).first() is not None
 
 
-# --- where campaigns go ---
+# --- assignment of campaigns to cases ---
 
 
 def _place_campaigns(
     tx: Transaction, campaigns: Sequence[_CampaignToFold], returning: Mapping[str, str], folded: FoldResult
 ) -> dict[int, str]:
-    """Give the case of each campaign that is news, made, merged and split as need be."""
+    """Return the case of each campaign with news, creating, merging and splitting as needed."""
     of_each = [overlaps(tx.db, list(campaign.named)) for campaign in campaigns]
     again = {
         i: _goes_on(tx.db, returning[campaign.campaign.id])
@@ -166,7 +167,7 @@ def _case_for(
 
 
 def _revive(tx: Transaction, case_id: str, into: str) -> bool:
-    """Undo a merge, unless its accounts have been judged or moved on since."""
+    """Undo a merge, unless its accounts have been judged or moved since."""
     act = merge_act(tx.db, case_id, into)
     if act is None:
         return True
@@ -182,7 +183,7 @@ def _due(now_us: int, exchanges: int) -> int:
 
 
 def _case_row(c: Campaign) -> Json:
-    """Give the columns of a case that a finding sets."""
+    """Return the columns of a case that a finding sets."""
     raised = [r.detector for r in c.reasons if r.detector in RAISING]
     return {
         "campaign": c.id,
@@ -205,7 +206,7 @@ def _fold_into(
     details: Json,
     folded: FoldResult,
 ) -> None:
-    """Fold one scan's findings of one actor into its case."""
+    """Add one scan's findings of one actor to its case."""
     had = tx.db.execute(select(cases).where(cases.c.id == case_id)).mappings().one()
     m = members.c
     rows = select(m.key, m.provisional, m.tied).where(m.case_id == case_id)
@@ -219,7 +220,7 @@ def _fold_into(
     older = had["last_us"] is not None and last_us < had["last_us"]
     newest = _case_row(campaigns[0].campaign)
     is_same = (newest["permission"], newest["raised_by"]) == (had["permission"], had["raised_by"])
-    # confirmed, or tied by more or by less than before
+    # confirmed, or with more or fewer ties than before
     moved = any(
         before[key] != (False, named_account.tied)
         for key, named_account in named_accounts.items()
@@ -259,7 +260,7 @@ def _fold_into(
 def _grown_hours(
     db: Connection, case_id: str, campaigns: Sequence[_CampaignToFold]
 ) -> dict[int, tuple[int, int]]:
-    """Give the hours in which these findings know of more than the case does, as they are now."""
+    """Return the hours in which these findings know more than the case does, with their new values."""
     theirs: dict[int, tuple[int, int]] = {}
     for f in campaigns:
         for hour, (n, tokens) in f.hours.items():
@@ -297,7 +298,7 @@ def _finding(tx: Transaction, case_id: str, f: _CampaignToFold, source: str) -> 
 
 
 def _note_detectors(tx: Transaction, case_id: str, campaigns: Sequence[_CampaignToFold], older: bool) -> None:
-    """Note which detectors and clues spoke: their record is measured by what becomes of the case."""
+    """Record which detectors and clues raised the case: their record depends on its outcome."""
     s = spoken.c
     had = set(tx.db.execute(select(s.detector).where(s.case_id == case_id)).scalars())
     bits_of = {r.detector: r.bits for f in campaigns for r in f.campaign.reasons}
@@ -314,13 +315,13 @@ def _note_detectors(tx: Transaction, case_id: str, campaigns: Sequence[_Campaign
             tx.db.execute(insert(spoken).values(row | first_row | {"raised": int(detector in RAISING)}))
 
 
-# --- coming back ---
+# --- returning actors ---
 
 
 def _record_fold(
     tx: Transaction, case_id: str, state: str, verdict: str | None, last_us: int, folded: FoldResult
 ) -> None:
-    """Re-open a closed case that has come back, and note who is to be told."""
+    """Re-open a closed case whose actor has returned, and note who is to be notified."""
     now = tx.db.execute(select(cases).where(cases.c.id == case_id)).mappings().one()
     suppressed = (now["suppressed_until_us"] or 0) > tx.now_us or now["permission"] is not None
     if state == CaseState.CLOSED and not suppressed:
@@ -329,7 +330,7 @@ def _record_fold(
             due_us = _due(tx.now_us, now["exchanges"])
             sets: Json = {"state": CaseState.OPEN.value, "due_us": due_us}
             if verdict in (Verdict.FALSE, Verdict.PERMITTED):
-                sets["verdict"] = None  # dismissed at another size: to be judged anew
+                sets["verdict"] = None  # dismissed at another size: must be judged again
             put(tx, case_id, MACHINE, CAME_BACK, why, sets)
             folded.came_back.append(case_id)
             return
@@ -341,7 +342,7 @@ def _record_fold(
 def _came_back(
     db: Connection, case_id: str, verdict: str | None, now: Mapping[Any, Any], last_us: int
 ) -> str | None:
-    """Say what has come since a case was closed; None where nothing new has."""
+    """Return what is new since a case was closed; None if nothing is."""
     closed = [act for act in acts_of(db, case_id, in_force=True) if "known" in act.sets]
     if not closed:
         return None
@@ -360,13 +361,13 @@ def _came_back(
     return f"{max(0, new):,} accounts and {max(0, taken_since):,} exchanges more than when it was closed"
 
 
-# --- between two full looks ---
+# --- between two full evaluations ---
 
 
 def _fold_followers(
     tx: Transaction, result: ScanResult, case_of: Mapping[str, str], folded: FoldResult
 ) -> None:
-    """Enter accounts that took up a known campaign's wording since the last full evaluation."""
+    """Add accounts that started to use a known campaign's wording since the last full evaluation."""
     by_case: dict[str, dict[str, NamedAccount]] = {}
     for f in result.followers:
         case_id = case_of.get(f.campaign) or _case_of_campaign(tx.db, f.campaign)
@@ -390,7 +391,7 @@ def _fold_followers(
 
 
 def _case_of_campaign(db: Connection, campaign: str) -> str | None:
-    """Give the case that a campaign's latest finding went into, or the one that goes on with it."""
+    """Return the case of a campaign's latest finding, or the one it was merged into."""
     f = findings.c
     query = select(f.case_id).where(f.campaign == campaign).order_by(f.finding.desc()).limit(1)
     case_id: str | None = db.execute(query).scalar()
@@ -398,6 +399,6 @@ def _case_of_campaign(db: Connection, campaign: str) -> str | None:
 
 
 def _goes_on(db: Connection, case_id: str) -> str:
-    """Give a case, or the one that it was merged into. Raises: RecordNotFound."""
+    """Return a case, or the one that it was merged into. Raises: RecordNotFound."""
     into = case_in(db, case_id, accounts=False).merged_into
     return case_id if into is None else _goes_on(db, into)

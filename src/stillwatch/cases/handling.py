@@ -1,7 +1,8 @@
 """What people do with cases: assign, note, judge, close, suppress, appeal, merge, split, undo.
 
-Every verb is one act with who did it and why, on the case and on the trail, and can be taken back. None of
-them touches an account's standing: that is the ladder's (`stillwatch standing`), on whom `targets` names.
+Every operation is one act with author and reason, on the case and on the trail, and can be undone. None
+changes an account's enforcement status: the ladder does (`stillwatch standing`), for the accounts in
+`targets`.
 """
 
 import json
@@ -55,7 +56,7 @@ _DIGEST = re.compile("[0-9a-f]{64}")
 
 
 class Authorship(TypedDict):
-    """Who acts on a case, and when. `if_revision`: only if nobody has changed it since that one."""
+    """Who acts on a case, and when. `if_revision`: only if nobody has changed it since."""
 
     who: str
     now_us: int
@@ -69,7 +70,7 @@ class StatedAct(Authorship):
 
 
 class Dismissal(StatedAct):
-    """`approver`: a second person, needed once somebody dismisses many cases in a day."""
+    """`approver`: a second person, required once somebody dismisses many cases in a day."""
 
     approver: NotRequired[str | None]
 
@@ -83,9 +84,9 @@ def assign(
     due_us: int | None = None,
     **by: Unpack[Authorship],
 ) -> Case:
-    """Give a case to somebody, or to nobody. A new case is open from then on.
+    """Assign a case to a person, or to nobody. A new case becomes open.
 
-    due_us: until when; a due date that is there stays where none is given.
+    due_us: the due date; without one, the present one stays.
     """
     if owner is not None:
         _checked_name(owner, "the owner")
@@ -94,7 +95,7 @@ def assign(
 
 
 def set_due(store: Store, case_id: str, due_us: int, **by: Unpack[StatedAct]) -> Case:
-    """Say until when somebody looks at a case; its owner stays. Raises: CaseError for a date not ahead."""
+    """Set the due date of a case; its owner stays. Raises: CaseError for a date in the past."""
     if not by["now_us"] < due_us <= by["now_us"] + LONGEST_AHEAD_US:
         raise CaseError("a case is due between now and a year from now; give a date there")
     return _act(store, case_id, by, "due", _why(by["why"]), {"due_us": due_us}, opens=True)
@@ -108,9 +109,9 @@ def note(
     then: Callable[[Transaction, int], object] | None = None,
     **by: Unpack[Authorship],
 ) -> Case:
-    """Add a note. Its words can be erased later, that it was made cannot.
+    """Add a note. Its text can be erased later, but not the fact that it was made.
 
-    then: is given the transaction and the act's number, so that what follows from a note is kept with it.
+    then: called with the transaction and the act's number, to store consequences of the note with it.
     """
     with _changing(store, case_id, by) as tx:
         act = put(tx, case_id, by["who"], "note", _checked_words(text, "the note"), {})
@@ -120,9 +121,9 @@ def note(
 
 
 def judge(store: Store, case_id: str, verdict: Verdict, **by: Unpack[Dismissal]) -> Case:
-    """Say what the case is. It stays open.
+    """Record a verdict on a case. It stays open.
 
-    approver: a second person, needed once somebody dismisses many cases in a day. Raises: CaseError.
+    approver: a second person, required once somebody dismisses many cases in a day. Raises: CaseError.
     """
     _of_cases(verdict)
     sets = {"verdict": str(verdict)}
@@ -132,10 +133,10 @@ def judge(store: Store, case_id: str, verdict: Verdict, **by: Unpack[Dismissal])
 def judge_accounts(
     store: Store, case_id: str, accounts: Collection[str], verdict: Verdict | None, **by: Unpack[Dismissal]
 ) -> Case:
-    """Say what single accounts of a case are; None takes back what was said of them.
+    """Record a verdict on single accounts of a case; None removes theirs.
 
     false, permitted: not the actor's, and not to be acted on. victim: a customer whose key the actor has; the
-    key is to be replaced, and the customer left alone.
+    key must be replaced, and the customer left alone.
     """
     keys = {key_of(account): account for account in accounts}
     if not keys:
@@ -158,9 +159,9 @@ def judge_accounts(
 
 
 def close(store: Store, case_id: str, verdict: Verdict | None = None, **by: Unpack[Dismissal]) -> Case:
-    """Close a judged case. What comes after re-opens it: see `fold`.
+    """Close a judged case. New activity re-opens it: see `fold`.
 
-    Raises: CaseError where it has no verdict and none is given, or while an appeal is open.
+    Raises: CaseError if it has no verdict and none is given, or while an appeal is open.
     """
     if verdict is not None:
         _of_cases(verdict)
@@ -181,7 +182,7 @@ def close(store: Store, case_id: str, verdict: Verdict | None = None, **by: Unpa
 
 
 def reopen(store: Store, case_id: str, **by: Unpack[StatedAct]) -> Case:
-    """Open a closed case again. Its verdict stays until it is judged anew."""
+    """Re-open a closed case. Its verdict stays until it is judged again."""
     with _changing(store, case_id, by) as tx:
         if case_in(tx.db, case_id, accounts=False).state != CaseState.CLOSED:
             raise CaseError(f"case {case_id} is not closed")
@@ -190,9 +191,9 @@ def reopen(store: Store, case_id: str, **by: Unpack[StatedAct]) -> Case:
 
 
 def suppress(store: Store, case_id: str, *, owner: str, until_us: int, **by: Unpack[Dismissal]) -> Case:
-    """Let nobody be told of a case for a while; it is measured all the same.
+    """Suppress notifications of a case for a while; it is still measured.
 
-    owner: who answers for it. Raises: CaseError where the expiry is past, or over a year away.
+    owner: the person responsible. Raises: CaseError if the expiry is past, or over a year away.
     """
     _checked_name(owner, "who answers for it")
     if not by["now_us"] < until_us <= by["now_us"] + LONGEST_AHEAD_US:
@@ -210,7 +211,7 @@ def unsuppress(store: Store, case_id: str, **by: Unpack[StatedAct]) -> Case:
 def appeal(
     store: Store, case_id: str, text: str, *, account: str | None = None, **by: Unpack[Authorship]
 ) -> Case:
-    """Take in what a customer says against a case, or for one account. A closed case opens again.
+    """Record a customer's appeal against a case, or for one account. A closed case opens again.
 
     Each account can have one open appeal, and the whole case another. Raises: CaseError for a second one.
     """
@@ -241,12 +242,11 @@ def decide(
     sanctioned: Mapping[str, str] | None = None,
     **by: Unpack[StatedAct],
 ) -> Case:
-    """Decide an appeal: whoever judged the case, opened it by hand, or had a part in its steps, does not.
+    """Decide an appeal. Nobody may who judged the case, opened it by hand, or took part in its actions.
 
-    accounts: those that are cleared where it is granted; without any the one that the appeal is for. Only an
-    appeal that is for no single account ends the whole case: a grant reaches no further than its appeal.
-    number: which appeal, where several are open: see `appeals`. sanctioned: who had a part in steps, and
-    which: only the caller knows.
+    accounts: those that a grant clears; by default the one that the appeal is for. A grant reaches no further
+    than its appeal: only one for the whole case ends it. number: which appeal, if several are open: see
+    `appeals`. sanctioned: who took part in actions, and which; only the caller knows.
     """
     with _changing(store, case_id, by) as tx:
         case_in(tx.db, case_id, accounts=False)
@@ -268,10 +268,10 @@ def decide(
 def merge(
     store: Store, case_id: str, into: str, *, into_revision: int | None = None, **by: Unpack[Dismissal]
 ) -> Case:
-    """Let one case go on with another's actor: they are one. Give the case that goes on.
+    """Merge a case into another with the same actor. Return the case that continues.
 
-    into_revision: only if nobody has changed that case since this one. approver: a second person, needed for
-    merging many cases into dismissed ones. Raises: CaseError.
+    into_revision: only if nobody has changed that case since. approver: a second person, required for merging
+    many cases into dismissed ones. Raises: CaseError.
     """
     with _changing(store, case_id, by) as tx:
         check_revision(tx.db, into, into_revision)
@@ -282,9 +282,9 @@ def merge(
 
 
 def split(store: Store, case_id: str, accounts: Collection[str], **by: Unpack[StatedAct]) -> Case:
-    """Make accounts a case of their own: they are another actor's. Give the new case.
+    """Split accounts of another actor off into a new case. Return the new case.
 
-    Its harvest is what those accounts sent in the scanned log, until a finding says more.
+    Its harvest is what those accounts sent in the scanned log, until a finding knows more.
     """
     keys = {key_of(account): account for account in accounts}
     with _changing(store, case_id, by) as tx:
@@ -314,7 +314,7 @@ def record_export(
     why: str = "",
     unjudged: bool = False,
 ) -> Case:
-    """Put on the case that it was exported: {"format": ..., "sha256": ...}, with "to" where that is known.
+    """Record on the case that it was exported: {"format": ..., "sha256": ...}, with "to" if known.
 
     unjudged: it left although nobody had judged the case true, for the reason `why`.
     """
@@ -328,9 +328,9 @@ def record_export(
 
 
 def undo(store: Store, case_id: str, act: int, **by: Unpack[StatedAct]) -> Case:
-    """Take an act back: what stands then is exactly what would stand without it. An undo can be undone too.
+    """Undo an act: the result is exactly the state without it. An undo can be undone, too.
 
-    Raises: RecordNotFound; CaseError where it was taken back already, or later acts stand on it.
+    Raises: RecordNotFound; CaseError if it was undone already, or later acts depend on it.
     """
     with _changing(store, case_id, by) as tx:
         act_to_undo = act_of(tx.db, case_id, act)
@@ -348,7 +348,7 @@ def undo(store: Store, case_id: str, act: int, **by: Unpack[StatedAct]) -> Case:
         root = act_to_undo
         while root.undoes is not None:
             root = act_of(tx.db, case_id, root.undoes)
-        if root.verb in (APPEAL, GRANTED, REFUSED):  # to take an appeal away decides it
+        if root.verb in (APPEAL, GRANTED, REFUSED):  # removing an appeal decides it
             _check_impartial(tx.db, case_id, by["who"], {})
         if act_to_undo.undoes is not None:
             _second_person(tx, case_id, by["who"], None, dict(root.sets))  # a dismissal may count again
@@ -358,9 +358,9 @@ def undo(store: Store, case_id: str, act: int, **by: Unpack[StatedAct]) -> Case:
 
 
 def _turn(tx: Transaction, case_id: str) -> None:
-    """Let exactly those acts count that no act which counts has taken back.
+    """Put in force exactly those acts that no act in force has undone.
 
-    Two undos may lie on one act: taking back one of them leaves the other.
+    Two undos may refer to one act: undoing one of them leaves the other.
     """
     undone: set[int] = set()
     turned: list[tuple[Act, bool]] = []
@@ -380,13 +380,13 @@ def _turn(tx: Transaction, case_id: str) -> None:
 class Appeal:
     """An open appeal."""
 
-    number: int  # of the act by which it came in
-    account: str | None  # that it is for; None: the whole case
+    number: int  # of the act that recorded it
+    account: str | None  # that it concerns; None: the whole case
     text: str
 
 
 def appeals(store: Store, case_id: str) -> list[Appeal]:
-    """Give the open appeals of a case, oldest first."""
+    """Return the open appeals of a case, oldest first."""
     m = members.c
     with store.reading() as db:
         open_ones = open_appeals(acts_of(db, case_id, in_force=True))
@@ -397,16 +397,16 @@ def appeals(store: Store, case_id: str) -> list[Appeal]:
 
 
 def related_cases(store: Store, case_id: str) -> list[str]:
-    """Give a case, those that were merged into it, and those that any of them was split from."""
+    """Return a case, those merged into it, and those that any of them was split from."""
     with store.reading() as db:
         return _related_ids(db, case_id)
 
 
-# --- what the verbs share ---
+# --- shared parts ---
 
 
 def _member_accounts(tx: Transaction, case_id: str, accounts: Collection[str]) -> set[str]:
-    """Give the keys of accounts of a case. Raises: RecordNotFound."""
+    """Return the keys of accounts of a case. Raises: RecordNotFound."""
     by_key = {key_of(account): account for account in accounts}
     m = members.c
     members_named = select(m.key).where(m.case_id == case_id, among(tx.db, m.key, by_key))
@@ -416,7 +416,7 @@ def _member_accounts(tx: Transaction, case_id: str, accounts: Collection[str]) -
 
 
 def _which_appeal(case_id: str, open_ones: list[OpenAppeal], number: int | None) -> OpenAppeal:
-    """Give the open appeal of a number, or the only one. Raises: CaseError."""
+    """Return the open appeal with a number, or the only one. Raises: CaseError."""
     if not open_ones:
         raise CaseError(f"case {case_id} has no open appeal")
     listed = ", ".join(str(open_appeal.act) for open_appeal in open_ones)
@@ -430,10 +430,10 @@ def _which_appeal(case_id: str, open_ones: list[OpenAppeal], number: int | None)
 
 
 def _check_impartial(db: Connection, case_id: str, who: str, sanctioned: Mapping[str, str]) -> None:
-    """Let nobody decide on their own doing. What was taken back was done all the same.
+    """Refuse a person who would decide on their own acts, including those undone since.
 
-    Raises: CaseError where `who` judged this case or one that it is made of, approved a dismissal, opened it
-    by hand, or had a part in steps on its accounts.
+    Raises: CaseError if `who` judged this case or one that is part of it, approved a dismissal, opened it by
+    hand, or took part in actions on its accounts.
     """
     persons = Persons.read(db)
     parts = [(name, did, 0) for name, did in sanctioned.items()]
@@ -482,7 +482,7 @@ def _act(
 
 
 def _changing(store: Store, case_id: str, by: Authorship) -> AbstractContextManager[Transaction]:
-    """Lend a transaction on a case that was not merged into another. Raises: CaseError."""
+    """Open a transaction on a case that was not merged into another. Raises: CaseError."""
     _check_person(by["who"])
     with store.reading() as db:
         into = case_in(db, case_id, accounts=False).merged_into
@@ -498,10 +498,10 @@ def _open_if_new(tx: Transaction, case_id: str) -> dict[str, str]:
 
 
 def _closed_extent(tx: Transaction, case: Case) -> dict[str, int]:
-    """Give what a closed case is: what goes beyond it has come later.
+    """Return the extent of a case at closing: what exceeds it is new.
 
-    Until when: the end of this hour for what goes on now, as hours are counted whole; where the log is an
-    old one, its own last hour.
+    For a live case it ends with this hour, since hours are counted whole; for an old log, with its own last
+    hour.
     """
     m = members.c
     rows = select(func.count()).where(m.case_id == case.id, m.moved_to.is_(None))
@@ -516,10 +516,10 @@ def _closed_extent(tx: Transaction, case: Case) -> dict[str, int]:
 
 
 def _second_person(tx: Transaction, case_id: str, who: str, approver: str | None, sets: Json) -> None:
-    """Let nobody dismiss many cases alone: who is careless, or bought, would blind the rest.
+    """Require a second person for many dismissals, since one careless or bribed person could blind the rest.
 
-    A case counts with those that people merged into it: `dismisses` says so in `sets`.
-    Raises: SecondPersonNeeded; CaseError where the second person is the first one.
+    A case counts with those that people merged into it: `dismisses` in `sets`. Raises: SecondPersonNeeded;
+    CaseError if the second person is the first one.
     """
     if approver is not None:
         _checked_name(approver, "the approver")
@@ -546,7 +546,7 @@ def _second_person(tx: Transaction, case_id: str, who: str, approver: str | None
 
 
 def _dismissed_alone(db: Connection, who: str, now_us: int) -> tuple[int, int]:
-    """Give how many cases and how many accounts somebody has dismissed alone within a day, by any name."""
+    """Return how many cases and accounts a person has dismissed alone within a day, under any name."""
     a = acts.c
     today = (a.in_force == 1) & (a.at_us > now_us - DAY_US)
     names = db.execute(select(a.who).distinct().where(today)).scalars()
@@ -560,13 +560,13 @@ def _dismissed_alone(db: Connection, who: str, now_us: int) -> tuple[int, int]:
 
 
 def dismissals_left(store: Store, who: str, now_us: int) -> int:
-    """Give how many more cases somebody may dismiss alone now."""
+    """Return how many more cases a person may dismiss alone now."""
     with store.reading() as db:
         return max(DISMISSED_CASES_A_DAY - _dismissed_alone(db, who, now_us)[0], 0)
 
 
 def _weight(sets: Mapping[str, Any]) -> tuple[int, int]:
-    """Give how many cases and how many accounts an act dismisses alone."""
+    """Return how many cases and accounts an act dismisses alone."""
     if "approver" in sets:
         return 0, 0
     dismisses = sets.get("verdict") in DISMISSED or sets.get("suppressed_until_us") is not None
@@ -576,7 +576,7 @@ def _weight(sets: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _merged_into(db: Connection, case_id: str) -> int:
-    """Count the cases that people merged into a case, directly or by way of others."""
+    """Count the cases that people merged into a case, directly or indirectly."""
     a = acts.c
     count, case_ids, new = 0, {case_id}, {case_id}
     while new:
@@ -589,7 +589,7 @@ def _merged_into(db: Connection, case_id: str) -> int:
 
 
 def _hides(tx: Transaction, case_id: str) -> bool:
-    """Say whether a case was dismissed, or nobody is told of it now."""
+    """Return whether a case is dismissed, or its notifications are suppressed now."""
     case = case_in(tx.db, case_id, accounts=False)
     return case.verdict in DISMISSED or (case.suppressed_until_us or 0) > tx.now_us
 

@@ -1,6 +1,6 @@
-"""Merges two cases, splits one into two, and undoes both. It does not know whether they are one actor.
+"""Merges two cases, splits one into two, and undoes both.
 
-Findings do it by themselves when scans say so; what a person has taken apart they leave apart.
+Findings cause this when scans show it, but never rejoin what a person has split.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ Hours = Mapping[int, tuple[int, int]]
 
 
 def new_id(db: Connection, seed: str) -> str:
-    """Make the id of a new case: of the same beginning always the same, and never one that there is."""
+    """Return an unused id for a new case, the same for the same seed."""
     number = 0
     while True:
         words = f"{seed} {number}".encode("utf-8", "surrogatepass")
@@ -32,7 +32,7 @@ def new_id(db: Connection, seed: str) -> str:
 
 
 def create(tx: Transaction, seed: str, row: Mapping[str, Any]) -> str:
-    """Open a case. `row` holds what the finding says. Give its id."""
+    """Open a case. `row` holds what the finding states. Return its id."""
     case_id = new_id(tx.db, seed)
     times_row = {"id": case_id, "opened_us": tx.now_us, "updated_us": tx.now_us, "revision": tx.revision}
     zeros = dict.fromkeys(("exchanges", "output_tokens", "members", "victims", "cleared", "reopened"), 0)
@@ -43,7 +43,7 @@ def create(tx: Transaction, seed: str, row: Mapping[str, Any]) -> str:
 def merge(
     tx: Transaction, source: str, target: str, who: str, why: str, more: Mapping[str, Any] | None = None
 ) -> int:
-    """Let `target` go on with both actors' accounts and harvests. Give the act, which can be undone.
+    """Merge a case into `target`, with accounts and harvest. Return the act, which can be undone.
 
     more: what else the act sets.
     """
@@ -69,7 +69,7 @@ def merge(
 
 
 def _bring(appeals: Iterable[OpenAppeal]) -> dict[str, Any]:
-    """Give what lets open appeals go on in another case: an appeal is not lost by a merge or a split."""
+    """Return what moves open appeals to another case, so that a merge or a split loses none."""
     brought = [asdict(appeal) for appeal in appeals]
     return {"appeals": brought, "state": CaseState.OPEN.value} if brought else {}
 
@@ -77,9 +77,9 @@ def _bring(appeals: Iterable[OpenAppeal]) -> dict[str, Any]:
 def split(
     tx: Transaction, source: str, keys: Collection[str], target: str, who: str, why: str, taken: Hours
 ) -> int:
-    """Let accounts be another actor's: `target`, a case that was just made. Give the act.
+    """Move accounts of another actor to `target`, a new case. Return the act.
 
-    taken: the hours that are the other's; the source's are lowered by as much.
+    taken: the hours of the other actor, which are subtracted from the source's.
     """
     moved = move(tx, source, target, keys)
     verdicts = moved.pop("verdicts")
@@ -95,9 +95,9 @@ def split(
 
 
 def part(tx: Transaction, act: Act, who: str, why: str) -> int:
-    """Undo a merge or a split. Give the act that did.
+    """Undo a merge or a split. Return the act that did.
 
-    Raises: CaseError where the accounts have been judged or moved since, or the new case has findings.
+    Raises: CaseError if the accounts have been judged or moved since, or the new case has findings.
     """
     moved = act.sets["moved"]
     source, target = moved["from"], moved["to"]
@@ -127,7 +127,7 @@ def part(tx: Transaction, act: Act, who: str, why: str) -> int:
 
 
 def merge_act(db: Connection, source: str, target: str) -> Act | None:
-    """Give the act in force by which one case went into another."""
+    """Return the act in force by which one case went into another."""
     for act in reversed(acts_of(db, target, in_force=True)):
         if act.verb == MERGE and act.sets["moved"]["from"] == source:
             return act
@@ -135,7 +135,7 @@ def merge_act(db: Connection, source: str, target: str) -> Act | None:
 
 
 def kept_apart(db: Connection, a: str, b: str) -> bool:
-    """Say whether a person has said that two cases are two actors: by a split, or by undoing a merge."""
+    """Return whether a person has separated two cases, by a split or by undoing a merge."""
     pair = {a, b}
     for case_id in (a, b):
         acts_found = acts_of(db, case_id)

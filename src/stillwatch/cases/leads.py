@@ -1,7 +1,7 @@
-"""Keeps the leads of the latest scans, which are no findings, apart from cases. It acts on nobody.
+"""Stores the leads of the latest scans, which are not findings, apart from cases.
 
-A person may open a case from a lead. Until a finding names that case no step may rest on it: its accounts are
-nobody's targets, whatever anybody judges (`reading.targets`).
+A person may open a case from a lead. Until a finding names that case, no action may rest on it: its accounts
+are no targets, whatever the verdict (`reading.targets`).
 """
 
 import json
@@ -31,20 +31,20 @@ _L = leads_table.c
 
 @dataclass(frozen=True)
 class StoredLead:
-    """A lead as the latest scan of its source says it."""
+    """A lead as the latest scan of its source reports it."""
 
     lead: Lead
-    at_us: int  # when it was folded in
+    at_us: int  # when it was added
     source: str
-    latest: bool  # the source's latest scan still says it
-    case: str | None  # that a person opened from it
+    latest: bool  # the source's latest scan still reports it
+    case: str | None  # opened from it by a person
 
     @property
     def since_us(self) -> int:
         return us(self.lead.since)
 
     def as_json(self) -> dict[str, Any]:
-        """Give it as JSON can hold it, with what it rests on in words."""
+        """Return it as JSON values, with what it rests on in words."""
         lead = self.lead
         return lead_json(lead) | {
             "source": self.source,
@@ -60,12 +60,12 @@ class StoredLead:
 
 
 def leads_changed(db: Connection, result: ScanResult, source: str) -> bool:
-    """Say whether a scan says other leads than are kept of its source."""
+    """Return whether a scan's leads differ from those stored of its source."""
     return bool(_news(db, result)) or bool(_no_longer_said(db, result, source))
 
 
 def keep_leads(tx: Transaction, result: ScanResult, source: str) -> None:
-    """Keep what the latest scan of a source says in place of what its last one said."""
+    """Replace a source's stored leads by those of its latest scan."""
     news, leads_gone = _news(tx.db, result), _no_longer_said(tx.db, result, source)
     for lead, document in news.items():
         row = {"at_us": tx.now_us, "source": source, "until_us": _until_us(result), "latest": 1}
@@ -73,7 +73,7 @@ def keep_leads(tx: Transaction, result: ScanResult, source: str) -> None:
         row |= {column: json.loads(document)[column] for column in ("exchanges", "answer_tokens")}
         if tx.db.execute(update(leads_table).where(_L.lead == lead).values(row)).rowcount == 0:
             tx.db.execute(insert(leads_table).values(row | {"lead": lead}))
-    for lead in leads_gone:  # one of which somebody made a case is kept: it is what that case rests on
+    for lead in leads_gone:  # a lead with a case is kept: the case rests on it
         tx.db.execute(update(leads_table).where(_L.lead == lead).values(latest=0))
         tx.db.execute(delete(leads_table).where(_L.lead == lead, _L.case_id.is_(None)))
     if news or leads_gone:
@@ -85,7 +85,7 @@ def _until_us(result: ScanResult) -> int:
 
 
 def _news(db: Connection, result: ScanResult) -> dict[str, str]:
-    """Give the documents of new and changed leads; an older scan changes none."""
+    """Return the documents of new and changed leads; an older scan changes none."""
     had = {row.lead: row for row in db.execute(select(_L.lead, _L.document, _L.until_us, _L.latest))}
     documents = {lead.id: json.dumps(lead_json(lead), sort_keys=True) for lead in result.leads}
     newest = {lead for lead, row in had.items() if row.until_us > _until_us(result)}
@@ -94,7 +94,7 @@ def _news(db: Connection, result: ScanResult) -> dict[str, str]:
 
 
 def _no_longer_said(db: Connection, result: ScanResult, source: str) -> set[str]:
-    """Give the leads of a source that its latest scan no longer reports."""
+    """Return the leads of a source that its latest scan no longer reports."""
     had = select(_L.lead).where(_L.source == source, _L.latest == 1, _L.until_us <= _until_us(result))
     return set(db.execute(had).scalars()) - {lead.id for lead in result.leads}
 
@@ -103,7 +103,7 @@ def _no_longer_said(db: Connection, result: ScanResult, source: str) -> set[str]
 
 
 def leads(store: Store, *, offset: int = 0, limit: int = PAGE) -> tuple[list[StoredLead], int]:
-    """Give a page of the leads that latest scans say, longest answers first, and how many there are."""
+    """Return a page of the leads of the latest scans, longest answers first, and their total."""
     latest = select(leads_table).where(_L.latest == 1)
     query = latest.order_by(_L.answer_tokens.desc(), _L.exchanges.desc(), _L.lead).offset(offset).limit(limit)
     with store.reading() as db:
@@ -112,7 +112,7 @@ def leads(store: Store, *, offset: int = 0, limit: int = PAGE) -> tuple[list[Sto
 
 
 def find_lead(store: Store, beginning: str) -> StoredLead:
-    """Give the one lead whose id is so or begins so. Raises: RecordNotFound."""
+    """Return the one lead with this id or prefix. Raises: RecordNotFound."""
     with store.reading() as db:
         rows = db.execute(select(leads_table).where(begins_with(_L.lead, beginning)).limit(2)).all()
     exact = [row for row in rows if row.lead == beginning]
@@ -123,7 +123,7 @@ def find_lead(store: Store, beginning: str) -> StoredLead:
 
 
 def lead_of_case(store: Store, case_id: str) -> StoredLead | None:
-    """Give the lead that a case was opened from; None where it was not."""
+    """Return the lead that a case was opened from; None if it was not."""
     with store.reading() as db:
         row = db.execute(select(leads_table).where(_L.case_id == case_id)).first()
     return None if row is None else _stored_lead(row)
@@ -139,9 +139,9 @@ def _stored_lead(row: Row[Any]) -> StoredLead:
 
 
 def open_case(store: Store, lead_id: str, **by: Unpack[StatedAct]) -> Case:
-    """Open a case from a lead, so that people can work on it. No step may rest on it.
+    """Open a case from a lead, so that people can work on it. No action may rest on it.
 
-    Raises: RecordNotFound; CaseError where a case was opened from it, or all its accounts are in others.
+    Raises: RecordNotFound; CaseError if a case was opened from it, or all its accounts are in others.
     """
     check_reason(by)
     lead = find_lead(store, lead_id).lead

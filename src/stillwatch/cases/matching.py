@@ -1,10 +1,10 @@
-"""Decides which case a campaign belongs to by the accounts they have in common. It changes nothing.
+"""Decides which case a campaign belongs to, by the accounts they share.
 
-A campaign's id changes with its accounts, an actor's accounts change with time. What ties them is overlap:
-the accounts that campaign and case share, beside the smaller of the two. Victims tell nothing about the
-thief and do not count; accounts that were cleared count half, so that what was dismissed is known again.
+A campaign's id changes with its accounts, and an actor's accounts change over time. They are tied by overlap:
+the accounts that campaign and case share, relative to the smaller of the two. Victims do not count, as they
+reveal nothing about the thief; cleared accounts count half, so that a dismissed campaign is recognised.
 
-Blind to: an actor that comes back with wholly new accounts in a log that holds none of the old ones.
+Blind to: an actor that returns with entirely new accounts in a log without the old ones.
 Fooled by: a pool that uses many accounts of another pool: the two become one case, until a person splits it.
 """
 
@@ -17,21 +17,21 @@ from stillwatch.cases import MACHINE, Verdict
 from stillwatch.cases.joining import merge_act
 from stillwatch.cases.tables import among, cases, members
 
-LEAST_SHARE = 0.1  # of the smaller one: below, they are two actors who share a bystander or a reseller
-SURE_SHARE = 0.5  # from here on a single account in common is enough
+LEAST_SHARE = 0.1  # of the smaller one; with less, they are two actors who share a bystander or a reseller
+SURE_SHARE = 0.5  # from here on one shared account is enough
 LEAST_SHARED = 3.0
 HALF = 0.5
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """What a campaign has in common with one case."""
+    """What a campaign shares with one case."""
 
     case: str
-    at_home: int  # shared accounts that are the actor's there
-    weight: float  # shared accounts, those cleared counting half
+    at_home: int  # shared accounts that are the actor's in that case
+    weight: float  # shared accounts, cleared ones counting half
     share: float  # of the smaller of the two
-    whole: bool  # the campaign holds at least half of the accounts that are the actor's there
+    whole: bool  # the campaign includes at least half of the actor's accounts in that case
     opened_us: int
     merged_into: str | None = None
     by_person: bool = False  # who merged it
@@ -43,16 +43,16 @@ class Overlap:
 
 @dataclass
 class MatchPlan:
-    """Where campaigns go. `place[i]` is the case of campaign i; None stands for a new one."""
+    """The assignment of campaigns. `place[i]` is the case of campaign i; None is a new one."""
 
     place: dict[int, str | None] = field(default_factory=dict)
     split_from: dict[int, str] = field(default_factory=dict)  # campaign -> the case it was part of
-    revive: dict[int, str] = field(default_factory=dict)  # campaign -> the merged case it is again
-    joins: list[tuple[str, str]] = field(default_factory=list)  # (case, the case that goes on with it)
+    revive: dict[int, str] = field(default_factory=dict)  # campaign -> the merged case that it revives
+    joins: list[tuple[str, str]] = field(default_factory=list)  # (case, the case that continues with it)
 
 
 def overlaps(db: Connection, keys: Sequence[str]) -> list[Overlap]:
-    """Give the cases that share accounts with a campaign, most in common first, merged ones too."""
+    """Return the cases that share accounts with a campaign, including merged ones, most shared first."""
     m, c = members.c, cases.c
     not_victims = m.verdict.is_(None) | (m.verdict != str(Verdict.VICTIM))
     shared = select(m.case_id, m.home, m.verdict, m.moved_to).where(among(db, m.key, keys), not_victims)
@@ -94,10 +94,10 @@ def overlaps(db: Connection, keys: Sequence[str]) -> list[Overlap]:
 def plan(
     of_each: Sequence[Sequence[Overlap]], returning: Mapping[int, str], apart: Callable[[str, str], bool]
 ) -> MatchPlan:
-    """Say where campaigns go, from what each has in common with which cases.
+    """Assign campaigns to cases, given what they share.
 
-    returning: campaigns that something else than accounts ties to a case, for where no account does; apart:
-    whether a person has said that two cases are two actors.
+    returning: campaigns that something other than accounts ties to a case, used if no account does; apart:
+    whether a person has separated two cases.
     """
     match_plan = MatchPlan()
     wanted_cases = [
@@ -132,7 +132,7 @@ def _join_cases(
     cases_taken: set[str],
     apart: Callable[[str, str], bool],
 ) -> None:
-    """Join the cases of one actor: those of which the campaign holds at least half go into the oldest."""
+    """Join the cases of one actor: those with at least half of their accounts in the campaign."""
     own_overlap = next(o for o in overlaps_found if o.case == match_plan.place[i])
     others = [
         o
@@ -153,9 +153,9 @@ def _join_cases(
 def _split_case(
     match_plan: MatchPlan, i: int, overlaps_found: Sequence[Overlap], best: str, cases_taken: set[str]
 ) -> None:
-    """Its case went to another campaign of the same scan: one actor has become two.
+    """Handle a case that went to another campaign of the same scan: one actor has become two.
 
-    What a person has merged stays one case; what findings had merged comes back as it was.
+    Merges by people stay; merges by findings are undone.
     """
     merged = [o for o in overlaps_found if o.enough and o.merged_into == best and o.case not in cases_taken]
     if any(o.by_person for o in merged):

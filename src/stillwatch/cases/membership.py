@@ -1,7 +1,7 @@
-"""Which accounts a case has: naming them, moving them between cases and back. It does not decide when.
+"""The accounts of a case: adding them, moving them between cases and back.
 
 An account is the actor's in one case at most, its *home*. A case keeps a row for every account it ever had:
-one that was cleared, that is a victim, or that has moved to another case has no home in it.
+cleared accounts, victims, and accounts moved to another case have no home in it.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -37,7 +37,7 @@ class NamedAccount:
 
 
 def homes_of(db: Connection, keys: Collection[str]) -> dict[str, str]:
-    """Give the case in which each account is the actor's, of those that are."""
+    """Return the home case of each account that has one."""
     m = members.c
     rows = db.execute(select(m.home, m.case_id).where(among(db, m.home, keys)))
     return {row.home: row.case_id for row in rows}
@@ -46,9 +46,9 @@ def homes_of(db: Connection, keys: Collection[str]) -> dict[str, str]:
 def add(
     tx: Transaction, case_id: str, named: Iterable[NamedAccount], finding: int, *, provisional: bool
 ) -> None:
-    """Enter accounts that the case has no row of. Whoever is at home elsewhere stays there.
+    """Add accounts without a row in the case. Those at home in another case stay there.
 
-    finding: the latest one, or 0 where an older one names them.
+    finding: the latest one, or 0 if an older one names them.
     """
     rows = list(named)
     if not rows:
@@ -78,7 +78,7 @@ def add(
 
 
 def name_again(tx: Transaction, case_id: str, named: Mapping[str, NamedAccount], finding: int) -> None:
-    """Note that a finding names accounts which the case has a row of."""
+    """Record that a finding names accounts that have a row in the case."""
     m = members.c
     named_members = (m.case_id == case_id) & among(tx.db, m.key, named)
     last = {"last_us": tx.now_us, "finding": finding, "provisional": 0, "tied": 0}
@@ -99,7 +99,7 @@ def name_again(tx: Transaction, case_id: str, named: Mapping[str, NamedAccount],
 
 
 def drop_provisional(tx: Transaction, case_id: str, but: Collection[str]) -> int:
-    """Forget accounts seen between two full looks only that no look confirmed. Give how many."""
+    """Remove provisional accounts that no full evaluation confirmed. Return how many."""
     m = members.c
     dropped = (m.case_id == case_id) & (m.provisional == 1) & m.verdict.is_(None) & ~among(tx.db, m.key, but)
     return tx.db.execute(delete(members).where(dropped)).rowcount
@@ -109,9 +109,9 @@ def drop_provisional(tx: Transaction, case_id: str, but: Collection[str]) -> int
 
 
 def move(tx: Transaction, source: str, target: str, keys: Collection[str] | None = None) -> dict[str, Any]:
-    """Let accounts be `target`'s from now on: all that `source` has, or those named. Give what undoes it.
+    """Move all or the named accounts of `source` to `target`. Return what undoes it.
 
-    Verdicts of accounts that the target did not judge itself go with them: see `verdicts` in what is given.
+    Accounts' verdicts go with them unless the target has its own: see `verdicts` in the result.
     """
     m = members.c
     members_moving = (m.case_id == source) & m.moved_to.is_(None)
@@ -133,7 +133,7 @@ def move(tx: Transaction, source: str, target: str, keys: Collection[str] | None
             insert(members),
             [dict(moving[key]) | {"case_id": target, "home": moving[key]["home"]} for key in created],
         )
-    # those that the target had before come home, unless it judged them not to be the actor's
+    # those that the target had before return home, unless it judged them not to be the actor's
     back = sorted(k for k in at_home if k in had and had[k]["verdict"] not in NOT_THE_ACTOR)
     moved_before = sorted(k for k, row in had.items() if row["moved_to"] is not None)
     returned = (m.case_id == target) & among(tx.db, m.key, list(had))
@@ -156,7 +156,7 @@ def move(tx: Transaction, source: str, target: str, keys: Collection[str] | None
 
 
 def move_back(tx: Transaction, moved: Mapping[str, Any]) -> None:
-    """Undo a move, exactly. Raises: CaseError, before it writes, where its accounts have moved on since."""
+    """Undo a move exactly. Raises: CaseError, before any write, if its accounts have moved since."""
     m = members.c
     source, target, db = moved["from"], moved["to"], tx.db
     in_target = m.case_id == target
@@ -189,14 +189,14 @@ def move_back(tx: Transaction, moved: Mapping[str, Any]) -> None:
 
 
 def hours_of(db: Connection, case_id: str) -> dict[int, tuple[int, int]]:
-    """Give hour -> (exchanges, output tokens)."""
+    """Return hour -> (exchanges, output tokens)."""
     h = hours.c
     rows = db.execute(select(h.hour_us, h.exchanges, h.output_tokens).where(h.case_id == case_id))
     return {hour: (exchanges, tokens) for hour, exchanges, tokens in rows}
 
 
 def set_hours(db: Connection, case_id: str, changed: Mapping[int, tuple[int, int]]) -> None:
-    """Write hours; those of (0, 0) are taken out. The case's sums follow."""
+    """Write hours, deleting those of (0, 0). The case's sums follow."""
     h = hours.c
     if changed:
         hours_changed = [int(hour) for hour in changed]

@@ -1,8 +1,8 @@
 """The migrations of the tables: a plain list of functions, each run once.
 
-Each part of the package that keeps tables (cases, the audit trail) has a list of its own and calls `migrate`
-with it; `shapes` says how many of each have run. Only append: a function that was released is never changed.
-The SQL is what SQLite and PostgreSQL both read.
+Each part of the package with tables (cases, the audit trail) has its own list and calls `migrate` with it;
+`shapes` says how many of each have run. Append only: a released function is never changed. The SQL is valid
+in both SQLite and PostgreSQL.
 """
 
 import uuid
@@ -14,11 +14,11 @@ from stillwatch.cases import CaseError
 
 Step = Callable[[Connection], None]
 SHAPES = "CREATE TABLE IF NOT EXISTS shapes (part TEXT PRIMARY KEY, version BIGINT NOT NULL)"
-LOCK = 0x5711_CA5E  # ours, for PostgreSQL's advisory lock: two that start at once
+LOCK = 0x5711_CA5E  # our number for PostgreSQL's advisory lock, when two processes start at once
 
 
 def m001_cases(db: Connection) -> None:
-    """Begin: cases, their accounts, findings, harvested hours, and what people did."""
+    """Create cases, their accounts, findings, harvested hours, and acts."""
     postgres = db.dialect.name == "postgresql"
     blob = "BYTEA" if postgres else "BLOB"
     bytewise = 'COLLATE "C"' if postgres else ""  # SQLite's own order
@@ -88,7 +88,7 @@ def m001_cases(db: Connection) -> None:
             accounts BIGINT NOT NULL)""",
         "CREATE INDEX findings_by_case ON findings (case_id, finding)",
         "CREATE INDEX findings_by_campaign ON findings (campaign)",
-        # of each case's latest finding, and of those that somebody judged upon
+        # of each case's latest finding, and of those with a verdict
         f"""CREATE TABLE evidence (
             finding BIGINT PRIMARY KEY REFERENCES findings (finding),
             case_id TEXT NOT NULL REFERENCES cases (id),
@@ -119,8 +119,8 @@ def m001_cases(db: Connection) -> None:
             exchanges BIGINT NOT NULL,
             output_tokens BIGINT NOT NULL,
             PRIMARY KEY (case_id, hour_us))""",
-        # What was done to a case, by people and by findings. An act sets some of the case's facets; what
-        # stands is, for each facet, the last act in force that set it.
+        # Acts on a case, by people and by findings. An act sets some of the case's facets; the present value
+        # of each facet is that of the last act in force.
         """CREATE TABLE acts (
             act BIGINT PRIMARY KEY,
             case_id TEXT NOT NULL REFERENCES cases (id),
@@ -138,14 +138,14 @@ def m001_cases(db: Connection) -> None:
 
 
 def m002_tied(db: Connection) -> None:
-    """Say of each account whether enough ties it to the actor to act on it (Campaign.firm)."""
+    """Record for each account whether it is tied strongly enough to act on it (Campaign.firm)."""
     db.execute(text("ALTER TABLE members ADD COLUMN tied BIGINT NOT NULL DEFAULT 0"))
 
 
 def m003_indexes(db: Connection) -> None:
-    """Keep the queue and detectors' records quick with 100,000 cases."""
-    # 1 << 62 is reading.NEVER. What the queue filters by follows the order: the last page is found in the
-    # index alone. An entry of PostgreSQL's may not be long, and `permission` is a text.
+    """Keep the queue and detectors' records fast with 100,000 cases."""
+    # 1 << 62 is reading.NEVER. The filter columns follow the sort order, so that the last page is found in
+    # the index alone. An entry of PostgreSQL's may not be long, and `permission` is a text.
     filters = ", merged_into, state, suppressed_until_us, permission" if db.dialect.name == "sqlite" else ""
     for statement in (
         f"""CREATE INDEX cases_in_queue ON cases
@@ -157,7 +157,7 @@ def m003_indexes(db: Connection) -> None:
 
 
 def m004_leads(db: Connection) -> None:
-    """Keep the leads of the latest scan of each source, apart from findings."""
+    """Store the leads of the latest scan of each source, apart from findings."""
     db.execute(
         text(
             """CREATE TABLE leads (
@@ -174,20 +174,20 @@ def m004_leads(db: Connection) -> None:
 
 
 def m005_owners(db: Connection) -> None:
-    """Find the cases of an owner, and who owns any, without reading all of them."""
+    """Index cases by owner, to find an owner's cases, and all owners, without a full scan."""
     db.execute(
         text("CREATE INDEX cases_by_owner ON cases (owner, state, merged_into) WHERE owner IS NOT NULL")
     )
 
 
 def m006_installation(db: Connection) -> None:
-    """Give these cases an id of their own, by which receivers tell installations apart."""
+    """Give these cases an id of their own, by which receivers distinguish installations."""
     db.execute(text("CREATE TABLE installation (id TEXT PRIMARY KEY)"))
     db.execute(text("INSERT INTO installation VALUES (:id)"), {"id": str(uuid.uuid4())})
 
 
 def m007_persons(db: Connection) -> None:
-    """Keep which names are one person: what tells it, and what an administrator says."""
+    """Record which names are one person: identity marks, and administrators' links."""
     for statement in (
         """CREATE TABLE identity_marks (
             name TEXT NOT NULL,
@@ -208,7 +208,7 @@ def m007_persons(db: Connection) -> None:
 
 
 def m008_keyed_marks(db: Connection) -> None:
-    """Keep the key that identity marks are digested with from here on, sealed: older versions stay out."""
+    """Store the key for identity marks, sealed, and lock out older versions."""
     db.execute(text("CREATE TABLE identity_keys (sealed TEXT NOT NULL)"))
 
 
@@ -231,7 +231,7 @@ MIGRATIONS: list[Step] = [
 
 
 def migrate(engine: Engine, part: str, steps: Sequence[Step]) -> None:
-    """Bring one part's tables to the newest shape, each step whole or not at all.
+    """Migrate one part's tables to the newest version, each step atomically.
 
     Raises: CaseError for a database that a newer version wrote.
     """

@@ -1,12 +1,12 @@
-"""Which names are one person, for every rule that needs another person: approvals, second names, appeals.
+"""Which names are one person, for every rule that requires another person: approvals, second names, appeals.
 
-A name is a user of the console or of the machine. What an administrator has linked is one person, as is what
-was ever bound to one identity at a provider. Names that share a mail address, or that are the same but
-for a domain, are taken for one person until an administrator says otherwise. A new name or address parts
+A name is a user of the console or of the machine. Names linked by an administrator are one person, as are
+names ever bound to one identity at a provider. Names with the same mail address, or that differ only by a
+domain, are presumed to be one person until an administrator says otherwise. A new name or address separates
 nobody: marks stay until a user who has left is forgotten (`forget`).
 
-A mark is an HMAC under a key that lies in the database sealed by the audit key: who has the tables alone
-cannot try addresses. Marks of before have no key; each gets it once its value is seen again (`renew`).
+A mark is an HMAC under a key that is stored in the database, sealed by the audit key, so the tables alone do
+not allow testing addresses. Older marks have no key; each gets it once its value is seen again (`renew`).
 """
 
 import hashlib
@@ -31,14 +31,14 @@ from stillwatch.units import DAY_US
 LONGEST_NAME = 200
 LONGEST_ADDRESS = 254  # RFC 5321
 MOST_NAMES = 50  # linked or unlinked at once: each pair is a row
-SEALER = "stillwatch_sealer"  # the option of an engine's connections that holds a `SecretSealer`
+SEALER = "stillwatch_sealer"  # the engine's connection option that holds a `SecretSealer`
 KEYED, KEY_BYTES = "hmac:", 32
 APPEAL_US = 183 * DAY_US  # customers may complain for six months (Digital Services Act, Art. 20)
-DOTLESS = frozenset({"gmail.com", "googlemail.com"})  # one mailbox, with dots or without
+DOTLESS = frozenset({"gmail.com", "googlemail.com"})  # one mailbox, with or without dots
 
 
 class SecretSealer(Protocol):
-    """Who keeps secrets of the database under a key that is not in it: `audit.trail.Audit` is one."""
+    """Seals secrets of the database under a key that is not in it: `audit.trail.Audit` is one."""
 
     def seal_secret(self, db: Connection, secret: bytes) -> str: ...
 
@@ -46,7 +46,7 @@ class SecretSealer(Protocol):
 
 
 class IdentityMark(StrEnum):
-    """What tells that two names are one person."""
+    """Evidence that two names are one person."""
 
     ADDRESS = "address"  # of mail
     IDENTITY = "identity"  # issuer and subject at a provider
@@ -54,7 +54,7 @@ class IdentityMark(StrEnum):
 
 @dataclass(frozen=True)
 class PersonLink:
-    """What an administrator said of two names."""
+    """An administrator's statement about two names."""
 
     at_us: int
     names: frozenset[str]
@@ -62,7 +62,7 @@ class PersonLink:
 
 
 class Persons:
-    """Who counts as one person."""
+    """The names that count as one person."""
 
     def __init__(
         self,
@@ -70,10 +70,10 @@ class Persons:
         marks: Iterable[tuple[str, IdentityMark, str]],
         key: bytes | None = None,
     ) -> None:
-        """links: in their order. marks: name, kind, digest. key: the marks' own; None: none has been made."""
-        self._keys = {key, None}  # marks of before have none
+        """links: in their order. marks: name, kind, digest. key: the marks' own; None: there is none."""
+        self._keys = {key, None}  # older marks have none
         self._links: dict[frozenset[str], list[PersonLink]] = defaultdict(list)
-        self._near: dict[str, set[str]] = defaultdict(set)  # names that could be one, with proof
+        self._near: dict[str, set[str]] = defaultdict(set)  # names presumed to be one person, with evidence
         self._marks: dict[str, set[tuple[IdentityMark, str]]] = defaultdict(set)
         for link in links:
             self._links[link.names].append(link)
@@ -88,7 +88,7 @@ class Persons:
 
     @classmethod
     def read(cls, db: Connection) -> "Persons":
-        """Read what is known."""
+        """Read the stored links and marks."""
         k, m = person_links.c, identity_marks.c
         links = db.execute(select(k.at_us, k.name, k.other, k.is_one).order_by(k.link))
         marks = db.execute(select(m.name, m.kind, m.digest))
@@ -99,10 +99,10 @@ class Persons:
         )
 
     def why_one(self, name: str, other: str, since_us: int) -> str | None:
-        """Say why two names count as one person for what was done then; None where they are two.
+        """Return why two names count as one person for acts at a time; None if they are two.
 
-        A link or a shared identity that held at any time since counts: parting them now does not help what
-        was done before. What was only presumed is corrected for the past too.
+        A link or a shared identity that existed at any time since counts: separating names now does not
+        affect earlier acts. Mere presumptions are corrected for the past, too.
         """
         if name == other:
             return "one name"
@@ -112,7 +112,7 @@ class Persons:
         return next((why for a in own_names for b in others if (why := self._why_presumed(a, b))), None)
 
     def names_of(self, name: str, names: Iterable[str], since_us: int) -> list[str]:
-        """Give which of some names are this person."""
+        """Return those of some names that are this person."""
         return [other for other in names if self.why_one(name, other, since_us)]
 
     def _linked_names(self, name: str, since_us: int) -> list[str]:
@@ -129,7 +129,7 @@ class Persons:
         return sorted(names)
 
     def _were_one(self, name: str, other: str, since_us: int) -> bool:
-        """Say whether two names were one person, by a link or an identity, at any time since."""
+        """Return whether two names were one person, by a link or an identity, at any time since."""
         is_one = IdentityMark.IDENTITY in {kind for kind, _ in self._shared_marks(name, other)}
         for link in self._links.get(frozenset((name, other)), ()):
             is_one = link.is_one if link.at_us <= since_us else is_one or link.is_one
@@ -161,7 +161,7 @@ def _join(near: dict[str, set[str]], names: Iterable[str]) -> None:
 
 
 def bare_name(name: str) -> str:
-    r"""Give a name without what only says where it comes from.
+    r"""Return a name without parts that only say where it comes from.
 
     >>> bare_name("Anna@corp.example"), bare_name("CORP\\anna"), bare_name("anna+test")
     ('anna', 'anna', 'anna')
@@ -172,7 +172,7 @@ def bare_name(name: str) -> str:
 
 
 def bare_address(address: str) -> str:
-    """Give a mail address as that of its mailbox.
+    """Return a mail address in the form of its mailbox.
 
     >>> bare_address("Anna+x@Corp.example."), bare_address("a.nna@googlemail.com")
     ('anna@corp.example', 'anna@gmail.com')
@@ -183,12 +183,12 @@ def bare_address(address: str) -> str:
 
 
 def identity_value(issuer: str, subject: str) -> str:
-    """Write who somebody is at a provider as one text."""
+    """Return an identity at a provider as one text."""
     return f"{issuer}\0{subject}"
 
 
 def mark_digest(kind: IdentityMark, value: str, key: bytes | None = None) -> str:
-    """Give what is kept of a mark. Without a key: as it was kept before."""
+    """Return a mark's stored digest; without a key, in the older form."""
     text = bare_address(value) if kind is IdentityMark.ADDRESS else value
     data = f"{kind}\0{text}".encode("utf-8", "surrogatepass")
     if key is None:
@@ -197,9 +197,9 @@ def mark_digest(kind: IdentityMark, value: str, key: bytes | None = None) -> str
 
 
 def mark_key(db: Connection, *, make: bool = False) -> bytes | None:
-    """Give the key of a database's marks; None where it has none and makes none.
+    """Return the key of a database's marks; None if there is none and none is created.
 
-    make: where there is none, and an audit key that could seal it. Raises: AuditError for another audit key.
+    make: create it if there is none and an audit key can seal it. Raises: AuditError for another audit key.
     """
     sealer: SecretSealer | None = db.get_execution_options().get(SEALER)
     sealed = db.execute(select(identity_keys.c.sealed)).scalar()
@@ -215,7 +215,7 @@ def mark_key(db: Connection, *, make: bool = False) -> bytes | None:
 
 
 def remember(tx: Transaction, name: str, kind: IdentityMark, value: str) -> None:
-    """Keep what tells who a name is. Whom it makes one person with is put on record."""
+    """Store a mark of a name. If it makes names one person, this is recorded."""
     renew(tx, kind, value)
     m = identity_marks.c
     digest = mark_digest(kind, value, mark_key(tx.db, make=True))
@@ -231,7 +231,7 @@ def remember(tx: Transaction, name: str, kind: IdentityMark, value: str) -> None
 
 
 def renew(tx: Transaction, kind: IdentityMark, value: str) -> int:
-    """Give all marks of a value that have no key yet the one there is; give how many."""
+    """Add the key to all marks of a value that have none yet; return how many."""
     key, m = mark_key(tx.db, make=True), identity_marks.c
     if key is None:
         return 0
@@ -248,23 +248,23 @@ def renew(tx: Transaction, kind: IdentityMark, value: str) -> int:
 
 
 def unkeyed_marks(db: Connection) -> int:
-    """Count the marks of before, whose value has not been seen since."""
+    """Count the older marks whose value has not been seen since."""
     plain = ~identity_marks.c.digest.startswith(KEYED)
     return int(db.execute(select(func.count()).select_from(identity_marks).where(plain)).scalar_one())
 
 
 def names_sharing(db: Connection, name: str) -> list[str]:
-    """Give a name and those that share a mark with it."""
+    """Return a name and those that share a mark with it."""
     m, own_mark = identity_marks.c, identity_marks.alias().c
     is_shared = (m.kind == own_mark.kind) & (m.digest == own_mark.digest) & (own_mark.name == name)
     return sorted({name, *db.execute(select(m.name).where(is_shared)).scalars()})
 
 
 def forget(tx: Transaction, name: str) -> int:
-    """Delete a name's marks, once no rule needs them any more; give how many.
+    """Delete a name's marks, once no rule needs them any more; return how many.
 
-    Raises: CaseError while what that person did, by any name that shares a mark, can still be appealed
-    against, or stands in an open case.
+    Raises: CaseError while that person's acts, under any name that shares a mark, can still be appealed, or
+    are in an open case.
     """
     for other_name in names_sharing(tx.db, name):
         _check_past(tx.db, other_name, tx.now_us)
@@ -291,16 +291,16 @@ def _check_past(db: Connection, name: str, now_us: int) -> None:
 
 def _delete_marks(db: Connection, condition: ColumnElement[bool]) -> int:
     if db.dialect.name == "sqlite":
-        db.exec_driver_sql("PRAGMA secure_delete = ON")  # zeroes where the rows were
+        db.exec_driver_sql("PRAGMA secure_delete = ON")  # overwrites the rows with zeroes
     return db.execute(delete(identity_marks).where(condition)).rowcount
 
 
 def link(
     store: Store, names: Sequence[str], is_one: bool, *, who: str, why: str, now_us: int
 ) -> list[frozenset[str]]:
-    """Say that names are one person, or that each is another; give the pairs.
+    """Declare that names are one person, or that each is another; return the pairs.
 
-    Parting them counts for what is done from then on, and who parts them is somebody else. Raises: CaseError.
+    Separating applies to acts from then on, and must be done by somebody else. Raises: CaseError.
     """
     chosen = sorted(set(names))
     if not 2 <= len(chosen) <= MOST_NAMES:
@@ -325,7 +325,7 @@ def link(
 
 
 def _check_parted(persons: Persons, pairs: Iterable[frozenset[str]], now_us: int) -> None:
-    """Refuse to part names that another name holds together. Raises: CaseError."""
+    """Refuse to separate names that another name connects. Raises: CaseError."""
     for name, other in map(sorted, pairs):
         if why := persons.why_one(name, other, now_us):
             raise CaseError(

@@ -1,4 +1,4 @@
-"""Reads cases for pages and tables: the queue, a case's accounts, its events. It changes nothing."""
+"""Reads cases for pages and tables: the queue, a case's accounts, its events."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -25,39 +25,39 @@ from stillwatch.cases.tables import (
 
 NOBODY = "none"
 NEVER = 1 << 62
-FEW = 1_000  # cases: sorting them is quicker than going through all in their order; a search counts no more
+FEW = 1_000  # cases: sorting so few is faster than an ordered scan; a search counts no further
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Which cases are wanted; what is None or empty asks for nothing."""
+    """Criteria for cases; None or empty means no restriction."""
 
     states: tuple[CaseState, ...] = ()
     verdicts: tuple[Verdict | None, ...] = ()  # None: not judged
-    owner: str | None = None  # NOBODY: those of nobody
-    account: str | None = None  # named in the case, whatever it is there
+    owner: str | None = None  # NOBODY: those without an owner
+    account: str | None = None  # in the case, in any role
     text: str | None = None  # in the title, the id, or the campaign's id
-    note: str | None = None  # in what somebody wrote: a note, the reason of an act, an appeal
+    note: str | None = None  # in a text by a person: a note, the reason of an act, an appeal
     suppressed: bool | None = None  # by a person or a permission
     appealed: bool | None = None
-    detector: str | None = None  # that spoke of the case
-    first_spoken_us: tuple[int, int] | None = None  # it did so first from then, and before then
-    last_spoken_us: int | None = None  # it did so last then or later
+    detector: str | None = None  # that raised the case
+    first_spoken_us: tuple[int, int] | None = None  # when it first did, from (inclusive) and to (exclusive)
+    last_spoken_us: int | None = None  # it last did so then or later
     offset: int = 0
     limit: int = PAGE
 
 
 @dataclass(frozen=True)
 class Queue:
-    """One page of the queue, and how many cases there are beside it."""
+    """One page of the queue, with counts of all cases."""
 
-    cases: tuple[Case, ...]  # without their accounts: due first, then the largest harvest
-    total: int  # that the filter asks for
-    counts: dict[str, int]  # over all cases: by state, and suppressed, appealed, mine nobody's ("unowned")
-    more: bool = False  # than `total` cases fit: a search counts no further than FEW
+    cases: tuple[Case, ...]  # without accounts: by due date, then largest harvest
+    total: int  # matching the filter
+    counts: dict[str, int]  # over all cases: by state, and suppressed, appealed, one's own, "unowned"
+    more: bool = False  # more than `total` match: a search counts no further than FEW
 
     def how_many(self) -> str:
-        """Write how many cases fit, for people: a count, or what it is above."""
+        """Return how many cases match, for people: a count, or a lower bound."""
         return f"more than {self.total:,}" if self.more else f"{self.total:,}"
 
 
@@ -71,7 +71,7 @@ class AccountIn:
 
 @dataclass(frozen=True)
 class CaseEvent:
-    """Something that happened to a case: a finding or an act."""
+    """An event of a case: a finding or an act."""
 
     at_us: int
     finding: Finding | None = None
@@ -80,23 +80,23 @@ class CaseEvent:
 
 @dataclass(frozen=True)
 class Targets:
-    """Whom an action on a case may touch. Never a victim, never an account that was cleared."""
+    """The accounts that an action on a case may affect; never a victim or a cleared account."""
 
     accounts: tuple[str, ...]
-    weak: tuple[str, ...]  # named, but tied by too little: only once a person has judged them
-    left_out: dict[str, int] = field(default_factory=dict)  # why -> how many accounts, the weak ones too
+    weak: tuple[str, ...]  # named, but tied too weakly: only once a person has judged them
+    left_out: dict[str, int] = field(default_factory=dict)  # reason -> how many accounts, weak ones included
 
 
 def queue(store: Store, wanted: Filter, now_us: int, counts: Mapping[str, int] | None = None) -> Queue:
-    """Give one page of the cases that are wanted, those due first, then the largest harvest.
+    """Return one page of the matching cases, by due date, then largest harvest.
 
-    counts: what `counts` gave for this state, from whoever has it already.
+    counts: the result of `counts` for this state, if the caller has it.
     """
     c = cases.c
     conditions = _conditions(wanted, now_us, store.engine.dialect.name)
     due_time: ColumnElement[int] = func.coalesce(c.due_us, literal_column(str(NEVER)))
     order = (due_time, c.exchanges.desc(), c.opened_us, c.id)
-    # no index serves it: what fits few is sorted, else going through all in their order would be slower
+    # no index serves it: few matches are sorted, otherwise an ordered scan would be slower
     sorted_order = (due_time + literal_column("0"), *order[1:])
     with store.reading() as db:
         more = False
@@ -111,7 +111,7 @@ def queue(store: Store, wanted: Filter, now_us: int, counts: Mapping[str, int] |
             order = sorted_order if wanted.owner else order
         ids = select(c.id).where(*conditions).order_by(*order).offset(wanted.offset).limit(wanted.limit + 1)
         listed = db.execute(ids).scalars().all()
-        if more and listed and wanted.offset + len(listed) > FEW:  # this far they have been counted now
+        if more and listed and wanted.offset + len(listed) > FEW:  # so many are counted by now
             more = len(listed) > wanted.limit
             total = wanted.offset + min(len(listed), wanted.limit)
         page = among(db, c.id, listed[: wanted.limit])
@@ -124,19 +124,19 @@ def queue(store: Store, wanted: Filter, now_us: int, counts: Mapping[str, int] |
 def _search_notes(
     note: str | None, conditions: list[ColumnElement[bool]], dialect: str
 ) -> tuple[Select[str], list[ColumnElement[bool]]]:
-    """Give the query of the cases that fit a search, in no order, and its conditions on `cases` alone."""
+    """Return the query for cases that match a search, unordered, and its conditions on `cases` alone."""
     c, a = cases.c, all_acts.c
     if not note:
         return select(c.id).where(*conditions), conditions
     written = _contains(a.text, note, dialect)
-    # not by the index of acts: it leads from case to case, and their texts lie all over the file
+    # not by the index of acts: it goes from case to case, and their texts are all over the file
     noted = select(func.coalesce(a.case_id, "")).distinct()
     fits = noted.where(written, c.id == a.case_id, *conditions)
     return fits, [*conditions, select(a.act).where(written, a.case_id == c.id).exists()]
 
 
 def counts(store: Store, now_us: int) -> dict[str, int]:
-    """Give how many cases there are by state, and how many wait, are overdue, suppressed or appealed."""
+    """Return how many cases there are by state, and how many wait, are overdue, suppressed or appealed."""
     with store.reading() as db:
         return _queue_counts(db, now_us)
 
@@ -167,7 +167,7 @@ def _conditions(wanted: Filter, now_us: int, dialect: str) -> list[ColumnElement
 
 
 def _spoken_of_by(detector: str, wanted: Filter) -> Select[str]:
-    """Give the query of the cases that a detector spoke of at the times that are wanted."""
+    """Return the query for cases that a detector raised at the given times."""
     s = spoken.c
     cases_of_it = select(s.case_id).where(s.detector == detector)
     if wanted.first_spoken_us is not None:
@@ -179,14 +179,14 @@ def _spoken_of_by(detector: str, wanted: Filter) -> Select[str]:
 
 
 def _contains(column: Column[Any], text: str, dialect: str) -> ColumnElement[bool]:
-    """Give the condition that a column contains a text, in capital letters or small ones."""
-    # SQLite's LIKE takes capital letters for small ones by itself, in half the time
+    """Return the condition that a column contains a text, ignoring case."""
+    # SQLite's LIKE ignores case by itself, in half the time
     like = column.like if dialect == "sqlite" else column.ilike
     return like(f"%{_plain(text)}%", escape="\\")
 
 
 def _plain(text: str) -> str:
-    """Take LIKE's own signs for letters."""
+    """Escape LIKE's wildcards."""
     for sign in ("\\", "%", "_"):
         text = text.replace(sign, f"\\{sign}")
     return text
@@ -214,7 +214,7 @@ def _queue_counts(db: Connection, now_us: int) -> dict[str, int]:
 
 
 def owners(store: Store) -> list[str]:
-    """Give who owns cases that are not closed."""
+    """Return the owners of cases that are not closed."""
     c = cases.c
     query = select(c.owner).where(
         c.owner.is_not(None), c.state != str(CaseState.CLOSED), c.merged_into.is_(None)
@@ -224,7 +224,7 @@ def owners(store: Store) -> list[str]:
 
 
 def find(store: Store, beginning: str) -> str:
-    """Give the one case whose id is so or begins so. Raises: RecordNotFound, with some where several do."""
+    """Return the one case with this id or prefix. Raises: RecordNotFound, with examples if several match."""
     c = cases.c
     id_begins = beginning if beginning.startswith("case-") else f"case-{beginning}"
     with store.reading() as db:
@@ -240,7 +240,7 @@ def find(store: Store, beginning: str) -> str:
 
 
 def begins_with(column: ColumnElement[Any], beginning: str) -> ColumnElement[bool]:
-    """Give the condition that a text begins so."""
+    """Return the condition that a text has a prefix."""
     return column.like(f"{_plain(beginning)}%", escape="\\")
 
 
@@ -256,10 +256,10 @@ def members_of(
     offset: int = 0,
     limit: int = PAGE,
 ) -> tuple[list[Member], int]:
-    """Give a page of a case's accounts by name, and how many there are in all.
+    """Return a page of a case's accounts by name, and their total.
 
-    which: actor, victim, cleared, moved, provisional, or unnamed (by the latest finding); starts: how the
-    name begins. Raises: RecordNotFound.
+    which: actor, victim, cleared, moved, provisional, or unnamed (by the latest finding); starts: prefix of
+    the name. Raises: RecordNotFound.
     """
     with store.reading() as db:
         case = case_in(db, case_id, accounts=False)
@@ -275,7 +275,7 @@ def members_of(
 
 
 def elsewhere(store: Store, case_ids: Collection[str]) -> dict[str, dict[str, int]]:
-    """Give, of cases whose accounts are at home in other cases, how many are in which, most first."""
+    """Return, for cases whose accounts are at home in other cases, how many are in which, most first."""
     m = members.c
     query = (
         select(m.case_id, m.moved_to, func.count().label("n"))
@@ -309,7 +309,7 @@ def _member_conditions(membership: str | None, newest: int) -> list[ColumnElemen
 
 
 def _newest(db: Connection, case_id: str) -> int:
-    """Give the finding that says what a case is now: an older scan that is folded in later does not count."""
+    """Return the finding that determines a case's present state, even if an older scan is added later."""
     e = evidence.c
     return int(db.execute(select(func.max(e.finding)).where(e.case_id == case_id)).scalar() or 0)
 
@@ -318,7 +318,7 @@ def _member(row: Mapping[Any, Any], newest: int) -> Member:
     return record_of(
         Member,
         row,
-        named=row["finding"] >= max(newest, 1),  # 0: by no finding, but an older scan's or a lead
+        named=row["finding"] >= max(newest, 1),  # 0: not by a finding here, but by an older scan's or a lead
         actor=row["home"] is not None,
         tied=bool(row["tied"]),
         provisional=bool(row["provisional"]),
@@ -326,14 +326,14 @@ def _member(row: Mapping[Any, Any], newest: int) -> Member:
 
 
 def acts(store: Store, case_id: str) -> list[Act]:
-    """Give what was done to a case, oldest first. Raises: RecordNotFound."""
+    """Return the acts on a case, oldest first. Raises: RecordNotFound."""
     with store.reading() as db:
         case_in(db, case_id, accounts=False)
         return acts_of(db, case_id)
 
 
 def findings_of(store: Store, case_id: str, *, limit: int = PAGE) -> list[Finding]:
-    """Give a case's latest findings, newest first. Raises: RecordNotFound."""
+    """Return a case's latest findings, newest first. Raises: RecordNotFound."""
     f = findings.c
     with store.reading() as db:
         case_in(db, case_id, accounts=False)
@@ -342,7 +342,7 @@ def findings_of(store: Store, case_id: str, *, limit: int = PAGE) -> list[Findin
 
 
 def hours_of(store: Store, case_id: str) -> list[tuple[int, int, int]]:
-    """Give (hour in UTC microseconds, exchanges, output tokens) of a case's harvest, in order."""
+    """Return (hour in UTC microseconds, exchanges, output tokens) of a case's harvest, in order."""
     h = hours.c
     query = select(h.hour_us, h.exchanges, h.output_tokens).where(h.case_id == case_id).order_by(h.hour_us)
     with store.reading() as db:
@@ -350,7 +350,7 @@ def hours_of(store: Store, case_id: str) -> list[tuple[int, int, int]]:
 
 
 def timeline(store: Store, case_id: str, *, limit: int = PAGE) -> list[CaseEvent]:
-    """Give what happened to a case, newest first: findings and acts."""
+    """Return the events of a case, newest first: findings and acts."""
     finding_events = [CaseEvent(f.at_us, finding=f) for f in findings_of(store, case_id, limit=limit)]
     act_events = [CaseEvent(a.at_us, act=a) for a in acts(store, case_id)]
     return sorted(finding_events + act_events, key=_newest_first)[:limit]
@@ -362,7 +362,7 @@ def _newest_first(event: CaseEvent) -> tuple[int, int, int]:
 
 
 def account(store: Store, name: str) -> list[AccountIn]:
-    """Give every case that an account is or was in."""
+    """Return every case that an account is or was in."""
     m = members.c
     with store.reading() as db:
         rows = db.execute(select(members).where(m.key == key_of(name)).order_by(m.since_us)).mappings().all()
@@ -373,18 +373,19 @@ def account(store: Store, name: str) -> list[AccountIn]:
 
 
 def targets(store: Store, case_id: str) -> Targets:
-    """Give whom an action on a case may touch: accounts that its latest finding names as the actor's, and
-    that enough ties to him (Campaign.firm) or a person judged true one by one. Nobody that only a lead names.
+    """Return the accounts that an action on a case may affect: those that its latest finding names as the
+    actor's, and that are tied strongly (Campaign.firm) or that a person judged true individually. Never
+    accounts that only a lead names.
 
-    Left out are victims (also those of other cases), accounts that were cleared, and accounts that the latest
-    finding does not name any more. Raises: RecordNotFound.
+    Excluded are victims (also those of other cases), cleared accounts, and accounts that the latest finding
+    no longer names. Raises: RecordNotFound.
     """
     with store.reading() as db:
         return targets_in(db, case_id)
 
 
 def judged_true(store: Store, besides: str) -> frozenset[str]:
-    """Give the accounts that are the actor's in cases judged true, a case itself left out."""
+    """Return the actor's accounts in cases judged true, except one case."""
     c, m = cases.c, members.c
     query = select(m.account).join(cases, c.id == m.case_id).where(c.verdict == str(Verdict.TRUE))
     with store.reading() as db:
@@ -392,7 +393,7 @@ def judged_true(store: Store, besides: str) -> frozenset[str]:
 
 
 def targets_in(db: Connection, case_id: str) -> Targets:
-    """Give `targets` as a transaction sees them."""
+    """Return `targets` as a transaction sees them."""
     case = case_in(db, case_id, accounts=False)
     m = members.c
     newest = _newest(db, case_id)

@@ -1,8 +1,7 @@
-"""Time stamps by RFC 3161: an authority that the owner names signs when something was there already.
+"""Time stamps by RFC 3161: an authority that the owner names signs when something existed.
 
-It asks one authority for one stamp, and checks one. It does not know whether an authority's clock is right,
-nor whether its certificate was withdrawn: no revocation list is asked for. The authority is shown a SHA-256
-and a random number, nothing else.
+Requests one stamp from one authority, or checks one. Not checked: whether an authority's clock is right, and
+whether its certificate was revoked. The authority sees only a SHA-256 and a random number.
 
 Source: RFC 3161 (August 2001), RFC 5816; checked by `rfc3161-client` (extra `stamp`).
 """
@@ -29,7 +28,7 @@ from stillwatch.cases.exports.places import Resolve, addresses, place
 from stillwatch.cases.exports.post import fetch, tls_context
 from stillwatch.errors import StillwatchError
 
-LARGEST = 65_536  # bytes of an answer; one with a chain of certificates has some 6,000
+LARGEST = 65_536  # bytes of a response; one with a chain of certificates has some 6,000
 UNREADABLE = (
     ValueError,
     DuplicateExtension,
@@ -42,22 +41,22 @@ EXTRA = "time stamps need one more package: pip install 'stillwatch[stamp]'"
 
 
 class StampError(StillwatchError):
-    """No stamp was given, or it is not one that can be relied on."""
+    """No stamp was received, or it is not reliable."""
 
 
 @dataclass(frozen=True)
 class Stamp:
     """A stamp that was checked."""
 
-    answer: bytes  # as the authority gave it: a TimeStampResp in DER, what `openssl ts` reads
+    answer: bytes  # as received: a TimeStampResp in DER, which `openssl ts` reads
     at: datetime  # by the authority's clock
-    authority: str  # whose certificate signed it
+    authority: str  # subject of the certificate that signed it
     accuracy_s: float | None  # as the authority states it
 
 
 @dataclass(frozen=True)
 class Authority:
-    """Who stamps, and by which certificates its word is known. `resolve`: the system's by default."""
+    """A time-stamping authority, and its trusted certificates. `resolve`: the system's by default."""
 
     url: str
     roots: tuple[Certificate, ...]
@@ -65,7 +64,7 @@ class Authority:
 
 
 def read_roots(path: Path) -> tuple[Certificate, ...]:
-    """Read the certificates that are trusted, as PEM. Raises: StampError."""
+    """Read the trusted certificates, as PEM. Raises: StampError."""
     try:
         certificates = load_pem_x509_certificates(path.read_bytes())
     except OSError as why:
@@ -76,9 +75,9 @@ def read_roots(path: Path) -> tuple[Certificate, ...]:
 
 
 def stamp(message: bytes, by: Authority) -> Stamp:
-    """Have a message stamped, and check the answer before it is given.
+    """Have a message stamped, and check the response before returning it.
 
-    The owner named the host, so it may lie in his own network; no redirect is followed.
+    The owner named the host, so it may be in the owner's network; redirects are not followed.
 
     Raises: StampError.
     """
@@ -129,7 +128,7 @@ def check(answer: bytes, message: bytes, roots: Sequence[Certificate], nonce: in
         signer = next(iter(read.signed_data.signer_infos))
         signer_certificate = _signer(read.signed_data.certificates, signer.issuer, signer.serial_number)
     except VerificationError as why:
-        inner = _OPENSSL.search(str(why))  # one sentence of what OpenSSL says
+        inner = _OPENSSL.search(str(why))  # one sentence of OpenSSL's message
         problem = inner[1] if inner else str(why)[:300]
         raise StampError(f"the time stamp does not hold: {problem}") from None
     except UNREADABLE as why:
@@ -138,10 +137,10 @@ def check(answer: bytes, message: bytes, roots: Sequence[Certificate], nonce: in
 
 
 def _signer(certificates: Iterable[bytes], issuer: Name, serial: int) -> str:
-    """Give the subject of the certificate that signed. Raises: StampError where two could be meant."""
+    """Return the subject of the certificate that signed. Raises: StampError if it is ambiguous."""
     read = [load_der_x509_certificate(der) for der in certificates]
     fits = [cert for cert in read if cert.issuer == issuer and cert.serial_number == serial]
-    if len(fits) != 1:  # of two that go by one number, only one was checked
+    if len(fits) != 1:  # of two with one number, only one was checked
         raise StampError(
             f"the time stamp carries {len(fits)} certificates that its signer may be; one is wanted"
         )
@@ -149,7 +148,7 @@ def _signer(certificates: Iterable[bytes], issuer: Name, serial: int) -> str:
 
 
 def _seconds(accuracy: object) -> float | None:
-    """Give the accuracy that an authority states, in seconds."""
+    """Return the accuracy that an authority states, in seconds."""
     if accuracy is None:
         return None
     seconds, millis, micros = (getattr(accuracy, name, None) or 0 for name in ("seconds", "millis", "micros"))

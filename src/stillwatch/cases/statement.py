@@ -1,10 +1,10 @@
-"""A statement of reasons to one customer: what was decided on the account, upon which facts of its own, and
-how to appeal. After Article 17(3) of the Digital Services Act; it gives no legal advice.
+"""A statement of reasons to one customer: the decision on the account, its own facts, and how to appeal.
+After Article 17(3) of the Digital Services Act; it gives no legal advice.
 
 It holds the account's own evidence and error rates, never the group's p-value, and names no other account.
-What only the owner knows (the measure, the ground in its terms, where to write) is given, or left as a blank.
+What only the owner knows (the measure, the ground in its terms, the contact) is an argument, or left blank.
 
-Blind to: what the account did outside the scanned log, and what a person knows and did not put on record.
+Blind to: what the account did outside the scanned log, and what a person knows but did not record.
 """
 
 import re
@@ -47,7 +47,7 @@ _FOR_THE_CUSTOMER = {
 class StatementTerms:
     """What only the owner knows. Empty: a blank to fill in."""
 
-    measure: str = ""  # what is done to the account, where, and until when
+    measure: str = ""  # the measure against the account, where, and until when
     ground: str = ""  # the clause of the terms, or the law
     contact: str = ""  # where an appeal goes
     appeal_days: int = APPEAL_DAYS
@@ -55,7 +55,7 @@ class StatementTerms:
 
 @dataclass(frozen=True)
 class StatementOfReasons:
-    """What the customer gets. Sentences are for people."""
+    """The content of the statement. Sentences are for people."""
 
     case: str
     account: str
@@ -70,18 +70,18 @@ class StatementOfReasons:
     automated: tuple[str, ...]
     not_claimed: tuple[str, ...]
     appeal: tuple[str, ...]
-    blanks: tuple[str, ...]  # what is to be filled in before it is sent
+    blanks: tuple[str, ...]  # to be filled in before it is sent
     judged: bool  # whether a person has judged the account or its case
 
     def as_json(self) -> Json:
-        """Give it as JSON can hold it."""
+        """Return it as JSON values."""
         return {"format": FORMAT} | asdict(self)
 
 
 def state_reasons(
     store: Store, case_id: str, account: str, terms: StatementTerms, *, who: str, now_us: int
 ) -> StatementOfReasons:
-    """Put the statement to an account of a case together, and on record that it was made.
+    """Write the statement to an account of a case, and record that it was made.
 
     Raises: CaseError for a case that was cleared, and for an account that it does not accuse.
     """
@@ -152,7 +152,7 @@ def _accused_member(store: Store, case: Case, account: str) -> Member:
 
 
 def _judgement(acts: list[Act], key: str) -> Act | None:
-    """Give the last act in force by which a person judged the account true, else the case."""
+    """Return the last act in force by which a person judged the account true, else the case."""
     of_case = None
     for act in reversed(acts):
         if not act.in_force:
@@ -187,7 +187,7 @@ def _when(at: str | None) -> str:
 
 
 def _evidence_of(case: Case, campaign: Campaign, account: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Give what is shown of the account itself, and how often such evidence is wrong."""
+    """Return what is shown of the account itself, and how often such evidence is wrong."""
     if is_lone(campaign):
         rank = (
             f"The payer's own p-value is {shown_p(campaign.p_value, plain=True)}: how often a payer's use "
@@ -200,7 +200,7 @@ def _evidence_of(case: Case, campaign: Campaign, account: str) -> tuple[tuple[st
 
 
 def _ties(campaign: Campaign, account: str) -> tuple[str, ...]:
-    """Say what ties the account, without a word that names another account."""
+    """Return what ties the account, without text that names another account."""
     others = set(campaign.accounts) - {account}
     ties: dict[str, None] = {}
     for link in sorted(campaign.links, key=lambda link: -link.bits):
@@ -230,7 +230,7 @@ def _say_automation(judgement: Act | None) -> tuple[str, ...]:
 
 
 def write_statement(s: StatementOfReasons) -> str:
-    """Write the statement as Markdown, with nothing in it that acts in a terminal or in a browser."""
+    """Return the statement as Markdown, with nothing that can act in a terminal or a browser."""
     lines = [
         f"# Statement of reasons: account {plain_markdown(s.account, 200)}",
         f"Reference {s.case}, {moment_us(s.made_us)}.",
@@ -259,7 +259,7 @@ def write_statement(s: StatementOfReasons) -> str:
 
 
 def rivals_table(rivals: tuple[Rival, ...]) -> str:
-    """Give honest explanations as a table."""
+    """Return honest explanations as a table."""
     rows = [
         "| " + " | ".join(plain_markdown(x, 400) for x in (r.kind, r.state, r.result, r.would_change)) + " |"
         for r in rivals
@@ -270,10 +270,10 @@ def rivals_table(rivals: tuple[Rival, ...]) -> str:
 
 
 def sentence_list(sentences: Iterable[str]) -> str:
-    """Give sentences as a list."""
+    """Return sentences as a list."""
     return "\n".join(f"- {plain_markdown(sentence, 1_000)}" for sentence in sentences)
 
 
 def plain_markdown(text: str, limit: int) -> str:
-    """A text in which Markdown sees no link, code, cell or HTML: names and wording are a client's."""
+    """Return text in which Markdown sees no link, code, cell or HTML: names and wording are a client's."""
     return _ACTS_IN_MARKDOWN.sub(r"\\\g<0>", visible(text, limit))

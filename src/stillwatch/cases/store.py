@@ -1,7 +1,7 @@
-"""Where cases are kept: SQLite or PostgreSQL by URL. It knows transactions, not what a verdict means.
+"""The storage of cases: SQLite or PostgreSQL by URL.
 
-Every change is one transaction, with its record on the audit trail in it. Writers take turns, and each change
-carries the number of its transaction as the case's revision: who changes a case says which one they saw.
+Every change is one transaction, which includes its record on the audit trail. Writers take turns, and each
+change sets the case's revision to the number of its transaction: writers name the revision they saw.
 """
 
 import sqlite3
@@ -30,12 +30,12 @@ from stillwatch.sqlite_file import Keeper, create, database_ids, use_wal
 BUSY_MS = 10_000
 PAGE = 100
 CASE_FIELDS = [name for name in Case.__dataclass_fields__ if name != "accounts"]  # columns of the same names
-Personal = Mapping[str, Mapping[str, Any]]  # person -> what is said of them
+Personal = Mapping[str, Mapping[str, Any]]  # person -> details about them
 _URLS = "give sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
 
 
 class Trail(Protocol):
-    """Who keeps the record of what was done and seen: `audit.Audit` is one."""
+    """Records what was done and seen: `audit.Audit` is one."""
 
     def append(
         self,
@@ -47,22 +47,22 @@ class Trail(Protocol):
         now_us: int,
         personal: Personal | None = None,
     ) -> object:
-        """Add a record, in the transaction of what it tells of.
+        """Add a record, in the transaction that it describes.
 
-        detail: JSON that stays for ever, so no names and no free text; personal: what can be erased later,
-        person by person (an account, or a case for words about it as a whole).
+        detail: JSON that stays forever, so no names and no free text; personal: what can be erased later, by
+        person (an account, or a case for text about it as a whole).
         """
 
 
 class Transaction:
-    """One change under way: what it reads is what stands, and all of it happens or nothing."""
+    """One change in progress: it reads the present state, and happens completely or not at all."""
 
     def __init__(
         self, db: Connection, now_us: int, revision: int, trail: Trail | None, mark: Mapping[str, str]
     ) -> None:
         self.db = db
         self.now_us = now_us
-        self.revision = revision  # what the rows it changes shall carry
+        self.revision = revision  # for the rows it changes
         self.changed = False
         self._trail = trail
         self.mark = mark
@@ -70,16 +70,16 @@ class Transaction:
     def audit(
         self, who: str, what: str, subject: str, detail: Mapping[str, Any], personal: Personal | None = None
     ) -> None:
-        """Put on record that `who` did or saw something, which makes this transaction one that counts."""
+        """Record that `who` did or saw something; this also makes the transaction count as a change."""
         self.changed = True
         if self._trail is not None:
             self._trail.append(self.db, who, what, subject, {**detail, **self.mark}, self.now_us, personal)
 
 
 class Store:
-    """The cases of one deployment. Safe to share between threads; others may write at the same time.
+    """The cases of one deployment. Thread-safe; other processes may write at the same time.
 
-    trail: the audit trail; may be set before the first change. Raises: CaseError where it cannot be opened.
+    trail: the audit trail; may be set before the first change. Raises: CaseError if it cannot be opened.
     """
 
     def __init__(self, url: str, trail: Trail | None = None) -> None:
@@ -107,19 +107,19 @@ class Store:
         self.close()
 
     def with_mark(self, mark: Mapping[str, str]) -> Self:
-        """Give the same store, all of whose records on the trail carry this detail: by what somebody acts."""
+        """Return the same store with this detail added to all its records on the trail: how somebody acts."""
         other = copy(self)
         other.mark = mark
         return other
 
     @property
     def name(self) -> str:
-        """The URL without a password, for people."""
+        """Return the URL without a password, for people."""
         return self.url.render_as_string(hide_password=True)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Lend a connection that sees one moment's state."""
+        """Open a connection to a snapshot of the state."""
         with self._refusals(), self.engine.connect() as db:
             if self._file is not None:
                 self._file.check()
@@ -129,9 +129,9 @@ class Store:
     def writing(
         self, now_us: int, *, case: str | None = None, if_revision: int | None = None
     ) -> Iterator[Transaction]:
-        """Lend a transaction; others wait for its end. One that put nothing on record leaves no trace.
+        """Open a transaction; others wait for its end. One without a record leaves no trace.
 
-        Raises: RecordNotFound where there is no such case; StaleRevision where it is not at `if_revision`.
+        Raises: RecordNotFound if there is no such case; StaleRevision if it is not at `if_revision`.
         """
         with self._refusals(), self.engine.connect().execution_options(writes=True) as db, db.begin():
             if self._file is not None:
@@ -159,7 +159,7 @@ class Store:
         now_us: int,
         personal: Personal | None = None,
     ) -> None:
-        """Put on record that somebody looked at content: before it is shown."""
+        """Record that a person views content, before it is shown."""
         with self.writing(now_us) as transaction:
             transaction.audit(who, what, subject, detail, personal)
 
@@ -173,23 +173,23 @@ class Store:
     # --- cases ---
 
     def revision(self) -> int:
-        """Give the number of the last change."""
+        """Return the number of the last change."""
         with self.reading() as db:
             return int(db.execute(select(tables.meta.c.value)).scalar_one())
 
     def installation(self) -> str:
-        """Give the id of these cases: drawn once, and the same for everybody who opens them."""
+        """Return the id of these cases: random, and the same for everybody who opens them."""
         with self.reading() as db:
             return str(db.execute(select(tables.installation.c.id)).scalar_one())
 
     def case(self, case: str, *, accounts: bool = True) -> Case:
-        """Give one case, with all its accounts or without. Raises: RecordNotFound."""
+        """Return one case, with all its accounts or without. Raises: RecordNotFound."""
         with self.reading() as db:
             return case_in(db, case, accounts=accounts)
 
 
 def case_in(db: Connection, case: str, *, accounts: bool = True) -> Case:
-    """Give a case as a transaction sees it. Raises: RecordNotFound."""
+    """Return a case as a transaction sees it. Raises: RecordNotFound."""
     c, m = tables.cases.c, tables.members.c
     row = db.execute(select(*(c[name] for name in CASE_FIELDS)).where(c.id == case)).mappings().first()
     if row is None:
@@ -206,7 +206,7 @@ def case_of_row(row: Mapping[Any, Any], accounts: tuple[str, ...]) -> Case:
 
 
 def check_revision(db: Connection, case: str, if_revision: int | None) -> None:
-    """Refuse a case that is not at the revision that was seen. Raises: RecordNotFound, StaleRevision."""
+    """Refuse a case that has changed since the given revision. Raises: RecordNotFound, StaleRevision."""
     revision = db.execute(select(tables.cases.c.revision).where(tables.cases.c.id == case)).scalar()
     if revision is None:
         raise _no_case(case)
@@ -224,10 +224,10 @@ def _no_case(case: str) -> RecordNotFound:
 
 
 def check_url(url: str) -> URL:
-    """Read a database URL; nothing is opened. Raises: CaseError for one that cases cannot be kept at."""
+    """Parse a database URL without opening it. Raises: CaseError for one that cannot hold cases."""
     try:
         parsed = make_url(url)
-    except (ArgumentError, ValueError):  # a port that is no number is the latter
+    except (ArgumentError, ValueError):  # the latter for a port that is not a number
         raise CaseError(f"{url!a} is no database URL; {_URLS}") from None
     if parsed.get_backend_name() == "postgresql" and parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
@@ -241,19 +241,19 @@ def check_url(url: str) -> URL:
 def _engine(url: URL) -> Engine:
     if url.get_backend_name() == "postgresql":
         try:
-            # SQLAlchemy's own default, said aloud: a writer waits for the row that all writers lock
+            # SQLAlchemy's own default, made explicit: a writer waits for the row that all writers lock
             return create_engine(url, isolation_level="READ COMMITTED", pool_pre_ping=True)
         except (ImportError, NoSuchModuleError) as why:
             raise CaseError(f"PostgreSQL needs psycopg: pip install 'stillwatch[postgres]' ({why})") from why
     path = Path(str(url.database))
     with refuse_os_errors(CaseError, f"{path}: cannot be opened"):
-        path.parent.mkdir(mode=0o700, exist_ok=True)  # one folder: a mistyped path makes no tree
+        path.parent.mkdir(mode=0o700, exist_ok=True)  # one level only: a mistyped path creates no tree
         create(path)
     engine = create_engine(url, connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False})
 
     @event.listens_for(engine, "connect")
     def set_pragmas(connection: sqlite3.Connection, _: object) -> None:
-        connection.isolation_level = None  # `begun` says when, not the driver
+        connection.isolation_level = None  # `begun` decides when, not the driver
         use_wal(connection, BUSY_MS / 1000)
         for pragma in ("synchronous = FULL", "foreign_keys = ON"):
             connection.execute(f"PRAGMA {pragma}")
@@ -267,7 +267,7 @@ def _engine(url: URL) -> Engine:
 
 
 class _SqliteFiles:
-    """The files of a SQLite database that is open, and the reader that keeps its log (see `sqlite_file`)."""
+    """The files of an open SQLite database, and the reader that preserves its log (see `sqlite_file`)."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -278,7 +278,7 @@ class _SqliteFiles:
         self._ids = database_ids(path)
 
     def check(self) -> None:
-        """Refuse to go on with files that do not lie at the path any more. Raises: DatabaseUnreachable."""
+        """Refuse to continue with files that were replaced at the path. Raises: DatabaseUnreachable."""
         if database_ids(self._path) != self._ids:
             raise DatabaseUnreachable(
                 f"{self._path}: it, or its -wal or -shm, was replaced or removed while it was open; "
@@ -290,7 +290,7 @@ class _SqliteFiles:
 
 
 def _refusal(name: str, why: DBAPIError) -> DatabaseUnreachable:
-    """Say what a person can do about it; never the statement, whose parameters may hold names."""
+    """Return advice for a person; never the statement, whose parameters may hold names."""
     text = " ".join(str(why.orig).split())
     if "locked" in text or "busy" in text:
         return DatabaseUnreachable(

@@ -1,4 +1,4 @@
-"""The tables as SQLAlchemy knows them, for reading and writing. How they are made is in `migrations`."""
+"""The SQLAlchemy tables, for reading and writing. `migrations` creates them."""
 
 import hashlib
 import json
@@ -30,13 +30,13 @@ from stillwatch.conversion import convert
 METADATA = MetaData()
 Record = TypeVar("Record")
 LONGEST_KEY = 1_000  # bytes; an entry of PostgreSQL's B-tree holds 2,704
-_ESCAPE = "\x1a"  # "substitute": begins what could not be stored as it is
+_ESCAPE = "\x1a"  # "substitute": introduces what could not be stored as it is
 
 
 class Words(TypeDecorator[str]):
-    r"""Text from anywhere: PostgreSQL takes no NUL and no database takes lone surrogates.
+    r"""Arbitrary text, although PostgreSQL rejects NUL and all databases reject lone surrogates.
 
-    Such text is stored escaped, and comes back as it was. Two different texts never become one.
+    Such text is stored escaped, and read back unchanged. Two different texts never become one.
     """
 
     impl = Text
@@ -55,7 +55,7 @@ KINDS: dict[str, type[TypeEngine[Any]] | type[Words]] = {
 
 
 def to_stored(text: str) -> str:
-    """Give the form in which a text is stored."""
+    """Return the stored form of a text."""
     halves = not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text)
     if not halves and "\x00" not in text and not text.startswith(_ESCAPE):
         return text
@@ -63,14 +63,14 @@ def to_stored(text: str) -> str:
 
 
 def read_back(text: str) -> str:
-    """Give the text that was stored so."""
+    """Return the text of a stored form."""
     if not text.startswith(_ESCAPE):
         return text
     return bytes.fromhex(text[1:]).decode("utf-8", "surrogatepass")
 
 
 def key_of(account: str) -> str:
-    """Give the key of an account: its name in stored form, or a digest where an index could not hold it."""
+    """Return the key of an account: its name in stored form, or a digest if an index could not hold it."""
     name = to_stored(account)
     data = name.encode("utf-8")
     if len(data) <= LONGEST_KEY:
@@ -79,7 +79,7 @@ def key_of(account: str) -> str:
 
 
 def among(db: Connection, column: Column[Any], keys: Collection[str]) -> ColumnElement[bool]:
-    """Give the condition that a column is one of any number of keys: one parameter, not thousands."""
+    """Return the condition that a column is one of many keys, as one parameter instead of thousands."""
     if db.dialect.name == "postgresql":
         return column == any_(literal(list(keys), ARRAY(Text)))
     listed = func.json_each(json.dumps(list(keys), ensure_ascii=False)).table_valued("value")
@@ -87,13 +87,13 @@ def among(db: Connection, column: Column[Any], keys: Collection[str]) -> ColumnE
 
 
 def record_of(kind: type[Record], row: Mapping[Any, Any], **read: Any) -> Record:
-    """Give a row as a record: each field is the column of its name, or what was read for it."""
+    """Return a row as a record: each field is the column of its name, or its value in `read`."""
     values = {str(name): value for name, value in row.items()} | read
     return convert(values, kind)
 
 
 def table(metadata: MetaData, name: str, columns: str) -> Table:
-    """Make a table of columns, each with the letter of its kind, in their order."""
+    """Make a table of columns, each with the letter of its type, in order."""
     pairs = (column.split(":") for column in columns.split())
     return Table(name, metadata, *(Column(column, KINDS[kind]) for column, kind in pairs))
 
@@ -128,7 +128,7 @@ detector_states = table(
 hours = table(METADATA, "hours", "case_id:W hour_us:N exchanges:N output_tokens:N")
 person_links = table(METADATA, "person_links", "link:N at_us:N name:W other:W is_one:N who:W why:W")
 identity_marks = table(METADATA, "identity_marks", "name:W kind:T digest:T since_us:N")
-identity_keys = table(METADATA, "identity_keys", "sealed:T")  # one row at most
+identity_keys = table(METADATA, "identity_keys", "sealed:T")  # at most one row
 leads = table(
     METADATA,
     "leads",

@@ -1,6 +1,6 @@
-"""Changes several cases at once: each by an act of its own, at the revision that was seen, or not at all.
+"""Changes several cases at once: each by its own act, at the revision that was seen, or not at all.
 
-A case that cannot be changed keeps none of the others back. It decides nothing itself: `handling` does.
+A case that cannot be changed does not stop the others.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ DISMISSALS = (Verdict.FALSE, Verdict.PERMITTED)
 
 @dataclass(frozen=True)
 class PickedCase:
-    """A case as somebody saw it."""
+    """A case as a person saw it."""
 
     id: str
     revision: int
@@ -24,7 +24,7 @@ class PickedCase:
 
 @dataclass(frozen=True)
 class TriageOutcome:
-    """What came of one case: how it is now, or why it was not changed."""
+    """The result for one case: its new state, or why it was not changed."""
 
     case: str
     now: Case | None = None
@@ -33,7 +33,7 @@ class TriageOutcome:
 
 
 def change_each(picked: Sequence[PickedCase], act: Callable[[PickedCase], Case]) -> list[TriageOutcome]:
-    """Do something to each case in turn; where the database is gone the rest are not tried."""
+    """Change each case in turn; once the database is unreachable the rest are not tried."""
     outcomes: list[TriageOutcome] = []
     for case in picked:
         try:
@@ -55,7 +55,7 @@ def merge_all(
     now_us: int,
     approver: str | None = None,
 ) -> tuple[str, list[TriageOutcome]]:
-    """Let the case that was opened first go on with the others' actors. Give it, and what came of the others.
+    """Merge cases into the one opened first. Return it, and the results for the others.
 
     Raises: CaseError for fewer than two cases; RecordNotFound.
     """

@@ -1,1 +1,1 @@
-"""The command line: parsing words, printing answers, exit codes."""
+"""The command line: parsing arguments, printing results, exit codes."""

@@ -1,4 +1,4 @@
-"""`stillwatch alerts`: who is told of cases, by webhook and syslog. It finds nothing and judges nothing."""
+"""`stillwatch alerts`: notifications about cases by webhook and syslog."""
 
 import json
 import random
@@ -49,23 +49,23 @@ def deliver_command(
     targets: TargetsFile = None,
     console: ConsoleUrl = "",
     source: EventSource = "",
-    every: Annotated[str | None, typer.Option(help="Go on, and look so often: 30s, 5m.")] = None,
+    every: Annotated[str | None, typer.Option(help="Keep running, at this interval: 30s, 5m.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send the news of cases to everybody on the list; what fails is tried again later, ten times in all.
+    """Send news of cases to all targets; a failed delivery is retried later, ten times in all.
 
-    Overdue cases are escalated as `console.toml` says, and people who were mentioned get their mail.
+    Overdue cases are escalated as set in `console.toml`, and mentioned people get their mail.
 
-    $ stillwatch alerts deliver                 once: what changed since the last time, and what is due again
-    $ stillwatch alerts deliver --every 30s     go on until interrupted
+    $ stillwatch alerts deliver                 once: changes since the last run, and retries that are due
+    $ stillwatch alerts deliver --every 30s     continue until interrupted
 
-    Exit codes: 0 all that was due arrived; 3 something did not, and waits; 2 could not look.
+    Exit codes: 0 everything due was delivered; 3 some deliveries failed and wait; 2 could not run.
     """
     pause_s = None if every is None else span_s(every, "--every")
     while pause_s is not None:
         try:
             _show_delivered(_deliver(folder, cases, _targets(folder, targets), console, source), as_json)
-        except StillwatchError as why:  # a list that is being edited, a full disk: the next round may go well
+        except StillwatchError as why:  # a list being edited, a full disk: the next round may succeed
             print(f"stillwatch: {one_line(str(why))}", file=sys.stderr, flush=True)
         time.sleep(pause_s)
     round_result = _deliver(folder, cases, _targets(folder, targets), console, source)
@@ -81,9 +81,9 @@ def overdue_command(
     targets: TargetsFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show which overdue cases the next round would escalate, and to whom. It tells nobody.
+    """Show which overdue cases the next round would escalate, and to whom. Nothing is sent.
 
-    Where a stage has no target and none of its people may log in, it goes to who approves.
+    If a stage has no target and none of its people may log in, it goes to the approvers.
 
     $ stillwatch alerts overdue
     """
@@ -132,10 +132,10 @@ def check_command(
     send_one: Annotated[bool, typer.Option("--send", help="Send each target a test event.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check the list of who is told: its form, keys, addresses; with --send, whether they take an event.
+    """Check the list of targets: its form, keys, addresses; with --send, whether they accept an event.
 
     $ stillwatch alerts check
-    $ stillwatch alerts check --send     also send each a test event
+    $ stillwatch alerts check --send     also send a test event to each
     """
     rows = [_check_target(target, send_one) for target in _targets(folder, targets)]
     if as_json:
@@ -149,13 +149,15 @@ def check_command(
 
 @verb(app, "keygen")
 def keygen_command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where the key goes; never over another.")],
-    ed25519: Annotated[bool, typer.Option(help="A key pair instead of a shared secret.")] = False,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="File for the new key; an existing one is not overwritten.")
+    ],
+    ed25519: Annotated[bool, typer.Option(help="Make a key pair instead of a shared secret.")] = False,
 ) -> None:
-    """Make a key that signs webhooks. Of a pair the public half is printed.
+    """Create a key that signs webhooks. For a key pair the public half is printed.
 
     $ stillwatch alerts keygen stillwatch-serve/on-call.key
-    $ stillwatch alerts keygen stillwatch-serve/siem.key --ed25519   (the receiver needs the public half only)
+    $ stillwatch alerts keygen stillwatch-serve/siem.key --ed25519   (the receiver needs only the public half)
     """
     key = new_key(file, "ed25519" if ed25519 else "hmac")
     print(key.public or f"{file}: give the receiver its one line, over a safe way")
@@ -163,7 +165,7 @@ def keygen_command(
 
 @verb(app, "list")
 def list_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
-    """List what waits to be sent and what was given up.
+    """List deliveries that wait and those given up.
 
     $ stillwatch alerts list --json | jq '.dead[].last_error'
     """
@@ -181,13 +183,13 @@ def list_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
 @verb(app, "retry")
 def retry_command(
     letter: Annotated[
-        str, typer.Argument(metavar="[ID]", help="Of `alerts list`, or its beginning; else all.")
+        str, typer.Argument(metavar="[ID]", help="Id from `alerts list`, or its beginning; else all.")
     ] = "",
     folder: AtFolder = FOLDER,
 ) -> None:
-    """Put what was given up among what waits again.
+    """Queue deliveries that were given up again.
 
-    $ stillwatch alerts retry            all that were given up
+    $ stillwatch alerts retry            all of them
     $ stillwatch alerts retry 3f0c2a
     """
     outbox = _outbox(folder)
@@ -210,7 +212,7 @@ def _deliver(
         with seen_cases(folder, cases) as store:
             tell(outbox, targets, store, utc_us(), console, source)
             _tell_people(outbox, folder, targets, store, console)
-    finally:  # what is wrong with who is told of overdue cases holds no alert up
+    finally:  # problems with escalation targets must not hold up alerts
         round_result = work_off(outbox, targets, utc_us, random.Random())
     return round_result
 
@@ -218,7 +220,7 @@ def _deliver(
 def _tell_people(
     outbox: Outbox, folder: Path, targets: tuple[ExportTarget, ...], store: Store, console: str
 ) -> None:
-    """Mail who was mentioned, and escalate what is overdue. Raises: StillwatchError."""
+    """Mail mentioned people, and escalate overdue cases. Raises: StillwatchError."""
     if (key := key_of(store, folder)).exists():
         attach(store, key)
         people.prepare(store)

@@ -1,4 +1,4 @@
-"""`stillwatch audit`: whether the trail of what was done and seen is whole, what is on it, and its keys."""
+"""`stillwatch audit`: whether the audit trail is intact, its records, and its keys."""
 
 import base64
 import json
@@ -30,15 +30,14 @@ from stillwatch.units import utc_us
 
 app = group("Audit trail: verify, show, witness.")
 
-BROKEN = 1  # the exit code for a trail that is not what was written
-Why = Annotated[str, typer.Option(help="Why: it stays on the trail for ever.", show_default=False)]
+BROKEN = 1  # the exit code for a trail that was changed
+Why = Annotated[str, typer.Option(help="Reason; it stays on the trail forever.", show_default=False)]
 
 
 @verb(app, "verify")
 def verify_command(
     key: Annotated[
-        list[Path] | None,
-        typer.Option(help="Public key of which one must have signed; else audit.key.pub in the folder."),
+        list[Path] | None, typer.Option(help="Accepted public key; default: audit.key.pub in the folder.")
     ] = None,
     witness: Annotated[
         list[Path] | None, typer.Option(help="File of checkpoints kept elsewhere; may be given again.")
@@ -50,11 +49,11 @@ def verify_command(
     at: CasesAt = CASES_HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Say whether the trail is what was written; if not, name the first bad record and why.
+    """Check whether the trail is unchanged; if not, name the first bad record and why.
 
     With --stamp-ca the time stamps on the witnesses' lines are checked too.
 
-    Exit codes: 0 it is; 1 it is not; 2 it cannot be read.
+    Exit codes: 0 unchanged; 1 changed; 2 unreadable.
 
     $ stillwatch audit verify
     $ stillwatch audit verify --key audit.key.pub --witness /mnt/other/heads.jsonl
@@ -125,18 +124,16 @@ def _print_broken(break_found: Broken) -> None:
 
 @verb(app, "show")
 def show_command(
-    subject: Annotated[str | None, typer.Option(help="Only of this subject: a case, mostly.")] = None,
+    subject: Annotated[str | None, typer.Option(help="Only records of this subject, usually a case.")] = None,
     who: Annotated[str | None, typer.Option(help="Only what this person did.")] = None,
     person: Annotated[str | None, typer.Option(help="Only what is sealed about this person.")] = None,
     before: Annotated[int | None, typer.Option(help="Only records before this number.", min=1)] = None,
-    limit: Annotated[int, typer.Option(help="How many, newest first.", min=1, max=100_000)] = 50,
-    opened: Annotated[
-        bool, typer.Option("--open", help="Open sealed details. That is a look, and goes on record.")
-    ] = False,
+    limit: Annotated[int, typer.Option(help="How many to show, newest first.", min=1, max=100_000)] = 50,
+    opened: Annotated[bool, typer.Option("--open", help="Open sealed details. This is recorded.")] = False,
     at: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Show records, newest first. It does not check them: see verify.
+    """Show records, newest first. They are not checked: see verify.
 
     $ stillwatch audit show
     $ stillwatch audit show --subject CASE --limit 20
@@ -191,9 +188,9 @@ def checkpoint_command(
     stamp_ca: StampCa = None,
     at: CasePlace = HERE,
 ) -> None:
-    """Sign where the trail ends now: one line to be kept elsewhere, sent to a partner, or printed.
+    """Sign the trail's present end: one line to store elsewhere, send to a partner, or print.
 
-    With --stamp a time-stamping authority signs when it was there; it is shown a SHA-256 and nothing else.
+    With --stamp a time-stamping authority signs the time; it sees only a SHA-256.
 
     $ stillwatch audit checkpoint
     $ stillwatch audit checkpoint --to /mnt/other/heads.jsonl
@@ -218,14 +215,14 @@ def checkpoint_command(
 @verb(app, "witness")
 def witness_command(
     files: Annotated[list[Path], typer.Argument(help="Checkpoints of another instance's trail.")],
-    keep: Annotated[Path, typer.Option(help="Where they are kept here; what was kept before is compared.")],
-    signing_key: Annotated[
-        Path, typer.Option(help="The key that signs them here; made at first use.")
-    ] = Path("witness.key"),
+    keep: Annotated[Path, typer.Option(help="File to keep them in; they are compared with those in it.")],
+    signing_key: Annotated[Path, typer.Option(help="Your key that signs them; created at first use.")] = Path(
+        "witness.key"
+    ),
 ) -> None:
-    """Witness another instance's trail: keep its checkpoints, and print them signed, to be sent back.
+    """Witness another instance's trail: store its checkpoints, and print them signed, to be sent back.
 
-    Exit codes: 0 all are kept; 1 one contradicts what was kept before, or is not what it says.
+    Exit codes: 0 all are stored; 1 one contradicts an earlier one, or is invalid.
 
     $ stillwatch audit witness heads-of-a.jsonl --keep seen-of-a.jsonl --signing-key witness.key > for-a.jsonl
     """
@@ -248,7 +245,7 @@ def erase_command(
     at: CasePlace = HERE,
     dry_run: DryRun = False,
 ) -> None:
-    """Erase what the trail holds about a person. The records stay, and verify still passes. No way back.
+    """Erase what the trail holds about a person. Records stay, and verify still passes. Irreversible.
 
     $ stillwatch audit erase acct_1234 --dry-run
     $ stillwatch audit erase acct_1234 --why "request 2026-118"
@@ -277,7 +274,7 @@ def erase_command(
 
 @verb(app, "rotate")
 def rotate_command(why: Why = "", at: CasePlace = HERE) -> None:
-    """Let a new key sign from here on. The old one signs the hand-over, and is gone then.
+    """Let a new key sign from now on. The old one signs the hand-over and is then deleted.
 
     $ stillwatch audit rotate --why "yearly"
     """

@@ -1,6 +1,6 @@
-"""`stillwatch ban`: what model names resolve to, what the terms say of them, and bans for other programs.
+"""`stillwatch ban`: what model names resolve to, what the policy says of them, and bans for other programs.
 
-It parses words and prints. What a name means is `lineage`, what to do about it is `terms`.
+`lineage` resolves names, `terms` decides on them; this module parses arguments and prints.
 """
 
 import json
@@ -44,7 +44,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 class Students(StrEnum):
-    """What a ban that is only tried says of models trained on the family's answers."""
+    """How a trial ban treats models trained on the family's answers."""
 
     allow = "allow"
     warn = "warn"
@@ -52,7 +52,7 @@ class Students(StrEnum):
 
 
 class Program(StrEnum):
-    """Whose words a ban is written in."""
+    """The program whose format a ban is written in."""
 
     litellm = "litellm"
     rpz = "rpz"
@@ -63,12 +63,14 @@ def check_command(
     names: Names,
     terms_file: TermsFile = None,
     family: Families = None,
-    distilled: Annotated[Students, typer.Option(help="With --family: students of it.")] = Students.warn,
+    distilled: Annotated[
+        Students, typer.Option(help="With --family: models trained on its answers.")
+    ] = Students.warn,
     account: Annotated[str, typer.Option(help="The account that asks: exceptions name accounts.")] = "",
     fail_on_banned: Annotated[bool, typer.Option(help="Exit with 1 when a name is denied.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what model names resolve to, and what the terms say of each.
+    """Show what model names resolve to, and what the policy says of each.
 
     $ stillwatch ban check azure_ai/MAI-DS-R1 DEEPSEEK_R1 --family deepseek
     $ stillwatch ban check gpt-4o team-fast --terms terms.toml --account acct-1
@@ -98,7 +100,7 @@ def check_command(
 
 @verb(app, "families")
 def families_command(as_json: AsJson = False) -> None:
-    """List the families of the lineage table: vendor, its own hosts, who was trained on its answers.
+    """List the families of the lineage table: vendor, its hosts, and models trained on its answers.
 
     $ stillwatch ban families
     $ stillwatch ban families --json | jq '.[] | select(.id == "deepseek").hosts'
@@ -129,7 +131,7 @@ def families_command(as_json: AsJson = False) -> None:
 def explain_command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="One model name.")], as_json: AsJson = False
 ) -> None:
-    """Show how one name is read, which entry of the table decided, and the source of that entry.
+    """Show how one name is resolved, the table entry that decided, and the source of that entry.
 
     $ stillwatch ban explain perplexity/r1-1776
     """
@@ -164,15 +166,17 @@ def export_command(
     ] = None,
     terms_file: TermsFile = None,
     family: Families = None,
-    distilled: Annotated[Students, typer.Option(help="With --family: students of it.")] = Students.warn,
+    distilled: Annotated[
+        Students, typer.Option(help="With --family: models trained on its answers.")
+    ] = Students.warn,
 ) -> None:
-    """Write the bans of the terms for another program: LiteLLM's proxy, or DNS as a response policy zone.
+    """Write the policy's bans for another program: LiteLLM's proxy, or DNS as a response policy zone.
 
     $ stillwatch ban export --to rpz --family deepseek > rpz.zone
     $ stillwatch ban export --to litellm --terms terms.toml $(cat served-models.txt) > banned.yaml
 
-    DNS blocks the vendor's own hosts and nothing that somebody else hosts. LiteLLM compares names as they are
-    written: give it every name that your proxy serves.
+    DNS blocks the vendor's own hosts, but no copy on another host. LiteLLM compares names literally: list
+    every name that your proxy serves.
     """
     terms = terms_of(terms_file, family or [], distilled)
     if terms is None:
@@ -198,7 +202,7 @@ def export_command(
 
 
 def terms_of(file: Path | None, families: list[str], distilled: Students) -> Terms | None:
-    """Give the terms to check against: the owner's, or the defaults with a trial ban."""
+    """Return the policy to check against: the owner's, or the defaults with a trial ban."""
     if file is not None:
         if families:
             raise InputError("--terms and --family exclude each other: put the ban into the file")

@@ -1,4 +1,4 @@
-"""`stillwatch case`: the queue, one case, its accounts and history, what detectors are worth."""
+"""`stillwatch case`: the queue, one case, its accounts and history, and the precision of detectors."""
 
 from dataclasses import asdict
 from enum import StrEnum
@@ -50,7 +50,7 @@ verb(app, "filing")(filing_command)
 
 
 class Which(StrEnum):
-    """Which accounts of a case."""
+    """The accounts of a case to show."""
 
     actor = "actor"
     victim = "victim"
@@ -61,7 +61,7 @@ class Which(StrEnum):
 
 
 class CaseExportShape(StrEnum):
-    """What a case leaves as: another program's words, or evidence with its own checker."""
+    """The export format of a case: another program's, or evidence with its own checker."""
 
     ocsf = "ocsf"
     incident = "incident"
@@ -74,13 +74,13 @@ class CaseExportShape(StrEnum):
 @verb(app, "list")
 def list_command(
     choice: QueueChoice = WHOLE_QUEUE,
-    verdict: Annotated[Verdict | None, typer.Option(help="Only cases judged so.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Closed and suppressed ones too.")] = False,
+    verdict: Annotated[Verdict | None, typer.Option(help="Only cases with this verdict.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Include closed and suppressed cases.")] = False,
     limit: Annotated[int, typer.Option(help="How many.", min=1, max=10_000)] = 100,
     place: CasesAt = CASES_HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Show the queue: what is due first, then the largest harvest.
+    """Show the queue: first by due date, then by size of harvest.
 
     $ stillwatch case list
     $ stillwatch case list --owner none --state new --json | jq -r '.cases[].id'
@@ -115,7 +115,7 @@ def show_command(
     console: ConsoleUrl = "",
     as_json: AsJson = False,
 ) -> None:
-    """Show one case: why, what would make it honest, what has left, how sure, what to do.
+    """Show one case: reasons, honest explanations, amount taken, confidence, next steps.
 
     $ stillwatch case show case-7f3a
     $ stillwatch case show case-7f3a --json > alert.json     (the whole alert: docs/cases.md)
@@ -135,18 +135,18 @@ def show_command(
 def accounts_command(
     case: CaseId,
     targets: Annotated[
-        bool, typer.Option("--targets", help="Whom an action may touch: never a victim, one name a line.")
+        bool, typer.Option("--targets", help="List accounts that an action may affect, one per line.")
     ] = False,
     weak: Annotated[
-        bool, typer.Option("--weak", help="With --targets: those that too little ties to the actor.")
+        bool, typer.Option("--weak", help="With --targets: those tied too weakly to the actor.")
     ] = False,
-    which: Annotated[Which | None, typer.Option(help="Only accounts that are so here.")] = None,
-    starts: Annotated[str, typer.Option(help="Only names that begin so.")] = "",
+    which: Annotated[Which | None, typer.Option(help="Only accounts with this role in the case.")] = None,
+    starts: Annotated[str, typer.Option(help="Only names with this prefix.")] = "",
     limit: Annotated[int, typer.Option(help="How many.", min=1, max=1_000_000)] = 100,
     place: CasesAt = CASES_HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Show the accounts of a case, or print those that an action may touch.
+    """Show the accounts of a case, or print those that an action may affect.
 
     $ stillwatch case accounts case-7f3a
     $ stillwatch case accounts case-7f3a --targets > them.txt
@@ -184,7 +184,7 @@ def leads_command(
     place: CasesAt = CASES_HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Show the leads of the latest scans, or one of them. No step may rest on a lead.
+    """Show the leads of the latest scans, or one of them. No action may rest on a lead.
 
     $ stillwatch case leads
     $ stillwatch case leads lead-5b0c
@@ -214,7 +214,7 @@ def open_command(
     place: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Open a case from a lead by hand, so that people can work on it. No step may rest on it.
+    """Open a case from a lead by hand, so that people can work on it. No action may rest on it.
 
     $ stillwatch case open lead-5b0c --why "their support asks about bulk export"
     """
@@ -230,11 +230,11 @@ def open_command(
 @verb(app, "log")
 def log_command(
     case: CaseId,
-    limit: Annotated[int, typer.Option(help="How many, newest first.", min=1, max=100_000)] = 50,
+    limit: Annotated[int, typer.Option(help="How many to show, newest first.", min=1, max=100_000)] = 50,
     place: CasesAt = CASES_HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Show what happened to a case: findings, and what people did, with the numbers that undo takes.
+    """Show the history of a case: findings and people's acts, with the numbers that undo takes.
 
     $ stillwatch case log case-7f3a --limit 20
     """
@@ -252,7 +252,7 @@ def fold_command(
     place: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Fold the findings of a report into cases. Twice the same changes nothing.
+    """Add the findings of a report to cases. Repeating it changes nothing.
 
     $ stillwatch case fold stillwatch-report --folder stillwatch-serve
     """
@@ -278,7 +278,7 @@ def detectors_command(
     place: CasesAt = CASES_HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Show what each detector's word was worth, by what people found, and what its alarms may do.
+    """Show how often each detector was right, by people's verdicts, and what its alarms may do.
 
     $ stillwatch case detectors
     $ stillwatch case detectors --months --json
@@ -332,7 +332,7 @@ def detector_command(
     why: Why = "",
     place: CasePlace = HERE,
 ) -> None:
-    """Change what a detector's alarms may do: down at any time, up by evidence only.
+    """Change what a detector's alarms may do: less at any time, more only with evidence.
 
     $ stillwatch case detector lone_harvest shadow --why "three false cases this week"
     $ stillwatch case detector coordinated_harvest act --why "24 of 24 right, by three of us"
@@ -345,10 +345,8 @@ def detector_command(
 @verb(app, "export")
 def export_command(
     case: CaseId,
-    form: Annotated[
-        CaseExportShape, typer.Option(help="In whose words; bundle: evidence.")
-    ] = CaseExportShape.ocsf,
-    out: Annotated[Path | None, typer.Option(help="Where it goes; else standard output.")] = None,
+    form: Annotated[CaseExportShape, typer.Option(help="Format; bundle: evidence.")] = CaseExportShape.ocsf,
+    out: Annotated[Path | None, typer.Option(help="Output file; default: standard output.")] = None,
     log: Annotated[
         list[Path] | None, typer.Option(help="For a bundle: the log that was scanned; may be given again.")
     ] = None,
@@ -370,13 +368,13 @@ def export_command(
     console: ConsoleUrl = "",
     source: EventSource = "",
 ) -> None:
-    """Write one case in another program's words, or as evidence. It names accounts.
+    """Export one case in another program's format, or as evidence. The export names accounts.
 
     $ stillwatch case export case-7f3a --form ocsf --out finding.json
     $ stillwatch case export case-7f3a --form bundle --log logs/may.parquet --accounts a.csv --out evidence
     $ stillwatch case export case-7f3a --form bundle --out e.zip --stamp http://tsa.example --stamp-ca tsa.pem
 
-    What is in it is said before it leaves, and asked; --yes says yes beforehand. For another provider:
+    Lists what leaves and asks before exporting; --yes answers in advance. For another provider use
     `stillwatch indicators export`, which names no accounts.
     """
     now_us, stamped_by = utc_us(), named_authority(stamp, stamp_ca)

@@ -1,4 +1,4 @@
-"""Makes a case's evidence bundle: says what leaves, asks, writes, says how to check it. It is no verb."""
+"""Exports a case's evidence bundle: shows what leaves, asks, writes, and says how to check it."""
 
 from pathlib import Path
 

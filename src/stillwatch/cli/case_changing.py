@@ -1,4 +1,4 @@
-"""The verbs of `stillwatch case` that change something: parse the words, one call, print."""
+"""The verbs of `stillwatch case` that change something."""
 
 import json
 import sys
@@ -31,16 +31,16 @@ Accounts = Annotated[list[str] | None, typer.Argument(metavar="[ACCOUNT]...", he
 AccountsFile = Annotated[
     Path | None, typer.Option(help="File of accounts, one a line; - for standard input.")
 ]
-Why = Annotated[str, typer.Option(help="Why: the next reader has nothing else.", show_default=False)]
+Why = Annotated[str, typer.Option(help="Reason, for the next reader.", show_default=False)]
 Revision = Annotated[
     int | None, typer.Option("--if-revision", help="Only if nobody has changed the case since this one.")
 ]
-Approver = Annotated[str | None, typer.Option(help="A second person, where many are dismissed within a day.")]
+Approver = Annotated[str | None, typer.Option(help="Second person, required to dismiss many within a day.")]
 
 
 @dataclass(frozen=True)
 class StatedReason:
-    """The options with which a person says why."""
+    """The option that gives a reason."""
 
     why: Why = ""
     if_revision: Revision = None
@@ -48,12 +48,12 @@ class StatedReason:
 
 @dataclass(frozen=True)
 class CaseAct(CasePlace):
-    """The options of a verb that does something to a case: where the cases are, and how to say it."""
+    """The options of a verb that changes a case: where the cases are, and the output format."""
 
     as_json: AsJson = False
 
     def do(self, case: str, act: Callable[..., Case], *args: object, **keywords: object) -> None:
-        """Do something to a case, for the reason that was given, and print how the case is then."""
+        """Change a case for the given reason, and print its new state."""
         keywords |= {"who": whoami(), "now_us": utc_us()}
         if isinstance(self, StatedReason):
             keywords |= {"why": self.why, "if_revision": self.if_revision}
@@ -72,12 +72,12 @@ ACT, REASONED = CaseAct(), ReasonedAct()
 
 def assign_command(
     case: CaseId,
-    owner: Annotated[str | None, typer.Argument(help="Who works on it.")] = None,
-    nobody: Annotated[bool, typer.Option("--nobody", help="Take it from its owner.")] = False,
-    due: Annotated[str | None, typer.Option(help="Due after so long: 4h, 2d.")] = None,
+    owner: Annotated[str | None, typer.Argument(help="New owner.")] = None,
+    nobody: Annotated[bool, typer.Option("--nobody", help="Remove the owner.")] = False,
+    due: Annotated[str | None, typer.Option(help="Due after this time: 4h, 2d.")] = None,
     options: ReasonedAct = REASONED,
 ) -> None:
-    """Give a case to somebody, and say until when.
+    """Assign a case to a person, with a due date.
 
     $ stillwatch case assign case-7f3a ann --due 4h
     $ stillwatch case assign case-7f3a --nobody
@@ -89,10 +89,10 @@ def assign_command(
 
 def due_command(
     case: CaseId,
-    after: Annotated[str, typer.Argument(metavar="TIME", help="So long from now: 4h, 2d.")],
+    after: Annotated[str, typer.Argument(metavar="TIME", help="Time from now: 4h, 2d.")],
     options: ReasonedAct = REASONED,
 ) -> None:
-    """Say until when somebody looks at a case. Its owner stays.
+    """Set until when somebody must look at a case. The owner stays the same.
 
     $ stillwatch case due case-7f3a 2d --why "their lawyer writes on Friday"
     """
@@ -104,7 +104,7 @@ def note_command(
     text: Annotated[str, typer.Argument(help="The note; - reads it from standard input.")],
     options: CaseAct = ACT,
 ) -> None:
-    """Add a note to a case; whom it mentions as @NAME is told in the console.
+    """Add a note to a case; people mentioned as @NAME are notified in the console.
 
     $ stillwatch case note case-7f3a "called them, they will ring back; @anna please look"
     """
@@ -127,7 +127,7 @@ def judge_command(
     accounts: Accounts = None,
     accounts_file: AccountsFile = None,
     clear: Annotated[
-        list[str] | None, typer.Option(metavar="ACCOUNT", help="Take an account's verdict away.")
+        list[str] | None, typer.Option(metavar="ACCOUNT", help="Remove an account's verdict.")
     ] = None,
     approver: Approver = None,
     options: ReasonedAct = REASONED,
@@ -136,7 +136,7 @@ def judge_command(
 
     $ stillwatch case judge case-7f3a true --why "one template, one card behind 18 accounts"
     $ stillwatch case judge case-7f3a victim acct_12 acct_31 --why "keys found on a paste site"
-    $ stillwatch case judge case-7f3a --clear acct_12 --why "mixed up"     (takes the account's verdict away)
+    $ stillwatch case judge case-7f3a --clear acct_12 --why "mixed up"     (removes the account's verdict)
     """
     names = _account_names(accounts, accounts_file)
     if (verdict is None) == (not clear):
@@ -154,7 +154,7 @@ def close_command(
     approver: Approver = None,
     options: ReasonedAct = REASONED,
 ) -> None:
-    """Close a judged case. It opens by itself when the actor comes back.
+    """Close a judged case. It reopens automatically when the actor returns.
 
     $ stillwatch case close case-7f3a --verdict true --why "blocked, see standing action 12"
     """
@@ -168,13 +168,13 @@ def reopen_command(case: CaseId, options: ReasonedAct = REASONED) -> None:
 
 def suppress_command(
     case: CaseId,
-    owner: Annotated[str | None, typer.Option(help="Who answers for it.")] = None,
+    owner: Annotated[str | None, typer.Option(help="The person responsible.")] = None,
     lasts: Annotated[str | None, typer.Option("--for", help="For how long: 30d; a year at most.")] = None,
-    end: Annotated[bool, typer.Option("--end", help="End it before its time.")] = False,
+    end: Annotated[bool, typer.Option("--end", help="End the suppression early.")] = False,
     approver: Approver = None,
     options: ReasonedAct = REASONED,
 ) -> None:
-    """Let nobody be told of a case for a while. It is measured all the same.
+    """Suppress alerts of a case for a while. It is still measured.
 
     $ stillwatch case suppress case-7f3a --owner bo --for 30d --why "their red team, contract 17"
     $ stillwatch case suppress case-7f3a --end --why "contract ended"
@@ -194,7 +194,7 @@ def appeal_command(
     account: Annotated[str | None, typer.Option(help="The account that it is for.")] = None,
     options: CaseAct = ACT,
 ) -> None:
-    """Take in what a customer says against a case.
+    """Record a customer's appeal against a case.
 
     $ stillwatch case appeal case-7f3a "we are a class of 40" --account acct_12
     """
@@ -206,16 +206,18 @@ def decide_command(
     accounts: Accounts = None,
     accounts_file: AccountsFile = None,
     granted: Annotated[
-        bool | None, typer.Option("--grant/--refuse", help="Clear the accounts, or leave all as it is.")
+        bool | None,
+        typer.Option("--grant/--refuse", help="Grant the appeal and clear the accounts, or refuse it."),
     ] = None,
     number: Annotated[
-        int | None, typer.Option("--appeal", help="Which, where several are open: its number in `case log`.")
+        int | None,
+        typer.Option("--appeal", help="Which appeal, if several are open: its number in `case log`."),
     ] = None,
     options: ReasonedAct = REASONED,
 ) -> None:
-    """Decide an appeal. Whoever judged the case, or asked for, took or approved a step on it, does not.
+    """Decide an appeal. Whoever judged the case, or requested, took or approved an action, may not.
 
-    A grant clears the accounts that are named, else the one that the appeal is for.
+    A grant clears the named accounts, or else the one that appealed.
 
     $ stillwatch case decide case-7f3a --grant acct_12 --why "the school confirmed"
     $ stillwatch case decide case-7f3a --appeal 12 --refuse --why "no such school"
@@ -252,11 +254,11 @@ def statement_command(
     ground: Annotated[str, typer.Option(help="The clause of your terms that it rests on, and why.")] = "",
     contact: Annotated[str, typer.Option(help="Where an appeal goes.")] = "",
     appeal_days: Annotated[int, typer.Option(help="How long an appeal can be sent.", min=1)] = APPEAL_DAYS,
-    out: Annotated[Path | None, typer.Option(help="Where it goes; else standard output.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output file; default: standard output.")] = None,
     place: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
-    r"""Write a statement of reasons to a customer: its own evidence, error rate, and how to appeal.
+    r"""Write a statement of reasons to a customer: its own evidence, the error rate, and how to appeal.
 
     $ stillwatch case statement case-7f3a acct_12
     $ stillwatch case statement case-7f3a acct_12 --measure "20,000 tokens an hour until 1 May" \
@@ -281,11 +283,11 @@ def statement_command(
 
 def merge_command(
     case: CaseId,
-    into: Annotated[str, typer.Argument(metavar="INTO", help="The case that goes on with both.")],
+    into: Annotated[str, typer.Argument(metavar="INTO", help="The case to merge into.")],
     approver: Approver = None,
     options: ReasonedAct = REASONED,
 ) -> None:
-    """Make two cases one: they are one actor. Findings do not part them again.
+    """Merge two cases of one actor. Later findings do not separate them.
 
     $ stillwatch case merge case-9c1e case-7f3a --why "the same card"
     """
@@ -302,7 +304,7 @@ def split_command(
     accounts_file: AccountsFile = None,
     options: ReasonedAct = REASONED,
 ) -> None:
-    """Make accounts a case of their own: they are another actor's. Findings do not join them again.
+    """Split accounts of another actor off into their own case. Later findings do not rejoin them.
 
     $ stillwatch case split case-7f3a --accounts-file theirs.txt --why "another template since May"
     """
@@ -316,7 +318,7 @@ def undo_command(
     ],
     options: ReasonedAct = REASONED,
 ) -> None:
-    """Take an act back: what stands then is exactly what would stand without it.
+    """Undo an act: the result is exactly the state without it.
 
     $ stillwatch case undo case-7f3a 12 --why "wrong case"
     """
@@ -324,7 +326,7 @@ def undo_command(
 
 
 def add_verbs(app: typer.Typer) -> None:
-    """Add these to `stillwatch case`."""
+    """Add these verbs to `stillwatch case`."""
     for command in (
         assign_command,
         due_command,
@@ -347,7 +349,7 @@ def add_verbs(app: typer.Typer) -> None:
 
 
 def _step_authors(folder: Path, accounts: Sequence[str]) -> dict[str, str]:
-    """Give who ever set a step on some accounts at the folder's gateway; nobody where there is none."""
+    """Return who ever set an action on some accounts at the folder's gateway; empty without a gateway."""
     if not Folder(folder).state.exists():
         return {}
     with open_state(folder) as state:
@@ -368,7 +370,7 @@ def _describe(case: Case) -> str:
 
 
 def case_as_json(case: Case) -> dict[str, Any]:
-    """Give a case as JSON can hold it, without its accounts."""
+    """Return a case as JSON values, without its accounts."""
     return record_as_json(case, "accounts")
 
 
@@ -381,5 +383,5 @@ def _parse_verdict(text: str) -> Verdict:
 
 
 def _account_names(accounts: list[str] | None, path: Path | None) -> list[str]:
-    """Give the accounts that were named, each once. Raises: InputError."""
+    """Return the named accounts, each once. Raises: InputError."""
     return sorted({*(accounts or ()), *(read_names(path) if path else ())})

@@ -1,4 +1,4 @@
-"""Writes the report of a case to a body in which providers share incidents. It is no verb of its own."""
+"""Writes the report of a case to a body through which providers share incidents."""
 
 import sys
 from pathlib import Path
@@ -25,18 +25,18 @@ def filing_command(
     contact: Annotated[str, typer.Option(help="Who answers questions, and how.")] = "",
     response: Annotated[str, typer.Option(help="What was done, and what is asked of the receiver.")] = "",
     tlp: Annotated[str, typer.Option(help="clear, green, amber or amber+strict.")] = "amber",
-    out: Annotated[Path | None, typer.Option(help="Where it goes; else standard output.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output file; default: standard output.")] = None,
     unjudged: Unjudged = "",
     yes: Yes = False,
     place: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
-    r"""Write a report of a case for a body in which providers share incidents: no account, no prompt.
+    r"""Write a report of a case to a body through which providers share incidents: no account, no prompt.
 
     $ stillwatch case filing case-7f3a --reporter "Alpha Inc., provider" --target "vesper-3 over its API" \
         --contact abuse@alpha.example --response "blocked on 3 May" --out report.md
 
-    What is not given is a blank. A case leaves if it was judged true, or with --unjudged.
+    Values not given are left blank. The case must have been judged true, unless --unjudged.
     """
     terms = FilingTerms(reporter.strip(), target.strip(), contact.strip(), response.strip())
     with place.open() as store:

@@ -1,4 +1,4 @@
-"""Options that verbs on cases share: where the cases and their audit trail are. It is no verb."""
+"""Options that verbs on cases share: where the cases and their audit trail are."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -43,25 +43,25 @@ WitnessFile = Annotated[
 
 @dataclass(frozen=True)
 class CasesAt:
-    """The options of a verb that reads cases: where they are."""
+    """The option of a verb that reads cases: where they are."""
 
     folder: AtFolder = FOLDER
     cases: CasesUrl = None
 
     def reading(self) -> AbstractContextManager[Store]:
-        """Lend the cases to who only reads. Raises: InputError, CaseError."""
+        """Open the cases for reading. Raises: InputError, CaseError."""
         return seen_cases(self.folder, self.cases)
 
 
 @dataclass(frozen=True)
 class CasePlace(CasesAt):
-    """The options of a verb that changes cases: where they are, and the trail that goes with them."""
+    """The options of a verb that changes cases: where they are, and their audit trail."""
 
     audit_key: AuditKey = None
     audit_witness: WitnessFile = None
 
     def open(self) -> AbstractContextManager[Store]:
-        """Lend the cases with their trail. Raises: InputError, CaseError, AuditError."""
+        """Open the cases with their trail. Raises: InputError, CaseError, AuditError."""
         return opened_cases(self.folder, self.cases, self.audit_key, self.audit_witness)
 
 
@@ -70,7 +70,7 @@ CASES_HERE, HERE = CasesAt(), CasePlace()
 
 @contextmanager
 def seen_cases(folder: Path, url: str | None) -> Iterator[Store]:
-    """Lend the cases to who only reads. Raises: InputError where there are none; CaseError."""
+    """Open the cases for reading. Raises: InputError if there are none; CaseError."""
     place = check_url(url or f"sqlite:///{folder / CASES}")
     if place.get_backend_name() == "sqlite" and not Path(str(place.database)).exists():
         path = place.database
@@ -86,23 +86,23 @@ def seen_cases(folder: Path, url: str | None) -> Iterator[Store]:
 def opened_cases(
     folder: Path, url: str | None, key: Path | None = None, witness: Path | None = None
 ) -> Iterator[Store]:
-    """Lend the cases with their trail, to who changes or looks. Raises: InputError, CaseError, AuditError."""
+    """Open the cases with their trail, to change or view. Raises: InputError, CaseError, AuditError."""
     with seen_cases(folder, url) as store:
         attach(store, key or key_of(store, folder), witness)
         yield store
 
 
 def key_of(store: Store, folder: Path) -> Path:
-    """Find the key of a store's audit trail: in the folder, else where `scan --cases` makes it."""
+    """Return the key of a store's audit trail: in the folder, else where `scan --cases` creates it."""
     in_folder = folder / KEY
     return in_folder if in_folder.exists() else key_beside(store) or in_folder
 
 
 @contextmanager
 def new_cases(url: str, key: Path | None = None, witness: Path | None = None) -> Iterator[Store]:
-    """Lend the cases to who brings findings; they are made where there are none.
+    """Open the cases for new findings; they are created if there are none.
 
-    Without a key's file it lies beside the SQLite database. Raises: InputError, CaseError, AuditError.
+    By default the key's file is beside the SQLite database. Raises: InputError, CaseError, AuditError.
     """
     with Store(url) as store:
         key = key or key_beside(store)
@@ -115,7 +115,7 @@ def new_cases(url: str, key: Path | None = None, witness: Path | None = None) ->
 
 
 def key_beside(store: Store) -> Path | None:
-    """Give the path of the audit key beside a SQLite file, made by `scan --cases`; else None."""
+    """Return the path of the audit key beside a SQLite file, created by `scan --cases`; else None."""
     if store.url.get_backend_name() != "sqlite":
         return None
     return Path(str(store.url.database)).with_name(KEY)

@@ -1,4 +1,4 @@
-"""Lines and table rows that verbs on cases print. It is no verb itself."""
+"""Lines and table rows that verbs on cases print."""
 
 import sys
 from dataclasses import asdict
@@ -19,7 +19,7 @@ ACCOUNTS_PRINTED = 25
 
 
 def words_of(folded: FoldResult) -> str:
-    """Say what became of a scan's findings."""
+    """Return what happened to a scan's findings, in words."""
     parts = [
         (len(folded.opened), "opened", folded.opened),
         (len(folded.came_back), "came back", folded.came_back),
@@ -32,7 +32,7 @@ def words_of(folded: FoldResult) -> str:
 
 
 def print_targets(targets: reading.Targets, weak: bool, as_json: bool) -> None:
-    """Print whom an action may touch, a name a line, and on standard error who is left out."""
+    """Print the accounts that an action may affect, one per line; on standard error those left out."""
     if as_json:
         print_json(asdict(targets))
         return
@@ -48,7 +48,7 @@ def print_targets(targets: reading.Targets, weak: bool, as_json: bool) -> None:
 
 
 def event_row(event: reading.CaseEvent) -> tuple[str, ...]:
-    """Give what happened as a row: when, the act's number, who, what, why."""
+    """Return an event as a row: when, the act's number, who, what, why."""
     time_text = iso_time(event.at_us) or ""
     if event.finding is not None:
         f = event.finding
@@ -62,14 +62,14 @@ def event_row(event: reading.CaseEvent) -> tuple[str, ...]:
 
 
 def lead_row(stored: StoredLead) -> tuple[str, ...]:
-    """Give a lead as a row: id, accounts, exchanges, size of answers, since when, case, why no finding."""
+    """Return a lead as a row: id, accounts, exchanges, answers' length, since when, case, why no finding."""
     lead = stored.lead
     sizes = (f"{count:,}" for count in (len(lead.accounts), lead.exchanges, lead.answer_tokens))
     return lead.id, *sizes, amounts.iso(lead.since), stored.case or "", lead.text
 
 
 def lead_lines(stored: StoredLead) -> list[str]:
-    """Give a lead in full: what it rests on, why it is no finding, what would make it one."""
+    """Return a lead in full: what it rests on, why it is no finding, what would make it one."""
     lead = stored.lead
     size = f"{amounts.plural(len(lead.accounts), 'account')}, {amounts.plural(lead.exchanges, 'exchange')}"
     note = "" if stored.latest else "; its latest scan no longer reports it"
@@ -90,7 +90,7 @@ def lead_lines(stored: StoredLead) -> list[str]:
 
 
 def alert_lines(a: Alert) -> list[str]:
-    """Give the alert as lines for a terminal."""
+    """Return the alert as lines for a terminal."""
     x = a.exposure
     p = amounts.p_value(a.p_value, plain=True)
     verdict = f", {a.verdict}" if a.verdict else ""

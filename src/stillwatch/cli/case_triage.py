@@ -1,4 +1,4 @@
-"""`stillwatch case triage`: one thing done to several cases, each by an act of its own."""
+"""`stillwatch case triage`: one operation on several cases, recorded for each of them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,16 +39,16 @@ DONE = {
 
 @dataclass(frozen=True)
 class QueueChoice:
-    """The options that say which cases of the queue are meant."""
+    """The options that select cases of the queue."""
 
     state: Annotated[list[CaseState] | None, typer.Option(help="Only cases in this state.")] = None
     owner: Annotated[str | None, typer.Option(help="Only of this owner; `none`: without an owner.")] = None
     account: Annotated[str | None, typer.Option(help="Only cases that this account is in.")] = None
-    text: Annotated[str | None, typer.Option(help="Only with these letters in title or id.")] = None
-    note: Annotated[str | None, typer.Option(help="Only with these letters in a note or a reason.")] = None
+    text: Annotated[str | None, typer.Option(help="Only cases with this text in title or id.")] = None
+    note: Annotated[str | None, typer.Option(help="Only cases with this text in a note or a reason.")] = None
 
     def queue_filter(self, limit: int, verdict: Verdict | None = None, every: bool = False) -> Filter:
-        """Give the filter; closed and suppressed cases are in it where `every` says so."""
+        """Return the filter; it includes closed and suppressed cases if `every` is true."""
         open_ones = () if every else (CaseState.NEW, CaseState.OPEN)
         return Filter(
             states=tuple(self.state) if self.state else open_ones,
@@ -75,20 +75,22 @@ def triage_command(
     verdict: Annotated[
         Verdict, typer.Option("--as", metavar="VERDICT", help="To dismiss: false (no harvest) or permitted.")
     ] = Verdict.FALSE,
-    to: Annotated[str | None, typer.Option(help="To assign: the new owner; `none` takes it away.")] = None,
-    after: Annotated[str | None, typer.Option(help="Due: so long from now, as 4h or 2d.")] = None,
+    to: Annotated[str | None, typer.Option(help="For assign: the new owner, or `none`.")] = None,
+    after: Annotated[str | None, typer.Option(help="Due after this time: 4h, 2d.")] = None,
     approver: Approver = None,
     why: Why = "",
     limit: Annotated[
-        int | None, typer.Option(help="Of those that match: so many, due first.", min=1, max=MOST_AT_ONCE)
+        int | None, typer.Option(help="At most so many, by due date.", min=1, max=MOST_AT_ONCE)
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; say what it would be.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Change nothing; show what would be done.")
+    ] = False,
     place: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Do one thing to several cases, named or chosen as in `case list`. Each keeps a record of its own.
+    """Apply one operation to several cases, named or selected as in `case list`. Each gets its own record.
 
-    A case that cannot be changed keeps none of the others back: it says why, and the exit code is 2.
+    A case that cannot be changed does not stop the others: its error is printed, and the exit code is 2.
 
     $ stillwatch case triage dismiss --text homework --state new --why "one course" --dry-run
     $ stillwatch case triage assign --owner none --to ann --why "her week"
@@ -143,7 +145,7 @@ def triage_command(
 
 
 def _picked_cases(store: Store, refs: list[str], choice: QueueChoice, limit: int | None) -> list[PickedCase]:
-    """Give the cases that were named, or those that match. Raises: InputError, CaseError."""
+    """Return the named or matching cases. Raises: InputError, CaseError."""
     if refs:
         if choice != WHOLE_QUEUE or limit is not None:
             raise InputError(

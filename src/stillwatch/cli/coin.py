@@ -33,7 +33,7 @@ CoinKey = Annotated[Path | None, typer.Option("--key", help="The coin's keys: a 
 
 @dataclass(frozen=True)
 class LedgerOptions:
-    """The options of a verb that reads a ledger: where it is, and what opens it."""
+    """The options of a verb that reads a ledger: where it is, and the keys that open it."""
 
     ledger: Ledger = None
     key: CoinKey = None
@@ -41,14 +41,14 @@ class LedgerOptions:
     folder: AtFolder = FOLDER
 
     def open(self) -> tuple[Path, dict[str, EpochKey]]:
-        """Give the ledger's place, and the coin's keys by commitment. Raises: CoinError."""
+        """Return the ledger's place, and the coin's keys by commitment. Raises: CoinError."""
         if self.ledger is not None and not self.ledger.exists():
             raise CoinError(f"{self.ledger}: there is no ledger")
         own_folder = Folder(self.folder.resolve()).coin
         return self.ledger or own_folder / "ledger", read_keys(self.key or own_folder / "keys")
 
     def reading(self) -> X25519PrivateKey | None:
-        """Give the key that opens sealed answers, where one was named."""
+        """Return the key that opens sealed answers, if one was named."""
         return read_reading_key(self.reading_key) if self.reading_key else None
 
 
@@ -60,12 +60,12 @@ def new_key_command(
     epoch: Annotated[str | None, typer.Option(help="The epoch's name; else the day.")] = None,
     reading_key: Annotated[
         Path | None,
-        typer.Option(help="Also make the key that opens sealed answers, there; keep it elsewhere."),
+        typer.Option(help="Also create the key that opens sealed answers, in this file; keep it elsewhere."),
     ] = None,
     folder: AtFolder = FOLDER,
     as_json: AsJson = False,
 ) -> None:
-    """Make the coin's key for an epoch: a gateway that throws coins uses it from the next second on.
+    """Create the coin's key for an epoch. A gateway that serves canaries adopts it within a second.
 
     Publish the commitment before the key is used: `stillwatch coin commit`.
 
@@ -106,11 +106,11 @@ def commit_command(
     ] = None,
     folder: AtFolder = FOLDER,
 ) -> None:
-    """Print what is to be published beforehand: the key's commitment, and how far each ledger has grown.
+    """Print what to publish beforehand: the key's commitment, and the present length of each ledger.
 
-    It tells neither a coin nor an answer. Give it to somebody who can say later when he had it.
+    It reveals no coin and no answer. Give it to somebody who can confirm later when they received it.
 
-    $ stillwatch coin commit > commitment.json      then publish it, or have it time-stamped
+    $ stillwatch coin commit > commitment.json      then publish it or have it time-stamped
     $ stillwatch coin commit --signing-key coin.key --out commitments/2026-11-26.json
     """
     place = gateway_folder(folder)
@@ -148,7 +148,7 @@ def verify_command(
 ) -> None:
     """Check a ledger: the chain, the numbers, every coin; with the reading key, the answers too.
 
-    Exit codes: 0 it is in order; 2 it is not, and the first record that is not right is named.
+    Exit codes: 0 it is valid; 2 it is not, and the first invalid record is named.
 
     $ stillwatch coin verify
     $ stillwatch coin verify ledger/ --key keys/ --reading-key reading.key --published commitment.json
@@ -183,7 +183,7 @@ def show_command(
     last: Annotated[int, typer.Option(min=1, help="How many records, from the end.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Show a ledger's records; with the reading key, whose they are and what was answered.
+    """Show a ledger's records; with the reading key, also the accounts and answers.
 
     $ stillwatch coin show
     $ stillwatch coin show --reading-key /media/safe/reading.key --last 3 --json
@@ -205,14 +205,14 @@ def show_command(
 
 @dataclass(frozen=True)
 class Published:
-    """What was given out beforehand."""
+    """What was published beforehand."""
 
     heads: tuple[Head, ...] = ()
     commitments: frozenset[str] = frozenset()  # of the coin's keys
 
 
 def published_before(paths: list[Path]) -> Published:
-    """Read what `coin commit` printed earlier. Raises: InputError for a file that is none, or was changed."""
+    """Read earlier output of `coin commit`. Raises: InputError for any other file, or a changed one."""
     heads: list[Head] = []
     commitments: set[str] = set()
     for path in paths:

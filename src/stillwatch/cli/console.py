@@ -1,4 +1,4 @@
-"""`stillwatch console`: serves the console of a folder of reports and cases; who may log in."""
+"""`stillwatch console`: serves the console of a folder of reports and cases; manages its users."""
 
 import json
 import sys
@@ -25,7 +25,7 @@ ROLES = ("reader", "analyst", "approver")
 
 
 class Places(TyperGroup):
-    """Lets a folder stand where a verb could: `stillwatch console report`."""
+    """Lets a folder stand in the place of a verb: `stillwatch console report`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and not args[0].startswith("-") and args[0] not in self.commands:
@@ -67,9 +67,9 @@ class ConsolePlace:
     audit_key: AuditKey = None
 
     def open(self, make: bool = False) -> Store:
-        """Open the cases with their trail, and the console's tables in them.
+        """Open the cases with their trail and the console's tables.
 
-        They are made where `make` says so, or a URL is given. Raises: InputError.
+        They are created if `make` is set or a URL is given. Raises: InputError.
         """
         from stillwatch.console import people
 
@@ -102,9 +102,7 @@ class PagesOptions(ConsolePlace):
 
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8090
-    name: Annotated[
-        list[str] | None, typer.Option(help="Another name by which browsers may call it. Repeatable.")
-    ] = None
+    name: Annotated[list[str] | None, typer.Option(help="Further host name for browsers. Repeatable.")] = None
     cert: Annotated[Path | None, typer.Option(help="TLS: PEM file of the certificate chain.")] = None
     cert_key: Annotated[Path | None, typer.Option(help="TLS: PEM file of the certificate's key.")] = None
     behind_tls: Annotated[
@@ -122,7 +120,7 @@ class PagesOptions(ConsolePlace):
     ] = None
 
     def check(self) -> None:
-        """Refuse files that are not there, and what would send passwords in the clear. Raises: InputError."""
+        """Refuse missing files, and settings that would send passwords in clear text. Raises: InputError."""
         if (self.cert is None) != (self.cert_key is None):
             raise InputError("--cert and --cert-key go together: give both")
         if self.cert is None and not self.behind_tls and self.host not in ("127.0.0.1", "localhost", "::1"):
@@ -139,9 +137,9 @@ AS_IT_IS = PagesOptions()
 
 
 def console_command(ctx: typer.Context, options: PagesOptions = AS_IT_IS) -> None:
-    """Show the console of a folder: its report's findings become cases, which people judge.
+    """Serve the console of a folder: its report's findings become cases that people judge.
 
-    FOLDER may stand in place of a verb. The first start prints a name and a password, once.
+    FOLDER may stand in the place of a verb. The first start prints a user name and a password, once.
     """
     if ctx.invoked_subcommand is None:
         _serve_pages(options)
@@ -151,7 +149,7 @@ app.callback(invoke_without_command=True, epilog=EXAMPLES)(expand_groups(console
 
 
 def _serve_pages(options: PagesOptions) -> None:
-    # Here and not above: what serves pages would slow down every other verb by a third of a second.
+    # Imported here: the page server would slow down every other verb by a third of a second.
     import uvicorn
 
     from stillwatch.console import people
@@ -184,7 +182,7 @@ def _serve_pages(options: PagesOptions) -> None:
             back = provider.settings.redirect_uri or own_url + BACK
             lines.append(f"Log in:   with {provider.settings.label}, which sends browsers back to {back}")
         lines.append(f"Users:    stillwatch console user add NAME --role analyst --folder {folder}")
-        with suppress(OSError, ValueError):  # nobody reads it: that must end nothing
+        with suppress(OSError, ValueError):  # nobody reads it, which must not end the server
             print("\n".join(lines), flush=True)
         account_table = None if accounts is None else read_accounts(accounts, rejects=Rejects())
         behind = (
@@ -201,7 +199,7 @@ def _serve_pages(options: PagesOptions) -> None:
             ws="none",
             backlog=BACKLOG,
             server_header=False,
-            # whose tries a log-in counts: only a proxy on this machine is believed
+            # the address that failed log-ins count for: only a proxy on this machine is believed
             proxy_headers=options.behind_tls,
             forwarded_allow_ips=["127.0.0.1", "::1"],
             limit_concurrency=200,
@@ -212,7 +210,7 @@ def _serve_pages(options: PagesOptions) -> None:
 
 
 def _fold_report(store: Store, folder: Path) -> list[str]:
-    """Make cases of the folder's report; what is a case already stays as it is."""
+    """Make cases of the folder's report; existing cases stay as they are."""
     from stillwatch.cases.fold import fold
     from stillwatch.report.findings import load
 
@@ -232,10 +230,10 @@ Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Two or more
 def add_command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Small letters, digits, dots, dashes.")],
     role: Annotated[
-        str, typer.Option(help="reader looks; analyst judges, acts, asks; approver approves too.")
+        str, typer.Option(help="reader views; analyst judges, acts, requests; approver also approves.")
     ] = "reader",
     generate: Annotated[
-        bool, typer.Option("--generate", help="Make a password and print it once, instead of asking.")
+        bool, typer.Option("--generate", help="Generate a password and print it once.")
     ] = False,
     subject: Annotated[
         str | None,
@@ -244,9 +242,9 @@ def add_command(
     place: ConsolePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Add a user, or give one another role and password, which ends that one's sessions.
+    """Add a user, or change a user's role and password, which ends that user's sessions.
 
-    The password is asked for twice on a terminal, else read as one line from standard input.
+    The password is requested twice on a terminal, else read as one line from standard input.
 
     $ stillwatch console user add anna --role analyst
     $ stillwatch console user add ben --role approver --generate
@@ -262,7 +260,7 @@ def add_command(
     if subject is not None and generate:
         raise InputError("--subject and --generate: who logs in at an identity provider has no password here")
     identity = None if subject is None else identities.BoundIdentity(_provider_issuer(place.folder), subject)
-    has_report = (place.folder / FINDINGS).exists()  # whoever starts the console later makes its cases
+    has_report = (place.folder / FINDINGS).exists()  # the console makes its cases at the next start
     with place.open(make=has_report) as store:
         password = ""
         if identity is not None:
@@ -289,7 +287,7 @@ def add_command(
 
 
 def _provider_issuer(folder: Path) -> str:
-    """Give the identity provider of a folder's console. Raises: InputError where it has none."""
+    """Return the identity provider of a folder's console. Raises: InputError if it has none."""
     from stillwatch.console.openid import FILE, load_provider
 
     provider = load_provider(folder)
@@ -308,7 +306,7 @@ def _read_password() -> str:
 
 @verb(users, "list")
 def list_command(place: ConsolePlace = HERE, as_json: AsJson = False) -> None:
-    """List who may log in, and who no longer; which of them count as one person.
+    """List current and former users, and which of them count as one person.
 
     $ stillwatch console user list --json
     """
@@ -345,13 +343,13 @@ def list_command(place: ConsolePlace = HERE, as_json: AsJson = False) -> None:
 @verb(users, "link")
 def link_command(
     names: Names,
-    why: Annotated[str, typer.Option(help="How that is known.")] = "",
+    why: Annotated[str, typer.Option(help="Reason.")] = "",
     place: ConsolePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Say that names are one person: none of them approves or decides what another of them did.
+    """Declare that names are one person: none of them approves or decides what another of them did.
 
-    A name is a user here, or one of the machine, as the command line records it.
+    A name is a user here, or a user of the machine, as the command line records it.
 
     $ stillwatch console user link anna anna.berg@corp.example --why "her single sign-on"
     """
@@ -361,13 +359,13 @@ def link_command(
 @verb(users, "unlink")
 def unlink_command(
     names: Names,
-    why: Annotated[str, typer.Option(help="How that is known.")] = "",
+    why: Annotated[str, typer.Option(help="Reason.")] = "",
     place: ConsolePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Say that each of these names is another person, although they share an address, or were linked.
+    """Declare that each of these names is another person, although they share an address or were linked.
 
-    A link that ends counts still for what was done before. Nobody says it of themselves.
+    An ended link still counts for what was done before. Nobody may do this for their own name.
 
     $ stillwatch console user unlink anna ben --why "the desk's shared mailbox"
     """
@@ -396,7 +394,7 @@ def disable_command(
     place: ConsolePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """End somebody's access now, with all sessions. What that person did stays on record.
+    """End a user's access now, with all sessions. Records of what the user did stay.
 
     $ stillwatch console user disable anna
     """
@@ -416,9 +414,9 @@ def forget_command(
     place: ConsolePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Delete what is kept of a user who has left: address, identity, second factor, identity marks.
+    """Delete the data of a user who has left: address, identity, second factor, identity marks.
 
-    The name stays on what that person did. Refused while that can be appealed against, or is in an open case.
+    The name stays on what that user did. Refused while that can be appealed, or is in an open case.
 
     $ stillwatch console user forget anna --why "left in May"
     """
@@ -436,7 +434,7 @@ def reset_second_factor_command(
     place: ConsolePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Take somebody's second factor away, with all sessions. Make sure first that it is they who ask.
+    """Remove a user's second factor and end all sessions. First make sure that the request is really theirs.
 
     $ stillwatch console user reset-second-factor anna
     """
@@ -453,8 +451,8 @@ def reset_second_factor_command(
 
 @verb(api_tokens, "add")
 def add_token_command(
-    user: Annotated[str, typer.Argument(metavar="USER", help="Who it stands for: it does less, never more.")],
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the token, as the program that uses it.")],
+    user: Annotated[str, typer.Argument(metavar="USER", help="Its user, whose rights it cannot exceed.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name, such as the program that uses it.")],
     scope: Annotated[
         str, typer.Option(help="read sees what a reader sees; triage also notes, assigns, judges, closes.")
     ] = "read",
@@ -462,7 +460,7 @@ def add_token_command(
     place: ConsolePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Make an API token and print it once.
+    """Create an API token and print it once.
 
     $ stillwatch console token add anna nightly --scope read --days 30
     """
@@ -479,11 +477,13 @@ def add_token_command(
 
 @verb(api_tokens, "list")
 def list_tokens_command(
-    user: Annotated[str, typer.Argument(metavar="[USER]", help="Whose; else everybody's.")] = "",
+    user: Annotated[
+        str, typer.Argument(metavar="[USER]", help="Only this user's; default: everybody's.")
+    ] = "",
     place: ConsolePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """List API tokens with their last use, those too that no longer work.
+    """List API tokens with their last use, including those that no longer work.
 
     $ stillwatch console token list --json
     """

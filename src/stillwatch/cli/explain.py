@@ -1,4 +1,4 @@
-"""`stillwatch explain`: why an account, a campaign or a lead stands in a report. It scans nothing."""
+"""`stillwatch explain`: why an account, a campaign or a lead is in a report. Nothing is scanned."""
 
 import json as jsonlib
 from pathlib import Path

@@ -22,7 +22,7 @@ app = group("Gateways that share one state.")
 
 @verb(app, "list")
 def list_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
-    """List the gateways of a fleet, and the revision of keys and enforcement statuses that each goes by.
+    """List the gateways of a fleet, and which revision of keys and enforcement statuses each uses.
 
     $ stillwatch fleet list
     """
@@ -43,11 +43,11 @@ def forget_command(
     name: Annotated[str, typer.Argument(help="The gateway, as `fleet list` names it.")],
     folder: AtFolder = FOLDER,
 ) -> None:
-    """Wait no more for a gateway that was not stopped in good order and is no more.
+    """Stop waiting for a gateway that was not shut down properly and will not return.
 
     $ stillwatch fleet forget gw-3
 
-    One that still runs comes back by itself.
+    A gateway that still runs re-registers by itself.
     """
     with _fleet(folder) as database, database.connect() as db:
         if not leave(db, name):
@@ -60,16 +60,17 @@ def backup_command(
     archive: Annotated[Path, typer.Argument(help="The file to write.", metavar="FILE")],
     folder: AtFolder = FOLDER,
     without_secrets: Annotated[
-        bool, typer.Option("--without-secrets", help="Leave out `secret` and `audit.key`: keep them apart.")
+        bool,
+        typer.Option("--without-secrets", help="Leave out `secret` and `audit.key`, to be kept separately."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write the state, owners, cases, terms and keys of a fleet into one file, while it serves.
+    """Write the state, owners, cases, policy and keys of a fleet to one file, while it serves.
 
     $ stillwatch fleet backup fleet.tar
     $ stillwatch fleet backup fleet.tar --without-secrets
 
-    Needs PostgreSQL's pg_dump. Exchanges are not in it: they lie in the shared folder.
+    Needs PostgreSQL's pg_dump. Exchanges are not included: they are in the shared folder.
     """
     from stillwatch.gateway.fleet.backup import back_up
 
@@ -98,18 +99,18 @@ def restore_command(
         ),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Also over a database or a folder that is not empty.")
+        bool, typer.Option("--force", help="Overwrite a database or a folder that is not empty.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Bring a fleet back from what `fleet backup` wrote: an empty database, and this gateway's folder.
+    """Restore a fleet from a file of `fleet backup`: into an empty database, and this gateway's folder.
 
     $ stillwatch fleet restore fleet.tar --folder /srv/stillwatch
     $ stillwatch fleet restore fleet.tar --state postgresql://stillwatch@db2.internal/stillwatch
     $ stillwatch fleet restore fleet.tar --force
 
-    Give it first on the host whose folder knows most, then on each other one: the database is written once.
-    All gateways have to be stopped. Needs PostgreSQL's pg_restore.
+    Run it first on the host whose folder is most complete, then on each other one: the database is written
+    once. All gateways must be stopped. Needs PostgreSQL's pg_restore.
     """
     from stillwatch.gateway.fleet.backup import restore
 
@@ -126,7 +127,7 @@ def restore_command(
 
 @contextmanager
 def _open_member(folder: Path) -> Iterator[ControlState]:
-    """Open a folder's state. Raises: InputError if it is no fleet's."""
+    """Open a folder's state. Raises: InputError if it does not belong to a fleet."""
     with open_state(folder) as state:
         if state.fleet is None:
             raise InputError(f"{folder}: is in no fleet; `stillwatch serve --state postgresql://…` joins one")

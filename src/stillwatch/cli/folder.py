@@ -1,8 +1,8 @@
-"""What verbs on a gateway's folder share: the folder, the user, durations, tables. It is no verb itself.
+"""Shared parts of verbs on a gateway's folder: the folder, the user, durations, tables.
 
-They write to `state.db` under SQLite's own lock, as the gateway does, whether it runs or not. Where it runs,
-a change waits until every worker goes by it, or says that one does not. Who may write into the folder needs
-no further permission.
+They write to `state.db` under SQLite's own lock, like the gateway, whether it runs or not. If it runs, a
+change waits until every worker has adopted it, or reports that one has not. Write access to the folder is the
+only permission needed.
 """
 
 import os
@@ -31,15 +31,15 @@ FOLDER_VARIABLE = "STILLWATCH_FOLDER"
 UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 LONGEST_S = 315_360_000  # ten years
 PAGE = 1_000
-NOT_IN_FORCE = 3  # the exit code for "done, but": a worker does not go by it yet
+NOT_IN_FORCE = 3  # the exit code for "done, but a worker has not adopted it yet"
 
 AtFolder = Annotated[Path, typer.Option("--folder", help="The gateway's folder.", envvar=FOLDER_VARIABLE)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
 
 
 def gateway_folder(folder: Path) -> Folder:
-    """Give a gateway's folder. Raises: InputError where there is none."""
+    """Return a gateway's folder. Raises: InputError if there is none."""
     gateway = Folder(folder.resolve())
     if not gateway.secret_file.exists():
         raise InputError(
@@ -49,7 +49,7 @@ def gateway_folder(folder: Path) -> Folder:
 
 
 def open_state(folder: Path) -> ControlState:
-    """Open a folder's state, in a fleet as it is now. Raises: InputError where there is none."""
+    """Open a folder's state, of a fleet as it is now. Raises: InputError if there is none."""
     gateway = gateway_folder(folder)
     state = ControlState(gateway.state, gateway.secret())
     try:
@@ -62,9 +62,9 @@ def open_state(folder: Path) -> ControlState:
 
 @contextmanager
 def changing(folder: Path) -> Iterator[ControlState]:
-    """Open a folder's state for a change, and see to it that what was changed is in force at the end.
+    """Open a folder's state for a change, and make sure that the change is in force at the end.
 
-    Ends with exit code NOT_IN_FORCE where it is not in a moment. Raises: InputError where there is none.
+    Ends with exit code NOT_IN_FORCE if it is not within a moment. Raises: InputError if there is none.
     """
     with open_state(folder) as state:
         before = state.version()
@@ -83,7 +83,7 @@ def changing(folder: Path) -> Iterator[ControlState]:
 
 
 def whoami() -> str:
-    """Give the name that goes into the log."""
+    """Return the user name for the log."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
@@ -91,7 +91,7 @@ def whoami() -> str:
 
 
 def span_s(text: str, option: str) -> int:
-    """Read a duration: 90d, 12h, 30m, 45s. Raises: InputError."""
+    """Parse a duration: 90d, 12h, 30m, 45s. Raises: InputError."""
     matched = re.fullmatch(r"([0-9]{1,10})([smhd])", text)
     seconds = int(matched[1]) * UNITS_S[matched[2]] if matched else 0
     if not 0 < seconds <= LONGEST_S:
@@ -102,7 +102,7 @@ def span_s(text: str, option: str) -> int:
 
 
 def end_us(text: str | None, option: str, now_us: int) -> int | None:
-    """Give when a duration from now is over; None where none was given. Raises: InputError."""
+    """Return when a duration from now ends; None if none was given. Raises: InputError."""
     return None if text is None else now_us + 1_000_000 * span_s(text, option)
 
 
@@ -124,7 +124,7 @@ def read_names(path: Path) -> list[str]:
 
 
 def table(heads: tuple[str, ...], rows: Sequence[tuple[object, ...]], nothing: str) -> None:
-    """Print rows whose words may come from anywhere: one a line, nothing cut, fit for a pipe. None: blank."""
+    """Print rows of arbitrary text, one per line, nothing cut, fit for a pipe. None is blank."""
     if not rows:
         print(nothing)
         return
@@ -135,7 +135,7 @@ def table(heads: tuple[str, ...], rows: Sequence[tuple[object, ...]], nothing: s
 
 
 def record_as_json(record: Any, *left_out: str) -> dict[str, Any]:
-    """Give a dataclass as JSON can hold it: a field `made_us` becomes `made`, ISO text in UTC."""
+    """Return a dataclass as JSON values: a field `made_us` becomes `made`, ISO text in UTC."""
     return {
         f.name.removesuffix("_us"): iso_time(value) if f.name.endswith("_us") else value
         for f in fields(record)
@@ -145,7 +145,7 @@ def record_as_json(record: Any, *left_out: str) -> dict[str, Any]:
 
 
 def iso_time(at_us: int | None) -> str | None:
-    """Give a time as ISO text in UTC."""
+    """Return a time as ISO text in UTC."""
     if at_us is None:
         return None
     return iso(at_us)

@@ -1,4 +1,4 @@
-"""Prints what a search for indicators found, and how much of it would be there anyway. It is no verb."""
+"""Prints the result of a search for indicators, and how many matches are expected by chance."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -13,7 +13,7 @@ SHOWN = 20  # matching accounts in the table; --json has all
 
 
 def show_partners(partners: tuple[Partner, ...], sealed: bool, as_json: bool) -> None:
-    """Print what a partner's file holds."""
+    """Print the content of a partner's file."""
     if as_json:
         plain = [
             {
@@ -46,7 +46,7 @@ def _indicator_counts(partner: Partner) -> dict[str, int]:
 
 
 def show_hits(hits: list[Hits], own_accounts: Sequence[str], as_json: bool) -> None:
-    """Print who carries a campaign's marks; accounts that are in the case already come last."""
+    """Print the accounts that match a campaign's indicators; accounts already in the case come last."""
     own = set(own_accounts)
     if as_json:
         print_json([_hits_as_json(partner_hits, own) for partner_hits in hits])
@@ -86,7 +86,7 @@ def _hits_sentence(hits: Hits, own_names: set[str]) -> str:
 
 
 def _limits_of_hits(hits: Hits) -> list[str]:
-    """Give the limits of a search that a person must know before believing it."""
+    """Return the limits of a search that a person must know before relying on it."""
     chance = hits.chance
     if hits.fitting:
         return [

@@ -1,4 +1,4 @@
-"""`stillwatch holds`: randomised holds of a gateway's folder: list, test, end. The terms begin them."""
+"""`stillwatch holds`: randomised holds of a gateway's folder: list, test, end. The policy starts them."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ app = group("Randomised holds of a gateway.")
 
 @dataclass(frozen=True)
 class HoldTrial:
-    """One schedule with what the log says of it."""
+    """One schedule and its result in the log."""
 
     held: HoldRecord
     holds: HoldsEvidence
@@ -35,7 +35,7 @@ class HoldTrial:
 
 @verb(app, "list")
 def list_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
-    """List every schedule there has been: which candidate, when, how many accounts, why it ended.
+    """List all schedules so far: which candidate, when, how many accounts, why it ended.
 
     $ stillwatch holds list
     $ stillwatch holds list --json | jq '.[] | select(.ended_because == null)'
@@ -64,15 +64,18 @@ def evaluate_command(
     folder: AtFolder = FOLDER,
     accounts: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Accounts table: who is one customer. Else by organisation alone."),
+        typer.Option(
+            metavar="FILE",
+            help="Accounts table: who is one customer; else by organisation.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Test from the captured exchanges whether accounts take over what the others are refused.
+    """Test with the captured exchanges whether accounts take over work that others are refused.
 
-    It may be run at any time: the test allows for being looked at. `accounts_alone` is what each account may
-    be told; the group's p-value is nobody's own. What passes between accounts of one customer counts for
-    nothing.
+    The test may be run at any time: it allows for repeated evaluation. `accounts_alone` is what each account
+    may be told; the group's p-value belongs to no single account. Work that moves between accounts of one
+    customer does not count.
 
     $ stillwatch holds test --accounts accounts.csv
     $ stillwatch holds test --json | jq '.[] | {candidate, p_value, named}'
@@ -113,10 +116,10 @@ def evaluate_command(
 @verb(app, "end")
 def end_command(
     number: Annotated[int, typer.Argument(metavar="NUMBER", help="As `stillwatch holds list` shows it.")],
-    why: Annotated[str, typer.Option(help="What the next reader of the log should know.")],
+    why: Annotated[str, typer.Option(help="Reason, for the next reader of the log.")],
     folder: AtFolder = FOLDER,
 ) -> None:
-    """End a candidate's holds now: its accounts are served within a second, and it is never held again.
+    """End a candidate's holds now: its accounts are served within a second, and never held again.
 
     $ stillwatch holds end 3 --why "they are our own testers"
     """
@@ -151,7 +154,7 @@ def _hold_as_json(hold: HoldRecord) -> dict[str, Any]:
         if schedule.denser_from_us is None
         else {"one_block_in": schedule.denser_one_block_in, "from": iso_time(schedule.denser_from_us)},
         "commitment": schedule.commitment,
-        # before the end it would tell when the next hold comes
+        # an open schedule would reveal the next hold
         "key": None if hold.why_ended is None else schedule.key.hex(),
         "ended_because": hold.why_ended,
     }

@@ -1,4 +1,4 @@
-"""`stillwatch hooks`: the files that other gateways need, and whether all is in order. It changes nothing."""
+"""`stillwatch hooks`: the files that other gateways need, and checks of the setup. Changes nothing."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -29,7 +29,7 @@ def files_command(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Print only this file's path.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say where the files lie that LiteLLM, Envoy and nginx need.
+    """Print where the files for LiteLLM, Envoy and nginx are.
 
     $ stillwatch hooks files
     $ cp $(stillwatch hooks files stillwatch_litellm.py) /etc/litellm/
@@ -49,17 +49,17 @@ def files_command(
 
 @verb(app, "doctor")
 def doctor_command(
-    litellm: Annotated[Path | None, typer.Option(help="LiteLLM's config.yaml, to look at too.")] = None,
+    litellm: Annotated[Path | None, typer.Option(help="LiteLLM's config.yaml, to be checked too.")] = None,
     folder: AtFolder = FOLDER,
     as_json: AsJson = False,
 ) -> None:
-    """Say whether the hooks can work as they are set up.
+    """Check whether the hooks can work with the present setup.
 
     $ stillwatch hooks doctor --litellm /etc/litellm/config.yaml
 
-    Exit codes: 0 nothing is wrong, or only warnings; 2 something cannot work.
+    Exit codes: 0 no problems, or only warnings; 2 something cannot work.
     """
-    with open_state(folder):  # a folder of ours, or the error that says so
+    with open_state(folder):  # requires a gateway's folder
         checks = look(Folder(folder.resolve()), utc_us(), litellm)
     if as_json:
         print_json([asdict(check) for check in checks])

@@ -1,7 +1,4 @@
-"""`stillwatch indicators`: what a campaign shares, told to a partner, looked for, answered.
-
-It judges nobody.
-"""
+"""`stillwatch indicators`: share a campaign's indicators with a partner, search for theirs, and reply."""
 
 import os
 import re
@@ -89,7 +86,7 @@ Sender = Annotated[
 ]
 Kinds = Annotated[
     list[IndicatorKind] | None,
-    typer.Option("--kind", help="What to make marks of; more than once. Else all of wording."),
+    typer.Option("--kind", help="Kind of indicator; repeatable. Else all of wording."),
 ]
 AccountsFile = Annotated[
     Path | None, typer.Option("--accounts", help="Accounts table: for payment and email-domain.")
@@ -100,7 +97,7 @@ KeyFile = Annotated[
 ]
 Since = Annotated[str | None, typer.Option(help="Only exchanges from this day or time (UTC) on.")]
 Until = Annotated[str | None, typer.Option(help="Only exchanges before this day or time (UTC).")]
-AssumeUtc = Annotated[bool, typer.Option(help="Take times without a zone for UTC.")]
+AssumeUtc = Annotated[bool, typer.Option(help="Treat times without a zone as UTC.")]
 
 
 @dataclass(frozen=True)
@@ -123,33 +120,35 @@ CollectionCa = Annotated[
     Path | None, typer.Option("--ca", help="PEM file of certificates to trust instead of the system's.")
 ]
 Unsealed = Annotated[
-    bool, typer.Option("--unsealed", help="Take a file whose seal is missing or broken: a mere claim.")
+    bool, typer.Option("--unsealed", help="Accept a missing or broken seal: the origin is unproven.")
 ]
 
 
 @verb(app, "keygen")
 def keygen_command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where the key goes; never over another.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="File for the new key; an existing one is not overwritten.")
+    ],
 ) -> None:
-    """Make an exchange key for one partner, and say its fingerprint, which both may show.
+    """Create an exchange key for one partner, and print its fingerprint, which both sides may compare.
 
     $ stillwatch indicators keygen partner-b.key
 
-    Give it to this partner and to nobody else, over a way that you trust: who has it can test guesses.
+    Give it only to this partner, over a trusted channel: anyone who has it can test guesses.
     """
     print(f"{file}: key {create(file).fingerprint}")
 
 
 @verb(app, "profile")
 def profile_command(
-    out: Annotated[Path, typer.Option(help="Folder that gets the files; made where it is not there.")],
+    out: Annotated[Path, typer.Option(help="Folder for the files; created if needed.")],
 ) -> None:
     """Write what a partner without Stillwatch needs: profile, test vectors, matcher, MISP template.
 
     $ stillwatch indicators profile --out for-partner
 
-    He checks a file with profile.json (JSON Schema), an implementation of his own with vectors.json, and
-    looks in his log with matcher.py, which needs Python alone.
+    The partner validates a file with profile.json (JSON Schema), tests an own implementation with
+    vectors.json, and searches a log with matcher.py, which needs only Python.
     """
     with refuse_os_errors(InputError, f"{out}: cannot be written"):
         out.mkdir(parents=True, exist_ok=True)
@@ -163,12 +162,12 @@ def share_command(
     file: Annotated[Path, typer.Argument(metavar="KEY", help="The exchange key of a partner.")],
     folder: AtFolder = FOLDER,
 ) -> None:
-    """Let a gateway sketch what it serves under a partner's key too, to be searched later.
+    """Let a gateway also sketch its traffic under a partner's key, for later searches.
 
     $ stillwatch indicators share partner-a.key --folder stillwatch-serve
 
-    A gateway keeps no prompts and its own sketches are of no use to a partner: this keeps others beside
-    them, as long as the terms keep sketches. Remove the file in the folder's partners/ to end it.
+    A gateway keeps no prompts, and its own sketches are useless to a partner. This stores additional ones,
+    for as long as the policy keeps sketches. Remove the file in the folder's partners/ to stop.
     """
     if not is_gateway(folder):
         raise InputError(f"{folder}: is no gateway's folder; `stillwatch serve` makes one, --folder names it")
@@ -188,33 +187,33 @@ def export_command(
         list[PlainKind] | None,
         typer.Option(
             "--plain",
-            help="Also as it stands, for programs without the key; more than once. TLP amber at least.",
+            help="Also in plain text, for programs without the key; repeatable. TLP amber at least.",
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Where it goes; else standard output.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output file; default: standard output.")] = None,
     valid_days: Annotated[
-        int, typer.Option(help="For how many days from now a mark holds.", min=1, max=3650)
+        int, typer.Option(help="Days for which an indicator is valid.", min=1, max=3650)
     ] = (VALID_DAYS),
     hashed_accounts: Annotated[
         bool, typer.Option(help="Also keyed hashes of account names: a partner can test guesses.")
     ] = False,
     misp: Annotated[
-        bool, typer.Option("--misp", help="As MISP reads it: not for `import`, nor for the matcher.")
+        bool, typer.Option("--misp", help="In MISP's dialect: not for `import` or the matcher.")
     ] = False,
     unjudged: Unjudged = "",
     yes: Yes = False,
     options: HistoryOptions = AS_IN_SCAN,
     place: CasePlace = HERE,
 ) -> None:
-    """Write a case for a partner: STIX 2.1 with keyed marks of what its accounts share.
+    """Export a case for a partner: STIX 2.1 with keyed indicators of what its accounts share.
 
     No prompt, no name. --plain adds networks, autonomous systems, mail domains or, with TLP amber+strict,
-    names of accounts that may be acted on. Only a case that was judged true leaves, or with --unjudged.
+    names of accounts that may be acted on. The case must have been judged true, unless --unjudged.
 
     $ stillwatch indicators export case-7f3a logs/ --exchange-key b.key --sender Al --tlp amber --out a.json
     $ stillwatch indicators export case-7f3a logs/ --exchange-key b.key --sender Al --tlp green --kind network
 
-    What is in it is said before it leaves, and asked; --yes says yes beforehand. TLP:RED is refused.
+    Lists what leaves and asks before exporting; --yes answers in advance. TLP:RED is refused.
     """
     chosen = mark(tlp)
     key = read_exchange(exchange_key)
@@ -248,20 +247,20 @@ def import_command(
     ] = "",
     yes: Yes = False,
     noted: Annotated[
-        bool, typer.Option("--note", help="Note it on each of your cases that holds such accounts.")
+        bool, typer.Option("--note", help="Add a note to each of your cases with matching accounts.")
     ] = False,
     unsealed: Unsealed = False,
     options: HistoryOptions = AS_IN_SCAN,
     place: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Take in what a partner tells: check it, look for it in your history, and answer with a sighting.
+    """Import a partner's indicators: check them, search your log for them, and reply with a sighting.
 
     $ stillwatch indicators import a.json logs/ --exchange-key a.key --since 2026-05-01
     $ stillwatch indicators import a.json logs/ --exchange-key a.key --answer to-a.json --sender "Beta GmbH"
     $ stillwatch indicators import a.json logs/ --exchange-key a.key --note --folder stillwatch-serve
 
-    Without a log it only says what the file holds. The answer names nobody: counts, first and last by the
+    Without a log, only the file's content is shown. The reply names nobody: counts, first and last by the
     hour.
     """
     key, now_us = read_exchange(exchange_key), utc_us()
@@ -292,7 +291,7 @@ def search_command(
     place: CasesAt = CASES_HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Look for what a case's accounts share in a history of your own: who else sent it, and since when.
+    """Search your own log for what a case's accounts share: which others sent it, and since when.
 
     $ stillwatch indicators search case-7f3a logs/ --since 2026-05-01     who else sent this?
     $ stillwatch indicators search case-7f3a stillwatch-serve --kind wording --json
@@ -316,11 +315,11 @@ def sightings_command(
     place: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Take in a partner's answer: each becomes a note on the case that it is of.
+    """Import a partner's reply: each sighting becomes a note on its case.
 
     $ stillwatch indicators sightings from-b.json --exchange-key b.key --sender "Alpha Inc."
 
-    Give the --sender that the export had. Each answer becomes a note on its case.
+    Give the same --sender as in the export.
     """
     key = read_exchange(exchange_key)
     answers = read_sightings(file, key, utc_us(), unsealed)
@@ -356,14 +355,13 @@ def push_command(
     place: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Put an export, or an answer, into a collection of a TAXII 2.1 server.
+    """Upload an export or a reply to a collection of a TAXII 2.1 server.
 
     $ stillwatch indicators push to-b.json --collection https://taxii.example/api1/collections/91a7b528/
 
     Name and password are read from STILLWATCH_TAXII_USER and STILLWATCH_TAXII_PASSWORD, or a token from
-    STILLWATCH_TAXII_TOKEN. An export goes out as it was written, by the rules of `export`: the case must be
-    judged true now, or --unjudged says why, and where it goes is put on record. All who read the collection
-    get it.
+    STILLWATCH_TAXII_TOKEN. The rules of `export` apply: the case must be judged true now, or --unjudged says
+    why, and the destination is recorded. Everyone who reads the collection gets it.
     """
     to = open_collection(collection, os.environ, ca)
     raw, objects, left_out = read_export(file)
@@ -403,22 +401,22 @@ def pull_command(
     collection: CollectionUrl,
     out: Annotated[Path, typer.Option(help="Folder that gets a file for each campaign and each answer.")],
     added_after: Annotated[
-        str | None, typer.Option(help="Only what was added after this time, as the last pull said it.")
+        str | None, typer.Option(help="Only objects added after this time, as printed by the last pull.")
     ] = None,
     ca: CollectionCa = None,
     exchange_key: Annotated[
         Path | None,
-        typer.Option("--exchange-key", help="Take only what is sealed under this key, the newest of it."),
+        typer.Option("--exchange-key", help="Only files sealed under this key, the newest of each."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take campaigns and answers out of a collection of a TAXII 2.1 server, each into a file of its own.
+    """Download campaigns and replies from a collection of a TAXII 2.1 server, each into its own file.
 
     $ stillwatch indicators pull --collection https://taxii.example/api1/collections/91a7b528/ --out from-b
     $ stillwatch indicators import from-b/campaign--40fb9fe2….json logs/ --exchange-key a.key
 
-    Credentials as for push. Nothing is believed yet: `import` and `sightings` check the seal. Where others
-    may write into the collection too, give the key: else their version of a campaign may be the newest.
+    Credentials as for push. Nothing is trusted yet: `import` and `sightings` check the seal. If others may
+    write to the collection too, give the key; otherwise their version of a campaign may be the newest.
     """
     key = None if exchange_key is None else read_exchange(exchange_key)
     of = open_collection(collection, os.environ, ca)
@@ -451,7 +449,7 @@ def _history(logs: Sequence[str], key: IndicatorKey, options: HistoryOptions) ->
     raw = _stored_key(logs, options.key_file)
     shelves = {log: shelf_of(Path(log), key) for log in logs if is_gateway(Path(log))}
     if all(shelves.get(log) for log in logs):
-        raw = None  # what is on a shelf is under this key
+        raw = None  # stored partner sketches are under this key
     elif any(shelves.values()):
         raise InputError(
             f"{', '.join(logs)}: give a gateway's folder alone: what it shares is under another key"
@@ -463,13 +461,13 @@ def _history(logs: Sequence[str], key: IndicatorKey, options: HistoryOptions) ->
 
 
 def _stored_key(logs: Sequence[str], key_file: Path | None) -> bytes | None:
-    """Give the key of the logs' sketches: the one given, or that of a gateway's folder."""
+    """Return the key of the logs' sketches: the one given, or that of a gateway's folder."""
     raw = sketch_key([Path(log) for log in logs], key_file)
     return None if raw == DEFAULT_KEY else raw
 
 
 def _own_key(logs: Sequence[str], key_file: Path | None) -> IndicatorKey:
-    """Give the logs' own key if they have one; for plain logs any key will do, since nothing leaves."""
+    """Return the logs' own key if they have one; for plain logs any key will do, since nothing leaves."""
     return own_key(_stored_key(logs, key_file) or b"of this search alone, nothing of it is kept")
 
 
@@ -494,7 +492,7 @@ def _gather(
 def _gather_plain(
     history: LogHistory, store: Store, case: Case, kinds: Sequence[PlainKind]
 ) -> tuple[PlainIndicator, ...]:
-    """Gather what the accounts share, in plain; names only of accounts that may be acted on."""
+    """Collect what the accounts share, in plain text; names only of accounts that may be acted on."""
     values: tuple[PlainIndicator, ...] = ()
     for kind in dict.fromkeys(kinds):
         accounts = reading.targets(store, case.id).accounts if kind is PlainKind.ACCOUNT else case.accounts
@@ -523,7 +521,7 @@ def _search(
 
 
 def _say_rejected(rejects: Rejects) -> None:
-    """Tell of lines that could not be read, and end with the exit code for that."""
+    """Report lines that could not be read, and exit with the code for that."""
     if rejects.count:
         rejected_text = f"{plural(rejects.count, 'line')} rejected, as in {rejects.examples[0]}"
         print(f"stillwatch: {one_line(rejected_text)}", file=sys.stderr)
@@ -531,27 +529,27 @@ def _say_rejected(rejects: Rejects) -> None:
 
 
 def _as_partner(case: Case, indicators: tuple[Indicator, ...]) -> Partner:
-    """Make a partner's campaign of one of our own cases, to search for it."""
+    """Turn one of our own cases into a partner's campaign, to search for it."""
     pairs = tuple((f"{indicator.kind}:{indicator.value}", indicator) for indicator in indicators)
     return Partner(case.id, "this case", case.id, Tlp.AMBER.value, case.opened_us, case.updated_us, pairs)
 
 
 def _went_to(store: Store, case: str, key: IndicatorKey) -> bool:
-    """Tell whether a case was exported under a key: nobody answers what another partner was told.
+    """Return whether a case was exported under a key: nobody may reply to what another partner received.
 
-    Exports of before 2026-12 do not say under which.
+    Exports before 2026-12 do not record the key.
     """
     exports = [act.sets["export"] for act in acts(store, case) if act.verb == "export"]
     return any(export.get("to", under_key(key)) == under_key(key) for export in exports)
 
 
 def _is_noted(store: Store, case: str, text: str) -> bool:
-    """Tell whether an answer was noted on the case before."""
+    """Return whether a reply was noted on the case before."""
     return any(act.verb == "note" and act.text == text for act in acts(store, case))
 
 
 def _note_on_cases(hits: list[Hits], place: CasePlace, now_us: int, to: TextIO) -> None:
-    """Put on record, in each case that holds accounts which carry a partner's marks, how many do."""
+    """Record, in each case with accounts that match a partner's indicators, how many match."""
     with place.open() as store:
         for partner_hits in hits:
             inside: dict[str, int] = {}
@@ -585,7 +583,7 @@ def _answer(hits: list[Hits], key: IndicatorKey, sender: str, out: Path, yes: bo
 
 
 def _time_us(text: str | None, option: str) -> int | None:
-    """Read a day or a time, in UTC. Raises: InputError."""
+    """Parse a day or a time, in UTC. Raises: InputError."""
     if text is None:
         return None
     try:

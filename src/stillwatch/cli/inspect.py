@@ -1,4 +1,4 @@
-"""`stillwatch inspect`: what a log has and lacks, before it is scanned. It judges nobody."""
+"""`stillwatch inspect`: what a log contains and lacks, before it is scanned."""
 
 import json as jsonlib
 from pathlib import Path
@@ -31,20 +31,20 @@ def inspect_command(
         typer.Option(help="Write the names (proposed, or given by --map) to this file, to be looked at."),
     ] = None,
     rows: Annotated[int, typer.Option(help="Rows to read at most; 0 reads all.", min=0)] = 100_000,
-    assume_utc: Annotated[bool, typer.Option(help="Take times without a zone for UTC.")] = False,
+    assume_utc: Annotated[bool, typer.Option(help="Treat times without a zone as UTC.")] = False,
     key_file: Annotated[
         Path | None, typer.Option(help="Key of a log that is sketched already.", envvar=KEY_VARIABLE)
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the tables.")] = False,
 ) -> None:
-    """Say what a log has: format, columns filled, what is missing, what that costs and what to set.
+    """Report what a log contains: format, filled columns, what is missing, the consequences and remedies.
 
-    $ stillwatch inspect logs/                  what is there, what is missing, what that costs
+    $ stillwatch inspect logs/                  content, gaps and their consequences
     $ stillwatch inspect log.csv --write-map map.toml && stillwatch scan log.csv --map-file map.toml
     $ zcat api.jsonl.gz | stillwatch inspect - --json | jq '.missing[] | [.column, .remedy]'
 
-    Exit codes: 0 read, and groups can be judged; 3 read, but lines were refused; 4 read, but a scan could not
-    judge groups; 2 nothing could be read (the columns and what to try are shown where there are any).
+    Exit codes: 0 read, and groups can be judged; 3 read, but lines were rejected; 4 read, but a scan could
+    not judge groups; 2 nothing could be read (available columns and suggestions are shown).
     """
     columns = names.columns
     with local_files(logs) as local:
@@ -72,7 +72,7 @@ def inspect_command(
 
 
 def to_json(inspection: Inspection) -> dict[str, object]:
-    """Give the inspection as plain values."""
+    """Return the inspection as plain values."""
     judged = inspection.judged
     return {
         "files": [

@@ -35,12 +35,12 @@ app = group("Client keys of a gateway.")
 def issue_command(
     account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="Whose key it is.")],
     org: Annotated[str | None, typer.Option(help="The account's organisation.")] = None,
-    expires_in: Annotated[str | None, typer.Option(help="It ends after so long: 90d, 12h, 30m.")] = None,
+    expires_in: Annotated[str | None, typer.Option(help="Expires after this time: 90d, 12h, 30m.")] = None,
     folder: AtFolder = FOLDER,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Issue a key to an account, which is made if need be. The key is printed once and kept nowhere.
+    """Issue a key to an account, which is created if needed. The key is printed once and not stored.
 
     $ stillwatch key issue acme --org "Acme Inc." --expires-in 90d
     $ KEY=$(stillwatch key issue acme --json | jq -r .key)
@@ -63,7 +63,7 @@ def list_command(
     folder: AtFolder = FOLDER,
     as_json: AsJson = False,
 ) -> None:
-    """List the keys that were issued. None is shown: they are not kept.
+    """List the issued keys, but not their secrets, which are not stored.
 
     $ stillwatch key list
     $ stillwatch key list --account acme --json | jq -r '.[].key_id'
@@ -89,7 +89,7 @@ def revoke_command(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """End a key now: within a second no worker takes it any more.
+    """Revoke a key now: within a second no worker accepts it.
 
     $ stillwatch key revoke k3v9x2ab
     """
@@ -105,13 +105,13 @@ def revoke_command(
 @verb(app, "rotate")
 def rotate_command(
     key: Annotated[str, typer.Argument(metavar="KEY_ID", help="The key to replace.")],
-    overlap: Annotated[str, typer.Option(help="How long the old one goes on working.")] = "24h",
-    expires_in: Annotated[str | None, typer.Option(help="The new one ends after so long.")] = None,
+    overlap: Annotated[str, typer.Option(help="How long the old one still works.")] = "24h",
+    expires_in: Annotated[str | None, typer.Option(help="The new one expires after this time.")] = None,
     folder: AtFolder = FOLDER,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Issue a key in the place of another. The old one ends when the overlap is over.
+    """Issue a replacement for a key. The old one ends when the overlap is over.
 
     $ stillwatch key rotate k3v9x2ab --overlap 24h
     """
@@ -132,7 +132,7 @@ def rotate_command(
 
 @verb(app, "admin")
 def admin_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
-    """Make a new token for the admin port; the old one stops working at once.
+    """Create a new token for the admin port; the old one stops working at once.
 
     $ stillwatch key admin
     """
@@ -143,7 +143,7 @@ def admin_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
 
 @verb(app, "metrics")
 def metrics_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
-    """Make a new token that reads /metrics and nothing else; the old one stops working at once.
+    """Create a new token that can only read /metrics; the old one stops working at once.
 
     $ stillwatch key metrics > /etc/prometheus/stillwatch.token
     """
@@ -167,7 +167,7 @@ def _show_issued(state: ControlState, key: str, as_json: bool) -> None:
 
 
 def _id_of(text: str) -> str:
-    """Give the id of a key from an id or a whole key."""
+    """Return the id of a key from an id or a whole key."""
     parsed = forms.parse(text.strip())
     if parsed is not None:
         return parsed[0]

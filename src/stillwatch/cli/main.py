@@ -1,9 +1,9 @@
 """The `stillwatch` command: finds the verbs and turns refusals into one line and an exit code.
 
-A verb is one module of the verb's name: beside this one, or in any installed package that names it under the
-entry points `stillwatch.commands`. It has `register(app)`, which adds its command to the top, or a Typer app
-named `app`, which is mounted under that name. A verb is imported when it is typed: this module does not know
-what any verb does, and nobody waits for what the others need.
+A verb is a module of the verb's name, beside this one or in an installed package that lists it in the entry
+point group `stillwatch.commands`. It has `register(app)`, which adds its command at the top level, or a Typer
+app named `app`, which is mounted under that name. Only the module of the given verb is imported, so a verb
+does not load what others need.
 """
 
 import json
@@ -25,8 +25,8 @@ from stillwatch.plugins import blamed_on
 
 GROUP = "stillwatch.commands"
 CANNOT = 2  # the exit code for "could not do it"; 1 is kept for --fail-on-campaign
-FAULT = 70  # of the program itself: sysexits' EX_SOFTWARE
-BROKEN_PIPE = 141  # 128 + SIGPIPE, what a shell reports when the reader of a pipe has gone
+FAULT = 70  # a bug in the program: sysexits' EX_SOFTWARE
+BROKEN_PIPE = 141  # 128 + SIGPIPE, what a shell reports if the reader of a pipe is gone
 LAST_STREAM = 2  # the number of standard error
 
 FIRST = (  # the verbs that the first help shows; it names the others
@@ -54,12 +54,12 @@ def one_line(text: str) -> str:
 
 
 def print_json(document: object) -> None:
-    """Print what a program reads."""
+    """Print output for a program."""
     print(json.dumps(document, indent=1))
 
 
 class Verbs(VerbGroup):
-    """The group of all verbs: every refusal below it becomes a line on stderr and an exit code."""
+    """The group of all verbs: every refusal in one becomes a line on stderr and an exit code."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         self._mount(modules())
@@ -96,7 +96,7 @@ app = typer.Typer(
     cls=Verbs,
     no_args_is_help=True,
     add_completion=False,
-    pretty_exceptions_enable=False,  # a decorated traceback may print what the log holds
+    pretty_exceptions_enable=False,  # a decorated traceback may print content of the log
     epilog=EXAMPLES,
 )
 
@@ -117,9 +117,10 @@ def stillwatch_command(
 
 
 def modules(verb: str = "") -> list[metadata.EntryPoint]:
-    """Find the modules of all verbs, or of one: names like `prove_coin` hang theirs on the app of `prove`.
+    """Find the modules of all verbs, or of one: modules such as `prove_coin` add their verbs to the app of
+    `prove`.
 
-    A package cannot take the name of a verb that is beside this module.
+    A package cannot take the name of a verb beside this module.
     """
     names = [module.name for module in pkgutil.iter_modules(stillwatch.cli.__path__) if module.name != "main"]
     beside = {name: metadata.EntryPoint(name, f"stillwatch.cli.{name}", GROUP) for name in names}
@@ -129,9 +130,9 @@ def modules(verb: str = "") -> list[metadata.EntryPoint]:
 
 
 def mount(points: list[metadata.EntryPoint]) -> typer.Typer:
-    """Import modules and hang the verbs that they have on an app of their own.
+    """Import modules and add their verbs to a new app.
 
-    Raises: InputError for an installed package whose module cannot be imported.
+    Raises: InputError if the module of an installed package cannot be imported.
     """
     verbs = typer.Typer()
     apps: list[typer.Typer] = []
@@ -148,14 +149,14 @@ def mount(points: list[metadata.EntryPoint]) -> typer.Typer:
 
 
 def _discard_output() -> None:
-    """Python flushes once more at exit: let that go nowhere instead of printing a second complaint."""
+    """Discard output: Python flushes once more at exit, and would print a second complaint."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _open_closed_streams() -> None:
-    """Let a standard stream that is closed be the null device, here and in children.
+    """Open the null device for standard streams that are closed, here and in children.
 
-    Else the next file that is opened takes its number, and what is printed goes into that file.
+    Otherwise the next file opened takes the stream's number, and output goes into that file.
     """
     while (handle := os.open(os.devnull, os.O_RDWR)) <= LAST_STREAM:
         os.set_inheritable(handle, True)

@@ -1,4 +1,4 @@
-"""`stillwatch object`: whose the files, batches, responses and threads at the upstream are."""
+"""`stillwatch object`: the owners of files, batches, responses and threads at the upstream."""
 
 import json
 from dataclasses import asdict
@@ -56,7 +56,7 @@ def show_command(
     folder: AtFolder = FOLDER,
     as_json: AsJson = False,
 ) -> None:
-    """Say whose an object is.
+    """Show who owns an object.
 
     $ stillwatch object show file-abc123
     """
@@ -74,7 +74,7 @@ def show_command(
 @verb(app, "assign")
 def assign_command(
     name: Annotated[str, typer.Argument(metavar="ID", help="The object's id, as the upstream writes it.")],
-    account: Annotated[str | None, typer.Argument(metavar="ACCOUNT", help="Whose it shall be.")] = None,
+    account: Annotated[str | None, typer.Argument(metavar="ACCOUNT", help="The new owner.")] = None,
     everybody: Annotated[
         bool, typer.Option("--everybody", help="All accounts may read and use it; none may change it.")
     ] = False,
@@ -82,7 +82,7 @@ def assign_command(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Give an object to an account, whoever had it. It counts at once.
+    """Assign an object to an account, whoever owned it. Takes effect at once.
 
     $ stillwatch object assign file-abc123 acme
     $ stillwatch object assign vs_handbook --everybody
@@ -112,7 +112,7 @@ def assign_command(
 
 
 def _owners(folder: Any) -> Owners:
-    with open_state(folder):  # it is a gateway's folder
+    with open_state(folder):  # requires a gateway's folder
         return Owners(Folder(folder.resolve()).objects)
 
 

@@ -1,4 +1,4 @@
-"""Options that verbs of several files share, and their values. It is no verb itself."""
+"""Options that verbs in several files share, and their values."""
 
 import sys
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ Map = Annotated[
     typer.Option(
         "--map",
         metavar="FIELD=COLUMN",
-        help="What the log calls a field: account=tenant_name. A dotted path looks inside. May be repeated.",
+        help="The log's name for a field: account=tenant_name. Dotted paths reach inside. Repeatable.",
     ),
 ]
 MapFile = Annotated[
@@ -41,14 +41,14 @@ MapFile = Annotated[
 
 @dataclass(frozen=True)
 class NameOptions:
-    """The owner's names, as options of a verb."""
+    """The owner's column names, as options of a verb."""
 
     names: Map = None
     map_file: MapFile = None
 
     @property
     def columns(self) -> dict[str, str]:
-        """Field -> column, the command line over the file. Raises: InputError."""
+        """Return field -> column; the command line overrides the file. Raises: InputError."""
         read = mapping.from_file(self.map_file) if self.map_file is not None else {}
         return read | mapping.from_pairs(self.names or ())
 
@@ -59,16 +59,14 @@ AS_CALLED = NameOptions()
 # --- what leaves ---
 
 
-Yes = Annotated[bool, typer.Option("--yes", help="Say yes beforehand to what leaves.")]
-Unjudged = Annotated[
-    str, typer.Option(help="Why it leaves although nobody has judged the case true; on the trail.")
-]
+Yes = Annotated[bool, typer.Option("--yes", help="Confirm the export in advance.")]
+Unjudged = Annotated[str, typer.Option(help="Reason for exporting a case not judged true; recorded.")]
 
 
 def may_leave(lines: Sequence[str], to: str, yes: bool) -> None:
-    """Print what leaves, and go on only if somebody says yes.
+    """Print what leaves, and continue only if somebody agrees.
 
-    Raises: InputError where nobody is there to say it, or the answer is no.
+    Raises: InputError if nobody is there to answer, or the answer is no.
     """
     print(f"This leaves to {one_line(to)}:", file=sys.stderr)
     for line in lines:
@@ -97,23 +95,21 @@ EventSource = Annotated[
 # --- a time-stamping authority ---
 
 
-StampUrl = Annotated[
-    str | None, typer.Option("--stamp", help="URL of a time-stamping authority (RFC 3161) to be asked.")
-]
+StampUrl = Annotated[str | None, typer.Option("--stamp", help="URL of a time-stamping authority (RFC 3161).")]
 StampCa = Annotated[
-    Path | None, typer.Option("--stamp-ca", help="PEM file of the certificate that such stamps lead back to.")
+    Path | None, typer.Option("--stamp-ca", help="PEM file of the root certificate of its stamps.")
 ]
 
 
 def named_authority(url: str | None, roots: Path | None) -> Authority | None:
-    """Give the authority that was named, if one was. Raises: InputError, ExportError, StampError."""
+    """Return the named authority, or None. Raises: InputError, ExportError, StampError."""
     if url is None and roots is None:
         return None
     if url is None or roots is None:
         raise InputError(
             "--stamp and --stamp-ca go together: whom to ask, and the certificate by which it is known"
         )
-    place(url, ("https", "http"))  # before anything is made that would be stamped
+    place(url, ("https", "http"))  # before creating anything to be stamped
     return Authority(url, read_roots(roots))
 
 
@@ -121,17 +117,17 @@ def named_authority(url: str | None, roots: Path | None) -> Authority | None:
 
 
 def sketch_key(logs: Sequence[Path], key_file: Path | None) -> bytes:
-    """Give the key: of the file, else of the gateway's folder among the logs, else the default.
+    """Return the sketch key: of the file, else of the gateway's folder among the logs, else the default.
 
-    Raises: InputError for a file that holds none, and for folders of two gateways.
+    Raises: InputError for a file without a key, and for folders of two gateways.
     """
     return key_of(list(logs), None if key_file is None else key_in(key_file))
 
 
 def key_in(path: Path) -> bytes:
-    """Give the key that a file holds.
+    """Return the key in a file.
 
-    Raises: InputError where it cannot be read, or is too short.
+    Raises: InputError if it cannot be read, or is too short.
     """
     with refuse_os_errors(InputError, f"{path}: cannot read the sketch key"):
         key = path.read_bytes().strip()

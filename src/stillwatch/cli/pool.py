@@ -1,4 +1,4 @@
-"""`stillwatch pool`: sketch a public set of prompts, so that a scan can tell who goes through it."""
+"""`stillwatch pool`: sketch a public set of prompts, so that a scan detects accounts that work through it."""
 
 import json as jsonlib
 from pathlib import Path
@@ -38,14 +38,14 @@ def pool_command(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
-    """Sketch a public set of prompts: a training set or a benchmark that accounts may go through.
+    """Sketch a public set of prompts: a training set or a benchmark that accounts may work through.
 
     $ stillwatch pool gsm8k-test.jsonl --out gsm8k.pool && stillwatch scan logs/ --known-pool gsm8k.pool
     $ stillwatch pool alpaca_data.json --column instruction --column input --training --out alpaca.pool
     $ stillwatch pool ultrachat/*.parquet --training --out ultrachat.pool --key-file sketch.key
 
-    Of benchmarks give no --training: honest firms go through them too. Nor of sets made of users' requests:
-    whoever wrote them looks like a queue. Sketch under the key that the logs are scanned with.
+    Leave out --training for benchmarks, because honest companies run them too, and for sets made of users'
+    requests, whose authors look like a queue. Use the key that the logs are scanned with.
     """
     called = out.name.partition(".")[0] if name is None else name
     if not called.strip() or not called.isprintable():

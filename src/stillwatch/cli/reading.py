@@ -1,4 +1,4 @@
-"""Reads a log for a verb that tests its texts' sketches. It is no verb itself."""
+"""Reads a log for a verb that tests sketches of its texts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,9 +19,9 @@ REJECTED = 3  # the exit code for "done, but lines were rejected"
 def sketched_log(
     logs: Sequence[Path], rejects: Rejects, errors: Console, *, key_file: Path | None = None, quiet: bool
 ) -> ExchangeLog:
-    """Read logs for a test of their texts' sketches, and say how far it is.
+    """Read logs to test sketches of their texts, and show progress.
 
-    rejects: takes the lines that cannot be read. Raises: InputError.
+    rejects: collects unreadable lines. Raises: InputError.
     """
     sketcher = Sketcher(sketch_key(logs, key_file))
     with progress(errors, quiet=quiet) as tell:
@@ -36,7 +36,7 @@ def sketched_log(
 
 
 def tell_rejects(rejects: Rejects, errors: Console) -> None:
-    """Say how many lines could not be read, the first ones why. Raises: typer.Exit where there is one."""
+    """Report how many lines could not be read, and why the first ones. Raises: typer.Exit if any."""
     if rejects.count:
         why = "; ".join(rejects.examples[:3])
         errors.print(f"{rejects.count:,} lines rejected: {why}", markup=False, soft_wrap=True)

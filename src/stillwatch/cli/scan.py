@@ -1,4 +1,4 @@
-"""`stillwatch scan`: parse the words, run, print. It knows no statistics."""
+"""`stillwatch scan`: parse the arguments, run, print."""
 
 import math
 import os
@@ -43,17 +43,19 @@ def scan_command(
     fail_on_campaign: Annotated[bool, typer.Option(help="Exit with 1 when a campaign was found.")] = False,
     false_cases: Annotated[
         float,
-        typer.Option(help="The dial: false cases you accept per 10,000 account-days.", min=0.001, max=100),
+        typer.Option(
+            help="False-positive budget: false cases you accept per 10,000 account-days.", min=0.001, max=100
+        ),
     ] = 1.0,
     short_answers: Annotated[
         int,
         typer.Option(
-            help="Tokens: groups that get shorter answers stay leads; 0 where such answers are worth much.",
+            help="Tokens: groups with shorter answers stay leads; 0 if short answers are valuable, too.",
             min=0,
             max=4_096,
         ),
     ] = SHORT,
-    assume_utc: Annotated[bool, typer.Option(help="Take times without a zone for UTC.")] = False,
+    assume_utc: Annotated[bool, typer.Option(help="Treat times without a zone as UTC.")] = False,
     names: NameOptions = AS_CALLED,
     keep_text: Annotated[
         bool, typer.Option(help="Keep the text of rejected lines in the dead-letter file.")
@@ -80,33 +82,32 @@ def scan_command(
         typer.Option(help="Where its SQL runs: duckdb, clickhouse, spark or spark:MASTER; same findings."),
     ] = DEFAULT,
     cases: Annotated[
-        str | None,
-        typer.Option(help="Fold what is found into cases at this URL: sqlite:///PATH or postgresql://…"),
+        str | None, typer.Option(help="Add findings to cases at this URL: sqlite:///PATH or postgresql://…")
     ] = None,
     audit_key: AuditKey = None,
     audit_witness: WitnessFile = None,
 ) -> None:
-    """Find the campaigns in a log: who drains the model, through which accounts, since when, how much.
+    """Find the campaigns in a log: which accounts extract the model, since when, and how much they took.
 
     $ stillwatch scan logs/*.parquet
     $ stillwatch scan logs/ --accounts accounts.csv --out report
     $ stillwatch scan log.csv --map time=when_utc --map account=tenant_name --map prompt=user_message_text
-    $ stillwatch scan stillwatch-serve    (a gateway's folder: its segments and holds, under its own key)
+    $ stillwatch scan stillwatch-serve    (a gateway's folder, under its own key)
     $ stillwatch scan logs/ --cases sqlite:///cases/cases.db    (findings become cases: stillwatch case)
     $ stillwatch scan logs/ --known-pool math.pool --known-pool alpaca.pool    (made by stillwatch pool)
-    $ stillwatch scan logs/ --networks ip2asn-combined.tsv.gz    (tells offices and rented servers apart)
+    $ stillwatch scan logs/ --networks ip2asn-combined.tsv.gz    (tells offices from rented servers)
     $ stillwatch scan api.jsonl.gz --json | jq '.campaigns[].accounts'
     $ stillwatch scan logs/ --engine spark:spark://head:7077    (needs stillwatch[spark]; docs/engine.md)
     $ stillwatch scan postgresql://reader@db.example/litellm    (LiteLLM's own database; #TABLE for another)
 
-    Exit codes: 0 scanned; 3 scanned, but lines were rejected or values left empty; 4 could not judge: the
-    log lacks texts, models or accounts, or a group needs --accounts to be judged, and nothing was found; 2
-    could not scan; 1 only with --fail-on-campaign, when a campaign was found.
+    Exit codes: 0 scanned; 3 scanned, but lines were rejected or values left empty; 4 could not judge: nothing
+    was found, but the log lacks texts, models or accounts, or a group can only be judged with --accounts; 2
+    could not scan; 1 only with --fail-on-campaign, if a campaign was found.
     """
     errors = Console(stderr=True)
-    source = "a database" if is_database(logs[0]) else Path(logs[0]).name or "a log"  # exports say it
+    source = "a database" if is_database(logs[0]) else Path(logs[0]).name or "a log"  # named in exports
     logs = list(map(str, ctx.with_resource(local_files(logs))))
-    if not math.isfinite(false_cases):  # nan is in no range, and click lets it through
+    if not math.isfinite(false_cases):  # nan is in no range, and click accepts it
         raise InputError(f"--false-cases is {false_cases}; give a number from 0.001 to 100")
     pools = tuple(map(str, known_pool or ()))
     dials: dict[str, Any] = {"false_cases_per_10k_account_days": false_cases}
@@ -117,7 +118,7 @@ def scan_command(
     _prepare(out, dead_letters)
     if cases is not None:
         with new_cases(cases, audit_key, audit_witness):
-            pass  # a place that cannot be opened is said before hours of scanning, not after
+            pass  # fail before hours of scanning, not after
     try:
         with progress(errors, quiet=json) as tell:
             result = scan(
@@ -142,7 +143,7 @@ def scan_command(
     page, unwritten = _write(result, out)
     folded = None
     unfolded: StillwatchError | None = None
-    if cases is not None:  # before anything is printed: who reads the table may go away, as `| head` does
+    if cases is not None:  # before printing: the reader of a pipe may stop early, like `| head`
         beside = {"accounts": [] if accounts is None else [accounts], "networks": networks or []}
         kept_settings: dict[str, object] = dict(dials)
         kept_settings |= {name: [path.name for path in paths] for name, paths in beside.items() if paths}
@@ -172,14 +173,14 @@ def scan_command(
         raise unwritten
     if fail_on_campaign and any(c.suppressed_by is None for c in result.campaigns):
         raise typer.Exit(FOUND)
-    if result.could_not_judge:  # graver than lines that were rejected
+    if result.could_not_judge:  # more serious than rejected lines
         raise typer.Exit(NOT_JUDGED)
     if result.totals.rejected or rejects.mended:
         raise typer.Exit(REJECTED)
 
 
 def _write(result: ScanReport, out: Path) -> tuple[Path | None, InputError | None]:
-    """Write the report's files. A disk that is full by now costs the files, not what was found."""
+    """Write the report's files. If the disk is full, only the files are lost, not the findings."""
     try:
         return result.report(out), None
     except InputError as error:
@@ -187,7 +188,7 @@ def _write(result: ScanReport, out: Path) -> tuple[Path | None, InputError | Non
 
 
 def _prepare(out: Path, dead_letters: Path) -> None:
-    """Make the folder before any work is done for it, and let no earlier scan's dead letters lie in it."""
+    """Create the folder before any work, and remove dead letters of an earlier scan."""
     with refuse_os_errors(InputError, f"{out}: cannot hold the report", "give another --out"):
         out.mkdir(parents=True, exist_ok=True)
         dead_letters.unlink(missing_ok=True)

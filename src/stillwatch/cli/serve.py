@@ -1,4 +1,4 @@
-"""`stillwatch serve`: parse the words, say what is served where, keep it running. It serves nothing."""
+"""`stillwatch serve`: parse the arguments, show what is served where, keep it running."""
 
 import os
 from contextlib import suppress
@@ -25,7 +25,7 @@ NO_TABLE = "none"  # of --networks
 
 @dataclass(frozen=True)
 class SettingOptions:
-    """The options that a folder remembers: what it is served with next, too."""
+    """The options that a folder remembers for the next start."""
 
     upstream: Annotated[
         str | None,
@@ -91,14 +91,14 @@ class SettingOptions:
     short_answers: Annotated[
         int | None,
         typer.Option(
-            help="Tokens: groups that get shorter answers stay leads; 0 where such answers are worth much.",
+            help="Tokens: groups with shorter answers stay leads; 0 if short answers are valuable, too.",
             show_default="192",
         ),
     ] = None
     shutdown_delay_s: Annotated[
         float | None,
         typer.Option(
-            help="Seconds it serves on after /readyz said 503, for load balancers to see it.",
+            help="Seconds to keep serving after /readyz turns 503, so that load balancers notice.",
             show_default="5 in a fleet, else 0",
         ),
     ] = None
@@ -111,7 +111,7 @@ class SettingOptions:
     ] = None
 
     def typed_values(self) -> dict[str, Any]:
-        """Give those that were typed."""
+        """Return the options that were given."""
         values = {name: value for name, value in asdict(self).items() if value is not None}
         if self.upstream_ca is not None:
             values["upstream_ca"] = str(Path(self.upstream_ca).resolve())
@@ -128,9 +128,7 @@ AS_BEFORE = SettingOptions()
 
 def serve_command(
     options: SettingOptions = AS_BEFORE,
-    folder: Annotated[
-        Path, typer.Option(help="Everything it keeps is in here.", envvar=FOLDER_VARIABLE)
-    ] = FOLDER,
+    folder: Annotated[Path, typer.Option(help="Folder for all its data.", envvar=FOLDER_VARIABLE)] = FOLDER,
     terms: Annotated[
         Path | None, typer.Option(help="Put this terms file into the folder before starting.")
     ] = None,
@@ -138,21 +136,20 @@ def serve_command(
         Path | None, typer.Option(help=f"File with the upstream's key; else {UPSTREAM_KEY_VARIABLE}.")
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Start nothing; say whether all is in order.")
+        bool, typer.Option("--check", help="Start nothing; check whether everything is in order.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --check: print it as JSON.")] = False,
 ) -> None:
-    """Serve a model behind the terms: capture every exchange, watch for campaigns, refuse what is banned.
+    """Serve a model under the policy: record every exchange, watch for campaigns, refuse what is banned.
 
     $ stillwatch serve --upstream http://127.0.0.1:8000
     $ STILLWATCH_UPSTREAM_KEY=sk-... stillwatch serve --upstream https://api.example.com --workers 2
     $ stillwatch serve --check
 
-    Exit codes: 0 it was told to stop and ended in good order, or --check found nothing wrong; 2 it cannot
-    start.
+    Exit codes: 0 stopped on request, or --check found no problem; 2 it cannot start.
     """
     settings = _merged_settings(Folder(folder.resolve()), options.typed_values())
-    gateway = open_folder(folder)  # only now: a refused start leaves no folder
+    gateway = open_folder(folder)  # after the checks: a refused start creates no folder
     inherited = take()
     key = upstream_key(upstream_key_file)
     if not check and (inherited.lock is not None or running_pid(gateway) is None):
@@ -160,7 +157,7 @@ def serve_command(
     checks = look(gateway, settings, key, terms if check else None, inherited)
     if check:
         _print_checks(checks, as_json)
-        follows = running_pid(gateway) == os.getppid()  # who asks makes way: that it serves is no error
+        follows = running_pid(gateway) == os.getppid()  # our parent hands over: no error
         if any(item.verdict == "error" and not (follows and item.what == "folder") for item in checks):
             raise typer.Exit(CANNOT)
         return
@@ -177,7 +174,7 @@ def _serve(
     checks: list[SetupCheck],
     inherited: InheritedFiles,
 ) -> None:
-    # Here and not above: the admin port's libraries would slow down every other verb by a third of a second.
+    # Imported here: the admin port's libraries would slow down every other verb by a third of a second.
     from stillwatch.gateway.child import report_crashes
     from stillwatch.gateway.logs import configure, tell
     from stillwatch.gateway.serving import StartNotice, serve
@@ -201,7 +198,7 @@ def _serve(
         if news.token is not None:
             lines.append(f"Token:    {news.token}   (for the admin port; shown once)")
         lines += [f"Terms:    {folder.terms}", f"Next:     stillwatch key issue ACCOUNT{folder_option}"]
-        with suppress(OSError, ValueError):  # nobody reads it: that must end nothing
+        with suppress(OSError, ValueError):  # nobody reads it, which must not end the server
             print("\n".join(lines), flush=True)
 
     exit_state = serve(
@@ -218,7 +215,7 @@ def _serve(
 
 
 def _merged_settings(folder: Folder, typed: dict[str, Any]) -> GatewaySettings:
-    """Merge the options that were given into the settings that the folder was last served with."""
+    """Merge the given options into the settings with which the folder was last served."""
     if folder.settings.exists():
         stored = asdict(GatewaySettings.load(folder.settings))
     elif "upstream" in typed:

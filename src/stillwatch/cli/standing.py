@@ -1,4 +1,4 @@
-"""`stillwatch standing`: the enforcement status of accounts, who set it, and undoing it. It judges nobody."""
+"""`stillwatch standing`: the enforcement status of accounts, who set it, and undoing it."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -36,10 +36,8 @@ from stillwatch.units import utc_us
 
 app = group("Enforcement status of accounts.")
 
-Why = Annotated[
-    str, typer.Option(help="Why: the next reader of the log has nothing else.", show_default=False)
-]
-For = Annotated[str | None, typer.Option("--for", help="It ends by itself after so long: 90d, 12h, 30m.")]
+Why = Annotated[str, typer.Option(help="Reason, for the next reader of the log.", show_default=False)]
+For = Annotated[str | None, typer.Option("--for", help="Ends automatically after this time: 90d, 12h, 30m.")]
 Number = Annotated[int, typer.Argument(min=1)]
 
 SHOWN = 10  # accounts in a table of a dry run
@@ -48,14 +46,14 @@ SHOWN = 10  # accounts in a table of a dry run
 @verb(app, "show")
 def show_command(
     account: Annotated[
-        str | None, typer.Argument(help="One account; all that are not clear without.")
+        str | None, typer.Argument(help="One account; default: all that are not clear.")
     ] = None,
-    step: Annotated[str | None, typer.Option(help="Only accounts on this step.")] = None,
+    step: Annotated[str | None, typer.Option(help="Only accounts with this status.")] = None,
     campaign: Annotated[str | None, typer.Option(help="Only accounts of this campaign.")] = None,
     folder: AtFolder = FOLDER,
     as_json: AsJson = False,
 ) -> None:
-    """Show what stands for accounts now. Who is not named here is clear.
+    """Show the enforcement statuses of accounts. Accounts not listed are clear.
 
     $ stillwatch standing show
     $ stillwatch standing show acme
@@ -97,13 +95,13 @@ def set_command(
     accounts_file: AccountsFile = None,
     lasts: For = None,
     output_tokens_per_hour: Annotated[
-        int | None, typer.Option(help="Budget of a throttle; else the terms' own.", min=0)
+        int | None, typer.Option(help="Budget of a throttle; default: the policy's.", min=0)
     ] = None,
     folder: AtFolder = FOLDER,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Set the standing of accounts; `--step clear` lifts it. Says whom it hits, first with --dry-run.
+    """Set the enforcement status of accounts; `--step clear` lifts it. Shows who is affected; see --dry-run.
 
     $ stillwatch standing set acme --step throttle --why "load test ran away" --for 6h
     $ stillwatch standing set --accounts-file pool.txt --step block --why "case 12" --dry-run
@@ -129,7 +127,7 @@ def set_command(
 def undo_command(
     action: Number, why: Why = "", folder: AtFolder = FOLDER, dry_run: DryRun = False, as_json: AsJson = False
 ) -> None:
-    """Take an action back: what lay below it stands again, exactly. An undo can be undone too.
+    """Undo an action: the status before it applies again exactly. An undo can be undone, too.
 
     $ stillwatch standing undo 17 --why "wrong account"
     $ stillwatch standing undo 17 --dry-run
@@ -153,12 +151,12 @@ def undo_command(
 
 @verb(app, "log")
 def log_command(
-    account: Annotated[str | None, typer.Argument(help="One account; all without.")] = None,
+    account: Annotated[str | None, typer.Argument(help="One account; default: all.")] = None,
     limit: Annotated[int, typer.Option(help="How many changes, newest first.", min=1, max=100_000)] = 50,
     folder: AtFolder = FOLDER,
     as_json: AsJson = False,
 ) -> None:
-    """Show every change of standings: who, when, why, and whether it still counts.
+    """Show every change of a status: who, when, why, and whether it still applies.
 
     $ stillwatch standing log
     $ stillwatch standing log acme --limit 5
@@ -191,11 +189,11 @@ def log_command(
 
 @verb(app, "proposals")
 def proposals_command(
-    every: Annotated[bool, typer.Option("--all", help="Also those that are decided.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Include decided ones.")] = False,
     folder: AtFolder = FOLDER,
     as_json: AsJson = False,
 ) -> None:
-    """Show what the terms' ladder asks for: what waits for a person, and what is done by itself and when.
+    """Show the actions that the policy's ladder proposes: those that wait for a person, and automatic ones.
 
     $ stillwatch standing proposals
     $ stillwatch standing proposals --all --json
@@ -228,7 +226,7 @@ def approve_command(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take the step that a proposal asks for. Says whom it hits, first with --dry-run.
+    """Approve a proposed action. Shows who is affected; see --dry-run.
 
     $ stillwatch standing approve 3 --dry-run
     $ stillwatch standing approve 3 --for 7d
@@ -248,7 +246,7 @@ def approve_command(
 def dismiss_command(
     proposal: Number, why: Why = "", folder: AtFolder = FOLDER, as_json: AsJson = False
 ) -> None:
-    """Close a proposal. That step is not asked for on these accounts again.
+    """Close a proposal. That action is not proposed for these accounts again.
 
     $ stillwatch standing dismiss 3 --why "their own evaluation, they told us"
     """

@@ -1,4 +1,4 @@
-"""`stillwatch terms`: make, check, compare and test a terms file. It decides nothing itself."""
+"""`stillwatch terms`: create, check, compare and test a policy file."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -24,9 +24,9 @@ FAILED, CANNOT = 1, 2
 @verb(app, "init")
 def init_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to make.")],
-    owner: Annotated[str, typer.Option(help="Whose rules these are.")] = "",
+    owner: Annotated[str, typer.Option(help="The owner of the rules.")] = "",
 ) -> None:
-    """Write a terms file to begin with: it bans and limits nothing, and shows what can be written.
+    """Write an initial policy file: it bans and limits nothing, and shows what can be written.
 
     $ stillwatch terms init terms.toml --owner "Example Inc."
     """
@@ -50,12 +50,12 @@ def check_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A terms file.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print problems and warnings as JSON.")] = False,
 ) -> None:
-    """Say all that is wrong with a terms file, each with its line, and what is doubtful.
+    """Report all problems in a policy file, each with its line, and warnings.
 
     $ stillwatch terms check terms.toml
     $ stillwatch terms check terms.toml --json | jq -r '.problems[]'
 
-    Exit codes: 0 can be used, perhaps with warnings; 2 cannot: every problem is named with its line.
+    Exit codes: 0 usable, perhaps with warnings; 2 not usable: every problem is listed with its line.
     """
     try:
         checked = check(read(file), str(file), utc_us())
@@ -94,7 +94,7 @@ def diff_command(
     new: Annotated[Path, typer.Argument(metavar="NEW", help="The terms to come.")],
     as_json: AsJson = False,
 ) -> None:
-    """Say by meaning what changes between two terms files: what gets stricter and what looser.
+    """Show what changes between two policy files: what gets stricter and what looser.
 
     $ stillwatch terms diff terms.toml new.toml
     $ stillwatch terms diff terms.toml new.toml --json | jq '.changes[] | select(.direction == "looser")'
@@ -114,7 +114,7 @@ def try_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A terms file with tests in it.")],
     as_json: AsJson = False,
 ) -> None:
-    """Run the tests that stand in a terms file, through the same decisions as the gateway's.
+    """Run the tests in a policy file, with the same decisions as the gateway's.
 
     $ stillwatch terms test terms.toml
 

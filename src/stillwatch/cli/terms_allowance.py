@@ -1,6 +1,6 @@
-"""`stillwatch terms allowance`: limits that leave honest use alone, read off the owner's own log.
+"""`stillwatch terms allowance`: limits that do not affect honest use, derived from the owner's own log.
 
-It knows no campaign but those of a report that it is given: a thief who is in the log sets its own limit.
+Only campaigns of a given report are excluded: an undetected thief in the log would set its own limit.
 """
 
 from collections import defaultdict
@@ -43,20 +43,25 @@ from stillwatch.terms.window import BLOCK_US
 def allowance_command(
     logs: Annotated[list[Path], typer.Argument(metavar="LOG...", help="Logs of quiet days, a week or more.")],
     share: Annotated[
-        float, typer.Option(min=0.5, max=1.0, help="Of the accounts, that have no busier day.")
+        float, typer.Option(min=0.5, max=1.0, help="Share of accounts never above the limit.")
     ] = USUAL,
     growth: Annotated[
-        float, typer.Option(min=1.0, max=100.0, help="Times its own busiest day, for who is above.")
+        float, typer.Option(min=1.0, max=100.0, help="Times its own busiest day, for an account above.")
     ] = GROWTH,
     ceiling: Annotated[
-        float, typer.Option(min=1.0, max=1e6, help="Times everybody's allowance that the log gives anyone.")
+        float, typer.Option(min=1.0, max=1e6, help="Most that the log gives anyone, times everybody's.")
     ] = CEILING,
     flat: Annotated[
         bool, typer.Option("--flat", help="One limit for all: 3 times the busiest day of any account.")
     ] = False,
     refuse: Annotated[
         float | None,
-        typer.Option(min=0.0, max=0.5, metavar="SHARE", help="The least limit that refuses so few requests."),
+        typer.Option(
+            min=0.0,
+            max=0.5,
+            metavar="SHARE",
+            help="The least limit that refuses this share or less.",
+        ),
     ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="DIR", help="A scan's report: accounts it names get no more.")
@@ -65,12 +70,12 @@ def allowance_command(
     names: NameOptions = AS_CALLED,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of TOML.")] = False,
 ) -> None:
-    """Print a [limits] part: output tokens a day for everybody, more for accounts that used more.
+    """Print a [limits] part: a daily number of output tokens for everybody, more for heavier accounts.
 
     $ stillwatch terms allowance logs/*.parquet >> terms.toml
     $ stillwatch terms allowance stillwatch-serve --report stillwatch-report
-    $ stillwatch terms allowance logs/*.parquet --flat        # refuses next to nobody; slows one loud account
-    $ stillwatch terms allowance logs/*.parquet --refuse .0003  # the log's own days say how much that is
+    $ stillwatch terms allowance logs/*.parquet --flat        # affects hardly anybody; slows one loud account
+    $ stillwatch terms allowance logs/*.parquet --refuse .0003  # the smallest limit with so few refusals
 
     Exit codes: 0 printed; 2 nothing could be read; 3 printed, but lines were rejected.
     """
@@ -143,7 +148,7 @@ def _add_up(
     rejects: Rejects,
     tell: Callable[[str, int, int], None],
 ) -> tuple[dict[str, dict[int, Use]], int]:
-    """Give what each account did in each block, and the output tokens of the longest answer."""
+    """Return each account's use in each block, and the output tokens of the longest answer."""
     spent: dict[str, dict[int, Use]] = defaultdict(dict)
     longest = 0
     for batch in read(

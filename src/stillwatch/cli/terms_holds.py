@@ -1,4 +1,4 @@
-"""`stillwatch terms holds`: a dry run of randomised holds on a log. It holds nobody."""
+"""`stillwatch terms holds`: a dry run of randomised holds on a log. Nobody is held."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -30,7 +30,7 @@ MODES = {"off": "off", "dry_run": "a dry run", "on": "on"}
 @verb(app, "holds")
 def holds_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A terms file.")],
-    logs: Annotated[list[Path], typer.Argument(metavar="LOG...", help="The log that the report is of.")],
+    logs: Annotated[list[Path], typer.Argument(metavar="LOG...", help="The log of the report.")],
     report: Annotated[
         Path, typer.Option(metavar="DIR", help="A scan's report: its leads and findings are the candidates.")
     ],
@@ -40,7 +40,7 @@ def holds_command(
     key_file: LogKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say whom randomised holds would hold, how often, and how many requests they would refuse.
+    """Show which accounts randomised holds would affect, how often, and how many requests they would refuse.
 
     $ stillwatch terms holds terms.toml logs/*.parquet --report stillwatch-report
     $ stillwatch terms holds terms.toml stillwatch-serve --report stillwatch-report --json

@@ -1,7 +1,7 @@
-"""What makes a function a verb: its parameters are the options, its docstring is the help.
+"""Turns a function into a verb: its parameters are the options, its docstring is the help.
 
-Lines of the docstring that begin with `$` are the examples. Options that several verbs share are one
-parameter of each: a dataclass whose fields are the options.
+Docstring lines that begin with `$` are the examples. Options that several verbs share are one parameter: a
+dataclass whose fields are the options.
 """
 
 import copy
@@ -34,7 +34,7 @@ SEPARATE = {  # verbs of this project's other distributions, and the extra that 
 
 
 class VerbGroup(TyperGroup):
-    """Verbs below one name; says what to install for a verb that another distribution brings."""
+    """Verbs below one name; says what to install for a verb of another distribution."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         typed, above = args[0], ctx
@@ -51,7 +51,7 @@ class VerbGroup(TyperGroup):
 
 
 class VerbCommand(TyperCommand):
-    """A verb whose help leaves out `--no-…` of flags that are off anyway: it would cut other names short."""
+    """A verb whose help omits `--no-…` of flags that are off anyway: it would shorten other names."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         all_parameters = self.params
@@ -71,10 +71,10 @@ def _without_negative(parameter: Any) -> Any:
 
 
 def group(text: str) -> typer.Typer:
-    """Make an app for the verbs of one name. text: its help, above the verbs and beside other groups."""
+    """Make an app for the verbs of one name. text: its help, above the verbs and in the parent's list."""
     app = typer.Typer(help=text, cls=VerbGroup, no_args_is_help=True, add_completion=False)
 
-    @app.callback()  # else an app of one verb would be that verb
+    @app.callback()  # otherwise an app of one verb would be that verb
     def about() -> None: ...
 
     return app
@@ -94,7 +94,7 @@ def verb(
 
 
 def split_examples(docstring: str) -> tuple[str, str | None]:
-    r"""Split a docstring into the help, and what is printed below the options.
+    r"""Split a docstring into the help, and the text printed below the options.
 
     >>> split_examples("Look.\n\n$ stillwatch look a\n$ stillwatch look b\n\nIt looks.")
     ('Look.', '\nExamples:\n\n  stillwatch look a\n\n  stillwatch look b\n\nIt looks.\n')
@@ -105,7 +105,7 @@ def split_examples(docstring: str) -> tuple[str, str | None]:
 
 
 def expand_groups(call: Verb) -> Verb:
-    """Let the command line see the fields of each parameter that is a dataclass in that parameter's place."""
+    """Replace each parameter that is a dataclass by its fields in the function's signature."""
     parameters, groups = [], {}
     for parameter in inspect.signature(call).parameters.values():
         if not is_dataclass(parameter.annotation):

@@ -1,7 +1,4 @@
-"""The coin: which of two answers was served, by a keyed, committed choice; and the ledger that keeps both.
-
-It does not know who drew the answers, nor what is later asked of a suspect.
-"""
+"""The coin: a keyed, committed choice of which of two answers is served; and the ledger that keeps both."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +6,7 @@ from stillwatch.errors import StillwatchError
 
 
 class CoinError(StillwatchError):
-    """A key, a ledger or a record of it that cannot be used."""
+    """An unusable key, ledger or record."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +20,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class LedgerRecord:
-    """What every record of a coin holds."""
+    """The fields of every record of a coin."""
 
     ledger: str
     number: int
     at_us: int
     account: str
-    # as the ledger holds it: proves this record alone; index: of the leaf in the ledger's tree
+    # as in the ledger: proves this record alone; index: of the leaf in the ledger's tree
     opening: str = field(default="", compare=False, repr=False, kw_only=True)
     leaf: str = field(default="", compare=False, repr=False, kw_only=True)
     index: int = field(default=-1, compare=False, repr=False, kw_only=True)
@@ -41,7 +38,7 @@ class LedgerRecord:
 
 @dataclass(frozen=True)
 class Pair(LedgerRecord):
-    """Two answers to one request, in the order in which they were asked for: the coin knows no other.
+    """Two answers to one request, in the order of the requests, which does not depend on the coin.
 
     `served` is the coin: 0 for the first answer, 1 for the second.
     """
@@ -50,26 +47,26 @@ class Pair(LedgerRecord):
     messages: tuple[dict[str, str], ...]
     answers: tuple[Answer, Answer]
     served: int
-    campaign: str | None = None  # what the account was held to belong to, then
+    campaign: str | None = None  # the campaign to which the account was attributed then
     operation: str = "chat"
 
     @property
     def tie(self) -> bool:
-        """Whether both answers say the same: such a coin tells nothing."""
+        """Whether both answers are the same: such a coin carries no information."""
         return self.answers[0].text == self.answers[1].text
 
 
 @dataclass(frozen=True)
 class Throw(LedgerRecord):
-    """A coin as it was thrown, for whom: written before there is an answer, whatever becomes of it."""
+    """A coin with its account, written before there is an answer, whatever follows."""
 
     campaign: str | None = None
-    before: int = -1  # coins of this account in this campaign earlier in the ledger; the ledger counts them
+    before: int = -1  # earlier coins of this account in this campaign; the ledger counts them
 
 
 @dataclass(frozen=True)
 class Unpaired:
-    """A coin that was thrown and has no two answers: whose it is says `Throw`."""
+    """A coin that was thrown but has no two answers; `Throw` has its account."""
 
     ledger: str
     number: int

@@ -1,4 +1,4 @@
-"""A ledger's line: canonical JSON that names the one before it. It knows no keys and no files.
+"""A line of a ledger: canonical JSON that names the line before it.
 
 Every line holds `prev`, the hash of the line before, and `hash`, its own; a verifier needs SHA-256 and JSON.
 """
@@ -14,24 +14,24 @@ _MARK = b"stillwatch.coin.ledger.1\n"
 
 
 def canonical(content: dict[str, Any]) -> bytes:
-    """The one way to write a line's content."""
+    """Encode a line's content in its only valid form."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")
 
 
 def hash_of(content: dict[str, Any]) -> str:
-    """The hash of a line, `prev` included and `hash` left out."""
+    """Return the hash of a line, with `prev` and without `hash`."""
     unhashed = {name: value for name, value in content.items() if name != "hash"}
     return hashlib.sha256(_MARK + canonical(unhashed)).hexdigest()
 
 
 def make_line(content: dict[str, Any], prev: str) -> dict[str, Any]:
-    """A line that follows another."""
+    """Return a line that follows another."""
     line = content | {"prev": prev}
     return line | {"hash": hash_of(line)}
 
 
 def parse_line(line: bytes, place: str) -> dict[str, Any]:
-    """Read a line. Raises: CoinError where it is none, or its hash is not its own."""
+    """Read a line. Raises: CoinError if it is not one, or its hash is wrong."""
     try:
         content = json.loads(line)
     except (ValueError, RecursionError) as why:
@@ -46,5 +46,5 @@ def parse_line(line: bytes, place: str) -> dict[str, Any]:
 
 
 def salted_hash(salt: bytes, slot: int, text: str) -> str:
-    """The hash that binds the owner to an answer without showing it."""
+    """Return the hash that commits the owner to an answer without revealing it."""
     return hashlib.sha256(salt + bytes([slot]) + text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,8 +1,8 @@
-"""The coin's key: one for each epoch, committed to before it is used. It knows no ledger and no answers.
+"""The coin's key: one per epoch, committed to before it is used.
 
 The coin of a request is a bit of HMAC-SHA256 over the ledger's name and the request's number in it. Both are
-counted, not chosen, so that an owner who holds the key cannot pick the coins either; who holds only the
-commitment cannot tell them from fair ones.
+counted, not chosen, so that even the owner of the key cannot pick the coins; to anyone who has only the
+commitment they look fair.
 Source: RFC 2104 for the HMAC; commitment by SHA-256 of 32 random bytes.
 """
 
@@ -26,7 +26,7 @@ _EPOCH = re.compile("[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 
 @dataclass(frozen=True)
 class EpochKey:
-    """One epoch's key. Who has it can tell every coin of the epoch."""
+    """One epoch's key. It reveals every coin of the epoch."""
 
     epoch: str
     secret: bytes
@@ -34,7 +34,7 @@ class EpochKey:
 
     @property
     def commitment(self) -> str:
-        """What is published beforehand: it binds the owner to the key and tells nothing of it."""
+        """The published commitment: it binds the owner to the key and reveals nothing about it."""
         return hashlib.sha256(_COMMIT + self.epoch.encode() + b"\n" + self.secret).hexdigest()
 
     def coin(self, ledger: str, number: int) -> int:
@@ -47,30 +47,30 @@ class EpochKey:
         return self.secret_of(ledger, number)[0] & 1
 
     def secret_of(self, ledger: str, number: int) -> bytes:
-        """One record's secret: its first bit is the coin; who is shown it learns of no other record."""
+        """Return one record's secret, whose first bit is the coin; it reveals nothing about other records."""
         message = _COIN + f"{self.epoch}\n{ledger}\n{number}".encode()
         return hmac.new(self.secret, message, hashlib.sha256).digest()
 
     def secret_of_account(self, account: str) -> str:
-        """What an account's tag in the ledger is made of; who is shown it learns of no other account."""
+        """Return the secret behind an account's tag in the ledger; it reveals no other account's."""
         message = _ACCOUNT + f"{self.epoch}\n{account}".encode("utf-8", "surrogatepass")
         return hmac.new(self.secret, message, hashlib.sha256).hexdigest()
 
     def drawn(self, exchange: str, share: float) -> bool:
-        """Whether an exchange is among the sampled share, whatever its answers will be."""
+        """Return whether an exchange is in the sampled share, independently of its answers."""
         digest = hmac.new(self.secret, _SAMPLE + exchange.encode(), hashlib.sha256).digest()
         return int.from_bytes(digest[:7], "big") < share * (1 << 56)
 
 
 def new_key(epoch: str, made: str) -> EpochKey:
-    """Make a key at random. Raises: CoinError for an epoch that is no plain word."""
+    """Create a random key. Raises: CoinError for an epoch that is no plain word."""
     if not _EPOCH.fullmatch(epoch):
         raise CoinError(f"epoch {epoch[:80]!r}: give letters, digits, dots and dashes, as in 2026-11")
     return EpochKey(epoch, secrets.token_bytes(KEY_BYTES), made)
 
 
 def write_key(folder: Path, key: EpochKey) -> Path:
-    """Keep a key in a folder, readable to its owner alone. Raises: CoinError where the epoch has one."""
+    """Store a key in a folder, readable only by its owner. Raises: CoinError if the epoch has one already."""
     path = folder / f"{key.epoch}.json"
     body = {"epoch": key.epoch, "key": key.secret.hex(), "commitment": key.commitment, "made": key.made}
     with refuse_os_errors(CoinError, f"{path}: the key cannot be written"):
@@ -91,7 +91,7 @@ def write_key(folder: Path, key: EpochKey) -> Path:
 
 
 def read_key(path: Path) -> EpochKey:
-    """Read one key. Raises: CoinError where the file holds none, or its commitment is of another key."""
+    """Read one key. Raises: CoinError if the file holds no key, or its commitment is another key's."""
     try:
         document = json.loads(path.read_bytes())
         key = EpochKey(str(document["epoch"]), bytes.fromhex(document["key"]), str(document["made"]))
@@ -118,7 +118,7 @@ def read_keys(folder: Path) -> dict[str, EpochKey]:
 
 
 def current(folder: Path) -> EpochKey | None:
-    """The key to throw coins with now: the one made last; None where there is none. Raises: CoinError."""
+    """Return the key for throwing coins now: the latest one; None if there is none. Raises: CoinError."""
     if not folder.is_dir() or not any(folder.glob("*.json")):
         return None
     return max(read_keys(folder).values(), key=lambda key: (key.made, key.epoch))

@@ -1,7 +1,7 @@
-"""Writes a ledger: lines that only grow, each naming the one before. It throws no coin and reads no answer.
+"""Writes a ledger: append-only lines, each naming the one before.
 
-A file belongs to one run of one worker and is never opened again: what a kill left torn stays as it is, and
-the next file goes on from the last whole line.
+A file belongs to one run of one worker and is never reopened: a line torn by a kill stays as it is, and the
+next file continues from the last whole line.
 """
 
 import base64
@@ -26,31 +26,32 @@ _NAME = re.compile(r"w(\d+)-(\d{6,})\.jsonl")
 
 
 def files(folder: Path) -> list[Path]:
-    """A folder's ledgers, by worker and then in the order they were made; or the one file that is named."""
+    """Return a folder's ledgers, by worker and then by age; or the one file that is named."""
     if folder.is_file():
         return [folder]
     return sorted((path for path in folder.glob("w*-*.jsonl") if _NAME.fullmatch(path.name)), key=_place)
 
 
 def _place(path: Path) -> tuple[int, int]:
-    """The worker and the number in a ledger's name; 0 and 0 for a file that somebody named himself."""
+    """Return the worker and the number in a ledger's name; 0 and 0 for a file with another name."""
     match = _NAME.fullmatch(path.name)
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 def worker_of(path: Path) -> int:
-    """The worker in a ledger's name; 0 for a file that somebody named himself."""
+    """Return the worker in a ledger's name; 0 for a file with another name."""
     return _place(path)[0]
 
 
 class Ledger:
-    """One worker's ledger, open for writing. `number` gives the next coin's number, `add` its record.
+    """One worker's ledger, open for writing. `number` returns the next coin's number, `add` writes its
+    record.
 
-    `reader`: the public reading key that texts are sealed for; None: they are kept plain.
+    `reader`: the public reading key for which texts are sealed; None: they stay plain.
     """
 
     def __init__(self, folder: Path, worker: int, key: EpochKey, reader: bytes | None, at_us: int) -> None:
-        """Raises: CoinError where the folder or its last file cannot be used; OSError of the disk."""
+        """Raises: CoinError if the folder or its last file cannot be used; OSError from the disk."""
         self._folder, self._worker, self.key, self.reader = folder, worker, key, reader
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._handle = -1
@@ -77,7 +78,7 @@ class Ledger:
         sync_folder(self._folder)
 
     def number(self) -> int:
-        """Give the next coin its number."""
+        """Return the next coin its number."""
         self._next += 1
         self._open_numbers.add(self._next - 1)
         return self._next - 1
@@ -86,9 +87,10 @@ class Ledger:
         return self.key.coin(self.name, number)
 
     def add(self, records: Iterable[Throw | Pair | Unpaired], at_us: int) -> None:
-        """Write records, on the disk when this returns. Records of an older file of this worker are refused.
+        """Write records; they are on disk when this returns. Records of an older file of this worker are
+        rejected.
 
-        A coin is under way from its number to its `Pair` or `Unpaired`; `Throw` comes before.
+        A coin is pending from its number to its `Pair` or `Unpaired`, after its `Throw`.
 
         Raises: OSError; the next call then begins a new file.
         """
@@ -109,7 +111,7 @@ class Ledger:
 
     @property
     def closed(self) -> bool:
-        """Whether no more can be written into the file, by intent or because the disk refused."""
+        """Whether the file accepts no more lines, because it was closed or the disk failed."""
         return self._handle < 0
 
     @property
@@ -118,7 +120,7 @@ class Ledger:
         return len(self._open_numbers)
 
     def close(self, at_us: int) -> None:
-        """End the file: what follows was not written by us."""
+        """Close the file with a last line: nothing after it is ours."""
         if self._handle >= 0:
             lost = sorted(self._open_numbers)
             self._write(
@@ -127,7 +129,7 @@ class Ledger:
             self.abandon()
 
     def abandon(self) -> None:
-        """Write no more into the file: the disk refused, or the process ends."""
+        """Stop writing to the file: the disk failed, or the process ends."""
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
@@ -164,7 +166,7 @@ class Ledger:
         return self._with_opening(line | {"kind": "pair"} | facts, within)
 
     def _with_opening(self, line: dict[str, Any], within: dict[str, Any]) -> dict[str, Any]:
-        """A line with its opening: committed to, and sealed where there is a reading key."""
+        """Return a line with its opening: committed to, and sealed if there is a reading key."""
         opening = canonical(within).decode("ascii")
         line["commit"] = commitment(opening)
         if self.reader is None:
@@ -191,12 +193,12 @@ class Ledger:
 
 
 def place_of(ledger: str, number: int) -> bytes:
-    """What a sealed box is bound to."""
+    """Return the context to which a sealed box is bound."""
     return f"{ledger}/{number}".encode()
 
 
 def last_hash(path: Path) -> str | None:
-    """The hash of the last whole line; None where there is none. Raises: CoinError for a damaged one."""
+    """Return the hash of the last whole line; None if there is none. Raises: CoinError for a damaged one."""
     data = path.read_bytes() if path.stat().st_size < 1 << 20 else _tail(path)
     whole = data[: data.rfind(b"\n") + 1].rstrip(b"\n")
     if not whole:
@@ -205,7 +207,7 @@ def last_hash(path: Path) -> str | None:
 
 
 def _tail(path: Path) -> bytes:
-    """The end of a file, with at least one whole line in it."""
+    """Return the end of a file, with at least one whole line in it."""
     size, step = path.stat().st_size, 1 << 20
     with path.open("rb") as file:
         while True:

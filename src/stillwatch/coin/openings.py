@@ -1,8 +1,8 @@
 """What an outsider needs to check single records of a ledger: leaves, openings, inclusion, seals.
 
-A record's opening is its text with a secret of its own; its leaf holds the hash of that. Showing one opening
-tells nothing of any other record. The tree over the leaves is RFC 6962's (2.1), so is every proof.
-This file travels in every proof's bundle as it is. It knows no file and no key.
+A record's opening is its text with a secret of its own; its leaf holds the hash of the opening. One opening
+reveals nothing about other records. The tree over the leaves, and every proof, is RFC 6962's (2.1). This file
+travels unchanged in every proof's bundle.
 
 Source: RFC 6962, 2.1; RFC 9162, 2.1.3.2 and 2.1.4.2 for checking; RFC 2104 for the records' secrets.
 """
@@ -15,31 +15,31 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 SEAL, WITNESS = "stillwatch seal 2", "stillwatch witness 1"
-SEALS = ("stillwatch seal 1", SEAL)  # before 2026-12 a seal counted no account's coins
-ENDS = 8  # where the coins of an actor may end: at an eighth, two eighths, ... of the most that are tested
+SEALS = ("stillwatch seal 1", SEAL)  # before 2026-12 seals did not count accounts' coins
+ENDS = 8  # places where an actor's coins may end: at an eighth, two eighths, ... of the most that are tested
 _OPENING, _ACTOR = b"stillwatch.coin.opening.1\n", b"stillwatch.coin.actor.1\n"
 _TAG = b"stillwatch.coin.tag.1\n"
 _SEAL, _WITNESS = b"stillwatch.coin.seal.1\n", b"stillwatch.coin.witness.1\n"
-BESIDE = ("sealed", "open", "prev", "hash")  # of a ledger's line: not in its leaf
+BESIDE = ("sealed", "open", "prev", "hash")  # fields of a ledger's line that are not in its leaf
 
 
 def canonical(content: Any) -> bytes:
-    """The one way to write what is hashed or signed."""
+    """Encode what is hashed or signed, in its only valid form."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")
 
 
 def commitment(opening: str) -> str:
-    """The hash of an opening, as the record's leaf holds it."""
+    """Return the hash of an opening, as in the record's leaf."""
     return hashlib.sha256(_OPENING + opening.encode("ascii")).hexdigest()
 
 
 def leaf_of(line: Mapping[str, Any]) -> str:
-    """What of a ledger's line is in the tree: all but its texts and its place in the chain."""
+    """Return the part of a ledger's line that is in the tree: all but texts and place in the chain."""
     return canonical({name: value for name, value in line.items() if name not in BESIDE}).decode("ascii")
 
 
 def coin_of(secret: str) -> int:
-    """The coin of a record, from the secret in its opening."""
+    """Return the coin of a record, from the secret in its opening."""
     return bytes.fromhex(secret)[0] & 1
 
 
@@ -55,12 +55,12 @@ def _node(left: bytes, right: bytes) -> bytes:
 
 
 def _split(n: int) -> int:
-    """The largest power of two below n."""
+    """Return the largest power of two below n."""
     return 1 << (n - 1).bit_length() - 1
 
 
 def levels(hashes: Sequence[bytes]) -> list[list[bytes]]:
-    """Every level of the tree, the leaves first; a node without a sibling goes up as it is.
+    """Return every level of the tree, the leaves first; a node without a sibling moves up unchanged.
 
     >>> [len(level) for level in levels([bytes(32)] * 5)]
     [5, 3, 2, 1]
@@ -74,12 +74,12 @@ def levels(hashes: Sequence[bytes]) -> list[list[bytes]]:
 
 
 def root(hashes: Sequence[bytes]) -> str:
-    """The tree's head; of no leaves, the hash of nothing."""
+    """Return the tree's head; without leaves, the hash of nothing."""
     return levels(hashes)[-1][0].hex() if hashes else hashlib.sha256().hexdigest()
 
 
 def path(tree: Sequence[Sequence[bytes]], index: int) -> list[str]:
-    """The hashes that lead from a leaf to the head, of all `levels`."""
+    """Return the hashes that lead from a leaf to the head, from all `levels`."""
     path = []
     for level in tree[:-1]:
         sibling = index ^ 1
@@ -90,7 +90,7 @@ def path(tree: Sequence[Sequence[bytes]], index: int) -> list[str]:
 
 
 def _hash(text: str) -> bytes:
-    """Read a hash, which is written in one way. Raises: ValueError."""
+    """Read a hash in its only valid form. Raises: ValueError."""
     data = bytes.fromhex(text)
     if data.hex() != text:
         raise ValueError("a hash is written in another than the one way")
@@ -98,7 +98,7 @@ def _hash(text: str) -> bytes:
 
 
 def leads_to(index: int, size: int, leaf: bytes, way: Sequence[str]) -> str:
-    """The head that a leaf and its path lead to. Raises: ValueError for a path of another length."""
+    """Return the head to which a leaf's path leads. Raises: ValueError for a path of the wrong length."""
     if not 0 <= index < size:
         raise ValueError(f"leaf {index} of {size}")
     at, last, digest = index, size - 1, leaf
@@ -118,7 +118,7 @@ def leads_to(index: int, size: int, leaf: bytes, way: Sequence[str]) -> str:
 
 
 def consistency(hashes: Sequence[bytes], size: int) -> list[str]:
-    """What shows that the first `size` leaves are those of an earlier head (RFC 6962, 2.1.2)."""
+    """Return the proof that the first `size` leaves are those of an earlier head (RFC 6962, 2.1.2)."""
 
     def sub(m: int, low: int, high: int, whole: bool) -> list[str]:
         if m == high - low:
@@ -132,7 +132,7 @@ def consistency(hashes: Sequence[bytes], size: int) -> list[str]:
 
 
 def grew(size: int, head: str, later: int, later_head: str, way: Sequence[str]) -> bool:
-    """Whether a later head holds all that an earlier one held, in the same places (RFC 9162, 2.1.4.2)."""
+    """Return whether a later head extends an earlier one unchanged (RFC 9162, 2.1.4.2)."""
     if size == later:
         return head == later_head and not way
     if not 0 < size < later or not way:
@@ -161,19 +161,19 @@ def grew(size: int, head: str, later: int, later_head: str, way: Sequence[str]) 
 
 
 def actor_commitment(actor: Mapping[str, Any]) -> str:
-    """What a seal holds of an actor: nobody can tell its name, accounts or pairs from it, nor change them."""
-    names = ("name", "salt", "accounts", "pairs", "secrets")  # secrets: not in seals of before 2026-12
+    """Return a seal's commitment to an actor: it fixes name, accounts and pairs without revealing them."""
+    names = ("name", "salt", "accounts", "pairs", "secrets")  # secrets: not in seals before 2026-12
     opened = {name: actor[name] for name in names if name in actor}
     return hashlib.sha256(_ACTOR + canonical(opened)).hexdigest()
 
 
 def signed_of_seal(seal: Mapping[str, Any]) -> bytes:
-    """What the owner signs."""
+    """Return the bytes that the owner signs."""
     return _SEAL + canonical({name: value for name, value in seal.items() if name != "signature"})
 
 
 def seal_bytes(seal: Mapping[str, Any]) -> bytes:
-    """What a time stamp is over: the whole seal, signed."""
+    """Return the bytes that are time-stamped: the whole signed seal."""
     return canonical(seal)
 
 
@@ -182,15 +182,15 @@ def seal_digest(seal: Mapping[str, Any]) -> str:
 
 
 def signed_of_witness(word: Mapping[str, Any]) -> bytes:
-    """What a witness signs: which seal it was shown, and when."""
+    """Return the bytes that a witness signs: which seal it was shown, and when."""
     return _WITNESS + canonical({name: value for name, value in word.items() if name != "signature"})
 
 
 def number_of_tests(chain: Sequence[Mapping[str, Any]], naming: int | None) -> int:
-    """How many tests the last seal allows: each actor by each statistic, whether it is ever shown or not.
+    """Return how many tests the last seal allows: each actor by each statistic, whether ever shown or not.
 
-    naming: the number of the seal that named the actors. Then every actor of every earlier seal could have
-    been taken, and its coins could have ended at as many places as were sealed.
+    naming: the number of the seal that named the actors. If given, every actor of every earlier seal could
+    have been tested, and its coins could have ended at each of the sealed places.
     """
     earlier = chain[-1:] if naming is None else chain[:-1]
     actors, test = sum(len(seal["actors"]) for seal in earlier), chain[-1]["test"]
@@ -198,7 +198,7 @@ def number_of_tests(chain: Sequence[Mapping[str, Any]], naming: int | None) -> i
 
 
 def end_of(coins: int, most: int, ends: int = ENDS) -> int:
-    """How many of so many coins are tested: the last of the places that `most` and `ends` fixed.
+    """Return how many coins are tested: up to the last of the places that `most` and `ends` fixed.
 
     >>> [end_of(coins, 400) for coins in (49, 50, 149, 400, 9000)]
     [0, 50, 100, 400, 400]
@@ -209,7 +209,7 @@ def end_of(coins: int, most: int, ends: int = ENDS) -> int:
 
 
 def open_ledgers(seal: Mapping[str, Any]) -> list[str]:
-    """The newest ledger of each worker when a seal was made: the only ones that can grow afterwards.
+    """Return the newest ledger of each worker when a seal was made: only these can grow afterwards.
 
     >>> open_ledgers({"heads": [{"ledger": f"w{name}"} for name in ("0-000009", "0-000010", "1-000002")]})
     ['w0-000010', 'w1-000002']
@@ -225,19 +225,19 @@ def open_ledgers(seal: Mapping[str, Any]) -> list[str]:
 
 
 def tag_of(secret: str) -> str:
-    """An account's name in the ledger, as every throw bears it: nobody can tell the account from it."""
+    """Return an account's tag, as in every throw of the ledger: it does not reveal the account."""
     return hashlib.sha256(_TAG + bytes.fromhex(secret)).hexdigest()[:32]
 
 
 def tally_leaf(tag: str, coins: int) -> str:
-    """A leaf of a seal's tally: how many coins the ledger then had of one account. Leaves lie by tag."""
+    """Return a leaf of a seal's tally: the coins of one account in the ledger then. Leaves are sorted."""
     return canonical([tag, coins]).decode("ascii")
 
 
 def coins_in_tally(tag: str, tally: Mapping[str, Any], shown: Sequence[Mapping[str, Any]]) -> int:
-    """How many coins of an account a seal counted; 0 where two neighbours show that it has no leaf.
+    """Return how many coins of an account a seal counted; 0 if two neighbours show that it has no leaf.
 
-    shown: one leaf, or the neighbours of where it would lie. Raises: ValueError where that shows nothing.
+    shown: its leaf, or the neighbours of its place. Raises: ValueError if that proves nothing.
     """
     if type(shown) is not list or len(shown) > 2:
         raise ValueError("a count is shown with more than its leaf, or the two beside it")
@@ -262,7 +262,7 @@ def coins_in_tally(tag: str, tally: Mapping[str, Any], shown: Sequence[Mapping[s
 
 
 def share_of_alpha(number: int) -> float:
-    """What the n-th seal of an owner may spend of alpha: all seals together never spend more than alpha.
+    """Return the part of alpha for an owner's n-th seal: all seals together never exceed alpha.
 
     >>> abs(sum(share_of_alpha(n) for n in range(1, 100_000)) - 1) < 1e-4
     True
@@ -271,5 +271,5 @@ def share_of_alpha(number: int) -> float:
 
 
 def in_order(pairs: Iterable[str], number: int) -> list[str]:
-    """Pairs in the order that a seal's number gives: by hash, known before anything is asked."""
+    """Return pairs in the order fixed by a seal's number: by hash, known before anything is asked."""
     return sorted(pairs, key=lambda pair: hashlib.sha256(f"{number}\n{pair}".encode()).digest())

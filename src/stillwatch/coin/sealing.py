@@ -1,6 +1,6 @@
-"""Sealed texts: anybody who writes the ledger can close a box, only the reading key opens it.
+"""Sealed texts: any writer of the ledger can close a box, only the reading key opens it.
 
-X25519 with a key of its own for each box, HKDF-SHA256, ChaCha20-Poly1305. It knows no ledger.
+It uses X25519 with a new key for each box, HKDF-SHA256, ChaCha20-Poly1305.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ def _cipher(shared: bytes, sender: bytes, reader: bytes) -> ChaCha20Poly1305:
 
 
 def seal(reader: bytes, text: bytes, place: bytes) -> bytes:
-    """Close a box for the holder of a reading key. `place` is bound to it: elsewhere it does not open."""
+    """Close a box for the owner of a reading key. It opens only with the same `place`."""
     own = X25519PrivateKey.generate()
     sender = own.public_key().public_bytes_raw()
     shared = own.exchange(X25519PublicKey.from_public_bytes(reader))
@@ -30,7 +30,7 @@ def seal(reader: bytes, text: bytes, place: bytes) -> bytes:
 
 
 def unseal(private: X25519PrivateKey, box: bytes, place: bytes) -> bytes:
-    """Open a box. Raises: CoinError where it was closed for another key, or was changed or moved."""
+    """Open a box. Raises: CoinError if it was closed for another key, or was changed or moved."""
     sender, rest = box[:32], box[32:]
     try:
         shared = private.exchange(X25519PublicKey.from_public_bytes(sender))
@@ -43,9 +43,9 @@ def unseal(private: X25519PrivateKey, box: bytes, place: bytes) -> bytes:
 
 
 def new_reading_key(path: Path) -> bytes:
-    """Make a reading key in a file of its own, its public half beside it; give the public half.
+    """Create a reading key in a new file, with its public half beside it; return the public half.
 
-    Raises: CoinError where the file is there already: what was sealed for it could not be read any more.
+    Raises: CoinError if the file exists: texts sealed for that key would become unreadable.
     """
     private = X25519PrivateKey.generate()
     public = private.public_key().public_bytes_raw()
@@ -70,7 +70,7 @@ def read_reading_key(path: Path) -> X25519PrivateKey:
 
 
 def public_of(path: Path) -> bytes | None:
-    """The public half of a reading key as a gateway keeps it; None where there is none. Raises: CoinError."""
+    """Return a reading key's public half, as a gateway stores it, or None. Raises: CoinError."""
     if not path.exists():
         return None
     try:

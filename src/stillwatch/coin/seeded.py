@@ -1,25 +1,25 @@
-"""Which token a seed gives, the same in any program and on any machine that foretells the same scores.
+"""Chooses the token that a seed gives, the same in any program and on any machine with the same scores.
 
-With weights, prompt, settings and seed an answer can be drawn again by somebody else. A counterfactual's seed
-hangs on what was not there when answers were served. It knows no model: who has the scores asks.
+With weights, prompt, settings and seed, anyone can generate an answer again. A counterfactual's seed depends
+on data that did not exist when answers were served.
 
-Null: seeds are hashes of what nobody chose. Given prompt and weights, the served answer and the
-counterfactuals are draws of one distribution: any of them could have been the served one, with equal chance.
-Fooled by: who knows the seed of the next answer knows the answer, and can choose the prompt.
-Source: Gumbel 1954 for the maximum; Salmon et al. 2011 (Philox4x64-10) for numbers that are counted.
+Null: seeds are hashes of data that nobody chose. Given prompt and weights, the served answer and the
+counterfactuals are draws from one distribution: each could equally have been the served one.
+Fooled by: anyone who knows the next answer's seed, and can choose a prompt for it.
+Source: Gumbel 1954 for the maximum; Salmon et al. 2011 (Philox4x64-10) for counter-based random numbers.
 """
 
 import hashlib
 
 import numpy as np
 
-SAMPLER = "gumbel-max, philox 1"  # another way to choose has another name
+SAMPLER = "gumbel-max, philox 1"  # another method must have another name
 _SEED = b"stillwatch.coin.seed.1\n"
-_BITS = 62  # of a seed: APIs take whole numbers of 64 bits with a sign
+_BITS = 62  # of a seed: APIs accept signed 64-bit integers
 
 
 def seed_of(origin: bytes, name: str, draw: int) -> int:
-    """The seed of one draw for what `name` names. origin: a digest or a secret that the seeds hang on.
+    """Return the seed of one draw for `name`. origin: a digest or a secret on which the seeds depend.
 
     >>> seed_of(bytes(32), "w0-000001/7", 1)
     2751500352061986535
@@ -29,7 +29,7 @@ def seed_of(origin: bytes, name: str, draw: int) -> int:
 
 
 def gumbel_noise(seed: int, step: int, size: int) -> np.ndarray:
-    """The noise of one token of one answer, a number for each word of the vocabulary. (size,)
+    """Return the noise of one token of one answer, one number for each word of the vocabulary. (size,)
 
     >>> [round(float(one), 6) for one in gumbel_noise(7, 0, 3)]
     [1.988639, -0.198475, 0.142407]
@@ -39,10 +39,10 @@ def gumbel_noise(seed: int, step: int, size: int) -> np.ndarray:
 
 
 def seeded_token(logprobs: np.ndarray, temperature: float, seed: int, step: int, top_p: float = 1.0) -> int:
-    """The token that a seed chooses: a draw of the softmax at this temperature, over many seeds.
+    """Return the token that a seed chooses: over many seeds, a sample of the softmax at this temperature.
 
-    logprobs: (vocabulary,). Where two machines foretell slightly other scores, they mostly choose the same
-    token, because the noise is the same for both.
+    logprobs: (vocabulary,). Two machines with slightly different scores mostly choose the same token, because
+    the noise is the same.
     """
     scaled = np.asarray(logprobs, dtype=np.float64) / temperature
     if top_p < 1:

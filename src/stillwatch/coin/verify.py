@@ -1,7 +1,7 @@
-"""Reads a ledger and checks it: chain, numbers, coins, and the answers where they can be opened.
+"""Reads a ledger and checks it: chain, numbers, coins, and the answers that can be opened.
 
-It stops at the first record that is not right and names it. It does not know whether the ledger is the one
-that was shown to a witness: that is for the published heads (`against`).
+It stops at the first wrong record and names it. Whether the ledger is the one shown to a witness is checked
+with the published heads (`against`).
 """
 
 import base64
@@ -29,25 +29,25 @@ LONGEST_LINE = 64 << 20
 
 @dataclass(frozen=True)
 class Head:
-    """How far a ledger's file had grown: what is published beforehand."""
+    """The state of a ledger's file at some time, which is published."""
 
     ledger: str
-    records: int  # lines after the head
+    records: int  # lines up to the head
     hash: str
-    root: str = field(default="", compare=False)  # of the tree over all its lines, the head's too
+    root: str = field(default="", compare=False)  # of the tree over all its lines, including the head's
 
 
 @dataclass(frozen=True)
 class Verified:
-    """A ledger that is in order."""
+    """A ledger that passed all checks."""
 
     heads: tuple[Head, ...]
-    commitments: tuple[str, ...]  # of the keys it was written with
+    commitments: tuple[str, ...]  # of the keys with which it was written
     pairs: int
     ties: int
     unpaired: int
-    lost: int  # coins whose record a kill took
-    torn: tuple[str, ...]  # files that a kill left with half a line
+    lost: int  # coins whose record was lost in a kill
+    torn: tuple[str, ...]  # files that end in half a line after a kill
     first_slot: int  # pairs in which the first answer was served
 
 
@@ -64,7 +64,7 @@ Keys = Mapping[str, EpochKey]
 
 
 def verify(folder: Path, keys: Keys, reading: X25519PrivateKey | None = None) -> Verified:
-    """Check a whole ledger. Raises: CoinError that names the first record that is not right."""
+    """Check a whole ledger. Raises: CoinError that names the first wrong record."""
     count = _Count()
     heads: list[Head] = []
     torn: list[str] = []
@@ -90,19 +90,19 @@ def verify(folder: Path, keys: Keys, reading: X25519PrivateKey | None = None) ->
 
 
 def coins(folder: Path, keys: Keys, reading: X25519PrivateKey | None = None) -> Iterator[Throw | Pair]:
-    """Every coin's throw and every pair, with accounts and texts, checked as read. Raises: CoinError."""
+    """Yield every coin's throw and every pair, with accounts and texts, checked. Raises: CoinError."""
     for record in read(folder, keys, reading, opened=True):
         if isinstance(record, Throw | Pair):
             yield record
 
 
 def pairs(folder: Path, keys: Keys, reading: X25519PrivateKey | None = None) -> Iterator[Pair]:
-    """Every pair of a ledger with its texts, checked as it is read. Raises: CoinError."""
+    """Yield every pair of a ledger with its texts, checked while reading. Raises: CoinError."""
     return (record for record in coins(folder, keys, reading) if isinstance(record, Pair))
 
 
 def against(heads: tuple[Head, ...], published: tuple[Head, ...], folder: Path) -> None:
-    """See whether every published head lies in the ledger. Raises: CoinError naming one that does not."""
+    """Check that every published head is in the ledger. Raises: CoinError naming one that is not."""
     by_name = {path.stem: path for path in files(folder)}
     for head in published:
         path = by_name.get(head.ledger)
@@ -119,7 +119,7 @@ def against(heads: tuple[Head, ...], published: tuple[Head, ...], folder: Path) 
 
 
 def trees(folder: Path) -> dict[str, list[bytes]]:
-    """The leaves of every ledger in a folder, in order, as hashes; torn lines left out. Raises: CoinError."""
+    """Return the leaves of every ledger in a folder, in order, as hashes. Raises: CoinError."""
     heads = {}
     for path in files(folder):
         with path.open("rb") as file:
@@ -131,7 +131,7 @@ def trees(folder: Path) -> dict[str, list[bytes]]:
 
 
 def line_at(folder: Path, ledger: str, index: int) -> LedgerRecord:
-    """One line of a ledger as its leaf; it takes no key and opens nothing. Raises: CoinError."""
+    """Return one line of a ledger as its leaf, without a key. Raises: CoinError."""
     for path in files(folder):
         if path.stem == ledger:
             with path.open("rb") as file:
@@ -142,9 +142,9 @@ def line_at(folder: Path, ledger: str, index: int) -> LedgerRecord:
 
 
 def coins_by_tag(folder: Path, sizes: Mapping[str, int]) -> tuple[dict[str, int], int]:
-    """How many coins of each account's tag lie in so many lines of each ledger, and how many bear no tag.
+    """Count the coins of each account's tag in the first lines of each ledger, and those without a tag.
 
-    It takes no key and opens nothing: whoever has the ledger counts again. Raises: CoinError.
+    It needs no key: anyone with the ledger can count again. Raises: CoinError.
     """
     found: Counter[str] = Counter()
     untagged = 0
@@ -170,7 +170,7 @@ class _Closed:
 def read(
     folder: Path, keys: Keys, reading: X25519PrivateKey | None, *, opened: bool
 ) -> Iterator[Throw | Pair | Unpaired | _Closed]:
-    """Every record, checked. Raises: CoinError."""
+    """Yield every record, checked. Raises: CoinError."""
     paths = files(folder)
     if not paths:
         raise CoinError(f"{folder}: there is no ledger here: files w0-000001.jsonl and so on are looked for")
@@ -189,7 +189,7 @@ def read(
 
 
 class _File:
-    """One file of a ledger as it is read."""
+    """One file of a ledger during reading."""
 
     def __init__(self, path: Path, keys: Keys, reading: X25519PrivateKey | None, opened: bool) -> None:
         self.path, self._reading, self._opened = path, reading, opened
@@ -235,7 +235,7 @@ class _File:
 
     def records(self) -> Iterator[Throw | Pair | Unpaired | _Closed]:
         numbers: set[int] = set()
-        thrown: dict[int, str] = {}  # each coin's account
+        thrown: dict[int, str] = {}  # the account of each coin
         tries: Counter[tuple[str, str | None]] = Counter()
         end, ties, closed = 0, 0, False
         for at, line in enumerate(self._lines, 2):
@@ -319,7 +319,7 @@ class _File:
         if commitment(str(opening)) != found["commit"]:
             raise CoinError(f"{place}: its account is not the one that the record commits to")
         within = json.loads(str(opening))
-        tag = found.get("tag")  # ledgers of before 2026-12 have none
+        tag = found.get("tag")  # absent in ledgers before 2026-12
         if tag not in (None, tag_of(self._key.secret_of_account(within["account"]))):
             raise CoinError(f"{place}: bears the tag of another account than its own")
         return Throw(
@@ -330,19 +330,19 @@ class _File:
     def _bound(
         self, found: dict[str, Any], opening: Any, within: dict[str, Any], number: int, place: str
     ) -> None:
-        """See that a record's texts are those it commits to. Raises: CoinError."""
+        """Check that a record's texts match its commitments. Raises: CoinError."""
         if isinstance(opening, str) and commitment(opening) != found["commit"]:
             raise CoinError(f"{place}: its answers are not those that the record commits to")
         if isinstance(opening, str) and within["secret"] != self._key.secret_of(self.name, number).hex():
             raise CoinError(f"{place}: its secret is not the key's")
-        if isinstance(opening, dict):  # written before openings
+        if isinstance(opening, dict):  # written before openings existed
             salt = bytes.fromhex(within["salt"])
             for slot, (answer, digest) in enumerate(zip(within["answers"], found["answers"], strict=True)):
                 if salted_hash(salt, slot, answer["text"]) != digest:
                     raise CoinError(f"{place}: answer {slot} is not the one that the record commits to")
 
     def _opening(self, found: dict[str, Any], number: int, place: str) -> str | dict[str, Any] | None:
-        """A record's opening; of a ledger of format 1, what lies in its place."""
+        """Return a record's opening; for a ledger of format 1, its substitute."""
         if "open" in found:
             return str(found["open"]) if self.head["format"] == 2 else dict(found["open"])
         if not self._opened:

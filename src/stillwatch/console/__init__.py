@@ -1,7 +1,7 @@
-"""The console: where people look at cases, decide and act. It detects nothing and holds no findings itself.
+"""The console: where people view cases, decide and act. It detects nothing and stores no findings itself.
 
-A `UserRole` says who may do what. What only a running gateway knows or can do is a `Deployment`; the console
-asks it and never imports it. Times are UTC microseconds.
+A `UserRole` says what a person may do. Information and functions of a running gateway are behind a
+`Deployment`, which the console calls but never imports. Times are UTC microseconds.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 
 class ConsoleError(StillwatchError):
-    """It cannot be done so; the message says what can."""
+    """The operation is not possible this way; the message says what is."""
 
 
 class Unavailable(ConsoleError):
-    """It needs a running gateway, or something that this deployment does not keep."""
+    """It needs a running gateway, or data that this deployment does not keep."""
 
 
 class UserRole(IntEnum):
-    """What a person may do; each may do all that those below may."""
+    """What a person may do; each role includes those before it."""
 
-    READER = 1  # look at cases and pages, never at prompts
-    ANALYST = 2  # work on cases, take small steps, ask for big ones, see prompts with a reason, use SQL
-    APPROVER = 3  # approve what another person asked for
+    READER = 1  # view cases and pages, never prompts
+    ANALYST = 2  # work on cases, take small actions, request big ones, view prompts with a reason, use SQL
+    APPROVER = 3  # approve what another person requested
 
 
 @dataclass(frozen=True)
@@ -47,22 +47,22 @@ class User:
 
 @dataclass(frozen=True)
 class NearbyAccount:
-    """An account near a step, by what is known of it. None: nothing says."""
+    """An account related to an action, as far as known. None: unknown."""
 
     account: str
     org: str | None = None
-    step: str = "clear"  # what stands for it now
-    kind_of_use: str | None = None  # as the detector reads its traffic
-    campaign: str | None = None  # that the detector counts it to
-    exchanges: int | None = None  # of the last days, as the two below
+    step: str = "clear"  # its present enforcement status
+    kind_of_use: str | None = None  # the kind that its traffic resembles
+    campaign: str | None = None  # its campaign, by the detector
+    exchanges: int | None = None  # of the last days, like the two below
     output_tokens: int | None = None
     end_users: int | None = None
-    shares: tuple[str, ...] = ()  # with an account that is hit; such a one is not touched itself
+    shares: tuple[str, ...] = ()  # shared with an affected account; this account itself is not affected
 
 
 @dataclass(frozen=True)
 class AffectedEndUser:
-    """A person below an account that is hit: who would feel it, whether or not the account is guilty."""
+    """A person below an affected account: would notice the action, whether or not the account is guilty."""
 
     account: str
     end_user: str
@@ -71,25 +71,25 @@ class AffectedEndUser:
 
 @dataclass(frozen=True)
 class StepImpact:
-    """Whom a step would hit, and who stands near and would not be touched. None: that could not be told."""
+    """The accounts that an action affects, and related ones that it does not. None: unknown."""
 
-    accounts: tuple[str, ...]  # whose standing would change
-    unchanged: tuple[str, ...] = ()  # on that step already
-    unknown: tuple[str, ...] = ()  # nothing is known of them: no key, no exchange on record
-    keys: int | None = None  # working keys of the accounts hit
+    accounts: tuple[str, ...]  # whose status would change
+    unchanged: tuple[str, ...] = ()  # already in this status
+    unknown: tuple[str, ...] = ()  # no key and no exchange on record
+    keys: int | None = None  # working keys of the affected accounts
     end_users: int | None = None  # below them in the last days
     same_org: tuple[str, ...] = ()  # other accounts of their organisations
     same_end_user: int | None = None  # other accounts that some of those end users use too
-    same_network: int | None = None  # other accounts seen behind an address of theirs
+    same_network: int | None = None  # other accounts seen at one of their addresses
     notes: tuple[str, ...] = ()
     hit: tuple[NearbyAccount, ...] = ()  # of `accounts`, those with most exchanges
-    near: tuple[NearbyAccount, ...] = ()  # of those not touched, those that share most
-    users: tuple[AffectedEndUser, ...] = ()  # of the end users hit, those with most exchanges
+    near: tuple[NearbyAccount, ...] = ()  # of the accounts not affected, those that share most
+    users: tuple[AffectedEndUser, ...] = ()  # of the affected end users, those with most exchanges
 
 
 @dataclass(frozen=True)
 class Proposed:
-    """A step that the terms' ladder asks for."""
+    """An action that the policy's ladder proposes."""
 
     number: int
     at_us: int
@@ -98,12 +98,12 @@ class Proposed:
     rule: str
     why: str
     accounts: tuple[str, ...]
-    due_us: int | None  # it is taken by itself then; None: it waits for a person
+    due_us: int | None  # when it is taken automatically; None: it waits for a person
 
 
 @dataclass(frozen=True)
 class ComponentHealth:
-    """One part of the deployment and how it does: `ok`, `degraded` or `failing`, with a sentence."""
+    """One part of the deployment and its state: `ok`, `degraded` or `failing`, with a sentence."""
 
     name: str
     status: str
@@ -112,7 +112,7 @@ class ComponentHealth:
 
 @dataclass(frozen=True)
 class Lost:
-    """A span that is not on record."""
+    """A span without records."""
 
     from_us: int
     until_us: int
@@ -122,7 +122,7 @@ class Lost:
 
 @dataclass(frozen=True)
 class InForce:
-    """The terms in force and their texts, newest first. `error` says why the file on disk is not in force."""
+    """The policy in force and its texts, newest first. `error` says why the file on disk is not in force."""
 
     terms: Terms
     sha256: str
@@ -132,7 +132,7 @@ class InForce:
 
 @dataclass(frozen=True)
 class CapturedExchange:
-    """What was asked and answered in one exchange, where texts are kept."""
+    """The texts of one exchange, if they are kept."""
 
     at_us: int
     exchange_id: str
@@ -144,28 +144,28 @@ class CapturedExchange:
 
 @runtime_checkable
 class Recording(Protocol):
-    """A deployment that has exchanges on record: the console's SQL then reaches them, without texts."""
+    """A deployment with recorded exchanges, which the console's SQL can query, without texts."""
 
     def captured_files(self) -> Sequence[Path]:
-        """Give the Parquet files of what was captured, oldest first."""
+        """Return the Parquet files of recorded exchanges, oldest first."""
 
     def accounts_table(self) -> "pa.Table | None":
-        """Give what is known of accounts in the ACCOUNTS schema; None where nothing is."""
+        """Return the known accounts in the ACCOUNTS schema; None if there are none."""
 
 
 @runtime_checkable
 class StepRecord(Protocol):
-    """A deployment that keeps who took steps, wherever they were taken: such a person decides no appeal."""
+    """A deployment that knows who took actions, by any route: these people may not decide an appeal."""
 
     def step_authors(self, accounts: Collection[str]) -> Mapping[str, str]:
-        """Give who ever set a step on some of the accounts, and which: "set action 3"."""
+        """Return who ever set an action on some of the accounts, and which: "set action 3"."""
 
 
 class Deployment(Protocol):
-    """What stands behind the console. `folder.Folder` is the one without a gateway.
+    """The system behind the console. `folder.Folder` is the one without a gateway.
 
-    A method that needs what is not there raises Unavailable with the reason; `acts` is that reason for steps,
-    None where they can be taken. Numbers are the deployment's own.
+    A method that needs something missing raises Unavailable with the reason; `acts` is that reason for
+    actions, or None if they can be taken. Numbers are the deployment's own.
     """
 
     name: str
@@ -174,45 +174,45 @@ class Deployment(Protocol):
     def acts(self) -> str | None: ...
 
     def standings(self, accounts: Collection[str]) -> Mapping[str, EnforcementStatus]:
-        """Give what stands for those of the accounts that are not clear."""
+        """Return the enforcement status of those of the accounts that are not clear."""
 
     def reach(self, accounts: Sequence[str], step: Step, now_us: int) -> StepImpact:
-        """Say whom a step on these accounts would hit. It changes nothing."""
+        """Return what an action on these accounts would affect, without taking it."""
 
     def act(
         self, accounts: Sequence[str], standing: EnforcementStatus, who: str, why: str, now_us: int
     ) -> int:
-        """Set one standing for all the accounts or none; give the action's number."""
+        """Set one status for all the accounts or none; return the action's number."""
 
     def undo(self, action: int, who: str, why: str, now_us: int) -> int:
-        """Take an action back, so that what lay below it stands again; give the number of the undoing."""
+        """Undo an action, so that the status before it applies again; return the number of the undoing."""
 
     def proposals(self, accounts: Collection[str] | None = None) -> Sequence[Proposed]:
-        """Give the steps that the ladder asks for now, of all or of some accounts."""
+        """Return the actions that the ladder proposes now, for all or for some accounts."""
 
     def approve(self, proposal: int, who: str, why: str, now_us: int) -> int | None:
-        """Take the step that a proposal asks for; give the action's number, None where nothing was left."""
+        """Take a proposed action; return its number, or None if nothing was left to do."""
 
     def dismiss(self, proposal: int, who: str, why: str, now_us: int) -> None:
-        """Close a proposal: that step is not asked for on these accounts again."""
+        """Close a proposal: that action is not proposed for these accounts again."""
 
     def in_force(self) -> bool:
-        """Say whether every worker goes by the steps that were taken; waits a second for those who do not."""
+        """Return whether every worker has adopted the latest actions, waiting up to a second."""
 
     def terms(self) -> InForce:
-        """Give the terms in force with their history."""
+        """Return the policy in force with its history."""
 
     def health(self, now_us: int) -> Sequence[ComponentHealth]:
-        """Say how each part does now."""
+        """Return the present state of each part."""
 
     def not_seen(self, now_us: int) -> Sequence[str]:
-        """Say what the findings cannot show: days that memory does not hold, a detector that is behind."""
+        """Return what the findings cannot show: days no longer in memory, a detector that is behind."""
 
     def gaps(self) -> Sequence[Lost]:
-        """Give the spans that are not on record, newest first."""
+        """Return the spans without records, newest first."""
 
     def verdict(self, account: str) -> AccountVerdict | None:
-        """Give what the last scan says of an account; None where it says nothing."""
+        """Return what the last scan says of an account; None if it says nothing."""
 
     def captured_texts(self, account: str, limit: int) -> Sequence[CapturedExchange]:
-        """Give the newest texts of an account. The caller has put on record who asked, and why."""
+        """Return the newest texts of an account. The caller has recorded who requested them, and why."""

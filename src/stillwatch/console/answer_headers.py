@@ -1,4 +1,4 @@
-"""Adds headers to every answer of an ASGI app. It knows no console: the admin port has its own headers."""
+"""Adds headers to every response of an ASGI app. The admin port has its own headers."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from starlette.types import Message, Send
 
 
 def with_headers(send: Send, headers: Mapping[str, str]) -> Send:
-    """Add headers to every answer that does not have them."""
+    """Add headers to every response that lacks them."""
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -1,7 +1,7 @@
-"""Puts the console together: `make` gives an ASGI app to be served or mounted. It knows routes, not cases.
+"""Assembles the console: `make` returns an ASGI app to be served or mounted.
 
-A page is one function from `PageRequest` to `Shown`; its HTML, JSON and CSV are the same page. What changes
-something is a POST, answered by the way to the page that shows the change.
+A page is one function from `PageRequest` to `Shown`, which is rendered as HTML, JSON or CSV. A change is a
+POST; its response redirects to the page that shows the change.
 """
 
 from collections.abc import AsyncIterator, Callable, Collection
@@ -62,7 +62,7 @@ from stillwatch.units import utc_us
 
 
 class NumberConvertor(IntegerConvertor):
-    """A number that databases take: of a longer one there is no page. Python converts no 5,000 digits."""
+    """A number that databases accept: larger ones have no page. Python refuses to convert 5,000 digits."""
 
     regex = "[0-9]{1,18}"
 
@@ -72,7 +72,7 @@ register_url_convertor("number", NumberConvertor())
 
 @dataclass(frozen=True)
 class PageRoute:
-    """One route that shows something."""
+    """A route that shows something."""
 
     path: str
     least: UserRole
@@ -81,12 +81,12 @@ class PageRoute:
 
 @dataclass(frozen=True)
 class Deed:
-    """One route that changes something."""
+    """A route that changes something."""
 
     path: str
     least: UserRole
     do: View
-    by_token: bool = False  # a program may do it with an API token of scope triage
+    by_token: bool = False  # also allowed with an API token of scope triage
 
 
 PAGES = (
@@ -166,11 +166,11 @@ def make(
     provider: IdentityProvider | None = None,
     now_us: Callable[[], int] | None = None,
 ) -> ASGIApp:
-    """Make the console of a store's cases. `people.prepare(store)` is done here.
+    """Make the console of a store's cases. Also calls `people.prepare(store)`.
 
-    hosts: names by which it may be called; None where who mounts it checks them. secure: whether browsers
-    reach it by TLS; None: as the request says. provider: where people may log in, besides passwords. The app
-    answers at `/` below its mount.
+    hosts: names under which it may be called; None if the mounting app checks them. secure: whether browsers
+    reach it by TLS; None: as the request says. provider: identity provider for log-ins, besides
+    passwords. The app serves `/` below its mount.
     """
     people.prepare(store)
     clock = now_us or utc_us
@@ -178,7 +178,7 @@ def make(
     people.key_marks(store, clock())
     snapshots = Snapshots(store, deployment.captured_files if isinstance(deployment, Recording) else None)
     if is_large(store):
-        snapshots.prepare()  # now, as the copy takes seconds; of a small store it is made at a log-in
+        snapshots.prepare()  # now, as the copy takes seconds; that of a small store is made at a log-in
     looks, checks = Looks(store), TrailChecks(store, clock)
     settings = settings or ConsoleSettings()
     desk = ConsoleContext(
@@ -209,7 +209,7 @@ def make(
 
 
 def _closing(snapshots: Snapshots) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
-    """Give a lifespan at whose end the copies go, and the process that answers; else they go with ours."""
+    """Return a lifespan that removes the copies and ends the query process; else they end with ours."""
 
     @asynccontextmanager
     async def lasts(_: Starlette) -> AsyncIterator[None]:
@@ -228,7 +228,7 @@ def _static(request: Request) -> Response:
 
 
 def _permalink(request: Request) -> Response:
-    """Lead from the address that alerts carry to the page."""
+    """Redirect from the address in alerts to the page."""
     case = quote(str(request.path_params["case"]), safe="")
     return RedirectResponse(address(request, f"/case/{case}"), 303)
 
@@ -240,7 +240,7 @@ async def _unknown_address(request: Request, why: Exception) -> Response:
 
 
 def _request_of_user(desk: ConsoleContext, request: Request) -> PageRequest | None:
-    """Give the request of whoever is logged in, if anybody. If it has an API token, only that counts."""
+    """Return the request of the logged-in user, if any. An API token takes precedence over the session."""
     now_us = desk.now_us()
     if (secret := request.scope["state"]["token"]) is not None:
         owner_and_token = tokens.find(desk.store, secret, now_us)
@@ -255,7 +255,7 @@ def _request_of_user(desk: ConsoleContext, request: Request) -> PageRequest | No
 
 
 def _why_refused(request: PageRequest, route: PageRoute | Deed) -> str | None:
-    """Say why somebody may not see a page or take an action; None where they may."""
+    """Return why a user may not see a page or do something; None if it is allowed."""
     is_own_page, token = route.path.startswith(OWN), request.token
     if not request.may(route.least):
         return f"this is for {route.least.name.lower()}s and above"
@@ -271,7 +271,7 @@ def _why_refused(request: PageRequest, route: PageRoute | Deed) -> str | None:
 
 
 def _forbid(request: PageRequest, path: str, why: str, form: str) -> Response:
-    """Refuse what somebody may not have or do, and put on record that they asked for it."""
+    """Refuse a request that is not allowed, and record it."""
     if request.desk.refusals.allows(request.now_us):
         detail = {"path": path, "method": request.http.method}
         request.store.look(request.user.name, "refused", "console", detail, request.now_us)
@@ -301,7 +301,7 @@ def _page_handler_of(
             answered = page.view(page_request)
         except StillwatchError as why:
             return _refusal_page(page_request, _status(why), str(why), form)
-        except Exception as why:  # noqa: BLE001 - the edge of a request: a page that fails is a sentence
+        except Exception as why:  # noqa: BLE001 - the edge of a request: an error becomes a sentence
             return _refusal_page(page_request, 500, f"the page failed: {type(why).__name__}", form)
         if isinstance(answered, Response):
             return answered
@@ -340,14 +340,14 @@ def _deed_handler_of(desk: ConsoleContext, deed: Deed) -> Callable[[Request], Re
                 if page_request
                 else _problem(503, str(why), form)
             )
-        except Exception as why:  # noqa: BLE001 - the edge of a request: what fails is a sentence
+        except Exception as why:  # noqa: BLE001 - the edge of a request: an error becomes a sentence
             return _problem(500, f"it failed: {type(why).__name__}", form)
 
     return answer
 
 
 def _answer_program(request: PageRequest, answered: Shown | Response) -> Response:
-    """Say in JSON what was done: what a page says, or the case as the page that a person is led to has it."""
+    """Return the result as JSON: a page's message, or the case as its page shows it."""
     if isinstance(answered, Shown):
         return as_json(answered)
     words = dict(parse_qsl(urlsplit(answered.headers["location"]).query))
@@ -357,7 +357,7 @@ def _answer_program(request: PageRequest, answered: Shown | Response) -> Respons
     return as_json(Shown("", "", document))
 
 
-OWN = "/me"  # where people set up what they have to have
+OWN = "/me"  # where people complete a setup that is required of them
 DONE = {
     "begun": "Enter the secret in your authenticator, then give its first code below.",
     "read": "All that was shown is marked as read.",
@@ -403,7 +403,7 @@ def _status(why: StillwatchError) -> int:
 
 
 def _outside(request: Request, form: str) -> Response:
-    """Answer somebody who is not logged in."""
+    """Respond to a request without a log-in."""
     if form != "html":
         answer = _problem(401, "log in first, or show an API token that works", form)
         answer.headers["www-authenticate"] = "Bearer"  # RFC 6750, section 3

@@ -1,6 +1,6 @@
 """Computes what a case's page shows, once for each change of the case: alert, targets, pictures, links.
 
-It draws nothing. A case of 25,000 accounts has 10 MB of links: only who asks for links waits for them.
+A case of 25,000 accounts has 10 MB of links, so only requests for links wait for them.
 """
 
 import threading
@@ -28,13 +28,13 @@ from stillwatch.units import HOUR_US, MINUTE_US
 KEPT = 64  # alerts and pictures
 KEPT_LINKS = 8  # cases; a large one's links are some 30 MB
 US = 1_000_000
-QUICK_S = 0.1  # what takes longer is counted behind the page
+QUICK_S = 0.1  # slower counts run in the background
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class CaseAlert:
-    """What a case comes to now."""
+    """The present alert and targets of a case."""
 
     alert: Alert
     targets: Targets
@@ -42,17 +42,17 @@ class CaseAlert:
 
 @dataclass(frozen=True)
 class CasePictures:
-    """A case's pictures."""
+    """The pictures of a case."""
 
     finding: Finding
-    campaign: Campaign  # its times and sums alone: no accounts, no links
+    campaign: Campaign  # times and sums only: no accounts, no links
     meter: Meter
     timeline: Timeline
     folded: LinkPicture
 
 
 class LatestCache(Generic[T]):
-    """The newest of something, each made once. Safe to share between threads; two may make the same."""
+    """A cache of the newest values. Thread-safe; two threads may compute the same value."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -74,7 +74,7 @@ class LatestCache(Generic[T]):
 
 @dataclass(frozen=True)
 class DetectorRecords:
-    """What people's verdicts say of every detector, and when that was counted."""
+    """People's verdicts on every detector's findings, and when they were counted."""
 
     months: Sequence[Measured]
     now: Mapping[str, Measured]
@@ -83,7 +83,7 @@ class DetectorRecords:
 
 
 class DetectorCounts:
-    """Counts what detectors were worth, in the background where that takes long. Threads may share it."""
+    """Counts how often detectors were right, in the background if it is slow. Thread-safe."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -94,7 +94,7 @@ class DetectorCounts:
         self._counting: threading.Thread | None = None
 
     def get(self, now_us: int) -> DetectorRecords:
-        """Give the newest counts, and whether they are of this moment."""
+        """Return the newest counts, and whether they are up to date."""
         key = (now_us // HOUR_US, state_of(self._store))
         with self._lock:
             counts = self._kept
@@ -117,7 +117,7 @@ class DetectorCounts:
 
 
 class Looks:
-    """What was worked out of one store."""
+    """Computed views of one store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -128,7 +128,7 @@ class Looks:
         self._links: LatestCache[tuple[Link, ...]] = LatestCache(KEPT_LINKS)
 
     def case_alert(self, case: str, now_us: int, base_url: str) -> CaseAlert:
-        """Give a case's alert and targets. Raises: RecordNotFound."""
+        """Return a case's alert and targets. Raises: RecordNotFound."""
 
         def make() -> CaseAlert:
             report = alert(self._store, case, now_us, base_url=base_url)
@@ -137,19 +137,19 @@ class Looks:
         return self._told.get((case, base_url, now_us // HOUR_US, state_of(self._store)), make)
 
     def counts(self, now_us: int) -> dict[str, int]:
-        """Give how many cases there are of each kind, at most a minute late for what falls due."""
+        """Return how many cases there are of each kind; due dates may be a minute late."""
         key = (now_us // MINUTE_US, state_of(self._store))
         return self._counts.get(key, lambda: reading.counts(self._store, now_us))
 
     def drawn(self, case: Case) -> CasePictures:
-        """Give the pictures of a case's latest finding. Raises: RecordNotFound where there is no evidence."""
+        """Return the pictures of a case's latest finding. Raises: RecordNotFound if there is no evidence."""
         with self._store.reading() as db:
             finding, context = evidence.context_in(db, case.id)
         key = (case.id, finding.id, case.first_us, case.last_us, case.exchanges)
         return self._drawn.get(key, lambda: draw(self._store, case, finding, context))
 
     def links(self, case: str) -> tuple[Link, ...]:
-        """Give the links of a case's latest finding, most bits first; none where no finding names it."""
+        """Return the links of a case's latest finding, most bits first; none if no finding names it."""
         try:
             with self._store.reading() as db:
                 finding, _ = evidence.context_in(db, case)
@@ -164,14 +164,14 @@ class Looks:
 
 
 def state_of(store: Store) -> tuple[int, ...]:
-    """Give what differs whenever any case, finding or detector's state has changed. Looks do not count."""
+    """Return a value that changes with any case, finding or detector state, but not with views."""
     newest = (tables.cases.c.revision, tables.findings.c.finding, tables.detector_states.c.change)
     with store.reading() as db:
         return tuple(int(db.execute(select(func.max(column))).scalar() or 0) for column in newest)
 
 
 def draw(store: Store, case: Case, finding: Finding, context: Mapping[str, Any]) -> CasePictures:
-    """Work the pictures out."""
+    """Compute the pictures."""
     hours = reading.hours_of(store, case.id)
     campaign = Campaign(
         id=finding.campaign,
@@ -196,7 +196,7 @@ def draw(store: Store, case: Case, finding: Finding, context: Mapping[str, Any])
 
 
 def _link_picture(context: Mapping[str, Any]) -> LinkPicture | None:
-    """Give the picture that was made with the finding, if it was."""
+    """Return the picture stored with the finding, if any."""
     picture = context.get("picture")
     if picture is None:
         return None

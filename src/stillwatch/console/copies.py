@@ -1,8 +1,8 @@
-"""Copies what SQL may ask about into DuckDB files: tables of cases, claims, exchanges. It answers nothing.
+"""Copies the data that SQL may query into DuckDB files: tables of cases, claims, exchanges.
 
-`python -m stillwatch.console.copies FILE` makes the copy of a large store in a process of its own.
+`python -m stillwatch.console.copies FILE` copies a large store in a separate process.
 
-Nothing that was said in an exchange is copied, nor an address; of a store no people, sessions or trail.
+No texts and no addresses are copied, nor people, sessions or the audit trail.
 """
 
 import gc
@@ -28,16 +28,16 @@ from stillwatch.report.amounts import plural
 
 MEMORY = "256MB"
 COPIED = ("cases", "members", "findings", "hours", "acts")
-LEFT_OUT = {("members", "home")}  # how we keep an account in one case: of no use to anybody else
+LEFT_OUT = {("members", "home")}  # our own marker that an account is in one case only
 BLOCK = 20_000
-MOST_CELLS = 600_000  # of a copy for one query: half a second's work
+MOST_CELLS = 600_000  # in the copy for one query: half a second's work
 SQL_TYPES = {pa.int64(): "BIGINT", pa.float64(): "DOUBLE", pa.string(): "VARCHAR"}
-CLAIMS = (  # of each case's latest finding, one row a claim
+CLAIMS = (  # of each case's latest finding, one row per claim
     ("case_id", pa.string()), ("finding", pa.int64()), ("detector", pa.string()), ("text", pa.string()),
     ("actual", pa.float64()), ("baseline", pa.float64()), ("peer_p95", pa.float64()),
     ("effect", pa.float64()), ("bits", pa.float64()), ("p_value", pa.float64()), ("n", pa.int64()),
 )  # fmt: skip
-EXCHANGES = tuple(  # what an exchange was, never what was said in it, nor from which address
+EXCHANGES = tuple(  # properties of an exchange, never its text or address
     (name, RECORD.field(name).type)
     for name in (
         "exchange_id", "time", "account", "end_user", "asn", "user_agent", "operation", "model", "turn",
@@ -49,14 +49,14 @@ MOST_EXCHANGES = 1_000_000  # the newest; 20 bytes each on the disk
 
 
 def columns(name: str) -> list[Any]:
-    """Give the columns of a table of cases that are copied."""
+    """Return the columns of a table of cases that are copied."""
     return [c for c in getattr(tables, name).c if (name, c.name) not in LEFT_OUT]
 
 
 def copy(store: Store, path: Path, since: int | None = None) -> int:
-    """Copy the tables of a store into a DuckDB file; give the revision that the copy has.
+    """Copy the tables of a store into a DuckDB file and return the copy's revision.
 
-    since: the revision that the file has already; only cases that changed after it are then copied anew.
+    since: the revision that the file has already; then only cases changed since are copied.
     """
     options: dict[str, Any] = {"threads": 1, "memory_limit": MEMORY}
     with duckdb.connect(str(path), config=options) as target, store.reading() as db:
@@ -68,7 +68,7 @@ def copy(store: Store, path: Path, since: int | None = None) -> int:
             changed = select(tables.cases.c.id).where(tables.cases.c.revision > since)
             names = {"ids": pa.array(list(db.execute(changed).scalars()), pa.string())}
             target.register("changed", pa.table(names))
-        # one transaction: of tables that were filled in many, DuckDB writes all anew at the first deletion
+        # one transaction: DuckDB rewrites tables filled in several at the first deletion
         target.execute("BEGIN")
         for name in (*COPIED, "claims"):
             if changed is not None:
@@ -81,9 +81,9 @@ def copy(store: Store, path: Path, since: int | None = None) -> int:
 
 
 def copy_named(store: Store, path: Path, query: str) -> bool:
-    """Copy only what a query names, after FROM or JOIN and elsewhere; False where that is nothing or much.
+    """Copy only what a query names, after FROM or JOIN and elsewhere; False if that is nothing or too much.
 
-    A table's other columns are errors in who reads them: a query gets a right answer from this copy, or none.
+    Omitted columns cause an error in a query: its answer from this copy is right, or there is none.
     """
     words = set(re.findall(r"\w+", query.lower()))
     table_names = set(COPIED) & set(re.findall(r"\b(?:from|join)\s+(\w+)", query.lower()))
@@ -111,7 +111,7 @@ def copy_named(store: Store, path: Path, query: str) -> bool:
 
 
 def load() -> None:
-    """Load what DuckDB needs to read Arrow, so that the first change need not wait for it."""
+    """Load what DuckDB needs to read Arrow, so that the first change does not wait for it."""
     with duckdb.connect(config={"threads": 1}) as target:
         target.register("rows", pa.table({"id": pa.array([""])}))
         target.execute("CREATE TABLE ids AS SELECT * FROM rows")
@@ -120,9 +120,9 @@ def load() -> None:
 def _column_rows(
     db: Connection, table_columns: Sequence[Any], changed: Select[Any] | None = None
 ) -> tuple[pa.Schema, Iterator[pa.Table]]:
-    """Give columns of a table, for some cases or for all."""
+    """Yield columns of a table, for some cases or for all."""
     schema = pa.schema([(c.name, _arrow_type(c.type)) for c in table_columns])
-    # texts as they are stored: a million of them are read back at once, below
+    # texts in their stored form: a million of them are decoded at once, below
     query = select(
         *(type_coerce(c, Text) if _arrow_type(c.type) == pa.string() else c for c in table_columns)
     )
@@ -153,7 +153,7 @@ def _fill_table(
     blocks: Iterable[pa.Table],
     exists: bool = False,
 ) -> None:
-    """Put rows into a table of a copy, which is made first where it does not exist."""
+    """Insert rows into a table of a copy, creating it if needed."""
     if not exists:
         target.register("rows", schema.empty_table())
         target.execute(f"CREATE TABLE {name} AS FROM rows")
@@ -164,7 +164,7 @@ def _fill_table(
 
 
 def _claim_rows(db: Connection, changed: Select[Any] | None) -> tuple[pa.Schema, Iterator[pa.Table]]:
-    """Give the claims of each case's latest finding."""
+    """Yield the claims of each case's latest finding."""
     e = tables.evidence.c
     newest = select(func.max(e.finding)).group_by(e.case_id)
     if changed is not None:
@@ -185,9 +185,9 @@ def _claim_rows(db: Connection, changed: Select[Any] | None) -> tuple[pa.Schema,
 
 
 def copy_exchanges(files: Sequence[str], path: Path, most: int = MOST_EXCHANGES) -> str | None:
-    """Copy the newest exchanges of some Parquet files, the last ones first; say what was left out.
+    """Copy the newest exchanges of some Parquet files, the last files first; return what was left out.
 
-    Files that are gone were merged or let go in this moment. Raises: ConsoleError for a damaged one.
+    Missing files were merged or deleted meanwhile. Raises: ConsoleError for a damaged one.
     """
     schema, rows_left = pa.schema(EXCHANGES), most
     with duckdb.connect(str(path), config={"threads": 1, "memory_limit": MEMORY}) as target:
@@ -210,7 +210,7 @@ def copy_exchanges(files: Sequence[str], path: Path, most: int = MOST_EXCHANGES)
 
 
 def _fit_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
-    """Give the columns of the schema; those that are not there are null."""
+    """Return the columns of the schema; missing ones are null."""
     return pa.table(
         [
             batch.column(f.name).cast(f.type) if f.name in batch.schema.names
@@ -232,7 +232,7 @@ def _as_utf8(value: Any) -> Any:
 
 def main() -> None:
     """Copy the cases of a store, whose URL is on standard input, into a file; print the copy's revision."""
-    gc.disable()  # millions of rows pass through, and it would look at them again and again
+    gc.disable()  # millions of objects pass through, which it would scan again and again
     with Store(sys.stdin.read()) as store:
         print(copy(store, Path(sys.argv[1])))
 

@@ -1,7 +1,7 @@
-"""Cases that are overdue: who is told of them, and when, by the owner's stages (`console.toml`).
+"""Overdue cases: who is notified, and when, by the owner's stages (`console.toml`).
 
-A stage counts once for a case and its due date, in the same transaction as the record of it. It runs where
-alerts are sent (`stillwatch alerts deliver`, the gateway's alerts process). It changes no case.
+A stage applies once for a case and due date, recorded in the same transaction. It runs where alerts are sent
+(`stillwatch alerts deliver`, the gateway's alerts process). It changes no case.
 """
 
 import hashlib
@@ -26,8 +26,10 @@ from stillwatch.report.amounts import plural
 from stillwatch.report.visible import visible
 from stillwatch.units import HOUR_US
 
-OWNER = "owner"  # in a stage's people: whoever owns the case
-AT_ONCE = 500  # cases of a stage in one round: the rest follow in the next
+OWNER = "owner"  # in a stage's people: the owner of the case
+AT_ONCE = 500  # cases of a stage per round: the rest follow in the next
+
+"""A case that a stage must report."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +44,15 @@ class OverdueCase:
 
     @property
     def people(self) -> list[str]:
-        """Give the names to notify, whether or not such users exist."""
+        """Return the names to notify, whether or not such users exist."""
         wanted_names = (self.owner if name == OWNER else name for name in self.stage.people)
         return list(dict.fromkeys(name for name in wanted_names if name is not None))
 
 
 def overdue(db: Connection, stage: EscalationStage, now_us: int) -> list[OverdueCase]:
-    """Give the cases that a stage has not told of yet, those due longest first.
+    """Return the cases that a stage has not reported yet, those due longest first.
 
-    What it told of by a clock that stood ahead, before they were due, counts for nothing.
+    Reports made before the due date, by a clock that was ahead, do not count.
     """
     c, e = cases.c, escalations.c
     already_escalated = select(e.case_id).where(
@@ -71,7 +73,7 @@ def overdue(db: Connection, stage: EscalationStage, now_us: int) -> list[Overdue
 
 
 def plan(store: Store, stages: Sequence[EscalationStage], now_us: int) -> list[OverdueCase]:
-    """Give what the stages would tell of now. It tells nobody."""
+    """Return what the stages would report now, without sending anything."""
     with store.reading() as db:
         return [overdue_case for stage in stages for overdue_case in overdue(db, stage, now_us)]
 
@@ -84,9 +86,9 @@ def escalate(
     now_us: int,
     base_url: str = "",
 ) -> int:
-    """Tell of overdue cases whoever the stages name; give how many stages of cases that were.
+    """Notify the people and targets of the stages of overdue cases; return how many reports were made.
 
-    Raises: ConsoleError for a target that is not on the owner's list; ExportError where the outbox refuses.
+    Raises: ConsoleError for a target that is not on the owner's list; ExportError if the outbox refuses.
     """
     by_name = {target.name: target for target in targets}
     check_targets(stages, by_name)
@@ -94,7 +96,7 @@ def escalate(
         return 0
     source, escalated = event_source(store.installation()), 0
     for stage in stages:
-        with store.writing(now_us) as tx:  # others wait, so that a stage counts once
+        with store.writing(now_us) as tx:  # others wait, so that a stage applies once
             late_cases = overdue(tx.db, stage, now_us)
             for late in late_cases:
                 row = {
@@ -117,7 +119,7 @@ def escalate(
 
 
 def recipients(db: Connection, overdue_case: OverdueCase, now_us: int) -> tuple[list[str], list[str]]:
-    """Give who of a stage's people hears of a case, and who approves where else nobody ever would."""
+    """Return a stage's people to notify of a case, and approvers if otherwise nobody would be."""
     present = people.present_names(db, now_us)
     reached = [name for name in overdue_case.people if name in present]
     if reached or overdue_case.stage.targets:
@@ -127,7 +129,7 @@ def recipients(db: Connection, overdue_case: OverdueCase, now_us: int) -> tuple[
 
 
 def check_targets(stages: Sequence[EscalationStage], targets: Mapping[str, ExportTarget]) -> None:
-    """Refuse stages that nobody would read. Raises: ConsoleError."""
+    """Refuse stages that would reach nobody. Raises: ConsoleError."""
     for stage in stages:
         for name in stage.targets:
             if name not in targets:

@@ -1,8 +1,8 @@
-"""Seals what authenticators' codes are computed from, under a key that is not in the database.
+"""Encrypts the secrets of authenticator apps under a key that is not in the database.
 
-The key comes from a file beside the audit key: `second-factor.key`, made with the first second factor, or
-else a gateway's `secret`, which all of a fleet have. Each secret is bound to its user's name. Whoever
-has the database alone computes no code. Whoever may write into it gives nobody another's authenticator.
+The key comes from a file beside the audit key: `second-factor.key`, created with the first second factor, or
+else a gateway's `secret`, which all of a fleet share. Each secret is bound to its user's name. With the
+database alone one can compute no code, and writing to it cannot assign one user another's authenticator.
 """
 
 import base64
@@ -30,7 +30,7 @@ from stillwatch.new_file import sync_folder, write_new_file
 FILE, GATEWAY_FILE = "second-factor.key", "secret"
 KEY_BYTES, NONCE_BYTES = 32, 12
 PURPOSE = b"stillwatch second factors"
-MARK = "sealed:"  # Base32 has neither small letters nor a colon
+MARK = "sealed:"  # Base32 has no lower-case letters and no colon
 WAYS_ON = "put the one back that was there, use a recovery code, or have the second factor reset"
 
 
@@ -42,13 +42,13 @@ class FactorSeal:
     file: Path
 
     def seal(self, secret: str, name: str) -> str:
-        """Give the form in which a user's secret (Base32) is stored."""
+        """Return a user's secret (Base32) in its stored form."""
         nonce = os.urandom(NONCE_BYTES)
         sealed = nonce + ChaCha20Poly1305(self.key).encrypt(nonce, secret.encode("ascii"), _bound_to(name))
         return MARK + base64.b64encode(sealed).decode("ascii")
 
     def unseal(self, stored: str, name: str) -> str:
-        """Give a user's secret. Raises: ConsoleError where another key or another user's name sealed it."""
+        """Return a user's secret. Raises: ConsoleError if another key or another user's name sealed it."""
         try:
             raw = base64.b64decode(stored.removeprefix(MARK), validate=True)
             cipher = ChaCha20Poly1305(self.key)
@@ -60,9 +60,9 @@ class FactorSeal:
 
 
 def open_seal(store: Store, *, make: bool = False) -> FactorSeal:
-    """Read the key of a store's second factors. make: where there is none and nothing is sealed, make one.
+    """Read the key of a store's second factors. make: create it if there is none and nothing is sealed.
 
-    Raises: ConsoleError where it can be neither read nor made.
+    Raises: ConsoleError if it can be neither read nor created.
     """
     if not isinstance(store.trail, Audit):
         raise ConsoleError("a second factor needs the audit trail: its key lies beside that of the trail")
@@ -83,21 +83,21 @@ def open_seal(store: Store, *, make: bool = False) -> FactorSeal:
 
 
 def seal_stored(store: Store, now_us: int) -> None:
-    """Seal the secrets that an older version stored as they are. Raises: ConsoleError."""
+    """Seal the secrets that an older version stored in plain text. Raises: ConsoleError."""
     plain = ~second_factors.c.secret.startswith(MARK)
     with store.reading() as db:
         if db.execute(select(second_factors.c.name).where(plain).limit(1)).first() is None:
             return
     seal, lite = open_seal(store, make=True), store.engine.dialect.name == "sqlite"
     with store.writing(now_us) as tx:
-        if lite:  # what is overwritten leaves nothing in the file
+        if lite:  # overwritten data leaves no trace in the file
             tx.db.exec_driver_sql("PRAGMA secure_delete = ON")
         rows = [dict(row) for row in tx.db.execute(select(second_factors)).mappings()]
         sealed = [row["name"] for row in rows if not row["secret"].startswith(MARK)]
         for row in rows:
             if row["name"] in sealed:
                 row["secret"] = seal.seal(row["secret"], row["name"])
-        tx.db.execute(delete(second_factors))  # and not an update: pages keep what rows were before
+        tx.db.execute(delete(second_factors))  # not an update, since pages keep earlier rows
         tx.db.execute(second_factors.insert(), rows)
         tx.audit(MACHINE, "second factors sealed", "console", {"users": len(sealed)})
     scrub(store.engine, second_factors.name)
@@ -110,7 +110,7 @@ def _is_any_sealed(store: Store) -> bool:
 
 
 def _write_key(path: Path) -> None:
-    """Write a key, whole or not at all; where two processes make one at once, the first one's stays."""
+    """Write a key atomically; if two processes create one at once, the first one stays."""
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     write_new_file(beside, secrets.token_bytes(KEY_BYTES))
     try:

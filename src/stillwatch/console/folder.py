@@ -1,4 +1,4 @@
-"""A folder of reports and cases without a gateway: it shows what there is and does nothing to accounts."""
+"""A folder of reports and cases without a gateway: read-only towards accounts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,7 +42,7 @@ class ReportFolder:
     standings = reach = act = undo = proposals = approve = dismiss = terms = _no
 
     def in_force(self) -> bool:
-        return True  # nothing is taken here
+        return True  # no actions are taken here
 
     def captured_texts(self, account: str, limit: int) -> Sequence[CapturedExchange]:
         raise Unavailable(
@@ -51,7 +51,7 @@ class ReportFolder:
         )
 
     def _report(self) -> ScanResult | None:
-        """Give the report in the folder, read again only when it was replaced."""
+        """Return the report in the folder, read again only if it was replaced."""
         try:
             file_stat = (self.path / FINDINGS).stat()
         except OSError:

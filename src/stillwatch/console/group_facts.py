@@ -1,7 +1,7 @@
-"""Puts what a first look at accounts needs beside everybody else: software, payer, sign-up, settings, tasks.
+"""Compares accounts with all others for a first look: software, payer, sign-up, settings, tasks.
 
-Null: none; it shows a person what tells a crowd of customers from one operator, and proves nothing.
-Blind to: what the files do not hold, and an operator who gives each account a program and a card of its own.
+Null: none; it helps a person distinguish a crowd of customers from one operator, and proves nothing.
+Blind to: what the files do not hold, and an operator who gives each account its own program and card.
 Fooled by: a client's name for itself, and settings that an operator copies from a common program.
 """
 
@@ -18,10 +18,10 @@ from stillwatch.scan.explanations import SHORT, SHORT_SHARE
 MOST_COMMON = 6  # prompts that several accounts sent
 MOST_ROWS = 100  # accounts, one by one
 LONGEST = 1_200  # characters of a common prompt
-RARE = 0.01  # share of others below which a setting is hardly anybody else's
-COMMON = 0.05  # share from which a prompt that returns, or a mail domain, is common
+RARE = 0.01  # share of others below which a setting is rare
+COMMON = 0.05  # share above which a recurring prompt, or a mail domain, is common
 
-# What a first look needs of each exchange, once: who, with which program and settings, asked what.
+# What a first look needs of each exchange: account, program, settings, prompt.
 _USED = """
 CREATE TEMP TABLE used AS SELECT account, client_ip, CAST(asn AS VARCHAR) AS asn, user_agent AS client,
   CASE WHEN (SELECT count(max_tokens) + count(temperature) FROM exchanges) > 0 THEN
@@ -49,7 +49,7 @@ _ONE_PROGRAM = "one program: its defaults and its own wording can explain what i
 
 @dataclass(frozen=True)
 class GroupFact:
-    """One question of a first look: the answer here and among all others, and what it speaks for."""
+    """One question of a first look: the value here and among all others, and what it indicates."""
 
     question: str
     here: str
@@ -59,17 +59,17 @@ class GroupFact:
 
 @dataclass(frozen=True)
 class CommonPrompt:
-    """A prompt that several of the accounts sent word for word."""
+    """A prompt that several of the accounts sent verbatim."""
 
     text: str
     accounts: int
     exchanges: int
-    elsewhere: int  # other accounts that sent it too
+    elsewhere: int  # other accounts that sent it, too
 
 
 @dataclass(frozen=True)
 class AccountRow:
-    """One account of those asked about; None: not on record."""
+    """One of the given accounts; None: not on record."""
 
     account: str
     exchanges: int
@@ -83,7 +83,7 @@ class AccountRow:
 
 
 def prepare(db: duckdb.DuckDBPyConnection) -> None:
-    """Make the tables `used`, `asked`, `given` and `programs` (each client's) of the view `exchanges`."""
+    """Make the tables `used`, `asked`, `given` and `programs` (each client's) from the view `exchanges`."""
     for table in (_USED, _ASKED, _GIVEN):
         db.execute(table)
     clients = [client for (client,) in db.execute("SELECT DISTINCT client FROM used").fetchall() if client]
@@ -95,7 +95,7 @@ def prepare(db: duckdb.DuckDBPyConnection) -> None:
 
 
 def facts(db: duckdb.DuckDBPyConnection) -> tuple[GroupFact, ...]:
-    """Give the facts of the accounts in `mine` beside all others, those only that the files hold."""
+    """Return facts on the accounts in `mine` beside all others, as far as the files hold them."""
     software = _software(db)
     one_program = software is not None and software.reading == _ONE_PROGRAM
     made = (software, _payer(db), _sign_up(db), *_belonging(db), _settings(db, one_program), _tasks(db))
@@ -119,11 +119,11 @@ def _row(db: duckdb.DuckDBPyConnection, query: str, *values: object) -> tuple[An
 def _telling_value(
     db: duckdb.DuckDBPyConnection, each: str, commonest: bool = False
 ) -> tuple[str, int, int, int, int] | None:
-    """Give the value by which our accounts differ most from others: one that two of them have, if any.
+    """Return the value that sets our accounts most apart from others, shared by at least two of them.
 
-    `each` selects (account, value), one row or several an account; nulls are not on record. commonest: the
+    `each` selects (account, value), one or more rows per account; nulls are not on record. commonest: the
     value that most of ours have. Returns: the value, how many of ours have it, how many of ours are on
-    record, and the same two of all others.
+    record, and the same two numbers for all others.
     """
     return db.execute(
         f"WITH each AS (SELECT DISTINCT account, value FROM ({each}) WHERE value IS NOT NULL), "
@@ -296,7 +296,7 @@ def _answers(db: duckdb.DuckDBPyConnection) -> GroupFact | None:
 
 
 def common_prompts(db: duckdb.DuckDBPyConnection) -> tuple[CommonPrompt, ...]:
-    """Give the prompts that most of the accounts in `mine` sent word for word."""
+    """Return the prompts that most of the accounts in `mine` sent verbatim."""
     rows = db.execute(
         "WITH ours AS (SELECT asked, count(*) AS inside, sum(n) AS n FROM asked "
         "SEMI JOIN mine USING (account) GROUP BY asked HAVING inside > 1 "
@@ -313,7 +313,7 @@ def common_prompts(db: duckdb.DuckDBPyConnection) -> tuple[CommonPrompt, ...]:
 
 
 def account_rows(db: duckdb.DuckDBPyConnection) -> tuple[AccountRow, ...]:
-    """Give the accounts in `mine` one by one, those of most exchanges first."""
+    """Return the accounts in `mine` one by one, those with most exchanges first."""
     rows = db.execute(
         "WITH seen AS (SELECT account, sum(n) AS n, arg_max(client, n) AS client FROM "
         "(SELECT account, client, sum(n) AS n FROM used GROUP BY ALL) GROUP BY account), "

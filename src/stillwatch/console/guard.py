@@ -1,8 +1,8 @@
-"""Checks every request (host, method, size, origin) and sets the headers of every answer.
+"""Checks every request (host, method, size, origin) and sets the headers of every response.
 
-It knows no users. A POST is a form that comes from a page of this console: a foreign page has another origin,
-and its browser says so. Or it comes with an API token, which no browser adds by itself, and is a form or JSON
-from anywhere. It is read here, bounded, so that what follows waits for no network.
+A POST is either a form from a page of this console, recognised by the browser's origin header, or a form or
+JSON with an API token, which no browser adds by itself. Its body is read here, bounded, so that later code
+does not wait for the network.
 """
 
 import json
@@ -27,7 +27,7 @@ HEADERS = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
-    # not no-referrer: with that a browser sends forms with `Origin: null`
+    # not no-referrer, under which a browser sends forms with `Origin: null`
     "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
@@ -38,7 +38,7 @@ HSTS = ("strict-transport-security", "max-age=31536000")
 
 
 class HostGuard:
-    """ASGI middleware. hosts: names by which this may be called, also with a port; None: not checked."""
+    """ASGI middleware. hosts: allowed host names, with or without port; None: not checked."""
 
     def __init__(self, app: ASGIApp, hosts: Collection[str] | None, secure: bool | None) -> None:
         self._app = app
@@ -94,7 +94,7 @@ class HostGuard:
 
 
 def _token(authorization: str) -> str | None:
-    """Give the API token in a header; None for what a proxy in front has put there."""
+    """Return the API token in a header; None for a value set by a proxy in front."""
     scheme, _, secret = authorization.partition(" ")
     return secret.strip() if scheme.lower() == "bearer" and secret.strip().startswith(PREFIX) else None
 
@@ -130,7 +130,7 @@ def _without_port(host: str) -> str:
 
 
 def _from_here(headers: dict[bytes, str], host: str) -> bool:
-    """Tell whether the browser says that the form is from our page; False where it says nothing."""
+    """Return whether the browser says that the form is from our page; False if it says nothing."""
     origin, site = headers.get(b"origin"), headers.get(b"sec-fetch-site")
     if origin is not None:
         parts = urlsplit(origin)
@@ -143,7 +143,7 @@ def _from_here(headers: dict[bytes, str], host: str) -> bool:
 
 
 async def _read_body(receive: Receive) -> bytes | None:
-    """Read the body whole; None where it is too large or its sender has gone."""
+    """Read the whole body; None if it is too large or the sender has disconnected."""
     parts, size, more_follows = [], 0, True
     while more_follows:
         message: Message = await receive()

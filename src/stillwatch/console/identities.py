@@ -1,8 +1,9 @@
-"""Which user a proven identity is. A user is bound to an issuer and a subject, never to a name or an address.
+"""Maps a proven identity to a user. A user is bound to an issuer and a subject, never to a name or an
+address.
 
-Who comes for the first time becomes a user under the name that the provider gives. A name that somebody has
-already is nobody else's: an administrator binds the two, or there are two users. Whether two users are one
-person is `cases.persons`.
+A new identity becomes a user under the name that the provider gives. A name already in use is never taken
+over: an administrator binds the two, or they are two users. `cases.persons` decides whether two users are one
+person.
 """
 
 from dataclasses import dataclass, replace
@@ -16,13 +17,13 @@ from stillwatch.console.migrations import identities, used_logins, users
 from stillwatch.console.openid import LONGEST_SUBJECT, TRY_S, LoginAttempt, LoginRefused, ProvenIdentity
 from stillwatch.console.sessions import begin_in
 
-WHO = "identity provider"  # has a blank, so no user is called so
-NO_PASSWORD = ""  # no hash: nothing fits it
+WHO = "identity provider"  # has a blank, so no user can have this name
+NO_PASSWORD = ""  # not a hash: no password matches it
 
 
 @dataclass(frozen=True)
 class BoundIdentity:
-    """Who a user is at the provider."""
+    """A user's identity at the provider."""
 
     issuer: str
     subject: str
@@ -31,10 +32,10 @@ class BoundIdentity:
 def enter(
     store: Store, proven: ProvenIdentity, attempt: LoginAttempt, now_us: int, instead_of: str | None = None
 ) -> tuple[User, str]:
-    """Begin a session of the user whom an identity is bound to, with the role that the provider gives now.
+    """Begin a session of the user bound to an identity, with the role that the provider gives now.
 
-    Somebody new is added. Each try counts once. Give the user and the session's cookie.
-    Raises: LoginRefused, after ending the sessions of somebody whom the provider gives no role any more.
+    New people are added as users. Each attempt counts once. Returns the user and the session's cookie.
+    Raises: LoginRefused; if the provider gives no role any more, the user's sessions end first.
     """
     with store.writing(now_us) as tx:
         _use_up(tx, attempt)
@@ -70,7 +71,7 @@ def _apply_role(tx: Transaction, known_user: User, role: UserRole) -> User:
 
 
 def _use_up(tx: Transaction, attempt: LoginAttempt) -> None:
-    """Mark a login attempt as used. Raises: LoginRefused where it was used before."""
+    """Mark a login attempt as used. Raises: LoginRefused if it was used before."""
     used = used_logins
     if tx.db.execute(select(used.c.at_us).where(used.c.digest == attempt.digest)).first() is not None:
         raise LoginRefused("replayed", "this log-in was used already; log in anew")
@@ -108,9 +109,9 @@ def _add_user(tx: Transaction, proven: ProvenIdentity) -> User:
 
 
 def bind(store: Store, name: str, role: UserRole, identity: BoundIdentity, *, who: str, now_us: int) -> User:
-    """Say that a user, who may be new or disabled, is somebody at the provider, and logs in there alone.
+    """Bind a user, who may be new or disabled, to an identity; from then on they log in only there.
 
-    Raises: ConsoleError for a name that will not do, or an identity that is another user's.
+    Raises: ConsoleError for an invalid name, or an identity bound to another user.
     """
     people.check_name(name)
     if not 0 < len(identity.subject) <= LONGEST_SUBJECT:
@@ -127,7 +128,7 @@ def bind(store: Store, name: str, role: UserRole, identity: BoundIdentity, *, wh
             values = {"role": int(role), "password": NO_PASSWORD, "disabled_us": None}
             tx.db.execute(update(users).where(users.c.name == name).values(**values))
             people.end_access(tx, name)
-            second_factor.delete_in(tx.db, name)  # from now on it is the provider's affair
+            second_factor.delete_in(tx.db, name)  # from now on the provider's responsibility
         _bind_in(tx, name, identity)
         record_name = "console user added" if known_user is None else "console user changed"
         tx.audit(who, record_name, name, {"role": role.name.lower()} | _record_detail(tx, identity))
@@ -135,7 +136,7 @@ def bind(store: Store, name: str, role: UserRole, identity: BoundIdentity, *, wh
 
 
 def bound(store: Store) -> dict[str, BoundIdentity]:
-    """Give who is bound to what, by user."""
+    """Return the identity of each bound user."""
     with store.reading() as db:
         rows = db.execute(select(identities)).all()
     return {row.name: BoundIdentity(row.issuer, row.subject) for row in rows}
@@ -149,7 +150,7 @@ def _bind_in(tx: Transaction, name: str, identity: BoundIdentity) -> None:
 
 
 def _record_detail(tx: Transaction, identity: ProvenIdentity | BoundIdentity) -> dict[str, str]:
-    """Give the audit detail of an identity: its identity mark, never the subject, as records are not deleted.
+    """Return an identity's audit detail: its mark, never the subject, since records are not deleted.
 
     Records of older versions hold `subject_sha256`, the subject's digest without a key.
     """

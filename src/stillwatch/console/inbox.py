@@ -1,6 +1,6 @@
-"""What people are told in the console: who mentioned them in a note, which case is overdue.
+"""Notifications in the console: mentions in notes, overdue cases.
 
-Who has given an address is told by mail as well. A letter has the case's title and a link, never a note.
+Users with an address also get mail. It has the case's title and a link, never a note.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from stillwatch.units import DAY_US, MINUTE_US
 
 MENTION, OVERDUE = "mention", "overdue"
 NAMED = re.compile(r"(?<![\w@.-])@([a-z0-9][a-z0-9._@-]{0,63})", re.IGNORECASE | re.ASCII)
-MOST_NAMED = 20  # people of one note
+MOST_NAMED = 20  # people per note
 SHOWN, LISTED = 50, 20  # notices on the page; cases in one letter
 FRESH_US = DAY_US  # older ones are not mailed any more
 APART_US = 15 * MINUTE_US  # between two letters to one person
@@ -37,7 +37,7 @@ APART_US = 15 * MINUTE_US  # between two letters to one person
 
 @dataclass(frozen=True)
 class Notice:
-    """Something that one person is told."""
+    """A notification of one person."""
 
     number: int
     kind: str
@@ -49,7 +49,7 @@ class Notice:
 
 
 def names_in(text: str) -> list[str]:
-    """Give the names that a note mentions, in order; who of them is a user is not known here.
+    """Return the names that a note mentions, in order, whether or not they are users.
 
     >>> names_in("@Anna, ask @ben.k. about a@b.example and @anna's @ben.k")
     ['anna', 'ben.k']
@@ -59,7 +59,7 @@ def names_in(text: str) -> list[str]:
 
 
 def note(store: Store, case_id: str, text: str, **by: Unpack[Authorship]) -> Case:
-    """Add a note to a case and tell whom it mentions. `people.prepare` was done."""
+    """Add a note to a case and notify the people mentioned. Requires `people.prepare`."""
     mentioned = [name for name in names_in(text) if name != by["who"]]
 
     def tell_named(tx: Transaction, act: int) -> None:
@@ -71,7 +71,7 @@ def note(store: Store, case_id: str, text: str, **by: Unpack[Authorship]) -> Cas
 def tell_in(
     tx: Transaction, names: Collection[str], kind: str, case_id: str, who: str, act: int | None = None
 ) -> list[str]:
-    """Tell those of some people who may log in, in a transaction; give who they are."""
+    """Notify those of some people who may log in, in a transaction; return them."""
     may = select(users.c.name, addresses.c.address)
     may = may.outerjoin(addresses, addresses.c.person == users.c.name)
     may = may.where(people.present(tx.now_us), among(tx.db, users.c.name, names))
@@ -85,7 +85,7 @@ def tell_in(
 
 
 def of_user(store: Store, name: str) -> list[Notice]:
-    """List what somebody was told, the newest first, without notes that were taken back."""
+    """List a user's notifications, newest first, without retracted notes."""
     n = notices.c
     query = select(n.number, n.kind, n.case_id, cases.c.title, n.who, n.at_us, n.seen_us)
     query = query.join(cases, cases.c.id == n.case_id).outerjoin(acts, acts.c.act == n.act)
@@ -95,7 +95,7 @@ def of_user(store: Store, name: str) -> list[Notice]:
 
 
 def count_unread(store: Store, name: str) -> int:
-    """Count what somebody was told and has not marked as read."""
+    """Count a user's unread notifications."""
     n = notices.c
     query = select(func.count()).where(n.person == name, n.seen_us.is_(None))
     with store.reading() as db:
@@ -103,7 +103,7 @@ def count_unread(store: Store, name: str) -> int:
 
 
 def mark_read(store: Store, name: str, until: int, now_us: int) -> None:
-    """Mark what somebody was told as read, up to a notice that they have seen."""
+    """Mark a user's notifications as read, up to one that they have seen."""
     n = notices.c
     unread = update(notices).where(n.person == name, n.number <= until, n.seen_us.is_(None))
     with store.writing(now_us) as tx:
@@ -114,9 +114,10 @@ def mark_read(store: Store, name: str, until: int, now_us: int) -> None:
 def mail(
     outbox: Outbox, targets: Sequence[ExportTarget], store: Store, now_us: int, base_url: str = ""
 ) -> int:
-    """Put one letter for each person who has news into the outbox, not too often; give how many.
+    """Put one mail for each person with news into the outbox, not too often; return how many.
 
-    It goes by the first mail server of the owner's list; without one nobody is mailed. Raises: ExportError.
+    It goes through the first mail server of the owner's list; without one nobody is mailed. Raises:
+    ExportError.
     """
     server = next((target for target in targets if target.kind == email.NAME), None)
     n = notices.c
@@ -125,7 +126,7 @@ def mail(
     query = query.join(cases, cases.c.id == n.case_id)
     query = query.where(n.sent_us.is_(None), n.at_us > now_us - FRESH_US)
     lately = notices.alias().c
-    apart = lately.sent_us.between(now_us - APART_US, now_us + APART_US)  # not by a clock that stood ahead
+    apart = lately.sent_us.between(now_us - APART_US, now_us + APART_US)  # ignores a clock that was ahead
     query = query.where(people.present(now_us), n.person.not_in(select(lately.person).where(apart)))
     query = query.order_by(n.number)
     if server is None:
@@ -134,7 +135,7 @@ def mail(
         if db.execute(query.limit(1)).first() is None:
             return 0
     source = event_source(store.installation())
-    with store.writing(now_us) as tx:  # others wait: nobody is told twice, unless this process dies here
+    with store.writing(now_us) as tx:  # others wait: nobody is notified twice, unless this process dies here
         news: dict[str, list[tuple[int, str, str]]] = {}
         to: dict[str, str] = {}
         for row in tx.db.execute(query):
@@ -149,7 +150,7 @@ def mail(
             body = message_text({**json.loads(shaped), "to": to[person]})
             digested = hashlib.sha256(f"{person}\0{numbers}".encode("utf-8", "surrogatepass")).hexdigest()
             outbox.put(server.name, f"sw_{digested[:32]}", news_lines[0][1], body, now_us)
-            # not each by its number: SQLite takes 32,766 of them, and a program may mention somebody as often
+            # not each by its number: SQLite takes 32,766, and a program may mention somebody as often
             theirs = update(notices).where(n.person == person, n.number <= numbers[-1], n.sent_us.is_(None))
             tx.db.execute(theirs.values(sent_us=now_us))
             tx.audit(MACHINE, "notices mailed", person, {"notices": len(numbers)})
@@ -157,7 +158,7 @@ def mail(
 
 
 def digest(head: str, lines: Sequence[str], source: str, case: str = "", base_url: str = "") -> CaseMessage:
-    """Give a message of several cases, a line each. case: where there is one only."""
+    """Return a message about several cases, one line each. case: if there is only one."""
     body = lines[:LISTED]
     if left_out := len(lines) - len(body):
         body = [*body, f"and {left_out:,} more"]

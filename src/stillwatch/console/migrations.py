@@ -1,6 +1,5 @@
-"""The console's own tables, in the cases' database: people, who they are at an identity provider, their
-second factors, sessions, API tokens, steps and dismissals that were asked for, views,
-notices, escalations.
+"""The console's own tables, in the cases' database: people, their identities at a provider, second factors,
+sessions, API tokens, requested actions and dismissals, views, notices, escalations.
 
 Only append: a step that was released is never changed. The SQL is what SQLite and PostgreSQL both read.
 """
@@ -28,7 +27,7 @@ def m001_console(db: Connection) -> None:
             name TEXT NOT NULL REFERENCES console_users (name),
             opened_us BIGINT NOT NULL,
             seen_us BIGINT NOT NULL)""",
-        # Steps on accounts that were asked for here: done at once, or waiting for a second person.
+        # Actions on accounts that were requested here: done at once, or waiting for a second person.
         """CREATE TABLE console_asks (
             ask BIGINT PRIMARY KEY,
             case_id TEXT NOT NULL REFERENCES cases (id),
@@ -51,7 +50,7 @@ def m001_console(db: Connection) -> None:
 
 
 def m002_views(db: Connection) -> None:
-    """Keep filters of the queue by name, each person their own."""
+    """Store filters of the queue by name, per person."""
     db.execute(
         text(
             """CREATE TABLE console_views (
@@ -65,7 +64,7 @@ def m002_views(db: Connection) -> None:
 
 
 def m003_identities(db: Connection) -> None:
-    """Let people log in at an identity provider. Its tries that ended are remembered for a while."""
+    """Let people log in at an identity provider. Attempts that have ended are kept for a while."""
     for statement in (
         """CREATE TABLE console_identities (
             issuer TEXT NOT NULL,
@@ -81,7 +80,7 @@ def m003_identities(db: Connection) -> None:
 
 
 def m004_dismissals(db: Connection) -> None:
-    """Keep dismissals that wait for a second person."""
+    """Store dismissals that wait for a second person."""
     db.execute(
         text(
             """CREATE TABLE console_dismissals (
@@ -114,7 +113,7 @@ def m005_second_factors(db: Connection) -> None:
             name TEXT NOT NULL REFERENCES console_users (name),
             digest TEXT NOT NULL,                   -- SHA-256; a code that was used is gone
             PRIMARY KEY (name, digest))""",
-        # Log-ins whose password was right, and whose code is asked for.
+        # Log-ins with a correct password that wait for a code.
         """CREATE TABLE console_half_logins (
             digest TEXT PRIMARY KEY,                -- SHA-256 of the cookie
             name TEXT NOT NULL REFERENCES console_users (name),
@@ -124,7 +123,7 @@ def m005_second_factors(db: Connection) -> None:
 
 
 def m006_tokens(db: Connection) -> None:
-    """Let programs in, each by a token of a person."""
+    """Let programs in, each with a person's token."""
     for statement in (
         """CREATE TABLE console_tokens (
             digest TEXT PRIMARY KEY,                -- SHA-256 of the token
@@ -136,18 +135,18 @@ def m006_tokens(db: Connection) -> None:
             used_us BIGINT,
             revoked_us BIGINT)""",
         "CREATE INDEX console_tokens_by_person ON console_tokens (person, made_us)",
-        # When the provider last let somebody in: nobody tells us that they have left.
+        # When the provider last let somebody in: no one reports that they have left.
         "ALTER TABLE console_identities ADD COLUMN seen_us BIGINT",
     ):
         db.execute(text(statement))
 
 
 def m007_notices(db: Connection) -> None:
-    """Tell people that they were mentioned, and of cases that are overdue."""
+    """Notify people of mentions and of overdue cases."""
     for statement in (
         """CREATE TABLE console_addresses (
             person TEXT PRIMARY KEY REFERENCES console_users (name),
-            address TEXT NOT NULL)""",  # of their mail, if they want any
+            address TEXT NOT NULL)""",  # for their mail, if they want any
         """CREATE TABLE console_notices (
             number BIGINT PRIMARY KEY,
             person TEXT NOT NULL REFERENCES console_users (name),
@@ -157,7 +156,7 @@ def m007_notices(db: Connection) -> None:
             who TEXT NOT NULL,
             at_us BIGINT NOT NULL,
             seen_us BIGINT,
-            sent_us BIGINT)""",  # when a letter of it was put in the outbox; 0: none is wanted
+            sent_us BIGINT)""",  # when a mail of it was put in the outbox; 0: none is wanted
         "CREATE INDEX console_notices_by_person ON console_notices (person, number)",
         "CREATE INDEX console_notices_by_sent ON console_notices (sent_us, number)",
         """CREATE TABLE console_escalations (
@@ -171,11 +170,11 @@ def m007_notices(db: Connection) -> None:
 
 
 def m008_sealed_factors(db: Connection) -> None:
-    """Change nothing, but keep older versions out: secrets are sealed from here on (`factor_seal`)."""
+    """Change nothing, but lock out older versions: from here on secrets are sealed (`factor_seal`)."""
 
 
 def m009_identity_marks(db: Connection) -> None:
-    """Remember who people are by what is known already: addresses of mail, identities at a provider."""
+    """Store what identifies people: mail addresses, identities at a provider."""
     row = "INSERT INTO identity_marks (name, kind, digest, since_us) VALUES (:name, :kind, :digest, :since)"
     for bound_row in db.execute(select(identities)).all():
         value = identity_value(bound_row.issuer, bound_row.subject)

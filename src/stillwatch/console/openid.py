@@ -1,8 +1,8 @@
-"""An identity provider at which people log in: OpenID Connect, a code with PKCE. It knows no users.
+"""Log-in at an identity provider: OpenID Connect, authorization code with PKCE.
 
-What a token says counts once all of it was checked: its signature by a key that the provider publishes, its
-issuer, audience, times and nonce. Each try to log in follows from one cookie, so nothing is kept of those
-that never end.
+A token is believed only after all checks: its signature by a key that the provider publishes, its issuer,
+audience, times and nonce. Each attempt's secrets are derived from one cookie, so abandoned attempts leave
+nothing behind.
 
 Source: OpenID Connect Core 1.0, section 3.1, and Discovery 1.0; RFC 7636 (PKCE), RFC 9207 (`iss`), RFC 9700;
 signatures are checked by PyJWT (extra `oidc`).
@@ -34,23 +34,23 @@ from stillwatch.toml.document import parse, read_text
 
 FILE = "oidc.toml"  # in the folder of the cases
 EXTRA = "to log in at an identity provider takes one more package: pip install 'stillwatch[oidc]'"
-# with a private key: by HS256 whoever knows the client's secret could sign, or takes a public key for one
+# with a private key: under HS256 anyone who knows the client's secret could sign, or pass off a public key
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-LARGEST = 1 << 18  # bytes of an answer
+LARGEST = 1 << 18  # bytes of a response
 LEEWAY_S = 60.0  # between the provider's clock and ours
-TRY_S = 600  # how long a try to log in may take
-REST_S = 5.0  # after it could not be asked
-KEPT_S, AGAIN_S = 3600.0, 60.0  # what a provider publishes is asked anew after an hour, for a new key sooner
+TRY_S = 600  # how long an attempt to log in may take
+REST_S = 5.0  # after a failed request to it
+KEPT_S, AGAIN_S = 3600.0, 60.0  # published data is refreshed after an hour, for a new key sooner
 TIMEOUT_S = 10.0
-AT_ONCE = 8  # questions to the provider: a slow one must not hold all threads
+AT_ONCE = 8  # requests to the provider: a slow one must not occupy all threads
 LONGEST_SUBJECT = 255  # OpenID Connect Core, 2
 LONGEST_CODE = 4_096
 LONGEST_TARGET = 1_000
 
 
 class LoginRefused(ConsoleError):
-    """Somebody is not let in. `code` is what goes on record: a word, never text from outside."""
+    """A log-in is refused. `code` is recorded: a fixed word, never text from outside."""
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
@@ -59,7 +59,7 @@ class LoginRefused(ConsoleError):
 
 @dataclass(frozen=True)
 class ProviderSettings:
-    """`oidc.toml`: at which provider people log in, and what role its claims give them.
+    """`oidc.toml`: the provider at which people log in, and the roles that its claims give.
 
     Raises: ConsoleError for a value that cannot work.
     """
@@ -67,12 +67,12 @@ class ProviderSettings:
     issuer: str
     client_id: str
     roles: dict[str, tuple[str, ...]]  # role -> values of `roles_claim`, any of which gives it
-    label: str = "single sign-on"  # what the button says
+    label: str = "single sign-on"  # text of the button
     client_secret_file: str | None = None  # beside this file; None: a public client
-    roles_claim: str = "groups"  # also one within another, as `realm_access.roles`
-    name_claim: str = "preferred_username"  # what a new user is called
+    roles_claim: str = "groups"  # may be nested, as `realm_access.roles`
+    name_claim: str = "preferred_username"  # the name for a new user
     scopes: tuple[str, ...] = ("openid", "profile")
-    acr: tuple[str, ...] = ()  # only who logged in in one of these ways gets in
+    acr: tuple[str, ...] = ()  # required authentication methods, any of them
     ca_file: str | None = None  # beside this file: certificates to trust instead of the system's
     redirect_uri: str | None = None  # None: as the browser calls the console
 
@@ -101,26 +101,26 @@ class ProviderSettings:
 
 @dataclass(frozen=True)
 class ProvenIdentity:
-    """Who the provider says somebody is, all of it checked. `subject` is the person, `name` a word for it."""
+    """A verified identity. `subject` identifies the person, `name` is only a label."""
 
     issuer: str
     subject: str
-    name: str  # empty where the provider gives none that counts
+    name: str  # empty if the provider gives no usable one
     role: UserRole | None  # None: its claims give none here
-    address: str = ""  # of mail, verified or not: it gives no right, it only tells users who are one person
+    address: str = ""  # of mail, verified or not: only helps recognise users who are one person
 
 
 @dataclass(frozen=True)
 class LoginAttempt:
-    """One try to log in. State, nonce and verifier follow from the cookie, which no page and no log shows."""
+    """One attempt to log in. State, nonce and verifier derive from the cookie, which no page or log shows."""
 
     cookie: str
     begun_s: int
-    target: str  # the page to go on to
+    target: str  # the page to go to afterwards
 
     @classmethod
     def begin(cls, target: str, now_us: int) -> "LoginAttempt":
-        """Begin a try that nobody can foresee."""
+        """Begin an attempt that nobody can predict."""
         begun_s = now_us // 1_000_000
         coded = _base64(target.encode("utf-8", "backslashreplace")) if len(target) <= LONGEST_TARGET else ""
         return cls(
@@ -131,7 +131,7 @@ class LoginAttempt:
 
     @classmethod
     def of_cookie(cls, cookie: str, now_us: int) -> "LoginAttempt | None":
-        """Give the try of a cookie; None where it is none, or too old."""
+        """Return the attempt of a cookie; None if the cookie is invalid or too old."""
         begun_text, _, rest = cookie.partition(".")
         number, _, encoded_target = rest.partition(".")
         if not (begun_text.isascii() and begun_text.isdigit() and len(begun_text) < 12 and len(number) == 43):
@@ -158,7 +158,7 @@ class LoginAttempt:
 
     @property
     def digest(self) -> str:
-        """Name the try where it is remembered that it was used."""
+        """Return the digest under which a used attempt is remembered."""
         return self._secret("used")
 
     def _secret(self, purpose: str) -> str:
@@ -168,7 +168,7 @@ class LoginAttempt:
 
 @dataclass(frozen=True)
 class _ProviderMetadata:
-    """What the provider says of itself, and its keys."""
+    """The provider's published configuration and keys."""
 
     metadata: Json
     keys: tuple[Json, ...]
@@ -176,9 +176,9 @@ class _ProviderMetadata:
 
 
 def load_provider(folder: Path) -> "IdentityProvider | None":
-    """Read `oidc.toml` of a folder; None where there is none. Nobody is asked yet.
+    """Read `oidc.toml` of a folder; None if there is none. The provider is not contacted yet.
 
-    Raises: InputError with the line of every mistake; ConsoleError where the extra is not installed.
+    Raises: InputError with the line of every mistake; ConsoleError if the extra is not installed.
     """
     path = folder / FILE
     if not path.exists():
@@ -205,10 +205,9 @@ def load_provider(folder: Path) -> "IdentityProvider | None":
 
 
 class IdentityProvider:
-    """One provider. Safe to share between threads.
+    """One provider. Thread-safe.
 
-    secret: the client's; None for a public client. context: whose certificates are trusted; the system's
-    by default.
+    secret: the client's; None for a public client. context: its trusted certificates; default: the system's.
     """
 
     def __init__(
@@ -218,12 +217,12 @@ class IdentityProvider:
         self._client_secret, self._context = secret, context
         self._slots = threading.BoundedSemaphore(AT_ONCE)
         self._published: _ProviderMetadata | None = None
-        self._trouble = (-REST_S, "")  # when it could not be asked, and why
+        self._trouble = (-REST_S, "")  # time and reason of the last failed request
 
     # --- the three steps ---
 
     def authorization_url(self, attempt: LoginAttempt, redirect_uri: str) -> str:
-        """Give the address at the provider to which the browser goes. Raises: Unavailable."""
+        """Return the address at the provider to which the browser goes. Raises: Unavailable."""
         challenge = hashlib.sha256(attempt.verifier.encode()).digest()
         words = {
             "response_type": "code",
@@ -247,7 +246,7 @@ class IdentityProvider:
             raise LoginRefused("sender", "this answer is of another identity provider; log in anew")
 
     def redeem(self, code: str, attempt: LoginAttempt, redirect_uri: str) -> ProvenIdentity:
-        """Exchange a code for a token and give who it names. Raises: LoginRefused, Unavailable."""
+        """Exchange a code for a token and return its identity. Raises: LoginRefused, Unavailable."""
         if not 0 < len(code) <= LONGEST_CODE:
             raise LoginRefused("code", "the identity provider's answer holds no code; log in anew")
         form = {
@@ -284,7 +283,7 @@ class IdentityProvider:
         return self._identity(self._checked_claims(token, attempt.nonce))
 
     def logout_url(self) -> str | None:
-        """Give where the provider itself is left; None where it does not say, or was not asked yet."""
+        """Return the provider's log-out page; None if it publishes none, or was not contacted yet."""
         metadata = self._published
         where = None if metadata is None else metadata.metadata.get("end_session_endpoint")
         if not isinstance(where, str):
@@ -294,7 +293,7 @@ class IdentityProvider:
     # --- tokens ---
 
     def _checked_claims(self, token: str, nonce: str) -> Json:
-        """Check a token in every respect, and give its claims. Raises: LoginRefused, Unavailable."""
+        """Check a token completely, and return its claims. Raises: LoginRefused, Unavailable."""
         jwt = _library()
         client_id = self.settings.client_id
         try:
@@ -359,7 +358,7 @@ class IdentityProvider:
         )
 
     def _key(self, kid: object, algorithm: str) -> object:
-        """Give the public key that a token names. A new one is asked for, at most once a minute."""
+        """Return the public key that a token names; refreshes for a new one, at most once a minute."""
         jwt = _library()
         metadata = self._metadata()
         key = _fitting(metadata.keys, kid, algorithm)
@@ -372,13 +371,13 @@ class IdentityProvider:
             )
         try:
             return jwt.PyJWK(dict(key[0]), algorithm=algorithm).key
-        except (ValueError, TypeError, KeyError, AttributeError):  # what PyJWT does not catch itself
+        except (ValueError, TypeError, KeyError, AttributeError):  # not caught by PyJWT itself
             raise LoginRefused("key", "the identity provider publishes a key that cannot be used") from None
 
     # --- what the provider publishes ---
 
     def _metadata(self, anew: bool = False) -> _ProviderMetadata:
-        """Give what the provider publishes, at most an hour old. Raises: Unavailable."""
+        """Return the provider's published data, at most an hour old. Raises: Unavailable."""
         published = self._published
         if published is not None and not anew and time.monotonic() - published.at_s < KEPT_S:
             return published
@@ -421,13 +420,13 @@ class IdentityProvider:
         return answer
 
     def _ask(self, url: str, method: str, headers: Mapping[str, str], body: bytes) -> tuple[int, Json]:
-        """Ask the provider for a JSON object; no redirect is followed. Raises: Unavailable."""
+        """Request a JSON object from the provider, without redirects. Raises: Unavailable."""
         if not self._slots.acquire(timeout=1.0):
             raise Unavailable("the identity provider is slow to answer others; try again in a minute")
         try:
             where = _place(url)
             context = None if where.scheme == "http" else self._context or tls_context()
-            ips = addresses(where, [where.at])  # the owner named the provider, and it these addresses
+            ips = addresses(where, [where.at])  # given by the owner's provider
             reply, content = fetch(where, ips, headers, body, context, LARGEST, TIMEOUT_S, method)
         except ExportError as why:
             raise Unavailable(f"the identity provider cannot be asked: {why}") from None
@@ -445,7 +444,7 @@ class IdentityProvider:
 
 
 def _place(url: str) -> ReceiverAddress:
-    """Take an address of the provider apart: TLS, but on this machine. Raises: ExportError."""
+    """Parse an address of the provider: TLS, except on this machine. Raises: ExportError."""
     where = place(url, ("https", "http"))
     if where.scheme == "http" and where.host not in LOOPBACK:
         raise ExportError(f"{where.host}: would be asked in the clear; give https://")
@@ -453,7 +452,7 @@ def _place(url: str) -> ReceiverAddress:
 
 
 def _fitting(keys: tuple[Json, ...], kid: object, algorithm: str) -> list[Json]:
-    """Give the keys that may have signed a token: of its name, kind and use."""
+    """Return the keys that may have signed a token, by name, kind and use."""
     kind = {"R": "RSA", "P": "RSA", "ES": "EC", "Ed": "OKP"}[
         algorithm[:2] if algorithm[0] == "E" else algorithm[0]
     ]
@@ -468,7 +467,7 @@ def _fitting(keys: tuple[Json, ...], kid: object, algorithm: str) -> list[Json]:
 
 
 def _claim_at(claims: Json, path: str) -> object:
-    """Give a claim by its name, or by the names of those around it with dots between.
+    """Return a claim by its name, or by a path of names with dots.
 
     >>> _claim_at({"realm_access": {"roles": ["a"]}}, "realm_access.roles")
     ['a']
@@ -484,7 +483,7 @@ def _claim_at(claims: Json, path: str) -> object:
 
 
 def _words_of(metadata: Json, name: str, default: str) -> list[object]:
-    """Give a list of what the provider publishes; the default where it gives none."""
+    """Return a list that the provider publishes; the default if it gives none."""
     words = metadata.get(name)
     return words if isinstance(words, list) else [default]
 
@@ -494,7 +493,7 @@ def _base64(data: bytes) -> str:
 
 
 def _codes(jwt: ModuleType) -> dict[type[Exception], str]:
-    """Give the error codes to record for a token that was refused."""
+    """Return the error codes to record for rejected tokens."""
     return {
         jwt.ExpiredSignatureError: "expired",
         jwt.ImmatureSignatureError: "not yet valid",

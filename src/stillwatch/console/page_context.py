@@ -1,4 +1,4 @@
-"""What a page is given: the user, the request, the store and the deployment. It renders nothing."""
+"""The input of a page: the user, the request, the store and the deployment."""
 
 import json
 from collections.abc import Callable
@@ -42,14 +42,14 @@ class ConsoleContext:
 
 @dataclass(frozen=True)
 class PageRequest:
-    """One request of somebody who is logged in."""
+    """One request of a logged-in user."""
 
     http: Request
     desk: ConsoleContext
     user: User
     csrf: str
     now_us: int
-    token: ApiToken | None = None  # by which a program asks in that person's place
+    token: ApiToken | None = None  # with which a program acts for the user
 
     @property
     def store(self) -> Store:
@@ -61,7 +61,7 @@ class PageRequest:
         return self.desk.deployment
 
     def recorded_exchanges(self) -> Recorded:
-        """Give the exchanges and the accounts table that are on record here; empty where none are."""
+        """Return the exchanges and the accounts table on record here; empty if there are none."""
         deployment = self.deployment
         if not isinstance(deployment, Recording):
             return Recorded()
@@ -71,7 +71,7 @@ class PageRequest:
         return self.user.role >= role
 
     def must_have_factor(self) -> bool:
-        """Say whether the owner demands a second factor of whoever asks, and there is none yet."""
+        """Return whether the owner requires a second factor of this user, who has none yet."""
         store, me = self.store, self.user
         return (
             me.role.name.lower() in self.desk.settings.second_factor
@@ -80,7 +80,7 @@ class PageRequest:
         )
 
     def url(self, path: str, **query: Any) -> str:
-        """Give the address of a page, below wherever the console is mounted."""
+        """Return the address of a page, below the console's mount point."""
         return address(self.http, path, **query)
 
     def part(self, name: str) -> str:
@@ -90,15 +90,15 @@ class PageRequest:
         return int(self.http.path_params[name])
 
     def query(self, name: str) -> str:
-        """Give one word of the address; empty where it is not there."""
+        """Return one query parameter; empty if it is missing."""
         return self.http.query_params.get(name, "")[:LONGEST_NAME]
 
     def query_number(self, name: str, most: int = LARGEST) -> int:
-        """Give a whole number of the address; 0 where it is not there. Raises: ConsoleError."""
+        """Return a query parameter as a whole number; 0 if it is missing. Raises: ConsoleError."""
         return number(self.query(name), name, 0, most)
 
     def form(self, name: str, longest: int = LONGEST_TEXT) -> str:
-        """Give one field of the form, without blanks around it. Raises: ConsoleError where it is too long."""
+        """Return one field of the form, stripped. Raises: ConsoleError if it is too long."""
         text = (self.all_of(name) or [""])[-1].strip()
         if len(text) > longest:
             raise ConsoleError(f"{name} has {len(text):,} characters; give at most {longest:,}")
@@ -109,16 +109,16 @@ class PageRequest:
         return default if not text else number(text, name, 0, LARGEST)
 
     def all_of(self, name: str) -> list[str]:
-        """Give every value of a field."""
+        """Return every value of a field."""
         fields: dict[str, list[str]] = self.http.scope["state"]["form"]
         return fields.get(name, [])
 
     def accounts(self) -> list[str]:
-        """Give the accounts of the form, as `in_form` wrote them."""
+        """Return the accounts of the form, as `in_form` wrote them."""
         return sorted({from_form(text) for text in self.all_of("account") if len(text) <= LONGEST_NAME})
 
     def stated(self) -> dict[str, Any]:
-        """Give who changes a case, why, when, and the revision that they saw."""
+        """Return who changes a case, why, when, and the revision that they saw."""
         return {
             "who": self.user.name,
             "why": self.why(),
@@ -131,7 +131,7 @@ class PageRequest:
         return self.form_number("revision")
 
     def why(self) -> str:
-        """Give the reason. Raises: ConsoleError where there is none."""
+        """Return the reason. Raises: ConsoleError if there is none."""
         text = self.form("why")
         if not text:
             raise ConsoleError("say why: it is what the next reader of the record has")
@@ -142,14 +142,14 @@ View = Callable[[PageRequest], Shown | Response]
 
 
 def address(request: Request, path: str, **query: Any) -> str:
-    """Give an address below the mount, with the words of the query that are not empty."""
+    """Return an address below the mount point, with the query parameters that are not empty."""
     parameters = {key: str(value) for key, value in query.items() if value not in (None, "")}
     root = str(request.scope.get("root_path", "")).rstrip("/")
     return root + path + (f"?{urlencode(parameters, errors='surrogatepass')}" if parameters else "")
 
 
 def in_form(name: str) -> str:
-    r"""Write a name so that a form carries it whole: browsers alter line ends, NUL and halves of characters.
+    r"""Encode a name so that a form keeps it intact: browsers alter line ends, NUL and lone surrogates.
 
     >>> in_form("a\nb\ud800")
     '"a\\nb\\ud800"'
@@ -158,7 +158,7 @@ def in_form(name: str) -> str:
 
 
 def from_form(text: str) -> str:
-    """Read what `in_form` wrote; anything else is a name as it stands."""
+    """Read the output of `in_form`; anything else is a plain name."""
     try:
         values = json.loads(text)
     except (ValueError, RecursionError):

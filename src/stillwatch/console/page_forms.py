@@ -1,4 +1,4 @@
-"""One page, three forms: HTML for people, JSON and CSV for programs. It knows no page's subject."""
+"""One page, three forms: HTML for people, JSON and CSV for programs."""
 
 import csv
 import dataclasses
@@ -13,12 +13,12 @@ from typing import Any
 
 from starlette.responses import Response
 
-_FORMULA = re.compile(r"^[\s\x00]*[=+\-@|%＝＋－＠]")  # what a spreadsheet may run; OWASP, CSV Injection
+_FORMULA = re.compile(r"^[\s\x00]*[=+\-@|%＝＋－＠]")  # what a spreadsheet may execute; OWASP, CSV Injection
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What a page says. `data` is its JSON, `rows` its main table and CSV, `view` is for the template."""
+    """The content of a page. `data` is its JSON, `rows` its main table and CSV, `view` for the template."""
 
     template: str
     title: str
@@ -29,7 +29,7 @@ class Shown:
 
 
 def iso_us(at_us: int | None) -> str | None:
-    """Write a time for programs.
+    """Return a time for programs.
 
     >>> iso_us(1_772_944_200_000_000)
     '2026-03-08T04:30:00.000000Z'
@@ -45,13 +45,13 @@ def iso_us(at_us: int | None) -> str | None:
 
 
 def as_json(shown: Shown) -> Response:
-    """Give the JSON twin: ASCII, so that no name in it can act in a terminal."""
+    """Return the page as JSON: ASCII, so that no name in it can act in a terminal."""
     text = json.dumps(plain(shown.data), ensure_ascii=True, allow_nan=False, indent=1)
     return Response(text + "\n", shown.status, media_type="application/json")
 
 
 def as_csv(shown: Shown, name: str) -> Response:
-    """Give the CSV twin, with nothing in it that a spreadsheet runs."""
+    """Return the page as CSV, with nothing that a spreadsheet executes."""
     out = io.StringIO()
     heads = list(dict.fromkeys(key for row in shown.rows for key in row))
     writer = csv.writer(out, quoting=csv.QUOTE_MINIMAL, lineterminator="\r\n")
@@ -64,7 +64,7 @@ def as_csv(shown: Shown, name: str) -> Response:
 
 
 def cell(value: Any) -> str | int | float:
-    r"""Make one cell safe: text that could be a formula begins with an apostrophe, controls are escaped.
+    r"""Make one cell safe: possible formulas get an apostrophe in front, control characters are escaped.
 
     >>> cell("=1+1"), cell(-3), cell("a\x1b[2J"), cell(None), cell("\t=1")
     ("'=1+1", -3, 'a\\x1b[2J', '', "'\\t=1")
@@ -82,7 +82,7 @@ def cell(value: Any) -> str | int | float:
 
 
 def plain(value: Any) -> Any:
-    """Turn our nouns into what JSON has; a number that is none becomes null."""
+    """Convert our types to JSON values; a number that is not one becomes null."""
     if isinstance(value, Enum):  # before str and int, which some of ours are too
         return value.value if isinstance(value.value, str) else value.name.lower()
     if value is None or isinstance(value, str | bool | int):

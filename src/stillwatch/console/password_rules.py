@@ -1,7 +1,7 @@
-"""Refuses passwords that are guessed first: common ones, leaked ones, names, rows of keys. It asks nobody.
+"""Rejects passwords that are guessed first: common ones, leaked ones, names, keyboard runs.
 
-Two lists lie beside this file, both made by `benchmarks/password_lists.py`. Of leaked passwords only four
-bytes of a digest are kept: one in some three thousand others is refused by chance.
+Two lists are beside this file, both made by `benchmarks/password_lists.py`. Of leaked passwords only four
+bytes of a digest are stored: one in some three thousand other passwords is rejected by chance.
 """
 
 import gzip
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from stillwatch.console import ConsoleError
 
-SHORTEST, LONGEST = 12, 1_024  # characters of a password (NIST SP 800-63B-4 asks for 15 or a second factor)
+SHORTEST, LONGEST = 12, 1_024  # characters of a password (NIST SP 800-63B-4 requires 15 or a second factor)
 LEAST_DIFFERENT = 5  # characters
-LEAST_BESIDE = 6  # letters beside what is guessed at; two digits or signs count as one letter
+LEAST_BESIDE = 6  # letters besides the guessable parts; two digits or signs count as one letter
 LEAST_LISTED, LEAST_WORD, LEAST_ROW = 6, 3, 4  # characters
 ROWS = ("abcdefghijklmnopqrstuvwxyz" * 2, "1234567890" * 3, "qwertyuiopasdfghjklzxcvbnm" * 2)
 COMMON_WORDS = (
@@ -39,7 +39,7 @@ BREACHED = "breached_passwords.bin.gz"
 
 
 def check_password(password: str, name: str, words: Collection[str] = ()) -> None:
-    """Refuse a password that will not do. words: the owner's, which are tried first. Raises: ConsoleError."""
+    """Reject an unsuitable password. words: the owner's, which are tried first. Raises: ConsoleError."""
     if not SHORTEST <= len(password) <= LONGEST:
         raise ConsoleError(f"the password has {len(password)} characters; give {SHORTEST} to {LONGEST:,}")
     if why := guessable(password, name, words):
@@ -47,14 +47,14 @@ def check_password(password: str, name: str, words: Collection[str] = ()) -> Non
 
 
 def random_password(name: str) -> str:
-    """Make a password of 120 random bits that these rules let pass."""
+    """Return a password of 120 random bits that these rules accept."""
     while guessable(password := secrets.token_urlsafe(15), name):
         pass
     return password
 
 
 def guessable(password: str, name: str, words: Collection[str] = ()) -> str | None:
-    """Say why a password is among those that are tried first, or None.
+    """Return why a password would be guessed early, or None.
 
     >>> guessable("123123123123", "anna"), guessable("Anna-St1llw@tch1", "anna")
     ('is one piece again and again', "is little beside the user's name and common words")
@@ -84,27 +84,27 @@ def guessable(password: str, name: str, words: Collection[str] = ()) -> str | No
 
 
 def is_breached(text: str) -> bool:
-    """Say whether a password in small letters is on the list of leaked ones, or is taken for one of them."""
+    """Return whether a lower-case password is on the list of leaked ones, or collides with one."""
     digests, wanted_digest = breached_digests(), short_digest(text)
     position = int(np.searchsorted(digests, wanted_digest))
     return position < len(digests) and int(digests[position]) == wanted_digest
 
 
 def short_digest(text: str) -> int:
-    """Give the first four bytes of a text's SHA-256 as a number."""
+    """Return the first four bytes of a text's SHA-256 as a number."""
     return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:4])
 
 
 @cache
 def breached_digests() -> NDArray[np.uint32]:
-    """Give the leaked passwords' short digests, sorted; kept are the steps from one to the next."""
+    """Return the leaked passwords' short digests, sorted; the file stores their differences."""
     steps = np.frombuffer(gzip.decompress(Path(__file__).with_name(BREACHED).read_bytes()), dtype="<u2")
     return np.cumsum(steps, dtype=np.uint32)
 
 
 @cache
 def common_passwords() -> frozenset[str]:
-    """Give the passwords that many have, in small letters: see common_passwords.LICENSE.txt."""
+    """Return common passwords, in lower case: see common_passwords.LICENSE.txt."""
     decompressed = gzip.decompress(Path(__file__).with_name("common_passwords.txt.gz").read_bytes())
     return frozenset(decompressed.decode("ascii").split())
 
@@ -120,14 +120,14 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def _words_of(*names: str) -> set[str]:
-    """Give names and what they are made of, in small letters: anna.berg is anna and berg too."""
+    """Return names and their parts, in lower case: anna.berg is anna and berg too."""
     whole_names = {name.lower() for name in names}
     parts = {part for name in whole_names for part in re.split(r"[^\w]|_", name)}
     return {word for word in whole_names | parts if len(word) >= LEAST_WORD}
 
 
 def _spans(text: str, word: str) -> Iterator[tuple[int, int]]:
-    """Give where a word stands, as first place and the one behind."""
+    """Yield the positions of a word, as its start and end."""
     position = text.find(word)
     while position >= 0:
         yield position, position + len(word)
@@ -135,7 +135,7 @@ def _spans(text: str, word: str) -> Iterator[tuple[int, int]]:
 
 
 def _rows_in(text: str) -> Iterator[tuple[int, int]]:
-    """Give the places of runs: neighbouring keys, consecutive letters, or one character repeated."""
+    """Yield the positions of runs: neighbouring keys, consecutive letters, or one character repeated."""
     k = 0
     while k < len(text):
         n = 1
@@ -151,7 +151,7 @@ def _is_row(text: str) -> bool:
 
 
 def _weight(text: str, places: Iterator[tuple[int, int]]) -> float:
-    """Give how many letters are beside some places; a digit or a sign counts half."""
+    """Return how many letters are outside some spans; a digit or a sign counts half."""
     weights = [1.0 if character.isalpha() else 0.5 for character in text]
     for first, behind in places:
         weights[first:behind] = [0.0] * (behind - first)

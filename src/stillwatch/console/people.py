@@ -1,6 +1,6 @@
-"""Who may log in: names, roles, passwords as scrypt. It knows no cookies.
+"""Users: names, roles, passwords as scrypt.
 
-An unknown name costs as much time as a wrong password, and the two get the same answer.
+An unknown name takes as long as a wrong password, and gets the same response.
 """
 
 import base64
@@ -52,29 +52,29 @@ N, R, P = 1 << 15, 8, 3  # 32 MiB, three passes: OWASP, Password Storage Cheat S
 SALT_BYTES, HASH_BYTES = 16, 32
 AWAY_US = 14 * DAY_US  # without a log-in at the provider
 BROWSER_CHARACTERS = 32 + 1 + 64
-# who acts where no person does, and words that filters take: a user of that name would pass for them
+# actors that are no person, and words that filters accept: a user of that name would be mistaken for them
 TAKEN = frozenset({MACHINE, "owner", "nobody", "terms", "gateway", "none", "me"})
 NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
 ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
-# each check holds 32 MiB: a crowd must not take the machine's memory
+# each check uses 32 MiB: many at once must not exhaust the machine's memory
 _AT_ONCE = threading.BoundedSemaphore(2)
 
 
 @dataclass(frozen=True)
 class FirstWayIn:
-    """The one user of a fresh database. The password is kept nowhere."""
+    """The one user of a new database. The password is not stored in plain text."""
 
     name: str
     password: str
 
 
 def prepare(store: Store) -> None:
-    """Bring the console's tables to the newest shape."""
+    """Migrate the console's tables to the newest version."""
     migrate(store.engine, PART, MIGRATIONS)
 
 
 def scrypt(password: str, n: int = N) -> str:
-    """Hash a password with a salt of its own: `scrypt$N$r$p$salt$hash`."""
+    """Hash a password with a new salt: `scrypt$N$r$p$salt$hash`."""
     salt = secrets.token_bytes(SALT_BYTES)
     return "$".join(
         ("scrypt", str(n), str(R), str(P), _text(salt), _text(_password_hash(password, salt, n, R, P)))
@@ -101,10 +101,10 @@ def _password_fits(password: str, stored_hash: str) -> bool:
 
 
 def check(store: Store, name: str, password: str) -> User | None:
-    """Give the user whose password this is, or None; it takes as long either way."""
+    """Return the user whose password this is, or None; both take equally long."""
     with store.reading() as db:
         row = db.execute(select(users).where(users.c.name == name)).first()
-    stored = row.password if row is not None and row.password else _NOBODY  # who has none logs in elsewhere
+    stored = row.password if row is not None and row.password else _NOBODY  # no password: logs in elsewhere
     fits = _password_fits(password[:LONGEST], stored) and len(password) <= LONGEST
     if row is None or not row.password or not fits or row.disabled_us is not None:
         return None
@@ -112,9 +112,9 @@ def check(store: Store, name: str, password: str) -> User | None:
 
 
 def browser_cookie(store: Store, name: str, number: str = "") -> str:
-    """Give what a browser keeps to show that this user has logged in with it: it opens nothing.
+    """Return a cookie that identifies a browser in which this user has logged in: it grants no access.
 
-    It ends with the password. Empty where there is no such user, or none with a password.
+    It expires with the password. Empty if there is no such user, or none with a password.
     """
     with store.reading() as db:
         stored = db.execute(select(users.c.password).where(users.c.name == name)).scalar()
@@ -125,7 +125,7 @@ def browser_cookie(store: Store, name: str, number: str = "") -> str:
 
 
 def known_browser(store: Store, name: str, cookie: str) -> str:
-    """Give the number of a browser that this user has logged in with; empty for one that is not known."""
+    """Return the number of a browser in which this user has logged in; empty for an unknown one."""
     number = cookie.partition(".")[0]
     expected = browser_cookie(store, name, number) if len(cookie) == BROWSER_CHARACTERS else ""
     return number if expected and hmac.compare_digest(expected.encode(), cookie.encode()) else ""
@@ -137,9 +137,9 @@ def user(db: Connection, name: str) -> User | None:
 
 
 def present(now_us: int) -> ColumnElement[bool]:
-    """Give the condition that a user may log in, as far as is known here.
+    """Return the SQL condition that a user may log in, as far as is known here.
 
-    A provider does not say who has left: who has not come from there for a while counts as gone.
+    A provider does not report who has left: a user without a log-in there for a while counts as gone.
     """
     i = identities.c
     last = func.coalesce(i.seen_us, i.bound_us)
@@ -148,18 +148,18 @@ def present(now_us: int) -> ColumnElement[bool]:
 
 
 def present_names(db: Connection, now_us: int) -> set[str]:
-    """Give the users who may log in."""
+    """Return the users who may log in."""
     return set(db.execute(select(users.c.name).where(present(now_us))).scalars())
 
 
 def everybody(store: Store) -> list[User]:
-    """List all users, those disabled too, by name."""
+    """List all users, including disabled ones, by name."""
     with store.reading() as db:
         return [user_of(row) for row in db.execute(select(users).order_by(users.c.name))]
 
 
 def check_name(name: str) -> None:
-    """Refuse what is no name for a user. Raises: ConsoleError."""
+    """Refuse an invalid user name. Raises: ConsoleError."""
     if not NAME.fullmatch(name):
         raise ConsoleError(
             f"{name!a} is no name for a user; use a-z, 0-9, dots, dashes, underscores, at signs, 64 at most"
@@ -169,13 +169,13 @@ def check_name(name: str) -> None:
 
 
 def address(store: Store, name: str) -> str:
-    """Give where a user's mail goes; empty where they want none."""
+    """Return a user's mail address; empty if they want no mail."""
     with store.reading() as db:
         return db.execute(select(addresses.c.address).where(addresses.c.person == name)).scalar() or ""
 
 
 def set_address(store: Store, name: str, text: str, now_us: int) -> None:
-    """Say where a user's mail goes; empty: nowhere. Raises: ConsoleError."""
+    """Set a user's mail address; empty: none. Raises: ConsoleError."""
     if text and not (len(text) <= LONGEST_ADDRESS and ADDRESS.fullmatch(text)):
         raise ConsoleError(f"{text[:80]!a} is no address for mail; give one as anna@example.com")
     with store.writing(now_us) as tx:
@@ -187,7 +187,7 @@ def set_address(store: Store, name: str, text: str, now_us: int) -> None:
 
 
 def has_password(store: Store, name: str) -> bool:
-    """Say whether a user logs in with a password."""
+    """Return whether a user logs in with a password."""
     with store.reading() as db:
         return bool(db.execute(select(users.c.password).where(users.c.name == name)).scalar())
 
@@ -202,9 +202,9 @@ def change_password(
     now_us: int,
     words: Collection[str] = (),
 ) -> None:
-    """Give a user another password, who has shown the one before. keep: digest of the session that goes on.
+    """Change the password of a user who has proved the old one. keep: digest of the session that continues.
 
-    words: the owner's, little beside which is no password. Raises: ConsoleError.
+    words: the owner's, which add nothing to a password. Raises: ConsoleError.
     """
     check_password(password, name, words)
     if check(store, name, current) is None:
@@ -229,12 +229,12 @@ def add(
     now_us: int,
     words: Collection[str] = (),
 ) -> User:
-    """Add a user, or give one that is there another role and password, which ends that one's sessions.
+    """Add a user, or change the role and password of an existing one, which ends their sessions.
 
-    Who logged in at an identity provider does so no more: each user has one way in.
-    words: the owner's, little beside which is no password.
+    A user who logged in at an identity provider no longer can: each user has one way in. words: the owner's,
+    which add nothing to a password.
 
-    Raises: ConsoleError for a name or a password that will not do.
+    Raises: ConsoleError for an unsuitable name or password.
     """
     check_name(name)
     check_password(password, name, words)
@@ -258,7 +258,7 @@ def add(
 
 
 def disable(store: Store, name: str, *, who: str, now_us: int) -> None:
-    """End a user's access and sessions. Raises: ConsoleError where there is no such user."""
+    """End a user's access and sessions. Raises: ConsoleError if there is no such user."""
     with store.writing(now_us) as tx:
         if user(tx.db, name) is None:
             raise ConsoleError(f"there is no user {name!a}; `stillwatch console user list` shows them")
@@ -268,10 +268,10 @@ def disable(store: Store, name: str, *, who: str, now_us: int) -> None:
 
 
 def forget(store: Store, name: str, *, who: str, why: str, now_us: int) -> int:
-    """Delete what is kept of a user who has left, all but the name, which the record needs.
+    """Delete the data of a user who has left, except the name, which the record needs.
 
-    Gives how many identity marks went. Raises: ConsoleError, CaseError where the user may log in still, or
-    what they did may still have to be judged by somebody else.
+    Returns how many identity marks were deleted. Raises: ConsoleError, CaseError if the user may still log
+    in, or their acts may still have to be reviewed by somebody else.
     """
     if not why.strip():
         raise ConsoleError("why is missing: the next reader has nothing else")
@@ -305,7 +305,7 @@ def forget(store: Store, name: str, *, who: str, why: str, now_us: int) -> int:
 
 
 def key_marks(store: Store, now_us: int) -> None:
-    """Give the marks of an older version their key, as far as the values are known; the others wait."""
+    """Key the identity marks of an older version, as far as the values are known; the others wait."""
     with store.reading() as db:
         if not unkeyed_marks(db):
             return
@@ -325,9 +325,9 @@ def key_marks(store: Store, now_us: int) -> None:
 
 
 def end_access(tx: Transaction, name: str, keep: str = "") -> None:
-    """End a user's sessions, log-ins that wait for a code, and API tokens: a thief may have made any of them.
+    """End a user's sessions, pending log-ins, and API tokens: a thief may have made any of them.
 
-    keep: digest of the session that goes on.
+    keep: digest of the session that continues.
     """
     tx.db.execute(delete(sessions).where(sessions.c.name == name, sessions.c.digest != keep))
     tx.db.execute(delete(half_logins).where(half_logins.c.name == name))
@@ -336,7 +336,7 @@ def end_access(tx: Transaction, name: str, keep: str = "") -> None:
 
 
 def first_way_in(store: Store, *, who: str, now_us: int) -> FirstWayIn | None:
-    """Make one approver with a random password where nobody may log in yet; else give None."""
+    """Create one approver with a random password if nobody may log in yet; else return None."""
     with store.reading() as db:
         if db.execute(select(users.c.name).where(users.c.disabled_us.is_(None)).limit(1)).first() is not None:
             return None

@@ -1,9 +1,9 @@
-"""The process that runs one query. It says that it is ready, then waits for what is asked.
+"""The process that runs one query. It reports that it is ready, then waits for the query.
 
-Its input is a line of JSON that names the copies and the limit, then the query. It imports nothing of ours,
-so that it starts quickly. It opens the copies read-only, then says `enable_external_access = false` and locks
-the configuration: no file, no network, no extension can be reached. The kernel holds it to some memory, no
-file of its own, some seconds. Source: DuckDB, Securing DuckDB.
+Its input is a line of JSON with the copies and the limit, then the query. It imports nothing of ours, so that
+it starts quickly. It opens the copies read-only, then sets `enable_external_access = false` and locks the
+configuration: no file, network or extension can be reached. The kernel limits its memory, file writes and
+time. Source: DuckDB, Securing DuckDB.
 """
 
 import json
@@ -16,7 +16,7 @@ import duckdb
 
 MOST_ROWS = 1_000
 MOST_CELL = 2_000  # characters of one value
-MOST_TEXT = 4_000_000  # characters of an answer
+MOST_TEXT = 4_000_000  # characters of a response
 MEMORY = "256MB"
 ADDRESSES = 1 << 30  # bytes that may be mapped
 READING = frozenset({duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN})
@@ -27,14 +27,14 @@ CONFIG: dict[str, Any] = {
     "autoload_known_extensions": "false",
     "allow_community_extensions": "false",
     "temp_directory": "",
-    "python_enable_replacements": "false",  # else `FROM name` would find our own variables
+    "python_enable_replacements": "false",  # otherwise `FROM name` would find our own variables
 }
-# said once all files are open: from then on no other can be, and nothing of this can be changed
+# run once all files are open: from then on no other can be opened, and none of this changed
 SHUT = ("SET enable_external_access = false", "SET lock_configuration = true")
 
 
 def answer(path: str, query: str, limit_ms: int, exchanges: str | None = None) -> dict[str, Any]:
-    """Run one statement. What it gives is fit for JSON. `path` and `exchanges` are our own, with no quote."""
+    """Run one statement; the result is fit for JSON. `path` and `exchanges` are our own, without quotes."""
     try:
         with duckdb.connect(path, read_only=True, config=CONFIG) as db:
             if exchanges is not None:
@@ -96,7 +96,7 @@ def _error_answer(why: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Answer one query and end. The line before it: {"copy", "exchanges" or null, "limit_ms"}."""
+    """Answer one query and exit. The line before it: {"copy", "exchanges" or null, "limit_ms"}."""
     _set_limit(resource.RLIMIT_AS, ADDRESSES)
     _set_limit(resource.RLIMIT_FSIZE, 0)
     _set_limit(resource.RLIMIT_CORE, 0)
@@ -104,7 +104,7 @@ def main() -> None:
     sys.stdout.flush()
     line, _, query = sys.stdin.buffer.read().partition(b"\n")
     if not line:
-        return  # whoever started it has ended
+        return  # the parent process has ended
     request = json.loads(line)
     _set_limit(resource.RLIMIT_CPU, request["limit_ms"] // 1000 + 5)
     result = answer(

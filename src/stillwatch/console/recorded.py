@@ -1,7 +1,7 @@
-"""What recorded exchanges and the accounts table show of some accounts: what they share, when they did what.
+"""What recorded exchanges and the accounts table show of some accounts: what they share, and their activity.
 
-It reads Parquet files of the exchange record and answers. Who may ask, and that asking is on record, is the
-pages' matter. Texts are there only where the files hold them.
+Reads Parquet files of the exchange record. The pages check permission and record each request. Texts are
+available only if the files hold them.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -32,8 +32,8 @@ from stillwatch.exchanges.parquet import DAMAGED
 MEMORY = "1GB"
 MOST_VALUES = 12  # of each kind
 MOST_OTHERS = 20  # accounts outside that are named with a value
-SAMPLE = 2_000  # prompts that templates are looked for in, and as many of others beside them
-OF_ONE = 40  # of these at most from one account
+SAMPLE = 2_000  # prompts searched for templates, and as many of others for comparison
+OF_ONE = 40  # at most this many of them from one account
 KINDS = (
     "network",
     "payment",
@@ -43,7 +43,7 @@ KINDS = (
     "sign-up day",
     "asn",
 )  # telling ones first
-PIVOTS = ("network", "payment", "organisation")  # shown where one of the accounts has it and others do
+PIVOTS = ("network", "payment", "organisation")  # shown if one of the accounts and some others have it
 _COLUMNS = (
     "exchange_id", "time", "account", "client_ip", "asn", "user_agent", "model", "prompt", "completion",
     "output_tokens", "status", "max_tokens", "temperature",
@@ -52,28 +52,28 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class SharedValue:
-    """A value that accounts have in common, and who else has it."""
+    """A value that accounts have in common, and others that have it."""
 
     kind: str  # one of KINDS
     value: str
-    inside: int  # how many of the accounts asked about
-    exchanges: int | None  # of these with it; None where the accounts table says it
+    inside: int  # how many of the given accounts
+    exchanges: int | None  # of these with it; None if the value is from the accounts table
     outside: int  # how many other accounts
-    everybody_else: int  # how many other accounts have a value of this kind
+    everybody_else: int  # how many other accounts have any value of this kind
     others: tuple[str, ...]  # the first of them
 
 
 @dataclass(frozen=True)
 class Observables:
-    """What some accounts show. A kind that the files do not hold is in `missing`, with what to add."""
+    """What some accounts show. Kinds that the files do not hold are in `missing`, with what to add."""
 
     accounts: int
     seen: int  # how many of them are in the files at all
     facts: tuple[GroupFact, ...] = ()
-    rows: tuple[AccountRow, ...] = ()  # those of most exchanges
+    rows: tuple[AccountRow, ...] = ()  # those with most exchanges
     prompts: tuple[CommonPrompt, ...] = ()  # those that most of them sent
-    values: tuple[SharedValue, ...] = ()  # by kind, those that tell them from others first
-    unshared: tuple[str, ...] = ()  # kinds of which no two of the accounts have one value
+    values: tuple[SharedValue, ...] = ()  # by kind, the most distinctive first
+    unshared: tuple[str, ...] = ()  # kinds in which no two of the accounts share a value
     templates: tuple[WordingTemplate, ...] = ()
     samples: tuple[tuple[str, CapturedExchange], ...] = ()  # (account, exchange), the newest of some
     missing: tuple[str, ...] = ()
@@ -81,19 +81,19 @@ class Observables:
 
 @dataclass(frozen=True)
 class ActivityDay:
-    """One day of an account, and what the others did on it."""
+    """One day of an account, and of the others in its group."""
 
     day: str
     exchanges: int
     output_tokens: int
     refused: int  # answered with an error status
     models: tuple[str, ...]
-    group: int | None = None  # exchanges of the others; None where nobody asked
+    group: int | None = None  # exchanges of the others; None if not requested
 
 
 @dataclass(frozen=True)
 class SignUpFacts:
-    """What the accounts table says of an account; None: it says nothing."""
+    """An account's entry in the accounts table; None: not stated."""
 
     created_us: int | None = None
     org: str | None = None
@@ -103,14 +103,14 @@ class SignUpFacts:
 
 @dataclass(frozen=True)
 class Recorded:
-    """Files of exchanges and, where there is one, the accounts table."""
+    """Files of exchanges and the accounts table, if any."""
 
     files: Sequence[Path] = ()
     accounts: pa.Table | None = None
 
     @contextmanager
     def _open(self, accounts: Collection[str]) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Lend a database of `exchanges`, `known` (the accounts table) and `mine` (those asked about)."""
+        """Open a database of `exchanges`, `known` (the accounts table) and `mine` (the given accounts)."""
         with duckdb.connect(config={"threads": 2, "memory_limit": MEMORY}) as db:
             try:
                 schemas = {str(file): pq.read_schema(file).names for file in self.files if file.exists()}
@@ -135,12 +135,12 @@ class Recorded:
                 raise ConsoleError(f"the recorded exchanges cannot be read: {problem}") from None
 
     def texts(self, account: str, limit: int) -> list[CapturedExchange]:
-        """Give the newest exchanges of an account whose text is held."""
+        """Return an account's newest exchanges with text."""
         with self._open([account]) as db:
             return [exchange for _, exchange in _texts(db, limit, limit)]
 
     def observables(self, accounts: Collection[str]) -> Observables:
-        """Give what these accounts share with each other and with whom else."""
+        """Return what these accounts share with each other and with others."""
         with self._open(accounts) as db:
             first_seen = _first_number(
                 db, "SELECT count(DISTINCT account) FROM exchanges SEMI JOIN mine USING (account)"
@@ -185,7 +185,7 @@ class Recorded:
             )
 
     def activity(self, account: str, group: Collection[str] = ()) -> list[ActivityDay]:
-        """Give an account's days, newest first, and what the others of its group did on each."""
+        """Return an account's days, newest first, with the activity of the others in its group."""
         with self._open([account, *group]) as db:
             rows = db.execute(
                 "SELECT strftime(time AT TIME ZONE 'UTC', '%Y-%m-%d') AS day, "
@@ -204,7 +204,7 @@ class Recorded:
         ]
 
     def facts(self, account: str) -> SignUpFacts | None:
-        """Give what the accounts table says of an account."""
+        """Return an account's entry in the accounts table."""
         if self.accounts is None:
             return None
         with self._open([account]) as db:
@@ -234,7 +234,7 @@ _SOURCES = {  # (account, value, exchanges) of everybody
 
 
 def _storable(name: str) -> str:
-    """Give a name as no file holds it where it has halves of characters: nothing is found of such a one."""
+    """Return a name without lone surrogates, which no file can hold: nothing is found for such a name."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
@@ -251,7 +251,7 @@ def _first_number(db: duckdb.DuckDBPyConnection, query: str) -> int:
 
 
 def _add_networks(db: duckdb.DuckDBPyConnection) -> None:
-    """Make the table of networks: of addresses that the accounts asked about share a beginning with."""
+    """Make the table of networks: addresses that share a prefix with those of the given accounts."""
     ips = [ip for (ip,) in db.execute("SELECT DISTINCT client_ip FROM used").fetchall() if ip]
     nets = [(ip, net) for ip in ips if (net := network(ip)) is not None]
     networks = [f"{net}::/48" if ":" in net else f"{net}.0/24" for _, net in nets]
@@ -283,7 +283,7 @@ def _values(db: duckdb.DuckDBPyConnection, kind: str, size: int) -> list[SharedV
 
 
 def _prompts(db: duckdb.DuckDBPyConnection, join: str) -> list[tuple[str, str]]:
-    """Give (account, prompt), spread over accounts: of those asked about, or of others."""
+    """Return (account, prompt), spread over accounts: of the given ones, or of others."""
     rows: list[tuple[str, str]] = db.execute(
         f"SELECT account, left(prompt, 4000) FROM exchanges {join} JOIN mine USING (account) "
         "WHERE prompt IS NOT NULL AND prompt <> '' QUALIFY row_number() OVER (PARTITION BY account ORDER BY "

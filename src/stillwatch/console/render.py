@@ -1,7 +1,7 @@
-"""Makes HTML of what a page says. Everything in it may come from an attacker.
+"""Renders a page's content as HTML. Everything in it may come from an attacker.
 
-Templates escape all they are given; `shown` makes what hides or reorders visible. Nothing is marked as safe
-but what is made here.
+Templates escape all values; `shown` makes hidden or reordering characters visible. Only markup made here is
+marked as safe.
 """
 
 import hashlib
@@ -32,18 +32,18 @@ _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60))
 
 
 def static(name: str) -> bytes:
-    """Give one of our own files."""
+    """Return one of our own files."""
     return resources.files("stillwatch.console").joinpath("static", name).read_bytes()
 
 
 @cache
 def version_of(name: str) -> str:
-    """Give the digest that stands in a file's address, so that a browser may keep it."""
+    """Return the digest in a file's address, so that a browser may cache it."""
     return hashlib.sha256(static(name)).hexdigest()[:12]
 
 
 def paragraphs(text: str, limit: int = 20_000) -> Markup:
-    """Show a text of several lines, each as `shown`."""
+    """Render a text of several lines, each as `shown`."""
     lines = text[:limit].replace("\r\n", "\n").split("\n")
     joined = Markup("<br>").join(show(line, limit) if line else Markup("") for line in lines)
     characters_left = len(text) - limit
@@ -56,7 +56,7 @@ def paragraphs(text: str, limit: int = 20_000) -> Markup:
 
 
 def show_time(at_us: int | None, words: str = "full") -> Markup:
-    """Show a time in UTC; the exact one is in the title, and the reader's own is put there by script."""
+    """Render a time in UTC; the exact one is in the title, and a script adds local time."""
     if at_us is None:
         return Markup("-")
     exact = iso_us(at_us)
@@ -69,7 +69,7 @@ def show_time(at_us: int | None, words: str = "full") -> Markup:
 
 
 def show_iso_time(text: str) -> Markup:
-    """Show a time that was written as ISO; what is none is shown as it stands."""
+    """Render an ISO time; any other text is shown as it is."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -91,7 +91,7 @@ def ago(span_us: int) -> str:
 
 @cache
 def environment() -> Environment:
-    """Give the templates, with the pictures of the report's page under `report/`."""
+    """Return the templates, with the pictures of the report's page under `report/`."""
     pictures = PrefixLoader({"report": PackageLoader("stillwatch.report")})
     built = sheet.environment("stillwatch.console", pictures)
     built.filters.update(
@@ -102,7 +102,7 @@ def environment() -> Environment:
 
 
 def page(page_request: PageRequest, shown: Shown, message: str = "") -> Response:
-    """Give the HTML of a page for who is logged in."""
+    """Return the HTML of a page for a logged-in user."""
     request = page_request.http
     path = request.url.path.removesuffix(".html")
     words = request.url.query
@@ -131,12 +131,12 @@ def page(page_request: PageRequest, shown: Shown, message: str = "") -> Response
 
 
 def account_href(request: PageRequest, account: str) -> str:
-    """Give the address of an account's page; a name that no address can carry goes by its key."""
+    """Return the address of an account's page; a name that no address can carry is replaced by its key."""
     plain = len(account) <= 500 and account.isprintable()
     return request.url("/account", name=account) if plain else request.url("/account", key=key_of(account))
 
 
 def bare(request: Any, template: str, status: int = 200, **view: Any) -> Response:
-    """Give the HTML of a page for who is not logged in."""
+    """Return the HTML of a page without log-in."""
     text = environment().get_template(template).render(**view)
     return HTMLResponse(text.encode("utf-8", "backslashreplace"), status)

@@ -1,7 +1,8 @@
-"""Dismissals that wait for a second person: who has dismissed much within a day asks, and an approver agrees.
+"""Dismissals that wait for a second person. Whoever has dismissed many within a day requests, an approver
+agrees.
 
-It knows neither when one is needed nor what dismissing does: `cases.handling` does. Each case is dismissed as
-it was seen by who asked, or not at all.
+`cases.handling` decides when a second person is needed, and dismisses. Each case is dismissed in the state
+that the requester saw, or not at all.
 """
 
 import json
@@ -23,13 +24,13 @@ MOST_SHOWN = 100
 
 @dataclass(frozen=True)
 class DismissalRequest:
-    """What somebody asked for, of one case or of several."""
+    """A requested dismissal of one or several cases."""
 
     number: int
     at_us: int
     who: str
     why: str
-    act: Json  # `do` is judge, close, suppress or "judge accounts", beside what that takes
+    act: Json  # `do` is judge, close, suppress or "judge accounts", with its arguments
     cases: tuple[PickedCase, ...]
     state: str  # waiting, approved, refused
     decided_by: str | None = None
@@ -38,7 +39,7 @@ class DismissalRequest:
 
 @dataclass(frozen=True)
 class WaitingCase:
-    """A case of a request as it stands now."""
+    """A case of a request in its present state."""
 
     id: str
     title: str
@@ -47,7 +48,7 @@ class WaitingCase:
 
 
 def put(store: Store, who: str, why: str, act: Json, cases: Sequence[PickedCase], now_us: int) -> int:
-    """Keep a request, and put it on record. Give its number."""
+    """Store and record a request. Return its number."""
     with store.writing(now_us) as tx:
         c = dismissals.c
         number = int(tx.db.execute(select(func.coalesce(func.max(c.number), 0))).scalar_one()) + 1
@@ -66,7 +67,7 @@ def _record_detail(act: Json, cases: Sequence[PickedCase]) -> Json:
 
 
 def approve(store: Store, number: int, who: str, why: str, now_us: int) -> list[TriageOutcome]:
-    """Dismiss what was asked for, and say what came of each case. Raises: ConsoleError for who asked."""
+    """Carry out a request, and return the result for each case. Raises: ConsoleError for its author."""
     request = read_dismissal(store, number)
     check_another(store, who, request.who, f"asked for dismissal {number}", request.at_us)
     _decide_in(store, request, "approved", who, why, now_us)
@@ -74,7 +75,7 @@ def approve(store: Store, number: int, who: str, why: str, now_us: int) -> list[
 
 
 def refuse(store: Store, number: int, who: str, why: str, now_us: int) -> None:
-    """Close a request: nothing is dismissed."""
+    """Close a request without dismissing anything."""
     _decide_in(store, read_dismissal(store, number), "refused", who, why, now_us)
 
 
@@ -112,9 +113,9 @@ def _decide_in(store: Store, request: DismissalRequest, state: str, who: str, wh
 
 
 def read_dismissal(store: Store, number: int) -> DismissalRequest:
-    """Give one. Raises: RecordNotFound."""
+    """Return one request. Raises: RecordNotFound."""
     row = None
-    if number < 1 << 63:  # what the column holds
+    if number < 1 << 63:  # the range of the column
         with store.reading() as db:
             row = db.execute(select(dismissals).where(dismissals.c.number == number)).first()
     if row is None:
@@ -123,7 +124,7 @@ def read_dismissal(store: Store, number: int) -> DismissalRequest:
 
 
 def waiting(store: Store) -> list[tuple[DismissalRequest, list[WaitingCase]]]:
-    """List those that wait, oldest first, each with its cases."""
+    """List waiting requests, oldest first, each with its cases."""
     query = select(dismissals).where(dismissals.c.state == "waiting").order_by(dismissals.c.number)
     c = tables.cases.c
     with store.reading() as db:

@@ -1,7 +1,7 @@
-"""Steps on accounts that were asked for here: kept before they are taken, some until a second person agrees.
+"""Requested actions on accounts: stored before they are taken, some until a second person agrees.
 
-It decides who must agree and takes the step through the deployment. Accounts are those that may be acted on
-when it is taken: who was judged a victim or cleared in the meantime is left out.
+Decides who must agree, and takes the action through the deployment. Accounts that were judged victims or
+cleared in the meantime are left out when it is taken.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ LONGEST_ALONE_S = 30 * 86_400
 
 @dataclass(frozen=True)
 class StepRequest:
-    """A step that somebody asked for."""
+    """An action that somebody requested."""
 
     id: int
     case: str
@@ -57,10 +57,11 @@ def why_big(
     budget: int | None = None,
     usual: int = 0,
 ) -> str | None:
-    """Say why a step needs a second person; None where it does not.
+    """Return why an action needs a second person; None if it does not.
 
-    in_all: accounts with those that its author hit alone within a day: small helpings add up. usual: output
-    tokens an hour that the terms leave under a throttle; a budget below it comes near a refusal.
+    in_all: accounts including those that its author affected alone within a day, so that small portions add
+    up. usual: output tokens an hour that the policy allows under a throttle; a smaller budget is close to
+    a refusal.
 
     >>> why_big(Step.WATCH, 5_000, 10, None), why_big(Step.THROTTLE, 3, 10, 3600)
     (None, None)
@@ -83,13 +84,13 @@ def why_big(
 
 
 def digest(accounts: Iterable[str]) -> str:
-    """Name a set of accounts."""
+    """Return a digest of a set of accounts."""
     text = "\n".join(json.dumps(a) for a in sorted(accounts))
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def put(store: Store, ask: StepRequest, if_revision: int | None) -> int:
-    """Keep a request, and put it on record. Give its number."""
+    """Store and record a request. Return its number."""
     with store.writing(ask.at_us, case=ask.case, if_revision=if_revision) as tx:
         number = int(tx.db.execute(select(func.coalesce(func.max(asks.c.ask), 0))).scalar_one()) + 1
         row = {
@@ -110,7 +111,7 @@ def _detail(number: int, ask: StepRequest) -> dict[str, object]:
 
 
 def take(store: Store, deployment: Deployment, ask: StepRequest, who: str, why: str, now_us: int) -> int:
-    """Take the step of a request in state `taking`, and put what came of it on record. Give the action."""
+    """Take the action of a request in state `taking`, and record the result. Return the action's number."""
     may = set(reading.targets(store, ask.case).accounts)
     accounts = [a for a in ask.accounts if a in may]
     until_us = None if ask.for_s is None else now_us + ask.for_s * 1_000_000
@@ -128,7 +129,7 @@ def take(store: Store, deployment: Deployment, ask: StepRequest, who: str, why: 
 
 
 def begin(store: Store, number: int, who: str, now_us: int) -> StepRequest:
-    """Claim a waiting request, so that its step is taken once. Raises: ConsoleError for its author."""
+    """Claim a waiting request, so that its action is taken once. Raises: ConsoleError for its author."""
     ask = read_request(store, number)
     check_another(store, who, ask.who, f"asked for step {number}", ask.at_us)
     _move(store, ask, "waiting", "taking", now_us)
@@ -136,27 +137,27 @@ def begin(store: Store, number: int, who: str, now_us: int) -> StepRequest:
 
 
 def check_another(store: Store, who: str, author: str, did: str, at_us: int) -> None:
-    """Let nobody agree to what they asked for themselves, by whatever name. Raises: ConsoleError."""
+    """Refuse approval of one's own request, under whatever name. Raises: ConsoleError."""
     if why := why_own(store, who, author, at_us):
         name = "you" if who == author else f"{author}, who counts as the same person as you ({why}),"
         raise ConsoleError(f"{name} {did}: another person must approve it")
 
 
 def why_own(store: Store, who: str, author: str, at_us: int) -> str | None:
-    """Say why somebody counts as the author of a request; None where it is another person."""
+    """Return why a person counts as the author of a request; None if it is another person."""
     with store.reading() as db:
         return Persons.read(db).why_one(who, author, at_us)
 
 
 def hold(store: Store, number: int, now_us: int) -> None:
-    """Let a step wait for a second person after all."""
+    """Return an action to the requests that wait for a second person."""
     _move(store, read_request(store, number), "taking", "waiting", now_us)
 
 
 def refuse(store: Store, number: int, who: str, why: str, now_us: int) -> StepRequest:
-    """Close a request that waits, or one whose taking was cut off: nothing is done here.
+    """Close a waiting request, or one whose execution was interrupted, without doing anything.
 
-    Where somebody else is still taking the step after all, what they did stays on record.
+    If somebody is still executing it, what they did stays on record.
     """
     ask = read_request(store, number)
     if ask.state != "taking":
@@ -166,7 +167,7 @@ def refuse(store: Store, number: int, who: str, why: str, now_us: int) -> StepRe
 
 
 def undo(store: Store, deployment: Deployment, number: int, who: str, why: str, now_us: int) -> StepRequest:
-    """Take back the step that was taken for a request."""
+    """Undo the action that was taken for a request."""
     ask = read_request(store, number)
     if ask.state != "done" or ask.action is None:
         raise ConsoleError(f"step {number} is {ask.state}: there is nothing to take back")
@@ -212,9 +213,9 @@ def _record_decision(
 
 
 def read_request(store: Store, number: int) -> StepRequest:
-    """Give one. Raises: RecordNotFound."""
+    """Return one request. Raises: RecordNotFound."""
     row = None
-    if number < 1 << 63:  # what the column holds
+    if number < 1 << 63:  # the range of the column
         with store.reading() as db:
             row = db.execute(select(asks).where(asks.c.ask == number)).first()
     if row is None:
@@ -223,21 +224,21 @@ def read_request(store: Store, number: int) -> StepRequest:
 
 
 def waiting(store: Store) -> list[StepRequest]:
-    """List those that wait for a second person, oldest first; and those whose taking never ended."""
+    """List requests that wait for a second person, oldest first; and those whose execution never ended."""
     query = select(asks).where(asks.c.state.in_(("waiting", "taking"))).order_by(asks.c.ask)
     with store.reading() as db:
         return [_ask(row) for row in db.execute(query.limit(MOST_SHOWN))]
 
 
 def of_case(store: Store, case: str) -> list[StepRequest]:
-    """List those of a case, newest first."""
+    """List the requests of a case, newest first."""
     query = select(asks).where(asks.c.case_id == case).order_by(asks.c.ask.desc())
     with store.reading() as db:
         return [_ask(row) for row in db.execute(query.limit(MOST_SHOWN))]
 
 
 def participants(store: Store, cases: Sequence[str]) -> dict[str, str]:
-    """Give who asked for a step of some cases or approved one, and which. None where no console ever was."""
+    """Return who requested or approved an action of some cases, and which. Empty without a console."""
     if not inspect(store.engine).has_table(asks.name):
         return {}
     query = select(asks).where(asks.c.case_id.in_(cases)).order_by(asks.c.ask)
@@ -253,9 +254,9 @@ def participants(store: Store, cases: Sequence[str]) -> dict[str, str]:
 
 
 def accounts_hit_alone(store: Store, who: str, now_us: int) -> set[str]:
-    """Give the accounts that somebody hit within a day with nobody's agreement, or is about to hit.
+    """Return the accounts that a person affected alone within a day, or is about to affect.
 
-    Watching hits nobody. What the same person hit by another name counts.
+    Watching affects nobody. Actions of the same person under another name count.
     """
     c = asks.c
     since_us = now_us - DAY_US
@@ -283,7 +284,7 @@ def _ask(row: Row[tuple[object, ...]]) -> StepRequest:
 
 
 def choose_accounts(targets: Sequence[str], picked: Sequence[str]) -> list[str]:
-    """Give the accounts of a step: all that may be acted on, or those of them that were picked."""
+    """Return the accounts of an action: all that may be acted on, or the selected ones of them."""
     if not picked:
         return list(targets)
     may = set(targets)

@@ -1,4 +1,4 @@
-"""Filters of the queue that a person keeps by name: words of its address, never a list of cases."""
+"""Saved filters of the queue, by person and name: a filter is query text, never a list of cases."""
 
 from dataclasses import dataclass
 
@@ -18,18 +18,18 @@ class SavedView:
     """One filter and its name."""
 
     name: str
-    words: str  # as they stand in an address: "owner=me&state=new"
+    words: str  # as in an address: "owner=me&state=new"
 
 
 def views_of(store: Store, person: str) -> list[SavedView]:
-    """Give a person's views by name."""
+    """Return a person's views by name."""
     query = select(views.c.name, views.c.words).where(views.c.person == person)
     with store.reading() as db:
         return sorted((SavedView(*row) for row in db.execute(query)), key=lambda view: view.name.lower())
 
 
 def save(store: Store, person: str, name: str, words: str, now_us: int) -> None:
-    """Keep a filter; a view of that name is replaced. Raises: ConsoleError."""
+    """Save a filter, replacing a view of that name. Raises: ConsoleError."""
     if not name or len(name) > LONGEST_NAME:
         raise ConsoleError(f"the view's name has {len(name)} characters; give 1 to {LONGEST_NAME}")
     if not words:
@@ -47,7 +47,7 @@ def save(store: Store, person: str, name: str, words: str, now_us: int) -> None:
 
 
 def delete(store: Store, person: str, name: str, now_us: int) -> None:
-    """Delete one of a person's views. Raises: ConsoleError where there is none of that name."""
+    """Delete one of a person's views. Raises: ConsoleError if there is none of that name."""
     with store.writing(now_us) as tx:
         own_view = views.delete().where(views.c.person == person, views.c.name == name)
         if not tx.db.execute(own_view).rowcount:

@@ -1,9 +1,9 @@
-"""The second factor of who logs in with a password: codes of an authenticator (RFC 6238), recovery codes.
+"""The second factor of users with a password: codes of an authenticator (RFC 6238), recovery codes.
 
-A code counts once, and nothing of its step of time or before counts again. Wrong codes are counted in the
-database, so that neither another session, another address nor another worker is a fresh start. Recovery
-codes work while codes wait: whoever knows a password cannot keep its owner out. They need no key either; the
-secrets of authenticators are sealed (`factor_seal`).
+A code counts once, and no code of its time step or an earlier one counts afterwards. Wrong codes are counted
+in the database, so that another session, address or worker is no fresh start. Recovery codes work while codes
+are delayed, so knowing a password is not enough to lock its owner out. They need no key; the secrets of
+authenticators are sealed (`factor_seal`).
 """
 
 import base64
@@ -27,11 +27,11 @@ from stillwatch.console.sessions import AHEAD_US, begin_in, digest_of
 from stillwatch.units import DAY_US, MINUTE_US, SECOND_US
 
 SECRET_BYTES = 20  # RFC 4226, section 4, R6: 160 bits
-DIGITS, STEP_S = 6, 30  # RFC 6238, what authenticators take
+DIGITS, STEP_S = 6, 30  # RFC 6238, as authenticators support them
 DRIFT = 1  # steps before and after: RFC 6238, section 5.2
 CODES = 10  # recovery codes
-CODE_CHARACTERS, GROUP = 24, 4  # of Base32: 120 bits, so a plain digest keeps them
-HALF_US = 5 * MINUTE_US  # how long a code is waited for after the password
+CODE_CHARACTERS, GROUP = 24, 4  # of Base32: 120 bits, so a plain digest protects them
+HALF_US = 5 * MINUTE_US  # how long a code may take after the password
 FREE_TRIES = 5  # wrong codes in a row; each further one doubles the wait
 WAIT_US, LONGEST_WAIT_US = 15 * MINUTE_US, DAY_US
 ISSUER = "Stillwatch"
@@ -39,7 +39,7 @@ ISSUER = "Stillwatch"
 
 @dataclass(frozen=True)
 class SecondFactor:
-    """What a user has: confirmed, or begun."""
+    """A user's second factor, confirmed or in setup."""
 
     confirmed_us: int | None
     codes_left: int
@@ -47,14 +47,14 @@ class SecondFactor:
 
 @dataclass(frozen=True)
 class CodeRefused:
-    """Why no session began. `wait_s`: when the next code is looked at; 0: now."""
+    """Why no session began. `wait_s`: seconds until the next code is accepted; 0: now."""
 
     why: str
     wait_s: int = 0
 
 
 def code_at(secret: str, step: int) -> str:
-    """Give the code of a step of time (Unix seconds / 30).
+    """Return the code of a step of time (Unix seconds / 30).
 
     >>> code_at("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ", 59 // 30)
     '287082'
@@ -63,7 +63,7 @@ def code_at(secret: str, step: int) -> str:
 
 
 def uri(secret: str, name: str, where: str) -> str:
-    """Give what an authenticator takes as a link. where: which console it is.
+    """Return the link for an authenticator app. where: the console's address.
 
     >>> uri("GEZDGNBVGY3TQOJQ", "anna", "localhost:8090")
     'otpauth://totp/Stillwatch%20localhost-8090:anna?secret=GEZDGNBVGY3TQOJQ&issuer=Stillwatch%20localhost-8090&digits=6&period=30'
@@ -74,7 +74,7 @@ def uri(secret: str, name: str, where: str) -> str:
 
 
 def of_user(store: Store, name: str) -> SecondFactor | None:
-    """Give a user's second factor; None where none was begun."""
+    """Return a user's second factor; None if there is none, not even in setup."""
     c = second_factors.c
     codes_left = select(func.count()).where(recovery_codes.c.name == name)
     with store.reading() as db:
@@ -84,9 +84,9 @@ def of_user(store: Store, name: str) -> SecondFactor | None:
 
 
 def begun_secret(store: Store, name: str) -> str | None:
-    """Give the secret (Base32) that a user began to set up; None once it counts: nobody sees it again.
+    """Return the secret (Base32) of a setup in progress; None once confirmed, when it is never shown again.
 
-    Raises: ConsoleError where its key is gone.
+    Raises: ConsoleError if its key is gone.
     """
     with store.reading() as db:
         row = _factor_row_of(db, name)
@@ -96,13 +96,13 @@ def begun_secret(store: Store, name: str) -> str | None:
 
 
 def is_confirmed(store: Store, name: str) -> bool:
-    """Say whether a user's log-in needs a code."""
+    """Return whether a user's log-in needs a code."""
     factor = of_user(store, name)
     return factor is not None and factor.confirmed_us is not None
 
 
 def begin(store: Store, name: str, now_us: int) -> None:
-    """Make a secret for a user. It counts for nothing before its first code. Raises: ConsoleError."""
+    """Create a secret for a user. It has no effect before its first code. Raises: ConsoleError."""
     secret = base64.b32encode(secrets.token_bytes(SECRET_BYTES)).decode("ascii")
     sealed = open_seal(store, make=True).seal(secret, name)
     row = {"name": name, "secret": sealed, "made_us": now_us, "last_step": 0, "failed": 0, "failed_us": 0}
@@ -116,9 +116,9 @@ def begin(store: Store, name: str, now_us: int) -> None:
 
 
 def confirm(store: Store, name: str, code: str, *, keep: str, now_us: int) -> list[str]:
-    """Let a secret count once a code of it was shown; give the recovery codes, which nobody sees again.
+    """Confirm a secret by a code; return the recovery codes, which are never shown again.
 
-    keep: digest of the session that goes on; the others end. Raises: ConsoleError for a wrong code.
+    keep: digest of the session that continues; the others end. Raises: ConsoleError for a wrong code.
     """
     new_codes = [_recovery_code() for _ in range(CODES)]
     with store.writing(now_us) as tx:
@@ -138,7 +138,7 @@ def confirm(store: Store, name: str, code: str, *, keep: str, now_us: int) -> li
 
 
 def remove(store: Store, name: str, code: str, now_us: int) -> None:
-    """Let a user go on without, who has shown a code. Raises: ConsoleError."""
+    """Remove a user's second factor, given a code of it. Raises: ConsoleError."""
     with store.writing(now_us) as tx:
         refused = _judge_code(store, tx, name, code, {})
         if refused is None:
@@ -149,9 +149,9 @@ def remove(store: Store, name: str, code: str, now_us: int) -> None:
 
 
 def reset(store: Store, name: str, *, who: str, now_us: int) -> None:
-    """Take a user's second factor away, as an administrator does for a lost one; the user's sessions end.
+    """Remove a user's second factor, as an administrator does for a lost one; the user's sessions end.
 
-    Raises: ConsoleError where there is none.
+    Raises: ConsoleError if there is none.
     """
     with store.writing(now_us) as tx:
         if people.user(tx.db, name) is None:
@@ -167,7 +167,7 @@ def reset(store: Store, name: str, *, who: str, now_us: int) -> None:
 
 
 def begin_half(store: Store, name: str, now_us: int) -> str:
-    """Keep that a user's password was right, and give the cookie with which the code comes."""
+    """Record that a user's password was right, and return the cookie with which the code is submitted."""
     cookie = secrets.token_urlsafe(32)
     with store.writing(now_us) as tx:
         tx.db.execute(delete(half_logins).where(half_logins.c.opened_us < now_us - HALF_US))
@@ -177,7 +177,7 @@ def begin_half(store: Store, name: str, now_us: int) -> str:
 
 
 def half_login_name(store: Store, cookie: str, now_us: int) -> str | None:
-    """Give whose password was right with this cookie; None where that was too long ago."""
+    """Return the user whose password was right with this cookie; None if that was too long ago."""
     with store.reading() as db:
         return _half_login(db, cookie, now_us)
 
@@ -185,7 +185,7 @@ def half_login_name(store: Store, cookie: str, now_us: int) -> str | None:
 def enter(
     store: Store, cookie: str, code: str, now_us: int, *, address: str, instead_of: str | None = None
 ) -> tuple[User, str] | CodeRefused:
-    """Begin a session of a user whose password was right and whose code is; give the session's cookie too."""
+    """Begin a session of a user whose password and code are right; return also the session's cookie."""
     with store.writing(now_us) as tx:
         name = _half_login(tx.db, cookie, now_us)
         user = None if name is None else people.user(tx.db, name)
@@ -236,9 +236,9 @@ def _judge_code(
 
 
 def _wait_us(factor_row: Row[Any], now_us: int) -> int:
-    """Give how long codes are not looked at, after so many wrong ones in a row.
+    """Return how long codes are not accepted, given the wrong ones in a row.
 
-    Codes that failed while the clock stood ahead keep nobody out until it gets there.
+    Failures recorded by a clock that was ahead do not extend the wait.
     """
     if factor_row.failed < FREE_TRIES or factor_row.failed_us > now_us + AHEAD_US:
         return 0
@@ -251,13 +251,13 @@ def _factor_row_of(db: Connection, name: str) -> Row[Any] | None:
 
 
 def delete_in(db: Connection, name: str) -> None:
-    """Delete all that a user's second factor is, in a transaction."""
+    """Delete all data of a user's second factor, in a transaction."""
     for table in (second_factors, recovery_codes, half_logins):
         db.execute(delete(table).where(table.c.name == name))
 
 
 def _step_of(code: str, secret: str, last_step: int, now_us: int) -> int | None:
-    """Give the step of time that a code is of, later than the last one that was used."""
+    """Return a code's time step, if it is later than the last one used."""
     now, digits, matching_step = now_us // SECOND_US // STEP_S, _bare_code(code), None
     for step in range(now - DRIFT, now + DRIFT + 1):
         if hmac.compare_digest(code_at(secret, step).encode(), digits.encode()) and step > last_step:

@@ -1,7 +1,6 @@
-"""Sessions: who is logged in, kept on the server. The cookie is random and only its digest is stored.
+"""Sessions, stored on the server. The cookie is random and only its digest is stored.
 
-A session's CSRF token is derived from the cookie, which scripts cannot read: knowing the database gives
-neither.
+A session's CSRF token is derived from the cookie, which scripts cannot read. The database reveals neither.
 """
 
 import hashlib
@@ -20,8 +19,8 @@ from stillwatch.console.people import user_of
 
 IDLE_US = 3_600_000_000  # an hour without a request
 LONGEST_US = 12 * 3_600_000_000
-AHEAD_US = 300_000_000  # a session from further in the future was opened by a clock that was put back since
-TOUCH_US = 60_000_000  # a session is written again at most once a minute
+AHEAD_US = 300_000_000  # a session from further in the future was opened before the clock was set back
+TOUCH_US = 60_000_000  # a session is written at most once a minute
 
 
 @dataclass(frozen=True)
@@ -32,15 +31,15 @@ class LoginSession:
 
 @dataclass(frozen=True)
 class OpenSession:
-    """A session that lasts."""
+    """A valid session."""
 
     opened_us: int
     seen_us: int
-    is_this: bool  # of the browser that asks
+    is_this: bool  # of the requesting browser
 
 
 def csrf_of(cookie: str) -> str:
-    """Give the token that forms of this cookie's holder carry."""
+    """Return the CSRF token for forms of this cookie's holder."""
     return hmac.digest(cookie.encode(), b"stillwatch console form", "sha256").hex()
 
 
@@ -50,12 +49,12 @@ def same(a: str, b: str) -> bool:
 
 
 def digest_of(cookie: str) -> str:
-    """Give what is stored of a session's cookie."""
+    """Return the stored digest of a session's cookie."""
     return hashlib.sha256(cookie.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def begin(store: Store, user: User, now_us: int, instead_of: str | None = None) -> str:
-    """Begin a session and give its cookie, which nobody has seen before; the old one of that browser ends."""
+    """Begin a session and return its new cookie; the browser's old session ends."""
     with store.writing(now_us) as tx:
         return begin_in(tx, user, instead_of)
 
@@ -63,7 +62,7 @@ def begin(store: Store, user: User, now_us: int, instead_of: str | None = None) 
 def begin_in(
     tx: Transaction, user: User, instead_of: str | None = None, detail: Mapping[str, str] | None = None
 ) -> str:
-    """Begin a session in a transaction. detail: what the record says beside the role."""
+    """Begin a session in a transaction. detail: what to record besides the role."""
     cookie = secrets.token_urlsafe(32)
     tx.db.execute(sessions.delete().where(sessions.c.opened_us < tx.now_us - LONGEST_US))
     if instead_of:
@@ -75,7 +74,7 @@ def begin_in(
 
 
 def find(store: Store, cookie: str, now_us: int) -> LoginSession | None:
-    """Give the session of a cookie while it lasts; the role is read anew each time."""
+    """Return the session of a cookie while it is valid; the role is read each time."""
     digest = digest_of(cookie)
     with store.reading() as db:
         query = select(sessions.c.opened_us, sessions.c.seen_us, users)
@@ -97,11 +96,11 @@ def _touch(store: Store, digest: str, now_us: int) -> None:
         with store.engine.connect().execution_options(writes=True) as db, db.begin():
             db.execute(update(sessions).where(sessions.c.digest == digest).values(seen_us=now_us))
     except DBAPIError:
-        return  # a full disk or a long writer: the session ends earlier than it need, and looking goes on
+        return  # a full disk or a long write: the session ends early, but requests still work
 
 
 def of_user(store: Store, name: str, cookie: str, now_us: int) -> list[OpenSession]:
-    """List the sessions of a user that last, the one last used first. cookie: of the one that asks."""
+    """List a user's valid sessions, the last used first. cookie: of the requesting one."""
     c = sessions.c
     lasting = select(c.opened_us, c.seen_us, c.digest).where(
         c.name == name, c.seen_us >= now_us - IDLE_US, c.opened_us >= now_us - LONGEST_US
@@ -113,7 +112,7 @@ def of_user(store: Store, name: str, cookie: str, now_us: int) -> list[OpenSessi
 
 
 def end_others(store: Store, name: str, cookie: str, now_us: int) -> None:
-    """End all sessions of a user but the one that asks."""
+    """End all sessions of a user except the requesting one."""
     with store.writing(now_us) as tx:
         own_digest = digest_of(cookie)
         tx.db.execute(sessions.delete().where(sessions.c.name == name, sessions.c.digest != own_digest))

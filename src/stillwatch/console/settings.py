@@ -1,4 +1,4 @@
-"""The owner's settings of the console: `console.toml`. It opens nothing and decides nothing."""
+"""The owner's settings of the console: `console.toml`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,10 @@ MOST_HOURS = 24 * 365
 
 @dataclass(frozen=True)
 class EscalationStage:
-    """Who is told once a case has been due for so long. Raises: ConsoleError."""
+    """The recipients once a case has been overdue for some time. Raises: ConsoleError."""
 
     after_hours: int
-    people: tuple[str, ...] = ()  # users of the console; "owner" is the case's
+    people: tuple[str, ...] = ()  # users of the console; "owner" is the case's owner
     targets: tuple[str, ...] = ()  # names of receivers in alerts.toml that people read
 
     def __post_init__(self) -> None:
@@ -31,15 +31,15 @@ class EscalationStage:
 
 @dataclass(frozen=True)
 class ConsoleSettings:
-    """How this console behaves.
+    """Settings of this console.
 
-    Raises: ConsoleError for a value that cannot work.
+    Raises: ConsoleError for an invalid value.
     """
 
-    big_accounts: int = 10  # a step on more accounts needs a second person
-    second_factor: tuple[str, ...] = ()  # roles that need one; who logs in at a provider has the provider's
-    password_words: tuple[str, ...] = ()  # of the organisation: little beside them is no password
-    escalation: tuple[EscalationStage, ...] = ()  # each with an `after_hours` of its own
+    big_accounts: int = 10  # an action on more accounts needs a second person
+    second_factor: tuple[str, ...] = ()  # roles that need one; at an identity provider its own applies
+    password_words: tuple[str, ...] = ()  # the organisation's: they add nothing to a password
+    escalation: tuple[EscalationStage, ...] = ()  # each with its own `after_hours`
 
     def __post_init__(self) -> None:
         roles = [role.name.lower() for role in UserRole]
@@ -59,7 +59,7 @@ class ConsoleSettings:
 
 
 def load_settings(folder: Path) -> ConsoleSettings:
-    """Read `console.toml` of a folder; where there is none, what it would say by default.
+    """Read `console.toml` of a folder; if there is none, return the defaults.
 
     Raises: InputError with the line of every mistake.
     """

@@ -1,8 +1,8 @@
-"""Answers SQL over copies of cases and exchanges: read-only, without access to anything else, in a second.
+"""Answers SQL over copies of cases and exchanges: read-only, isolated, within a second.
 
-The copies are DuckDB files made of some tables, never of people, sessions or the trail, and of exchanges
-without texts. `query` asks them, in a process of its own: one call of a function such as `repeat` heeds no
-interrupt and no memory limit of DuckDB. The process for the next query is started before it is asked.
+The copies are DuckDB files of some tables, never of people, sessions or the audit trail, and of exchanges
+without texts. `query` runs in a separate process, because one call of a function such as `repeat` ignores
+interrupts and DuckDB's memory limit. The process for the next query is started in advance.
 """
 
 import fcntl
@@ -44,31 +44,31 @@ from stillwatch.errors import StillwatchError
 PREFIX = "stillwatch-sql-"
 LIMIT_MS = 1_000
 LONGEST_QUERY = 20_000
-GRACE_S = 0.5  # past the limit, to say that it was interrupted
+GRACE_S = 0.5  # beyond the limit, to report the interruption
 STARTED_S = 20.0
 WAIT_S, FIRST_COPY_S = 5.0, 120.0  # for another query; for the first copy
 LARGE = 2_000  # cases
-# words of queries that tell an incomplete copy from a complete one
+# words in queries whose answer would differ on a partial copy
 CATALOGUE = re.compile(
     r"try|show|describe|summarize|pragma\w*|duckdb_\w*|information_schema|sqlite_\w*|pg_\w*"
 )
-FRESH_S = 300.0  # how long the copy of the exchanges is good
+FRESH_S = 300.0  # how long the copy of the exchanges is used
 
 
 @dataclass(frozen=True)
 class QueryResult:
-    """What a query gave, or why it gave nothing."""
+    """The result of a query, or why there is none."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
     cut: bool  # there were more rows
     took_ms: float
     error: str | None = None
-    note: str | None = None  # what of the exchanges could not be copied
+    note: str | None = None  # which exchanges could not be copied
 
 
 class QueryProcess:
-    """A process that answers one query and is ended after its time. It starts by itself and waits."""
+    """A process that answers one query, with a time limit. It is started in advance and waits."""
 
     def __init__(self) -> None:
         self._child = subprocess.Popen(
@@ -86,7 +86,7 @@ class QueryProcess:
         return self._child.poll() is None
 
     def answer(self, path: Path, query: str, limit_ms: int, exchanges: Path | None) -> QueryResult:
-        """Run one statement on the copies. It can do so once."""
+        """Run one statement on the copies. Can be called once."""
         started_s = time.perf_counter()
         request = {"copy": str(path), "exchanges": exchanges and str(exchanges), "limit_ms": limit_ms}
         question = json.dumps(request).encode() + b"\n" + query.encode("utf-8", "backslashreplace")
@@ -118,16 +118,16 @@ class QueryProcess:
 
 
 class Snapshots:
-    """Copies of a store, made anew when it has changed. One query at a time; threads may share it.
+    """Copies of a store, refreshed when it has changed. One query at a time; thread-safe.
 
-    recorded: the files of exchanges, where there are any; their copy is made anew every five minutes.
+    recorded: the files of exchanges, if any; their copy is refreshed every five minutes.
     """
 
     def __init__(self, store: Store, recorded: Callable[[], Sequence[Path]] | None = None) -> None:
         self._store, self._recorded = store, recorded
         self._lock, self._lock_of_early = threading.Lock(), threading.Lock()
         self._folder: Path | None = None
-        self._remove: Callable[[], object] | None = None  # done at the process's end, too
+        self._remove: Callable[[], object] | None = None  # run at the process's end, too
         self._revision: int | None = None  # of the copy of the cases
         self._files: tuple[str, ...] | None = None
         self._copied_s = 0.0
@@ -146,12 +146,12 @@ class Snapshots:
 
     @property
     def path(self) -> Path | None:
-        """Give the path of the copy of the cases, if there is one."""
+        """Return the path of the copy of the cases, if there is one."""
         return None if self._folder is None else self._folder / "cases.duckdb"
 
     @property
     def tables(self) -> dict[str, tuple[str, ...]]:
-        """Name the tables that can be asked, with their columns."""
+        """Return the tables that can be queried, with their columns."""
         names = {name: tuple(c.name for c in columns(name)) for name in COPIED}
         names["claims"] = tuple(name for name, _ in CLAIMS)
         return (
@@ -159,7 +159,7 @@ class Snapshots:
         )
 
     def ask(self, query: str, limit_ms: int = LIMIT_MS) -> QueryResult:
-        """Run one query on what stands now. Raises: ConsoleError where it is too long; StillwatchError."""
+        """Run one query on the present state. Raises: ConsoleError if it is too long; StillwatchError."""
         if len(query) > LONGEST_QUERY:
             raise ConsoleError(f"the query has {len(query):,} characters; give at most {LONGEST_QUERY:,}")
         if self._revision is None and self._lock.locked() and (early := self._answer_early(query, limit_ms)):
@@ -177,7 +177,7 @@ class Snapshots:
             self._lock.release()
 
     def _answer_early(self, query: str, limit_ms: int) -> QueryResult | None:
-        """Answer while the first copy is made, from the tables that the query names, if they are small."""
+        """Answer while the first copy is being made, from the tables that the query names, if small."""
         words = re.findall(r"\w+", query.lower())
         folder = self._folder
         if folder is None or words[:1] not in (["select"], ["with"]) or any(map(CATALOGUE.fullmatch, words)):
@@ -196,22 +196,22 @@ class Snapshots:
             self._lock_of_early.release()
 
     def _process(self) -> QueryProcess:
-        """Give a process that waits for a query: the one that was started before, where it still lives."""
+        """Return a process that waits for a query: the one started in advance, if it is still alive."""
         waiting, self._next = self._next, None
         return waiting if waiting is not None and waiting.alive else QueryProcess()
 
     def _start_next(self) -> None:
-        with suppress(OSError):  # then who asks next starts it, and gets that error
+        with suppress(OSError):  # then the next query starts it, and gets that error
             self._next = self._next or QueryProcess()
 
     def prepare(self) -> None:
-        """Make the copies in the background, so that the first query need not wait for them."""
+        """Make the copies in the background, so that the first query does not wait for them."""
         if self._revision is None:
             threading.Thread(target=self._prepare, daemon=True).start()
 
     def _prepare(self) -> None:
-        with self._lock, suppress(StillwatchError):  # whoever asks gets the same error, and sees it
-            self._place()  # queries that are answered early need it
+        with self._lock, suppress(StillwatchError):  # the next query gets the same error, and shows it
+            self._place()  # needed by queries that are answered early
             self._start_next()
             load()
             self._cases()
@@ -249,10 +249,10 @@ class Snapshots:
 
 
 def _hold(folder: Path) -> int:
-    """Lock a folder of copies for as long as this process lives; give the descriptor of its lock."""
+    """Lock a folder of copies for the life of this process; return the lock's descriptor."""
     lock = os.open(folder / "lock.new", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    os.rename(folder / "lock.new", folder / "lock")  # nobody finds it before it is held
+    os.rename(folder / "lock.new", folder / "lock")  # visible only once it is locked
     return lock
 
 
@@ -262,7 +262,7 @@ def _remove_held(folder: Path, lock: int) -> None:
 
 
 def _remove_left_behind() -> None:
-    """Remove the copies of processes that were killed: what they held is locked no more."""
+    """Remove the copies of killed processes, whose locks are released."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with suppress(OSError):
             if folder.is_symlink() or folder.stat().st_uid != os.getuid():
@@ -273,18 +273,18 @@ def _remove_left_behind() -> None:
 
 
 def is_large(store: Store) -> bool:
-    """Say whether a store has so many cases that its first copy takes longer than a query may."""
+    """Return whether a store has so many cases that its first copy takes longer than a query may."""
     with store.reading() as db:
         return db.execute(select_rows(tables.cases.c.id).offset(LARGE).limit(1)).first() is not None
 
 
 def copy_whole(store: Store, path: Path) -> int:
-    """Copy all tables of a store; a large one in a process of its own, so that pages stay quick meanwhile."""
+    """Copy all tables of a store; a large one in a separate process, so that pages stay responsive."""
     if not is_large(store):
         return copy(store, path)
     child = subprocess.run(
         [sys.executable, "-m", "stillwatch.console.copies", str(path)],
-        input=store.url.render_as_string(hide_password=False).encode(),  # its password is no argument
+        input=store.url.render_as_string(hide_password=False).encode(),  # not an argument
         capture_output=True,
         env=_environment(),
         start_new_session=True,
@@ -316,7 +316,7 @@ def _elapsed_ms(started_s: float) -> float:
 
 
 def distinct_names(columns: Sequence[str]) -> list[str]:
-    """Give column names that differ from each other.
+    """Return column names that differ from each other.
 
     >>> distinct_names(["a", "a"])
     ['a', 'a_2']

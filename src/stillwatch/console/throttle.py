@@ -1,9 +1,9 @@
-"""Slows down guessing: how often a log-in may fail, by name, by address and in all.
+"""Slows down guessing: how many log-ins may fail, by name, by address and in all.
 
-What strangers fail at never keeps out a browser that its owner has logged in with before: such a browser is
-counted alone (OWASP, "Slow Down Online Guessing Attacks with Device Cookies"). A browser that is new keeps a
-few tries, however many others fail from its address. It is in memory, of one process: a restart forgets,
-and `scrypt` still costs a guess its time.
+Failures of others never lock out a browser in which the owner has logged in before: it is counted separately
+(OWASP, "Slow Down Online Guessing Attacks with Device Cookies"). A new browser keeps a few tries, however
+many others fail from its address. State is in the memory of one process: a restart forgets it, and `scrypt`
+still makes each guess slow.
 """
 
 import threading
@@ -14,21 +14,21 @@ from stillwatch.units import SECOND_US
 
 WINDOW_S = 900.0
 OF_PAIR, OF_ADDRESS, OF_NAME, OF_ALL = 5, 20, 50, 500  # failures within the window
-LEFT = {"address": 2, "name": 0, "all": 1}  # tries that a name keeps from an address when that limit is met
+LEFT = {"address": 2, "name": 0, "all": 1}  # tries that a name keeps from an address at that limit
 MOST_KEYS = 10_000
-RECORDED = 100  # refusals of one kind on the trail within the window
+RECORDED = 100  # refusals of one kind recorded within the window
 Key = tuple[str, ...]
 
 
 class RecordLimit:
-    """How many refusals go on the trail within the window: who is refused must not fill it. Thread-safe."""
+    """Limits the refusals recorded within the window, so that they cannot fill the trail. Thread-safe."""
 
     def __init__(self, most: int = RECORDED) -> None:
         self._lock = threading.Lock()
         self._recorded_us: deque[int] = deque(maxlen=most)
 
     def allows(self, now_us: int) -> bool:
-        """Count one more, and say whether it goes on the trail."""
+        """Count a refusal, and return whether to record it."""
         times = self._recorded_us
         with self._lock:
             if len(times) == times.maxlen and abs(now_us - times[0]) < WINDOW_S * SECOND_US:
@@ -38,25 +38,25 @@ class RecordLimit:
 
 
 class Throttle:
-    """Failures in a sliding window. Safe to share between threads.
+    """Failures in a sliding window. Thread-safe.
 
-    browser: names a browser that has logged in under that name before; empty: one that is not known.
+    browser: identifies a browser that has logged in under that name before; empty: unknown.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._failed: OrderedDict[Key, deque[float]] = OrderedDict()
-        self._entered: OrderedDict[Key, None] = OrderedDict()  # names and from where they logged in
+        self._entered: OrderedDict[Key, None] = OrderedDict()  # names and where they logged in from
 
     def wait_s(self, name: str, address: str, browser: str = "", now_s: float | None = None) -> int:
-        """Seconds to wait before the next try; 0: now."""
+        """Return seconds to wait before the next try; 0: now."""
         now = time.monotonic() if now_s is None else now_s
         own_key, shared = _throttle_keys(name, address, browser)
         with self._lock:
             waits = [self._wait(own_key, OF_PAIR, now)]
             for key, limit in shared:
                 if key[0] == "name" and own_key in self._entered:
-                    continue  # the name's owner logs in from here: who guesses elsewhere does not matter
+                    continue  # the owner logs in from here: guesses from elsewhere do not matter
                 wait = self._wait(key, limit, now)
                 tries_left = LEFT[key[0]]
                 waits.append(min(wait, self._wait(own_key, tries_left, now)) if tries_left else wait)
@@ -71,7 +71,7 @@ class Throttle:
         return int(times[-most] + WINDOW_S - now) + 1
 
     def begun(self, name: str, address: str, browser: str = "", now_s: float | None = None) -> None:
-        """Count a try before it is judged: many at once are counted too."""
+        """Count a try before it is checked, so that simultaneous ones count, too."""
         now = time.monotonic() if now_s is None else now_s
         own_key, shared = _throttle_keys(name, address, browser)
         with self._lock:
@@ -82,7 +82,7 @@ class Throttle:
                 self._failed.popitem(last=False)
 
     def record_success(self, name: str, address: str, browser: str = "") -> None:
-        """Take back the last try, which was no guess, and what failed from there under that name."""
+        """Remove the last try, which was not a guess, and earlier failures from there under that name."""
         own_key, shared = _throttle_keys(name, address, browser)
         with self._lock:
             self._failed.pop(own_key, None)
@@ -97,7 +97,7 @@ class Throttle:
 
 
 def _throttle_keys(name: str, address: str, browser: str) -> tuple[Key, tuple[tuple[Key, int], ...]]:
-    """Give the key that counts this try alone, and those that it shares with others, with their limits."""
+    """Return the key for this try alone, and those that it shares with others, with their limits."""
     if browser:
         return ("browser", name, browser), ()
     shared = ((("address", address), OF_ADDRESS), (("name", name), OF_NAME), (("all",), OF_ALL))

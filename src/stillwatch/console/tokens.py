@@ -1,8 +1,7 @@
-"""API tokens: what a program shows in place of a session. A token is shown once; only its digest is stored.
+"""API tokens: what a program presents instead of a session. A token is shown once; only its digest is stored.
 
-A token does less than its user, never more: it reads, or it reads and works on cases. It approves nothing,
-acts on no account, sees no prompt and manages nobody. The user is looked up at each use, so a role that is
-lost is lost at once.
+A token may do less than its user, never more: read, or read and work on cases. It cannot approve, act on
+accounts, see prompts or manage users. The user is looked up at each use, so a lost role takes effect at once.
 """
 
 import re
@@ -20,10 +19,10 @@ from stillwatch.console.page_forms import iso_us
 from stillwatch.console.sessions import TOUCH_US, digest_of
 from stillwatch.units import DAY_US
 
-PREFIX = "stw_"  # so that scanners of secrets find one that was published
+PREFIX = "stw_"  # lets secret scanners find a published one
 CHARACTERS = len(PREFIX) + 43
 DAYS, MOST_DAYS = 90, 366
-MOST = 20  # tokens of one user that work
+MOST = 20  # valid tokens of one user
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
 
 
@@ -36,7 +35,7 @@ class TokenScope(StrEnum):
 
 @dataclass(frozen=True)
 class ApiToken:
-    """A token as its user sees it later."""
+    """A token as its user sees it after creation."""
 
     name: str
     scope: TokenScope
@@ -46,14 +45,14 @@ class ApiToken:
     revoked_us: int | None
 
     def state(self, now_us: int) -> str:
-        """Say whether it works."""
+        """Return whether it is valid."""
         return (
             "revoked" if self.revoked_us is not None else "expired" if self.expires_us <= now_us else "works"
         )
 
 
 def make(store: Store, user: str, name: str, scope: TokenScope, days: int, *, who: str, now_us: int) -> str:
-    """Make a token and give it: nobody can see it again. Raises: ConsoleError."""
+    """Create a token and return it: it is never shown again. Raises: ConsoleError."""
     if not NAME.fullmatch(name):
         raise ConsoleError(f"{name!a} is no name for a token; use a-z, 0-9, dots, dashes, 40 at most")
     if not 1 <= days <= MOST_DAYS:
@@ -77,7 +76,7 @@ def make(store: Store, user: str, name: str, scope: TokenScope, days: int, *, wh
 
 
 def of_user(store: Store, user: str) -> list[ApiToken]:
-    """List a user's tokens, the newest first; those too that no longer work."""
+    """List a user's tokens, newest first, including expired ones."""
     c = tokens.c
     names = (c.name, c.scope, c.made_us, c.expires_us, c.used_us, c.revoked_us)
     with store.reading() as db:
@@ -86,7 +85,7 @@ def of_user(store: Store, user: str) -> list[ApiToken]:
 
 
 def token_row(token: ApiToken, now_us: int) -> dict[str, str | None]:
-    """Write a token as a line."""
+    """Return a token as a row."""
     return {
         "name": token.name,
         "scope": str(token.scope),
@@ -98,7 +97,7 @@ def token_row(token: ApiToken, now_us: int) -> dict[str, str | None]:
 
 
 def revoke(store: Store, user: str, name: str, *, who: str, now_us: int) -> None:
-    """End a token now. Raises: ConsoleError where the user has none of that name that works."""
+    """Revoke a token now. Raises: ConsoleError if the user has no valid one of that name."""
     c = tokens.c
     with store.writing(now_us) as tx:
         live_token = update(tokens).where(c.person == user, c.name == name, c.revoked_us.is_(None))
@@ -108,7 +107,7 @@ def revoke(store: Store, user: str, name: str, *, who: str, now_us: int) -> None
 
 
 def find(store: Store, secret: str, now_us: int) -> tuple[User, ApiToken] | None:
-    """Give whose token this is, while it works and its user may log in."""
+    """Return a token and its user, if it is valid and the user may log in."""
     c = tokens.c
     if len(secret) != CHARACTERS:
         return None
@@ -133,4 +132,4 @@ def _touch(store: Store, digest: str, now_us: int) -> None:
         with store.engine.connect().execution_options(writes=True) as db, db.begin():
             db.execute(update(tokens).where(tokens.c.digest == digest).values(used_us=now_us))
     except DBAPIError:
-        return  # a full disk or a long writer: looking goes on, and its last use is not known
+        return  # a full disk or a long write: requests still work, but the last use is not recorded

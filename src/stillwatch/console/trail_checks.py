@@ -1,6 +1,6 @@
-"""Verifies the audit trail behind the pages, one at a time: progress and outcome. It draws nothing.
+"""Verifies the audit trail in the background, one check at a time, with progress and result.
 
-A check walks the whole trail, or what came since the record that the last one ended at.
+A check covers the whole trail, or the records since the end of the last check.
 """
 
 import threading
@@ -15,18 +15,18 @@ from stillwatch.cases.audit.verify import TrailCheck
 from stillwatch.cases.store import Store
 from stillwatch.errors import StillwatchError
 
-AT_ONCE_S = 0.15  # what is done by then is shown at once
+AT_ONCE_S = 0.15  # a result by then is shown at once
 
 
 @dataclass(frozen=True)
 class TrailCheckState:
-    """How far a check is, or what the last one found."""
+    """The progress of a check, or the result of the last one."""
 
     running: bool = False
-    whole: bool = True  # from the first record on
-    seen: int = 0  # records walked
+    whole: bool = True  # from the first record
+    seen: int = 0  # records checked
     outcome: VerifiedTrail | Broken | None = None
-    at_us: int | None = None  # when it was found
+    at_us: int | None = None  # time of the result
     trouble: str | None = None  # why it could not be finished
 
 
@@ -41,11 +41,11 @@ class TrailChecks:
         self._state = TrailCheckState()
 
     def start(self, whole: bool, wait_s: float = AT_ONCE_S) -> None:
-        """Begin a check where none is under way; wait a moment for its end."""
+        """Start a check if none is running; wait briefly for its end."""
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
                 if self._check is None:
-                    trail = self._store.trail  # its key was here before: one written anew with another fails
+                    trail = self._store.trail  # with its key: a trail rewritten under another fails
                     self._check = TrailCheck(
                         self._store, (trail.signer.key,) if isinstance(trail, Audit) else ()
                     )
@@ -64,14 +64,14 @@ class TrailChecks:
             trouble = str(why)
         except DBAPIError as why:  # it could not even be opened
             trouble = f"{self._store.name}: the trail cannot be read: {' '.join(str(why.orig).split())}"
-        finally:  # whatever happened, it does not go on
+        finally:  # whatever happened, it has ended
             walked = self._state.whole
             self._state = TrailCheckState(
                 False, walked, check.records_walked, outcome, self._now_us(), trouble
             )
 
     def state(self) -> TrailCheckState:
-        """Give how it stands now."""
+        """Return the present state."""
         state, check = self._state, self._check
         if not state.running or check is None:
             return state

@@ -1,8 +1,8 @@
-"""Finds the wording that prompts of several accounts have in common and other accounts' have not, with masks.
+"""Finds wording that prompts of several accounts share and other accounts' do not, with masks.
 
 Null: none; it shows a person what the detectors weighed, and proves nothing.
 Blind to: wording that is paraphrased for each prompt, and scripts written without spaces.
-Fooled by: a common program's own prompt, which the sample of others happens not to hold.
+Fooled by: a common program's own prompt that the sample of others happens to lack.
 """
 
 import re
@@ -11,14 +11,14 @@ from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
 RUN = 6  # words: as long as an indicator's opening
-LEAST_WORDS = 4  # of a run: signs of maths or code alone say nothing
+LEAST_WORDS = 4  # in a run: signs of maths or code alone mean nothing
 MOST = 5  # templates
 EXAMPLES = 3  # prompts of each
 LONGEST = 60  # words of a template
-Run = tuple[str, ...]  # words in a row
-Place = tuple[Sequence[str], int]  # the words of a text, and where in them
+Run = tuple[str, ...]  # consecutive words
+Place = tuple[Sequence[str], int]  # the words of a text, and a position in them
 _WORD = re.compile(r"https?://\S+|\w+(?:['’]\w+)*|([^\w\s])\1*")
-_GOES_ON = 0.8  # share of its prompts that a template's next word must be in
+_GOES_ON = 0.8  # share of its prompts in which a template's next word must occur
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ class WordingTemplate:
     text: str
     accounts: int
     prompts: int  # of the sample
-    sample: int  # how many prompts that is
-    elsewhere: int  # accounts of others in whose sample it is
+    sample: int  # size of the sample
+    elsewhere: int  # other accounts in whose sample it occurs
     examples: tuple[tuple[str, str], ...] = ()  # (account, prompt) with it, each of another account
 
 
 def mask(prompt: str) -> list[str]:
-    """Give a prompt's words with what changes masked.
+    """Return a prompt's words with variable parts masked.
 
     >>> mask("Solve task 17 at https://a.example/x: go")
     ['Solve', 'task', '<number>', 'at', '<link>', 'go']
@@ -51,7 +51,7 @@ def mask(prompt: str) -> list[str]:
 def templates(
     ours: Sequence[tuple[str, str]], others: Sequence[tuple[str, str]]
 ) -> tuple[WordingTemplate, ...]:
-    """Give the templates of (account, prompt) pairs, those of most accounts first."""
+    """Return the templates of (account, prompt) pairs, those of most accounts first."""
     texts = [(account, mask(prompt)) for account, prompt in ours]
     least_accounts = min(2, len({account for account, _ in texts}))
     accounts_of_run = _accounts_of_runs(texts, least_accounts)
@@ -95,8 +95,8 @@ def _runs_of(words: Sequence[str]) -> Iterator[Run]:
 def _accounts_of_runs(
     texts: Sequence[tuple[str, list[str]]], least: int, among: Container[Run] | None = None
 ) -> dict[Run, set[str]]:
-    """Give who sends each run, of runs that at least so many (1 or 2) send."""
-    first: dict[Run, str] = {}  # most runs are one account's alone: they get no set
+    """Return the senders of each run with at least this many (1 or 2)."""
+    first: dict[Run, str] = {}  # most runs have one account: they get no set
     accounts_by_run: dict[Run, set[str]] = {}
     for account, words in texts:
         for run in _runs_of(words):
@@ -109,7 +109,7 @@ def _accounts_of_runs(
 
 
 def _places_of_runs(texts: Sequence[tuple[str, list[str]]], runs: Container[Run]) -> dict[Run, list[Place]]:
-    """Give the texts that hold each run, with where it first stands in them."""
+    """Return the texts that contain each run, with its first position in each."""
     places_by_run: dict[Run, list[Place]] = {}
     for _, words in texts:
         for position, run in enumerate(_runs_of(words)):
@@ -121,7 +121,7 @@ def _places_of_runs(texts: Sequence[tuple[str, list[str]]], runs: Container[Run]
 
 
 def _extend_run(run: Run, places: Sequence[Place]) -> tuple[str, ...]:
-    """Let a run grow both ways as long as most of its prompts go on with one word."""
+    """Extend a run in both directions while most of its prompts continue with the same word."""
     extended = list(run)
     for step in (1, -1):
         reach = RUN if step == 1 else -1

@@ -1,7 +1,7 @@
-"""Detectors: what an actor's traffic says by itself, one file each. It knows nothing of how actors are made.
+"""Detectors: what an actor's traffic shows by itself, one file each.
 
 A detector is a pure function from the feature table to a score with a sentence. `lone_harvest` alone raises
-alarms, on single payers; the others state what kind of harvest an alarmed actor's is.
+alarms, on single payers; the others describe an alarmed actor's harvest.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 MOST_BITS = 20.0
-LEAST_BITS = 1.0  # what half of the accounts reach is not worth a sentence
+LEAST_BITS = 1.0  # a value that half of the accounts reach is not worth a sentence
 
 
 Subject = Mapping[str, float | int | None]  # one row of the feature table
@@ -20,7 +20,7 @@ Subject = Mapping[str, float | int | None]  # one row of the feature table
 
 @dataclass(frozen=True)
 class Statement:
-    """What a detector states about a subject: bits, a sentence, and the numbers behind it."""
+    """A detector's statement about a subject: bits, a sentence, and its numbers."""
 
     bits: float
     text: str
@@ -31,18 +31,18 @@ class Statement:
 
 
 class Population:
-    """The feature table of the accounts a subject is compared with."""
+    """The feature table of the accounts with which a subject is compared."""
 
     def __init__(self, features: pa.Table, least_exchanges: int = 5) -> None:
         self._table = features.filter(pa.compute.greater_equal(features["exchanges"], least_exchanges))
 
     def quantile(self, feature: str, q: float) -> float:
-        """Quantile q of a feature over the population's accounts; 0 where no account has it."""
+        """Quantile q of a feature over the population's accounts; 0 if no account has it."""
         values = self._values(feature)
         return float(np.quantile(values, q)) if len(values) else 0.0
 
     def share_at_least(self, feature: str, value: float) -> float:
-        """Share of the population's accounts at or above a value, never quite 0: (k + 1) / (n + 1)."""
+        """Share of the population's accounts at or above a value, never 0: (k + 1) / (n + 1)."""
         values = self._values(feature)
         return float(((values >= value).sum() + 1) / (len(values) + 1))
 
@@ -57,7 +57,7 @@ def rarity_bits(population: Population, feature: str, value: float) -> float:
 
 
 class Detector(Protocol):
-    """What a module of this package offers."""
+    """Interface of a module of this package."""
 
     NAME: str
 

@@ -1,7 +1,7 @@
 """Volume and coverage by one payer: heavy use with none of the marks that honest heavy use leaves.
 
-Each time a payer's traffic of five days reaches another step, its traits are taken. A trait's weight is how
-rare it is among the log's other heavy payers, in bits; honest heavy users have several, hardly ever all.
+The traits of a payer are measured each time its traffic of five days reaches another step. A trait's weight
+is its rarity among the log's other heavy payers, in bits; honest heavy users have several, hardly ever all.
 
 Null: the payer is one more of the log's heavy payers; its rank among them is the p-value, 1/(n+1) at best.
 Blind to: a harvest below the first step, one spread over payers (see coordinated harvest), one that imitates
@@ -23,9 +23,9 @@ from stillwatch.units import DAY_US, HOUR_US
 NAME = "lone_harvest"
 STEPS = (300, 450, 675, 1000, 1500, 2250, 3400, 5000, 10_000)  # exchanges within the window
 WINDOW_US = 5 * DAY_US
-LEAST_SPAN_H = 8  # hours: shorter, and any burst is even and in every hour
+LEAST_SPAN_H = 8  # hours: in a shorter span any burst is even and in every hour
 LEAST_BITS = 10.5
-LEAST_PEERS = 10  # heavy payers needed before rarity means anything
+LEAST_PEERS = 10  # heavy payers needed for rarity to have a meaning
 HARVEST_CLASSES = 0b1011  # trace elicitation, rubric grading, task generation
 
 
@@ -46,7 +46,7 @@ TRAITS = (
     Trait("no template", "has no opening, ending or system text of its own"),
     Trait("harvest wording", "mostly asks for reasoning traces, gradings or new tasks"),
 )
-PRIVATE, NEVER_REPEATS, UNMARKED = 0, 3, 5  # without these three it is no lone harvest, whatever else is rare
+PRIVATE, NEVER_REPEATS, UNMARKED = 0, 3, 5  # without these it is no lone harvest, whatever else is rare
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Sighting:
     at_us: int
     exchanges: int
     traits: tuple[bool, ...]
-    bits: tuple[float, ...]  # per trait, 0 where absent
+    bits: tuple[float, ...]  # per trait, 0 if absent
     p_value: float
     peers: int
 
@@ -67,7 +67,7 @@ class Sighting:
 
     @property
     def text(self) -> str:
-        """The sighting as a sentence, the rarest trait first."""
+        """Describe the sighting in a sentence, the rarest trait first."""
         held = sorted(zip(self.bits, TRAITS, self.traits, strict=True), key=lambda t: -t[0])
         traits = "; ".join(f"{trait.text} ({bits:.1f} bits)" for bits, trait, has in held if has)
         return (
@@ -83,10 +83,10 @@ def sightings(
     least_bits: float = LEAST_BITS,
     least_peers: int = LEAST_PEERS,
 ) -> list[Sighting]:
-    """Every payer's first step at which it stands out, in time order; each judged by what came before it.
+    """Return every payer's first step at which it stands out, in time order, by earlier data only.
 
     payer: (exchanges,) int32; private: (payers,) bool, no organisation and no permission for such use;
-    least_bits, least_peers: how rare its traits must be together, and among how many other heavy payers.
+    least_bits: how rare its traits must be together; least_peers: among how many other heavy payers.
     """
     begin, order = deal(payer, len(private))
     marked = (
@@ -98,7 +98,7 @@ def sightings(
     )
     harvest = (log["classes"] & HARVEST_CLASSES) != 0
     columns = (log[name] for name in ("ts_us", "model", "exact", "head", "tail", "system"))
-    # of each step: the payer, when, exchanges in the window, (steps, 10) measured shares
+    # for each step: the payer, when, exchanges in the window, (steps, 10) measured shares
     counts, steps = np.diff(begin), np.array(STEPS, np.int64)
     capacity = int(np.sum(counts >= steps[0])) * len(steps)
     who, at, seen = np.empty(capacity, np.int32), np.empty(capacity, np.int64), np.empty(capacity, np.int64)
@@ -123,7 +123,7 @@ def sightings(
 def _standing_out(
     who: np.ndarray, at: np.ndarray, seen: np.ndarray, traits: np.ndarray, least_bits: float, least_peers: int
 ) -> list[Sighting]:
-    """Walk the steps in time; weigh each against the latest step of every other payer so far."""
+    """Go through the steps in time; weigh each against the latest step of every other payer so far."""
     first_sightings: list[Sighting] = []
     latest: dict[int, int] = {}
     totals: dict[int, float] = {}
@@ -171,7 +171,7 @@ def _traits(values: np.ndarray, private: np.ndarray, age_us: np.ndarray) -> np.n
 
 
 def _sent_by_others(exact: np.ndarray, payer: np.ndarray) -> np.ndarray:
-    """Whether another payer sent the same prompt earlier (rows are in time order)."""
+    """Return whether another payer sent the same prompt earlier (rows are in time order)."""
     order = np.argsort(exact, kind="stable").astype(np.int32)
     starts = run_starts(exact[order])
     text, sender = np.cumsum(starts, dtype=np.int32) - np.int32(1), payer[order]

@@ -1,4 +1,4 @@
-"""Long answers, hardly ever cut: outputs sized for a training set.
+"""Long answers, hardly ever truncated: outputs sized for a training set.
 
 Null: an account's mean output length (in logarithms) is drawn from the population's.
 Blind to: harvests of labels and short answers.
@@ -17,7 +17,7 @@ FEATURE = "log2_output_mean"
 
 
 def state(subject: Subject, population: Population) -> Statement | None:
-    """Mean log2 output tokens, beside the population's 95th percentile."""
+    """Compare mean log2 output tokens with the population's 95th percentile."""
     actual = subject[FEATURE]
     if actual is None:
         return None

@@ -1,4 +1,4 @@
-"""Never a second question: no follow-up turns, no end users, nobody in the loop.
+"""No follow-up turns and no end users: no person takes part.
 
 Null: an account's share of follow-up turns is drawn from the population's.
 Blind to: relays of real users' conversations, and campaigns that add dialogue.
@@ -13,7 +13,7 @@ NAME = "no_dialogue"
 
 
 def state(subject: Subject, population: Population) -> Statement | None:
-    """Share of exchanges that are follow-up turns, where the log tells turns."""
+    """Return the share of exchanges that are follow-up turns, if the log records turns."""
     share = subject["follow_up_share"]
     if share is None or share > 0.01 or population.quantile("follow_up_share", 0.95) < 0.05:
         return None

@@ -2,7 +2,7 @@
 
 Null: an account's share of grading requests is drawn from the population's.
 Blind to: rubrics in other languages or words than the class lists.
-Fooled by: evaluation vendors and judges; they grade too. It is stated of alarmed actors only.
+Fooled by: evaluation vendors and judges, who grade too. It is stated of alarmed actors only.
 Source: docs/field.md, signal 4 (Anthropic 2026-02: rubric-based grading by one of three labs).
 """
 

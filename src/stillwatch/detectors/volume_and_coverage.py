@@ -2,7 +2,7 @@
 
 Null: the actor is one more account of the population; bits are -log2 of the share of accounts as large.
 Blind to: small actors.
-Fooled by: every large honest customer: it never speaks alone, only of alarmed actors.
+Fooled by: every large honest customer; it is therefore stated of alarmed actors only.
 Source: docs/field.md, signal 7; Juuti et al. 2019 (PRADA) judges streams, not actors.
 """
 
@@ -13,7 +13,7 @@ NAME = "volume_and_coverage"
 
 
 def state(subject: Subject, population: Population) -> Statement | None:
-    """Exchanges of the actor, and the share of them that differ, beside the population's 95th percentile."""
+    """Compare the actor's exchanges, and the share that differ, with the population's 95th percentile."""
     n = float(subject["exchanges"] or 0)
     p95 = population.quantile("exchanges", 0.95)
     if n < p95:

@@ -1,7 +1,7 @@
-"""A student taught by a teacher's answers: collect, curate, train, evaluate, report. It knows no gateway.
+"""A student taught by a teacher's answers: collect, curate, train, evaluate, report.
 
-A run is a folder; each step reads what the step before it left there and writes its own files whole (a new
-file beside the old one, then a rename), except the ledger, which is SQLite and is written as answers come.
+A run is a folder. Each step reads the files of the step before and writes its own atomically (a new file
+beside the old one, then a rename), except the ledger, which is SQLite and is written as answers come.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ EXTRA = "pip install 'stillwatch[train]'"
 
 
 class DistillError(StillwatchError):
-    """A step cannot go on; what was collected stays. The sentence says what would be right."""
+    """A step cannot go on; what was collected stays. The message says what to do."""
 
 
 class BudgetReached(DistillError):
@@ -22,11 +22,11 @@ class BudgetReached(DistillError):
 
 
 class PlanError(DistillError):
-    """A plan says something that cannot be done. It names the file and the key."""
+    """A plan asks for something impossible. It names the file and the key."""
 
 
 class PlanFaults(PlanError, Faults):
-    """All that is wrong with one plan, told at once."""
+    """All mistakes of one plan, reported together."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,11 @@ class Sample:
     id: str  # the prompt's
     sample: int  # 0, 1, ... of the samples of one prompt
     prompt: tuple[dict[str, str], ...]
-    reasoning: str | None  # the trace, wherever the teacher put it; None: it gave none
+    reasoning: str | None  # the trace, wherever the teacher put it; None if there is none
     answer: str
     finish_reason: str | None
     usage: dict[str, Any]  # input_tokens, output_tokens, reasoning_tokens|None, estimated, usd|None
-    teacher: str  # the model, as it named itself in the answer
+    teacher: str  # the model name that the answer gives
     params: dict[str, Any]  # as sent
     logprobs: list[Any] | None = None  # [token, logprob, [[token, logprob], ...]] each, where offered
 
@@ -67,46 +67,46 @@ class Example:
     answer: str
     task: str
     expected: Any = None
-    tokens: int = 0  # output tokens that the teacher was paid for this one
+    tokens: int = 0  # output tokens paid to the teacher for this one
 
 
 @dataclass(frozen=True)
 class AnswerVerdict:
-    """What a task says of an answer. `right` is None where it cannot tell."""
+    """A task's judgement of an answer. `right` is None if it cannot tell."""
 
     right: bool | None
-    said: str | None = None  # the answer that was found in the text
+    said: str | None = None  # the answer found in the text
     why: str = ""
 
 
 class Task(Protocol):
-    """A module of distill/tasks: how questions are made (where they can be) and how answers are judged."""
+    """Interface of a module of distill/tasks: makes questions, if it can, and judges answers."""
 
     NAME: str
-    EXPECTS: str  # what `expected` has to be, in words; "" where nothing is judged
+    EXPECTS: str  # description of a valid `expected`; "" if nothing is judged
 
     def make(self, n: int, seed: int, held_out: bool) -> list[Prompt]:
-        """Raises: DistillError where prompts of this task come from files only."""
+        """Raises: DistillError if prompts of this task come from files only."""
 
     def check(self, expected: Any) -> str | None:
-        """Say what is wrong with a file's `expected`; None where answers can be judged by it."""
+        """Return what is wrong with a file's `expected`; None if answers can be judged by it."""
 
     def judge(self, expected: Any, text: str) -> AnswerVerdict: ...
 
 
 class DistillRun(FolderPaths):
-    """A run's folder: what lies where."""
+    """The paths in a run's folder."""
 
     plan = Below("plan.toml")  # resolved: every key, files by their full path
     prompts = Below("prompts.jsonl")  # {id, messages, task, expected}
-    heldout = Below("heldout.jsonl")  # the evaluation set, same shape; none of it is asked or trained on
+    heldout = Below("heldout.jsonl")  # the evaluation set, same shape; never asked or trained on
     ledger = Below("ledger.db")
     collected_file = Below("collected.jsonl")
     curated_file = Below("curated.jsonl")
     curation = Below("curation.json")  # {collected, kept, filters: [{name, dropped, reason, examples}]}
     # {model, base_url, licence, licence_url, terms_url, training, says, source, i_may}
     teacher = Below("teacher.json")
-    # what collecting cost: {requests, input_tokens, output_tokens, usd, in_doubt, ...}
+    # the cost of collecting: {requests, input_tokens, output_tokens, usd, in_doubt, ...}
     spent = Below("spent.json")
     model = Below("model")
     training = Below("training.json")

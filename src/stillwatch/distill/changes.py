@@ -1,6 +1,7 @@
-"""Did what answers are like jump on the way? The order of questions is drawn by hash, so it should not.
+"""Detects a jump in the properties of answers during collection. The order of questions is drawn by hash, so
+there should be none.
 
-Null: the order says nothing of the values: any order of them was as likely.
+Null: the order is independent of the values: every order was equally likely.
 Blind to: a change that leaves the mean as it is; a slow drift; fewer than `SIDE` answers of another kind.
 Fooled by: prompts that were added later; samples that failed and were asked again much later.
 Source: the largest standardised difference of means, beside that of random orders: Antoch and Hušková,
@@ -13,7 +14,7 @@ import numpy as np
 
 LEAST_ANSWERS = 40
 SIDE = 10  # answers on each side of a change, at least
-ORDERS = 999  # random orders that the true one is compared with
+ORDERS = 999  # random orders for comparison
 ALPHA = 0.01
 SEED = 1
 
@@ -40,9 +41,9 @@ class AnswerChange:
 def find_change(
     what: str, values: np.ndarray, tests: int = 1, logarithms: bool = True
 ) -> AnswerChange | None:
-    """The place where values jump, where chance would show as large a one less than `ALPHA` of the time.
+    """Return the place where values jump, if chance gives as large a jump less than `ALPHA` of the time.
 
-    `tests` are made on the same answers. Means of `logarithms` are given as geometric means.
+    `tests`: the number of tests on the same answers. With `logarithms`, means are geometric means.
     """
     n = len(values)
     if n < LEAST_ANSWERS or np.ptp(values) == 0:

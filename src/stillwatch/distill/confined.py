@@ -1,11 +1,11 @@
-"""Runs a program that nobody has read, in a process of its own: no network, no files but its own, limits.
+"""Runs an unreviewed program in a process of its own: no network, no files but its own, limits.
 
-Started by path as `python -I -S -B confined.py`, so that it imports nothing of this package. It reads a JSON
-request from standard input and writes one line: the request's token and what came of it. Where the kernel
-denies a means of confinement it goes on without, and says which it had. It does not know what the program is
-for.
+It is started by path as `python -I -S -B confined.py`, so that it imports nothing of this package. It reads a
+JSON request from standard input and writes one line: the request's token and the outcome. If the kernel
+denies a means of confinement, it continues without, and reports which it had.
 
-Fooled by: a program written to look through its own process for the token. It judges work, not attacks.
+Fooled by: a program written to look through its own process for the token. It is meant to judge answers, not
+to withstand attacks.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def unshare() -> dict[str, bool]:
-    """Leave the machine's network, processes and message queues; says what was granted."""
+    """Leave the machine's network, processes and message queues; return what was granted."""
     if sys.platform != "linux":
         return {"network": False, "processes": False}
     network = CLONE_NEWNET | CLONE_NEWIPC
@@ -45,7 +45,7 @@ def unshare() -> dict[str, bool]:
 
 
 def landlock(folder: str, readable: list[str]) -> dict[str, bool]:
-    """Allow reading what Python needs and writing in one folder, nothing else; says what was granted."""
+    """Allow only reading what Python needs and writing in one folder; return what was granted."""
     abi = libc.syscall(CREATE_RULESET, None, 0, 1) if sys.platform == "linux" else 0
     if abi < 1 or libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         return {"files": False}
@@ -87,7 +87,7 @@ def limit(seconds: float, mib: int) -> None:
 
 
 class ProgramOutput(io.StringIO):
-    """What a program prints, as far as anybody will look."""
+    """A program's output, up to the length that is looked at."""
 
     def write(self, text: str) -> int:
         if self.tell() + len(text) > OUTPUT:
@@ -161,10 +161,10 @@ def main() -> None:
         os.dup2(nothing, handle)
     die_with_the_parent()
     had = unshare()
-    first = os.fork()  # of the new process space: when it ends, all that was started in it ends
+    first = os.fork()  # of the new process namespace: when it ends, all processes started in it end
     if first == 0:
         die_with_the_parent()
-        worker = os.fork()  # not the first itself: the kernel spares that one the signals of its limits
+        worker = os.fork()  # not the first process: the kernel does not send it the limits' signals
         if worker == 0:
             inside(request, sys.argv[1], out, had)
         os.waitpid(worker, 0)

@@ -1,12 +1,12 @@
-"""What a run will take, before it takes it: money, time, disk, each from-to with its ground. It asks nobody.
+"""Estimates what a run will take before it starts: money, time and disk, each as a range with its basis.
 
-There are three grounds: bounds that hold whatever the teacher does; answers of this teacher that lie in a
-ledger already (a few asked first belong to the run and are not paid again); and a few steps of the student on
-this machine. What none of them tells is unknown, and a sentence says what would tell it.
+There are three bases: bounds that hold whatever the teacher does; answers of this teacher in a ledger (a few
+asked first belong to the run and are not paid again); and a few steps of the student on this machine.
+Anything else is unknown, and a sentence says what would determine it.
 
-Null: the answers to come are like those that are stored: questions go out in an order drawn by hash, so the
-first are a random part. Blind to: a teacher that gets slower under load, or wordier; a machine that is
-busier later.
+Null: the answers to come are like the stored ones: questions go out in an order drawn by hash, so the first
+are a random sample. Blind to: a teacher that gets slower under load, or wordier; a machine that is busier
+later.
 """
 
 import math
@@ -30,19 +30,19 @@ from stillwatch.stats.intervals import further_sum
 if TYPE_CHECKING:
     from stillwatch.distill.train.probe import WritingPace
 
-ENOUGH = 10  # stored answers from which others are foretold
-WORDS_BYTES = 8  # of text for a token at most, on average: no tokenizer in use has longer words
+ENOUGH = 10  # stored answers needed for a prediction
+WORDS_BYTES = 8  # of text per token at most, on average: no tokenizer in use has longer words
 ROW_BYTES = 700  # of a ledger's row and the two JSON lines, without the texts
-COPIES = 3  # of a text: ledger, collected.jsonl, curated.jsonl
-ADAM_BYTES, WEIGHT_BYTES = 12, 4  # of a checkpoint and of a saved student, for each weight, in 32 bits
+COPIES = 3  # of each text: ledger, collected.jsonl, curated.jsonl
+ADAM_BYTES, WEIGHT_BYTES = 12, 4  # of a checkpoint and of a saved student, per weight, in 32 bits
 CHECKPOINTS = 3  # at once: two are kept while a third is written
-EXAMPLES_FOR = 8  # steps; then they are seen again
+EXAMPLES_FOR = 8  # steps; then they are repeated
 SECONDS_AN_HOUR = 3600
 
 
 @dataclass(frozen=True)
 class Amount:
-    """An amount that lies between two; None where that is unknown, and `rests_on` says what would tell."""
+    """An amount as a range; None if unknown, and `rests_on` says what would determine it."""
 
     what: str
     unit: str  # "US dollars", "seconds", "bytes", "tokens", "FLOPs"
@@ -61,7 +61,7 @@ class Amount:
 
 @dataclass(frozen=True)
 class AnswerCosts:
-    """What stored answers took: input tokens, output tokens, seconds, bytes; and requests for each answer."""
+    """The cost of stored answers: input tokens, output tokens, seconds, bytes; and requests per answer."""
 
     rows: tuple[tuple[int, int, float, int], ...]
     requests_an_answer: float
@@ -72,7 +72,7 @@ class AnswerCosts:
 
 
 def answer_costs(run: DistillRun) -> AnswerCosts | None:
-    """What the answers in a run's ledger took; None where there are too few."""
+    """Return the cost of the answers in a run's ledger; None if there are too few."""
     if not run.ledger.exists():
         return None
     with closing(read_only(run.ledger)) as db:
@@ -92,9 +92,10 @@ def forecast(
     probe: bool,
     say: Callable[[str], None] = lambda words: None,
 ) -> list[Amount]:
-    """Every amount that the rest of a run will take. `like`: a run whose teacher and questions are alike.
+    """Estimate every amount that the rest of a run will take. `like`: a run with a similar teacher and
+    questions.
 
-    `probe`: train and write a few steps here, to learn the pace. Raises: DistillError.
+    `probe`: train and generate a few steps to measure the speed. Raises: DistillError.
     """
     run = DistillRun(Path(plan.folder))
     seen = answer_costs(run) or (None if like is None else answer_costs(like))
@@ -108,7 +109,7 @@ def forecast(
 
 
 def disk_warning(amounts: Sequence[Amount], folder: Path) -> str | None:
-    """What to say where the disk may be too small."""
+    """Return a warning if the disk may be too small."""
     most = sum(amount.high or 0 for amount in amounts if amount.unit == "bytes")
     existing = next((place for place in (folder, *folder.parents) if place.exists()), Path("/"))
     free = shutil.disk_usage(existing).free
@@ -135,7 +136,7 @@ def _collecting(
         requests = math.ceil(n * seen.requests_an_answer)
         into, out, took = (seen.further(column, requests) for column in (0, 1, 2))
         stored = seen.further(3, n)
-        size = (n * ROW_BYTES + stored[0], n * ROW_BYTES + COPIES * 3 * stored[1])  # deflated to a third
+        size = (n * ROW_BYTES + stored[0], n * ROW_BYTES + COPIES * 3 * stored[1])  # compressed to a third
         ground = f"95 %, from {seen.source}"
     price = price_of(plan.teacher.model, plan.prices)
     usd = None
@@ -173,7 +174,7 @@ def _computing(
     probe: bool,
     say: Callable[[str], None],
 ) -> list[Amount]:
-    """Training and evaluation on this machine."""
+    """Estimate training and evaluation on this machine."""
     names = (
         ("training", "seconds"),
         ("training", "CPU-seconds"),
@@ -228,13 +229,13 @@ def _computing(
 def _evaluation(
     plan: DistillPlan, run: DistillRun, seen: AnswerCosts | None, writing: "WritingPace", models: int
 ) -> Amount:
-    """Seconds that so many models take to answer the held-out questions on this machine."""
+    """Return the seconds that a number of models take to answer the held-out questions here."""
     questions = _held_out(run, plan)
     batches = math.ceil(questions / plan.evaluate.batch)
     written = [1.0, float(plan.evaluate.new_tokens)]
     if seen is not None:
         mean = sum(row[1] for row in seen.rows) / len(seen.rows)
-        written[0] = min(written[1], mean / 2)  # a student may be briefer than its teacher
+        written[0] = min(written[1], mean / 2)  # a student may write less than its teacher
     return Amount.between(
         "evaluation",
         "seconds",
@@ -247,7 +248,7 @@ def _evaluation(
 def examples_alike(
     plan: DistillPlan, run: DistillRun, prompts: list[Prompt], seen: AnswerCosts | None
 ) -> list[list[Example]]:
-    """Examples to time steps with: the run's own, else its prompts with made-up answers, short and long."""
+    """Return examples for timing: the run's own, else its prompts with made-up answers, short and long."""
     most = EXAMPLES_FOR * plan.train.batch * plan.train.accumulate
     if run.curated_file.exists():
         return [list(read_examples(run.curated_file))[:most]]
@@ -289,7 +290,7 @@ def _held_out(run: DistillRun, plan: DistillPlan) -> int:
 
 
 def as_rows(amounts: Sequence[Amount]) -> list[tuple[str, str, str, str]]:
-    """What a terminal shows: name, from, to, ground."""
+    """Return rows for a terminal: name, from, to, basis."""
     return [
         (amount.what, _words(amount.low, amount.unit), _words(amount.high, amount.unit), amount.rests_on)
         for amount in amounts

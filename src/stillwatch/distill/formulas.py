@@ -1,10 +1,10 @@
-"""Whether two formulas are one: Math-Verify's judgement, in a process of its own that can be ended.
+"""Decides whether two formulas are equal: Math-Verify's judgement, in a separate process that can be killed.
 
-An answer is somebody else's text. Algebra on it may take all time and memory that there is. Math-Verify's own
-timeout works by a signal, which needs the main thread and does not reach a long multiplication. So a second
-process compares, and the kernel ends it after so much processor time, on a busy machine as on an idle one.
+An answer is untrusted text. Algebra on it may take unlimited time and memory. Math-Verify's own timeout uses
+a signal, which needs the main thread and does not interrupt a long multiplication. A second process therefore
+compares, and the kernel ends it after a limit of processor time, which does not depend on the machine's load.
 
-Null: two answers that are one by the rules of algebra simplify to one expression.
+Null: two answers that are equal by the rules of algebra simplify to one expression.
 Blind to: identities that SymPy does not find; what a question asked for ("in lowest terms").
 Fooled by: an equation in place of a number: `x=5` and `5` count as one.
 Source: Math-Verify (Apache-2.0), https://github.com/huggingface/Math-Verify
@@ -21,13 +21,13 @@ from importlib.util import find_spec
 
 from stillwatch.distill import EXTRA, DistillError
 
-CPU_S = 3  # of processor time for one pair
-ENVIRONMENT = ("PATH", "PYTHONPATH", "HOME", "LANG", "LC_ALL")  # no keys of anybody's
+CPU_S = 3  # of processor time per pair
+ENVIRONMENT = ("PATH", "PYTHONPATH", "HOME", "LANG", "LC_ALL")  # without any keys
 MEMORY = 4 << 30  # bytes of address space
 
 
 class _Comparer:
-    """The second process, started when first needed and again after one was ended."""
+    """The second process, started when first needed and restarted after it was killed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -37,7 +37,7 @@ class _Comparer:
         with self._lock:
             process = self._start()
             line = ""
-            with suppress(OSError):  # it may have been ended between two questions
+            with suppress(OSError):  # it may have been killed between two questions
                 assert process.stdin is not None
                 assert process.stdout is not None
                 process.stdin.write(json.dumps([left, right]) + "\n")
@@ -82,9 +82,9 @@ atexit.register(_comparer.end)
 
 
 def same_formula(left: str, right: str) -> bool | None:
-    """Whether two formulas (LaTeX, or plain) are one; None where `CPU_S` did not suffice to tell.
+    """Return whether two formulas (LaTeX, or plain) are equal; None if `CPU_S` did not suffice.
 
-    Raises: DistillError where Math-Verify is not installed.
+    Raises: DistillError if Math-Verify is not installed.
     """
     if not _is_installed():
         raise DistillError(
@@ -96,7 +96,7 @@ def same_formula(left: str, right: str) -> bool | None:
 def _is_installed() -> bool:
     try:
         return find_spec("math_verify") is not None
-    except ValueError:  # what a test, or a program, has put in its place
+    except ValueError:  # printed by something else, such as a test's replacement
         return False
 
 
@@ -105,7 +105,7 @@ def _storable(text: str) -> str:
 
 
 def _answer_until_closed() -> None:
-    """The second process: a pair a line in, true or false a line out."""
+    """The second process: reads a pair per line, writes true or false per line."""
     import resource
 
     from math_verify import parse, verify

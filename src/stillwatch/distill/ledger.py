@@ -1,8 +1,8 @@
-"""The ledger of a run: every request before it is sent, every answer when it has come. SQLite, one writer.
+"""The ledger of a run: every request before it is sent, every answer when it has arrived. SQLite, one writer.
 
-A row is durable before its request goes out and before the place of a finished one is given away, so that a
-process killed at any moment leaves at most the requests under way unaccounted. Those count as spent in full
-from then on: the teacher may have answered them. It does not know what a teacher is, nor how to reach one.
+A row is durable before its request goes out, and an answer is durable before another request takes its place.
+A process killed at any moment therefore leaves at most the requests under way unaccounted. Those count as
+fully paid from then on: the teacher may have answered them.
 """
 
 import fcntl
@@ -52,13 +52,13 @@ CREATE TABLE IF NOT EXISTS failure (
   error TEXT NOT NULL
 ) WITHOUT ROWID;
 """
-LAYOUT = 1  # SQLite keeps it as user_version; 0 is this one too, from before it was numbered
-BALLAST = 4 << 20  # bytes given back when the disk is full, so that what is under way can still be stored
+LAYOUT = 1  # SQLite's user_version; 0 is the same layout, from before it was numbered
+BALLAST = 4 << 20  # bytes released when the disk is full, so that answers under way can still be stored
 
 
 @dataclass(frozen=True)
 class RunCost:
-    """What a run has cost so far. What is in doubt counts as if it had been answered in full."""
+    """The cost of a run so far. Requests in doubt count as if they had been answered in full."""
 
     requests: int = 0
     input_tokens: int = 0
@@ -68,7 +68,7 @@ class RunCost:
     doubtful_requests: int = 0
     doubtful_tokens: int = 0
     doubtful_pusd: int = 0
-    waited_us: int = 0  # for answers, added up over requests that were under way together
+    waited_us: int = 0  # for answers, summed over concurrent requests
 
     @property
     def tokens(self) -> int:
@@ -81,7 +81,7 @@ class RunCost:
 
 @dataclass(frozen=True)
 class AttemptOutcome:
-    """How an attempt ended. `reply` is there when the state is "stored"."""
+    """The outcome of an attempt. `reply` is set when the state is "stored"."""
 
     state: str
     input_tokens: int = 0
@@ -94,14 +94,14 @@ class AttemptOutcome:
 
 
 class LedgerFull(DistillError):
-    """The disk refuses; what was stored before stays."""
+    """The disk is full; earlier answers stay stored."""
 
 
 class RunLedger:
-    """One run's ledger, held by one process alone."""
+    """One run's ledger, held by one process exclusively."""
 
     def __init__(self, path: Path) -> None:
-        """Open or make it, and settle what an earlier process left under way. Raises: DistillError."""
+        """Open or create it, and settle what an earlier process left under way. Raises: DistillError."""
         self.path = path
         self._lock = _hold(path.with_suffix(".lock"))
         self._ballast = path.with_suffix(".ballast")
@@ -123,7 +123,7 @@ class RunLedger:
             raise LedgerFull(
                 f"{path}: cannot be opened for writing: {why}; nothing was asked, what is stored stays"
             ) from why
-        self.full: str | None = None  # why the disk refused, once it has
+        self.full: str | None = None  # why a write to the disk failed, once one has
         self._waiting: queue.SimpleQueue[tuple[Callable[[], None], Future[None]] | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write, name="ledger", daemon=True)
         self._writer.start()
@@ -143,7 +143,7 @@ class RunLedger:
     def sent(
         self, key: str, purpose: str, bound: int, tokens: int, pusd: int, now_us: int
     ) -> tuple[int, Future[None]]:
-        """Write a request down before it goes out; send it only when the future is done."""
+        """Record a request before it goes out; send it only when the future is done."""
         attempt, self._next = self._next, self._next + 1
         row = (attempt, key, purpose, now_us, bound, tokens, pusd)
         text = (
@@ -153,7 +153,7 @@ class RunLedger:
         return attempt, self._put(lambda: _do(self._db, text, row))
 
     def record_end(self, key: str, attempt: int, outcome: AttemptOutcome) -> Future[None]:
-        """Write down how a request ended, with its answer where there is one."""
+        """Record the outcome of a request, with its answer if there is one."""
 
         def write() -> None:
             o = outcome
@@ -174,20 +174,20 @@ class RunLedger:
         return self._put(write)
 
     def record_failure(self, key: str, error: str, final: bool) -> Future[None]:
-        """Write down that a sample was given up."""
+        """Record that a sample was given up."""
         row = (key, int(final), _storable(error))
         return self._put(lambda: _do(self._db, "INSERT OR REPLACE INTO failure VALUES (?, ?, ?)", row))
 
     def answered_keys(self) -> set[str]:
-        """Give the keys of stored answers, which are never asked again."""
+        """Return the keys of stored answers, which are never asked again."""
         return {key for (key,) in self._db.execute("SELECT key FROM answer")}
 
     def given_up(self) -> dict[str, str]:
-        """Give the keys that the teacher refused for good, with its words."""
+        """Return the keys that the teacher refused for good, with its words."""
         return dict(self._db.execute("SELECT key, error FROM failure WHERE final = 1"))
 
     def doubtful(self) -> set[str]:
-        """Give the keys that were sent, and of which no end is recorded."""
+        """Return the keys that were sent and have no recorded outcome."""
         return {
             key
             for (key,) in self._db.execute(
@@ -196,7 +196,7 @@ class RunLedger:
         }
 
     def first_reply(self) -> bytes | None:
-        """The first answer that was stored, as it came."""
+        """Return the first stored answer, as it came."""
         row = self._db.execute("SELECT reply FROM answer ORDER BY attempt LIMIT 1").fetchone()
         return None if row is None else zlib.decompress(row[0])
 
@@ -208,7 +208,7 @@ class RunLedger:
         return [(count, error) for count, error in rows]
 
     def excess(self) -> int:
-        """By how many tokens a teacher has billed more than a request's own size allowed, at worst."""
+        """Return by how many tokens a teacher has billed more than a request's size allowed, at worst."""
         return max(
             0,
             self._db.execute(
@@ -218,7 +218,7 @@ class RunLedger:
         )
 
     def recent(self, since_us: int) -> Iterator[tuple[int, int]]:
-        """Give when recent requests were sent, and the tokens that each took or may take."""
+        """Yield when recent requests were sent, and the tokens that each took or may take."""
         return iter(
             self._db.execute(
                 "SELECT sent_us, CASE state WHEN 'stored' THEN input_tokens + output_tokens "
@@ -228,7 +228,7 @@ class RunLedger:
         )
 
     def spent(self) -> RunCost:
-        """Everything that this run has cost."""
+        """Return the cost of this run."""
         return spent(self._db)
 
     def _put(self, write: Callable[[], None]) -> Future[None]:
@@ -237,7 +237,7 @@ class RunLedger:
         return finished
 
     def _write(self) -> None:
-        """The writer: all that waits goes into one transaction, so that one sync serves many requests."""
+        """The writer thread: one transaction for all waiting work, so that one sync serves many requests."""
         ends = False
         while not ends:
             batch = [self._waiting.get()]
@@ -251,7 +251,7 @@ class RunLedger:
                 self._ballast.unlink()
                 error = self._commit(work)
             for _, finished in work:
-                with suppress(InvalidStateError):  # who waited for it may have been cancelled
+                with suppress(InvalidStateError):  # the waiting task may have been cancelled
                     if error is None:
                         finished.set_result(None)
                     else:
@@ -260,7 +260,7 @@ class RunLedger:
                 self.full = error
 
     def _commit(self, work: list[tuple[Callable[[], None], Future[None]]]) -> str | None:
-        """Write a batch, whole or not at all; says why not."""
+        """Write a batch, atomically; return the error, if any."""
         try:
             self._db.execute("BEGIN IMMEDIATE")
             for write, _ in work:
@@ -275,7 +275,7 @@ class RunLedger:
 
 @contextmanager
 def lock_out_collectors(path: Path) -> Iterator[None]:
-    """Keep collectors out while a run is prepared. Raises: DistillError where one is at work."""
+    """Keep collectors out while a run is prepared. Raises: DistillError if one is at work."""
     lock = _hold(path.with_suffix(".lock"))
     try:
         yield
@@ -284,7 +284,7 @@ def lock_out_collectors(path: Path) -> Iterator[None]:
 
 
 def read_only(path: Path) -> sqlite3.Connection:
-    """Open a ledger to look into it, also while another process writes. Raises: DistillError."""
+    """Open a ledger for reading, even while another process writes. Raises: DistillError."""
     try:
         db = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=10)
         db.execute("SELECT count(*) FROM answer")
@@ -294,7 +294,7 @@ def read_only(path: Path) -> sqlite3.Connection:
 
 
 def reply(db: sqlite3.Connection, key: str) -> tuple[bytes, int, int, int] | None:
-    """One stored answer: its JSON, input tokens, output tokens, picodollars."""
+    """Return one stored answer: its JSON, input tokens, output tokens, picodollars."""
     row = db.execute(
         "SELECT reply, input_tokens, output_tokens, pusd FROM answer "
         "JOIN attempt ON attempt.id = answer.attempt WHERE answer.key = ?",
@@ -304,7 +304,7 @@ def reply(db: sqlite3.Connection, key: str) -> tuple[bytes, int, int, int] | Non
 
 
 def replies(db: sqlite3.Connection) -> Iterator[tuple[str, bytes, int, int]]:
-    """Every stored answer in the order of asking: key, JSON, input tokens, output tokens."""
+    """Yield every stored answer in the order of asking: key, JSON, input tokens, output tokens."""
     rows = db.execute(
         "SELECT answer.key, reply, input_tokens, output_tokens FROM answer "
         "JOIN attempt ON attempt.id = answer.attempt ORDER BY attempt.id"
@@ -313,7 +313,7 @@ def replies(db: sqlite3.Connection) -> Iterator[tuple[str, bytes, int, int]]:
 
 
 def answered_costs(db: sqlite3.Connection) -> list[tuple[int, int, int, int]]:
-    """Of every stored answer: input tokens, output tokens, latency in µs, bytes in this file."""
+    """Return for every stored answer: input tokens, output tokens, latency in µs, bytes in this file."""
     return db.execute(
         "SELECT input_tokens, output_tokens, coalesce(latency_us, 0), length(reply) FROM answer "
         "JOIN attempt ON attempt.id = answer.attempt"
@@ -321,7 +321,7 @@ def answered_costs(db: sqlite3.Connection) -> list[tuple[int, int, int, int]]:
 
 
 def spent(db: sqlite3.Connection, purpose: str | None = None) -> RunCost:
-    """What a run has cost, all of it or for one purpose."""
+    """Return the cost of a run, in all or for one purpose."""
     row = db.execute(
         "SELECT count(*), total(input_tokens), total(output_tokens), coalesce(sum(pusd), 0), "
         "coalesce(sum(state = 'stored'), 0), coalesce(sum(state IN ('sent', 'in_doubt')), 0), "
@@ -348,7 +348,7 @@ def _storable(text: str | None) -> str | None:
 
 
 def _hold(path: Path) -> int:
-    """Take the run for this process alone."""
+    """Lock the run for this process."""
     with refuse_os_errors(DistillError, f"{path}: cannot be written"):
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -365,6 +365,6 @@ def _hold(path: Path) -> int:
 def _make_ballast(path: Path) -> None:
     with path.open("wb") as out:
         for _ in range(BALLAST >> 16):
-            out.write(os.urandom(1 << 16))  # not zeros: a file system may store those in nothing
+            out.write(os.urandom(1 << 16))  # not zeros: a file system may store those in no space
         out.flush()
         os.fsync(out.fileno())

@@ -1,7 +1,7 @@
-"""A plan: one TOML file, or flags, that says what is distilled from whom, with what, for how much at most.
+"""A plan: one TOML file, or flags, that says which teacher is distilled into what, and the budget.
 
-Every key has a name, a type and a default here; an unknown key or a wrong type is refused with its place,
-before anything is paid for. It asks nobody and writes nothing.
+Every key has a name, a type and a default here. An unknown key or a wrong type is refused with its place,
+before anything is paid for.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from stillwatch.toml.reading import Mistakes, TableReader
 PLAN = "plan.toml"
 COMMAND_LINE = "the command line"
 
-# what a request's cost is bounded by, and what the answer's shape depends on: not to be set behind our back
+# these determine a request's maximum cost and the answer's shape, so `extra` may not set them
 RESERVED = frozenset(
     (
         "model",
@@ -39,8 +39,8 @@ RESERVED = frozenset(
     )
 )
 
-# keys that name a model's folder or file, where there is one, or something else
-WORDS = (CLOCK, "ask", "skip")  # that mean something of their own there
+# keys that hold a model's folder or file, or something else
+WORDS = (CLOCK, "ask", "skip")  # values of these keys that are no path
 MODELS = (("train", "student"), ("train", "teacher"), ("train", "accelerate_config"), ("evaluate", "teacher"))
 
 MOST_PROMPTS = 10_000_000
@@ -50,13 +50,13 @@ Dollars = Annotated[float, Bounds(0, 1e6)]
 
 @dataclass(frozen=True)
 class Teacher:
-    """Who is asked, and on what right. `i_may` says why one may, where the teacher's terms say no."""
+    """The teacher, and the right to use it. `i_may` is the reason for using it against its terms."""
 
     base_url: str = ""
     model: str = ""
-    api_key_env: str = "OPENAI_API_KEY"  # the variable that holds the key; the key itself is written nowhere
-    headers: dict[str, str] = field(default_factory=dict)  # "$NAME" stands for that variable's value
-    licence: str = ""  # empty: what the table of teachers says
+    api_key_env: str = "OPENAI_API_KEY"  # the variable that holds the key, which is never written anywhere
+    headers: dict[str, str] = field(default_factory=dict)  # "$NAME" is replaced by that variable's value
+    licence: str = ""  # empty: as in the table of teachers
     licence_url: str = ""
     terms_url: str = ""
     i_may: str = ""
@@ -64,57 +64,57 @@ class Teacher:
 
 @dataclass(frozen=True)
 class PromptSource:
-    """Where prompts come from: a file of JSON lines, or a task that makes them."""
+    """The source of prompts: a file of JSON lines, or a task that makes them."""
 
     file: str = ""
-    task: str = ""  # made by it; with a file: of the lines that name none
+    task: str = ""  # makes the prompts; with a file: the task of lines that name none
     n: Annotated[int, Bounds(0, MOST_PROMPTS)] = 0  # 0: all of the file
     seed: int = 1
-    system: str = ""  # put before every prompt that has no system message of its own
+    system: str = ""  # added to every prompt without a system message
 
 
 @dataclass(frozen=True)
 class Asking:
-    """How the teacher is asked: what goes into each request, and at what pace they go."""
+    """How the teacher is asked: request parameters and pace."""
 
     samples: Annotated[int, Bounds(1, 100_000)] = 1  # of each prompt
     max_tokens: Annotated[int, Bounds(1, 10_000_000)] = 1024
-    # "max_completion_tokens" where a reasoning model wants that
+    # "max_completion_tokens" for reasoning models that require it
     max_tokens_field: Annotated[str, OneOf("max_tokens", "max_completion_tokens")] = "max_tokens"
     temperature: float | None = None
     top_p: float | None = None
     stop: tuple[str, ...] = ()
     seed: int | None = None  # sample i is asked with seed + i
-    reasoning: bool = True  # keep the trace where the teacher gives one
+    reasoning: bool = True  # keep the trace if the teacher gives one
     reasoning_effort: str = ""
-    logprobs: Annotated[int, Bounds(0, 20)] = 0  # alternatives a token; kept where offered
-    extra: dict[str, Any] = field(default_factory=dict)  # into the request as it is
-    # requests under way at once: what a kill may leave in doubt, at most
+    logprobs: Annotated[int, Bounds(0, 20)] = 0  # alternatives per token; kept if offered
+    extra: dict[str, Any] = field(default_factory=dict)  # added to the request as it is
+    # requests under way at once: the most that a kill leaves in doubt
     concurrency: Annotated[int, Bounds(1, 1024)] = 8
     requests_per_minute: Annotated[int, Bounds(0)] = 0
     tokens_per_minute: Annotated[int, Bounds(0)] = 0
     timeout_s: Annotated[float, Bounds(0, above=True)] = 120.0
     tries: Annotated[int, Bounds(1)] = 5  # of one sample, not counting 429 and 503
     longest_wait_s: float = 60.0  # between two tries
-    patience_s: float = 300.0  # without any answer, then it stops
-    # "one": stop when another model answers than the first time; "any": go on
+    patience_s: float = 300.0  # without any answer, before it stops
+    # "one": stop when another model answers than at first; "any": continue
     models: Annotated[str, OneOf("one", "any")] = "one"
-    # "leave": what was under way when a process ended is not asked again
+    # "leave": requests under way when a process ended are not asked again
     in_doubt: Annotated[str, OneOf("ask", "leave")] = "ask"
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What all of a run's requests together may cost at most."""
+    """The most that all of a run's requests together may cost."""
 
     usd: Annotated[float, Bounds(0)] | None = None
     tokens: Annotated[int, Bounds(0)] | None = None  # in and out
-    requests: Annotated[int, Bounds(0)] | None = None  # sent, whatever was answered
+    requests: Annotated[int, Bounds(0)] | None = None  # sent, whatever the answer
 
 
 @dataclass(frozen=True)
 class TeacherPrices:
-    """US dollars a million tokens; empty: what the table of prices says of the model."""
+    """US dollars per million tokens; empty: as in the table of prices."""
 
     input: Dollars | None = None
     output: Dollars | None = None
@@ -124,10 +124,10 @@ class TeacherPrices:
 
 @dataclass(frozen=True)
 class CurationRules:
-    """What curating drops. A limit of 0 is none."""
+    """What curation drops. 0 means no limit."""
 
-    verify: bool = True  # drop what the task judges wrong
-    one_model: bool = True  # drop what another model answered than the first time
+    verify: bool = True  # drop answers that the task judges wrong
+    one_model: bool = True  # drop answers of another model than the first
     refusals: bool = True
     truncated: bool = True
     need_reasoning: bool = False
@@ -137,7 +137,7 @@ class CurationRules:
     # share of repeated 4-grams in a text of 100 words or more, 0 keeps all
     repetition: Annotated[float, Bounds(0, 1)] = 0.5
     duplicates: bool = True
-    # Jaccard similarity of word triples from which two are one
+    # Jaccard similarity of word triples from which two count as one
     near_duplicates: Annotated[float, Bounds(0, 1)] = 0.9
     contamination_words: Annotated[int, Bounds(0, 1000)] = 13  # words in a row shared with the evaluation set
     most_per_prompt: int = 0
@@ -147,7 +147,7 @@ class CurationRules:
 
 @dataclass(frozen=True)
 class DistillPlan:
-    """Everything a run goes by."""
+    """All settings of a run."""
 
     folder: str = ""
     teacher: Teacher = field(default_factory=Teacher)
@@ -162,7 +162,7 @@ class DistillPlan:
 
 
 def load(path: Path | None, changes: dict[str, Any]) -> DistillPlan:
-    """Read a plan file, or a run's folder; `changes` ({"collect.samples": 4}) go over it.
+    """Read a plan file, or a run's folder; `changes` ({"collect.samples": 4}) override it.
 
     Files named in the plan are relative to it, those in `changes` to the current folder; a plan without a
     `folder` runs in a folder of its own name beside it. Raises: PlanError, with file and key.
@@ -186,7 +186,7 @@ def load(path: Path | None, changes: dict[str, Any]) -> DistillPlan:
 
 
 def read_plan(table: TableReader) -> DistillPlan:
-    """The plan that a table says. Raises: PlanError with every mistake, each with its place."""
+    """Build the plan from a TOML table. Raises: PlanError with every mistake, each with its place."""
     plan = build(DistillPlan, table)
     if plan is not None:
         check(plan, table.notes)
@@ -204,7 +204,7 @@ def _toml(path: Path) -> TableReader:
 
 
 def resolve(table: dict[str, Any], folder: Path) -> None:
-    """Make the files of a table absolute; what names no file, such as a model on a hub, stays as it is."""
+    """Make a table's file paths absolute; a name that is no file, such as a hub's model, stays as it is."""
     for name, key in (("", "folder"), ("prompts", "file"), ("heldout", "file"), *MODELS):
         within = table.get(name) if name else table
         if not isinstance(within, dict) or not isinstance(value := within.get(key), str) or not value:
@@ -229,7 +229,7 @@ def _put(table: dict[str, Any], key: str, value: Any) -> None:
 
 
 def check(plan: DistillPlan, notes: Mistakes, at: TomlPath = ()) -> None:
-    """Note what is wrong between keys, or is no matter of bounds, in a plan that stands at a path."""
+    """Report mistakes between keys, and others that bounds do not express, in the plan at a path."""
     if urlsplit(plan.teacher.base_url).username is not None:
         notes.wrong((*at, "teacher", "base_url"), "has a login in it; put the key into a variable")
     for key in sorted(RESERVED & plan.collect.extra.keys()):
@@ -241,7 +241,7 @@ def check(plan: DistillPlan, notes: Mistakes, at: TomlPath = ()) -> None:
 
 
 def text(plan: DistillPlan) -> str:
-    """The plan as TOML, every key that has a value; `load` reads the same plan from it.
+    """Return the plan as TOML, with every key that has a value; `load` reads the same plan from it.
 
     >>> print(text(DistillPlan(folder="x")).splitlines()[0])
     folder = "x"

@@ -1,6 +1,6 @@
-"""Makes a run's folder: the plan as it was resolved, the prompts, the held-out set, the teacher's terms.
+"""Creates a run's folder: the resolved plan, the prompts, the held-out set, the teacher's terms.
 
-It asks nobody. Running it again with the same plan writes the same files.
+Running it again with the same plan writes the same files.
 """
 
 import hashlib
@@ -28,25 +28,25 @@ from stillwatch.distill.teachers import record
 from stillwatch.errors import RejectedLine, refuse_os_errors
 
 LONGEST_ID = 200
-MOST_DRAWN = 20  # times what is wanted: where nearly all that a task makes is left out, more would be too
+MOST_DRAWN = 20  # times the wanted number: if nearly all that a task makes is left out, more would be too
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """What a run starts with."""
+    """The start of a run."""
 
     run: DistillRun
     prompts: int
     heldout: int
     rejected: tuple[RejectedLine, ...]
-    duplicates: int  # prompts that were there twice
-    contaminated: int  # prompts left out because the evaluation set has them
+    duplicates: int  # repeated prompts
+    contaminated: int  # prompts left out because they are in the evaluation set
     teacher: dict[str, Any]
 
 
 def prepare(plan: DistillPlan, who: str, now_us: int, again: bool = True) -> PreparedRun:
-    """Make the folder, or (`again` false) take it as it is and only write the plan anew.
+    """Create the folder, or (`again` false) open it and only write the plan again.
 
     Raises: PlanError, DistillError.
     """
@@ -55,7 +55,7 @@ def prepare(plan: DistillPlan, who: str, now_us: int, again: bool = True) -> Pre
     teacher = record(plan.teacher, who, now_us)
     with refuse_os_errors(DistillError, f"{run.path}: cannot be made"):
         run.path.mkdir(parents=True, exist_ok=True)
-    with lock_out_collectors(run.ledger):  # a second one would write its plan over that of the first
+    with lock_out_collectors(run.ledger):  # a second process would overwrite the first one's plan
         if run.teacher.exists():
             before = read_json(run.teacher)
             if before.get("i_may") == teacher["i_may"] and before.get("model") == teacher["model"]:
@@ -116,7 +116,7 @@ def _make(run: DistillRun, plan: DistillPlan, teacher: dict[str, Any]) -> Prepar
                 break
         if plan.prompts.file or len(prompts) >= wanted or drawn > MOST_DRAWN * wanted + 100:
             break
-        drawn += max(8, 2 * (wanted - len(prompts)))  # a task makes more in the place of those left out
+        drawn += max(8, 2 * (wanted - len(prompts)))  # a task makes replacements for those left out
     if not prompts:
         first = f"; the first: {rejected[0]}" if rejected else ""
         raise DistillError(
@@ -127,12 +127,12 @@ def _make(run: DistillRun, plan: DistillPlan, teacher: dict[str, Any]) -> Prepar
     replace_file(
         run.path / "rejected.jsonl", (line({"place": row.place, "reason": row.reason}) for row in rejected)
     )
-    write_rows(run.prompts, prompts.values())  # last: with it the run is begun
+    write_rows(run.prompts, prompts.values())  # last: it marks the run as prepared
     return PreparedRun(run, len(prompts), len(heldout), tuple(rejected), duplicates, contaminated, teacher)
 
 
 def _prompts(source: PromptSource, held_out: bool, rejected: list[RejectedLine]) -> Iterator[Prompt]:
-    """What a source has, with its system message; bad lines go to `rejected`."""
+    """Yield a source's prompts, with its system message; bad lines go to `rejected`."""
     if source.file:
         found = _of_file(source, rejected)
     elif source.task:
@@ -162,7 +162,7 @@ def _of_file(source: PromptSource, rejected: list[RejectedLine]) -> Iterator[Pro
 
 
 def _prompt(row: dict[str, Any], source: PromptSource) -> Prompt:
-    """One line of a prompts file. Raises: ValueError with what would be right."""
+    """One line of a prompts file. Raises: ValueError with what would be valid."""
     if "messages" in row:
         messages = _messages(row["messages"])
     elif isinstance(row.get("prompt"), str):

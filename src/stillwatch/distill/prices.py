@@ -1,6 +1,6 @@
-"""What a teacher's tokens cost. Money is in whole picodollars, so that sums are exact. It sends nothing.
+"""The price of a teacher's tokens. Money is in whole picodollars, so that sums are exact.
 
-Null: the table's figures are the vendor's for plain requests; a plan's own [prices] go before them.
+Null: the table's figures are the vendor's for plain requests; a plan's own [prices] override them.
 """
 
 import re
@@ -11,14 +11,14 @@ from importlib.resources import files
 
 from stillwatch.distill.plan import TeacherPrices
 
-PUSD = 10**12  # picodollars a dollar: a tenth of a cent a million tokens is still a whole number a token
-MOST_PUSD = 1 << 60  # more than a million dollars; sums of them still fit into SQLite's integers
+PUSD = 10**12  # picodollars per dollar: 0.1 cents per million tokens is still a whole number per token
+MOST_PUSD = 1 << 60  # more than a million dollars; sums of them still fit SQLite's integers
 DATED = re.compile(r"[-@](?:20\d{6}|20\d\d-\d\d-\d\d|latest|\d{4})$")
 
 
 @dataclass(frozen=True)
 class Price:
-    """Picodollars a token, and where that is from."""
+    """Picodollars per token, and the source."""
 
     input: int
     output: int
@@ -37,7 +37,7 @@ class Price:
 
 @lru_cache(maxsize=1)
 def price_list() -> dict[str, Price]:
-    """Every model of the table that ships here."""
+    """Return every model of the shipped table."""
     raw = tomllib.loads(files("stillwatch.distill").joinpath("prices.toml").read_text(encoding="utf-8"))
     found = {}
     for vendor, table in raw.items():
@@ -49,9 +49,9 @@ def price_list() -> dict[str, Price]:
 
 
 def price_of(model: str, own_prices: TeacherPrices) -> Price | None:
-    """What a model's tokens cost; None where neither the plan nor the table says.
+    """Return the price of a model's tokens; None if neither the plan nor the table has it.
 
-    A name is looked up as it is, without what stands before its last slash, and without a date at its end.
+    A name is looked up as it is, then without all before its last slash, and without a date at its end.
 
     >>> price_of("openai/gpt-4o-mini-2024-07-18", TeacherPrices()).output
     600000
@@ -72,7 +72,7 @@ def usd(pusd: int) -> float:
 
 
 def _price(input_: float, output: float, cached: float | None, source: str) -> Price:
-    """From dollars a million tokens; a fraction of a picodollar counts as a whole one."""
+    """Convert dollars per million tokens; a fraction of a picodollar is rounded up."""
     pusd = [
         -int(-(price * PUSD / 1e6) // 1) for price in (input_, output, input_ if cached is None else cached)
     ]

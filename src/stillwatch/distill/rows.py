@@ -1,4 +1,4 @@
-"""The files of a run: JSON lines in, JSON lines out, whole or not at all. It does not know what they mean."""
+"""The files of a run: reads and writes JSON lines, atomically."""
 
 import glob
 import json
@@ -11,20 +11,20 @@ from stillwatch import new_file
 from stillwatch.distill import DistillError, Example, Prompt, Sample
 from stillwatch.errors import InputError, RejectedLine, refuse_os_errors
 
-LONGEST_LINE = 64 << 20  # bytes: a longer one is no prompt and no answer
+LONGEST_LINE = 64 << 20  # bytes: a longer one is no prompt or answer
 
 Noun = TypeVar("Noun", Prompt, Sample, Example)
 
 
 def replace_file(path: Path, parts: Iterable[bytes]) -> None:
-    """Write a file whole or not at all. Raises: DistillError when the disk refuses."""
+    """Write a file atomically. Raises: DistillError if the disk is full."""
     _sweep(path)
     with refuse_os_errors(DistillError, f"{path}: cannot be written", "what was there before is untouched"):
         new_file.replace_file(path, parts, 0o644)
 
 
 def _sweep(path: Path) -> None:
-    """Remove what processes that were killed while they wrote this file have left beside it."""
+    """Remove temporary files that killed processes have left beside it."""
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
         pid = leftover.name.rpartition(".")[2].partition("-")[0]
         if pid.isdecimal() and not Path("/proc", pid).exists():
@@ -32,7 +32,7 @@ def _sweep(path: Path) -> None:
 
 
 def line(row: dict[str, Any]) -> bytes:
-    """One row as a line; what is no Unicode (a lone surrogate) is escaped and comes back the same."""
+    """Return one row as a line; an unpaired surrogate is escaped and can be read back."""
     try:
         return json.dumps(row, ensure_ascii=False).encode() + b"\n"
     except UnicodeEncodeError:
@@ -40,7 +40,7 @@ def line(row: dict[str, Any]) -> bytes:
 
 
 def write_rows(path: Path, rows: Iterable[Prompt | Sample | Example]) -> int:
-    """Write rows, whole or not at all; returns how many."""
+    """Write rows, atomically; return how many."""
     count = 0
 
     def lines() -> Iterator[bytes]:
@@ -71,7 +71,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def objects(path: Path, reject: Callable[[RejectedLine], None]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each line's place and object; a bad line goes to `reject`. Raises: InputError: no such file."""
+    """Yield each line's place and object; a bad line goes to `reject`. Raises: InputError: no such file."""
     with refuse_os_errors(InputError, f"{path}: cannot be read"), path.open("rb") as lines:
         number = 0
         while raw := lines.readline(LONGEST_LINE + 1):
@@ -114,7 +114,7 @@ def _read(path: Path, noun: type[Noun]) -> Iterator[Noun]:
 
 
 def _wrong(row: dict[str, Any]) -> str | None:
-    """What is not of its kind in a row whose names are right: somebody may have written it by hand."""
+    """Return which value of a row has the wrong type: the file may be hand-written."""
     for name in ("id", "task", "answer", "slice", "teacher"):
         if not isinstance(row.get(name, ""), str):
             return f'"{name}" is no text'

@@ -1,4 +1,4 @@
-"""Runs programs that nobody has read, confined, and says how well. What confines them is `confined.py`."""
+"""Runs unreviewed programs confined, and reports how well. The confinement itself is in `confined.py`."""
 
 import json
 import os
@@ -16,12 +16,12 @@ from typing import Any
 from stillwatch.distill import DistillError
 
 CHILD = Path(__file__).with_name("confined.py")
-GRACE_S = 5.0  # to start Python; the program has its seconds of processor time, and twice that by the clock
+GRACE_S = 5.0  # to start Python; the program gets its limit of processor time, and twice that by the clock
 
 
 @dataclass(frozen=True)
 class ProgramLimits:
-    """What a program may take."""
+    """Limits of a program."""
 
     seconds: float = 10.0
     mib: int = 512
@@ -29,7 +29,7 @@ class ProgramLimits:
 
 @dataclass(frozen=True)
 class Ran:
-    """How a program did. `confined` says what the kernel granted; empty where it died before saying."""
+    """The outcome of a program. `confined`: what the kernel granted; empty if it died before reporting."""
 
     ok: bool
     why: str
@@ -37,7 +37,7 @@ class Ran:
 
 
 def run_program(code: str, tests: str, cases: list[dict[str, str]], limits: ProgramLimits) -> Ran:
-    """Run a program with its tests, or once for each case. Raises: DistillError where none can be started."""
+    """Run a program with its tests, or once for each case. Raises: DistillError if none can be started."""
     token = secrets.token_hex(16)
     request = {
         "code": code, "tests": tests, "cases": cases,
@@ -54,7 +54,7 @@ def run_program(code: str, tests: str, cases: list[dict[str, str]], limits: Prog
                     "PATH": "/usr/bin:/bin",
                     "PYTHONHASHSEED": "0",
                     "TMPDIR": folder,
-                },  # no keys of anybody's
+                },  # without any keys
                 cwd=folder,
                 start_new_session=True,
             )
@@ -77,9 +77,9 @@ def run_program(code: str, tests: str, cases: list[dict[str, str]], limits: Prog
 
 @lru_cache(maxsize=1)
 def confinement() -> dict[str, Any]:
-    """How programs are confined on this machine: network, files, processes.
+    """Return how programs are confined on this machine: network, files, processes.
 
-    Raises: DistillError where not even an empty program comes to its end.
+    Raises: DistillError if not even an empty program completes.
     """
     ran = run_program("", "pass", [], ProgramLimits())
     if not ran.ok:
@@ -90,7 +90,7 @@ def confinement() -> dict[str, Any]:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Kill the whole session; its process space dies with its first process."""
+    """Kill the whole session; its process namespace ends with its first process."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -1,6 +1,6 @@
-"""May this teacher's answers train a student? What its licence and terms say, with the source.
+"""Whether a teacher's answers may train a student. The table quotes its licence and terms, with the source.
 
-The table is a reading aid, no legal advice. It does not know what the student is for: the person does.
+It is no legal advice. The student's purpose is for the user to judge.
 """
 
 import re
@@ -21,7 +21,7 @@ SHORTEST_STATEMENT = 15  # characters: "yes" is no reason
 
 @dataclass(frozen=True)
 class Says:
-    """What the table says of one teacher; `training` is "unknown" where it says nothing."""
+    """A teacher's row in the table; `training` is "unknown" if the table has none."""
 
     id: str = ""
     training: str = "unknown"
@@ -37,7 +37,7 @@ class Says:
 
 @lru_cache(maxsize=1)
 def entries() -> tuple[Says, ...]:
-    """The table that ships here, in the order in which it decides."""
+    """Return the shipped table, in order of precedence."""
     raw: dict[str, Any] = tomllib.loads(
         files("stillwatch.distill").joinpath("teachers.toml").read_text(encoding="utf-8")
     )
@@ -73,9 +73,9 @@ def says(model: str, base_url: str) -> Says:
 
 
 def record(teacher: Teacher, who: str, at_us: int) -> dict[str, Any]:
-    """What the run keeps about its teacher, and the student's card carries.
+    """Return the run's record about its teacher, which the student's card repeats.
 
-    Raises: DistillError where the terms forbid it and the plan's `i_may` gives no reason.
+    Raises: DistillError if the terms forbid it and the plan's `i_may` gives no reason.
     """
     found = says(teacher.model, teacher.base_url)
     statement = teacher.i_may.strip()
@@ -106,7 +106,7 @@ def record(teacher: Teacher, who: str, at_us: int) -> dict[str, Any]:
 
 
 def warning(terms: dict[str, Any]) -> str | None:
-    """Give what a person should read before the first request; None where the terms raise no doubt."""
+    """Return a warning about the terms to show before the first request; None if they raise no doubt."""
     model = terms["model"]
     if terms["training"] in NEEDS_LEAVE:
         return (

@@ -1,7 +1,7 @@
-"""SQL engines behind one interface. It knows nothing of what the SQL says.
+"""SQL engines behind one interface.
 
-SQL is written once, in DuckDB's dialect and within the portable part of it; an engine that speaks another
-dialect transpiles it with sqlglot. What is portable, and what only looks so, is in docs/features.md.
+SQL is written once, in the portable part of DuckDB's dialect. An engine with another dialect transpiles it
+with sqlglot. docs/features.md says what is portable and what only looks portable.
 """
 
 from typing import Protocol
@@ -12,29 +12,29 @@ from stillwatch.errors import StillwatchError
 
 
 class EngineError(StillwatchError):
-    """An engine cannot be opened, or refused a query; the text says which and why."""
+    """An engine cannot be opened or refused a query; the text says which engine and why."""
 
 
 class SqlEngine(Protocol):
-    """A place where Arrow tables have names and SQL over them gives Arrow tables back."""
+    """Arrow tables under names, and SQL over them that returns Arrow tables."""
 
     def register(self, name: str, table: pa.Table) -> None:
-        """Give `table` a name for later queries; a table that had the name before is replaced."""
+        """Register `table` under a name for later queries, replacing any table of that name."""
 
     def forget(self, name: str) -> None:
-        """Let go of the table registered as `name`, and of its memory; an unknown name is no error."""
+        """Drop the table registered as `name` and free its memory. An unknown name is no error."""
 
     def create(self, name: str, sql: str) -> list[str]:
-        """Keep in the engine, as `name`, what one SELECT gives; its columns' names come back, no row.
+        """Store the result of one SELECT in the engine as `name` and return its column names, but no rows.
 
-        What had the name before is replaced; `forget` lets it go. Raises: EngineError as `query` does.
+        An existing table of that name is replaced; `forget` drops it. Raises: EngineError as `query` does.
         """
 
     def query(self, sql: str) -> pa.Table:
-        """Run one SELECT written in DuckDB's dialect. Row order is undefined unless it says ORDER BY.
+        """Run one SELECT in DuckDB's dialect. Row order is undefined without ORDER BY.
 
-        Raises: EngineError with the engine's own words.
+        Raises: EngineError with the engine's own message.
         """
 
     def close(self) -> None:
-        """Give everything back; the engine cannot be used afterwards."""
+        """Release all resources; the engine cannot be used afterwards."""

@@ -1,6 +1,7 @@
-"""Engines by name: a file each in `engines/`, or in an installed package. Imports only the one asked for.
+"""Engines by name: one file each in `engines/`, or in an installed package. Each is imported on demand.
 
-A package offers its engine under the entry point group `stillwatch.engines`: a module as those of `engines/`.
+A package offers its engine in the entry point group `stillwatch.engines`, as a module like those in
+`engines/`.
 """
 
 from importlib import import_module, metadata
@@ -11,7 +12,7 @@ from stillwatch.plugins import blamed_on
 
 GROUP = "stillwatch.engines"
 DEFAULT = "duckdb"
-ENGINES = tuple(sorted(module.name for module in iter_modules(engines.__path__)))  # those that come with us
+ENGINES = tuple(sorted(module.name for module in iter_modules(engines.__path__)))  # those included here
 
 
 def open_engine(

@@ -1,4 +1,4 @@
-"""What engines are given, checked before any engine sees it. It does not know which engine asks."""
+"""Checks of engine settings, before any engine receives them."""
 
 import re
 
@@ -16,7 +16,7 @@ def table_name(name: str) -> str:
 
 
 def no_address(engine: str, address: str) -> None:
-    """Refuse an address that an engine has no use for. Raises: EngineError."""
+    """Refuse an address for an engine that takes none. Raises: EngineError."""
     if address:
         raise EngineError(f"{engine} runs in this process and takes no address; write {engine} alone")
 

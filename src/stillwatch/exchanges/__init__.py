@@ -1,7 +1,7 @@
 """The exchange record: one request and its response, as one Arrow row, the same everywhere.
 
-Names follow OpenTelemetry's GenAI conventions, flattened. A reader maps each source into `RECORD`; what a
-source does not say is null, never invented. Only `time`, `account` and `prompt` are needed.
+Names follow OpenTelemetry's GenAI conventions, flattened. A reader maps each source into `RECORD`. What a
+source does not state is null, never invented. Only `time`, `account` and `prompt` are required.
 """
 
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ _RECORD = (
     ("conversation", "string"),
     ("turn", "int32"),
     ("system", "string"),
-    ("prompt", "string"),  # what is new: all that the model is to answer now
+    ("prompt", "string"),  # the new part of the request: all that the model has to answer now
     ("tools", "int32"),  # how many tools the request offered
     ("input_tokens", "int64"),
     ("output_tokens", "int64"),
@@ -43,7 +43,7 @@ _RECORD = (
     ("finish_reason", "string"),
     ("latency_ms", "int64"),
     ("completion", "string"),
-    ("earlier", "string"),  # what came along: earlier turns; last, so that ids stay what they were
+    ("earlier", "string"),  # context: earlier turns; last, so that existing ids stay the same
 )
 _ACCOUNTS = (
     ("account", "string"),
@@ -59,7 +59,7 @@ _ACCOUNTS = (
 
 
 def __getattr__(name: str) -> "pa.Schema":
-    """Make `RECORD` and `ACCOUNTS` when they are asked for: a gateway's worker needs no Arrow."""
+    """Create `RECORD` and `ACCOUNTS` on first use: a gateway's worker needs no Arrow."""
     columns = {"RECORD": _RECORD, "ACCOUNTS": _ACCOUNTS}.get(name)
     if columns is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The optional accounts table: Parquet, JSONL or CSV into the ACCOUNTS schema. It knows no exchanges."""
+"""The optional accounts table: Parquet, JSONL or CSV into the ACCOUNTS schema."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator
@@ -22,7 +22,7 @@ from stillwatch.exchanges.tables import InMemoryLog, TableSource
 from stillwatch.exchanges.unpack import Limits, UnpackedFile
 from stillwatch.exchanges.values import Clock, as_text, as_time, without_key
 
-ALIASES = {  # the first of them that a table has counts
+ALIASES = {  # the first one that a table has is used
     "account": (
         "account_id", "customer", "customer_id", "api_key_id", "api_key_hash", "key_id", "key_hash", "token",
         "api_key", "tenant", "tenant_id", "subscription_id", "workspace_id", "client_id", "consumer",
@@ -49,7 +49,7 @@ _RANK = {own.fold_name(a): n for name, also in ALIASES.items() for n, a in enume
 
 
 def column_of(written: str) -> str | None:
-    """The table's column that a name means, or None. "Account ID" and "accountId" are the same words."""
+    """Return the table column that a name means, or None. "Account ID" and "accountId" are equivalent."""
     return _EXACT.get(written) or _FOLDED.get(own.fold_name(written))
 
 
@@ -62,9 +62,9 @@ def read_accounts(
 ) -> pa.Table:
     """Read accounts from a file, a folder, a glob, or a table in memory.
 
-    A bad row is refused; of one account's rows the last counts.
+    A bad row is rejected. If an account has several rows, the last one counts.
 
-    Raises: InputError when nothing in it can be used.
+    Raises: InputError if nothing in it is usable.
     """
     clock = Clock(now or datetime.now(UTC), assume_utc)
     row_of: dict[str, Row] = {}
@@ -100,7 +100,7 @@ def read_accounts(
 
 
 def _each(value: object) -> list[object]:
-    """The accounts in a value: itself, a list, or a page of an API that holds a list."""
+    """Return the accounts in a value: itself, a list, or a page of an API that contains a list."""
     if isinstance(value, list):
         return value
     if isinstance(value, dict) and not any(column_of(str(name)) == "account" for name in value):
@@ -145,7 +145,7 @@ def _check_header(names: Collection[str]) -> None:
 
 @lru_cache(maxsize=64)
 def _plan(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Of each column of the table that is there the name it is written under."""
+    """Return the written name of each table column that is present."""
     plan: dict[str, str] = {}
     for written in sorted(names, key=lambda name: _RANK.get(own.fold_name(name), 0)):
         if (column := column_of(written)) is not None:
@@ -154,8 +154,8 @@ def _plan(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
 
 
 def _row(value: object, clock: Clock, notes: list[str]) -> Row:
-    """One account. A cell that cannot be read is left empty and noted: with the whole row would go its
-    permissions, and an honest account would stand accused for the way a date is written."""
+    """Return one account. An unreadable cell is left empty and noted. Rejecting the row would lose its
+    permissions and could accuse an honest account because of a date format."""
     if not isinstance(value, dict):
         raise Refused("is no object; right would be one account a line")
     row: Row = {}
@@ -184,7 +184,7 @@ def _cell(name: str, cell: object, clock: Clock) -> object:
     if name == "account":
         return without_key(as_text(cell))
     if name == "email_domain":
-        return as_text(cell).rpartition("@")[2]  # of an address only this is kept
+        return as_text(cell).rpartition("@")[2]  # of an address only the domain is kept
     if name != "permissions":
         return as_text(cell)
     if isinstance(cell, str) and cell.startswith("["):

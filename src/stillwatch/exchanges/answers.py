@@ -1,6 +1,6 @@
-"""The body of an answer as a log keeps it: an object, or the events of a stream, which are put together.
+"""The body of an answer as a log stores it: an object, or the events of a stream, which are assembled.
 
-It knows the streams of OpenAI (chat, completions, Responses), Anthropic and Gemini, not log formats.
+Handles the streams of OpenAI (chat, completions, Responses), Anthropic and Gemini.
 
 Source: developers.openai.com/api/reference (chat and responses, streaming events);
 platform.claude.com/docs/en/build-with-claude/streaming; ai.google.dev/api/generate-content (read 2026-11).
@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from stillwatch.exchanges.messages import dig, first, from_text
 from stillwatch.exchanges.python_text import body_of
 
-EVENT = ("data:", "event:", "id:", ": ")  # how a stream of server-sent events begins
+EVENT = ("data:", "event:", "id:", ": ")  # possible beginnings of a stream of server-sent events
 LAST = ("response.completed", "response.incomplete", "response.failed")
 
 
 def answer_of(value: object) -> dict[str, object]:
-    """An answer's body, whatever it is written as; an empty one for anything that is none."""
+    """Return an answer's body, however it is stored; empty for anything else."""
     value = body_of(from_text(value))
     if isinstance(value, dict):
         # Helicone's streams; a pair's other half
@@ -32,7 +32,7 @@ def answer_of(value: object) -> dict[str, object]:
 
 
 def _from_events(events: Iterable[object]) -> dict[str, object]:
-    """A stream's events as the answer that would have come whole. A piece that cannot be read is missing."""
+    """Assemble a stream's events into the complete answer. An unreadable piece is left out."""
     texts: list[str] = []
     usage: dict[str, object] = {}
     answer: dict[str, object] = {}

@@ -1,4 +1,4 @@
-"""Rows into Arrow batches of the record. It does not know where the rows came from."""
+"""Rows into Arrow batches of the record."""
 
 from collections.abc import Collection
 from contextlib import suppress
@@ -17,14 +17,14 @@ ID = RECORD.get_field_index("exchange_id")
 
 
 def from_rows(rows: list[Row]) -> pa.RecordBatch:
-    """One batch of rows that `values.tidy` has passed."""
+    """Return one batch of rows that `values.tidy` has checked."""
     return pa.RecordBatch.from_arrays(columns_of(rows, RECORD), schema=RECORD)
 
 
 def columns_of(rows: list[Row], schema: pa.Schema) -> list[pa.Array]:
-    """The rows' values by column; what no row has costs nothing."""
+    """Return the rows' values by column; a column that no row has costs nothing."""
     if rows and set(map(len, rows)) == {len(rows[0])} and len(rows[0]) > 1:
-        with suppress(KeyError):  # all have the same keys, as a gateway's have
+        with suppress(KeyError):  # all rows have the same keys, as from a gateway
             values = zip(*map(itemgetter(*rows[0]), rows), strict=True)
             columns = dict(zip(rows[0], values, strict=True))
             return [
@@ -41,7 +41,7 @@ def columns_of(rows: list[Row], schema: pa.Schema) -> list[pa.Array]:
 
 
 def finish(batch: pa.RecordBatch, *, columns: Collection[str] | None, keep_text: bool) -> pa.RecordBatch:
-    """Give every row its id and leave null what was not asked for."""
+    """Add the id to every row and set columns that were not requested to null."""
     wanted = {f.name for f in RECORD if columns is None or f.name in columns or f.name in ALWAYS}
     if not keep_text:
         wanted.difference_update(TEXTS)

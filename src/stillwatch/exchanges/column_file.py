@@ -1,7 +1,6 @@
-"""A column larger than memory should hold: written to a temporary file, read through a map of it.
+"""A column too large for memory: written to a temporary file and read through a memory map.
 
-Of a mapped file the system keeps what fits, and can let any of it go, as it lies on disk already. It does not
-know what a column's values mean.
+The system keeps mapped pages while memory allows and can drop any of them, since they are on disk.
 """
 
 import ctypes
@@ -17,36 +16,36 @@ import numpy as np
 
 from stillwatch.errors import InputError
 
-IN_MEMORY_ROWS = 1 << 21  # of a longer log what is seldom read lies in temporary files
-ROWS_AT_ONCE = 1 << 16  # that are put in order
-LEAST_FREE = 0.02  # of a disk: the rest is for those who write down what happens
-SPARE = 4  # a file gives back the room of its oldest rows when they are more than one in so many
+IN_MEMORY_ROWS = 1 << 21  # in a longer log, rarely read columns go to temporary files
+ROWS_AT_ONCE = 1 << 16  # reordered at once
+LEAST_FREE = 0.02  # share of a disk that stays free, for the processes that record events
+SPARE = 4  # a file releases the space of its oldest rows when they exceed one in so many
 
 
 class NoRoomError(InputError):
-    """The disk took no more of a column."""
+    """The disk is too full for a column."""
 
 
 class ColumnFile:
-    """Rows of one column, written in parts that follow one another; what no part brings is 0."""
+    """Rows of one column, written in consecutive parts; values that a part lacks are 0."""
 
     def __init__(self, like: np.ndarray) -> None:
-        """like: (any,) or (any, values) a part of the column: its type, and how many values a row has.
+        """like: (any,) or (any, values), a part of the column: gives its type and the values per row.
 
-        Raises: NoRoomError where there is no folder for temporary files.
+        Raises: NoRoomError if there is no folder for temporary files.
         """
         self._dtype, self._row = like.dtype, like.shape[1:]
         self._row_bytes = like.dtype.itemsize * int(np.prod(like.shape[1:]))
-        self._gone = 0  # rows at the file's beginning that are not the column's any more
+        self._gone = 0  # rows at the start of the file that no longer belong to the column
         with _checked_room():
-            # unbuffered: what the disk refused must not be tried again behind a later write
+            # unbuffered: data that the disk refused must not be retried after a later write
             self._file = TemporaryFile(buffering=0)  # noqa: SIM115
         finalize(self, self._file.close)
 
     def write(self, rows: np.ndarray, first: int) -> None:
-        """Write rows, the first of them at the place `first`.
+        """Write rows, starting at row `first`.
 
-        Raises: NoRoomError where the folder for temporary files has no room for them.
+        Raises: NoRoomError if the folder for temporary files has no room for them.
         """
         with _checked_room():
             disk = os.fstatvfs(self._file.fileno())
@@ -60,14 +59,14 @@ class ColumnFile:
             data = data[self._file.write(data) :]
 
     def whole(self, rows: int) -> np.ndarray:
-        """(rows, ...) the column, to be read only. The file goes when the array does."""
+        """Return the column, (rows, ...), read-only. The file is deleted with the array."""
         with self._file:
             return self.view(rows)
 
     def view(self, rows: int) -> np.ndarray:
-        """(rows, ...) the column as it is now, to be read only, and only until more is written.
+        """Return the column as it is now, (rows, ...), read-only, and valid only until the next write.
 
-        Raises: NoRoomError where the folder for temporary files has no room for them.
+        Raises: NoRoomError if the folder for temporary files has no room for them.
         """
         total_rows = self._gone + rows
         with _checked_room():
@@ -76,12 +75,12 @@ class ColumnFile:
         return np.frombuffer(mapped, self._dtype).reshape(total_rows, *self._row)[self._gone :]
 
     def forget(self, rows: int, left: int) -> None:
-        """Let the first rows go; `left` follow them. No map of before may be read any more."""
+        """Drop the first rows; `left` follow them. Earlier views must not be read any more."""
         self._gone += rows
         if self._gone * SPARE < left:
             return
         begin, self._gone = self._gone, 0
-        for first in range(0, left, ROWS_AT_ONCE):  # moved in place: it needs no room
+        for first in range(0, left, ROWS_AT_ONCE):  # moved in place, which needs no extra space
             rows_moved = min(ROWS_AT_ONCE, left - first)
             self._file.seek((begin + first) * self._row_bytes)
             block = bytearray(rows_moved * self._row_bytes)
@@ -102,9 +101,9 @@ def _checked_room() -> Iterator[None]:
 
 
 def seldom_read(column: np.ndarray, exchanges: int) -> np.ndarray:
-    """A column that is read rarely or from end to end: of a long log in a file, to be read only.
+    """Return a rarely or sequentially read column, read-only; for a long log it is moved to a file.
 
-    exchanges: how many the log has. Raises: NoRoomError where the folder for temporary files has no room.
+    exchanges: how many the log has. Raises: NoRoomError if the folder for temporary files has no room.
     """
     if exchanges <= IN_MEMORY_ROWS or not len(column):
         return column
@@ -114,12 +113,12 @@ def seldom_read(column: np.ndarray, exchanges: int) -> np.ndarray:
 
 
 def is_mapped(column: np.ndarray) -> bool:
-    """Whether a column lies in a file."""
+    """Return whether a column lies in a file."""
     return _mapping(column) is not None
 
 
 def put_in_order(column: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """A mapped column's rows in another order, or some of them, in a file of their own."""
+    """Return a mapped column's rows, or some of them, in another order, in a file of their own."""
     ordered = ColumnFile(column)
     for first in range(0, len(order), ROWS_AT_ONCE):
         ordered.write(column[order[first : first + ROWS_AT_ONCE]], first)
@@ -128,14 +127,14 @@ def put_in_order(column: np.ndarray, order: np.ndarray) -> np.ndarray:
 
 
 def let_go(columns: Iterable[np.ndarray]) -> None:
-    """Keep no part of mapped columns in this process's memory until it is read again."""
+    """Drop mapped columns from this process's memory until they are read again."""
     for column in columns:
         if (mapping := _mapping(column)) is not None:
             mapping.madvise(MADV_DONTNEED)
 
 
 def trim_heap() -> None:
-    """Give the system what is free within the heap, which glibc keeps; another C library is left as it is."""
+    """Return free heap memory, which glibc keeps, to the system; with another C library, do nothing."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 

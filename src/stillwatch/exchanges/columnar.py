@@ -1,7 +1,6 @@
-"""A batch in our own shape, whatever its Arrow types, into the record: whole columns at a time.
+"""A batch with our own columns, in any Arrow types, converted into the record one column at a time.
 
-The same rules as `values.py`, row by row only where a column cannot be converted as a whole. It does not
-read files.
+Same rules as `values.py`; falls back to single rows only if a column cannot be converted as a whole.
 """
 
 from collections.abc import Callable
@@ -28,18 +27,18 @@ from stillwatch.exchanges.values import (
 )
 
 ACCOUNT = RECORD.get_field_index("account")
-Bad = dict[int, str]  # row in the batch -> why it is refused
-Notes = list[tuple[int, str]]  # row in the batch -> what a client chose in it and is left empty
+Bad = dict[int, str]  # row in the batch -> reason for rejection
+Notes = list[tuple[int, str]]  # row in the batch -> client-chosen value that was left empty
 
 
 def convert(
     batch: pa.RecordBatch, plan: dict[str, str], clock: Clock, notes: Notes | None = None
 ) -> tuple[pa.RecordBatch, Bad]:
-    """Convert `batch`, where `plan` gives the written name of each record column at hand.
+    """Convert `batch`; `plan` maps each record column present to its written name.
 
-    Returns the good rows and the refused ones; `notes` gets what was left empty.
+    Returns the good rows and the rejected ones. Values left empty are appended to `notes`.
 
-    Raises: Refused when a column's type can be no such column.
+    Raises: Refused if a column has an impossible type.
     """
     bad: Bad = {}
     arrays = []
@@ -73,7 +72,7 @@ def convert(
 def _column(field: pa.Field, column: pa.Array, clock: Clock, bad: Bad) -> pa.Array:
     if pa.types.is_null(column.type) or (
         pa.types.is_floating(column.type)
-        and _no_nan(column).null_count == len(column)  # pandas' empty column
+        and _no_nan(column).null_count == len(column)  # an empty column in pandas
     ):
         return pa.nulls(len(column), field.type)
     if field.name == "time":
@@ -90,7 +89,7 @@ def _column(field: pa.Field, column: pa.Array, clock: Clock, bad: Bad) -> pa.Arr
 
 
 def without_keys(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, int]:
-    """The batch with `values.without_key` applied to its accounts, and how many rows that changed."""
+    """Apply `values.without_key` to a batch's accounts; return it and how many rows that changed."""
     accounts = batch.column(ACCOUNT)
     changed = pc.sum(pc.match_substring_regex(accounts, SECRET)).as_py() or 0
     if not changed:
@@ -101,7 +100,7 @@ def without_keys(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, int]:
 
 
 def _decode(column: pa.DictionaryArray) -> pa.Array:
-    """Without its dictionary. Arrow cannot take views out of one (polars' categories)."""
+    """Remove a column's dictionary encoding. Arrow cannot take views out of one (polars' categories)."""
     values = column.dictionary
     if pa.types.is_string_view(values.type):
         column = pa.DictionaryArray.from_arrays(column.indices, values.cast(pa.large_string()))
@@ -114,7 +113,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def _texts(field: pa.Field, column: pa.Array, bad: Bad) -> pa.Array:
     if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
-        try:  # numbers for names, as pandas keeps a column with a gap and BigQuery its NUMERIC
+        try:  # names stored as numbers: pandas' columns with a gap, BigQuery's NUMERIC
             column = _no_nan(column).cast(pa.int64()) if pa.types.is_floating(column.type) else column
         except pa.ArrowInvalid:
             raise Refused("right would be text") from None
@@ -123,7 +122,7 @@ def _texts(field: pa.Field, column: pa.Array, bad: Bad) -> pa.Array:
         raise Refused("right would be text")
     try:
         text = column.cast(pa.string())
-        text.validate(full=True)  # Parquet promises UTF-8 and does not check it
+        text.validate(full=True)  # Parquet promises UTF-8 but does not check it
         return text
     except pa.ArrowInvalid:
         return _by_row(field, column.cast(pa.binary()), bad)
@@ -169,7 +168,7 @@ def _floats(field: pa.Field, column: pa.Array, bad: Bad) -> pa.Array:
 
 
 def _no_nan(column: pa.Array) -> pa.Array:
-    """NaN in a column store is NumPy's way of saying null."""
+    """Replace NaN, NumPy's way of writing null, by null."""
     nan = pc.is_nan(column)
     return pc.if_else(nan, None, column) if pc.any(nan).as_py() else column
 
@@ -189,7 +188,7 @@ def _utf8(value: object) -> object:
 def _each(column: pa.Array, convert_value: Callable[[object], object], name: str, bad: Bad) -> list[object]:
     values: list[object] = []
     if _is_text(column.type):
-        column = column.cast(pa.binary())  # what is no UTF-8 must fail row by row, not as a column
+        column = column.cast(pa.binary())  # invalid UTF-8 must fail per row, not per column
         convert_text, convert_value = convert_value, lambda value: convert_text(_utf8(value))
     for row, value in enumerate(column.to_pylist()):
         try:

@@ -1,7 +1,7 @@
-"""Lines that a container's runtime cut at 16 KB, put together again. It does not know what they mean.
+"""Reassemble log lines that a container runtime split at 16 KB.
 
-containerd and CRI-O say of each line whether it ends there (`TIME stdout P …`, then F). Docker writes each
-piece into a JSON object, and only the last one ends with a line end.
+containerd and CRI-O mark whether each line ends there (`TIME stdout P …`, then F). Docker writes each piece
+into a JSON object, and only the last one ends with a line end.
 
 Source: kubernetes/design-proposals-archive, node/kubelet-cri-logging.md; moby, daemon/logger/copier.go.
 """
@@ -12,28 +12,28 @@ from dataclasses import dataclass, replace
 
 from stillwatch.exchanges.lines import Line, LongLine
 
-LONGEST = 32 << 20  # bytes of a line put together from its pieces
+LONGEST = 32 << 20  # bytes of a reassembled line
 ENTRY = re.compile(rb"\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|[+-]\d\d:\d\d) (stdout|stderr) ([PF])(?: |$)")
 DOCKER = b'{"log":"'
-DOCKER_PIECE = 16 << 10  # bytes of a piece that is not the last, at least
+DOCKER_PIECE = 16 << 10  # least bytes of a piece that is not the last
 _DOCKER_END = re.compile(rb'","stream":"(stdout|stderr)","time":"[^"]{1,40}"\}\r?$')
 
 
 @dataclass(frozen=True)
 class CutLine(Line):
-    """A line that was cut, whose end is not in the file."""
+    """A split line whose end is missing from the file."""
 
 
 @dataclass(frozen=True)
 class _RuntimeEntry:
     stream: bytes
-    text: bytes  # what the program wrote
-    frame: tuple[bytes, bytes]  # what the runtime put before and behind it
+    text: bytes  # as the program wrote it
+    frame: tuple[bytes, bytes]  # what the runtime put before and after it
     ends: bool  # whether the line ends with it
 
 
 def joined(lines: Iterable[Line | LongLine]) -> Iterator[Line | LongLine]:
-    """The lines, where those that a runtime cut are one at the place of their first piece."""
+    """Yield the lines; each split line appears whole, in the place of its first piece."""
     open_lines: dict[bytes, tuple[Line, _RuntimeEntry, list[bytes]]] = {}  # by stream
     for line in lines:
         first = line.head[:0] if isinstance(line, LongLine) else line.raw[: len(DOCKER)]
@@ -63,5 +63,5 @@ def _piece(raw: bytes) -> _RuntimeEntry | None:
     if end is None:
         return None
     text = raw[len(DOCKER) : end.start()]
-    whole = text.endswith(b"\\n") or len(text) < DOCKER_PIECE  # some shippers take the line ends off
+    whole = text.endswith(b"\\n") or len(text) < DOCKER_PIECE  # some shippers remove line ends
     return _RuntimeEntry(end[1], text, (DOCKER, raw[end.start() :]), whole)

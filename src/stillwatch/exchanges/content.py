@@ -1,4 +1,4 @@
-"""What kind of file this is, from its first bytes alone, and the values in a text; its name says nothing."""
+"""What kind of file this is, judged by its first bytes alone, never its name; and the values in a text."""
 
 import codecs
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from stillwatch.exchanges.unpack import MAGIC, Limits, UnpackedFile
 Kind = Literal["parquet", "json", "csv", "protobuf"]
 
 BOM = b"\xef\xbb\xbf"
-OTHER_FILES = {  # how they begin -> what they are, and what to make of them
+OTHER_FILES = {  # first bytes -> what it is, and what to do about it
     b"SQLite format 3\x00": "is an SQLite database; right would be its table: sqlite3 -header -csv FILE "
     "'select * from TABLE' > log.csv",
     b"ARROW1": "is an Arrow (Feather) file; right would be Parquet",
@@ -22,7 +22,7 @@ OTHER_FILES = {  # how they begin -> what they are, and what to make of them
 
 
 def kind_of(head: bytes) -> Kind:
-    """Tell the kind by content. Raises: Refused for what is certainly none of them."""
+    """Return the kind by content. Raises: Refused for a file that is certainly of no known kind."""
     if not head:
         raise Refused("is empty: no line to read")
     if head.startswith(b"PAR1"):
@@ -37,7 +37,7 @@ def kind_of(head: bytes) -> Kind:
         raise Refused(f"is packed twice ({packed} inside); right would be packed once")
     text = head.removeprefix(BOM).lstrip()
     begins_json = text.startswith((b"{", b"["))
-    # a client may place this word in a log's first text: an archive begins with a name and zeros
+    # a client may put this word into a log's first text; a real archive begins with a name and zeros
     if head[257:262] == b"ustar" and b"\x00" in head[:257] and not begins_json:
         raise Refused("is a tar archive; right would be its files (unpack it and give the folder)")
     if is_protobuf(head):
@@ -56,7 +56,7 @@ def kind_of(head: bytes) -> Kind:
     if not any(mark in first_line for mark in csv_text.DELIMITERS) and any(
         json_text.after_prefix(line) for line in head.split(b"\n")[1:32]
     ):
-        return "json"  # what a program says when it starts, then lines of a shipper
+        return "json"  # startup messages of a program, then lines of a shipper
     sample = head[:4096]
     if b"\x00" in sample or sum(byte < 9 for byte in sample) * 20 > len(sample):
         raise Refused("is binary and no Parquet, gzip, zstd, bzip2 or OTLP protobuf")
@@ -66,7 +66,7 @@ def kind_of(head: bytes) -> Kind:
 def values_of(
     data: UnpackedFile, head: bytes, kind: Kind, limits: Limits, check: Callable[[dict[str, object]], None]
 ) -> Iterator[json_text.Good | json_text.UndecodableValue]:
-    """The values of a file of JSON or CSV. check: raises Refused for a table that cannot be used."""
+    """Yield the values of a JSON or CSV file. check: raises Refused for a table that cannot be used."""
     head, chunks = in_utf_8(data, head)
     if kind == "csv":
         return csv_text.records(lines.split(chunks, limits.record_bytes), limits.record_bytes, check)
@@ -76,9 +76,9 @@ def values_of(
 
 
 def utf_16(head: bytes) -> str | None:
-    """The coding of a file in UTF-16, as Windows writes what a program prints, or None.
+    """Return the encoding of a file in UTF-16, as Windows writes console output, or None.
 
-    Without a mark it is known by its zeros: every second byte of what begins with plain letters.
+    Without a byte order mark it is recognised by its zeros: every second byte of text that begins in ASCII.
 
     >>> utf_16("{}".encode("utf-16")), utf_16("time,account".encode("utf-16-be")), utf_16(b"time,account")
     ('utf-16', 'utf-16-be', None)
@@ -92,7 +92,7 @@ def utf_16(head: bytes) -> str | None:
 
 
 def in_utf_8(data: UnpackedFile, head: bytes) -> tuple[bytes, Iterator[bytes]]:
-    """The head of a file and its chunks, in UTF-8 and without a byte order mark."""
+    """Return the head of a file and its chunks, in UTF-8 and without a byte order mark."""
     coding = utf_16(head)
     if coding is None:
         return head.removeprefix(BOM), _without_bom(data.chunks())
@@ -112,10 +112,10 @@ def _without_bom(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def is_protobuf(head: bytes) -> bool:
-    """An OTLP export: field 1, length-delimited, whose content opens with a resource or a scope.
+    """Return whether this is an OTLP export: field 1, length-delimited, that opens with a resource or a
+    scope.
 
-    With or without the 4-byte big-endian length that the OpenTelemetry Collector's file exporter puts before
-    each.
+    A 4-byte big-endian length may precede each, as the OpenTelemetry Collector's file exporter writes it.
     """
     if not any(byte < 9 or 13 < byte < 32 for byte in head[:4096]) and not is_text_free(head):
         return False

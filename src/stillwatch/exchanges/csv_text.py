@@ -1,4 +1,4 @@
-"""CSV text into one mapping a record, with its place. It does not know what the columns mean.
+"""CSV text into one mapping per record, with its place.
 
 A quoted field may hold line ends. When a quote never closes, only the line that opened it is refused.
 """
@@ -14,26 +14,26 @@ from stillwatch.exchanges.lines import Line, LongLine
 
 LOOKAHEAD = 4 << 20  # bytes searched for the end of a quoted field
 DELIMITERS = b",;\t|"
-RULE = b" \t\r-+|"  # what a line of nothing, or one that is drawn under a header, consists of
+RULE = b" \t\r-+|"  # bytes of an empty line or of a rule drawn under a header
 # an empty cell, as databases (PostgreSQL, MySQL) and pandas write it
 EMPTY: dict[str, None] = dict.fromkeys(("", "\\N", "NULL", "null", "None", "nan", "NaN", "NaT", "<NA>"))
 
 
 def delimiter_of(header: bytes) -> str:
-    """The delimiter that a header line uses most."""
+    """Return the delimiter that a header line uses most."""
     best = max(DELIMITERS, key=header.count)
     return chr(best)
 
 
 @lru_cache(16)
 def _dialect(delimiter: str, padded: bool) -> csv.Dialect:
-    """What a reader needs to know, made once: to make it anew takes longer than to read a record."""
+    """Return a dialect, cached because creating one takes longer than reading a record."""
     made = csv.reader([], delimiter=delimiter, strict=True, skipinitialspace=padded)
     return made.dialect  # type: ignore[return-value]
 
 
 def fields(raw: bytes, delimiter: str, padded: bool = False) -> list[str]:
-    """The fields of one record, without the blanks around them where they are padded. Raises: Refused."""
+    """Return the fields of one record, stripped if padded. Raises: Refused."""
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as why:
@@ -55,20 +55,20 @@ def records(
 ) -> Iterator[Good | UndecodableValue]:
     """Yield each record after the header as a mapping column -> text (empty: None).
 
-    Raises: what `check` raises of the header, and of the first record too, as its values may tell more.
+    Raises: whatever `check` raises for the header and for the first record, whose values may reveal more.
     """
     csv.field_size_limit(max(csv.field_size_limit(), limit))
     waiting: deque[Line | LongLine] = deque()
     header: list[str] = []
     problem: Refused | None = None  # of the header
-    padded = False  # whether blanks stand around the cells, to align them
+    padded = False  # whether cells are padded with blanks for alignment
     delimiter = ","
     while (line := _next(waiting, lines)) is not None:
         if isinstance(line, LongLine):
             yield long_line(line)
             continue
         before_header = not header and (line.raw.startswith(b"# ") or line.raw.strip()[:4].lower() == b"sep=")
-        if before_header or not line.raw.strip(RULE):  # remarks of an exporter, Excel's own, a table's rule
+        if before_header or not line.raw.strip(RULE):  # an exporter's remarks, Excel's own line, a rule
             continue
         raw = _joined_record(line, waiting, lines)
         if raw is not None:
@@ -108,7 +108,7 @@ def records(
 
 
 def first_twice(names: list[str]) -> str | None:
-    """The first name that stands before already. One pass: a file's first line can hold a million."""
+    """Return the first repeated name. One pass: a file's first line can hold a million."""
     seen: set[str] = set()
     for name in names:
         if name in seen:
@@ -130,7 +130,7 @@ def _next(waiting: deque[Line | LongLine], lines: Iterator[Line | LongLine]) -> 
 def _joined_record(
     line: Line, waiting: deque[Line | LongLine], lines: Iterator[Line | LongLine]
 ) -> bytes | None:
-    """The record that begins at `line`, joined over its lines; None if its quote never closes."""
+    """Return the record that begins at `line`, joined over its lines; None if its quote never closes."""
     if line.raw.count(b'"') % 2 == 0:
         return line.raw
     parts = [line.raw]

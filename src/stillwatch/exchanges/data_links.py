@@ -1,4 +1,4 @@
-"""Links that hold what they lead to (`data:`), and base64, as lenient readers take them.
+"""Links that contain their target (`data:`), and base64, decoded as leniently as common readers do.
 
     >>> data_link("DATA:text/plain; Base64,aGVsbG8%3D")
     DataLink(head='DATA:text/plain; Base64', data='aGVsbG8=', is_base64=True)
@@ -14,11 +14,11 @@ import re
 from typing import NamedTuple
 from urllib.parse import unquote
 
-LONGEST_HEAD = 4096  # characters of a data link before its comma
-MOST_WORDS = 10  # in a kind of content: that of a Word document has five
+LONGEST_HEAD = 4096  # characters before the comma of a data link
+MOST_WORDS = 10  # in a media type: that of a Word document has five
 _START = re.compile(r"\s*data:", re.IGNORECASE)
-# A kind of content and its parameters; what has blanks elsewhere is a sentence that begins so. Nothing here
-# goes back over what it has taken: a head of blanks would be read a thousand times.
+# A media type and its parameters; with blanks elsewhere it is a sentence that begins the same way. The
+# pattern never backtracks: a head of blanks would be read a thousand times.
 _KIND = r"\s*+data:\s*+(?:[\w.+-]++/[\w.+*-]++)?\s*+"
 _HEAD = re.compile(_KIND + r"(?:;\s*+[^\s;,=]*+\s*+(?:=[^;,]*+)?)*+", re.IGNORECASE)
 _USUAL = re.compile(rf"\A{_KIND}|;\s*+(?:charset\s*+=\s*+[\w-]++|base64)\s*+", re.IGNORECASE)
@@ -26,7 +26,7 @@ _WORD = re.compile(r"[^\W\d_]{2,}")
 _IS_BASE64 = re.compile(r";\s*base64\s*(?:;|$)", re.IGNORECASE)
 _RUN = re.compile(r"[a-z]{3,}|[A-Z][a-z]{2,}|[A-Z]{5,}")
 LOOKED_AT = 4096  # characters
-WORDS_SHARE = 0.75  # of them, in words; of random base64 a third is
+WORDS_SHARE = 0.75  # of them in words; of random base64 a third is
 LEAST = 24  # characters: fewer may be words by chance
 _SPACE = re.compile(r"\s+")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")
@@ -34,7 +34,7 @@ _URLSAFE = str.maketrans("-_", "+/")
 
 
 class DataLink(NamedTuple):
-    """What stands in a link of this kind."""
+    """The parts of a data link."""
 
     head: str
     data: str
@@ -42,7 +42,7 @@ class DataLink(NamedTuple):
 
 
 def data_link(value: str) -> DataLink | None:
-    """Read a link with its data; None for any other text."""
+    """Parse a link that contains its data; None for any other text."""
     if not _START.match(value):
         return None
     head, comma, rest = value[: LONGEST_HEAD + 1].partition(",")
@@ -53,13 +53,13 @@ def data_link(value: str) -> DataLink | None:
 
 
 def says_something(link: DataLink) -> bool:
-    """Whether a link's head holds more than a kind of content and its coding."""
+    """Return whether a link's head holds more than a media type and its encoding."""
     beside = _USUAL.sub("", link.head)
     return len(_WORD.findall(beside)) > 2 or len(_WORD.findall(link.head)) > MOST_WORDS
 
 
 def bytes_of(value: str) -> bytes | None:
-    """What base64 holds, of either alphabet; None where it cannot be read."""
+    """Decode base64 of either alphabet; None if it cannot be decoded."""
     try:
         return base64.b64decode(value.translate(_URLSAFE) + "==", validate=False)
     except (binascii.Error, ValueError):
@@ -67,18 +67,18 @@ def bytes_of(value: str) -> bytes | None:
 
 
 def joined_base64(value: str) -> str | None:
-    """Base64 without the blanks and line ends in it; None for what is none."""
+    """Return base64 without blanks and line ends, or None if the text is not base64."""
     joined = _SPACE.sub("", value)
     return joined if len(joined) < len(value) and _BASE64.fullmatch(joined) else None
 
 
 def has_even_lines(value: str) -> bool:
-    """Whether a text stands in lines of one length, as base64 is written in mails and files of keys."""
+    """Return whether a text has lines of equal length, like base64 in mails and key files."""
     lines = value.split()
     return bool(lines) and len(lines[0]) >= 40 and len({len(line) for line in lines[:-1]}) == 1
 
 
 def are_words(value: str) -> bool:
-    """Whether what could be base64 is words that no blank divides."""
+    """Return whether what could be base64 is a run of words without blanks."""
     head = value[:LOOKED_AT]
     return len(head) >= LEAST and sum(map(len, _RUN.findall(head))) > WORDS_SHARE * len(head)

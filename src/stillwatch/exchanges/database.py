@@ -1,6 +1,6 @@
-"""A table of a PostgreSQL database as JSON lines, never written to: LiteLLM's own, or one that is named.
+"""A table of a PostgreSQL database as JSON lines, read-only: LiteLLM's own, or a named one.
 
-It does not know what the rows mean. A row becomes one object under its columns' names.
+A row becomes one object, keyed by column name.
 """
 
 import importlib
@@ -12,19 +12,19 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from stillwatch.errors import InputError
 
 SCHEMES = ("postgresql", "postgres")
-LITELLM = "LiteLLM_SpendLogs"  # where LiteLLM keeps its requests (litellm/proxy/schema.prisma)
+LITELLM = "LiteLLM_SpendLogs"  # LiteLLM's request table (litellm/proxy/schema.prisma)
 RIGHT = "postgresql://USER@HOST/DATABASE#TABLE"
 FETCHED = 2_000  # rows at a time: each may hold a whole conversation
 LISTED = 20
 
 
 def is_database(path: object) -> bool:
-    """Whether this is the address of a database."""
+    """Return whether a path is the address of a database."""
     return isinstance(path, str) and path.partition("://")[0] in SCHEMES and "://" in path
 
 
 def public_url(url: str) -> str:
-    """The address without its password, for messages and for what is kept.
+    """Return the address without its password, for messages and stored records.
 
     >>> public_url("postgresql://me:secret@db.example/litellm?sslmode=require")
     'postgresql://me@db.example/litellm'
@@ -40,9 +40,9 @@ def public_url(url: str) -> str:
 
 
 def export_table(url: str, folder: Path) -> Path:
-    """Write the table that the address names after `#`, else LiteLLM's, into a file of the folder.
+    """Write the table named after `#` in the address, else LiteLLM's, to a file in the folder.
 
-    Raises: InputError where the database, the driver or the table is not there.
+    Raises: InputError if the database, the driver or the table is missing.
     """
     shown = public_url(url)
     psycopg = _driver()
@@ -60,7 +60,7 @@ def export_table(url: str, folder: Path) -> Path:
                 cursor.itersize = FETCHED
                 cursor.execute(query)
                 for (line,) in cursor:
-                    # JSON's own line ends are escaped: these are blanks
+                    # line ends inside JSON are escaped; these are blanks
                     out.write(line.replace("\n", " ") + "\n")
     except psycopg.Error as why:
         message = " ".join(str(why).split()).replace(address, shown)  # a driver may repeat the whole address
@@ -80,7 +80,7 @@ def _driver() -> ModuleType:
 
 
 def _find_table(db: Any, wanted: str, shown: str, *, named: bool) -> tuple[str, str]:
-    """The schema and the name of a table, given as NAME or SCHEMA.NAME."""
+    """Return the schema and name of a table, given as NAME or SCHEMA.NAME."""
     rows = db.execute(
         "SELECT table_schema, table_name FROM information_schema.tables "
         "WHERE table_schema NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2"

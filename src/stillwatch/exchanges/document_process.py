@@ -1,7 +1,8 @@
-"""The text in PDF and Office files and ZIP archives, each read in a process that hostile bytes may end.
+"""The text in PDF and Office files and ZIP archives. Each is read in its own process, which hostile bytes may
+end.
 
-`documents.py` runs this file as a script. It loads nothing of Stillwatch, and what opens a kind of file when
-the first of that kind comes. It forks for each document: what one costs or breaks ends with that process.
+`documents.py` runs this file as a script. It imports nothing of Stillwatch, and a parser only when a file of
+its kind arrives. It forks for each document, so the cost and damage of one end with its process.
 """
 
 import io
@@ -19,26 +20,26 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import zipfile
 
-# Why a document, or a part of it, was not read. A process ends with the place of its reason in this list.
+# Why a document or a part of it was not read. A process exits with the index of its reason in this list.
 DAMAGED, ENCRYPTED, NO_TEXT = "damaged", "encrypted", "no_text"
 TOO_LARGE, OTHER_KIND = "too_large", "other_kind"
 REASONS = ("", DAMAGED, ENCRYPTED, NO_TEXT, TOO_LARGE, OTHER_KIND)
 PDF, ZIP, OLD_OFFICE = b"%PDF-", b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
-ARCHIVES = (  # that are not opened: gzip, xz, bzip2, zstd, 7z, rar
+ARCHIVES = (  # not opened: gzip, xz, bzip2, zstd, 7z, rar
     b"\x1f\x8b\x08", b"\xfd7zXZ\0", b"BZh91AY&SY", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf\x27\x1c",
     b"Rar!\x1a\x07",
 )  # fmt: skip
 TAR, TAR_AT = b"ustar", 257
-PDF_WITHIN = 1024  # bytes from the start, as readers allow
+PDF_WITHIN = 1024  # bytes from the start, as PDF readers allow
 MOST_PAGES = 2_000
 MOST_TEXT = 4_000_000  # characters
-TEXT_A_BYTE = 20  # characters for each byte of the file: a small file cannot fill the memory
+TEXT_A_BYTE = 20  # characters per byte of the file: a small file cannot fill the memory
 MOST_XML = 64 << 20  # bytes of an Office file's parts, unpacked
 MOST_STREAM = 16 << 20  # bytes of one stream of a PDF, unpacked
-MOST_OPERANDS = 500_000  # of one page's content: a dense page has some 10,000
-MOST_MEMORY = 512 << 20  # bytes of addresses
-LEAST_CPU_S, MOST_CPU_S, BYTES_A_CPU_S = 1.0, 10.0, 100_000  # ten times what a dense text page takes
-MOST_S = 60.0  # by the clock, for a laden machine
+MOST_OPERANDS = 500_000  # on one page: a dense page has some 10,000
+MOST_MEMORY = 512 << 20  # bytes of address space
+LEAST_CPU_S, MOST_CPU_S, BYTES_A_CPU_S = 1.0, 10.0, 100_000  # ten times the cost of a dense text page
+MOST_S = 60.0  # wall time, for a loaded machine
 LENGTH = struct.Struct("<Q")
 SMALL_PDF = b"""%PDF-1.4
 1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj 2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj
@@ -50,7 +51,7 @@ trailer<</Root 1 0 R>>
 startxref
 0
 %%EOF"""
-# what pypdf raises on a broken page, beside errors of its own
+# what pypdf raises on a broken page, besides its own errors
 BROKEN_PAGE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 _CHUNK = 1 << 16
 _OFFICE_PART = re.compile(r"(?:word|xl|ppt)/(?!theme|styles).*\.xml", re.IGNORECASE)
@@ -63,7 +64,7 @@ class UnreadDocument(Exception):
 
 
 def text_of(raw: bytes) -> Iterator[str]:
-    """The text of a document, in pieces. Raises: UnreadDocument, and whatever broken bytes lead to."""
+    """Yield a document's text. Raises: UnreadDocument, and any error that broken bytes cause."""
     has_text = False
     for text in _pdf(raw) if PDF in raw[:PDF_WITHIN] else _office(raw):
         has_text = has_text or bool(text.strip())
@@ -92,7 +93,7 @@ def _pdf(raw: bytes) -> Iterator[str]:
             text = page.extract_text()
             empty_pages += not text.strip()
             yield text + "\n"
-            for note in page.get("/Annots") or ():  # remarks, and what stands in a form's fields
+            for note in page.get("/Annots") or ():  # comments, and the content of form fields
                 note_object = note.get_object()
                 yield from (
                     f"{note_object[key]}\n"
@@ -103,12 +104,12 @@ def _pdf(raw: bytes) -> Iterator[str]:
             is_broken = True  # the next page may be whole
     if is_broken:
         raise UnreadDocument(DAMAGED)
-    if 2 * empty_pages > number:  # half of the pages or more are pictures
+    if 2 * empty_pages > number:  # at least half of the pages are pictures
         raise UnreadDocument(NO_TEXT)
 
 
 def _office(raw: bytes) -> Iterator[str]:
-    if not raw.startswith(ZIP):  # Word before 2007, any Office file under a password, another archive
+    if not raw.startswith(ZIP):  # Word before 2007, any encrypted Office file, another archive
         raise UnreadDocument(OTHER_KIND)
     import zipfile
 
@@ -133,7 +134,7 @@ def _office(raw: bytes) -> Iterator[str]:
 
 
 def _texts_in(archive: "zipfile.ZipFile") -> Iterator[str]:
-    """The files of an archive that are texts, as a skill's are."""
+    """Yield the text files of an archive, such as those of a skill."""
     bytes_left, is_whole = MOST_XML, True
     for part in archive.infolist():
         if part.flag_bits & 1:
@@ -153,7 +154,7 @@ def _texts_in(archive: "zipfile.ZipFile") -> Iterator[str]:
 
 
 class _OfficeText:
-    """The words in one part of an Office file: what stands in elements of text, wherever these stand."""
+    """The words in one part of an Office file: the content of text elements at any depth."""
 
     def __init__(self) -> None:
         from xml.parsers import expat
@@ -162,7 +163,7 @@ class _OfficeText:
         self._inside = self._formula = False
         self.parser = expat.ParserCreate(namespace_separator=" ")
         self.parser.buffer_text = True
-        self.parser.EntityDeclHandler = self._refuse  # Office writes none: they only serve to grow
+        self.parser.EntityDeclHandler = self._refuse  # Office writes none: they only inflate
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
         self.parser.CharacterDataHandler = self._text
@@ -192,7 +193,7 @@ class _OfficeText:
 
 
 def read_apart(raw: bytes) -> tuple[bytes, str, float]:
-    """The text of a document in UTF-8, why not all of it was read, and how many CPU seconds that took."""
+    """Return a document's text in UTF-8, why not all of it was read, and the CPU seconds used."""
     ours, theirs = os.pipe()
     reader = os.fork()
     if not reader:
@@ -206,13 +207,13 @@ def read_apart(raw: bytes) -> tuple[bytes, str, float]:
             code = REASONS.index(str(reason_number))
         except MemoryError:
             code = REASONS.index(TOO_LARGE)
-        finally:  # nothing of this copy runs on, whatever was raised
+        finally:  # the fork must not continue, whatever was raised
             end_process(code)
     os.close(theirs)
     with open(ours, "rb") as pipe:
         text = pipe.read()
     _, status, used = os.wait4(reader, 0)
-    code = os.waitstatus_to_exitcode(status)  # below 0: ended by the kernel at one of its limits
+    code = os.waitstatus_to_exitcode(status)  # negative: killed by the kernel at one of its limits
     why = REASONS[code] if 0 <= code < len(REASONS) else TOO_LARGE if code < 0 else DAMAGED
     return text, why, used.ru_utime + used.ru_stime
 
@@ -228,27 +229,27 @@ def _write(raw: bytes, pipe: int) -> None:
 
 
 def _limit(size: int) -> None:
-    import resource  # not on every system
+    import resource  # not available on every system
 
     most_s = min(MOST_CPU_S, LEAST_CPU_S + size / BYTES_A_CPU_S)
-    signal.setitimer(signal.ITIMER_PROF, most_s)  # CPU time; ends the process, as the next one does
+    signal.setitimer(signal.ITIMER_PROF, most_s)  # CPU time; ends the process, like the limit below
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, MOST_S)
     for what, most in (
         (resource.RLIMIT_CPU, int(MOST_CPU_S) + 1), (resource.RLIMIT_AS, MOST_MEMORY),
         (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0),
     ):  # fmt: skip
-        with suppress(ValueError, OSError):  # not every system has each of them
+        with suppress(ValueError, OSError):  # not every system has all of them
             resource.setrlimit(what, (most, most))
 
 
 def main() -> None:
-    """Answer documents one after another until nobody sends any more."""
+    """Answer documents one after another until the input ends."""
     source, out, loaded = sys.stdin.buffer, sys.stdout.buffer, False
     while len(head := source.read(LENGTH.size)) == LENGTH.size:
         raw = source.read(LENGTH.unpack(head)[0])
         if PDF in raw[:PDF_WITHIN] and not loaded:
-            list(_pdf(SMALL_PDF))  # loads what all that are forked then share
+            list(_pdf(SMALL_PDF))  # loads what all forks then share
             loaded = True
         text, why, cpu_s = read_apart(raw)
         line = {"bytes": len(text), "why": why, "cpu_s": cpu_s}

@@ -1,7 +1,7 @@
-"""The text of documents that come in requests, read by a process beside this one and remembered.
+"""The text of documents in requests, read by a helper process and cached.
 
-That process is started for the first document. It ends with this one, and nothing that a document holds can
-stop or fill the one who asks. `document_process.py` says what is read and how much it may cost.
+The helper starts with the first document and ends with this process. No document can block or exhaust the
+caller. `document_process.py` says what is read and how much it may cost.
 """
 
 import atexit
@@ -39,33 +39,33 @@ from stillwatch.exchanges.document_process import (
 )
 from stillwatch.exchanges.links import LINK
 
-BUSY = "busy"  # documents have taken as much time as they may for now
-UNPAID = "budget"  # its account's, or all, have taken what reading a log may spend on documents
-FAILED = "failed"  # the process that reads them ended, and ended again
+BUSY = "busy"  # documents have used their share of time for now
+UNPAID = "budget"  # its account, or all together, have used up the budget of reading this log
+FAILED = "failed"  # the process that reads them ended twice
 MOST_BYTES = 32 << 20  # of a document
-STUCK_S = MOST_S + 15.0  # by the clock, for a machine that is stopped
-REMEMBERED = 32 << 20  # characters of texts: a conversation brings its documents again with each turn
-A_RECORD = 200  # characters that one without text counts as
-DOCUMENTS_SHARE = 0.25  # of a gateway's time: hostile documents must not hold up all other exchanges
-BURST_S = 20.0  # that documents may take at once, where they have a share
-DOCUMENTS_CPU_S = 3_600.0  # of one reading of logs: over 100,000 documents at 0.03 s each
-FIRST_COME = 0.5  # of a budget, for whoever comes first
-OF_WHAT_IS_LEFT = 1 / 32  # that one account may have had, beyond that
+STUCK_S = MOST_S + 15.0  # wall time, for a machine that is suspended
+REMEMBERED = 32 << 20  # characters of cached texts: a conversation repeats its documents with each turn
+A_RECORD = 200  # characters that an entry without text counts as
+DOCUMENTS_SHARE = 0.25  # of a gateway's time: hostile documents must not delay all other exchanges
+BURST_S = 20.0  # what documents may use at once, if they have a share
+DOCUMENTS_CPU_S = 3_600.0  # for one read of logs: over 100,000 documents at 0.03 s each
+FIRST_COME = 0.5  # of a budget, first come, first served
+OF_WHAT_IS_LEFT = 1 / 32  # beyond that, the most that one account may have had
 
 
 class DocumentText(NamedTuple):
-    """What a document says."""
+    """The text of a document."""
 
     text: str
-    unread: str  # why not all of it was read; empty: it was
+    unread: str  # why not all of it was read; empty if it was
 
 
 class DocumentBudget:
     """CPU time for documents, divided so that one account's leave some for the others.
 
-    Half of it is for whoever comes first. Then an account's documents are read while it has had less than a
-    32nd of what is left. So it is never used up: who took the first half gets no more, and after 50 accounts
-    that take all they may the next has 0.3 % of the whole.
+    Half of it is first come, first served. After that, an account's documents are read while it has had less
+    than a 32nd of what is left. So the budget is never used up: whoever took the first half gets no more, and
+    after 50 accounts that take all they may, the next one still has 0.3 % of the whole.
     """
 
     def __init__(self, cpu_s: float = DOCUMENTS_CPU_S) -> None:
@@ -73,7 +73,7 @@ class DocumentBudget:
         self._had_s: dict[str, float] = {}
 
     def may(self, account: str) -> bool:
-        """Whether one more document of an account is read. It may take ten seconds more than there is."""
+        """Return whether one more document of an account is read. It may overrun by ten seconds."""
         left = self.cpu_s - self.spent_s
         first = self.spent_s < FIRST_COME * self.cpu_s
         return first or self._had_s.get(account, 0.0) < OF_WHAT_IS_LEFT * left
@@ -84,7 +84,7 @@ class DocumentBudget:
 
 
 class DocumentPayer:
-    """Who pays for the documents that come now, one after another. Without a budget they are only counted."""
+    """The account that pays for the current documents. Without a budget they are only counted."""
 
     def __init__(
         self, budget: DocumentBudget | None = None, accounts: Callable[[], list[str]] | None = None
@@ -96,7 +96,7 @@ class DocumentPayer:
 
     @property
     def account(self) -> str:
-        """Whose the last document is; "" where its row does not say before it is read."""
+        """The account of the last document; "" if its row does not name one before it is read."""
         if self._find is not None:
             self._accounts, self._find = self._find(), None
         return self._accounts[self.documents - 1] if self.documents <= len(self._accounts) else ""
@@ -122,13 +122,13 @@ _WORDS = {
 
 
 def unread_text(counts: Mapping[str, int]) -> str:
-    """Say how many documents in requests were not read as a whole, and why."""
+    """Return how many documents in requests were not read as a whole, and why."""
     why = ", ".join(f"{count:,} {_WORDS.get(name, name)}" for name, count in sorted(counts.items()))
     return f"Documents in requests that were not read as a whole: {why}."
 
 
 def is_document(raw: bytes) -> bool:
-    """Whether some bytes are a file of the kinds that are read here, or of their elder relatives."""
+    """Return whether bytes are a file of a kind that is read here, or of an older version of one."""
     starts = raw.startswith((ZIP, OLD_OFFICE, *ARCHIVES)) or raw.startswith(TAR, TAR_AT)
     return starts or PDF in raw[:PDF_WITHIN]
 
@@ -137,20 +137,20 @@ class DocumentReader:
     """Reads documents one after another. Threads may share it."""
 
     def __init__(self) -> None:
-        self.still_here: Callable[[], None] = lambda: None  # called each second that one takes
-        self.share: float | None = None  # of the time, spent on documents at most; None: no bound
-        self.spared: Thread | None = None  # a thread that must not wait, and so reads none
+        self.still_here: Callable[[], None] = lambda: None  # called every second while a document is read
+        self.share: float | None = None  # of the time, spent on documents at most; None: no limit
+        self.spared: Thread | None = None  # a thread that must not wait, and so reads no documents
         self.cpu_s = 0.0  # spent so far
         self._left_s, self._at = BURST_S, time.monotonic()
         self._known: dict[bytes, DocumentText] = {}
         self._size = 0
         self._process: subprocess.Popen[bytes] | None = None
-        self._owner = 0  # who started it: a fork of that one starts its own
+        self._owner = 0  # the process that started it: a fork starts its own
         self._lock = Lock()
         atexit.register(self.close)
 
     def read(self, raw: bytes) -> DocumentText:
-        """The text of a document. It raises nothing: what cannot be read is said."""
+        """Return the text of a document. Never raises: `unread` says what could not be read."""
         payer = PAYER.get()
         if payer is not None:
             payer.documents += 1
@@ -171,26 +171,26 @@ class DocumentReader:
                 begun, spent_s = time.monotonic(), self.cpu_s
                 text = self._ask(raw)
                 took_s = time.monotonic() - begun
-                self._left_s -= took_s  # what others had to wait
-                if budget is not None:  # of a process that gave no answer the CPU time is not known
+                self._left_s -= took_s  # time that others had to wait
+                if budget is not None:  # without an answer the CPU time is unknown
                     budget.pay(account, self.cpu_s - spent_s or min(took_s, MOST_CPU_S))
                 if text.unread == FAILED:
-                    return text  # it may be read when it comes again
+                    return text  # it may be read the next time it occurs
                 self._size += len(text.text) + A_RECORD
-            self._known[name] = text  # last in the order
+            self._known[name] = text  # now the most recently used
             while self._size > REMEMBERED:
                 oldest = self._known.pop(next(iter(self._known)))
                 self._size -= len(oldest.text) + A_RECORD
             return text
 
     def close(self) -> None:
-        """End the process beside this one."""
+        """End the helper process."""
         process, self._process = self._process, None
         if process is not None and self._owner == os.getpid() and process.stdin and process.stdout:
             process.kill()
             process.wait()
             process.stdout.close()
-            with suppress(OSError):  # what it was being told
+            with suppress(OSError):  # what was being sent to it
                 process.stdin.close()
 
     def _may(self) -> bool:
@@ -202,7 +202,7 @@ class DocumentReader:
         return self._left_s > 0
 
     def _ask(self, raw: bytes) -> DocumentText:
-        for _ in range(2):  # it may have been killed since it was last asked
+        for _ in range(2):  # it may have been killed since the last document
             try:
                 stdin, stdout = self._pipes()
                 stdin.write(LENGTH.pack(len(raw)) + raw)
@@ -215,7 +215,7 @@ class DocumentReader:
             except (OSError, msgspec.MsgspecError):
                 self.close()
                 continue
-            self.cpu_s += min(answer.cpu_s, MOST_CPU_S)  # a machine that stood still counts that time too
+            self.cpu_s += min(answer.cpu_s, MOST_CPU_S)  # a machine that was suspended counts that time too
             return DocumentText(text, answer.why)
         return DocumentText("", FAILED)
 
@@ -242,4 +242,4 @@ class DocumentReader:
         return self._process.stdin, self._process.stdout
 
 
-READER = DocumentReader()  # of this process: one beside it is enough
+READER = DocumentReader()  # one per process is enough

@@ -1,9 +1,7 @@
-"""What log shippers and exporters put around a record: the record inside is opened and read as if it had come
-alone.
+"""Unwrap what log shippers and exporters put around a record, so that the record is read as if it were alone.
 
 Containers (Docker, Kubernetes), CloudWatch, Google Cloud Logging, Elasticsearch, Splunk, Datadog, journald,
-Loki, Kafka, Kinesis, Pub/Sub, Debezium, DynamoDB, and pages of an API. It does not know what the records
-inside are.
+Loki, Kafka, Kinesis, Pub/Sub, Debezium, DynamoDB, and pages of an API.
 """
 
 import binascii
@@ -18,10 +16,10 @@ from stillwatch.exchanges.formats.litellm import utc
 from stillwatch.exchanges.messages import dig, first, from_text
 from stillwatch.exchanges.registry import recognise
 
-CERTAIN = (  # a key under which a record lies, and one beside it that only such an envelope has
+CERTAIN = (  # a key that holds a record, and a key beside it that only such an envelope has
     ("payload", "schema"),  # Kafka Connect's JSON converter
     ("payload", "topic"), ("value", "topic"),  # kcat -J, Spark's and others' dumps of a topic
-    ("after", "op"),  # Debezium; a row that was deleted holds nothing
+    ("after", "op"),  # Debezium; a deleted row holds nothing
     ("data", "specversion"),  # CloudEvents
     ("data", "table"),  # Maxwell
     ("detail", "detail-type"),  # EventBridge
@@ -34,10 +32,10 @@ CERTAIN = (  # a key under which a record lies, and one beside it that only such
     ("dynamodb", "eventName"), ("NewImage", "Keys"),  # DynamoDB's streams
     ("fields", "createTime"),  # Firestore
     ("doc", "doc_as_upsert"),  # Elasticsearch's bulk file, an update
-    ("_raw", "_time"),  # Splunk, also where it lists what it found in the record beside it
+    ("_raw", "_time"),  # Splunk, even if it lists extracted fields beside it
 )  # fmt: skip
 NAMED_TOO = ("detail", "_raw")  # beside these an account is Amazon's own, or the record's
-AROUND = (  # the key under which a shipper keeps the record, as an object or as JSON in a text
+AROUND = (  # keys under which shippers keep the record, as an object or as JSON text
     "jsonPayload", "textPayload",  # Google Cloud Logging
     "_source",  # Elasticsearch, OpenSearch
     "result", "_raw", "event",  # Splunk: export, raw, HTTP event collector
@@ -55,15 +53,15 @@ OUTER_TIMES = (
     "Time", "Timestamp", "timeMillis", "_messagetime",  # Grafana, Serilog, Log4j, Sumo Logic
     "publishTime", "approximateArrivalTimestamp", "ApproximateArrivalTimestamp",  # Pub/Sub, Kinesis
 )  # fmt: skip
-PACKED = ("ey", "ew", "H4sI")  # how base64 of an object begins, and of gzip
-LARGEST = 32 << 20  # bytes of one record; gzip may hold more, and then it is none
+PACKED = ("ey", "ew", "H4sI")  # first characters of base64 of an object, and of gzip
+LARGEST = 32 << 20  # bytes of one record; gzip that unpacks to more is not one
 BULK = ("index", "create", "update", "delete")  # Elasticsearch's bulk file: a line before each record
 
 
 def inside(obj: Json) -> list[object] | None:
-    """The records that an object is put around, or None where it is no envelope.
+    """Return the records that an object wraps, or None if it is not an envelope.
 
-    A record without a time of its own gets the shipper's: when the line was written is when it happened.
+    A record without a time of its own gets the shipper's: it was written when it happened.
     """
     if is_empty(obj):
         return []
@@ -92,15 +90,15 @@ def inside(obj: Json) -> list[object] | None:
 
 
 def is_whole(obj: Json) -> bool:
-    """Whether this is a record of a known format; one of our own that lacks a column is none."""
+    """Return whether this is a record of a known format; one of our own that lacks a column is not."""
     format_ = recognise(obj)
     return format_ is not None and (format_ is not own.FORMAT or own.plan_of(tuple(obj))[1] is None)
 
 
 def around_part(obj: Json) -> list[object] | None:
-    """The same of an object with some of a record's columns: only where what is inside is a whole record.
+    """Do the same for an object with some of a record's columns, only if it wraps a whole record.
 
-    An account beside it counts: a client could write another one inside.
+    An account beside it takes precedence, since a client could write another one inside.
     """
     named = "account" in dict(own.plan_of(tuple(obj))[0]) and _certain(obj) not in NAMED_TOO
     opened = _renamed(obj) if named else inside(obj)
@@ -109,7 +107,7 @@ def around_part(obj: Json) -> list[object] | None:
 
 
 def is_empty(obj: Json) -> bool:
-    """Whether an envelope is around nothing: a deleted row, a bulk file's action, what Splunk shows early."""
+    """Return whether an envelope is empty: a deleted row, a bulk file's action, Splunk's preview rows."""
     if len(obj) == 1:
         name, value = next(iter(obj.items()))
         return name in BULK and isinstance(value, Mapping) and not {"_id", "_index"}.isdisjoint(value)
@@ -120,24 +118,24 @@ def is_empty(obj: Json) -> bool:
 
 
 def _certain(obj: Json) -> str | None:
-    """The key under which a record lies for certain, or None."""
+    """Return the key that certainly holds a record, or None."""
     return next((name for name, mark in CERTAIN if name in obj and mark in obj), None)
 
 
 def _renamed(obj: Json) -> list[object] | None:
-    """The record that is all there is in an object, that types are written around, or in capitals."""
+    """Return the record if it is an object's only content, wrapped in types, or in capitals."""
     if len(obj) == 1 and (body := _body(next(iter(obj.values())))) is not None:
         return [body]  # {"Item": …}, {"doc": …}, a table of one column
     if (plain := typed_values.plain(obj)) is not None:
         return [plain]
-    capitals = [name for name in obj if name not in RECORD.names]  # but for what the owner named
+    capitals = [name for name in obj if name not in RECORD.names]  # except for names that the owner gave
     if capitals and all(map(str.isupper, capitals)):  # Snowflake, Oracle
         return [{name.lower(): value for name, value in obj.items()}]
     return None
 
 
 def _table(obj: Json) -> list[object] | None:
-    """The rows of a result that names its columns once: ClickHouse, BigQuery, Azure Monitor, Databricks."""
+    """Return the rows of a result that names its columns once: ClickHouse, BigQuery, Azure, Databricks."""
     names = first(
         obj.get("columns"), obj.get("meta"), dig(obj, "schema", "fields"),
         dig(obj, "manifest", "schema", "columns"),
@@ -163,14 +161,14 @@ _TYPE = re.compile(  # ClickHouse's
 
 
 class NamedLists:
-    """Rows as lists under a line that names them, as ClickHouse's JSONCompactEachRowWithNames(AndTypes)."""
+    """Rows as lists after a line of names, as in ClickHouse's JSONCompactEachRowWithNames(AndTypes)."""
 
     def __init__(self) -> None:
         self.names: list[object] | None = None  # empty: the file does not begin with them
         self.typed = False
 
     def take(self, values: list[object]) -> list[object] | None:
-        """Give a line's row; none where it is no row of such a file; None for the names and their types."""
+        """Return a line's row; [] if it cannot be one; None for the lines of names and types."""
         if self.names is None:
             whole = all(isinstance(value, str) for value in values) and len(set(map(str, values))) > 1
             self.names = values if whole and own.columns_of([str(value) for value in values]) else []
@@ -185,7 +183,7 @@ class NamedLists:
 
 
 def _values(row: object) -> list[object] | None:
-    """A row as BigQuery's API writes it, without its wrapping."""
+    """Return a row of BigQuery's API without its wrapping."""
     values = dig(row, "f")
     return [dig(value, "v") for value in values] if isinstance(values, list) else None
 
@@ -199,13 +197,13 @@ def _is_pair(value: object) -> bool:
 
 
 def _cells(row: list[object]) -> dict[object, object] | None:
-    """A row as CloudWatch Insights' API gives it, a list of fields and values; None for another list."""
+    """Return a row of CloudWatch Insights' API, a list of fields and values; None for another list."""
     cells = [cell for cell in row if isinstance(cell, dict) and isinstance(cell.get("field"), str)]
     return {cell["field"]: cell.get("value") for cell in cells} if cells and len(cells) == len(row) else None
 
 
 def _bodies(obj: Json) -> Iterator[dict[str, object]]:
-    """What may be the record, as JSON in texts first: an object of that name may be the shipper's own."""
+    """Yield what may be the record, JSON texts first: an object of that name may be the shipper's own."""
     for name in sorted(AROUND, key=lambda name: isinstance(obj.get(name), Mapping)):
         if (body := _body(obj.get(name))) is not None:
             yield _with_time(body, obj)
@@ -221,7 +219,7 @@ def _body(value: object) -> dict[str, object] | None:
 
 
 def _unpack(value: object) -> object:
-    """A text that queues carry in base64, packed or not; what is none stays as it is.
+    """Decode a text that queues carry in base64, compressed or not; anything else stays as it is.
 
     >>> _unpack("eyJhIjogMX0="), _unpack("eyes")
     ('{"a": 1}', 'eyes')
@@ -241,7 +239,7 @@ def _unpack(value: object) -> object:
 
 
 def _with_time(body: dict[str, object], obj: Json) -> dict[str, object]:
-    """A body with the time of the envelope, where it has none of its own."""
+    """Return a body with the envelope's time if it has none of its own."""
     if "time" in own.columns_of(list(body)):
         return body
     time = next((obj[key] for key in OUTER_TIMES if obj.get(key) is not None), None)

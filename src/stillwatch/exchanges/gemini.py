@@ -1,4 +1,4 @@
-"""Gemini request and response bodies (generateContent) as fields of the record. It does not know log formats.
+"""Gemini request and response bodies (generateContent) as fields of the record.
 
 Source: ai.google.dev/api/generate-content (read 2026-11).
 """
@@ -9,7 +9,7 @@ from stillwatch.exchanges.request_text import request_text
 
 
 def exchange(request: Json, response: Json) -> Row:
-    """The record's fields that the two bodies hold."""
+    """Return the record's fields found in the two bodies."""
     config = either(request, "generationConfig", "generation_config")
     usage = either(response, "usageMetadata", "usage_metadata")
     answer = dig(response, "candidates", 0)

@@ -1,7 +1,4 @@
-"""Decoded objects into checked rows: asks the formats, keeps the count, names the place of what is refused.
-
-It does not know files or compression, nor the shape of any format.
-"""
+"""Decoded objects into checked rows: asks the formats, counts, and names the place of each refusal."""
 
 import copy
 from collections import Counter
@@ -43,13 +40,13 @@ TALKS = (
     '{"messages"',
     "{'messages'",
 )  # no prompt, a list
-DEEP = 8  # envelopes around one another that a table's first row is looked for in
-SHAPES = 4096  # of records, of which it is remembered what they are
-PLAIN = (None, own.FORMAT.name, openai.FORMAT.name)  # whose fields stand under names that may be mapped
+DEEP = 8  # nested envelopes that are opened to find a table's first row
+SHAPES = 4096  # of records, whose format is cached
+PLAIN = (None, own.FORMAT.name, openai.FORMAT.name)  # formats whose fields the owner may rename
 
 
 class Intake:
-    """One `read`'s formats in use, and what they remember across files."""
+    """One `read`'s formats in use, and their state across files."""
 
     def __init__(
         self, rejects: Rejects, clock: Clock, needs_texts: bool = True, columns: mapping.Columns | None = None
@@ -58,7 +55,7 @@ class Intake:
         self.file = ""
         self.formats: Counter[tuple[str, str]] = Counter()  # (file, format) -> rows
         self.versions: dict[tuple[str, str], str] = {}
-        self.found: set[str] = set()  # fields that they found somewhere
+        self.found: set[str] = set()  # fields found anywhere under these names
         self.names: tuple[str, ...] = ()  # of the first record that lacked one of them
         self.rejects = rejects
         self.needs_texts = needs_texts  # else records without a prompt column are read, too
@@ -68,7 +65,7 @@ class Intake:
         self.current: Format | None = None
         self._names: tuple[str, ...] = ()  # of the record that `current` read last
         self.lists = envelopes.NamedLists()
-        self._seen: dict[tuple[str, ...], Format] = {}  # by a record's names: what it was
+        self._seen: dict[tuple[str, ...], Format] = {}  # by a record's names: its format
         self._sessions: dict[str, Session] = {}
 
     def new_file(self, file: str = "") -> None:
@@ -78,7 +75,7 @@ class Intake:
         self.lists = envelopes.NamedLists()
 
     def rows(self, items: Iterable[Good | UndecodableValue], file: str) -> Iterator[tuple[Row, int]]:
-        """Yield each good row with the size of what it was read from."""
+        """Yield each good row with the size of the input it was read from."""
         for name, session in self._sessions.items():
             if isinstance(session, BodySession) and session.wants(file):
                 for row, size in self._body_rows(session, items, file):
@@ -96,7 +93,7 @@ class Intake:
             if not any(isinstance(value, dict) for value in values):
                 named = self.lists.take(values)
                 if named is None:
-                    self._set_aside()  # the line of the names, or of their types
+                    self._set_aside()  # the line of names, or of their types
                     continue
                 values = named or [item.value]  # [1, 2, 3] is one bad line
             for value in values:
@@ -106,7 +103,7 @@ class Intake:
     def _body_rows(
         self, session: BodySession, items: Iterable[Good | UndecodableValue], file: str
     ) -> Iterator[tuple[Row, int]]:
-        """The rows that waited for a file: a client wrote it, so it is no record, whatever its keys."""
+        """Yield the rows that waited for a file. A client wrote it, so it is never treated as a record."""
         values: list[object] = []
         size = 0
         for item in items:
@@ -140,9 +137,9 @@ class Intake:
         offset: int | None,
         envelope_fields: dict[str, object] | None = None,
     ) -> Iterator[Row]:
-        """The checked rows of one object; what is refused is recorded at `place`.
+        """Yield the checked rows of one object; a refusal is recorded at `place`.
 
-        envelope_fields: the owner's fields that stand in an envelope around the object.
+        envelope_fields: the owner's fields found in an envelope around the object.
         """
         try:
             if not isinstance(value, dict):
@@ -158,7 +155,7 @@ class Intake:
                     self.names = tuple(value)
                 if (mapped or format_) and (format_.name if format_ else None) in PLAIN:
                     renamed = mapping.rename(value, self.columns, mapped)
-                    renamed_format = recognise(renamed)  # a body may have been named: not what it was before
+                    renamed_format = recognise(renamed)  # a renamed body can change the format
                     value, format_, envelope_fields = (
                         (renamed, renamed_format, mapped) if renamed_format else (value, format_, mapped)
                     )
@@ -181,11 +178,11 @@ class Intake:
                 yield row
         except Refused as why:
             self.rejects.add(place, str(why), raw, offset=offset)
-        except RecursionError:  # decoded, but deeper than a format's own walk
+        except RecursionError:  # decodable, but too deep for a format to walk
             self.rejects.add(place, "nested too deeply to be a log record", raw, offset=offset)
 
     def _items(self, format_: Format, value: Json, place: str, mapped: dict[str, object]) -> Iterator[Item]:
-        """What a format makes of an object; its documents are paid for by the accounts in it."""
+        """Yield a format's items of an object; its documents are charged to the accounts in it."""
 
         def take_items(session: Session) -> Iterator[Item]:
             items = session.take(value, place)
@@ -198,11 +195,11 @@ class Intake:
         return _paid_by(DocumentPayer(self.documents, accounts), lambda: take_items(self.session(format_)))
 
     def check_table(self, row: Json) -> None:
-        """Raises: Refused when a table whose first row this is, is of no known format."""
+        """Raises: Refused for a table of no known format, judged by its first row."""
         names = self.map_names(list(row))
         format_ = recognise(dict.fromkeys(names, "x"))
         if format_ is None and not set(envelopes.AROUND).isdisjoint(names):
-            return  # a shipper's table: what its records are, each says
+            return  # a shipper's table: its records are recognised one by one
         if is_known(row) or is_known(dict.fromkeys(names, "x")):
             return
         if format_ is None or format_.name == own.FORMAT.name:
@@ -217,20 +214,19 @@ class Intake:
                 raise Refused(wrong)
 
     def map_names(self, names: list[str]) -> list[str]:
-        """A table's columns under the record's names. Raises: Refused where the owner names one that is not
-        there, and the table cannot be read without."""
+        """Return a table's columns under the record's names. Raises: Refused if a needed one is missing."""
         if not self.columns:
             return names
         format_ = recognise(dict.fromkeys(names, "x"))
         wrong = mapping.absent(self.columns, names)
         if (format_.name if format_ else None) not in PLAIN:
-            return names  # another format, whose own names hold; the rest is looked up row by row
-        if wrong is not None:  # what is usually called so may be somebody else's
+            return names  # another format, with its own names; the rest is looked up per row
+        if wrong is not None:  # a common name may mean something else here
             raise Refused(wrong)
         return list(mapping.rename(dict.fromkeys(names, "x"), self.columns))
 
     def wrong(self, names: list[str]) -> str | None:
-        """What is wrong with these columns of our own record, as a sentence, or None."""
+        """Return what is wrong with these columns of our own record, as a sentence, or None."""
         if own.textless(names):
             self.rejects.textless += 1
             if not self.needs_texts:
@@ -238,7 +234,7 @@ class Intake:
         return self.explain_names(tuple(names)) if own.missing(names) else None
 
     def explain_names(self, names: tuple[str, ...]) -> str:
-        """What is wrong with these names, and what to try where some of them are known to nobody."""
+        """Return what is wrong with these names, and what to try if some of them are unknown."""
         if known := server_logs.of_object(dict.fromkeys(names)):
             return known
         wrong = str(own.plan_of(names)[1])
@@ -246,14 +242,14 @@ class Intake:
         return f"{wrong}; {mapping.hint(names)}" if unknown else wrong
 
     def explain_unfound(self) -> str | None:
-        """What is wrong with the owner's names: fields whose column was in no record that was read."""
+        """Return what is wrong with the owner's names: fields whose column occurred in no record."""
         for session in self._sessions.values():
             self.found.update(getattr(session, "seen", ()))
         fields = [field for field in self.columns if field not in self.found]
         return mapping.explain_unfound(fields, self.columns, self.names) if fields and self.names else None
 
     def finish(self) -> Iterator[Row]:
-        """The rows that formats held back until everything was seen."""
+        """Yield the rows that formats held back until everything was read."""
         for name, session in self._sessions.items():
             alone = partial(_accounts_of_documents, _snapshot(session).finish)
             payer = DocumentPayer(self.documents, alone)
@@ -279,14 +275,14 @@ class Intake:
             format_ = recognise(value)
             if format_ is None:
                 return None
-            if len(self._seen) >= SHAPES:  # a client's keys may be among them
+            if len(self._seen) >= SHAPES:  # clients choose some of the keys
                 self._seen.clear()
             self._seen[names] = format_
         self.current, self._names = format_, names
         return format_
 
     def _without_text(self, value: Json) -> Json:
-        """A record of ours that lacks only its prompt. Raises: Refused where it needs one, or lacks more."""
+        """Return our record that lacks only its prompt. Raises: Refused if it needs one, or lacks more."""
         if own.textless(list(value)):
             self.rejects.textless += 1
             if not self.needs_texts:
@@ -297,7 +293,7 @@ class Intake:
 
     def _guess_format(self, value: Json) -> Format:
         if self.current is not None and self.current.name in PLAIN:
-            return self.current  # let it say what is missing
+            return self.current  # so that it reports what is missing
         raise Refused(
             "is no record of a format known here (docs/exchanges.md); right would be an object with time, "
             f"account and prompt; {mapping.hint(tuple(mapping.paths_of(value)))}"
@@ -343,7 +339,7 @@ class Intake:
 
 
 def _open_envelope(format_: Format | None, value: Json) -> list[object] | None:
-    """What an object that is no whole record is put around, if so. Raises: Refused for server logs."""
+    """Return the content of an envelope; None for a whole record. Raises: Refused for server logs."""
     if format_ is not None:
         return envelopes.around_part(value)
     if problem := server_logs.of_object(value):
@@ -352,7 +348,7 @@ def _open_envelope(format_: Format | None, value: Json) -> list[object] | None:
 
 
 def is_known(obj: Json, depth: int = DEEP) -> bool:
-    """Whether an object is of another format than ours, or an envelope around a whole record."""
+    """Return whether an object is of another format than ours, or an envelope around a whole record."""
     format_ = recognise(obj)
     if format_ is not None:
         return format_ is not own.FORMAT or envelopes.around_part(obj) is not None
@@ -367,7 +363,7 @@ S = TypeVar("S", bound=Session)
 
 
 def _paid_by(payer: DocumentPayer, items: Callable[[], Iterable[Item]]) -> Iterator[Item]:
-    """Items, the documents in which are read at a payer's cost."""
+    """Yield items whose documents are read at a payer's cost."""
     found: Iterator[Item] | None = None
     while True:
         before = PAYER.get()
@@ -383,7 +379,7 @@ def _paid_by(payer: DocumentPayer, items: Callable[[], Iterable[Item]]) -> Itera
 
 
 def _accounts_of_documents(items: Callable[[], Iterable[Item]]) -> list[str]:
-    """The account of each document in some items, in the order in which they are read. None is read here."""
+    """Return the account of each document in some items, in reading order, without reading any."""
     found: list[str] = []
     with suppress(Refused, RecursionError):
         for item in _paid_by(DocumentPayer(), items):
@@ -395,7 +391,7 @@ def _accounts_of_documents(items: Callable[[], Iterable[Item]]) -> list[str]:
 
 
 def _snapshot(session: S) -> S:
-    """A session as it is now: another that finishes first takes nothing from it."""
+    """Return a copy of a session, so that another that finishes first takes nothing from it."""
     made = copy.copy(session)
     own = getattr(made, "__dict__", {})
     own |= {name: dict(value) for name, value in own.items() if isinstance(value, dict)}
@@ -403,7 +399,7 @@ def _snapshot(session: S) -> S:
 
 
 def _with_given(items: Iterator[Item], given: dict[str, object]) -> Iterator[Item]:
-    """Items with the owner's fields in their place, also those that were refused for the lack of one."""
+    """Yield items with the owner's fields added, also to those rejected for lack of one."""
     named = mapping.row_of(given)
     try:
         for item in items:
@@ -416,7 +412,7 @@ def _with_given(items: Iterator[Item], given: dict[str, object]) -> Iterator[Ite
 
 
 def _with_fields(item: Item, named: Row) -> Item:
-    """A row with the owner's fields, also one that was refused for lack of one of them; else the item."""
+    """Return a row with the owner's fields, or one rejected only for lack of them; else the item."""
     if isinstance(item, dict):
         return item | named
     if isinstance(item, Refused) and item.row is not None:

@@ -1,6 +1,6 @@
-"""JSON text into values with their place: one value a line, or one big array, or values over many lines.
+"""JSON text into values with their place: one value per line, one big array, or values that span lines.
 
-It does not know what the values mean. A bad value is reported and the next one is read.
+A bad value is reported and reading goes on with the next one.
 """
 
 import json
@@ -30,7 +30,7 @@ class UndecodableValue:
     offset: int
     reason: str
     raw: bytes
-    length: int | None = None  # where `raw` is only the head
+    length: int | None = None  # set if `raw` is only the head
 
 
 class Good(NamedTuple):
@@ -38,17 +38,17 @@ class Good(NamedTuple):
     offset: int
     raw: bytes
     value: object
-    note: str = ""  # what had to be mended to read it
+    note: str = ""  # what had to be repaired to read it
 
 
 def looks_like_lines(head: bytes) -> bool:
-    """Whether the file holds one JSON value a line (else: values that span lines, or one array)."""
+    """Return whether the file holds one JSON value per line (else values that span lines, or one array)."""
     lines = [text.strip() for text in head.split(b"\n")[: SAMPLE_LINES + 1]]
     full_lines = [line for line in (lines[:-1] if len(lines) > 1 else lines) if line]
     if not full_lines:
         return True
     if len(full_lines) == 1 and full_lines[0].startswith(b"["):
-        return False  # one line, maybe cut off: element by element loses least
+        return False  # one line, perhaps cut off: reading by element loses least
     if _decodes(full_lines[0]):
         return True
     if full_lines[0].startswith(b"[") or _one_after_another(full_lines[0]):
@@ -61,7 +61,7 @@ def looks_like_lines(head: bytes) -> bool:
 
 
 def _one_after_another(raw: bytes) -> bool:
-    """Whether a line holds values with nothing between them, as Amazon's Firehose writes."""
+    """Return whether a line holds values with nothing between them, as Amazon's Firehose writes them."""
     try:
         text = raw.decode("utf-8", "replace")
         end = json.JSONDecoder().raw_decode(text)[1]
@@ -78,7 +78,7 @@ def _decodes(raw: bytes) -> bool:
 
 
 def per_line(lines: Iterable[Line | LongLine]) -> Iterator[Good | UndecodableValue]:
-    """One value a line; empty lines are nothing. What a container's runtime cut is put together again."""
+    """Yield one value per line, skipping empty ones. Lines split by a container runtime are reassembled."""
     for line in container_lines.joined(lines):
         if isinstance(line, LongLine):
             yield long_line(line)
@@ -99,7 +99,7 @@ _BETWEEN = re.compile(r"[\s,]*")
 
 
 def _one_by_one(line: UndecodableValue) -> Iterator[Good | UndecodableValue]:
-    """The objects of a line where no line end stands between them: files that were put together."""
+    """Yield the objects of a line without line ends between them: concatenated files."""
     values: list[Good | UndecodableValue] = []
     at, decoder = 0, json.JSONDecoder()
     try:
@@ -117,7 +117,7 @@ def _one_by_one(line: UndecodableValue) -> Iterator[Good | UndecodableValue]:
 
 
 def _decode_value(number: int, offset: int, raw: bytes) -> Good | UndecodableValue:
-    """One value, also where a shipper's words stand before it or a character in it is halved."""
+    """Decode one value, even after a shipper's prefix or with half a surrogate pair in it."""
     with suppress(Refused):
         return Good(number, offset, raw, decode(raw))
     behind_words = after_prefix(raw)
@@ -138,7 +138,7 @@ def _decode_value(number: int, offset: int, raw: bytes) -> Good | UndecodableVal
 
 
 def after_prefix(raw: bytes) -> bytes | None:
-    r"""The object in a line that a shipper began with words of its own (syslog, Kubernetes), or None.
+    r"""Return the object in a line after a shipper's prefix (syslog, Kubernetes), or None.
 
     >>> after_prefix(b'2026-03-02T00:00:00Z stdout F {"a": 1}'), after_prefix(b'{"a": 1}')
     (b'{"a": 1}', None)
@@ -163,11 +163,10 @@ _STRING_END = re.compile(rb'["\\\n]')
 
 
 def spanning(chunks: Iterable[bytes], limit: int) -> Iterator[Good | UndecodableValue]:
-    """Values one after another, over as many lines as they like; an outer array is opened and its elements
-    given.
+    """Yield values that may span lines; of an outer array, its elements.
 
-    Holds one value at most, `limit` bytes. What stands between values (commas, the outer brackets) is
-    nothing; other text there is reported once per line.
+    Holds one value at most, `limit` bytes. Commas and outer brackets between values are ignored; other text
+    there is reported once per line.
     """
     scan = _Scan(limit)
     for chunk in chunks:
@@ -176,7 +175,7 @@ def spanning(chunks: Iterable[bytes], limit: int) -> Iterator[Good | Undecodable
 
 
 class _Scan:
-    """Where the scanner stands: depth, inside a string or not, and the bytes of the open value."""
+    """The scanner's state: depth, whether inside a string, and the bytes of the open value."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -245,7 +244,7 @@ class _Scan:
         if not text.strip(b" \t\r\n,") or self.stray_line == self.number:
             return
         if self.outer_seen and self.stray_line and not self.taken:
-            return  # [1, 2, 3] over many lines: one array of what is no record, told once
+            return  # [1, 2, 3] over many lines: an array without records, reported once
         self.stray_line = self.number
         reason = "not JSON: text between values"
         if self.outer_seen:

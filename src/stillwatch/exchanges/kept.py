@@ -1,8 +1,8 @@
-"""A log that grows as exchanges arrive and forgets the oldest: sorted by time, each exchange once.
+"""A log that grows as exchanges arrive and drops the oldest: sorted by time, each exchange once.
 
-What it gives is what `log.build` would give of the exchanges it holds. Past some rows the columns that are
-seldom read lie in temporary files. What came before the earliest new exchange is not touched again, in memory
-or on disk, so that an hour costs what is new in it. It does not know who asks for it.
+Its content equals what `log.build` makes of the same exchanges. Beyond some number of rows, rarely read
+columns are in temporary files. Rows before the earliest new exchange are not rewritten, in memory or on disk,
+so an hour costs only what is new in it.
 """
 
 # mypy: allow-untyped-defs
@@ -45,40 +45,40 @@ MANY_PARTS = 64
 
 
 class KeptLog:
-    """Exchanges of some days. `add` takes them in any order; `merged` sorts in what has come since.
+    """Exchanges of some days. `add` takes them in any order; `merged` sorts new ones in.
 
-    `log` is what was merged last, `parts` what has come since, in the columns of a log whose codes are those
-    of `codes`; both are to be read only, and an earlier `log` not at all once there is another.
+    `log` is the result of the last merge, `parts` what has come since, in a log's columns with the codes in
+    `codes`. Both are read-only, and an earlier `log` must not be used once there is another.
 
-    in_memory_rows: past so many, columns that are seldom read lie in temporary files.
+    in_memory_rows: beyond this number, rarely read columns are in temporary files.
     """
 
     def __init__(self, sketcher: Sketcher, in_memory_rows: int = IN_MEMORY_ROWS) -> None:
         self.sketcher, self._in_memory_rows = sketcher, in_memory_rows
-        self.log: ExchangeLog = close_log({}, {}, frozenset())  # of no rows
+        self.log: ExchangeLog = close_log({}, {}, frozenset())  # without rows
         self.parts: list[Columns] = []
         self.codes = {name: Codes() for name in CODED}
         self.duplicates = 0
-        self.forgotten_us = 0  # what was before it is not held any more; 0: everything is
-        self.no_room_us = 0  # `forgotten_us` when the disk had no room for more, last
-        # exchanges that came from before it, by the hour of their own time
+        self.forgotten_us = 0  # exchanges before it are no longer held; 0: all are held
+        self.no_room_us = 0  # the last `forgotten_us` that was due to a full disk
+        # exchanges that arrived from before it, by the hour of their own time
         self.dropped: Counter[int] = Counter()
         self._order: tuple[str, ...] = ()
         self._has: set[str] = set()
         self._ids: np.ndarray | None = None  # of the log, sorted
         self._ids_since = np.zeros(0, np.uint64)  # of the parts, sorted
         self._by_account: tuple[np.ndarray, np.ndarray] | None = None
-        self.whole = True  # not while columns are moved from one place to the other
+        self.whole = True  # false while columns are being moved
         self._files: dict[str, ColumnFile] = {}
         self._stored_in: Path | None = None
-        self._stored: list[RowFile] = []  # there, from the first row on
-        self._unchanged = 0  # rows that are as they were stored
+        self._stored: list[RowFile] = []  # the files in the folder, from the first row on
+        self._unchanged = 0  # rows that are the same as stored
 
     def __len__(self) -> int:
         return len(self.log) + sum(len(part["ts_us"]) for part in self.parts)
 
     def add(self, batch: pa.RecordBatch) -> Columns:
-        """Take a batch in, sketched or with its texts; gives the rows that are new, as columns.
+        """Add a batch, sketched or with texts, and return the new rows as columns.
 
         Raises: InputError for sketches under another key.
         """
@@ -101,16 +101,16 @@ class KeptLog:
 
     @property
     def short_of_disk(self) -> bool:
-        """Whether the oldest had to go because the disk had no room for more."""
+        """Return whether the oldest exchanges were dropped because the disk was full."""
         return 0 < self.no_room_us == self.forgotten_us
 
     @property
     def waiting(self) -> int:
-        """How many exchanges have come since the last merge: these are all in memory."""
+        """Return how many exchanges have come since the last merge; these are all in memory."""
         return sum(len(part["ts_us"]) for part in self.parts)
 
     def merged(self) -> ExchangeLog:
-        """The log with all that has come. Where the disk has no room for it the oldest are let go."""
+        """Return the log with all new exchanges. If the disk is full, the oldest are dropped."""
         self._check_whole()
         if self.parts:
             self.whole = False
@@ -136,17 +136,16 @@ class KeptLog:
         return self.log
 
     def _since(self, cut: int, in_files: bool) -> Columns:
-        """The log's rows from `cut` on and all that has come, in columns of their own; many in files, where
-        what came late begins far back."""
+        """Return the log's rows from `cut` on and all new ones, as new columns, in files if they are many."""
         columns = self.columns(self._order) if cut < len(self.log) else {}
         parts = [{name: column[cut:] for name, column in columns.items()}] if columns else []
-        # the dicts are new ones, as who was given a part may still read it
+        # new dicts, since someone may still read the parts that were handed out
         parts += [dict(part) for part in self.parts]
         rows = sum(len(part["ts_us"]) for part in parts)
         return _concatenated(parts, SELDOM_READ if in_files and rows > self._in_memory_rows else frozenset())
 
     def _check_whole(self) -> None:
-        """Raises: InputError after a merge that was broken off, by Ctrl-C or for lack of memory."""
+        """Raises: InputError after a merge that was interrupted by Ctrl-C or lack of memory."""
         if not self.whole:
             raise InputError(
                 "a merge of exchanges was broken off, and some of them are gone: load the saved state, or "
@@ -154,7 +153,7 @@ class KeptLog:
             )
 
     def rows_of(self, accounts: Iterable[int]) -> np.ndarray:
-        """The rows of some accounts, by their codes, in what was merged last; in the order of time."""
+        """Return the rows of some accounts, by their codes, in the last merged log, in order of time."""
         if self._by_account is None:
             self._by_account = deal(self.log["account"], len(self.log.accounts))
         begin, order = self._by_account
@@ -162,11 +161,11 @@ class KeptLog:
         return np.sort(np.concatenate(parts)) if parts else np.zeros(0, np.int32)
 
     def columns(self, names: Iterable[str]) -> Columns:
-        """Columns of what was merged last, the phrases among them."""
+        """Return columns of the last merged log, including its phrases."""
         return _columns_of(self.log, names)
 
     def forget(self, before_us: int) -> None:
-        """Let the exchanges before a moment go, and the names that nobody else has."""
+        """Drop the exchanges before a time, and the names that only they use."""
         cut = int(np.searchsorted(self.merged()["ts_us"], before_us))
         if cut == 0:
             return
@@ -180,7 +179,7 @@ class KeptLog:
         self.whole = True
 
     def _close(self, cut: int, closed: ExchangeLog) -> None:
-        """Have the rows of a log stand in place of this one's from `cut` on."""
+        """Replace the rows from `cut` on with those of another log."""
         head = {name: column[:cut] for name, column in self.columns(self._order).items()} if cut else {}
         self.log = close_log({}, {}, frozenset())
         self.duplicates += closed.duplicates
@@ -210,16 +209,15 @@ class KeptLog:
         self.whole = True
 
     def _set(self, columns: Columns) -> None:
-        """Have these columns be the log."""
+        """Make these columns the log."""
         names = {name: tuple(code.index) for name, code in self.codes.items()}
         self.log = log_of(columns, names, frozenset(self._has))
         self._by_account = None
 
     def _write_files(self, head: Columns, tail: Columns) -> None:
-        """Have the columns that are seldom read in files, where there are many rows.
+        """Move rarely read columns to files if there are many rows.
 
-        Where the disk has no room the oldest rows are let go: a quarter, or all that memory does not hold
-        either.
+        If the disk is full, the oldest rows are dropped: a quarter, or all that do not fit in memory either.
         """
         seldom = [name for name in self._order if name in SELDOM_READ]
         while self._files or len(head["ts_us"]) + len(tail["ts_us"]) > self._in_memory_rows:
@@ -249,7 +247,7 @@ class KeptLog:
                     return
 
     def _drop_first(self, rows: int, columns: Columns) -> None:
-        """Let the first rows of the log's columns go."""
+        """Drop the first rows of the log's columns."""
         rows_left = len(columns["ts_us"]) - rows
         for name in list(columns):
             if name in self._files:
@@ -264,7 +262,7 @@ class KeptLog:
         ]
 
     def _keep_names_of(self, parts: list[Columns]) -> None:
-        """Let the names go that no row has, and give the others the codes in their order."""
+        """Drop the names that no row uses, and renumber the others by name."""
         for column, name in CODED_AS.items():
             names = list(self.codes[name].index)
             used = np.unique(np.concatenate([np.unique(part[column]) for part in parts]))
@@ -276,7 +274,7 @@ class KeptLog:
             self.codes[name].index = {names[code]: k for k, code in enumerate(used.tolist())}
 
     def _new(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The exchanges of a batch that have not come before and are not of the forgotten past."""
+        """Return the exchanges of a batch that are new and not from before the dropped past."""
         given = batch.column("exchange_id")
         if given.null_count:
             given = pc.coalesce(given, ids.derive(batch))
@@ -302,7 +300,7 @@ class KeptLog:
     # --- stored and read back ---------------------------------------------------------------------------
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """All that is held, as arrays that `restore` takes; what has come is merged first."""
+        """Return all exchanges as arrays for `restore`, after merging new ones."""
         self.merged()
         description = self._description()
         stored = {f"log.{name}": column for name, column in self.columns(self._order).items()}
@@ -321,10 +319,10 @@ class KeptLog:
         }
 
     def store(self, folder: Path) -> dict[str, np.ndarray]:
-        """The same as `arrays`, but the rows themselves lie in files of a folder, each written once.
+        """Do the same as `arrays`, with the rows in files of a folder, each written once.
 
-        Rows that lie there already are not written again, but for short files, which are written as a longer
-        one. What a state of before names stays until `clean`. Raises: OSError.
+        Existing files are not rewritten, except short ones, which are combined into longer ones. Files of an
+        earlier state stay until `clean`. Raises: OSError.
         """
         rows_in_log = len(self.merged())
         if folder != self._stored_in:
@@ -345,7 +343,7 @@ class KeptLog:
                 stored.append(write_rows(folder, rows, names))
             except OSError:
                 for part in stored:
-                    if part not in self._stored:  # those of before are needed until there is another state
+                    if part not in self._stored:  # files of the earlier state are still needed
                         (folder / part.name).unlink(missing_ok=True)
                 raise
             let_go(columns.values())
@@ -354,7 +352,7 @@ class KeptLog:
         return {"log": np.frombuffer(json.dumps(description).encode(), np.uint8)}
 
     def clean(self) -> None:
-        """Take away what lies in the folder of `store` and is no part of what it gave last."""
+        """Delete files in the folder of `store` that the last state does not name."""
         if self._stored_in is not None:
             needed = {part.name for part in self._stored}
             for path in self._stored_in.iterdir():
@@ -362,10 +360,10 @@ class KeptLog:
                     path.unlink(missing_ok=True)
 
     def restore(self, arrays: dict[str, np.ndarray], place: str, folder: Path | None = None) -> None:
-        """Take up what `arrays` gave, or `store` in a folder.
+        """Load the result of `arrays`, or of `store` in a folder.
 
-        Raises: InputError for what was kept under another key; `row_files.DAMAGED_ARRAYS` for rows that are
-        not there, or damaged.
+        Raises: InputError if it was stored under another key; `row_files.DAMAGED_ARRAYS` if rows are missing
+        or damaged.
         """
         description = json.loads(arrays["log"].tobytes())
         mark = {sketched.FORM: sketched.FORM_NOW, sketched.KEY: description["key"].encode()}
@@ -376,7 +374,7 @@ class KeptLog:
         else:
             for name, names in description["names"].items():
                 self.codes[name].index = {value: k for k, value in enumerate(names)}
-            if self._order and "content" not in self._order:  # what a version before content words has stored
+            if self._order and "content" not in self._order:  # stored by a version without content words
                 self._order += ("content",)
                 arrays["log.content"] = np.zeros((len(arrays["log.ts_us"]), CONTENT), np.uint32)
             if self._order:
@@ -387,7 +385,7 @@ class KeptLog:
         self.dropped = Counter(dict(description.get("dropped", ())))
 
     def _read_rows(self, folder: Path, parts: list[RowFile]) -> None:
-        """Take up rows of files, a column of a file at a time."""
+        """Load rows from files, one column of a file at a time."""
         total_rows = sum(part.rows for part in parts)
         columns: Columns = {}
         for part, at in _with_places(parts):
@@ -408,13 +406,13 @@ class KeptLog:
             if column in columns:
                 columns[column] = recoded[columns[column]]
         if parts:
-            self._keep_names_of([columns])  # a file has those of its forgotten rows as well
+            self._keep_names_of([columns])  # a file includes those of its dropped rows
             self._set({name: columns[name] for name in self._order})
         self._stored_in, self._stored, self._unchanged = folder, parts, total_rows
 
 
 def _columns_of(log: ExchangeLog, names: Iterable[str]) -> Columns:
-    """Columns of a log, its matrices among them."""
+    """Return columns of a log, including its matrices."""
     of_log = (*MATRICES, *PASSAGES)
     return {
         name: getattr(log, name) if name in of_log else log[name]
@@ -424,13 +422,13 @@ def _columns_of(log: ExchangeLog, names: Iterable[str]) -> Columns:
 
 
 def _with_more(ordered: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """Sorted values with some more."""
+    """Insert keys into sorted values."""
     added = np.sort(keys)
     return np.insert(ordered, np.searchsorted(ordered, added), added)
 
 
 def _with_places(parts: list[RowFile]) -> Iterable[tuple[RowFile, int]]:
-    """Parts of a log, each with the place of its first row."""
+    """Yield parts of a log, each with the position of its first row."""
     at = 0
     for part in parts:
         yield part, at
@@ -438,9 +436,9 @@ def _with_places(parts: list[RowFile]) -> Iterable[tuple[RowFile, int]]:
 
 
 def _concatenated(parts: list[Columns], in_files: frozenset[str] = frozenset()) -> Columns:
-    """One set of columns out of several, emptied on the way: one column at a time is there twice.
+    """Concatenate sets of columns, emptying them on the way: only one column at a time exists twice.
 
-    in_files: columns that are not to be held in memory. Raises: NoRoomError.
+    in_files: columns to keep out of memory. Raises: NoRoomError.
     """
     lengths = [len(part["ts_us"]) for part in parts]
     columns: Columns = {}
@@ -452,7 +450,7 @@ def _concatenated(parts: list[Columns], in_files: frozenset[str] = frozenset()) 
         end = 0
         for part, length in zip(parts, lengths, strict=True):
             end += length
-            if name in part:  # passages are in parts with completions only
+            if name in part:  # only parts with completions have passages
                 rows = part.pop(name)
                 if file is None:
                     columns[name][end - length : end] = rows
@@ -464,7 +462,7 @@ def _concatenated(parts: list[Columns], in_files: frozenset[str] = frozenset()) 
 
 
 def batches_of(given: pa.Table | pa.RecordBatch | Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
-    """A table, a batch or several batches, as batches."""
+    """Return a table, a batch or several batches as batches."""
     if isinstance(given, pa.RecordBatch):
         return [given]
     if isinstance(given, pa.Table):

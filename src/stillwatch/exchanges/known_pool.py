@@ -1,12 +1,12 @@
-"""Known pools: sketches of public sets of prompts, and which exchanges ask an item of one.
+"""Known pools: sketches of public sets of prompts, and the exchanges that ask one of their items.
 
-An item is kept as its sample of phrases, under the key of the logs, so that no text is kept. Of a text that
-holds an item whole, with whatever before and after it, the sample begins with the item's own: what is kept of
-the item is always the item's smallest hashes. So an exchange asks an item if the phrases that they share are
-the first ones of the item, at least three, one of them rare in the pool.
+An item is stored as its sample of shingles under the key of the logs, without its text. If a text contains a
+whole item, whatever surrounds it, the text's sample begins with the item's own shingles, because an item
+keeps its smallest hashes. So an exchange asks an item if the shingles they share are the item's first ones,
+at least three, one of them rare in the pool.
 
-It does not know who asked, nor why. It does not see paraphrase, a translation, an item that is less than
-about a quarter of the text, or an item of under six tokens. Items that differ in numbers alone are one item.
+Blind to: paraphrase, translation, an item that is less than about a quarter of the text, and an item of under
+six tokens. Items that differ only in numbers are one item.
 """
 
 import csv
@@ -29,12 +29,12 @@ from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.stats.dealing import begins
 from stillwatch.text.kernel import PHRASES
 
-LEAST_PHRASES = 4  # of an item: a shorter text is no item of its own
-LEAST_SHARED = 3  # phrases of an item that an exchange must hold, the item's first ones
-RARE = 8  # items that may have a phrase by which one is told: more, and it is a template's
-MOST_ALIKE = 64  # items that may have the phrase by which one is found; bounds the work
+LEAST_PHRASES = 4  # of an item: a shorter text is not an item
+LEAST_SHARED = 3  # shingles of an item that an exchange must contain, the item's first ones
+RARE = 8  # items that may share an identifying shingle: if more do, it is a template's
+MOST_ALIKE = 64  # items that may share the shingle used for lookup; bounds the work
 BATCH = 50_000  # texts sketched at a time
-PREFIX_BITS = 18  # of a hash, by which it is found
+PREFIX_BITS = 18  # of a hash, used for lookup
 FORM = b"1"
 COLUMNS = ("prompt", "question", "problem", "instruction", "query", "text", "messages", "conversations")
 RIGHT = ".parquet, .jsonl, .json, .csv or .txt (one prompt a line), each but Parquet also with .gz"
@@ -45,26 +45,26 @@ class KnownPool:
     """A public set of prompts as sketches."""
 
     name: str
-    training: bool  # whether people train on it, and have little reason to ask its items otherwise
+    training: bool  # whether it is training data, which few people ask for other reasons
     key_fingerprint: str  # of the key that it was sketched under
-    phrases: np.ndarray  # (items, k) uint32, the phrases of each different item, in the sketch's order
-    rarest: np.ndarray  # (items,) uint8, which of its first three phrases the fewest items have
-    # (items,) uint8, how many of its first phrases a text must hold: a rare one among them
+    phrases: np.ndarray  # (items, k) uint32, shingles of each distinct item, in the sketch's order
+    rarest: np.ndarray  # (items,) uint8, which of its first three shingles is in the fewest items
+    # (items,) uint8, how many of its first shingles a text must contain: one of them rare
     needed: np.ndarray
     texts: int  # in the source
-    short: int  # texts of it that are no items: too short
-    alike: int  # texts that are left out: equal but for numbers, or nothing but a template
+    short: int  # texts that are too short to be items
+    alike: int  # texts left out: equal but for numbers, or only a template
 
     def __len__(self) -> int:
         return len(self.phrases)
 
     def items_of(self, phrases: np.ndarray) -> np.ndarray:
-        """(n,) int32: which item each text asks, -1 for none. phrases: (n, j) uint32 as a log holds them."""
+        """Return (n,) int32: the item that each text asks, or -1. phrases: (n, j) uint32 as in a log."""
         item = np.full(len(phrases), -1, np.int32)
         if len(self) and phrases.shape[1] >= LEAST_SHARED:
             keys = self.phrases[np.arange(len(self)), self.rarest]
             order = np.argsort(keys, kind="stable").astype(np.int32)
-            # each item's rarest phrase, ascending, and where each prefix of hashes begins in them
+            # each item's rarest shingle, ascending, and where each prefix of hashes begins in them
             begin = begins(np.bincount(keys >> (32 - PREFIX_BITS), minlength=1 << PREFIX_BITS))
             kernels.match_items(
                 *(phrases, *phrases.shape, self.phrases, self.phrases.shape[1], self.needed),
@@ -75,7 +75,7 @@ class KnownPool:
     def write(self, path: Path) -> None:
         """Write the pool's file.
 
-        Raises: InputError where it cannot be written.
+        Raises: InputError if it cannot be written.
         """
         metadata = {
             "stillwatch.known_pool": FORM,
@@ -98,7 +98,7 @@ class KnownPool:
 def read_pool(path: str | Path, sketcher: Sketcher) -> KnownPool:
     """Read a pool's file.
 
-    Raises: InputError where it is none, or was sketched under another key than the logs are.
+    Raises: InputError if it is not a pool's file, or was sketched under another key than the logs are.
     """
     try:
         table = pq.read_table(path)
@@ -136,7 +136,7 @@ def read_pool(path: str | Path, sketcher: Sketcher) -> KnownPool:
 
 
 def sketch_pool(texts: Iterable[str], sketcher: Sketcher, name: str, *, training: bool = False) -> KnownPool:
-    """Sketch a set of prompts. The order of the texts changes nothing."""
+    """Sketch a set of prompts. The order of the texts is irrelevant."""
     parts, total, short = [], 0, 0
     waiting = iter(texts)
     while batch := list(islice(waiting, BATCH)):
@@ -148,7 +148,7 @@ def sketch_pool(texts: Iterable[str], sketcher: Sketcher, name: str, *, training
     all_phrases = np.concatenate(parts) if parts else np.zeros((0, PHRASES), np.uint32)
     items = np.unique(all_phrases, axis=0)
     _, place, count = np.unique(items, return_inverse=True, return_counts=True)
-    items_with = count[place.reshape(items.shape)]  # of each phrase: how many items have it
+    items_with = count[place.reshape(items.shape)]  # in how many items each shingle occurs
     rare = (items_with <= RARE) & (items != 0)
     rarest = items_with[:, :LEAST_SHARED].argmin(axis=1) if len(items) else np.zeros(0, np.int64)
     is_item = rare.any(axis=1) & (items_with[np.arange(len(items)), rarest] <= MOST_ALIKE)
@@ -159,7 +159,7 @@ def sketch_pool(texts: Iterable[str], sketcher: Sketcher, name: str, *, training
 
 
 def texts_of(path: Path, columns: Sequence[str] = ()) -> Iterator[str]:
-    """The prompts of a file, one by one. columns: joined by a line break; by default the first known one.
+    """Yield the prompts of a file. columns: joined by a line break; by default the first known one.
 
     Raises: InputError for a file of another kind, or without such a column.
     """
@@ -218,7 +218,7 @@ def _texts(rows: Iterable[Any], columns: Sequence[str], path: Path) -> Iterator[
 
 
 def _prompt(value: Any) -> str:
-    """A cell's text; of a conversation the first turn, or the user's first."""
+    """Return a cell's text; of a conversation the first turn, or the user's first."""
     if not isinstance(value, list):
         return "" if value is None else str(value)
     turns = [turn for turn in value if isinstance(turn, dict)]

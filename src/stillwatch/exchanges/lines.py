@@ -1,5 +1,4 @@
-"""Bytes into lines, with number and offset, none of them held beyond a bound. It does not know JSON or
-CSV."""
+"""Split bytes into lines, with number and offset, in bounded memory."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ class Line:
 
 @dataclass(frozen=True)
 class LongLine:
-    """A line beyond the bound: its length and its head only."""
+    """A line longer than the limit: only its length and head."""
 
     number: int
     offset: int
@@ -25,10 +24,10 @@ class LongLine:
 
 
 def split(chunks: Iterable[bytes], limit: int) -> Iterator[Line | LongLine]:
-    """Yield every line, the last one also without its line end. Holds at most `limit` bytes and a chunk.
+    """Yield every line, including a last one without a line end. Holds at most `limit` bytes and a chunk.
 
-    When `chunks` raises, the lines before it have been yielded and the open one is dropped with the error:
-    the caller gives it one place.
+    If `chunks` raises, all complete lines have been yielded; the open one is dropped, and the caller reports
+    the error.
     """
     number, offset = 1, 0
     pieces: list[bytes] = []
@@ -40,7 +39,7 @@ def split(chunks: Iterable[bytes], limit: int) -> Iterator[Line | LongLine]:
         length += len(piece)
         if not dropped:
             pieces.append(piece)
-            # raw NULs are in no text format: a gap or a bomb of zeros is not worth holding
+            # NUL bytes occur in no text format: a gap or a bomb of zeros is not stored
             if length > limit or (length > RAW_LIMIT and b"\x00" in piece):
                 dropped = True
                 head = b"".join(pieces)[:RAW_LIMIT] if len(pieces) < 64 else b"".join(pieces[:64])[:RAW_LIMIT]

@@ -1,4 +1,4 @@
-"""What a request only names by an address: documents and pictures that the model reads and nobody here does.
+"""Content that a request names only by address: documents and pictures that the model reads, but we do not.
 
     >>> links_in({"input": [{"type": "input_file", "file_url": "https://example.com/questions.pdf"}]})
     LinkCounts(documents=1, pictures=0)
@@ -7,11 +7,11 @@
     >>> fetching_tool({"tools": [{"type": "web_fetch_20250910", "name": "web_fetch"}]})
     'web_fetch_20250910'
 
-A field that APIs made for addresses counts whatever stands in it. Elsewhere a text counts that is an address
-and nothing else, unless it only says where something came from. What it leads to is not looked at.
+Fields that APIs define for addresses count whatever they contain. Elsewhere a text counts if it is an address
+and nothing else, unless it only names a source. Targets are not fetched.
 
-Blind to: an address within a longer text, which only a tool of the provider follows; what stands behind the
-address of a picture; models that search by themselves.
+Blind to: an address within a longer text, which only a tool of the provider follows; what a picture's address
+leads to; models that search by themselves.
 """
 
 import re
@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 LINK = "link"  # why a document is not read
 PICTURE, DOCUMENT, NEITHER = "picture", "document", ""
-# Fields for an address, and what lies there. In small letters, without underscores.
+# Fields for an address, and the kind of target. In lower case, without underscores.
 ADDRESSES = {
     "imageurl": PICTURE, "videourl": PICTURE, "audiourl": PICTURE, "fileurl": DOCUMENT,
     "documenturl": DOCUMENT, "fileuri": DOCUMENT, "gcsuri": DOCUMENT, "s3uri": DOCUMENT,
@@ -37,16 +37,16 @@ TYPES = {
     "document": DOCUMENT, "document_url": DOCUMENT, "file": DOCUMENT, "input_file": DOCUMENT,
     "file_url": DOCUMENT, "pdf": DOCUMENT,
 }  # fmt: skip
-# What is about an address, or says where something came from
+# Descriptions of an address, or of where something came from
 LABELS = frozenset(
     ("annotations", "citations", "searchresults", "sources", "action", "tools", "functions", "headers",
      "extraheaders", "properties", "schema", "jsonschema", "parameters", "variables", "groundingmetadata")
 )  # fmt: skip
 _LABEL_TYPE = re.compile(r"citation|annotation|_result$|open_page|find_in_page")
-# The client's own data, which no model's server resolves
+# The client's own data, which no model server resolves
 _OWN = frozenset(("metadata", "args", "extrametadata"))
 _TOOL_USE = ("tool_use", "server_tool_use", "mcp_tool_use")
-# A text here is said to the model, or names somebody
+# Text here is meant for the model, or names somebody
 _WORDS = frozenset(
     ("content", "text", "input", "prompt", "query", "instructions", "description", "title", "name", "message",
      "user", "system", "id", "type", "role", "model", "displayname", "referer", "httpreferer", "site",
@@ -54,15 +54,15 @@ _WORDS = frozenset(
 )  # fmt: skip
 _ADDRESS = re.compile(r"\s*(?:[a-z][a-z0-9+.-]{1,15}:[/\\]{2}|https?:)\S+\s*", re.IGNORECASE)
 _MEDIA = re.compile(r"(?:image|video|audio)/", re.IGNORECASE)
-# A file that lies at the provider and has an owner, or its id: what came through a gateway was read there
+# A file stored at the provider by an owner, or its id: one that came through a gateway was read there
 _STORED = re.compile(
     r"(?:files/)?[\w-]+|https://(?:generativelanguage\.googleapis\.com/v1\w*|api\.replicate\.com/v1)/files/[\w-]+",
     re.ASCII,
 )
 _MAY_NAME = frozenset((str, dict, list))
 LONGEST_KEY = 64  # characters
-LONGEST = 8_192  # characters of an address; what is longer holds what it means
-# Tools of the provider that read what lies elsewhere; a client's own functions have other types
+LONGEST = 8_192  # characters of an address; a longer one contains its content
+# Tools of the provider that fetch content; a client's own functions have other types
 _FETCHES = re.compile(
     r"web|url|fetch|brows|mcp|connector|internet|visit|maps|crawl|builtin_function|plugin|(?<!file_)"
     r"(?<!file)(?<!tool_)(?<!collections_)search",
@@ -75,14 +75,14 @@ _SWITCHES = frozenset(
 
 
 class LinkCounts(NamedTuple):
-    """How many of each a request names by an address. Sound and video count as pictures."""
+    """How many of each a request refers to by address. Sound and video count as pictures."""
 
     documents: int
     pictures: int
 
 
 def links_in(body: object) -> LinkCounts:
-    """Count what a body, decoded from JSON, names by an address. Linear in its values."""
+    """Count what a body, decoded from JSON, refers to by address. Linear in its values."""
     counts = {PICTURE: 0, DOCUMENT: 0, NEITHER: 0}
     todo: list[tuple[object, str, str, bool]] = [(body, "", NEITHER, False)]
     while todo:
@@ -110,10 +110,10 @@ def _look(
     counts: dict[str, int],
     todo: list[tuple[object, str, str, bool]],
 ) -> None:
-    """Count the texts of an object, and put down what else lies in it."""
+    """Count the texts of an object, and queue its other values."""
     what = value.get("type")
     if what == "object" and "properties" in value:
-        return  # a JSON schema, of which a request of an agent has dozens
+        return  # a JSON schema, of which an agent's request has dozens
     is_source_name = False
     if type(what) is str:
         kind = TYPES.get(what.lower(), kind)
@@ -134,7 +134,7 @@ def _look(
 
 
 def _leads_to(value: str, key: str, kind: str, label: bool) -> str:
-    """What a text under a key leads to."""
+    """Return what a text under a key leads to."""
     certain = ADDRESSES.get(key) or (kind if key in BARE else NEITHER)
     if not certain and (label or key in _WORDS or ":" not in value[:20]):
         return NEITHER
@@ -146,7 +146,7 @@ def _leads_to(value: str, key: str, kind: str, label: bool) -> str:
 
 
 def _is_media(value: dict[str, object]) -> bool:
-    """Whether Google's file is said to be a picture, sound or video, however that is spelt."""
+    """Return whether Google's file is declared as picture, sound or video, in any spelling."""
     kinds = [inner for name, inner in value.items() if _fold(name) == "mimetype"]
     return bool(kinds) and all(isinstance(kind, str) and _MEDIA.match(kind) for kind in kinds)
 
@@ -157,7 +157,7 @@ def _fold(name: str) -> str:
 
 
 def fetching_tool(body: object) -> str:
-    """What in a request has the provider read addresses, or search, by itself; "" for nothing."""
+    """Return the tool by which a request makes the provider read addresses or search; "" for none."""
     if not isinstance(body, dict):
         return ""
     for name, value in body.items():
@@ -176,7 +176,7 @@ def fetching_tool(body: object) -> str:
 
 def _fetches(tool: dict[str, object]) -> str:
     what = tool.get("type")
-    for kind in [what] if isinstance(what, str) else tool:  # Google's tools are called by their key
+    for kind in [what] if isinstance(what, str) else tool:  # Google's tools are named by their key
         folded = kind.lower()
         if folded.replace("_", "") not in _OWN_TOOLS and _FETCHES.search(folded):
             return kind

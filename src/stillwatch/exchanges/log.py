@@ -1,7 +1,6 @@
 """A whole log in memory without its texts: one row per exchange, in event time, each exchange once.
 
-Of sixteen million exchanges 0.7 GB are in memory and 4.0 GB in temporary files. It does not know what
-anything in it means.
+Sixteen million exchanges take 0.7 GB of memory and 4.0 GB of temporary files.
 """
 
 import ipaddress
@@ -23,14 +22,14 @@ from stillwatch.text.keyed import M1
 
 Columns = dict[str, np.ndarray]
 
-# how an answer ended: by itself, cut, refused, with a call of tools; 0 not recorded, 5 another way
+# how an answer ended: complete, cut, refused, by a tool call; 0 not recorded, 5 another way
 FINISH = {"stop": 1, "end_turn": 1, "stop_sequence": 1, "eos": 1, "completed": 1}
 FINISH |= {"complete": 1, "finish": 1}  # Cohere's and Titan's names
 FINISH |= {"length": 2, "max_tokens": 2, "incomplete": 2}
 FINISH |= {"refusal": 3, "content_filter": 3, "content_filtered": 3, "guardrail_intervened": 3}
 FINISH |= {"tool_calls": 4, "tool_use": 4, "function_call": 4}
 
-# column -> (dtype, the value that stands for null); what lies beyond the dtype is cut to its limit
+# column -> (dtype, the value for null); values out of the dtype's range are clipped
 NUMBERS: dict[str, tuple[type, int]] = {
     "turn": (np.int32, 0),
     "asn": (np.int32, -1),
@@ -45,10 +44,10 @@ NUMBERS: dict[str, tuple[type, int]] = {
     "status": (np.int16, 200),
 }
 RECORD_NAMES = frozenset(RECORD.names)
-STEP = 16  # a column that is full grows by one such part
-MATRICES = ("phrases", "system_phrases", "content")  # columns of several values a row
+STEP = 16  # a full column grows by one part in so many
+MATRICES = ("phrases", "system_phrases", "content")  # columns with several values per row
 PASSAGES = ("answered", "brought")  # the same, in logs with completions only
-# what is read once from end to end, or a few rows of it: in a longer log these lie in temporary files
+# read once from end to end, or a few rows at a time: in a longer log these go to temporary files
 SELDOM_READ = frozenset((
     *MATRICES, *PASSAGES, "head", "tail", "system", "end_user", "turn", "asn", "tools", "input_tokens",
     "reasoning_tokens", "n", "top_logprobs", "latency_ms", "top_p_milli", "stream", "json_format", "finish",
@@ -69,12 +68,12 @@ class ExchangeLog:
     system_phrases: np.ndarray  # (n, j) uint32
     accounts: tuple[str, ...]
     models: tuple[str, ...]
-    has: frozenset[str]  # which optional columns held any value
+    has: frozenset[str]  # optional columns with at least one value
     duplicates: int  # exchanges seen more than once, kept once
     content: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.uint32))  # (n, i) content words
     agents: tuple[str, ...] = ()
-    conflicts: int = 0  # of the duplicates: those whose prompt is another than that of the one kept
-    # passages of the answers and of what came in the requests; no rows where no exchange has a completion
+    conflicts: int = 0  # duplicates whose prompt differs from the one kept
+    # passages of answers and of their requests; no rows if no exchange has a completion
     answered: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.uint32))  # (n, j)
     brought: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.uint32))  # (n, k)
 
@@ -85,16 +84,17 @@ class ExchangeLog:
         return self.columns[name]
 
     def before(self, until_us: int) -> "ExchangeLog":
-        """The exchanges before a moment, not copied. Accounts, models and agents keep their codes."""
+        """Return the exchanges before a time as a view. Accounts, models and agents keep their codes."""
         end = int(np.searchsorted(self["ts_us"], until_us))
         columns = {name: column[:end] for name, column in self.columns.items()}
         matrices = {name: getattr(self, name)[:end] for name in (*MATRICES, *PASSAGES)}
         return replace(self, columns=columns, **matrices)
 
     def table(self) -> pa.Table:
-        """The columns as one Arrow table for the SQL engines, and each row's `place` in the log.
+        """Return the columns as one Arrow table for the SQL engines, with each row's `place` in the log.
 
-        Phrases and content words are left out. Hashes are signed, as not every engine knows other numbers.
+        Shingles and content words are left out. Hashes are signed, since not every engine has unsigned
+        integers.
         """
         columns = {
             name: pa.array(column.view(np.int64) if column.dtype == np.uint64 else column)
@@ -105,9 +105,9 @@ class ExchangeLog:
 
 
 class GrowingColumns:
-    """Columns that grow in place as batches come: never there twice, in parts and whole.
+    """Columns that grow in place as batches come, so that they never exist twice.
 
-    Past IN_MEMORY_ROWS those that are SELDOM_READ move into files: six sevenths of a log.
+    Beyond IN_MEMORY_ROWS the SELDOM_READ ones move into files: six sevenths of a log.
     """
 
     def __init__(self) -> None:
@@ -136,7 +136,7 @@ class GrowingColumns:
         self.length = end
 
     def whole(self) -> Columns:
-        for name, column in self.columns.items():  # their order is that in which rows are told apart
+        for name, column in self.columns.items():  # in a fixed order, by which rows are told apart
             if name in self._files:
                 self.columns[name] = self._files[name].whole(self.length)
             else:
@@ -145,7 +145,7 @@ class GrowingColumns:
 
 
 class Codes:
-    """Strings to dense numbers in the order of first sight; renumbered by name when the log is closed."""
+    """Strings to dense numbers in order of first occurrence; renumbered by name when the log is closed."""
 
     def __init__(self) -> None:
         self.index: dict[str, int] = {}
@@ -163,7 +163,7 @@ class Codes:
         return codes[places]
 
     def by_name(self) -> tuple[tuple[str, ...], np.ndarray]:
-        """Names in order, and the new code of each old one (the last entry keeps -1)."""
+        """Return the names in order, and the new code of each old one (the last entry stays -1)."""
         names = sorted(self.index)
         remap = np.full(len(names) + 1, -1, np.int32)
         for new, name in enumerate(names):
@@ -172,7 +172,7 @@ class Codes:
 
 
 def network(address: str) -> str | None:
-    """The /24 (IPv4, mapped or not) or /48 (IPv6) that an address lies in, or None where it is no address.
+    """Return the /24 (IPv4, mapped or not) or /48 (IPv6) of an address, or None if it is not one.
 
     >>> network("192.0.2.17"), network("2001:db8:1:2::9"), network("unknown")
     ('192.0.2', '2001:db8:1', None)
@@ -191,10 +191,10 @@ def network(address: str) -> str | None:
 
 
 def build(batches: Iterable[pa.RecordBatch], sketcher: Sketcher, *, threads: int = 2) -> ExchangeLog:
-    """Read batches of the exchange record into a log; texts are sketched and let go.
+    """Read batches of the exchange record into a log; texts are sketched and then released.
 
-    Batches are sketched on `threads` threads while the next ones are read; the result does not depend on it,
-    nor on the order of the exchanges or how they are batched.
+    Batches are sketched on `threads` threads while the next ones are read. The result does not depend on the
+    number of threads, the order of the exchanges or the batches.
     """
     columns = GrowingColumns()
     codes = {name: Codes() for name in CODED}
@@ -206,23 +206,23 @@ def build(batches: Iterable[pa.RecordBatch], sketcher: Sketcher, *, threads: int
                 continue
             has |= filled_columns(batch)
             waiting.append(pool.submit(columns_of, batch, encode_batch(batch, codes), sketcher))
-            while len(waiting) > threads:  # texts that wait are the most of what reading holds
+            while len(waiting) > threads:  # waiting texts are most of the memory that reading takes
                 columns.add(waiting.popleft().result())
         while waiting:
             columns.add(waiting.popleft().result())
-    pa.default_memory_pool().release_unused()  # what held texts
+    pa.default_memory_pool().release_unused()  # memory of texts
     trim_heap()
     return close_log(columns.whole(), codes, frozenset(has))
 
 
 def filled_columns(batch: pa.RecordBatch) -> set[str]:
-    """The record's columns that hold any value."""
+    """Return the record's columns that have at least one value."""
     names = RECORD_NAMES & set(batch.schema.names)
     return {name for name in names if batch.column(name).null_count < batch.num_rows}
 
 
 def encode_batch(batch: pa.RecordBatch, codes: dict[str, Codes]) -> Columns:
-    """A batch's coded columns; names that were never seen get the next codes."""
+    """Return a batch's coded columns; new names get the next codes."""
     return {
         "account": codes["account"].encode(batch.column("account")),
         "model": codes["model"].encode(batch.column("model").fill_null("")),
@@ -232,11 +232,11 @@ def encode_batch(batch: pa.RecordBatch, codes: dict[str, Codes]) -> Columns:
 
 
 def identities(batch: pa.RecordBatch, sketcher: Sketcher) -> np.ndarray:
-    """(rows,) uint64 of who an exchange is: its id, of its account, at its time. Never 0.
+    """Return (rows,) uint64, the identity of each exchange: its id, account and time. Never 0.
 
     The id alone is not enough: a client may choose it (X-Request-ID, x-litellm-call-id), and one id on all
-    its requests would leave one exchange of a campaign; files that count their rows all begin with 1. The
-    upper half is the id's own, so that exchanges of one moment stand in the order of their ids.
+    its requests would reduce a campaign to one exchange; files that number their rows all begin with 1. The
+    upper half is the id's own, so that simultaneous exchanges are sorted by id.
     """
     exchange_id = batch.column("exchange_id")
     if exchange_id.null_count:
@@ -254,7 +254,7 @@ def identities(batch: pa.RecordBatch, sketcher: Sketcher) -> np.ndarray:
 
 
 def columns_of(batch: pa.RecordBatch, coded: Columns, sketcher: Sketcher) -> Columns:
-    """A log's columns of one batch, its texts sketched; `coded` as `encode_batch` gives it."""
+    """Return one batch's columns of a log, its texts sketched; `coded` as returned by `encode_batch`."""
     part: Columns = {
         "ts_us": batch.column("time").cast(pa.int64()).to_numpy(zero_copy_only=False),
         "id": identities(batch, sketcher),
@@ -284,14 +284,14 @@ def columns_of(batch: pa.RecordBatch, coded: Columns, sketcher: Sketcher) -> Col
 
 
 def _short(wide: np.ndarray) -> np.ndarray:
-    """The low half of each hash; 0 stays the mark of what is missing, and of nothing else."""
+    """Return the low half of each hash; 0 stays reserved for missing values."""
     low = wide.astype(np.uint32)
     low[(low == 0) & (wide != 0)] = 1
     return low
 
 
 def close_log(columns: Columns, codes: dict[str, Codes], has: frozenset[str]) -> ExchangeLog:
-    """Sort columns in place into a log, each exchange once; codes become places in the order of names."""
+    """Sort columns in place into a log, each exchange once; codes become positions in sorted names."""
     if not columns:
         no_phrases = np.zeros((0, 1), np.uint32)
         return ExchangeLog({"ts_us": np.zeros(0, np.int64)}, no_phrases, no_phrases, (), (), has, 0)
@@ -305,7 +305,7 @@ def close_log(columns: Columns, codes: dict[str, Codes], has: frozenset[str]) ->
     order = order[first]
     rows = len(order)
     if rows < total or (np.diff(order) != 1).any():
-        # one at a time, phrases one of them at a time: little is there twice
+        # one column at a time, and one of the phrases at a time, to limit what exists twice
         for name, column in columns.items():
             if is_mapped(column):
                 columns[name] = put_in_order(column, order)
@@ -325,7 +325,7 @@ def log_of(
     duplicates: int = 0,
     conflicts: int = 0,
 ) -> ExchangeLog:
-    """A log of columns that are in order; names: of each of CODED by code. Takes them out of `columns`."""
+    """Make a log of ordered columns, emptying `columns`. names: of each of CODED, by code."""
     phrases, system_phrases, content = (columns.pop(name) for name in MATRICES)
     passages = {name: columns.pop(name) for name in PASSAGES if name in columns}
     return ExchangeLog(
@@ -344,10 +344,10 @@ def log_of(
 
 
 def _order(columns: Columns) -> np.ndarray:
-    """Rows by time, then id, then content, the longest prompt first.
+    """Return rows by time, then id, then content, the longest prompt first.
 
-    Where two exchanges claim one id, input order must not choose, and a copy that was cut or has no text is
-    not the one to keep.
+    If two exchanges claim one id, input order must not decide, and a copy that was cut or has no text is not
+    the one to keep.
     """
     ts, keys = columns["ts_us"], columns["id"]
     order = np.argsort(ts, kind="stable").astype(np.int32 if len(ts) < 2**31 else np.int64)
@@ -363,13 +363,13 @@ def _order(columns: Columns) -> np.ndarray:
 
 
 def _runs(*sorted_columns: np.ndarray) -> np.ndarray:
-    """Positions whose values equal a neighbour's."""
+    """Return positions whose values equal a neighbour's."""
     same = np.logical_and.reduce([column[1:] == column[:-1] for column in sorted_columns])
     return np.flatnonzero(np.r_[same, False] | np.r_[False, same])
 
 
 def _contents(columns: Columns, rows: np.ndarray) -> np.ndarray:
-    """(rows,) uint64 of all that is known of each row."""
+    """Return (rows,) uint64, a hash of everything known about each row."""
     state = np.zeros(len(rows), np.uint64)
     for column in columns.values():
         for flat in [column] if column.ndim == 1 else column.T:
@@ -379,17 +379,17 @@ def _contents(columns: Columns, rows: np.ndarray) -> np.ndarray:
 
 
 def _other_prompts(exact: np.ndarray, order: np.ndarray, first: np.ndarray) -> int:
-    """How many of the rows that are left out have a prompt, and another one than the row that is kept."""
+    """Return how many of the rows left out have a prompt that differs from that of the row kept."""
     if first.all():
         return 0
     at = np.arange(len(order))
-    kept_rows = order[np.maximum.accumulate(np.where(first, at, 0))]  # rows of one id stand side by side
+    kept_rows = order[np.maximum.accumulate(np.where(first, at, 0))]  # rows of one id are adjacent
     other = exact[order]
     return int(np.sum(~first & (other != exact[kept_rows]) & (other != 0)))
 
 
 def _first_seen(keys: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """(rows,) bool, in the given order: whether a row is the first with its key. Keys are never 0."""
+    """Return (rows,) bool, in the given order: whether a row is the first with its key. Keys are never 0."""
     taken = np.zeros(1 << max(10, int(2 * len(order) - 1).bit_length()), np.uint64)
     first = np.ones(len(order), np.bool_)
     kernels.first_seen(keys, order.astype(np.int64), len(order), taken, len(taken), first)

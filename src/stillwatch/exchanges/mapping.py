@@ -1,7 +1,7 @@
-"""The owner's names for the record's fields: `account=tenant_name`, where no reader can know the names.
+"""The owner's names for the record's fields, such as `account=tenant_name`, for columns no reader can know.
 
-`rename` is the one place where a mapping is applied to an object; `lookup` finds a dotted path in it. It does
-not know files or formats, and it never guesses: `suggest` proposes names for a person to confirm.
+Only `rename` applies a mapping to an object; `lookup` finds a dotted path in it. Nothing is guessed:
+`suggest` proposes names for a person to confirm.
 """
 
 import difflib
@@ -20,15 +20,15 @@ from stillwatch.toml.reading import show_value
 
 Columns = Mapping[str, str]  # field of the record, or a body -> the log's column, or a dotted path in it
 
-BODIES = ("messages", "request", "response")  # a conversation, or whole bodies, as JSON or as JSON in a text
-ALSO = {"at": "time", "when": "time"}  # beside the readers' own aliases
+BODIES = ("messages", "request", "response")  # a conversation, or whole bodies, as JSON or as JSON text
+ALSO = {"at": "time", "when": "time"}  # in addition to the readers' own aliases
 SHOWN = 20  # columns named in a message
 STEPS = 16  # of a dotted path
 LARGEST_BYTES = 1 << 20  # of a file with a mapping
 
 
 def field_of(written: str) -> str:
-    """The field that a person means. Raises: InputError with the nearest names."""
+    """Return the field that a person means. Raises: InputError with the nearest names."""
     name = written.strip()
     field = name if name in BODIES else own.column_of(name) or ALSO.get(name)
     if field is None:
@@ -43,7 +43,7 @@ def field_of(written: str) -> str:
 
 
 def from_pairs(pairs: Iterable[str]) -> dict[str, str]:
-    """A mapping from `FIELD=COLUMN` texts. Raises: InputError where one is none or a field is named twice.
+    """Parse `FIELD=COLUMN` texts. Raises: InputError if one is invalid or a field occurs twice.
 
     >>> from_pairs(["account=tenant_name", "at=when_utc"])
     {'account': 'tenant_name', 'time': 'when_utc'}
@@ -58,7 +58,7 @@ def from_pairs(pairs: Iterable[str]) -> dict[str, str]:
 
 
 def from_names(columns: Mapping[str, object] | None) -> dict[str, str]:
-    """A mapping that was given as one. Raises: InputError for a field that there is none of, or no name."""
+    """Check a mapping. Raises: InputError for an unknown field, or for a column that is not a name."""
     fields: dict[str, str] = {}
     for written, column in (columns or {}).items():
         if not isinstance(column, str) or not column.strip():
@@ -72,8 +72,7 @@ def from_names(columns: Mapping[str, object] | None) -> dict[str, str]:
 
 
 def from_file(path: Path) -> dict[str, str]:
-    """A mapping from a TOML file with a table [columns]. Raises: InputError naming the file and what is
-    wrong."""
+    """Read the table [columns] of a TOML file. Raises: InputError with the file and what is wrong."""
     parsed = document.parse(document.read_text(path, LARGEST_BYTES, "a mapping is a page"), str(path))
     table, columns = parsed.content, parsed.content.get("columns")
     if not isinstance(columns, dict) or not columns or set(table) != {"columns"}:
@@ -107,7 +106,7 @@ def _add_field(fields: dict[str, str], field: str, column: str, place: str) -> N
 
 
 def to_toml(columns: Columns) -> str:
-    """The mapping as a file that `from_file` reads."""
+    """Return the mapping as a file that `from_file` reads."""
     lines = (f"{field} = {document.quote(column)}" for field, column in columns.items())
     return "\n".join(
         ("# field of the record = column of the log (or a dotted path)", "[columns]", *lines, "")
@@ -115,7 +114,7 @@ def to_toml(columns: Columns) -> str:
 
 
 def to_options(columns: Columns) -> str:
-    """The mapping as words for the command line."""
+    """Return the mapping as options for the command line."""
     return " ".join(f"--map {_shell(f'{field}={column}')}" for field, column in columns.items())
 
 
@@ -124,9 +123,9 @@ def _shell(text: str) -> str:
 
 
 def lookup(value: object, path: str) -> object:
-    """The value at a column's name or dotted path, or None. JSON inside a text on the way is opened.
+    """Return the value at a column's name or dotted path, or None. JSON text on the way is decoded.
 
-    A name that holds dots counts before a path: `gen_ai.user` is one attribute where there is one.
+    A name with dots takes precedence over a path: `gen_ai.user` is one attribute if there is one.
 
     >>> lookup({"a": {"b.c": [{"d": 7}]}}, "a.b.c.0.d"), lookup({"a": '{"b": 1}'}, "a.b"), lookup({}, "a")
     (7, 1, None)
@@ -157,7 +156,7 @@ def _value_at(value: object, steps: list[str], at: int) -> object:
 
 
 def _find_tag(elements: list[object], name: str) -> object:
-    """What a list of tags holds under a name, as `["name:x"]` or `[{"key": "name", "value": "x"}]`."""
+    """Return a tag's value from a list such as `["name:x"]` or `[{"key": "name", "value": "x"}]`."""
     for element in elements:
         if isinstance(element, str) and element.startswith(f"{name}:"):
             return element.partition(":")[2]
@@ -167,7 +166,7 @@ def _find_tag(elements: list[object], name: str) -> object:
 
 
 def find_fields(value: object, columns: Columns) -> dict[str, object]:
-    """The fields that the mapping finds in an object."""
+    """Return the fields that the mapping finds in an object."""
     values = ((field, lookup(value, path)) for field, path in columns.items())
     return {
         field: body_of(from_text(inner)) if field in BODIES else inner
@@ -177,15 +176,15 @@ def find_fields(value: object, columns: Columns) -> dict[str, object]:
 
 
 def row_of(found: Json) -> Row:
-    """Fields that were found, as values of a row of a known format: such a row has no whole bodies."""
+    """Return found fields as values for a row of a known format, which has no whole bodies."""
     return own.plain({name: value for name, value in found.items() if name not in BODIES})
 
 
 def rename(value: Json, columns: Columns, found: Json | None = None) -> dict[str, object]:
-    """The object under the record's names: mapped fields first, and beside them what no mapping touches.
+    """Return the object under the record's names: mapped fields first, then all that no mapping touches.
 
-    A mapped field counts alone: another column that is usually called so is left out. `found`: what
-    `find_fields` finds, where that is known already.
+    A mapped field replaces columns that are aliases of the same field. `found`: the result of `find_fields`,
+    if it is known already.
 
     >>> rename({"who": "a-1", "customer": "c-9", "model": "m"}, {"account": "who"})
     {'account': 'a-1', 'model': 'm'}
@@ -200,7 +199,7 @@ def rename(value: Json, columns: Columns, found: Json | None = None) -> dict[str
 
 
 def absent(columns: Columns, names: Collection[str]) -> str | None:
-    """What is wrong with a mapping for a table of these columns, as a sentence, or None."""
+    """Return what is wrong with a mapping for a table of these columns, as a sentence, or None."""
     for field, path in columns.items():
         if path not in names and path.split(".", 1)[0] not in names:
             meant = _similar_name(path, names)
@@ -210,7 +209,7 @@ def absent(columns: Columns, names: Collection[str]) -> str | None:
 
 
 def explain_unfound(fields: Collection[str], columns: Columns, names: Collection[str]) -> str:
-    """What to say where no record had the column of these fields; `names`: those of one record."""
+    """Return the message for fields whose column was in no record; `names`: those of one record."""
     named = ", ".join(f"{field}={columns[field]}{_similar_name(columns[field], names)}" for field in fields)
     return f"no record of the log has what is named: {named}; columns of one record: {list_columns(names)}"
 
@@ -222,12 +221,12 @@ def _similar_name(path: str, names: Collection[str]) -> str:
 
 
 def list_columns(names: Collection[str]) -> str:
-    """Columns for a message."""
+    """Return columns as text for a message."""
     listed = ", ".join(repr(name[:40]) for name in list(names)[:SHOWN])
     return f"{listed}, and {len(names) - SHOWN:,} more" if len(names) > SHOWN else listed or "none"
 
 
-WORDS = {  # in a column's name -> what it may be; the first field that fits, in this order
+WORDS = {  # part of a column's name -> its likely field; the first that fits, in this order
     "prompt": ("prompt", "message", "question", "query", "input", "text", "content", "utterance",
                "instruction"),
     "time": ("time", "timestamp", "when", "date", "datetime", "ts", "at", "created", "started", "received",
@@ -235,7 +234,7 @@ WORDS = {  # in a column's name -> what it may be; the first field that fits, in
     "account": ("account", "tenant", "customer", "org", "organisation", "organization", "subscription",
                 "client", "team", "workspace", "company", "payer", "billing", "key"),
 }  # fmt: skip
-AGAINST = {  # a name with one of these is no such column
+AGAINST = {  # a name with one of these is not such a column
     "prompt": ("id", "type", "count", "tokens", "hash", "len", "length", "role", "system", "output",
                "response"),
     "time": ("latency", "duration", "end", "ended", "completed", "updated", "zone", "timeout",
@@ -245,7 +244,7 @@ AGAINST = {  # a name with one of these is no such column
 
 
 def paths_of(value: Json, depth: int = 4, limit: int = 200) -> dict[str, object]:
-    """An object's columns by dotted path, with their values; lists and JSON in texts stay closed.
+    """Return an object's columns by dotted path, with their values; lists and JSON texts are not opened.
 
     >>> paths_of({"a": {"b": 1}, "c": [2]})
     {'a.b': 1, 'c': [2]}
@@ -263,7 +262,7 @@ def paths_of(value: Json, depth: int = 4, limit: int = 200) -> dict[str, object]
 
 
 def suggest(names: Collection[str]) -> dict[str, str]:
-    """Columns whose names sound like the needed fields that no column has: to try, never to apply.
+    """Suggest columns for needed fields by the sound of their names: to try, never to apply.
 
     >>> suggest(["when_utc", "tenant_name", "user_message_text"])
     {'time': 'when_utc', 'account': 'tenant_name', 'prompt': 'user_message_text'}
@@ -291,7 +290,7 @@ def _fit(name: str, field: str) -> int:
 
 
 def are_names(names: Collection[str]) -> bool:
-    """Whether these read like a table's columns, and not like a line of text that was cut at its commas."""
+    """Return whether these read like column names, rather than a line of text split at its commas."""
     return len(names) > 1 and not any(len(name) > 64 or re.search(r"[{}\"=]", name) for name in names)
 
 
@@ -303,11 +302,11 @@ _BODY_NAMES = {
 
 
 def hint(names: Collection[str]) -> str:
-    """What to type for a table or object of these columns: for a refusal."""
+    """Return what to type for a table or object of these columns, for use in a refusal."""
     return _hint(tuple(names))
 
 
-@lru_cache(maxsize=256)  # a log of a million such lines is asked about each
+@lru_cache(maxsize=256)  # a log may ask this for each of a million such lines
 def _hint(names: tuple[str, ...]) -> str:
     guess = suggest(names)
     proposal = {
@@ -316,7 +315,7 @@ def _hint(names: tuple[str, ...]) -> str:
     bodies = {
         half: name for half, words in _BODY_NAMES.items() for name in names if words.fullmatch(name.lower())
     }
-    if "request" in bodies and "prompt" in proposal:  # whole bodies say more than a column of texts
+    if "request" in bodies and "prompt" in proposal:  # whole bodies contain more than a column of texts
         del proposal["prompt"]
         proposal |= bodies
     return f"its columns: {list_columns(names)}. Name them, as in: {to_options(proposal)}"

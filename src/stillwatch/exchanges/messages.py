@@ -1,6 +1,6 @@
-"""The text of one message, as answers hold it, and small helpers for bodies that are decoded JSON.
+"""The text of one message, as in answers, and small helpers for decoded JSON bodies.
 
-What a *request* holds, `request_text` reads. It does not know log formats.
+Requests are read by `request_text`.
 """
 
 import json
@@ -11,13 +11,12 @@ from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.strict_json import decode_mended
 
 TEXT_PARTS = ("text", "input_text", "output_text")
-DEEP = 6  # how deep text may lie inside parts
+DEEP = 6  # how deep text may be nested in parts
 REDACTED = frozenset(("redacted-by-litellm", "__REDACTED__"))  # LiteLLM, OpenInference: no text, no prompt
 
 
 def text_of(content: object, depth: int = 0) -> str | None:
-    """The text in a message's content: a text, a list of parts, or a part. Images, files, tool calls:
-    none."""
+    """Return the text in a message's content: a text, a list of parts, or a part; not files or tool calls."""
     if isinstance(content, str):
         return None if content in REDACTED else content
     if isinstance(content, list):
@@ -35,7 +34,7 @@ def text_of(content: object, depth: int = 0) -> str | None:
 
 
 def message_text(message: object) -> str | None:
-    """The text of one message, whatever its content is called."""
+    """Return the text of one message, whatever its content is called."""
     if not isinstance(message, dict):
         return text_of(message)
     for key in ("content", "parts"):
@@ -45,11 +44,11 @@ def message_text(message: object) -> str | None:
 
 
 def from_text(value: object) -> object:
-    """A value that a log may hold as JSON inside a text; a text that is no JSON stays a text.
+    """Decode a value that a log may hold as JSON text; a text that is not JSON stays a text.
 
-    Such a text is the client's own body. Half a character and NaN in it are mended, and where it has a key
-    twice the last one holds, as it does in the parsers of Python, JavaScript and Go that serve it: refused,
-    it would hide the exchange.
+    Such a text is the client's own body. Half a surrogate pair and NaN are repaired, and of a repeated key
+    the last one is used, as in the parsers of Python, JavaScript and Go that serve it: rejecting the text
+    would hide the exchange.
     """
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         try:
@@ -61,13 +60,13 @@ def from_text(value: object) -> object:
     return value
 
 
-DEEPEST = 64  # values in one another of a text that was cut: a client chooses them
+DEEPEST = 64  # nested values of a truncated text: a client chooses them
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+("?)|[{}\[\],]', re.DOTALL)
 _HALF_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?$")
 
 
 def from_cut_text(value: object) -> object:
-    """The same of JSON that a limit may have cut off: what is there until then.
+    """Decode JSON that a limit may have cut off, up to the cut.
 
     >>> from_cut_text('[{"role": "user", "content": "Tell me a lo')
     [{'role': 'user', 'content': 'Tell me a lo'}]
@@ -77,8 +76,8 @@ def from_cut_text(value: object) -> object:
     value = from_text(value)
     if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "["):
         return value
-    ends: list[str] = []  # of what is open
-    before, ends_before, is_open = 0, "", False  # of the last comma
+    ends: list[str] = []  # of open values
+    before, ends_before, is_open = 0, "", False  # at the last comma
     for token in _TOKEN.finditer(value):
         mark = token[0][0]
         if mark == '"':
@@ -99,13 +98,13 @@ def from_cut_text(value: object) -> object:
 
 
 def as_object(value: object) -> dict[str, object]:
-    """A JSON object, also one inside a text; an empty one for anything else."""
+    """Return a JSON object, decoded if it is text; an empty one for anything else."""
     value = from_text(value)
     return value if isinstance(value, dict) else {}
 
 
 def dig(value: object, *path: str | int) -> object:
-    """The value at a path of keys and indexes, or None."""
+    """Return the value at a path of keys and indexes, or None."""
     for step in path:
         if isinstance(step, int):
             if not isinstance(value, list) or not -len(value) <= step < len(value):
@@ -117,7 +116,7 @@ def dig(value: object, *path: str | int) -> object:
 
 
 def whole(text: object) -> int | None:
-    """The whole number that a text is, or None. `isdigit` alone is true of more than `int` can read.
+    """Return the whole number that a text is, or None. `isdigit` alone accepts more than `int` can read.
 
     >>> whole("12"), whole("-3"), whole("\u00b2"), whole("--5"), whole("9" * 5000)
     (12, -3, None, None, None)
@@ -128,25 +127,25 @@ def whole(text: object) -> int | None:
 
 
 def first(*values: object) -> object:
-    """The first value that says anything: not None and not an empty text."""
-    for value in values:  # a loop: a third of a generator's time, and this is asked ten times a row
+    """Return the first value that is neither None nor an empty text."""
+    for value in values:  # a loop takes a third of a generator's time, and each row needs it ten times
         if value is not None and value != "":
             return value
     return None
 
 
 def either(obj: object, camel: str, snake: str) -> object:
-    """The value under one of two spellings of its name."""
+    """Return the value under one of two spellings of its name."""
     return first(dig(obj, camel), dig(obj, snake))
 
 
 def count(tools: object) -> int | None:
-    """How many tools were offered."""
+    """Return how many tools were offered."""
     return len(tools) if isinstance(tools, list) else None
 
 
 def format_name(response_format: object) -> str | None:
-    """The kind of a response format: its `type` in the request, or the text itself."""
+    """Return the kind of a response format: its `type` in the request, or the text itself."""
     if isinstance(response_format, dict):
         kind = response_format.get("type") or dig(response_format, "format", "type")
         return kind if isinstance(kind, str) else None
@@ -154,6 +153,6 @@ def format_name(response_format: object) -> str | None:
 
 
 def join_texts(texts: Iterable[str | None]) -> str | None:
-    """The texts as one, or None where there is none."""
+    """Join texts, or return None if there is none."""
     present = [text for text in texts if text is not None]
     return "".join(present) if present else None

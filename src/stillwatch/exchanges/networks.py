@@ -1,8 +1,8 @@
-"""A table of networks: which autonomous system an address belongs to. Its owner names files of public data.
+"""A table of networks: the autonomous system of an address, from files of public data that the owner names.
 
-Four ways to write a line are read, packed by gzip or zstd or plain: a first and a last address and the number
-(iptoasn), a prefix and the number (GeoLite2), a prefix, its length and the number (CAIDA), the number and a
-prefix (RIPE). It says nothing of private and reserved addresses, whatever a file says of them.
+Four line formats are read, plain or packed by gzip or zstd: first and last address and the number (iptoasn),
+a prefix and the number (GeoLite2), a prefix, its length and the number (CAIDA), the number and a prefix
+(RIPE). Private and reserved addresses have no system, whatever a file says.
 """
 
 import hashlib
@@ -33,12 +33,12 @@ LINE_BYTES = 4_096
 EXAMPLES = 3
 MOST_RANGES = 1 << 22  # of a table: the internet has 1.3 million, and each takes 36 bytes here
 BOM = "\u00ef\u00bb\u00bf"  # of UTF-8, as Latin-1
-MAPPED = bytes(10) + b"\xff\xff"  # before the four bytes of an IPv4 address: both kinds are in one order
-LARGEST = (1 << 28, 1 << 124)  # addresses of IPv4 and IPv6 in a line: more is a default route
+MAPPED = bytes(10) + b"\xff\xff"  # before the four bytes of an IPv4 address, so that both kinds sort together
+LARGEST = (1 << 28, 1 << 124)  # addresses of IPv4 and IPv6 in a line: a larger range is a default route
 MOST_SYSTEM = (1 << 32) - 1
-UNKNOWN = 0  # reserved: no system has it
-SEVERAL = frozenset("0123456789_,{} ")  # CAIDA and RIPE write so where several systems announce a prefix
-RESERVED = (  # https://www.iana.org/assignments/iana-ipv4-special-registry and its like for IPv6
+UNKNOWN = 0  # reserved: no system has this number
+SEVERAL = frozenset("0123456789_,{} ")  # separators in CAIDA and RIPE when several systems announce a prefix
+RESERVED = (  # https://www.iana.org/assignments/iana-ipv4-special-registry and the one for IPv6
     "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
     "192.0.0.0/24", "192.0.2.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
     "224.0.0.0/3", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",
@@ -48,20 +48,20 @@ GLOBAL = (bytes([0x20]) + bytes(15), bytes([0x3F]) + b"\xff" * 15)  # 2000::/3: 
 
 @dataclass(frozen=True)
 class NetworkFile:
-    """One file of a table, as it was when it was read."""
+    """One file of a table, as it was when read."""
 
     name: str  # without its folder
     sha256: str
     bytes: int
     changed: datetime
-    ranges: int  # lines that say of a range whose it is
-    unusable: int  # lines that cannot be used; the others are
-    examples: tuple[str, ...]  # of these, with file and line
+    ranges: int  # lines that assign a range
+    unusable: int  # lines that cannot be used; the others are used
+    examples: tuple[str, ...]  # of unusable lines, with file and line
 
 
 @dataclass
 class AddressRanges:
-    """Ranges as columns that grow: the first and the last address of 16 bytes each, and the system."""
+    """Ranges as growing columns: first and last address of 16 bytes each, and the system."""
 
     first: bytearray = field(default_factory=bytearray)
     last: bytearray = field(default_factory=bytearray)
@@ -77,7 +77,7 @@ class AddressRanges:
 
 
 class NetworkTable:
-    """Ranges of addresses that do not overlap, in order, and the system of each. 36 bytes a range."""
+    """Sorted, disjoint ranges of addresses, and the system of each. 36 bytes per range."""
 
     def __init__(self, files: tuple[NetworkFile, ...], ranges: AddressRanges) -> None:
         self.files = files
@@ -88,10 +88,10 @@ class NetworkTable:
         return len(self._systems)
 
     def systems(self, addresses: Sequence[str | None]) -> np.ndarray:
-        """(n,) int64: the number of each address' autonomous system, -1 where it is not known.
+        """Return (n,) int64: the number of each address's autonomous system, or -1 if unknown.
 
-        Unknown are what is no address, private and reserved ones, and those of which the table says nothing
-        or that several systems announce.
+        Unknown are invalid, private and reserved addresses, and those that the table does not contain or that
+        several systems announce.
         """
         packed = [pack_address(text) if text else None for text in addresses]
         keys = _keys(b"".join(key or bytes(16) for key in packed))
@@ -102,7 +102,7 @@ class NetworkTable:
         return numbers
 
     def fill(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Look up `asn` in rows that have an address and no number, or 0. batch: of the exchange record."""
+        """Look up `asn` in rows that have an address but no number, or 0. batch: of the exchange record."""
         place = batch.schema.get_field_index("asn")
         numbers = batch.column(place)
         lacking = pc.and_(
@@ -117,9 +117,9 @@ class NetworkTable:
 
 
 class WatchedNetworks:
-    """A table that follows its files: new ones are taken when two polls in a row have found the same.
+    """A table that follows its files: new content is taken once two successive polls have found it unchanged.
 
-    Where they cannot be used the last table stays, and `error` says why; None where all is well.
+    If the files cannot be used, the last table stays, and `error` says why; None if all is well.
     """
 
     def __init__(self, paths: Sequence[str | Path]) -> None:
@@ -138,7 +138,7 @@ class WatchedNetworks:
         return self._refused
 
     def poll(self) -> None:
-        """Check the files; those that have changed are read in a thread. It raises nothing."""
+        """Check the files; changed ones are read in a thread. Never raises."""
         if self._reading is not None and self._reading.is_alive():
             return
         sign, before = _file_state(self.paths), self._last_sign
@@ -148,9 +148,9 @@ class WatchedNetworks:
             self._begin()
 
     def first(self, still_here: Callable[[], None]) -> NetworkTable | None:
-        """Give the table, waiting for the first one where it is being read; None where there is none.
+        """Return the table, waiting for the first one if it is being read; None if there is none.
 
-        still_here: called every second meanwhile, as a long table takes minutes.
+        still_here: called every second while waiting, since a long table takes minutes.
         """
         while self.table is None and (reading := self._reading) is not None and reading.is_alive():
             reading.join(1.0)
@@ -158,7 +158,7 @@ class WatchedNetworks:
         return self.table
 
     def says(self) -> dict[str, object]:
-        """Give what is in use and what stands in its way, as plain values; empty where no file is named."""
+        """Return the table in use and any problem, as plain values; empty if no file is named."""
         if not self.paths:
             return {}
         files = () if self.table is None else self.table.files
@@ -181,10 +181,10 @@ class WatchedNetworks:
 
 
 def read_networks(paths: Sequence[str | PathLike[str]], *, most_lines: int | None = None) -> NetworkTable:
-    """Read files as one table: where ranges overlap the narrower one counts, and of two equal ones neither.
+    """Read files as one table. Of overlapping ranges the narrower one counts, and of two equal ones neither.
 
-    most_lines: of each file; by default all. Raises: InputError for a file that cannot be read, or of which
-    no line can be used.
+    most_lines: of each file; by default all. Raises: InputError for a file that cannot be read, or without
+    any usable line.
     """
     ranges = AddressRanges()
     files = tuple(_read_file(Path(path), ranges, most_lines) for path in paths)
@@ -192,7 +192,7 @@ def read_networks(paths: Sequence[str | PathLike[str]], *, most_lines: int | Non
 
 
 def unusable_lines(table: NetworkTable) -> tuple[str, ...]:
-    """Sentences on lines that could not be used."""
+    """Return sentences on lines that could not be used."""
     return tuple(
         f"{file.unusable:,} of {file.ranges + file.unusable:,} lines of the table of networks {file.name} "
         f"could not be used: {'; '.join(file.examples)}."
@@ -202,7 +202,7 @@ def unusable_lines(table: NetworkTable) -> tuple[str, ...]:
 
 
 def pack_address(text: str) -> bytes | None:
-    """An address as 16 bytes, IPv4 as IPv6 has it; None where it is none.
+    """Return an address as 16 bytes, IPv4 in its IPv6 form; None if it is not one.
 
     >>> pack_address("192.0.2.1") == pack_address("::ffff:192.0.2.1"), pack_address("192.0.2")
     (True, None)
@@ -220,7 +220,7 @@ def _read_file(path: Path, ranges: AddressRanges, most_lines: int | None) -> Net
     examples: list[str] = []
     try:
         sign = _file_state([path])
-        if sign is not None and not path.is_file():  # a pipe is read once: its table has no name later
+        if sign is not None and not path.is_file():  # a pipe can be read only once
             raise InputError(f"{path}: is no file; give {RIGHT}")
         with UnpackedFile(path, Limits(unpacked_bytes=1 << 32)) as data:
             for line in split(data.chunks(), LINE_BYTES):
@@ -248,7 +248,7 @@ def _read_file(path: Path, ranges: AddressRanges, most_lines: int | None) -> Net
         raise InputError(f"{path}: {why}") from None
     except OSError as why:
         raise InputError(f"{path}: cannot be read: {why.strerror or why}; give {RIGHT}") from None
-    except ValueError as why:  # a NUL in its name, or a year beyond 9999
+    except ValueError as why:  # a NUL in the name, or a year beyond 9999
         raise InputError(f"{path!a}: cannot be used: {why}") from None
     if len(ranges) == ranges_before:
         wrong = f"no line can be used, as {examples[0]}" if examples else "holds no line of a range"
@@ -258,7 +258,7 @@ def _read_file(path: Path, ranges: AddressRanges, most_lines: int | None) -> Net
 
 
 def _read_line(text: str) -> tuple[bytes, bytes, int] | str:
-    """First and last address and the system's number of a line, or what is wrong with it."""
+    """Return a line's first and last address and system number, or what is wrong with it."""
     words = [word.strip('" ') for word in text.split("\t" if "\t" in text else ",", 3)[:3]]
     if len(words) < 2:
         return "has no columns"
@@ -292,7 +292,7 @@ def _read_line(text: str) -> tuple[bytes, bytes, int] | str:
 
 
 def _span(address: str, length: str) -> tuple[bytes, bytes] | None:
-    """The first and the last address of a prefix, None where it is none."""
+    """Return the first and last address of a prefix, or None if it is not one."""
     key = pack_address(address)
     bits = int(length) if length.isdecimal() and length.isascii() and len(length) < 4 else 129
     if key is None or bits > (32 if ":" not in address else 128):
@@ -307,7 +307,7 @@ def _is_ipv4(key: bytes) -> bool:
 
 
 def _in_order(ranges: AddressRanges) -> AddressRanges:
-    """Ranges sorted by their first address, cut where narrower ones lie in them."""
+    """Return ranges sorted by first address, cut where they contain narrower ones."""
     begin, end = _keys(ranges.first), _keys(ranges.last)
     if (begin[1:] > end[:-1]).all():
         return ranges
@@ -321,12 +321,12 @@ def _in_order(ranges: AddressRanges) -> AddressRanges:
 
 
 class _Cuts:
-    """Ranges that come by their first address, the wider ones first, made into ones that do not overlap."""
+    """Makes disjoint ranges of ranges that come sorted by first address, wider ones first."""
 
     def __init__(self) -> None:
         self.ranges = AddressRanges()
         self._open: list[tuple[int, int, int]] = []  # first, last, system; each lies in those before it
-        self._at = 0  # what is before it is written
+        self._at = 0  # everything before it is written
 
     def add(self, first: int, last: int, system: int) -> None:
         self.close(first)
@@ -340,7 +340,7 @@ class _Cuts:
         self._at = first
 
     def close(self, before: int) -> None:
-        """Write what is open and ends before an address."""
+        """Write open ranges that end before an address."""
         while self._open and self._open[-1][1] < before:
             _, last, system = self._open.pop()
             self._write(last, system)
@@ -352,7 +352,7 @@ class _Cuts:
 
 
 def _keys(packed: bytes | bytearray) -> np.ndarray:
-    """(n,) of 16 bytes each, to be compared as bytes are."""
+    """Return (n,) of 16 bytes each, which compare bytewise."""
     return np.frombuffer(packed, "S16")
 
 
@@ -363,7 +363,7 @@ def _reserved_spans() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _are_reserved(keys: np.ndarray) -> np.ndarray:
-    """(n,) bool: which addresses no system announces to all."""
+    """Return (n,) bool: the addresses that no system announces publicly."""
     first, last = _reserved_spans()
     at = np.searchsorted(first, keys, side="right") - 1
     inside = (at >= 0) & (keys <= last[np.maximum(at, 0)])
@@ -378,9 +378,9 @@ def _sha256(path: Path) -> str:
 
 
 def _file_state(paths: Sequence[Path]) -> tuple[tuple[int, int, int], ...] | None:
-    """What differs where files were changed; None while one is not there."""
+    """Return what changes when files are changed; None while one is missing."""
     try:
         stats = [path.stat() for path in paths]
-    except (OSError, ValueError):  # ValueError: a NUL in a name
+    except (OSError, ValueError):  # a NUL in a name
         return None
     return tuple((stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in stats)

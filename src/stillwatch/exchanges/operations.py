@@ -1,4 +1,4 @@
-"""Which operation of which API a method and a path are: one table, `operations.txt`, for whoever must know.
+"""Which operation of which API a method and a path mean: one table, `operations.txt`, for all callers.
 
     >>> found = OPERATIONS.find("GET", "/v1/threads/thread_1/messages?limit=2")
     >>> found.does, found.operation, found.ids
@@ -8,7 +8,7 @@
     >>> OPERATIONS.find("POST", "/v1/nothing/known") is None
     True
 
-It decides nothing: what is counted, limited, read and forwarded follows from `does`.
+What is counted, limited, read and forwarded follows from `does`.
 """
 
 import re
@@ -22,17 +22,17 @@ DOES = (
     "generates", "renders", "embeds", "counts", "begins", "creates", "changes", "deletes", "lists", "reads",
     "fetches", "opens", "mints", "administers",
 )  # fmt: skip
-REFUSED = frozenset(("opens", "mints", "administers"))  # unless the owner's own line says so
-NAMES_A_MODEL = frozenset(("generates", "renders", "embeds"))  # where a ban wants the model named
-# no budget of output tokens holds these up
+REFUSED = frozenset(("opens", "mints", "administers"))  # unless the owner's own line for it allows it
+NAMES_A_MODEL = frozenset(("generates", "renders", "embeds"))  # a ban requires these to name the model
+# no budget of output tokens applies to these
 UNCOUNTED = frozenset(("renders", "embeds", "counts", "creates", "changes", "deletes", "lists", "reads"))
-ANSWER = "answer"  # what a request makes that is fetched later
+ANSWER = "answer"  # created by a request and fetched later
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "*")
-REMEMBERED, LONGEST = 4_096, 512  # targets, and characters of one
-MOST_SEGMENTS, LONGEST_PATH = 64, 4_096  # a path with more is in no line: trying templates would take long
-_PARAMETERS = re.compile(r";[^/]*")  # of a segment: servers in Java leave them out
+REMEMBERED, LONGEST = 4_096, 512  # cached targets, and characters of one
+MOST_SEGMENTS, LONGEST_PATH = 64, 4_096  # longer paths match no line, since trying templates would take long
+_PARAMETERS = re.compile(r";[^/]*")  # of a segment: Java servers ignore them
 _SLASHES = re.compile(r"/{2,}")
-_ENDS = re.compile(r"(?<=[^/.\s])[.\s]+(?=/)")  # of a segment: servers on Windows leave them out
+_ENDS = re.compile(r"(?<=[^/.\s])[.\s]+(?=/)")  # of a segment: Windows servers ignore them
 _PART = re.compile(r"\{([a-z_]+)(\.\.\.)?\}")
 _LITERAL = re.compile(r"[^/{}*]+")
 
@@ -45,15 +45,15 @@ class Operation(msgspec.Struct, frozen=True):
     path: str
     does: str  # one of DOES
     name: str = "other"
-    makes: str | None = None  # the kind of the object that a request brings about
-    by_owner: bool = False  # the owner's terms name it: forwarded whatever it does
+    makes: str | None = None  # the kind of object that a request creates
+    by_owner: bool = False  # named in the owner's policy: forwarded whatever it does
 
 
 class OperationMatch(msgspec.Struct, frozen=True):
-    """What a request's method and target mean."""
+    """The meaning of a request's method and target."""
 
     line: Operation
-    ids: tuple[tuple[str, str], ...] = ()  # (kind, id) in the path, from left to right, without escapes
+    ids: tuple[tuple[str, str], ...] = ()  # (kind, id) in the path, left to right, unescaped
 
     @property
     def does(self) -> str:
@@ -65,12 +65,12 @@ class OperationMatch(msgspec.Struct, frozen=True):
 
     @property
     def object(self) -> tuple[str, str] | None:
-        """(kind, id) of what is read, changed or deleted."""
+        """Return (kind, id) of what is read, changed or deleted."""
         return self.ids[-1] if self.ids else None
 
 
 class Operations:
-    """A table of operations. The first line that fits decides."""
+    """A table of operations. The first matching line decides."""
 
     def __init__(self, lines: Iterable[Operation], prefixes: Iterable[str] = ("",)) -> None:
         self.lines = tuple(lines)
@@ -85,7 +85,7 @@ class Operations:
         self._known: dict[tuple[str, str], OperationMatch | None] = {}
 
     def find(self, method: str, target: str) -> OperationMatch | None:
-        """The operation of a request, or None where no line fits. HEAD is GET; a query says nothing."""
+        """Return the operation of a request, or None. HEAD counts as GET; the query is ignored."""
         key = (method, target)
         if key in self._known:
             return self._known[key]
@@ -111,7 +111,7 @@ class Operations:
 
 
 class _Template:
-    """A path with names in braces. Compiled when it is first needed: most never are."""
+    """A path with names in braces, compiled on first use: most never are."""
 
     def __init__(self, path: str, named: bool = True) -> None:
         self._path, self._named = path, named
@@ -124,18 +124,18 @@ class _Template:
         return self._pattern
 
     def ids(self, path: str) -> tuple[tuple[str, str], ...] | None:
-        """What stands in a whole path for its names."""
+        """Return the values of the names in a whole path."""
         fits = self._compile().fullmatch(path)
         return tuple(zip(self._kinds, fits.groups(), strict=True)) if fits else None
 
     def length(self, path: str) -> int | None:
-        """How much of a path's beginning it is."""
+        """Return how much of a path's beginning matches."""
         fits = self._compile().match(path)
         return fits.end() if fits and path[fits.end() : fits.end() + 1] in ("/", "") else None
 
 
 def plain(target: str) -> str:
-    """A target's path as the most lenient server reads it: without escapes, parameters, doubled slashes.
+    """Return a target's path as the most lenient server reads it: no escapes, parameters, doubled slashes.
 
     >>> plain("/v1//Chat%2fcompletions;x=1/?a=b")
     '/v1/Chat/completions'
@@ -153,7 +153,7 @@ def plain(target: str) -> str:
 
 
 def wrong_path(path: str) -> str | None:
-    """What is wrong with a template, or None."""
+    """Return what is wrong with a template, or None."""
     bare = path.removeprefix("**")
     if not bare.startswith("/") or bare == "/" or bare != plain(bare) or "?" in bare or "#" in bare:
         return 'give a path without escapes or query, as in "/v1/audio/{voice}/speech"'
@@ -163,7 +163,7 @@ def wrong_path(path: str) -> str | None:
 
 
 def pattern_of(path: str, named: bool = True) -> str:
-    """A template as a regular expression. Only names of models hold colons: elsewhere one begins a verb."""
+    """Return a template as a regular expression. Only model names contain colons; else one starts a verb."""
     pieces, at = [], 0
     if path.startswith("**"):
         at = 2
@@ -177,13 +177,13 @@ def pattern_of(path: str, named: bool = True) -> str:
 
 
 def _tail(path: str) -> str | None:
-    """The last segment in small letters; None where it is not fixed."""
+    """Return the last segment in lower case; None if it is not fixed."""
     last = path[path.rfind("/") + 1 :].lower()
     return None if "{" in last else last
 
 
 def read(text: str) -> Operations:
-    """A table from its text. Raises: ValueError with the line."""
+    """Parse a table. Raises: ValueError with the line."""
     prefixes: list[str] = []
     lines = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -205,7 +205,7 @@ def read(text: str) -> Operations:
 
 
 def does_of(name: str) -> str:
-    """What an operation of this name does, where nothing else is known of a request."""
+    """Return what an operation of this name does, if nothing else is known of a request."""
     return _DOES_OF.get(name, "unknown")
 
 

@@ -1,4 +1,4 @@
-"""The texts in an OpenTelemetry span or its events, in each dialect. It knows neither spans nor accounts."""
+"""The texts in an OpenTelemetry span or its events, in each dialect."""
 
 from collections.abc import Iterable
 
@@ -24,7 +24,7 @@ MESSAGE_EVENTS = {
 
 
 def request_of(attrs: Attributes, events: Events) -> tuple[RequestText, int | None]:
-    """What was asked, and how many tools were offered."""
+    """Return the request's texts, and how many tools were offered."""
     events = list(events)
     all_attrs = _with_events(attrs, events)
     system = first(*(from_text(all_attrs.get(name)) for name in SYSTEM[:2]))
@@ -34,7 +34,7 @@ def request_of(attrs: Attributes, events: Events) -> tuple[RequestText, int | No
     if messages is None:
         raw = first(*(all_attrs.get(name) for name in INPUT[1:]))
         messages = _parts(raw)
-        if not is_conversation(messages):  # a prompt that is JSON itself, not messages in JSON
+        if not is_conversation(messages):  # the prompt itself is JSON, not messages in JSON
             messages = raw
     tools = from_text(first(*(all_attrs.get(name) for name in TOOLS)))
     offered = len(tools) if isinstance(tools, list) else _count_offered(all_attrs)
@@ -42,7 +42,7 @@ def request_of(attrs: Attributes, events: Events) -> tuple[RequestText, int | No
 
 
 def completion_of(attrs: Attributes, events: Events) -> tuple[str | None, object]:
-    """What was answered, and why it ended."""
+    """Return the answer's text, and why it ended."""
     events = list(events)
     all_attrs = _with_events(attrs, events)
     messages: object = from_cut_text(all_attrs.get(OUTPUT[0]))
@@ -64,7 +64,7 @@ def completion_of(attrs: Attributes, events: Events) -> tuple[str | None, object
 
 
 def _with_events(attrs: Attributes, events: Events) -> Attributes:
-    """Span attributes, and below them those of events that hold whole messages."""
+    """Return span attributes, and as a fallback those of events that hold whole messages."""
     merged = dict(attrs)
     for _, name, attributes, body in events:
         if name in ("gen_ai.content.prompt", "gen_ai.content.completion") or name.endswith(
@@ -76,7 +76,7 @@ def _with_events(attrs: Attributes, events: Events) -> Attributes:
 
 
 def _from_events(events: Events) -> list[object]:
-    """The conversation in events of one message each (conventions up to 1.36)."""
+    """Return the conversation in events of one message each (conventions up to 1.36)."""
     messages: list[object] = []
     for _, name, attributes, body in events:
         if name in MESSAGE_EVENTS:
@@ -87,10 +87,10 @@ def _from_events(events: Events) -> list[object]:
 
 
 def _numbered_messages(attrs: Attributes, shapes: tuple[tuple[str, str], ...]) -> list[object]:
-    """Messages flattened into `prefix.N.[message.]role` and `.content` (or `.contents.M....text`)."""
+    """Return messages flattened into `prefix.N.[message.]role` and `.content` (or `.contents.M....text`)."""
     for prefix, inner in shapes:
         messages: dict[int, dict[str, object]] = {}
-        pieces: dict[int, list[str]] = {}  # joined once: a client may send ten thousand parts
+        pieces: dict[int, list[str]] = {}  # joined at the end: a client may send ten thousand parts
         for key, value in attrs.items():
             if not key.startswith(prefix):
                 continue
@@ -117,7 +117,7 @@ def _numbered_messages(attrs: Attributes, shapes: tuple[tuple[str, str], ...]) -
 
 
 def _parts(value: object) -> object:
-    """Content parts in a JSON text, where that is what the text is; a prompt may be any JSON, good or bad."""
+    """Decode content parts in a JSON text, if that is what it is; a prompt may be any JSON, valid or not."""
     try:
         return from_text(value)
     except Refused:
@@ -125,7 +125,7 @@ def _parts(value: object) -> object:
 
 
 def _count_offered(attrs: Attributes) -> int | None:
-    """How many tools stand one attribute each, with a number in the name."""
+    """Return how many tools are given as one numbered attribute each."""
     for prefix in NUMBERED_TOOLS:
         numbers = {key[len(prefix) :].partition(".")[0] for key in attrs if key.startswith(prefix)}
         if numbers:

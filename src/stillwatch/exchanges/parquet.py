@@ -1,5 +1,5 @@
-"""Parquet files, streamed by row group, and whatever else comes in Arrow batches. Our own shapes, plain and
-sketched, go through whole columns at a time, others row by row."""
+"""Parquet files, streamed by row group, and other sources of Arrow batches. Our own record, plain or
+sketched, is converted by column, other formats row by row."""
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ from stillwatch.exchanges.registry import recognise
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sources import Source
 
-TALKS_LOOKED_FOR = 64  # prompts of a batch: what is said of them concerns most of a log, or nothing
-TALK = ("prompt", "system", "completion", "earlier")  # may be a list of messages, or of parts
+TALKS_LOOKED_FOR = 64  # prompts of a batch to check: conversations are found in most of a log, or nowhere
+TALK = ("prompt", "system", "completion", "earlier")  # columns that may hold a list of messages, or of parts
 SKETCHES = "sketched exchanges"
-# what pyarrow raises on a broken file; the names in its footer may be no UTF-8
+# what pyarrow raises on a broken file; names in its footer may be invalid UTF-8
 DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError)
 
 
@@ -35,7 +35,7 @@ def read(
     tick: Callable[[int], None],
     sketcher: Sketcher | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the good rows in the RECORD schema, ids not yet given; a sketched file's as SKETCHED.
+    """Yield the good rows in the RECORD schema, without ids so far; a sketched file's as SKETCHED.
 
     Raises: Refused for the file as a whole; InputError for sketches under another key than `sketcher`'s.
     """
@@ -44,7 +44,7 @@ def read(
             rows = max(file.metadata.num_rows, 1)
             if file.metadata.num_rows == 0:
                 raise Refused("is empty: no row to read")
-            # the footer's own metadata: Arrow's schema has what Arrow wrote, another writer's marks not
+            # the footer's own metadata: Arrow's schema has only what Arrow wrote, not other writers' marks
             schema = file.schema_arrow.with_metadata(file.metadata.metadata)
             columnar_log = ColumnarLog(
                 source.shown,
@@ -65,19 +65,19 @@ def read(
 
 def _open(path: Path) -> pq.ParquetFile:
     try:
-        # what is fetched ahead, Arrow holds until the file is closed: all of it in the end
+        # Arrow holds prefetched data until the file is closed, in the end all of it
         return pq.ParquetFile(path, pre_buffer=False)
     except UnicodeEncodeError:
         raise Refused("has a name that is not UTF-8, under which Parquet cannot be read; rename it") from None
 
 
 def first_line(error: BaseException) -> str:
-    """The beginning of an error's text for a message; its kind where it has none."""
+    """Return the first line of an error's text for a message; its type if it has none."""
     return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
 
 
 def first_row(path: Path) -> dict[str, object]:
-    """A file's first row. Raises: Refused."""
+    """Return a file's first row. Raises: Refused."""
     try:
         with _open(path) as file:
             batch = next(iter(file.iter_batches(1)), None)
@@ -88,10 +88,10 @@ def first_row(path: Path) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class ColumnarLog:
-    """A log that comes in Arrow batches."""
+    """A log as Arrow batches."""
 
-    shown: str  # as it stands in messages
-    schema: pa.Schema  # with the metadata that says under which key sketches were made
+    shown: str  # as used in messages
+    schema: pa.Schema  # with the metadata that names the key of its sketches
     batches: Callable[[list[str] | None], Iterator[pa.RecordBatch]]  # with these columns, or all
     first_row: Callable[[], dict[str, object]]
 
@@ -124,7 +124,7 @@ def read_batches(
     bodies = any(body in intake.columns for body in BODIES)
     wrong = None if bodies else intake.wrong(renamed)
     plan = own.columns_of(names)
-    is_deep = False  # whether a column lies inside another
+    is_deep = False  # whether a column is nested in another
     if renamed is not names:
         plan = own.columns_of([name for name in renamed if name not in intake.columns])
         plan |= {field: path for field, path in intake.columns.items() if field in RECORD.names}
@@ -145,7 +145,7 @@ def read_batches(
 
 
 def _wanted_columns(plan: dict[str, str], columns: Collection[str] | None) -> list[str]:
-    """The file's columns to read: all that are known when ids must be made from content."""
+    """Return the file's columns to read: all known ones if ids must be derived from content."""
     if columns is None or ("exchange_id" in columns and "exchange_id" not in plan):
         return list(plan.values())
     return [written for name, written in plan.items() if name in columns or name in batches.ALWAYS]
@@ -161,7 +161,7 @@ def _sketched_schema(log: ColumnarLog, sketcher: Sketcher | None) -> pa.Schema:
 def _sketch_batch(
     batch: pa.RecordBatch, schema: pa.Schema, shown: str, intake: Intake, done: int
 ) -> pa.RecordBatch:
-    """The rows whose record is good, with the sketches that belong to them."""
+    """Return the rows whose record is good, with their sketches."""
     plan = {name: name for name in RECORD.names if name in batch.schema.names}
     for name in ("exchange_id", "time", "account"):
         if name not in plan:
@@ -239,7 +239,7 @@ def _by_row(
 
 
 def plain(batch: pa.RecordBatch) -> list[dict[str, object]]:
-    """Rows as mappings. A column that Python cannot hold (no UTF-8, year 300000): bytes or numbers."""
+    """Return rows as mappings; values that Python cannot hold (bad UTF-8, year 300000) as bytes or int."""
     columns = {}
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         try:
@@ -254,7 +254,7 @@ def plain(batch: pa.RecordBatch) -> list[dict[str, object]]:
 
 
 def _values(column: pa.Array) -> list[object]:
-    """A column's values, maps as objects; where a map has a key twice, as lists of pairs."""
+    """Return a column's values; maps as objects, or as lists of pairs if a key repeats."""
     try:
         return list(column.to_pylist(maps_as_pydicts="strict"))
     except KeyError:

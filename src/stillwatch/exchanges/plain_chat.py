@@ -1,7 +1,7 @@
-"""A chat request of plain messages, read in one step: most requests are one.
+"""Fast path for a chat request of plain messages, as most requests are.
 
-It reads nothing otherwise than `request_text` does, and only what leaves no doubt: messages of a role and a
-text, or texts, and settings of their usual types. Any other request it leaves to `request_text`.
+The result equals that of `request_text`. It reads only unambiguous requests: messages of a role and a text,
+or texts, and settings of their usual types. All others are left to `request_text`.
 """
 
 from functools import lru_cache
@@ -41,7 +41,7 @@ class _Message(Struct, forbid_unknown_fields=True, gc=False):
 
 
 class _PlainRequest(Struct, forbid_unknown_fields=True, gc=False):
-    """Of each setting the values that its column holds as they are. Numbers and switches say nothing."""
+    """The settings, each with the values that its column can hold. Numbers and switches hold no text."""
 
     messages: list[_Message]
     model: str | None = None
@@ -63,18 +63,18 @@ class _PlainRequest(Struct, forbid_unknown_fields=True, gc=False):
 
 _decode = msgspec.json.Decoder(_PlainRequest).decode
 _KEYS = _PlainRequest.__struct_fields__
-_BESIDE = frozenset(_KEYS) - {"messages", "system"}  # the texts
+_BESIDE = frozenset(_KEYS) - {"messages", "system"}  # not texts
 
 
 class PlainChat(NamedTuple):
-    """What a plain request holds."""
+    """The content of a plain request."""
 
     settings: Row  # every name of `openai.SETTINGS`
     text: RequestText  # its pieces
 
 
 def plain_chat(body: bytes, path: str) -> PlainChat | None:
-    """Read a body as it came; None where it is anything but a plain chat request."""
+    """Parse a raw body; None if it is anything but a plain chat request."""
     api = _plain_api(path) if len(path) <= REMEMBERED else None
     if api is None:
         return None
@@ -128,7 +128,7 @@ def _settings(request: _PlainRequest) -> Row:
 
 @lru_cache(1024)
 def _plain_api(path: str) -> Api | None:
-    """The API of a path, whichever of the keys a request has; None where it would read them otherwise."""
+    """Return the API of a path, whatever the request's keys; None if `request_text` may differ."""
     api = api_of(path, _KEYS)
     is_plain = (
         api is not None

@@ -1,6 +1,6 @@
-"""Values that Python printed (`{'role': 'user', 'content': None}`), as JSON would hold them.
+"""Values printed by Python (`{'role': 'user', 'content': None}`), converted to what JSON would hold.
 
-It reads literals only, and runs nothing.
+Only literals are read; nothing is executed.
 """
 
 import ast
@@ -9,12 +9,12 @@ import json
 from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.strict_json import decode
 
-LONGEST = 1 << 20  # characters: Python's parser takes some hundred times as much memory
+LONGEST = 1 << 20  # characters: Python's parser takes about a hundred times as much memory
 BEGINS = ("{'", "[{'")
 
 
 def python_value(text: str) -> object:
-    """The value that a text is which Python printed. Raises: Refused for anything but plain data.
+    """Parse a value printed by Python. Raises: Refused for anything but plain data.
 
     >>> python_value("{'a': None, 'b': (True, 2)}")
     {'a': None, 'b': [True, 2]}
@@ -34,7 +34,7 @@ def python_value(text: str) -> object:
 
 
 def body_of(value: object) -> object:
-    """A conversation or body that a table holds as Python printed it; another value stays as it is."""
+    """Parse a conversation or body printed by Python; any other value stays as it is."""
     if isinstance(value, str) and value.startswith(BEGINS):
         try:
             return python_value(value)

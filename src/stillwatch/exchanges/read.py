@@ -1,7 +1,4 @@
-"""Read logs of any known source into the exchange record, streaming, and say what could not be read.
-
-It does not know what the exchanges are for, and it makes no sketches.
-"""
+"""Read logs of any known source into the exchange record, streaming, and report what could not be read."""
 
 import importlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -37,12 +34,12 @@ __all__ = ["Limits", "Rejects", "read", "read_accounts"]
 
 Progress = Callable[[int, int], None]
 
-# a batch ends early when its sources weigh this much: long prompts bound memory, not rows
+# a batch ends early at this size of its sources: memory is bounded by long prompts, not by rows
 BATCH_BYTES = 64 << 20
 
 
 class NothingUsableError(InputError):
-    """All was read, and no row of it could be used, or none had a column that the owner named."""
+    """The log was read, but no row was usable, or none had a column that the owner named."""
 
 
 def read(
@@ -61,23 +58,22 @@ def read(
     mapping: Columns | None = None,
     intake: Intake | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """Yield batches in the RECORD schema, in file order; formats that join files give theirs at the end.
+    """Yield batches in the RECORD schema, in file order; formats that join files yield theirs at the end.
 
-    `logs`: paths of files, folders and patterns, or what is in memory (`tables.InMemoryLog`).
+    `logs`: paths of files, folders and patterns, or tables in memory (`tables.InMemoryLog`).
 
-    With `sketcher` files of sketched exchanges are read too, as batches of `sketched.SKETCHED`; without it
-    they are refused.
+    With `sketcher`, files of sketched exchanges are read too, as batches of `sketched.SKETCHED`; without it
+    they are rejected.
 
-    `columns`: what is wanted; the rest is null (time and account always come). Without `keep_text` the
-    columns system, prompt and completion are null. `progress` is called with (bytes done, bytes in all), of
-    tables with rows, and with 0 in all where nobody knows.
-    Without `needs_texts` records that lack nothing but a column for the prompt are read, their prompt null.
-    `now` bounds how late a time may be; the current time by default. `mapping`: the owner's names, field of
-    the record -> the log's column or a dotted path (`mapping.py`). `intake`: one of your own, to be
-    asked afterwards what was read.
+    `columns`: the ones wanted; the rest is null (time and account are always set). Without `keep_text` the
+    columns system, prompt and completion are null. `progress` is called with (bytes done, total bytes), for
+    tables with rows, and with total 0 if it is unknown. Without `needs_texts`, records that lack only a
+    column for the prompt are read, with a null prompt. `now` bounds how late a time may be; default: the
+    current time. `mapping`: the owner's names, field of the record -> the log's column or a dotted path
+    (`mapping.py`). `intake`: the caller's own, to learn afterwards what was read.
 
-    Raises: InputError when a path names nothing, no file could be used at all, a file was sketched under
-    another key than `sketcher`'s, or no record has a column that `mapping` names.
+    Raises: InputError if a path names nothing, no file is usable, a file was sketched under another key than
+    `sketcher`'s, or no record has a column that `mapping` names.
     """
     clock = Clock(now or datetime.now(UTC), assume_utc)
     files: Iterable[Source | TableSource]
@@ -125,7 +121,7 @@ def read(
     rejects.flush()
     if unfound := intake.explain_unfound():
         raise NothingUsableError(unfound)
-    if not rejects.rows and rejects.examples and not first_problem:  # refused when all was seen
+    if not rejects.rows and rejects.examples and not first_problem:  # rejected only at the end of the read
         useful, first_problem = 0, rejects.examples[0]
     if not useful:
         problem = "none of the files could be read" if file_count > 1 else "the file could not be read"
@@ -135,7 +131,7 @@ def read(
 
 
 def first_record(path: str | Path) -> dict[str, object]:
-    """The first record of a log that can be decoded, whatever its format, or an empty one."""
+    """Return the first record of a log that can be decoded, in any format, or an empty one."""
     source = sources.find([path])[0]
     limits = Limits()
     try:

@@ -1,4 +1,4 @@
-"""The dead-letter file: what could not be read, where it stood, and why. It does not know any format."""
+"""The dead-letter file: what could not be read, its place, and why."""
 
 import base64
 import json
@@ -8,16 +8,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-RAW_LIMIT = 4096  # bytes of a refused line that are kept, with keep_text
+RAW_LIMIT = 4096  # bytes of a rejected line that are kept, with keep_text
 EXAMPLES = 20
-# lines written; beyond it they are only counted, so that a hostile log fills no disk
+# lines written; further ones are only counted, so that a hostile log cannot fill the disk
 DEAD_LETTERS = 1_000_000
 
 
 class Rejects:
-    """Collects refused lines. `path` is opened at the first of them; None counts only.
+    """Collects rejected lines. `path` is created at the first one; None only counts.
 
-    Without `keep_text` a line's own bytes are not stored, only their length and a hash.
+    Without `keep_text`, only length and hash of a line are stored, not its bytes.
     """
 
     def __init__(self, path: str | Path | None = None, *, keep_text: bool = False) -> None:
@@ -26,26 +26,26 @@ class Rejects:
         self._begin()
 
     def _begin(self) -> None:
-        self.count = 0  # refused lines, rows and files
-        self.files = 0  # of these: files refused as a whole
-        self.aside = 0  # lines understood that are no exchange of their own (join rows, pieces, other spans)
+        self.count = 0  # rejected lines, rows and files
+        self.files = 0  # of these: files rejected as a whole
+        self.aside = 0  # lines understood that are not an exchange (join rows, pieces, other spans)
         self.rows = 0  # rows read
-        self.mended = 0  # rows read without a value that a client had spoilt, or with half a character
-        self.without_prompt = 0  # rows read whose source holds no text: they count for volume and timing only
-        self.unread_documents: Counter[str] = Counter()  # documents in requests that were not read, by why
-        self.bodies_elsewhere = 0  # rows whose request or answer lies in a file that was not given
+        self.mended = 0  # rows read without a value that a client had spoilt, or with a repaired character
+        self.without_prompt = 0  # rows whose source holds no text: they count for volume and timing only
+        self.unread_documents: Counter[str] = Counter()  # documents in requests that were not read, by reason
+        self.bodies_elsewhere = 0  # rows whose request or answer is in a file that was not given
         self.without_account = 0  # rows whose source names no account: they count as their service's
-        self.named_by_key = 0  # rows whose account was a live API key: it is called key_ and a hash
-        self.conflicts = 0  # rows left out beside another of the same id, account and time: another prompt
-        self.talks = 0  # rows whose prompt is a conversation, written as JSON or as Python printed it
-        self.first_note = ""  # of what was mended
-        self.textless = 0  # records, headers and files that lack nothing but a column for the prompt
+        self.named_by_key = 0  # rows whose account was a live API key: named key_ and a hash
+        self.conflicts = 0  # rows dropped beside another of one id, account and time: another prompt
+        self.talks = 0  # rows whose prompt is a conversation, as JSON or printed by Python
+        self.first_note = ""  # of what was repaired
+        self.textless = 0  # records, headers and files that lack only a column for the prompt
         self.examples: list[str] = []
-        self.unwritten = ""  # why the dead-letter file is not whole, if it is not
+        self.unwritten = ""  # why the dead-letter file is incomplete, if it is
         self._out: IO[str] | None = None
 
     def restart(self) -> None:
-        """Begin anew, as if nothing had been read: the same log is read again in another way."""
+        """Reset everything: the same log is read again in another way."""
         path = self.path
         self.close()
         if path is not None:
@@ -55,11 +55,11 @@ class Rejects:
 
     @property
     def wants_raw(self) -> bool:
-        """Whether a refused line's bytes would be written."""
+        """Return whether a rejected line's bytes would be written."""
         return self.path is not None and self.count < DEAD_LETTERS
 
     def bodies_hint(self) -> str:
-        """What to give too where bodies lie in files of their own, or nothing."""
+        """Return what to add if bodies are in files of their own, or nothing."""
         if not self.bodies_elsewhere:
             return ""
         return (
@@ -69,7 +69,7 @@ class Rejects:
         )
 
     def talks_hint(self) -> str:
-        """What to set where most prompts are conversations in a text, or nothing."""
+        """Return what to set if most prompts are conversations in a text, or nothing."""
         if not self.talks or self.talks * 2 < self.rows:
             return ""
         return (
@@ -79,18 +79,18 @@ class Rejects:
         )
 
     def add(self, place: str, reason: str, raw: bytes | None = None, *, offset: int | None = None) -> None:
-        """Record one refused line at `place` (`file:line`), `offset` bytes into the unpacked file."""
+        """Record one rejected line at `place` (`file:line`), `offset` bytes into the unpacked file."""
         self._add(place, reason, {} if raw is None else self._line_fields(raw), offset)
 
     def note(self, place: str, reason: str) -> None:
-        """Record that a row was read without one of its values, or with one of them mended."""
+        """Record that a row was read without one of its values, or with a repaired one."""
         self.mended += 1
         self.first_note = self.first_note or f"{place}: {reason}"
         if self.mended <= DEAD_LETTERS:
             self._write({"place": place, "reason": reason, "kept": True})
 
     def add_long(self, place: str, reason: str, *, length: int, head: bytes, offset: int) -> None:
-        """Record a line that was too long to hold: only its head is at hand."""
+        """Record a line that was too long to hold: only its head is available."""
         fields = self._line_fields(head)
         fields["raw_bytes"] = length
         fields.pop("raw_blake2b", None)
@@ -126,7 +126,7 @@ class Rejects:
             self._full(why)
 
     def _full(self, why: OSError) -> None:
-        """A disk without room for dead letters must not end the reading: from here on they are counted."""
+        """Count rejections from here on: a full disk must not end the read."""
         self.unwritten = why.strerror or str(why)
         self.close()
 
@@ -146,7 +146,7 @@ class Rejects:
         out, self._out = self._out, None
         if out is None and not self.unwritten:
             return
-        self.path = None  # closed for good: later refusals are counted, and never truncate what was written
+        self.path = None  # closed for good: later rejections are counted and never truncate the file
         try:
             if out is not None:
                 out.close()

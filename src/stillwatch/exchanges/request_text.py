@@ -1,8 +1,8 @@
-"""What a model reads in a request: what is new, what came before, and what the application says.
+"""What a model reads in a request: the new part, earlier turns, and the application's instructions.
 
-The one reader of requests, for logs and for the gateway. The shapes of the APIs' bodies are in `apis/`;
-a body, or a key, that no table knows is walked all the same. It does not know accounts: without a memory of
-what one has sent before, all that follows the model's last answer is new.
+The only reader of requests, for logs and for the gateway. The shapes of the APIs' bodies are in `apis/`; an
+unknown body or key is walked as well. Without a memory of an account's earlier requests, everything after the
+model's last answer counts as new.
 """
 
 import base64
@@ -52,7 +52,7 @@ UNKNOWN = Api(
     name="unknown", order=0, paths=(), marks=(), places={}, free=FREE - {"input", "result"},
     turns=("messages", "contents", "history", "chat_history", "turns", "items"),
 )  # fmt: skip
-MESSAGES = Api(  # what a log keeps of a chat request: its messages, and the system text beside them
+MESSAGES = Api(  # the part of a chat request that a log keeps: messages, and the system text beside them
     name="messages", order=0, paths=(), marks=(), turns=("messages",), texts=TEXTS | {"system", "messages"},
     places={"system": SYSTEM, "messages": USER, "tools": SYSTEM},
 )  # fmt: skip
@@ -62,12 +62,12 @@ BLOBS = frozenset(
 )  # fmt: skip
 LINKS = frozenset(("url", "uri", "image_url", "file_url", "video_url", "server_url"))
 UNREAD = BLOBS | LINKS
-LONG = 64  # characters: what is longer than an id is text, under whatever key
-MANY = 12  # different words in names and settings of one voice: beyond, somebody says something with them
+LONG = 64  # characters: longer than any id, so it is text under any key
+MANY = 12  # different words in names and settings of one voice: more are a message in disguise
 PROSE = re.compile(r"\s|[^\x00-\x7f]")
-# six words: what is called so asks something
+# six words: a name this long is a sentence
 SENTENCE = re.compile(r"(?<![^\W\d_])(?:[^\W\d_]++[\W_]++){5}[^\W\d_]")
-_WORD = re.compile(r"[^\W\d_][^\W\d_A-Z]+")  # also those of a name: get_weather, getWeather
+_WORD = re.compile(r"[^\W\d_][^\W\d_A-Z]+")  # also the words of a name: get_weather, getWeather
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}\s*")
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _NO_TEXT = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\ufffd]")
@@ -79,7 +79,7 @@ _NAME = re.compile(rb'\bname="([^"]*)"')
 _FILE_NAME = re.compile(rb'filename="([^"]*)"', re.IGNORECASE)
 _IN_BASE64 = re.compile(rb"content-transfer-encoding:[ \t]*base64", re.IGNORECASE)
 NUMBERS = (int, float, bool, type(None))
-REMEMBERED = 512  # characters of a path and the keys of a body; longer ones would fill the memory
+REMEMBERED = 512  # characters of a path and a body's keys; longer ones would fill the cache
 MANY_KEYS = 32
 SILENT_FIELDS = SILENT | {"purpose", "response_format", "size", "n", "quality", "language", "temperature"}
 _STRING = re.compile(rb'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
@@ -89,29 +89,29 @@ class RequestPiece(NamedTuple):
     """Some text of a request."""
 
     voice: Voice
-    text: str  # empty: the model's turn, without words
-    turn: int  # which turn of the conversation; -1 for what stands beside it
+    text: str  # empty: a turn of the model without words
+    turn: int  # number of the turn; -1 beside the conversation
 
 
 class ShortPiece(RequestPiece):
-    """A name or a setting: text only where many of them stand in one request."""
+    """A name or a setting: counts as text only if one request has many."""
 
     __slots__ = ()
 
 
 class RequestText(msgspec.Struct, frozen=True):
-    """What a request holds of each. None: nothing."""
+    """The texts of a request. None: there is none."""
 
-    new: str | None  # what the model is to answer now: the record's `prompt`
-    earlier: str | None  # what came along: earlier turns, the model's own words
-    system: str | None  # instructions, and what the offered tools say of themselves
+    new: str | None  # what the model has to answer now: the record's `prompt`
+    earlier: str | None  # context: earlier turns, the model's own words
+    system: str | None  # instructions, and descriptions of the offered tools
     turn: int | None  # user messages so far
-    api: str | None  # the table it was read by; None: no table knows this shape
+    api: str | None  # the table it was read with; None: unknown shape
     pieces: tuple[RequestPiece, ...] = ()
-    unread: tuple[str, ...] = ()  # of each document that is not read as a whole, why
+    unread: tuple[str, ...] = ()  # for each document not read completely, the reason
 
     def row(self) -> dict[str, object]:
-        """The record's fields, and the mark of documents that are not read."""
+        """Return the record's fields, and the mark of documents that are not read."""
         found: dict[str, object] = {
             "turn": self.turn, "system": self.system, "prompt": self.new, "earlier": self.earlier,
         }  # fmt: skip
@@ -122,21 +122,21 @@ NOTHING = RequestText(None, None, None, None, None)
 
 
 def request_text(body: object, path: str = "") -> RequestText:
-    """Read a request's body, decoded from JSON, and the path it went to where that is known."""
+    """Read a request's body, decoded from JSON, and its path if known."""
     api = recognise(body, path)
     pieces, unread = pieces_of(body, api or UNKNOWN)
     return split(pieces, api.name if api else None, unread)
 
 
 def pieces_only(body: object, path: str = "") -> RequestText:
-    """Read a request for somebody who tells by a memory what is new: the pieces, and whose shape it is."""
+    """Read a request for a caller who remembers earlier ones: pieces and API, not split into new and old."""
     api = recognise(body, path)
     pieces, unread = pieces_of(body, api or UNKNOWN)
     return RequestText(None, None, None, None, api.name if api else None, tuple(pieces), tuple(unread))
 
 
 def messages_text(messages: object, system: object = None, tools: object = None) -> RequestText:
-    """Read a list of messages, or one, or a plain text, and what some APIs keep beside them."""
+    """Read a list of messages, or one, or a plain text, with what some APIs keep beside them."""
     if isinstance(messages, dict):
         messages = messages.get("messages", [messages])
     body = {"system": system, "tools": tools, "messages": messages}
@@ -145,8 +145,8 @@ def messages_text(messages: object, system: object = None, tools: object = None)
 
 
 def recognise(body: object, path: str = "") -> Api | None:
-    """The API whose request this is, by its path, else by the keys of its body. The path alone is no proof:
-    a body without any key that the table knows is nobody's."""
+    """Return the request's API, by its path, else by its body's keys. The path alone does not suffice: a body
+    without any key of the table has no API."""
     if not isinstance(body, Mapping):
         return None
     keys = tuple(body)
@@ -157,7 +157,7 @@ def recognise(body: object, path: str = "") -> Api | None:
 
 @lru_cache(1024)
 def api_of(path: str, keys: tuple[str, ...]) -> Api | None:
-    """The API whose request has these keys and went to this path."""
+    """Return the API whose request has these keys and went to this path."""
     names = {key.lower() for key in keys}
     path = path.partition("?")[0].rstrip("/").lower()
     for api in all_apis():
@@ -167,13 +167,13 @@ def api_of(path: str, keys: tuple[str, ...]) -> Api | None:
 
 
 def only_places(body: Mapping[str, object]) -> dict[str, object]:
-    """Of a body that lies among other things, the keys that its API's table names."""
+    """Return only the keys of a body that its API's table names."""
     api = recognise(body) or UNKNOWN
     return {key: value for key, value in body.items() if key.lower() in api.places}
 
 
 def is_conversation(value: object) -> bool:
-    """Whether a value is messages, and not a text that happens to be JSON."""
+    """Return whether a value is messages, and not a text that happens to be JSON."""
     if isinstance(value, dict):
         return isinstance(value.get("messages"), list) or "role" in value or "content" in value
     return isinstance(value, list) and any(
@@ -183,10 +183,10 @@ def is_conversation(value: object) -> bool:
 
 
 def split(pieces: Iterable[RequestPiece], api: str | None, unread: Iterable[str] = ()) -> RequestText:
-    """Tell new from earlier without a memory: all that follows the model's last answer is new.
+    """Separate new from earlier text without a memory: all that follows the model's last answer is new.
 
-    What the model is to go on with, a last turn in its own voice, is new too: the client wrote it.
-    Fooled by: an answer that the client made up. Who knows what was sent before asks `Earlier`.
+    A last turn in the model's voice, which it is to continue, is new too: the client wrote it. Fooled by: an
+    answer that the client invented. `Earlier` uses the memory of what was sent.
     """
     pieces_found = tuple(pieces)
     return msgspec.structs.replace(
@@ -195,8 +195,8 @@ def split(pieces: Iterable[RequestPiece], api: str | None, unread: Iterable[str]
 
 
 def since_last_answer(pieces: tuple[RequestPiece, ...]) -> list[bool]:
-    """Of each piece, whether it follows the last answer that anything follows."""
-    last = len(pieces) - 1  # loops: half of a generator's time, and this is asked of every request
+    """Return for each piece whether it follows the last answer that is followed by anything."""
+    last = len(pieces) - 1  # loops take half of a generator's time, and every request needs this
     while last > 0 and pieces[last].voice not in (USER, TOOL):
         last -= 1
     begin = max(last, 0)
@@ -205,11 +205,11 @@ def since_last_answer(pieces: tuple[RequestPiece, ...]) -> list[bool]:
     return [n >= begin and piece.turn != BESIDE for n, piece in enumerate(pieces)]
 
 
-BESIDE = -2  # the turn of a piece that no model is asked by
+BESIDE = -2  # the turn of a piece that asks the model nothing
 
 
 def put_together(pieces: tuple[RequestPiece, ...], is_new: list[bool], api: str | None) -> RequestText:
-    """The texts, where it is known of each piece whether it is new. System texts stay apart."""
+    """Join the texts, given for each piece whether it is new. System texts stay separate."""
     new_texts: list[str] = []
     earlier: list[str] = []
     system: list[str] = []
@@ -229,7 +229,7 @@ def put_together(pieces: tuple[RequestPiece, ...], is_new: list[bool], api: str 
 
 
 def pieces_of(body: object, api: Api) -> tuple[list[RequestPiece], list[str]]:
-    """All that is text in a body, in the order in which a model reads it, and why documents are not read.
+    """Return all text in a body, in the order in which a model reads it, and why documents are not read.
 
     Linear in its size.
     """
@@ -248,7 +248,7 @@ def pieces_of(body: object, api: Api) -> tuple[list[RequestPiece], list[str]]:
 
 
 def _join_words(found: list[RequestPiece], long_voices: set[Voice]) -> list[RequestPiece]:
-    """The pieces, with the words of names that stand beside one another as one; the same name once."""
+    """Return the pieces with adjacent words of names joined; the same name once."""
     joined: list[RequestPiece] = []
     seen: set[tuple[Voice, str]] = set()
     run: list[str] = []
@@ -286,7 +286,7 @@ def _add_pieces(body: object, api: Api, unread: list[str], pieces: list[RequestP
         places.append((name, value, place))
     if len(places) > 1:
         ranks = {key: n for n, key in enumerate(api.places)}
-        # the model's words beside the conversation, then its turns, then what is asked beside them
+        # the model's words beside the conversation, then its turns, then the questions beside them
         places.sort(
             key=lambda entry: (entry[2] != MODEL, entry[0] not in api.turns, ranks.get(entry[0], len(ranks)))
         )
@@ -298,19 +298,19 @@ def _add_pieces(body: object, api: Api, unread: list[str], pieces: list[RequestP
 
 
 def _stored_text(key: str, value: object) -> str | None:
-    """What stands for a text that lies at the provider: nobody here can read it, but it has a name."""
+    """Return a placeholder for a text stored at the provider, which cannot be read here, but has a name."""
     if not isinstance(value, dict):
         return f"stored {key} {value}" if isinstance(value, str) and value else None
     name, version = value.get("id"), value.get("version")
     return f"stored {key} {name} {version or ''}".rstrip() if isinstance(name, str) else None
 
 
-_Value = tuple[object, Voice, str, bool, int]  # with whose it is, its key, whether keys are text, its turn
+_Value = tuple[object, Voice, str, bool, int]  # with its voice, key, whether keys are text, and turn
 
 
 def _walk(value: _Value, api: Api, turns: list[int], unread: list[str], pieces: list[RequestPiece]) -> None:
-    """Add every text below a value to `pieces`; `turns` holds how many there were before, and `unread` grows
-    by what cannot be read. A stack of its own: how deep a client nests is no bound."""
+    """Add every text below a value to `pieces`; `turns` holds how many came before; `unread` collects what
+    cannot be read. Uses its own stack, so that a client's nesting has no limit."""
     stack: list[Iterator[_Value]] = [iter((value,))]
     while stack:
         for found, voice, key, free, turn in stack[-1]:
@@ -325,7 +325,7 @@ def _walk(value: _Value, api: Api, turns: list[int], unread: list[str], pieces: 
                     first, turns[0] = turns[0], turns[0] + len(found)
                     stack.append(_turns(found, voice, first))
                     break
-                if (free or key in api.texts) and _are_tokens(found):  # in the place of a text
+                if (free or key in api.texts) and _are_tokens(found):  # in place of a text
                     pieces.append(RequestPiece(voice, " ".join(map(str, found)), turn))
                     continue
                 if type(found[0]) is str and all(type(element) is str for element in found):
@@ -368,7 +368,7 @@ def _walk(value: _Value, api: Api, turns: list[int], unread: list[str], pieces: 
 def _add_plain(
     found: dict[str, object], api: Api, turn: int, unread: list[str], pieces: list[RequestPiece]
 ) -> bool:
-    """Add the pieces of a message of a role and a text, as most are; False for any other object."""
+    """Add the pieces of a message of a role and a text, the usual form; return False for any other object."""
     role, content = found.get("role"), found.get("content")
     if len(found) != 2 or type(role) is not str or type(content) is not str:
         return False
@@ -413,20 +413,20 @@ def _fields(
 
 
 def _is_silent(name: str, value: object, api: Api) -> bool:
-    """Whether no model reads what lies under a key: a name, and no sentence or conversation called so."""
+    """Return whether no model reads what is under a key: a name that is no sentence or conversation."""
     if name not in api.silent or name not in NAMES:
         return name in api.silent
     return SENTENCE.search(value) is None if isinstance(value, str) else not isinstance(value, dict | list)
 
 
 def _are_tokens(values: list[object]) -> bool:
-    """Whether a list is a text in tokens; some servers take words among them."""
+    """Return whether a list is a text in tokens; some servers allow words among them."""
     kinds = set(map(type, values))
     return int in kinds and kinds <= {int, str}
 
 
 def _voice(named: list[tuple[str, object]], voice: Voice, api: Api) -> tuple[Voice, bool]:
-    """Whose voice an object is, and whether it says that what it holds is plain text."""
+    """Return an object's voice, and whether it declares its content to be plain text."""
     as_text = False
     for low, value in named:
         if type(value) is str:
@@ -440,17 +440,17 @@ def _voice(named: list[tuple[str, object]], voice: Voice, api: Api) -> tuple[Voi
 
 
 def _text(value: str, key: str, certain: bool, unread: list[str]) -> str | None:
-    """The text that a string is, or holds; None for ids, links and pictures."""
+    """Return the text that a string is or contains; None for ids, links and pictures."""
     if may_hold(value):
         if (link := data_link(value)) is not None:
             return _linked_text(link, unread)
-        if key not in BLOBS and _BASE64.fullmatch(value):  # a document under whatever key
+        if key not in BLOBS and _BASE64.fullmatch(value):  # a document under any key
             text = _decode_base64(value, unread)
             if text is not None:
-                return text  # else it is words without blanks, for all we know
+                return text  # else it may be words without blanks
     if key in LINKS:
-        return value if " " in value and SENTENCE.search(value) else None  # no address has blanks
-    if len(value) <= LONG and value in REDACTED:  # a long one need not be hashed for it
+        return value if " " in value and SENTENCE.search(value) else None  # an address has no blanks
+    if len(value) <= LONG and value in REDACTED:  # a long one need not be hashed for this
         return None
     if key in BLOBS and len(value) >= 16:
         if _BASE64.fullmatch(value):
@@ -462,7 +462,7 @@ def _text(value: str, key: str, certain: bool, unread: list[str]) -> str | None:
 
 
 def _linked_text(link: DataLink, unread: list[str]) -> str | None:
-    """The text in a link that holds it, and in its head where somebody says something there."""
+    """Return the text in a link that contains it, and in its head if that holds a sentence."""
     text: str | None = link.data
     if link.is_base64:
         text = _decode_base64(joined_base64(link.data) or link.data, unread)
@@ -470,7 +470,7 @@ def _linked_text(link: DataLink, unread: list[str]) -> str | None:
 
 
 def _decode_base64(value: str, unread: list[str], *, certain: bool = True) -> str | None:
-    """The text in base64, or None where it is none: a picture, a sound. certain: it is no sentence."""
+    """Return the text in base64, or None for a picture or sound. certain: it is not a sentence."""
     raw = bytes_of(value)
     if raw is None or not (certain or is_document(raw) or _is_plainly_text(raw)):
         return None
@@ -478,7 +478,7 @@ def _decode_base64(value: str, unread: list[str], *, certain: bool = True) -> st
 
 
 def _is_plainly_text(raw: bytes) -> bool:
-    """Whether some bytes are text as nearly all is written: words without blanks give others."""
+    """Return whether bytes are text in the usual way; words without blanks decode to other bytes."""
     try:
         return _NO_TEXT.search(raw.decode("utf-8-sig")) is None
     except UnicodeDecodeError:
@@ -486,12 +486,12 @@ def _is_plainly_text(raw: bytes) -> bool:
 
 
 def _content(raw: bytes, unread: list[str]) -> str | None:
-    """The text in a file: a document's, or its own."""
+    """Return the text in a file: a document's, or its own."""
     if not is_document(raw):
         return _file_text(raw, unread)
     document = READER.read(raw)
     only_begins = document.unread in (DAMAGED, OTHER_KIND) and not document.text
-    if only_begins and (plain := _file_text(raw, unread)):  # a text that only looks like one
+    if only_begins and (plain := _file_text(raw, unread)):  # a text that only resembles a document
         return plain
     if document.unread:
         unread.append(document.unread)
@@ -503,7 +503,7 @@ def _file_text(raw: bytes, unread: list[str]) -> str | None:
     return decode_text(text, lambda within: _content(within, unread)) or text if text else None
 
 
-_MAY_HOLD = (  # how links with their data begin, and documents and archives in base64
+_MAY_HOLD = (  # beginnings of links with data, and of documents and archives in base64
     *map("".join, product("dD", "aA", "tT", "aA", ":")), " ", "\t", "\r", "\n",
     "JVBERi0", "UEsDB", "0M8R4KGx", "H4sI", "/Td6WFo", "QlpoOTFBWSZTW", "KLUv/", "N3q8ryc", "UmFyIRoH",
 )  # fmt: skip
@@ -511,18 +511,18 @@ _MAY_BEGIN = frozenset(beginning[0] for beginning in _MAY_HOLD)
 
 
 def may_hold(value: str) -> bool:
-    """Whether a text may be a link with its data, or a file in base64."""
+    """Return whether a text may be a link with its data, or a file in base64."""
     return value[:1] in _MAY_BEGIN and value.startswith(_MAY_HOLD)
 
 
 def bytes_text(raw: bytes, kind: str) -> RequestText:
-    """Read a body that is no JSON: a form, a text, or JSON that no decoder opens. `kind`: its content type.
+    """Read a body that is not JSON: a form, a text, or JSON that cannot be decoded. `kind`: its content type.
 
-    Pictures and sound hold no text that is read here.
+    Pictures and sound contain no text that is read here.
     """
     unread: list[str] = []
     if "multipart" in kind and (form := raw.lstrip(b"\r\n")).startswith(b"--"):
-        border = form.partition(b"\r\n")[0]  # its content type may have come in small letters
+        border = form.partition(b"\r\n")[0]  # its content type may be in lower case
         new = _join_texts(text for part in form.split(border) for text in _part(part, unread))
     elif "urlencoded" in kind:
         fields: dict[str, object] = dict(parse_qs(raw.decode("utf-8", "replace")))
@@ -536,7 +536,7 @@ def bytes_text(raw: bytes, kind: str) -> RequestText:
 
 
 def _part(part: bytes, unread: list[str]) -> Iterator[str]:
-    """The texts in one part of a form: what it holds, and a sentence that its file is called."""
+    """Yield the texts in one part of a form: its content, and its file name if that is a sentence."""
     head, gap, rest = part.partition(b"\r\n\r\n")
     name, file = _NAME.search(head), _FILE_NAME.search(head)
     if not gap or (name and not file and name[1].decode("utf-8", "replace").lower() in SILENT_FIELDS):
@@ -552,13 +552,13 @@ def _part(part: bytes, unread: list[str]) -> Iterator[str]:
 
 
 def _plain(raw: bytes) -> str | None:
-    """The text that some bytes are, in the encodings of text files; None for what is none."""
+    """Decode bytes in an encoding of text files; None for anything else."""
     for mark, coding in MARKS:
         if raw.startswith(mark):
             return raw.decode(coding, "replace").strip() or None
     head = raw[:4096]
     if b"\0" in head:
-        zeros = [head[at::2].count(0) * 4 > len(head) for at in (0, 1)]  # of half the bytes, half
+        zeros = [head[at::2].count(0) * 4 > len(head) for at in (0, 1)]  # zeros in half of every second byte
         text = raw.decode("utf-16-be" if zeros[0] else "utf-16-le", "replace")
         return None if zeros[0] == zeros[1] or _NO_TEXT.search(text[:4096]) else text.strip() or None
     try:
@@ -568,7 +568,7 @@ def _plain(raw: bytes) -> str | None:
 
 
 def _strings(raw: bytes) -> str | None:
-    """The strings in some JSON that no decoder opens, being nested too deeply or damaged."""
+    """Return the strings in JSON that cannot be decoded, because it is nested too deeply or damaged."""
     strings = []
     for match in _STRING.finditer(raw):
         try:

@@ -1,7 +1,7 @@
-"""Rows of a log in files that are written once: what a growing log stores is what is new in it.
+"""Rows of a log in write-once files, so that a growing log stores only what is new.
 
-A file holds some columns and the names behind its own codes, and can be read without any other. It does not
-know which rows belong to a log: who keeps the list of files does.
+A file holds some columns and the names for its own codes, and can be read without any other. The caller keeps
+the list of files that belong to a log.
 """
 
 # mypy: allow-untyped-defs
@@ -21,7 +21,7 @@ import numpy as np
 from stillwatch.exchanges.log import CODED_AS, Codes, Columns
 
 PART_ROWS = 1 << 19  # of one file at most
-# what NumPy and `zipfile` raise on a file that is none of ours any more
+# what NumPy and `zipfile` raise on a damaged file
 DAMAGED_ARRAYS = (
     OSError, ValueError, KeyError, TypeError, EOFError, OverflowError, MemoryError, RuntimeError, SyntaxError,
     BadZipFile, TokenError, struct.error,
@@ -30,18 +30,18 @@ DAMAGED_ARRAYS = (
 
 @dataclass(frozen=True)
 class RowFile:
-    """Rows of a file that belong to a log: they follow one another."""
+    """Consecutive rows of a file that belong to a log."""
 
     name: str
     first: int
     rows: int
 
     def at_most(self, rows: int) -> "RowFile":
-        """So many of its rows at most."""
+        """Return at most this many of its rows."""
         return replace(self, rows=min(self.rows, rows))
 
     def without(self, rows_gone: int, at: int) -> "RowFile | None":
-        """What is left of it in a log whose first rows go; at: the place of its first row there."""
+        """Return what is left after a log drops its first rows; at: the position of its first row there."""
         gone_here = max(rows_gone - at, 0)
         return (
             replace(self, first=self.first + gone_here, rows=self.rows - gone_here)
@@ -51,7 +51,7 @@ class RowFile:
 
 
 def write_rows(folder: Path, columns: Columns, names: dict[str, list[str]]) -> RowFile:
-    """Write rows into a file of their own, whole or not at all; names: of each coded column, by code.
+    """Write rows into a new file, atomically; names: of each coded column, by code.
 
     Raises: OSError.
     """
@@ -70,7 +70,7 @@ def write_rows(folder: Path, columns: Columns, names: dict[str, list[str]]) -> R
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write arrays into one file, whole or not at all, and onto the disk. Raises: OSError."""
+    """Write arrays into one file, atomically and durably. Raises: OSError."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with beside.open("wb") as file:
@@ -84,9 +84,9 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def read_rows(folder: Path, part: RowFile, codes: dict[str, Codes]) -> Iterator[tuple[str, np.ndarray]]:
-    """A file's columns one by one; its names get codes among those that are known.
+    """Yield a file's columns one by one; its names get codes among the known ones.
 
-    Raises: `DAMAGED_ARRAYS` where it is not there, or damaged.
+    Raises: `DAMAGED_ARRAYS` if the file is missing or damaged.
     """
     with (folder / part.name).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
         names = json.loads(file["names"].tobytes())

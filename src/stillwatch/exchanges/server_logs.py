@@ -1,6 +1,6 @@
-"""Logs of model servers and proxies that name no account or hold no request: how they are known.
+"""Recognise logs of model servers and proxies that name no account or contain no request.
 
-They are refused with what to log instead. It reads nothing of them.
+They are rejected with advice on what to log instead.
 
 Source: vllm/entrypoints/logger.py and sglang/srt/utils/request_logger.py (read 2026-11). What Ollama,
 llama.cpp's server, text-generation-inference, Ray Serve and Traefik print is from memory.
@@ -22,7 +22,7 @@ A_CHAT = (
     "the log of the gateway or API behind it (docs/exchanges.md)"
 )
 VLLM, SGLANG, TGI = "vLLM's log", "SGLang's log", "a log of Text Generation Inference"
-LINES = (  # how the first line begins -> what writes so, and what it lacks
+LINES = (  # beginning of the first line -> the program that writes it, and what it lacks
     (rb"(?:\(\w+ pid=\d+\) )?(?:INFO|WARNING|DEBUG) \d\d-\d\d \d\d:\d\d:\d\d \[", VLLM, NO_ACCOUNT),
     (rb"INFO: +\S+ - \"[A-Z]+ /", "a web server's log", NO_REQUEST),  # Uvicorn's
     (rb"\[GIN\] |time=\S+ level=\w+ source=", "Ollama's log", NO_ACCOUNT),
@@ -52,7 +52,7 @@ _BEGINNINGS = re.compile(b"|".join(b"(" + begin + b")" for begin, _, _ in LINES)
 
 
 def of_text(line: bytes) -> str | None:
-    """Why the file that begins with this line is refused, or None.
+    """Return why the file that begins with this line is rejected, or None.
 
     >>> of_text(b'[GIN] 2026/03/02 - 09:12:00 | 200')[:16], of_text(b"time,account,prompt")
     ("is Ollama's log,", None)
@@ -65,5 +65,5 @@ def of_text(line: bytes) -> str | None:
 
 
 def of_object(obj: Mapping[str, object]) -> str | None:
-    """Why a line with these keys is refused, or None."""
+    """Return why a line with these keys is rejected, or None."""
     return next((sentence.format(what) for keys, what, sentence in OBJECTS if keys <= obj.keys()), None)

@@ -1,7 +1,4 @@
-"""Sketches: what is kept of a text instead of the text. Keyed; without the key they match no text.
-
-It does not know what a sketch is compared with.
-"""
+"""Sketches: what is stored instead of a text. Keyed: without the key they cannot be matched with any text."""
 
 import hashlib
 from dataclasses import dataclass
@@ -16,20 +13,20 @@ from stillwatch.text.keyed import hash_texts
 from stillwatch.text.passages import passages
 from stillwatch.text.phrase_table import phrase_table
 
-SYSTEM_PHRASES = 4  # a system text is shared whole more often than in part: few phrases suffice
-PROBE = 256  # texts compared to tell whether a column repeats itself
+SYSTEM_PHRASES = 4  # a system text is usually shared as a whole, so few shingles suffice
+PROBE = 256  # texts compared to see whether a column repeats itself
 DEFAULT_KEY = b"stillwatch: no sketch leaves this process"
 
 
 @dataclass(frozen=True)
 class Sketches:
-    """Sketches of one batch of texts, one row per text. 0 where a text is missing or too short."""
+    """Sketches of one batch of texts, one row per text. 0 if a text is missing or too short."""
 
     exact: np.ndarray  # (n,) uint64, of the text with white space and case folded
     head: np.ndarray  # (n,) uint64, first six tokens, numbers and links masked
     tail: np.ndarray  # (n,) uint64, last six
-    cell: np.ndarray  # (n,) uint16, SimHash of the words: near texts fall into near cells
-    classes: np.ndarray  # (n,) uint32, one bit a lexical class
+    cell: np.ndarray  # (n,) uint16, SimHash of the words: similar texts fall into nearby cells
+    classes: np.ndarray  # (n,) uint32, one bit per lexical class
     words: np.ndarray  # (n,) int32, tokens
     phrases: np.ndarray  # (n, k) uint32, the k smallest hashes of three-token phrases: a MinHash sketch
     # (n, j) uint32, the j smallest hashes of content words: 20 bits, and 12 of the context
@@ -45,8 +42,8 @@ class Sketcher:
         digest = hashlib.blake2b(key, digest_size=16, person=b"stillwatch.key").digest()
         self._key0, self._key1 = (np.uint64(v) for v in np.frombuffer(digest, np.uint64))
         self._table, self._needs = phrase_table(CLASSES)
-        self.public = key == DEFAULT_KEY  # then its sketches hide nothing, and must not be stored
-        # says which key it is and nothing about it: sketches of two keys must never be mixed unseen
+        self.public = key == DEFAULT_KEY  # then its sketches hide nothing and must not be stored
+        # identifies the key without revealing it: sketches of two keys must never be mixed unnoticed
         self.fingerprint = hashlib.blake2b(key, digest_size=8, person=b"stillwatch.kid").hexdigest()
 
     def __call__(self, texts: pa.Array, phrases: int = PHRASES, content: int = CONTENT) -> Sketches:
@@ -67,7 +64,7 @@ class Sketcher:
         return out
 
     def repeated(self, texts: pa.Array, phrases: int = PHRASES, content: int = CONTENT) -> Sketches:
-        """As a call, but of a column that repeats itself each distinct text is sketched once."""
+        """Sketch like a call, but in a column that repeats itself, each distinct text only once."""
         texts = _one_chunk(texts)
         if not _repeats(texts):
             return self(texts, phrases, content)
@@ -77,7 +74,7 @@ class Sketcher:
         return Sketches(**{name: column[at] for name, column in vars(once).items()})
 
     def passages(self, texts: pa.Array, keep: int) -> np.ndarray:
-        """(n, keep) uint32 of each text's passages, 0 where it has fewer."""
+        """Return (n, keep) uint32, each text's passages, 0 if it has fewer."""
         texts = _one_chunk(texts)
         if _repeats(texts):
             coded = pc.fill_null(texts, "").dictionary_encode()
@@ -89,14 +86,14 @@ class Sketcher:
         return out
 
     def words(self, texts: pa.Array) -> np.ndarray:
-        """(n,) int32 tokens of each text, as a call counts them."""
+        """Return (n,) int32, the tokens of each text, counted as in a call."""
         data, offsets = _utf8(texts)
         out = np.zeros(len(texts), np.int32)
         count_tokens(data, offsets, out)
         return out
 
     def hashes(self, texts: pa.Array) -> np.ndarray:
-        """(n,) uint64 keyed hash of each text's bytes, case and space included; 0 for null and empty."""
+        """Return (n,) uint64, a keyed hash of each text's bytes, unfolded; 0 for null and empty."""
         data, offsets = _utf8(texts)
         out = np.empty(len(texts), np.uint64)
         hash_texts(data, offsets, self._key0, self._key1, out)
@@ -108,7 +105,7 @@ def _one_chunk(texts: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 
 def _repeats(texts: pa.Array) -> bool:
-    """Whether less than half of a column's first texts are distinct; asked of their lengths first."""
+    """Return whether less than half of a column's first texts are distinct, comparing lengths first."""
     if pa.types.is_null(texts.type):
         return False
     probe = texts.slice(0, PROBE)
@@ -116,7 +113,7 @@ def _repeats(texts: pa.Array) -> bool:
 
 
 def _utf8(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """An Arrow string array's bytes and int64 offsets, without copying the bytes."""
+    """Return an Arrow string array's bytes and int64 offsets, without copying the bytes."""
     texts = _one_chunk(texts)
     if pa.types.is_null(texts.type) or len(texts) == 0:
         return np.zeros(1, np.uint8), np.zeros(len(texts) + 1, np.int64)

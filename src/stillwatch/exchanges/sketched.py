@@ -1,8 +1,7 @@
-"""Exchanges whose texts are sketched already: the record without its texts, as Arrow rows that can be stored.
+"""Exchanges with sketches instead of texts: the record without its texts, as Arrow rows that can be stored.
 
-What a scan would compute of the texts stands in their place, so that a log can be kept without them and
-scanned as if they were there. Sketches of two keys cannot be compared: a batch says under which key its own
-were made. It does not know who wrote the rows, nor what is searched for in them.
+Everything that a scan computes from texts is stored, so a log can be kept without texts and still be scanned.
+Sketches under different keys cannot be compared, so each batch names its key.
 """
 
 from collections.abc import Mapping
@@ -21,13 +20,13 @@ from stillwatch.text.kernel import CONTENT, PHRASES
 ANSWERED = 12  # passages kept of an answer
 BROUGHT = {"prompt": 16, "earlier": 16, "system": 8}  # and of each text of its request
 OUTCOMES = ("complete", "client_left", "upstream_error", "cut", "refused", "unknown")
-FORM = b"stillwatch.sketched"  # metadata: which form of sketch this is
-FORM_NOW = b"2"  # to be raised when the kernel comes to sketch the same text otherwise
-FORMS = (b"1", FORM_NOW)  # that are read; form 1 has no content words, so that the content test is left open
-PURPOSE = b"sketches"  # for which a gateway's folder derives the key of its sketches
+FORM = b"stillwatch.sketched"  # metadata: the version of the sketches
+FORM_NOW = b"2"  # raise it when the kernel sketches the same text differently
+FORMS = (b"1", FORM_NOW)  # that are read; form 1 has no content words, so the content test is left open
+PURPOSE = b"sketches"  # of the derived key in a gateway's folder
 KEY = b"stillwatch.sketch_key"  # metadata: the key's fingerprint
 
-# of the prompt, but for the last two: 0 where the text is missing or too short (see sketch.Sketches)
+# of the prompt, except the last two: 0 if the text is missing or too short (see sketch.Sketches)
 SKETCHES = pa.schema(
     [
         pa.field("prompt_exact", pa.uint64(), nullable=False),
@@ -43,24 +42,24 @@ SKETCHES = pa.schema(
     ]
 )
 SINCE_FORM_2 = ("prompt_content",)
-# of what came along with the prompt; null in files of before
+# of the context sent with the prompt; null in older files
 EARLIER = pa.schema([("earlier_words", pa.int32())])
-# what a gateway knows beside the record
+# what a gateway knows in addition to the record
 EXTRA = pa.schema(
     [
         ("served_model", pa.string()),  # as the reply names it
         ("outcome", pa.string()),  # one of OUTCOMES
-        ("rule", pa.string()),  # of the terms: what decided on the request
+        ("rule", pa.string()),  # of the policy: what decided on the request
         ("key_id", pa.string()),  # public part of the client's key
         ("delivered_bytes", pa.int64()),
         ("sequence", pa.int64()),  # order of arrival within a worker
         ("worker", pa.int32()),
-        ("received", pa.timestamp("us", tz="UTC")),  # on the gateway's clock
-        ("family", pa.string()),  # of the model that was asked for
+        ("received", pa.timestamp("us", tz="UTC")),  # by the gateway's clock
+        ("family", pa.string()),  # of the requested model
         ("shape", pa.string()),  # the API whose table read the request; "unknown": its text was walked
     ]
 )
-# passages of the answer and of what came in its request: null where files have no completions, or are older
+# passages of the answer and of its request: null in files without completions, or older ones
 PASSAGES = pa.schema(
     [
         ("answered_passages", pa.list_(pa.uint32(), ANSWERED)),
@@ -90,16 +89,16 @@ COLUMN_OF = {
 
 
 def sketch_batch(batch: pa.RecordBatch, sketcher: Sketcher, keep_text: bool = False) -> pa.RecordBatch:
-    """Sketch a batch of the record, with or without EXTRA columns; what it lacks is null.
+    """Sketch a batch of the record, with or without EXTRA columns; missing ones are null.
 
-    Rows without an id get the one that a scan of the plain rows would give them. The texts are null in the
-    result, unless `keep_text`.
+    Rows without an id get the id that a scan of the plain rows would give them. Texts are null in the result,
+    unless `keep_text`.
 
-    Raises: InputError for the default key, which is public: under it a sketch is as good as its text.
+    Raises: InputError for the default key, which is public, so that a sketch under it hides nothing.
     """
     if sketcher.public:
         raise InputError("sketches that are kept need a key of their own; the default one is public")
-    # ids are made from all of it
+    # ids are derived from all columns
     record = pa.RecordBatch.from_arrays([_column(batch, field) for field in RECORD], schema=RECORD)
     ids_given = record.column("exchange_id")
     if ids_given.null_count:
@@ -121,17 +120,17 @@ def sketch_batch(batch: pa.RecordBatch, sketcher: Sketcher, keep_text: bool = Fa
 
 
 def schema_under(sketcher: Sketcher) -> pa.Schema:
-    """SKETCHED with the mark of the key, as it belongs into a stored file."""
+    """Return SKETCHED with the mark of the key, for a stored file."""
     return SKETCHED.with_metadata({FORM: FORM_NOW, KEY: sketcher.fingerprint.encode()})
 
 
 def is_sketched(schema: pa.Schema) -> bool:
-    """Whether rows of this schema hold sketches instead of texts."""
+    """Return whether rows of this schema hold sketches instead of texts."""
     return set(SKETCHES.names) - set(SINCE_FORM_2) <= set(schema.names)
 
 
 def without_texts(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """A sketched batch, its texts let go."""
+    """Return a sketched batch without its texts."""
     arrays = [
         pa.nulls(batch.num_rows, field.type) if field.name in TEXTS else column
         for field, column in zip(batch.schema, batch.columns, strict=True)
@@ -140,7 +139,7 @@ def without_texts(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def check_key(metadata: Mapping[bytes, bytes] | None, sketcher: Sketcher, place: str) -> None:
-    """Raises: InputError where sketches were made under another key, or by another form of sketch."""
+    """Raises: InputError if sketches were made under another key, or by another form of sketch."""
     marks = metadata or {}
     form, key = marks.get(FORM), marks.get(KEY)
     if form is None or key is None:
@@ -158,7 +157,7 @@ def check_key(metadata: Mapping[bytes, bytes] | None, sketcher: Sketcher, place:
 
 
 def of_texts(batch: pa.RecordBatch, sketcher: Sketcher) -> dict[str, np.ndarray]:
-    """A log's sketch columns from a batch with texts."""
+    """Return a log's sketch columns, from a batch with texts."""
     prompt = sketcher.repeated(batch.column("prompt"))
     system = sketcher.repeated(batch.column("system"), SYSTEM_PHRASES, 0)
     columns = {**vars(prompt), "system": system.exact, "system_phrases": system.phrases}
@@ -166,7 +165,7 @@ def of_texts(batch: pa.RecordBatch, sketcher: Sketcher) -> dict[str, np.ndarray]
 
 
 def _passages(batch: pa.RecordBatch, sketcher: Sketcher) -> dict[str, np.ndarray]:
-    """The passages of rows with a completion, 0 in the others; no column where no row has one."""
+    """Return the passages of rows with a completion, else 0; no columns if no row has one."""
     answered = batch.column("completion").is_valid()
     answers = answered.true_count
     if not answers:
@@ -187,7 +186,7 @@ def _passages(batch: pa.RecordBatch, sketcher: Sketcher) -> dict[str, np.ndarray
 
 
 def of_columns(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
-    """A log's sketch columns from a batch that holds them."""
+    """Return a log's sketch columns, from a batch that holds them."""
     names = set(batch.schema.names)
     return {
         COLUMN_OF[field.name]: _values(batch.column(field.name), field)

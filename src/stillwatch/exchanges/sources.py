@@ -1,4 +1,4 @@
-"""From what a person typed to the files to read: each file once. It knows no formats."""
+"""Expand what a person typed into the files to read, each file once."""
 
 import glob
 import os
@@ -18,23 +18,23 @@ from stillwatch.errors import InputError
 from stillwatch.exchanges.database import export_table, is_database
 
 STDIN = "-"
-COPIES = "stillwatch-copy-"  # how the folder of copies begins
+COPIES = "stillwatch-copy-"  # prefix of the folder of copies
 REPORT = ("findings.json", "evidence.json", "index.html", "rejected.jsonl")  # what a scan writes
 
 
 @dataclass(frozen=True)
 class Source:
     path: Path
-    shown: str  # as it stands in messages
+    shown: str  # as used in messages
     size: int
 
 
 def find(paths: Sequence[str | Path]) -> list[Source]:
-    """Expand files, folders (recursively) and globs; leave out what is the same file or an identical copy.
+    """Expand files, folders (recursively) and globs; leave out repeated files and identical copies.
 
-    Of a gateway's whole folder the segments are taken.
+    Of a gateway's folder only the segments are taken.
 
-    Raises: InputError when a path names nothing.
+    Raises: InputError if a path names nothing.
     """
     files: dict[Path, Source] = {}
     for path in paths:
@@ -49,15 +49,15 @@ def find(paths: Sequence[str | Path]) -> list[Source]:
 
 @contextmanager
 def local_files(paths: Sequence[str | Path], stdin: BinaryIO | None = None) -> Iterator[list[str | Path]]:
-    """The same paths, where standard input (`-`), pipes and tables of a database (`postgresql://`) are copies
-    in a folder of ours until the end.
+    """Yield the same paths, with standard input (`-`), pipes and database tables (`postgresql://`) copied to
+    a temporary folder that lasts as long as the context.
 
-    A log is read more than once (once without texts, once to be hashed), and a pipe gives itself only once.
+    A log is read more than once (once without texts, once to be hashed), and a pipe can be read only once.
 
-    Raises: InputError when one cannot be read or there is no room for it.
+    Raises: InputError if one cannot be read or there is no room for it.
     """
     with tempfile.TemporaryDirectory(prefix=COPIES) as folder, _removed_when_ended():
-        # only this user may look into the folder
+        # accessible to this user only
         local: list[str | Path] = []
         for number, path in enumerate(paths):
             if is_database(path):
@@ -86,7 +86,7 @@ def local_files(paths: Sequence[str | Path], stdin: BinaryIO | None = None) -> I
 
 @contextmanager
 def _removed_when_ended() -> Iterator[None]:
-    """Let SIGTERM end the process as an exception does, so that no copy of a log is left behind."""
+    """Let SIGTERM end the process by an exception, so that no copy of a log is left behind."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -98,12 +98,12 @@ def _removed_when_ended() -> Iterator[None]:
 
 
 def _display_name(file: Path) -> str:
-    """A file's name in messages: of a copy only its own, as the folder has another one each time."""
+    """Return a file's name for messages: of a copy without its folder, which changes each time."""
     return file.name if any(folder.name.startswith(COPIES) for folder in file.parents) else str(file)
 
 
 def is_gateway(path: Path) -> bool:
-    """Whether this is the folder that a gateway keeps everything in."""
+    """Return whether this is the folder in which a gateway keeps its data."""
     return (path / "segments").is_dir() and (path / "wal").is_dir()
 
 
@@ -113,7 +113,7 @@ def _expand(path: str | Path) -> Iterable[Path]:
         return [location]
     if location.is_dir():
         if is_gateway(location):
-            location = location / "segments"  # the rest of it is no log
+            location = location / "segments"  # the rest is not a log
         files_inside = sorted(_inside(location))
         if not files_inside:
             raise InputError(f"{location}: the folder holds no file")
@@ -130,8 +130,8 @@ def _expand(path: str | Path) -> Iterable[Path]:
 
 
 def _inside(folder: Path) -> Iterator[Path]:
-    """The files below a folder, through links too, each folder once; one that cannot be listed stands for
-    itself, and is refused when it is read."""
+    """Yield the files below a folder, following links, each folder once; one that cannot be listed is yielded
+    itself, and rejected when read."""
     unlisted: list[Path] = []
     entered: set[tuple[int, int]] = set()
     for at, folders, files in os.walk(
@@ -150,7 +150,7 @@ def _inside(folder: Path) -> Iterator[Path]:
 
 
 def _is_hidden(name: str) -> bool:
-    return name.startswith((".", "_"))  # .tmp, _SUCCESS, _delta_log: writers' own
+    return name.startswith((".", "_"))  # .tmp, _SUCCESS, _delta_log: auxiliary files of writers
 
 
 def _without_copies(sources: list[Source]) -> list[Source]:
@@ -164,7 +164,7 @@ def _without_copies(sources: list[Source]) -> list[Source]:
         if source.size and sizes[source.size] > 1:
             try:
                 digest = _digest(source.path)
-            except OSError:  # the read of it will say so, and the others are read
+            except OSError:  # reported when it is read; the others are read
                 distinct_sources.append(source)
                 continue
             if digest in seen:

@@ -1,8 +1,7 @@
-"""JSON as a log must write it: no NaN, no key twice, whole UTF-8. It knows nothing of records.
+"""Strict JSON for logs: no NaN, no repeated key, valid UTF-8.
 
-msgspec does the work; a key that appears twice is found by counting: every key is followed by a colon, so
-when a text holds no more `":` than the decoded value has keys, no key was swallowed. Otherwise the slow
-decoder checks.
+msgspec decodes. A repeated key is found by counting: every key is followed by a colon, so if the text holds
+no more `":` than the decoded value has keys, no key was lost. Otherwise the slow decoder checks.
 """
 
 import json
@@ -17,17 +16,17 @@ from stillwatch.exchanges.formats import Refused
 
 
 def decode(raw: bytes) -> object:
-    """Decode one JSON value. Raises: Refused with a reason fit to show (no content of the text in it)."""
+    """Decode one JSON value. Raises: Refused with a reason that shows nothing of the text."""
     value, endings = decode_counted(raw)
-    flat = isinstance(value, dict) and endings == len(value)  # a flat object is settled by its own length
+    flat = isinstance(value, dict) and endings == len(value)  # a flat object is decided by its own length
     if endings and not flat and endings != _keys(value):
         refuse_duplicates(raw)
     return value
 
 
 def decode_mended(raw: bytes, *, infinite: bool = True) -> tuple[object, str]:
-    """Decode one JSON value, and say what had to be mended: with half a character, or a number that is none,
-    a client must not hide its exchange, or those that are told together with it. Raises: Refused.
+    """Decode one JSON value, and return what had to be repaired. A client must not be able to hide its
+    exchange, or others beside it, with half a surrogate pair or an invalid number. Raises: Refused.
     """
     try:
         return decode(raw), ""
@@ -39,7 +38,8 @@ def decode_mended(raw: bytes, *, infinite: bool = True) -> tuple[object, str]:
 
 
 def mend(raw: bytes, *, infinite: bool = True) -> bytes:
-    r"""JSON that others write so: half a surrogate pair becomes U+FFFD; NaN and, if told, Infinity null.
+    r"""Repair invalid JSON: half a surrogate pair becomes U+FFFD; NaN and, if `infinite`, Infinity become
+    null.
 
     >>> mend(rb'{"NaN": [NaN, -Infinity, "\udfff, NaN"]}')
     b'{"NaN": [null, null, "\\ufffd, NaN"]}'
@@ -52,10 +52,10 @@ def mend(raw: bytes, *, infinite: bool = True) -> bytes:
 
 
 def decode_counted(raw: bytes) -> tuple[object, int]:
-    """The value, and how many keys are written in it: as many as it has, or more where one appears twice.
+    """Return the value, and how many keys are written in it: as many as it has, or more if one repeats.
 
-    For who counts the keys of the value on a walk of its own: where they are fewer, `refuse_duplicates`.
-    Raises: Refused.
+    For callers that count the value's keys themselves: if they are fewer, call `refuse_duplicates`. Raises:
+    Refused.
     """
     if b"\x00" in raw:
         raise Refused("holds a NUL byte: not JSON (binary, or a gap in the file)")
@@ -82,7 +82,7 @@ _ESCAPE = re.compile(
 
 
 def whole_characters(raw: bytes) -> bytes:
-    r"""JSON in which half a surrogate pair stands as U+FFFD: a client must not hide an exchange with one.
+    r"""Replace half a surrogate pair by U+FFFD in JSON: a client must not hide an exchange with one.
 
     >>> whole_characters(rb'"\ud800 \ud83d\ude00 \\ud800"')
     b'"\\ufffd \\ud83d\\ude00 \\\\ud800"'
@@ -101,7 +101,7 @@ def _describe_problem(raw: bytes, why: str) -> str:
 def _keys(value: object) -> int:
     count = 0
     pending: list[Any] = [value]
-    for inner in pending:  # grows as it is walked
+    for inner in pending:  # grows during iteration
         if type(inner) is dict:
             count += len(inner)
             inner = inner.values()
@@ -113,7 +113,7 @@ def _keys(value: object) -> int:
 
 
 def refuse_duplicates(raw: bytes) -> None:
-    """Look for a key that appears twice in one object. Raises: Refused."""
+    """Look for a repeated key in one object. Raises: Refused."""
     try:
         json.loads(raw, object_pairs_hook=_unique)
     except RecursionError:

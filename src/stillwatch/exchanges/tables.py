@@ -1,6 +1,6 @@
-"""Logs that are in memory: whatever hands itself over as Arrow (pyarrow, pandas, polars, DuckDB).
+"""Logs in memory: anything that exports itself as Arrow (pyarrow, pandas, polars, DuckDB).
 
-By the Arrow PyCapsule interface, so that none of them is needed here. It knows no columns.
+Uses the Arrow PyCapsule interface, so none of these packages is required.
 
 Source: https://arrow.apache.org/docs/format/CDataInterface/PyCapsuleInterface.html
 """
@@ -29,31 +29,31 @@ class TableSource:
     """One table or stream of batches, to be read once."""
 
     shown: str
-    size: int  # rows, where they are known; else 0
+    size: int  # rows, if known; else 0
     batches: pa.RecordBatchReader
 
 
 def is_table(data: object) -> bool:
-    """Whether this hands itself over as Arrow."""
+    """Return whether an object exports itself as Arrow."""
     return hasattr(data, STREAM) or hasattr(data, ARRAY)
 
 
 @dataclass(frozen=True)
 class InMemoryLog:
-    """A log in memory: a table or stream, or an iterable of them, each taken when it is reached."""
+    """A log in memory: a table or stream, or an iterable of them, each fetched when needed."""
 
     data: object
-    what: str = "table"  # how it is called in messages
+    what: str = "table"  # its name in messages
 
     @property
     def rows(self) -> int:
-        """How many rows there are, where that is known; else 0."""
+        """Return how many rows there are, if known; else 0."""
         return _rows(self.data) if is_table(self.data) else 0
 
     def __iter__(self) -> Iterator[TableSource]:
-        """Give the tables.
+        """Yield the tables.
 
-        Raises: InputError for what is no table, or cannot become one.
+        Raises: InputError for anything that is not a table and cannot become one.
         """
         if is_table(self.data):
             yield _source(self.data, self.what)
@@ -107,7 +107,7 @@ def read(
     tick: Callable[[int], None],
     sketcher: Sketcher | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the good rows in the RECORD schema, ids not yet given; those of a sketched table as SKETCHED.
+    """Yield the good rows in the RECORD schema, without ids so far; those of a sketched table as SKETCHED.
 
     Raises: Refused for the table as a whole; InputError for sketches under another key than `sketcher`'s.
     """
@@ -145,7 +145,7 @@ def read(
 
 
 def _whole(source: TableSource) -> Iterator[pa.RecordBatch]:
-    """The batches, until there is no more or the stream breaks off."""
+    """Yield the batches, until the end or until the stream breaks off."""
     try:
         yield from source.batches
     except DAMAGED as why:

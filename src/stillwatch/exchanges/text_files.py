@@ -1,9 +1,9 @@
-r"""What text files say that write their text in codes of their own: RTF, mails, web pages, JSON.
+r"""The text of files that encode it: RTF, mails, web pages, JSON.
 
-Converters hand a model what they decode, so that is read here too. What is no such file stays as it is; what
-codes nothing of its own stays as it is as well.
+Converters give a model the decoded text, so it is decoded here, too. Any other file, and one that encodes
+nothing, stays as it is.
 
-Blind to: codes behind the first `MOST` characters, which would take others' time.
+Blind to: codes after the first `MOST` characters, which would take time from others.
 
     >>> decode_text(r"{\rtf1\ansi\'57hy {\b three} rivers\u63 ?}", lambda raw: None)
     'Why three rivers?'
@@ -40,13 +40,13 @@ _IN_WORD = re.compile(
 _TAG = re.compile(r"</?[a-z][^<>]{0,4096}>", re.I)
 _BLOCK = re.compile(rf"</?{_BLOCKS}[^<>]{{0,4096}}>", re.I)
 _ESCAPE = re.compile(r"\\u00([2-7][0-9a-fA-F])")
-_LETTER_ESCAPE = re.compile(r"\\u00[4-7][0-9a-fA-F]")  # Go's writer escapes < and & alone
+_LETTER_ESCAPE = re.compile(r"\\u00[4-7][0-9a-fA-F]")  # Go's writer escapes only < and &
 MOST = 4 << 20  # characters of a file that are decoded
-FEW = 3  # codes of plain letters: beyond, they are no accident
+FEW = 3  # codes of plain letters: more are deliberate
 
 
 def decode_text(text: str, read: Callable[[bytes], str | None]) -> str:
-    """A text file as its readers hand it on. read: gives the text in a file within, as in a mail."""
+    """Return a text file as converters decode it. read: returns the text of a file inside, as in a mail."""
     if len(text) > MOST:
         head = decode_text(text[:MOST], read)
         return text if head == text[:MOST] else f"{head}\n{text[MOST:]}"
@@ -87,13 +87,13 @@ def _rtf(text: str) -> str:
 
 
 def _mail_parts(text: str, read: Callable[[bytes], str | None]) -> list[str]:
-    """The texts of a mail's parts that are coded, whatever they are nested in."""
+    """Return the encoded parts of a mail, at any nesting."""
     plain = text.replace("\r\n", "\n")
     heads = list(_MAIL_PART.finditer(plain))
     texts: list[str] = []
     begin = 0
     for head, after in zip(heads, [*(found.start() for found in heads[1:]), len(plain)], strict=True):
-        if head.end() < begin:  # the same part says twice how it is coded
+        if head.end() < begin:  # the part states its encoding twice
             continue
         blank = _BLANK_LINE.search(plain, head.end())
         if blank is None:

@@ -1,9 +1,7 @@
-"""Values with their types written around them, as DynamoDB and Firestore export them: `{"S": "text"}`.
-
-It knows neither records nor formats.
+"""Values wrapped in their types, as DynamoDB and Firestore export them: `{"S": "text"}`.
 
 Source: docs.aws.amazon.com/amazondynamodb, S3DataExport.Output and API_AttributeValue;
-cloud.google.com/firestore/docs/reference/rest/v1/Value. Both from memory, and not compared with an export.
+cloud.google.com/firestore/docs/reference/rest/v1/Value. Both from memory, not checked against an export.
 """
 
 from collections.abc import Mapping
@@ -21,7 +19,7 @@ DEEP = 64
 
 
 def plain(obj: Mapping[str, object]) -> dict[str, object] | None:
-    """An object without the types around each of its values, or None where one has none.
+    """Return an object without the types around its values, or None if one has none.
 
     >>> plain({"a": {"S": "x"}, "n": {"N": "2"}, "m": {"M": {"b": {"L": [{"BOOL": True}]}}}})
     {'a': 'x', 'n': 2, 'm': {'b': [True]}}

@@ -1,4 +1,4 @@
-"""A file's bytes, unpacked as they stream and bounded. It does not know what the bytes mean."""
+"""A file's bytes, unpacked while streaming, within limits."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,37 +12,37 @@ from stillwatch.exchanges.documents import DOCUMENTS_CPU_S
 from stillwatch.exchanges.formats import Refused
 
 CHUNK = 1 << 18
-SMALL = 1 << 12  # asked for at once on the way to where an archive breaks
+SMALL = 1 << 12  # read size on the way to where an archive breaks
 
 MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2"}
 OTHER_ARCHIVES = {b"PK\x03\x04": "zip", b"\xfd7zXZ\x00": "xz", b"7z\xbc\xaf": "7z"}
-OFFICE = (b"[Content_Types].xml", b"docProps/", b"_rels/", b"xl/")  # the first name in a workbook's archive
+OFFICE = (b"[Content_Types].xml", b"docProps/", b"_rels/", b"xl/")  # first names in a workbook's archive
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one file may cost, and the documents in all of them."""
+    """Limits for one file, and for the documents in all of them."""
 
     unpacked_bytes: int = 200_000_000_000  # per file
     free_bytes: int = 1 << 30  # an archive may unpack to this much at any ratio
-    ratio: int = 1000  # unpacked by packed, beyond the free bytes; real logs pack 5 to 100 times
+    ratio: int = 1000  # unpacked by packed, beyond the free bytes; real logs reach 5 to 100
     document_cpu_s: float = DOCUMENTS_CPU_S  # CPU seconds for PDF and Office files in requests
     record_bytes: int = 32 << 20  # one line or JSON value; a request body at the large APIs is at most 32 MB
 
 
 class UnpackedFile:
-    """A file opened for reading in chunks, gzip (all members), zstd (all frames) and bzip2 undone.
+    """A file read in chunks; gzip (all members), zstd (all frames) and bzip2 are unpacked.
 
-    Memory stays bounded by the chunk and the format's window (zstd: 128 MB at most, its own default).
+    Memory is bounded by the chunk and the format's window (zstd: 128 MB at most, its own default).
     """
 
     def __init__(self, path: Path, limits: Limits) -> None:
         self._path = path
         self._raw = path.open("rb")
         self._limits = limits
-        self.done = 0  # bytes handed out
+        self.done = 0  # bytes returned
         self._pushed = b""
-        self._piece = CHUNK  # bytes asked for at once
+        self._piece = CHUNK  # bytes requested at once
         self._broken: Refused | None = None
         head = self._raw.read(64)
         self._raw.seek(0)
@@ -63,25 +63,25 @@ class UnpackedFile:
 
     @property
     def position(self) -> int:
-        """How far the file itself has been read."""
+        """Return how far the file itself has been read."""
         return 0 if self._raw.closed else self._raw.tell()
 
     def peek(self) -> bytes:
-        """The first bytes, without using them up. Call before anything else."""
+        """Return the first bytes without consuming them. Call before anything else."""
         while len(self._pushed) < CHUNK:
             try:
                 more = self._read(CHUNK - len(self._pushed))
             except Refused:
                 if not self._pushed:
                     raise
-                break  # said again when these bytes are used up
+                break  # the error comes again when these bytes are consumed
             if not more:
                 break
             self._pushed += more
         return self._pushed
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the file in order. Raises: Refused where it is cut off, damaged or unpacks to too much."""
+        """Yield the file in order. Raises: Refused if it is cut off, damaged or unpacks to too much."""
         pushed, self._pushed = self._pushed, b""
         if pushed:
             yield pushed
@@ -89,8 +89,8 @@ class UnpackedFile:
             yield chunk
 
     def _read(self, size: int) -> bytes:
-        """The next bytes, `size` at most; none at the end. Raises: Refused where the data breaks, after all
-        that came before it was handed out."""
+        """Return up to `size` bytes; none at the end. Raises: Refused if the data breaks, once all that
+        precedes it has been returned."""
         if self._broken:
             raise self._broken
         try:
@@ -98,7 +98,7 @@ class UnpackedFile:
         except OSError as why:
             if self.packing is None:
                 raise
-            if self._piece > 1 and self._again():  # a read that fails keeps what it had unpacked by then
+            if self._piece > 1 and self._again():  # a failed read loses what it had unpacked
                 return self._read(size)
             self._broken = Refused(self._describe_error(why))
             raise self._broken from None
@@ -107,7 +107,7 @@ class UnpackedFile:
         return chunk
 
     def _again(self) -> bool:
-        """Open the archive anew and go back to where it was, to ask for less at once from there."""
+        """Reopen the archive at the same position, to request less at once from there."""
         self._piece = 1 if self._piece == SMALL else SMALL
         self._stream.close()
         self._raw.close()
@@ -118,7 +118,7 @@ class UnpackedFile:
             while bytes_left and (skipped := self._stream.read(min(bytes_left, CHUNK))):
                 bytes_left -= len(skipped)
         except OSError:
-            return False  # not the same file any more
+            return False  # the file has changed
         return bytes_left == 0
 
     def _describe_error(self, why: OSError) -> str:

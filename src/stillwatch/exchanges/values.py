@@ -1,7 +1,4 @@
-"""One value at a time: from what a source wrote to the record's type, exactly or not at all.
-
-It knows the record's columns and their bounds; it does not know where a value came from.
-"""
+"""Convert one value from what a source wrote to the record's type, exactly or not at all."""
 
 import hashlib
 import math
@@ -15,14 +12,14 @@ from functools import cached_property
 from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.units import time_of, us
 
-EARLIEST = datetime(2015, 1, 1, tzinfo=UTC)  # no model API to watch is older
-SKEW = timedelta(minutes=5)  # how far ahead of us a writer's clock may run
+EARLIEST = datetime(2015, 1, 1, tzinfo=UTC)  # older than any model API to watch
+SKEW = timedelta(minutes=5)  # how far a writer's clock may be ahead of ours
 INT64 = 2**63
 
 
 @dataclass(frozen=True)
 class Clock:
-    """What counts as a possible time. `now` comes from outside; nothing here reads a clock."""
+    """The range of possible times. `now` is passed in; no clock is read here."""
 
     now: datetime
     assume_utc: bool = False
@@ -45,7 +42,7 @@ _HARMLESS = re.compile(  # a number, or a date with the names of its parts, one 
 
 
 def show(value: object) -> str:
-    """A value for a message, without its text: a prompt may stand in the wrong column.
+    """Return a value for a message without its text, since a prompt may be in the wrong column.
 
     >>> show("2026-13-45T00:00"), show("tell me a secret"), show([1, 2]), show(None)
     ("'2026-13-45T00:00'", 'a text of 16 characters', 'a list of 2', 'null')
@@ -66,7 +63,7 @@ def show(value: object) -> str:
 
 
 def as_time(value: object, clock: Clock) -> int:
-    """Microseconds since 1970 from ISO 8601 with a zone, a datetime, or epoch s, ms, us or ns (by size)."""
+    """Return microseconds since 1970 from ISO 8601 with a zone, a datetime, or epoch s, ms, us or ns."""
     if type(value) is dict:
         value = _of_database(value)
     if isinstance(value, str):
@@ -92,7 +89,7 @@ def as_time(value: object, clock: Clock) -> int:
 
 
 def check_time(at_us: int, clock: Clock) -> None:
-    """Raise Refused when `at_us` lies before 2015 or ahead of the clock."""
+    """Raise Refused if `at_us` is before 2015 or ahead of the clock."""
     if clock.first_us <= at_us <= clock.last_us:
         return
     try:
@@ -104,13 +101,13 @@ def check_time(at_us: int, clock: Clock) -> None:
     raise Refused(f"time {shown} lies in the future (now is {clock.now.isoformat(timespec='seconds')})")
 
 
-TIME_LENGTH = 64  # characters; no way to write a time is longer
-ISO = re.compile(  # what `fromisoformat` leaves: midnight as 24:00, a leap second, Java's zone in brackets
+TIME_LENGTH = 64  # characters; longer than any notation of a time
+ISO = re.compile(  # what `fromisoformat` rejects: midnight as 24:00, a leap second, Java's zone in brackets
     r"(?P<day>\d{4}-\d\d-\d\d)[T ](?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,]0*)?)?"
     r"(?P<zone>Z|[+-]\d\d(?::?\d\d)?)?(?:\[[A-Za-z0-9_+/-]{1,40}\])?"
 )
 NAMED_ZONE = re.compile(r".*\d ?(?P<zone>[A-Z]{1,5})(?: \d{4})?")
-WRITTEN = (  # what is no ISO 8601 and names its zone all the same
+WRITTEN = (  # not ISO 8601, but with a zone
     "%d/%b/%Y:%H:%M:%S %z",  # nginx, Apache
     "%a, %d %b %Y %H:%M:%S %z",  # mail; HTTP writes GMT for +0000
     "%a %b %d %H:%M:%S %Y",  # C and Python without a zone
@@ -123,7 +120,7 @@ _ROUNDED = re.compile(r"[0-9][.,]?[0-9]{0,8}[eE]\+[0-9]{1,2}")
 
 
 def is_rounded(text: str) -> bool:
-    """Whether this is a number as spreadsheets show a long one, without most of its digits.
+    """Return whether this is a long number as spreadsheets shorten it, without most of its digits.
 
     >>> is_rounded("1.77244E+12"), is_rounded("1.772442720123E9"), is_rounded("acct-1")
     (True, False, False)
@@ -165,12 +162,12 @@ def _parse_value(text: str) -> datetime | float | int:
 
 
 def _with_utc(text: str) -> datetime:
-    """Postgres and pandas: "2026-03-01 12:00:00+00:00 UTC", "... UTC", "... Z"."""
+    """Parse Postgres and pandas: "2026-03-01 12:00:00+00:00 UTC", "... UTC", "... Z"."""
     return datetime.fromisoformat(text.removesuffix("UTC").removesuffix("Z").strip() + "+00:00")
 
 
 def _parse_unusual(text: str) -> datetime | None:
-    """24:00 as the next day's beginning, second 60 as the next minute's, a zone named after its offset."""
+    """Parse 24:00 as the next day's start, second 60 as the next minute's, a zone named after its offset."""
     match = ISO.fullmatch(text)
     if match is None:
         return None
@@ -199,19 +196,19 @@ def _from_epoch(value: float) -> int:
     return round(value) // 1_000 if isinstance(value, int) else round(value / 1_000)
 
 
-# how OpenAI and those after it, Stripe, Google and an Authorization header begin a secret
+# prefixes of secrets: OpenAI and its imitators, Stripe, Google, an Authorization header
 SECRET = r"^(?:(?:sk|rk)[-_][A-Za-z0-9_-]{20,}|AIza[A-Za-z0-9_-]{30,}|[Bb]earer \S{16,})$"
 _IS_SECRET = re.compile(SECRET)
 
 
 def key_name(secret: str) -> str:
-    """What an account is called whose source names it by its API key: no report may hold a key."""
+    """Return a name for an account that is identified by its API key: no report may contain a key."""
     key = secret.removeprefix("Bearer ").removeprefix("bearer ").strip()
     return f"key_{hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()[:16]}"
 
 
 def without_key(account: str) -> str:
-    """The account's name, or the key's where the name is a live API key.
+    """Return the account's name, or the key's name if it is a live API key.
 
     >>> without_key("acct-1"), without_key("sk-4f9a0c22d1e85b7736aa")[:4]
     ('acct-1', 'key_')
@@ -220,7 +217,7 @@ def without_key(account: str) -> str:
 
 
 def _of_database(value: object) -> object:
-    """A value without the type that MongoDB's exports write around it.
+    """Return a value without the type that MongoDB's exports wrap around it.
 
     >>> _of_database({"$date": {"$numberLong": "1772442720000"}}), _of_database({"a": 1}), _of_database("b")
     ('1772442720000', {'a': 1}, 'b')
@@ -246,7 +243,7 @@ def as_text(value: object) -> str:
 
 
 def as_int(value: object, low: int, high: int) -> int:
-    """An exact integer: 12, "12" and 12.0, not 12.5, true or "twelve"."""
+    """Return an exact integer: 12, "12" and 12.0, not 12.5, true or "twelve"."""
     number: int
     if isinstance(value, bool):
         raise Refused(f"must be a whole number, is {show(value)}")
@@ -286,14 +283,14 @@ def as_float(value: object) -> float:
 
 
 def as_setting(value: object) -> float:
-    """A number that may have a decimal comma, as spreadsheets write it in much of the world: 0,7."""
+    """Return a number that may have a decimal comma, as spreadsheets in much of the world write it: 0,7."""
     if isinstance(value, str) and "," in value and "." not in value:
         value = value.replace(",", ".", 1)
     return as_float(value)
 
 
 def as_milliseconds(value: object) -> int:
-    """A duration, rounded: clocks give fractions."""
+    """Return a duration, rounded: clocks give fractions."""
     is_whole = isinstance(value, int) or (isinstance(value, str) and value.isdigit())
     return as_int(value if is_whole else float(round(as_float(value))), *INTS["latency_ms"])
 
@@ -307,7 +304,7 @@ _CODE = re.compile(r"(?:HTTP/[0-9.]+ +)?([1-9][0-9]{2})(?: [A-Za-z -]{1,40})?")
 
 
 def as_status(value: object) -> int:
-    """An HTTP status: 200, "200", "200 OK", "HTTP/1.1 200 OK", or a word for how it ended.
+    """Return an HTTP status: 200, "200", "200 OK", "HTTP/1.1 200 OK", or a word for how it ended.
 
     >>> as_status("200 OK"), as_status("Success"), as_status(429)
     (200, 200, 429)
@@ -363,29 +360,29 @@ CONVERT: dict[str, Callable[[object], object]] = {
 }
 
 
-# What the client writes into its request. A bad value there leaves the column empty, not the exchange unseen:
-# else `"seed": 1e300` would be a cloak.
+# Values that the client writes into its request. A bad one is left empty and the exchange is kept; otherwise
+# `"seed": 1e300` would hide it.
 CHOSEN = (
     "end_user", "user_agent", "conversation", "tools", "temperature", "top_p", "max_tokens", "n", "seed",
     "top_logprobs", "stream", "response_format", "earlier",
 )  # fmt: skip
 
 
-WORDED = ("status", "latency_ms")  # the same for a word in the place of a number
+WORDED = ("status", "latency_ms")  # the same for a word in place of a number
 
 
 def tidy(row: Row, clock: Clock, notes: list[str] | None = None) -> Row:
     """Check and convert a row in place and return it; null stays null.
 
-    With `notes`, what a client chose and is no value of its column becomes null, and why is noted.
+    With `notes`, a client's value that does not fit its column becomes null, and why is noted.
 
-    Raises: Refused, naming the column, when a value is no exact value of the column's type.
+    Raises: Refused, naming the column, if a value is not exactly of the column's type.
     """
     for name, value in row.items():
         if value is None:
             continue
         kind = type(value)
-        if kind is int and name in INTS:  # the common cases first: this loop is most of a JSON log's time
+        if kind is int and name in INTS:  # the common cases first: this loop takes most of a JSON log's time
             low, high = INTS[name]
             if low <= value <= high:  # type: ignore[operator]
                 continue

@@ -1,1 +1,1 @@
-"""Features of subjects in windows, as portable SQL. It knows nothing of guilt."""
+"""Features of subjects in windows, as portable SQL."""

@@ -1,4 +1,4 @@
-"""From exchanges to one row of features per account, on any engine. It knows nothing of the log's texts."""
+"""Computes one row of features per account from exchanges, on any engine."""
 
 import pyarrow as pa
 
@@ -6,7 +6,7 @@ from stillwatch.engine import SqlEngine
 from stillwatch.features import states
 from stillwatch.features.definitions import DIMENSIONS, FEATURES
 
-SHARED = "exact"  # the one column that is compared across accounts
+SHARED = "exact"  # the only column compared across accounts
 
 SCHEMA = pa.schema(
     [pa.field("account", pa.int32())]
@@ -17,10 +17,10 @@ SCHEMA = pa.schema(
 def account_features(engine: SqlEngine, l0_name: str) -> pa.Table:
     """Compute the features of every account in the registered table `l0_name`, sorted by account.
 
-    Null in a feature means that the log never says it (no turns, no stream flag) or that it has no value
+    A null feature means that the log lacks the field (no turns, no stream flag) or that there is no value
     (variation of fewer than two gaps). An empty table gives an empty table of the same schema.
     """
-    tables = {  # of states in the engine, and their columns
+    tables = {  # of states in the engine, with their columns
         "state_sums": engine.create("state_sums", states.sums(l0_name)),
         "state_spans": engine.create("state_spans", states.spans(l0_name)),
     }

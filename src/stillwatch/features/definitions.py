@@ -1,4 +1,4 @@
-"""Every feature of an account, one entry each. It knows the columns of l0, not how states are kept.
+"""The features of an account, one entry each.
 
 A feature is an expression over *states*: whole numbers per account. There are sums over exchanges (named in
 the entry itself), counts per value of a column (`DIMENSIONS`), and the rhythm (counts per hour and day,
@@ -14,8 +14,8 @@ FIXED_POINT = 2**26  # logarithms are summed as whole multiples of 1/FIXED_POINT
 class Feature:
     """One column of the feature table.
 
-    `sql` is DuckDB's dialect, within what sqlglot carries to ClickHouse. `sums` are the states it needs
-    beside the shared ones: (name, whole-number expression over one exchange).
+    `sql` is in DuckDB's dialect, as far as sqlglot can translate it to ClickHouse. `sums` are the states it
+    needs besides the shared ones: (name, whole-number expression over one exchange).
     """
 
     name: str
@@ -26,7 +26,7 @@ class Feature:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the values are whole numbers."""
+        """Return whether the values are whole numbers."""
         return self.unit in ("count", "us") or self.name.endswith("put_tokens")
 
 
@@ -58,12 +58,12 @@ def flag(condition: str) -> str:
 
 
 def total(name: str, unit: str, doc: str, value: str) -> Feature:
-    """A sum over exchanges."""
+    """Return a sum over exchanges."""
     return Feature(name, unit, doc, f"sum_{name}", ((f"sum_{name}", value),))
 
 
 def share(name: str, doc: str, condition: str, known: str | None = None) -> Feature:
-    """The share of exchanges that meet `condition`, of those where it is `known` (null where it never is)."""
+    """Return the share of exchanges that meet `condition`, among those where it is `known`; null if never."""
     stem = name.removesuffix("_share")
     sums: tuple[tuple[str, str], ...] = ((f"is_{stem}", flag(condition)),)
     if known is None:
@@ -73,12 +73,12 @@ def share(name: str, doc: str, condition: str, known: str | None = None) -> Feat
 
 
 def values(name: str, column: str, doc: str) -> Feature:
-    """How many different values of a column an account shows."""
+    """Return the number of different values of a column in an account."""
     return Feature(name, "count", doc, f"{column}_values")
 
 
 def top_share(name: str, column: str, doc: str) -> Feature:
-    """The share of all exchanges that carry the account's commonest value of a column."""
+    """Return the share of all exchanges with the account's most common value of a column."""
     return Feature(name, "share", doc, f"{column}_top / exchanges")
 
 
@@ -91,32 +91,32 @@ def fixed_point(value: str, scale: int = FIXED_POINT) -> str:
 
 
 def n_log_n(n: str) -> str:
-    """n log2 n in fixed point. The logarithm is rounded first: engines differ in the last bit of theirs."""
+    """n log2 n in fixed point. The logarithm is rounded first, since engines differ in its last bit."""
     return f"{n} * {fixed_point(f'LOG2({n})')}"
 
 
 def class_share(bit: int, name: str, doc: str) -> Feature:
-    """The share of exchanges in a lexical class; by remainder, as `&` is not portable."""
+    """Return the share of exchanges in a lexical class; by remainder, as `&` is not portable."""
     return share(f"{name}_share", doc, f"classes % {2 << bit} >= {1 << bit}")
 
 
 def _entropy(sum_n_log_n: str) -> str:
-    """Bits of the values that an account's exchanges divide into."""
+    """Return the entropy, in bits, of an account's exchanges over values."""
     return f"({n_log_n('exchanges')} - ({sum_n_log_n})) / {FIXED_POINT} / exchanges"
 
 
 HOURS = [f"hour_{h}" for h in range(24)]
 SIZED = "status = 200 AND output_tokens >= 0"
-# wide before it is added to: one log line with the largest count there is must not end a scan
+# wide before the addition: one log line with the largest count must not end a scan
 LOG_OUT = "LOG2(CAST(CASE WHEN output_tokens >= 0 THEN output_tokens ELSE 0 END AS BIGINT) + 1)"
 LOG_SUMS = (("sized", flag(SIZED)), ("log_out", f"CASE WHEN {SIZED} THEN {fixed_point(LOG_OUT)} ELSE 0 END"))
-COARSE = 2**13  # of which a square has FIXED_POINT's bits
+COARSE = 2**13  # its square has FIXED_POINT's bits
 COARSE_LOG_OUT = fixed_point(LOG_OUT, COARSE)
 LOG_MEAN = f"(log_out / sized / {FIXED_POINT})"
-GAP_MEAN = "((last_us - first_us) / 10000 / (exchanges - 1))"  # in hundredths of a second, as gap_squares
+GAP_MEAN = "((last_us - first_us) / 10000 / (exchanges - 1))"  # in hundredths of a second, like gap_squares
 
 FEATURES = (
-    # how much, when
+    # volume and times
     Feature("exchanges", "count", "Exchanges, whatever their status.", "exchanges"),
     total("answered", "count", "Exchanges answered with status 200.", flag("status = 200")),
     total(
@@ -159,7 +159,7 @@ FEATURES = (
         + ", ".join("(" + " + ".join(HOURS[(h + k) % 24] for k in range(6)) + ")" for h in range(24))
         + ") / exchanges",
     ),
-    # people and conversations
+    # end users and conversations
     share("follow_up_share", "Exchanges that are not the first turn.", "turn > 1", known="turn > 0"),
     values("end_users", "end_user", "Different end users named."),
     share("end_user_share", "Exchanges that name an end user.", "end_user <> 0"),
@@ -252,7 +252,7 @@ FEATURES = (
             ),
         ),
     ),
-    # how the request is made
+    # form of the request
     share("logprob_share", "Exchanges that ask for log-probabilities.", "top_logprobs > 0"),
     share("tools_share", "Exchanges that offer tools.", "tools > 0", known="tools >= 0"),
     share("json_share", "Exchanges that demand JSON by parameter.", "json_format = 1"),
@@ -262,7 +262,7 @@ FEATURES = (
     top_share("top_max_tokens_share", "max_tokens", "Exchanges with the commonest stated output limit."),
     values("models", "model", "Different models."),
     top_share("top_model_share", "model", "Exchanges with the commonest model."),
-    # where from
+    # origin
     values("agents", "agent", "Different user agents (the client chooses them)."),
     values("nets", "net", "Different networks (/24, or /48 in IPv6)."),
     top_share("top_net_share", "net", "Exchanges from the commonest network."),

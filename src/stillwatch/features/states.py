@@ -1,7 +1,7 @@
-"""The SQL of the states that features are made of: sums and counts per account.
+"""The SQL of the states from which features are computed: sums and counts per account.
 
-It does not know an engine. Every state is a whole number below 2**63, so that sums are equal, bit for bit, in
-any order and on any number of threads.
+Every state is a whole number below 2**63, so that sums are equal, bit for bit, in any order and on any number
+of threads.
 """
 
 from stillwatch.features.definitions import FEATURES, HOURS, Dimension, n_log_n
@@ -11,9 +11,9 @@ GAP_CAP_CS = 30 * 24 * 360_000  # keeps a sum of squares below 2**63 for logs of
 
 
 def sum_states() -> dict[str, str]:
-    """Name and per-exchange expression of every summed state, each once.
+    """Return name and per-exchange expression of every summed state, each once.
 
-    Raises: ValueError if two features give one name to two expressions.
+    Raises: ValueError if two features use one name for two expressions.
     """
     states: dict[str, str] = {}
     for feature in FEATURES:
@@ -24,7 +24,7 @@ def sum_states() -> dict[str, str]:
 
 
 def sums(source: str) -> str:
-    """Summed states per account, from exchanges."""
+    """Return summed states per account, from exchanges."""
     columns = [f"CAST(SUM({expression}) AS BIGINT) AS {name}" for name, expression in sum_states().items()]
     return (
         f"SELECT account, CAST(COUNT(*) AS BIGINT) AS exchanges, {', '.join(columns)} "
@@ -33,7 +33,7 @@ def sums(source: str) -> str:
 
 
 def counts(source: str, dimension: Dimension) -> str:
-    """Exchanges per account and value, from exchanges."""
+    """Return exchanges per account and value, from exchanges."""
     where = f" WHERE NOT ({dimension.absent})" if dimension.absent else ""
     return (
         f"SELECT account, {dimension.column} AS value, CAST(COUNT(*) AS BIGINT) AS n "
@@ -42,7 +42,7 @@ def counts(source: str, dimension: Dimension) -> str:
 
 
 def value_statistics(source: str, dimension: Dimension) -> str:
-    """How many values, the commonest's count, and n log2 n, from one row per account and value."""
+    """Return the number of values, the top count, and n log2 n, from one row per account and value."""
     column = dimension.column
     return (
         f"SELECT account, CAST(COUNT(*) AS BIGINT) AS {column}_values, "
@@ -53,7 +53,7 @@ def value_statistics(source: str, dimension: Dimension) -> str:
 
 
 def shared_counts(source: str) -> str:
-    """Exchanges of each account whose value another account shows too, from one row per pair."""
+    """Return each account's exchanges whose value another account has too, from one row per pair."""
     return (
         f"SELECT account, CAST(SUM(n) AS BIGINT) AS exact_shared FROM {source} WHERE value IN "
         f"(SELECT value FROM {source} GROUP BY value HAVING COUNT(*) > 1) GROUP BY account"
@@ -61,10 +61,10 @@ def shared_counts(source: str) -> str:
 
 
 def spans(source: str) -> str:
-    """First, last and squared gaps (in hundredths of a second) per account, from exchanges."""
+    """Return first, last and squared gaps (in hundredths of a second) per account, from exchanges."""
     previous = "LAG(ts_us, 1, ts_us) OVER (PARTITION BY account ORDER BY ts_us) AS previous_us"
     stepped = f"SELECT account, ts_us, {previous} FROM {source}"
-    # times are rounded down to hundredths of a second before they are subtracted, so that gaps add up
+    # times are rounded down to hundredths of a second before subtraction, so that gaps add up
     step = "CAST(((ts_us - ts_us % 10000) - (previous_us - previous_us % 10000)) / 10000 AS BIGINT)"
     gap = f"LEAST(GREATEST({step}, 0), {GAP_CAP_CS})"
     return (
@@ -75,7 +75,7 @@ def spans(source: str) -> str:
 
 
 def hours(source: str) -> str:
-    """Exchanges per account and UTC hour, from exchanges."""
+    """Return exchanges per account and UTC hour, from exchanges."""
     hour = f"ts_us - ts_us % {HOUR_US}"
     return (
         f"SELECT account, {hour} AS value, CAST(COUNT(*) AS BIGINT) AS n "
@@ -84,7 +84,7 @@ def hours(source: str) -> str:
 
 
 def day_statistics(source: str) -> str:
-    """Active days and the busiest, from one row per account and hour."""
+    """Return active days and the busiest, from one row per account and hour."""
     day = f"value - value % {DAY_US}"
     by_day = f"SELECT account, {day} AS day_us, SUM(n) AS n FROM {source} GROUP BY account, {day}"
     return (
@@ -94,7 +94,7 @@ def day_statistics(source: str) -> str:
 
 
 def hour_statistics(source: str) -> str:
-    """Active hours, the busiest, and counts by hour of the day, from one row per account, hour."""
+    """Return active hours, the busiest, and counts by hour of the day, from one row per account and hour."""
     by_hour = (
         f"SELECT account, value % {DAY_US} AS hour_us, SUM(n) AS n, COUNT(*) AS hours, MAX(n) AS peak "
         f"FROM {source} GROUP BY account, value % {DAY_US}"
@@ -110,9 +110,9 @@ def hour_statistics(source: str) -> str:
 
 
 def final(tables: dict[str, list[str]]) -> str:
-    """The feature table from the states: `tables` names each table and its state columns.
+    """Return the feature table from the states: `tables` names each table and its state columns.
 
-    The table `state_sums` holds every account; where another lacks an account, its states are 0.
+    The table `state_sums` has every account; if another table lacks an account, its states are 0.
     """
     states = ", ".join(
         f"COALESCE({table}.{column}, 0) AS {column}"

@@ -1,6 +1,6 @@
-"""Which family a model name belongs to, and how it came from it. It knows no rules: those are terms.
+"""Which family a model name belongs to, and how the model was derived from it.
 
-A name says what somebody called a model. What the table does not know is `UNKNOWN`, never a guess.
+A name is what somebody called a model. A name that the table does not know is `UNKNOWN`, never a guess.
 """
 
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from enum import Enum
 
 
 class Relation(Enum):
-    """How a named model stands to the family it is put in."""
+    """How a named model is related to the family that it is assigned to."""
 
-    SAME = "same"  # the maker's own weights, whoever hosts them
+    SAME = "same"  # the maker's own weights, on any host
     FINETUNE = "finetune"
     QUANTIZED = "quantized"
     MERGED = "merged"
@@ -24,10 +24,10 @@ class ResolvedName:
 
     name: str  # as it was given
     skeleton: str  # the name without disguise: letters and digits only, confusable spellings folded
-    family: str | None  # whose weights, e.g. "deepseek"; None where the table does not know
+    family: str | None  # whose weights, e.g. "deepseek"; None if the table does not know
     relation: Relation
-    base: str | None = None  # the entry of the table that decided, e.g. "deepseek-r1"
+    base: str | None = None  # the table entry that decided, e.g. "deepseek-r1"
     teachers: tuple[str, ...] = ()  # families whose answers it was trained on, where that is published
     vendor: str | None = None  # who made the weights
-    host: str | None = None  # who serves them, where the name says so ("azure_ai/…", "…bedrock…")
-    evidence: str = ""  # one sentence: which part of the name decided, and on what source
+    host: str | None = None  # who serves them, if the name shows it ("azure_ai/…", "…bedrock…")
+    evidence: str = ""  # one sentence: which part of the name decided, and the source for it

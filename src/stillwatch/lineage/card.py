@@ -1,8 +1,8 @@
-"""A model card's own words -> `ResolvedName`: the base model and the data sets that it names.
+"""A model card -> `ResolvedName`, by the base model and the data sets that the card names.
 
-It believes the fields of Hugging Face's cards (`base_model`, `base_model_relation`, `datasets`, tags). It
-does not read prose, weights or configurations: families that share nothing else may share an architecture
-("DeepseekV3ForCausalLM" is Kimi K2's, too).
+The fields of Hugging Face's cards (`base_model`, `base_model_relation`, `datasets`, tags) are believed.
+Prose, weights and configurations are not read: unrelated families may share an architecture
+("DeepseekV3ForCausalLM" is also Kimi K2's).
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,10 +24,10 @@ STRONGER = (Relation.DISTILLED, Relation.MERGED, Relation.FINETUNE, Relation.QUA
 
 
 def resolve_card(card: Mapping[str, object]) -> ResolvedName:
-    """Resolve a model by its card: the metadata block, or what the hub's API answers for a model.
+    """Resolve a model by its card: the metadata block, or the answer of the hub's API for a model.
 
-    The weights are the base model's, as its name resolves; what the model's own name says is kept where the
-    card names no base that the table knows. Fields of another type than expected count as missing.
+    The weights are the base model's, as its name resolves. If the card names no base that the table knows,
+    the model's own name decides. Fields of an unexpected type count as missing.
 
     >>> found = resolve_card({"id": "acme/blue-7b", "base_model": "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B"})
     >>> found.family, found.relation.value, found.teachers
@@ -53,7 +53,7 @@ def _texts(value: object) -> Iterator[str]:
 
 
 def _tagged_bases(fields: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    """The bases in the hub's tags: "base_model:quantized:deepseek-ai/DeepSeek-R1"."""
+    """Yield the bases in the hub's tags: "base_model:quantized:deepseek-ai/DeepSeek-R1"."""
     for tag in _texts(fields.get("tags")):
         kind, _, rest = tag.partition(":")
         relation, colon, base = rest.partition(":")

@@ -1,7 +1,7 @@
 """A model's files -> its tokenizer, its shape, and the feed-forward weights of each layer, without torch.
 
 Reads folders as on Hugging Face (safetensors), one .safetensors file, and GGUF files (with the package gguf).
-It runs no code that came with weights, opens no pickle, and compares nothing.
+It runs no code that came with the weights and opens no pickle.
 """
 
 import json
@@ -22,16 +22,16 @@ Floats = NDArray[np.float32]
 Key = tuple[int, int]  # layer, expert
 
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
-EXPERTS = 2  # of a layer with many: they are alike in what is compared, and a model has thousands
+EXPERTS = 2  # of a layer with many: they are similar in what is compared, and a model has thousands
 HEADER_BYTES = 1 << 27
-MOST_LAYERS = 1_000  # each is laid beside each of the other model's; with experts, known models have 400
-GARBLED = (  # what the package gguf raises for damaged files: it checks little
+MOST_LAYERS = 1_000  # each is compared with each of the other model's; known models have 400, experts counted
+GARBLED = (  # what the package gguf raises for damaged files, of which it checks little
     ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, NotImplementedError, OSError,
     TypeError, ValueError,
 )  # fmt: skip
-LARGEST = 1e9  # the square of more is no float of 32 bits any more once a row and a norm are multiplied
+LARGEST = 1e9  # more than its square, times a norm, is out of range for 32-bit floats
 _LAYER = re.compile(r"(?:^|\.)(?:layers|layer|h|blk|blocks)\.([0-9]{1,6})\.(.+)\.weight$")
-_BESIDE = re.compile(r"shared_expert|vision|visual|audio|encoder\.|mtp")  # not the text model's plain layers
+_BESIDE = re.compile(r"shared_expert|vision|visual|audio|encoder\.|mtp")  # not plain layers of the text model
 _EXPERT = re.compile(r"(?:^|\.)experts\.([0-9]{1,6})\.")
 _ROLES = {
     "gate": r"gate_proj|w1|ffn_gate",
@@ -55,12 +55,12 @@ _SHAPE = {
 
 
 class CheckpointError(StillwatchError):
-    """Files that hold no weights which can be read here."""
+    """Files that hold no weights that can be read here."""
 
 
 @dataclass(frozen=True)
 class Units:
-    """The feed-forward units of one layer, a row each: what they read from the stream and write into it."""
+    """The feed-forward units of one layer, one per row: what they read from the stream and write to it."""
 
     gate: Floats | None  # (units, hidden)
     read: Floats  # (units, hidden)
@@ -69,7 +69,7 @@ class Units:
 
 @dataclass(frozen=True)
 class ModelCheckpoint:
-    """What was found in a model's files; weights are read when they are asked for."""
+    """What was found in a model's files. Weights are read on demand."""
 
     name: str
     shape: dict[str, object]
@@ -82,11 +82,11 @@ class ModelCheckpoint:
 
     @property
     def layers(self) -> list[Key]:
-        """Layers whose feed-forward weights can be compared, in order."""
+        """Return the layers whose feed-forward weights can be compared, in order."""
         return sorted(self.names)
 
     def units(self, key: Key) -> Units:
-        """Read one layer; the scale of the norm before it is multiplied into what its units read."""
+        """Read one layer, with the scale of the preceding norm multiplied into what its units read."""
         parts_here = self.names[key]
         gate: Floats | None = None
         if "both" in parts_here:
@@ -108,11 +108,11 @@ class ModelCheckpoint:
             return Units(gate, read, write)
         scale = self.tensor(parts_here["norm"])
         if str(self.shape["kind"]).startswith("gemma") and not parts_here["norm"].startswith("blk"):
-            scale = scale + 1  # Gemma's norms are kept less one, but in GGUF files
+            scale = scale + 1  # Gemma stores its norms minus one, except in GGUF files
         return Units(None if gate is None else gate * scale, read * scale, write)
 
     def embedding(self) -> Floats:
-        """Read the token embeddings: (tokens, hidden)."""
+        """Read the token embeddings, shape (tokens, hidden)."""
         return self.tensor(self.embedding_name)
 
     def _rows(self, name: str) -> Floats:
@@ -124,7 +124,7 @@ class ModelCheckpoint:
 def read_checkpoint(place: Path, name: str = "") -> ModelCheckpoint:
     """Find a model's weights and tokenizer in a folder or a file.
 
-    Raises: CheckpointError with what is missing or cannot be read, and what would be right.
+    Raises: CheckpointError with what is missing or unreadable, and what would be right.
     """
     if not place.exists():
         raise CheckpointError(f"{place}: there is no such file or folder; give a model's folder or a .gguf")
@@ -167,7 +167,7 @@ def _checkpoint(
     if not isinstance(hidden, int) or hidden < 1:
         raise CheckpointError(f"{place}: neither its config.json nor its embeddings say the hidden size")
     if embedding and sizes[embedding][1] != hidden:
-        embedding = ""  # factored, or turned: its axes are not those that the layers read
+        embedding = ""  # factored or transposed: its axes are not those that the layers read
     found: dict[Key, dict[str, str]] = {}
     norms: dict[int, str] = {}
     for tensor_name, size in sizes.items():
@@ -199,7 +199,7 @@ def _checkpoint(
 
 
 def _header(file: Path) -> dict[str, tuple[Path, str, list[int], int, int]]:
-    """Tensors of a safetensors file: name -> file, type, shape, first byte, bytes."""
+    """Return the tensors of a safetensors file: name -> file, type, shape, first byte, bytes."""
     try:
         with file.open("rb") as opened:
             size = int.from_bytes(opened.read(8), "little")
@@ -230,7 +230,7 @@ def _load(name: str, file: Path, dtype: str, shape: list[int], at: int, size: in
             f"{file}: {name} is kept as {dtype}; {', '.join(DTYPES)} can be read: save it as one of these"
         )
     try:
-        if file.stat().st_size < at + size:  # before room is made for it
+        if file.stat().st_size < at + size:  # checked before memory is allocated for it
             raise ValueError(f"it would end at byte {at + size:,}, and the file has less")
         raw = np.fromfile(
             file, DTYPES[dtype], count=size // np.dtype(DTYPES[dtype]).itemsize, offset=at
@@ -243,8 +243,8 @@ def _load(name: str, file: Path, dtype: str, shape: list[int], at: int, size: in
 
 
 def _numbers(found: Floats, what: str) -> Floats:
-    """Weights that a model can have run with: lengths of their rows stay finite."""
-    if not -LARGEST < found.min(initial=0) <= found.max(initial=0) < LARGEST:  # false of NaN, too
+    """Return weights that a model can have run with: the lengths of their rows stay finite."""
+    if not -LARGEST < found.min(initial=0) <= found.max(initial=0) < LARGEST:  # false for NaN, too
         raise CheckpointError(f"{what} holds values that are no numbers; the model cannot have run")
     return found
 
@@ -265,7 +265,7 @@ def _table(table: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def _tokenizer(document: dict[str, Any], folder: Path) -> tuple[dict[str, int], tuple[str, ...]]:
-    """The vocabulary and the merges of a tokenizer.json, or of GPT-2's two files."""
+    """Read the vocabulary and merges of a tokenizer.json, or of GPT-2's two files."""
     model = _table(document, "model") or {"vocab": _json(folder / "vocab.json")}
     words, merges = model.get("vocab"), model.get("merges")
     if isinstance(words, list):  # a unigram model: pairs of a token and its score

@@ -1,8 +1,7 @@
-"""Whether a name means a copy of one certain model, which the table need not know.
+"""Whether a name means a copy of one given model, which the table need not know.
 
-It is a copy by name where nothing else stands in one segment of the name than the model's own name and words
-for what was done to the weights, or in which form they are. "acme-7b-mini" is another model, and so is a copy
-that was renamed.
+A name means a copy if one of its segments holds only the model's own name and words for a treatment of the
+weights or their format. "acme-7b-mini" counts as another model, and so does a renamed copy.
 """
 
 import re
@@ -14,7 +13,7 @@ from stillwatch.lineage.resolve import STRENGTH
 from stillwatch.lineage.skeleton import fold_name, skeleton
 from stillwatch.lineage.table import table
 
-# Of the same maker, or of nobody in particular: how it is tuned to answer, and where it is offered.
+# By the same maker, or by anyone: how it is tuned to answer, and where it is offered.
 FORMS = frozenset(("base", "chat", "free", "hf", "instruct", "it", "latest"))
 _SEGMENT = re.compile(r"[/\\]+")
 _WORD = re.compile(r"[a-z0-9]+")
@@ -22,7 +21,7 @@ _WORD = re.compile(r"[a-z0-9]+")
 
 @lru_cache(maxsize=8192)
 def copy_of(name: str, model: str) -> Relation | None:
-    """Say how a name means a copy of a model: same weights, or what was done to them. None: it means none.
+    """Return how a name means a copy of a model: same weights, or what was done to them. None: not a copy.
 
     >>> copy_of("nimbus/Acme-7B-Instruct-GGUF", "acme-7b").value
     'quantized'
@@ -45,7 +44,7 @@ def copy_of(name: str, model: str) -> Relation | None:
 
 
 def _rest(words: list[str], wanted: str) -> list[str] | None:
-    """Give the words beside those that make up the wanted one; None where none do."""
+    """Return the words besides those that make up the wanted one; None if none do."""
     for start in range(len(words)):
         joined = ""
         for end in range(start, len(words)):

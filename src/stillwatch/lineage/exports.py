@@ -1,7 +1,7 @@
-"""A ban in the words of other programs, LiteLLM's proxy and DNS: names and hosts in, text out.
+"""A ban in the formats of other programs, LiteLLM's proxy and DNS: names and hosts in, text out.
 
-Neither holds what `stillwatch serve` holds: DNS blocks no copy that somebody else hosts, and LiteLLM compares
-names as they are written.
+Neither enforces all that `stillwatch serve` enforces: DNS does not block a copy on another host, and LiteLLM
+compares names literally.
 """
 
 import re
@@ -37,7 +37,7 @@ def rpz_zone(hosts: list[str], serial: int, note: str = "") -> str:
 
 
 def _owner(host: str) -> str:
-    """The name below which everything goes: "*.deepseek.com" and "deepseek.com" are one."""
+    """Return the name below which everything is blocked: "*.deepseek.com" and "deepseek.com" are the same."""
     name = host.strip().lower().rstrip(".").removeprefix("*.")
     try:
         name = name.encode("idna").decode("ascii") if not name.isascii() else name
@@ -51,10 +51,10 @@ def _owner(host: str) -> str:
 
 
 def litellm_config(names: list[str], note: str = "") -> str:
-    """Write a `model_list` for LiteLLM's proxy in which every name is there and blocked.
+    """Write a `model_list` for LiteLLM's proxy in which every name is listed and blocked.
 
     Its router leaves out deployments with `model_info.blocked`. A name whose deployments are all blocked is
-    refused, also where a wildcard route would have taken it. Source: LiteLLM 1.108.7, `router.py`,
+    refused, even if a wildcard route would match it. Source: LiteLLM 1.108.7, `router.py`,
     `_filter_blocked_deployments`; tried on its proxy.
     """
     lines = [f"# {line}" for line in (*note.splitlines(), *LITELLM_LIMITS.splitlines())]
@@ -69,6 +69,6 @@ def litellm_config(names: list[str], note: str = "") -> str:
 
 
 def _yaml(text: str) -> str:
-    """A double-quoted scalar of YAML 1.2 (section 7.3.1), everything but printable ASCII escaped."""
+    """Return a double-quoted scalar of YAML 1.2 (section 7.3.1), everything but printable ASCII escaped."""
     plain = (c if " " <= c <= "~" and c not in '"\\' else f"\\U{ord(c):08x}" for c in text)
     return '"' + "".join(plain) + '"'

@@ -1,6 +1,6 @@
-"""Which words of the table a part of a name holds, found at their boundaries and not as mere substrings.
+"""Which words of the table a part of a name contains, matched at word boundaries, not as mere substrings.
 
-It knows where words begin and end, and how they are disguised. What they mean together is `resolve`'s.
+This module finds words and their disguises; `resolve` decides what they mean together.
 """
 
 import re
@@ -10,7 +10,7 @@ from functools import cache
 from stillwatch.lineage.parts import NamePart
 from stillwatch.lineage.table import LineageEntry, LineageTable
 
-SHORT = 5  # a word shorter than this is found in one piece or letter by letter, not in other pieces
+SHORT = 5  # a shorter word matches in one piece or letter by letter, not across other pieces
 # Digits and signs that are read as letters; tried only on words that nobody writes by chance.
 LEET = {
     "a": "a4@",
@@ -28,7 +28,7 @@ _LEET_SIGNS = frozenset("".join(LEET.values())) - frozenset("abcdefghijklmnopqrs
 
 @dataclass(frozen=True)
 class Hit:
-    """An entry of the table and where its word lies."""
+    """An entry of the table and the position of its word."""
 
     start: int
     end: int
@@ -36,9 +36,9 @@ class Hit:
 
 
 def find(piece: NamePart, words: frozenset[str], known: LineageTable) -> list[Hit]:
-    """Every entry that a part names, left to right, the longest word where two begin together.
+    """Return every entry that a part names, left to right; the longest word if two begin together.
 
-    `words` is all words of the whole name: some entries count only beside another word.
+    `words` are all words of the whole name: some entries count only beside another word.
     """
     hits: list[Hit] = []
     end = 0
@@ -65,7 +65,7 @@ def _ends(piece: NamePart, end: int, known: LineageTable) -> bool:
 
 
 def _are_suffixes(rest: str, suffixes: frozenset[str]) -> bool:
-    """Whether a rest is words that may follow a family's name: "pro", or "prolatest"."""
+    """Return whether the rest consists of words that may follow a family's name: "pro", or "prolatest"."""
     if rest in suffixes:
         return True
     cuts = (cut for cut in range(2, len(rest) - 1) if rest[:cut] in suffixes)
@@ -95,12 +95,12 @@ def _fits(
 
 
 def _changes(bones: str, start: int, end: int) -> set[int]:
-    """Where letters change to digits or back: the only places where a joined word may be taken apart."""
+    """Return where letters change to digits or back: the only places to split a joined word."""
     return {at for at in range(start + 1, end) if bones[at].isdigit() != bones[at - 1].isdigit()}
 
 
 def _hidden_words(piece: NamePart, hits: list[Hit], known: LineageTable) -> list[Hit]:
-    """Distinctive words inside other words ("mydeepseek"), or in leet ("d33ps33k")."""
+    """Find distinctive words inside other words ("mydeepseek"), or in leet ("d33ps33k")."""
     leet = not _LEET_SIGNS.isdisjoint(piece.text)
     further = []
     for word, entry in known.distinctive:

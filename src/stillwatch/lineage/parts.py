@@ -1,7 +1,4 @@
-"""A model name taken apart: path segments, and in each the places where words begin and end.
-
-It knows how names are written. It does not know the table.
-"""
+"""A model name split into path segments, with the places in each where words begin and end."""
 
 import re
 from dataclasses import dataclass
@@ -18,7 +15,7 @@ _WORD = re.compile(r"[a-z0-9]+")
 _SIZE = re.compile(r"(?<![a-z0-9.])(?:\d+x)?(\d+(?:[.p]\d+)?)b(?![a-z0-9])")
 # llama.cpp's quantisation types: Q4_K_M, IQ2_XXS, Q8_0 (github.com/ggml-org/llama.cpp, tools/quantize, 2025)
 LLAMA_CPP_TYPE = re.compile(r"(?<![a-z0-9])i?q[1-8]_(?:[0-9]|k_[a-z]+|k|xxs|xs|s|m|nl)(?![a-z0-9])")
-LONGEST_SUFFIX = 24  # what follows a family's name without a boundary is not looked at beyond this
+LONGEST_SUFFIX = 24  # what follows a family's name without a boundary is not read beyond this
 
 
 @dataclass(frozen=True)
@@ -32,27 +29,27 @@ class NamePart:
     words: frozenset[str]
 
     def is_edge(self, at: int) -> bool:
-        """Whether a word begins or ends at this place of `bones`."""
+        """Return whether a word begins or ends at this place of `bones`."""
         return at in self.starts or at in self.humps or at == len(self.bones)
 
     def rest_of_run(self, at: int) -> str:
-        """What is left, from this place, of the run of letters or digits it lies in; a long rest is cut."""
+        """Return the rest of the run of letters or digits from this place on; a long rest is cut."""
         end = at + 1
         while end < len(self.bones) and end not in self.starts and end - at <= LONGEST_SUFFIX:
             end += 1
         return self.bones[at:end]
 
     def sizes_b(self) -> list[str]:
-        """Billions of parameters that it names, as written with a point."""
+        """Return the billions of parameters that it names, as written with a point."""
         return [size.replace("p", ".") for size in _SIZE.findall(self.text)]
 
     def is_quantized(self) -> bool:
-        """Whether it ends in a llama.cpp quantisation type."""
+        """Return whether it ends in a llama.cpp quantisation type."""
         return bool(LLAMA_CPP_TYPE.search(self.text))
 
 
 def parts(name: str) -> list[NamePart]:
-    """Take a name apart at its slashes; the last part is the nearest to the model.
+    """Split a name at its slashes; the last part is nearest to the model.
 
     >>> [part.bones for part in parts("azure_ai/MAI-DS-R1")]
     ['azureai', 'maidsr1']
@@ -73,7 +70,7 @@ def _part(piece: str) -> NamePart:
         length += len(runs[-1])
     humps: list[int] = []
     if piece.isascii():
-        # Folding ASCII changes no length: places in the text are places in the name as it was given.
+        # Folding ASCII keeps lengths: places in the text are places in the original name.
         before = list(accumulate(map(str.isalnum, piece)))
         humps = [before[hump.start() - 1] for hump in _CAMEL.finditer(piece)]
     return NamePart(text, "".join(runs), frozenset(starts), frozenset(humps), frozenset(_WORD.findall(text)))

@@ -1,7 +1,7 @@
-"""A model name -> `ResolvedName`: whose weights, how they came from them, whose answers they were trained on.
+"""A model name -> `ResolvedName`: whose weights, how they were derived, whose answers they were trained on.
 
-It reads names and the table, nothing else: a model that was renamed without a trace stays unknown here, and a
-name that lies is believed. Words are found at their boundaries, so that "deep-seeker-travel" is not DeepSeek.
+Only names and the table are read: a model renamed without a trace stays unknown, and a false name is
+believed. Words are matched at their boundaries, so "deep-seeker-travel" is not DeepSeek.
 """
 
 from stillwatch.lineage import Relation, ResolvedName
@@ -10,13 +10,13 @@ from stillwatch.lineage.parts import NamePart, parts
 from stillwatch.lineage.skeleton import skeleton
 from stillwatch.lineage.table import LineageEntry, LineageTable, table
 
-# What a name says was done to the weights: the first of these that it says is the relation.
+# What a name says was done to the weights: the first of these that occurs is the relation.
 STRENGTH = (Relation.DISTILLED, Relation.MERGED, Relation.FINETUNE, Relation.QUANTIZED)
-CLOSED = 2  # weights that nobody outside has: never a student's base
+CLOSED = 2  # weights that nobody outside has, hence never a student's base
 
 
 def resolve(name: str) -> ResolvedName:
-    """Say which family a model name belongs to, and how it came from it.
+    """Return which family a model name belongs to, and how the model was derived from it.
 
     Pure, and linear in the name's length.
 
@@ -49,7 +49,7 @@ def resolve(name: str) -> ResolvedName:
 
 
 def _host(pieces: list[NamePart], known: LineageTable) -> tuple[str | None, list[NamePart]]:
-    """Who serves it, where the beginning of the path says so; and the path without that."""
+    """Return who serves it, if the beginning of the path says so; and the path without that."""
     if not pieces:
         return None, pieces
     if len(pieces) > 1 and (host := known.hosts.get(pieces[0].bones)):
@@ -70,7 +70,7 @@ def _host(pieces: list[NamePart], known: LineageTable) -> tuple[str | None, list
 def _resolve_part(
     name: str, piece: NamePart, hits: list[Hit], host: str | None, known: LineageTable
 ) -> ResolvedName:
-    """Read the hits of the part that names the model together."""
+    """Interpret all hits of the part that names the model."""
     claimed = _strongest_relation(piece, known)
     derived = max(
         (hit for hit in hits if hit.entry.derived), key=lambda hit: hit.end - hit.start, default=None
@@ -95,7 +95,7 @@ def _resolve_part(
 
 
 def _strongest_relation(piece: NamePart, known: LineageTable) -> Relation:
-    """The strongest thing that a part says was done to the weights."""
+    """Return the strongest treatment of the weights that a part names."""
     treatments = {known.treatments[word] for word in piece.words if word in known.treatments}
     if piece.is_quantized():
         treatments.add(Relation.QUANTIZED)
@@ -105,7 +105,7 @@ def _strongest_relation(piece: NamePart, known: LineageTable) -> Relation:
 def _of_derived(
     entry: LineageEntry, piece: NamePart, hits: list[Hit], claimed: Relation
 ) -> tuple[str | None, tuple[str, ...], Relation]:
-    """A model by somebody else: the table knows what it was made of, the name may know the base better."""
+    """Resolve somebody else's model: the table has its sources, but the name may give the base better."""
     family = _by_size(entry, piece) or entry.family
     mentioned = [hit.entry for hit in hits if not hit.entry.derived]
     if entry.named:
@@ -116,7 +116,7 @@ def _of_derived(
 def _of_families(
     piece: NamePart, hits: list[Hit], claimed: Relation, known: LineageTable
 ) -> tuple[str | None, tuple[str, ...], Relation, LineageEntry]:
-    """A name of nothing but families: one is the weights, the others were their teachers."""
+    """Resolve a name made of families only: one is the weights, the others were their teachers."""
     entries = list({hit.entry.family: hit.entry for hit in reversed(hits)}.values())[::-1]
     first = entries[0]
     if len(entries) > 1:
@@ -128,13 +128,13 @@ def _of_families(
         return base.family, (), Relation.FINETUNE if claimed is Relation.SAME else claimed, base
     if by_size := _by_size(first, piece):
         return by_size, (str(first.family),), Relation.DISTILLED, first
-    if claimed is Relation.DISTILLED and first.base > 0:  # "deepseek-distill": whose weights, it does not say
+    if claimed is Relation.DISTILLED and first.base > 0:  # "deepseek-distill" does not say whose weights
         return None, (str(first.family),), claimed, first
     return first.family, (), claimed, first
 
 
 def _base(piece: NamePart, hits: list[Hit], entries: list[LineageEntry], claimed: Relation) -> LineageEntry:
-    """Whose weights a name of several families means."""
+    """Return the family whose weights a name of several families means."""
     if claimed is Relation.DISTILLED:
         for word in ("distilled", "distill", "distil"):
             at = piece.bones.find(word)
@@ -145,7 +145,7 @@ def _base(piece: NamePart, hits: list[Hit], entries: list[LineageEntry], claimed
 
 
 def _by_size(entry: LineageEntry, piece: NamePart) -> str | None:
-    """Whose weights a line has in the size that the name says."""
+    """Return the family that a product line is built on in the size that the name gives."""
     sizes = dict(entry.sizes)
     return next((sizes[size] for size in piece.sizes_b() if size in sizes), None)
 

@@ -1,16 +1,16 @@
 """A model name without its disguise: confusable spellings folded, then letters and digits only.
 
-It does not know what a name means, nor spellings that put a digit for a letter ("d33pseek"): folding those
-here would touch innocent names ("gpt4" is not "gpta"). `resolve` tries them on distinctive words only.
+Spellings with a digit for a letter ("d33pseek") are not folded here, because that would change innocent names
+("gpt4" is not "gpta"). `resolve` tries them on distinctive words only.
 """
 
 import re
 import unicodedata
 from functools import lru_cache
 
-# Letters that are drawn like an ASCII one: ASCII letter, its look-alikes. Own table, chosen by eye from the
-# scripts whose letters look like Latin ones (Unicode Technical Standard 39, section 4, says why they matter).
-# What NFKC folds by itself (full-width, mathematical, circled, superscript) is not repeated here.
+# Letters drawn like an ASCII one: the ASCII letter, its look-alikes. Own table, chosen by eye from scripts
+# whose letters look Latin (Unicode Technical Standard 39, section 4, says why they matter). Letters that NFKC
+# folds (full-width, mathematical, circled, superscript) are not repeated here.
 LOOK_ALIKES = {
     "a": "аᴀɑαΑАᎪꓮⲀⲁ⍺ӕ",
     "b": "ьвʙβΒВᏴꓐЬƄ",
@@ -47,32 +47,32 @@ BOXED = (0x1F150, 0x1F170, 0x1F1E6)
 _FOLD: dict[int, str | None] = {ord(like): letter for letter, likes in LOOK_ALIKES.items() for like in likes}
 _FOLD |= {ord(blank): None for blank in BLANK_LETTERS}
 _FOLD |= {first + i: chr(ord("a") + i) for first in BOXED for i in range(26)}
-# "LATIN SMALL LETTER P WITH STROKE", "LATIN LETTER SMALL CAPITAL K": NFKD takes marks away, not strokes.
+# "LATIN SMALL LETTER P WITH STROKE", "LATIN LETTER SMALL CAPITAL K": NFKD removes accents, not strokes.
 _LATIN = re.compile(r"LATIN (?:SMALL |CAPITAL )?LETTER (?:SMALL CAPITAL )?([A-Z])(?: WITH .*)?")
 _NOT_ALNUM = re.compile(r"[^a-z0-9]+")
 _DROPPED = {"Cf", "Mn", "Me", "Cc"}
 
 
 def fold_name(name: str) -> str:
-    r"""Fold confusable spellings and case, and leave separators where they are.
+    r"""Fold confusable spellings and case, and keep separators in place.
 
     >>> fold_name("ＤｅｅｐＳееk\u200b-R1")
     'deepseek-r1'
     """
     if name.isascii():
         return name.lower()
-    # Before NFKC, which makes a lunate sigma (like c) a plain one (like o), and after it, for what it gives.
+    # Before NFKC, which turns a lunate sigma (like c) into a plain one (like o), and again on its result.
     text = unicodedata.normalize("NFKC", name.translate(_FOLD)).translate(_FOLD)
     text = unicodedata.normalize("NFKD", text)
     text = "".join(_plain(c) for c in text if unicodedata.category(c) not in _DROPPED)
-    # Once more: a letter whose accent has gone may be a look-alike, and casefold may spell one letter as two.
+    # Once more: a letter without its accent may be a look-alike, and casefold may spell one letter as two.
     return text.translate(_FOLD).casefold().translate(_FOLD)
 
 
 def skeleton(name: str) -> str:
     """Reduce a name to its lower-case letters and digits.
 
-    Letters of scripts that look like none of ours are kept, so that two names in them stay different.
+    Letters of scripts without Latin look-alikes are kept, so that two names in them stay different.
 
     >>> skeleton("DEEPSEEK_R1"), skeleton("d e e p s e e k / r1")
     ('deepseekr1', 'deepseekr1')
@@ -85,7 +85,7 @@ def skeleton(name: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _plain(c: str) -> str:
-    """A digit of any script as an ASCII one, and a Latin letter without what its Unicode name adds to it."""
+    """Return a digit of any script as ASCII, and a Latin letter without the additions in its Unicode name."""
     if c.isascii():
         return c
     digit = unicodedata.decimal(c, None)

@@ -1,7 +1,4 @@
-"""The lineage table: families, models derived from them, and the words around them, as TOML.
-
-It knows what the files say and how to find a word of theirs. It does not know what a whole name means.
-"""
+"""The lineage table: families, models derived from them, and the words around them, as TOML."""
 
 import tomllib
 from collections import defaultdict
@@ -18,33 +15,33 @@ from stillwatch.lineage.skeleton import skeleton
 
 
 class TableError(StillwatchError):
-    """The lineage table that ships here contradicts itself: a fault of ours."""
+    """The lineage table shipped here contradicts itself: a bug."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """Whose weights."""
+    """A model family: whose weights a model has."""
 
     id: str
     vendor: str
     hosts: tuple[str, ...]
-    base: int  # 0 a student's base, 1 open weights but usually the teacher, 2 closed
+    base: int  # 0: a student's base; 1: open weights but usually the teacher; 2: closed
     source: str
 
 
 @dataclass(frozen=True)
 class LineageEntry:
-    """One thing that names can say."""
+    """One thing that a name can refer to."""
 
     id: str
     names: tuple[str, ...]
-    family: str | None  # None: looks like a family and is none
+    family: str | None  # None: looks like a family but is not one
     source: str
     relation: Relation = Relation.SAME
     derived: bool = False  # somebody else's model: decides before the families in the same name
     vendor: str | None = None
     teachers: tuple[str, ...] = ()
-    named: bool = False  # a family that the name says goes before `family`
+    named: bool = False  # a family that the name gives goes before `family`
     base: int = 0
     lead: bool = False
     whole: bool = False
@@ -64,7 +61,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class LineageTable:
-    """Everything the files say, ready for look-ups."""
+    """Everything the files say, indexed for lookup."""
 
     families: dict[str, Family]
     entries: tuple[LineageEntry, ...]
@@ -72,7 +69,7 @@ class LineageTable:
     starts: dict[str, tuple[tuple[str, tuple[LineageEntry, ...]], ...]]
     distinctive: tuple[tuple[str, LineageEntry], ...]  # found glued to other words and written in leet
     hosts: dict[str, str]
-    decide: dict[str, str]  # a host whose prefix alone says the family
+    decide: dict[str, str]  # a host whose prefix alone gives the family
     suffixes: frozenset[str]
     treatments: dict[str, Relation]  # a word -> what was done to the weights
     datasets: dict[str, Dataset]  # skeleton of a data set's name -> whose answers it holds
@@ -80,7 +77,7 @@ class LineageTable:
 
 @lru_cache(maxsize=1)
 def table() -> LineageTable:
-    """Read the table that ships with the package.
+    """Read the table shipped with the package.
 
     Raises:
         TableError: it contradicts itself.

@@ -1,20 +1,20 @@
-"""Two checkpoints -> whether one was made from the other's weights, or both from one.
+"""Compare two checkpoints: was one made from the other's weights, or both from the same?
 
-Three looks at the feed-forward units, the first that shows something decides:
+The feed-forward units are compared in three ways, and the first that shows something decides:
 
 1. *in place*: unit i of one beside unit i of the other, against all other pairs of units;
-2. *reordered*: units matched by what opens them, and tested on what they write;
-3. *turned*: the same after the stream's axes were laid on each other by the embeddings of shared tokens.
+2. *reordered*: units matched by the weights that open them, and tested on what they write;
+3. *turned*: the same after the embeddings of shared tokens aligned the axes of the residual stream.
 
 Null (in place): the two were trained apart from different starting points. Training treats units alike, so
 any order of one model's units is as likely as another (Zhu et al. 2025, arXiv 2502.12292): the statistic has
-a known mean and variance over all orders (Hoeffding 1951, Ann. Math. Stat. 22), whatever the data, the
-tokenizer or the architecture that both share. The other two looks have no exact null: their thresholds lie
-between what made models showed (docs/lineage.md); shared data alone makes first layers alike once turned.
+a known mean and variance over all orders (Hoeffding 1951, Ann. Math. Stat. 22), whatever data, tokenizer or
+architecture both share. The other two comparisons have no exact null: their thresholds lie between the values
+of models made for the purpose (docs/lineage.md); shared data alone makes first layers similar once turned.
 
-Blind to: another hidden size; feed-forward layers made anew; a model taught on the other's answers (that is
-no lineage of weights). Fooled by: one starting point for two trainings, the same seed in one program: it is
-shown as the same lineage until training has washed it out.
+Blind to: another hidden size; feed-forward layers trained anew; a model taught on the other's answers (that
+is not a lineage of weights). Fooled by: two trainings from one starting point, such as the same seed in one
+program: shown as the same lineage until training has washed it out.
 """
 
 from dataclasses import dataclass
@@ -24,22 +24,22 @@ import numpy as np
 
 from stillwatch.lineage.checkpoint import CheckpointError, Floats, ModelCheckpoint, Units
 
-SAMPLE = 256  # units of a layer that are looked at
-# standard deviations of the null; made models trained apart: 3.4 at most in 720 pairs of layers
+SAMPLE = 256  # units of a layer that are compared
+# Standard deviations of the null; models we trained apart: 3.4 at most in 720 pairs of layers.
 IN_PLACE_Z = 8.0
-LAYERS_SHARE = 1 / 8  # of the layers that have to show it
-REORDERED = 0.25  # correlation of matched units; made models trained apart: 0.02 at most (docs/lineage.md)
-TURNED = 0.5  # the same with turned axes: models trained apart come to 0.36 in a first layer
+LAYERS_SHARE = 1 / 8  # of the layers that must show it
+REORDERED = 0.25  # correlation of matched units; models we trained apart: 0.02 at most (docs/lineage.md)
+TURNED = 0.5  # the same with turned axes: models trained apart reach 0.36 in a first layer
 TURNED_LOOK = "axes turned"  # a lead: its level was set on few models (docs/lineage.md)
-TURNED_SHARE = 1 / 2  # and to 0.14 in the others
-LAYERS_LOOKED_AT = 8  # where each layer has to be matched with all of the other model's
+TURNED_SHARE = 1 / 2  # of layers; beyond the first, models trained apart reach 0.14
+LAYERS_LOOKED_AT = 8  # when each layer has to be matched with all of the other model's
 SHARED_TOKENS = 2  # times the hidden size: fewer do not fix the axes
-ROUNDING = 1e-4  # of a row's length: units that differ by less are one, and what is left of them is rounding
-SEED = 7  # which units are looked at
+ROUNDING = 1e-4  # of a row's length: units that differ by less are the same, and the rest is rounding
+SEED = 7  # chooses the units that are compared
 
 
 class WeightsVerdict(StrEnum):
-    """What a comparison of weights says."""
+    """The conclusion of a comparison of weights."""
 
     SAME = "same weights lineage"
     NOT_SHOWN = "not shown"
@@ -48,23 +48,23 @@ class WeightsVerdict(StrEnum):
 
 @dataclass(frozen=True)
 class WeightsComparison:
-    """Two models beside each other. Tokenizer and shape say what is plausible; only weights decide."""
+    """Two models compared. Tokenizer and shape show what is plausible; only weights decide."""
 
     one: str
     other: str
     verdict: WeightsVerdict
-    how: str  # the look that decided, or why nothing could be judged
+    how: str  # the comparison that decided, or why nothing could be judged
     layers: int  # that show it
-    of_layers: int  # that were looked at
+    of_layers: int  # that were compared
     effect: float  # mean correlation of the units in the layers that show it; the highest where none does
-    z: float  # of the look in place: the highest of all layers
-    vocabulary_shared: float | None  # tokens in both, of tokens in either
+    z: float  # of the comparison in place: the highest of all layers
+    vocabulary_shared: float | None  # tokens in both, as a share of tokens in either
     merges_shared: float | None
     shape_differs: tuple[str, ...]
 
 
 def compare_weights(one: ModelCheckpoint, other: ModelCheckpoint) -> WeightsComparison:
-    """Say whether two models are of one weights lineage."""
+    """Return whether two models are of one weights lineage."""
     verdict, how, layers, of_layers, effect, z = WeightsVerdict.NO_JUDGEMENT, "", 0, 0, 0.0, 0.0
     try:
         if one.hidden != other.hidden:
@@ -118,7 +118,7 @@ def _judge(
 
 
 def _in_place(one: ModelCheckpoint, other: ModelCheckpoint) -> tuple[Floats, Floats]:
-    """(layers, layers): correlation of units in one place, and its z; 0 where the numbers of units differ."""
+    """Return (layers, layers): correlation of units in place, and its z; 0 if the numbers of units differ."""
     sampled = [[_sample(model.units(key)) for key in model.layers] for model in (one, other)]
     effects = np.zeros((len(sampled[0]), len(sampled[1])), np.float32)
     zs = np.zeros_like(effects)
@@ -130,7 +130,7 @@ def _in_place(one: ModelCheckpoint, other: ModelCheckpoint) -> tuple[Floats, Flo
 
 
 def in_place(mine: Floats, yours: Floats) -> tuple[float, float]:
-    """Correlation of rows in one place, and how far it is from what other orders of the rows give, in sd."""
+    """Return the correlation of rows in place, and its distance from that of other orders, in sd."""
     mine, yours = mine - mine.mean(axis=0), yours - yours.mean(axis=0)
     products = (mine @ yours.T).astype(np.float64)  # its rows and columns now have the mean 0
     scale = float(np.sqrt((mine**2).sum() * (yours**2).sum()))
@@ -140,7 +140,7 @@ def in_place(mine: Floats, yours: Floats) -> tuple[float, float]:
 
 
 def _sample(units: Units) -> tuple[int, Floats]:
-    """How many units there are, and some of them, always the same, as rows of length 1 in all they do."""
+    """Return the number of units, and a fixed sample of them as rows of length 1 of all their weights."""
     n = len(units.read)
     rows = np.random.default_rng(SEED).permutation(n)[:SAMPLE]
     parts = [part for part in (units.gate, units.read, units.write) if part is not None]
@@ -148,16 +148,16 @@ def _sample(units: Units) -> tuple[int, Floats]:
 
 
 def _unit(rows: Floats, least: float = 0.0) -> Floats:
-    """Rows of length 1; of zeros where they are no longer than `least`."""
+    """Return rows of length 1; zeros for rows no longer than `least`."""
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.divide(rows, norms, out=np.zeros_like(rows), where=norms > least).astype(np.float32, copy=False)
 
 
 def _match_reordered(one: ModelCheckpoint, other: ModelCheckpoint, turn: Floats | None) -> Floats:
-    """How alike units are in what they write, when they were matched by what they read; a number a layer.
+    """Return how similar units, matched by what they read, are in what they write; one number per layer.
 
-    Of models with as many layers, each layer beside its twin. Else some layers of `one`, the shorter, each
-    beside the likest of all layers of the other.
+    In models with equally many layers, each layer is compared with its counterpart. Otherwise some layers of
+    `one`, the shorter, are compared with the most similar of all layers of the other.
     """
     if len(one.names) == len(other.names):
         pairs = zip(one.layers, other.layers, strict=True)
@@ -186,13 +186,13 @@ def _match(mine: Units, yours: Units, turn: Floats | None) -> float:
 
 
 def _centre(rows: Floats) -> Floats:
-    """Rows of length 1, less what all units have in common: models trained apart share that once turned."""
+    """Return rows of length 1 without the units' common part, which models share once turned."""
     mean = rows.mean(axis=0)
     return _unit(rows - mean, ROUNDING * float(np.linalg.norm(mean)))
 
 
 def _turn(one: ModelCheckpoint, other: ModelCheckpoint) -> Floats | None:
-    """The turn of the other's axes that lays its embeddings on this one's; None without enough tokens."""
+    """Return the rotation that aligns the other's embeddings with this one's; None without enough tokens."""
     shared = sorted(one.vocabulary.keys() & other.vocabulary.keys())
     few = SHARED_TOKENS * one.hidden
     if not one.embedding_name or not other.embedding_name or len(shared) < few:

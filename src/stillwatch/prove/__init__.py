@@ -1,6 +1,6 @@
-"""Was a model distilled from another? Evidence by grades, and what a verdict may say at most.
+"""Was a model distilled from another? Evidence is graded, and its grades limit what a verdict may state.
 
-The ceiling is here and nowhere else: similarity alone never gets above *indeterminate*, and has no p-value.
+The limit is set only here: similarity alone never gets above *indeterminate*, and has no p-value.
 """
 
 import math
@@ -12,24 +12,24 @@ from stillwatch.errors import StillwatchError
 
 
 class ProveError(StillwatchError):
-    """An input, a protocol or a ledger that nothing can be proved with."""
+    """An input, a protocol or a ledger that cannot be used to prove anything."""
 
 
 class Grade(StrEnum):
-    """How far evidence carries; see docs/provenance.md."""
+    """How strong a piece of evidence can be; see docs/provenance.md."""
 
-    COIN = "A"  # exact, by our own randomness in what was served
-    MARK = "A'"  # exact, by a key in the sampling
+    COIN = "A"  # exact: the provider's own random choice of the served answer
+    MARK = "A'"  # exact: a key in the sampling
     RANK = "B"  # conformal: as good as its audited innocents
     LEAD = "C"  # a score; never a p-value
 
 
 class Outcome(StrEnum):
-    """What a verdict says, in order of weight."""
+    """The outcomes of a verdict, the strongest first."""
 
-    TRAINED = "evidence of training on served answers"  # A, sealed, and dated by a third party
-    OWNER_WORD = "the owner's word"  # A or A' at alpha, and what binds the owner is missing
-    CONSISTENT = "consistent with the candidate as its teacher"  # B at alpha, never more
+    TRAINED = "evidence of training on served answers"  # grade A, sealed, and dated by a third party
+    OWNER_WORD = "the owner's word"  # grade A or A' at alpha, but nothing binds the owner beforehand
+    CONSISTENT = "consistent with the candidate as its teacher"  # grade B at alpha, never more
     INDETERMINATE = "indeterminate"
     NONE = "none of the candidates"
     NOT_SHOWN = "not shown"  # a test of grade A had the power and found nothing
@@ -37,7 +37,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Counts:
-    """What a p-value can be computed from again, without the data (`exact.p_of`).
+    """The counts from which a p-value can be recomputed without the data (`exact.p_of`).
 
     binomial: P(at least `hits` of n) where each hits with chance `share`. gamma: P(a sum of n unit
     exponentials is at least `hits`). rank: (1 + hits) / (1 + n), where `hits` of n controls, or of n coins
@@ -54,7 +54,7 @@ class Counts:
 class Row:
     """One actor, key or candidate under test.
 
-    Raises: ProveError for a p-value that is none, or that adjusting has made smaller.
+    Raises: ProveError for a p-value outside (0, 1], or one that adjustment has made smaller.
     """
 
     name: str
@@ -63,12 +63,12 @@ class Row:
     effect_low: float | None
     effect_high: float | None
     p_value: float | None
-    p_adjusted: float | None  # over the rows
-    counts: Counts | None = None  # where p_value follows from them
+    p_adjusted: float | None  # adjusted over the rows
+    counts: Counts | None = None  # if p_value follows from them
 
     def __post_init__(self) -> None:
         for p in (self.p_value, self.p_adjusted):
-            if p is not None and not 0 < p <= 1:  # what underflows has a smallest value that is not 0
+            if p is not None and not 0 < p <= 1:  # an underflow is stored as the smallest positive value
                 raise ProveError(f"{self.name}: a p-value lies above 0 and up to 1; this one is {p}")
         if self.p_value is None and self.p_adjusted is not None:
             raise ProveError(f"{self.name}: an adjusted p-value needs the p-value that was adjusted")
@@ -80,7 +80,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Checked:
-    """Something that could explain the result otherwise, and what was found."""
+    """An alternative explanation that was checked, and what was found."""
 
     what: str
     found: str
@@ -100,15 +100,15 @@ class Evidence:
     claim: str  # the sentence under test
     null: str  # what would have produced p uniformly; empty for a lead
     alpha: float
-    unit: str  # of the effect
+    unit: str  # unit of the effect
     rows: tuple[Row, ...]
     p_floor: float | None = None
     power: str = ""
     confounds: tuple[Checked, ...] = ()
     means_not: tuple[str, ...] = ()
-    none_of_them: bool = False  # the test has this outcome, and it is the one
+    none_of_them: bool = False  # the test can say that none of the candidates is the teacher, and it does
     powered: bool = False  # an effect as large as the protocol names would have been found
-    protocol_sha256: str = ""  # of the signed protocol that fixed this test before its data were seen
+    protocol_sha256: str = ""  # the test's result is that no candidate is the teacher
     proof_sha256: str = ""  # of the proof from which every row follows (`prove.proof`)
 
     def __post_init__(self) -> None:
@@ -126,9 +126,9 @@ class Evidence:
 
 
 def outcome(evidence: tuple[Evidence, ...], proven: Collection[str] = ()) -> Outcome:
-    """Give the most that all the evidence says. A lead, however strong, does not change it.
+    """Return the strongest outcome that the evidence supports. A lead never changes it, however strong.
 
-    proven: SHA-256 of the proofs that hold. A test that no proof stands behind is its owner's word.
+    proven: SHA-256 of the proofs that were verified. A sealed test without one counts as its owner's word.
     """
     exact = [e for e in evidence if e.grade in (Grade.COIN, Grade.MARK)]
     ranks = [e for e in evidence if e.grade is Grade.RANK]

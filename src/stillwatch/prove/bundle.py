@@ -1,8 +1,7 @@
-"""A verdict as a signed bundle that another company or a court's expert can check. It judges nothing.
+"""A verdict as a signed bundle that another company or a court's expert can check.
 
-The same evidence, protocol and key give the same bytes: there is no time in it but the protocol's.
-`checker` is what travels in it as verify.py; it needs Python's standard library alone, and is run before
-anything is written.
+The same evidence, protocol and key give the same bytes: the only time in it is the protocol's. `checker`
+travels in it as verify.py. It needs only Python's standard library, and runs before anything is written.
 """
 
 import hashlib
@@ -32,7 +31,7 @@ def make(
     attached: Mapping[str, bytes] | None = None,
     proof: Proof | None = None,
 ) -> dict[str, bytes]:
-    """Put a bundle together in memory, signed. attached: further files by name, as they are.
+    """Build a signed bundle in memory. attached: further files by name, included unchanged.
 
     Raises: ProveError.
     """
@@ -65,9 +64,9 @@ def _manifest(files: Mapping[str, bytes], document: Mapping[str, Any], signer: T
 
 
 def write(files: Mapping[str, bytes], out: Path) -> Exported:
-    """Write a bundle, a folder or a `.zip`, whole or not at all, after its own checker has passed it.
+    """Write a bundle as a folder or a `.zip`, atomically, after its own checker has passed it.
 
-    Raises: ProveError where the checker finds something, the place is taken or cannot be written.
+    Raises: ProveError if the checker objects, the path exists or it cannot be written.
     """
     if out.exists():
         raise ProveError(f"{out}: is there already; name another place")
@@ -86,7 +85,7 @@ def write(files: Mapping[str, bytes], out: Path) -> Exported:
 
 
 def _write_zip(path: Path, files: Mapping[str, bytes], inside: str) -> Path:
-    """Stored, not deflated: another zlib would write other bytes."""
+    """Stored, not deflated: another version of zlib would write other bytes."""
     with zipfile.ZipFile(path, "x", zipfile.ZIP_STORED) as packed:
         for name in sorted(files):
             entry = zipfile.ZipInfo(f"{inside}/{name}")

@@ -29,7 +29,7 @@ from __future__ import annotations
 import sys
 
 if __name__ == "__main__" and not (sys.flags.isolated and sys.flags.no_site):
-    # else a json.py that lies beside this file, or on a PYTHONPATH, is taken for Python's own
+    # otherwise a json.py beside this file, or on PYTHONPATH, would be imported in place of Python's own
     sys.path[:] = [place for place in sys.path[1:] if place.startswith(sys.base_prefix)]
     import subprocess
 
@@ -47,7 +47,7 @@ from types import ModuleType
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-PARTS = {  # beside this file in a bundle; in the program, where they are used
+PARTS = {  # beside this file in a bundle; elsewhere in the installed package
     "envelope.py": HERE.parent / "cases" / "bundle" / "verify.py",
     "answers.py": HERE.parent / "cases" / "bundle" / "answers.py",
     "timestamp.py": HERE.parent / "cases" / "bundle" / "timestamp.py",
@@ -59,16 +59,16 @@ PARTS = {  # beside this file in a bundle; in the program, where they are used
     "report.py": HERE / "report.py",
 }
 PREDICATE = "urn:stillwatch:verdict-bundle:3"
-TOLD = ("suspect", "outcome", "headline", "stillwatch")  # of the manifest
+TOLD = ("suspect", "outcome", "headline", "stillwatch")  # in the manifest
 PROTOCOL, VERDICT, PROOF = "protocol.dsse.json", "verdict.json", "proof.json"
 REPORT, README = "report.html", "README.txt"
 PROTOCOL_TYPE = "application/vnd.stillwatch.protocol+json"
 SCORED = "stillwatch scored 1"
-CLOSE = 1e-6  # two machines' logarithms differ in the last digits
-MANY = 1 << 53  # beyond it a whole number is another one to other readers
+CLOSE = 1e-6  # logarithms differ between machines in the last digits
+MANY = 1 << 53  # above it, JSON readers disagree about whole numbers
 TEXT, FLAG, WHOLE, LIST, OBJECT, NONE = str, bool, int, list, dict, type(None)
 NUMBER = (float, int)
-SHAPES: Mapping[str, Mapping[str, Any]] = {  # every name in verdict.json, and what can stand there
+SHAPES: Mapping[str, Mapping[str, Any]] = {  # names allowed in verdict.json, with their allowed values
     "verdict": {
         "kind": "stillwatch verdict 1", "stillwatch": TEXT, "suspect": TEXT, "outcome": TEXT,
         "headline": TEXT, "means": TEXT, "missing": LIST, "means_not": LIST, "sealed": (OBJECT, NONE),
@@ -94,9 +94,9 @@ def _part(name: str) -> ModuleType:
     beside = HERE / name
     place = beside if beside.exists() else PARTS[name]
     called = f"bundle_{name[: -len('.py')]}"
-    module = sys.modules[called] = ModuleType(called)  # where its dataclasses look themselves up
+    module = sys.modules[called] = ModuleType(called)  # dataclasses look up their module here
     module.__file__ = str(place)
-    # compiled here: Python itself would rather load what lies in __pycache__, which no manifest names
+    # compiled here, because an import would prefer a file in __pycache__, which no manifest lists
     exec(compile(place.read_bytes(), str(place), "exec"), vars(module))
     return module
 
@@ -107,7 +107,7 @@ answers: Any = _part("answers.py")
 exact: Any = _part("exact.py")
 formula: Any = _part("formula.py")
 proof: Any = _part("proof.py")
-CANNOT = (*envelope.CANNOT, struct.error, MemoryError)  # what a hostile file can raise
+CANNOT = (*envelope.CANNOT, struct.error, MemoryError)  # exceptions that a hostile file can cause
 report: Any = _part("report.py")
 parts = proof.ProofFiles(_part("openings.py"), _part("leans.py"), _part("timestamp.py"), envelope.is_signed)
 
@@ -117,7 +117,7 @@ def outcome_words(outcome: Any) -> str:
 
 
 def read_json(data: bytes) -> Any:
-    """Read what every reader reads alike. Raises: ValueError for NaN, and for a name that appears twice."""
+    """Parse unambiguous JSON. Raises: ValueError for NaN, and for a name that appears twice."""
 
     def number(text: str) -> float:
         value = float(text)
@@ -135,12 +135,12 @@ def read_json(data: bytes) -> Any:
 
 
 def is_written_alike(a: Any, b: Any) -> bool:
-    """Whether two values are the same JSON: true is not 1, and 1 is not 1.0."""
+    """Return whether two values are the same JSON: true is not 1, and 1 is not 1.0."""
     return json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True)
 
 
 def check_shape(table: Any, shape: str, place: str) -> None:
-    """See that an object has all the names of its shape, no other, and of each the right type.
+    """Check that an object has exactly the names of its shape, each with the right type.
 
     Raises: ValueError with the place of what is wrong.
     """
@@ -160,7 +160,7 @@ def check_shape(table: Any, shape: str, place: str) -> None:
 
 
 def read_verdict(bundle: Any) -> Any:
-    """verdict.json, in which everything is of its type. Raises: ValueError."""
+    """Read verdict.json and check the type of every value. Raises: ValueError."""
     verdict = read_json(bundle.read(VERDICT))
     check_shape(verdict, "verdict", VERDICT)
     for k, e in enumerate(verdict["evidence"]):
@@ -181,7 +181,7 @@ def same(a: float, b: float) -> bool:
 
 
 class Claims:
-    """What was looked at: the same, contradicting, or the sender's word."""
+    """The results of the checks: confirmed, contradicted, or resting on the sender's word."""
 
     def __init__(self) -> None:
         self.same: list[str] = []
@@ -196,7 +196,7 @@ class Claims:
 
 
 def check_protocol(bundle: Any, verdict: Any, claims: Claims) -> dict[str, Any] | None:
-    """Check the signed protocol, and that the evidence holds to it; give what it says."""
+    """Check the signed protocol, and that the evidence follows it; return the protocol."""
     if PROTOCOL not in bundle.names:
         if verdict["protocol"] is not None:
             claims.wrong.append(f"{PROTOCOL}: the verdict names one, and it is missing")
@@ -227,7 +227,7 @@ def check_protocol(bundle: Any, verdict: Any, claims: Claims) -> dict[str, Any] 
 
 
 def check_evidence(verdict: Any, claims: Claims) -> None:
-    """See that what is stated follows from the counts that are stated; the counts are the sender's word."""
+    """Check that the stated p-values follow from the stated counts; the counts are the sender's word."""
     for e in verdict["evidence"]:
         tested = [row for row in e["rows"] if row["p_value"] is not None]
         if e["grade"] == "C":
@@ -261,7 +261,7 @@ def check_evidence(verdict: Any, claims: Claims) -> None:
 
 
 def check_proof(bundle: Any, verdict: Any, signer: str, trust: Any, claims: Claims) -> tuple[str, Any]:
-    """Compute everything from the disclosed pairs: the proof's SHA-256, and what came out of it."""
+    """Recompute everything from the disclosed pairs; return the proof's SHA-256 and the result."""
     named = {e["proof_sha256"] for e in verdict["evidence"] if e["proof_sha256"]}
     if PROOF not in bundle.names:
         if named:
@@ -282,7 +282,7 @@ def check_proof(bundle: Any, verdict: Any, signer: str, trust: Any, claims: Clai
 
 
 def sealed_lines(found: Any) -> list[str]:
-    """What a proof's examination says of its seal."""
+    """Describe what the examination of a proof found about its seal."""
     lines = [
         f"  {found.pairs} pairs and {found.unpaired} coins without a pair are disclosed; seal "
         f"{found.number}, {found.tests} tests sealed: all count"
@@ -316,7 +316,7 @@ class FilesInMemory:
 
 
 def claims_of(bundle: Any, signer: str, trust: Any) -> tuple[Claims, str, Any]:
-    """Hold the figures against what they follow from: claims, and the proof's SHA-256 and examination."""
+    """Compare the figures with their basis; return claims, and the proof's SHA-256 and examination."""
     verdict, claims = read_verdict(bundle), Claims()
     protocol = check_protocol(bundle, verdict, claims)
     check_evidence(verdict, claims)
@@ -327,7 +327,7 @@ def claims_of(bundle: Any, signer: str, trust: Any) -> tuple[Claims, str, Any]:
 
 
 def check_names(bundle: Any, verdict: Any, claims: Claims) -> None:
-    """Refuse files that nobody checks: another page could say anything. Attachments are the sender's."""
+    """Refuse files that no check covers: a page could state anything. Attachments are the sender's own."""
     known = {VERDICT, REPORT, README, PROTOCOL, PROOF, "verify.py", *PARTS, envelope.MANIFEST, envelope.STAMP}
     for name in bundle.names:
         if name.startswith("attached/"):
@@ -340,7 +340,7 @@ def check_names(bundle: Any, verdict: Any, claims: Claims) -> None:
 
 
 def is_scored(bundle: Any, name: str) -> bool:
-    """Whether an attached file holds the scored pairs of a mark."""
+    """Return whether an attached file holds the scored pairs of a mark."""
     try:
         document = read_json(bundle.read(name))
     except (ValueError, RecursionError):
@@ -349,14 +349,14 @@ def is_scored(bundle: Any, name: str) -> bool:
 
 
 def page_of(bundle: Any, signer: str, claims: Claims | None = None) -> bytes:
-    """The page that belongs to a bundle: it follows from verdict.json and from what was computed."""
+    """Render the page of a bundle from verdict.json and from what was recomputed."""
     known = claims or claims_of(bundle, signer, proof.Trust())[0]
     page: str = report.page(read_verdict(bundle), signer, known.open)
     return page.encode("utf-8", "backslashreplace")
 
 
 def check_pages(bundle: Any, signer: str, claims: Claims) -> None:
-    """Check that page and README say what the figures say: both are made again, byte for byte."""
+    """Check page and README by making both again, byte for byte."""
     verdict = read_verdict(bundle)
     why = "is not what verdict.json comes to (by this checker's release; the bundle says {})"
     made = {
@@ -369,7 +369,7 @@ def check_pages(bundle: Any, signer: str, claims: Claims) -> None:
 
 
 def check_words(bundle: Any, signer: str, trust: Any, claims: Claims, found: Any) -> None:
-    """Check that verdict.json's words follow from the evidence, and from what its sender took for granted."""
+    """Check that the texts in verdict.json follow from the evidence and the sender's stated assumptions."""
     verdict, lacks, proven, sealed = read_verdict(bundle), [], set(), None
     same_suspect = {e["suspect"] for e in verdict["evidence"]} == {verdict["suspect"]}
     claims.require("verdict.json, suspect", same_suspect, "the evidence is of another one")
@@ -399,7 +399,7 @@ def check_words(bundle: Any, signer: str, trust: Any, claims: Claims, found: Any
 
 
 def compared(e: Any, found: Any) -> Iterator[tuple[str, bool, str]]:
-    """Hold the rows of a piece of evidence against what came out of its proof."""
+    """Compare the rows of a piece of evidence with those recomputed from its proof."""
     yield f"{e['method']}, alpha", e["alpha"] == found.alpha, f"the seal has {found.alpha}"
     yield f"{e['method']}, suspect", e["suspect"] == found.suspect, f"the proof is of {found.suspect}"
     rows = {row["name"]: row for row in e["rows"]}
@@ -424,7 +424,7 @@ def compared(e: Any, found: Any) -> Iterator[tuple[str, bool, str]]:
 
 
 def is_interval(row: Any, hits: int, n: int) -> bool:
-    """Whether a row's bounds are those of Clopper and Pearson, 95 %: each leaves a tail of 2.5 %."""
+    """Return whether a row's bounds are those of Clopper and Pearson, 95 %: each leaves a tail of 2.5 %."""
 
     def tail(count: int, share: float) -> float:
         return float(exact.binomial_tail(count, n, share)) if 0 < share < 1 else float(share == 1)
@@ -436,7 +436,7 @@ def is_interval(row: Any, hits: int, n: int) -> bool:
 
 
 def outcome(evidence: Any, proven: Any = ()) -> str:
-    """What all the evidence says at most: similarity moves it nowhere, and without a proof it is a word."""
+    """Return the strongest outcome that the evidence supports; a lead counts for nothing."""
 
     def found(e: Any) -> bool:
         return any(row["p_adjusted"] is not None and row["p_adjusted"] <= e["alpha"] for row in e["rows"])
@@ -455,7 +455,7 @@ def outcome(evidence: Any, proven: Any = ()) -> str:
 
 
 def check_scored(bundle: Any, verdict: Any, protocol: dict[str, Any] | None, claims: Claims) -> None:
-    """Where an actor's key was revealed: score every pair again."""
+    """Score every pair again, if an actor's key was revealed."""
     for name in bundle.names:
         if not name.startswith("attached/") or not is_scored(bundle, name):
             continue
@@ -483,7 +483,7 @@ def check_scored(bundle: Any, verdict: Any, protocol: dict[str, Any] | None, cla
 
 
 def scored_again(scored: Any, keys: list[bytes], pairs: list[tuple[tuple[int, ...], int]]) -> float:
-    """Give the p-value of the pairs under all keys: exact, or with weights the bound at the told slope."""
+    """Return the p-value of the pairs under all keys: exact, or with weights the bound at the given slope."""
     if "weights" not in scored:
         total = sum(formula.score(key, *pair) for key in keys for pair in pairs)
         return float(exact.gamma_tail(total, len(keys) * len(pairs)))
@@ -501,7 +501,7 @@ def scored_again(scored: Any, keys: list[bytes], pairs: list[tuple[tuple[int, ..
 def check(
     place: Path, key: str | None, stamp_ca: str | None = None, witness: str = "", released: str | None = None
 ) -> dict[str, Any]:
-    """Check a bundle. Raises: envelope.Bad where there is none, OSError where openssl is missing."""
+    """Check a bundle. Raises: envelope.Bad if there is none, OSError if openssl is missing."""
     bundle = envelope.Bundle(place)
     if envelope.MANIFEST not in bundle.names:
         raise envelope.Bad(f"{place}: holds no {envelope.MANIFEST}; it is no bundle of a verdict")
@@ -552,7 +552,7 @@ def check(
 
 
 def main(words: list[str]) -> int:
-    """Check what the words name. Exit code: 0 all three hold, 1 not, 2 there is no bundle."""
+    """Check the bundle named by the arguments. Exit code: 0 all three hold, 1 not, 2 there is no bundle."""
     return int(answers.main(words, check, __doc__, HERE, ("--witness", "--released")))
 
 

@@ -1,7 +1,4 @@
-"""Evidence as JSON and back. Strict: what is missing, unknown or of another kind is refused with its place.
-
-It does not know what the evidence says.
-"""
+"""Evidence as JSON and back. Strict: a missing, unknown or wrongly typed value is refused with its place."""
 
 import json
 import math
@@ -20,12 +17,12 @@ LARGEST = 64 << 20  # bytes
 
 
 def as_json(evidence: Evidence) -> dict[str, Any]:
-    """Give the document, as whoever reads the file has it; `of_json` reads it."""
+    """Return the JSON document that `of_json` reads."""
     return dict(json.loads(json.dumps({"kind": KIND} | asdict(evidence))))
 
 
 def write(evidence: Evidence, path: Path) -> Path:
-    """Write one piece of evidence, whole or not at all. Raises: ProveError."""
+    """Write one piece of evidence, atomically. Raises: ProveError."""
     text = json.dumps(as_json(evidence), indent=1, allow_nan=False, ensure_ascii=True) + "\n"
     with refuse_os_errors(ProveError, f"{path}: cannot be written"):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +60,7 @@ def of_json(document: Any, place: str) -> Evidence:
 
 
 def _unknown_name(document: Any, known: Any) -> str | None:
-    """The first name of a document that its evidence has no field for."""
+    """Return the first name in a document that is not a field of its evidence."""
     if isinstance(document, dict) and isinstance(known, dict):
         names = (
             name if name not in known else _unknown_name(document[name], known[name]) for name in document
@@ -76,7 +73,7 @@ def _unknown_name(document: Any, known: Any) -> str | None:
 
 
 def _is_exact(value: Any) -> bool:
-    """Whether every number in a document is one that all readers of JSON keep as it is."""
+    """Return whether every number in a document is read the same by all JSON readers."""
     if isinstance(value, dict | list):
         return all(map(_is_exact, value.values() if isinstance(value, dict) else value))
     if isinstance(value, float):

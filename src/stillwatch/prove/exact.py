@@ -1,9 +1,9 @@
-"""Exact p-values from counts, and Holm's adjustment, with nothing but Python's own library.
+"""Exact p-values from counts, and Holm's adjustment, with Python's standard library alone.
 
-This file travels in every bundle as it is: what made a p-value and what checks it are one formula. It knows
-no test's meaning, and nothing of the data.
+This file travels unchanged in every bundle, so that making a p-value and checking it use one formula.
 
-Null: stated by each function. Fooled by: counts that are not what they claim to be; nothing here can tell.
+Null: stated by each function. Fooled by: counts that are not what they claim to be; nothing here can detect
+that.
 Source: Holm 1979, Scand. J. Statist. 6; Erlang's tail as a Poisson sum; Phipson and Smyth 2010, SAGMB 9, for
 the rank's "one more" above and below; Chernoff 1952, Ann. Math. Statist. 23.
 """
@@ -13,14 +13,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-LEAST = 1e-300  # what underflows; a p-value of 0 does not exist
-MOST = 1e9  # of a count: no test has more, and a tail over more terms would take hours
+LEAST = 1e-300  # smallest p-value: a smaller one underflows, and 0 does not exist
+MOST = 1e9  # largest count: no test has more, and a longer tail would take hours
 STEEPEST = 20.0  # of slope times weight: beyond it `log_powers_mean` does not hold
-_SMALL = 1e-18  # a term that no longer counts, beside the sum
+_SMALL = 1e-18  # relative to the sum, below which a term no longer counts
 
 
 def binomial_tail(hits: int, n: int, share: float) -> float:
-    """P(at least `hits` of `n`). Null: every trial hits with chance `share`, apart from all others.
+    """P(at least `hits` of `n`). Null: every trial hits with chance `share`, independently.
 
     >>> round(binomial_tail(50, 50, 0.5) * 2**50, 6)
     1.0
@@ -99,10 +99,10 @@ def log_powers_mean(x: float, exponent: float) -> float:
 def matched_tail(total: float, weights: Sequence[float], exponents: Sequence[float], slope: float) -> float:
     """A bound on P(sum of w (u^k - 1/(k+1)) is at least this), valid for any slope above 0 (Chernoff 1952).
 
-    Raises: ValueError for a slope, a weight or an exponent for which it is no bound.
+    Raises: ValueError for a slope, a weight or an exponent for which the bound does not hold.
 
-    Null: independent uniform u, one for each weight and exponent. The bound is above the exact tail,
-    by a factor of about ten where p is small.
+    Null: independent uniform u, one for each weight and exponent. The bound is above the exact tail, by a
+    factor of about ten for small p.
     """
     largest = max(map(abs, weights), default=0.0)
     if not (
@@ -127,7 +127,7 @@ def _bounded(log_scale: float, total: float) -> float:
 
 
 def p_of(test: str, hits: float, n: int, share: float) -> float:
-    """Give the p-value of counts (`prove.Counts`). Raises: ValueError for counts that cannot be."""
+    """Return the p-value of counts (`prove.Counts`). Raises: ValueError for impossible counts."""
     if not (1 <= n <= MOST and 0 <= hits < math.inf):
         raise ValueError(f"{test}: {hits} of {n}")
     if test == "gamma":
@@ -144,7 +144,7 @@ def p_of(test: str, hits: float, n: int, share: float) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust p-values so that any false finding has chance alpha at most, whatever ties them.
+    """Adjust p-values so that the chance of any false finding is at most alpha, whatever their dependence.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]

@@ -1,8 +1,8 @@
-"""How many coins an effect takes, and what a number of coins can find. It asks nobody.
+"""Plans a coin test: how many coins find an effect, and which effect a number of coins can find.
 
-The effect is the mean lean towards the served answer, in standard deviations of a lean. What it is depends on
-the suspect: 1.4 where half of a small student's training was served answers, far below 0.1 where a large
-one's was diluted a hundredfold; measure it on a student of one's own (docs/coin.md).
+The effect is the mean lean towards the served answer, in standard deviations of a lean. It depends on the
+suspect: 1.4 where half of a small student's training was served answers, far below 0.1 where a large one's
+was diluted a hundredfold; measure it on a student of your own (docs/coin.md).
 Source: the normal approximation of the sum of levels; few coins are simulated with the test itself.
 """
 
@@ -18,41 +18,41 @@ from stillwatch.prove.coin import PLACES
 from stillwatch.prove.coin.leans import CONTINUATIONS, LEVELS
 from stillwatch.prove.coin.randomise import all_coins, count_leans, levels
 
-# What a student taught on nothing but served answers showed: z over the root of the pairs, without a base.
+# The effect of a student taught only on served answers: z over the square root of the pairs, without a base.
 # Texts were sampled at temperature 1, once for each question, `continuation` at PLACES in each answer.
-# EFFECTS is the weak student of the loop in docs/figures/coin.md (63 thousand parameters, sums): nobody is
-# cleared by less. `continuation` showed -0.007 there, standard error 0.035: no more is claimed of it than of
-# `overlap`. By a statistic that is not here, which was not measured, nobody is cleared at all.
+# EFFECTS is the weak student of the loop in docs/figures/coin.md (63 thousand parameters, sums): no suspect
+# is cleared on a smaller effect. `continuation` showed -0.007 there, standard error 0.035: no more is claimed
+# for it than for `overlap`. A statistic that is not listed was not measured, and clears no suspect.
 EFFECTS = {"likelihood": 0.24, "top": 0.27, "continuation": 0.02, "overlap": 0.02}
 # For planning: the same student asked for its likeliest text, and a language model (135 million parameters,
-# open questions, one epoch: benchmarks/prove_api.py). A suspect's API may ignore the temperature that it is
-# asked for, so that nobody is cleared by these.
+# open questions, one epoch: benchmarks/prove_api.py). A suspect's API may ignore the requested temperature,
+# so these clear no suspect.
 STUDENTS = {
     "language model": {"likelihood": 0.48, "top": 0.57, "continuation": 0.48},
     "language model, temperature 0": {"continuation": 0.52},
     "weak student": EFFECTS,
     "weak student, temperature 0": {"continuation": 0.23, "overlap": 0.11},
 }
-SIMULATED = 600  # coins up to which the formula is checked by the test itself: a second or two
-RUNS = 200  # simulated tests a number of coins
+SIMULATED = 600  # coins up to which the formula is checked by simulating the test: a second or two
+RUNS = 200  # simulated tests per number of coins
 MOST = 10_000_000  # coins of a plan
 _NORMAL = NormalDist()
 
 
 @dataclass(frozen=True)
 class Needed:
-    """What one effect takes."""
+    """The coins for one effect."""
 
     effect: float
     alpha: float  # of one actor, adjusted for all of them
     power: float
-    coins: int  # by the formula, and never fewer than could reach alpha at all
+    coins: int  # by the formula, and at least as many as can reach alpha
     simulated: float | None  # share of simulated tests that found it; None: by the formula alone
     runs: int
 
 
 def floor(alpha: float) -> int:
-    """The coins that alpha takes even where all fall one way.
+    """Return the number of coins needed for alpha if all of them fall one way.
 
     >>> floor(1e-5), floor(0.05)
     (17, 5)
@@ -61,15 +61,16 @@ def floor(alpha: float) -> int:
 
 
 def needed_coins(effect: float, alpha: float, power: float, actors: int = 1, *, lost: float = 0.0) -> Needed:
-    """Coins that one actor needs, none a tie. lost: the share that has no two answers, and counts against.
+    """Return the coins that one actor needs, without ties. lost: the share without two answers, counted
+    against.
 
-    Raises: ProveError for what no test can have.
+    Raises: ProveError for impossible settings.
     """
     _demand(effect, alpha, power, actors)
     each = alpha / actors
     coins = max(floor(each), math.ceil(by_formula(effect, each, power)))
     share = found_share(effect, coins, each)
-    while share is not None and share < power:  # small numbers cost something
+    while share is not None and share < power:  # small numbers are cheap to simulate
         coins = math.ceil(coins * 1.1)
         share = found_share(effect, coins, each)
     if lost:
@@ -85,7 +86,7 @@ def needed_coins(effect: float, alpha: float, power: float, actors: int = 1, *, 
 
 
 def by_formula(effect: float, alpha: float, power: float) -> float:
-    """Coins by the normal approximation of the test's own sum of levels, for leans drawn from a normal."""
+    """Return the coins by the normal approximation of the test's sum of levels, for normal leans."""
     mean, null_sd, sd = _moments(effect)
     return float(((-_NORMAL.inv_cdf(alpha) * null_sd + _NORMAL.inv_cdf(power) * sd) / mean) ** 2)
 
@@ -100,9 +101,9 @@ def _moments(effect: float) -> tuple[float, float, float]:
 
 
 def found_share(effect: float, coins: int, alpha: float, runs: int = RUNS) -> float | None:
-    """The share of simulated suspects with such an effect that the test finds; None for many coins.
+    """Return the share of simulated suspects with such an effect that the test finds; None for many coins.
 
-    Leans are drawn from a normal distribution: with heavier tails the levels clip more, and lose less.
+    Leans are drawn from a normal distribution: with heavier tails more levels are clipped, and less is lost.
     """
     if coins > SIMULATED:
         return None
@@ -115,7 +116,7 @@ def found_share(effect: float, coins: int, alpha: float, runs: int = RUNS) -> fl
 
 
 def has_power(effect: float, coins: int, alpha: float, power: float = 0.8) -> bool:
-    """Whether so many coins find such an effect with such power."""
+    """Return whether a number of coins finds such an effect with such power."""
     if coins < floor(alpha):
         return False
     share = found_share(effect, coins, alpha, 100)
@@ -125,20 +126,20 @@ def has_power(effect: float, coins: int, alpha: float, power: float = 0.8) -> bo
 
 
 def outweighs(effect: float, coins: int, against: int, alpha: float, power: float = 0.8) -> bool:
-    """Whether so many coins find an effect though others count as the largest lean, and against."""
+    """Return whether a number of coins finds an effect though others count as the largest lean, against."""
     mean, null_sd, sd = _moments(effect)
     apart = -_NORMAL.inv_cdf(alpha) * math.sqrt(coins * null_sd**2 + against * LEVELS**2)
     return bool(mean * coins - LEVELS * against >= apart + _NORMAL.inv_cdf(power) * sd * math.sqrt(coins))
 
 
 def smallest_effect(coins: int, alpha: float, power: float = 0.8) -> float:
-    """The smallest effect that so many coins find, by the formula."""
+    """Return the smallest effect that a number of coins finds, by the formula."""
     return float((-_NORMAL.inv_cdf(alpha) + _NORMAL.inv_cdf(power)) / math.sqrt(coins)) if coins else math.inf
 
 
 @dataclass(frozen=True)
 class PowerStatement:
-    """Whether a test could have found what it looked for, and in words with what is missing."""
+    """Whether a test could have found its effect, and in words with what is missing."""
 
     enough: bool
     words: str
@@ -148,11 +149,11 @@ def power_of(
     statistic: str, effect: float | None, coins: int, alpha: float, places: int = PLACES, power: float = 0.8,
     against: int = 0,
 ) -> PowerStatement:  # fmt: skip
-    """Say whether so many coins, as they were measured by a statistic, could have found an effect.
+    """Return whether a number of coins, measured by a statistic, could have found an effect.
 
-    An effect that is looked for and is larger than the statistic's usual one does not make a test strong: the
-    smaller of the two counts. Nor is a test strong that reads less than what the usual one was measured by.
-    against: coins that could not be measured, each of which counts as the largest lean, and against.
+    Looking for an effect larger than the statistic's usual one does not make a test powerful: the smaller of
+    the two counts. Nor is a test powerful if it reads less than what the usual one was measured on. against:
+    coins that could not be measured, each of which counts as the largest lean, against.
     """
     words = (
         f"With the {coins:,} measured coins of the actor with fewest, an effect of "
@@ -183,7 +184,7 @@ def power_of(
 
 
 def queries(statistic: str, samples: int = 1, places: int = PLACES) -> int:
-    """The queries of the suspect that one coin takes, at most.
+    """Return the most queries of the suspect that one coin takes.
 
     >>> queries("overlap", 4), queries("continuation", 2, places=8)
     (4, 32)

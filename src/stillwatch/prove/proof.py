@@ -1,10 +1,11 @@
-"""Check the proof of a coin test: seals, time, openings, leans. With Python 3.9's own library and no secret.
+"""Checks the proof of a coin test: seals, time, openings, leans. It needs Python 3.9's standard library and
+no secret.
 
-This file travels in a proof's bundle as it is. `examine` gives what contradicts itself (`wrong`), what is
-missing before *trained* may be said (`missing`), and what comes out for each actor that was disclosed.
-Nothing is taken as told that can be computed; what cannot be is said: that the suspect's answers are the
-suspect's, that the owner keeps to its statement on its own training, and that its gateway put the answers
-in an order that did not know the coin.
+This file travels unchanged in a proof's bundle. `examine` returns what contradicts itself (`wrong`), what is
+missing before *trained* may be stated (`missing`), and the result for each disclosed actor. Whatever can be
+computed is computed. The rest is stated as an assumption: that the suspect's answers are its own, that the
+owner keeps to its statement on its own training, and that its gateway ordered the answers without knowing the
+coin.
 """
 
 from __future__ import annotations
@@ -27,15 +28,15 @@ NAMES = {  # every name in a proof, in one of its records, and in one of its act
     "naming": "earlier last_lines later seal stamp",
 }
 ADDED = {"naming", "secrets", "coins_from", "tally"}  # in 2026-12
-TRAINING = ("excluded", "none")  # of coined answers in the owner's own training: either will do
+TRAINING = ("excluded", "none")  # of paired answers in the owner's own training: either is acceptable
 MOST_ALPHA = 1e-3  # a seal that allows more false findings proves nothing
 FEWEST = 8  # leans of one actor
-FAIR = 1e-3  # below this a base leans to what was served by more than luck
+FAIR = 1e-3  # below this, a base leans to what was served by more than chance
 FIXED = " sha256:"  # between a sealed base's name and the SHA-256 of its file or folder
 FIXED_BASE = re.compile(rf"[^\r\n]+{FIXED}[0-9a-f]{{64}}")
 EXCLUSION = "ties; what has no pair of answers, or no number of the suspect, counts against"
 _HEX, _TEXT = re.compile(r"[0-9a-f]{64}"), re.compile(r"[ -~]{1,200}")
-_SHAPES: Mapping[str, Mapping[str, Any]] = {  # every name in a seal and what lies in it, and what it can be
+_SHAPES: Mapping[str, Mapping[str, Any]] = {  # every name in a seal and its parts, and the values allowed
     "seal": {
         "kind": _TEXT, "number": 1, "owner": _HEX, "at": _TEXT, "before": (_HEX, None), "keys": list,
         "heads": list, "test": dict, "actors": list, "own_training": dict, "signature": _TEXT,
@@ -53,7 +54,7 @@ _SHAPES: Mapping[str, Mapping[str, Any]] = {  # every name in a seal and what li
 }  # fmt: skip
 AUTHORITY = "a time-stamping authority"
 LATEST = datetime.max.replace(tzinfo=timezone.utc)
-LARGEST = 1e9  # of a measured value: what is no number has no lean
+LARGEST = 1e9  # of a measured value; anything larger is no lean
 MOST = 1 << 53  # of a whole number
 
 
@@ -91,17 +92,17 @@ MEANS_NOT = (
 
 @dataclass(frozen=True)
 class Trust:
-    """What the checker brings: nothing in a bundle can stand for it."""
+    """What the checker supplies: nothing in a bundle can replace it."""
 
     stamp_ca: str | None = None  # PEM file of a time-stamping authority's root
     witnesses: Sequence[str] = ()  # public keys, hex
-    released: str | None = None  # when the suspect came out, ISO, as the checker knows it
-    now: str | None = None  # when this is checked: a suspect that is there was released before
+    released: str | None = None  # the suspect's release, ISO, as the checker knows it
+    now: str | None = None  # time of this check: an existing suspect was released before it
 
 
 @dataclass
 class Examined:
-    """What comes out."""
+    """The result of an examination."""
 
     wrong: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
@@ -113,16 +114,16 @@ class Examined:
     sealed_at: str = ""
     by: str = ""
     released: str = ""
-    naming: int | None = None  # the number of the seal that named the actors before their coins fell
-    witnessed: bool = False  # by whom a second seal of one number would have been refused
+    naming: int | None = None  # the number of the seal that named the actors before their coins were thrown
+    witnessed: bool = False  # witnesses who would have refused a second seal of one number
     pairs: int = 0
     unpaired: int = 0  # tested coins of the disclosed actors that have no pair of answers
     stamped: bool = False  # by an authority that the checker trusts
     trust: Trust = Trust()  # under which it was examined
-    words: dict[str, Any] = field(default_factory=dict)  # what evidence of this test says
+    words: dict[str, Any] = field(default_factory=dict)  # texts for the evidence of this test
 
     def facts(self) -> dict[str, Any]:
-        """What a verdict states of its seal, and of what its sender took for granted."""
+        """The facts that a verdict states about its seal, and its sender's assumptions."""
         names = ("number", "naming", "tests", "alpha", "sealed_at", "by", "released", "pairs", "unpaired")
         future = self.trust.released and self.trust.now and when(self.trust.released) > when(self.trust.now)
         granted = {
@@ -139,7 +140,7 @@ class Examined:
 
 @dataclass(frozen=True)
 class ProofFiles:
-    """The files that this one works with: `openings`, `leans`, `timestamp`, and Ed25519."""
+    """The files that this one needs: `openings`, `leans`, `timestamp`, and Ed25519."""
 
     openings: Any
     leans: Any
@@ -162,9 +163,9 @@ def when(text: str) -> datetime:
 
 
 def examine(proof: Mapping[str, Any], signer: str | None, trust: Trust, parts: ProofFiles) -> Examined:
-    """Check all of a proof. `signer`: who signed the bundle, or is about to.
+    """Check a whole proof. `signer`: the key that signed the bundle, or is about to.
 
-    Raises: ValueError, KeyError, TypeError for what is no proof at all.
+    Raises: ValueError, KeyError, TypeError if it is not a proof.
     """
     found = Examined(trust=trust)
     if proof["kind"] not in KINDS:
@@ -217,7 +218,7 @@ def examine(proof: Mapping[str, Any], signer: str | None, trust: Trust, parts: P
 
 
 def _check_names(proof: Mapping[str, Any], found: Examined) -> None:
-    """Refuse a proof that holds anything from which nothing is computed."""
+    """Refuse a proof that holds a name from which nothing is computed."""
     held = [("proof", proof)]
     held += [("record", one) for one in proof["records"]] + [("actor", one) for one in proof["actors"]]
     if proof.get("naming") is not None:
@@ -231,7 +232,7 @@ def _check_names(proof: Mapping[str, Any], found: Examined) -> None:
 
 
 def _misfits(seal: Any, place: str, statistics: Sequence[str]) -> list[str]:
-    """Say which names of a seal are unknown or hold a wrong value. Its owner signs it."""
+    """Return which names of a seal are unknown or hold a wrong value. Its owner signs it."""
     wrong = _unlike(seal, "seal", place)
     if wrong:
         return wrong
@@ -249,7 +250,7 @@ def _misfits(seal: Any, place: str, statistics: Sequence[str]) -> list[str]:
 
 
 def _unlike(table: Any, kind: str, place: str) -> list[str]:
-    """Say what of an object is not as its shape has it. Older seals name no places, or no ends."""
+    """Return which parts of an object do not match its shape. Older seals have no places, or no ends."""
     shape, added = _SHAPES[kind], {"places", "ends"}
     if type(table) is dict and table.get("kind") == "stillwatch seal 1":
         shape = {name: one for name, one in shape.items() if name not in ADDED}
@@ -265,7 +266,7 @@ def _unlike(table: Any, kind: str, place: str) -> list[str]:
 
 
 def _fits(value: Any, wanted: Any) -> bool:
-    """Whether a value is as a shape wants it. wanted: a type, a pattern, the least whole number, or None."""
+    """Return whether a value matches a shape. wanted: a type, a pattern, the least whole number, or None."""
     if isinstance(wanted, re.Pattern):
         return type(value) is str and wanted.fullmatch(value) is not None
     if type(wanted) is int:
@@ -276,7 +277,7 @@ def _fits(value: Any, wanted: Any) -> bool:
 
 
 def words(chain: Sequence[Mapping[str, Any]], naming: int | None, statistic: str) -> dict[str, Any]:
-    """What evidence of a sealed test says: its method, null and limits follow from the seals."""
+    """Return the texts for evidence of a sealed test: its method, null and limits follow from the seals."""
     seal = chain[-1]
     test, training = seal["test"], seal["own_training"]["coined_answers"]
     over = f", less what {test['base']} foretells" if test["base"] != "none" else ""
@@ -342,7 +343,7 @@ def _chain(proof: Mapping[str, Any], found: Examined, parts: ProofFiles) -> None
 def _time(
     proof: Mapping[str, Any], seal: Mapping[str, Any], found: Examined, trust: Trust, parts: ProofFiles
 ) -> None:
-    """Check by third parties when the seal existed, and whether that is before the suspect's release."""
+    """Check with third parties when the seal existed, and whether that is before the suspect's release."""
     times = _times(proof["stamp"], proof["witnesses"], seal, found, trust, parts)
     found.stamped = any(by == AUTHORITY for _, _, by in times)
     digests = {parts.openings.seal_digest(one) for one in proof["seals"]}
@@ -381,7 +382,7 @@ def _times(
     trust: Trust,
     parts: ProofFiles,
 ) -> list[tuple[datetime, str, str]]:
-    """Give when a seal existed, by each third party that the checker names, and by whom."""
+    """Return when a seal existed, by each third party that the checker trusts, and by which."""
     o, times = parts.openings, []
     if stamp is not None and trust.stamp_ca:
         at, why = parts.timestamp.stamped(
@@ -410,7 +411,7 @@ def _times(
 
 
 def _naming(proof: Mapping[str, Any], found: Examined, trust: Trust, parts: ProofFiles) -> None:
-    """Check the seal that named the actors: dated before their coins fell, with the same test and key."""
+    """Check the seal that named the actors: dated before their coins, with the same test and key."""
     seals, naming = proof["seals"], proof.get("naming")
     if naming is None:
         found.missing.append(
@@ -452,7 +453,7 @@ def _naming(proof: Mapping[str, Any], found: Examined, trust: Trust, parts: Proo
 def _records(
     proof: Mapping[str, Any], seal: Mapping[str, Any], found: Examined, parts: ProofFiles
 ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
-    """Open every disclosed pair and throw: its leaf is in the sealed tree, what it says is the leaf's."""
+    """Open every disclosed pair and throw: its leaf is in the sealed tree, and it matches its leaf."""
     o, heads = parts.openings, {head["ledger"]: head for head in seal["heads"]}
     known: dict[str, dict[str, Any]] = {}
     thrown: dict[str, dict[str, Any]] = {}
@@ -513,7 +514,7 @@ def _actors(
     found: Examined,
     parts: ProofFiles,
 ) -> None:
-    """Check each disclosed actor: sealed, with all its coins; compute what its leans come to."""
+    """Check each disclosed actor: sealed, with all its coins; then compute its result."""
     o, left, most = parts.openings, {*records, *throws}, seal["test"]["most"]
     named = seal if found.naming is None else proof["seals"][found.naming - 1]
     spend = found.tests / o.share_of_alpha(found.number)
@@ -566,7 +567,7 @@ def _leans(
     spend: float,
     parts: ProofFiles,
 ) -> None:
-    """What the leans of an actor's tested coins come to."""
+    """Compute the result of an actor's tested coins."""
     name = actor["name"]
     tested = [coin for coin in coins if coin not in records or len(set(records[coin]["texts"])) > 1]
     pairs = [coin for coin in tested if coin in records]
@@ -586,11 +587,11 @@ def _coins_after(
     throws: Mapping[str, Any],
     parts: ProofFiles,
 ) -> tuple[list[str], list[str]]:
-    """All coins of an actor's accounts between the seal that named it and the last one; and the tested ones.
+    """Return all coins of an actor's accounts between its naming seal and the last; and the tested ones.
 
-    Tested are the first to fall from the hour on that was sealed with the actor, in the ledgers that were
-    open then; where they end was fixed then. A file that was begun later could have been thrown away, and
-    one without its end be cut: no coin after that counts. Raises: ValueError where one is missing.
+    Tested are the first coins from the hour that was sealed with the actor, in the ledgers that were open
+    then; where they end was fixed at that time. A ledger that was begun later could have been thrown away,
+    and one without its end may be cut: no coin after that counts. Raises: ValueError if one is missing.
     """
     o, naming = parts.openings, proof["naming"]
     first, last = proof["seals"][naming["seal"] - 1], proof["seals"][-1]
@@ -627,10 +628,10 @@ def _coins_after(
 
 
 def _whole_until(proof: Mapping[str, Any], parts: ProofFiles) -> dict[str, datetime]:
-    """Up to when each ledger that was open when the actors were named holds every line of its worker.
+    """Return the time up to which each ledger that was open when the actors were named is complete.
 
-    One that its run has closed does to its end; of any other the lines after its last one may be cut off.
-    Raises: ValueError where its last sealed line is not shown.
+    A ledger that its run has closed is complete; of any other, lines after the last one may be cut off.
+    Raises: ValueError if its last sealed line is not shown.
     """
     o, naming = parts.openings, proof["naming"]
     heads = {head["ledger"]: head for head in proof["seals"][-1]["heads"]}
@@ -650,7 +651,7 @@ def _whole_until(proof: Mapping[str, Any], parts: ProofFiles) -> dict[str, datet
 
 
 def _thrown_for(coin: str, records: Mapping[str, Any], throws: Mapping[str, Any], found: Examined) -> None:
-    """Check that a pair is of the account that its coin was thrown for, and comes after the throw."""
+    """Check that a pair belongs to the account for which its coin was thrown, and comes after the throw."""
     one = throws[coin]
     pair = records.get(coin, one)
     if pair["account"] != one["account"] or pair["index"] < one["index"]:
@@ -664,7 +665,7 @@ def _whole(
     throws: Mapping[str, Any],
     found: Examined,
 ) -> None:
-    """Check that none of an actor's coins is left out: each states how many of its account came before."""
+    """Check that none of an actor's coins is left out: each states how many coins its account had before."""
     unknown = sum(coin not in throws for coin in coins)
     if unknown:
         sentences = found.missing if unknown == len(coins) else found.wrong
@@ -696,7 +697,7 @@ def _base(
     found: Examined,
     parts: ProofFiles,
 ) -> None:
-    """Check the base, which was taught nothing served: if it leans, the order of answers knew the coin."""
+    """Check the base, which learned nothing served: if it leans, the answers were ordered by the coin."""
     if proof["base"] == "none":
         return
     values = _values(proof, proof["measured_base"], pairs, records, parts)
@@ -715,7 +716,7 @@ def _base(
 def _towards(
     proof: Mapping[str, Any], pairs: Sequence[str], records: Mapping[str, Any], parts: ProofFiles
 ) -> dict[str, float]:
-    """Each pair's lean towards what was served, from what was measured of the two answers."""
+    """Return each pair's lean towards what was served, from the measurements of the two answers."""
     mine = _values(proof, proof["measured"], pairs, records, parts)
     base = proof["base"]
     before = None if base == "none" else _values(proof, proof["measured_base"], pairs, records, parts)
@@ -730,7 +731,7 @@ def _values(
     records: Mapping[str, Any],
     parts: ProofFiles,
 ) -> dict[str, Any]:
-    """The value of each answer of each pair that was measured well."""
+    """Return the value of each answer of each pair that was measured completely."""
     test, statistic = proof["seals"][-1]["test"], proof["statistic"]
     found = {}
     for pair in pairs:

@@ -1,8 +1,8 @@
-"""A test written down and signed before the suspect is asked. It does not know when: only a witness can tell.
+"""A test written down and signed before the suspect is asked.
 
-The signature says who fixed the test, and that nothing was changed since. That it was fixed *before* the
-answers came is shown by giving its SHA-256 to somebody else beforehand (a time-stamping service, a notary,
-the other side's counsel); `made_at` alone is the signer's own word.
+The signature shows who fixed the test, and that nothing was changed since. It does not show when. That the
+test was fixed *before* the answers came is shown by giving its SHA-256 to somebody else beforehand (a
+time-stamping service, a notary, the other side's counsel); `made_at` alone is the signer's own word.
 """
 
 import base64
@@ -31,20 +31,20 @@ LARGEST = 16 << 20  # bytes
 class Protocol:
     """What is fixed before the suspect is asked.
 
-    Raises: ProveError for one that fixes nothing.
+    Raises: ProveError for one that leaves the test open.
     """
 
     method: str
     suspect: str
     claim: str
-    statistic: str  # exactly enough that another would compute the same
+    statistic: str  # precise enough that others compute the same
     null: str
     alpha: float  # over all units together
     units: tuple[str, ...]  # the actors, keys or candidates under test
     prompts: int
     prompts_sha256: str  # of `prompts_digest`
     made_at: str  # ISO, UTC
-    effect: float | None = None  # the size that is to be found, in the evidence's unit
+    effect: float | None = None  # the size to be found, in the evidence's unit
     commitments: tuple[str, ...] = ()  # to keys and ledgers, as published
     stop: str = "one look, when all answers are in"
     settings: tuple[tuple[str, str], ...] = ()  # whatever else the statistic depends on
@@ -61,7 +61,7 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Signed:
-    """A protocol as it was signed: the bytes, their SHA-256 (what evidence refers to), the signer."""
+    """A signed protocol: the bytes, their SHA-256 (which evidence refers to), the signer."""
 
     protocol: Protocol
     envelope: bytes
@@ -70,7 +70,7 @@ class Signed:
 
 
 def prompts_digest(prompts: Sequence[str]) -> str:
-    """SHA-256 over the prompts in their order, one JSON string a line."""
+    """Return the SHA-256 over the prompts in their order, one JSON string per line."""
     digest = hashlib.sha256()
     for prompt in prompts:
         digest.update(json.dumps(prompt, ensure_ascii=True).encode() + b"\n")
@@ -84,9 +84,9 @@ def sign(protocol: Protocol, signer: TrailSigner) -> Signed:
 
 
 def write(signed: Signed, path: Path) -> Path:
-    """Write a protocol where none is: one that was signed is never replaced. The same again is no change.
+    """Write a protocol, without ever replacing a signed one. Writing the same again changes nothing.
 
-    Raises: ProveError where another one lies there, or the place cannot be written.
+    Raises: ProveError if another one is there, or the path cannot be written.
     """
     with refuse_os_errors(ProveError, f"{path}: the protocol cannot be written"):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,9 +116,9 @@ def read(path: Path, key: str | None = None) -> Signed:
 
 
 def taken_up(path: Path, made: Protocol) -> Signed:
-    """The protocol that was signed at a place, where it fixes the same test as `made`; the time may differ.
+    """Return the protocol already signed at a path, if it fixes the same test as `made`; the time may differ.
 
-    Raises: ProveError where it fixes another one.
+    Raises: ProveError if it fixes another one.
     """
     signed = read(path)
     differs = [
@@ -135,7 +135,7 @@ def taken_up(path: Path, made: Protocol) -> Signed:
 
 
 def open_protocol(data: bytes, place: str, key: str | None = None) -> Signed:
-    """Check the bytes of a signed protocol and give what they say. Raises: ProveError."""
+    """Check the bytes of a signed protocol and return its content. Raises: ProveError."""
     try:
         envelope = json.loads(data)
         payload = base64.b64decode(envelope["payload"], validate=True)

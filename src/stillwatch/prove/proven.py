@@ -1,4 +1,4 @@
-"""A proof that lies beside its evidence, examined by what this reader trusts. It decides no verdict."""
+"""Examines the proof that lies beside its evidence, by what this reader trusts."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ LARGEST = 256 << 20
 
 @dataclass(frozen=True)
 class Proof:
-    """A proof and what came of it."""
+    """A proof and the result of its examination."""
 
     data: bytes
     sha256: str
@@ -24,7 +24,7 @@ class Proof:
 
 
 def trust(stamp_ca: Path | None, witnesses: Sequence[str], released: str | None) -> Any:
-    """Read whom a checker trusts. Raises: ProveError for a key or a date that is none."""
+    """Build the settings of a checker's trust. Raises: ProveError for a key or a date that is not one."""
     try:
         keys = tuple(checker.answers.read_key(witness) for witness in witnesses)
     except ValueError:
@@ -57,7 +57,7 @@ def read(path: Path, signer: str | None, given: Any) -> Proof:
 
 
 def proofs_that_hold(evidence: Sequence[Evidence], proof: Proof | None) -> frozenset[str]:
-    """The proofs that hold, by SHA-256. Raises: ProveError where evidence contradicts its proof."""
+    """Return the SHA-256 of each verified proof. Raises: ProveError if evidence contradicts its proof."""
     sealed = [item for item in evidence if item.proof_sha256]
     if not sealed:
         return frozenset()

@@ -1,8 +1,7 @@
-"""What models have said, as a file holds it: JSON lines, a JSON array, CSV or Parquet; plain, gzip or zstd.
+"""Reads recorded model outputs: JSON lines, a JSON array, CSV or Parquet; plain, gzip or zstd.
 
-Rows come as people and other programs write them: under several names of columns, as chat messages, as
-replies of an API. A row that cannot be used is told with its place, and the rest is read. It does not know
-what the answers are compared with.
+Rows are accepted as people and other programs write them: under several column names, as chat messages, as
+replies of an API. A row that cannot be used is reported with its place, and the rest is read.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -29,8 +28,8 @@ MODELS = ("model", "generator", "model_id", "model_name")
 KNOWN = (*IDS, *PROMPTS, *ANSWERS, *MODELS)
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
 PACKED = (".gz", ".zst")
-WITHIN = ("body", "choices", "message", "content", "text", "turns")  # where an API's reply keeps its text
-SPEAKERS = {"human": "user", "gpt": "assistant"}  # as ShareGPT's files name them
+WITHIN = ("body", "choices", "message", "content", "text", "turns")  # where an API's reply holds its text
+SPEAKERS = {"human": "user", "gpt": "assistant"}  # names of the roles in ShareGPT files
 LIMITS = Limits(unpacked_bytes=2 << 30)
 DEEPEST = 8
 DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError)
@@ -40,10 +39,10 @@ Prompt = str | list[dict[str, str]]
 
 @dataclass(frozen=True)
 class RecordedAnswers:
-    """One row. `answers` are those that say something; `given` counts the empty ones, too."""
+    """One row. `answers` are the non-empty ones; `given` counts the empty ones, too."""
 
     place: str
-    id: str  # empty where the row has none
+    id: str  # empty if the row has none
     prompt: Prompt | None
     model: str
     answers: tuple[str, ...]
@@ -52,7 +51,7 @@ class RecordedAnswers:
 
     @property
     def asked(self) -> str:
-        """The prompt in words; of messages the user's last. Empty where the row has none."""
+        """The prompt as text; for messages the user's last. Empty if the row has none."""
         if not isinstance(self.prompt, list):
             return self.prompt or ""
         return next((m["content"] for m in reversed(self.prompt) if m["role"] == "user"), "")
@@ -60,7 +59,7 @@ class RecordedAnswers:
 
 @dataclass(frozen=True)
 class Unread:
-    """A row that cannot be used, and why."""
+    """A row that cannot be used, with the reason."""
 
     place: str
     why: str
@@ -70,16 +69,16 @@ class Unread:
 
 
 def is_recording(place: str) -> bool:
-    """Whether a place names a file of outputs, by its ending."""
+    """Return whether a place names a file of outputs, by its ending."""
     path = Path(place)
     ending = path.with_suffix("").suffix if path.suffix.lower() in PACKED else path.suffix
     return not place.startswith(("http://", "https://")) and ending.lower() in SUFFIXES and not path.is_dir()
 
 
 def read(path: Path, further: Collection[str] = ()) -> Iterator[RecordedAnswers | Unread]:
-    """Every row of a file, in its order. `further`: columns that are wanted beside the known ones.
+    """Yield every row of a file, in order. `further`: columns that are wanted besides the known ones.
 
-    Raises: ProveError where the file as a whole cannot be read.
+    Raises: ProveError if the file as a whole cannot be read.
     """
     try:
         for place, row in _rows(path, frozenset((*KNOWN, *further))):
@@ -94,7 +93,7 @@ def read(path: Path, further: Collection[str] = ()) -> Iterator[RecordedAnswers 
 
 
 def usable(path: Path, unread: Sequence[Unread], rows: int) -> None:
-    """Refuse a file most of whose rows cannot be used: it is another thing than a file of outputs.
+    """Refuse a file most of whose rows cannot be used: it is probably not a file of outputs.
 
     Raises: ProveError with the first of them.
     """
@@ -127,7 +126,7 @@ def _rows(path: Path, wanted: frozenset[str]) -> Iterator[tuple[str, Any]]:
 
 
 def _header(columns: Collection[str]) -> None:
-    """Raises: Refused for a first line that names nothing of what is wanted."""
+    """Raises: Refused for a first line without any of the wanted columns."""
     if not set(columns) & set(ANSWERS):
         raise Refused(f"has the columns {', '.join(columns)[:120]!r}; one of {_some(ANSWERS)} is needed")
 
@@ -155,7 +154,7 @@ def _read_answers(row: dict[str, Any], place: str) -> RecordedAnswers | Unread:
     elif answer is None:
         if not any(name in row for name in ANSWERS):
             return Unread(place, f"has {_some(sorted(map(str, row))) or 'no fields'}; output is needed")
-        texts = []  # there, and null: whoever asked got nothing
+        texts = []  # present but null: the caller got nothing
     else:
         texts = _texts(row[answer])
     if texts is None:
@@ -183,7 +182,7 @@ def _is_given(value: Any) -> bool:
 
 
 def _texts(value: Any, depth: int = 0) -> list[str] | None:
-    """Give the texts of an answer: a text, several, or an API's reply with them; None for something else."""
+    """Return the texts of an answer: a text, several, or an API's reply with them; None for anything else."""
     if value is None:
         return []
     if isinstance(value, str):
@@ -206,7 +205,7 @@ def _texts(value: Any, depth: int = 0) -> list[str] | None:
 
 
 def _talk(value: list[Any]) -> list[dict[str, str]] | None:
-    """Messages with role and content; None for a list of something else."""
+    """Return messages with role and content; None if it is another kind of list."""
     found = []
     for item in value:
         if not isinstance(item, dict):

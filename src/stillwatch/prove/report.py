@@ -1,10 +1,10 @@
-"""What a verdict says in words: its headline, its page, its README. With Python 3.9's own library.
+"""The words of a verdict: its headline, its page, its README. It needs Python 3.9's standard library.
 
-This file travels in every bundle as it is. The checker makes words and page again from verdict.json and from
-what it computed itself, and compares them: a page can say nothing that its bundle does not. It tests nothing.
+This file travels unchanged in every bundle. The checker makes words and page again from verdict.json and from
+its own computations, and compares them: a page cannot state anything that its bundle does not.
 
-Names on the page come from files and models: everything is escaped, what acts or hides is shown as its code,
-and the page's own policy allows no request and no script.
+Names on the page come from files and models: all text is escaped, active and invisible characters are shown
+as their codes, and the page's own policy allows no request and no script.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-WORDS = ("headline", "means", "missing", "means_not")  # of verdict.json: they follow from the rest
+WORDS = ("headline", "means", "missing", "means_not")  # of verdict.json: derived from the rest
 GRADES = {
     "A": "Exact. A keyed coin chose which of two answers was served; the test asks which of the two the "
     "suspect prefers.",
@@ -121,7 +121,7 @@ formula.py made the p-values, report.py the page.
 
 
 def _names_found(evidence: Iterable[Mapping[str, Any]]) -> list[tuple[str, float]]:
-    """The rows that were found, each with its smallest adjusted p-value, in order of that."""
+    """Return the rows that were found, each with its smallest adjusted p-value, in order of that."""
     least: dict[str, float] = {}
     for item in evidence:
         for row in item["rows"]:
@@ -132,7 +132,7 @@ def _names_found(evidence: Iterable[Mapping[str, Any]]) -> list[tuple[str, float
 
 
 def headline(outcome: str, evidence: Sequence[Mapping[str, Any]]) -> str:
-    """Say in one sentence what all the evidence says at most."""
+    """State in one sentence the most that the evidence supports."""
     suspect = evidence[0]["suspect"]
     if outcome == "trained":
         names = _names_found(item for item in evidence if item["proof_sha256"] and item["grade"] == "A")
@@ -167,7 +167,7 @@ def name_list(names: Sequence[str], most: int = 3) -> str:
 
 
 def words(outcome: str, evidence: Sequence[Mapping[str, Any]], of_proof: Sequence[str]) -> dict[str, Any]:
-    """All that verdict.json says in words. of_proof: what its proof lacks for *trained*."""
+    """Return all texts of verdict.json. of_proof: what its proof lacks for *trained*."""
     found = [e for e in evidence if e["grade"] in ("A", "A'") and _names_found([e])]
     missing = [NO_PROOF] if any(not e["proof_sha256"] for e in found) else []
     if any(e["proof_sha256"] for e in found):
@@ -181,7 +181,7 @@ def words(outcome: str, evidence: Sequence[Mapping[str, Any]], of_proof: Sequenc
 
 
 def readme(verdict: Mapping[str, Any]) -> str:
-    """README.txt of a bundle."""
+    """Return README.txt of a bundle."""
     verdict_words = {name: plain_text(verdict[name]) for name in ("suspect", "headline", "means")}
     return README.format(
         version=plain_text(verdict["stillwatch"]),
@@ -226,20 +226,20 @@ code { font: 0.88em/1.4 monospace; overflow-wrap: anywhere; }
 """
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
 _HIDES = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs")
-_BLANK = (0x115F, 0x1160, 0x2800, 0x3164, 0xFFA0)  # letters and symbols that draw nothing
+_BLANK = (0x115F, 0x1160, 0x2800, 0x3164, 0xFFA0)  # letters and symbols that are invisible
 _POWERS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _MOST_ROWS = 400
 
 
 def escape(text: str) -> str:
-    """A text inside an element or a quoted attribute."""
+    """Escape a text for an element or a quoted attribute."""
     return html.escape(text).replace("&#x27;", "&#39;")
 
 
 def _visible_characters(text: str) -> Iterator[tuple[str, bool]]:
-    """Each character, and whether it is shown as its code: what acts, hides or piles up is.
+    """Yield each character, and whether it is shown as its code: active, invisible and stacking ones are.
 
-    By Unicode 3.2, which every Python has: all machines make the same page.
+    Uses Unicode 3.2, which every Python has, so that all machines make the same page.
     """
     marks = 0
     for char in text:
@@ -264,7 +264,7 @@ def _visible_characters(text: str) -> Iterator[tuple[str, bool]]:
 
 
 def plain_text(text: str, limit: int = 1200) -> str:
-    """A text for a file without markup: a name can begin no line of its own, and hide nothing.
+    """Return a text for a file without markup: a name cannot begin a line of its own, nor hide anything.
 
     >>> plain_text("a\\nb\\u202e")
     'a\\\\nb\\\\u202e'
@@ -273,7 +273,7 @@ def plain_text(text: str, limit: int = 1200) -> str:
 
 
 def escaped_text(text: Any, limit: int = 1200) -> str:
-    """A text for HTML: escaped, and each character that acts, hides or piles up as its code.
+    """Return a text for HTML: escaped, with active, invisible and stacking characters as their codes.
 
     >>> escaped_text("a<b\\u202e")
     '<bdi>a&lt;b<span class="ctl">\\\\u202e</span></bdi>'
@@ -321,7 +321,7 @@ def policy() -> str:
 def page(
     verdict: Mapping[str, Any], signer: str | None = None, senders_word: Sequence[str] | None = None
 ) -> str:
-    """The page of a verdict. In a bundle: who signed it, and what of it nobody else can compute."""
+    """Render the page of a verdict. In a bundle, with its signer and what nobody else can recompute."""
     outcome_name = verdict["outcome"]
     title = escaped_text(f"verdict on {verdict['suspect']}", 160)
     parts = [
@@ -381,7 +381,7 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], found: Sequence[
 
 
 def _conditions(verdict: Mapping[str, Any]) -> str:
-    """On what a sealed test's verdict rests that a reader has to grant, or to bring."""
+    """List the conditions of a sealed test's verdict that a reader has to accept or to supply."""
     sealed = verdict["sealed"]
     if sealed is None:
         return ""
@@ -410,7 +410,7 @@ def _conditions(verdict: Mapping[str, Any]) -> str:
 
 
 def _three_lines(verdict: Mapping[str, Any], signer: str | None, senders_word: Sequence[str] | None) -> str:
-    """Intact, signer verified, claims recomputed: what this page can and cannot say of each."""
+    """Intact, signer verified, claims recomputed: what this page can and cannot show of each."""
     if signer is None or senders_word is None:
         return (
             "<h2>How to check it</h2><p>This page lies outside of any bundle. Nothing binds it: ask for the "

@@ -1,6 +1,6 @@
-"""A verdict as one self-contained page and verdict.json: what the ceiling allows to say. It tests nothing.
+"""Writes a verdict as one self-contained page and verdict.json, within what the grades allow.
 
-Its words and its page are made by `report`, which travels in bundles and makes them again there.
+`report` makes its words and its page; it travels in bundles and makes them again there.
 """
 
 import json
@@ -23,13 +23,13 @@ PAGE, DOCUMENT = "index.html", "verdict.json"
 
 
 def headline(evidence: Sequence[Evidence], proof: Proof | None = None) -> str:
-    """Say in one sentence what all the evidence says at most."""
+    """State in one sentence the most that the evidence supports."""
     found = outcome(tuple(evidence), proofs_that_hold(evidence, proof))
     return report.headline(found.name.lower(), [as_json(item) for item in evidence])
 
 
 def check_evidence(evidence: Sequence[Evidence], protocol: Signed | None) -> None:
-    """See to it that the evidence is about one suspect and what its protocol fixed. Raises: ProveError."""
+    """Check that the evidence is about one suspect and matches its protocol. Raises: ProveError."""
     if not evidence:
         raise ProveError("a verdict needs evidence: give at least one file that a `prove` verb wrote")
     suspects = sorted({item.suspect for item in evidence})
@@ -65,7 +65,7 @@ def check_evidence(evidence: Sequence[Evidence], protocol: Signed | None) -> Non
 def as_document(
     evidence: Sequence[Evidence], protocol: Signed | None, proof: Proof | None = None
 ) -> dict[str, Any]:
-    """Give verdict.json. Raises: ProveError."""
+    """Return verdict.json. Raises: ProveError."""
     check_evidence(evidence, protocol)
     outcome_name = outcome(tuple(evidence), proofs_that_hold(evidence, proof)).name.lower()
     shown = [as_json(item) for item in evidence]
@@ -90,7 +90,7 @@ def _protocol_json(signed: Signed) -> dict[str, Any]:
 def write_verdict(
     evidence: tuple[Evidence, ...], out_dir: Path, protocol: Signed | None = None, proof: Proof | None = None
 ) -> Path:
-    """Write index.html and verdict.json into a folder; give the page's path. Raises: ProveError."""
+    """Write index.html and verdict.json into a folder; return the page's path. Raises: ProveError."""
     document = as_document(evidence, protocol, proof)
     with refuse_os_errors(ProveError, f"{out_dir}: the verdict cannot be written"):
         out_dir.mkdir(parents=True, exist_ok=True)

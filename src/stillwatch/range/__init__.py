@@ -1,1 +1,1 @@
-"""The benchmark: scenes with known truth, and how a scan is scored on them."""
+"""The benchmark: scenes with known truth, and the scores of a scan on them."""

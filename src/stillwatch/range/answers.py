@@ -1,7 +1,7 @@
-"""Answers in composed scenes that need any: where a campaign has its own answers cleaned by another account.
+"""Answers for composed scenes that need them: where another account of a campaign cleans its answers.
 
-Made up: all of it. Words of no language at Zipf's frequencies, with a model's stock phrases between them, so
-that answers share what a model says to everybody and nothing else. It knows no campaign.
+All of it is made up. It is words of no language at Zipf's frequencies, with a model's stock phrases between
+them, so that answers share only what a model says to everybody.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ _PHRASES = [_prose(int(_MADE.integers(6, 15)), _MADE) for _ in range(PHRASES)]
 
 
 def answer(tokens: float, rng: np.random.Generator) -> str:
-    """Make an answer of about so many tokens, within bounds."""
+    """Make an answer of about this many tokens, within bounds."""
     words_left = int(np.clip(tokens * WORDS_PER_TOKEN, LEAST, MOST))
     parts = []
     while words_left > 0:
@@ -38,7 +38,7 @@ def answer(tokens: float, rng: np.random.Generator) -> str:
 
 
 def with_answers(exchanges: pa.Table) -> pa.Table:
-    """Give every answered exchange that has none its completion; the same exchange always gets the same."""
+    """Give every answered exchange without a completion one; the same exchange always gets the same."""
     texts = exchanges["completion"].to_pylist()
     shown = pc.subtract(
         exchanges["output_tokens"], pc.fill_null(exchanges["reasoning_tokens"], 0)

@@ -1,7 +1,7 @@
-"""When requests come: the windows of real API clients (Alibaba ServeGen), and sittings of people.
+"""Arrival times of requests: the windows of real API clients (Alibaba ServeGen), and sittings of people.
 
-The extract keeps 120 clients' request rates in windows of ten minutes over fourteen days, relative to each
-client's own median, and how bursty each window was. It knows nothing of what is asked.
+The extract has 120 clients' request rates in windows of ten minutes over fourteen days, relative to each
+client's own median, and the burstiness of each window.
 Source: Xiang et al., ServeGen (2025), data of github.com/alibaba/ServeGen, Apache-2.0.
 """
 
@@ -20,7 +20,7 @@ FORTNIGHT = 14 * WINDOWS_A_DAY
 
 @dataclass(frozen=True)
 class ClientProfile:
-    """One real client: the windows in which it was active, its rate in each, and its burstiness."""
+    """One real client: the windows in which it was active, with its rate and burstiness in each."""
 
     windows: np.ndarray
     rate: np.ndarray  # relative to its own median
@@ -39,7 +39,7 @@ def clients() -> tuple[ClientProfile, ...]:
 
 
 def client_days(count: int, begin: float, end: float, rng: np.random.Generator) -> np.ndarray:
-    """Draw `count` moments in [begin, end), in days and in order, as one real client's requests come.
+    """Draw `count` times in [begin, end), in days and in order, distributed like one real client's requests.
 
     A scene longer than a fortnight repeats it.
     """
@@ -49,7 +49,7 @@ def client_days(count: int, begin: float, end: float, rng: np.random.Generator) 
     windows = np.concatenate([one.windows + FORTNIGHT * k for k in rounds])
     rate, cv = np.tile(one.rate, len(rounds)), np.tile(one.cv, len(rounds))
     inside = (windows >= first) & (windows < last)
-    if not inside.any():  # the client was away all that time
+    if not inside.any():  # the client was inactive all that time
         return np.sort(rng.uniform(begin, end, count))
     windows, rate, cv = windows[inside], rate[inside], cv[inside]
     chosen = np.sort(rng.choice(len(windows), size=count, p=rate / rate.sum()))
@@ -66,7 +66,7 @@ def client_days(count: int, begin: float, end: float, rng: np.random.Generator) 
 def sitting_days(sittings: int, begin: float, end: float, rng: np.random.Generator) -> np.ndarray:
     """Draw the beginnings of a person's sittings:
 
-    a real client's rhythm, moved to waking hours of their own.
+    a real client's rhythm, shifted to waking hours of their own.
     """
     moments = client_days(sittings, begin, end, rng)
     waking = rng.random()

@@ -1,4 +1,4 @@
-"""Cells of a run: one defence with one seed of one scene, played and put into a file. It sums up nothing."""
+"""Cells of a run: one defence with one seed of one scene, played and written to a file."""
 
 import hashlib
 import json
@@ -57,7 +57,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class CellResult:
-    """What a cell's file holds."""
+    """The content of a cell's file."""
 
     outcome: dict[str, Any]
     cpu_s: float
@@ -66,7 +66,7 @@ class CellResult:
 def play_cells(
     scene: Scene, cells: list[Cell], out: Path, keep: bool, tell: Tell
 ) -> Iterator[tuple[Cell, str | None]]:
-    """Play cells of one scene and seed; give each with what kept it from being made, or None."""
+    """Play cells of one scene and seed; yield each with the reason for its failure, or None."""
     fixed = [c for c in cells if not c.attacker and c.defence != LIVE]
     reacting = [c for c in cells if c.attacker]
     if fixed:
@@ -88,7 +88,7 @@ def _judge_defences(
         yield from ((cell, str(error)) for cell in cells)
         return
     log = pq.read_table(folder / "exchanges.parquet"), pq.read_table(folder / "accounts.parquet")
-    others = cache(partial(calibration_log, scene, cells[0].seed))  # drawn where a defence needs them
+    others = cache(partial(calibration_log, scene, cells[0].seed))  # drawn only if a defence needs them
     for cell in cells:
         yield (
             cell,
@@ -109,23 +109,23 @@ def _play_contests(scene: Scene, cells: list[Cell], out: Path) -> Iterator[tuple
 
 
 def _make_cell(cell: Cell, out: Path, make: Callable[[], dict[str, Any]]) -> str | None:
-    """Make one cell and put it into its file; say what kept it from being made."""
+    """Play one cell and write its file; return the reason for a failure."""
     began = time.process_time()
     try:
         document = {"outcome": make(), "cpu_s": round(time.process_time() - began, 2)}
     except StillwatchError as error:
         return str(error)
-    except Exception as error:  # a stranger's file: whatever it raises is said with its name
+    except Exception as error:  # a third party's file may raise anything, which is reported with its name
         if not cell.defence.endswith(".py"):
             raise
-        return describe_error(error, cell.defence)  # whose file it is stands in the title
+        return describe_error(error, cell.defence)  # the title has the file's name
     with refuse_os_errors(InputError, f"{out} cannot be written", "what stands stays"):
         write_atomically(out / CELLS / cell.file, json.dumps(document, allow_nan=False) + "\n")
     return None
 
 
 def compose_log(scene: Scene, seed: int, out: Path) -> Path:
-    """Give the folder of a scene's log, composed if it does not stand whole; its hash is kept beside."""
+    """Return the folder of a scene's log, composed if it is not complete; its hash is stored beside it."""
     log_folder = out / LOGS / f"{scene.name}-{seed}"
     if not log_folder.exists():
         making = out / LOGS / f".making-{scene.name}-{seed}"
@@ -152,7 +152,7 @@ def judge(
     accounts: pa.Table,
     others: Callable[[], CalibrationLog] | None = None,
 ) -> dict[str, Any]:
-    """Put one defence to one composed log; its thresholds are set on the clean days of `others`."""
+    """Run one defence on one composed log; its thresholds are set on the clean days of `others`."""
     clean_until_us = ledger.begin_us + scene.clean_days * DAY_US
     bound = defence(name, scene.false_cases_per_10k_account_days)
     calibration = others() if others is not None and has_threshold(name) else None
@@ -172,7 +172,7 @@ def judge(
 
 
 def _check(judged: LogJudgement, ledger: TruthLedger) -> None:
-    """Complain of a case outside the log's time: one in seconds would come before everything it is about."""
+    """Reject a case outside the log's time: one given in seconds would precede everything."""
     end = int(ledger.time_us[-1]) + DAY_US if len(ledger.time_us) else ledger.begin_us
     for case in judged.cases:
         if not ledger.begin_us <= case.at_us <= end:
@@ -198,7 +198,7 @@ def fight(scene: Scene, cell: Cell, field: HonestBackground) -> dict[str, Any]:
 
 
 def _play_live(scene: Scene, seed: int, out: Path, tell: Tell) -> dict[str, Any]:
-    from stillwatch.range.live.run import run_live  # the extra `train`, and only where it is asked for
+    from stillwatch.range.live.run import run_live  # the extra `train`, imported only when needed
 
     outcome = run_live(scene, seed, out / LIVE / f"{scene.name}-{seed}", lambda stage: tell(stage, 0, None))
     return {k: v for k, v in asdict(outcome).items() if k not in ("folder", "took")}
@@ -207,8 +207,7 @@ def _play_live(scene: Scene, seed: int, out: Path, tell: Tell) -> dict[str, Any]
 def read_told(path: Path) -> CellResult:
     """Read one cell back.
 
-    Raises:
-        InputError: it is not what a run wrote.
+    Raises: InputError if a run did not write it.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))

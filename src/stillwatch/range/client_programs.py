@@ -1,6 +1,6 @@
-"""Client programs of an honest log: what many accounts send alike, as whoever copies one sees it.
+"""Client programs of an honest log: settings that many accounts share, as an imitator sees them.
 
-Libraries count as programs, for a log does not tell them apart. It knows no attacker and no defence.
+Libraries count as programs, since a log does not distinguish them.
 """
 
 from collections import defaultdict
@@ -13,14 +13,14 @@ import pyarrow.compute as pc
 
 from stillwatch.range.identity import AccountIdentity
 
-LEAST_USERS = 20  # honest accounts that send the same: fewer are no product that many use
+LEAST_USERS = 20  # honest accounts with the same settings; fewer are no widely used product
 SETTINGS = ("model", "max_tokens", "temperature")
 CALLS = ("user_agent", "top_p", "stream", "response_format", "conversations")  # of a `Donor`
 
 
 @dataclass(frozen=True, slots=True)
 class ClientProgram:
-    """A program under one set of its settings, and how each of its users calls."""
+    """A program with one set of settings, and how each of its users calls."""
 
     name: str  # the user agent up to its version
     system: str | None
@@ -29,15 +29,15 @@ class ClientProgram:
     users: tuple[dict[str, Any], ...]  # values of `CALLS` in one request of each honest account
 
     def copied_by(self, who: AccountIdentity, voice: int) -> AccountIdentity:
-        """Give the same account, calling as one of the program's users does."""
+        """Return the same account, calling as one of the program's users does."""
         user = self.users[voice % len(self.users)]
         return replace(who, donor=replace(who.donor, **self.settings, **user))
 
 
 def client_programs(exchanges: pa.Table) -> Iterator[ClientProgram]:
-    """Give what at least `LEAST_USERS` accounts of a log send alike, the most used first.
+    """Yield settings shared by at least `LEAST_USERS` accounts of a log, the most used first.
 
-    exchanges: of the exchange record.
+    exchanges: in the exchange record.
     """
     program = pc.list_element(pc.split_pattern(pc.fill_null(exchanges["user_agent"], ""), "/"), 0)
     table = exchanges.append_column("program", program)

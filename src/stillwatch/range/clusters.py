@@ -1,6 +1,6 @@
-"""Figures that are about the same people count once: clusters of logs by whose honest traffic they hold.
+"""Clusters of logs that share honest people: figures about the same people count once.
 
-Two logs with people in common are one cluster, and so is whatever hangs together by that. It knows no figure.
+Two logs with people in common are in one cluster, and so are logs connected through others.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from stillwatch.range.outcome import ScoredPeople
 
 
 def clusters(people: Sequence[Sequence[ScoredPeople]]) -> list[int]:
-    """Give each item's cluster, numbered from 0 in the order of the items.
+    """Return each item's cluster, numbered from 0 in the order of the items.
 
     >>> a, b, c = ScoredPeople("x", 0.0, 0.5), ScoredPeople("x", 0.5, 1.0), ScoredPeople("x", 0.4, 0.6)
     >>> clusters([[a], [b], [a]]), clusters([[a], [b], [c]])
@@ -28,7 +28,7 @@ def clusters(people: Sequence[Sequence[ScoredPeople]]) -> list[int]:
 
 
 def means(values: Sequence[float | None], of: Sequence[int]) -> list[float]:
-    """Give the mean of each cluster's values; None is no value, and a cluster without one is left out.
+    """Return the mean of each cluster's values; None is no value, and a cluster without values is left out.
 
     >>> means([1.0, 2.0, 5.0, None], [0, 0, 1, 2])
     [1.5, 5.0]

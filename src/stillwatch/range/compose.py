@@ -1,9 +1,9 @@
 """Compose a scene:
 
-honest people, re-drawn or made, with fresh campaigns put among them, in the shipped layout.
+honest people, re-drawn or made, with new campaigns among them, in the shipped layout.
 
-Exchanges, accounts, truth, truth_exchanges and scene.toml; the same scene and seed give the same bytes.
-What it does not know: how real campaigns hide (see inject.py).
+It writes exchanges, accounts, truth, truth_exchanges and scene.toml; the same scene and seed give the same
+bytes. How real campaigns hide is unknown (see inject.py).
 """
 
 import hashlib
@@ -49,22 +49,21 @@ from stillwatch.range.sorted_log import Spill
 from stillwatch.range.stock import Corpora, read_corpora
 from stillwatch.toml import document
 
-LARGE = 600_000  # exchanges: beyond it a scene is streamed
+LARGE = 600_000  # exchanges: above this a scene is streamed
 DIVISION = 100_000  # exchanges of a campaign that are composed at once
 FIRST_COVER_EDITION = 900_000_000  # of cover talk; honest people's editions count from 0
 Tell = Callable[[str, int, int | None], None]
 MARKS = pa.schema([("exchange_id", pa.string()), ("campaign", pa.string())])
-# of a plan: written only where set, so that older worlds keep their bytes
+# of a plan: written only if set, so that older worlds keep their bytes
 NEW_FIELDS = ("stolen", "sticky", "place", "retries", "cleaned")
 
 
 def compose_scene(scene: Scene, seed: int, out: Path, tell: Tell | None = None) -> Path:
-    """Write the scene as one seed has it into `out`/name-SEED; give the folder.
+    """Compose the scene with one seed into `out`/name-SEED; return the folder.
 
-    A large scene is made part by part and never stands in memory as a whole; `tell` hears how far it is.
+    A large scene is made in parts and is never in memory as a whole; `tell` receives the progress.
 
-    Raises:
-        InputError: a base or stock is not at hand, or too small for the campaigns.
+    Raises: InputError: a base or stock is missing, or too small for the campaigns.
     """
     folder = out / f"{scene.name}-{seed}"
     exchanges = (scene.people.exchanges or 0) + sum(plan.exchanges for plan in scene.plans)
@@ -78,10 +77,9 @@ def compose_scene(scene: Scene, seed: int, out: Path, tell: Tell | None = None) 
 
 
 def honest_side(scene: Scene, seed: int) -> Side:
-    """Make a scene's honest people, and what campaigns are made from, before any campaign is put in.
+    """Make a scene's honest people, and the material for campaigns, before any campaign is added.
 
-    Raises:
-        InputError: a base or stock is not at hand.
+    Raises: InputError: a base or stock is missing.
     """
     rng = generator_of(scene.name, seed)
     if scene.people.base is None:
@@ -96,7 +94,7 @@ def honest_side(scene: Scene, seed: int) -> Side:
 
 
 def _scratch(scene: Scene, people: HonestPopulation, rng: np.random.Generator) -> Side:
-    """What campaigns among people from scratch are made from: their texts stand on other shelves."""
+    """Return the material for campaigns among people from scratch, from texts that these do not use."""
     corpora = _corpora(
         scene, set() if scene.stock == "shipped" else set(people.exchanges["prompt"].to_pylist())
     )
@@ -111,7 +109,7 @@ def _scratch(scene: Scene, people: HonestPopulation, rng: np.random.Generator) -
 
 
 def _injections(scene: Scene, side: Side) -> Iterator[Injection]:
-    """Each campaign; a large one in divisions, each with accounts and items of its own."""
+    """Yield each campaign; a large one in divisions, each with accounts and items of its own."""
     folder = scene.path.parent if scene.path else None
     for n, plan in enumerate(scene.plans):
         for division in split_plan(plan):
@@ -122,7 +120,7 @@ def _injections(scene: Scene, side: Side) -> Iterator[Injection]:
 
 
 def split_plan(plan: CampaignPlan) -> list[CampaignPlan]:
-    """Split a plan of more than `DIVISION` exchanges into even ones under the same name.
+    """Split a plan of more than `DIVISION` exchanges into equal ones under the same name.
 
     >>> plan = CampaignPlan("c", "drip", 100, 250_001, 8.0, 2.0, ("orca_flan",), 2)
     >>> [p.exchanges for p in split_plan(plan)]
@@ -140,7 +138,7 @@ def split_plan(plan: CampaignPlan) -> list[CampaignPlan]:
 
 
 def _stream(scene: Scene, seed: int, folder: Path, tell: Tell) -> Path:
-    """Compose part by part: the first part's people lend their traits, talks and keys to the campaigns."""
+    """Compose part by part: the first part's people supply traits, conversations and keys to campaigns."""
     parts = crowd(scene, seed)
     first = next(parts)
     side = _scratch(scene, first, generator_of(scene.name, seed))
@@ -179,7 +177,7 @@ def _stream(scene: Scene, seed: int, folder: Path, tell: Tell) -> Path:
 
 
 def generator_of(name: str, seed: int) -> np.random.Generator:
-    """The source of chance of a name and a seed."""
+    """Return the random generator of a name and a seed."""
     return np.random.default_rng(int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:8]))
 
 
@@ -188,7 +186,7 @@ def _corpora(scene: Scene, used: set[str]) -> Corpora:
 
 
 def _redrawn(scene: Scene, seed: int) -> tuple[HonestPopulation, list[tuple[str, ...]]]:
-    """Give the base's people who stay, and the conversations of those who left."""
+    """Return the base's people who stay, and the conversations of those left out."""
     base = find_base(scene)
     population = read_population(base)
     people = people_in(population, part_of(scene, seed, honest_accounts(base)), scene.people.drop_kinds)
@@ -200,12 +198,11 @@ def _redrawn(scene: Scene, seed: int) -> tuple[HonestPopulation, list[tuple[str,
 
 
 def calibration_log(scene: Scene, seed: int) -> CalibrationLog:
-    """Give honest people of the scene who are not scored with this seed, to set thresholds on.
+    """Return honest people of the scene who are not scored with this seed, for setting thresholds.
 
-    Of a base it is the people beside the seed's own; from scratch others are made, at most one part of them.
+    With a base they are its people outside the seed's own; from scratch others are made, at most one part.
 
-    Raises:
-        InputError: a base is not at hand.
+    Raises: InputError: a base is missing.
     """
     other = int.from_bytes(hashlib.blake2b(f"calibration {seed}".encode(), digest_size=7).digest())
     if scene.people.base is None:
@@ -223,8 +220,7 @@ def make_crowds(
 ) -> list[HonestPopulation]:
     """Make the customers of the scene's programs, on the calendar of the people `beside` them.
 
-    Raises:
-        InputError: real authors' texts are wanted and not at hand.
+    Raises: InputError: real authors' texts are needed and missing.
     """
     real: list[Author] = []
     if any(added.texts == "authors" for added in scene.crowds):
@@ -241,14 +237,14 @@ def make_crowds(
 
 
 def scored_people_of(scene: Scene, seed: int) -> ScoredPeople:
-    """Say which honest people are scored with a seed."""
+    """Return which honest people are scored with a seed."""
     if scene.people.base is None:
         return scored_people(scene, seed, None)
     return scored_people(scene, seed, part_of(scene, seed, honest_accounts(find_base(scene))))
 
 
 def _spare_talks(whole: HonestPopulation, people: HonestPopulation) -> list[tuple[str, ...]]:
-    """Conversations of ordinary accounts that were left out, whose words nobody who stayed has."""
+    """Return conversations of ordinary accounts that were left out, with words that nobody who stayed has."""
     kind = pc.is_in(whole.truth["kind"], value_set=pa.array(DONOR_KINDS))
     dropped = set(whole.truth.filter(kind)["account"].to_pylist()) - set(people.truth["account"].to_pylist())
     rows = whole.exchanges.select(["account", "conversation", "time", "prompt"])
@@ -263,7 +259,7 @@ def _spare_talks(whole: HonestPopulation, people: HonestPopulation) -> list[tupl
 
 
 def write_scene(people: HonestPopulation, made: list[Injection], folder: Path, about: str) -> Path:
-    """Write honest people and what campaigns add to them; `about` is scene.toml."""
+    """Write honest people and the campaigns' additions; `about` is scene.toml."""
     exchanges, accounts, truth = people.exchanges, people.accounts, people.truth
     used = any(row["completion"] is not None for m in made for row in m.rows)
     if used and "completion" not in exchanges.column_names:
@@ -295,9 +291,9 @@ def write_scene(people: HonestPopulation, made: list[Injection], folder: Path, a
 def _mark_stolen(
     truth: pa.Table, exchanges: pa.Table, made: list[Injection], more: dict[str, float] | None = None
 ) -> pa.Table:
-    """Truth of accounts whose keys were stolen: of the campaign, with the share that the thief sent.
+    """Mark accounts whose keys were stolen as the campaign's, with the share that the thief sent.
 
-    `more` is what the thief sent where that is not among the exchanges.
+    `more` is what the thief sent, if that is not among the exchanges.
     """
     by_account = {account: m for m in made for account in m.stolen}
     if not by_account:
@@ -315,7 +311,7 @@ def _mark_stolen(
 
 
 def scene_toml(scene: Scene, seed: int, people: HonestPopulation) -> str:
-    """Say what was composed: the shipped scenes' keys first, then the scene's own file's hash."""
+    """Return scene.toml: the shipped scenes' keys first, then the hash of the scene's own file."""
     early = any(plan.start < scene.clean_days for plan in scene.plans)
     lines = [
         f"name = {document.quote(scene.name)}",
@@ -333,7 +329,7 @@ def scene_toml(scene: Scene, seed: int, people: HonestPopulation) -> str:
 
 
 def plans_toml(plans: tuple[CampaignPlan, ...]) -> list[str]:
-    """The lines of scene.toml that say what the campaigns were."""
+    """Return the lines of scene.toml that describe the campaigns."""
     lines = []
     for plan in plans:
         lines += ["", "[[campaign]]"]

@@ -1,10 +1,10 @@
 """A closed loop, hour by hour: an attacker sends, a defence watches and stops, the attacker sees and reacts.
 
-It knows what every request was for; the defence sees the log alone, the attacker what came back. An account
-that is named is stopped from then on, after a delay. What leaves before that has left.
+The contest knows the purpose of every request; the defence sees only the log, the attacker only the
+responses. A named account is stopped after a delay. Examples delivered before that count.
 
-A request that a defence refuses until a time it says (`Postponing`) is a row of the log, and honest clients
-react as docs/holds.md says. One that is refused without that is not in the log, and nobody asks again.
+A request that a defence refuses until a stated time (`Postponing`) is a row of the log, and honest clients
+react as docs/holds.md describes. Any other refused request is not in the log, and nobody repeats it.
 """
 
 import heapq
@@ -32,8 +32,8 @@ from stillwatch.toml.declared import Bounds, build, out_of_bounds
 from stillwatch.toml.reading import TableReader
 from stillwatch.units import DAY_US, HOUR_US, time_of
 
-PIECE_US = 300_000_000  # what is said between full hours counts too, once there is a case
-BUSY = 100  # or where an attacker sends so much in an hour
+PIECE_US = 300_000_000  # Accusations between full hours count too, once there is a case
+BUSY = 100  # or if an attacker sends this much in an hour
 BACK_OFF_US = 60_000_000  # a refused client waits a minute
 PATIENCE = 5  # refusals in a row after which it waits an hour
 MOST_DAYS, MOST_DELAY_S = 3650, 31_536_000  # ten years, one year
@@ -42,7 +42,7 @@ ERRORS = 0.006  # share of requests that fail for no reason, as in composed scen
 
 @dataclass(frozen=True)
 class Rules:
-    """How a contest is fought."""
+    """The rules of a contest."""
 
     goal: Annotated[int, Bounds(1)] = S1K.exchanges  # distinct examples
     max_days: Annotated[float, Bounds(0, MOST_DAYS, above=True)] = 60.0
@@ -53,7 +53,7 @@ class Rules:
 
     @classmethod
     def of(cls, table: TableReader) -> "Rules":
-        """Take them from a scene's [contest]. Raises: InputError with every mistake."""
+        """Read them from a scene's [contest]. Raises: InputError with every mistake."""
         found = build(cls, table)
         if found is None:
             raise Faults(table.notes.sentences())
@@ -66,7 +66,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class ContestHour:
-    """How things stood after an hour of the attack."""
+    """The state after an hour of the attack."""
 
     hours: int
     out: int
@@ -77,7 +77,7 @@ class ContestHour:
 
 @dataclass(frozen=True)
 class Contest:
-    """How one attacker fared against one defence."""
+    """The result of one attacker against one defence."""
 
     attacker: str
     defence: str
@@ -88,19 +88,19 @@ class Contest:
     ended: str  # goal, money, time, given up
     accounts: int  # bought or stolen
     stolen: int
-    stopped: int  # of them
+    stopped: int  # of these
     usd: float
     accounts_usd: float
-    days: float  # from the first request to the last example; where not reached, to the end
+    days: float  # from the first request to the last example; if the goal was not reached, to the end
     requests: int  # sent, cover and refused ones included
     output_tokens: int  # of the examples that got out
     first_stop_days: float | None
-    honest_stopped: int  # honest accounts that were stopped, stolen ones left out
-    honest_refused: int  # honest requests that a limit refused
-    honest_requests: int  # of so many
+    honest_stopped: int  # honest accounts that were stopped, without stolen ones
+    honest_refused: int  # honest requests refused by a limit
+    honest_requests: int  # their total
     history: tuple[ContestHour, ...]
-    cannot_fire: str = ""  # why the defence could do nothing: the contest counts for nothing
-    people: ScoredPeople | None = None  # whose honest traffic went by; None: nobody else's
+    cannot_fire: str = ""  # why the defence could do nothing: the contest is not counted
+    people: ScoredPeople | None = None  # whose honest traffic it was; None: no other contest's
 
     @property
     def cost(self) -> Cost:
@@ -109,15 +109,15 @@ class Contest:
 
 @runtime_checkable
 class Enrolling(Protocol):
-    """A watch that uses the accounts table, which grows in a contest."""
+    """A watch that uses the accounts table, which grows during a contest."""
 
     def enrol(self, accounts: pa.Table) -> None:
-        """Take the whole table anew."""
+        """Receive the whole table again."""
 
 
 @runtime_checkable
 class Metered(Protocol):
-    """A watch with a limit on tokens, which are known once an answer ends."""
+    """A watch with a limit on tokens, which are known when an answer ends."""
 
     def answered(self, account: str, at_us: int, output_tokens: int, model: str | None = None) -> None:
         """Count an answer's tokens."""
@@ -125,17 +125,17 @@ class Metered(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _HonestRequest:
-    """A request of an honest account, first or again."""
+    """A request of an honest account, first or repeated."""
 
     account: str
     model: str | None
     output_tokens: int
-    row: int | Row  # its place in the piece of the log where it is asked first; later, the row
+    row: int | Row  # its place in the piece of the log where it is first sent; later, the row
     attempt: int = 0
 
 
 class _ClientState:
-    """What every client does within an hour: it waits when refused, and ends when its account is dead."""
+    """The state of all clients within an hour: they wait when refused, and end when their account is dead."""
 
     def __init__(self) -> None:
         self.dead: set[str] = set()
@@ -168,7 +168,7 @@ class _Loop:
     ) -> None:
         self.field, self.rules, self.seed = field, rules, seed
         self.name, self.against = attacker.NAME, defence.NAME
-        # the defence's draws and the attacker's do not depend on each other's number
+        # separate generators: the defence's draws do not change the attacker's
         market_rng, play_rng, self.rng, rows_rng, people_rng = (
             np.random.default_rng([seed, part]) for part in (1, 2, 3, 4, 5)
         )
@@ -192,7 +192,7 @@ class _Loop:
         self.people = HonestClients(dict.fromkeys(names, ""), people_rng)
         self.due: list[tuple[int, int, int, Try | _HonestRequest]] = []  # time, rank, tie
         self.ties = 0
-        self.rests_until: dict[str, int] = {}  # of an attacker's accounts, as far as it heeds that
+        self.rests_until: dict[str, int] = {}  # of an attacker's accounts, as far as it respects that
         self.stop_at: dict[str, int] = {}
         self.known_case = False
         self.got: set[int] = set()
@@ -219,7 +219,7 @@ class _Loop:
                 ended = "money"
                 break
             if self.play.given_up:
-                ended = "given up" if self.market.held else "money"  # for not one account
+                ended = "given up" if self.market.held else "money"  # for even one account
                 break
         return self._result(history, ended)
 
@@ -239,7 +239,7 @@ class _Loop:
             honest = self._send_all(
                 self.passing.exchanges_between(since, until), until, rows, clients, results
             )
-            table = honest  # is in order
+            table = honest  # is sorted
             if rows:
                 table = pa.concat_tables([honest, self.recorder.table(rows)])
                 table = table.sort_by([("time", "ascending"), ("exchange_id", "ascending")])
@@ -254,7 +254,7 @@ class _Loop:
         self, honest: pa.Table, until_us: int, rows: list[Row], clients: "_ClientState",
         results: list[TryResult],
     ) -> pa.Table:  # fmt: skip
-        """Send everybody's requests in order of time; give the honest ones that were answered at once."""
+        """Send everybody's requests in order of time; return the honest ones that were answered at once."""
         honest = self._without_stopped(honest)
         names = ("time", "account", "model", "output_tokens")
         columns = (honest[name].cast(pa.int64()) if name == "time" else honest[name] for name in names)
@@ -272,7 +272,7 @@ class _Loop:
         return honest if all(is_kept) else honest.filter(pa.array(is_kept, pa.bool_()))
 
     def _ask_honestly(self, request: "_HonestRequest", at_us: int, honest: pa.Table, rows: list[Row]) -> bool:
-        """Whether an honest request was answered; what is asked again is in the log by itself."""
+        """Return whether an honest request was answered; repeated requests are logged separately."""
         if request.attempt == 0:
             if self.people.is_away(request.account, at_us):
                 return False
@@ -298,11 +298,11 @@ class _Loop:
         return False
 
     def _attack(self, t: Try, rows: list[Row], clients: "_ClientState", results: list[TryResult]) -> None:
-        """Send a try; one that failed may be sent again later, and nothing is said of it until then."""
+        """Send a try; a failed one may be sent again later, and its result is reported only then."""
         served_us = self.rests_until.get(t.account, 0) if t.account not in clients.dead else 0
         outcome: Outcome = "refused"
         failed = True
-        if served_us <= t.at_us:  # else it knows, and sends nothing
+        if served_us <= t.at_us:  # otherwise it knows and sends nothing
             outcome, failed = self._send_one(t, rows, clients)
             served_us = t.at_us + BACK_OFF_US
             if outcome == "refused" and self.postponing is not None:
@@ -317,7 +317,7 @@ class _Loop:
         self._put(retry.at_us, 2, retry)
 
     def _send_one(self, t: Try, rows: list[Row], clients: "_ClientState") -> tuple[Outcome, bool]:
-        """Give what came back, and whether it failed in such a way that a retry may succeed."""
+        """Return what came back, and whether it failed in such a way that a retry may succeed."""
         if t.account in clients.dead:
             return "dead", False
         if clients.waits(t):
@@ -345,7 +345,7 @@ class _Loop:
         if acted:
             return "stripped", False
         if row["finish_reason"] in ("refusal", "length"):
-            return "error", False  # the model itself would not answer, or the account's own limit cut it off
+            return "error", False  # the model itself refused, or the account's own limit cut it off
         if t.item is not None and t.item not in self.got:
             self.got.add(t.item)
             self.tokens += row["output_tokens"]
@@ -361,7 +361,7 @@ class _Loop:
                 self.watch.enrol(self.accounts)
 
     def _without_stopped(self, honest: pa.Table) -> pa.Table:
-        """Without what accounts would have sent that are stopped."""
+        """Remove what stopped accounts would have sent."""
         stopped = [name for name in self.honest_stopped if name not in self.market.held]
         if self.rules.act == "strip" or not stopped or len(honest) == 0:
             return honest
@@ -418,7 +418,7 @@ class _Loop:
 
 
 def _again(row: Row, at_us: int, *, answered: bool) -> Row:
-    """An honest row as it is asked at another time, or refused."""
+    """Return an honest row as sent at another time, or refused."""
     time = time_of(at_us)
     values = {
         "time": time,
@@ -440,7 +440,7 @@ def contest(
 ) -> Contest:
     """Let an attacker try a defence. The same field and seed give the same contest.
 
-    Raises: InputError where the field holds fewer questions than the goal.
+    Raises: InputError if the field holds fewer questions than the goal.
     """
     return _Loop(field, defence, attacker, seed, rules or Rules(), prices or AttackPrices()).run()
 
@@ -448,7 +448,7 @@ def contest(
 def contest_of(scene: Scene, seed: int, defence: Defence, attacker: Attacker) -> Contest:
     """Let an attacker try a defence among a scene's people, by its [contest] and [budget].
 
-    Raises: InputError where the scene's base, stock or rules cannot be used.
+    Raises: InputError if the scene's base, stock or rules cannot be used.
     """
     return contest(
         field_of(scene, seed), defence, attacker, seed, Rules.of(scene.table("contest")), scene.budget

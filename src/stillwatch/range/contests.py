@@ -1,6 +1,6 @@
-"""Contests of a run as a table: what an attacker that reacts pays, beside what it pays undefended.
+"""Contests of a run as a table: the cost to an attacker that reacts, relative to the undefended cost.
 
-A contest that does not come to its goal gives a lower bound. It does not know how a contest is fought.
+A contest that does not reach its goal gives a lower bound.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,14 +12,14 @@ from stillwatch.range.contest import Contest
 from stillwatch.range.interval import Interval, of_multiples, over_seeds
 from stillwatch.range.outcome import ScoredPeople
 
-NONE, LOUD = "none", "loud"  # the defence and the attacker that others are measured against
-HISTORY = 200  # points of a history that are kept: a picture has no more
+NONE, LOUD = "none", "loud"  # the defence and the attacker used as references
+HISTORY = 200  # points of a history that are stored, enough for a picture
 MEANS = ("accounts", "days", "usd")
 
 
 @dataclass(frozen=True)
 class ContestSummary:
-    """One attacker against one defence, over seeds. Multiples are of what it takes undefended."""
+    """One attacker against one defence, over seeds. Multiples are of its undefended cost."""
 
     scene: str
     attacker: str
@@ -32,20 +32,20 @@ class ContestSummary:
     days: Interval | None
     usd: Interval | None
     times_itself: dict[str, Interval | None]  # by accounts, days, usd: the same attacker against none
-    times_loud: dict[str, Interval | None]  # one account at full speed against none
+    times_loud: dict[str, Interval | None]  # relative to one account at full speed against none
     honest_stopped: Interval | None
-    logs: int  # with those on which the defence could not fire
-    cannot_fire: int  # of them: they count for nothing
+    logs: int  # including those on which the defence could not fire
+    cannot_fire: int  # of these, not counted
     why: str  # the first reason
 
     @property
     def silent(self) -> bool:
-        """Whether the defence could fire on none of the logs."""
+        """Return whether the defence could fire on none of the logs."""
         return self.cannot_fire == self.logs
 
 
 def thin_history(contest: Contest) -> dict[str, Any]:
-    """Give a contest as it is kept: its history at most `HISTORY` points, the last one among them."""
+    """Return a contest for storage: at most `HISTORY` points of its history, including the last one."""
     document = asdict(contest)
     step = -(-len(contest.history) // HISTORY) if contest.history else 1
     points = [h for i, h in enumerate(document["history"]) if i % step == 0 or i == len(contest.history) - 1]
@@ -53,7 +53,7 @@ def thin_history(contest: Contest) -> dict[str, Any]:
 
 
 def sum_up_contests(scene: str, contests: Sequence[Contest]) -> tuple[ContestSummary, ...]:
-    """Sum up one scene's contests, in the order in which they came."""
+    """Summarise one scene's contests, in their order."""
     by: dict[tuple[str, str], dict[int, Contest]] = {}
     for c in contests:
         by.setdefault((c.attacker, c.defence), {})[c.seed] = c
@@ -97,9 +97,9 @@ def _sum_up_one(
 
 
 def _times(each: dict[int, Contest], other: dict[int, Contest]) -> dict[str, Interval | None]:
-    """Give this cost as multiples of another's, seed by seed; at least that where no goal was reached.
+    """Return this cost as multiples of another's, seed by seed; a lower bound if the goal was not reached.
 
-    Where the other did not reach its goal either there is nothing to compare with.
+    If the other did not reach its goal either, nothing can be compared.
     """
     base = {seed: c for seed, c in other.items() if c.reached}
     pairs = [(c, c.cost.times(base[seed].cost)) for seed, c in each.items() if seed in base]
@@ -113,5 +113,5 @@ def _times(each: dict[int, Contest], other: dict[int, Contest]) -> dict[str, Int
 
 
 def _people(c: Contest) -> ScoredPeople:
-    """Whose traffic a contest was fought among; where it is not said, nobody else's."""
+    """Return whose traffic a contest was held among; if not stated, no other contest's."""
     return c.people or ScoredPeople(f"seed {c.seed}")

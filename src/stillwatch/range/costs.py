@@ -1,7 +1,6 @@
-"""What an attack costs: prices with their sources, a budget that runs out, and costs as multiples of others.
+"""The cost of an attack: prices with their sources, a limited budget, and multiples of other costs.
 
-The prices are public list prices and round guesses where no list exists; each says which. It does not know
-what an attacker's time is worth, so days are never turned into dollars here.
+The prices are public list prices, or round guesses where no list exists; each says which.
 """
 
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from typing import Literal
 from stillwatch.errors import InputError
 
 AccountKind = Literal["fresh", "aged", "stolen"]
-BYTES_PER_TOKEN = 4.0  # of text on the wire, headers left out
+BYTES_PER_TOKEN = 4.0  # of text on the wire, without headers
 SMALL_MODELS = ("mira-mini",)  # of the range's made-up family
 
 
@@ -38,7 +37,7 @@ class AttackPrices:
     def of(cls, prices: Mapping[str, float]) -> "AttackPrices":
         """Take prices from a scene's [budget].
 
-        Raises: InputError for a key that is no price, or a price below 0.
+        Raises: InputError for an unknown key, or a price below 0.
         """
         known = [f.name for f in fields(cls)]
         for name in prices:
@@ -51,7 +50,7 @@ class AttackPrices:
         return by[kind]
 
     def exchange(self, model: str, input_tokens: int, output_tokens: int, *, paid: bool = True) -> float:
-        """What one exchange costs; on a stolen key the tokens are paid by its owner and the proxy is not."""
+        """Return the cost of one exchange; with a stolen key the owner pays the tokens."""
         tokens = input_tokens + output_tokens
         proxy = tokens * BYTES_PER_TOKEN / 1e9 * self.proxy_usd_per_gb
         if not paid:
@@ -75,7 +74,7 @@ SOURCES = {
 
 
 class AttackBudget:
-    """An attacker's money: what is spent on what, and whether there is some left."""
+    """An attacker's money: spending by purpose, and whether any is left."""
 
     def __init__(self, prices: AttackPrices) -> None:
         self.prices = prices
@@ -91,7 +90,7 @@ class AttackBudget:
         return max(0.0, self.prices.usd - self.spent_usd)
 
     def buy(self, kind: AccountKind) -> bool:
-        """Pay for an account, if there is money for it."""
+        """Pay for an account, if the money suffices."""
         price = self.prices.account(kind)
         if price > self.left_usd:
             return False
@@ -99,13 +98,13 @@ class AttackBudget:
         return True
 
     def pay(self, model: str, input_tokens: int, output_tokens: int, *, paid: bool = True) -> None:
-        """Pay for an exchange. The last one may overdraw the budget: providers bill afterwards."""
+        """Pay for an exchange. The last one may overdraw the budget, since providers bill afterwards."""
         self.traffic_usd += self.prices.exchange(model, input_tokens, output_tokens, paid=paid)
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a harvest took. `days` from the first request to the last example."""
+    """The cost of a harvest. `days` from the first request to the last example."""
 
     accounts: float
     days: float
@@ -115,11 +114,11 @@ class Cost:
         """This cost as a multiple of another."""
         return Cost(
             self.accounts / max(other.accounts, 1.0),
-            self.days / max(other.days, 1 / 1440),  # nobody's clock of days is finer than a minute
+            self.days / max(other.days, 1 / 1440),  # days are not measured more finely than a minute
             self.usd / max(other.usd, 0.01),
         )
 
     @property
     def most(self) -> float:
-        """The largest of the three: what a claim of "N times the cost" can rest on."""
+        """The largest of the three, on which a claim of "N times the cost" can rest."""
         return max(self.accounts, self.days, self.usd)

@@ -1,6 +1,6 @@
-"""Stocks that never run out, because their items are made. They are named at the end.
+"""Unlimited stocks: their items are generated. The dictionary at the end names them.
 
-They are made from a few hundred words of ours (endless.toml), so that they share more wording than real ones.
+They are generated from a few hundred words of ours (endless.toml), so they share more wording than real ones.
 """
 
 from collections.abc import Callable
@@ -61,7 +61,7 @@ def _environment(rng: np.random.Generator) -> str:
 def _distinct(make: Callable[[np.random.Generator], str]) -> Callable[[int, np.random.Generator], list[str]]:
     def several(count: int, rng: np.random.Generator) -> list[str]:
         found: dict[str, None] = {}
-        for _ in range(MOST_TRIES * count):  # a stock of words can make only so many
+        for _ in range(MOST_TRIES * count):  # a stock of words can give only so many
             found[make(rng)] = None
             if len(found) == count:
                 break
@@ -74,7 +74,7 @@ def _clock(count: int, rng: np.random.Generator) -> list[str]:
     return [p.prompt for p in problems(count, int(rng.integers(1 << 31)))]
 
 
-# name -> `count` different items, or fewer where the words give no more
+# name -> `count` different items, or fewer if the words give no more
 ENDLESS: dict[str, Callable[[int, np.random.Generator], list[str]]] = {
     "clock": _clock,  # what the embedded teacher can do: dial arithmetic, never a held-out problem
     "word_problems": _distinct(_word_problem),

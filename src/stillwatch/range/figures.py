@@ -1,4 +1,4 @@
-"""What a score says: figures over campaigns, a row per campaign, and both as text. It computes no figure."""
+"""The content of a score: figures over campaigns, a row per campaign, and both as text."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -6,7 +6,7 @@ from typing import Any
 
 from stillwatch.scan.milestones import S1K
 
-BIG = S1K.exchanges  # answered, from which on a campaign must be exposed
+BIG = S1K.exchanges  # answered exchanges, from which a campaign must be exposed
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class FigureSpread:
 
 @dataclass(frozen=True)
 class CampaignRow:
-    """How one campaign fared. `n`, `harvest` and tokens count exchanges answered with status 200."""
+    """The result for one campaign. `n`, `harvest` and tokens count exchanges answered with status 200."""
 
     campaign: str
     style: str
@@ -28,13 +28,13 @@ class CampaignRow:
     n: int
     caught: bool
     alarm_at: str | None
-    harvest: int  # what had left before the first true finding; all of it, if there was none
+    harvest: int  # what had left before the first true finding; everything, if there was none
     harvest_tokens: int
     harvest_share: float
     tokens_share: float
     named: int
     named_share: float
-    lost_share: float  # leaves although every named account is stopped at its alarm
+    lost_share: float  # lost even if every named account is stopped at its alarm
 
     @property
     def is_exposed(self) -> bool:
@@ -86,20 +86,20 @@ class Score:
     exposed_big: int  # of the campaigns with at least BIG answered exchanges
     big: int
     honest_in_true_findings: int
-    lost_if_stopped_when_named: float | None  # as lost_if_named..., each account from its own named_at on
+    lost_if_stopped_when_named: float | None  # as lost_if_named..., but each account from its own named_at on
     rows: tuple[CampaignRow, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the reference's keys, rows left out: what `score.py --json` prints, without NaN."""
+        """Return the reference scorer's keys, without rows: what `score.py --json` prints, without NaN."""
         row = asdict(self)
         return {f.name: row[f.name] for f in fields(self)[:_OURS]}
 
     def table(self) -> str:
-        """Write the score for people: a table of campaigns, then the figures of the aim, one a line."""
+        """Format the score: a table of campaigns, then the target figures, one per line."""
         return "\n".join([*_columns(self.rows), "", *_sentences(self)]) + "\n"
 
     def beyond(self) -> dict[str, Any]:
-        """Give the figures that the reference does not have."""
+        """Return the figures that the reference scorer lacks."""
         row = asdict(self)
         return {f.name: row[f.name] for f in fields(self)[_OURS:-1]}
 

@@ -1,8 +1,8 @@
-"""The honest side of a contest: whose traffic goes by, what may be asked, whose traits may be copied.
+"""The honest side of a contest: background traffic, questions, and accounts whose traits can be copied.
 
-It is re-drawn for each seed from a scene: a share of the honest accounts stays, the talk of those that are
-left out is an attacker's cover. Past its end the log goes on with its last week again, under new exchange
-ids: new honest fashions then come no more, which makes a long contest easier for a defence than life.
+It is re-drawn for each seed from a scene: a share of the honest accounts stays, and the conversations of the
+others are an attacker's cover. After its end the log repeats its last week, under new exchange ids. New
+honest fashions then no longer appear, which makes a long contest easier for a defence than reality.
 """
 
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ from stillwatch.range.scenes import Scene
 from stillwatch.units import DAY_US, us
 
 ITEMS = ("reasoning_sft_math", "reasoning_sft_code", "orca_flan", "gpteacher_roleplay", "airoboros")
-IDENTITY = ("account", "client_ip", "asn", "user_agent", "end_user")  # whose a request is
-LONGEST_TALK = 4000  # characters: cover is talk, not documents
+IDENTITY = ("account", "client_ip", "asn", "user_agent", "end_user")  # the columns of a request's account
+LONGEST_TALK = 4000  # characters: cover is conversation, not documents
 
 
 @dataclass(frozen=True)
 class HonestBackground:
-    """One seed's honest log, and what an attacker finds on it."""
+    """One seed's honest log, with the material that an attacker can use."""
 
     exchanges: pa.Table  # in order of time
     accounts: pa.Table
@@ -40,7 +40,7 @@ class HonestBackground:
     donors: tuple[Donor, ...]  # ordinary honest accounts
     owners: tuple[tuple[str, Donor], ...]  # honest accounts whose keys may be stolen
     calibration: CalibrationLog | None = None  # clean days of people who are not in it
-    people: ScoredPeople | None = None  # whose traffic it is; None: nobody else's
+    people: ScoredPeople | None = None  # whose traffic it is; None: no other contest's
     programs: tuple[ClientProgram, ...] = ()  # of the clean days
 
     @property
@@ -49,9 +49,9 @@ class HonestBackground:
 
 
 def field_of(scene: Scene, seed: int) -> HonestBackground:
-    """Draw the honest side of a scene for one seed; the scene's own campaigns are not in it.
+    """Draw the honest side of a scene for one seed, without the scene's own campaigns.
 
-    Raises: InputError where the scene's base or stock is not at hand.
+    Raises: InputError if the scene's base or stock is missing.
     """
     side = honest_side(scene, seed)
     people, corpora = side.people, side.corpora
@@ -77,7 +77,7 @@ def field_of(scene: Scene, seed: int) -> HonestBackground:
 
 
 def _owners(mine: pa.Table, accounts: pa.Table, begin: datetime) -> tuple[tuple[str, Donor], ...]:
-    """Accounts with enough traffic that a thief might have found their key, with their own traits."""
+    """Return accounts with enough traffic for their key to be stolen, with their own traits."""
     about = {row["account"]: row for row in accounts.to_pylist()}
     first: dict[str, dict[str, object]] = {}
     count: dict[str, int] = {}
@@ -93,7 +93,7 @@ def _owners(mine: pa.Table, accounts: pa.Table, begin: datetime) -> tuple[tuple[
 
 
 class Passing:
-    """The honest log as it goes by, for as long as it is asked for."""
+    """The honest log over time, for as long as it is needed."""
 
     def __init__(self, field: HonestBackground) -> None:
         self._table = field.exchanges
@@ -104,14 +104,14 @@ class Passing:
         self._last_row = {account: n for n, account in enumerate(self._table["account"].to_pylist())}
 
     def identity(self, account: str) -> Row:
-        """Give whose a request is that an account makes, as columns of the log."""
+        """Return the identity columns of a request by an account."""
         columns = [name for name in IDENTITY if name in self._table.column_names]
         n = self._last_row.get(account)
         row = {} if n is None else self._table.select(columns).slice(n, 1).to_pylist()[0]
         return row | {"account": account}
 
     def exchanges_between(self, since_us: int, until_us: int) -> pa.Table:
-        """The exchanges of a stretch that lies on one side of the log's end, and in one turn of its week."""
+        """Return the exchanges of a span within the log, or within one repetition of its last week."""
         turn = 0 if since_us < self._end else (since_us - self._end) // self._week + 1
         shift = turn * self._week
         lo, hi = np.searchsorted(self._ts, [since_us - shift, until_us - shift])

@@ -1,8 +1,8 @@
-"""Who a campaign pretends to be, at three levels of tradecraft. It knows no prompt.
+"""The identities of a campaign's accounts, at three levels of tradecraft.
 
-Level 0 shares cards, addresses and a mail domain; level 1 has a card each but few networks, one client and a
-sign-up burst; level 2 takes every trait from an honest account of the scene (age, country, client, settings,
-neighbourhood on the network), so that nothing about one account alone gives it away.
+Level 0 shares cards, addresses and a mail domain. Level 1 has one card per account but few networks, one
+client and a sign-up burst. Level 2 takes every trait from an honest account of the scene (age, country,
+client, settings, neighbourhood on the network), so that nothing about one account alone gives it away.
 """
 
 from collections.abc import Mapping
@@ -28,10 +28,10 @@ COUNTRIES = ("US", "DE", "JP", "SG", "FR", "GB", "KR", "BR")
 
 @dataclass(frozen=True, slots=True)
 class Donor:
-    """What is known of one honest account: its metadata and the settings of one of its exchanges."""
+    """The traits of one honest account: its metadata and the settings of one of its exchanges."""
 
     org: str | None
-    age: timedelta  # at the scene's begin; negative where the account came later
+    age: timedelta  # at the scene's beginning; negative if the account came later
     tier: str
     country: str
     email_domain: str
@@ -50,7 +50,7 @@ class Donor:
 
 
 def donor_of(account: Mapping[str, Any], exchange: Mapping[str, Any], begin: datetime) -> Donor:
-    """Take an honest account's traits from its row of the accounts table and one of its exchanges."""
+    """Read an honest account's traits from its row of the accounts table and one of its exchanges."""
     row = {**account, **exchange}
     row |= {"age": begin - row["created"], "conversations": row["conversation"] is not None}
     return Donor(**{name: row[name] for name in Donor.__slots__})
@@ -58,11 +58,11 @@ def donor_of(account: Mapping[str, Any], exchange: Mapping[str, Any], begin: dat
 
 @dataclass(frozen=True, slots=True)
 class AccountIdentity:
-    """One account of a campaign: what the accounts table says, and how it calls."""
+    """One account of a campaign: its row of the accounts table, and how it calls."""
 
     account: str
     created: datetime
-    donor: Donor  # traits in use, whether taken from an honest account or made up
+    donor: Donor  # traits in use, taken from an honest account or made up
     addresses: tuple[tuple[str, int], ...]
 
 

@@ -1,7 +1,7 @@
-"""Put a campaign among a scene's people: its requests, cover, accounts and truth as rows.
+"""Adds a campaign to a scene's people: its requests, cover, accounts and truth as rows.
 
-It knows no file. How real campaigns hide is unknown: their hours, token counts and identities are made
-here, and a detector fitted to them would learn the composer.
+How real campaigns hide is unknown: their hours, token counts and identities are invented here, and a detector
+fitted to them would learn the composer.
 """
 
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ from stillwatch.range.stock import Corpora
 
 @dataclass(frozen=True)
 class Side:
-    """Honest people, and what campaigns among them are made from. Lists and draws are used up as one goes."""
+    """Honest people, and the material for campaigns among them. Both are used up as campaigns are added."""
 
     people: HonestPopulation
     donors: list[Donor]  # traits that a campaign's accounts can take over
@@ -37,29 +37,29 @@ class Side:
 
 @dataclass(frozen=True)
 class Injection:
-    """What one campaign adds to a scene."""
+    """The additions of one campaign to a scene."""
 
     campaign: str
     shape: str
     rows: list[Row]
     accounts: list[Row]
     truth: list[Row]
-    marks: list[Row]  # exchange_id and campaign of what was covert
+    marks: list[Row]  # exchange_id and campaign of covert requests
     stolen: dict[str, float]  # honest accounts whose keys were used, with the covert requests of each
 
 
 def cover(
     plan: CampaignPlan, sent: list[PlannedRequest], talks: list[tuple[str, ...]], rng: np.random.Generator
 ) -> list[PlannedRequest]:
-    """Honest talk of the campaign's accounts: before it at tradecraft 2, and beside it as the plan says.
+    """Return honest conversations of the campaign's accounts: before it at tradecraft 2, and with it.
 
-    Takes what it uses off the end of `talks`.
+    It removes what it uses from the end of `talks`.
     """
     cover = round(len(sent) * plan.cover / (1 - plan.cover))
     ages = range(accounts_of(plan)) if plan.tradecraft == 2 else ()
     slots = [(a, float(rng.uniform(0, min(7.0, max(plan.start, 4.0))))) for a in ages if rng.random() < 0.7]
     honest: list[PlannedRequest] = []
-    talk = -1  # cover counts downwards, campaigns upwards
+    talk = -1  # numbers of cover are negative, of campaigns positive
     while slots or cover > 0:
         early = bool(slots)
         account, day = slots.pop() if early else (sent[rng.integers(len(sent))].account, -1.0)
@@ -75,10 +75,9 @@ def cover(
 
 
 def inject(plan: CampaignPlan, side: Side, days: float = 14.0, folder: Path | None = None) -> Injection:
-    """Compose one campaign; `folder` is where a shape of one's own lies.
+    """Compose one campaign; `folder` holds shapes of your own.
 
-    Raises:
-        InputError: an unknown shape or pipeline, or a stock, talk or honest account that is not there.
+    Raises: InputError: an unknown shape or pipeline, or a missing stock, conversation or honest account.
     """
     people, donors, rng = side.people, side.donors, side.rng
     if plan.tradecraft == 2 and not any(d.age > LEAST_AGE for d in donors):
@@ -88,10 +87,10 @@ def inject(plan: CampaignPlan, side: Side, days: float = 14.0, folder: Path | No
         )
     covert = deal(plan, requests_of(plan, side.corpora, rng, people.new_model_day, folder), rng)
     sent = [r for r in covert + cover(plan, covert, side.talks, rng) if r.day < days]
-    if plan.model in REASONS:  # nobody pays for thinking and cuts it off
+    if plan.model in REASONS:  # nobody pays for reasoning and cuts it off
         fit = [d for d in donors if d.max_tokens is None or d.max_tokens >= 8192]
         donors = fit or [replace(d, max_tokens=None) for d in donors]
-    if plan.style == "repeat_sampling":  # many answers to one question are worth nothing at temperature 0
+    if plan.style == "repeat_sampling":  # many answers to one question are worthless at temperature 0
         donors = [replace(d, temperature=(0.6, 0.7, 0.8, 1.0)[rng.integers(4)]) for d in donors]
     whose: list[AccountIdentity] = []
     for wave in range(1 + len(plan.bans)):
@@ -99,7 +98,7 @@ def inject(plan: CampaignPlan, side: Side, days: float = 14.0, folder: Path | No
         start = people.begin + timedelta(days=at)
         whose += identities(plan.tradecraft, plan.accounts, people.begin, start, donors, rng)
     stolen = _steal(whose, plan, side.victims, rng) if plan.stolen else set()
-    sent = [r for r in sent if r.covert or r.account not in stolen]  # the owner's own talk is cover enough
+    sent = [r for r in sent if r.covert or r.account not in stolen]  # the owner's own traffic is cover enough
     rows = [exchange_row(r, whose[r.account], plan, people.begin, people.new_model_day, rng) for r in sent]
     join_turns(sent, rows)
     if plan.place != "message":
@@ -150,7 +149,7 @@ def _steal(
 
 
 def victims_of(people: HonestPopulation, rng: np.random.Generator) -> list[str]:
-    """Honest accounts of ordinary kinds that sent something in both halves of the scene, in random order."""
+    """Return honest accounts of ordinary kinds active in both halves of the scene, in random order."""
     kind = pc.is_in(people.truth["kind"], value_set=pa.array(DONOR_KINDS))
     plain = set(people.truth.filter(kind)["account"].to_pylist())
     day = pc.divide(pc.subtract(people.exchanges["time"], people.begin).cast("int64"), 86_400_000_000)

@@ -1,9 +1,9 @@
-"""Intervals over a run's seeds: what a figure may be on another seed. It knows no figure's name.
+"""Intervals over a run's seeds: the range of a figure on other seeds.
 
-Seeds whose honest people are the same come as one value (clusters.py); counts may then be fractions.
-Null: seeds are independent draws of one scene, and a figure is about normal over them (a multiple: its
-logarithm). Blind to: everything a scene fixes; other scenes. Fooled by: few seeds that happen to agree: with
-two or three the interval is wide or, where all are equal, too narrow. So counts get an exact interval as
+Seeds with the same honest people count as one value (clusters.py); counts may then be fractions.
+Null: seeds are independent draws of one scene, and a figure (of a multiple, its logarithm) is about normal
+over them. Blind to: everything a scene fixes; other scenes. Fooled by: few seeds that happen to agree: with
+two or three the interval is wide or, if all are equal, too narrow. Counts therefore get an exact interval as
 well, and the wider of both is shown.
 Source: Student 1908; Clopper and Pearson 1934; Garwood 1936 (exact bounds on a Poisson mean).
 """
@@ -20,7 +20,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over `n` seeds with its bounds; they are None where one seed says nothing about another."""
+    """A mean over `n` seeds with its bounds; they are None if one seed tells nothing about another."""
 
     mean: float
     low: float | None
@@ -38,7 +38,7 @@ class Interval:
 
 
 def half_width(values: Sequence[float]) -> float | None:
-    """Give half of Student's interval; None for fewer than two values."""
+    """Return half of Student's interval; None for fewer than two values."""
     n = len(values)
     if n < 2:
         return None
@@ -48,7 +48,7 @@ def half_width(values: Sequence[float]) -> float | None:
 
 
 def over_seeds(values: Sequence[float], least: float = -math.inf, most: float = math.inf) -> Interval | None:
-    """Give Student's interval, cut to what is possible.
+    """Return Student's interval, limited to possible values.
 
     >>> told = over_seeds([1.0, 2.0, 3.0], least=0)
     >>> told.mean, told.low, round(told.high, 3)
@@ -63,7 +63,7 @@ def over_seeds(values: Sequence[float], least: float = -math.inf, most: float = 
 
 
 def of_multiples(values: Sequence[float], at_least: bool = False) -> Interval | None:
-    """Give the geometric mean of positive multiples, with Student's interval of their logarithms."""
+    """Return the geometric mean of positive multiples, with Student's interval of their logarithms."""
     logs = over_seeds([math.log(v) for v in values])
     if logs is None:
         return None
@@ -74,9 +74,9 @@ def of_multiples(values: Sequence[float], at_least: bool = False) -> Interval | 
 def of_share(
     hits: Sequence[float], tries: Sequence[float], each: Sequence[float] | None = None
 ) -> Interval | None:
-    """Give the pooled share with the hull of Student's interval over seeds and Clopper and Pearson's.
+    """Return the pooled share with the hull of Student's interval over seeds and Clopper and Pearson's.
 
-    each: the shares for Student's, where these are others than hits by tries.
+    each: the shares for Student's, if they are others than hits by tries.
 
     >>> of_share([4, 4, 4], [4, 4, 4]).low > 0.7
     True
@@ -93,9 +93,9 @@ def of_share(
 def of_rate(
     events: Sequence[float], units: Sequence[float], per: float, each: Sequence[float] | None = None
 ) -> Interval | None:
-    """Give events per so many units with the hull of Student's interval over seeds and Garwood's.
+    """Return events per number of units with the hull of Student's interval over seeds and Garwood's.
 
-    each: the rates for Student's, where these are others than events by units.
+    each: the rates for Student's, if they are others than events by units.
 
     >>> round(of_rate([0, 0], [10_000, 10_000], 10_000).high, 2)
     1.84

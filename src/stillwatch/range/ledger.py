@@ -1,4 +1,4 @@
-"""A composed log with its truth, as arrays: who sent what, and what of it was taken. It knows no defence."""
+"""A composed log with its truth, as arrays: who sent what, and what of it was taken."""
 
 import tomllib
 from collections import Counter
@@ -16,17 +16,17 @@ from stillwatch.errors import InputError
 from stillwatch.range.costs import AccountKind
 from stillwatch.units import DAY_US
 
-WHOLE = ("stop", "tool_calls")  # finishes of an answer that can be learnt from
+WHOLE = ("stop", "tool_calls")  # finish reasons of an answer from which a student can learn
 
 
 @dataclass(frozen=True)
 class TrueCampaign:
-    """A campaign as the truth has it."""
+    """A campaign, as in the truth."""
 
     name: str
     style: str
     accounts: int
-    account: AccountKind  # what its accounts are; at tradecraft 2 made long before
+    account: AccountKind  # kind of its accounts; at tradecraft 2 created long before
     stolen: float = 0.0  # share of them that are keys of honest customers
 
 
@@ -38,18 +38,18 @@ class TruthLedger:
     accounts: tuple[str, ...]
     campaigns: tuple[TrueCampaign, ...]
     kinds: tuple[str, ...]
-    campaign: np.ndarray  # account -> place in `campaigns`, -1 for an honest one
-    kind: np.ndarray  # account -> place in `kinds`
+    campaign: np.ndarray  # account -> index in `campaigns`, -1 for an honest one
+    kind: np.ndarray  # account -> index in `kinds`
     time_us: np.ndarray
     sender: np.ndarray  # exchange -> account
     answered: np.ndarray  # bool
     input_tokens: np.ndarray
     output_tokens: np.ndarray
-    taken: np.ndarray  # exchange -> place in `campaigns` of whose harvest it is, -1: of none
-    text: np.ndarray  # exchange -> a number for its prompt, -1 where nothing of a campaign
+    taken: np.ndarray  # exchange -> index in `campaigns` of the campaign that harvested it, or -1
+    text: np.ndarray  # exchange -> a number for its prompt, -1 if not a campaign's
     models: tuple[str, ...]
-    model: np.ndarray  # exchange -> place in `models`
-    whole: np.ndarray  # bool: answered, neither cut off nor refused
+    model: np.ndarray  # exchange -> index in `models`
+    whole: np.ndarray  # bool: answered, neither truncated nor refused
     begin_us: int  # the first midnight
 
     @cached_property
@@ -127,7 +127,7 @@ def read_ledger(folder: Path) -> TruthLedger:
 
 
 def _read_taken(folder: Path, place: dict[str, int], rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Say for each exchange whose harvest it is, and number its prompt."""
+    """Return for each exchange whose harvest it is, and a number for its prompt."""
     taken, text = np.full(rows, -1, np.int64), np.full(rows, -1, np.int64)
     marks = _read(folder / "truth_exchanges.parquet", ["exchange_id", "campaign"])
     if not marks.num_rows:
@@ -153,7 +153,7 @@ def _read_description(folder: Path) -> dict[str, object]:
 
 
 def _plans(folder: Path) -> dict[str, tuple[AccountKind, float]]:
-    """Give for each campaign what its accounts are, and which share of them is stolen."""
+    """Return for each campaign the kind of its accounts, and the share of them that is stolen."""
     listed = _read_description(folder).get("campaign", [])
     assert isinstance(listed, list)
     return {

@@ -1,4 +1,4 @@
-"""How well accounts were put together: pairs and B-cubed. It knows nothing of time or harvest."""
+"""How well accounts were clustered: pairs and B-cubed."""
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Linkage:
-    """Agreement of two groupings of the same accounts; None where there is nothing to divide by."""
+    """Agreement of two groupings of the same accounts; None if a denominator is zero."""
 
     bcubed_precision: float | None
     bcubed_recall: float | None
@@ -21,7 +21,7 @@ def _pairs(groups: Counter[Hashable]) -> int:
 
 
 def linkage(found: Sequence[Hashable], true: Sequence[Hashable]) -> Linkage:
-    """Compare the group each account was put in (`found`) with the one it is of (`true`).
+    """Compare the group assigned to each account (`found`) with its true one (`true`).
 
     Source: Bagga and Baldwin 1998 (B-cubed), averaged over accounts.
 

@@ -1,7 +1,7 @@
-"""What a run was made from, hashed: scenes, seeds, defences, code, stock, versions. It knows no result.
+"""The inputs of a run, hashed: scenes, seeds, defences, code, stock, versions.
 
-The id is of everything that may change a number. So the same id means the same numbers, and another id says
-that something is different; `list_changes` says what.
+The id covers everything that may change a number. The same id therefore means the same numbers, and another
+id means that something differs; `list_changes` says what.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ ROOMS = (
     "range", "scan", "detectors", "actors", "features", "terms", "exchanges", "engine", "stats", "text",
     "lineage",
 )  # fmt: skip
-LIVE_ROOMS = ("gateway", "distill")  # further ones where a teacher is asked and students are trained
+LIVE_ROOMS = ("gateway", "distill")  # additional packages if a teacher is asked and students are trained
 DRAWN = ("range/page", "range/scenes", "range/data")  # changes no number, or is hashed by itself
 CODE = (".py", ".toml", ".sql", ".json")
 LIBRARIES = ("numpy", "pyarrow", "duckdb")
@@ -37,24 +37,24 @@ LIVE_LIBRARIES = ("torch", "transformers")
 
 @dataclass(frozen=True)
 class SceneSource:
-    """One scene of the run: where it was read from, what it held, and which seeds it was played with."""
+    """One scene of the run: its path, its content, and the seeds with which it was played."""
 
     name: str
     sha256: str
     seeds: tuple[int, ...]
     defences: tuple[str, ...]
     attackers: tuple[str, ...]
-    own: dict[str, str]  # a defence in a file of one's own -> SHA-256 of the file
+    own: dict[str, str]  # a defence in a user's own file -> SHA-256 of the file
     path: str | None
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What decides a run's numbers."""
+    """The inputs that determine a run's numbers."""
 
     mode: str
     scenes: tuple[SceneSource, ...]
-    code: dict[str, str]  # room -> SHA-256 of its files
+    code: dict[str, str]  # package -> SHA-256 of its files
     stock: str
     curve: str
     versions: dict[str, str]
@@ -62,7 +62,7 @@ class Manifest:
     @property
     def id(self) -> str:
         document = asdict(self)
-        for scene in document["scenes"]:  # where a file lies changes no number
+        for scene in document["scenes"]:  # a file's place changes no number
             scene.pop("path")
             scene["defences"] = [scene["own"].get(name, name) for name in scene["defences"]]
             scene["own"] = sorted(scene["own"].values())
@@ -75,7 +75,7 @@ class Manifest:
 def manifest(
     scenes: Iterable[tuple[Scene, tuple[int, ...], tuple[str, ...], tuple[str, ...]]], mode: str
 ) -> Manifest:
-    """Take down what a run of these scenes, each with its seeds, defences and attackers, is made from."""
+    """Record the inputs of a run of these scenes, each with its seeds, defences and attackers."""
     listed = list(scenes)
     return Manifest(
         mode,
@@ -129,8 +129,7 @@ def _versions(libraries: tuple[str, ...]) -> dict[str, str]:
 def read_manifest(folder: Path) -> Manifest:
     """Read a run's manifest back.
 
-    Raises:
-        InputError: it is missing, broken, or of another shape.
+    Raises: InputError: it is missing, broken, or of another version.
     """
     path = folder / FILE
     try:
@@ -153,7 +152,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def list_changes(then: Manifest, now: Manifest) -> list[str]:
-    """Say in sentences what is no longer as it was."""
+    """Describe in sentences what has changed."""
     changes = []
     for a, b in zip(then.scenes, now.scenes, strict=False):
         if a.sha256 != b.sha256:

@@ -1,7 +1,7 @@
-"""Where accounts are bought: fresh, aged or stolen. It knows prices and honest donors, no defence.
+"""The market for accounts: fresh, aged or stolen.
 
 A fresh account is one of a burst of sign-ups on few networks (tradecraft 1); an aged one takes its traits
-from an honest account (tradecraft 2); a stolen key is an honest account whose owner goes on working.
+from an honest account (tradecraft 2); a stolen key is an honest account whose owner continues to use it.
 """
 
 from collections.abc import Sequence
@@ -19,18 +19,18 @@ from stillwatch.units import time_of
 
 ACCOUNT_TRAITS = ("org", "tier", "country", "email_domain", "payment", "declared_use")
 
-# Tokens: nobody pays for thinking and cuts it off. A trace has at most 28,000 (range/rows.py).
+# In tokens: nobody pays for reasoning and cuts it off. A trace has at most 28,000 (range/rows.py).
 LEAST_OUTPUT = 32_768
 
 
 @dataclass(frozen=True, slots=True)
 class HeldAccount:
-    """One account in an attacker's hands."""
+    """One account held by an attacker."""
 
     name: str
     kind: AccountKind
     who: AccountIdentity
-    voice: int  # draws what is its own: a wrapper, waking hours
+    voice: int  # seed for its own wrapper and waking hours
 
 
 class Market:
@@ -50,7 +50,7 @@ class Market:
         self._donors = [d for d in donors if d.max_tokens is None or d.max_tokens >= LEAST_OUTPUT]
         self._owners = [owners[i] for i in rng.permutation(len(owners))]  # whose keys may be stolen
         self.held: dict[str, HeldAccount] = {}
-        self.unlisted: list[dict[str, Any]] = []  # rows of the accounts table that nobody was told yet
+        self.unlisted: list[dict[str, Any]] = []  # rows of the accounts table that were not reported yet
 
     @property
     def prices(self) -> AttackPrices:
@@ -61,7 +61,7 @@ class Market:
     ) -> list[HeldAccount]:
         """Buy up to `count` accounts; fewer when money or stolen keys run out.
 
-        calls_as: the program that they are to pass for.
+        calls_as: the program that they are to imitate.
         """
         count = self._affordable(kind, count)
         if count == 0:
@@ -92,7 +92,7 @@ class Market:
         return bought
 
     def settings(self, voice: int) -> tuple[float | None, int | None]:
-        """Temperature and output limit of an honest account, for whoever draws them anew."""
+        """Return temperature and output limit of an honest account, for an attacker that draws them again."""
         like = self._donors[voice % len(self._donors)]
         return like.temperature, like.max_tokens
 
@@ -101,10 +101,10 @@ class Market:
         return self._everybody[voice % len(self._everybody)]
 
     def program(self, name: str | None, model: str) -> ClientProgram:
-        """Give the settings that most accounts of a program have for a model.
+        """Return the most common settings of a program for a model.
 
         name: None for the most used program whose limit leaves room for a trace.
-        Raises: InputError where no program of the log will do.
+        Raises: InputError if no program of the log is suitable.
         """
         programs = [program for program in self._programs if program.settings["model"] == model]
         for program in programs:
@@ -125,7 +125,7 @@ class Market:
         return count if price == 0 else min(count, int(self.budget.left_usd // price))
 
     def _adapt_identity(self, who: AccountIdentity, kind: AccountKind) -> AccountIdentity:
-        """Adapt an account to the attacker: a thief's address; an output limit that lets a trace end."""
+        """Adapt an account to the attacker: a thief's address; an output limit that fits a trace."""
         addresses = who.addresses
         if kind == "stolen":
             addresses = ((f"45.86.{self._rng.integers(256)}.{self._rng.integers(1, 255)}", 9009),)

@@ -1,10 +1,10 @@
-"""What a defence's cases were worth on a log whose truth is known.
+"""Evaluates a defence's cases on a log whose truth is known.
 
-`LogJudgement` beside `TruthLedger` gives `SceneOutcome`.
+`LogJudgement` and `TruthLedger` give `SceneOutcome`.
 
-Whoever a case names is stopped from its naming on, campaign or not, true case or false: that is what a
-machine that acts on cases does. What it does not know: whether a person would have thrown a case out, and
-what an attacker would have done about it (range/attackers has those).
+Every account that a case names is stopped from then on, whether a campaign's or not, and whether the case is
+true or false: that is what an automatic reaction to cases does. Not modelled: a person who rejects a case,
+and the attacker's reaction (range/attackers has those).
 """
 
 from collections import Counter
@@ -26,7 +26,7 @@ PERMITTED = "synthetic_permitted"
 
 @dataclass(frozen=True)
 class LedgerCase:
-    """One case as it stood in the end, in codes of the ledger."""
+    """One case in its final state, in codes of the ledger."""
 
     name: str
     at_us: int
@@ -39,7 +39,7 @@ class LedgerCase:
 
 
 def join_accusations(ledger: TruthLedger, accusations: Iterable[Accusation]) -> list[LedgerCase]:
-    """Join the steps of each case, in order of time; accounts that the log does not have are left out."""
+    """Join the steps of each case, in order of time; accounts that are not in the log are left out."""
     at: dict[str, int] = {}
     named: dict[str, dict[int, int]] = {}
     for accusation in accusations:
@@ -68,7 +68,7 @@ def measure(
     defence: str,
     people: ScoredPeople | None = None,
 ) -> SceneOutcome:
-    """Give every figure of one defence on one log; `people` are by default new with each scene and seed."""
+    """Return every figure of one defence on one log; by default `people` are new for each scene and seed."""
     cases = join_accusations(ledger, judged.cases)
     stop = np.full(len(ledger.accounts), NEVER, np.int64)
     for case in cases:
@@ -99,7 +99,7 @@ def measure(
 
 
 def _played_campaigns(ledger: TruthLedger) -> list[int]:
-    """Campaigns that got anything answered, as the reference scorer counts them."""
+    """Return campaigns with any answered request, as the reference scorer counts them."""
     present = set(np.unique(ledger.taken[ledger.answered & (ledger.taken >= 0)]).tolist())
     return [n for n in range(len(ledger.campaigns)) if n in present]
 
@@ -111,7 +111,7 @@ def _is_permitted(ledger: TruthLedger, case: LedgerCase) -> bool:
 
 
 def _honest_days(ledger: TruthLedger) -> np.ndarray:
-    """Give the day of each honest account-day."""
+    """Return the day of each honest account-day."""
     honest = ledger.campaign[ledger.sender] < 0
     day, sender = ledger.time_us[honest] // DAY_US, ledger.sender[honest]
     return np.unique(day * len(ledger.accounts) + sender) // max(1, len(ledger.accounts))
@@ -154,14 +154,14 @@ def _fate(
 
 
 def _examples(ledger: TruthLedger, rows: np.ndarray) -> int:
-    """Count whole answers to different prompts: what one sample of the measured curve is."""
+    """Count complete answers to different prompts: the samples of the measured curve."""
     return len(np.unique(ledger.text[rows[ledger.whole[rows]]]))
 
 
 def _usd(ledger: TruthLedger, n: int, rows: np.ndarray, prices: AttackPrices) -> float:
-    """Price an attacker that does not react: all its accounts, and the tokens of what was answered."""
+    """Return the cost of an attacker that does not react: all its accounts, and the answered tokens."""
     known = ledger.campaigns[n]
-    own = 1.0 - known.stolen  # a stolen key's owner pays for its tokens
+    own = 1.0 - known.stolen  # the owner of a stolen key pays for its tokens
     usd = known.accounts * (own * prices.account(known.account) + known.stolen * prices.account("stolen"))
     for m, model in enumerate(ledger.models):
         with_it = rows[ledger.model[rows] == m]
@@ -185,7 +185,7 @@ def _measure_linkage(ledger: TruthLedger, cases: list[LedgerCase]) -> Linkage:
 
 
 def _mostly(ledger: TruthLedger, false: list[LedgerCase]) -> Counter[int]:
-    """Count false cases against the kind that most of their honest accounts are of, as the scorer does."""
+    """Count false cases by the kind of most of their honest accounts, as the scorer does."""
     of_kind: Counter[int] = Counter()
     for case in false:
         kinds = Counter(int(ledger.kind[a]) for a in case.named_us if ledger.campaign[a] < 0)

@@ -1,6 +1,6 @@
-"""What one defence was worth on one composed log: per campaign and kind of honest use. It computes no figure.
+"""The results of one defence on one composed log: per campaign and kind of honest use.
 
-Exchanges and tokens are those answered with status 200; tokens are output tokens unless said.
+Exchanges and tokens are those answered with status 200; tokens are output tokens unless stated otherwise.
 """
 
 from dataclasses import dataclass
@@ -10,23 +10,23 @@ from stillwatch.range.linkage import Linkage
 
 @dataclass(frozen=True)
 class Fate:
-    """What became of one campaign."""
+    """The result for one campaign."""
 
     campaign: str
     style: str
     accounts: int
-    exchanges: int  # what it takes where nothing is done
+    exchanges: int  # its size without a defence
     tokens: int
-    touched: bool  # a true case holds one of its accounts
+    touched: bool  # whether a true case holds one of its accounts
     named: int  # of its accounts, in true cases
-    alarm_us: int | None  # the first true case that holds one
+    alarm_us: int | None  # of the first true case that holds one
     before_alarm: int
     before_alarm_tokens: int
-    out: int  # before containment: each account stops at its own naming; what a limit refuses is not out
+    out: int  # before containment: each account stops at its own naming; refused requests do not count
     out_tokens: int
-    examples: int  # of what got out: whole answers to different prompts
+    examples: int  # of those: complete answers to different prompts
     examples_undefended: int
-    usd: float  # what its accounts and what got out cost the attacker
+    usd: float  # the attacker's cost of its accounts and of what got out
     usd_undefended: float
 
     @property
@@ -36,7 +36,7 @@ class Fate:
 
 @dataclass(frozen=True)
 class Collateral:
-    """What a kind of honest use suffered."""
+    """The effect on one kind of honest use."""
 
     kind: str
     accounts: int
@@ -45,19 +45,19 @@ class Collateral:
     tokens: int
     refused: int
     refused_tokens: int
-    false_cases: int  # whose honest accounts are mostly of this kind
+    false_cases: int  # cases whose honest accounts are mostly of this kind
 
 
 @dataclass(frozen=True)
 class ScoredPeople:
-    """Whose honest traffic a log holds: of `source` those from `low` up to `high` (partition.py)."""
+    """The people in a log's honest traffic: of `source` those from `low` up to `high` (partition.py)."""
 
     source: str
     low: float = 0.0
     high: float = 1.0
 
     def overlaps(self, other: "ScoredPeople") -> bool:
-        """Whether the two have people in common.
+        """Return whether the two have people in common.
 
         >>> ScoredPeople("sample", 0.0, 0.5).overlaps(ScoredPeople("sample", 0.5, 1.0))
         False
@@ -75,11 +75,11 @@ class SceneOutcome:
     campaigns: tuple[Fate, ...]
     cases: int
     false_cases: int
-    false_cases_permitted: int  # that name accounts with a permission and no other honest ones; apart
-    false_cases_clean: int  # of the false cases, those said in the clean days
+    false_cases_permitted: int  # naming accounts with a permission and no other honest ones; counted apart
+    false_cases_clean: int  # of the false cases, those in the clean days
     account_days: int  # honest accounts, days with an exchange, after the clean days
     account_days_clean: int
-    linked: Linkage  # of the cases with the campaigns (docs/range.md, "linkage")
+    linked: Linkage  # of cases and campaigns (docs/range.md, "linkage")
     kinds: tuple[Collateral, ...]
     people: ScoredPeople
-    cannot_fire: str = ""  # why the defence could do nothing on this log: it counts for nothing
+    cannot_fire: str = ""  # why the defence could do nothing on this log, which is then not counted

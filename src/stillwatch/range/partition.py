@@ -1,9 +1,9 @@
-"""Which of a base's honest people are scored with which seed, and who is left to set thresholds on.
+"""Which of a base's honest people are scored with which seed, and who is left for setting thresholds.
 
-Seeds of one scene share nobody, as far as the base has enough people. A base is a ring: each organisation,
-each shared card and each lone account has a place on it by a keyed hash of its name. A seed has an arc of
-that ring, the next seed the next one. Past the seeds that a base carries the arcs come again, and bounds
-count their people once (`ScoredPeople.overlaps`). This module composes nothing and knows no defence.
+Seeds of one scene share no people, as far as the base has enough. A base is a ring: each organisation, each
+shared card and each single account has a place on it by a keyed hash of its name. A seed has an arc of that
+ring, the next seed the next one. After the number of seeds that a base can supply the arcs repeat, and bounds
+count their people once (`ScoredPeople.overlaps`).
 """
 
 import hashlib
@@ -21,7 +21,7 @@ LEAST_ACCOUNTS = 150  # honest accounts of one seed; fewer make no scene
 
 @dataclass(frozen=True)
 class RingArc:
-    """An arc of a base's ring, from `low` up to `high`; `seeds` such arcs lie beside each other."""
+    """An arc of a base's ring, from `low` up to `high`; the ring has room for `seeds` such arcs."""
 
     low: float
     high: float
@@ -29,10 +29,10 @@ class RingArc:
 
 
 def share_and_seeds(scene: Scene, accounts: int) -> tuple[float, int]:
-    """Give the share of a base's honest accounts that one seed has, and how many seeds share nobody.
+    """Return the share of a base's honest accounts in one seed, and how many seeds are disjoint.
 
-    A scene that does not say its share gets one that suits the seeds it lists: at least half of the base is
-    left out, so that there are people to set thresholds on.
+    If a scene gives no share, it is chosen for the seeds it lists: at least half of the base is left out, so
+    that there are people for setting thresholds.
 
     >>> from stillwatch.range.scenes import People
     >>> share_and_seeds(Scene("s", (1, 2, 3), people=People("sample")), 600)
@@ -46,7 +46,7 @@ def share_and_seeds(scene: Scene, accounts: int) -> tuple[float, int]:
 
 
 def part_of(scene: Scene, seed: int, accounts: int) -> RingArc:
-    """Give the arc of a seed: the scene's own seeds in their order, any other by its number."""
+    """Return the arc of a seed: the scene's own seeds in their order, any other by its number."""
     share, seeds = share_and_seeds(scene, accounts)
     place = scene.seeds.index(seed) if seed in scene.seeds else seed
     low = place % seeds * share
@@ -54,7 +54,7 @@ def part_of(scene: Scene, seed: int, accounts: int) -> RingArc:
 
 
 def calibration_part(part: RingArc) -> RingArc:
-    """Give the arc beside a seed's: the next seed's people, or where there is one seed, all that are left."""
+    """Return the arc next to a seed's: the next seed's people, or with one seed all the others."""
     share = part.high - part.low
     if part.seeds == 1:
         return RingArc(part.high, 1.0 + part.low)
@@ -63,14 +63,14 @@ def calibration_part(part: RingArc) -> RingArc:
 
 
 def scored_people(scene: Scene, seed: int, part: RingArc | None) -> ScoredPeople:
-    """Say whose account-days a seed's bounds are about; people from scratch are new with each seed."""
+    """Return the people behind a seed's bounds; people from scratch are new with each seed."""
     if part is None:
         return ScoredPeople(f"{scene.name} {seed}")
     return ScoredPeople(scene.people.base or "", part.low, part.high)
 
 
 def seed_place(scene: Scene, seed: int, calibrates: bool) -> tuple[int, int]:
-    """Give a seed's place among the scene's seeds and those who calibrate, and how many places there are."""
+    """Return a seed's index among the scene's seeds and the calibrating ones, and their number."""
     places = len(scene.seeds) + 1
     if calibrates:
         return len(scene.seeds), places
@@ -78,13 +78,13 @@ def seed_place(scene: Scene, seed: int, calibrates: bool) -> tuple[int, int]:
 
 
 def place_of(unit: str) -> float:
-    """Give a unit's place on the ring, in [0, 1): the same for every seed, scene and machine."""
+    """Return a unit's place on the ring, in [0, 1): the same for every seed, scene and machine."""
     digest = hashlib.blake2b(unit.encode(), digest_size=8, key=KEY).digest()
     return int.from_bytes(digest) / 2**64
 
 
 def people_in(people: HonestPopulation, part: RingArc, drop_kinds: tuple[str, ...] = ()) -> HonestPopulation:
-    """Take the people of an arc, whole organisations and classes at a time."""
+    """Return the people of an arc, by whole organisations and classes."""
     unit = {r["account"]: r["org"] or r["payment"] or r["account"] for r in people.accounts.to_pylist()}
     chosen = [
         row["account"]

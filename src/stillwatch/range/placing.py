@@ -1,7 +1,7 @@
-"""Where in a request a campaign puts its questions, and what a gateway's recorder then captures of them.
+"""Where in a request a campaign puts its questions, and what a gateway's recorder captures of them.
 
-Each place is a way to write the request's body. The body goes through the reader and the memory of the
-gateway itself, so what stands in a scene's log is what the gateway would have written. It knows no defence.
+Each place is a way to write the request's body. The body goes through the gateway's own reader and memory, so
+that a scene's log contains what the gateway would have written.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from stillwatch.range.rows import Row
 
 TAILS = ("go on", "Please continue.", "Answer the question above.", "Yes, do it now.", "continue")
 NO_CALL = [{"id": "a", "type": "function", "function": {"name": "read", "arguments": "{}"}}]
-ANSWER_CHARACTERS = 4  # a token, in answers
+ANSWER_CHARACTERS = 4  # per token, in answers
 
 Body = dict[str, object]
 
@@ -22,17 +22,17 @@ def _user(text: str) -> Body:
 
 
 def message(question: str, tail: str) -> Body:
-    """As everybody does: the last message of the user."""
+    """As usual: in the last message of the user."""
     return {"messages": [_user(question)]}
 
 
 def before_last(question: str, tail: str) -> Body:
-    """Before an answer that was never given, and a last message that is always the same."""
+    """Before an answer that was never given and a constant last message."""
     return {"messages": [_user(question), {"role": "assistant", "content": "ok"}, _user(tail)]}
 
 
 def forged_answer(question: str, tail: str) -> Body:
-    """In the model's own voice, after a first message and before a last one that are always the same."""
+    """In the model's own voice, between a constant first and last message."""
     return {"messages": [_user("Hello."), {"role": "assistant", "content": question}, _user(tail)]}
 
 
@@ -48,7 +48,7 @@ def system_message(question: str, tail: str) -> Body:
 
 
 def prompt_variable(question: str, tail: str) -> Body:
-    """In a variable of a stored prompt, whose words the request does not hold."""
+    """In a variable of a stored prompt, whose text is not in the request."""
     return {"input": tail, "prompt": {"id": "pmpt_1", "variables": {"q": question}}}
 
 
@@ -59,18 +59,18 @@ PLACES: dict[str, Callable[[str, str], Body]] = {
 
 
 class PlaceCapture:
-    """What a gateway captures of requests whose questions stand in some place; one gateway's memory."""
+    """What a gateway captures of requests with their questions in some place; it is one gateway's memory."""
 
     def __init__(self) -> None:
         self._before = SentBefore(b"a range's gateway has a key like any other", 1 << 16)
 
     def put(self, row: Row, place: str) -> None:
-        """Change a row's texts to what is captured. Rows must come in the order of time.
+        """Replace a row's texts by what is captured. Rows must come in order of time.
 
-        The system text that the row had goes with the request, before the question's own.
+        The row's system text is sent with the request, before the question's own.
         """
         account, system = str(row["account"]), row["system"]
-        tail = TAILS[sum(account.encode()) % len(TAILS)]  # an account's own, always the same
+        tail = TAILS[sum(account.encode()) % len(TAILS)]  # constant per account
         body = PLACES[place](row["prompt"] or "", tail)
         texts = request_text(body if system is None else body | {"system": system})
         history = self._before.text(account, texts, ANSWER_CHARACTERS * (row["output_tokens"] or 0))

@@ -1,6 +1,6 @@
-"""The honest side of a composed scene: a scene's own population, re-drawn. It makes no campaign.
+"""The honest side of a composed scene: a scene's own population, re-drawn.
 
-Accounts are dropped, kept or taken over whole, so that what an honest account does stays as it was composed.
+Accounts are dropped or kept as a whole, so that an honest account's behaviour stays as composed.
 """
 
 import tomllib
@@ -30,7 +30,7 @@ class HonestPopulation:
     new_model_day: float
 
     def only(self, accounts: pa.Array) -> "HonestPopulation":
-        """Give these accounts' part of it."""
+        """Return the part of these accounts."""
         exchanges, about, truth = (rows_of(t, accounts) for t in (self.exchanges, self.accounts, self.truth))
         return HonestPopulation(exchanges, about, truth, self.begin, self.new_model_day)
 

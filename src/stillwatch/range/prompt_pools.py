@@ -1,7 +1,7 @@
-"""The prompts that travel with the package, split by source item between honest use and campaigns.
+"""The prompts shipped with the package, split by source item between honest use and campaigns.
 
-Texts and licences are listed in data/SOURCES.md. It knows no scene and draws nothing: answers to questions,
-where a campaign needs some, are made here, because no free corpus at hand has any.
+Texts and licences are listed in data/SOURCES.md. Answers to questions, if a campaign needs some, are
+generated here, because no free corpus at hand has any.
 """
 
 import hashlib
@@ -19,25 +19,25 @@ from stillwatch.range.wording import ANSWER_ENDS, ANSWER_MIDDLES, ANSWER_STARTS,
 
 DATA = Path(__file__).with_name("data")
 PASSAGE = 1400  # characters of a text to work on
-SPARE = 4  # one honest talk in so many is kept for campaigns' cover
+SPARE = 4  # one honest conversation in this many is reserved for campaigns' cover
 
 
 @dataclass(frozen=True)
 class ShippedPrompts:
-    """What ships, by use. No source item stands in two of them."""
+    """The shipped prompts, by use. No source item is in two of them."""
 
     talks: tuple[tuple[str, tuple[str, ...]], ...]  # a user's id (or none) and the turns of one conversation
     spare_talks: tuple[tuple[str, ...], ...]  # for cover
-    questions: tuple[str, ...]  # short things that customers ask: applications and classification
+    questions: tuple[str, ...]  # short texts of customers: for applications and classification
     requests: tuple[str, ...]  # requests to an assistant with tools
     tests: dict[str, tuple[str, ...]]  # public test sets, in their order
     agents: tuple[tuple[str | None, tuple[str, ...]], ...]  # system text and turns of agents' runs
     passages: tuple[str, ...]  # texts to work on, for honest use
-    campaign: Corpora  # what campaigns may ask
+    campaign: Corpora  # for campaigns
 
 
 def part_of(text: str, parts: int) -> int:
-    """Which part a text or user is in: a property of its own, so that no seed can move it."""
+    """Return the part of a text or user: by a property of its own, so that no seed can change it."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest()) % parts
 
 
@@ -51,7 +51,7 @@ def _cut(text: str, length: int = PASSAGE) -> list[str]:
 
 
 def weak_answer(question: str) -> str:
-    """Write what a weak model might have answered. Made: it repeats the question's words and gets nowhere."""
+    """Return what a weak model might have answered. It only repeats the question's words."""
     rng = np.random.default_rng(int.from_bytes(hashlib.blake2b(question.encode(), digest_size=8).digest()))
     words = question.split()
     bits = []
@@ -63,7 +63,7 @@ def weak_answer(question: str) -> str:
 
 
 def tool_list(question: str) -> str:
-    """Definitions of two to four made-up tools for a request."""
+    """Return definitions of two to four made-up tools for a request."""
     rng = np.random.default_rng(int.from_bytes(hashlib.blake2b(question.encode(), digest_size=8).digest()))
     chosen = [TOOLS[i] for i in rng.permutation(len(TOOLS))[: 2 + int(rng.integers(3))]]
     return "[" + ", ".join(f'{{"name": "{n}", "arguments": {{{a}}}}}' for n, a in chosen) + "]"
@@ -71,7 +71,7 @@ def tool_list(question: str) -> str:
 
 @cache
 def shelf() -> ShippedPrompts:
-    """Read what ships."""
+    """Read the shipped prompts."""
     talks: list[tuple[str, tuple[str, ...]]] = []
     spare: list[tuple[str, ...]] = []
     firsts: set[str] = set()
@@ -82,7 +82,7 @@ def shelf() -> ShippedPrompts:
     agents: list[tuple[str | None, tuple[str, ...]]] = []
     for row in _rows():
         name, turns = row["corpus"], tuple(row["turns"])
-        # by its text, so that a text that is there twice stays in one use
+        # by its text, so that duplicates are in one use
         sixth = part_of(turns[0].strip('"'), 6)
         if name in ("chatbot_arena_1k", "user_oriented_252"):
             if turns[0] in firsts:
@@ -141,7 +141,7 @@ def shelf() -> ShippedPrompts:
 
 
 def shipped_corpora(used: Set[str]) -> Corpora:
-    """What campaigns may ask, without the prompts in `used`; nothing is taken yet."""
+    """Return what campaigns may ask, without the prompts in `used`; nothing is taken yet."""
     pool = shelf().campaign
     return Corpora(
         {n: tuple(x for x in items if x.question not in used) for n, items in pool.pipelines.items()},

@@ -1,6 +1,6 @@
-"""What clients do about a refusal: an SDK tries again at once, then people have one habit each.
+"""How clients react to a refusal: an SDK tries again at once, then people have one habit each.
 
-The rules were fixed before any result was looked at; sources: docs/holds.md. It knows no log and no defence.
+The rules were fixed before any result was seen; sources: docs/holds.md.
 """
 
 from collections import defaultdict
@@ -12,28 +12,28 @@ import numpy as np
 from stillwatch.units import HOUR_US, MINUTE_US
 
 SECOND_US = 1_000_000
-SECOND_GO = 10  # the attempt at which somebody comes back to what an SDK has given up
+SECOND_GO = 10  # attempts from here on are by a person, after an SDK has given up
 
 
 @dataclass(frozen=True)
 class ReactionRules:
-    """How often clients do what."""
+    """The frequencies of reactions."""
 
-    sdk_retries: int = 2  # OpenAI's and Anthropic's SDKs; Retry-After beyond a minute is not waited for
-    sdk_backoff_s: tuple[float, float] = (0.5, 1.0)  # doubled each time, less up to a quarter
-    # what an honest account does when its SDK has given up; each account has one habit
-    again_when_it_may: float = 0.35  # word for word, within two hours of the refusals' end
-    other_provider: float = 0.15  # a router's fallback: it is not seen here any more
-    by_hand: float = 0.10  # once more within 1 to 5 minutes, then it is left
-    # the rest gives the request up
-    leaves: float = 0.3  # of refused people go away for an hour: what they would have asked is not asked
-    second_account: float = 0.02  # of honest accounts belong to somebody who goes on with another one
-    campaigns_in_minutes: float = 0.7  # of campaigns take failed work over within minutes, the others later
+    sdk_retries: int = 2  # OpenAI's and Anthropic's SDKs; they do not wait for a Retry-After beyond a minute
+    sdk_backoff_s: tuple[float, float] = (0.5, 1.0)  # doubled each time, minus up to a quarter
+    # an honest account's reaction when its SDK has given up; each account has one habit
+    again_when_it_may: float = 0.35  # word for word, within two hours of the end of refusals
+    other_provider: float = 0.15  # a router's fallback: no longer visible here
+    by_hand: float = 0.10  # once more within 1 to 5 minutes, then given up
+    # the rest give the request up
+    leaves: float = 0.3  # of refused people leave for an hour and do not send their requests of that time
+    second_account: float = 0.02  # of honest accounts belong to somebody who continues with another one
+    campaigns_in_minutes: float = 0.7  # of campaigns move failed work within minutes, the others later
     minutes: float = 2.0  # mean of an exponential delay
-    hours: tuple[float, float] = (1.0, 8.0)  # even
+    hours: tuple[float, float] = (1.0, 8.0)  # uniform
 
     def moved_at_us(self, at_us: int, rng: np.random.Generator) -> int:
-        """Draw when a campaign's other account takes failed work over that does not wait for hours."""
+        """Draw when a campaign's other account takes failed work over, if it does not wait for hours."""
         return at_us + 5 * SECOND_US + int(rng.exponential(self.minutes) * MINUTE_US)
 
 
@@ -43,11 +43,11 @@ class NextAttempt:
 
     at_us: int
     account: str
-    attempt: int  # 0 is the first; a tenth and later are a second go
+    attempt: int  # 0 is the first; from the tenth on by a person
 
 
 class HonestClients:
-    """Honest accounts, each with its habit; a few belong to somebody who has two that nothing ties."""
+    """Honest accounts, each with its habit; a few belong to people with two accounts that nothing ties."""
 
     def __init__(
         self, kind_of: Mapping[str, str], rng: np.random.Generator, rules: ReactionRules | None = None
@@ -74,11 +74,11 @@ class HonestClients:
         return "gives_up"
 
     def is_away(self, account: str, at_us: int) -> bool:
-        """Whether its owner has left for an hour."""
+        """Return whether its owner has left for an hour."""
         return self._away_until.get(account, 0) > at_us
 
     def sdk_retry(self, at_us: int, account: str, attempt: int) -> NextAttempt | None:
-        """Give the try that an SDK makes by itself; None: it has made them all."""
+        """Return an SDK's automatic retry; None after the last one."""
         rules = self._rules
         if attempt % SECOND_GO >= rules.sdk_retries:
             return None
@@ -86,7 +86,7 @@ class HonestClients:
         return NextAttempt(at_us + int(wait_s * SECOND_US), account, attempt + 1)
 
     def again(self, at_us: int, account: str, attempt: int, until_us: int) -> NextAttempt | None:
-        """Give the next attempt at a request that was refused until a time; None: it is given up here."""
+        """Return the next attempt at a request that was refused until some time; None if it is given up."""
         rng = self._rng
         if (retry := self.sdk_retry(at_us, account, attempt)) is not None:
             return retry

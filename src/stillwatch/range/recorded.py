@@ -1,4 +1,4 @@
-"""How an attacker's request stands in the log: as any composed request does. It knows no defence."""
+"""Records an attacker's requests in the log, like any composed request."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -14,7 +14,7 @@ from stillwatch.range.placing import PlaceCapture
 from stillwatch.range.rows import exchange_row
 from stillwatch.units import DAY_US, time_of, us
 
-PLAN = CampaignPlan("contest", "adaptive", 1, 1, 0.0, 1.0, (), 1)  # of it the sizes of answers are used
+PLAN = CampaignPlan("contest", "adaptive", 1, 1, 0.0, 1.0, (), 1)  # used only for the sizes of answers
 
 
 class ParquetRecorder:
@@ -29,7 +29,7 @@ class ParquetRecorder:
         self._talks: dict[str, tuple[str | None, int]] = {}  # conversation and tokens so far
 
     def row(self, t: Try, held: HeldAccount, failed: bool) -> dict[str, Any]:
-        """One exchange as the provider records it."""
+        """Return one exchange as the provider records it."""
         donor = replace(held.who.donor, temperature=t.temperature, max_tokens=t.max_tokens)
         request = PlannedRequest(
             0,
@@ -57,5 +57,5 @@ class ParquetRecorder:
         return row
 
     def table(self, rows: list[dict[str, Any]]) -> pa.Table:
-        """The records as a table; columns that an attacker never fills are null."""
+        """Return the records as a table; columns that an attacker never fills are null."""
         return pa.Table.from_pylist(rows, self.schema)

@@ -1,6 +1,6 @@
-"""A request and an identity as one row of the exchange record.
+"""Turns a request and an identity into one row of the exchange record.
 
-What it makes up: tokens, status, latency, ids.
+Tokens, status, latency and ids are generated.
 """
 
 from datetime import datetime, timedelta
@@ -26,7 +26,7 @@ def exchange_row(
     new_day: float,
     rng: np.random.Generator,
 ) -> Row:
-    """Render one request as the log has it; `new_day` is when mira-think-2 came out."""
+    """Return one request as logged; `new_day` is the release of mira-think-2."""
     like = who.donor
     model = _model_of(r, who, plan, new_day, rng)
     text = r.prompt + (r.system or "")
@@ -45,7 +45,7 @@ def exchange_row(
     if status != 200:
         output = thought = 0
     finish: str | None = "refusal" if refused else ("length" if output == cap else "stop")
-    if r.dropped and status == 200:  # the gateway counts what was delivered, and no reason came
+    if r.dropped and status == 200:  # the gateway counts what was delivered; there is no finish reason
         share = rng.uniform(0.6, 0.98)
         output, thought, finish = max(1, int(output * share)), int(thought * min(1.0, share * 1.1)), None
     ip, asn = who.addresses[rng.integers(len(who.addresses))]
@@ -62,7 +62,7 @@ def exchange_row(
         "turn": r.turn,
         "system": r.system,
         "prompt": r.prompt,
-        "completion": r.answer if status == 200 else None,  # only in scenes that hold answers
+        "completion": r.answer if status == 200 else None,  # only in scenes with answers
         "tools": r.tools,
         "input_tokens": max(1, int((len(text) - wide) * rng.normal(0.26, 0.01) + wide * 0.8)),
         "output_tokens": output,
@@ -83,7 +83,7 @@ def exchange_row(
 def _model_of(
     r: PlannedRequest, who: AccountIdentity, plan: CampaignPlan, new_day: float, rng: np.random.Generator
 ) -> str:
-    # honest accounts mostly keep to one model: cover on another would show
+    # honest accounts mostly use one model: cover on another would be visible
     model = r.model or (plan.model if r.covert or rng.random() < 0.93 else who.donor.model)
     if r.covert and r.model is None and plan.tradecraft == 2 and rng.random() < 0.03:
         model = ("mira-mini", "mira-large")[rng.integers(2)]
@@ -94,10 +94,10 @@ def _model_of(
 
 
 def join_turns(sent: list[PlannedRequest], rows: list[Row]) -> None:
-    """Give the turns of one talk one conversation, and each the earlier turns as input.
+    """Give the turns of one conversation a common id, and each turn the earlier ones as input.
 
-    A conversation is the provider's, of one account: where the next turn comes from another account, the
-    history travels and the conversation does not.
+    A conversation id is the provider's and belongs to one account: if the next turn comes from another
+    account, the history moves and the id does not.
     """
     before: dict[int, tuple[str, str | None, int]] = {}
     for r, row in zip(sent, rows, strict=True):

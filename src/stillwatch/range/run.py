@@ -1,7 +1,7 @@
-"""A run: every scene with every seed against every defence, into a folder that can be gone on with.
+"""A run: every scene with every seed against every defence, into a folder from which it can be resumed.
 
-Each cell (scene, seed, defence, and an attacker where one reacts) is one file that is there whole or not at
-all. Killed and called again, a run makes only the cells that are missing. It does not know how they look.
+Each cell (scene, seed, defence, and any attacker that reacts) is one file, written atomically. A run that was
+killed plays only the missing cells.
 """
 
 import fcntl
@@ -34,14 +34,14 @@ from stillwatch.toml.declared import build
 
 Tell = Callable[[str, int, int | None], None]
 LOCK = ".lock"
-FIXED = "fixed"  # an attacker that does what was planned
+FIXED = "fixed"  # an attacker that follows its plan
 MOST_SEEDS = 100
 OWN = {made.FILE, LOCK, CELLS, LOGS, SCENES, LIVE, "students", "range.json", "index.html"}
 
 
 @dataclass(frozen=True)
 class SceneRequest:
-    """One scene of a run with its seeds, the defences against it and the attackers that react to them."""
+    """One scene of a run with its seeds, defences, and attackers that react."""
 
     scene: Scene
     seeds: tuple[int, ...]
@@ -51,7 +51,7 @@ class SceneRequest:
 
 @dataclass(frozen=True)
 class CellFailure:
-    """A cell that could not be made, and why."""
+    """A cell that could not be played, and why."""
 
     cell: Cell
     reason: str
@@ -69,8 +69,8 @@ class RangeRun:
     live: tuple[dict[str, Any], ...]
     refusals: tuple[CellFailure, ...]
     composed: dict[str, str]  # "scene.seed" -> SHA-256 of its log
-    cpu_s: float  # of all the cells, whenever they were made
-    made_anew: int  # cells that this call made; the others stood
+    cpu_s: float  # of all cells, whenever they were played
+    made_anew: int  # cells that this call played; the others existed
 
 
 def scene_request(
@@ -79,10 +79,10 @@ def scene_request(
     defences: tuple[str, ...] = (),
     reacting: tuple[str, ...] = (),
 ) -> SceneRequest:
-    """Settle a scene's seeds (these, or the first so many, counted on from its own), defences and attackers.
+    """Determine a scene's seeds (these, or a number of them, counted from its own), defences and attackers.
 
-    Raises:
-        InputError: a defence or an attacker is unknown, there are no seeds, [contest] or [live] will not do;
+    Raises: InputError: a defence or an attacker is unknown, there are no seeds, [contest] or [live] is
+        invalid;
             every mistake of the scene with file and line.
     """
     _check(scene, named=not defences, reacting=not reacting)
@@ -109,7 +109,7 @@ def scene_request(
 
 
 def _check(scene: Scene, *, named: bool, reacting: bool) -> None:
-    """Complain of what a scene's reader lets stand: names, [contest] and [live], at once."""
+    """Check what a scene's reader does not: names, [contest] and [live]."""
     problems: list[str] = []
     if reacting:
         for n, campaign in enumerate(scene.campaigns):
@@ -142,10 +142,9 @@ def run(
     keep: bool = False,
     jobs: int = 1,
 ) -> RangeRun:
-    """Play every cell that does not stand yet, and give all of them in order.
+    """Play every missing cell, and return all of them in order.
 
-    Raises:
-        InputError: `out` holds another run, another process is at work in it, or no cell could be made.
+    Raises: InputError: `out` holds another run, another process works in it, or no cell could be played.
     """
     names = [a.scene.name for a in wanted]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -174,7 +173,7 @@ def run(
 
 
 def facts_of(wanted: tuple[SceneRequest, ...], mode: str) -> made.Manifest:
-    """Take down what a run is made from."""
+    """Record the inputs of a run."""
     return made.manifest(((a.scene, a.seeds, a.defences, a.attackers) for a in wanted), mode)
 
 
@@ -221,7 +220,7 @@ def _gather(
 
 
 def _settle(out: Path, facts: made.Manifest, wanted: tuple[SceneRequest, ...]) -> None:
-    """Take a folder for this run, or find that it is already this run's."""
+    """Prepare a folder for this run, or check that it is this run's."""
     if (out / made.FILE).exists():
         manifest = made.read_manifest(out)
         if manifest.id != facts.id:
@@ -257,7 +256,7 @@ def _lock_folder(out: Path) -> Iterator[None]:
 def _play_together(
     todo: list[tuple[Scene, Cell]], out: Path, jobs: int, keep: bool, tell: Tell
 ) -> Iterator[tuple[Cell, str | None]]:
-    """Play what belongs to one log together; give each cell with what kept it from being made."""
+    """Play the cells of one log together; yield each with the reason for its failure."""
     by: dict[tuple[str, int], tuple[Scene, list[Cell]]] = {}
     for scene, cell in todo:
         by.setdefault((cell.scene, cell.seed), (scene, []))[1].append(cell)
@@ -279,7 +278,7 @@ def _play_together(
 
 
 def _quiet() -> None:
-    """Leave Ctrl-C to the parent: a worker that got it too would only print a traceback."""
+    """Leave Ctrl-C to the parent: a worker would only print a traceback."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

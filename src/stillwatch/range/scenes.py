@@ -1,6 +1,6 @@
-"""A scene file read into a `Scene`: people, campaigns, defences, budget, seeds; every mistake with its line.
+"""Reads a scene file into a `Scene`: people, campaigns, defences, budget, seeds; every mistake with its line.
 
-It composes nothing, and takes the names of defences and attackers as they stand: who runs them knows them.
+Names of defences and attackers are not checked here.
 """
 
 import hashlib
@@ -25,18 +25,18 @@ from stillwatch.toml.reading import Mistakes, TableReader, show_value
 
 DATA = Path(__file__).with_name("data")
 SHIPPED = Path(__file__).with_name("scenes")
-LARGEST_BYTES = 1 << 18  # a scene is a page
-BASE_DAYS = 14  # every scene whose people can be redrawn is a fortnight
+LARGEST_BYTES = 1 << 18  # a scene file is small
+BASE_DAYS = 14  # every scene whose people can be redrawn lasts a fortnight
 MODELS = ("mira-mini", "mira-large", "mira-think", "mira-think-2")
 LONGEST_PROMPT = 20_000  # characters
 BANS = "give shares of the campaign in rising order, as in [0.3, 0.6]"
 MOST_PROBLEMS = 20  # shown at once
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # becomes a folder
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # it becomes a folder
 
 
 @dataclass(frozen=True)
 class People:
-    """The honest side. With a base its people are redrawn; without, `accounts` are made from scratch."""
+    """The honest side. With a base its people are redrawn; otherwise `accounts` are made from scratch."""
 
     base: str | None = None
     keep_accounts: float | None = None  # share of the base's honest accounts in one seed (partition.py)
@@ -49,7 +49,7 @@ class People:
 
 @dataclass(frozen=True)
 class SceneCampaign:
-    """One campaign: what is sent, and who steers it (`fixed`: nobody, it goes as planned)."""
+    """One campaign: what is sent, and its attacker (`fixed`: none, it follows its plan)."""
 
     plan: CampaignPlan
     attacker: str = "fixed"
@@ -57,49 +57,49 @@ class SceneCampaign:
 
 @dataclass(frozen=True)
 class Scene:
-    """One benchmark situation as its file says it."""
+    """One benchmark situation, as described in its file."""
 
     name: str
     seeds: tuple[int, ...] = (1,)
     days: int = BASE_DAYS
     clean_days: int = 7
-    contaminated: bool = False  # campaigns may stand in the clean days
-    stock: str = "shipped"  # whose prompts: those of the package, or a folder with corpora/
+    contaminated: bool = False  # campaigns may be in the clean days
+    stock: str = "shipped"  # source of prompts: the package's, or a folder with corpora/
     people: People = People()
     crowds: tuple[Software, ...] = ()  # honest customers of programs with defaults
     campaigns: tuple[SceneCampaign, ...] = ()
     defences: tuple[str, ...] = ("all",)
     false_cases_per_10k_account_days: float = 1.0
     budget: AttackPrices = field(default_factory=AttackPrices)
-    live: dict[str, Any] = field(default_factory=dict)  # [live], as written: who plays a scene live reads it
-    contest: dict[str, Any] = field(default_factory=dict)  # [contest], as written: for attackers that adapt
+    live: dict[str, Any] = field(default_factory=dict)  # [live], unparsed: for live play
+    contest: dict[str, Any] = field(default_factory=dict)  # [contest], unparsed: for attackers that react
     path: Path | None = None
     digest: str = ""  # sha256 of the file's text and of the shape files it names
     lines: dict[Key, int] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def plans(self) -> tuple[CampaignPlan, ...]:
-        """What the campaigns send."""
+        """The plans of its campaigns."""
         return tuple(c.plan for c in self.campaigns)
 
     def table(self, key: Literal["live", "contest"]) -> TableReader:
-        """A table that is kept as it is written, for who reads it, with its lines."""
+        """Return a table that is kept unparsed, with its lines."""
         return TableReader(getattr(self, key), (key,), Mistakes(str(self.path or self.name), self.lines))
 
     def place(self, *key: str | int) -> str:
-        """`file:line` of a key, or of the nearest thing above it that is written: for later complaints."""
+        """Return `file:line` of a key, or of its nearest existing parent, for later errors."""
         while key and key not in self.lines:
             key = key[:-1]
         return f"{self.path or self.name}:{self.lines.get(key, 1)}"
 
 
 def shipped_scenes() -> dict[str, Path]:
-    """Scenes that come with the package, by name."""
+    """Return the scenes of the package, by name."""
     return {file.stem: file for file in sorted(SHIPPED.glob("*.toml"))}
 
 
 def find_scene(name: str) -> Path:
-    """The file of a shipped scene's name, or the path as it is."""
+    """Return the file of a shipped scene's name, or else the path unchanged."""
     known = shipped_scenes()
     if name in known:
         return known[name]
@@ -112,15 +112,14 @@ def find_scene(name: str) -> Path:
 def read_scene(path: str | Path) -> Scene:
     """Read a scene file, or the shipped scene of that name.
 
-    Raises:
-        InputError: with every problem found, each with file and line.
+    Raises: InputError: with every problem found, each with file and line.
     """
     file = find_scene(str(path))
     return parse_scene(document.read_text(file, LARGEST_BYTES, "a scene is a page"), str(file), file)
 
 
 def parse_scene(text: str, name: str = "scene.toml", path: Path | None = None) -> Scene:
-    """Read the text of a scene; `name` stands in the messages, shapes of one's own lie beside `path`.
+    """Read the text of a scene; `name` is used in messages, and `path` is where its own shapes are.
 
     Raises:
         InputError: with every problem found, each with file and line.
@@ -278,7 +277,7 @@ def _campaign(table: TableReader, n: int, days: int, earliest: float, path: Path
 
 
 def _apart(table: TableReader, kind: str, names: list[str]) -> None:
-    """Note names that two entries share."""
+    """Report names that two entries share."""
     for n, name in enumerate(names):
         if name in names[:n]:
             table.notes.wrong((kind, n, "name"), f"{name!r} is taken; give each {kind} its own")
@@ -335,7 +334,7 @@ def _budget(table: TableReader) -> AttackPrices:
 
 
 def stock_digest(scene: Scene) -> str:
-    """Hash what a scene is composed from besides its own file: prompts, arrivals, a base's people."""
+    """Hash the inputs of a scene besides its own file: prompts, arrivals, a base's people."""
     files = sorted(DATA.glob("*.parquet"))
     if scene.stock != "shipped":
         files += sorted(stock_folder(scene).rglob("*.parquet"))
@@ -365,19 +364,18 @@ def stock_folder(scene: Scene) -> Path:
 
 
 def find_base(scene: Scene) -> Path:
-    """The folder of the scene whose people are redrawn:
+    """Find the folder of the scene whose people are redrawn:
 
     beside the scene, in $STILLWATCH_RANGE, or the sample.
 
-    Raises:
-        InputError: it is nowhere.
+    Raises: InputError if it is missing.
     """
     name = scene.people.base or ""
     tried = [scene.path.parent / name] if scene.path else []
     tried += [Path(name)] if Path(name).is_absolute() else []
     if os.environ.get("STILLWATCH_RANGE"):
         tried.append(Path(os.environ["STILLWATCH_RANGE"]) / name)
-    if name == "sample":  # of the repository, and where the package may bring it
+    if name == "sample":  # the repository's, or one installed with the package
         tried += [Path(__file__).parents[3] / "sample", Path(__file__).with_name("data") / "sample"]
     for folder in tried:
         if (folder / "scene.toml").is_file() and (folder / "truth.parquet").is_file():

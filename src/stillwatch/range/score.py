@@ -2,8 +2,8 @@
 
 A finding is *true* if at least half of its accounts are campaign accounts. A campaign is *caught* by the
 earliest true finding that holds one of its accounts, and *exposed* when at least half of its accounts are
-named. What it does not know: whether a scene is like the world. Figures from scenes that were looked at
-during development are too good.
+named. Whether a scene is realistic is not known. Figures from scenes used during development are too
+optimistic.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ from stillwatch.range.figures import BIG, CampaignRow, FigureSpread, KindCases, 
 from stillwatch.range.linkage import linkage
 from stillwatch.units import DAY_US
 
-LIFE_DAYS = 14  # every scene is a fortnight
+LIFE_DAYS = 14  # every scene lasts a fortnight
 PERMITTED = "synthetic_permitted"
 
 
@@ -65,7 +65,7 @@ def _findings(findings: Mapping[str, Any], campaign: Mapping[str, str | None]) -
         if known:
             hit = tuple(a for a in known if campaign[a] is not None)
             at = _micros(entry["alarm_at"], f"{what}.alarm_at")
-            best = entry.get("score") or 0.0  # as the reference: without a score, the later one wins
+            best = entry.get("score") or 0.0  # like the reference scorer: without a score, the later one wins
             if not isinstance(best, int | float):
                 raise InputError(f"{what}.score is {best!r}, which is no number")
             read.append(_ScoredFinding(str(entry.get("id", i)), at, known, hit, float(best)))
@@ -158,7 +158,7 @@ def _row(
     campaign: Mapping[str, str | None],
     named_at: Mapping[tuple[str, str], int],
 ) -> tuple[CampaignRow, int]:
-    """Give one campaign's row, and what it loses if each account is stopped only when itself named."""
+    """Return one campaign's row, and its losses if each account is stopped only when itself named."""
     times = sent["time"].to_numpy()
     tokens = pc.fill_null(sent["output_tokens"], 0).to_numpy()
     senders = sent["account"].to_pylist()
@@ -214,7 +214,7 @@ def _sum_up(
     honest_days = [(a, d) for a, d in days if campaign.get(a) is None]
     kind_days = Counter(kind.get(a) for a, _ in honest_days)
     second_week = first_day + 7
-    # false cases; those that name none but permitted synthetic data are counted apart
+    # false cases; those that name only permitted synthetic data are counted apart
     untrue = [f for f in found if not f.true]
     permitted = [f for f in untrue if all(kind[a] in (PERMITTED, "campaign") for a in f.accounts)]
     false = [f for f in untrue if f not in permitted]

@@ -1,7 +1,4 @@
-"""Write a log larger than memory in order of time: rows go to files by bucket of time, each sorted alone.
-
-It knows columns `time` and `exchange_id`, and nothing else of what it writes.
-"""
+"""Writes a log larger than memory in order of time: rows go to files by time bucket, each sorted alone."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,14 +14,14 @@ ROW_GROUP = 120_000
 
 
 class Spill:
-    """Takes tables in any order; `finish` writes them as one sorted Parquet file. A context: it cleans up."""
+    """Accepts tables in any order; `finish` writes one sorted Parquet file. A context manager."""
 
     def __init__(self, folder: Path, schema: pa.Schema, begin_us: int) -> None:
         self.folder, self.schema, self.begin_us = folder, schema, begin_us
         self.waiting: list[pa.Table] = []
-        self.rows = 0  # that wait
+        self.rows = 0  # waiting rows
         self.taken = 0
-        self.pieces: dict[int, int] = {}  # bucket -> files it has
+        self.pieces: dict[int, int] = {}  # bucket -> number of its files
         folder.mkdir(parents=True, exist_ok=True)
         self._clear()
 
@@ -42,7 +39,7 @@ class Spill:
             file.unlink()
 
     def add(self, table: pa.Table) -> None:
-        """Take some rows."""
+        """Accept some rows."""
         self.waiting.append(table)
         self.rows += len(table)
         self.taken += len(table)
@@ -67,7 +64,7 @@ class Spill:
                 out.write_table(table.slice(start, end - start))
 
     def finish(self, path: Path, tell: Callable[[int], None] = lambda rows: None) -> int:
-        """Write everything to `path`, in order of time and exchange_id; give the number of rows."""
+        """Write everything to `path`, by time and exchange_id; return the number of rows."""
         self._spill()
         written = 0
         part = path.with_suffix(".part")

@@ -1,7 +1,6 @@
 """What a campaign asks: prompts of published pipelines, and pipelines of our own over real texts.
 
-It knows the corpora, not who will send what. Prompts that already stand in a scene are left out, so that a
-composed campaign never repeats one of the scene's own.
+Prompts already in a scene are left out, so that a composed campaign never repeats the scene's own.
 """
 
 import json
@@ -17,7 +16,7 @@ from stillwatch.errors import InputError
 from stillwatch.range.endless import ENDLESS
 from stillwatch.range.wording import MAKERS
 
-MOST_ROUNDS = 20  # of making items anew where many are taken
+MOST_ROUNDS = 20  # attempts at making items when many are taken
 # Fixed first words that a published pipeline puts before every question: a campaign that hides drops them.
 PREFIXES = (
     "Return your final response within \\boxed{}. ",
@@ -28,7 +27,7 @@ PREFIXES = (
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing to ask; `answer` is an existing answer to it, where the source has one."""
+    """One item to ask; `answer` is an existing answer to it, if the source has one."""
 
     question: str
     answer: str = ""
@@ -37,7 +36,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Corpora:
-    """Prompts to compose from, without those that the scene already holds."""
+    """Prompts to compose from, without those already in the scene."""
 
     pipelines: dict[str, tuple[Item, ...]]
     pairs: tuple[Item, ...]  # real questions with real answers
@@ -45,13 +44,12 @@ class Corpora:
     tools: tuple[Item, ...]  # real requests, tool definitions as answer
     talks: tuple[tuple[str, ...], ...]  # the user's turns of honest conversations, for cover
 
-    taken: set[str] = field(default_factory=set)  # what was drawn already: no two campaigns share an item
+    taken: set[str] = field(default_factory=set)  # items already drawn: no two campaigns share one
 
     def draw(self, pipelines: tuple[str, ...], count: int, rng: np.random.Generator) -> list[Item]:
         """Draw `count` distinct items from the named pipelines, in random order, and mark them taken.
 
-        Raises:
-            InputError: a pipeline is unknown, or together they hold too little.
+        Raises: InputError: a pipeline is unknown, or together they have too few.
         """
         pool: dict[str, Item] = {}
         for name in pipelines:

@@ -1,7 +1,7 @@
-"""Real students at each harvest of a run, in the place of the measured curve: the extra `train`.
+"""Real students for each harvest of a run, in place of the measured curve: needs the extra `train`.
 
-A campaign that got so many examples out gives a student that is taught so many of the embedded teacher's
-answers, at the run's seed. What it does not know: what the campaign asked. It measures a size, not a text.
+For a campaign that took a number of examples, a student is trained on that many of the embedded teacher's
+answers, at the run's seed. The campaign's own questions are not used, so it measures a size, not a text.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,13 +17,13 @@ from stillwatch.range.run import RangeRun
 from stillwatch.range.table import Shares
 
 FOLDER, ANSWERS = "students", "teacher.jsonl"
-MOST = 2000  # samples: the toy is saturated long before (docs/distill-training.md)
+MOST = 2000  # samples: the toy task is saturated long before (docs/distill-training.md)
 STEPS, HELD_OUT = 1400, 1000
 Tell = Callable[[str, int, int | None], None]
 
 
 def sizes(result: RangeRun) -> list[tuple[int, int]]:
-    """Give each (examples, seed) that a run needs a student for, defended and not."""
+    """Return each (examples, seed) for which a run needs a student, defended and not."""
     harvests = {
         (_size(n), o.seed)
         for o in result.outcomes
@@ -38,7 +38,7 @@ def _size(examples: int) -> int:
 
 
 def train_students(result: RangeRun, tell: Tell, *, steps: int = STEPS, held_out: int = HELD_OUT) -> Shares:
-    """Train and examine every student that does not stand yet; give the look-up of shares right.
+    """Train and score every missing student; return the look-up of shares right.
 
     Raises:
         InputError: the extra `train` is not installed.
@@ -67,7 +67,7 @@ def _name(n: int, seed: int) -> str:
 
 
 def _answers(folder: Path, count: int, tell: Tell) -> list[Example]:
-    """Give the teacher's own greedy answers to so many problems; asked once, then kept."""
+    """Return the teacher's own greedy answers to a number of problems; asked once, then stored."""
     from stillwatch.distill.embedded.teacher import teacher
     from stillwatch.distill.evaluate.generate import write
     from stillwatch.distill.rows import read_examples

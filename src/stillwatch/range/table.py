@@ -1,8 +1,8 @@
-"""The table of a run: one line a defence, each figure over seeds with its interval. It judges nothing.
+"""The table of a run: one line per defence, each figure over seeds with its interval.
 
 A campaign's figures are averaged over the campaigns of one seed first, then over the seeds with the same
-honest people; the interval is over such populations, and an account-day counts once. What a harvest bought a
-student is read from the measured curve, unless students were trained for it.
+honest people. The interval is over such populations, and an account-day counts once. The effect of a harvest
+on a student is read from the measured curve, unless students were trained for it.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -18,13 +18,13 @@ from stillwatch.scan.curve import curve
 ALL = "all scenes"
 PER_DAYS = 10_000
 
-Group = Sequence[SceneOutcome]  # the outcomes of one defence with one seed, one a scene
+Group = Sequence[SceneOutcome]  # the outcomes of one defence with one seed, one per scene
 Shares = Callable[[int, int], float]  # (examples, seed of the run) -> share right of a student
 
 
 @dataclass(frozen=True)
 class KindLine:
-    """What one kind of honest use suffered from one defence."""
+    """The effect of one defence on one kind of honest use."""
 
     kind: str
     accounts: int  # over all populations
@@ -35,12 +35,12 @@ class KindLine:
 
 @dataclass(frozen=True)
 class ResultRow:
-    """One defence on one scene. Exchanges and tokens are means over campaigns; None: nothing to tell."""
+    """One defence on one scene. Exchanges and tokens are means over campaigns; None: no data."""
 
     scene: str
     defence: str
     seeds: int  # in which the defence could fire
-    populations: int  # of these seeds: those with people in common are one
+    populations: int  # of these seeds: those with people in common count as one
     campaigns: int  # over all these seeds
     exposed: int
     caught: Interval | None  # share of campaigns exposed
@@ -64,18 +64,18 @@ class ResultRow:
     honest_per_denied: Interval | None  # honest tokens refused for each attacker token denied
     cost_multiple: Interval | None  # dollars per example that got out, against none
     kinds: tuple[KindLine, ...]
-    logs: int  # with those on which the defence could not fire
-    cannot_fire: int  # of them: they count for nothing
+    logs: int  # including those on which the defence could not fire
+    cannot_fire: int  # of these, not counted
     why: str  # the first reason
 
     @property
     def silent(self) -> bool:
-        """Whether the defence could fire on none of the logs."""
+        """Return whether the defence could fire on none of the logs."""
         return self.cannot_fire == self.logs
 
 
 def lines(outcomes: Iterable[SceneOutcome], shares: Shares | None = None) -> tuple[ResultRow, ...]:
-    """Give the lines, scene by scene in the order of the outcomes, then all scenes together if several."""
+    """Return the lines, scene by scene in the order of the outcomes, then all scenes together if several."""
     by: dict[tuple[str, str], list[SceneOutcome]] = {}
     for o in outcomes:
         by.setdefault((o.scene, o.defence), []).append(o)
@@ -91,7 +91,7 @@ def lines(outcomes: Iterable[SceneOutcome], shares: Shares | None = None) -> tup
 
 
 def line(scene: str, defence: str, groups: Sequence[Group], shares: Shares | None = None) -> ResultRow:
-    """Sum up one defence; each group is one seed. Logs on which it could not fire count for nothing."""
+    """Summarise one defence; each group is one seed. Logs on which it could not fire are not counted."""
     logs = sum(map(len, groups))
     silent = [o.cannot_fire for group in groups for o in group if o.cannot_fire]
     groups = [able for group in groups if (able := [o for o in group if not o.cannot_fire])]
@@ -134,7 +134,7 @@ def line(scene: str, defence: str, groups: Sequence[Group], shares: Shares | Non
 
 
 def _rate(groups: Sequence[Group], of: Sequence[int]) -> Interval | None:
-    """False cases per account-day: exact bounds by the days that differ, Student's over populations."""
+    """Return false cases per account-day: exact bounds over distinct days, Student's over populations."""
     outcomes = [o for group in groups for o in group]
     people = clusters([[o.people] for o in outcomes])
     days = [sum(o.account_days for o in group) for group in groups]
@@ -163,7 +163,7 @@ def _out_share(fates: Sequence[Fate]) -> float | None:
 def _student(
     groups: Sequence[Group], of: Sequence[int], figure: Callable[[Fate], int], shares: Shares | None
 ) -> Interval | None:
-    """Give the mean share right over campaigns; the curve's own spread over seeds is added in quadrature."""
+    """Return the mean share right over campaigns, with the curve's own spread added in quadrature."""
     sizes = [[(figure(f), o.seed) for o in group for f in o.campaigns] for group in groups]
     if shares is not None:
         right = [float(np.mean([shares(*size) for size in some])) if some else None for some in sizes]
@@ -174,7 +174,7 @@ def _student(
     right = [float(x.mean()) if x is not None else None for x in means_of]
     over = over_seeds(means(right, of), 0, 1) if len(each) else None
     own = half_width(each.mean(axis=0).tolist()) if len(each) else None
-    if over is None or own is None or over.low is None:  # one seed says nothing of another
+    if over is None or own is None or over.low is None:  # one seed carries no information about another
         return over
     return over.widen_share(own)
 
@@ -220,7 +220,7 @@ def _cost(fates: Sequence[Sequence[Fate]], of: Sequence[int]) -> Interval | None
 def _named_share(
     groups: Sequence[Group], of: Sequence[int], counts: Callable[[Collateral], bool]
 ) -> tuple[Interval | None, int]:
-    """Give the share of honest accounts named, and of how many that differ."""
+    """Return the share of honest accounts named, and the number of distinct ones."""
     outcomes = [o for group in groups for o in group]
     people = clusters([[o.people] for o in outcomes])
     named = means([sum(k.named for k in o.kinds if counts(k)) for o in outcomes], people)

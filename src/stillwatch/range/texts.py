@@ -1,6 +1,6 @@
-"""Files of texts beside the code that uses them: lists come as tuples. It does not know what they say.
+"""Reads files of texts beside the code that uses them; lists become tuples.
 
-They lie outside of data/, so that a run's manifest hashes them with the code.
+They are outside of data/, so that a run's manifest hashes them with the code.
 """
 
 import tomllib

@@ -1,7 +1,7 @@
-"""Texts of the red team's own making: templates, wrappers, rubrics, probes. It knows no campaign and no log.
+"""Attack texts of our own: templates, wrappers, rubrics, probes.
 
 All of it was written for the composer, so that composed worlds share no wording with the development scenes.
-It stands in wording.toml, beside this file. `{q}` is the question or passage, `{a}` an answer to it.
+It is in wording.toml, beside this file. `{q}` is the question or passage, `{a}` an answer to it.
 """
 
 from stillwatch.range.texts import read_texts

@@ -1,4 +1,4 @@
-"""A run's figures as words, for a terminal, for Markdown and for the page: one way to write an interval."""
+"""A run's figures as text, for a terminal, for Markdown and for the page: one format for an interval."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -52,7 +52,7 @@ def times(value: float) -> str:
 
 
 def cell(interval: Interval | None, write: Callable[[float], str] = plain) -> Cell:
-    """Write a figure and its bounds.
+    """Format a figure and its bounds.
 
     >>> cell(Interval(0.5, 0.25, 0.75, 3), percent)
     ('50 %', '25 % to 75 %')
@@ -67,7 +67,7 @@ def cell(interval: Interval | None, write: Callable[[float], str] = plain) -> Ce
 
 
 def defence_name(defence: str) -> str:
-    """Give a defence's name; of one in a file the file's.
+    """Return a defence's name; for one in a file the file's.
 
     >>> defence_name("/home/me/mine.py"), defence_name("stillwatch/without:wording")
     ('mine.py', 'stillwatch/without:wording')
@@ -76,14 +76,14 @@ def defence_name(defence: str) -> str:
 
 
 def over(rows: Sequence[ResultRow]) -> str:
-    """Say over how many campaigns, seeds and populations a scene's lines are."""
+    """State the numbers of campaigns, seeds and populations behind a scene's lines."""
     seeds, people = max(x.seeds for x in rows), max(x.populations for x in rows)
     base = f"{plural(max(x.campaigns for x in rows), 'campaign')} over {plural(seeds, 'seed')}"
     return base if people == seeds else f"{base} ({plural(people, 'population')})"
 
 
 def row(x: ResultRow) -> tuple[Cell, ...]:
-    """Write one line of the table."""
+    """Format one line of the table."""
     if x.silent:
         return ((defence_name(x.defence), ""), *((CANNOT_FIRE, ""),) * 2, *((DASH, ""),) * (len(HEADS) - 3))
     caught = cell(x.caught, percent)
@@ -112,7 +112,7 @@ FOUGHT_HEADS = (
 
 
 def fought_row(x: ContestSummary) -> tuple[Cell, ...]:
-    """Write one line of the contests' table."""
+    """Format one line of the contests' table."""
     if x.silent:
         padding = ((DASH, ""),) * (len(FOUGHT_HEADS) - 3)
         return ((x.attacker, ""), (defence_name(x.defence), ""), (CANNOT_FIRE, ""), *padding)
@@ -132,7 +132,7 @@ def fought_row(x: ContestSummary) -> tuple[Cell, ...]:
 
 
 def silent(x: ResultRow | ContestSummary) -> str:
-    """Say on how many logs a defence could not fire, and why; nothing where it could on all."""
+    """State on how many logs a defence could not fire, and why; empty if it could on all."""
     if not x.cannot_fire:
         return ""
     count = f"{x.cannot_fire} of {x.logs}" if x.logs > 1 else "its one"
@@ -141,13 +141,13 @@ def silent(x: ResultRow | ContestSummary) -> str:
 
 
 def undefended_sentence(x: ResultRow) -> str:
-    """Say what a line is measured against."""
+    """Return the reference of a line in words."""
     student, bounds = cell(x.student_undefended, percent)
     return f"Undefended the student gets {student} right ({bounds})." if bounds else ""
 
 
 def hurt(x: ResultRow) -> str:
-    """Say which kinds of honest use a defence named, the most hurt first; nothing where it named nobody."""
+    """Return which kinds of honest use a defence named, the worst hit first; empty if it named none."""
     named = sorted(
         (k for k in x.kinds if k.named.mean > 0), key=lambda k: (-k.false_cases, -k.named.mean, k.kind)
     )
@@ -158,7 +158,7 @@ def hurt(x: ResultRow) -> str:
 
 
 def _hurt(k: KindLine) -> str:
-    """Write one kind: the share of its accounts that are named, and the false cases that are mostly its."""
+    """Format one kind: the share of its accounts that are named, and the false cases that are mostly its."""
     cases = f" ({plural(k.false_cases, 'false case')})" if k.false_cases else ""
     return f"{k.kind.replace('_', ' ')} {percent(k.named.mean)}{cases}"
 
@@ -170,7 +170,7 @@ LIVE_HEADS = (
 
 
 def live_rows(live: Sequence[dict[str, Any]]) -> list[tuple[Cell, ...]]:
-    """Write the arms of live plays, each with its student, then the teacher and the untrained student."""
+    """Format the arms of live plays, each with its student, then the teacher and the untrained student."""
     rows: list[tuple[Cell, ...]] = []
     for outcome in live:
         play = outcome["scene"], str(outcome["seed"])
@@ -187,7 +187,7 @@ def live_rows(live: Sequence[dict[str, Any]]) -> list[tuple[Cell, ...]]:
 
 
 def share(score: dict[str, Any] | None) -> Cell:
-    """Write a share right with its Wilson bounds."""
+    """Format a share right with its Wilson bounds."""
     if score is None:
         return DASH, ""
     return percent(score["right"] / score["n"]), f"{percent(score['low'])} to {percent(score['high'])}"

@@ -1,4 +1,4 @@
-"""A run in range.json with every figure, and what two runs differ in. It draws nothing."""
+"""A run in range.json with every figure, and the differences of two runs."""
 
 import json
 import math
@@ -15,7 +15,7 @@ TOLERANCE = 1e-9  # relative: another processor may add in another order
 
 
 def contests_of(result: RangeRun) -> tuple[ContestSummary, ...]:
-    """Sum up a run's contests, scene by scene."""
+    """Summarise a run's contests, scene by scene."""
     scenes = dict.fromkeys(scene for scene, _ in result.contests)
     return tuple(
         x for name in scenes for x in sum_up_contests(name, [c for s, c in result.contests if s == name])
@@ -23,7 +23,7 @@ def contests_of(result: RangeRun) -> tuple[ContestSummary, ...]:
 
 
 def document(result: RangeRun, shares: Shares | None = None) -> dict[str, Any]:
-    """Give all results of a run."""
+    """Return all results of a run."""
     table: tuple[ResultRow, ...] = lines(result.outcomes, shares)
     return {
         "id": result.id,
@@ -40,12 +40,12 @@ def document(result: RangeRun, shares: Shares | None = None) -> dict[str, Any]:
 
 
 def text_of(document_of_run: dict[str, Any]) -> str:
-    """Write it as it stands in the file; no number in it is infinite."""
+    """Return the text of the file; no number in it is infinite."""
     return json.dumps(document_of_run, indent=1, allow_nan=False) + "\n"
 
 
 def numbers(node: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """Give every value of a document with its place, in order."""
+    """Yield every value of a document with its place, in order."""
     if isinstance(node, dict):
         for key, value in node.items():
             yield from numbers(value, f"{place}.{key}" if place else key)
@@ -58,7 +58,7 @@ def numbers(node: Any, place: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def differences(then: Any, now: Any) -> list[tuple[str, Any, Any]]:
-    """Give each place at which two documents differ, with what stood and what stands there."""
+    """Return each place at which two documents differ, with both values."""
     before, after = dict(numbers(then)), dict(numbers(now))
     return [
         (place, before.get(place), after.get(place))

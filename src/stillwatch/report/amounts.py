@@ -1,4 +1,4 @@
-"""How numbers and times are written for people. It does not know what they count."""
+"""Formats numbers and times for people."""
 
 import math
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ def plural(number: int, noun: str) -> str:
 
 
 def short(number: float, gap: str = " ") -> str:
-    """Three significant digits with a unit letter.
+    """Return three significant digits with a unit letter.
 
     >>> short(812), short(17_000), short(1_234_000), short(5.2e9)
     ('812', '17 k', '1.23 M', '5.2 G')
@@ -38,7 +38,7 @@ def short(number: float, gap: str = " ") -> str:
 
 
 def number(value: float | None) -> str:
-    """A measured number of unknown unit; a dash where there is none.
+    """Return a measured number of unknown unit; a dash if there is none.
 
     >>> number(None), number(0.0312), number(41250.0), number(3.0)
     ('-', '0.0312', '41,250', '3')

@@ -1,4 +1,4 @@
-"""What the pictures of all pages are drawn with: places on a logarithm, lines, text. It knows no picture."""
+"""Shared drawing helpers for all pictures: positions on a logarithmic scale, lines, text."""
 
 import math
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ INK, FAINT, PAPER, GRID = "#2b2822", "#625b51", "#fffefc", "#e3ddd2"
 
 
 def on_log(value: float, low: float, high: float) -> float:
-    """How far a value lies from `low` to `high` on a logarithm, in percent; outside it is at an end.
+    """Return a value's position from `low` to `high` on a logarithmic scale, in percent, clipped to the ends.
 
     >>> on_log(100, 10, 1000), on_log(5, 10, 1000)
     (50.0, 0.0)
@@ -17,7 +17,7 @@ def on_log(value: float, low: float, high: float) -> float:
 
 
 def line(points: Iterable[tuple[float, float]]) -> str:
-    """Give an SVG path through points.
+    """Return an SVG path through points.
 
     >>> line([(0, 100.0), (2.5, 40)])
     'M0 100.0L2.5 40'
@@ -26,7 +26,7 @@ def line(points: Iterable[tuple[float, float]]) -> str:
 
 
 def picture_head(wide: float, high: float, words: str) -> str:
-    """Begin an SVG of its own, which says `words` to who does not see it; `</svg>` ends it."""
+    """Open an SVG element; `words` is its text for people who cannot see it. `</svg>` ends it."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {high}" role="img" '
         f'font-family="sans-serif" font-size="12" aria-label="{escape(words)}">\n'
@@ -35,5 +35,5 @@ def picture_head(wide: float, high: float, words: str) -> str:
 
 
 def label(x: float, y: float, words: str, colour: str = FAINT, anchor: str = "start") -> str:
-    """Give an SVG text."""
+    """Return an SVG text."""
     return f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}" text-anchor="{anchor}">{escape(words)}</text>'

@@ -1,6 +1,6 @@
-"""Why an account, a campaign or a lead is in the report, with the numbers. It knows only the report.
+"""Why an account, a campaign or a lead is in the report, with the numbers.
 
-Blind to: anything the scan did not keep. It repeats evidence and ranks p-values; it weighs nothing anew.
+Blind to: anything the scan did not keep. Evidence is repeated and p-values ranked; nothing is weighed anew.
 """
 
 import bisect
@@ -27,8 +27,8 @@ from stillwatch.scan.measured import FIRM, LOOSE, MEASURED, TITLE
 from stillwatch.scan.parts import GROUP_TESTS
 from stillwatch.scan.real_student import cite_curve
 
-NEAR = 5  # names offered when a subject is not found
-LINKS = 15  # single links printed
+NEAR = 5  # names suggested if a subject is not found
+LINKS = 15  # individual links printed
 NO_LINK = "No link of its own is recorded: it was named with the campaign as a whole."
 LEAD_ACCOUNTS = 200  # accounts of a lead printed
 Sort = Literal["campaign", "lead", "account"]
@@ -38,7 +38,7 @@ CONTROL = {"provider": "observed by us", "client": "chosen by the client"}
 
 @dataclass(frozen=True)
 class Explanation:
-    """Everything the report holds about one subject."""
+    """Everything that the report holds on one subject."""
 
     subject: str
     sort: Sort
@@ -46,10 +46,10 @@ class Explanation:
     verdict: AccountVerdict | None  # of an account
     named_at: datetime | None
     reasons: tuple[Reason, ...]  # most bits first
-    links: tuple[Link, ...]  # of a campaign all, of an account its own; most bits first
-    compared_with: tuple[str, ...]  # sentences: what the account's own p-value means, and what ties it
+    links: tuple[Link, ...]  # all links of a campaign, an account's own; most bits first
+    compared_with: tuple[str, ...]  # sentences: the meaning of the account's own p-value, and its ties
     cannot_claim: tuple[str, ...]
-    leads: tuple[Lead, ...] = ()  # the lead itself, or those the account is in
+    leads: tuple[Lead, ...] = ()  # the lead itself, or those that contain the account
 
 
 def _nearest_names(name: str, names: Iterable[str]) -> list[str]:
@@ -62,7 +62,7 @@ def _nearest_names(name: str, names: Iterable[str]) -> list[str]:
 def _find_subject(result: ScanResult, subject: str) -> tuple[Sort, str]:
     """Find a subject by exact name, by its name as shown, or by a prefix that only one name has.
 
-    Raises: InputError, with near names, where there is none or more than one.
+    Raises: InputError, with near names, if there is none or more than one.
     """
     name, sorts = subject, set(SORTS)
     names: list[tuple[Sort, str]] = [("campaign", c.id) for c in result.campaigns]
@@ -119,12 +119,12 @@ def _compared_with(result: ScanResult, verdict: AccountVerdict) -> tuple[str, ..
 
 
 def is_lone(campaign: Campaign) -> bool:
-    """Say whether a finding is about one payer, and no group."""
+    """Return whether a finding is about one payer, and no group."""
     return not {r.detector for r in campaign.reasons} & GROUP_TESTS
 
 
 def own_evidence(account: str, campaign: Campaign, links: Iterable[Link]) -> tuple[str, ...]:
-    """What ties this very account, in sentences: its own p-value's meaning, its evidence, who controls it."""
+    """Return sentences on this account alone: its p-value's meaning, its evidence, who controls it."""
     if is_lone(campaign):
         return ("It is a lone payer's account: the p-value of the finding below is its payer's rank.",)
     tie, reaction = campaign.own_ties.get(account), campaign.own_reactions.get(account)
@@ -155,7 +155,7 @@ def own_evidence(account: str, campaign: Campaign, links: Iterable[Link]) -> tup
 def explain(result: ScanResult, subject: str) -> Explanation:
     """Gather the evidence about an account or a campaign, named in full or by a unique prefix.
 
-    Raises: InputError where no subject, or more than one, has that name.
+    Raises: InputError if no subject, or more than one, has that name.
     """
     sort, name = _find_subject(result, subject)
     campaigns = {c.id: c for c in result.campaigns}
@@ -190,7 +190,7 @@ def explain(result: ScanResult, subject: str) -> Explanation:
 
 
 def explanation_json(explanation: Explanation) -> dict[str, Any]:
-    """Give an explanation as JSON. Of an account it holds no other account but those its own links tie."""
+    """Return an explanation as JSON. One of an account names only other accounts that its links tie."""
     campaign, leads = explanation.campaign, []
     for lead in explanation.leads:
         row = asdict(lead) | {"since": amounts.iso(lead.since), "accounts": len(lead.accounts)}
@@ -293,7 +293,7 @@ def _print_account(explanation: Explanation, verdict: AccountVerdict, console: C
 
 
 def _print_echoes(echoes: Sequence[Echo], console: Console) -> None:
-    """Print answers that came back in requests of other accounts of the lead, or nothing."""
+    """Print answers that came back in requests of the lead's other accounts, or nothing."""
     shown = [
         f"{echo.quoted_by} sent at {amounts.iso(echo.quoted_at)} what {echo.answered} asked for at "
         f"{amounts.iso(echo.answered_at)} ({echo.passages} passages of the answer)"
@@ -343,7 +343,7 @@ def _print_lead(lead: Lead, console: Console) -> None:
 
 
 def print_explanation(explanation: Explanation, console: Console) -> None:
-    """Print an explanation: the subject, reasons and links with their numbers, what speaks against."""
+    """Print an explanation: the subject, reasons and links with their numbers, counter-evidence."""
     e = explanation
     if e.sort == "lead":
         for lead in e.leads:

@@ -1,7 +1,7 @@
-"""`findings.json`, the contract that other tools depend on, and `evidence.json`, the rest. It judges nothing.
+"""`findings.json`, the contract that other tools depend on, and `evidence.json`, the rest.
 
-Both are plain ASCII (a hostile account name cannot act in a terminal), sorted, and free of NaN; two runs over
-the same log differ in `scanned.seconds` alone.
+Both are plain ASCII (a hostile account name cannot affect a terminal), sorted, and free of NaN. Two scans of
+the same log differ only in `scanned.seconds`.
 """
 
 import hashlib
@@ -35,9 +35,9 @@ from stillwatch.scan import (
 from stillwatch.scan.real_student import cite_curve
 from stillwatch.scan.seen_window import window_sentences
 
-FOLDER = Path("stillwatch-report")  # where nobody says another
+FOLDER = Path("stillwatch-report")  # unless another is given
 FINDINGS, EVIDENCE = "findings.json", "evidence.json"
-_DIGITS = 9  # significant digits kept: more differ between summation orders, fewer lose small p-values
+_DIGITS = 9  # significant digits kept: more would differ by summation order, fewer would lose small p-values
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Paths:
 
 
 def schema() -> dict[str, Any]:
-    """Give the JSON Schema of `findings.json`."""
+    """Return the JSON Schema of `findings.json`."""
     text = resources.files("stillwatch.report").joinpath("findings.schema.json").read_text("utf-8")
     return dict(json.loads(text))
 
@@ -67,12 +67,12 @@ def _time(value: datetime | None) -> str | None:
 
 
 def campaigns_by_harvest(result: ScanResult) -> list[Campaign]:
-    """Order campaigns as everything here shows them: the largest harvest first, then by id."""
+    """Return campaigns in display order: the largest harvest first, then by id."""
     return sorted(result.campaigns, key=lambda c: (-c.harvest.exchanges, -c.harvest.output_tokens, c.id))
 
 
 def leads_by_answers(result: ScanResult) -> list[Lead]:
-    """Order leads as people are shown them: the longest answers first, then the most exchanges, then by id.
+    """Return leads in display order: longest answers first, then most exchanges, then by id.
 
     A harvest takes long answers, most software short ones: docs/scan.md, *Leads*.
     """
@@ -118,15 +118,15 @@ def _campaign_findings(campaign: Campaign) -> dict[str, Any]:
 
 
 def set_aside_json(entry: SetAside) -> dict[str, Any]:
-    """Give an account that was set aside as findings.json has it: with the facts that its rule rests on."""
+    """Return an account that was set aside as in findings.json, with the facts that its rule rests on."""
     facts = {name: value for name, value in asdict(entry).items() if value is not None}
     return {name: iso(value) if isinstance(value, datetime) else value for name, value in facts.items()}
 
 
 def findings_json(result: ScanResult) -> dict[str, Any]:
-    """Give exactly what `findings.json` promises: no key more, no key less, in a fixed order.
+    """Return exactly what `findings.json` promises: no more and no fewer keys, in a fixed order.
 
-    Raises: ValueError where a required number is not finite or a time has no zone.
+    Raises: ValueError if a required number is not finite or a time has no zone.
     """
     s = result.scanned
     return {
@@ -171,7 +171,7 @@ def _window_json(window: SeenWindow) -> dict[str, Any]:
 
 
 def lead_json(lead: Lead) -> dict[str, Any]:
-    """Give a lead as findings.json has it."""
+    """Return a lead as in findings.json."""
     return (
         {
             "id": lead.id,
@@ -238,17 +238,17 @@ def _campaign_evidence(campaign: Campaign) -> dict[str, Any]:
 
 
 def campaign_json(campaign: Campaign) -> dict[str, Any]:
-    """Give one campaign as it stands in the two files; `campaign_of` reads it back."""
+    """Return one campaign as in the two files; `campaign_of` reads it back."""
     return {"finding": _campaign_findings(campaign), "evidence": _campaign_evidence(campaign)}
 
 
 def campaign_of(document: dict[str, Any]) -> Campaign:
-    """Read back what `campaign_json` gave."""
+    """Read back the output of `campaign_json`."""
     return _campaign(document["finding"], document["evidence"])
 
 
 def evidence_json(result: ScanResult) -> dict[str, Any]:
-    """Give everything that `findings.json` has no place for; `reasons` stand in the order they have there."""
+    """Return everything that `findings.json` does not hold; `reasons` are in its order."""
     return {
         "stillwatch": result.version,
         "findings_digest": _digest(findings_json(result)),
@@ -267,26 +267,26 @@ def evidence_json(result: ScanResult) -> dict[str, Any]:
 
 
 def _digest(findings: dict[str, Any]) -> str:
-    """Name these findings whatever time the scan took, so that a pair of files from two scans is noticed."""
+    """Return a digest of the findings without the scan's duration, to detect files of two different scans."""
     timeless = dict(findings, scanned=dict(findings["scanned"], seconds=0.0))
     return hashlib.sha256(json.dumps(timeless, sort_keys=True, allow_nan=False).encode("ascii")).hexdigest()
 
 
 def to_text(document: dict[str, Any]) -> str:
-    """Write a document as it stands in the file: ASCII, a final newline, one space of indent."""
+    """Return a document as written to the file: ASCII, a final newline, one space of indent."""
     return json.dumps(document, ensure_ascii=True, allow_nan=False, indent=1) + "\n"
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Put a text in place as a whole or not at all: a reader never sees half a file."""
+    """Write a text atomically: a reader never sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, [text.encode()], 0o644)
 
 
 def write(result: ScanResult, out_dir: Path) -> Paths:
-    """Write both files into a folder, which is made if it is not there."""
+    """Write both files into a folder, which is created if needed."""
     paths = Paths(findings=out_dir / FINDINGS, evidence=out_dir / EVIDENCE)
-    texts = to_text(findings_json(result)), to_text(evidence_json(result))  # all or nothing: before any file
+    texts = to_text(findings_json(result)), to_text(evidence_json(result))  # before any file is written
     write_atomically(paths.evidence, texts[1])
     write_atomically(paths.findings, texts[0])
     return paths
@@ -341,12 +341,12 @@ def _result(f: dict[str, Any], e: dict[str, Any]) -> ScanResult:
 
 
 def lead_of(document: dict[str, Any]) -> Lead:
-    """Read back what `lead_json` gave."""
+    """Read back the output of `lead_json`."""
     return convert(document | {"pools": document.get("known_pools", ())}, Lead)
 
 
 def _own_p_value(account: dict[str, Any], ties: dict[str, Any]) -> float | None:
-    """An account's own p-value. Reports without `own_ties` are older and gave it its campaign's."""
+    """Return an account's own p-value. Older reports, without `own_ties`, gave it its campaign's."""
     if account["campaign"] is not None and ties.get(account["campaign"]) is None:
         return None
     p_value: float | None = account["p_value"]
@@ -354,9 +354,9 @@ def _own_p_value(account: dict[str, Any], ties: dict[str, Any]) -> float | None:
 
 
 def load(out_dir: Path) -> ScanResult:
-    """Read a report folder back, in the order the files have.
+    """Read a report folder, in the files' order.
 
-    Raises: InputError where a file is missing, unreadable, or the two are not of one scan.
+    Raises: InputError if a file is missing or unreadable, or the two belong to different scans.
     """
     findings, evidence = _read_report(out_dir / FINDINGS), _read_report(out_dir / EVIDENCE)
     try:

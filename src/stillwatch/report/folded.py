@@ -1,6 +1,6 @@
 """Folds a campaign's links into a small picture: groups of accounts beside what they share.
 
-It does not know why a clue is worth its bits. Of any number of accounts, at most `MARKS` marks are drawn.
+At most `MARKS` marks are drawn, whatever the number of accounts.
 """
 
 import math
@@ -18,7 +18,7 @@ OTHER = ("other clues", "")
 
 @dataclass(frozen=True)
 class SharedTrait:
-    """What accounts share: a row of the table of links and a node of the picture."""
+    """Something that accounts share: a row of the table of links and a node of the picture."""
 
     letter: str
     clue: str
@@ -37,7 +37,7 @@ class AccountGroup:
     accounts: int
     letters: tuple[str, ...]
     example: str
-    mixed: bool  # the rest, put together: its accounts do not all share all of `letters`
+    mixed: bool  # the remaining accounts: not all of them share all of `letters`
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,11 @@ class LinkPicture:
     groups: tuple[AccountGroup, ...]
     lines: tuple[LinkLine, ...]
     lines_left_out: int
-    unlinked: int  # accounts without a link of their own
+    unlinked: int  # accounts without a link
 
 
 def node_of_each(links: tuple[Link, ...]) -> dict[tuple[str, str], tuple[str, str]]:
-    """Map each (clue, text) to its node: common ones to themselves, the rare ones of a clue to one node."""
+    """Map each (clue, text) to its node: common ones get their own, a clue's rare ones share one."""
     seen = Counter((link.clue, link.text) for link in links)
     of_clue: dict[str, list[tuple[str, str]]] = {}
     for key in sorted(seen, key=lambda x: (-seen[x], x)):
@@ -69,7 +69,7 @@ def node_of_each(links: tuple[Link, ...]) -> dict[tuple[str, str], tuple[str, st
     bits: dict[tuple[str, str], list[float]] = {}
     for link in links:
         bits.setdefault(nodes[link.clue, link.text], []).append(link.bits)
-    # exact: any order of links, one picture
+    # exact sums: the picture does not depend on the order of links
     weight = {node: math.fsum(bits_of_node) for node, bits_of_node in bits.items()}
     ranked = sorted(weight, key=lambda x: (-weight[x], x))
     if len(ranked) > SHARED:

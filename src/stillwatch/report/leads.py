@@ -30,12 +30,12 @@ _WANTING = {
 
 
 def formed_by(lead: Lead) -> str:
-    """Say which exchanges of its accounts are counted."""
+    """Return which of its accounts' exchanges are counted."""
     return "of the set's items" if lead.text.startswith(ONE_QUEUE) else "with the group's wording"
 
 
 def rests_on(lead: Lead) -> tuple[str, ...]:
-    """Say what made a group a lead, its settings and content, and how long the answers are that it took."""
+    """Return what made a group a lead: its settings, its content, and the length of its answers."""
     settings = (
         f"p = {amounts.p_value(lead.p_value, plain=True)} of its settings alone: how often accounts "
         "that choose independently would act so alike. Users of one program's defaults do not choose "
@@ -47,12 +47,12 @@ def rests_on(lead: Lead) -> tuple[str, ...]:
 
 
 def answers_text(group: Lead | Campaign) -> str:
-    """Say how long the answers are that a group's accounts were given, by the provider's count."""
+    """Return how long the answers to a group's accounts are, by the provider's count."""
     if not group.answer_tokens:
         return "The length of its answers is unknown."
     return f"Half of its output tokens stand in answers of {group.answer_tokens:,} tokens or more."
 
 
 def would_make_it_a_finding(lead: Lead) -> tuple[str, ...]:
-    """Say what could turn it into a finding, by what its content says."""
+    """Return what could make it a finding, according to its content."""
     return _WANTING.get(lead.hands, ())

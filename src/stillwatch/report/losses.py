@@ -1,4 +1,4 @@
-"""What reading a log lost without refusing a line, as sentences for the report. It knows no format."""
+"""What a read of a log lost without rejecting a line, as sentences for the report."""
 
 from stillwatch.exchanges.documents import UNPAID, unread_text
 from stillwatch.exchanges.rejects import Rejects
@@ -6,10 +6,10 @@ from stillwatch.report.amounts import plural
 
 
 def losses(rejects: Rejects, exchanges: int, dead_letters: str = "") -> tuple[str, ...]:
-    """Sentences on texts that were not there, rows that were one, and values that were none.
+    """Return sentences on missing texts, merged rows and invalid values.
 
-    `exchanges` is how many the scan counted of the rows that `rejects` saw being read; `dead_letters` the
-    file that says where each was.
+    `exchanges`: how many of the rows that `rejects` counted the scan used; `dead_letters`: the file that
+    gives the place of each.
     """
     sentences = []
     if rejects.without_prompt:

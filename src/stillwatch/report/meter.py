@@ -1,6 +1,7 @@
-"""The harvest meter: how much has left, beside the sizes of data that have sufficed. It knows one campaign.
+"""The harvest meter: the amount taken, beside the sizes of published data sets that sufficed for training.
 
-Blind to: what was in the exchanges. A size that sufficed elsewhere says what is possible, not what was done.
+Blind to: the content of the exchanges. A size that sufficed elsewhere shows what is possible, not what was
+done.
 """
 
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ class Meter:
     alarm_anchor: str
     ticks: tuple[Tick, ...]
     sentence: str
-    curve: str  # what so many samples bought a small student of ours, and what that is not
+    curve: str  # what as many samples gave a small student of ours, with its limits
 
 
 def _place(exchanges: float, end: float) -> float:
@@ -39,7 +40,7 @@ def _place(exchanges: float, end: float) -> float:
 
 
 def split_milestone(milestone: str | None) -> str | None:
-    """What a campaign's next milestone says, as a sentence's beginning and the rest of it.
+    """Return a campaign's next milestone as the beginning of a sentence and its rest.
 
     >>> split_milestone("stopped on 2026-03-13 07:10 UTC, before 17,000 (Sky-T1)")
     'It stopped on 2026-03-13 07:10 UTC, before 17,000 (Sky-T1)'

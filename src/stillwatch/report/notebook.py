@@ -14,11 +14,11 @@ from stillwatch.scan import ScanResult
 
 ROWS = 20
 WARNINGS = 5
-CELL = 80  # letters
+CELL = 80  # characters
 
 
 def result_html(result: ScanResult, warnings: Sequence[str] = ()) -> str:
-    """What was found, what was not judged, and what was wrong with the input."""
+    """Return what was found, what was not judged, and problems of the input."""
     campaigns = [c for c in campaigns_by_harvest(result) if c.suppressed_by is None]
     lines = [f"<p><b>{_text(headline(result), 1000)}</b></p>"]
     if campaigns:
@@ -47,7 +47,7 @@ def result_html(result: ScanResult, warnings: Sequence[str] = ()) -> str:
 
 
 def table_html(table: pa.Table) -> str:
-    """The first rows of a table; long texts are cut, lists are counted."""
+    """Return the first rows of a table; long texts are cut, lists are counted."""
     rows = [tuple(map(_cell, row.values())) for row in table.slice(0, ROWS).to_pylist()]
     return _table(table.column_names, rows, table.num_rows)
 

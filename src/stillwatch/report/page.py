@@ -1,7 +1,7 @@
-"""One self-contained HTML page about a scan, for a person with a minute. It knows not how it was found.
+"""One self-contained HTML page about a scan, for a reader with one minute.
 
-Everything on it may come from an attacker: the template escapes, `visible` defuses, and the page's own policy
-allows no request and no script but the one it was made with.
+Any text on it may come from an attacker: the template escapes, `visible` defuses, and the page's own policy
+allows no request and no script but its own.
 """
 
 from collections import Counter
@@ -26,8 +26,8 @@ from stillwatch.scan.set_aside import aside_text, by_rule
 
 PAGE = "index.html"
 FULL = 25  # campaigns shown with pictures; the rest are rows of a table
-RHYTHM = timedelta(days=3)  # scan.limits searches for gaps from here on
-ROWS = 400  # campaigns in the table at the top
+RHYTHM = timedelta(days=3)  # scan.limits searches for gaps in longer logs
+ROWS = 400  # campaigns in the first table
 LEADS = 25  # leads in their table
 HEAVY = 25  # heavy honest accounts
 LINKS = 12  # single links shown for a campaign
@@ -57,7 +57,7 @@ class CampaignView:
     links: tuple[Link, ...]
     named: tuple[MemberRow, ...]
     named_left_out: int
-    place: int  # where its full list is: campaigns[place] in findings.json
+    place: int  # position in the full list: campaigns[place] in findings.json
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class View:
     since: datetime | None
     open: tuple[CampaignView, ...]
     suppressed: tuple[CampaignView, ...]
-    rows: tuple[tuple[Campaign, str | None], ...]  # every open campaign, with the anchor of its part
+    rows: tuple[tuple[Campaign, str | None], ...]  # every open campaign, with the anchor of its section
     rows_left_out: int
     leads: tuple[Lead, ...]  # most exchanges first
     leads_left_out: int
@@ -86,18 +86,18 @@ class View:
     kinds: tuple[KindRow, ...]
     heavy: tuple[AccountVerdict, ...]
     honest: int
-    short: bool  # too short a log for gaps to be searched for
+    short: bool  # the log is too short to search for gaps
 
 
 def start_of(campaign: Campaign) -> datetime:
-    """Tell when a campaign's first answer left, as far as its hours say."""
+    """Return when a campaign's first answer was delivered, as far as its hours show."""
     return min((h.start for h in campaign.timeline if h.exchanges), default=campaign.alarm_at)
 
 
 def headline(result: ScanResult) -> str:
-    """Say in one sentence how many campaigns, over how many accounts, took how much, since when.
+    """Return in one sentence how many campaigns, over how many accounts, took how much, since when.
 
-    Leads are counted only where there is no campaign. A live scan that could not see everything says so.
+    Leads are counted only if there is no campaign. A live scan that could not see everything says so.
     """
     return f"{_findings_sentence(result)} {window_headline(result.window)}".rstrip()
 
@@ -128,7 +128,7 @@ def _findings_sentence(result: ScanResult) -> str:
 
 
 def leads_counted(result: ScanResult) -> str:
-    """Count the leads, and say that they are no accusation."""
+    """Count the leads, and say that they are not an accusation."""
     accuse = "it accuses" if len(result.leads) == 1 else "they accuse"
     return f"{amounts.plural(len(result.leads), 'lead')} ({accuse} nobody)"
 
@@ -176,7 +176,7 @@ def _kinds(result: ScanResult) -> tuple[KindRow, ...]:
 
 
 def view(result: ScanResult) -> View:
-    """Choose what the page shows, within its caps."""
+    """Choose what the page shows, within its limits."""
     ordered = campaigns_by_harvest(result)
     verdicts = {a.account: a for a in result.accounts}
     places = {c.id: i for i, c in enumerate(ordered)}
@@ -226,7 +226,7 @@ def _environment() -> Environment:
 
 
 def render(result: ScanResult) -> str:
-    """Give the page as text."""
+    """Return the page as text."""
     style = sheet.file_of("stillwatch.report", "page.css")
     script = sheet.file_of("stillwatch.report", "page.js")
     template = _environment().get_template("page.html.j2")
@@ -244,7 +244,7 @@ def render(result: ScanResult) -> str:
 
 
 def write_page(result: ScanResult, out_dir: Path) -> Path:
-    """Write `index.html` into a folder, whole or not at all."""
+    """Write `index.html` into a folder, atomically."""
     path = out_dir / PAGE
     write_atomically(path, render(result))
     return path

@@ -1,6 +1,6 @@
 """Honest explanations of a finding as a matrix: how far each was checked, the result, what would change it.
 
-It checks nothing: `scan.alternatives` did, and said what came of it.
+The checks themselves are in `scan.alternatives`.
 """
 
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from stillwatch.scan import BenignAlternative
 
 CHECKED, OPEN, NOT_CHECKABLE, NO_MATTER = "checked", "open", "not checkable", "does not apply"
-_WOULD_CHANGE = {  # by what the kind begins with
+_WOULD_CHANGE = {  # by the beginning of the kind
     "one organisation": "a contract or a register that shows that the accounts are one organisation's, and "
     "terms that allow its work",
     "permitted": "a permission for synthetic data that was in force at the time",
@@ -30,13 +30,13 @@ class Rival:
     """One honest explanation."""
 
     kind: str
-    state: str  # CHECKED, OPEN (what it takes was not given), NOT_CHECKABLE from a log, NO_MATTER
+    state: str  # CHECKED, OPEN (required input was missing), NOT_CHECKABLE from a log, NO_MATTER
     result: str
-    would_change: str  # what, if shown, would change our mind
+    would_change: str  # evidence that would change the assessment
 
 
 def rival(kind: str, text: str) -> Rival:
-    """Say how far an explanation was checked.
+    """Return how far an explanation was checked.
 
     >>> rival("one organisation", "not checked: no accounts table was given (--accounts)").state
     'open'
@@ -53,5 +53,5 @@ def rival(kind: str, text: str) -> Rival:
 
 
 def rivals(alternatives: Iterable[BenignAlternative]) -> tuple[Rival, ...]:
-    """Give the matrix of a campaign."""
+    """Return the matrix of a campaign."""
     return tuple(rival(alternative.kind, alternative.text) for alternative in alternatives)

@@ -1,6 +1,6 @@
-"""What every page that stands alone is made with: one style, escaping twice over, and a policy of its own.
+"""Shared parts of all self-contained pages: one style, two layers of escaping, and a content security policy.
 
-The page loads nothing and runs no script but the one it was made with. It does not know what a page is about.
+A page loads nothing and runs no script but its own.
 """
 
 import base64
@@ -15,7 +15,7 @@ from stillwatch.report.visible import pieces, visible
 
 
 def show(text: object, limit: int = 160) -> Markup:
-    """Escape twice over: for HTML, and each character that acts or hides as a marked escape."""
+    """Escape for HTML, and show each active or invisible character as a marked escape."""
     if text is None or text == "":
         return Markup("-") if text is None else Markup('<span class="ctl">(empty)</span>')
     parts = (
@@ -26,17 +26,17 @@ def show(text: object, limit: int = 160) -> Markup:
 
 
 def file_of(package: str, name: str) -> Markup:
-    """One of our own styles or scripts, fixed at build time."""
+    """Return one of our own styles or scripts, fixed at build time."""
     return Markup(resources.files(package).joinpath("templates", name).read_text("utf-8"))
 
 
 def style_with(package: str, name: str) -> Markup:
-    """The style of all pages, and after it a page's own."""
+    """Return the style of all pages followed by a page's own."""
     return file_of("stillwatch.report", "page.css") + file_of(package, name)
 
 
 def policy(style: str, script: str | None = None) -> str:
-    """The page's content security policy: its own style and script, pictures inside it, nothing else."""
+    """Return the page's content security policy: only its own style, script and embedded pictures."""
     scripts = f"script-src '{_digest(script)}'; " if script is not None else ""
     return (
         f"default-src 'none'; style-src '{_digest(style)}'; {scripts}img-src data:; "
@@ -49,13 +49,13 @@ def _digest(text: str) -> str:
 
 
 def label(text: str, letters: int = 60) -> str:
-    """Cut a name to fit a picture; underscores are blanks. The table beside it has the whole."""
+    """Cut a name to fit a picture, with underscores as spaces. The table beside it has the full name."""
     shown = visible(text.replace("_", " "), 1000)
     return shown if len(shown) <= letters else shown[: letters - 1] + "…"
 
 
 def environment(package: str, *more: BaseLoader) -> Environment:
-    """Templates of a package: everything escaped, nothing undefined passes in silence."""
+    """Return the templates of a package: everything is escaped, and undefined names are errors."""
     built = Environment(
         loader=ChoiceLoader([PackageLoader(package), *more]),
         autoescape=True,

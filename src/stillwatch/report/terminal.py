@@ -1,6 +1,6 @@
-"""A scan in the terminal: a table of campaigns, a few lines, and progress while it runs. It decides nothing.
+"""A scan in the terminal: a table of campaigns, a few lines, and progress while it runs.
 
-Every text is shown through `visible` and never parsed as markup: a name in the log cannot move the cursor.
+Every text is passed through `visible` and never parsed as markup: a name in the log cannot move the cursor.
 """
 
 import shlex
@@ -25,18 +25,18 @@ from stillwatch.scan.real_student import cite_curve
 ROWS = 30  # campaigns shown; the rest are counted
 LEADS = 10  # leads shown; the rest are counted
 EXAMPLES = 5  # rejected lines and gaps shown
-WIDE = 130  # columns from which the strongest reason fits into the table
+WIDE = 130  # terminal width from which the strongest reason fits into the table
 
 
 def safe(text: str, console: Console, limit: int = 160, style: str = "") -> Text:
-    """Make a text that can be printed: no escape acts, no markup is read, all of it can be encoded."""
+    """Return a text that is safe to print: no escape sequence or markup acts, and all can be encoded."""
     return Text(visible(text, limit, ascii_only=not console.encoding.lower().startswith("utf")), style=style)
 
 
 def plain_table(console: Console, heads: Sequence[str] = (), right: Sequence[str] = ()) -> Table:
-    """Make a table without lines where a program reads it, with a rule under the head for a person.
+    """Return a table: without lines for a program, with a rule under the head for a person.
 
-    right: of the heads those of numbers.
+    right: the heads of numeric columns.
     """
     table = Table(
         box=box.SIMPLE_HEAD if console.is_terminal else None,
@@ -70,7 +70,7 @@ def _top(campaign: Campaign) -> str:
 
 
 def _print_table(campaigns: list[Campaign], console: Console) -> None:
-    """On a wide terminal the strongest reason is a column, on a narrow one a list below."""
+    """Print campaigns; on a wide terminal the strongest reason is a column, on a narrow one a list below."""
     wide = console.width >= WIDE
     table = plain_table(console)
     table.add_column("campaign", overflow="fold")
@@ -91,7 +91,7 @@ def _print_table(campaigns: list[Campaign], console: Console) -> None:
 
 
 def _print_leads(result: ScanResult, console: Console) -> None:
-    """Print the leads, or nothing where there is none."""
+    """Print the leads, or nothing if there is none."""
     if not result.leads:
         return
     table = plain_table(console)
@@ -127,7 +127,7 @@ def _pool_line(pool: PoolCover) -> str:
 
 
 def print_list(title: str, lines: Sequence[str], console: Console) -> None:
-    """Print sentences under a title, or nothing where there is none."""
+    """Print sentences under a title, or nothing if there is none."""
     if not lines:
         return
     grid = Table.grid(padding=(0, 1))
@@ -191,7 +191,7 @@ def print_result(result: ScanResult, console: Console, page: Path | None = None)
 
 @contextmanager
 def progress(console: Console, quiet: bool = False) -> Iterator[Tell]:
-    """Show a bar per stage while the block runs; say nothing when `quiet` or when nobody watches.
+    """Show a progress bar per stage during the block; nothing if `quiet` or if output is not a terminal.
 
     The block gets `tell(stage, done, total)`. A stage ends when another begins or `done` reaches `total`.
     """

@@ -1,14 +1,14 @@
-"""The timeline: exchanges per hour, with the alarm and the log's gaps. It does not know what was asked."""
+"""The timeline: exchanges per hour, with the alarm and the log's gaps."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from stillwatch.scan import Campaign, Gap, Hour, ScanTotals
 
-BARS = 336  # a fortnight of hours; longer logs have bars of several hours
+BARS = 336  # two weeks of hours; in longer logs a bar covers several hours
 HEIGHT = 100  # units of the bars' own drawing
-DAYS_SHOWN = 62  # in the table under the drawing
-_WHOLE_LOG = timedelta(days=31)  # a longer log shows the campaign's own span only
+DAYS_SHOWN = 62  # in the table under the chart
+_WHOLE_LOG = timedelta(days=31)  # for a longer log only the campaign's own span is shown
 _STEPS_H = (1, 2, 3, 6, 12, 24, 48, 168, 336, 672, 2160, 8760)
 
 
@@ -16,7 +16,7 @@ _STEPS_H = (1, 2, 3, 6, 12, 24, 48, 168, 336, 672, 2160, 8760)
 class TickMark:
     x: float  # percent of the width
     label: str
-    minor: bool = False  # left out on narrow screens
+    minor: bool = False  # omitted on narrow screens
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _days(hours: tuple[Hour, ...]) -> list[Day]:
 
 
 def timeline(campaign: Campaign, scanned: ScanTotals, gaps: tuple[Gap, ...] = ()) -> Timeline:
-    """Draw a campaign's hours on the log's span (on its own span where the log is longer than a month)."""
+    """Draw a campaign's hours over the log's span (its own span if the log is longer than a month)."""
     start, end = _span(campaign, scanned)
     hours = int((end - start).total_seconds()) // 3600
     step = next((s for s in _STEPS_H if hours <= s * BARS), -(-hours // BARS))

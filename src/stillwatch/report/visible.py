@@ -1,15 +1,15 @@
-"""Shows text that an attacker chose: none of it can act, hide or reorder. It knows not where it is printed.
+"""Shows attacker-controlled text so that nothing in it can act, hide or reorder.
 
 Account names, user agents and reasons quote what clients sent. A terminal obeys ESC, a browser obeys
-bidirectional overrides, and a reader is fooled by zero-width letters; here each becomes a visible escape.
+bidirectional overrides, and a reader is fooled by zero-width letters; each becomes a visible escape.
 """
 
 import unicodedata
 
 # control, format, surrogate, private, unassigned, breaks
 _ESCAPED = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-_BLANK = {0x115F, 0x1160, 0x2800, 0x3164, 0xFFA0}  # letters and symbols that draw nothing
-_MARKS_IN_A_ROW = 2  # more combining marks than this are a pile that covers the lines around it
+_BLANK = {0x115F, 0x1160, 0x2800, 0x3164, 0xFFA0}  # letters and symbols without visible shape
+_MARKS_IN_A_ROW = 2  # more combining marks would pile up over neighbouring lines
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
 
 
@@ -32,7 +32,7 @@ def _escape(char: str) -> str:
 
 
 def pieces(text: str, limit: int = 160, ascii_only: bool = False) -> list[tuple[str, bool]]:
-    """Split a text into (shown, is_escape) runs; past `limit` letters the rest is counted, not shown.
+    """Split a text into (shown, is_escape) runs; beyond `limit` characters the rest is counted, not shown.
 
     >>> pieces("a\\x1b[1mb")
     [('a', False), ('\\\\x1b', True), ('[1mb', False)]
@@ -53,9 +53,9 @@ def pieces(text: str, limit: int = 160, ascii_only: bool = False) -> list[tuple[
 
 
 def visible(text: str, limit: int = 160, ascii_only: bool = False) -> str:
-    """Show a text on one line with every control, format and invisible character escaped.
+    """Return a text on one line with every control, format and invisible character escaped.
 
-    Two different texts within the limit are never shown alike: the backslash is doubled.
+    Different texts within the limit never look the same: the backslash is doubled.
 
     >>> visible("pay\\u202eload\\n")
     'pay\\\\u202eload\\\\n'

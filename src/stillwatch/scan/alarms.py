@@ -1,7 +1,4 @@
-"""Alarms while a log is watched: which candidate becomes one, whom it names, when it is divided in two.
-
-It does not know how a candidate was tested.
-"""
+"""Alarms over time: which candidate becomes an alarm, which tenants it names, when it is split."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -16,22 +13,22 @@ from stillwatch.units import DAY_US
 
 NEVER = np.iinfo(np.int64).max
 PERSISTENT = 4  # evaluations within a day that must agree before an alarm is raised
-NAMED_AFTER = 3  # evaluations that must name a tenant before it is named
-SURE = (1e4, 1e3, 1e2)  # times that p lies below alpha: then one evaluation is enough, two are, three are
-CONFIRMED = 0.35  # of the median tenant's share of evaluations, since it was named, that name it again
-KEPT = 0.1  # of the evaluations that the most lasting fingerprint had
-NEW = 0.2  # of a candidate's members, in no evaluation of a raised alarm: then its content is judged anew
-MORE = 1.1  # times as many exchanges as at the last content test, before it is made again
+NAMED_AFTER = 3  # evaluations that must include a tenant before it is named
+SURE = (1e4, 1e3, 1e2)  # factors by which p is below alpha at which one, two or three evaluations suffice
+CONFIRMED = 0.35  # of the median tenant's share of evaluations, since it was named, that include it again
+KEPT = 0.1  # of the evaluations that the most persistent fingerprint had
+NEW = 0.2  # share of a candidate's members new to a raised alarm: then its content is tested again
+MORE = 1.1  # growth in exchanges since the last content test at which it is repeated
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """Whether a group whose settings are too alike is one hand."""
+    """Whether a group whose settings are too similar takes its work from one source."""
 
     content: ContentTest
-    explanation: str = ""  # what would make it honest all the same
-    part: frozenset[int] | None = None  # the tenants that are of one source, where the whole group is not
-    # tenants that were set aside before: their product, or "" where another raised alarm has them
+    explanation: str = ""  # an honest explanation that remains
+    part: frozenset[int] | None = None  # the tenants that are of one source, if the whole group is not
+    # tenants set aside before: their product, or "" if another raised alarm has them
     aside: Mapping[int, str] = field(default_factory=dict)
 
     @property
@@ -41,76 +38,76 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A group, or the tenants that match its signature, and how sure it is that one operator runs them."""
+    """A group, or the tenants that match its signature, with the evidence that one operator runs them."""
 
     p_value: float
     matching: frozenset[int]  # tenants that use the signature
-    members: frozenset[int]  # of these, who have the common values and took the signature up lately
+    members: frozenset[int]  # of these, the ones with the common values that took the signature up recently
     eligible: frozenset[int]  # who have the common values, whenever they took it up: a named one stays named
     dominant: tuple[int, ...]
     share: tuple[float, ...]
     p_settings: tuple[tuple[str, float], ...]  # tested settings and their p-values
     own: np.ndarray  # signature fingerprints' numbers
-    tested: tuple[SettingTest, ...] = ()  # what p_settings are computed from
-    # its exchanges that show what it shares
+    tested: tuple[SettingTest, ...] = ()  # inputs of p_settings
+    # its exchanges that show what the group shares
     rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
-    settings: tuple[int, int] | None = None  # what a group by settings shares, see `new_settings`
-    aside: Mapping[int, str] = field(default_factory=dict)  # users of a product that it leaves out, and which
+    settings: tuple[int, int] | None = None  # shared by a group found by settings, see `new_settings`
+    aside: Mapping[int, str] = field(default_factory=dict)  # users of a product that are left out, and which
 
 
-Judge = Callable[[Candidate, frozenset[int]], Judgement]  # a candidate, and whom other raised alarms have
+Judge = Callable[[Candidate, frozenset[int]], Judgement]  # a candidate, and other raised alarms' tenants
 
 
 @dataclass
 class Alarm:
-    """One campaign, or what may become one, while the log is watched."""
+    """One campaign, or a possible one, over time."""
 
-    # when it was raised; NEVER while too few evaluations agree or its content may be of many hands
+    # when it was raised; NEVER while too few evaluations agree or its content may be of many sources
     at_us: int
-    p_value: float  # at that moment, or when it became a lead
+    p_value: float  # then, or when it became a lead
     named: dict[int, int] = field(default_factory=dict)  # tenant -> when it was named
     p_least: float = 1.0
-    dominant: tuple[int, ...] = ()  # the settings' common values at the last evaluation
+    dominant: tuple[int, ...] = ()  # the most common settings at the last evaluation
     share: tuple[float, ...] = ()  # and the share of matching tenants that have them
     p_settings: tuple[tuple[str, float], ...] = ()  # at the alarm
-    # signature fingerprints and how many evaluations held them; below 0: one that the log lacks now
+    # signature fingerprints with the number of evaluations that held them; negative: not in the log now
     fingerprints: Counter[int] = field(default_factory=Counter)
-    # tenant -> evaluations that had it, those before it was named not counted once it is
+    # tenant -> evaluations that had it; once it is named, only those since
     evaluations: Counter[int] = field(default_factory=Counter)
     evaluated_at_us: list[int] = field(default_factory=list)
-    devoted: set[int] = field(default_factory=set)  # tenants that did little else than use the signature
-    tested: tuple[SettingTest, ...] = ()  # what p_settings were computed from
-    lead_us: int = NEVER  # since when enough evaluations agree that its settings are too alike
-    judgement: Judgement | None = None  # the latest, while it is a lead, or the one that raised it
-    exchanges: int = 0  # that the content test was asked of, and more
-    first_account: str = ""  # of those counted at its first evaluation: it stays when others come and go
-    settings: tuple[int, int] | None = None  # what a group by settings shares; None of a group by wording
-    # evaluations, result
+    devoted: set[int] = field(default_factory=set)  # tenants that did little other than use the signature
+    tested: tuple[SettingTest, ...] = ()  # inputs of p_settings
+    lead_us: int = NEVER  # since when enough evaluations agree that its settings are too similar
+    judgement: Judgement | None = None  # the latest while it is a lead, later the one that raised it
+    exchanges: int = 0  # in its last content test
+    first_account: str = ""  # of those at its first evaluation: it stays when others come and go
+    settings: tuple[int, int] | None = None  # shared by a group by settings; None for one by wording
+    # number of evaluations, result
     _own: tuple[int, np.ndarray] | None = field(default=None, repr=False, compare=False)
 
     def own_fingerprints(self) -> np.ndarray:
-        """The fingerprints that evaluations kept finding to be the group's own, sorted."""
-        # asked every hour; another answer only after another evaluation
+        """Return the fingerprints that evaluations kept finding to be the group's own, sorted."""
+        # asked every hour; it changes only with another evaluation
         evaluated = len(self.evaluated_at_us)
         if self._own is None or self._own[0] != evaluated:
             self._own = evaluated, np.array([m for m in lasting(self.fingerprints) if m >= 0], np.int64)
         return self._own[1]
 
     def renumber(self, number: np.ndarray) -> "Alarm":
-        """Give it with other numbers of its fingerprints. number: (fingerprints,) the new one of each."""
+        """Return it with new numbers of its fingerprints. number: (fingerprints,) the new one of each."""
         fingerprints = Counter({int(number[m]): count for m, count in self.fingerprints.items()})
         return replace(self, fingerprints=fingerprints, _own=None)
 
     def name(self, tenant: int, at_us: int) -> None:
-        """Name a tenant, unless it is named. Whether later evaluations confirm it is counted from here on."""
+        """Name a tenant. From then on it is counted whether evaluations confirm it."""
         if tenant not in self.named:
             self.named[tenant], self.evaluations[tenant] = at_us, 1
 
     def confirmed(self, last_us: np.ndarray) -> dict[int, int]:
-        """The named tenants that later evaluations kept naming; a tenant named in passing is let go.
+        """Return the named tenants that later evaluations confirmed; one named only in passing is dropped.
 
-        last_us: (tenants,) when each sent its last exchange. What was evaluated more than a day after it does
-        not count: who was banned, or moved on to other accounts, is in no group any more.
+        last_us: (tenants,) when each sent its last exchange. Evaluations more than a day after it do not
+        count: a banned tenant, or one that moved to other accounts, is in no group any more.
         """
         evaluated_at_us = np.array(self.evaluated_at_us)
         shares = {}
@@ -123,7 +120,7 @@ class Alarm:
 
 
 def lasting(fingerprints: Mapping[int, int]) -> list[int]:
-    """Of fingerprints and how many evaluations held each, those that were not there in passing, sorted."""
+    """Return the fingerprints that persisted, sorted, from the number of evaluations that held each."""
     most = max(fingerprints.values(), default=0)
     return sorted(m for m, evaluations in fingerprints.items() if evaluations >= KEPT * most)
 
@@ -131,7 +128,7 @@ def lasting(fingerprints: Mapping[int, int]) -> list[int]:
 def choose_alarms(
     candidates: list[Candidate], alpha: float, distinct: Callable[[list[Candidate]], bool]
 ) -> list[tuple[Candidate, list[Candidate]]]:
-    """Of overlapping candidates the surest, each with its parts, largest first, where they are told apart."""
+    """Select the most certain of overlapping candidates, largest first, split into parts if these differ."""
     ranked = sorted(candidates, key=lambda c: (c.p_value, -len(c.matching), sorted(c.matching)))
     of_tenant: dict[int, list[int]] = {}
     for rank, candidate in enumerate(ranked):
@@ -157,7 +154,7 @@ def choose_alarms(
 
 
 def evaluations_needed(p_value: float, alpha: float, most: int = PERSISTENT) -> int:
-    """How many evaluations must agree: the fewer, the further p lies below what one test may spend.
+    """Return how many evaluations must agree: the fewer, the further p is below what one test may spend.
 
     >>> [evaluations_needed(p, 1e-3) for p in (1e-3, 1e-5, 1e-6, 1e-7)]
     [4, 3, 2, 1]
@@ -167,7 +164,7 @@ def evaluations_needed(p_value: float, alpha: float, most: int = PERSISTENT) -> 
 
 
 class Alarms:
-    """The alarms so far, raised or waiting for more evaluations, and the one that each tenant belongs to."""
+    """The alarms so far, raised or waiting for more evaluations, and the alarm of each tenant."""
 
     def __init__(
         self,
@@ -177,7 +174,7 @@ class Alarms:
         looks_before_alarm: int = PERSISTENT,
         looks_before_naming: int = NAMED_AFTER,
     ) -> None:
-        """alarms, owner: the alarms so far, and the number of each tenant's own, to go on from."""
+        """alarms, owner: the alarms so far, and the number of each tenant's alarm, to continue from."""
         self.looks_before_alarm, self.looks_before_naming = looks_before_alarm, looks_before_naming
         self._all: list[Alarm] = alarms or []
         self._owner: dict[int, int] = owner or {}
@@ -189,28 +186,29 @@ class Alarms:
 
     @property
     def owner(self) -> dict[int, int]:
-        """Tenant -> number of the alarm that it belongs to."""
+        """Tenant -> number of its alarm."""
         return self._owner
 
     @property
     def raised(self) -> list[Alarm]:
-        """The alarms that enough evaluations agreed on, in the order of their first evaluation."""
+        """The alarms on which enough evaluations agreed, in the order of their first evaluation."""
         return [alarm for alarm in self._all if alarm.at_us != NEVER]
 
     @property
     def leads(self) -> list[Alarm]:
-        """Groups whose settings are too alike, and whose content may be of many hands."""
+        """Groups whose settings are too similar, but whose content may be of many sources."""
         return [alarm for alarm in self._all if alarm.at_us == NEVER != alarm.lead_us]
 
     def suspected(self) -> frozenset[int]:
-        """Every tenant that belongs to an alarm, raised or not."""
+        """All tenants of any alarm, raised or not."""
         return frozenset(self._owner)
 
     def record(self, candidate: Candidate, until_us: int, alpha: float, judge: Judge) -> None:
         """Record a candidate as an evaluation of the alarm that has most of its tenants, or of a new alarm.
 
-        alpha: what one test may spend; 0 where every candidate has to wait for all evaluations; judge: says
-        whether a candidate is one hand, without what other alarms have. Without that it stays a lead.
+        alpha: what one test may spend, or 0 if every candidate has to wait for all evaluations; judge:
+        decides whether a candidate is of one source, without the tenants of other alarms. Any other stays a
+        lead.
         """
         alarm, number = None, len(self._all)
         owners = Counter(self._owner[p] for p in candidate.matching if p in self._owner)
@@ -237,7 +235,7 @@ class Alarms:
         grown = alarm.judgement is None or len(candidate.rows) >= MORE * alarm.exchanges
         if agreed and grown and (alarm.at_us == NEVER or partly):
             judgement, alarm.exchanges = judge(candidate, self._of_others(number)), len(candidate.rows)
-            if alarm.at_us == NEVER or judgement.one_hand:  # a later doubt does not widen whom it names
+            if alarm.at_us == NEVER or judgement.one_hand:  # a later doubt does not add tenants
                 alarm.judgement = judgement
         if alarm.at_us == NEVER and agreed and alarm.judgement is not None:
             if alarm.lead_us == NEVER:
@@ -256,10 +254,10 @@ class Alarms:
     def _members_of_one_hand(
         self, alarm: Alarm, number: int, candidate: Candidate, judge: Judge
     ) -> frozenset[int]:
-        """Members of a candidate for whom a raised alarm's evidence speaks; none of another group.
+        """Return the members of a candidate that a raised alarm's evidence covers; none of another group.
 
-        A pool may come to be grouped with a crowd whose settings are as alike. So where many members were in
-        none of the alarm's evaluations, the candidate must be of one hand itself.
+        A pool may come to be grouped with unrelated accounts whose settings are as similar. If many members
+        were in none of the alarm's evaluations, the candidate must therefore be of one source itself.
         """
         known = alarm.evaluations.keys()
         if alarm.at_us == NEVER or len(candidate.members - known) < max(
@@ -272,14 +270,15 @@ class Alarms:
         return candidate.members if judgement.part is None else candidate.members & (judgement.part | known)
 
     def _of_others(self, number: int) -> frozenset[int]:
-        """The tenants of raised alarms but one: what they ask must not speak for whom that one would name."""
+        """Return the tenants of other raised alarms, whose content is no evidence for this one."""
         raised = {k for k, alarm in enumerate(self._all) if alarm.at_us != NEVER and k != number}
         return frozenset(p for p, owner in self._owner.items() if owner in raised)
 
     def mark_first_accounts(self, account: Callable[[int], str]) -> None:
-        """Write down one account of each new alarm, which no other alarm of the same first evaluation has.
+        """Record one account of each new alarm, which no other alarm of the same first evaluation has.
 
-        account: gives a tenant's account. The least name is taken, as codes differ between logs.
+        account: returns a tenant's account. The alphabetically first is used, since codes differ between
+        logs.
         """
         taken = {
             (alarm.evaluated_at_us[0], alarm.first_account) for alarm in self._all if alarm.first_account
@@ -305,7 +304,7 @@ class Alarms:
                 alarm.name(p, until_us)
 
     def split(self, part: Candidate) -> None:
-        """Give a part that is told apart an alarm of its own; its tenants stay named since they were."""
+        """Give a part that differs an alarm of its own; its tenants keep the time when they were named."""
         owners = Counter(self._owner[p] for p in part.members if p in self._owner)
         if not owners:
             return

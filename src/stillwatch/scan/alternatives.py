@@ -1,4 +1,4 @@
-"""What would make a campaign honest, and what was found when that was checked. It decides nothing."""
+"""Honest explanations of a campaign, and the result of checking for each."""
 
 from collections import Counter
 
@@ -11,11 +11,11 @@ from stillwatch.scan import BenignAlternative
 from stillwatch.scan.explanations import SHORT, short_share
 from stillwatch.stats.dealing import distinct
 
-HISTORY = 5  # requests before the group's own: fewer are no history of an account
+HISTORY = 5  # requests before the group's own, needed for a history of the account
 
 
 def alternatives(actor: Actor, context: ActorContext) -> tuple[BenignAlternative, ...]:
-    """The honest explanations that fit an actor's shape, each with the outcome of its check."""
+    """Return the honest explanations that fit an actor, each with the outcome of its check."""
     shape = (
         _stolen_keys(actor, context), _novelty(actor, context), _software(actor, context),
         _repeats(actor, context), _people(actor, context), _labels(actor, context),
@@ -30,7 +30,7 @@ def alternatives(actor: Actor, context: ActorContext) -> tuple[BenignAlternative
 
 
 def lent_keys(actor: Actor, context: ActorContext) -> BenignAlternative:
-    """What fits a group that hands refused work on: a project that uses the keys of several people."""
+    """Check a group that passes refused work on for a project that uses the keys of several people."""
     networks = distinct(context.log["net"][actor.rows])
     payers, known = len(distinct(context.payers[actor.accounts])), int((networks >= 0).sum())
     text = (
@@ -70,7 +70,7 @@ def _school(actor: Actor, known: AccountFacts) -> BenignAlternative | None:
 
 
 def _stolen_keys(actor: Actor, context: ActorContext) -> BenignAlternative:
-    """Whether accounts have a history of their own, and send the wording that they share from elsewhere."""
+    """Check whether accounts have a history of their own, and send the shared wording from elsewhere."""
     kind, log, n = "stolen keys of customers", context.log, len(actor.accounts)
     account, net = log["account"], log["net"]
     rows = context.rows_of(actor.accounts)
@@ -123,7 +123,7 @@ def _novelty(actor: Actor, context: ActorContext) -> BenignAlternative:
 
 
 def _software(actor: Actor, context: ActorContext) -> BenignAlternative:
-    """Equal settings do not speak against this: one program's defaults are equal for strangers."""
+    """Check for one program, since its defaults give unrelated users equal settings."""
     kind, log = "one program with its defaults", context.log
     if not actor.p_settings:
         return BenignAlternative(kind, "its settings raised no alarm: does not apply")
@@ -136,7 +136,7 @@ def _software(actor: Actor, context: ActorContext) -> BenignAlternative:
     pairs, count = np.unique(
         log["account"][actor.rows].astype(np.int64) * len(number) + code, return_counts=True
     )
-    order = np.lexsort((count, pairs // len(number)))  # the last of each account is what it names mostly
+    order = np.lexsort((count, pairs // len(number)))  # the last entry of each account is its most frequent
     account, mostly = (pairs // len(number))[order], (pairs % len(number))[order]
     last = np.append(account[1:] != account[:-1], True)
     named = Counter(sorted(number)[place] for place in mostly[last])
@@ -167,7 +167,7 @@ def _repeats(actor: Actor, context: ActorContext) -> BenignAlternative:
 
 def _people(actor: Actor, context: ActorContext) -> BenignAlternative:
     log = context.log
-    users = np.count_nonzero(np.unique(log["end_user"][actor.rows]))  # 0 stands for none named
+    users = np.count_nonzero(np.unique(log["end_user"][actor.rows]))  # 0 stands for none given
     follow = float((log["turn"][actor.rows] > 1).mean())
     return BenignAlternative(
         "an application with people behind it",

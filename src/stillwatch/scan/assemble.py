@@ -1,4 +1,4 @@
-"""From alarms to campaigns: reasons, links, harvest, alternatives. It raises no alarm and drops none."""
+"""From alarms to campaigns: reasons, links, harvest, alternatives."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -36,12 +36,12 @@ Features = Mapping[str, float | int | None]
 
 
 def clues() -> tuple[Clue, ...]:
-    """Every clue: of actors/clues by file name, then those of installed packages."""
+    """Return every clue: of actors/clues by file name, then those of installed packages."""
     return signal_modules("stillwatch.actors.clues", "stillwatch.clues", "weigh", "CONTROL", "CLASS")
 
 
 def detectors() -> tuple[Detector, ...]:
-    """Every detector that states something of a subject's features: of detectors/, then of packages."""
+    """Return every detector of an actor's features: those of detectors/, then those of packages."""
     return signal_modules("stillwatch.detectors", "stillwatch.detectors", "state")
 
 
@@ -60,7 +60,7 @@ def campaign(
     features: Features,
     population: Population,
 ) -> Campaign:
-    """Put together what is known of one alarmed actor.
+    """Assemble the campaign of one alarmed actor.
 
     named_at_us, own_ties: account code -> when it was named, and its own tie; features: the actor's own row
     of the feature table.
@@ -69,12 +69,12 @@ def campaign(
     names = log.accounts
     reasons, links = [first_reason, *more], []
     reacted = holds.NAME if first_reason.detector == holds.NAME else failover.NAME
-    classes: dict[int, dict[str, str]] = {}  # account -> class of clue -> who chooses what it compares
+    classes: dict[int, dict[str, str]] = {}  # account -> class of clue -> who controls the attribute
     number = campaign_id(actor, context)
     for account in actor.accounts:
         if (reaction := own_reactions.get(names[account])) is not None:
-            if reaction.p_value <= holds.MOST_OWN_P:  # one text that it took over may be chance
-                classes[int(account)] = {"reaction": "provider"}  # whom a refusal hits no client chooses
+            if reaction.p_value <= holds.MOST_OWN_P:  # a single text taken over may be chance
+                classes[int(account)] = {"reaction": "provider"}  # clients do not choose whom a refusal hits
             links.append(_reaction_link(names[account], number, reacted, reaction))
     for clue in clues():
         with blamed_on_its_package(clue):
@@ -136,9 +136,9 @@ def _reaction_link(account: str, campaign: str, detector: str, own: OwnReaction)
 
 
 def _firm(accounts: tuple[str, ...], names: Any, classes: Mapping[int, Mapping[str, str]]) -> tuple[str, ...]:
-    """The accounts that two classes of clue tie to the others, one of them not of the client's choosing.
+    """Return the accounts that two classes of clue tie to the others, at least one not chosen by the client.
 
-    Users of one program share wording and settings. A lone payer's accounts are tied by paying.
+    Users of one program share wording and settings. A lone payer's accounts are tied by payment.
     """
     tied = {
         names[account]
@@ -149,7 +149,7 @@ def _firm(accounts: tuple[str, ...], names: Any, classes: Mapping[int, Mapping[s
 
 
 def _since(actor: Actor, context: ActorContext) -> dict[str, datetime]:
-    """When each account's part of the harvest begins: from there on all that it sent counts."""
+    """Return when each account's part of the harvest begins: all that it sent from then on counts."""
     log = context.log
     accounts, first = np.unique(log["account"][np.sort(actor.rows)], return_index=True)
     times = log["ts_us"][np.sort(actor.rows)[first]]
@@ -157,12 +157,12 @@ def _since(actor: Actor, context: ActorContext) -> dict[str, datetime]:
 
 
 def campaign_id(actor: Actor, context: ActorContext) -> str:
-    """A name that the same accounts in the same log always get."""
+    """Return an id that is always the same for the same accounts in the same log."""
     return id_of(context.log.accounts[a] for a in actor.accounts)
 
 
 def id_of(accounts: Iterable[str]) -> str:
-    """The campaign of these accounts."""
+    """Return the campaign id of these accounts."""
     digest = hashlib.blake2b(digest_size=5, person=b"stillwatch.actor")
     for account in sorted(accounts):
         digest.update(account.encode("utf-8", "surrogatepass") + b"\0")
@@ -170,9 +170,9 @@ def id_of(accounts: Iterable[str]) -> str:
 
 
 def actor_features(engine: SqlEngine, context: ActorContext, actors: Iterable[Actor]) -> list[Features]:
-    """The feature table's row of each actor: the accounts' definitions, over the actor's own exchanges.
+    """Return the feature table's row of each actor: the accounts' features, over the actor's exchanges.
 
-    The engine has the log as `l0` already: only the places of the actors' exchanges go there.
+    The engine has the log as `l0` already, so only the row numbers of the actors' exchanges are passed.
     """
     actors = list(actors)
     if not actors:
@@ -206,7 +206,7 @@ def _reason(name: str, weight: ClueWeight) -> Reason:
 
 
 def _permission(actor: Actor, context: ActorContext, features: Features) -> str | None:
-    """The permission for such use that most of the actor's accounts hold: it suppresses the case only."""
+    """Return the permission for such use that most of the actor's accounts hold: it suppresses the case."""
     if context.known is None:
         return None
     granted = [context.known.permissions[a] for a in actor.accounts]
@@ -219,7 +219,7 @@ def _permission(actor: Actor, context: ActorContext, features: Features) -> str 
 
 
 def _excuses(permission: str, features: Features) -> bool:
-    """Whether a permission is for harvesting or probing; most are for something else."""
+    """Return whether a permission is for harvesting or probing; most are for something else."""
     subject = Subject(features, AccountRecord(permissions=(permission,)))
     signs = (permitted_synthetic.recognise(subject), red_team.recognise(subject))
     return any(sign is not None and sign.excuses == "case" for sign in signs)

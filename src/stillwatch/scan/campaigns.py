@@ -1,6 +1,6 @@
-"""Campaigns from alarms: which accounts, which exchanges, since when. It raises no alarm.
+"""Turns alarms into campaigns: their accounts, exchanges and start.
 
-Of accounts and exchanges it takes what the findings have (`scan.findings`).
+The accounts and exchanges are those of the findings (`scan.findings`).
 """
 
 from collections.abc import Sequence
@@ -43,11 +43,11 @@ def campaigns(
     until_us: int = NEVER,
     established: tuple[ActorContext, WatchResult] | None = None,
 ) -> tuple[list[Campaign], list[Lead], tuple[HoldCandidate, ...]]:
-    """Every alarm as a campaign, in the order of the alarms, the groups that remain leads, and weak groups.
+    """Return every alarm as a campaign, in order, the groups that remain leads, and weak groups.
 
     features, kinds: of every account; alone: whether to search for payers that harvest alone; schedules: the
-    gateway's holds, which make findings of groups that the log alone leaves open; until_us: until when the
-    log is complete; established: what a watch of wording says that was in use when the log began.
+    gateway's holds, which can turn a group that the log alone leaves open into a finding; until_us: until
+    when the log is complete; established: the result for wording that was already in use when the log began.
     """
     log, payer = context.log, context.payers
     builder = FindingsBuilder(context, watched, kinds)
@@ -56,7 +56,7 @@ def campaigns(
     sightings = lone_harvest.sightings(log, payer[log["account"]], private, *rarity) if alone else []
     let_go(log.columns.values())
     trim_heap()
-    alone_us = np.full(len(payer), NEVER)  # when each account's payer was named alone
+    alone_us = np.full(len(payer), NEVER)  # when each account's payer was named as harvesting alone
     for sighting in sightings:
         alone_us[payer == sighting.payer] = sighting.at_us
     for alarm in (*watched.alarms, *watched.alike):
@@ -89,7 +89,7 @@ def _cases(
     population: Population,
     tell: Tell,
 ) -> list[Campaign]:
-    """Findings as campaigns, in the order of their alarms."""
+    """Return findings as campaigns, in the order of their alarms."""
     log = context.log
     unnamed = np.ones(len(log.accounts), bool)
     for finding in findings:
@@ -127,7 +127,7 @@ def _cases(
 
 
 def _own_ties(finding: ActorFinding, unnamed: np.ndarray) -> dict[int, OwnTie]:
-    """Each account's own tie to its finding: of those that were added by the wording that added them."""
+    """Return each account's tie to its finding; added accounts are judged by the wording that added them."""
     ties = own_ties(finding.actor, finding.context, unnamed)
     if finding.learnt is None:
         return ties
@@ -143,7 +143,7 @@ def _weak_candidates(
     cases: list[Campaign],
     leads: list[Lead],
 ) -> tuple[HoldCandidate, ...]:
-    """Groups that only holds could tell more of. What the log or holds have judged is in none."""
+    """Return groups on which only holds could give more evidence. Groups judged before are excluded."""
     log, tenant = context.log, context.tenants
     code = {name: k for k, name in enumerate(log.accounts)}
     schedules = [schedule for schedule, _ in hold_evidence]
@@ -164,20 +164,20 @@ def _evidence_of_holds(
     until_us = min(until_us, int(log["ts_us"][-1]))
     customer = context.once(customers_of).tolist()
     tenant_of = {name: str(customer[code]) for code, name in enumerate(log.accounts)}
-    first_us = int(log["ts_us"][0])  # of a schedule that ended before it nothing is left to be seen
+    first_us = int(log["ts_us"][0])  # a schedule that ended before the log leaves no trace in it
     running = [schedule for schedule in schedules if schedule.end_us > first_us]
     return [(schedule, holds_evidence(log, schedule, until_us, tenant_of)) for schedule in running]
 
 
 def _is_in_finding(lead: Lead, campaigns_found: list[Campaign]) -> bool:
-    """Whether refusals have made a finding of most of a lead."""
+    """Return whether refusals have made a finding of most of a lead."""
     accounts = set(lead.accounts)
     by_refusals = [c for c in campaigns_found if c.own_reactions]
     return any(len(accounts.intersection(c.accounts)) >= SAME_GROUP * len(accounts) for c in by_refusals)
 
 
 def _with_holds(lead: Lead, hold_evidence: list[tuple[HoldSchedule, HoldsEvidence]]) -> Lead:
-    """Add to a lead what holds of it have shown so far."""
+    """Add to a lead the results of its holds so far."""
     accounts = set(lead.accounts)
     sentences = [
         evidence.text
@@ -190,7 +190,7 @@ def _with_holds(lead: Lead, hold_evidence: list[tuple[HoldSchedule, HoldsEvidenc
 def _private_accounts(
     log: ExchangeLog, known: AccountFacts | None, kinds: dict[int, KindOfUse]
 ) -> np.ndarray:
-    """(accounts,) bool: no organisation, and no permission but one for synthetic data.
+    """(accounts,) bool: no organisation, and no permission other than for synthetic data.
 
     Permitted synthetic data is measured like any harvest: the permission then suppresses the case.
     """

@@ -1,7 +1,7 @@
-"""Groups that holds could tell more about: leads, findings, and groups too weak to be either.
+"""Groups on which holds could give more evidence: leads, findings, and groups too weak to be either.
 
-A weak group accuses nobody and is shown to nobody as a suspect: it is where an experiment is worth its harm.
-Whatever formed it never convicts it, as holds are a new experiment. It decides nothing.
+A weak group accuses nobody and is shown to nobody as a suspect: it only marks where an experiment is worth
+its harm. The evidence that formed it is never used to convict it, since holds are a new experiment.
 """
 
 import hashlib
@@ -17,23 +17,23 @@ from stillwatch.scan.holds import HoldsEvidence
 from stillwatch.terms.holds import HoldCandidate, HoldSchedule
 from stillwatch.units import DAY_US
 
-LEAST_CUSTOMERS = {"refusals": 2, "wording": 3}  # of a candidate; one by refusals grows
-# Whose holds come first: what others took over speaks of one queue, equal settings speak of one program as
-# well, and a finding needs no further evidence (`hold_candidates`).
+LEAST_CUSTOMERS = {"refusals": 2, "wording": 3}  # of a candidate; a group found by refusals can grow
+# Order of holds: work taken over points to one queue, equal settings may also come from one program, and a
+# finding needs no further evidence (`hold_candidates`).
 RANK = {"refusals": 0, "wording": 2}
-MOST_WORDING = 3  # groups by wording that are held at once: most of them are users of one program
-SHARE_DAYS = 2  # of the log's end, over which a candidate's share of the requests is taken
-FUTILE_TEXTS = 4  # refused: a schedule is given up where no bet on so many ever gained
+MOST_WORDING = 3  # groups by wording held at once: most of them are users of one program
+SHARE_DAYS = 2  # at the log's end, over which a candidate's share of the requests is measured
+FUTILE_TEXTS = 4  # refused: a schedule ends if no bet on this many ever gained
 FUTILE_P_VALUE = 0.5
-# refused, for each account of a schedule: then it ends when its first days are over. Who asks eight texts a
-# day is refused as many in his first days
+# refused, for each account of a schedule: then it ends when its first days are over. An account that asks
+# eight texts a day reaches that in its first days
 MOST_TEXTS_EACH = 3
 
 
 def still_open(schedules: Iterable[tuple[HoldSchedule, HoldsEvidence]]) -> tuple[HoldCandidate, ...]:
-    """Give the groups that are held now as candidates, but for those whose refused texts do not move.
+    """Return the groups that are held now as candidates, except those whose refused texts do not move.
 
-    So a weak group goes on being held when the wording that formed it is no longer new.
+    A weak group thus stays held when the wording that formed it is no longer new.
     """
     return tuple(
         HoldCandidate(
@@ -51,9 +51,9 @@ def still_open(schedules: Iterable[tuple[HoldSchedule, HoldsEvidence]]) -> tuple
 
 
 def _undecided(schedule: HoldSchedule, evidence: HoldsEvidence) -> bool:
-    """Whether more days are worth their harm: not found, few texts refused or a bet that gained, little harm.
+    """Return whether more days are worth their harm: not found, few texts refused or a gain, little harm.
 
-    What passes between two customers alone is no gain here: it would never make a finding.
+    A move between two customers alone does not count as a gain here: it would never make a finding.
     """
     open_still = evidence.refused < FUTILE_TEXTS or evidence.p_value <= FUTILE_P_VALUE
     cheap = evidence.refused < MOST_TEXTS_EACH * len(schedule.accounts)
@@ -67,10 +67,10 @@ def weak_groups(
     left_out: Iterable[int],
     held: Iterable[HoldSchedule] = (),
 ) -> tuple[HoldCandidate, ...]:
-    """Give groups that nothing else has raised: by refusals that others took over, and by shared wording.
+    """Return groups that nothing else has raised: by refusals that others took over, and by shared wording.
 
-    payer: (accounts,) who counts as one; communities: p-value of its settings and account codes of each group
-    by new wording at the last hour; left_out: codes that must not be in one; held: all schedules there were.
+    payer: (accounts,) the payer of each; communities: p-value of its settings and account codes of each group
+    by new wording at the last hour; left_out: codes that must not be in one; held: all schedules so far.
     """
     without = set(left_out)
     running = sum(group.ended_us is None and group.candidate.startswith("wording-") for group in held)
@@ -97,17 +97,17 @@ def weak_groups(
 
 
 def with_shares(log: ExchangeLog, groups: Iterable[HoldCandidate]) -> tuple[HoldCandidate, ...]:
-    """Give candidates with their share of the log's latest requests: what holds of them would cost."""
+    """Return candidates with their share of the log's latest requests, which is the cost of holding them."""
     groups = tuple(groups)
     shares = request_shares(log, [group.accounts for group in groups])
     return tuple(replace(group, share=share) for group, share in zip(groups, shares, strict=True))
 
 
 def request_shares(log: ExchangeLog, groups: Sequence[Iterable[str]]) -> list[float]:
-    """Give the share that each group of accounts has of the log's requests in its last `SHARE_DAYS`.
+    """Return the share that each group of accounts has of the log's requests in its last `SHARE_DAYS`.
 
-    Counted is what a hold could have refused: what was served and asked something. Listings and refusals cost
-    their sender nothing: a pool would have made itself too costly to hold by them, or all others cheap.
+    Only requests that a hold could have refused count: served ones with a prompt. Listings and refusals cost
+    their sender nothing. A pool could use them to make itself too costly to hold, or others cheap.
     """
     if len(log) == 0:
         return [0.0] * len(groups)

@@ -1,7 +1,6 @@
-"""What an evaluation hands to the next, by name: accounts, values and fingerprints, never their codes.
+"""The state that one evaluation hands to the next: accounts, values and fingerprints by name, never by code.
 
-A log's codes change when it grows or forgets. What is saved here outlives that, and a restart. It does not
-know how an evaluation works.
+A log's codes change when it grows or forgets. Saved state survives that, and a restart.
 """
 
 from collections import Counter
@@ -16,12 +15,12 @@ from stillwatch.scan import SettingTest
 from stillwatch.scan.alarms import NAMED_AFTER, NEVER, PERSISTENT, Alarm, Alarms, Judgement
 
 Value = str | int  # of a setting: a model's name, or a number
-Choice = tuple[int, int, float]  # how many of how many members had a value, and its share of the population
+Choice = tuple[int, int, float]  # how many members had a value, of how many, and its share of the population
 
 
 @dataclass(frozen=True)
 class SavedAlarm:
-    """An alarm as an evaluation left it; see `alarms.Alarm`."""
+    """An alarm after an evaluation; see `alarms.Alarm`."""
 
     at_us: int
     p_value: float
@@ -30,25 +29,25 @@ class SavedAlarm:
     dominant: tuple[Value, ...]
     share: tuple[float, ...]
     p_settings: tuple[tuple[str, float], ...]
-    markers: dict[int, int]  # fingerprints, by the name that saved states have
+    markers: dict[int, int]  # fingerprints, under the name used in saved states
     looks: dict[str, int]
     looked_at_us: tuple[int, ...]
     devoted: tuple[str, ...]
-    tested: tuple[SettingTest, ...] = ()  # states that were saved before it was kept have none
+    tested: tuple[SettingTest, ...] = ()  # missing in older states
     lead_us: int = NEVER
-    judgement: Judgement | None = None  # its tenants by name, in `part` and `aside`
+    judgement: Judgement | None = None  # with tenants by name in `part` and `aside`
     part: tuple[str, ...] | None = None
     exchanges: int = 0
     first_account: str = ""
     settings: tuple[int, int] | None = None
-    aside: dict[str, str] = field(default_factory=dict)  # of its judgement, by name; states before have none
+    aside: dict[str, str] = field(default_factory=dict)  # of its judgement, by name; missing in older states
 
 
 @dataclass(frozen=True)
 class CarriedScan:
-    """Everything that an evaluation takes over from the ones before it, but the exchanges themselves."""
+    """The state after an evaluation, without the exchanges."""
 
-    until_us: int = 0  # the hour up to which was evaluated
+    until_us: int = 0  # the hour up to which the log was evaluated
     base: tuple[tuple[tuple[Value, float], ...], ...] = ()  # per setting: shares of the population
     tested: tuple[bool, ...] = ()
     correlation: tuple[float, ...] = ()
@@ -58,11 +57,11 @@ class CarriedScan:
     quiet: tuple[tuple[tuple[Choice, ...], ...], ...] = ()
     alarms: tuple[SavedAlarm, ...] = ()
     owner: dict[str, int] = field(default_factory=dict)  # account -> number of its alarm
-    tied: tuple[SavedAlarm, ...] = ()  # groups that the provider's knowledge ties; states before have none
+    tied: tuple[SavedAlarm, ...] = ()  # groups tied by what the provider knows; missing in older states
     tied_owner: dict[str, int] = field(default_factory=dict)
-    alike: tuple[SavedAlarm, ...] = ()  # groups by new settings; states before have none
+    alike: tuple[SavedAlarm, ...] = ()  # groups by new settings; missing in older states
     alike_owner: dict[str, int] = field(default_factory=dict)
-    sourced: tuple[SavedAlarm, ...] = ()  # groups whose content is of one source; states before have none
+    sourced: tuple[SavedAlarm, ...] = ()  # groups whose content is of one source; missing in older states
     sourced_owner: dict[str, int] = field(default_factory=dict)
 
 
@@ -70,10 +69,10 @@ EVALUATIONS = (PERSISTENT, NAMED_AFTER)
 
 
 class Names:
-    """What codes stand for in one log. A tenant goes by its account's name.
+    """Translates between one log's codes and names. A tenant has its account's name.
 
-    Names that the log does not know (any more) get codes that point at nothing: tenants past the last,
-    fingerprints below nought, values of -1.
+    Names that the log lacks get codes that match nothing: tenants past the last, negative fingerprints,
+    values of -1.
     """
 
     def __init__(
@@ -98,7 +97,7 @@ class Names:
 
     @cached_property
     def _fingerprint(self) -> dict[int, int]:
-        """Each fingerprint's number. A log of millions holds millions: made only where alarms are carried."""
+        """Index of each fingerprint. Built only if alarms are carried over: there may be millions."""
         return {value: k for k, value in enumerate(self._fingerprint_value.tolist())}
 
     def tenant(self, name: str) -> int:
@@ -131,7 +130,7 @@ class Names:
     # --- alarms -----------------------------------------------------------------------------------------
 
     def saved(self, alarms: Alarms) -> tuple[tuple[SavedAlarm, ...], dict[str, int]]:
-        """Alarms by name, and which of them each account belongs to."""
+        """Return alarms by name, and the alarm of each account."""
         stored = tuple(
             SavedAlarm(
                 alarm.at_us,
@@ -162,13 +161,13 @@ class Names:
         return stored, {self.tenant_name(p): number for p, number in alarms.owner.items()}
 
     def _part(self, judgement: Judgement | None) -> tuple[str, ...] | None:
-        """The part of a group that a judgement is of, by name."""
+        """Return the part of a group to which a judgement applies, by name."""
         if judgement is None or judgement.part is None:
             return None
         return tuple(sorted(map(self.tenant_name, judgement.part)))
 
     def _judgement(self, saved: SavedAlarm) -> Judgement | None:
-        """A judgement with its tenants by the codes of this log."""
+        """Return a judgement with its tenants as codes of this log."""
         if saved.judgement is None:
             return None
         part = None if saved.part is None else frozenset(map(self.tenant, saved.part))
@@ -181,7 +180,7 @@ class Names:
         owner: Mapping[str, int],
         evaluations: tuple[int, int] = EVALUATIONS,
     ) -> Alarms:
-        """Alarms by the codes of this log. evaluations: how many raise one, and how many name an account."""
+        """Return alarms with this log's codes. evaluations: how many raise one, how many name an account."""
         return Alarms(
             [
                 Alarm(
@@ -219,7 +218,7 @@ class Names:
         )
 
     def base(self, carried: CarriedScan) -> list[np.ndarray]:
-        """As `shares` gave it, (values,) for each setting; a value that has come since has no share yet."""
+        """(values,) for each setting, as `shares` returned it; a value new since then has no share yet."""
         bases = []
         for s, shares in enumerate(carried.base):
             shares_by_code = np.zeros(len(self._values[s]))

@@ -1,6 +1,6 @@
-"""Which of the two rules, groups and lone payers, could judge anything in a log. It accuses nobody.
+"""Which of the two rules, for groups and for lone payers, could be applied to a log.
 
-"No campaign found" is only said where the rule for groups could have found one.
+"No campaign found" is reported only if the rule for groups could have found one.
 """
 
 from collections.abc import Collection
@@ -16,7 +16,7 @@ from stillwatch.scan.parts import TESTED
 from stillwatch.stats.dealing import deal, distinct
 from stillwatch.units import HOUR_US
 
-SILENT_PART, SILENT_MOST = 0.01, 0.5  # of exchanges without a text: said; not a judgement of the log
+SILENT_PART, SILENT_MOST = 0.01, 0.5  # share of exchanges without a text: mentioned; texts count as missing
 MODEL, TEXTS, ACCOUNTS, TABLE = "model", "texts", "accounts", "accounts table"
 
 
@@ -28,18 +28,18 @@ def coverage(
     leads: Collection[Lead] = (),
     least_peers: int = LEAST_PEERS,
 ) -> Coverage:
-    """Say which rules could run.
+    """Return which rules could run.
 
-    tenant, payer: (accounts,) who counts as one in a group, and as one payer; untested: settings that hold
-    one value in the whole log; leads: the groups that are no finding; least_peers: how many a
-    lone payer is ranked among.
+    tenant, payer: (accounts,) the tenant and the payer of each; untested: settings with only one value in the
+    log; leads: the groups that are no finding; least_peers: the number of payers a lone payer is ranked
+    among.
     """
     prompts = any(column.any() for column in (log["head"], log["tail"], log.phrases))
     system = bool(log["system"].any() or log.system_phrases.any())
     texts = bool(log["words"].any())  # of prompts
     silent = "the prompts are too short to share wording" if texts else "the log has no texts"
     lacks: list[str] = []
-    groups: list[str] = []  # why groups could not be judged
+    groups: list[str] = []  # reasons why groups could not be judged
     partly: list[str] = []
     worded = (log["words"] > 0) | (log["system"] != 0)
     silent_rows, total = int((~worded).sum()), len(log)
@@ -84,12 +84,12 @@ def coverage(
 
 
 def could_not_judge(result: ScanResult) -> bool:
-    """Whether nothing was found and the log lacks what it takes to find a group: exit code 4."""
+    """Return whether nothing was found and the log lacks what it takes to find a group: exit code 4."""
     return bool(result.judged.lacks) and not result.campaigns
 
 
 def _heavy(log: ExchangeLog, payer: np.ndarray, most: int) -> int:
-    """How many payers ever reach the first step of the rule for lone payers, counted up to `most`."""
+    """Count the payers that ever reach the first step of the rule for lone payers, up to `most`."""
     begin, order = deal(payer[log["account"]], len(payer))
     heavy = 0
     for code in np.flatnonzero(np.diff(begin) >= STEPS[0]):

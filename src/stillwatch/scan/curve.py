@@ -1,10 +1,11 @@
-"""What samples of a teacher bought a small student, as measured. It knows no campaign and no large model.
+"""The learning curve of a small student: accuracy by number of teacher samples, as measured.
 
-The figures are data. `curve.toml` is of students from scratch, a toy's, and the range reads it: between two
-measured sizes the share is a straight line over the logarithm of samples, never falling.
+`curve.toml` has students trained from scratch on a toy task, for the range. Between two measured sizes the
+share is linear in the logarithm of samples, and never falls.
 
-Null: the examples are of one task and each is new. Blind to: what the examples are; how large the student is.
-Fooled by: reading it as a forecast. It says that there is a threshold, not where a large model has it.
+Null: the examples are of one task and each is new. Blind to: the content of the examples; the size of the
+student.
+Fooled by: use as a forecast. It shows that there is a threshold, not where a large model has it.
 Source: docs/distill-training.md, `python benchmarks/distill.py`, three seeds, 1,000 held-out problems each;
 docs/figures/distill-training.md, one seed, 150 held-out problems.
 """
@@ -22,7 +23,7 @@ FILE = "curve.toml"
 
 @dataclass(frozen=True)
 class Point:
-    """Students taught with so many samples: the share of held-out problems right, one for each seed."""
+    """Students taught with this many samples: the share of held-out problems right, one per seed."""
 
     samples: int
     tokens: int
@@ -31,7 +32,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """The measured sizes in ascending order, and what guessing scores."""
+    """The measured sizes in ascending order, and the score of guessing."""
 
     task: str
     student_parameters: int
@@ -42,9 +43,9 @@ class Curve:
     digest: str  # SHA-256 of the file
 
     def each(self, samples: float) -> tuple[float, ...]:
-        """Give the share right that so many samples bought, one for each seed of the curve.
+        """Return the share right after this many samples, one for each seed of the curve.
 
-        No sample is guessing; more than the largest size measured is read as that size.
+        Without samples it is guessing; above the largest measured size, the value at that size.
         """
         at = np.log([1.0, *(p.samples for p in self.points)])
         x = float(np.log(max(samples, 1.0)))
@@ -53,13 +54,13 @@ class Curve:
         return tuple(float(np.interp(x, at, risen[:, k])) for k in range(risen.shape[1]))
 
     def mean(self, samples: float) -> float:
-        """Give the mean of `each`."""
+        """Return the mean of `each`."""
         return float(np.mean(self.each(samples)))
 
 
 @cache
 def curve() -> Curve:
-    """Read the curve that ships."""
+    """Read the shipped curve."""
     raw = resources.files("stillwatch.scan").joinpath(FILE).read_bytes()
     document = tomllib.loads(raw.decode("utf-8"))
     points = tuple(

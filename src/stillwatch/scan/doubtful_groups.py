@@ -1,7 +1,4 @@
-"""Why an alarm's accounts may be unrelated people, and the leads that such groups become.
-
-It makes no finding.
-"""
+"""Reasons why an alarm's accounts may be unrelated people, and the leads that such groups become."""
 
 import hashlib
 from dataclasses import dataclass
@@ -44,18 +41,18 @@ NOTHING_LEFT = (
     "nothing is left to tell one source from many"
 )
 SOFTWARE = "most of its accounts run one vendor's product, whose defaults explain equal settings"
-MOSTLY_OTHERS = 0.5  # of a finding's accounts must be no users of such a product, nor sit together
-FAILOVER_P_VALUE = 1e-2  # of repeated refusals, at most: then a lead's text mentions them
+MOSTLY_OTHERS = 0.5  # share of a finding's accounts that must neither use such a product nor sit together
+FAILOVER_P_VALUE = 1e-2  # for repeated refusals to be mentioned in a lead's text
 
 
 @dataclass(frozen=True)
 class DoubtfulGroup:
-    """A group that may be of many hands, and why: a lead unless its refused work shows otherwise."""
+    """A group that may be many operators, and why: a lead unless its refused work shows otherwise."""
 
     alarm: Alarm
     accounts: np.ndarray
-    rows: np.ndarray  # its exchanges since it took up what it shares
-    marked: np.ndarray  # (exchanges,) bool: those that show what it shares
+    rows: np.ndarray  # its exchanges since it took up what its accounts share
+    marked: np.ndarray  # (exchanges,) bool: those that show what its accounts share
     doubt: str
 
 
@@ -67,7 +64,8 @@ def lead_of_group(context: ActorContext, group: DoubtfulGroup) -> Lead:
     since = time_of(min(alarm.lead_us, alarm.at_us))
     carrying = int(group.marked[group.rows].sum())
     text = group.doubt + _failover_text(context, accounts, names)
-    # quoted, and no way to a finding: people who pass answers on to each other show the same (docs/lab.md)
+    # quoted only, never enough for a finding: people who pass answers on to each other show the same
+    # (docs/lab.md)
     echo = group_evidence(context, accounts)
     if echo is not None:
         text += f". {echo.text}"
@@ -88,14 +86,14 @@ def lead_of_group(context: ActorContext, group: DoubtfulGroup) -> Lead:
 
 
 def lead_id(alarm: Alarm) -> str:
-    """Give a lead's id, which stays when its accounts change: a schedule of holds goes by it."""
+    """Return a lead's id, which is stable when its accounts change: hold schedules refer to it."""
     what = f"{alarm.lead_us} {alarm.evaluated_at_us[0]} {alarm.first_account}"
     digest = hashlib.blake2b(what.encode("utf-8", "surrogatepass"), digest_size=5, person=b"stillwatch.lead")
     return f"lead-{digest.hexdigest()}"
 
 
 def _failover_text(context: ActorContext, accounts: np.ndarray, names: tuple[str, ...]) -> str:
-    """Say whether another account of a lead repeats what one was refused; "" where that shows nothing."""
+    """Describe whether another account of a lead repeats refused texts; "" if that shows nothing."""
     if failover_least_p_value(context.log, context.rows_of(accounts)) > FAILOVER_P_VALUE:
         return ""
     evidence = failover_evidence(context.log, names, customer=context.once(customers_of))
@@ -104,7 +102,7 @@ def _failover_text(context: ActorContext, accounts: np.ndarray, names: tuple[str
 
 @dataclass(frozen=True)
 class AlarmedGroup:
-    """Whom an alarm names, with the whole log in sight."""
+    """The accounts that an alarm names, judged on the whole log."""
 
     accounts: np.ndarray
     named_at: dict[int, int]
@@ -115,10 +113,10 @@ class AlarmedGroup:
 def remove_honest(
     context: ActorContext, group: AlarmedGroup, rows: np.ndarray, tokens: int
 ) -> tuple[np.ndarray, Aside, str]:
-    """A group's accounts less those with an honest explanation, these, and why the rest may be many hands."""
+    """Return a group's remaining accounts, the honestly explained ones, and why the rest may be many."""
     aside = users_of_software(context, group.accounts, group.marked)
     others = remove_accounts(group.accounts, aside)
-    # what was found of the group says little of the few that are left of it
+    # a finding about the group means little for the few that are left of it
     enough = max(LEAST_TENANTS, MOSTLY_OTHERS * len(group.accounts))
     doubt = "" if len(others) >= enough else SOFTWARE
     aside |= openly_together(context, others)
@@ -138,11 +136,11 @@ def remove_accounts(accounts: np.ndarray, aside: Aside) -> np.ndarray:
 def doubt_of_hands(
     context: ActorContext, accounts: np.ndarray, rows: np.ndarray, marked: np.ndarray, tokens: int = SHORT
 ) -> str:
-    """Why an alarm's accounts may be many hands after all, by everything that the log holds of them, or "".
+    """Return why an alarm's accounts may be many operators after all, from the whole log, or "".
 
-    rows: their exchanges since they took up what they share. Those that show none of it (`marked`) count for
-    nothing. A group of which a part is of one source keeps all that the watch has named. tokens: that a short
-    answer has fewer than.
+    rows: their exchanges since they took up what they share. Only those that show it (`marked`) count. A
+    group of which a part is of one source keeps all tenants that the watch has named. tokens: an answer with
+    fewer is short.
     """
     log = context.log
     rows = rows[np.isin(log["account"][rows], accounts)]
@@ -153,7 +151,7 @@ def doubt_of_hands(
         return many_hands_text(content)
     if content.all_shared:
         return NOTHING_LEFT
-    # a shared question may be the wording itself: so all that they ask counts here
+    # the shared question may be the wording itself, so all their questions count here
     explanation = one_customer(context.known, accounts)
     explanation = explanation or same_material(log["exact"][rows], log["account"][rows])
     if explanation or (
@@ -166,7 +164,7 @@ def doubt_of_hands(
 
 
 def many_hands_text(content: ContentTest) -> str:
-    """Why a group of many hands stays a lead."""
+    """Return why a group of many operators stays a lead."""
     return (
         f"what is asked clings to accounts as it does with people: sessions of one account are "
         f"{content.effect:.1%} more alike than of different ones (p {content.p_value:.2g})"
@@ -174,7 +172,7 @@ def many_hands_text(content: ContentTest) -> str:
 
 
 def doubt_of(judgement: Judgement | None) -> str:
-    """Why a group whose settings are too alike may be many hands, as a sentence."""
+    """Return why a group whose settings are too similar may be many operators, as a sentence."""
     if judgement is None:
         return UNSURE
     if judgement.explanation:

@@ -1,6 +1,6 @@
 """Honest explanations that equal settings and one source of content leave open, from what the provider sees.
 
-A group that has one of them stays a lead: a person, or the gateway's holds, must tell. It raises no alarm.
+A group with one of them stays a lead, for a person or the gateway's holds to decide.
 """
 
 from collections import Counter
@@ -19,31 +19,33 @@ from stillwatch.stats.subsets import rate_tail
 from stillwatch.units import HOUR_US
 
 MOST = 0.8  # of a group's accounts
-# of the tenants that use one product and share a payment instrument: no mere customers
+# share of the tenants using one product with a common payment instrument: then they are no mere customers
 SHARE_INSTRUMENT = 0.5
 LEAST_USERS = 3  # of one product in a group
-RARE = 1e-3  # p-value of so many users of one product in a group
-# Of a product's users outside a group, as many as show what its defaults are. If not half of them share a
-# limit and a temperature, and not a third have the group's, the name is a library's and explains nothing.
+RARE = 1e-3  # p-value of that many users of one product in a group
+# The number of a product's users outside a group that suffices to show its defaults. If less than half of
+# them share a limit and a temperature, or less than a third have the group's, the name is a library's and
+# explains nothing.
 ENOUGH_USERS, DEFAULTS, GROUPS_OWN = 20, 1 / 2, 1 / 3
 UNCHECKED = (
     "no accounts table was given, so that a class, an event or a reseller's customers could not be ruled out"
 )
-FEW_QUESTIONS = 50  # different ones: of classes 8 to 36, of campaigns that ask each many times 84 and more
-WORD_FOR_WORD = 0.3  # of a group's exchanges have a text that another account has: of classes 0.31 to 0.99
-MOSTLY = 0.5  # of a group's sessions ask what another account's do: few questions among many are a cloak
-# the tasks of a course: a tenth of the members ask each, there are five at least, and how many ask each
-# varies twice as much as by chance (of courses 3 to 46 times as much, of what pools repeat 0.1 to 0.6 times)
+FEW_QUESTIONS = 50  # different ones: classes have 8 to 36, campaigns that ask each many times 84 and more
+WORD_FOR_WORD = 0.3  # of a group's exchanges have a text that another account has: in classes 0.31 to 0.99
+MOSTLY = 0.5  # of a group's sessions ask what another account's do: a few questions among many are camouflage
+# the tasks of a course: a tenth of the members ask each, there are at least five, and the counts of askers
+# vary twice as much as by chance (in courses 3 to 46 times as much, in texts that pools repeat 0.1 to 0.6
+# times)
 COMMON, LEAST_TASKS, UNEVEN = 0.1, 5, 2.0
-SHORT = 192  # output tokens, some 140 words: fewer are a label, a mark, a few sentences
-SHORT_SHARE = 0.5  # of a group's output tokens, not of its answers: short ones beside long ones cost nothing
+SHORT = 192  # output tokens, about 140 words: shorter answers are a label, a grade, a few sentences
+SHORT_SHARE = 0.5  # of a group's output tokens, not of its answers: adding short answers costs nothing
 ENDED = (FINISH["stop"], FINISH["refusal"])
-OCCASION_US = 12 * HOUR_US  # who uses a wording again so much later came back to it
-FEW, SEVERAL = 4, 6  # exchanges that are more than trying it: of an account that came back; that did not
-ACADEMIC = ("edu", "ac", "school")  # labels that registries give to institutions only
-HUB = 100  # accounts at one mail domain or network past which it is nobody's own, unless an institution's
+OCCASION_US = 12 * HOUR_US  # an account that uses a wording again after this long came back to it
+FEW, SEVERAL = 4, 6  # exchanges beyond a trial: for an account that came back; for one that did not
+ACADEMIC = ("edu", "ac", "school")  # labels that registries assign only to institutions
+HUB = 100  # accounts at one mail domain or network above which it identifies nobody, unless an institution's
 # fmt: off
-FREE_MAIL = frozenset((  # domains at which anybody gets an address
+FREE_MAIL = frozenset((  # domains at which anyone can get an address
     "126.com", "163.com", "aol.com", "fastmail.com", "gmail.com", "gmx.de", "gmx.net",
     "hey.com", "hotmail.com", "icloud.com", "laposte.net", "libero.it", "live.com", "mail.com",
     "mail.ru", "me.com", "msn.com", "naver.com", "outlook.com", "pm.me", "proton.me",
@@ -54,10 +56,10 @@ FREE_MAIL = frozenset((  # domains at which anybody gets an address
 
 
 class Products:
-    """Which client product each exchange's user agent names; libraries and browsers name none.
+    """The client product that each exchange's user agent names; libraries and browsers are ignored.
 
-    Each provider's own library has a name that no list knows. It is told by its users: they choose settings
-    of their own, where a product's users keep its defaults.
+    Providers' own libraries have names that no list has. They are recognised by their users, who choose
+    settings of their own, while a product's users keep its defaults.
     """
 
     def __init__(self, log: ExchangeLog) -> None:
@@ -70,18 +72,19 @@ class Products:
         # each label's latest row before `end`: hours are evaluated in order, several times each
         self._label, self._end = np.zeros(0, np.int32), 0
         self._last = np.zeros(0, np.int64)
-        self._counted: tuple[int, ...] = ()  # the rows that `_latest_products` was asked of
-        self._in_use = np.zeros(0, np.int32), np.zeros(0, np.int64), 0  # and what it gave
+        self._counted: tuple[int, ...] = ()  # the rows of the last call of `_latest_products`
+        self._in_use = np.zeros(0, np.int32), np.zeros(0, np.int64), 0  # and its result
 
     def users(
         self, label: np.ndarray, members: Collection[int], rows: np.ndarray, begin: int, end: int
     ) -> dict[int, str]:
-        """Members that run a product which the group uses far more than the log does, and which.
+        """Return members that run a product which the group uses far more than the log does, and the product.
 
-        Its defaults make their settings equal, so that they are customers of one vendor until something else
-        speaks. A member runs a product that half of its exchanges among `rows` name: those that show what the
-        group shares. A name now and then in a changing user agent is none. label: (exchanges,) who counts as
-        one; begin, end: the rows in which the log's use is counted, by the latest user agent of each.
+        Its defaults make their settings equal, so they count as customers of one vendor unless other evidence
+        speaks against it. A member runs a product that half of its exchanges among `rows` name: those that
+        show what the group shares. An occasional name in a changing user agent does not count. label:
+        (exchanges,) sender of each; begin, end: the rows in which the log's use is counted, by the latest
+        user agent of each.
 
         Null: members draw their products as the log's accounts do (binomial).
         """
@@ -89,7 +92,7 @@ class Products:
             return {}
         last = self._last_rows(label, end)
         codes = np.array(sorted(p for p in members if p < len(last)), np.int64)
-        place = np.full(len(last) + 1, -1, np.int64)  # among the codes; the last is nobody's, as is -1
+        place = np.full(len(last) + 1, -1, np.int64)  # indexed by code; the last entry is for -1
         place[codes] = np.arange(len(codes))
         place = place[label[rows]]
         rows, place = rows[place >= 0], place[place >= 0]
@@ -116,9 +119,9 @@ class Products:
         }
 
     def _latest_products(self, last: np.ndarray, begin: int, end: int) -> tuple[np.ndarray, np.ndarray, int]:
-        """What each label's last row names, -2 where that is before `begin`; how many use each; how many do.
+        """Return each label's last product, -2 if before `begin`; users of each product; number of users.
 
-        An hour's groups ask the same.
+        Cached: an hour's groups ask the same.
         """
         if self._counted != (begin, end):
             latest = np.where(last >= begin, self._of_agent[self._agent[last]], np.int32(-2))
@@ -127,11 +130,11 @@ class Products:
         return self._in_use
 
     def _mostly_named(self, place: np.ndarray, members: int, rows: np.ndarray) -> np.ndarray:
-        """(members,) int32: the product that half of each one's rows name, -1 for none.
+        """(members,) int32: the product named in half of each member's rows, -1 for none.
 
-        place: (rows,) whose each is.
+        place: (rows,) the member of each row.
         """
-        products = len(self.names) + 1  # the first is none
+        products = len(self.names) + 1  # the first stands for none
         count = np.bincount(
             place * products + self._of_agent[self._agent[rows]] + 1, minlength=members * products
         ).reshape(members, products)
@@ -140,10 +143,10 @@ class Products:
         return np.where(enough, most, -1).astype(np.int32)
 
     def _explains(self, of_group: np.ndarray, of_others: np.ndarray) -> bool:
-        """Whether defaults of a product may make settings equal, by the users of it outside the group.
+        """Return whether a product's defaults may explain equal settings, by its users outside the group.
 
-        Only users of the model that the group's users of it mostly have count, as defaults go by model. So
-        few that nothing can be said of them: yes. of_group, of_others: a row of each user.
+        Only users of the model that most of the group's users of it have count, since defaults differ by
+        model. With too few to judge the answer is yes. of_group, of_others: one row per user.
         """
         model = np.bincount(self._model[of_group]).argmax()
         settings, count = np.unique(
@@ -157,23 +160,23 @@ class Products:
         return bool(commonest >= DEFAULTS * len(others) or as_the_group >= GROUPS_OWN * len(others))
 
     def _settings(self, rows: np.ndarray) -> np.ndarray:
-        """(rows,) int64 of the output limit and temperature of each."""
+        """(rows,) int64 combination of output limit and temperature."""
         limit, temperature = self._limit[rows], self._temperature[rows]
         settings: np.ndarray = limit.astype(np.int64) << 32 | temperature.astype(np.uint32)
         return settings
 
     @staticmethod
     def _latest_of_each(label: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """The last of each label's rows, by label. rows: in the order of the log."""
+        """Return the last of each label's rows, by label. rows: in the order of the log."""
         return rows[len(rows) - 1 - np.unique(label[rows][::-1], return_index=True)[1]]
 
     def of_rows(self) -> np.ndarray:
-        """(exchanges,) int32: the place in `names` of the product that each names, -1 for none."""
+        """(exchanges,) int32: index in `names` of the product that each names, -1 for none."""
         products: np.ndarray = self._of_agent[self._agent]
         return products
 
     def _last_rows(self, label: np.ndarray, end: int) -> np.ndarray:
-        """(labels,) int64: the last row of each before `end`, or -1."""
+        """with several writes the last stays"""
         if label is not self._label or end < self._end:
             self._label, self._end, self._counted = label, 0, ()
             self._last = np.full(int(label.max()) + 1, -1, np.int64)
@@ -183,16 +186,16 @@ class Products:
 
 
 def software_text(users: dict[int, str], members: int) -> str:
-    """Why users of one vendor's software stay a lead."""
+    """Return why users of one vendor's software stay a lead."""
     name, count = min(Counter(users.values()).items(), key=lambda item: (-item[1], item[0]))
     return f"{count:,} of {members:,} accounts run {name}, whose defaults explain equal settings"
 
 
 def one_customer(known: AccountFacts | None, accounts: np.ndarray) -> str:
-    """Institutions' mail domains, or one instrument that pays for all: one customer, and openly so.
+    """Explain a group as openly one customer: an institution's mail domains, or one payment instrument.
 
-    Without an accounts table nobody can tell: nearly all innocents that a scan named without one were classes
-    and a hackathon, whom the table clears.
+    Without an accounts table this cannot be known: nearly all innocents that a scan named without one were
+    classes and a hackathon, which the table clears.
     """
     if known is None:
         return UNCHECKED
@@ -211,12 +214,12 @@ def one_customer(known: AccountFacts | None, accounts: np.ndarray) -> str:
 
 
 def customers(log: ExchangeLog, known: AccountFacts | None, payer: np.ndarray) -> np.ndarray:
-    """(accounts,) int32: who counts as one customer, and openly so.
+    """(accounts,) int32: the customer of each account, as far as it is openly visible.
 
-    A payer, the accounts of one private mail domain, and those that send most from one network. Colleagues, a
-    laboratory, a project whose server has many keys, and whoever balances his load over keys of his own are
-    one customer. Who hides that is not. payer: (accounts,) who counts as one by organisation and payment;
-    without an accounts table nothing else tells.
+    One customer are a payer, the accounts of one private mail domain, and those that send most from one
+    network. This covers colleagues, a laboratory, a project whose server has many keys, and a client that
+    balances load over keys of its own. Operators who hide are not covered. payer: (accounts,) by organisation
+    and payment; without an accounts table only the network is known.
     """
     if known is None:
         return payer
@@ -234,7 +237,7 @@ def customers(log: ExchangeLog, known: AccountFacts | None, payer: np.ndarray) -
 
 
 def class_members(known: AccountFacts | None, accounts: np.ndarray) -> np.ndarray:
-    """Of some accounts those of teaching institutions, where they are far more than in the table; else none.
+    """Return those of some accounts at teaching institutions, if far more than in the table; else none.
 
     Null: accounts draw their mail domains as the table's do (binomial).
     """
@@ -249,17 +252,17 @@ def class_members(known: AccountFacts | None, accounts: np.ndarray) -> np.ndarra
 
 
 def few_questions(content: ContentTest) -> bool:
-    """Whether most sessions ask one of a few questions, by their content words."""
+    """Return whether most sessions ask one of a few questions, by their content words."""
     return content.questions < FEW_QUESTIONS and content.repeated >= MOSTLY
 
 
 def same_questions(content: ContentTest, log: ExchangeLog, rows: np.ndarray, label: np.ndarray) -> str:
-    """Say that a group asks few questions, many of them word for word: a class, an exam; or "".
+    """Return a sentence if a group asks few questions, many word for word (a class, an exam); or "".
 
-    A harvest of fewer than fifty different questions teaches a student little. Problems that differ in their
-    numbers alone have equal content words, but no equal text.
+    A harvest of fewer than fifty different questions teaches a student little. Problems that differ only in
+    their numbers have equal content words, but different texts.
 
-    content: the test of `rows`, all that the group asks; label: (exchanges,) who counts as one.
+    content: the test of `rows`, all questions of the group; label: (exchanges,) sender of each.
     """
     if not few_questions(content) or _asked_by_others(log["exact"][rows], label[rows]) < WORD_FOR_WORD:
         return ""
@@ -270,13 +273,13 @@ def same_questions(content: ContentTest, log: ExchangeLog, rows: np.ndarray, lab
 
 
 def viral_prompt(at_us: np.ndarray, label: np.ndarray) -> str:
-    """Say that four fifths of a group tried its wording and left it, and sent half of its exchanges; or "".
+    """Return a sentence if most of a group tried its wording and left, with half of its exchanges; or "".
 
-    What a show or a post asks its public to try has one source, and each tries it a few times. The accounts
-    of a pool come back to their work, or have much of it. A few that work behind many that try have most of
-    the group's exchanges.
+    A prompt that a show or a post asks its public to try has one source, and each user tries it a few times.
+    The accounts of a pool come back to their work, or have much of it. A few accounts working behind many
+    that only try it have most of the group's exchanges.
 
-    at_us, label: (exchanges,) when each that carries the group's wording was sent, and by whom.
+    at_us, label: (exchanges,) time and sender of each that carries the group's wording.
     """
     who, place, count = np.unique(label, return_inverse=True, return_counts=True)
     first, last = np.full(len(who), np.iinfo(np.int64).max), np.full(len(who), np.iinfo(np.int64).min)
@@ -292,19 +295,19 @@ def viral_prompt(at_us: np.ndarray, label: np.ndarray) -> str:
 
 
 def same_material(text: np.ndarray, label: np.ndarray) -> str:
-    """Say that members go through the same material, each as far as it comes: a course, a workshop; or "".
+    """Return a sentence if members go through the same material at their own pace (a course); or "".
 
-    Strangers on a course have its first tasks in common and few of them its last. Who asks questions several
-    times deals them evenly. Three in ten exchanges must have a text that a tenth of the members ask, and the
-    numbers of who asks each must vary twice as much as by chance.
+    Participants of a course have its first tasks in common and few of its last. A pool that asks each
+    question several times distributes them evenly. Three in ten exchanges must have a text that a tenth of
+    the members ask, and the numbers of its askers must vary twice as much as by chance.
 
-    Null of the variance: each member asks each such text with one probability (binomial).
-    text, label: (exchanges,) hash of each one's text, and who sent it.
+    Null of the variance: each member asks each such text with one probability (binomial). text, label:
+    (exchanges,) hash and sender of each.
     """
     texts, place, exchanges = np.unique(text, return_inverse=True, return_counts=True)
     askers = np.bincount(distinct(place.astype(np.int64) << 32 | label) >> 32, minlength=len(texts))
     members = len(np.unique(label))
-    common = (askers >= max(LEAST_TENANTS, COMMON * members)) & (texts != 0)  # 0: no text
+    common = (askers >= max(LEAST_TENANTS, COMMON * members)) & (texts != 0)  # 0 means no text
     tasks = int(common.sum())
     if tasks < LEAST_TASKS or exchanges[common].sum() < WORD_FOR_WORD * len(text):
         return ""
@@ -318,12 +321,12 @@ def same_material(text: np.ndarray, label: np.ndarray) -> str:
 
 
 def short_answers(log: ExchangeLog, rows: np.ndarray, tokens: int = SHORT) -> str:
-    """Say that half of the tokens that a group was given stand in short answers; or "".
+    """Return a sentence if half of a group's output tokens are in short answers; or "".
 
-    Labellers, markers, desks and firms' classifiers are one source with equal settings, and take a word or a
-    few sentences each time. A student is taught by long answers.
+    Labellers, markers, help desks and firms' classifiers are one source with equal settings, and get a word
+    or a few sentences each time. Training a student takes long answers.
 
-    rows: (exchanges,) of a group; tokens: that a short answer has fewer than.
+    rows: (exchanges,) of a group; tokens: an answer with fewer is short.
     """
     share, total = short_share(log, rows, tokens)
     if not total or share < SHORT_SHARE:
@@ -335,11 +338,11 @@ def short_answers(log: ExchangeLog, rows: np.ndarray, tokens: int = SHORT) -> st
 
 
 def short_share(log: ExchangeLog, rows: np.ndarray, limit: int = SHORT) -> tuple[float, int]:
-    """The share of some exchanges' output tokens in short answers, and all tokens; 0 where they are unknown.
+    """Return the share of some exchanges' output tokens in short answers, and all tokens; 0 if unknown.
 
-    How many were given is the provider's count, without reasoning. An answer that was cut, that calls tools,
-    that came with log-probabilities, or whose end is not recorded in a log which records ends is not short:
-    what it holds does not show in its length.
+    Token counts are the provider's, without reasoning. These are not counted as short, because length does
+    not show their content: an answer that was cut, that calls tools, that came with log-probabilities, or
+    whose end is not recorded in a log that records ends.
     """
     known = np.count_nonzero(log["output_tokens"][rows] >= 0)
     given = answer_tokens(log, rows)
@@ -354,8 +357,8 @@ def short_share(log: ExchangeLog, rows: np.ndarray, limit: int = SHORT) -> tuple
 def answer_tokens(log: ExchangeLog, rows: np.ndarray) -> np.ndarray:
     """(rows,) int64 output tokens of each answer without its reasoning, which most APIs do not show.
 
-    Some providers bill reasoning as a part of the output and some beside it: where any of the rows has more
-    reasoning than output, all of them are taken to be billed beside it. Unknown counts are 0.
+    Some providers bill reasoning as part of the output and some in addition. If any row has more reasoning
+    than output, all are taken to be billed in addition. Unknown counts are 0.
     """
     output, reasoning = log["output_tokens"][rows].astype(np.int64), log["reasoning_tokens"][rows]
     reasoning = np.where(output < 0, 0, np.maximum(reasoning, 0))
@@ -364,9 +367,9 @@ def answer_tokens(log: ExchangeLog, rows: np.ndarray) -> np.ndarray:
 
 
 def answer_size(log: ExchangeLog, rows: np.ndarray) -> int:
-    """The size of answer in which half of some exchanges' output tokens stand, or in longer ones; 0: unknown.
+    """Return the size such that half of some exchanges' output tokens are in answers of it or more; or 0.
 
-    Not the middle answer: many cheap requests beside long answers hardly change it.
+    Unlike the median answer it hardly changes with many cheap requests.
     """
     given = np.sort(answer_tokens(log, rows))
     summed = np.cumsum(given)
@@ -374,18 +377,18 @@ def answer_size(log: ExchangeLog, rows: np.ndarray) -> int:
 
 
 def _asked_by_others(text: np.ndarray, label: np.ndarray) -> float:
-    """The share of exchanges whose text is asked by two of the labels."""
-    # uint64 all through: beside signed numbers NumPy makes both floats, in which no hash equals itself
+    """Return the share of exchanges whose text at least two of the labels ask."""
+    # uint64 throughout: mixed with signed numbers NumPy converts both to floats, which garbles hashes
     pairs = np.unique(np.stack([text, label.astype(np.uint64)]), axis=1)
     texts, askers = np.unique(pairs[0], return_counts=True)
-    shared = texts[(askers > 1) & (texts != 0)]  # 0: no text
+    shared = texts[(askers > 1) & (texts != 0)]  # 0 means no text
     return float(np.isin(text, shared).mean()) if len(text) else 0.0
 
 
 def share_instruments(known: AccountFacts | None, accounts: np.ndarray, tenant: np.ndarray) -> bool:
-    """Whether half of some accounts' tenants share a payment instrument with another one of them.
+    """Return whether half of some accounts' tenants share a payment instrument with another of them.
 
-    tenant: (accounts of the log,) who counts as one. That colleagues share their firm's card says nothing.
+    tenant: (accounts of the log,) the tenant of each. Colleagues sharing their firm's card do not count.
     """
     if known is None or len(accounts) == 0:
         return False
@@ -398,7 +401,7 @@ def share_instruments(known: AccountFacts | None, accounts: np.ndarray, tenant: 
 
 
 def _is_academic(domain: str) -> bool:
-    """Whether a domain stands under a label that only institutions get.
+    """Return whether a domain is under a label that only institutions get.
 
     >>> [_is_academic(d) for d in ("mit.edu", "uni.ac.at", "x.edu.au", "edu-tools.com")]
     [True, True, True, False]

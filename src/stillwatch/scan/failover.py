@@ -1,14 +1,14 @@
-"""A natural experiment in the log: is what one account was refused asked word for word by another soon?
+"""A natural experiment in the log: is an account's refused text soon asked word for word by another?
 
-Nobody need be held for it: rate limits, bans and outages are in the log already, and whom they hit the client
-does not choose. Of a group that is a lead anyway this makes a finding.
+No holds are needed: rate limits, bans and outages are in the log already, and clients do not choose whom they
+hit. A positive answer turns a lead into a finding.
 
 Null: a refused text is asked again by another customer as rarely as outside the group, and as rarely as the
-    group's own texts that were answered.
-Blind to: a queue that waits, or goes on with the same account, or words its text anew; a log without texts,
+    group's own answered texts.
+Blind to: a queue that waits, continues with the same account, or rewords its text; a log without texts,
     statuses or refusals; a group that is no lead; accounts of one private mail domain or one main network,
-    who may be colleagues.
-Fooled by: one honest hand over accounts that nothing shows to be of one customer; an outage in the very
+    since they may be colleagues.
+Fooled by: one honest operator of accounts that nothing shows to be one customer's; an outage in the very
     minutes in which a class asks the same.
 Source: docs/evidence.md, refused work; docs/field.md, signal 13.
 """
@@ -32,21 +32,21 @@ from stillwatch.units import HOUR_US, MINUTE_US
 NEVER = np.iinfo(np.int64).max
 
 NAME = "failover"
-LEVEL = 1e-3  # of one lead: of so many that no queue stands behind one is expected to lie
-BET = 0.5  # share of its refused texts that a queue hands on, at least: the bet against the nulls
-LEAST_CUSTOMERS = 3  # that took part: two may be one person with two cards
+LEVEL = 1e-3  # of one lead: one in a thousand without a common queue is expected to pass
+BET = 0.5  # least share of its refused texts that a queue passes on: the bet against the nulls
+LEAST_CUSTOMERS = 3  # customers that took part: two may be one person with two cards
 WITHIN_US = 10 * MINUTE_US
 STRATUM_US = 6 * HOUR_US
-# of honest failures that another account repeats, as counted on the first author's development worlds
+# share of honest failures that another account repeats, counted on the first author's development worlds
 LEAST_RATE = 0.008
 HOURS_US = 12 * HOUR_US  # a queue may come back to its failed work the same night
-FEW_CUSTOMERS = 3  # that ever asked one text: a class and a benchmark have more
+FEW_CUSTOMERS = 3  # customers that ever asked one text: classes and benchmarks have more
 NOTHING = "No text of this group was refused: nothing can be said from refusals."
 
 
 @dataclass(frozen=True)
 class Repeat:
-    """One refused text that another account asked: what can be shown to both, and checked by a person."""
+    """One refused text that another account asked, for a person to check."""
 
     refused: str  # the account
     refused_us: int
@@ -56,27 +56,27 @@ class Repeat:
 
 @dataclass(frozen=True)
 class FailoverEvidence:
-    """How often a group's refused texts came again from another of its accounts."""
+    """How often a group's refused texts were asked again by another of its accounts."""
 
     p_value: float
     refused: int  # texts of one account that were refused
     repeated: int  # of these, asked by another account of the group within minutes
-    rate_elsewhere: float  # the same among accounts outside the group; any other account counts
+    rate_elsewhere: float  # the same rate outside the group; any other account counts
     text: str
-    repeats: tuple[Repeat, ...] = ()  # in the order of time; with one account it is a coincidence, not a tie
+    repeats: tuple[Repeat, ...] = ()  # by time; a repeat by one account alone is a coincidence, not a tie
 
 
 @dataclass(frozen=True)
 class FailoverFinding:
-    """A group whose refused work goes on at its other accounts, and who took part in that."""
+    """A group whose refused work continues at its other accounts, and the accounts that took part."""
 
-    found_us: int  # when so many refused texts had moved
-    p_value: float  # at that moment
+    found_us: int  # when enough refused texts had moved
+    p_value: float  # then
     text: str
     moved: int
     refused: int
-    rate: float  # of other texts that another customer asks as soon, at most
-    own: Mapping[int, OwnReaction]  # code of each account that took part
+    rate: float  # upper bound on the share of other texts that another customer asks as soon
+    own: Mapping[int, OwnReaction]  # by code of each account that took part
     named_us: Mapping[int, int]  # when it had taken part, not before `found_us`
     since_us: int  # the first move
 
@@ -87,10 +87,10 @@ class TextRuns:
 
     begin_us: np.ndarray
     account: np.ndarray  # (n,) code
-    asked_us: np.ndarray  # from when on another account may repeat it: the first refusal, or the begin
+    asked_us: np.ndarray  # from when another account may repeat it: the first refusal, or the beginning
     refused: np.ndarray  # (n,) bool
-    by: np.ndarray  # (n,) which row repeats it first, -1: none
-    row: np.ndarray  # (n,) the log's row with which it begins
+    by: np.ndarray  # (n,) the row that repeats it first, -1: none
+    row: np.ndarray  # (n,) the log's row where it begins
 
     @property
     def repeated(self) -> np.ndarray:
@@ -101,16 +101,16 @@ class TextRuns:
 def failover_finding(
     log: ExchangeLog, codes: np.ndarray, customer: np.ndarray, suspects: Iterable[int] = ()
 ) -> FailoverFinding | None:
-    """Say whether a group's refused work goes on at its other customers; None where that is not shown.
+    """Return the evidence that a group's refused work continues at its other customers; None without.
 
-    A bet at `BET` on each refused text, against the larger of two rates: of refused texts outside the group
-    and of the group's own answered texts, as far as they were known at that moment. Were the rates known, its
-    gains would reach 1 / `LEVEL` with a chance of `LEVEL` at most, however often they are read (Ville's
-    inequality). They must stand there at the log's end too. Within six hours, which texts were refused must
-    also have to do with which were asked again (`subset_tail`); this is read at each moved text.
+    A bet at `BET` on each refused text, against the larger of two rates known at that moment: of refused
+    texts outside the group, and of the group's own answered texts. If the rates were exact, its gains would
+    reach 1 / `LEVEL` with chance `LEVEL` at most, however often they are read (Ville's inequality). They must
+    still be that high at the log's end. Within six hours, which texts were refused must also be associated
+    with which were asked again (`subset_tail`); this is tested at each moved text.
 
-    codes: (n,) the group's accounts; customer: (accounts of the log,) who counts as one; suspects: accounts
-    of groups that hand work on, which say nothing of the rate outside.
+    codes: (n,) the group's accounts; customer: (accounts of the log,) the customer of each; suspects:
+    accounts of groups that pass work on, excluded from the rate outside.
     Source: Ville 1939; Shafer 2021, J. R. Stat. Soc. A 184:407 (testing by betting).
     """
     inside = np.zeros(len(log.accounts) + 1, bool)
@@ -122,7 +122,7 @@ def failover_finding(
     if moved.sum() < LEAST_CUSTOMERS:
         return None
     seen_us, settled_us = settling_times(runs)
-    end_us = int(log["ts_us"][-1])  # what has moved must be enough there too
+    end_us = int(log["ts_us"][-1])  # the moved texts must suffice there too
     moves_us = np.append(np.sort(seen_us[moved]), end_us)
     inside[list(suspects)] = True
     outside = _refused_outside(log, inside[log["account"]], customer)
@@ -131,7 +131,7 @@ def failover_finding(
     k = np.minimum(np.arange(1, len(moves_us) + 1), len(moves_us) - 1)
     n = np.searchsorted(np.sort(settled_us[runs.refused]), moves_us, side="right")
     gains = k * np.log(BET / rate) + (n - k) * np.log((1 - BET) / (1 - rate))
-    if gains[-1] < -np.log(LEVEL) or k[-1] < BET * n[-1]:  # of a team's work colleagues take over less
+    if gains[-1] < -np.log(LEVEL) or k[-1] < BET * n[-1]:  # colleagues take over less of a team's work
         return None
     for at in np.flatnonzero(gains >= -np.log(LEVEL)):
         by_now = settled_us <= moves_us[at]
@@ -173,19 +173,19 @@ def _finding(runs: TextRuns, found_us: int, p_value: float, rate: float) -> Fail
 
 
 def failover_reason(finding: FailoverFinding) -> Reason:
-    """Give the evidence as a finding's reason."""
+    """Return the evidence as a finding's reason."""
     bits = round(evidence_bits(finding.p_value, 1e-300), 3)
     return Reason(NAME, finding.text, bits, finding.moved / finding.refused, finding.rate, n=finding.refused)
 
 
 def recompute(evidence: BundleEvidence) -> dict[str, float]:
-    """Count again from a bundle what was refused and moved among the finding's accounts.
+    """Count the refused and moved texts of the finding's accounts again, from a bundle.
 
-    The group that was tested may have had more. `p_here`: P(so many moved of these) at the stated rate.
+    The tested group may have been larger. `p_here`: P(at least this many moved) at the stated rate.
     """
     moved, refused = evidence.moved_texts(), sum(evidence.refused_texts().values())
     rate = evidence.numbers("failover")["baseline"]
-    if rate is None:  # an older scan did not state it
+    if rate is None:  # absent in older scans
         return {}
     return {
         "moved_here": len(moved),
@@ -196,7 +196,7 @@ def recompute(evidence: BundleEvidence) -> dict[str, float]:
 
 
 def own_text(own: OwnReaction) -> str:
-    """Say one account's own evidence from the refusals of a log."""
+    """Describe one account's own evidence from the refusals of a log."""
     return (
         f"of its {own.refused:,} refused texts {own.repeated:,} were asked by other customers of the group "
         f"within {WITHIN_US // MINUTE_US} minutes; it asked {own.taken_over:,} that others were refused "
@@ -205,13 +205,13 @@ def own_text(own: OwnReaction) -> str:
 
 
 def settling_times(texts: TextRuns) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) when each text is asked by another, if it is; and since when it is known whether it is."""
+    """(n,) when each text is asked by another, if ever; and when it is known whether it is."""
     seen_us = np.where(texts.repeated, texts.begin_us[texts.by], NEVER)
     return seen_us, np.minimum(seen_us, texts.asked_us + WITHIN_US)
 
 
 def _rates(texts: TextRuns, chosen: np.ndarray, moments_us: np.ndarray) -> np.ndarray:
-    """(moments,) the share of some texts that others ask, by each moment; one more of each is counted."""
+    """(moments,) the share of some texts that others ask, by each moment, with one added to both counts."""
     seen_us, settled_us = settling_times(texts)
     so_far = np.searchsorted(np.sort(seen_us[chosen & texts.repeated]), moments_us, side="right")
     settled = np.searchsorted(np.sort(settled_us[chosen]), moments_us, side="right")
@@ -220,7 +220,7 @@ def _rates(texts: TextRuns, chosen: np.ndarray, moments_us: np.ndarray) -> np.nd
 
 
 def _first_parts(texts: TextRuns, moved: np.ndarray) -> dict[int, int]:
-    """Account code -> when it first took part in a move, by asking or by being refused."""
+    """Return account code -> when it first took part in a move, by asking or by being refused."""
     first: dict[int, int] = {}
     for k in np.flatnonzero(moved):
         at_us = int(texts.begin_us[texts.by[k]])
@@ -235,15 +235,15 @@ def failover_evidence(
     """Test whether a refused text of one account is asked by another account of the group within minutes.
 
     Refused: status 403, 408, 429, 5xx. An account's repeats of one text count once. Two nulls must both be
-    rejected; the larger p-value counts. customer: (accounts of the log,) who counts as one; else accounts.
+    rejected; the larger p-value counts. customer: (accounts of the log,) of each.
 
-    Null: (1) among the group's own texts of the same six hours, which were refused has nothing to do with
-        which are asked again by another account: what the group shares anyway (a class, a benchmark) is
-        asked again as often when it was answered. (2) A refused text is asked again no more often than
+    Null: (1) among the group's own texts of the same six hours, which were refused is independent of which
+        are asked again by another account: texts that the group shares anyway (a class, a benchmark) are
+        asked again as often when they were answered. (2) A refused text is asked again no more often than
         outside the group, where every other account counts, and no more often than `LEAST_RATE`.
     Blind to: a log without refusals, texts or statuses; a queue that waits for the same account; rewording.
-    Fooled by: an honest client that goes on with another of its own accounts; an outage in which a class that
-        asks one question is denser than in the rest of its six hours.
+    Fooled by: an honest client that continues with another of its own accounts; an outage in which a class
+        that asks one question is denser than in the rest of its six hours.
     Source: docs/field.md, signal 13; the rate of honest failovers is that of the development worlds (0.8 %).
     """
     if len(log) == 0:
@@ -269,9 +269,9 @@ def failover_evidence(
 
 
 def failover_least_p_value(log: ExchangeLog, rows: np.ndarray) -> float:
-    """Bound the p-value of `failover_evidence` from below by the group's exchanges alone.
+    """Return a lower bound on the p-value of `failover_evidence`, from the group's exchanges alone.
 
-    Most groups show nothing: this spares them the count over the rest of the log. rows: all of the group's.
+    Most groups show nothing: that spares the count over the rest of the log. rows: all of the group's.
     """
     inside = np.zeros(len(log), bool)
     inside[rows] = True
@@ -281,12 +281,12 @@ def failover_least_p_value(log: ExchangeLog, rows: np.ndarray) -> float:
 
 
 def refusal_groups(log: ExchangeLog, payer: np.ndarray) -> list[tuple[float, np.ndarray]]:
-    """Give groups of accounts that take over what the others are refused: p-value and account codes of each.
+    """Return groups of accounts that take over what others are refused: p-value and codes of each.
 
-    Two customers are tied when the one asks what the other was refused within `HOURS_US`, in a text that at
-    most `FEW_CUSTOMERS` ever asked. Groups are what ties connect. The p-value is that of so many repeats at
-    the rate `LEAST_RATE`; as the group was made of them it orders groups and proves nothing.
-    payer: (accounts,) who counts as one.
+    Two customers are tied if one asks what the other was refused within `HOURS_US`, in a text that at most
+    `FEW_CUSTOMERS` ever asked. Groups are the connected components of these ties. The p-value is that of the
+    repeats at the rate `LEAST_RATE`. Since the group was formed from them, it ranks groups and proves
+    nothing. payer: (accounts,) the payer of each.
     """
     chosen = np.flatnonzero((log["exact"] != 0) & (log["account"] >= 0))
     failed = _is_failed(log["status"])
@@ -322,16 +322,16 @@ def _is_failed(status: np.ndarray) -> np.ndarray:
 
 
 def _refused_outside(log: ExchangeLog, inside: np.ndarray, customer: np.ndarray | None) -> TextRuns:
-    """The texts that somebody outside a group was refused, and all runs of them there; no others."""
+    """Return only the texts refused outside a group, with all runs of them there."""
     outside = ~inside & (log["account"] >= 0)
     refused = distinct(log["exact"][outside & _is_failed(log["status"])])
     return _text_runs(log, outside & np.isin(log["exact"], refused), customer)
 
 
 def refused_texts(log: ExchangeLog, customer: np.ndarray, most: int) -> TextRuns:
-    """All runs of the texts that anybody was refused, and that at most so many customers ever asked.
+    """Return all runs of the refused texts that at most this many customers ever asked.
 
-    customer: (accounts of the log,) who counts as one.
+    customer: (accounts of the log,) the customer of each.
     """
     rows = (log["account"] >= 0) & (log["exact"] != 0)
     texts = distinct(log["exact"][rows & _is_failed(log["status"])])
@@ -371,8 +371,8 @@ def _text_runs(log: ExchangeLog, rows: np.ndarray, customer: np.ndarray | None =
     exact, account, ts = exact[begin], account[begin], ts[begin]
     customers = account if customer is None else customer[account]
     customers = customers.astype(np.int32, copy=False)
-    order = np.lexsort((ts, exact))  # runs by text and begin
-    by = np.full(len(exact), -1, np.int64)  # the first run of the same text by another soon after, -1: none
+    order = np.lexsort((ts, exact))  # runs by text and beginning
+    by = np.full(len(exact), -1, np.int64)  # first run of the same text by another soon after, or -1
     kernels.first_other(exact, customers, ts, asked_us, order, len(exact), WITHIN_US, by)
     return TextRuns(ts, account, asked_us, refused, by, row[begin])
 

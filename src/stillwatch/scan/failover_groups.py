@@ -1,20 +1,20 @@
-"""Groups that hand refused work on, found by nothing else: no wording has to be new or rare for them.
+"""Finds groups by refused work alone: their wording need not be new or rare.
 
-Three ways lead to a group. None of them proves anything; what counts is how much of what is refused moves.
+Groups form in three ways. None of these is evidence; how much of the refused work moves is.
 1. Accounts that moves connect. What connects them counts for nothing, only what they are refused afterwards.
 2. Accounts whose client sends one system text.
 3. Accounts whose client sends one temperature and one limit.
 
-Of the second and third all refused texts count. Only accounts that took part in a move belong to a group.
+For the second and third all refused texts count. Only accounts that took part in a move belong to a group.
 
-Null: a refused text is asked by another customer within minutes with the chance `HONEST_RATE` at most.
+Null: another customer asks a refused text within minutes with chance `HONEST_RATE` at most.
 Blind to: what `failover` is blind to; a pool that is seldom refused, and whose accounts differ in what they
     send; texts that more than `MOST_ASKING` customers ask.
-Fooled by: what `failover` is fooled by; whoever knows what a bystander asks within the next ten minutes.
+Fooled by: the same as `failover`; anyone who knows what a bystander asks within the next ten minutes.
 Source: docs/evidence.md, groups by refused work.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,26 +28,35 @@ from stillwatch.scan.parts import FAILOVER
 from stillwatch.scan.settings import DetectionSettings
 from stillwatch.stats.dealing import components, encode
 
-HONEST_RATE = 0.027  # as counted on development worlds in which harnesses ask public sets
-FALSE_SHARE = 0.01  # of the groups that are found, at most, as long as the null holds
+HONEST_RATE = 0.027  # counted on development worlds in which harnesses ask public sets
+FALSE_SHARE = 0.01  # highest expected share of false groups among those found, under the null
 MOST_ASKING = 5  # customers that ask one text: classes, benchmarks and popular questions have more
 SENT_ALIKE = (("agent", "system"), ("agent", "temperature_milli", "max_tokens"))
-SAME_GROUP = 0.5  # of a group's accounts that are in another, a finding or a schedule: then both are the same
+SAME_GROUP = 0.5  # of a group's accounts in another group, finding or schedule: then both are the same
+
+
+def share_half(one: Collection[int], other: Collection[int]) -> bool:
+    """Return whether half of each of two groups of accounts lies in the other.
+
+    >>> share_half({1, 2, 3}, {2, 3, 4}), share_half({1, 2, 3}, set(range(200)))
+    (True, False)
+    """
+    return len(set(one).intersection(other)) >= SAME_GROUP * max(len(one), len(other))
 
 
 @dataclass
 class FailoverGroup:
-    """Accounts that took part in moves, and what the bet on their group's refused texts gained."""
+    """Accounts that took part in moves, and the gains of the bet on their group's refused texts."""
 
     accounts: set[int] = field(default_factory=set)
-    payers: set[int] = field(default_factory=set)  # whom moves connect
-    gains: float = 0.0  # logarithm
+    payers: set[int] = field(default_factory=set)  # connected by moves
+    gains: float = 0.0  # as a logarithm
     refused: int = 0
     moved: int = 0
-    found_us: int | None = None  # when its gains were first enough by themselves
+    found_us: int | None = None  # when its gains first sufficed by themselves
 
     def add(self, other: "FailoverGroup") -> None:
-        """Take another group's accounts in. The larger gains stay: those of two bets do not add up."""
+        """Merge another group's accounts. The larger gains stay, since those of two bets do not add up."""
         self.accounts |= other.accounts
         self.payers |= other.payers
         self.gains = max(self.gains, other.gains)
@@ -56,19 +65,19 @@ class FailoverGroup:
 
 
 class _Odds:
-    """What a refused text adds to the logarithm of a bet's gains, and how much of it is enough by itself."""
+    """What a refused text adds to the log of a bet's gains, and the gains that suffice by themselves."""
 
     def __init__(self, rate: float, enough: float) -> None:
         self.gain, self.loss, self.enough = np.log(BET / rate), np.log((1 - BET) / (1 - rate)), enough
 
 
 def customers_of(context: ActorContext) -> np.ndarray:
-    """(accounts,) who counts as one customer; to be called as `context.once(customers_of)`."""
+    """(accounts,) the customer of each; call it as `context.once(customers_of)`."""
     return customers(context.log, context.known, context.payers)
 
 
 def groups_by_refusals(context: ActorContext, settings: DetectionSettings) -> list[FailoverGroup]:
-    """Give the groups that refused work forms; none where no accounts table tells customers apart."""
+    """Return the groups that refused work forms; none without an accounts table that separates customers."""
     if FAILOVER not in settings.parts or context.known is None or len(context.log) == 0:
         return []
     groups: list[FailoverGroup] = context.once(_groups_in)
@@ -80,15 +89,15 @@ def _groups_in(context: ActorContext) -> list[FailoverGroup]:
 
 
 def failover_groups(log: ExchangeLog, customer: np.ndarray, payer: np.ndarray) -> list[FailoverGroup]:
-    """Give the groups that hand on at least half of their refused work, the most certain first.
+    """Return the groups that pass on at least half of their refused work, the most certain first.
 
-    On each refused text of a group half of the stake goes on *moved*. A bet is begun by each move, on what is
-    refused later to whom moves connect with it; and for all that is sent alike and refused thrice. Their
-    gains are e-values. Those are taken that keep the share of false ones at `FALSE_SHARE` (e-BH): the k-th
-    largest must be at least the number of bets / (k `FALSE_SHARE`). Groups that share half of the smaller
-    one's accounts are one.
+    For each refused text of a group, half of the stake is bet on *moved*. A bet begins with each move, on
+    later refusals of the customers that moves connect with it; and for each set of similar requests with at
+    least three refusals. Their gains are e-values. Groups are selected so that the share of false ones is at
+    most `FALSE_SHARE` (e-BH): the k-th largest e-value must be at least the number of bets / (k
+    `FALSE_SHARE`). Groups that share half of the smaller one's accounts are merged.
 
-    customer, payer: (accounts of the log,) who counts as one: nothing moves within a customer, and a payer's
+    customer, payer: (accounts of the log,) of each account: nothing moves within a customer, and a payer's
     accounts are connected.
     Source: Wang and Ramdas 2022, J. R. Stat. Soc. B 84:822 (e-BH); Shafer 2021, J. R. Stat. Soc. A 184:407.
     """
@@ -114,7 +123,7 @@ def failover_groups(log: ExchangeLog, customer: np.ndarray, payer: np.ndarray) -
 
 
 def _alike_groups(texts: TextRuns, kind: np.ndarray, odds: _Odds) -> list[FailoverGroup]:
-    """Groups of what is sent alike. kind: (runs,) a number for whatever is equal in it."""
+    """Return groups of similar requests. kind: (runs,) equal numbers for similar runs."""
     moves = texts.refused & texts.repeated & (kind[texts.by] == kind)
     kinds = int(kind.max()) + 1
     refused, moved = (np.bincount(kind[chosen], minlength=kinds) for chosen in (texts.refused, moves))
@@ -137,7 +146,7 @@ def _alike_groups(texts: TextRuns, kind: np.ndarray, odds: _Odds) -> list[Failov
 
 
 def _connected_groups(texts: TextRuns, payer: np.ndarray, odds: _Odds) -> list[FailoverGroup]:
-    """Groups that moves connect, from moves that came after those that connect."""
+    """Return groups connected by moves, judged by later moves than the connecting ones."""
     moved, by = texts.refused & texts.repeated, texts.account[texts.by]
     first, second = payer[texts.account], payer[by]
     component = components(first[moved], second[moved], len(payer))
@@ -181,7 +190,7 @@ def _is_same(first: FailoverGroup, second: FailoverGroup) -> bool:
 
 
 def _sent_alike(log: ExchangeLog, texts: TextRuns, columns: tuple[str, ...]) -> np.ndarray:
-    """(runs,) a number for whatever was sent with equal values in some columns."""
+    """(runs,) equal numbers for runs with equal values in some columns."""
     kind = np.zeros(len(texts.row), np.int64)
     for name in columns:
         values, number = encode(log[name][texts.row])
@@ -197,7 +206,7 @@ def _connect(connected: dict[int, FailoverGroup], first: int, second: int) -> Fa
     if len(one.payers) < len(other.payers):
         one, other = other, one
     one.add(other)
-    one.refused += other.refused  # they had no text in common so far
+    one.refused += other.refused  # they had no text in common before
     one.moved += other.moved
     connected |= dict.fromkeys(other.payers, one)
     return one

@@ -1,6 +1,6 @@
-"""Findings from alarms, from refused work and from holds. An account is in one finding.
+"""Findings from alarms, from refused work and from holds. An account is in at most one finding.
 
-It raises no alarm, and puts no finding into words.
+Findings are put into words elsewhere.
 """
 
 from dataclasses import dataclass, field, replace
@@ -33,7 +33,7 @@ from stillwatch.scan.failover import (
     failover_least_p_value,
     failover_reason,
 )
-from stillwatch.scan.failover_groups import SAME_GROUP, customers_of, groups_by_refusals
+from stillwatch.scan.failover_groups import SAME_GROUP, customers_of, groups_by_refusals, share_half
 from stillwatch.scan.follow import DEVOTED_LEAST
 from stillwatch.scan.group_members import (
     accounts_of,
@@ -64,12 +64,12 @@ from stillwatch.scan.watch import WatchResult
 from stillwatch.stats.exchangeability import Hands
 from stillwatch.terms.holds import HoldSchedule
 
-OWN_LEVEL = 0.05  # an account's own p-value, at most, where a finding's wording alone adds it
+OWN_LEVEL = 0.05  # greatest p-value of an account that only a finding's wording adds
 
 
 @dataclass(frozen=True)
 class ActorFinding:
-    """An alarm's actor before it is put into words."""
+    """The actor of an alarm, before it is put into words."""
 
     actor: Actor
     at_us: int
@@ -79,13 +79,13 @@ class ActorFinding:
     context: ActorContext
     tested: tuple[SettingTest, ...] = ()
     own_reactions: dict[str, OwnReaction] = field(default_factory=dict)
-    aside: Aside = field(default_factory=dict)  # whom it could have named, and does not
-    more: tuple[Reason, ...] = ()  # what other ways led to the same actor
+    aside: Aside = field(default_factory=dict)  # accounts that it could have named, and does not
+    more: tuple[Reason, ...] = ()  # from other ways that led to the same actor
     learnt: tuple[ActorContext, Actor] | None = None  # the wording that accounts were added by, and these
 
 
 class FindingsBuilder:
-    """The findings so far, and the groups that may be of many hands. An account is in one finding."""
+    """The findings so far, and the groups that may be many operators. An account is in one at most."""
 
     def __init__(self, context: ActorContext, watched: WatchResult, kinds: dict[int, KindOfUse]) -> None:
         self.context, self.watched, self.kinds = context, watched, kinds
@@ -95,7 +95,7 @@ class FindingsBuilder:
         self.excused = {code for code, kind in kinds.items() if kind.excuses == "case"}
 
     def add_established(self, context: ActorContext, watched: WatchResult, alone_us: np.ndarray) -> None:
-        """Add findings of groups whose wording was in use when the log began, of accounts that none has."""
+        """Add findings of groups whose wording was in use when the log began."""
         older = FindingsBuilder(context, watched, self.kinds)
         older.findings, older.taken = self.findings, self.taken
         for alarm in watched.alarms:
@@ -108,7 +108,7 @@ class FindingsBuilder:
     # --- what the watch raised --------------------------------------------------------------------------
 
     def add_alarm(self, alarm: Alarm, alone_us: np.ndarray) -> None:
-        """Make a raised alarm a finding, a part of one, or a doubtful group.
+        """Turn a raised alarm into a finding, a part of one, or a doubtful group.
 
         alone_us: (accounts,) when each account's payer was named alone.
         """
@@ -136,11 +136,11 @@ class FindingsBuilder:
         if same is not None:
             self.findings[same] = _merge_findings(self.findings[same], finding)
             self.taken.update(others.tolist())
-        elif len(others) >= LEAST_TENANTS:  # fewer are no group: one may still be found as a lone payer
+        elif len(others) >= LEAST_TENANTS:  # fewer are no group, but may still be found as a lone payer
             self._add(finding)
 
     def add_lead(self, alarm: Alarm) -> None:
-        """Take a lead of the watch in, as a doubtful group of those whose use is not permitted."""
+        """Add a lead of the watch as a doubtful group, without the accounts whose use is permitted."""
         context, least = self.context, self.watched.settings.looks_before_naming
         often = {p: alarm.lead_us for p, times in alarm.evaluations.items() if times >= least}
         accounts, _ = accounts_of(often, context.tenants, self.excused)
@@ -156,7 +156,7 @@ class FindingsBuilder:
         confirmed = alarm.confirmed(context.once(last_us_of_tenants))
         everybody, named_at = accounts_of(confirmed, tenant, set())
         aside = bystanders(context, everybody.tolist(), copied, self.kinds)
-        # an alarm is not taken back: who was named alone before stays alone
+        # alarms are not withdrawn: an account already named as harvesting alone stays so
         alone = {a for a in everybody.tolist() if named_at[a] > alone_us[a]} - aside.keys()
         accounts = np.array([a for a in everybody.tolist() if a not in aside and a not in alone], np.int32)
         accounts = who_took_part(context.log["account"], tenant, accounts, marked)
@@ -173,17 +173,17 @@ class FindingsBuilder:
         reason = _group_reason(alarm, self.watched, log)
         if self.watched.signups is not None:
             reason = replace(reason, text=f"{reason.text}. {self._signup_span(group.accounts).text}")
-        # a bundle holds no exchange from before the harvest: it cannot show who had used new settings before
+        # a bundle has no exchange from before the harvest, so it cannot show earlier users of the settings
         tested = alarm.tested if alarm.settings is None else ()
         return ActorFinding(
             actor, alarm.at_us, alarm.p_value, group.named_at, reason, self.context, tested, aside=group.aside
         )
 
     def _made_together(self, accounts: np.ndarray) -> bool:
-        """Whether accounts signed up together, and not because somebody pays for half of them.
+        """Return whether accounts signed up together, unless somebody pays for half of them.
 
-        A sponsor's vouchers pay for a class, and a firm's card for its staff. They sign up together as well.
-        Asked only where their wording was in use when the log began.
+        A sponsor's vouchers pay for a class, and a firm's card for its staff, and these sign up together as
+        well. Used only for wording that was in use when the log began.
         """
         if self._signup_span(accounts).p_value > SIGNED_TOGETHER:
             return False
@@ -191,12 +191,12 @@ class FindingsBuilder:
         return self.watched.signups is None or not sponsored
 
     def _signup_span(self, accounts: np.ndarray) -> SignupSpan:
-        """When accounts signed up; asked only where their wording was in use when the log began."""
+        """Return when accounts signed up; only for wording that was in use when the log began."""
         signups = self.watched.signups
         return ANY_SPAN if signups is None else signups.span(np.unique(self.context.tenants[accounts]), NEVER)
 
     def _same_actor(self, accounts: np.ndarray) -> int | None:
-        """Which finding has half of its accounts, or half of these, in common with these accounts."""
+        """Return the finding that shares half of its accounts, or half of these, with these accounts."""
         for k, finding in enumerate(self.findings):
             shared = len(np.intersect1d(finding.actor.accounts, accounts))
             if shared >= SAME_GROUP * min(len(finding.actor.accounts), len(accounts)):
@@ -204,10 +204,10 @@ class FindingsBuilder:
         return None
 
     def _using_signature(self, accounts: np.ndarray) -> np.ndarray:
-        """The accounts that used a fingerprint that is mostly or typically theirs, by the whole log.
+        """Return the accounts that used a fingerprint that is mostly or typically theirs, by the whole log.
 
-        All where none is. A group without a signature is a chain of links: an account may hang on one link
-        to a neighbour, and have nothing that the others have.
+        If there is none, all are returned. A group without a signature is a chain of links: an account may
+        depend on one link to a neighbour, and share nothing with the others.
         """
         signature, tenant = self.watched.signature, self.context.tenants
         members = np.unique(tenant[accounts]).astype(np.int32)
@@ -221,11 +221,12 @@ class FindingsBuilder:
     # --- what refusals show -----------------------------------------------------------------------------
 
     def add_failover(self, group: DoubtfulGroup) -> bool:
-        """Make a finding of a lead whose refused work goes on at its other accounts; say whether it is one.
+        """Turn a lead whose refused work continues at its other accounts into a finding; return whether it
+        is.
 
-        It names who took part: who asked what another customer was refused, and whose refused text was asked.
-        Where all that the group asks is of one source, and no product is common in it, it names the others as
-        well who carry its wording, but for whom it was copied from.
+        It names the accounts that took part: they asked what another customer was refused, or their refused
+        text was asked. If all of the group's questions are of one source, and no product is common in it, the
+        others who carry its wording are named too, except those from whom it was copied.
         """
         context, log = self.context, self.context.log
         accounts = np.array([a for a in group.accounts if int(a) not in self.taken], np.int32)
@@ -259,9 +260,10 @@ class FindingsBuilder:
         return True
 
     def add_failover_groups(self) -> None:
-        """Add findings of groups that refused work forms, or what it shows of a finding's accounts to that.
+        """Add findings of groups that refused work forms; evidence on a finding's accounts goes to that
+        finding.
 
-        They name who took part, but for those whose use is permitted.
+        They name the accounts that took part, except those whose use is permitted.
         """
         context, log = self.context, self.context.log
         groups, customer = groups_by_refusals(context, self.watched.settings), context.once(customers_of)
@@ -301,16 +303,16 @@ class FindingsBuilder:
         )
         if same is None or earlier is None:
             self._add(finding)
-        elif earlier.reason.detector != holds.NAME:  # what accounts did under holds stays their own evidence
+        elif earlier.reason.detector != holds.NAME:  # evidence under holds stays that of the holds
             self.findings[same] = _with_failover(earlier, finding)
             self.taken.update(codes.tolist())
 
     def add_holds(self, schedule: HoldSchedule, evidence: HoldsEvidence) -> None:
-        """Add the finding that holds of a group make, of those accounts whose own part shows it.
+        """Add the finding from holds on a group, for the accounts whose own part shows it.
 
-        Where most of them are of one lead of one source, the others who carry its wording are named as well,
-        as refused work names them. There is none where holds make no finding, where too few customers are
-        left of it, or where it is openly one customer.
+        If they are half of a lead of one source, and half of them are in it, the others who carry its wording
+        are named as well, as with refused work. None is added if holds make no finding, if too few customers
+        of it are left, or if it is openly one customer.
         """
         if evidence.found_us is None:
             return
@@ -327,7 +329,7 @@ class FindingsBuilder:
         fingerprints = np.zeros(0, np.int64)
         for group in self.doubtful:
             inside = np.array([a for a in group.accounts.tolist() if a not in left_out], np.int32)
-            if len(named.keys() & set(inside.tolist())) < SAME_GROUP * len(named):
+            if not share_half(named.keys(), set(inside.tolist())):
                 continue
             if others := self._of_one_source(group, inside):
                 named = dict.fromkeys(others, evidence.found_us) | named
@@ -345,11 +347,11 @@ class FindingsBuilder:
         )
 
     def add_more_accounts(self) -> None:
-        """Add to findings by refusals who sends their rare wording with their limit and temperature.
+        """Extend findings from refusals to accounts that send their rare wording with their settings.
 
-        What formed a group never adds to it: a finding by wording is not widened by its wording. Nobody is
-        added where most of those who are alike run one product, sit together or had the wording long before:
-        then that explains the rest.
+        The evidence that formed a group never extends it: a finding by wording is not widened by its wording.
+        No account is added if most of the similar ones run one product, sit together or had the wording long
+        before: that then explains the rest.
         """
         context, log = self.context, self.context.log
         if FOLLOW not in self.watched.settings.parts:
@@ -372,7 +374,7 @@ class FindingsBuilder:
             left = left[np.isin(context.tenants[left], more.tenants[more.later])]
             if len(left) <= MOSTLY_OTHERS * len(codes):
                 continue
-            # nobody is named without evidence of its own
+            # no account is named without evidence of its own
             unnamed = np.ones(len(log.accounts), bool)
             unnamed[[*self.taken, *left.tolist()]] = False
             ties = own_ties(_added_actor(context, more, left), wording, unnamed, learnt=True)
@@ -384,10 +386,10 @@ class FindingsBuilder:
                 self.taken.update(left.tolist())
 
     def _not_named_more(self, finding: ActorFinding, more: MoreAccounts, codes: np.ndarray) -> Aside:
-        """Whom a group's wording must not name.
+        """Return the accounts that a group's wording must not name.
 
-        A product is told by all who send its wording, whatever their settings: those of one setting alone
-        would stand out among its users, and then it would explain nothing.
+        A product is recognised from all who send its wording, whatever their settings: those with one setting
+        alone would stand out among its users, and then it would explain nothing.
         """
         context, together = self.context, np.union1d(finding.actor.accounts, codes).astype(np.int32)
         copied = copied_from(more.signature.spread, more.fingerprints)
@@ -411,16 +413,16 @@ class FindingsBuilder:
         return len(np.unique(self.context.payers[codes])) < LEAST_NAMED
 
     def _not_named(self, group: DoubtfulGroup) -> Aside:
-        """Give a lead's accounts that a finding by refusals must not name for their wording."""
+        """Return a lead's accounts that a finding from refusals must not name for their wording."""
         copied = copied_from(self.watched.spread, group.alarm.own_fingerprints())
         accounts = group.accounts.tolist()
         others = of_other_alarms(self.context, self.taken.intersection(accounts))
         return others | bystanders(self.context, accounts, copied, self.kinds)
 
     def _of_one_source(self, group: DoubtfulGroup, accounts: np.ndarray) -> list[int]:
-        """Codes of the accounts that carry a lead's wording, but for whom it was copied from.
+        """Return the accounts that carry a lead's wording, except those from whom it was copied.
 
-        None unless all that the lead asks is of one source, and no product is common in it.
+        Empty unless all of the lead's questions are of one source and no product is common in it.
         """
         judgement, own = group.alarm.judgement, group.alarm.own_fingerprints()
         one_source = judgement is not None and judgement.content.hands is Hands.ONE
@@ -469,7 +471,7 @@ def _settings_reason(alarm: Alarm, bits: float) -> Reason:
 
 
 def _merge_findings(by_wording: ActorFinding, by_settings: ActorFinding) -> ActorFinding:
-    """One actor that was found by what it says and by its settings: the earlier alarm is the alarm."""
+    """Merge the findings of one actor by wording and by settings: the earlier alarm counts."""
     first, second = sorted((by_wording, by_settings), key=lambda f: f.at_us)
     actor = Actor(
         np.union1d(first.actor.accounts, second.actor.accounts),
@@ -484,7 +486,7 @@ def _merge_findings(by_wording: ActorFinding, by_settings: ActorFinding) -> Acto
 
 
 def _with_failover(earlier: ActorFinding, by_failover: ActorFinding) -> ActorFinding:
-    """Add to a finding what refused work shows: further accounts, and each account's own part in it."""
+    """Add the evidence from refused work to a finding: more accounts, and each account's part in it."""
     more = () if earlier.own_reactions else (by_failover.reason,)
     return replace(
         earlier,
@@ -501,7 +503,7 @@ def _with_failover(earlier: ActorFinding, by_failover: ActorFinding) -> ActorFin
 
 
 def _with_more(finding: ActorFinding, added: Actor, marked: np.ndarray, aside: Aside) -> ActorFinding:
-    """A finding with further accounts, each named at its third marked exchange, and after the others."""
+    """Add accounts to a finding, each named at its third marked exchange, and after the others."""
     log, learnt_us = (
         finding.context.log,
         max(finding.named_at_us[int(code)] for code in finding.actor.accounts),
@@ -520,7 +522,7 @@ def _with_more(finding: ActorFinding, added: Actor, marked: np.ndarray, aside: A
 
 
 def _with_wording(context: ActorContext, found: Spread) -> ActorContext:
-    """The same log with other fingerprints than those that were new in it."""
+    """Return the context with other fingerprints than those that were new in the log."""
     return replace(
         context,
         use_row=found.row,
@@ -531,7 +533,7 @@ def _with_wording(context: ActorContext, found: Spread) -> ActorContext:
 
 
 def _added_actor(context: ActorContext, more: MoreAccounts, codes: np.ndarray) -> Actor:
-    """Accounts that are added to a finding, and what they have sent since each took its wording up."""
+    """Return the accounts added to a finding, and what they sent since each took its wording up."""
     first = np.full(len(context.log.accounts), len(context.log), np.int64)
     marked = np.flatnonzero(more.marked)
     np.minimum.at(first, context.log["account"][marked], marked)

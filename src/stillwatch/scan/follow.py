@@ -1,11 +1,11 @@
-"""Who takes up a raised alarm's signature and does little else: a pool behind the pool.
+"""Finds tenants that take up a raised alarm's signature and do little else: replacement accounts of a pool.
 
-Such a group needs no second test: its wording is known, and the newcomers are devoted to it. It does not know
-when it is asked: at a full hour with the whole log's fingerprints, or in between with the alarms' own alone.
+Such a group needs no second test: its wording is known, and the newcomers do little else. It runs at full
+hours with the whole log's fingerprints, and in between with the alarms' own.
 
-Null: nobody but the alarm's own hand takes up two of its fingerprints and then hardly does anything else.
+Null: only the alarm's operator takes up two of its fingerprints and then does hardly anything else.
 Blind to: a newcomer with traffic of its own, or with another signature.
-Fooled by: who copies a campaign's texts and sends little else is named with it.
+Fooled by: someone who copies a campaign's texts and sends little else is named with it.
 Source: the range's pools that are banned and come back (docs/evidence.md).
 """
 
@@ -22,7 +22,7 @@ from stillwatch.compiled_code.library import kernels
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.stats.dealing import deal_rows
 
-LEAST_SIGNATURE = 5  # fingerprints by which a known signature is recognised
+LEAST_SIGNATURE = 5  # fingerprints needed to recognise a known signature
 DEVOTED_LEAST = 3  # exchanges
 DEVOTED_SHARE = 0.6  # a tenant that does little else is named whatever model it has moved to
 MARKED = ("head", "tail", "exact", "system", "words")
@@ -30,7 +30,7 @@ MARKED = ("head", "tail", "exact", "system", "words")
 
 @dataclass(frozen=True)
 class Followers:
-    """Tenants devoted to a signature, how many exchanges of each carry it, and the first of those."""
+    """Tenants devoted to a signature, the number of their exchanges that carry it, and the first of those."""
 
     tenant: np.ndarray  # (n,) int32, ascending
     exchanges: np.ndarray  # (n,) int64
@@ -47,11 +47,11 @@ def followers(
     until_us: int,
     share: float = DEVOTED_SHARE,
 ) -> Followers:
-    """Tenants that use the own fingerprints in [rows), do little else since, and took them up lately.
+    """Return tenants that use the own fingerprints in [rows), do little else since, and are new to them.
 
     own: numbers of fingerprints, at least LEAST_SIGNATURE; every: all exchanges by tenant; tenant:
-    (exchanges,). Who used them before `entered_since_us` is a bystander whose wording was copied, and is left
-    out. share: of what a tenant sends since then, that carries them.
+    (exchanges,). Earlier users than `entered_since_us` are bystanders whose wording was copied, and are left
+    out. share: least share of a tenant's exchanges since then that carry them.
     """
     matching_rows = signature.matching_rows(own, *rows)
     if len(matching_rows) == 0:
@@ -71,7 +71,7 @@ def entered_in_span(
 ) -> np.ndarray:
     """(tenants,) whether each took up at least two of the own fingerprints in [since, until).
 
-    Who used them before is a bystander whose wording was copied, and is not named.
+    Earlier users are bystanders whose wording was copied, and are not named.
     """
     return signature.entries(own, tenants, since_us, until_us) >= NEEDED
 
@@ -115,7 +115,7 @@ def uses(log: ExchangeLog, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def signature_of(
     log: ExchangeLog, tenant: np.ndarray, tenants: int, values: np.ndarray
 ) -> tuple[Signature, EmergingRows]:
-    """A signature that knows some fingerprints alone, and all the rows by tenant. tenant: (exchanges,)."""
+    """Return a signature over some fingerprints alone, and all the rows by tenant. tenant: (exchanges,)."""
     row, fingerprint = uses(log, values)
     ts = log["ts_us"]
     pairs = tenant[row].astype(np.int64) * max(len(values), 1) + fingerprint

@@ -1,4 +1,4 @@
-"""Whom an alarm names, and which of their exchanges show what they share. It judges nobody."""
+"""Selects the accounts that an alarm names, and their exchanges that show what they share."""
 
 import numpy as np
 
@@ -7,14 +7,14 @@ from stillwatch.actors.signature import NEEDED
 from stillwatch.scan.alarms import Alarm
 from stillwatch.stats.dealing import distinct
 
-FEW_FINGERPRINTS = 20  # own fingerprints below which nothing is asked of an account
-FEW_CARRIED = 6  # nor where the median account carries fewer than this
+FEW_FINGERPRINTS = 20  # own fingerprints below which accounts need not carry any
+FEW_CARRIED = 6  # nor if the median account carries fewer than this
 
 
 def marked_rows(context: ActorContext, alarm: Alarm) -> np.ndarray:
     """(exchanges,) bool: those that show what an alarm's accounts share.
 
-    Their settings; else at least two of their own fingerprints, or of any where they have none.
+    Their settings; else at least two of their own fingerprints, or of any if they have none.
     """
     log = context.log
     if alarm.settings is not None:
@@ -31,7 +31,7 @@ def marked_rows(context: ActorContext, alarm: Alarm) -> np.ndarray:
 
 
 def _rows_marked_by_any(context: ActorContext) -> np.ndarray:
-    """(exchanges,) bool: those that carry at least two fingerprints of anybody."""
+    """(exchanges,) bool: those that carry at least two fingerprints of any group."""
     marked: np.ndarray = np.bincount(context.use_row, minlength=len(context.log)) >= NEEDED
     return marked
 
@@ -39,7 +39,7 @@ def _rows_marked_by_any(context: ActorContext) -> np.ndarray:
 def accounts_of(
     named: dict[int, int], tenant: np.ndarray, excused: set[int]
 ) -> tuple[np.ndarray, dict[int, int]]:
-    """The accounts of named tenants, less those whose use is permitted, and when each was named."""
+    """Return the accounts of named tenants, without those whose use is permitted, and when each was named."""
     named_at = {
         int(code): named[int(p)]
         for code, p in enumerate(tenant)
@@ -53,19 +53,19 @@ def last_us_of_tenants(context: ActorContext) -> np.ndarray:
     sender, ts = context.log["account"], context.log["ts_us"]
     last_us = np.zeros(int(context.tenants.max(initial=0)) + 1, np.int64)
     named = sender >= 0
-    last_us[context.tenants[sender[named]]] = ts[named]  # of several the last stays: rows are in time order
+    last_us[context.tenants[sender[named]]] = ts[named]  # the last write stays: rows are in time order
     return last_us
 
 
 def who_took_part(
     sender: np.ndarray, tenant: np.ndarray, accounts: np.ndarray, marked: np.ndarray
 ) -> np.ndarray:
-    """Of some accounts those with an exchange that shows what the group shares.
+    """Return those of some accounts with an exchange that shows what the group shares.
 
-    A colleague is not named for what another one sent. All stay of a tenant none of whose accounts has such
-    an exchange: something else tied it.
+    An account is not named for what a colleague sent. If no account of a tenant has such an exchange, all
+    stay: other evidence tied the tenant.
 
-    sender: (exchanges,) whose each is; tenant: (accounts of the log,) who counts as one; marked: (exchanges,)
+    sender: (exchanges,) account of each; tenant: (accounts of the log,) tenant of each; marked: (exchanges,)
     bool: those that show it.
     """
     took_part = np.isin(accounts, sender[marked])
@@ -73,9 +73,9 @@ def who_took_part(
 
 
 def matching_accounts(context: ActorContext, accounts: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """The accounts that carry a tenth of the fingerprints that the median one carries, and three at least.
+    """Return the accounts that carry at least three of the fingerprints, and a tenth of the median account's.
 
-    Where an actor has hardly any fingerprints of its own, nothing can be asked of its accounts.
+    An actor with hardly any fingerprints of its own sets no such condition.
     """
     if len(own) < FEW_FINGERPRINTS or len(accounts) == 0:
         return accounts
@@ -91,14 +91,14 @@ def matching_accounts(context: ActorContext, accounts: np.ndarray, own: np.ndarr
 
 
 def least_carried(own: int, usual: float) -> float:
-    """How many of its actor's own fingerprints an account must carry; the median account carries `usual`."""
+    """Return how many of its actor's fingerprints an account must carry; the median one carries `usual`."""
     return max(3.0, 0.1 * usual) if own >= FEW_FINGERPRINTS and usual >= FEW_CARRIED else 0.0
 
 
 def rows_since(context: ActorContext, accounts: np.ndarray, marked: np.ndarray, since_us: int) -> np.ndarray:
-    """Every exchange of the accounts since each first showed what they share (`marked`).
+    """Return every exchange of the accounts since each first showed what they share (`marked`).
 
-    since_us: the beginning of the window that raised the alarm; what lies further back is left out.
+    since_us: the beginning of the window that raised the alarm; earlier exchanges are left out.
     """
     log = context.log
     own_rows = context.rows_of(accounts)

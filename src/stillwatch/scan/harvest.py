@@ -1,7 +1,4 @@
-"""The harvest meter: what a campaign has taken, and when it reaches the next size that sufficed others.
-
-It does not know how a campaign was found.
-"""
+"""The harvest meter: what a campaign has taken, and when it reaches the next published training-set size."""
 
 from datetime import timedelta
 
@@ -15,10 +12,10 @@ from stillwatch.units import HOUR_US, time_of
 
 
 def harvest(log: ExchangeLog, rows: np.ndarray, until_us: int | None = None) -> Harvest:
-    """Answered exchanges and their output tokens among `rows`, up to a moment.
+    """Return answered exchanges and their output tokens among `rows`, up to a moment.
 
-    Value tokens weigh an answer by what is new in it: the k-th answer to the same prompt counts 1/k, and an
-    answer that was refused or cut off counts nothing. A convention, written down in docs/harvest.md.
+    Value tokens weigh an answer by its novelty: the k-th answer to the same prompt counts 1/k, and a refused
+    or cut answer counts nothing. This is a convention, documented in docs/harvest.md.
     """
     rows = np.sort(rows)
     if until_us is not None:
@@ -37,7 +34,7 @@ def harvest(log: ExchangeLog, rows: np.ndarray, until_us: int | None = None) -> 
 
 
 def timeline(log: ExchangeLog, rows: np.ndarray) -> tuple[Hour, ...]:
-    """Answered exchanges per hour, hours without any left out."""
+    """Return answered exchanges per hour, without empty hours."""
     rows = np.sort(rows)
     rows = rows[log["status"][rows] == 200]
     hours, at = np.unique(log["ts_us"][rows] // HOUR_US, return_inverse=True)
@@ -49,7 +46,7 @@ def timeline(log: ExchangeLog, rows: np.ndarray) -> tuple[Hour, ...]:
 
 
 def next_milestone(log: ExchangeLog, rows: np.ndarray, taken: int) -> str | None:
-    """When the campaign reaches the next published size, at the pace of its own last day."""
+    """Return when the campaign reaches the next published size, at the pace of its own last day."""
     ahead = [m for m in MILESTONES if m.exchanges > taken]
     rows = rows[log["status"][rows] == 200]
     if not ahead or len(rows) == 0:
@@ -60,7 +57,7 @@ def next_milestone(log: ExchangeLog, rows: np.ndarray, taken: int) -> str | None
         return (
             f"stopped on {time_of(last):%Y-%m-%d %H:%M} UTC, before {ahead[0].exchanges:,} ({ahead[0].name})"
         )
-    pace = max(int((ts >= end - 24 * HOUR_US).sum()), 1)  # a day
+    pace = max(int((ts >= end - 24 * HOUR_US).sum()), 1)  # per day
     days = (ahead[0].exchanges - taken) / pace
     if days > 3650:
         return None

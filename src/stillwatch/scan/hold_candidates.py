@@ -1,17 +1,17 @@
-"""The groups of a scan's result that holds could tell more about. It reads no log, and decides nothing."""
+"""The groups of a scan's result on which holds could give more evidence."""
 
 from dataclasses import replace
 
 from stillwatch.scan import ScanResult
 from stillwatch.terms.holds import HoldCandidate
 
-LEAD, FOUND = 1, 3  # ranks beside those of weak groups, which are in `candidates`
+LEAD, FOUND = 1, 3  # ranks relative to those of weak groups in `candidates`
 
 
 def candidates(result: ScanResult) -> tuple[HoldCandidate, ...]:
-    """Give the groups of a scan that may be held: leads, findings of several accounts, and weak groups.
+    """Return the groups of a scan that may be held: leads, findings of several accounts, and weak groups.
 
-    Leads whose content is that of many people are none, nor are findings that a permission suppresses.
+    Excluded are leads whose content is that of many people, and findings that a permission suppresses.
     """
     total = max(1, result.scanned.exchanges)
     share = {group.id: group.exchanges / total for group in result.leads}

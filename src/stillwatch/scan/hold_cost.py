@@ -1,4 +1,4 @@
-"""What holds would have refused, had they run over a log: the dry run. It holds nobody and tests nothing."""
+"""A dry run of holds: the requests that they would have refused in a log."""
 
 import hashlib
 from collections.abc import Sequence
@@ -16,17 +16,17 @@ DRAWS = 20
 
 @dataclass(frozen=True)
 class HoldCost:
-    """Refusals that holds of one candidate would cost, over several draws. Clients that do not try again."""
+    """The refusals that holds of one candidate would cost, over several draws. Assumes no retries."""
 
     accounts: int
     days: int  # of the log that were counted
     requests_per_day: float  # of all its accounts
     refused_per_day: float  # of all its accounts
-    most_per_account_day: float  # of the account that has most, mean over its days and its draws
+    most_per_account_day: float  # of the account with most, averaged over its days and its draws
 
 
 def hold_cost(log: ExchangeLog, accounts: Sequence[str], terms: Holds) -> HoldCost:
-    """Count what would be refused in the last `terms.days` days of a log, or in all where it is shorter."""
+    """Count the requests refused in the last `terms.days` days of a log, or in all of a shorter one."""
     names = sorted(set(accounts))
     code = {name: place for place, name in enumerate(log.accounts)}
     if len(log) == 0 or not any(name in code for name in names):
@@ -53,7 +53,7 @@ def hold_cost(log: ExchangeLog, accounts: Sequence[str], terms: Holds) -> HoldCo
 
 
 def _within_budget(held_us: list[int], minutes_per_day: int) -> int:
-    """Count requests of one account that a hold refuses: of each day the first minutes with any."""
+    """Count the requests of one account that a hold refuses: each day's first minutes with any."""
     minutes: dict[int, set[int]] = {}
     refused = 0
     for at_us in held_us:

@@ -1,11 +1,11 @@
-"""Randomised holds as evidence: whether a candidate's accounts take over what the others were refused.
+"""Randomised holds as evidence: do a candidate's accounts take over what the others were refused?
 
-It takes the log and the schedule by which accounts were held. The schedule's accounts were fixed before the
-first hold; nothing that the log shows later can change who is compared with whom. It forms no group.
+The inputs are the log and the schedule by which accounts were held. The schedule's accounts were fixed before
+the first hold; nothing later in the log can change which accounts are compared.
 
 Null: what others ask does not depend on whether an account was drawn to be held (`stats.interference`).
-Blind to: work that waits for the same account, or moves later than `REPEAT_WITHIN_US` or in other words.
-Fooled by: an honest client that goes on with accounts of its own that nothing shows to be one customer's.
+Blind to: work that waits for the same account, moves later than `REPEAT_WITHIN_US`, or is reworded.
+Fooled by: an honest client that continues with accounts of its own that nothing shows to be one customer's.
 Source: stats/interference.py; docs/holds.md
 """
 
@@ -33,43 +33,43 @@ from stillwatch.terms.holds import HoldSchedule
 from stillwatch.units import DAY_US, HOUR_US
 
 NAME = "holds"
-CONTROL = "provider"  # who is held, and when, the client cannot choose
-LEVEL = 1e-3  # of one schedule, however often it is read: of so many that hold no hand one is expected to lie
-FALSE_SHARE = 0.1  # of the accounts that a finding names, expected at most
-MOST_OWN_P = 0.1  # of an account that is named for how many of its texts moved: no group makes up for less
-FEW_BETS = 2  # for each account that took part: with fewer each is judged by one alone
+CONTROL = "provider"  # clients cannot choose who is held, and when
+LEVEL = 1e-3  # for one schedule, however often it is read
+FALSE_SHARE = 0.1  # highest expected share of false accounts in a finding
+MOST_OWN_P = 0.1  # greatest p-value of a named account's own moved texts, whatever the group's evidence
+FEW_BETS = 2  # for each account that took part; with fewer, each is judged by a single one
 LEAST_NAMED = 3  # tenants that a finding must name: two may be one person with two cards
-MOST_ASKERS = 3  # who asks a text after so many accounts shows nothing: a greeting, an exercise
+MOST_ASKERS = 3  # a later repeat is no evidence: the text is a greeting or an exercise
 NEVER = np.iinfo(np.int64).max
 REPEAT_WITHIN_US = 12 * HOUR_US  # a queue may come back to its failed work the same night
 
 
 @dataclass(frozen=True)
 class HoldsEvidence:
-    """What the holds of one candidate show."""
+    """The evidence from the holds of one candidate."""
 
-    p_value: float  # of the whole group, whichever one tenant is left out
+    p_value: float  # of the whole group; the largest over leaving one tenant out
     text: str
-    blocks: int  # that are over, with the time in which what was refused may be asked again
-    found_us: int | None = None  # since when it is a finding
-    # of the schedule's accounts, and of those who took over
+    blocks: int  # completed, including the time in which refused texts may be asked again
+    found_us: int | None = None  # when it became a finding
+    # of the schedule's accounts, and of those that took work over
     own: Mapping[str, OwnReaction] = field(default_factory=dict)
-    named_us: Mapping[str, int] = field(default_factory=dict)  # account -> when its own part was enough
-    refused: int = 0  # new texts, asked while a drawn hold was on
-    # p-value where nothing is left out, so that it may be one person: whether going on is worth it
+    named_us: Mapping[str, int] = field(default_factory=dict)  # account -> when its own evidence sufficed
+    refused: int = 0  # new texts, asked during a drawn hold
+    # p-value with no tenant left out, possibly one person: shows whether continuing is worth it
     moved_p: float = 1.0
 
 
 @dataclass(frozen=True)
 class _Bets:
-    """One bet for each block in which what an account asked first was asked by another customer later."""
+    """One bet for each block in which an account's first text was later asked by another customer."""
 
-    drawn: np.ndarray  # (bets,) whether the account was held then
-    chance: np.ndarray  # (bets,) of that
+    drawn: np.ndarray  # (bets,) whether the account was held
+    chance: np.ndarray  # (bets,) probability of that
     block: np.ndarray  # (bets,) counted from the schedule's first
-    asked_by: np.ndarray  # (bets,) place of the account among those that are tested
-    bet: np.ndarray  # (repeats,) which bet it is that another customer's account asked the same later
-    repeated_by: np.ndarray  # (repeats,) place of that account, each once
+    asked_by: np.ndarray  # (bets,) index of the account among those tested
+    bet: np.ndarray  # (repeats,) the bet whose text another customer's account asked later
+    repeated_by: np.ndarray  # (repeats,) index of that account, each once
 
 
 def holds_evidence(
@@ -80,15 +80,15 @@ def holds_evidence(
 ) -> HoldsEvidence:
     """Test from the log whether accounts take over what a schedule's held accounts are refused.
 
-    `until_us`: until when the log is complete; `tenant_of`: of accounts that are known to be one customer.
-    Each bet is that an account was held when it first asked what an account of another customer asked
-    within `REPEAT_WITHIN_US`. Who takes a text over need not be in the schedule. It may be read at any time;
-    earlier readings cost nothing.
+    `until_us`: until when the log is complete; `tenant_of`: the tenant of accounts known to be one
+    customer's. Each bet is that an account was held when it first asked a text that another customer's
+    account asked within `REPEAT_WITHIN_US`. The account that takes a text over need not be in the schedule.
+    The test may be read at any time; earlier readings cost nothing.
 
-    The group's p-value is the largest that any two customers leave when what passes between them is left
-    out. So one person who goes on with another of his accounts makes no finding. A finding needs p <= `LEVEL`
-    and `LEAST_NAMED` customers whose own evidence is enough, false ones at most `FALSE_SHARE` of them, and
-    whom refused texts connect: two such persons are no group.
+    The group's p-value is the largest over leaving out what passes between any two customers. One person who
+    continues with another of his accounts therefore makes no finding. A finding needs p <= `LEVEL` and
+    `LEAST_NAMED` customers with enough evidence of their own, of whom `FALSE_SHARE` are expected to be false,
+    and whom refused texts connect: two such persons are no group.
 
     Null, Blind to, Fooled by, Source: `stats.interference`.
     """
@@ -99,7 +99,7 @@ def holds_evidence(
     accounts, counts, bets = _bets(log, schedule, blocks, tenant_of)
     numbers = np.unique([tenant_of.get(account, account) for account in accounts], return_inverse=True)[1]
     gains = log_gains(bets.drawn, bets.chance)
-    at_block, moment = np.unique(bets.block, return_inverse=True)  # the wealth changes at these alone
+    at_block, moment = np.unique(bets.block, return_inverse=True)  # the wealth changes only at these
     group = p_values(_least_wealth(bets, gains, moment, numbers))
     alone, begun = _own_p_values(bets, moment, len(accounts))
     judged_by, since = _first_bets(bets, moment, len(accounts))
@@ -131,10 +131,10 @@ def holds_evidence(
 
 
 def _first_bets(bets: _Bets, moment: np.ndarray, accounts: int) -> tuple[np.ndarray, np.ndarray]:
-    """(accounts,) the bet that each account is judged by where it has few, or -1; and since which moment.
+    """(accounts,) the bet by which each account with few bets is judged, or -1; and since which moment.
 
-    A bet judges who asked; where an earlier one has judged him, who took the text over: no two by the same.
-    The order of accounts does not depend on what was drawn.
+    A bet judges the account that asked; if an earlier one has judged it, the account that took the text over.
+    No bet judges two. The order of accounts does not depend on the draw.
     """
     judged_by, since = np.full(accounts, -1), np.full(accounts, NEVER)
     for bet, takers in _takers_in_order(bets, moment):
@@ -146,14 +146,14 @@ def _first_bets(bets: _Bets, moment: np.ndarray, accounts: int) -> tuple[np.ndar
 
 
 def _chosen_by_first_bets(bets: _Bets, judged_by: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """(accounts,) bool: of those `seen`, whose first bet was drawn, where few of these owe that to chance."""
+    """(accounts,) bool: those of `seen` whose first bet was drawn, if few of them owe that to chance."""
     came: np.ndarray = seen & np.append(bets.drawn, False)[judged_by]
     few = few_by_chance(came[seen], bets.chance[judged_by[seen]], FALSE_SHARE)
     return came if few else np.zeros(len(seen), bool)
 
 
 def _chosen_by_counts(alone: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """(accounts,) bool: of those `seen`, whose own p-value is small enough."""
+    """(accounts,) bool: those of `seen` whose own p-value is small enough."""
     chosen = seen.copy()
     chosen[seen] = rejections(alone[seen], FALSE_SHARE, MOST_OWN_P)
     return chosen
@@ -162,10 +162,10 @@ def _chosen_by_counts(alone: np.ndarray, seen: np.ndarray) -> np.ndarray:
 def _own_p_values(bets: _Bets, moment: np.ndarray, accounts: int) -> tuple[np.ndarray, np.ndarray]:
     """(accounts, moments) each account's own p-value by then, and (accounts,) the moment of its first bet.
 
-    A bet that was not drawn speaks against all who took part, by asking first or later: else a pool could
-    turn it away from a bystander by asking the same. A drawn one speaks for one of them, as one draw must not
-    name a crowd that greets after it: for who comes nearest to being named, of those who are not yet.
-    Accounts without a bet begin at `NEVER`.
+    A bet that was not drawn counts against all accounts that took part, by asking first or later; otherwise a
+    pool could make a bystander take its place by asking the same. A drawn one counts for only one of them,
+    since one draw must not name many accounts that merely send the same greeting afterwards: for the unnamed
+    one that is nearest to being named. Accounts without a bet begin at `NEVER`.
     """
     p_value, begun = np.ones((accounts, int(moment.max(initial=-1)) + 1)), np.full(accounts, NEVER)
     counts = [DrawnCount()] * accounts
@@ -184,7 +184,7 @@ def _own_p_values(bets: _Bets, moment: np.ndarray, accounts: int) -> tuple[np.nd
 
 
 def _takers_in_order(bets: _Bets, moment: np.ndarray) -> Iterator[tuple[int, list[int]]]:
-    """Give each bet in the order of time, and who took part: who asked first, then who asked later."""
+    """Yield each bet in order of time, and who took part: the first asker, then the later ones."""
     order = np.argsort(bets.bet, kind="stable")
     begin = np.searchsorted(bets.bet[order], np.arange(len(bets.drawn) + 1))
     for bet in np.argsort(moment, kind="stable").tolist():
@@ -193,7 +193,7 @@ def _takers_in_order(bets: _Bets, moment: np.ndarray) -> Iterator[tuple[int, lis
 
 
 def _connected_accounts(chosen: np.ndarray, bets: _Bets, numbers: np.ndarray, last: int) -> np.ndarray:
-    """Give of some accounts those that texts refused by block `last` connect, in pieces of `LEAST_NAMED`."""
+    """Return the given accounts that texts refused by block `last` connect, in pieces of `LEAST_NAMED`."""
     drawn = (bets.drawn & (bets.block <= last))[bets.bet]
     a, b = bets.asked_by[bets.bet[drawn]], bets.repeated_by[drawn]
     inside = chosen[a] & chosen[b]
@@ -208,7 +208,7 @@ def _connected_accounts(chosen: np.ndarray, bets: _Bets, numbers: np.ndarray, la
 
 
 def own_text(own: OwnReaction) -> str:
-    """Say one account's own evidence from holds."""
+    """Describe one account's own evidence from holds."""
     return (
         f"of its {own.refused:,} texts that a drawn hold refused, {own.repeated:,} were asked by other "
         f"customers within {REPEAT_WITHIN_US // HOUR_US} hours; it asked {own.taken_over:,} "
@@ -237,12 +237,12 @@ def _text(
 def _bets(
     log: ExchangeLog, schedule: HoldSchedule, blocks: range, tenant_of: Mapping[str, str]
 ) -> tuple[tuple[str, ...], np.ndarray, _Bets]:
-    """Give the accounts that are tested, how many new texts each asked, (while not held or held, accounts),
-    and the bets. The schedule's accounts come first, then whoever else ever asked a text after one.
+    """Return the tested accounts, how many new texts each asked, (while not held or held, accounts), and the
+    bets. The schedule's accounts come first, then all others that ever asked a text after one of them.
 
-    Of a block only what the account asks first counts, as it cannot know then whether it is held: what it
-    asks afterwards may be chosen by that. And only a text that it never asked before: its own retries are no
-    repeats. A block in which nothing is drawn for it counts for nothing.
+    Only the account's first text in a block counts, since it cannot know then whether it is held; later texts
+    may be chosen with that knowledge. And only a text that it never asked before: its own retries are no
+    repeats. A block in which nothing is drawn for it does not count.
     """
     tested = set(schedule.accounts)
     is_tested = np.array([account in tested for account in log.accounts] + [False])
@@ -256,7 +256,7 @@ def _bets(
         schedule.draw(log.accounts[account], blocks.start + block)
         for account, block in zip(who.tolist(), within.tolist(), strict=True)
     ]
-    asks = rows_tested[first]  # rows of the log
+    asks = rows_tested[first]  # row numbers of the log
     texts = np.unique(log["exact"][asks])
     rows = _first_asks(log, texts[texts != 0])
     new = np.array([draw is not None for draw in draws], bool) & np.isin(asks, rows)
@@ -274,7 +274,7 @@ def _bets(
 
 
 def _first_asks(log: ExchangeLog, texts: np.ndarray) -> np.ndarray:
-    """Rows at which an account asks one of some texts for the first time, in the order of text and time."""
+    """Return the rows where an account asks one of some texts for the first time, by text and time."""
     rows = np.flatnonzero(np.isin(log["exact"], texts) & (log["account"] >= 0))
     rows = rows[np.lexsort((log["ts_us"][rows], log["account"][rows], log["exact"][rows]))]
     text, who = log["exact"][rows], log["account"][rows]
@@ -285,10 +285,10 @@ def _first_asks(log: ExchangeLog, texts: np.ndarray) -> np.ndarray:
 def _later_askers(
     log: ExchangeLog, rows: np.ndarray, asks: np.ndarray, tenant_of: Mapping[str, str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give places in `asks`, and accounts of other customers that asked the same within the time.
+    """Return indices into `asks`, and accounts of other customers that asked the same within the time.
 
-    Which of them count is fixed before it is known whether the first was held: nothing that somebody does
-    later, knowing that, may take a bet away.
+    Which of them count is fixed before it is known whether the first was held: no later action with that
+    knowledge can remove a bet.
     """
     tenant = [tenant_of.get(account, account) for account in log.accounts]
     at = dict(zip(asks.tolist(), range(len(asks)), strict=True))
@@ -312,7 +312,7 @@ def _later_askers(
 def _least_wealth(bets: _Bets, gains: np.ndarray, moment: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     """(moments,) the least wealth that is left when what passes between two customers is left out.
 
-    numbers: (accounts,) which customer each is.
+    numbers: (accounts,) the customer of each.
     """
     total = _sums(gains, moment, int(moment.max(initial=-1)) + 1)
     least = wealth(total)
@@ -322,7 +322,7 @@ def _least_wealth(bets: _Bets, gains: np.ndarray, moment: np.ndarray, numbers: n
     low, high = np.full(len(bets.drawn), customers * customers), np.full(len(bets.drawn), -1)
     np.minimum.at(low, bets.bet, couple)
     np.maximum.at(high, bets.bet, couple)
-    single_couple = np.flatnonzero(low == high)  # bets that rest on one couple alone
+    single_couple = np.flatnonzero(low == high)  # bets that rest on a single pair
     for pair in np.unique(low[single_couple]):
         bets_of_pair = single_couple[low[single_couple] == pair]
         least = np.minimum(
@@ -332,7 +332,7 @@ def _least_wealth(bets: _Bets, gains: np.ndarray, moment: np.ndarray, numbers: n
 
 
 def _sums(gains: np.ndarray, moment: np.ndarray, moments: int) -> np.ndarray:
-    """(moments, bettors) the logs of what each bettor has by each moment."""
+    """(moments, bettors) the log wealth of each bettor at each moment."""
     gains_by_moment = np.zeros((moments, len(BETS)))
     np.add.at(gains_by_moment, moment, gains)
     total: np.ndarray = gains_by_moment.cumsum(axis=0)
@@ -352,7 +352,7 @@ def _own_reactions(
 
 
 def holds_reason(evidence: HoldsEvidence) -> Reason:
-    """Give the evidence as a finding's reason."""
+    """Return the evidence as a finding's reason."""
     bits = round(evidence_bits(evidence.p_value, 1e-300), 3)
     refused = sum(reaction.refused for reaction in evidence.own.values())
     moved = sum(reaction.repeated for reaction in evidence.own.values())

@@ -1,6 +1,6 @@
-"""What a log has, before it is scanned: formats, columns filled, what is missing and what that costs.
+"""Inspects a log before a scan: formats, filled columns, what is missing and what that costs.
 
-The costs are those that were measured (docs/evidence.md, "What a log lacks"). It judges nobody.
+The costs are measured (docs/evidence.md, "What a log lacks").
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ from stillwatch.scan.pipeline import Options
 from stillwatch.units import time_of
 
 TABLE = "accounts table"
-COSTS = {  # column -> what cannot be judged without it, the gravest first
+COSTS = {  # column -> what cannot be judged without it, the most serious first
     "prompt": "groups by wording and lone payers cannot be judged: only volume and timing are left",
     "model": "the strongest test of a group is lost; where output limit and temperature do not vary either, "
     "groups cannot be judged (exit code 4)",
@@ -54,8 +54,8 @@ COSTS = {  # column -> what cannot be judged without it, the gravest first
     "conversation": "dialogues look more like single questions",
 }
 OF_ACCOUNTS = ("org", "payment", "email_domain", "created")  # columns of the accounts table
-CHOSEN = ("max_tokens", "temperature", "completion", "conversation", *OF_ACCOUNTS)  # missing if in none
-REMEDIES = {  # what to set in the software that writes the log: by format and column, then by column
+CHOSEN = ("max_tokens", "temperature", "completion", "conversation", *OF_ACCOUNTS)  # missing if no row has it
+REMEDIES = {  # settings of the logging software to change: by format and column, then by column
     ("LiteLLM", "prompt"): "log to S3 or another callback; in the database: general_settings."
     "store_prompts_in_spend_logs: true (cut at 2,048 characters)",
     ("OpenTelemetry GenAI", "prompt"): "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=true in the "
@@ -76,7 +76,7 @@ BATCH_ROWS = 65_536
 class FileFormat:
     file: str  # empty for rows that a format joined across files
     format: str
-    version: str | None  # what the log says of the software that wrote it
+    version: str | None  # version of the logging software, as recorded in the log
     rows: int
 
 
@@ -93,16 +93,16 @@ class Inspection:
     files: tuple[FileFormat, ...]
     rows: int
     refused: int
-    examples: tuple[str, ...]  # of what was refused
-    whole: bool  # whether all of the log was read
+    examples: tuple[str, ...]  # of rejected lines
+    whole: bool  # whether the log was read to its end
     filled: Mapping[str, float]  # column -> share of the rows
     missing: tuple[MissingColumn, ...]
-    judged: Coverage | None  # None where nothing could be read
+    judged: Coverage | None  # None if nothing could be read
     notes: tuple[str, ...] = ()
-    # field -> the column of the first record it is from
+    # field -> the column from which it was read in the first record
     taken: Mapping[str, str] = field(default_factory=dict)
-    columns: tuple[str, ...] = ()  # of the first record, where it needs names
-    proposal: Mapping[str, str] = field(default_factory=dict)  # names to try
+    columns: tuple[str, ...] = ()  # of the first record, if it needs a mapping
+    proposal: Mapping[str, str] = field(default_factory=dict)  # proposed mapping
     accounts: int = 0
     models: int = 0
     first: datetime | None = None
@@ -110,13 +110,13 @@ class Inspection:
 
 
 class _RowCounter:
-    """Batches on their way, counted; `limit` rows at most, 0 for all."""
+    """Counts batches as they pass; `limit` rows at most, 0 for all."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.rows = 0
         self.cut = False
-        self.filled = dict.fromkeys(RECORD.names[1:], 0)  # an id is made where there is none
+        self.filled = dict.fromkeys(RECORD.names[1:], 0)  # a missing id is generated
 
     def through(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -147,9 +147,9 @@ def inspect(
     options: Options | None = None,
     limit: int = 100_000,
 ) -> Inspection:
-    """Read up to `limit` rows (0: all) and say what is there.
+    """Read up to `limit` rows (0: all) and report what they contain.
 
-    Raises: InputError where a path names nothing, or where nothing can be read and no column can be seen.
+    Raises: InputError if a path names nothing, or if nothing can be read and no column is recognisable.
     """
     options = options or Options()
     rejects = Rejects()
@@ -174,7 +174,7 @@ def inspect(
 
 
 def _columns_taken(record: Mapping[str, object], columns: mapping.Columns) -> dict[str, str]:
-    """Field -> the column that it is read from, in a record under names of its own."""
+    """Field -> the column from which it is read, in a record with names of its own."""
     usual = {field: name for field, name in own.columns_of(list(record)).items() if field not in columns}
     return usual | dict(columns)
 
@@ -229,7 +229,7 @@ def _inspection(
 
 
 def _notes(rejects: Rejects, strangers: bool) -> tuple[str, ...]:
-    """What was lost. strangers: whether the accounts table names none of the log's accounts."""
+    """Describe what was lost. strangers: whether the accounts table has none of the log's accounts."""
     notes = [unread_text(rejects.unread_documents)] if rejects.unread_documents else []
     notes += [hint for hint in (rejects.bodies_hint(), rejects.talks_hint()) if hint]
     if rejects.mended:
@@ -262,9 +262,9 @@ def _remedy(column: str, formats: set[str]) -> str:
 def _unread_inspection(
     paths: Sequence[str | Path], rejects: Rejects, error: InputError, clock: Clock
 ) -> Inspection:
-    """What can be said of a log of which no record could be read: its columns, and names to try.
+    """Report on a log of which no record could be read: its columns, and a proposed mapping.
 
-    Raises: `why` where no column can be seen, or the columns are known and something else is wrong.
+    Raises: `why` if no column is recognisable, or if the columns are known and something else is wrong.
     """
     values = mapping.paths_of(first_record(paths[0]))
     columns = own.columns_of(list(values))
@@ -295,5 +295,5 @@ def _is_time(value: object, clock: Clock) -> bool:
     try:
         as_time(value, clock)
     except Refused as error:
-        return "has no zone" in str(error)  # a time, and --assume-utc reads it
+        return "has no zone" in str(error)  # a time without a zone: --assume-utc reads it
     return True

@@ -1,11 +1,11 @@
-"""Known pools in a scan: who goes through a public set of prompts, and whether as one queue dealt over them.
+"""Known pools in a scan: accounts that go through a public set of prompts, possibly as one queue.
 
-Whose exchanges they are, and nothing else, forms the group: at least three items and a tenth of what a payer
-sent since the first. Of a set that people train on it makes leads, and never a finding: an honest firm that
-shards a benchmark over its keys, annotators and a class look the same (docs/lab.md).
+The group is formed only by whose exchanges these are: at least three items and a tenth of what a payer sent
+since the first. For a set used in training it makes leads, and never a finding: an honest firm that shards a
+benchmark over its keys, annotators and a class look the same (docs/lab.md).
 
-Null, Blind to, Fooled by: those of `stats/cover.py`. Besides: two pools on one set hide each other, as they
-    repeat each other's items by chance.
+Null, Blind to, Fooled by: those of `stats/cover.py`. In addition, two pools on one set hide each other, since
+    they repeat each other's items by chance.
 Source: docs/scan.md, known pools.
 """
 
@@ -31,8 +31,8 @@ from stillwatch.stats.exchangeability import Hands
 from stillwatch.units import time_of
 
 LEAST_ITEMS = 3  # that a payer must have asked
-LEAST_SHARE = 0.1  # of what it sent since the first of them
-SAME_GROUP = 0.5  # of a lead's accounts in another lead, or a finding: then it is the same group
+LEAST_SHARE = 0.1  # of a payer's exchanges since its first item
+SAME_GROUP = 0.5  # of a lead's accounts in another lead or a finding: then it is the same group
 
 
 def read_pools(paths: Iterable[str], key: bytes) -> tuple[KnownPool, ...]:
@@ -51,7 +51,7 @@ def read_pools(paths: Iterable[str], key: bytes) -> tuple[KnownPool, ...]:
 
 
 def pool_uses(log: ExchangeLog, pools: Sequence[KnownPool]) -> tuple[KnownPoolUse, ...]:
-    """Which item of each pool each exchange asks."""
+    """Return which item of each pool each exchange asks."""
     return tuple(
         KnownPoolUse(pool.name, pool.training, len(pool), pool.items_of(log.phrases)) for pool in pools
     )
@@ -60,7 +60,7 @@ def pool_uses(log: ExchangeLog, pools: Sequence[KnownPool]) -> tuple[KnownPoolUs
 def with_pools(
     context: ActorContext, excused: set[int], alpha: float, found: Sequence[Campaign], leads: Sequence[Lead]
 ) -> tuple[list[Lead], tuple[PoolCover, ...]]:
-    """Leads with the pools that they go through, new leads among them, and of each pool its users' cover.
+    """Add to leads the pools that they go through, add new leads, and return the users' cover of each pool.
 
     excused: accounts whose use is permitted; alpha: what all pools together may spend.
     """
@@ -88,7 +88,7 @@ def _add_pools(lead: Lead, context: ActorContext, code: dict[str, int]) -> Lead:
 def _pool_leads(
     context: ActorContext, excused: set[int], alpha: float, groups: Sequence[Lead | Campaign]
 ) -> tuple[list[Lead], tuple[PoolCover, ...]]:
-    """New leads, and of each pool its users' cover. known: most of a new lead is in none of these."""
+    """Return new leads, and the users' cover of each pool. known: groups that are leads already."""
     leads, pool_covers = [], []
     for use in context.pools:
         seen, rows = cover_of(use, context, _user_rows(use, context, excused))
@@ -103,7 +103,7 @@ def _pool_leads(
 
 
 def _user_rows(use: KnownPoolUse, context: ActorContext, excused: set[int]) -> np.ndarray:
-    """The exchanges of a pool's items by payers for whom these are a part of what they do."""
+    """Return the exchanges of a pool's items by payers for whom these are a part of their traffic."""
     log = context.log
     account = log["account"]
     payer = context.payers[account]
@@ -132,7 +132,7 @@ def _pool_cover(context: ActorContext, use: KnownPoolUse, seen: Cover, rows: np.
 def _lead(
     use: KnownPoolUse, context: ActorContext, seen: Cover, rows: np.ndarray, cover: PoolCover
 ) -> Lead | None:
-    """A pool's users as a lead; None where they are few, or what they ask clings to each of them."""
+    """Return a pool's users as a lead; None if they are few, or their content is of many sources."""
     log = context.log
     account = log["account"]
     codes = np.unique(account[rows])

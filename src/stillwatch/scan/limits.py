@@ -1,4 +1,4 @@
-"""What a log is too short or too bare to support, and where it has holes. It accuses nobody."""
+"""What a log is too short or incomplete to support, and where it has gaps."""
 
 import numpy as np
 
@@ -14,9 +14,9 @@ GAP_LEAST = 30  # exchanges that the hour usually holds
 def cannot_claim(
     log: ExchangeLog, known: int | None, untested: tuple[str, ...], anything_spread: bool
 ) -> tuple[str, ...]:
-    """Sentences for people, the weightiest first.
+    """Return sentences for people, the most important first.
 
-    known: of how many of the log's accounts the accounts table tells anything; None without a table.
+    known: how many of the log's accounts have facts in the accounts table; None without a table.
     """
     sentences = []
     days = (log["ts_us"][-1] - log["ts_us"][0]) / DAY_US
@@ -61,17 +61,17 @@ def cannot_claim(
 
 
 def gaps(log: ExchangeLog) -> list[tuple[int, int, str]]:
-    """Runs of hours that hold next to nothing where the same hour of other days holds plenty."""
+    """Return runs of hours with almost no exchanges where the same hour of other days has many."""
     ts = log["ts_us"]
     first, last = int(ts[0]) // HOUR_US, int(ts[-1]) // HOUR_US
     if last - first < 72:
         return []
-    counts = np.diff(np.searchsorted(ts, np.arange(first, last + 2) * HOUR_US))  # they are in time order
+    counts = np.diff(np.searchsorted(ts, np.arange(first, last + 2) * HOUR_US))  # rows are in time order
     of_day = (np.arange(len(counts)) + first) % 24
     usual_counts = np.array([np.median(counts[of_day == h]) for h in range(24)])[of_day]
     hole = (usual_counts >= GAP_LEAST) & (counts <= GAP_SHARE * usual_counts)
     spans = []
-    bounds = np.flatnonzero(np.diff(hole, prepend=False, append=False))  # where each run begins and ends
+    bounds = np.flatnonzero(np.diff(hole, prepend=False, append=False))  # limits of each run
     for begin, end in bounds.reshape(-1, 2).tolist():
         missing = usual_counts[begin:end].sum() - counts[begin:end].sum()
         text = f"about {missing:,.0f} exchanges fewer than these hours hold on other days"

@@ -1,9 +1,8 @@
-"""A scan that goes on: exchanges are added as they arrive, and every full hour is evaluated once.
+"""A continuous scan: exchanges are added as they arrive, and every full hour is evaluated once.
 
-The evaluations at full hours are those of `scan.watch` over the exchanges that are kept, so that a log
-replayed in pieces gives the campaigns of one scan of all of it. Between them a provisional evaluation names
-who takes up a known campaign's signature, and who harvests alone and loudly. It does not know where exchanges
-come from, nor what happens to those who are named.
+The evaluations at full hours are those of `scan.watch` over the exchanges in memory, so that a log replayed
+in pieces gives the same campaigns as one scan of all of it. In between, a provisional evaluation names
+accounts that take up a known campaign's signature, and loud accounts that harvest alone.
 """
 
 import errno
@@ -36,40 +35,40 @@ from stillwatch.units import DAY_US, HOUR_US, time_of
 
 # evaluations are repeated for late exchanges at most this often between full hours
 LATE_EVERY_US = 600_000_000
-BACK_US = 2 * HOUR_US  # hours so far ahead were evaluated by a clock that was wrong
-FORGET_STEP_US = DAY_US  # forgetting copies all that is kept: a day at a time
-WAITING = 16  # of the exchanges that are kept, one in so many may wait to be put in order: in memory, whole
-FORM = 1  # of a state in one file
-FORM_OF_ROWS = 2  # of one whose rows lie in files beside it
-ROWS = ".rows"  # of their folder's name
-REFUSALS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EPERM)  # which damage never is
+BACK_US = 2 * HOUR_US  # hours this far ahead were evaluated because of a wrong clock
+FORGET_STEP_US = DAY_US  # forgetting copies everything in memory, so it works in steps of a day
+WAITING = 16  # the share of exchanges in memory that may wait to be sorted is one in this many
+FORM = 1  # version of a state in one file
+FORM_OF_ROWS = 2  # version of one whose rows are in files beside it
+ROWS = ".rows"  # suffix of their folder
+REFUSALS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EPERM)  # never due to damage
 
 
 class StateUnreadable(StillwatchError):
-    """A saved state may be whole: the machine does not let it be read now."""
+    """A saved state may be intact, but cannot be read at the moment."""
 
 
 @dataclass(frozen=True)
 class Keep:
-    """What is remembered. Memory is bounded by the exchanges.
+    """How much is kept. Memory is bounded by the number of exchanges.
 
-    A quarter of them is in memory whole; of more, what is seldom read lies in temporary files.
+    A quarter of them is wholly in memory; of the rest, rarely read columns are in temporary files.
     """
 
-    # Links and lone payers need 5 days, and what is new can only be told from what was there before: beyond
-    # the window as long again and more (with less the result says so: scan.seen_window). Campaigns and
-    # harvests that lie further back are not seen any more.
+    # Links and lone payers need 5 days, and new wording needs an earlier period of at least that length for
+    # comparison (with less the result says so: scan.seen_window). Older campaigns and harvests are no longer
+    # seen.
     days: float = 28.0
-    # The oldest hours go when there are more; a quarter more within an hour, and the oldest go at once.
+    # If there are more, the oldest hours are released; at once if an hour brings a quarter more.
     exchanges: int = 4_000_000
-    late_hours: int = 24  # how far back evaluations are repeated for exchanges that come late
+    late_hours: int = 24  # how far back evaluations are repeated for late exchanges
 
 
 class LiveScan:
-    """State of one live scan. Deterministic: of the same exchanges and the same ticks the same results.
+    """State of one continuous scan. Deterministic: the same exchanges and ticks give the same results.
 
-    `accounts`, `uncaptured` and `unread_segments` (what the owner knows to be missing, see `SeenWindow`)
-    may be set at any time; `also` is carried through `save` and `load` for the owner.
+    `accounts`, `uncaptured` and `unread_segments` (known losses, see `SeenWindow`) may be set at any time;
+    `also` is carried through `save` and `load` for the caller.
     """
 
     def __init__(
@@ -83,28 +82,28 @@ class LiveScan:
         self.too_late = 0  # exchanges that came too late for a repeated evaluation
         self.uncaptured = self.unread_segments = 0
         self._late_hours: Counter[int] = Counter()  # the same, by the hour of their own time
-        self._unevaluated: list[tuple[int, int]] = []  # spans that were let go before their evaluation
+        self._unevaluated: list[tuple[int, int]] = []  # spans released before their evaluation
         self._kept = KeptLog(Sketcher(self.options.key), min(IN_MEMORY_ROWS, self.keep.exchanges // 4))
-        # after evaluations, oldest first; the last is the present one
+        # after evaluations, oldest first; the last is the current one
         self._states: list[CarriedScan] = [CarriedScan()]
         self._evaluated_us = 0
-        self._late_us: int | None = None  # the earliest exchange that an hour was evaluated without
+        self._late_us: int | None = None  # the earliest exchange missing in the evaluation of its hour
         self._last_evaluation_us = 0  # on the caller's clock
         self._result: ScanResult | None = None
         self._newcomers = Newcomers(())
         self._lone = LoneHarvesters()
         self._ids: dict[str, tuple[str, ...]] = {}
 
-    # --- what has been ----------------------------------------------------------------------------------
+    # --- read access -------------------------------------------------------------------------------------
 
     @property
     def evaluated_until_us(self) -> int:
-        """The hour up to which full evaluations were made: `save` when it has moved."""
+        """The hour up to which full evaluations were made; `save` after it changes."""
         return self._evaluated_us
 
     @property
     def exchanges(self) -> int:
-        """How many exchanges are kept."""
+        """Number of exchanges in memory."""
         return len(self._kept)
 
     @property
@@ -113,14 +112,14 @@ class LiveScan:
         return self._kept.duplicates
 
     def stable_id(self, campaign: str) -> str:
-        """The id that a campaign of the last result had when it was first seen; its own one changes with its
+        """Return the id that a campaign of the last result had when first seen; its own id changes with its
         accounts."""
         return next((first for first, now in self._ids.items() if now and now[0] == campaign), campaign)
 
-    # --- what comes -------------------------------------------------------------------------------------
+    # --- input -------------------------------------------------------------------------------------------
 
     def add(self, exchanges: pa.Table | pa.RecordBatch | Iterable[pa.RecordBatch]) -> None:
-        """Take exchanges in, in any order, sketched or with their texts; what is held already is dropped.
+        """Add exchanges, in any order, sketched or with their texts; duplicates are dropped.
 
         Raises: InputError for sketches under another key than the options'.
         """
@@ -146,7 +145,7 @@ class LiveScan:
                 self._recode(names)
 
     def _whole_log(self) -> ExchangeLog:
-        """All that is kept. Where the disk had no room for it, note what was let go before its evaluation."""
+        """Return everything in memory. If the disk was full, record what was never evaluated."""
         log, forgotten_us = self._kept.log, self._kept.forgotten_us
         first_us = int(log["ts_us"][0]) if len(log) else self._kept.forgotten_us
         del log
@@ -156,7 +155,7 @@ class LiveScan:
         return log
 
     def _make_room(self) -> None:
-        """Let the oldest go at once: an hour may bring more than memory holds."""
+        """Release the oldest exchanges at once: an hour may bring more than memory holds."""
         names = list(self._kept.codes["account"].index)
         times = self._whole_log()["ts_us"]
         if len(times) > self.keep.exchanges:
@@ -164,7 +163,7 @@ class LiveScan:
         self._recode(names)
 
     def _let_go(self, before_us: int) -> None:
-        """Forget what was before a moment, and note what of it was never evaluated."""
+        """Forget everything before a moment, and record what of it was never evaluated."""
         times = self._whole_log()["ts_us"]
         self._note_unevaluated(int(times[0]) if len(times) else before_us, before_us)
         self._kept.forget(before_us)
@@ -177,16 +176,16 @@ class LiveScan:
             self._unevaluated.append((from_us, before_us))
 
     def _recode(self, names: list[str]) -> None:
-        """Follow accounts to the codes of what was merged since; names: by the codes of before."""
+        """Update account codes after a merge; names: by the old codes."""
         codes = {name: k for k, name in enumerate(self._kept.codes["account"].index)}
         self._newcomers.recode(names, codes)
 
     def tick(self, now_us: int, complete_until_us: int) -> ScanResult:
-        """What is known now: the last full evaluation's result, and followers seen since.
+        """Return the last full evaluation's result, and followers seen since.
 
-        complete_until_us: every exchange before it has been added. Each full hour before it is evaluated
-        once, and again where an exchange came late, `Keep.late_hours` back at most. Where it lies before the
-        last evaluation, the clock was ahead: evaluations of hours that have not come are taken back.
+        complete_until_us: all earlier exchanges have been added. Each full hour before it is evaluated once,
+        and again if an exchange came late, at most `Keep.late_hours` back. If it is before the last
+        evaluation, the clock was ahead, and evaluations of future hours are withdrawn.
         """
         hour = complete_until_us // HOUR_US * HOUR_US
         if hour < max(self._evaluated_us, self._kept.forgotten_us) - BACK_US:
@@ -207,7 +206,7 @@ class LiveScan:
         )
 
     def _go_back(self, hour: int) -> None:
-        """Drop the evaluations after an hour; what was forgotten meanwhile stays forgotten."""
+        """Drop the evaluations after an hour; forgotten exchanges stay forgotten."""
         self._states = [state for state in self._states if state.until_us <= hour] or [CarriedScan()]
         self._evaluated_us, self._result = min(hour, self._evaluated_us), None
         self._kept.forgotten_us = min(self._kept.forgotten_us, hour)
@@ -216,17 +215,17 @@ class LiveScan:
 
     @property
     def whole(self) -> bool:
-        """Whether all that is kept is there: not after putting it in order was broken off."""
+        """Return whether memory is complete: not after its sorting was interrupted."""
         return self._kept.whole
 
     @property
     def short_of_disk(self) -> bool:
-        """Whether it reaches back less far because the disk for temporary files has no room."""
+        """Return whether it reaches back less far because the disk for temporary files is full."""
         return self._kept.short_of_disk
 
     @property
     def window(self) -> SeenWindow:
-        """How far back was seen at the last full evaluation, and what was not."""
+        """Describe the window of the last full evaluation, and its gaps."""
         needed = needed_days(self.options)
         since_us = self._evaluated_us - int(needed * DAY_US)
         gone_us = self._kept.forgotten_us
@@ -243,7 +242,7 @@ class LiveScan:
         )
 
     def _what_is_not_seen(self, result: ScanResult) -> dict[str, Any]:
-        """Give the fields of a result that say it: nothing where everything was there in time."""
+        """Return the fields of a result on missing data: empty if everything arrived in time."""
         window = self.window
         if window.whole:
             return {}
@@ -286,9 +285,7 @@ class LiveScan:
                 forgotten_us=self._kept.forgotten_us,
                 keep=remember,
             )
-        except (
-            NoRoomError
-        ):  # what an evaluation writes beside the log needs less of a disk where there are fewer
+        except NoRoomError:  # with fewer exchanges, an evaluation needs less disk beside the log
             times = log["ts_us"]
             self._let_go(max(int(times[len(times) // 4]), int(times[0]) + 1))
             self._kept.no_room_us = self._kept.forgotten_us
@@ -322,7 +319,7 @@ class LiveScan:
         self._unevaluated = [span for span in self._unevaluated if span[1] > oldest]
 
     def _follow_ids(self, result: ScanResult) -> None:
-        """Each campaign goes on under the id of the earlier one that it shares most accounts with."""
+        """Give each campaign the id of the earlier one with which it shares most accounts."""
         earlier = {first: set(now[1:]) for first, now in self._ids.items()}
         ids: dict[str, tuple[str, ...]] = {}
         for campaign in result.campaigns:
@@ -335,15 +332,15 @@ class LiveScan:
             ids[best if shared.get(best) else campaign.id] = (campaign.id, *campaign.accounts)
         self._ids = ids
 
-    # --- stored -----------------------------------------------------------------------------------------
+    # --- persistence ---------------------------------------------------------------------------------------
 
     def save(self, path: Path, *, rows_apart: bool = False) -> None:
-        """Write everything into one file, whole or not at all. It holds sketches: it needs a key of its own.
+        """Write everything into one file, atomically. It holds sketches, so a private key is required.
 
-        rows_apart: have the exchanges lie in files of a folder beside it, each written once, so that it costs
-        what is new. Whatever breaks it off leaves the state of before.
+        rows_apart: store the exchanges in files of a folder beside it, each written once, so that saving
+        costs only what is new. If it is interrupted, the previous state stays.
 
-        Raises: InputError for the key that is public, or where the file cannot be written.
+        Raises: InputError for the public key, or if the file cannot be written.
         """
         if self._kept.sketcher.public:
             raise InputError(f"{path}: sketches under the public key are not stored; give a key of your own")
@@ -377,10 +374,10 @@ class LiveScan:
         keep: Keep | None = None,
         accounts: pa.Table | None = None,
     ) -> "LiveScan":
-        """Go on from a saved state, under the key that it was saved under.
+        """Continue from a saved state, under the key with which it was saved.
 
-        Raises: InputError where there is none, it is damaged, or was written under another key;
-        StateUnreadable where it may be whole and the machine does not let it be read.
+        Raises: InputError if there is none, it is damaged, or was written under another key; StateUnreadable
+        if it may be intact but cannot be read now.
         """
         live = cls(options, keep=keep, accounts=accounts)
         try:
@@ -435,7 +432,7 @@ def _count_since(by_hour: Counter[int], since_us: int) -> int:
 
 
 def _may_be_whole(path: Path, error: Exception) -> bool:
-    """Whether a state could not be read for another reason than damage."""
+    """Return whether a state may be intact although it could not be read."""
     if not isinstance(error, MemoryError):
         return isinstance(error, OSError) and error.errno in REFUSALS
     try:  # a damaged file may ask for more memory than there is

@@ -1,8 +1,8 @@
-"""Between two full evaluations: who harvests alone and loudly, by the rule of `detectors.lone_harvest`.
+"""Finds loud accounts that harvest alone between two full evaluations, by the rule of
+`detectors.lone_harvest`.
 
-The rule reads all that is kept, as a full evaluation does, but only while an account has sent much since the
-last one, and not again and again. Provisional: nothing of it is carried into the next full evaluation, which
-decides. It raises no alarm of a group.
+The rule reads everything in memory, as a full evaluation does, so it runs only if an account has sent much
+since the last one, and not too often. Provisional: the next full evaluation starts without it and decides.
 
 Blind to: a payer whose accounts are each quiet; an account with any permission. Both wait for the full
 evaluation.
@@ -25,17 +25,17 @@ from stillwatch.scan.settings import DetectionSettings
 from stillwatch.units import time_of
 
 LOUD = 100  # exchanges of an account since the last full evaluation: a quieter one can wait for the next
-AGAIN_US = 300_000_000  # the rule reads all that is kept: at most so often in event time
+AGAIN_US = 300_000_000  # least event time between two runs, since the rule reads everything in memory
 
 
 @dataclass
 class LoneHarvesters:
-    """How much each account has sent since the last full evaluation, and who was named alone since."""
+    """How much each account has sent since the last full evaluation, and the accounts named since."""
 
     sent: Counter[str] = field(default_factory=Counter)
     named: dict[str, LoneHarvester] = field(default_factory=dict)
     _asked_us: int = 0
-    _asked: dict[str, int] = field(default_factory=dict)  # account -> what it had sent when last asked
+    _asked: dict[str, int] = field(default_factory=dict)  # account -> its exchanges at the last run
 
     def see(self, part: Columns, names: list[str]) -> None:
         """Count new exchanges. names: account by code."""
@@ -44,7 +44,7 @@ class LoneHarvesters:
             self.sent[names[code]] += count
 
     def due(self, now_us: int) -> bool:
-        """Whether the rule is to be asked now: a loud account has sent half as much again since it was."""
+        """Return whether the rule should run now: a loud account has sent half as much again since."""
         if now_us < self._asked_us + AGAIN_US:
             return False
         return any(
@@ -61,7 +61,7 @@ class LoneHarvesters:
         now_us: int,
         settings: DetectionSettings | None = None,
     ) -> None:
-        """Name who stands out by now. elsewhere: accounts of campaigns; since_us: the last full one."""
+        """Return accounts that stand out. elsewhere: accounts of campaigns; since_us: the last full one."""
         self._asked_us = now_us
         self._asked = {name: count for name, count in self.sent.items() if count >= LOUD}
         settings = settings or DetectionSettings()

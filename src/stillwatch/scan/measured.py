@@ -1,6 +1,6 @@
-"""What the alarm is worth on worlds by other authors, for the report, `explain` and the alert of a case.
+"""Measured error rates on worlds by other authors, for the report, `explain` and the alert of a case.
 
-At the default dial; replaced when measured again. Source: docs/benchmarks.md,
+They are for the default false-positive budget; replace them when measured again. Source: docs/benchmarks.md,
 `benchmarks/other_worlds.py` and `benchmarks/levels.py`.
 """
 

@@ -1,4 +1,4 @@
-"""Sizes of published training sets that were enough for a student. It measures nothing."""
+"""Sizes of published training sets that were enough for a student."""
 
 from dataclasses import dataclass
 

@@ -1,13 +1,14 @@
-"""Accounts that a finding has not named, and that send its wording with its settings.
+"""Finds further accounts that send a finding's wording with its settings.
 
-Some ways to a finding see a part of a pool only: refused work names who took part in it, and communities cut
-a large pool into pieces. What the named accounts share is then learnt from them: fingerprints that several of
-them carry and hardly anybody else, and one output limit and temperature that they set.
+Some ways to a finding see only a part of a pool: refused work names the accounts that took part in it, and
+communities cut a large pool into pieces. What the named accounts share is learned from them: fingerprints
+that several of them carry and hardly any other account does, and one output limit and temperature.
 
-Null: nobody but the finding's own hand sends its rare wording with its limit and its temperature.
-Blind to: a pool that draws its settings, or leaves one of the two at the client's default.
-Fooled by: who takes up a finding's texts and both settings after it is named with it. Who sent them half a
-day before any of the finding's accounts is not, as a pool may copy the wording of many.
+Null: only the finding's own operator sends its rare wording with its limit and its temperature.
+Blind to: a pool that draws its settings at random, or leaves one of the two at the client's default.
+Fooled by: an account that takes up a finding's texts and both settings after it is named with it. An account
+that sent them half a day before any of the finding's accounts is not named, since a pool may copy the wording
+of many.
 Source: docs/scan.md, "Raising, naming, following, splitting"; measured on worlds by other authors
 (docs/figures/worlds.md).
 """
@@ -27,13 +28,13 @@ from stillwatch.scan.set_aside import COPIED_AFTER_US
 from stillwatch.stats.dealing import begins, deal_rows, distinct
 
 COMMON = 0.6  # of a finding's tenants have its limit, and its temperature
-SHARE = 0.3  # of what a tenant sends carries the wording: a pool may hide its harvest among other requests
+SHARE = 0.3  # of a tenant's exchanges carry the wording: a pool may hide its harvest among other requests
 LEAST_CARRIERS = 3  # of a finding's tenants carry a fingerprint
 
 
 @dataclass(frozen=True)
 class KnownGroup:
-    """A finding's accounts and the exchanges that it rests on."""
+    """A finding's accounts and the exchanges on which it rests."""
 
     accounts: np.ndarray  # (n,) int32 codes
     rows: np.ndarray  # (m,) int64 exchanges
@@ -41,18 +42,18 @@ class KnownGroup:
 
 @dataclass(frozen=True)
 class MoreAccounts:
-    """Tenants beyond a group that send its rare wording, and who of them does so with its settings."""
+    """Tenants outside a group that send its rare wording, and which of them use its settings."""
 
     tenants: np.ndarray  # (n,) int32, ascending
-    alike: np.ndarray  # (n,) bool: its limit and temperature are mostly theirs
-    later: np.ndarray  # (n,) bool: they did not send it long before the group
+    alike: np.ndarray  # (n,) bool: mostly uses the group's limit and temperature
+    later: np.ndarray  # (n,) bool: did not send it long before the group
     marked: np.ndarray  # (exchanges,) bool: those that carry it
     fingerprints: np.ndarray  # (k,) int64 positions in `signature`
     signature: Signature
 
 
 def more_accounts(context: ActorContext, groups: Sequence[KnownGroup]) -> list[MoreAccounts | None]:
-    """For each group the tenants beyond it that send its wording, or None where it has nothing of its own."""
+    """Return for each group the tenants outside it that send its wording; None if it has none of its own."""
     log, tenant = context.log, context.tenants
     known = [_common_settings(context, group) for group in groups]
     carried = [
@@ -71,7 +72,7 @@ def more_accounts(context: ActorContext, groups: Sequence[KnownGroup]) -> list[M
 
 
 def _common_settings(context: ActorContext, group: KnownGroup) -> tuple[int, int] | None:
-    """The limit and the temperature that most of a group's tenants set; None where they set none."""
+    """Return the limit and temperature that most of a group's tenants set; None if they set none."""
     dealt = deal_rows(group.rows, context.tenants[context.log["account"]])
     common = []
     for used in _settings(context, dealt[1], dealt[2]):
@@ -84,7 +85,7 @@ def _common_settings(context: ActorContext, group: KnownGroup) -> tuple[int, int
 
 
 def _settings(context: ActorContext, begin: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
-    """Each tenant's most used limit and temperature, as the log has them. begin: (tenants + 1,) into rows."""
+    """Return each tenant's most used limit and temperature. begin: (tenants + 1,) into rows."""
     settings, values = settings_of([context.log[name][rows] for name in ("max_tokens", "temperature_milli")])
     every = np.arange(len(rows), dtype=np.int32)
     used, _ = most_used(begin, every, settings, np.ones_like(every))
@@ -92,7 +93,7 @@ def _settings(context: ActorContext, begin: np.ndarray, rows: np.ndarray) -> lis
 
 
 def _shared_values(context: ActorContext, group: KnownGroup) -> np.ndarray:
-    """The fingerprints that several of a group's tenants carry, ascending."""
+    """Return the fingerprints that several of a group's tenants carry, ascending."""
     log = context.log
     value, place = carried_values(tuple(column[group.rows] for column in marked_columns(log)))
     who = context.tenants[log["account"][group.rows]][place]

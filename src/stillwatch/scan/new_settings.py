@@ -1,16 +1,17 @@
 """Groups by settings: accounts that take up the same rare output limit and temperature within a few days.
 
-A second way to form a group, beside shared wording: paraphrased requests share no wording, but one program
-sends them all. Users of one product are left out, as its defaults are theirs. Such a group is never suspected
-for its settings again: only what it asks can make a finding of it (see `watch`).
+This is a second way to form a group, besides shared wording: paraphrased requests share no wording, but one
+program sends them all. Users of one product are left out, since its defaults explain their settings. The
+settings that formed such a group are not used as evidence against it: only its content can make it a finding
+(see `watch`).
 
-Null: each account that is active in the window takes these settings up as rarely as all others so far did
-    (binomial, times the settings that are as new). The p-value says how unusual the group is, not that it is
-    one hand: a new program does the same.
+Null: each account active in the window takes these settings up as rarely as all others so far did (binomial,
+    times the settings that are as new). The p-value tells how unusual the group is, not that it is
+    one operator: a new program looks the same.
 Blind to: settings that vary from account to account or that many honest accounts use; a log without user
     agents; the log's first days.
-Fooled by: a new program that names itself in no user agent, as far as the group's content is of one source; a
-    pool that copies settings which a bystander took up in the same days.
+Fooled by: a new program that no user agent names, if the group's content is of one source; a pool that copies
+    settings which a bystander took up in the same days.
 Source: docs/evidence.md, groups by new settings.
 """
 
@@ -30,13 +31,13 @@ from stillwatch.stats.dealing import encode
 from stillwatch.stats.groups import concentration_tail
 
 NAME = "new_settings"
-SETTINGS = "max_tokens, temperature_milli"  # what a group's test names as its setting
-NOVELTY = 20  # of them for each earlier user: about as many of them as earlier users came by themselves
+SETTINGS = "max_tokens, temperature_milli"  # name of the setting in a group's test
+NOVELTY = 20  # newcomers per earlier user: about as many as earlier users came by themselves
 LEAST_USES = 5  # exchanges of a tenant with the settings in the window
 MAIN = 0.6  # of a tenant's exchanges in the window have the settings
-INDEPENDENT = 1e-6  # within-group correlation of a null in which tenants choose by themselves
+INDEPENDENT = 1e-6  # within-group correlation of a null in which tenants choose independently
 
-Settings = tuple[int, int]  # output limit and temperature in thousandths; -1 where it is left out
+Settings = tuple[int, int]  # output limit and temperature in thousandths; -1 if left out
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,13 @@ class SettingsGroup:
 
     settings: Settings
     newcomers: frozenset[int]  # took them up in the window
-    users: frozenset[int]  # newcomers, and who used them before
+    users: frozenset[int]  # newcomers, and earlier users
     active: int  # tenants in the window
-    share: float  # of all other tenants so far that used them before
+    share: float  # of all other tenants so far, those that used them before
     tries: int  # settings that were as new in the window
 
     def test(self, count: int) -> SettingTest:
-        """What the p-value of `count` of the newcomers is computed from."""
+        """Return the inputs of the p-value of `count` of the newcomers."""
         limit, thousandths = self.settings
         value = f"{limit if limit >= 0 else 'none'}, {thousandths / 1000 if thousandths >= 0 else 'none'}"
         return SettingTest(SETTINGS, value, count, self.active, self.share, self.tries, INDEPENDENT)
@@ -68,11 +69,11 @@ class NewSettings:
         settings: SettingCodes,
         values: tuple[np.ndarray, ...],
     ) -> None:
-        """tenant: (exchanges,) who counts as one; all_rows: all exchanges by tenant; settings, values: as
-        `settings_of` gives them of model, output limit and temperature."""
+        """tenant: (exchanges,) tenant of each; all_rows: all exchanges by tenant; settings, values: as
+        `settings_of` returns them for model, output limit and temperature."""
         self._ts, self._tenant, self._every = log["ts_us"], tenant, all_rows
         (_, limits, temperatures), (_, limit, temperature) = values, settings.values
-        # of each combination with a model: which pair it has
+        # the pair of each combination with a model
         pairs, self._pair_of = encode(limit.astype(np.int64) * len(temperatures) + temperature)
         at = np.divmod(pairs, max(len(temperatures), 1))
         self._pairs = np.stack([limits[at[0]], temperatures[at[1]]], axis=1).astype(np.int64)
@@ -87,13 +88,13 @@ class NewSettings:
         self._settled_us = int(self._ts[0]) + BURN_IN_US if len(log) else 0
 
     def _code(self, rows: np.ndarray) -> np.ndarray:
-        """(n,) int32 which pair some exchanges have."""
+        """(n,) int32 pair of each of some exchanges."""
         codes: np.ndarray = self._pair_of[self._settings.code[rows]]
         return codes
 
     @property
     def entries_us(self) -> np.ndarray:
-        """(entries,) when a tenant took settings up that may be new, in time order."""
+        """(entries,) when a tenant took up possibly new settings, in time order."""
         entered_us: np.ndarray = self._entry_us[self._entry_us >= self._settled_us]
         return entered_us
 
@@ -125,13 +126,13 @@ class NewSettings:
         return settings_groups
 
     def rows(self, group: SettingsGroup, since_us: int, until_us: int) -> np.ndarray:
-        """(n,) its users' exchanges of a window with the group's settings, in time order."""
+        """(n,) a window's exchanges of its users with the group's settings, in time order."""
         code = int(np.flatnonzero((self._pairs == group.settings).all(1))[0])
         parts = [self.main_rows(p, code, since_us, until_us) for p in sorted(group.users)]
         return np.sort(np.concatenate(parts))
 
     def main_rows(self, tenant: int, code: int, since_us: int, until_us: int) -> np.ndarray:
-        """A tenant's exchanges of a window with some settings; none where they are not its main settings."""
+        """Return a tenant's exchanges of a window with some settings; none if these are not its main ones."""
         begin, end = self._every.begin[tenant], self._every.begin[tenant + 1]
         window = np.searchsorted(self._ts, [since_us, until_us]).astype(np.int32)
         lo, hi = np.searchsorted(self._every.row[begin:end], window)
@@ -143,7 +144,7 @@ class NewSettings:
 def first_uses(rows: EmergingRows, code: np.ndarray, value_of: np.ndarray) -> np.ndarray:
     """(n,) int32 the exchanges in which a tenant used a value for the first time, in order.
 
-    code: (exchanges,) int32; value_of: of each code, its value from 0, or -1 where it counts for nothing.
+    code: (exchanges,) int32; value_of: for each code its value from 0, or -1 if it does not count.
     """
     values = int(value_of.max(initial=-1)) + 1
     first = np.empty(min(len(rows.row), values * (len(rows.begin) - 1)), np.int32)
@@ -155,5 +156,5 @@ def first_uses(rows: EmergingRows, code: np.ndarray, value_of: np.ndarray) -> np
 
 
 def p_value(test: SettingTest) -> float:
-    """The p-value of a group's settings."""
+    """Return the p-value of a group's settings."""
     return min(1.0, test.tries * concentration_tail(test.count, test.of, test.share, test.correlation))

@@ -1,11 +1,11 @@
-"""Between two full evaluations: who takes up a known campaign's signature, from the exchanges since then.
+"""Finds accounts that take up a known campaign's signature between two full evaluations.
 
-The rule is that of `follow`, for the accounts that have just used the signature alone.
-It is stricter in three ways, as nothing here has been seen twice: an account must carry as many of the
-signature's fingerprints as a finding asks of its accounts, have done little else in the last day (on
-dev-a and dev-b the rule alone named 8 honest accounts beside 299, so 1 beside 283), and have the campaign's
-limit or temperature, where that has one in common. Whom it leaves out the next full evaluation names.
-Provisional: nothing of it is carried into that evaluation. It raises no alarm.
+The rule is that of `follow`, applied only to accounts that have just used the signature. It is stricter in
+three ways, since nothing here has been seen twice. An account must carry as many of the signature's
+fingerprints as a finding requires, have done little else in the last day (on dev-a and dev-b the rule alone
+named 8 honest accounts beside 299, so 1 beside 283), and have the campaign's limit or temperature, if it has
+one in common. Accounts left out here are named by the next full evaluation. Provisional: the next full
+evaluation starts without it.
 """
 
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ from stillwatch.scan.watch import ONE_MODEL, entered_since
 from stillwatch.units import DAY_US, time_of
 
 PHRASES = ("phrases", "system_phrases")
-SETTINGS = ("max_tokens", "temperature_milli")  # a model's code may change between two evaluations
+SETTINGS = ("max_tokens", "temperature_milli")  # not the model: its code may change between two evaluations
 COLUMNS = ("ts_us", "id", "account", *MARKED, *SETTINGS, *PHRASES)
 
 
@@ -36,19 +36,19 @@ class KnownSignature:
 
     campaign: str
     fingerprints: frozenset[int]
-    since_us: int  # a newcomer must have taken them up since
-    others: frozenset[str]  # accounts that are named already, or belong to another alarm
+    since_us: int  # a newcomer must have taken them up since then
+    others: frozenset[str]  # accounts already named, or of another alarm
     least: float = 0.0  # how many of the fingerprints an account must carry
     settings: tuple[tuple[str, int], ...] = ()  # column and value that most of its accounts have in common
 
 
 @dataclass(frozen=True)
 class KnownAccounts:
-    """What of the accounts table a provisional evaluation uses."""
+    """What a provisional evaluation uses of the accounts table."""
 
-    # with any permission: only a full evaluation tells what it permits
+    # with any permission: only a full evaluation examines what it permits
     permitted: frozenset[str] = frozenset()
-    org: dict[str, str] = field(default_factory=dict)  # account -> organisation, where it has one
+    org: dict[str, str] = field(default_factory=dict)  # account -> organisation, if it has one
 
 
 def known_accounts(accounts: pa.Table | None) -> KnownAccounts:
@@ -64,7 +64,7 @@ def known_accounts(accounts: pa.Table | None) -> KnownAccounts:
 def known_signatures(
     carried: CarriedScan, result: ScanResult, kept: KeptLog, window_us: int = WINDOW_US
 ) -> tuple[KnownSignature, ...]:
-    """The signatures of the alarms that became campaigns, in the order of the alarms."""
+    """Return the signatures of the alarms that became campaigns, in the order of the alarms."""
     signatures = []
     named = {account for campaign in result.campaigns for account in campaign.accounts}
     members = {campaign.id: set(campaign.accounts) for campaign in result.campaigns}
@@ -89,7 +89,7 @@ def known_signatures(
 
 
 def _common_settings(log: ExchangeLog, who: np.ndarray, tenants: int) -> tuple[tuple[str, int], ...]:
-    """The values that enough tenants mostly send to be a group's."""
+    """Return the values that are the usual ones of enough tenants to count as the group's."""
     common = []
     for name in SETTINGS:
         values, count = np.unique(_usual(log[name], who, tenants), return_counts=True)
@@ -99,28 +99,28 @@ def _common_settings(log: ExchangeLog, who: np.ndarray, tenants: int) -> tuple[t
 
 
 def _usual(values: np.ndarray, who: np.ndarray, tenants: int) -> np.ndarray:
-    """(tenants,) int64: what each sends most often. values, who: (exchanges,)."""
+    """(tenants,) int64: the most frequent value of each. values, who: (exchanges,)."""
     (sender, value), count = np.unique(np.stack([who, values]), axis=1, return_counts=True)
     order = np.argsort(count, kind="stable")
     usual = np.zeros(tenants, np.int64)
-    usual[sender[order]] = value[order]  # of several the last stays
+    usual[sender[order]] = value[order]  # with several writes the last stays
     return usual
 
 
 def _count_carried(index: Signature, own: np.ndarray, tenants: np.ndarray) -> np.ndarray:
-    """(tenants,) how many of the own fingerprints each carries."""
+    """(tenants,) number of the own fingerprints that each carries."""
     return index.entries(own, tenants.astype(np.int32), 0, NEVER)
 
 
 @dataclass
 class Newcomers:
-    """The signatures that are known since the last full evaluation, and who has used them since."""
+    """The signatures known since the last full evaluation, and the accounts that have used them since."""
 
     signatures: tuple[KnownSignature, ...]
-    named_at: dict[str, int] = field(default_factory=dict)  # account -> when it was first named so
+    named_at: dict[str, int] = field(default_factory=dict)  # account -> when it was first named here
     _users: list[set[int]] = field(init=False)  # per signature: codes of accounts
     _values: np.ndarray = field(init=False)
-    _own: list[np.ndarray] = field(init=False)  # per signature: numbers among the values
+    _own: list[np.ndarray] = field(init=False)  # per signature: indices into the values
 
     def __post_init__(self) -> None:
         values = sorted(frozenset().union(*(signature.fingerprints for signature in self.signatures)))
@@ -131,7 +131,7 @@ class Newcomers:
         self._users = [set() for _ in self.signatures]
 
     def see(self, part: Columns) -> None:
-        """Note who uses which signature among new exchanges."""
+        """Record which of the new exchanges use which signature."""
         if not self.signatures:
             return
         row, fingerprint = uses(_log_of(part), self._values)
@@ -142,7 +142,7 @@ class Newcomers:
             users.update(part["account"][carried].tolist())
 
     def recode(self, names: list[str], codes: dict[str, int]) -> None:
-        """Follow accounts to their new codes; `names` by the codes of before. Who has none is let go."""
+        """Update accounts to their new codes; `names` by the old codes. Accounts without one are dropped."""
         self._users = [
             {codes[names[code]] for code in users if names[code] in codes} for users in self._users
         ]
@@ -150,7 +150,7 @@ class Newcomers:
     def find_followers(
         self, kept: KeptLog, known: KnownAccounts, now_us: int, window_us: int = WINDOW_US
     ) -> tuple[Follower, ...]:
-        """Who follows by now, in order of account."""
+        """Return the followers by now, in order of account."""
         follower_of: dict[str, Follower] = {}
         names = list(kept.codes["account"].index) if any(self._users) else []
         for signature, own, users in zip(self.signatures, self._own, self._users, strict=True):
@@ -188,9 +188,9 @@ def _log_of(columns: Columns) -> ExchangeLog:
 def _log_of_accounts(
     kept: KeptLog, users: set[str], org: dict[str, str], now_us: int
 ) -> tuple[ExchangeLog, np.ndarray, list[list[str]]]:
-    """All exchanges up to now of some accounts and of whom they are one tenant with.
+    """Return all exchanges up to now of some accounts and of their tenants' other accounts.
 
-    Gives them in time order, the tenant of each, and each tenant's accounts.
+    They come in time order, with the tenant of each, and each tenant's accounts.
     """
     index = kept.codes["account"].index
     orgs = {org[name] for name in users if name in org}

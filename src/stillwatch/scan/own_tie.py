@@ -1,18 +1,18 @@
-"""How strongly one account by itself is tied to a group finding, beside accounts that no finding names.
+"""How strongly one account by itself is tied to a group finding, compared with unnamed accounts.
 
-Strength: the group's own fingerprints that the account carries, times the share of its exchanges that carry
-two of them, from the first that does. An account must not be tied by what it brought itself: a fingerprint
-counts for it only when at least 3 *other* accounts of the finding carry it, and they are at least 60 % of its
-other users. Fingerprints count for unnamed accounts under the same rule or a laxer one, which makes the
-p-value larger.
+Strength: the number of the group's own fingerprints that the account carries, times the share of its
+exchanges that carry two of them, from the first that does. An account must not be tied by what it contributed
+itself: a fingerprint counts for it only if at least 3 *other* accounts of the finding carry it, and they are
+at least 60 % of its other users. For unnamed accounts fingerprints count under the same rule or a laxer one,
+which makes the p-value larger.
 
 Null: the account is one more of the log's unnamed accounts that were active since the finding began; the rank
-of its strength among theirs is then uniform (conformal).
-Of accounts that a finding's wording added, the wording was learnt from others: every piece of it counts.
-Blind to: whatever is not wording. An account without such wording has no p-value.
-Fooled by: selection. Accounts are named because they carry the wording, so a small p-value is expected of
+of its strength among theirs is then uniform (conformal). For accounts that a finding's wording added, the
+wording was learned from others, so every fingerprint of it counts.
+Blind to: everything but wording. An account without such wording has no p-value.
+Fooled by: selection. Accounts are named because they carry the wording, so a small p-value is expected for
 each, honest or not. Two users of one program with a fixed template are tied as strongly as two accounts of
-one hand.
+one operator.
 Source: Vovk, Gammerman and Shafer 2005, conformal p-values: (1 + those at least as strong) / (n + 1).
 """
 
@@ -23,16 +23,16 @@ from stillwatch.actors.signature import LEAST_IN, NEEDED, PURITY
 from stillwatch.scan import OwnTie
 from stillwatch.stats.dealing import distinct
 
-LEAST_ACTIVE = 2  # exchanges since the finding began: nobody is named for fewer
+LEAST_ACTIVE = 2  # exchanges since the finding began: no account is named for fewer
 
 
 def own_ties(
     actor: Actor, context: ActorContext, unnamed: np.ndarray, learnt: bool = False
 ) -> dict[int, OwnTie]:
-    """Give the tie of each of a group's accounts, by code.
+    """Return the tie of each of a group's accounts, by code.
 
-    unnamed: (accounts,) bool, those that no finding names; learnt: whether the fingerprints were learnt from
-    others than the accounts that are asked of. Then each counts, and the null is the same.
+    unnamed: (accounts,) bool, those in no finding; learnt: whether the fingerprints were learned from other
+    accounts than those tested. In that case each counts, and the null is the same.
     """
     log = context.log
     accounts = len(log.accounts)
@@ -46,7 +46,7 @@ def own_ties(
     inside, outside = (
         _users(fingerprint, who, chosen, len(context.fingerprint_kind)) for chosen in (named, unnamed)
     )
-    others = inside + outside - 1  # users of each fingerprint beside the one that is judged
+    others = inside + outside - 1  # users of each fingerprint besides the one that is judged
     for_named = (inside - 1 >= LEAST_IN) & (inside - 1 >= PURITY * others)
     for_unnamed = (inside >= LEAST_IN) & (inside >= PURITY * others)
     counts = (named[who] & for_named[fingerprint]) | (peers[who] & for_unnamed[fingerprint])
@@ -64,7 +64,7 @@ def own_ties(
 
 
 def _users(fingerprint: np.ndarray, who: np.ndarray, chosen: np.ndarray, fingerprints: int) -> np.ndarray:
-    """(fingerprints,) how many accounts among `of` use each fingerprint."""
+    """(fingerprints,) number of accounts among `of` that use each fingerprint."""
     is_chosen = chosen[who]
     pairs = distinct(fingerprint[is_chosen] * len(chosen) + who[is_chosen])
     users: np.ndarray = np.bincount(pairs // len(chosen), minlength=fingerprints)

@@ -1,7 +1,4 @@
-"""`scan`, from log files to a result: read, sketch, features, watch, assemble.
-
-It does not know how a result is printed, nor what a detector measures.
-"""
+"""`scan`, from log files to a result: read, sketch, features, watch, assemble."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -51,30 +48,30 @@ from stillwatch.scan.watch import WatchResult, first_days, over_whole_log, watch
 from stillwatch.terms.holds import HoldCandidate, HoldSchedule
 from stillwatch.units import time_of, us
 
-HUB_PAYMENT = 20  # accounts behind one instrument past which it is no single payer
-MANY_PERMITTED = 4  # loud holders of a permission past which testing each costs more than a full evaluation
+HUB_PAYMENT = 20  # accounts behind one instrument above which they are no single payer
+MANY_PERMITTED = 4  # loud holders of a permission above which testing each costs more than a full evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options(DetectionSettings):
-    """How a scan decides, and how it is run."""
+    """The settings of a scan, and how to run it."""
 
     threads: int = 2
-    engine: str = DEFAULT  # where the SQL runs, see engine.named; it changes no result
+    engine: str = DEFAULT  # where the SQL runs, see engine.named; does not change results
     key: bytes = DEFAULT_KEY
     assume_utc: bool = False
     now: datetime | None = None
     keep_text: bool = False
-    held: tuple[HoldSchedule, ...] = ()  # what a gateway held, and when: its holds are evidence
+    held: tuple[HoldSchedule, ...] = ()  # the gateway's past holds, used as evidence
     columns: Mapping[str, str] = field(default_factory=dict)  # the log's own names: exchanges/mapping.py
     document_cpu_s: float = DOCUMENTS_CPU_S  # for PDF and Office files in requests: exchanges/documents.py
-    networks: NetworkTable | None = None  # where the log's addresses are looked up that have no `asn`
-    # is judged, also where nothing is found: four fifths of the cost of such an evaluation
+    networks: NetworkTable | None = None  # used to look up the addresses of a log without `asn`
+    # judge each account even if nothing is found: four fifths of such an evaluation's cost
     every_account: bool = True
 
 
 def silent(stage: str, done: int, total: int | None) -> None:
-    """Tell nobody of progress."""
+    """Report no progress."""
 
 
 def run(
@@ -85,17 +82,15 @@ def run(
     options: Options | None = None,
     tell: Tell = silent,
 ) -> ScanResult:
-    """Scan logs. `rejects` collects what could not be read; the rest is read.
+    """Scan logs. `rejects` collects unusable lines; the rest is read.
 
-    Raises: InputError where no line of any file can be used.
+    Raises: InputError if no line of any file can be used.
     """
     options = options or Options()
     rejects = rejects if rejects is not None else Rejects()
     begun = time.perf_counter()
-    read_pools(options.known_pools, options.key)  # a file that is none is said before hours of scanning
-    with closing(
-        open_engine(options.engine, threads=options.threads)
-    ) as engine:  # as is one that is not there
+    read_pools(options.known_pools, options.key)  # a bad file is reported before hours of scanning
+    with closing(open_engine(options.engine, threads=options.threads)) as engine:  # so is a missing one
         table = None
         if accounts is not None:
             table = read_accounts(accounts, rejects=rejects, assume_utc=options.assume_utc, now=options.now)
@@ -109,14 +104,14 @@ def run(
 def _whole_log(
     logs: Sequence[str | Path] | InMemoryLog, rejects: Rejects, options: Options, tell: Tell
 ) -> ExchangeLog:
-    """Read the log. Raises: InputError where no line of any file can be used."""
+    """Read the log. Raises: InputError if no line of any file can be used."""
     try:
-        # a stream cannot be read again: a table that lacks nothing but texts is taken as it is
+        # a stream cannot be read twice, so a table that lacks only texts is accepted as it is
         log = _log(logs, rejects, options, tell, needs_texts=not isinstance(logs, InMemoryLog))
     except InputError:
         if not rejects.textless or isinstance(logs, InMemoryLog):
             raise
-        rejects.restart()  # a log without any text: what is left of it is counted, and the result says so
+        rejects.restart()  # a log without any text: the rest of it is counted, and the result says so
         log = _log(logs, rejects, options, tell, needs_texts=False)
     rejects.conflicts = log.conflicts
     if len(log) == 0:
@@ -149,7 +144,7 @@ def _log(
     if options.networks is not None:
         batches = map(options.networks.fill, batches)
     log = build(batches, sketcher, threads=options.threads)
-    log.columns.pop("id", None)  # by which exchanges were told apart: nobody asks for it any more
+    log.columns.pop("id", None)  # was needed only for removing duplicates
     return log
 
 
@@ -165,9 +160,9 @@ def scan_log(
     keep: Callable[[CarriedScan], None] | None = None,
     engine: SqlEngine | None = None,
 ) -> ScanResult:
-    """Scan a log that is in memory already; the four arguments before the last are those of `watch`.
+    """Scan a log in memory; the four arguments before the last are those of `watch`.
 
-    engine: one that is open; by default `options` names one, which is opened where it is needed.
+    engine: an open one; by default the one named by `options` is opened when needed.
     """
     options = options or Options()
     known = known_of(log, accounts)
@@ -237,7 +232,7 @@ def scan_log(
 
 
 def _with_fingerprints(context: ActorContext, watched: WatchResult) -> ActorContext:
-    """A context with the fingerprints that a watch has followed, and who used them."""
+    """Return the context with the fingerprints that a watch has followed, and their users."""
     spread = watched.spread
     entrants = np.bincount(spread.entry_fingerprint, minlength=len(spread.emerging_from_us))
     return replace(
@@ -252,10 +247,9 @@ def _with_fingerprints(context: ActorContext, watched: WatchResult) -> ActorCont
 def _established(
     context: ActorContext, options: Options, watched: WatchResult
 ) -> tuple[ActorContext, WatchResult] | None:
-    """What a watch of the log's first days says of wording that was in use when it began.
+    """Return the result of a watch of the log's first days for wording that was in use when it began.
 
-    Only a whole log has a beginning, and without an accounts table that says it nobody knows when accounts
-    signed up.
+    Only a whole log has a beginning, and sign-up times are known only from an accounts table.
     """
     log, known, tenant = context.log, context.known, context.tenants
     if known is None or not (known.created_us > 0).any():
@@ -318,7 +312,7 @@ def _result(
 
 
 def _accounts_with_facts(known: AccountFacts | None) -> int | None:
-    """Of how many accounts the accounts table tells anything; None without a table."""
+    """Return how many accounts have facts in the accounts table; None without a table."""
     if known is None:
         return None
     flags = zip(
@@ -328,7 +322,7 @@ def _accounts_with_facts(known: AccountFacts | None) -> int | None:
 
 
 def _nothing_found(context: ActorContext, watched: WatchResult) -> bool:
-    """Whether there is no alarm, no group that hands refused work on, and nobody who harvests alone.
+    """Return whether there is no alarm, no group that passes refused work on, and no lone harvester.
 
     Skip the full evaluation only if no account would alarm under any treatment of permissions.
     """
@@ -357,14 +351,14 @@ def _nothing_found(context: ActorContext, watched: WatchResult) -> bool:
 
 
 def known_of(log: ExchangeLog, accounts: pa.Table | None) -> AccountFacts | None:
-    """What the accounts table says of the log's accounts, by code."""
+    """Return the facts of the accounts table on the log's accounts, by code."""
     if accounts is None:
         return None
     return facts_of(log, {row["account"]: row for row in accounts.to_pylist()})
 
 
 def facts_of(log: ExchangeLog, rows: Mapping[str, Mapping[str, Any]]) -> AccountFacts:
-    """What rows of an accounts table, by name, say of the log's accounts, by code."""
+    """Return the facts in rows of an accounts table, by name, on the log's accounts, by code."""
     own_rows = [rows.get(name, {}) for name in log.accounts]
     created = [row.get("created") for row in own_rows]
     return AccountFacts(
@@ -378,7 +372,7 @@ def facts_of(log: ExchangeLog, rows: Mapping[str, Mapping[str, Any]]) -> Account
 
 
 def _with_codes(log: ExchangeLog, accounts: pa.Table | None) -> pa.Table | None:
-    """The accounts table with each account's code in front; accounts that the log lacks are left out."""
+    """Return the accounts table with each account's code in front; accounts not in the log are left out."""
     if accounts is None:
         return None
     code = {name: k for k, name in enumerate(log.accounts)}
@@ -388,11 +382,11 @@ def _with_codes(log: ExchangeLog, accounts: pa.Table | None) -> pa.Table | None:
 
 
 def _tenants(log: ExchangeLog, known: AccountFacts | None) -> np.ndarray:
-    """(accounts,) int32: accounts of one organisation are one tenant, called by the one that came first.
+    """(accounts,) int32: accounts of one organisation are one tenant, named after the earliest one.
 
-    Accounts of no organisation that have one payment instrument and one private mail domain are one as well:
-    an agency or an office that never registered. Not called by the least name: an account that comes later
-    must change nothing of what was before.
+    Accounts without an organisation that share one payment instrument and one private mail domain are one as
+    well: an agency or an office that never registered. Naming it after the alphabetically first account would
+    let a later account change earlier results.
     """
     tenant = np.arange(len(log.accounts), dtype=np.int32)
     if known is not None:
@@ -407,15 +401,15 @@ def _tenants(log: ExchangeLog, known: AccountFacts | None) -> np.ndarray:
 
 
 def first_seen(log: ExchangeLog) -> np.ndarray:
-    """The accounts in the order in which they came."""
-    first = np.full(len(log.accounts) + 1, len(log), np.int64)  # and of nobody, whose code is -1
+    """Return the accounts in the order of their first exchange."""
+    first = np.full(len(log.accounts) + 1, len(log), np.int64)  # plus one for no account, code -1
     np.minimum.at(first, log["account"], np.arange(len(log)))
     order: np.ndarray = np.argsort(first[:-1])
     return order[: np.count_nonzero(first[:-1] < len(log))]
 
 
 def payers(log: ExchangeLog, known: AccountFacts | None) -> np.ndarray:
-    """(accounts,) int32: as tenants; accounts without organisation behind one instrument are one payer."""
+    """(accounts,) int32: as tenants, but accounts without organisation on one instrument are one payer."""
     payer = _tenants(log, known)
     if known is not None:
         by_instrument: dict[str, list[int]] = {}
@@ -452,7 +446,7 @@ def _verdicts(
 
 
 def _own_p_value(case: Campaign, account: str) -> float | None:
-    """An account's own p-value. A lone payer's is the finding's, which says so: it is not written twice."""
+    """Return an account's own p-value. A lone payer's is the finding's, which states it already."""
     if account in case.own_reactions:
         return case.own_reactions[account].p_value
     tie = case.own_ties.get(account)

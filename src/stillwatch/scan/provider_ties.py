@@ -1,13 +1,13 @@
-"""Whether a group that shares new wording is also tied by what the provider knows: payment and sign-up.
+"""Tests whether a group that shares new wording is also tied by payment and sign-up.
 
-Asked only where the log names no model, or one, so that the strongest test of settings is missing. It makes
-leads and never a finding: a class, an event or a reseller is tied in the same way.
+Used only if the log has no model names, or a single one, so that the strongest test of settings is missing.
+It makes leads and never a finding: a class, an event or a reseller is tied in the same way.
 
 Null: wording and payment are independent: a group's payment instruments are a random sample of those of the
     accounts that were active in the window (hypergeometric, times the instruments that could have been the
-    commonest); sign-ups as in the clue `signup_burst`. The smaller p-value, times two.
+    most common); sign-ups as in the clue `signup_burst`. The smaller p-value is doubled.
 Blind to: one card and one sign-up day for each account.
-Fooled by: a class, a hackathon, a reseller, a launch: they sign up or pay together.
+Fooled by: a class, a hackathon, a reseller, a launch: their users sign up or pay together.
 Source: docs/field.md, signal 15 (Anthropic 2026-02: "shared payment methods").
 """
 
@@ -18,15 +18,15 @@ from stillwatch.actors.clues.signup_burst import BURST_US, CORRELATION
 from stillwatch.stats.groups import concentration_tail
 from stillwatch.stats.subsets import Stratum, subset_tail
 
-LEAST_SHARE = 0.5  # of a group's accounts, that an instrument shared in it pays for, or that sign up together
+LEAST_SHARE = 0.5  # of a group's accounts that one instrument pays for, or that sign up together
 LEAST_TIED = 3
 
 
 class ProviderTies:
-    """What the provider knows of a log's accounts, by tenant. Organisations are one tenant and tie nobody."""
+    """The provider's facts on a log's accounts, by tenant. An organisation is one tenant: no tie."""
 
     def __init__(self, known: AccountFacts, tenants: np.ndarray) -> None:
-        """tenants: (accounts,) whose tenant each account is; a tenant goes by one of its accounts."""
+        """tenants: (accounts,) the tenant of each account; a tenant is represented by one of its accounts."""
         single = np.array([not org for org in known.org], bool)
         name = [pays if alone else "" for pays, alone in zip(known.payment, single.tolist(), strict=True)]
         number = {pays: k for k, pays in enumerate(dict.fromkeys(filter(None, name)))}
@@ -36,7 +36,7 @@ class ProviderTies:
         self._last = len(tenants)
 
     def tail(self, members: np.ndarray, active: np.ndarray) -> tuple[float, str]:
-        """Give the p-value of a group's ties, and the stronger tie as a sentence; 1.0 and "" without one.
+        """Return the p-value of a group's ties, and the stronger tie as a sentence; 1.0 and "" without one.
 
         members: (n,) tenants; active: (m,) every tenant of the window, members included.
         """
@@ -80,7 +80,7 @@ class ProviderTies:
 
 
 def lead_text(tie: str, p_value: float) -> str:
-    """Say why a group that the provider's knowledge ties is a lead, and no finding."""
+    """Return why a group tied by payment or sign-up is a lead, and no finding."""
     return (
         "the log names no model, so that the strongest test of a group could not be made; its accounts share "
         f"new wording, and {tie} (p {p_value:.2g}): a class, an event or a reseller would be tied so too"

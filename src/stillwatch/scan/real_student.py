@@ -1,10 +1,9 @@
-"""What samples of a teacher bought a small real model, as measured and as reports cite it.
+"""The accuracy of a small real model by number of teacher samples, as measured and as reports cite it.
 
-The figures are data: `real_student.toml` is of SmolLM2-135M on a toy task. Nothing is read between the sizes
-that were tried.
+`real_student.toml` has SmolLM2-135M on a toy task. There is no interpolation between the measured sizes.
 
-Null: each size was tried once. Blind to: what the examples are; how large the student is.
-Fooled by: reading it as a forecast. It says that there is a threshold, not where a large model has it.
+Null: each size was tried once. Blind to: the content of the examples; the size of the student.
+Fooled by: use as a forecast. It shows that there is a threshold, not where a large model has it.
 Source: docs/figures/distill-training.md, one seed, 150 held-out problems.
 """
 
@@ -20,7 +19,7 @@ FILE = "real_student.toml"
 
 @dataclass(frozen=True)
 class RealStudent:
-    """A real model after so many samples, one student a size: (samples, right) in ascending order."""
+    """A real model by number of samples, one student per size: (samples, right) in ascending order."""
 
     model: str
     held_out: int
@@ -30,14 +29,14 @@ class RealStudent:
 
 @cache
 def real_student() -> RealStudent:
-    """Read the real student that ships."""
+    """Read the shipped real student."""
     document = tomllib.loads(resources.files("stillwatch.scan").joinpath(FILE).read_text("utf-8"))
     points = tuple((point["samples"], point["right"]) for point in document["point"])
     return RealStudent(document["model"], document["held_out"], document["before"], points)
 
 
 def cite_curve(exchanges: int) -> str:
-    """Say in one sentence what the sizes measured next to so many exchanges bought a real, small student.
+    """State in one sentence the accuracy at the measured sizes next to this many exchanges.
 
     >>> cite_curve(500)
     'A small real model (SmolLM2-135M) correctly answered 52 % (44 to 60) of the held-out questions of a \

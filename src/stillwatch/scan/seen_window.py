@@ -1,18 +1,18 @@
-"""What a live scan cannot see where memory, lateness or a gap cuts its window. It judges nobody."""
+"""What a live scan cannot see if memory, lateness or a gap cuts its window."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from stillwatch.scan import SeenWindow
 
-if TYPE_CHECKING:  # whoever only writes a report down needs none of the detection
+if TYPE_CHECKING:  # writing a report needs none of the detection
     from stillwatch.scan.settings import DetectionSettings
 
-BACKWARDS = 2  # windows: one that links accounts, and one before it that tells what was in use already
+BACKWARDS = 2  # windows: one that links accounts, and an earlier one that shows what was in use already
 
 
 def needed_days(settings: "DetectionSettings") -> float:
-    """How many days of exchanges the rules need in memory.
+    """Return how many days of exchanges the rules need in memory.
 
     >>> from stillwatch.scan.settings import DetectionSettings
     >>> needed_days(DetectionSettings())
@@ -22,7 +22,7 @@ def needed_days(settings: "DetectionSettings") -> float:
 
 
 def window_headline(window: SeenWindow | None) -> str:
-    """Say in one sentence that not everything could be seen; empty where it could."""
+    """State in one sentence that not everything could be seen; empty if it could."""
     if window is None or window.whole:
         return ""
     if window.short:
@@ -34,7 +34,7 @@ def window_headline(window: SeenWindow | None) -> str:
 
 
 def window_sentences(window: SeenWindow | None) -> tuple[str, ...]:
-    """Say what cannot be seen, the weightiest first."""
+    """Return what cannot be seen, the most important first."""
     if window is None:
         return ()
     sentences = [_memory(window)] if window.short else []
@@ -70,7 +70,7 @@ def window_sentences(window: SeenWindow | None) -> tuple[str, ...]:
 
 
 def _memory(window: SeenWindow) -> str:
-    """What the days cost that are not in memory any more."""
+    """Describe the cost of the days that are no longer in memory."""
     assert window.kept_days is not None
     assert window.since is not None
     begin = (

@@ -1,8 +1,8 @@
-"""Whom a scan sets aside from a group before it judges the rest, by which rule, on what facts.
+"""The accounts that a scan sets aside from a group before it judges the rest, by which rule, on what facts.
 
-It accuses nobody. Payment, networks and mail domains come from the owner's own records: a wrong record sets
-aside the wrong account. So each account that was set aside is written down with the facts, and a bundle's
-checker counts again what its events show.
+Payment, networks and mail domains come from the owner's own records: a wrong record sets aside the wrong
+account. Each account that was set aside is therefore recorded with the facts, and a bundle's checker recounts
+what its events show.
 """
 
 from collections import Counter
@@ -22,9 +22,9 @@ from stillwatch.scan.sites import event_members, main_networks, site_members, si
 from stillwatch.stats.dealing import run_starts
 from stillwatch.units import time_of
 
-COPIED_AFTER_US = 43_200_000_000  # half a day in which nobody else used a fingerprint
+COPIED_AFTER_US = 43_200_000_000  # half a day in which no other account used a fingerprint
 COPIED_LEAST = 8  # fingerprints
-KEPT_SIGNATURE = 0.5  # of a group's own fingerprints, once accounts of it were set aside
+KEPT_SIGNATURE = 0.5  # of a group's own fingerprints, after some of its accounts were set aside
 PRODUCT, SITE, EVENT, CLASS = "product", "site", "event", "class"
 COPIED, PERMISSION, OTHER = "copied_from", "permission", "other_alarm"
 RULES: Mapping[str, str] = {
@@ -36,12 +36,12 @@ RULES: Mapping[str, str] = {
     PERMISSION: "have a permission for such use",
     OTHER: "belong to another alarm",
 }
-# account code -> what is written down; its network is the log's code until `list_set_aside`
+# account code -> its record; its network is the log's code until `list_set_aside`
 Aside = dict[int, SetAside]
 
 
 def users_of_software(context: ActorContext, accounts: np.ndarray, marked: np.ndarray) -> Aside:
-    """Of some accounts the users of a product that they use far more than the log does.
+    """Return those of some accounts that use a product which they use far more than the log does.
 
     marked: (exchanges,) bool: those that show what the accounts share.
     """
@@ -49,14 +49,14 @@ def users_of_software(context: ActorContext, accounts: np.ndarray, marked: np.nd
     rows = context.rows_of(accounts)
     used = context.once(_products).users(log["account"], accounts.tolist(), rows[marked[rows]], 0, len(log))
     users = np.array(sorted(used), np.int32)
-    # a program whose wording is no news explains it, whoever pays
+    # an existing program with old wording explains it, whoever pays
     if not context.established and share_instruments(context.known, users, context.tenants):
         return {}
     return by_product(context, used)
 
 
 def by_product(context: ActorContext, used: Mapping[int, str]) -> Aside:
-    """Write down users of products (account code -> its product), with the last request that named it."""
+    """Record users of products (account code -> its product), with the last request that named it."""
     last = context.once(_last_named)
     asides = {}
     for account, name in sorted(used.items()):
@@ -69,7 +69,7 @@ def by_product(context: ActorContext, used: Mapping[int, str]) -> Aside:
 
 
 def openly_together(context: ActorContext, accounts: np.ndarray) -> Aside:
-    """Of some accounts those that were at one event, or sit at one site."""
+    """Return those of some accounts that were at one event, or sit at one site."""
     network, (first, last) = context.once(_networks), context.once(_first_and_last_us)
     asides: Aside = {}
     for account in event_members(context.known, network, accounts, first, last).tolist():
@@ -92,17 +92,17 @@ def openly_together(context: ActorContext, accounts: np.ndarray) -> Aside:
 
 
 def students(context: ActorContext, accounts: np.ndarray) -> Aside:
-    """Of some accounts those of teaching institutions, where they are far more than in the table."""
+    """Return those of some accounts at teaching institutions, if they are far more than in the table."""
     known, names = context.known, context.log.accounts
     members = class_members(known, accounts).tolist()
     return {a: SetAside(names[a], CLASS, mail_domain=known.email_domain[a].lower()) for a in members if known}
 
 
 def keep_signature(spread: Spread, own: np.ndarray, tenants: np.ndarray) -> bool:
-    """Whether half of a group's own fingerprints were taken up by several of the tenants that are left of it.
+    """Return whether several of the remaining tenants took up half of a group's own fingerprints.
 
-    Else the wording was that of those who were set aside, and the rest are no group by it. A group without
-    fingerprints of its own has none to lose. own: (n,) numbers, ascending.
+    Otherwise the wording was that of the accounts set aside, and the rest are no group by it. A group without
+    fingerprints of its own passes. own: (n,) indices, ascending.
     """
     if not len(own):
         return True
@@ -112,11 +112,10 @@ def keep_signature(spread: Spread, own: np.ndarray, tenants: np.ndarray) -> bool
 
 
 def copied_from(spread: Spread, own: np.ndarray) -> dict[int, tuple[int, int]]:
-    """Tenants that used most of the fingerprints they carry long before anybody else: the pool copied them.
+    """Return tenants that used most of their fingerprints long before any other: the pool copied them.
 
-    Whoever would frame a bystander by copying his wording finds him left out. A pool's own first account is
-    left out too where it tried the wording alone for so long. Of each: fingerprints that it used so, and
-    carries.
+    Framing a bystander by copying his wording therefore fails. A pool's own first account is left out too if
+    it tried the wording alone for that long. For each: fingerprints used that early, and carried.
     """
     is_own = np.flatnonzero(np.isin(spread.entry_fingerprint, own))
     fingerprint, who, at = (
@@ -124,7 +123,7 @@ def copied_from(spread: Spread, own: np.ndarray) -> dict[int, tuple[int, int]]:
         spread.entry_tenant[is_own],
         spread.entry_us(is_own),
     )
-    # entries are in time order, so each fingerprint's stay in it
+    # entries are in time order, so those of each fingerprint stay so
     order = np.argsort(fingerprint, kind="stable")
     fingerprint, who, at = fingerprint[order], who[order], at[order]
     first = np.flatnonzero(run_starts(fingerprint))
@@ -138,9 +137,9 @@ def copied_from(spread: Spread, own: np.ndarray) -> dict[int, tuple[int, int]]:
 
 
 def before_the_alarm(context: ActorContext, marked: np.ndarray, aside: Mapping[int, str]) -> Aside:
-    """Write down the accounts of tenants that an alarm's judgement set aside (`Judgement.aside`).
+    """Record the accounts of tenants that an alarm's judgement set aside (`Judgement.aside`).
 
-    marked: (exchanges,) bool, those that show what the alarm's accounts share: only who sent some is meant.
+    marked: (exchanges,) bool, those that show what the alarm's accounts share: only senders count.
     """
     if not aside:
         return {}
@@ -156,7 +155,7 @@ def bystanders(
     copied: Mapping[int, tuple[int, int]],
     kinds: Mapping[int, KindOfUse],
 ) -> Aside:
-    """Of some accounts those whose wording was copied, and those whose use is permitted."""
+    """Return those of some accounts whose wording was copied, and those whose use is permitted."""
     asides: Aside = {}
     tenant = context.tenants
     for account in accounts:
@@ -169,16 +168,16 @@ def bystanders(
 
 
 def of_other_alarms(context: ActorContext, accounts: Iterable[int]) -> Aside:
-    """Write down accounts that another finding has already."""
+    """Record accounts that another finding has already."""
     return {int(a): SetAside(context.log.accounts[a], OTHER) for a in accounts}
 
 
 def list_set_aside(
     aside: Aside, accused: Collection[int], finding_of: Mapping[str, str]
 ) -> tuple[SetAside, ...]:
-    """Give what is written down of a finding, in order of account, without whom it accuses after all.
+    """Return the records of a finding, in order of account, without accounts that it accuses after all.
 
-    Networks are numbered anew, so that a number says nothing of an address. finding_of: account -> finding.
+    Networks are renumbered, so that a number reveals nothing of an address. finding_of: account -> finding.
     """
     number: dict[int, int] = {}
     listed = []
@@ -192,12 +191,12 @@ def list_set_aside(
 
 
 def by_rule(set_aside: Iterable[SetAside]) -> dict[str, int]:
-    """How many accounts each rule set aside."""
+    """Count the accounts that each rule set aside."""
     return dict(sorted(Counter(entry.rule for entry in set_aside).items()))
 
 
 def aside_text(counts: Mapping[str, int]) -> str:
-    """Say in one line how many accounts were set aside, and why; "" where none was.
+    """State in one line how many accounts were set aside, and why; "" if none was.
 
     >>> aside_text({"site": 9, "product": 1})
     "10 accounts that look alike were set aside: 9 sit at one site, 1 run one vendor's product"
@@ -214,14 +213,14 @@ def aside_text(counts: Mapping[str, int]) -> str:
 
 
 def _last_named(context: ActorContext) -> dict[tuple[int, str], int]:
-    """When each account last sent a request whose user agent named each product."""
+    """Return when each account last sent a request whose user agent named each product."""
     log = context.log
     number = context.once(_products).of_rows()
     rows = np.flatnonzero((number >= 0) & (log["account"] >= 0))
     names = context.once(_products).names
     products = max(len(names), 1)
     pairs = log["account"][rows].astype(np.int64) * products + number[rows]
-    # rows are in time order: the last comes first
+    # rows are in time order: reversed, the last comes first
     distinct_pairs, place = np.unique(pairs[::-1], return_index=True)
     at_us = log["ts_us"][rows[::-1][place]]
     return {
@@ -243,13 +242,13 @@ def _sites(context: ActorContext) -> np.ndarray:
 
 
 def _accounts_per_network(context: ActorContext) -> dict[int, int]:
-    """Of each network how many accounts send most from it."""
+    """Return for each network how many accounts send most from it."""
     network, counts = np.unique(context.once(_networks), return_counts=True)
     return dict(zip(network.tolist(), counts.tolist(), strict=True))
 
 
 def _system_of_network(context: ActorContext) -> dict[int, int]:
-    """The autonomous system of each network in which anybody sits at a site; it has one only."""
+    """Return the autonomous system of each network with a site; it has one only."""
     log, site = context.log, context.once(_sites)
     rows = np.flatnonzero((log["account"] >= 0) & (log["net"] == site[log["account"]]) & (log["asn"] > 0))
     return dict(zip(log["net"][rows].tolist(), log["asn"][rows].tolist(), strict=True))

@@ -1,7 +1,7 @@
 """The constants of detection as one object: each a field with its unit, its source and its range.
 
 A finding made under other settings than the shipped ones has none of the error rates in docs/benchmarks.md.
-What is not here is not meant to be changed: kernels and statistics have their constants where they are used.
+The constants of kernels and statistics are not meant to be changed, and stay where they are used.
 """
 
 import math
@@ -19,16 +19,16 @@ ANY = (0, math.inf)
 
 
 def _constant(default: Any, unit: str, bounds: tuple[float, float], source: str, meaning: str) -> Any:
-    """A field. `bounds` hold for it, and for each of its values where it has several."""
+    """Return a field. `bounds` apply to it, or to each of its values if it has several."""
     metadata = {"unit": unit, "meaning": meaning, "source": source, "low": bounds[0], "high": bounds[1]}
     return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionSettings:
-    """How a scan decides: the dial, the parts of the detection, and the constants of its tests.
+    """The settings of a scan: the false-positive budget, the parts of the detection, the tests' constants.
 
-    Raises: InputError for a value that is out of its range.
+    Raises: InputError for a value out of its range.
 
     >>> DetectionSettings(window_days=7.0).changes()
     {'window_days': 7.0}
@@ -123,7 +123,7 @@ class DetectionSettings:
         return int(self.burn_in_days * DAY_US)
 
     def changes(self) -> dict[str, object]:
-        """Give what differs from the shipped settings."""
+        """Return what differs from the shipped settings."""
         return {
             setting.name: getattr(self, setting.name)
             for setting in fields(DetectionSettings)
@@ -131,7 +131,7 @@ class DetectionSettings:
         }
 
     def caveat(self) -> tuple[str, ...]:
-        """What a report must say where these are not the shipped settings."""
+        """Return what a report must state if these are not the shipped settings."""
         moved = [name for name in self.changes() if name != "known_pools"]  # these change no finding
         changes = [f"{name} {_value_text(getattr(self, name))}" for name in moved]
         if not changes:
@@ -143,7 +143,7 @@ class DetectionSettings:
 
     @staticmethod
     def describe() -> list[dict[str, object]]:
-        """Give each setting's name, default, unit, meaning, source and bounds, as rows of a table."""
+        """Return each setting's name, default, unit, meaning, source and bounds, as rows of a table."""
         return [
             {"name": setting.name, "default": setting.default} | dict(setting.metadata)
             for setting in fields(DetectionSettings)
@@ -155,13 +155,13 @@ def _value_text(value: object) -> str:
 
 
 def _check_paths(value: object) -> None:
-    """Raises: InputError for what are no paths."""
+    """Raises: InputError for values that are no paths."""
     if not isinstance(value, tuple) or not all(isinstance(path, str) for path in value):
         raise InputError(f"known_pools is {value!r}; give a tuple of paths")
 
 
 def _check(setting: "Field[Any]", value: object) -> None:
-    """Raises: InputError for a value that is of another kind than the default, or out of bounds."""
+    """Raises: InputError for a value of another type than the default, or out of bounds."""
     low, high = setting.metadata["low"], setting.metadata["high"]
     default: Any = setting.default
     several = isinstance(default, tuple)

@@ -1,12 +1,12 @@
-"""Whether accounts signed up together: what the provider knows, and a client cannot choose afterwards.
+"""Tests whether accounts signed up together: the provider knows it, and a client cannot change it later.
 
-Asked of groups whose wording was in use when a log began. Nothing tells then whether that wording was new, so
-that a program of years ago looks like a campaign of last month. Its users signed up whenever they came to the
-provider; a campaign's accounts were made for it.
+Used for groups whose wording was in use when a log began. Nothing shows then whether that wording was new, so
+a years-old program looks like a campaign of last month. Its users signed up when they came to the provider; a
+campaign's accounts were created for it.
 
-Null: a group's accounts signed up when the log's others did, but for a correlation within groups. The gap
-    between the first and the k-th of n such times is at most s with the chance that k - 1 of n or more lie in
-    a given share s of the others' (a spacing of uniform order statistics is a beta variable).
+Null: a group's accounts signed up when the log's others did, except for a correlation within groups. The gap
+    between the first and the k-th of n such times is at most s with the probability that k - 1 of n or more
+    are in a given share s of the others' (a spacing of uniform order statistics is a beta variable).
 Blind to: aged and bought accounts; a campaign that has run as long as the provider.
 Fooled by: a course, an event, a staff, all of whom sign up together; a program that was released lately.
 Source: docs/field.md, signal 15.
@@ -20,12 +20,12 @@ from stillwatch.actors import IN_USE
 from stillwatch.stats.groups import concentration_tail
 from stillwatch.units import DAY_US
 
-MOST = 0.75  # of the accounts: the shortest time in which so many signed up is looked at
-CORRELATION = 0.03  # what honest groups are granted, as for their model
-SIGNED_TOGETHER = 1e-3  # p-value from which on accounts signed up together
+MOST = 0.75  # of the accounts: the shortest time in which this share signed up is examined
+CORRELATION = 0.03  # allowed for honest groups, as for their model
+SIGNED_TOGETHER = 1e-3  # greatest p-value at which accounts count as signed up together
 LEAST_TIED = 3
 APART = f"its wording was {IN_USE}, and its accounts signed up at times of their own"
-LEAST_OTHERS = 20  # fewer, and their share in a span of time is no measure
+LEAST_OTHERS = 20  # with fewer, their share in a time span is no measure
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class SignupSpan:
 
     p_value: float
     days: float
-    share: float  # of the other accounts, that signed up then
+    share: float  # of the other accounts, those that signed up then
 
     @property
     def text(self) -> str:
-        """Say it as a sentence's end."""
+        """Return it as the end of a sentence."""
         return (
             f"{MOST:.0%} of them signed up within {max(1, round(self.days))} days, as {self.share:.1%} of "
             f"other accounts did (p {self.p_value:.1g})"
@@ -46,17 +46,17 @@ class SignupSpan:
 
 
 NO_SPAN = SignupSpan(1.0, 0.0, 1.0)
-ANY_SPAN = SignupSpan(0.0, 0.0, 1.0)  # where it does not matter
+ANY_SPAN = SignupSpan(0.0, 0.0, 1.0)  # if it does not matter
 
 
 class Signups:
-    """When the tenants of a log signed up, each at its first account, among those who have sent something."""
+    """When the tenants of a log signed up (their first account), among those that have sent something."""
 
     def __init__(self, created_us: np.ndarray, tenant: np.ndarray, first_sent_us: np.ndarray) -> None:
         """Index a log's accounts.
 
-        created_us: (accounts,) int64, 0 where unknown; tenant: (accounts,) whose tenant each is;
-        first_sent_us: (tenants,) int64, when each sent its first exchange.
+        created_us: (accounts,) int64, 0 if unknown; tenant: (accounts,) the tenant of each; first_sent_us:
+        (tenants,) int64, when each sent its first exchange.
         """
         unknown = np.iinfo(np.int64).max
         first = np.full(len(first_sent_us), unknown)
@@ -65,7 +65,7 @@ class Signups:
         self._until_us, self._ordered_us = 0, np.zeros(0, np.int64)
 
     def span(self, members: np.ndarray, until_us: int) -> SignupSpan:
-        """Look at when a group signed up, beside those who sent something before `until_us`.
+        """Compare a group's sign-up times with those of tenants that sent something before `until_us`.
 
         members: (n,) tenants, each once.
         """

@@ -1,6 +1,6 @@
-"""Accounts that openly sit together: in an office, a class, at an event. It raises no alarm.
+"""Accounts that openly sit together: in an office, a class, at an event.
 
-A pool that hides gives each account an address of its own. Who does not hide is a place that the owner sees.
+A pool that hides gives each account an address of its own. One that does not hide is visible to the owner.
 """
 
 from functools import lru_cache
@@ -13,28 +13,28 @@ from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.units import DAY_US
 
 LEAST_AT_SITE = 3  # accounts of a log that send most from one network
-LEAST_MEMBERS = 3  # of a group at sites or at an event, else none: chance brings two together
+LEAST_MEMBERS = 3  # of a group at sites or at an event; fewer may be chance
 EVENT_US = 3 * DAY_US  # from the first request to the last of a hackathon, a workshop, a weekend
 FAR = np.iinfo(np.int64).max
 
 
 def main_networks(log: ExchangeLog) -> np.ndarray:
-    """(accounts,) int64: the network from which each account sends most, -1 where none is known."""
+    """(accounts,) int64: the network from which each account sends most, -1 if unknown."""
     rows = np.flatnonzero((log["net"] >= 0) & (log["account"] >= 0))
     networks = int(log["net"][rows].max(initial=0)) + 1
     who = log["account"][rows].astype(np.int64)
     pairs, count = np.unique(who * networks + log["net"][rows], return_counts=True)
     main = np.full(len(log.accounts), -1, np.int64)
-    order = np.argsort(count, kind="stable")  # the last written stays
+    order = np.argsort(count, kind="stable")  # the last write stays
     main[pairs[order] // networks] = pairs[order] % networks
     return main
 
 
 @lru_cache(maxsize=1)
 def hosting_networks() -> np.ndarray:
-    """(n,) int64: numbers of autonomous systems whose addresses are rented servers, in order.
+    """(n,) int64: sorted numbers of autonomous systems whose addresses are rented servers.
 
-    Source: https://github.com/brianhama/bad-asn-list, and large clouds that it lacks.
+    Source: https://github.com/brianhama/bad-asn-list, and large clouds missing there.
     """
     text = files("stillwatch.scan").joinpath("hosting_networks.txt").read_text("utf-8")
     lines = (line for line in text.splitlines() if not line.startswith("#"))
@@ -44,16 +44,16 @@ def hosting_networks() -> np.ndarray:
 def sites(log: ExchangeLog, network: np.ndarray) -> np.ndarray:
     """(accounts,) int64: the network of each account that sits at a site, else -1.
 
-    A site is the main network of three accounts or more whose autonomous system is known, and no hosting
-    company's: behind one address of a cloud are strangers, or a pool's own server. A network is of one
-    system: where the log names several of it, they say nothing. No number, and 0, are unknown and contradict
-    nothing: exchanges may be from before there was a table of networks.
+    A site is the main network of three accounts or more whose autonomous system is known and is no hosting
+    company's: one address of a cloud serves strangers, or a pool's own server. A network belongs to one
+    system; if the log has several for it, they are ignored. No number, and 0, mean unknown and contradict
+    nothing: exchanges may be older than the table of networks.
 
     network: as `main_networks`.
     """
     rows = (log["account"] >= 0) & (log["net"] == network[log["account"]]) & (log["asn"] > 0)
     system = np.full(len(network), -1, np.int64)
-    system[log["account"][rows]] = log["asn"][rows]  # of several the last written stays
+    system[log["account"][rows]] = log["asn"][rows]  # with several writes the last stays
     _, place = np.unique(network, return_inverse=True)
     has_system = system > 0
     accounts_per_place = np.bincount(place[has_system], minlength=len(network))
@@ -65,7 +65,7 @@ def sites(log: ExchangeLog, network: np.ndarray) -> np.ndarray:
 
 
 def site_members(site: np.ndarray, accounts: np.ndarray) -> np.ndarray:
-    """Of some accounts those that sit at a site with another of them. site: as `sites`."""
+    """Return those of some accounts that sit at a site with another of them. site: as `sites`."""
     return _beside_others(site, accounts)
 
 
@@ -76,21 +76,21 @@ def event_members(
     first_us: np.ndarray,
     last_us: np.ndarray,
 ) -> np.ndarray:
-    """Of some accounts those that look like the people at one event: a hackathon, a workshop.
+    """Return those of some accounts that look like people at one event: a hackathon, a workshop.
 
     They pay nothing, each sends most from a network that another of them uses, as a team at its table does,
-    and all that they ever asked lies within the same three days. A pool that looks like this gets what is
-    free for so long. When it pays, moves or goes on, it is judged like any other.
+    and all their requests ever are within the same three days. A pool that looks like this gets only what is
+    free, for that long. If it pays, moves or continues, it is judged like any other.
 
-    network: as `main_networks`; first_us, last_us: (accounts of the log,) int64, when each was seen.
+    network: as `main_networks`; first_us, last_us: (accounts of the log,) int64, of each.
     """
-    if known is None or not any(known.payment):  # who pays is not known of anybody
+    if known is None or not any(known.payment):  # no payment facts are known
         return accounts[:0]
     unpaid = [a for a in accounts.tolist() if network[a] >= 0 and not known.payment[a]]
     who = np.array(unpaid, accounts.dtype)
     who = who[last_us[who] - first_us[who] <= EVENT_US]
     begin, end = np.sort(first_us[who]), np.sort(last_us[who])
-    # who began before such a window has ended before its end, as nobody stays for longer
+    # those that began before the window have ended by its end, since none stays longer
     present = np.searchsorted(end, begin + EVENT_US, side="right") - np.searchsorted(begin, begin)
     if not len(present) or present.max() < LEAST_MEMBERS:
         return accounts[:0]
@@ -99,7 +99,7 @@ def event_members(
 
 
 def _beside_others(place: np.ndarray, accounts: np.ndarray) -> np.ndarray:
-    """Of some accounts those whose place another has too; none if they are a pair. place: -1 if unknown."""
+    """Return those of some accounts whose place another has too; none for a pair. place: -1 if unknown."""
     who = accounts[place[accounts] >= 0]
     _, at, together = np.unique(place[who], return_inverse=True, return_counts=True)
     who = who[together[at] > 1]

@@ -1,4 +1,4 @@
-"""An account's volume among accounts of its own kind: a rank, as a p-value. It accuses nobody.
+"""An account's volume among accounts of its own kind: a rank, as a p-value.
 
 Null: within a kind of use the accounts are exchangeable; the account, not the window, is the unit.
 Source: Vovk, Gammerman and Shafer 2005, conformal p-values: (1 + those at least as large) / (n + 1).
@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from stillwatch.features.kinds import KindOfUse
 
-LEAST_PEERS = 9  # fewer, and the smallest p-value would say less than one in ten: all accounts are the peers
+LEAST_PEERS = 9  # with fewer, the smallest p-value would exceed one in ten: then all accounts are the peers
 
 
 def volume_p_values(features: pa.Table, kinds: dict[int, KindOfUse]) -> list[float]:
@@ -25,6 +25,6 @@ def volume_p_values(features: pa.Table, kinds: dict[int, KindOfUse]) -> list[flo
     for rows in groups.values():
         values = np.sort(peak[rows]) if len(rows) > LEAST_PEERS else all_peaks
         for k in rows:
-            above = len(values) - np.searchsorted(values, peak[k])  # itself included
+            above = len(values) - np.searchsorted(values, peak[k])  # including itself
             p_values[k] = float(above / len(values))
     return p_values

@@ -1,10 +1,10 @@
-"""Watching a log hour by hour, as it would have been seen live: groups, tests, alarms, names.
+"""Evaluates a log hour by hour, as it would have been seen live: groups, tests, alarms, names.
 
-Each step uses only what was in the log before it. It does not know how a campaign is shown to people.
+Each step uses only the log before it.
 
-A group is found by what its members *say* (new shared wording) and tested by what they *set* (model, output
-limit, temperature), among everyone who carries that wording; or it is found by new settings alone. Either way
-it raises an alarm only if what it *asks* is of one source.
+A group is found by new shared wording and tested by its settings (model, output limit, temperature), among
+everyone who carries that wording; or it is found by new settings alone. In either case it raises an alarm
+only if its content is of one source.
 """
 
 # mypy: allow-untyped-defs
@@ -77,22 +77,22 @@ from stillwatch.stats.exchangeability import ContentTest, Hands
 from stillwatch.stats.groups import combine, concentration_tail, within_correlation
 from stillwatch.units import DAY_US, HOUR_US
 
-RESOLUTIONS = (1.0, 2.0, 4.0, 8.0)  # from loose to tight communities: a pool may hide in a looser one
-# A pool that has most of a small log's links is one community below a resolution of one only: at 1, the two
-# halves of a graph that has no parts are as good as the whole (Reichardt and Bornholdt 2006).
+RESOLUTIONS = (1.0, 2.0, 4.0, 8.0)  # from loose to tight communities: a pool may be inside a looser one
+# A pool with most of a small log's links is one community only at a resolution below one: at 1, the two
+# halves of a graph without parts score as well as the whole (Reichardt and Bornholdt 2006).
 LOOSEST = 0.5
-MANY_EDGES = 1_000_000  # both directions counted: past it the resolutions take turns, an hour each
+MANY_EDGES = 1_000_000  # both directions counted: above it the resolutions take turns, one per hour
 BASE_EVERY_US = 6 * HOUR_US
 ESTABLISHED_EVERY_US = 3 * HOUR_US  # of wording that was in use when a log began
 SETTINGS = ("model", "max_tokens", "temperature_milli")
 QUIET_EVALUATIONS = 20  # six-hourly evaluations: five days, as long as the window
-ONE_MODEL = 0.6  # of a group's tenants have its commonest model: then that, or another setting, may name one
-# of a tenant's exchanges since it took the signature up: below it, chance in heavy traffic
+ONE_MODEL = 0.6  # of a group's tenants have its main model: then that, or another setting, may name one
+# of a tenant's exchanges since it took the signature up: less may be chance in heavy traffic
 CARRIED_SHARE = 0.1
 MAYBE = 0.05  # a group with a larger p-value is not tested on the accounts that match its signature
-PART_ALPHA = 1e-2  # of a part, once its whole is past doubt
+PART_ALPHA = 1e-2  # of a part, if its whole is certain
 SIGNATURE_IN, SIGNATURE_OUT = 0.2, 0.02  # a fingerprint that tells two groups apart: share of their exchanges
-AHEAD = 3  # hours whose groups are computed while an earlier one's are tested
+AHEAD = 3  # hours whose groups are computed while an earlier hour's are tested
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class WatchResult:
     alike: tuple[Alarm, ...]  # of groups by settings
     leads: tuple[Alarm, ...]
     spread: Spread  # without its links
-    linked: bool  # whether it had any
+    linked: bool  # whether there were links
     signature: Signature
     codes: tuple[np.ndarray, ...]  # per setting: code -> value in the log
     base: tuple[np.ndarray, ...]  # per setting: shares of the population at the end
@@ -114,11 +114,11 @@ class WatchResult:
 
 @dataclass(frozen=True)
 class _WatchedHour:
-    """What is seen at one hour's end: behaviour and, once they are found, groups at each resolution."""
+    """The state at one hour's end: behaviour and, once found, groups at each resolution."""
 
     since_us: int
     until_us: int
-    begin: int  # of the rows that lie between
+    begin: int  # of the rows in between
     end: int
     dominant: np.ndarray  # (settings, tenants) int32
     found: tuple[Future[tuple[np.ndarray, np.ndarray]], ...]
@@ -139,18 +139,18 @@ def watch(
     signups: Signups | None = None,
     named: frozenset[int] = frozenset(),
 ) -> WatchResult:
-    """Watch a log from its first hour to its last, or go on from where an earlier watch stood.
+    """Evaluate a log from its first hour to its last, or continue from an earlier evaluation.
 
-    tenant: (accounts,) int32, who counts as one: an organisation, else an account. The next hours'
-    groups are computed on `threads` threads; the result does not depend on them.
+    tenant: (accounts,) int32, the tenant of each: an organisation, else the account. The next hours' groups
+    are computed on `threads` threads; the result does not depend on them.
 
-    carried: what an earlier watch left, over the same log when it was shorter; until_us: the last hour to
-    evaluate; forgotten_us: what was before it is not in the log any more, though it was once; keep: told what
-    is carried on after each evaluation; known: what the provider knows of the accounts.
+    carried: the state of an earlier call, over the same log when it was shorter; until_us: the last hour to
+    evaluate; forgotten_us: earlier exchanges were once in the log but are not any more; keep: called with the
+    state after each evaluation; known: the provider's facts on the accounts.
 
     signups: look for groups whose wording was in use when the log began, in its first days, and raise those
-    whose accounts signed up together, besides all that is asked of others; named: tenants of other findings,
-    without whom a group must stand out by itself. `log` need be no longer than `first_days` makes it.
+    whose accounts also signed up together; named: tenants of other findings, without which a group must stand
+    out by itself. `log` need be no longer than `first_days` makes it.
     """
     settings = settings or DetectionSettings()
     watcher = _Watcher(log, tenant, settings, carried or CarriedScan(), forgotten_us, known, signups, named)
@@ -173,9 +173,9 @@ def watch(
         tuple(watcher.alarms.raised),
         tuple(watcher.alike.raised),
         watcher.leads(),
-        replace(watcher.spread, links=no_links()),  # nobody reads them any more, and they are large
+        replace(watcher.spread, links=no_links()),  # not read any more, and large
         len(watcher.spread.links) > 0,
-        Signature(watcher.spread, watcher.tenants),  # of entries alone
+        Signature(watcher.spread, watcher.tenants),  # over the entries alone
         watcher.codes,
         tuple(watcher.base),
         watcher.tests,
@@ -187,14 +187,14 @@ def watch(
 
 
 def first_days(log: ExchangeLog, settings: DetectionSettings) -> ExchangeLog:
-    """Give of a log what a watch of wording reads that was in use when it began."""
+    """Return the part of a log that is read for wording in use when it began."""
     return log.before(int(log["ts_us"][0]) + settings.window_us)
 
 
 def over_whole_log(result: WatchResult, log: ExchangeLog, tenant: np.ndarray) -> WatchResult:
-    """Give the result of a watch of a log's first days with who uses its fingerprints in the whole log.
+    """Extend the result of a watch of a log's first days by the users of its fingerprints in the whole log.
 
-    tenant: (accounts,) int32. What emerged in the first days does so in the whole log, which has more.
+    tenant: (accounts,) int32. Whatever emerged in the first days does so in the whole log, which has more.
     """
     everything = _spread(log, tenant[log["account"]], result.settings, burn_in_us=0, linked=False)
     order = np.argsort(everything.fingerprint_value)
@@ -216,7 +216,7 @@ def _spread(
     forgotten_us: int = 0,
     linked: bool = True,
 ) -> Spread:
-    """How wording spreads, as settings say. tenant: (exchanges,) int32."""
+    """Compute how wording spreads, as settings say. tenant: (exchanges,) int32."""
     return spread(
         log,
         tenant,
@@ -267,9 +267,9 @@ class _Watcher:
         self.names = Names(log, tenant, self.spread.fingerprint_value, SETTINGS, self.codes)
         self.evaluated_until = carried.until_us
         self.linked_hours = _next_hours(self.spread.links.at_us)
-        self.tested = list(carried.tested or [False] * len(SETTINGS))  # one value so far says nothing
+        self.tested = list(carried.tested or [False] * len(SETTINGS))  # a single value carries no information
         self.base: list[np.ndarray] = self.names.base(carried)
-        self.rounded: list[list[float]] = []  # of base, to share the tails of near values
+        self.rounded: list[list[float]] = []  # of base, so that near values share their tails
         self.tries: list[int] = []
         self._round()
         self.correlation = list(carried.correlation or settings.correlation_floor)
@@ -277,21 +277,22 @@ class _Watcher:
         self.active_per_day = carried.active_per_day
         needed = settings.looks_before_alarm, settings.looks_before_naming
         self.alarms = self.names.alarms(carried.alarms, carried.owner, needed)
-        # groups that the provider's knowledge ties; asked of a log that names no model, and leads at most
+        # groups tied by the provider's facts; used only for a log without model names, and leads at most
         self.tied = self.names.alarms(carried.tied, carried.tied_owner, needed)
         self.ties = None if known is None or signups is not None else ProviderTies(known, tenant)
-        # groups by settings, which count for themselves: no wording's alarm is changed by them
+        # groups by settings, kept apart: they change no alarm by wording
         self.alike = self.names.alarms(carried.alike, carried.alike_owner, needed)
-        # groups by wording and content whose settings say nothing: leads at most
+        # groups by wording and content whose settings show nothing: leads at most
         self.sourced = self.names.alarms(carried.sourced, carried.sourced_owner, EVALUATIONS)
         self.leads_sought: Future[None] | None = None
-        self.of_seeker: tuple[Signature, Products] | None = None  # of the thread that seeks them
+        self.of_seeker: tuple[Signature, Products] | None = None  # of the thread that seeks leads
         self.tests = carried.tests
-        # choices of groups that raised no alarm, by evaluation: a campaign's many parts weigh in few of them
+        # choices of groups that raised no alarm, by evaluation, so that a campaign's many parts count in few
+        # of them
         self.quiet: deque[tuple[tuple[Choice, ...], ...]] = deque(carried.quiet, maxlen=QUIET_EVALUATIONS)
 
     def carried(self, until_us: int) -> CarriedScan:
-        """What the next evaluation takes over, by name."""
+        """Return the state for the next evaluation, by name."""
         self.finish()
         alarms, owner = self.names.saved(self.alarms)
         tied, tied_owner = self.names.saved(self.tied)
@@ -317,10 +318,10 @@ class _Watcher:
         )
 
     def leads(self) -> tuple[Alarm, ...]:
-        """Groups by wording whose settings are too alike, by settings, by the provider's ties, by content.
+        """Groups by wording whose settings are too similar, by settings, by the provider's ties, by content.
 
-        Groups by settings of many hands are no leads: equal settings alone are what honest programs have. Of
-        all but the first those whose tenants belong mostly to an alarm before are left out.
+        Groups by settings with content of many sources are no leads: honest programs have equal settings too.
+        For all but the first kind, those whose tenants mostly belong to an earlier alarm are left out.
         """
         leads = list(self.alarms.leads)
         raised = frozenset().union(*(a.evaluations for a in (*self.alarms.raised, *self.alike.raised)))
@@ -330,7 +331,8 @@ class _Watcher:
             if len(known.intersection(alarm.evaluations)) < 0.5 * len(alarm.evaluations):
                 leads.append(alarm)
                 known |= alarm.evaluations.keys()
-        # a group of one source is a lead beside one that mixes it with others, not beside one of that source
+        # a group of one source is a lead beside one that mixes it with others, but not beside one of the same
+        # source
         one_source = [a.evaluations for a in leads if a.judgement and a.judgement.content.hands is Hands.ONE]
         for alarm in self.sourced.leads:
             inside = any(mostly_in(alarm, tenants) for tenants in (raised, *one_source))
@@ -339,21 +341,21 @@ class _Watcher:
         return tuple(leads)
 
     def steps(self, until_us: int) -> np.ndarray:
-        """The hours at which something new could be seen, from the next one on to the last full one."""
+        """Return the hours that could show something new, from the next one to the last full one."""
         linked = self.linked_hours
         if self.by_settings:
             linked = np.union1d(linked, _next_hours(self.new_settings.entries_us))
-        if self.signups is not None:  # wording that was in use then says nothing later on
+        if self.signups is not None:  # later hours show nothing about wording that was in use then
             until_us = min(until_us, int(self.log["ts_us"][0]) + self.settings.window_us)
             linked = linked[linked % ESTABLISHED_EVERY_US == 0]
         return linked[(linked > self.evaluated_until) & (linked <= until_us)]
 
     def hours(self, steps: np.ndarray, pool: ThreadPoolExecutor) -> Iterator[_WatchedHour]:
-        """The hours in order, a few ahead of the one that is evaluated."""
+        """Yield the hours in order, a few ahead of the one that is evaluated."""
         window = LinkWindow(self.spread.links, self.tenants)
         waiting: deque[Future[_WatchedHour]] = deque()
         linked = np.isin(steps, self.linked_hours)
-        with ThreadPoolExecutor(1) as ahead:  # the window moves forward only
+        with ThreadPoolExecutor(1) as ahead:  # the window only moves forward
             for step, has_links in zip(steps.tolist(), linked.tolist(), strict=True):
                 waiting.append(ahead.submit(self._hour, step, window if has_links else None, pool))
                 if len(waiting) > AHEAD:
@@ -362,7 +364,7 @@ class _Watcher:
                 yield waiting.popleft().result()
 
     def _hour(self, until: int, window: LinkWindow | None, pool: ThreadPoolExecutor) -> _WatchedHour:
-        """What is seen at an hour's end. window: None where no link arose in the hour."""
+        """Return the state at an hour's end. window: None if no link arose in the hour."""
         from_us = until - self.settings.window_us
         begin, end = (int(k) for k in np.searchsorted(self.log["ts_us"], [from_us, until]))
         if window is None:
@@ -378,7 +380,7 @@ class _Watcher:
     def evaluate(self, hour: _WatchedHour, beside: ThreadPoolExecutor | None = None) -> None:
         """Test an hour's groups; raise, extend and split alarms.
 
-        beside: where leads are looked for that raise no alarm, while the next hours are evaluated.
+        beside: runs the search for leads, which raises no alarm, while the next hours are evaluated.
         """
         if hour.found:
             self._evaluate_wording(hour, beside)
@@ -386,7 +388,7 @@ class _Watcher:
             self._evaluate_settings(hour)
 
     def finish(self) -> None:
-        """Wait for what is looked for beside the hours."""
+        """Wait for the search that runs beside the hours."""
         if self.leads_sought is not None:
             self.leads_sought.result()
             self.leads_sought = None
@@ -396,7 +398,7 @@ class _Watcher:
         for group in self.new_settings.groups(hour.since_us, hour.until_us):
             self.tests += 1
             if p_value(group.test(len(group.newcomers))) >= self.settings.alpha_ceiling:
-                continue  # with fewer it is larger
+                continue  # with fewer the p-value is larger
             rows = self.new_settings.rows(group, hour.since_us, hour.until_us)
             users = self.products.users(self.tenant, group.users, rows, hour.begin, hour.end)
             newcomers = group.newcomers.difference(users)
@@ -421,7 +423,7 @@ class _Watcher:
                 group.settings,
                 users,
             )
-            # content must speak at several evaluations, however unusual the settings are: hence no alpha
+            # content must agree at several evaluations, however unusual the settings are: hence no alpha
             self.alike.record(candidate, hour.until_us, 0.0, partial(self._judge_settings, hour=hour))
         self.alike.mark_first_accounts(self.names.tenant_name)
 
@@ -433,7 +435,7 @@ class _Watcher:
         return replace(judgement, aside=_aside(candidate.members & others, candidate.aside))
 
     def _others_judgement(self, candidate: Candidate, others: frozenset[int]) -> Judgement:
-        """Of a group that is no group without the accounts of other findings: it stays a lead."""
+        """Return the judgement on a group that is none without other findings' accounts: it stays a lead."""
         content = content_of(self.log, candidate.rows, self.tenant, candidate.members, self.names.tenant_name)
         inside, members = len(candidate.members & others), len(candidate.members)
         return Judgement(content, f"{inside:,} of {members:,} accounts belong to other findings")
@@ -481,7 +483,7 @@ class _Watcher:
                 self.alarms.split(part)
         if self.ties is not None and not self.tested[0]:
             self._evaluate_ties(self.ties, hour, groupings, alpha)
-        # "whatever the settings" is said where there are some
+        # "whatever the settings" makes sense only if there are some
         if due and any(self.tested) and self.signups is None:
             named = {p for alarm in self.alarms.raised for p in alarm.evaluations}
             if beside is None:
@@ -528,7 +530,7 @@ class _Watcher:
             self.tied.record(candidate, hour.until_us, alpha, judge)
 
     def _lead_seeker(self) -> "_Watcher":
-        """This watcher as another thread may use it, while the next hours are evaluated here."""
+        """Return a copy of this watcher for another thread, which runs while this one evaluates on."""
         other = copy(self)
         other.tested, other.correlation = list(self.tested), list(self.correlation)
         if self.of_seeker is None:
@@ -544,9 +546,9 @@ class _Watcher:
         named: tenants of raised alarms.
         """
         seen: set[frozenset[int]] = set()  # communities
-        tested: set[frozenset[int]] = set()  # whoever carries their wording
+        tested: set[frozenset[int]] = set()  # all tenants that carry their wording
         leads: list[Candidate] = []
-        judgements: dict[frozenset[int], Judgement] = {}  # by the members of what is kept
+        judgements: dict[frozenset[int], Judgement] = {}  # by the members that remain
         for starts, member in reversed(
             groupings
         ):  # the tightest first: a loose group mixes a pool with others
@@ -570,9 +572,9 @@ class _Watcher:
         self.sourced.mark_first_accounts(self.names.tenant_name)
 
     def _of_one_source(self, group: Candidate, hour: _WatchedHour) -> tuple[Candidate, Judgement] | None:
-        """A group whose content is of one source and unexplained, and why it is a lead; or None.
+        """Return a group whose content is of one source and unexplained, and why it is a lead; or None.
 
-        Users of one program are left out where enough others remain that are of one source.
+        Users of one program are left out if enough others remain that are of one source.
         """
         users = self.products.users(self.tenant, group.members, group.rows, hour.begin, hour.end)
         for members in (group.members.difference(users), group.members) if users else (group.members,):
@@ -589,10 +591,10 @@ class _Watcher:
         return None
 
     def _follow(self, alarm: Alarm, hour: _WatchedHour) -> None:
-        """Name whoever takes up a raised alarm's signature and does little else."""
+        """Name tenants that take up a raised alarm's signature and do little else."""
         own = alarm.own_fingerprints()
         partly = alarm.judgement is not None and alarm.judgement.part is not None
-        if len(own) < LEAST_SIGNATURE or partly:  # who uses a signature that others share is not followed
+        if len(own) < LEAST_SIGNATURE or partly:  # users of a signature that others share are not followed
             return
         lately = entered_since(alarm.evaluated_at_us[0], self.forgotten_us, self.settings.window_us)
         newcomers = followers(
@@ -603,9 +605,9 @@ class _Watcher:
         self.alarms.follow(alarm, newcomers.tenant[alike].tolist(), hour.until_us)
 
     def _any_alike(self, dominant: np.ndarray, values: Sequence[int], shares: Sequence[float]) -> np.ndarray:
-        """(n,) bool: who has any of a group's common settings. All, where it has none in common.
+        """(n,) bool: which tenants have any of a group's common settings. All, if it has none in common.
 
-        dominant: (settings, n) what each mostly uses; values, shares: what is common, and to what share.
+        dominant: (settings, n) what each mostly uses; values, shares: the common values, and their shares.
         """
         common = [s for s, share in enumerate(shares) if self.tested[s] and share >= ONE_MODEL]
         if not common:
@@ -620,7 +622,7 @@ class _Watcher:
         self.base = []
         for s, codes in enumerate(self.codes):
             tally = np.bincount(dominant[s][counted >= LEAST_COUNTED], minlength=len(codes))
-            seen = self.first_us[s] < until  # a value of later hours must not weigh now
+            seen = self.first_us[s] < until  # values of later hours must not count now
             weight = (tally + 0.5) * seen
             self.base.append(weight / weight.sum())
             self.tested[s] = self.heeded[s] and bool(seen.sum() >= 2)
@@ -637,7 +639,7 @@ class _Watcher:
         self.tries = [_tries(base) for base in self.base]
 
     def _alpha(self, groups: int) -> float:
-        """What one test may spend: the day's allowance of false cases over the day's independent tests.
+        """Return what one test may spend: the day's allowance of false cases over its independent tests.
 
         Hourly tests of a group repeat each other; two independent ones a day are counted.
         """
@@ -645,7 +647,7 @@ class _Watcher:
         return min(self.settings.alpha_ceiling, allowed / (2 * max(groups, 1)))
 
     def _tails(self, values: list[int], counts: list[int], n: int) -> list[float]:
-        """The p-value of each setting's commonest value among n tenants; untested settings left out."""
+        """Return the p-value of each tested setting's most common value among n tenants."""
         return [
             min(1.0, tries * concentration_tail(count, n, shares[value], correlation))
             for value, count, shares, tries, correlation, tested in zip(
@@ -659,7 +661,7 @@ class _Watcher:
         return tuple(zip(tested, tails, strict=True))
 
     def _setting_tests(self, values: list[int], counts: list[int], n: int) -> tuple[SettingTest, ...]:
-        """What `_tails` computes from, to be kept with an alarm."""
+        """Return the inputs of `_tails`, to be stored with an alarm."""
         tests = []
         for s, name in enumerate(SETTINGS):
             if self.tested[s]:
@@ -670,14 +672,14 @@ class _Watcher:
         return tuple(tests)
 
     def _remember(self, quiet: list[list[Choice]], values: list[int], counts: list[int], n: int) -> None:
-        """Keep a group's choices for the correlation within groups, unless they are clearly a campaign's."""
+        """Store a group's choices for the correlation within groups, unless they are clearly a campaign's."""
         for s, (value, count) in enumerate(zip(values, counts, strict=True)):
             share = self.rounded[s][value]
             if concentration_tail(count, n, share, self.settings.correlation_floor[s]) > 1e-3:
                 quiet[s].append((count, n, share))
 
     def _test(self, members: np.ndarray, hour: _WatchedHour) -> Candidate | None:
-        """A group as a candidate, tested on every account that matches its signature."""
+        """Return a group as a candidate, tested on every account that matches its signature."""
         own = self.signature.own(members, hour.since_us, hour.until_us)
         rows = self.signature.matching_rows(own, hour.begin, hour.end)
         matching, counts, first, dominant = choices(rows, self.tenant, self.setting_codes, self.tokens)
@@ -713,9 +715,9 @@ class _Watcher:
         )
 
     def _test_without_signature(self, members: np.ndarray, hour: _WatchedHour) -> Candidate | None:
-        """A group whose texts share a manner but no signature: nobody outside it can be counted.
+        """Return a group whose texts share a style but no signature, so that nothing outside it is counted.
 
-        For a tenant that sends much else, a manner that it shares is chance. With no signature to be devoted
+        For a tenant that sends much else, a style that it shares is chance. With no signature to be devoted
         to, only the group's common model can name a tenant.
         """
         rows = self._emerging_of(members, hour)
@@ -748,7 +750,7 @@ class _Watcher:
         )
 
     def _emerging_of(self, tenants: np.ndarray, hour: _WatchedHour) -> np.ndarray:
-        """The tenants' exchanges that carried new, shared wording within the hour's window."""
+        """Return the tenants' exchanges that carried new, shared wording within the hour's window."""
         emerging = self.emerging
         first, count = emerging.begin[tenants], emerging.begin[tenants + 1] - emerging.begin[tenants]
         rows = np.repeat(first - begins(count)[:-1], count) + np.arange(count.sum())
@@ -759,13 +761,13 @@ class _Watcher:
     def _signed_up_together(
         self, tenants: np.ndarray, until_us: int, p_value: float = SIGNED_TOGETHER
     ) -> bool:
-        """Whether some tenants did; always where it is not asked."""
+        """Return whether some tenants did; always true if not tested."""
         return self.signups is None or self.signups.span(tenants, until_us).p_value <= p_value
 
     def _judge(
         self, candidate: Candidate, others: frozenset[int], hour: _WatchedHour, alpha: float
     ) -> Judgement:
-        """Judge a candidate by its content, and one whose wording is no news by its sign-ups as well."""
+        """Judge a candidate by its content, and one whose wording is not new by its sign-ups as well."""
         others |= self.named
         judgement = self._judge_hands(candidate, others, hour, alpha)
         judged = np.array(sorted(judgement.part or candidate.members - others), np.int32)
@@ -776,7 +778,7 @@ class _Watcher:
     def _judge_hands(
         self, candidate: Candidate, others: frozenset[int], hour: _WatchedHour, alpha: float
     ) -> Judgement:
-        """Whether a candidate is one hand, by what its tenants ask and by what else would make it honest.
+        """Judge whether a candidate is of one source, by its tenants' content and by honest explanations.
 
         The accounts of other findings and users of one vendor's software are set aside first: the rest must
         stand out by itself.
@@ -789,7 +791,7 @@ class _Watcher:
         users = self.products.users(self.tenant, all_members, rows, hour.begin, hour.end)
         members, name_of = all_members, self.names.tenant_name
         if users and (
-            self.signups is not None  # a program whose wording is no news explains it, whoever pays
+            self.signups is not None  # an existing program with old wording explains it, whoever pays
             or not share_instruments(self.known, self._accounts(users), self.tenant_of_account)
         ):
             members = all_members.difference(users)
@@ -804,7 +806,7 @@ class _Watcher:
         return judgement
 
     def _judge_content(self, rows: np.ndarray, members: frozenset[int], hour: _WatchedHour) -> Judgement:
-        """Whether some exchanges of a group are of one source, or those of a part of it."""
+        """Judge whether some exchanges of a group, or those of a part of it, are of one source."""
         name_of = self.names.tenant_name
         content = content_of(self.log, rows, self.tenant, members, name_of)
         if content.hands is Hands.ONE:
@@ -818,7 +820,7 @@ class _Watcher:
     def _explanation(
         self, content: ContentTest, rows: np.ndarray, members: Collection[int], hour: _WatchedHour
     ) -> str:
-        """What would make a group of one source honest, or "". rows: those that carry its wording."""
+        """Return an honest explanation of a group of one source, or "". rows: those with its wording."""
         of_members = rows[np.isin(self.tenant[rows], list(members))]
         explanation = (
             one_customer(self.known, self._accounts(members))
@@ -829,7 +831,8 @@ class _Watcher:
         short = not explanation and short_answers(self.log, of_members, tokens)
         if explanation or not (short or few_questions(content)):
             return explanation
-        # a shared question may be the wording itself, with long answers beside it: all that they ask counts
+        # the shared question may be the wording itself, with long answers beside it, so all their questions
+        # count
         rows = hour.begin + np.flatnonzero(np.isin(self.tenant[hour.begin : hour.end], list(members)))
         if short and (explanation := short_answers(self.log, rows, tokens)):
             return explanation
@@ -842,14 +845,14 @@ class _Watcher:
         return np.flatnonzero(np.isin(self.tenant_of_account, list(tenants)))
 
     def _members_p(self, members: Collection[int], hour: _WatchedHour) -> float:
-        """The p-value of some tenants' settings by themselves."""
+        """Return the p-value of some tenants' settings by themselves."""
         tenants = np.array(sorted(members), np.int32)
         value, counts = commonest(hour.dominant, np.array([0, len(tenants)]), tenants)
         tails = self._tails(value[:, 0].tolist(), counts[:, 0].tolist(), len(tenants))
         return combine(tails) if tails else 1.0
 
     def _distinct(self, parts: list[Candidate], hour: _WatchedHour) -> bool:
-        """Whether fingerprints tell every two parts apart, in many exchanges of one, few of the other."""
+        """Return whether fingerprints separate every two parts: many exchanges of one, few of the other."""
         shares = [
             self.signature.shares(np.array(sorted(part.matching), np.int32), self.all, hour.begin, hour.end)
             for part in parts
@@ -866,27 +869,27 @@ class _Watcher:
 
 
 def entered_since(first_evaluation_us: int, forgotten_us: int, window_us: int = WINDOW_US) -> int:
-    """From when on a follower must have taken a signature up.
+    """Return from when on a follower must have taken a signature up.
 
-    Of what is forgotten nobody's first use is known: who used the signature early in what is left, and may
-    have used it always, does not count as a newcomer.
+    The first use of anything forgotten is unknown: a tenant that used the signature early in what is left may
+    have used it always, and does not count as a newcomer.
     """
     return max(first_evaluation_us - window_us, forgotten_us + window_us if forgotten_us else 0)
 
 
 def _aside(others: Collection[int], users: Mapping[int, str]) -> dict[int, str]:
-    """Tenants of other alarms, and users of a product with its name, as a judgement keeps them."""
+    """Return tenants of other alarms, and users of a product with its name, as a judgement stores them."""
     return dict.fromkeys(others, "") | dict(users)
 
 
 def _next_hours(times_us: np.ndarray) -> np.ndarray:
-    """The full hours that end after some times, each once."""
+    """Return the full hours that end after some times, each once."""
     return distinct((times_us // HOUR_US + 1) * HOUR_US)
 
 
 def _first_seen(settings: SettingCodes, codes: tuple[np.ndarray, ...], ts_us: np.ndarray) -> list[np.ndarray]:
-    """(codes,) int64 of each setting: when each value was first used; rows are in time order."""
-    first = np.full(settings.values.shape[1], len(settings.code), np.int64)  # of each combination
+    """(codes,) int64 for each setting: when each value was first used; rows are in time order."""
+    first = np.full(settings.values.shape[1], len(settings.code), np.int64)  # for each combination
     np.minimum.at(first, settings.code, np.arange(len(settings.code)))
     firsts = [np.full(len(values), len(settings.code), np.int64) for values in codes]
     for first_of_setting, level in zip(firsts, settings.values, strict=True):
@@ -895,5 +898,5 @@ def _first_seen(settings: SettingCodes, codes: tuple[np.ndarray, ...], ts_us: np
 
 
 def _tries(base: np.ndarray) -> int:
-    """How many of a setting's values are common enough to have been a group's commonest."""
+    """Return how many of a setting's values are frequent enough to have been a group's most common."""
     return int(np.clip((base > 0.02).sum(), 1, 8))

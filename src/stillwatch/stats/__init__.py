@@ -1,4 +1,1 @@
-"""Statistics that other packages share: tails of choices within groups, combined p-values, fast grouping.
-
-It knows nothing of exchanges.
-"""
+"""Statistics shared by other packages: tails of choices within groups, combined p-values, fast grouping."""

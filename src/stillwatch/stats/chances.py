@@ -1,13 +1,13 @@
-"""Chances of whole numbers from how each compares with its neighbour. It does not know what is counted."""
+"""Probabilities of whole numbers from the ratios of neighbouring ones."""
 
 import numpy as np
 
 
 def chances(ratios: np.ndarray) -> np.ndarray:
-    """(n + 1,) the chances of neighbouring whole numbers, from how they compare; their sum is 1.
+    """(n + 1,) probabilities of neighbouring whole numbers, from their ratios; their sum is 1.
 
-    ratios: (n,) each chance but the first, divided by the one before it; above 1 up to the mode only. Nothing
-    is subtracted, so that a tail keeps its digits as far as a double reaches.
+    ratios: (n,) each probability but the first, divided by the one before it; above 1 up to the mode only.
+    Nothing is subtracted, so a tail keeps its digits as far as a double reaches.
 
     >>> chances(np.array([2.0, 0.5]))
     array([0.25, 0.5 , 0.25])

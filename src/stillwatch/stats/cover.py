@@ -1,14 +1,15 @@
-"""Whether accounts that ask items of one set go through it as one queue does, or each by itself.
+"""Tests whether accounts that ask items of one set go through it like one queue, or independently.
 
-A queue deals each item once. People who choose by themselves ask some items twice, by chance alone, and the
-popular ones more often than that.
+A queue deals each item once. People who choose independently ask some items twice by chance, and popular ones
+more often than that.
 
-Null: each account draws its next item from those of the set that it has not asked, all as likely, whatever
-    others did. Draws by popularity repeat more often, so that they look less like a queue, not more.
+Null: each account draws its next item uniformly from those that it has not asked, whatever others did. Draws
+    by popularity repeat more often, so they look less like a queue, not more.
 Blind to: a queue that draws with replacement, or goes through the set several times; a set so large that
-    chance repeats nothing: about four square roots of its size must be asked; repeats by others in the group.
-Fooled by: one queue in honest hands (a benchmark over one firm's keys, annotators, a class); people who each
-    keep to a part of the set of their own, so content must be asked as well; the authors of the set.
+    chance repeats nothing (about four square roots of its size must be asked); repeats by others in the
+    group.
+Fooled by: one honest queue (a benchmark over one firm's keys, annotators, a class); people who each keep to a
+    part of the set of their own, so content must be tested as well; the authors of the set.
 Source: betting against a null, Shafer 2021, J. R. Stat. Soc. A 184:407; Ville's inequality. Uniform draws
     repeat least: Wong and Yue 1973, "Properties of generalized occupancy".
 """
@@ -19,7 +20,7 @@ import numpy as np
 
 from stillwatch.compiled_code.library import kernels
 
-BETS = (0.0, 0.25, 0.5)  # what a repeat leaves of the stake: never, rarely, half as often as by chance
+BETS = (0.0, 0.25, 0.5)  # what a repeat leaves of the stake: bets on none, few, half of the repeats of chance
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class Cover:
     covered: int  # different items
     repeated: int  # draws of an item that another account had asked
     expected: float  # of these, if each account draws by itself
-    p_value: float  # one over the most that bets on a queue ever won; valid at whatever time one looks
-    largest_at: int  # the draw after which they had won the most; -1 where they never won
+    p_value: float  # one over the most that bets on a queue ever won; valid whenever it is read
+    largest_at: int  # the draw after which they had won the most; -1 if they never won
 
 
 def cover(account: np.ndarray, item: np.ndarray, size: int) -> Cover:
@@ -49,8 +50,8 @@ def cover(account: np.ndarray, item: np.ndarray, size: int) -> Cover:
     kernels.bet(
         *(who, which, len(who), size, bets, len(bets), seen, per_account, np.zeros(len(bets)), counts, sums)
     )
-    repeated, largest = counts.tolist()  # and after which draw the most was won
-    expected, most_won = sums.tolist()  # by chance, and the logarithm of the most
+    repeated, largest = counts.tolist()  # and the draw after which the most was won
+    expected, most_won = sums.tolist()  # by chance, and the logarithm of the most won
     p_value = float(min(1.0, np.exp(-most_won)))
     return Cover(
         len(at), len(distinct_items), repeated, expected, p_value, int(at[largest]) if largest >= 0 else -1

@@ -1,7 +1,4 @@
-"""Counting sort of whole numbers: linear and stable. Also runs of equal values, and what pairs connect.
-
-It does not know what the numbers stand for.
-"""
+"""Counting sort of whole numbers: linear and stable. Also runs of equal values, and connected components."""
 
 import numpy as np
 
@@ -9,7 +6,7 @@ from stillwatch.compiled_code.library import kernels
 
 
 def deal(keys: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where each key's items begin (groups + 1,) int64, and the items' indices (n,) int32 by key, in order.
+    """Return where each key's items begin (groups + 1,) int64, and the items' indices (n,) int32 by key.
 
     keys: (n,) whole numbers in [0, groups), or -1: such items come before all others. At most 2**31 items.
     """
@@ -23,7 +20,7 @@ def deal(keys: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def begins(counts: np.ndarray) -> np.ndarray:
-    """(n + 1,) int64: where each part begins in a row of parts, and where the last one ends.
+    """(n + 1,) int64: where each of some consecutive parts begins, and where the last one ends.
 
     >>> begins(np.array([2, 0, 3]))
     array([0, 2, 2, 5])
@@ -45,9 +42,9 @@ def run_starts(values: np.ndarray) -> np.ndarray:
 
 
 def deal_rows(rows: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Some rows by their labels: the labels (n,), where the rows of each begin (n + 1,) int64, and the rows.
+    """Group some rows by label: the labels (n,), where the rows of each begin (n + 1,) int64, and the rows.
 
-    For few rows among many labels. rows: (m,) below 2**32, each once; label: (any,) int32 of every row.
+    Made for few rows among many labels. rows: (m,) below 2**32, each once; label: (any,) int32 of every row.
 
     >>> deal_rows(np.array([0, 2, 3]), np.array([7, 0, 5, 7], np.int32))
     (array([5, 7], dtype=int32), array([0, 1, 3]), array([2, 0, 3], dtype=int32))
@@ -59,9 +56,9 @@ def deal_rows(rows: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def components(first: np.ndarray, second: np.ndarray, nodes: int) -> np.ndarray:
-    """(nodes,) int64: which connected component each node is in, numbered by their first nodes.
+    """(nodes,) int64: the connected component of each node, numbered by their first nodes.
 
-    first, second: (pairs,) whole numbers in [0, nodes), what is connected.
+    first, second: (pairs,) whole numbers in [0, nodes), connected nodes.
 
     >>> components(np.array([3, 1]), np.array([1, 4]), 5)
     array([0, 1, 2, 1, 1])
@@ -73,8 +70,8 @@ def components(first: np.ndarray, second: np.ndarray, nodes: int) -> np.ndarray:
 
 
 def encode(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct values in order, and (n,) int32 which of them each is: np.unique without sorting, where
-    the values lie close together.
+    """Return the distinct values in order, and (n,) int32 index of each value: np.unique without sorting, if
+    the values are close together.
 
     >>> encode(np.array([30, 10, 30]))
     (array([10, 30]), array([1, 0, 1], dtype=int32))
@@ -92,7 +89,7 @@ def encode(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def distinct(values: np.ndarray) -> np.ndarray:
-    """The distinct values in order: np.unique, which since NumPy 2.3 hashes them first and takes longer.
+    """Return the distinct values in order: np.unique, which since NumPy 2.3 hashes them first and is slower.
 
     values: (n,) whole numbers.
 

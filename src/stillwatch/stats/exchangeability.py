@@ -1,9 +1,9 @@
-"""Do accounts keep to subjects of their own, as unrelated people do, or could each session be any account's?
+"""Tests whether accounts keep to subjects of their own, as unrelated people do, or each session could be any
+account's.
 
-A pool is one queue dealt over many accounts: permuting the accounts among the sessions of a day changes
-nothing. Unrelated people bring their own subjects, which return under their own account. Wording that the
-group shares is removed first, then what one account repeats itself, since both cost nothing to make. It
-does not know what a session is, nor who the accounts are.
+A pool is one queue distributed over many accounts: permuting the accounts among the sessions of a day changes
+nothing. Unrelated people have their own subjects, which return under their own account. Wording that the
+group shares is removed first, then what one account repeats itself, since both are easy to fake.
 """
 
 from collections import OrderedDict
@@ -24,52 +24,53 @@ from stillwatch.stats.sparse_rows import lower_products, row_products
 from stillwatch.units import DAY_US, HOUR_US
 
 DEALS = 199  # permutations: p-values down to 1/200
-SHARED = 0.1  # of the group's sessions that hold a word in one context: wording of the group
-OWN = 0.4  # of an account's sessions: its own constant, such as a wrapper or a working directory
+SHARED = 0.1  # of the group's sessions that have a word in one context: then it is the group's wording
+OWN = 0.4  # of an account's sessions: its own constant, such as a wrapper or a working folder
 LEAST_SHARED = 4  # sessions, in small groups
 MANY_P = 0.0101
-# How much more alike two sessions of one account are than two of different ones, as a share of full likeness.
-# Set on customers of client software with real authors' texts and on two composers' campaigns (docs/lab.md).
+# How much more similar two sessions of one account are than two of different ones, as a share of full
+# similarity. Set on customers of client software with real authors' texts and on two composers' campaigns
+# (docs/lab.md).
 SELF = 0.02
 BOUND = 1.64  # standard deviations: one-sided 95 %
 LEAST_PAIRS = 50  # effective pairs: with fewer, 5 of 75 groups of real people looked like one source
-LEAST_MOVED = 0.5  # of the pairs must come apart when labels are dealt anew
-SAME = 0.7  # likeness from which two sessions ask the same question
-REMEMBERED = 4096  # outcomes: a group that sent nothing since is asked of again, hour after hour
+LEAST_MOVED = 0.5  # of the pairs must be separated when labels are permuted
+SAME = 0.7  # similarity from which two sessions ask the same question
+REMEMBERED = 4096  # cached outcomes: a group that sent nothing since is tested again every hour
 
 Outcome = TypeVar("Outcome")
 
 
 class Hands(StrEnum):
-    """What the content of a group says about who writes it: one hand or many."""
+    """The result of the content test: does one source or do many write a group's requests?"""
 
     MANY = "many"  # content clings to accounts
-    ONE = "one"  # it does not, and would have been seen if it did as much as people's
-    OPEN = "open"  # too little to say
+    ONE = "one"  # it does not, and would have been detected if it did as much as people's
+    OPEN = "open"  # too few data
 
 
 @dataclass(frozen=True)
 class ContentTest:
     """Outcome of `account_content`."""
 
-    p_value: float  # of exchangeability; small where content clings to accounts
-    effect: float  # excess likeness of sessions of one account, of full likeness
+    p_value: float  # of exchangeability; small if content clings to accounts
+    effect: float  # excess similarity of sessions of one account, as a share of full similarity
     deviation: float  # standard deviation of the effect under exchangeability
     pairs: int  # pairs of sessions of one account that are far enough apart
-    moved: float  # share of such pairs that dealing anew takes apart
+    moved: float  # share of such pairs that a permutation separates
     sessions: int = 0
     accounts: int = 0
-    same: float = 0.0  # chance that sessions of two accounts ask the same question
+    same: float = 0.0  # probability that sessions of two accounts ask the same question
     repeated: float = 0.0  # share of sessions that ask what a session of another account asks
 
     @property
     def questions(self) -> float:
-        """How many different questions are asked, in effect (inverse Simpson index)."""
+        """Effective number of different questions (inverse Simpson index)."""
         return 1 / self.same if self.same else inf
 
     @property
     def all_shared(self) -> bool:
-        """Whether sessions were there, and nothing to compare once their common wording was taken out."""
+        """Whether there were sessions, but nothing to compare after removing their common wording."""
         return self.sessions > 0 and self.pairs == 0
 
     @property
@@ -85,13 +86,13 @@ NOTHING = ContentTest(1.0, 0.0, 9.0, 0, 1.0)
 
 
 class _Outcomes(Generic[Outcome]):
-    """What the latest calls gave, by a digest of what they were given. Threads share it."""
+    """A cache of the latest results, by a digest of the arguments. Threads share it."""
 
     def __init__(self) -> None:
         self._outcome, self._lock = OrderedDict[bytes, Outcome](), Lock()
 
     def get(self, compute: Callable[[], Outcome], *given: np.ndarray | int) -> Outcome:
-        """What was given before, else what is computed now."""
+        """Return the cached result for these arguments, or compute it."""
         digest = blake2b(digest_size=16)
         for each in given:
             array = np.ascontiguousarray(each)
@@ -118,15 +119,15 @@ def account_content(
 ) -> ContentTest:
     """Test whether sessions' content clings to accounts.
 
-    content: (sessions, k) uint32 content words, 0 where there are fewer, the lowest `context_bits` of each
-    what stood beside it; account: (sessions,) int labels from 0; at_us: (sessions,) int64 when each began;
-    apart_us: how far apart the sessions of a pair must have begun.
+    content: (sessions, k) uint32 content words, 0 if there are fewer, with the words beside each in its
+    lowest `context_bits`; account: (sessions,) int labels from 0; at_us: (sessions,) int64 when each began;
+    apart_us: the least distance in time between the beginnings of a pair's sessions.
 
-    Null: one source of content. Given when each label was active, which label a session bears says nothing
-    of its content: permuting the labels within days leaves the statistic's distribution unchanged.
+    Null: one source of content. Given when each label was active, a session's label is independent of its
+    content: permuting the labels within days leaves the statistic's distribution unchanged.
     Blind to: people with one source of content (a class, a benchmark, a shared backlog), fewer than about
     ten sessions an hour apart for each of five accounts.
-    Fooled by: a pool that deals whole subjects to accounts (from about two thirds of the subjects on).
+    Fooled by: a pool that assigns whole subjects to accounts (from about two thirds of the subjects on).
     Source: Good 2005, *Permutation, Parametric and Bootstrap Tests of Hypotheses*; measurements in
     docs/evidence.md.
     """
@@ -148,8 +149,8 @@ def _test_content(
     likeness = lower_products(rows.begin, rows.term, rows.weight)
     block = (at_us // DAY_US).astype(np.int64)
     order = np.argsort(block, kind="stable").astype(np.int64)
-    # mean likeness of pairs of one label, far enough apart, as it is and under labels dealt anew in blocks;
-    # how many dealt pairs still share a label as before, how many there were, and how many as it is
+    # mean similarity of pairs of one label, far enough apart, as observed and with labels permuted in blocks;
+    # how many permuted pairs still share a label as before, how many there were, and how many as observed
     means, counts = np.zeros(DEALS + 1), np.zeros(3, np.int64)
     kernels.permuted_means(likeness, account, at_us, n, block, order, DEALS, apart_us, means, counts)
     still, all_dealt, pairs = counts.tolist()
@@ -175,7 +176,7 @@ def _test_content(
 
 
 def _repeats(likeness: np.ndarray, account: np.ndarray) -> tuple[float, float]:
-    """How likely sessions of two accounts ask the same, and the share of sessions that another repeats."""
+    """Return the chance that sessions of two accounts ask the same, and the share of repeated sessions."""
     n, others = len(account), len(account) ** 2 - int((np.bincount(account) ** 2).sum())
     repeated = np.zeros(n, bool)
     same = kernels.alike(likeness, account, n, SAME, repeated)
@@ -183,10 +184,10 @@ def _repeats(likeness: np.ndarray, account: np.ndarray) -> tuple[float, float]:
 
 
 def two_parts(content: np.ndarray, account: np.ndarray, context_bits: int) -> np.ndarray:
-    """(accounts,) bool: which of two parts each account is in, by the content that its sessions share.
+    """(accounts,) bool: in which of two parts each account is, by the content that its sessions share.
 
-    The sign of the leading eigenvector of the accounts' likeness, its rows and columns centred.
-    Arguments as `account_content` takes them.
+    The sign of the leading eigenvector of the accounts' similarity, with rows and columns centred. Arguments
+    as for `account_content`.
     """
     given = content, account, context_bits
     return _parts.get(lambda: _divide(*given), *given)
@@ -218,14 +219,14 @@ class _WordRows:
     begin: np.ndarray  # (sessions + 1,) int64
     term: np.ndarray  # (held,) int64, ascending within a row
     weight: np.ndarray  # (held,)
-    words: int  # of all sessions, those included that no other session has
+    words: int  # of all sessions, including those that no other session has
 
 
 def _word_rows(content: np.ndarray, account: np.ndarray, labels: int, context_bits: int) -> _WordRows:
-    """The words that are neither the group's wording nor an account's own. account: (sessions,) int64."""
+    """Return the words that are neither the group's wording nor an account's. account: (sessions,) int64."""
     n, each = content.shape
     seen = np.arange(1, n + 1)
-    rarity = np.concatenate([[0.0, 0.0], log(n + 1) - np.log(seen[1:])])  # by how many sessions have a word
+    rarity = np.concatenate([[0.0, 0.0], log(n + 1) - np.log(seen[1:])])  # by sessions with the word
     begin, words = np.empty(n + 1, np.int64), np.empty(1, np.int64)
     term, weight = np.empty(content.size, np.int64), np.empty(content.size)
     group_limit = max(LEAST_SHARED, max(SHARED, 1.5 / labels) * n)

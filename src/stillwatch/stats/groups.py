@@ -1,6 +1,5 @@
-"""Is a group more of one mind than its members' population? Over-dispersed multinomial tails, combined.
-
-It does not know what the categories are.
+"""Tests whether a group's choices are more alike than its members' population explains. It uses
+over-dispersed multinomial tails, combined.
 """
 
 from collections import Counter
@@ -18,8 +17,8 @@ GRID = np.array([0.02, 0.03, 0.04, 0.05, 0.065, 0.08, 0.1, 0.12, 0.15, 0.2, 0.27
 def concentration_tail(count: int, members: int, share: float, correlation: float) -> float:
     """P(at least `count` of `members` choose a category that a share of the population chooses).
 
-    Null: members choose independently but for a within-group correlation (beta-binomial).
-    `share` and `correlation` in (0, 1). Source: Skellam 1948, J. R. Stat. Soc. B 10:257.
+    Null: members choose independently, except for a within-group correlation (beta-binomial). `share` and
+    `correlation` in (0, 1). Source: Skellam 1948, J. R. Stat. Soc. B 10:257.
 
     >>> round(concentration_tail(2, 2, 0.5, 0.02), 3)
     0.255
@@ -35,12 +34,12 @@ def concentration_tail(count: int, members: int, share: float, correlation: floa
 
 
 def within_correlation(groups: list[tuple[int, int, float]], tries: int, floor: float) -> float:
-    """The least within-group correlation, not below `floor`, that explains a log's unsuspected groups.
+    """Return the smallest within-group correlation, from `floor` on, that explains unsuspected groups.
 
-    groups: (count of the commonest choice, members, population share of that choice) each; tries: how many
-    choices could have been the commonest. The correlation is raised until at most a quarter of the groups
-    have a p-value below 0.2; so a few campaigns among them, which would mislead a maximum-likelihood fit,
-    hardly matter.
+    groups: (count of the most common choice, members, population share of that choice) each; tries: how many
+    choices could have been the most common. The correlation is raised until at most a quarter of the groups
+    have a p-value below 0.2. A few campaigns among them, which would mislead a maximum-likelihood fit,
+    therefore hardly matter.
     """
     if not groups:
         return float(floor)
@@ -54,9 +53,9 @@ def within_correlation(groups: list[tuple[int, int, float]], tries: int, floor: 
 
 
 def combine(p_values: list[float]) -> float:
-    """One p-value from several that may depend on each other in any way short of the extreme.
+    """Combine several p-values, which may depend on each other in any way short of the extreme.
 
-    The Cauchy combination; below 1e-10 Bonferroni's bound, where the tangent loses its digits.
+    It is the Cauchy combination; below 1e-10, where the tangent loses its digits, Bonferroni's bound.
     Source: Liu and Xie 2020, J. Am. Stat. Assoc. 115:393.
 
     >>> round(combine([0.01, 0.5, 0.9]), 3)
@@ -65,6 +64,6 @@ def combine(p_values: list[float]) -> float:
     least = min(p_values)
     if least < 1e-10:
         return min(1.0, least * len(p_values))
-    # a p of exactly 1 would outvote any evidence
+    # a p of exactly 1 would outweigh any evidence
     angles = [tan((0.5 - min(max(p, 1e-15), 0.99)) * pi) for p in p_values]
     return 0.5 - atan(sum(angles) / len(angles)) / pi

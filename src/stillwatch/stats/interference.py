@@ -1,28 +1,28 @@
-"""Do some accounts react when others are refused? An exact test that bets on which refusals were drawn.
+"""Tests whether some accounts react when others are refused. The test is exact, and bets on which refusals
+were drawn.
 
-A bettor starts with 1 and bets, draw by draw, that reactions follow what was drawn. Where nobody reacts no
-bet is favourable, so that the chance that the wealth ever reaches 1 / p is at most p, however often it is
-looked at (Ville's inequality).
-It does not know what an account is, nor how the draw was made: `stillwatch.terms.holds` does.
+A bettor starts with 1 and bets, draw by draw, that reactions follow what was drawn. If nobody reacts no bet
+is favourable, so the chance that the wealth ever reaches 1 / p is at most p, however often it is read
+(Ville's inequality). `stillwatch.terms.holds` makes the draw.
 """
 
 from dataclasses import dataclass, field
 
 import numpy as np
 
-# Shares of the wealth that are bet, a bettor each, and what part of the first 1 each of them has. Small bets
-# survive where reactions are hard to tell from chance. The bettor who stakes all gets the full odds of a
-# single reaction, and has nothing left after the first that no draw explains.
+# Share of the wealth that each bettor stakes, and each one's part of the initial 1. Small stakes survive if
+# reactions are hard to separate from chance. The bettor who stakes everything gets the full odds of a single
+# reaction, and has nothing left after the first that no draw explains.
 BETS = np.array([0.1, 0.4, 1.0])
 STAKES = np.array([0.2, 0.2, 0.6])
-RUIN = -1e4  # log of no wealth: so low that nothing wins it back
+RUIN = -1e4  # log of no wealth: so low that no gain recovers it
 
 
 def log_gains(drawn: np.ndarray, chance: np.ndarray | float) -> np.ndarray:
-    """(bets, bettors) log of what a bet on each reaction multiplies each bettor's wealth by.
+    """(bets, bettors) log of the factor by which a bet on each reaction multiplies each bettor's wealth.
 
-    drawn: (bets,) bool, whether what was reacted to had been drawn; chance: (bets,) of each draw, or of all.
-    A bet of x pays 1 + x (drawn / chance - 1): 1 on average over the draw, whatever was before it.
+    drawn: (bets,) bool, whether the cause of the reaction had been drawn; chance: (bets,) of each draw, or of
+    all. A bet of x pays 1 + x (drawn / chance - 1): 1 on average over the draw, whatever was before it.
 
     >>> gains = np.exp(log_gains(np.array([True, False]), 1 / 16))
     >>> np.allclose([1 / 16, 15 / 16] @ gains, 1)
@@ -36,12 +36,12 @@ def log_gains(drawn: np.ndarray, chance: np.ndarray | float) -> np.ndarray:
 
 
 def wealth(logs: np.ndarray) -> np.ndarray:
-    """Give what all bettors together have. logs: (..., bettors) the sums of their `log_gains` so far.
+    """Return the total wealth of all bettors. logs: (..., bettors) the sums of their `log_gains` so far.
 
-    Null: what the others do does not depend on whether something was drawn, given every other draw and all
-        that was before. Exact for any traffic: bursts, nights, heavy tails, an outage common to all.
-    Blind to: work that moves to nobody, or moves in other words.
-    Fooled by: an honest client that goes on with another of its own accounts; a draw that was known.
+    Null: what the others do does not depend on whether something was drawn, given every other draw and
+        everything before. Exact for any traffic: bursts, nights, heavy tails, an outage common to all.
+    Blind to: work that moves nowhere, or is reworded.
+    Fooled by: an honest client that continues with another of its own accounts; a draw that was known.
     Source: Ville 1939; Shafer 2021, "Testing by betting", J. R. Stat. Soc. A 184:407; Ramdas et al. 2023,
         "Game-theoretic statistics and safe anytime-valid inference", https://arxiv.org/abs/2210.01948.
 
@@ -54,17 +54,17 @@ def wealth(logs: np.ndarray) -> np.ndarray:
 
 
 def p_values(reached: np.ndarray) -> np.ndarray:
-    """Give the p-value at each time: one over the most that the wealth had been by then, at most 1."""
+    """Return the p-value at each time: one over the greatest wealth so far, at most 1."""
     most: np.ndarray = np.maximum.accumulate(np.maximum(reached, 1.0), axis=-1)
     return 1.0 / most
 
 
 def few_by_chance(came: np.ndarray, chance: np.ndarray, false_share: float) -> bool:
-    """Say whether at most `false_share` of the units whose draw came are expected to owe that to chance.
+    """Return whether at most `false_share` of the units whose draw came up are expected to be chance.
 
-    came: (units,) bool, whether the one draw came that a unit, and no other, is judged by; chance: (units,)
-    of that. A unit that reacts to nothing comes with odds of `chance` / (1 - `chance`), so the odds of those
-    that did not come, with the largest added, bound how many did.
+    came: (units,) bool, whether each unit's only draw came up, which judges no other unit; chance: (units,)
+    of that. A unit without any reaction comes up with odds `chance` / (1 - `chance`), so the odds of those
+    that did not, with the largest added, bound how many did.
     Null: as `wealth`, of each unit by itself. Exact for one test of units with draws of their own;
         simulated for a stop at the first test that passes (tests/test_holds.py).
     Source: Barber and Candès 2015, "Controlling the false discovery rate via knockoffs", Ann. Stat. 43:2055
@@ -84,21 +84,21 @@ def few_by_chance(came: np.ndarray, chance: np.ndarray, false_share: float) -> b
 
 @dataclass(frozen=True)
 class DrawnCount:
-    """How many of one unit's bets were drawn, beside how many are by chance."""
+    """The number of one unit's bets that were drawn, compared with chance."""
 
-    chances: np.ndarray = field(default_factory=lambda: np.ones(1))  # (bets + 1,) of each number drawn
+    chances: np.ndarray = field(default_factory=lambda: np.ones(1))  # (bets + 1,) by number drawn
     drawn: int = 0
 
     def after(self, came: bool, chance: float) -> "DrawnCount":
-        """Give the count with one more bet, of which the chance to be drawn was known."""
+        """Return the count with one more bet, whose probability of being drawn was known."""
         return DrawnCount(np.convolve(self.chances, (1 - chance, chance)), self.drawn + came)
 
     @property
     def p_value(self) -> float:
-        """How often so many are drawn, or more.
+        """Probability of as many or more.
 
-        Null: as `wealth`, of one unit whose bets nobody chose to end because of what was drawn. Bets that
-            were drawn may be left out by any rule that goes by the past: that makes it larger.
+        Null: as `wealth`, for one unit whose bets nobody ended because of what was drawn. Drawn bets may be
+            left out by any rule based on the past: that makes it larger.
 
         >>> DrawnCount().after(True, 1 / 4).after(True, 1 / 4).p_value
         0.0625
@@ -107,9 +107,10 @@ class DrawnCount:
 
 
 def rejections(p_value: np.ndarray, false_share: float, largest: float) -> np.ndarray:
-    """(units,) bool: which hypotheses are rejected, so that `false_share` of them are true, as expected.
+    """(units,) bool: the rejected hypotheses, a share `false_share` of them expected to be true.
 
-    How many are true is estimated by those above one half. largest: no p-value above is rejected.
+    The number of true ones is estimated from the p-values above one half. largest: greatest p-value that can
+    be rejected.
     Null: each p-value of a true hypothesis is uniform, or larger, and independent of the others. Repeated
         tests make more than `false_share` of them false: simulated in tests/test_holds.py.
     Source: Storey, Taylor and Siegmund 2004, J. R. Stat. Soc. B 66:187; with one added, so that it holds for

@@ -1,7 +1,4 @@
-"""Bounds on a share from a count: Wilson's for people, Clopper and Pearson's where they have to hold exactly.
-
-It does not know what was counted.
-"""
+"""Bounds on a share from a count: Wilson's for display, Clopper and Pearson's where they must be exact."""
 
 from collections.abc import Sequence
 from math import sqrt
@@ -11,9 +8,9 @@ from stillwatch.stats.tails import beta_odds, student_bound
 
 
 def wilson(right: int, n: int) -> tuple[float, float]:
-    """Bound a share by Wilson's score interval at 95 %; (0, 1) where nothing was tried.
+    """Bound a share by Wilson's score interval at 95 %; (0, 1) without trials.
 
-    Null: n independent tries with one chance of success. Blind to: questions that resemble each other.
+    Null: n independent trials with one chance of success. Blind to: questions that resemble each other.
     Fooled by: choosing n after looking. Source: Wilson 1927, J. Am. Stat. Assoc. 22:209.
 
     >>> [round(bound, 4) for bound in wilson(8, 10)]
@@ -47,12 +44,12 @@ def clopper_pearson(right: float, n: float, confidence: float = 0.95) -> tuple[f
 
 
 def further_sum(values: Sequence[float], more: int) -> tuple[float, float]:
-    """Bound the sum, at 95 %, of so many more values of which these are a random part; at least 0.
+    """Bound the sum, at 95 %, of `more` further values of which these are a random sample; at least 0.
 
     Null: the values are drawn at random from one population, and their mean is about normal.
-    Blind to: rare values far larger than all that were seen. Fooled by: values seen in an order that says
-    something of their size. Source: prediction interval for a future sum, Student's t; Hahn and Meeker 1991,
-    Statistical Intervals, chapter 4.
+    Blind to: rare values far larger than all those seen. Fooled by: values in an order that depends on their
+    size. Source: prediction interval for a future sum, Student's t; Hahn and Meeker 1991, Statistical
+    Intervals, chapter 4.
 
     >>> [round(bound, 1) for bound in further_sum([9, 10, 11, 10], 100)]
     [867.5, 1132.5]

@@ -1,11 +1,11 @@
-"""How much a sample looks drawn from a normal distribution. It does not know what was measured."""
+"""Measures how close a sample is to a normal distribution."""
 
 from functools import cache
 from statistics import NormalDist
 
 import numpy as np
 
-# The two largest coefficients as polynomials in 1 / sqrt(n), and where each rests on normal scores: table 1.
+# The two largest coefficients as polynomials in 1 / sqrt(n), added to one from normal scores: table 1.
 _LAST = (-2.706056, 4.434685, -2.071190, -0.147981, 0.221157)
 _LAST_BUT_ONE = (-3.582633, 5.682633, -1.752461, -0.293762, 0.042981)
 

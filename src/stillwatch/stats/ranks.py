@@ -1,4 +1,4 @@
-"""Ranks of values. It does not know what is ranked."""
+"""Ranks of values."""
 
 from collections.abc import Sequence
 

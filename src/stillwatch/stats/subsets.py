@@ -1,4 +1,4 @@
-"""Is a marked subset richer in something than chance would make it? Exact tails. It knows no exchanges."""
+"""Tests whether a marked subset has more positives than chance explains. The tails are exact."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from stillwatch.stats.tails import beta_tail
 
 @dataclass(frozen=True)
 class Stratum:
-    """Counts of one block within which the marks could have fallen on any of the items."""
+    """Counts of one block within which any items could have been marked."""
 
     items: int
     positive: int
@@ -20,12 +20,12 @@ class Stratum:
 
 
 def subset_tail(strata: Iterable[Stratum]) -> float:
-    """Give P(at least as many marked items are positive), marks dealt at random within each stratum.
+    """Return P(at least as many marked items are positive), with marks dealt at random in each stratum.
 
-    Null: within a stratum, being marked has nothing to do with being positive. The tail is exact: the sum of
+    Null: within a stratum, being marked is independent of being positive. The tail is exact: the sum of
         independent hypergeometric counts.
     Blind to: differences between strata.
-    Fooled by: something that varies inside a stratum and makes items both marked and positive.
+    Fooled by: something that varies within a stratum and makes items both marked and positive.
     Source: Mantel and Haenszel 1959, J. Natl. Cancer Inst. 22:719; the exact form, Birch 1964.
 
     >>> round(subset_tail([Stratum(10, 2, 2, 2)]), 4)
@@ -39,7 +39,7 @@ def subset_tail(strata: Iterable[Stratum]) -> float:
 
 
 def rate_tail(positive: int, items: int, rate: float) -> float:
-    """Give P(at least `positive` of `items`), each positive with probability `rate`.
+    """Return P(at least `positive` of `items`), each positive with probability `rate`.
 
     Null: independent items at a known rate. Blind to: a rate that is lower. Fooled by: items that depend on
     each other. Source: the binomial distribution.
@@ -53,7 +53,7 @@ def rate_tail(positive: int, items: int, rate: float) -> float:
 
 
 def _hypergeometric(stratum: Stratum) -> np.ndarray:
-    """The chances of 0, 1, 2, ... marked items that are positive, as far as there can be."""
+    """Return the probabilities of 0, 1, 2, ... positive marked items, up to the maximum."""
     rest = stratum.items - stratum.positive - stratum.marked
     most = min(stratum.positive, stratum.marked)
     k = np.arange(max(0, -rest), most, dtype=float)

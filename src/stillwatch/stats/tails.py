@@ -1,18 +1,18 @@
-"""Tails and quantiles of the distributions that the statistics here come down to, each in a few lines.
+"""Tails and quantiles of the distributions used by the statistics here, each in a few lines.
 
-Binomial tails, exact bounds on a share and Student's t are all the beta distribution's. Down to 1e-300 the
-relative error is below 1e-12 (tests/test_tails.py). It does not know what is tested.
+Binomial tails, exact bounds on a share and Student's t all follow from the beta distribution. Down to 1e-300
+the relative error is below 1e-12 (tests/test_tails.py).
 """
 
 from collections.abc import Iterator
 from itertools import count
 from math import exp, inf, lgamma, log, log1p, pi, sqrt
 
-# Stirling's series for ln n!, DLMF 5.11.1: what stands at 1/n, 1/n³, 1/n⁵ ...
+# Stirling's series for ln n!, DLMF 5.11.1: coefficients of 1/n, 1/n³, 1/n⁵ ...
 STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)
-LEAST_OF_SERIES = 10.0  # below it the series has too few digits, and ln n! itself enough
+LEAST_OF_SERIES = 10.0  # below it the series has too few digits, and ln n! itself suffices
 EPSILON = 2.0**-52
-_LARGE = 1e12  # the other parameter of a beta variable that stands for a gamma one
+_LARGE = 1e12  # parameter of a beta variable that approximates a gamma one
 
 
 def beta_tail(x: float, a: float, b: float) -> float:
@@ -30,10 +30,10 @@ def beta_tail(x: float, a: float, b: float) -> float:
 
 
 def beta_odds(p: float, a: float, b: float) -> float:
-    """x / (1 - x) for the x at which `beta_tail` is p, in (0, 1): near 0 and near 1 it keeps its digits.
+    """Return x / (1 - x) for the x at which `beta_tail` is p, in (0, 1), with all digits near 0 and 1.
 
-    Newton's method over the logarithm of the odds: the logarithm of the tail is concave there, so that every
-    step but the first goes up, and none too far.
+    Newton's method in the logarithm of the odds: the logarithm of the tail is concave there, so every step
+    but the first goes up, and none too far.
 
     >>> round(beta_odds(0.5, 3, 3), 12)
     1.0
@@ -43,7 +43,7 @@ def beta_odds(p: float, a: float, b: float) -> float:
     if p > 0.5:
         return 1 / beta_odds(1 - p, b, a)
     at, step = log(a / b), inf
-    while abs(step) > 1e-9:  # the next step would be its square
+    while abs(step) > 1e-9:  # the next step would be about its square
         log_tail, log_slope = _log_beta_tail(1 / (1 + exp(-at)), 1 / (1 + exp(at)), a, b)
         step = (log(p) - log_tail) * exp(log_tail - log_slope)
         at += step
@@ -51,7 +51,7 @@ def beta_odds(p: float, a: float, b: float) -> float:
 
 
 def student_bound(confidence: float, freedom: float) -> float:
-    """What Student's t exceeds on neither side, with a probability of `confidence`.
+    """Return the bound that Student's t exceeds in neither direction, with probability `confidence`.
 
     Source: t² / (t² + freedom) has the beta distribution of 1/2 and freedom/2. Student 1908, Biometrika 6:1.
 
@@ -62,9 +62,9 @@ def student_bound(confidence: float, freedom: float) -> float:
 
 
 def gamma_quantile(p: float, shape: float) -> float:
-    """The x that a gamma variable of scale 1 stays below with probability p, to eight digits.
+    """Return the x below which a gamma variable of scale 1 is with probability p, to eight digits.
 
-    Source: a beta variable's odds, times b, tend to a gamma variable as b grows: they are one up to a / b.
+    Source: a beta variable's odds, times b, tend to a gamma variable as b grows: they agree up to a / b.
 
     >>> round(gamma_quantile(1 - 0.5, 1), 9)
     0.693147181
@@ -91,8 +91,8 @@ def poisson_tail(least: int, mean: float) -> float:
 def _log_beta_tail(x: float, y: float, a: float, b: float) -> tuple[float, float]:
     """ln `beta_tail`, and ln of its slope over ln(x / y); y = 1 - x.
 
-    The slope is a binomial term in Loader's form, in which nothing large is subtracted. The tail beside it is
-    a continued fraction, of positive parts on the shorter side of the mean, where b >= 1.
+    The slope is a binomial term in Loader's form, which subtracts no large numbers. The tail is that times a
+    continued fraction of positive parts, on the shorter side of the mean, where b >= 1.
     Source: Loader 2000, *Fast and Accurate Computation of Binomial Probabilities*; Didonato and Morris 1992,
     ACM Trans. Math. Softw. 18:360, equation 9, the even part of DLMF 8.17.22.
     """
@@ -105,7 +105,7 @@ def _log_beta_tail(x: float, y: float, a: float, b: float) -> tuple[float, float
 
 
 def _beta_fraction(x: float, y: float, a: float, b: float) -> float:
-    """The continued fraction, by Lentz's method: from its beginning, and as deep as it changes anything."""
+    """Return the continued fraction by Lentz's method, from its beginning, as deep as it matters."""
     fraction = front = a * (a * y - b * x + 1) / (a + 1)
     back = inf
     for m in count(1):
@@ -120,11 +120,11 @@ def _beta_fraction(x: float, y: float, a: float, b: float) -> float:
 
 
 def _deviance(x: float, n: float, chance: float) -> float:
-    """x ln(x / mean) + mean - x, mean = n * chance, without the digits that the difference would lose."""
+    """Return x ln(x / mean) + mean - x, mean = n * chance, without cancellation."""
     mean = n * chance
     v = (x - mean) / (x + mean)
     if abs(v) > 0.5:
-        return x * (log(x / n) - log(chance)) + mean - x  # n * chance may be 0 in a double
+        return x * (log(x / n) - log(chance)) + mean - x  # n * chance may underflow to 0
     total, power = (x - mean) * v, 2 * x * v
     for j in count(3, 2):
         power *= v * v
@@ -135,7 +135,7 @@ def _deviance(x: float, n: float, chance: float) -> float:
 
 
 def _stirling_rest(n: float) -> float:
-    """ln n! less Stirling's (n + 1/2) ln n - n + ln(2 pi) / 2; n above 0."""
+    """Return ln n! less Stirling's (n + 1/2) ln n - n + ln(2 pi) / 2; n above 0."""
     if n < LEAST_OF_SERIES:
         return lgamma(n + 1) - (n + 0.5) * log(n) + n - 0.5 * log(2 * pi)
     rest = 0.0
@@ -145,7 +145,7 @@ def _stirling_rest(n: float) -> float:
 
 
 def _sum_of_products(factors: Iterator[float]) -> float:
-    """1 + f1 + f1 f2 + ..., of positive factors that fall, as far as it changes anything."""
+    """Return 1 + f1 + f1 f2 + ..., of positive decreasing factors, as far as it changes the value."""
     total = term = 1.0
     for factor in factors:
         term *= factor

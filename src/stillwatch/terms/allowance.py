@@ -1,8 +1,8 @@
-"""Allowances: output tokens a day of everybody, and more for accounts whose own days show more.
+"""Allowances: output tokens per day for everybody, and more for accounts whose history justifies it.
 
-A day is one that slides (`terms.window`), in what is read off a log as in what is written into the terms.
-An account's own days give it `CEILING` times everybody's allowance at most: a busy day can be bought with a
-cheap model's tokens. Whom the owner knows to need more it names itself. It reads no log and refuses nobody.
+All days are sliding days (`terms.window`), both in the log that is measured and in the policy that is
+written. An account's history raises its allowance to at most `CEILING` times the common one, because a busy
+day can be bought with a cheap model's tokens. The owner names accounts that need more.
 """
 
 import json
@@ -14,17 +14,17 @@ import numpy as np
 
 from stillwatch.terms.window import BLOCKS, busiest
 
-USUAL = 0.99  # of the accounts seen in the clean days have no busier day than the allowance
-NONE = 2**62  # tokens: more than anybody takes
-GROWTH = 2.0  # times its own busiest clean day, for an account that is above it
-CEILING = 2.5  # times everybody's allowance: more is nobody's by what a log shows alone
-FLAT = 3.0  # times the busiest clean day of any account: one limit that next to nobody reaches
+USUAL = 0.99  # share of accounts whose busiest clean day stays within the allowance
+NONE = 2**62  # tokens: more than any account uses
+GROWTH = 2.0  # times its own busiest clean day, for an account above the common allowance
+CEILING = 2.5  # times the common allowance: the most that an account's history alone can give it
+FLAT = 3.0  # times the busiest clean day of any account: one limit that hardly any account reaches
 STEPS = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0, 24.0, 32.0, 48.0)  # times USUAL
-LEAST_DAYS = 3  # of a log, for a limit by what it would have refused: two to set one by, one to try it on
+LEAST_DAYS = 3  # of a log, to choose a limit by what it would have refused: two to set it, one to test it
 
 
 class Use(NamedTuple):
-    """What an account did in a block of the sliding day."""
+    """What an account used in a block of the sliding day."""
 
     requests: int
     tokens: int  # of output
@@ -35,11 +35,11 @@ Spent = Mapping[str, Mapping[int, Use]]  # by account and number of the block
 
 @dataclass(frozen=True)
 class Allowances:
-    """Output tokens a day: of everybody, and of those who may have more."""
+    """Output tokens per day: the common allowance, and larger ones of some accounts."""
 
     usual: int
     more: dict[str, int]
-    vouch: dict[str, int] = field(default_factory=dict)  # what their own days say, where that is above `more`
+    vouch: dict[str, int] = field(default_factory=dict)  # what their history supports beyond `more`
     answer: int | None = None  # output tokens of the longest answer
 
     @classmethod
@@ -59,10 +59,11 @@ class Allowances:
     ) -> "Allowances":
         """Set them by every account's busiest clean day. Without clean days there is no allowance.
 
-        An account's own days give it `ceiling` times everybody's at most: some dollars on a small model's
-        tokens would else buy it thousands of a large one's. `vouch` holds the rest, for a person to grant.
+        An account's history gives it at most `ceiling` times the common allowance. Otherwise a few dollars
+        spent on a small model would buy thousands of dollars' worth of a large one. `vouch` lists what
+        exceeds this, for a person to grant.
 
-        usual: where everybody's allowance is known from other people's clean days.
+        usual: the common allowance, if it is known from other accounts' clean days.
         """
         if usual is None:
             if not busiest:
@@ -79,11 +80,11 @@ class Allowances:
         return cls(usual, {name: min(tokens, most_of_all) for name, tokens in grown.items()}, vouch, answer)
 
     def of_account(self, account: str) -> int:
-        """Output tokens a day of an account."""
+        """Return an account's output tokens per day."""
         return self.more.get(account, self.usual)
 
     def terms(self) -> str:
-        """The part of terms.toml that says so."""
+        """Return the section of terms.toml that sets these allowances."""
         lines = ["[limits]", f"output_tokens_per_day = {self.usual:_}", 'day = "sliding"']
         if self.answer:
             lines.append(f"answer_tokens = {self.answer:_}  # the longest answer of the log")
@@ -95,25 +96,25 @@ class Allowances:
 
 
 def busiest_days(spent: Spent) -> dict[str, int]:
-    """Give each account's most tokens of any sliding day."""
+    """Return each account's highest token count of any sliding day."""
     return {name: busiest({block: use.tokens for block, use in of.items()}) for name, of in spent.items()}
 
 
 def days_of(spent: Spent) -> list[int]:
-    """Give the days, from midnight to midnight, on which anybody did anything."""
+    """Return the days, from midnight to midnight, with any use."""
     return sorted({block // BLOCKS for of in spent.values() for block in of})
 
 
 def least_limit(spent: Spent, most: float, answer: int | None = None) -> tuple[Allowances, float]:
-    """The smallest of STEPS times the usual allowance that would have refused at most this share of requests.
+    """Return the smallest of STEPS times the usual allowance that refuses at most `most` of all requests.
 
-    What comes on each day but the first is tried with what the days before it set; an account's requests of
-    a block count as alike. spent: of LEAST_DAYS or more. Gives the allowances that all days set, and the
-    share that was refused, which is above `most` where no step is large enough.
+    Each day but the first is tested with the allowances that the days before it give; all requests of an
+    account in a block count equally. spent: covers LEAST_DAYS or more. Returns the allowances set by all
+    days, and the refused share, which exceeds `most` if no step is large enough.
     """
     days, so_far = days_of(spent), dict[str, int]()
-    usual: dict[int, int] = {}  # by day: everybody's allowance, as the days before it set it
-    before: dict[tuple[str, int], int] = {}  # an account's busiest day before a day
+    usual: dict[int, int] = {}  # by day: the common allowance, as set by the days before it
+    before: dict[tuple[str, int], int] = {}  # an account's busiest day before a given day
     for day in days:
         if so_far:
             usual[day] = Allowances.of(so_far).usual
@@ -140,7 +141,7 @@ def least_limit(spent: Spent, most: float, answer: int | None = None) -> tuple[A
 
 
 def _count_refused(of: Mapping[int, Use], limits: Mapping[int, int]) -> float:
-    """Requests of an account that its limits refuse, by day; a day without one refuses nothing."""
+    """Return an account's requests that its limits refuse, by day; a day without a limit refuses nothing."""
     refused, taken = 0.0, dict[int, int]()
     for block in sorted(of):
         use, earlier = of[block], sum(taken.get(block - k, 0) for k in range(1, BLOCKS))

@@ -1,6 +1,6 @@
-"""What is wrong between two entries of the terms, and what is doubtful on a given day.
+"""Problems between two entries of the policy, and warnings that depend on the day.
 
-It changes nothing: problems and warnings are noted, each at the later of the two entries.
+Problems and warnings are noted at the later of the two entries.
 """
 
 from collections.abc import Hashable, Iterable
@@ -47,7 +47,7 @@ def _note_cycles(terms: Terms, notes: Mistakes) -> None:
 
 
 def _note_unknown_families(terms: Terms, notes: Mistakes) -> None:
-    """A ban on a family that the lineage table does not know would ban nothing: that is no ban."""
+    """Note bans on families that the lineage table does not know: they would ban nothing."""
     families = list(table().families)
     for number, ban in enumerate(terms.bans):
         if ban.models or ban.hosts or ban.family in families:
@@ -72,7 +72,7 @@ def _note_repeats(notes: Mistakes, key: str, problem: str, entries: Iterable[Has
 
 
 def doubts(terms: Terms, notes: Mistakes, now_us: int) -> None:
-    """Warn of what is allowed to be written but does not do what it seems to do."""
+    """Warn of entries that are valid but do not do what they seem to do."""
     _warn_of_ends(terms, notes, now_us)
     _warn_of_idle_entries(terms, notes)
     _warn_of_refused_names(terms, notes, now_us)
@@ -93,7 +93,7 @@ def doubts(terms: Terms, notes: Mistakes, now_us: int) -> None:
 
 
 def _warn_of_holds(terms: Terms, notes: Mistakes) -> None:
-    """Holds refuse people who may have done nothing: say what the owner may have missed."""
+    """Warn about holds, which refuse people who may have done nothing: what the owner may have missed."""
     holds = terms.holds
     if holds.mode == "dry_run":
         notes.warn(("holds", "mode"), "nobody is held: who would be is written down")
@@ -132,7 +132,7 @@ def _warn_of_idle_entries(terms: Terms, notes: Mistakes) -> None:
 
 
 def _warn_of_refused_names(terms: Terms, notes: Mistakes, now_us: int) -> None:
-    """Names that the terms hand out and refuse at once."""
+    """Warn of names that the policy offers but refuses at once."""
     models = terms.models
     names: list[tuple[Path, str]] = [
         *((("models", "allow", number), name) for number, name in enumerate(models.allow)),

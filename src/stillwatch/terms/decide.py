@@ -1,8 +1,8 @@
-"""What the terms say of one request and of one reply. Pure: it reads no clock and no file.
+"""What the policy decides on one request and on one reply. Pure: no clock, no files.
 
-The order, first refusal wins: block -> model (ban, list, unknown) -> verification -> what one request may ask
-for (size, n, log-probabilities) -> limits -> the budget of a throttle -> a randomised hold. Unknown keys
-never come here.
+Checks run in this order, and the first refusal wins: block -> model (ban, list, unknown) -> verification ->
+limits of one request (size, n, log-probabilities) -> usage limits -> the budget of a throttle -> a randomised
+hold. Requests with unknown keys are refused earlier.
 """
 
 from dataclasses import replace
@@ -30,9 +30,9 @@ from stillwatch.units import DAY_US, HOUR_US
 def model_verdict(
     terms: Terms, model: str | None, account: str, now_us: int, org: str | None = None
 ) -> ModelVerdict:
-    """Say whether a model may be used: on every upstream target that may answer under its name.
+    """Return whether a model may be used, on every upstream target that may answer under its name.
 
-    The verdict holds until its `until_us`, or until the terms change. It may cost 100 µs a target.
+    The verdict is valid until its `until_us`, or until the policy changes. It may cost 100 µs per target.
     """
     name = model or terms.models.default
     if not name:
@@ -55,7 +55,7 @@ def model_verdict(
 
 
 def _unnamed_verdict(terms: Terms) -> ModelVerdict:
-    """No name, and no default in the terms: nobody can say what would answer."""
+    """Refuse a request that names no model under a policy without a default: what would answer is unknown."""
     if terms.models.unknown == "deny" or terms.models.allow or any(ban.prevent for ban in terms.bans):
         return ModelVerdict(
             False, "models.unnamed", None, reason="Name the model: the owner's terms ask for it."
@@ -66,16 +66,16 @@ def _unnamed_verdict(terms: Terms) -> ModelVerdict:
 def reply_verdict(
     terms: Terms, wanted: str, served: str, account: str, now_us: int, org: str | None = None
 ) -> ModelVerdict:
-    """Say whether a reply may be handed on, by the model that it names.
+    """Return whether a reply may be delivered, given the model that it names.
 
-    A banned model: no. One of another family than was asked for: yes, with a warning. Of a reply that nobody
-    asked for by name (one fetched later) only the bans are a matter.
+    A banned model: no. A model of another family than requested: yes, with a warning. For a reply that was
+    not requested by model name (one fetched later) only bans apply.
     """
     if not served:
         return ModelVerdict(True, "reply.unnamed", None)
     wanted = wanted or terms.models.default or ""
     expected = hops(terms.models, wanted) if wanted else ()
-    if any(served in hop.names for hop in expected):  # an echo: what the request was judged by
+    if any(served in hop.names for hop in expected):  # an echo: the name the request was judged by
         return model_verdict(terms, wanted, account, now_us, org)
     verdict = judge(terms, (served,), account, org, now_us)
     if verdict.family is None and served in terms.models.aliases:
@@ -87,7 +87,7 @@ def reply_verdict(
     families = {judge(terms, hop.names, account, org, now_us).family for hop in expected} - {None}
     if verdict.allow or not expected:
         return _with_family_check(verdict, families, wanted, served)
-    # The list and the policy on unknown names are for what is asked for: upstreams answer with longer names.
+    # The list and the policy on unknown names apply to requests: upstreams answer with longer names.
     if verdict.family in families or (verdict.family is None and not families):
         return ModelVerdict(True, "allowed", served, verdict.family)
     return verdict
@@ -103,7 +103,7 @@ def _with_family_check(
 
 
 def host_verdict(terms: Terms, host: str) -> ModelVerdict:
-    """Say whether an upstream's host may be used at all."""
+    """Return whether an upstream's host may be used at all."""
     for ban in terms.bans:
         if on_host(hosts_of(ban), host):
             reason = f"{quote(host)} is a host of the banned family {ban.family}."
@@ -113,7 +113,7 @@ def host_verdict(terms: Terms, host: str) -> ModelVerdict:
 
 
 def limits_for(terms: Terms, account: str, org: str | None) -> AccountLimits:
-    """The limits of one account: its own before its organisation's before everybody's."""
+    """Return the limits of one account: its own, else its organisation's, else everybody's."""
     limits = terms.limits
     if not limits.accounts and not limits.orgs:
         return limits
@@ -133,7 +133,7 @@ def limits_for(terms: Terms, account: str, org: str | None) -> AccountLimits:
 
 
 def batch_limit(limits: AccountLimits) -> int | None:
-    """Output tokens that the batches of one day may bring: what is said, else a day of other limits."""
+    """Return the output tokens of one day's batches: the stated limit, else a day of the other limits."""
     if limits.batch_output_tokens_per_day is not None:
         return limits.batch_output_tokens_per_day
     minute, hour = limits.output_tokens_per_minute, limits.output_tokens_per_hour
@@ -154,7 +154,7 @@ def decide(
     now_us: int,
     hold: Hold | None = None,
 ) -> Decision:
-    """Decide one request. A missing verdict, or one that rests on an ended exception, is made anew."""
+    """Decide one request. A verdict that is missing, or rests on an ended exception, is recomputed."""
     step, messages = step_now(standing, now_us), terms.ladder.messages
     if step is Step.BLOCK:
         return Decision(False, "standing.block", 403, "account_blocked", messages.block)
@@ -169,7 +169,7 @@ def decide(
     does = ask.does or does_of(ask.operation)
     together = spent
     if spent.batch_tokens_day and limits.batch_output_tokens_per_day is None and does != "fetches":
-        # a day's tokens are for answers and batches together; what was promised can be fetched
+        # a day's tokens are for answers and batches together; results already promised can be fetched
         blocks = map(sum, zip(spent.day_blocks, spent.batch_blocks, strict=True))
         used = spent.output_tokens_day + spent.batch_tokens_day
         together = replace(spent, output_tokens_day=used, day_blocks=tuple(blocks))
@@ -221,26 +221,26 @@ def _hold_refusal(
 
 
 def step_now(standing: EnforcementStatus | None, now_us: int) -> Step:
-    """The step in force: a standing that has ended is none."""
+    """Return the action in force; a status that has ended counts as none."""
     if standing is None or (standing.until_us is not None and now_us >= standing.until_us):
         return Step.CLEAR
     return standing.step
 
 
 def throttle_budget(terms: Terms, standing: EnforcementStatus) -> int:
-    """Output tokens an hour under a throttle: the standing's own, else the terms'."""
+    """Return the output tokens an hour under a throttle: the status's own, else the policy's."""
     own = standing.output_tokens_per_hour
     return terms.ladder.throttle_output_tokens_per_hour if own is None else own
 
 
 def _request_verdict(terms: Terms, ask: RequestFacts, now_us: int) -> ModelVerdict | None:
     if ask.model is None and (ask.does or does_of(ask.operation)) not in NAMES_A_MODEL:
-        return None  # nothing here names a model: a listing, a file
+        return None  # the request names no model: a listing, a file
     return model_verdict(terms, ask.model, ask.account, now_us, ask.org)
 
 
 def _request_refusal(terms: Terms, limits: AccountLimits, ask: RequestFacts) -> Decision | None:
-    """What one request may ask for."""
+    """Refuse a request that asks for more than one request may."""
     if ask.body_bytes > terms.capture.max_body_bytes:
         most = terms.capture.max_body_bytes
         message = f"The request has {ask.body_bytes:,} bytes; at most {most:,} are taken."
@@ -257,7 +257,7 @@ def _request_refusal(terms: Terms, limits: AccountLimits, ask: RequestFacts) -> 
 def _batch_refusals(
     limits: AccountLimits, together: AccountUsage, ask: RequestFacts, now_us: int
 ) -> Decision | None:
-    """Whether a batch may bring more than the day's batches, all its answers, or those of its models may."""
+    """Refuse a batch that may exceed the day's limit of batches, of all answers, or of its models."""
     day = limits.output_tokens_per_day if limits.batch_output_tokens_per_day is None else None
     used_of_set = together.set_tokens_day + together.set_tokens_held
     for most, used, blocks, rule in (
@@ -285,7 +285,7 @@ def _batch_refusals(
 
 
 def _batch_refusal(most: int | None, used: int, ask: RequestFacts, rule: str) -> Decision | None:
-    """Whether a batch may bring more than a day's limit leaves."""
+    """Refuse a batch that may exceed what is left of one limit of the day."""
     if most is None or ask.batch_tokens == 0:
         return None
     if ask.batch_tokens is None:

@@ -1,4 +1,4 @@
-"""What changes between two terms, in sentences by meaning. It compares rules: comments do not count."""
+"""What changes between two versions of the policy, in sentences. Comments in the file do not count."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -13,7 +13,7 @@ from stillwatch.units import DAY_US, time_of
 
 STRICTER, LOOSER, OTHER = "stricter", "looser", "other"
 OPPOSITE = {STRICTER: LOOSER, LOOSER: STRICTER, OTHER: OTHER}
-LADDER_NUMBERS = {  # what more of each means
+LADDER_NUMBERS = {  # what an increase of each means
     "delay_s": LOOSER,
     "jitter_s": LOOSER,
     "max_accounts": STRICTER,
@@ -41,13 +41,13 @@ SEVERITY = {"allow": 0, "warn": 1, "deny": 2}
 class TermsDifference:
     """One difference."""
 
-    direction: str  # "stricter", "looser" or "other", for those the terms are about
+    direction: str  # "stricter", "looser" or "other", for the accounts affected
     where: str  # "limits.max_n"
     text: str
 
 
 def difference(old: Terms, new: Terms, now_us: int) -> tuple[TermsDifference, ...]:
-    """Every difference in what is done, and the exceptions that have ended or will within 14 days."""
+    """Return every change in effect, and the exceptions that have ended or will within 14 days."""
     parts = (
         _general_changes, _limits_changes, _model_set_changes, _ladder_changes, _holds_changes,
         _models_changes, _bans_changes, _grant_changes, _operation_changes,
@@ -155,7 +155,7 @@ def _ladder_changes(old: Terms, new: Terms) -> Iterator[TermsDifference]:
 def _number_changes(
     section: str, noun: str, old: object, new: object, keys: Mapping[str, str]
 ) -> Iterator[TermsDifference]:
-    """Numbers that differ. keys: what more of each means, STRICTER, LOOSER or OTHER."""
+    """Yield numbers that differ. keys: whether an increase of each is STRICTER, LOOSER or OTHER."""
     for key, more_is in keys.items():
         x, y = getattr(old, key), getattr(new, key)
         if x != y:
@@ -262,7 +262,7 @@ def _ban_changes(a: Ban, b: Ban) -> Iterator[TermsDifference]:
 
 
 def _grant_changes(old: Terms, new: Terms) -> Iterator[TermsDifference]:
-    """Exceptions and permissions that come, end at another time, or go."""
+    """Yield exceptions and permissions that are added, removed, or end at another time."""
     for section in ("exception", "permission"):
         before, after = ({_grant_key(e): e for e in getattr(terms, f"{section}s")} for terms in (old, new))
         for key, entry in after.items():
@@ -323,7 +323,7 @@ def _use_of(entry: ModelException | Permission) -> str:
 
 
 def _until_text(us: int) -> str:
-    """How long something holds: a time that is the end of a day is said as that day.
+    """Return how long something is valid; the end of a day is written as that day.
 
     >>> _until_text(86_400_000_000)
     'through 1970-01-01'

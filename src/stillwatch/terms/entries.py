@@ -1,6 +1,7 @@
-"""The entries of a terms file: models, bans, exceptions, permissions, tests. TOML tables -> parts of `Terms`.
+"""The entries of a policy file: models, bans, exceptions, permissions, tests. TOML tables -> parts of
+`Terms`.
 
-They say what is wrong inside one entry. What is wrong between two is `contradictions`.
+Problems within one entry are reported here, those between two entries in `contradictions`.
 """
 
 from typing import Any
@@ -45,7 +46,7 @@ def models(table: TableReader) -> Models:
 
 
 def _model_names(table: TableReader, key: str) -> tuple[str, ...]:
-    """Names that are compared without their disguise: something of them must be left then."""
+    """Read model names. They are compared without disguise, so something must remain after folding."""
     names = table.names(key)
     for name in names:
         if not skeleton(name):
@@ -184,7 +185,7 @@ def _request(table: TableReader) -> RequestFacts:
 
 
 def _standing(table: TableReader) -> EnforcementStatus | None:
-    """A step by its name, or a table with a step in it."""
+    """Read a step given by its name, or a table with a step in it."""
     if not table.has("standing"):
         table.asked.append("standing")
         return None

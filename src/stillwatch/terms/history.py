@@ -1,8 +1,7 @@
-"""Which versions of the terms were in force, so that an older one cannot come back unseen.
+"""The versions of the policy that were in force, so that an older one cannot return unnoticed.
 
-One file beside the terms with a line of JSON for each text that was accepted (with the text) or refused. One
-process adds to it, the supervisor; others read. It does not know what a version says, and cannot notice that
-the file itself was taken away.
+The file lies beside the policy. Each text that was accepted (stored in full) or refused adds a line of JSON.
+Only the supervisor process writes it. Deletion of the file itself cannot be detected.
 """
 
 import hashlib
@@ -20,26 +19,26 @@ LONGEST_WHY = 2000  # characters of a reason that are kept
 
 @dataclass(frozen=True)
 class HistoryEntry:
-    """What became of one text."""
+    """What happened to one text."""
 
-    version: int  # 0: it says none
+    version: int  # 0: none given
     sha256: str
     at: str  # ISO, UTC
     outcome: str  # "accepted" or "refused"
     why: str = ""
-    # of an accepted one: a process starts from it when the terms file has been spoilt
+    # of an accepted one: a process starts from it if the policy file is damaged
     text: str | None = None
 
 
 def digest(content: bytes) -> str:
-    """The hash that names one text of the terms."""
+    """Return the hash that identifies one text of the policy."""
     return hashlib.sha256(content).hexdigest()
 
 
 class TermsHistory:
-    """The record in `path`. A damaged line is passed over: it stays in the file, and `damaged` counts it.
+    """The record in `path`. A damaged line is skipped: it stays in the file, and `damaged` counts it.
 
-    Raises: TermsError where the file cannot be read.
+    Raises: TermsError if the file cannot be read.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -62,21 +61,21 @@ class TermsHistory:
 
     @property
     def in_force(self) -> HistoryEntry | None:
-        """The accepted text of the highest version."""
+        """Return the accepted text of the highest version."""
         accepted = [entry for entry in self.entries if entry.outcome == "accepted"]
         return max(accepted, key=lambda entry: entry.version, default=None)
 
     def add(self, entry: HistoryEntry) -> None:
-        """Write down what became of a text, durably, unless it is what was written last.
+        """Record durably what happened to a text, unless the last record says the same.
 
-        Raises: OSError; then nothing is remembered, and the text must not come into force.
+        Raises: OSError. Then nothing is recorded, and the text must not come into force.
         """
         if self.entries and asdict(self.entries[-1]) | {"at": ""} == asdict(entry) | {"at": ""}:
             return
         line = json.dumps(asdict(entry)).encode() + b"\n"
         handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            if self._torn:  # half a line, from a crash or a full disk: what follows begins a new one
+            if self._torn:  # half a line, from a crash or a full disk: start a new one
                 line = b"\n" + line
             self._torn = True
             if os.write(handle, line) < len(line):
@@ -99,7 +98,7 @@ def _entry(line: bytes) -> HistoryEntry | None:
         return None
     if entry.outcome == "refused":
         return entry
-    # A text that is not what its hash says was tampered with: it cannot come into force from here.
+    # A text that does not match its hash was tampered with: it cannot come into force from here.
     sound = (
         isinstance(entry.text, str) and digest(entry.text.encode("utf-8", "surrogatepass")) == entry.sha256
     )
@@ -107,7 +106,7 @@ def _entry(line: bytes) -> HistoryEntry | None:
 
 
 def at(now_us: int) -> str:
-    """A time as the record has it.
+    """Format a time for the record.
 
     >>> at(0)
     '1970-01-01T00:00:00+00:00'

@@ -1,8 +1,8 @@
-"""Which accounts of a candidate are held, and when: drawn by a key, the same for whoever holds that key.
+"""Which accounts of a candidate are held, and when: drawn by a key, and reproducible with that key.
 
-Time is cut into blocks (`block_minutes`). In each block each account is drawn with the chance `1 /
-one_block_in`, whatever was drawn before and for others; while a drawn block lasts, the account is refused. No
-state is needed, so a log can be recomputed. It knows no request and no detector.
+Time is cut into blocks (`block_minutes`). In each block each account is drawn with probability `1 /
+one_block_in`, independently of other blocks and accounts; during a drawn block the account is refused. No
+state is needed, so the draws for a log can be recomputed.
 """
 
 import hashlib
@@ -18,23 +18,23 @@ from stillwatch.units import DAY_US, MINUTE_US
 
 @dataclass(frozen=True)
 class HoldSchedule:
-    """One candidate's draw. What is fixed before a block stays; accounts can join, and the end can move."""
+    """One candidate's draw. Past blocks are fixed; accounts can join, and the end can move."""
 
     candidate: str
-    begin_us: Mapping[str, int]  # account -> the beginning of the block from which on it may be held
+    begin_us: Mapping[str, int]  # account -> start of the block from which it may be held
     start_us: int  # of the first of them
-    days: int  # planned, of each account: more once it goes on because it is undecided
+    days: int  # planned per account; more if the schedule is extended because it is undecided
     block_minutes: int
-    one_block_in: int  # of an account's blocks, on average, one is drawn
-    key: bytes = field(repr=False)  # of this candidate alone: it can be handed to whoever recomputes the draw
-    ended_us: int | None = None  # where it ended before its days were over
-    # draws once its own holds showed that work moves: one block of so many, and from when on
+    one_block_in: int  # one block in this many of an account is drawn, on average
+    key: bytes = field(repr=False)  # of this candidate only, so that it can be given to an outside checker
+    ended_us: int | None = None  # set if it ended early
+    # draws after its own holds showed that work moves: one block in this many, and from when
     denser_one_block_in: int | None = None
     denser_from_us: int | None = None
 
     @cached_property
     def accounts(self) -> tuple[str, ...]:
-        """Give its accounts in the order of their names."""
+        """Return its accounts, sorted by name."""
         return tuple(sorted(self.begin_us))
 
     @property
@@ -47,24 +47,24 @@ class HoldSchedule:
         return self.block_minutes * MINUTE_US
 
     def chance(self, block: int) -> float:
-        """Give the chance that an account is drawn in a block, counted from the epoch."""
+        """Return the probability that an account is drawn in a block, counted from the epoch."""
         return 1 / self._one_in(block)
 
     @property
     def commitment(self) -> str:
-        """Give a digest to write down at the start: it shows later that the key was not chosen afterwards."""
+        """Return a digest to record at the start: it shows later that the key was not chosen afterwards."""
         return hashlib.sha256(b"stillwatch holds" + self.key).hexdigest()
 
     def blocks(self, until_us: int) -> range:
-        """Give the blocks that are over by a time, counted from the epoch."""
+        """Return the blocks that are over by a time, counted from the epoch."""
         end_us = max(self.start_us, min(until_us, self.end_us))
         return range(self.start_us // self.block_us, end_us // self.block_us)
 
     def draw(self, account: str, block: int) -> bool | None:
-        """Say whether an account is held in a block, counted from the epoch; None: nothing was drawn for it.
+        """Return whether an account is held in a block, counted from the epoch; None if nothing was drawn.
 
-        Nothing is drawn before the account has joined, when its days are over, and in the block after one
-        that was drawn: whoever waits as he was told is served.
+        Nothing is drawn before the account has joined, after its days are over, or in the block after a drawn
+        one: a client that waits as requested is served.
         """
         first = self.begin_us[account] // self.block_us
         if not first <= block < first + self.days * DAY_US // self.block_us:
@@ -74,14 +74,14 @@ class HoldSchedule:
         return self._is_drawn(account, block)
 
     def hold_end_us(self, account: str, now_us: int) -> int | None:
-        """Say until when an account of the schedule is held now, or None where it is not."""
+        """Return until when an account of the schedule is held, or None if it is not held now."""
         if account not in self.begin_us or not self.start_us <= now_us < self.end_us:
             return None
         block = now_us // self.block_us
         return min((block + 1) * self.block_us, self.end_us) if self.draw(account, block) else None
 
     def hold(self, account: str, now_us: int) -> Hold | None:
-        """Give the hold that an account is under now."""
+        """Return the hold that an account is under now."""
         until_us = self.hold_end_us(account, now_us)
         return None if until_us is None else Hold(self.candidate, until_us)
 
@@ -94,34 +94,34 @@ class HoldSchedule:
         return self.denser_one_block_in if denser and self.denser_one_block_in else self.one_block_in
 
 
-MOVED = 0.1  # p-value of a schedule's holds, from which on it draws more often: about one text that moved
-DENSER_COST = 2.0  # times `refused_share_at_most`: what drawing more often may refuse, beside the first draws
-BY_REFUSALS = "refusals"  # how the names of candidates begin that were formed by refusals
-LARGEST = 0.25  # of what may be refused first: for one candidate; a back end's few accounts would take more
-LONGER_PLACES = 0.25  # of the places: for schedules that go on beyond their first days
+MOVED = 0.1  # p-value of a schedule's holds below which it draws more often: about one text that moved
+DENSER_COST = 2.0  # times `refused_share_at_most`: what denser draws may refuse beside the first draws
+BY_REFUSALS = "refusals"  # prefix of the names of candidates found by refusals
+LARGEST = 0.25  # of the refusal budget, for one candidate; a back end with few accounts would exceed it
+LONGER_PLACES = 0.25  # of the slots: for schedules extended beyond their first days
 SAME_GROUP = 0.5  # of a schedule's accounts in a candidate: then it is the same group under another id
 OVER = "its days are over"
-RESERVED = 0.5  # of what may be refused first: for candidates by refusals that are not known yet
+RESERVED = 0.5  # of the refusal budget: kept for candidates by refusals that are not known yet
 
 
 @dataclass(frozen=True)
 class HoldCandidate:
-    """Accounts that may be one hand: a lead or a finding of the scan, or a weaker group."""
+    """Accounts that may belong to one operator: a lead or finding of the scan, or a weaker group."""
 
     candidate: str
     p_value: float
     accounts: tuple[str, ...]
-    share: float = 0.0  # of all requests, lately
-    rank: int = 1  # the least comes first
-    moved_p: float = 1.0  # p-value of the holds of its schedule so far, where one runs
+    share: float = 0.0  # of all recent requests
+    rank: int = 1  # lowest first
+    moved_p: float = 1.0  # p-value of the holds of its running schedule so far
     undecided: bool = False  # its schedule has shown neither that work moves nor that it does not
 
 
 @dataclass(frozen=True)
 class HoldChoice:
-    """What the terms say of one candidate."""
+    """What the policy decides on one candidate."""
 
-    candidate: HoldCandidate  # without accounts that are exempt
+    candidate: HoldCandidate  # without exempt accounts
     exempt: tuple[str, ...]
     why_not: str | None  # in words; None: it may be held
 
@@ -135,11 +135,11 @@ def choose(
     running: Iterable[HoldSchedule] = (),
     resting: Iterable[str] = (),
 ) -> list[HoldChoice]:
-    """Say of each candidate whether the terms let it be held, by rank, then the one that asks least.
+    """Return for each candidate whether the policy lets it be held, by rank, then by fewest requests.
 
-    Candidates by refusals have one half of the places, all others the other half. `orgs`: of each account
-    that is known. An account is in one schedule at a time; `running` come first, and a candidate is held
-    without the accounts that are taken, if these are the fewer. `resting`: accounts that were in one lately.
+    Candidates by refusals get half of the slots, all others the other half. `orgs`: of each known account. An
+    account is in one schedule at a time. `running` schedules take precedence, and a candidate is held without
+    the accounts already taken if these are the minority. `resting`: accounts recently in a schedule.
     """
     permissions, running, candidates = tuple(permissions), tuple(running), tuple(candidates)
     taken = {account for schedule in running for account in schedule.accounts} | set(resting)
@@ -178,7 +178,7 @@ def _is_by_refusals(candidate: str) -> bool:
 def candidate_of_schedule(
     schedule: HoldSchedule, candidates: Iterable[HoldCandidate]
 ) -> HoldCandidate | None:
-    """Give the candidate that has most of a schedule's accounts, of several the one with more; or None."""
+    """Return the candidate with most of a schedule's accounts (on a tie, the larger one), or None."""
     shared = {candidate: len(schedule.begin_us.keys() & set(candidate.accounts)) for candidate in candidates}
     best = max(shared, key=lambda candidate: (shared[candidate], -candidate.rank), default=None)
     return best if best is not None and 2 * shared[best] > len(schedule.begin_us) else None
@@ -187,7 +187,7 @@ def candidate_of_schedule(
 def running_cost(
     terms: Holds, running: Iterable[HoldSchedule], candidates: Collection[HoldCandidate]
 ) -> float:
-    """Give the share of all requests that running schedules refuse, by what their candidates ask now."""
+    """Return the share of all requests that running schedules refuse at their candidates' present traffic."""
     cost = 0.0
     for schedule in running:
         if (candidate := candidate_of_schedule(schedule, candidates)) is not None:
@@ -206,9 +206,10 @@ def joining(
     taken: Collection[str],
     cost: float,
 ) -> tuple[tuple[str, ...], float]:
-    """Give the accounts by which a candidate has outgrown its schedule and that may join it, and their cost.
+    """Return accounts of a candidate that may join its running schedule, and their cost.
 
-    `taken`: accounts of schedules that run, or ran lately; `cost`: of what runs, as a share of all requests.
+    `taken`: accounts of schedules that run, or ran recently; `cost`: of running schedules, as a share of all
+    requests.
     """
     permissions = tuple(permissions)
     new = tuple(
@@ -216,7 +217,7 @@ def joining(
         for account in sorted(set(candidate.accounts) - schedule.begin_us.keys())
         if account not in taken and not exempt(terms, account, orgs.get(account), permissions, now_us)
     )
-    # what an account of it costs
+    # cost per account
     account_cost = candidate.share / schedule.one_block_in / len(candidate.accounts)
     added_cost = account_cost * len(new)
     held_cost = account_cost * len(schedule.begin_us.keys() & set(candidate.accounts))
@@ -230,7 +231,7 @@ def joining(
 
 
 def join(schedule: HoldSchedule, accounts: Iterable[str], now_us: int) -> HoldSchedule:
-    """Give a schedule with further accounts, which may be held from the next block on."""
+    """Return the schedule with further accounts, which may be held from the next block on."""
     begin_us = (now_us // schedule.block_us + 1) * schedule.block_us
     return replace(schedule, begin_us={**schedule.begin_us, **dict.fromkeys(accounts, begin_us)})
 
@@ -238,13 +239,13 @@ def join(schedule: HoldSchedule, accounts: Iterable[str], now_us: int) -> HoldSc
 def draw_denser(
     terms: Holds, running: Collection[HoldSchedule], candidates: Collection[HoldCandidate], now_us: int
 ) -> list[HoldSchedule]:
-    """Give those of the running schedules that draw more often from the next block on.
+    """Return those of the running schedules that draw more often from the next block on.
 
-    Due is it once a schedule's own holds show that work moves (p at most `MOVED`), and for a candidate by
-    refusals at once, as these have shown it. What all of them refuse beside their first draws is at most
+    This happens once a schedule's own holds show that work moves (p at most `MOVED`), and at once for a
+    candidate by refusals, since these have shown it. Together they may refuse, beyond their first draws,
     `DENSER_COST` times `refused_share_at_most`; `RESERVED` of that is kept for those whose own holds show it.
 
-    What is drawn later may depend on what was seen before: a bet is fair at the chance of its own block.
+    Later draws may depend on earlier observations: a bet is fair at the probability of its own block.
     """
     often = terms.one_block_in_once_moved
     moved_p = {candidate.candidate: candidate.moved_p for candidate in candidates}
@@ -275,11 +276,12 @@ def draw_denser(
 def draw_longer(
     terms: Holds, running: Collection[HoldSchedule], candidates: Iterable[HoldCandidate], now_us: int
 ) -> list[HoldSchedule]:
-    """Give those of the running schedules that go on, as they are undecided: for `days_at_most` days in all.
+    """Return those of the running schedules that are extended to `days_at_most` days because they are
+    undecided.
 
-    It is due on the last day of those that were in it first, so that it is written down before it counts.
-    They take at most `LONGER_PLACES` of the places. Whether to go on depends on what was seen before: each
-    bet is fair whatever was, and a bettor may stop when he likes.
+    The decision falls on the last day of the accounts that joined first, so that it is recorded before it
+    takes effect. Extended schedules take at most `LONGER_PLACES` of the slots. Extending may depend on
+    earlier observations: each bet is fair regardless, and a bettor may stop at any time.
     """
     undecided = {candidate.candidate: candidate.moved_p for candidate in candidates if candidate.undecided}
     places = int(LONGER_PLACES * terms.candidates_at_once) - sum(s.days > terms.days for s in running)
@@ -295,7 +297,7 @@ def draw_longer(
 def why_over(
     terms: Holds, schedule: HoldSchedule, candidates: Collection[HoldCandidate], now_us: int
 ) -> str | None:
-    """Say in words why a running schedule ends now, or None where it goes on."""
+    """Return in words why a running schedule ends now, or None if it continues."""
     if now_us >= schedule.end_us:
         return OVER
     if terms.mode != "on":
@@ -316,14 +318,13 @@ def why_over(
 
 
 def _is_schedule_of(schedule: HoldSchedule, candidate: HoldCandidate) -> bool:
-    """Whether a schedule is of a candidate. A lead that becomes a finding gets another id."""
+    """Return whether a schedule belongs to a candidate. A lead that becomes a finding gets another id."""
     shared = len(schedule.begin_us.keys() & set(candidate.accounts))
     return schedule.candidate == candidate.candidate or shared >= SAME_GROUP * len(schedule.begin_us)
 
 
 def _refused_share(terms: Holds, share: float) -> float:
-    """Give the share of all requests that holds of a candidate refuse. An account's day has a budget of its
-    own, which makes it less."""
+    """Return the share of all requests that a candidate's holds refuse; daily budgets can lower it."""
     return share / terms.one_block_in
 
 
@@ -357,14 +358,14 @@ def _why_not(terms: Holds, candidate: HoldCandidate, taken: set[str], places: in
 
 
 def candidate_key(deployment_key: bytes, candidate: str) -> bytes:
-    """Give the key of one candidate's draw."""
+    """Return the key of one candidate's draw."""
     return hmac.digest(deployment_key, b"candidate\0" + candidate.encode(), "sha256")
 
 
 def plan(
     terms: Holds, candidate: str, accounts: Iterable[str], now_us: int, deployment_key: bytes
 ) -> HoldSchedule:
-    """Draw a candidate's schedule, from the next block on: it is written down before it begins."""
+    """Plan a candidate's schedule from the next block on, so that it is recorded before it begins."""
     block_us = terms.block_minutes * MINUTE_US
     start_us = (now_us // block_us + 1) * block_us
     return HoldSchedule(
@@ -381,7 +382,7 @@ def plan(
 def exempt(
     terms: Holds, account: str, org: str | None, permissions: Iterable[Permission], now_us: int
 ) -> bool:
-    """Say whether an account must never be held: it is named, its organisation is, or it has a permission."""
+    """Return whether an account must never be held: by name, by organisation, or by a permission."""
     if account in terms.exempt_accounts:
         return True
     if org is not None and (org in terms.exempt_orgs or "*" in terms.exempt_orgs):

@@ -1,4 +1,4 @@
-"""Which upstream models may answer under a name: aliases and fallbacks followed. It knows no bans."""
+"""Which upstream models may answer to a name, following aliases and fallbacks."""
 
 from functools import lru_cache
 from typing import NamedTuple
@@ -6,11 +6,11 @@ from typing import NamedTuple
 from stillwatch.lineage.skeleton import skeleton
 from stillwatch.terms import Models
 
-LONGEST_MODEL = 512  # characters; a longer name is no name but a way to make looking it up dear
+LONGEST_MODEL = 512  # characters; longer names would only make lookups expensive
 
 
 class Hop(NamedTuple):
-    """One upstream target; `names` ends with it and begins with what leads there."""
+    """One upstream target; `names` leads from the requested name to it."""
 
     names: tuple[str, ...]
 
@@ -20,10 +20,10 @@ class Hop(NamedTuple):
 
 
 def hops(models: Models, name: str) -> list[Hop]:
-    """Every target that may answer to a name, first the one that should.
+    """Return every target that may answer to a name, the intended one first.
 
-    A name that only resembles an alias ("Team_Fast" for "team-fast") may be taken for it by the upstream, or
-    not: then both are targets. So is each of "a,b": LiteLLM asks all of them and takes the first answer.
+    The upstream may or may not treat a name that resembles an alias ("Team_Fast" for "team-fast") as that
+    alias: then both are targets. So is each of "a,b": LiteLLM asks all of them and takes the first answer.
     """
     names = [name]
     if "," in name and len(name) <= LONGEST_MODEL:
@@ -37,7 +37,7 @@ def hops(models: Models, name: str) -> list[Hop]:
     )
     seen = set(waiting)
     hop_of: dict[tuple[str, ...], Hop] = {}
-    for called_name in waiting:  # grows while it is walked
+    for called_name in waiting:  # grows during iteration
         chain = _chain(models, called_name)
         hop_of.setdefault(chain, Hop(chain))
         for called in chain:
@@ -48,7 +48,7 @@ def hops(models: Models, name: str) -> list[Hop]:
 
 
 def _chain(models: Models, name: str) -> tuple[str, ...]:
-    """The name, what it stands for, what that stands for. Cycles are refused when terms are loaded."""
+    """Return the name and its chain of aliases. Cycles are refused when the policy is loaded."""
     names = [name]
     while (target := models.aliases.get(names[-1])) is not None and target not in names:
         names.append(target)
@@ -56,7 +56,7 @@ def _chain(models: Models, name: str) -> tuple[str, ...]:
 
 
 def _look_alikes(models: Models, name: str) -> tuple[str, ...]:
-    """Names in the tables that are the same but for spelling."""
+    """Return names in the tables that differ only in spelling."""
     if name in models.aliases or name in models.fallbacks or len(name) > LONGEST_MODEL:
         return ()
     return _by_skeleton(tuple(models.aliases), tuple(models.fallbacks)).get(skeleton(name), ())

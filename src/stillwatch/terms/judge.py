@@ -1,4 +1,4 @@
-"""Whether one name that the upstream is given may be used. It follows no alias and knows no request."""
+"""Whether one model name sent upstream may be used. Aliases are resolved by the caller."""
 
 from functools import lru_cache
 
@@ -22,7 +22,7 @@ def _skeletons(names: tuple[str, ...]) -> frozenset[str]:
 def judge(
     terms: Terms, names: tuple[str, ...], account: str | None, org: str | None, now_us: int
 ) -> ModelVerdict:
-    """The verdict on the last of `names`; those before it are what it was called on the way there."""
+    """Return the verdict on the last of `names`; the others are the names that led to it."""
     name = names[-1]
     if len(name) > LONGEST_MODEL:
         return ModelVerdict(
@@ -61,7 +61,7 @@ def judge(
 
 
 def reach(ban: Ban, resolved: ResolvedName, names: tuple[str, ...]) -> str | None:
-    """How a ban meets a model: "deny", "warn", "allow", or None where it does not."""
+    """Return how a ban applies to a model: "deny", "warn", "allow", or None if it does not apply."""
     if ban.models and not _skeletons(ban.models).isdisjoint(part for name in names for part in _parts(name)):
         return "deny"
     if any(on_host(hosts_of(ban), piece) for piece in _pieces(resolved.name) if "." in piece):
@@ -81,14 +81,14 @@ def reach(ban: Ban, resolved: ResolvedName, names: tuple[str, ...]) -> str | Non
 
 
 def _of_copy(ban: Ban, copy: Relation) -> str | None:
-    """How a ban meets a copy of a model that it names itself."""
+    """Return how a ban applies to a copy of a model that it names itself."""
     if copy is Relation.DISTILLED:
         return ban.distilled
     return "deny" if _is_switched_on(ban, copy) else None
 
 
 def _is_included(ban: Ban, resolved: ResolvedName) -> bool:
-    """Whether the ban reaches this far from the maker's own weights on the maker's own service."""
+    """Return whether the ban covers this distance from the maker's own weights on the maker's own service."""
     if resolved.host is not None and not ban.hosted_by_others and not _is_own_host(ban, resolved):
         return False
     return _is_switched_on(ban, resolved.relation)
@@ -97,11 +97,11 @@ def _is_included(ban: Ban, resolved: ResolvedName) -> bool:
 def _is_switched_on(ban: Ban, relation: Relation) -> bool:
     switch = {
         Relation.FINETUNE: ban.finetune,
-        Relation.DISTILLED: ban.finetune,  # of this family's weights, on another's answers
+        Relation.DISTILLED: ban.finetune,  # this family's weights, trained on another's answers
         Relation.QUANTIZED: ban.quantized,
         Relation.MERGED: ban.merged,
     }
-    return switch.get(relation, True)  # SAME; and UNKNOWN, where nobody can say that it is not
+    return switch.get(relation, True)  # SAME; and UNKNOWN, which cannot be ruled out
 
 
 def _is_own_host(ban: Ban, resolved: ResolvedName) -> bool:
@@ -110,18 +110,18 @@ def _is_own_host(ban: Ban, resolved: ResolvedName) -> bool:
 
 @lru_cache(maxsize=8192)
 def _pieces(name: str) -> tuple[str, ...]:
-    """A name cut where hosts, owners and tags are joined on."""
+    """Split a name where hosts, owners and tags are joined on."""
     return tuple(fold_name(name).replace(":", "/").replace("@", "/").split("/"))
 
 
 @lru_cache(maxsize=8192)
 def _parts(name: str) -> frozenset[str]:
-    """Skeletons of the whole name and of its pieces."""
+    """Return skeletons of the whole name and of its pieces."""
     return frozenset(map(skeleton, (name, *_pieces(name)))) - {""}
 
 
 def hosts_of(ban: Ban) -> tuple[str, ...]:
-    """The hosts that a ban names, and those that the family's vendor serves it from."""
+    """Return the hosts that a ban names, and those from which the vendor serves the family."""
     vendors = _vendor_hosts(ban.family)
     return (*ban.hosts, *vendors) if ban.hosts else vendors
 
@@ -134,7 +134,7 @@ def _vendor_hosts(name: str) -> tuple[str, ...]:
 
 
 def on_host(hosts: tuple[str, ...], host: str) -> bool:
-    """Whether a host name is one of these; "*.example.com" is every name below example.com."""
+    """Return whether a host name is one of these; "*.example.com" is every name below example.com."""
     host = fold_name(host).rstrip(".")
     return any(
         host.endswith(pattern[1:]) if pattern.startswith("*.") else host == pattern for pattern in hosts
@@ -147,7 +147,7 @@ def _ban_message(ban: Ban, resolved: ResolvedName, name: str) -> str:
 
 
 def quote(name: str) -> str:
-    """A client's word as it may stand in a reply and its headers: short, ASCII, disguises visible."""
+    """Return a client's text for use in a reply and its headers: short, ASCII, with disguises visible."""
     return ascii(name if len(name) <= 80 else name[:77] + "...")
 
 
@@ -171,7 +171,7 @@ def _exception_for(
     org: str | None,
     now_us: int,
 ) -> ModelException | None:
-    """The exception in force that lets this one use this model, the one that ends last."""
+    """Return the exception that lets this account use this model now; of several, the last to end."""
     fitting = [
         entry
         for entry in terms.exceptions
@@ -194,7 +194,7 @@ def _known_verdict(
     org: str | None,
     now_us: int,
 ) -> ModelVerdict:
-    """Bans aside: is the model on the list, or known where it must be?"""
+    """Return the verdict apart from bans: whether the model is on the list, or known if it must be."""
     models = terms.models
     listed = not skeletons.isdisjoint(_skeletons(models.allow))
     if listed or (not models.allow and (resolved.family is not None or models.unknown == "allow")):

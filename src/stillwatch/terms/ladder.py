@@ -1,4 +1,4 @@
-"""Which steps the terms have follow a finding, and when. It knows no detector and sets no standing itself."""
+"""Which actions the policy prescribes after a finding, and when."""
 
 import hashlib
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from stillwatch.units import SECOND_US
 
 @dataclass(frozen=True)
 class LadderCampaign:
-    """One campaign, as far as the ladder needs to know it."""
+    """What the ladder needs to know of one campaign."""
 
     campaign: str
     alarm_us: int
@@ -17,24 +17,25 @@ class LadderCampaign:
     accounts: int
     exchanges: int  # of the harvest so far
     output_tokens: int
-    lone: bool = False  # one payer; its p-value is a rank among heavy payers, never under 1 in their number
+    lone: bool = False  # one payer; its p-value is a rank among heavy payers, at least 1 over their number
 
 
 @dataclass(frozen=True)
 class StepProposal:
-    """One step that the terms want taken."""
+    """One action that the policy prescribes."""
 
     step: Step
     automatic: bool  # without a person
-    due_us: int  # not before
+    due_us: int  # earliest time
     rule: str
     why: str  # one sentence: what was met, and why it is only proposed
 
 
 def proposals(ladder: Ladder, campaign: LadderCampaign, now_us: int, key: bytes) -> tuple[StepProposal, ...]:
-    """The strictest step to take without a person, and the strictest one to propose, where that is stricter.
+    """Return the strictest action to take without a person, and the strictest one to propose, if stricter.
 
-    The delay is drawn from the campaign's name under `key`: the same each time, foreseen by nobody else.
+    The delay is derived from the campaign's name under `key`: reproducible, and unpredictable without the
+    key.
     """
     fitting = [
         (rung, _obstacle(ladder, rung, campaign)) for rung in ladder.rungs if _fits(rung, campaign, now_us)
@@ -69,7 +70,7 @@ def _fits(rung: Rung, campaign: LadderCampaign, now_us: int) -> bool:
 
 
 def _obstacle(ladder: Ladder, rung: Rung, campaign: LadderCampaign) -> str | None:
-    """Why a person has to agree, or None."""
+    """Return why a person has to agree, or None."""
     if not rung.act:
         return 'the rule says mode = "propose"'
     if not campaign.lone and not ladder.act_on_group_findings:
@@ -90,7 +91,7 @@ def _reason_text(rung: Rung, campaign: LadderCampaign, now_us: int) -> str:
 
 
 def _due_us(ladder: Ladder, rung: Rung, campaign: LadderCampaign, key: bytes) -> int:
-    """When a step may be taken. Being watched cannot be felt: it tells nobody anything and needs no delay."""
+    """Return when an action may be taken. WATCH cannot be noticed by the account, so it needs no delay."""
     if rung.step <= Step.WATCH:
         return campaign.alarm_us
     drawn = hashlib.blake2b(f"{rung.step.name} {campaign.campaign}".encode(), key=key, digest_size=8).digest()

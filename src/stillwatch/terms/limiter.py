@@ -1,11 +1,10 @@
-"""What an account may still take: the one rule of limits, for the gateway and for the range that measures it.
+"""What an account may still use: one rule for limits, for the gateway and for simulations that measure it.
 
-An answer holds what it may bring from the moment it is asked for (`most`), until it has come and is counted.
-What is held counts as used: of any number of requests at once, so many are let through that all together
-pass a limit by one answer at most.
+From its request until it has arrived and is counted, an answer reserves the most that it may produce
+(`most`). Reservations count as used, so simultaneous requests together exceed a limit by at most one answer.
 
-Gateways of a fleet learn of each other's counts a moment later. What is left when all know the same is
-divided among them: each spends its part, and one answer more at most, until the others have counted that.
+Gateways of a fleet learn of each other's counts with a delay. What is left when all counts agree is divided
+among them: each may spend its part, plus one answer, until the others have counted that.
 """
 
 from functools import cache
@@ -18,14 +17,14 @@ from stillwatch.terms.hops import hops
 from stillwatch.terms.window import until_room
 from stillwatch.units import DAY_US, HOUR_US, MINUTE_US
 
-FLEET_WAIT_S = 1  # seconds until gateways have counted what each of them let through
+FLEET_WAIT_S = 1  # until gateways have counted what each of them admitted
 _ALONE = FleetUsage(1)
 
 
 def used_up(
     limits: AccountLimits, does: str, spent: AccountUsage, now_us: int, set_most: int | None = None
 ) -> Decision | None:
-    """The limit that is used up, the one with the longest wait. `set_most`: of the set of the model."""
+    """Return the limit that is used up, the one with the longest wait. `set_most`: of the model's set."""
     fleet = spent.unknown_elsewhere or _ALONE
     if does not in UNCOUNTED:
         for used, held, uncounted, most, span_us, blocks, name in (
@@ -52,7 +51,7 @@ def used_up(
 
 
 def _spends_others_part(gateways: int, new: int, left: int) -> bool:
-    """Whether what is new here has used up this gateway's part of what was left when all knew the same."""
+    """Return whether new use here exceeds this gateway's part of what was left when all counts agreed."""
     return gateways > 1 and new > 0 and new * gateways >= left + new
 
 
@@ -82,14 +81,14 @@ def _limit_text(name: str, most: int) -> str:
 
 
 def until(span_us: int, now_us: int) -> int:
-    """Whole seconds until the running minute, hour or day (UTC) has ended."""
+    """Return whole seconds until the running minute, hour or day (UTC) ends."""
     return -(-(span_us - now_us % span_us) // 1_000_000)
 
 
 def until_fits(blocks: tuple[int, ...], span_us: int, room: int, spent: AccountUsage, now_us: int) -> int:
-    """Whole seconds until so few tokens are used: of a sliding day's blocks, else when the span has ended.
+    """Return whole seconds until so few tokens are used: of a sliding day's blocks, else when the span ends.
 
-    Where so few are already, answers on their way hold the rest.
+    If use is that low already, unfinished answers reserve the rest.
     """
     wait_s = until_room(blocks, room, now_us) if blocks else None
     if wait_s is None:
@@ -98,7 +97,7 @@ def until_fits(blocks: tuple[int, ...], span_us: int, room: int, spent: AccountU
 
 
 def tokens_left(limits: AccountLimits, spent: AccountUsage, set_most: int | None = None) -> int | None:
-    """Output tokens that the narrowest limit leaves; what answers on their way hold is not taken off."""
+    """Return the output tokens that the narrowest limit leaves; reservations are not subtracted."""
     lefts = [
         most - used
         for used, most in (
@@ -116,7 +115,7 @@ def tokens_left(limits: AccountLimits, spent: AccountUsage, set_most: int | None
 
 
 def set_of(sets: tuple[ModelSet, ...], models: Models, name: str | None) -> int | None:
-    """Which set a request's model counts with, by its names after aliases; the last one where none has it."""
+    """Return the set a request's model counts towards, by its names after aliases, else the last."""
     if not sets:
         return None
     model = name or models.default
@@ -130,15 +129,15 @@ def set_of(sets: tuple[ModelSet, ...], models: Models, name: str | None) -> int 
 
 
 def most_of_set(model_set: ModelSet, account: str) -> int | None:
-    """Output tokens a day of a set, for one account."""
+    """Return a set's output tokens per day for one account."""
     return model_set.accounts.get(account, model_set.output_tokens_per_day)
 
 
-# --- what an answer may bring ----------------------------------------------------------------------------
+# --- what an answer may produce --------------------------------------------------------------------------
 
 
 def longest(model: str | None, default: int) -> int:
-    """Output tokens that one answer of a model brings at most, `default` where nobody has written it down.
+    """Return the most output tokens of one answer of a model, or `default` if it is not documented.
 
     >>> longest("openai/gpt-4o", 7), longest("azure/gpt-4o:latest", 7), longest("team-fast", 7)
     (16384, 16384, 7)

@@ -1,4 +1,4 @@
-"""TOML text -> `Terms`, or every problem in it with its line. It reads no clock and remembers no version."""
+"""TOML text -> `Terms`, or every problem in it with its line. No clock is read."""
 
 import json
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from stillwatch.terms.contradictions import contradictions, doubts
 from stillwatch.toml import document
 from stillwatch.toml.reading import TableReader
 
-LARGEST_BYTES = 1 << 20  # the owner's rules, not a database: 10,000 exceptions fit
+LARGEST_BYTES = 1 << 20  # room for 10,000 exceptions
 SIZE_HINT = "terms are a page or two"
-LARGEST_VERSION = (1 << 53) - 1  # what JSON readers keep exactly
+LARGEST_VERSION = (1 << 53) - 1  # JSON readers keep larger numbers only approximately
 
-DEFAULT = FilePath(__file__).with_name("default.toml")  # bans and limits nothing: only the owner knows what
+DEFAULT = FilePath(__file__).with_name("default.toml")  # bans and limits nothing: the owner decides
 
 
 @dataclass(frozen=True)
 class TermsCheck:
-    """What became of a text. `terms` is None where there are problems."""
+    """The result of checking a text. `terms` is None if there are problems."""
 
     terms: Terms | None
     problems: tuple[str, ...]
@@ -42,13 +42,13 @@ def loads(text: str, name: str = "terms.toml") -> Terms:
 
 
 def default_text(owner: str = "") -> str:
-    """The terms that an owner begins with: they load as they are, and show what can be written."""
+    """Return the initial policy for an owner: it loads as it is, and shows what can be written."""
     text = DEFAULT.read_text(encoding="utf-8")
     return text.replace('owner = ""', f"owner = {json.dumps(owner, ensure_ascii=False)}", 1)
 
 
 def read(path: str | FilePath) -> str:
-    """The text of a terms file. Raises: TermsError."""
+    """Return the text of a policy file. Raises: TermsError."""
     file = FilePath(path)
     try:
         if not file.is_file():
@@ -62,7 +62,7 @@ def read(path: str | FilePath) -> str:
 
 
 def decode(content: bytes, name: str) -> str:
-    """Bytes as text. Raises: TermsError."""
+    """Decode bytes to text. Raises: TermsError."""
     try:
         return document.decode(content, name, LARGEST_BYTES, SIZE_HINT)
     except InputError as error:
@@ -70,7 +70,7 @@ def decode(content: bytes, name: str) -> str:
 
 
 def check(text: str, name: str = "terms.toml", now_us: int | None = None) -> TermsCheck:
-    """Read a text and say all that is wrong with it, and with a time also what is doubtful."""
+    """Read a text and report all problems in it; with a time, also warnings."""
     try:
         table = document.parse(text, name, "terms")
     except InputError as error:

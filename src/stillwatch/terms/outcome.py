@@ -1,8 +1,8 @@
-"""A decision in one word, as tests in a terms file and the log say it."""
+"""A decision in one word, as used in tests in a policy file and in the log."""
 
 from stillwatch.terms import Decision, ModelVerdict
 
-# What a decision comes to. "deny" stands for every refusal; the words after it say which one.
+# The outcome of a decision. "deny" stands for every refusal; the words after it say which one.
 OUTCOMES = ("allow", "warn", "throttle", "strip", "mark", "deny", "ban", "verify", "limit", "hold", "block")
 _REFUSALS = {
     "model_banned": "ban",
@@ -13,7 +13,7 @@ _REFUSALS = {
 
 
 def outcome(decision: Decision) -> str:
-    """The most telling word for a decision; never "deny", which says less."""
+    """Return the most specific word for a decision; never "deny", which says less."""
     if not decision.allow and decision.rule.startswith("holds:"):
         return "hold"
     if not decision.allow:
@@ -28,11 +28,11 @@ def outcome(decision: Decision) -> str:
 
 
 def reply_outcome(verdict: ModelVerdict) -> str:
-    """The same of a reply's model."""
+    """Return the same for a reply's model."""
     return "ban" if not verdict.allow else "warn" if verdict.warn else "allow"
 
 
 def meets(word: str, expected: str) -> bool:
-    """Whether an outcome is what was expected: "deny" expects any refusal."""
+    """Return whether an outcome matches an expectation: "deny" expects any refusal."""
     refused = OUTCOMES.index(word) > OUTCOMES.index("deny")
     return word == expected or (expected == "deny" and refused)

@@ -1,8 +1,8 @@
-"""Terms that follow their file: a good new version is taken; whatever else happens, the last good one stays.
+"""A policy that follows its file: a valid new version is taken; otherwise the last valid one stays.
 
-It does not know who else reads the file. What is on disk may be half of what is being written, and half a
-text may be good terms, without the bans of the other half: a new text is taken when two polls in a row have
-read the same, and no program has the file open to write it.
+A file may be read half written, and half a text may be a valid policy without the bans of the other half. So
+a new text is taken only when two successive polls read the same, and no program has the file open for
+writing.
 """
 
 import fcntl
@@ -19,8 +19,8 @@ from stillwatch.terms.history import LONGEST_WHY, HistoryEntry, TermsHistory, at
 from stillwatch.terms.load import LARGEST_BYTES, decode, loads
 from stillwatch.units import utc_us
 
-OPEN_US = 30_000_000  # that a text waits for who has its file open: NFS 4 cannot tell, and says yes
-SETTLED_NS = 2_000_000_000  # a file changed less than this ago may change again within one tick of its clock
+OPEN_US = 30_000_000  # wait for a program that has the file open: NFS 4 cannot tell and says yes
+SETTLED_NS = 2_000_000_000  # a file changed more recently may change again within one tick of its clock
 
 
 class _FileState(NamedTuple):
@@ -33,11 +33,11 @@ class _FileState(NamedTuple):
 
 
 class WatchedTerms:
-    """The terms in force. `error` says why what is on disk is not in force; None where it is.
+    """The policy in force. `error` says why the text on disk is not in force; None if it is.
 
-    `history` remembers across restarts; whoever `keeps_history` writes it too. Without one a restart forgets.
+    `history` persists across restarts and is written if `keeps_history`. Without it a restart forgets.
 
-    Raises: TermsError where there is nothing to begin with: no usable file, no version in force before.
+    Raises: TermsError if there is nothing to start from: no usable file, no version previously in force.
     """
 
     def __init__(
@@ -53,12 +53,12 @@ class WatchedTerms:
         self._history = history
         self._keeps = keeps_history
         self._seen: _FileState | None = None
-        self._refused: str | None = None  # the text that was last refused, by its hash
+        self._refused: str | None = None  # hash of the text that was last refused
         self._open_since: tuple[str, int] | None = None  # of a file that is open: its hash, and since when
         self.terms, self.sha256 = self._begin()
 
     def poll(self) -> Terms | None:
-        """Read the file. The new terms where they have changed, else None. Never raises."""
+        """Read the file. Return the new policy if it has changed, else None. Never raises."""
         last_state = self._seen
         try:
             self._seen = state = self._read_file()
@@ -70,7 +70,7 @@ class WatchedTerms:
             self.error = self._refused = None
             return None
         if state.sha256 == self._refused or last_state is None or last_state[:3] != state[:3]:
-            return None  # seen to be no good; or new: taken when the next poll reads the same
+            return None  # known to be invalid; or new: taken when the next poll reads the same
         try:
             self._refuse_open(state.sha256)
             self.terms, self.sha256 = self._judge_text(state, self.terms.version, self.sha256), state.sha256
@@ -81,7 +81,7 @@ class WatchedTerms:
         return self.terms
 
     def _begin(self) -> tuple[Terms, str]:
-        """The terms of the file; where they may not be used, those that were in force before."""
+        """Return the policy of the file, or the one previously in force if it may not be used."""
         last = self._history.in_force if self._history is not None else None
         try:
             state = self._read_file()
@@ -100,7 +100,7 @@ class WatchedTerms:
             return self.terms, last.sha256
 
     def _refuse_open(self, sha256: str) -> None:
-        """Raises: TermsError where a program still writes the file, as far as that can be told."""
+        """Raises: TermsError if a program still has the file open for writing, as far as can be detected."""
         if not _is_open_to_write(self.path):
             self._open_since = None
             return
@@ -114,7 +114,7 @@ class WatchedTerms:
         self.error = f"{error}; version {self.terms.version} stays in force"
 
     def _judge_text(self, state: _FileState, last: int = 0, last_sha256: str = "") -> Terms:
-        """The terms of a text, if they may follow version `last`. Raises: TermsError."""
+        """Return the policy of a text, if it may follow version `last`. Raises: TermsError."""
         version = 0
         try:
             text = decode(state.content, str(self.path))
@@ -130,14 +130,14 @@ class WatchedTerms:
                 raise TermsError([*error.problems, *unwritten.problems]) from error
             raise
         if state.sha256 != last_sha256:
-            text = state.content.decode()  # with the mark at its beginning, if it has one: as it was hashed
+            text = state.content.decode()  # including a byte order mark, as it was hashed
             self._write_history(
                 HistoryEntry(version, state.sha256, at(self._now_us()), "accepted", text=text)
             )
         return terms
 
     def _write_history(self, entry: HistoryEntry) -> None:
-        """Write into the history. Raises: TermsError where it cannot be written."""
+        """Write to the history. Raises: TermsError if it cannot be written."""
         if self._history is None or not self._keeps:
             return
         try:
@@ -146,10 +146,10 @@ class WatchedTerms:
             raise TermsError([f"{self._history.path}: cannot be written: {error.strerror}"]) from error
 
     def _read_file(self) -> _FileState:
-        """The file as it is now, read anew only where it may have changed. Raises: TermsError."""
+        """Return the file's state, reading it only if it may have changed. Raises: TermsError."""
         try:
             stats = os.stat(self.path)
-            if not stat.S_ISREG(stats.st_mode):  # a pipe would wait for ever
+            if not stat.S_ISREG(stats.st_mode):  # a pipe would block forever
                 raise TermsError([f"{self.path}: is no file"])
             sign = (stats.st_mtime_ns, stats.st_size, stats.st_ino)
             if self._seen is not None and self._seen.sign == sign and self._seen.settled:
@@ -169,10 +169,10 @@ def _open_without_waiting(path: str, flags: int) -> int:
 
 
 def _is_open_to_write(path: Path) -> bool:
-    """Tell whether a program has a file open to write it; false where the system does not say.
+    """Return whether a program has a file open for writing; false if the system does not report it.
 
-    A lease on reading is not given then (fcntl(2), "Leases"). Who comes to write in the moment in which it is
-    held waits until it is let go of, and this process is told by a signal: one that nobody minds.
+    A read lease is then refused (fcntl(2), "Leases"). A program that opens the file for writing while the
+    lease is held waits for its release, and this process gets a signal, which is harmless.
     """
     with suppress(OSError, AttributeError), closing(open(path, "rb", opener=_open_without_waiting)) as file:
         fcntl.fcntl(file, fcntl.F_SETSIG, signal.SIGURG)
@@ -185,7 +185,7 @@ def _is_open_to_write(path: Path) -> bool:
 
 
 def follows(path: Path, version: int, sha256: str, last: int, last_sha256: str) -> None:
-    """Refuse what would take back version `last` unseen. Raises: TermsError."""
+    """Refuse a text that would silently revert version `last`. Raises: TermsError."""
     if version < last:
         hint = f"to go back, write version {last + 1}"
         raise TermsError([f"{path}: version {version} is lower than {last}, which was in force; {hint}"])

@@ -1,6 +1,6 @@
-"""The settings of a terms file, one function each: a table of TOML -> its part of `Terms`.
+"""The settings of a policy file, one function each: a TOML table -> its part of `Terms`.
 
-They say what is wrong inside one table. What is wrong between two is `contradictions`.
+Problems within one table are reported here, those between two in `contradictions`.
 """
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -40,7 +40,7 @@ COUNTS = (
     "requests_per_minute", "output_tokens_per_minute", "output_tokens_per_hour", "output_tokens_per_day",
     "batch_output_tokens_per_day", "max_n",
 )  # fmt: skip
-MOST_SETS = 8  # of models that are counted apart
+MOST_SETS = 8  # of models that are counted separately
 STEPS = [step.name.lower() for step in Step]
 
 
@@ -203,7 +203,7 @@ def _model_set(table: TableReader) -> ModelSet:
 
 
 def _override(table: TableReader) -> dict[str, int | bool | None]:
-    """What differs for one account or organisation. "none" lifts a limit."""
+    """Read what differs for one account or organisation. "none" lifts a limit."""
     overrides: dict[str, int | bool | None] = {}
     for key in COUNTS:
         if table.content.get(key) == "none":
@@ -220,7 +220,7 @@ def _override(table: TableReader) -> dict[str, int | bool | None]:
 
 
 def _check_spans(table: TableReader, limits: dict[str, Any]) -> None:
-    """A longer span must not allow less than a shorter one: the shorter limit could never bite."""
+    """Require that a longer span allows no less than a shorter one: the shorter limit could never apply."""
     spans = [key for key in COUNTS if key.startswith("output_tokens") and limits.get(key) is not None]
     for short, long in pairwise(spans):
         if limits[short] > limits[long]:

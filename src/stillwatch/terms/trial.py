@@ -1,4 +1,4 @@
-"""Runs the tests that stand in a terms file. It asks the same functions as the gateway does."""
+"""Runs the tests written in a policy file, with the functions that the gateway uses."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from stillwatch.units import MINUTE_US
 
 @dataclass(frozen=True)
 class TermsTestResult:
-    """One test with what came of it."""
+    """One test and its result."""
 
     line: int
     what: str  # the request in words
@@ -19,7 +19,7 @@ class TermsTestResult:
     rule: str
     target: str | None
     passed: bool
-    why: str  # in words, where it failed; else the reason that the client would read
+    why: str  # in words, if it failed; else the reason that the client would read
 
 
 def run(terms: Terms, now_us: int) -> tuple[TermsTestResult, ...]:

@@ -1,8 +1,8 @@
-"""A day that slides: the running block of four hours and the five before it, in UTC.
+"""A sliding day: the running block of four hours and the five before it, in UTC.
 
-A calendar's day begins anew at midnight: who asks around it takes two days' tokens within an hour. Here
-tokens come back with the block in which they were used, twenty hours after it has ended. Six numbers say
-what an account used of such a day; the gateway, its fleet, the range and `terms allowance` count by them.
+A calendar day restarts at midnight, so an account can use two days' tokens within an hour around it. In a
+sliding day the tokens of a block return twenty hours after the block ends. Six numbers record an account's
+use of such a day; the gateway, its fleet, the range and `terms allowance` all count by them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ BLOCKS = 6  # of a day
 
 
 def until_room(blocks: Sequence[int], room: int, now_us: int) -> int | None:
-    """Whole seconds until a day's blocks hold so few tokens if nothing more comes; None: never.
+    """Return whole seconds until a day's blocks hold so few tokens if nothing is added; None: never.
 
     blocks: tokens of each, the running one last.
 
@@ -33,7 +33,7 @@ def until_room(blocks: Sequence[int], room: int, now_us: int) -> int | None:
 
 
 def busiest(tokens: Mapping[int, int]) -> int:
-    """Give the most tokens of any sliding day, of tokens by the number of the block.
+    """Return the highest token count of any sliding day, given tokens by block number.
 
     >>> busiest({0: 5, 5: 4, 6: 3, 40: 8})
     9

@@ -1,1 +1,1 @@
-"""Texts to numbers: tokens, keyed hashes, lexical classes. It knows nothing of accounts or logs."""
+"""Converts texts to numbers: tokens, keyed hashes, lexical classes."""

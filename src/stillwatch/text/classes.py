@@ -1,9 +1,9 @@
-"""Lexical classes: what a request asks for, from a short list of phrases matched in linear time.
+"""Lexical classes: what a request asks for, by a short list of phrases matched in linear time.
 
-A class is a hint, never a proof: the client chooses its words, and other languages or a paraphrase go unseen.
-Phrases are generic English for what published campaigns were reported to ask; none is taken from a scene. It
-does not know who asks. Reported by: Anthropic, "Detecting and preventing distillation attacks" (2026-02-23),
-for grading and trace reconstruction; Google GTIG (2026-02) for coerced reasoning; OWASP LLM07 for leaks.
+A class is a hint, never proof: the client chooses its words, and other languages or paraphrases are missed.
+Phrases are generic English for what published campaigns were reported to ask; none is taken from a test
+scene. Reported by: Anthropic, "Detecting and preventing distillation attacks" (2026-02-23), for grading and
+trace reconstruction; Google GTIG (2026-02) for coerced reasoning; OWASP LLM07 for leaks.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 class LexicalClass:
     name: str
     bit: int
-    needs: int  # how many different phrases must occur
+    needs: int  # different phrases that must occur
     phrases: tuple[str, ...]  # one to four words each
 
 

@@ -1,7 +1,7 @@
-"""Keyed hashes: SipHash-1-3 of words and of texts, and an unkeyed mixer. It does not know what is hashed.
+"""Keyed hashes: SipHash-1-3 of words and of texts, and an unkeyed mixer.
 
-Source: Aumasson and Bernstein 2012, INDOCRYPT. One compression round a word and three at the end, as in
-CPython and Rust: enough to keep who does not hold the key from choosing or recognising hashes.
+Source: Aumasson and Bernstein 2012, INDOCRYPT. One compression round per word and three at the end, as in
+CPython and Rust: enough that nobody without the key can choose or recognise hashes.
 """
 
 import numpy as np
@@ -18,12 +18,12 @@ def mix(word: int | np.uint64) -> int:
 
 
 def siphash_word(key0: int | np.uint64, key1: int | np.uint64, word: int | np.uint64) -> int:
-    """SipHash-1-3 of one word's eight bytes, little end first."""
+    """Return SipHash-1-3 of one word's eight bytes, little-endian."""
     return int(kernels.siphash_word(key0, key1, word))
 
 
 def hash_texts(
     data: np.ndarray, offsets: np.ndarray, key0: int | np.uint64, key1: int | np.uint64, out: np.ndarray
 ) -> None:
-    """SipHash-1-3 of each text's bytes into out (texts,) uint64; an empty text gives 0, no other does."""
+    """Write SipHash-1-3 of each text's bytes into out (texts,) uint64; only an empty text gives 0."""
     kernels.hash_texts(data, offsets, len(offsets) - 1, key0, key1, out)

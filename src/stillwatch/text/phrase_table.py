@@ -1,4 +1,4 @@
-"""Lexical classes as one open-addressed hash table for the kernel. It does not know what they mean."""
+"""Lexical classes as one open-addressed hash table for the kernel."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from stillwatch.text.keyed import mix
 
 
 def word_hash(word: str) -> np.uint64:
-    """FNV-1a of a lower-case ASCII word, as the kernel computes it."""
+    """Return FNV-1a of a lower-case ASCII word, as the kernel computes it."""
     w = BASIS
     with np.errstate(over="ignore"):
         for byte in word.encode():
@@ -17,7 +17,7 @@ def word_hash(word: str) -> np.uint64:
 
 
 def phrase_hash(phrase: str) -> int:
-    """Hash of one to four lower-case ASCII words, as the kernel computes it over a text's words."""
+    """Return the hash of one to four lower-case ASCII words, as the kernel computes it over a text."""
     first, *rest = phrase.split()
     h = mix(word_hash(first))
     for word in rest:

@@ -1,1 +1,1 @@
-"""TOML files that people write, read with the line of every mistake. It knows no file's keys."""
+"""TOML files that people write, read so that every mistake is reported with its line."""

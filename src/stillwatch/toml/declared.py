@@ -1,4 +1,4 @@
-"""A table read into a dataclass: its fields are the keys, their types and bounds what a value may be."""
+"""Read a TOML table into a dataclass: the fields are the keys; their types and bounds limit the values."""
 
 import math
 import sys
@@ -18,15 +18,15 @@ EXAMPLES = {tuple: 'an array, as in ["a", "b"]', dict: "a table", **KINDS}
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a number may be: `Annotated[int, Bounds(1, 10)]`."""
+    """The range of a number: `Annotated[int, Bounds(1, 10)]`."""
 
     low: float
     high: float = math.inf
-    above: bool = False  # more than low
+    above: bool = False  # the value must exceed `low`
 
     def __contains__(self, value: float) -> bool:
         inside = self.low < value if self.above else self.low <= value
-        return inside and value <= self.high and value < math.inf  # also of whole numbers that no float holds
+        return inside and value <= self.high and value < math.inf  # also for numbers no float can hold
 
     def __str__(self) -> str:
         if self.above:
@@ -36,7 +36,7 @@ class Bounds:
 
 @dataclass(frozen=True)
 class OneOf:
-    """What a text may be: `Annotated[str, OneOf("a", "b")]`."""
+    """The valid values of a text: `Annotated[str, OneOf("a", "b")]`."""
 
     words: tuple[str, ...]
 
@@ -51,7 +51,7 @@ class OneOf:
 
 
 def build(kind: type[Section], table: TableReader) -> Section | None:
-    """A table as a dataclass; None where something in it is wrong, which is then noted with its line."""
+    """Return a table as a dataclass, or None if something in it is wrong; mistakes are noted by line."""
     before = len(table.notes.problems)
     hints = typing.get_type_hints(kind, include_extras=True)
     values: dict[str, Any] = {}
@@ -67,13 +67,13 @@ def build(kind: type[Section], table: TableReader) -> Section | None:
         return None
     try:
         return kind(**values)
-    except StillwatchError as why:  # a section that checks itself
+    except StillwatchError as why:  # raised by a section that checks itself
         table.wrong("", str(why))
         return None
 
 
 def out_of_bounds(one: object) -> list[str]:
-    """What is out of its bounds in an object that code has made, as "batch is 0; give 1 or more"."""
+    """Return what is out of bounds in an object made by code, as "batch is 0; give 1 or more"."""
     wrong = []
     for name, hint in typing.get_type_hints(type(one), include_extras=True).items():
         allowed, value = _allowed_values(hint), getattr(one, name)
@@ -83,7 +83,7 @@ def out_of_bounds(one: object) -> list[str]:
 
 
 def _allowed_values(hint: Any) -> Bounds | OneOf | None:
-    """What a value may be besides its type."""
+    """Return the constraint on a value beyond its type."""
     parts = typing.get_args(hint)
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return next((found for one in parts if (found := _allowed_values(one)) is not None), None)
@@ -93,7 +93,7 @@ def _allowed_values(hint: Any) -> Bounds | OneOf | None:
 
 
 def _convert(hint: Any, value: Any, path: Path, notes: Mistakes) -> Any:
-    """A value as its field has it."""
+    """Return a TOML value in the type of its field."""
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
         found = _convert(parts[0], value, path, notes)

@@ -1,4 +1,4 @@
-"""A TOML file as a table of its keys with their lines, or what is wrong with it as a file."""
+"""A TOML file as a table of keys with their lines, or an error that says what is wrong with the file."""
 
 import re
 import tomllib
@@ -9,12 +9,12 @@ from stillwatch.toml.places import places
 from stillwatch.toml.reading import Mistakes, TableReader
 
 LONGEST_LINE = 20_000
-BROKEN_AT = 1_000  # characters of a text that is written here: also many dots are then few a line
-MOST_SQUARED_DOTS = 50_000_000  # tomllib's time grows with the square of a dotted key: half a second here
+BROKEN_AT = 1_000  # characters of a written text before it is broken into lines; keeps dots per line few
+MOST_SQUARED_DOTS = 50_000_000  # tomllib's time grows with the square of a key's dots: half a second here
 
 
 def read_text(path: Path, largest_bytes: int, size_hint: str) -> str:
-    """The text of a file. size_hint: what is said of one that is too large.
+    """Return the text of a file. size_hint: the message for a file that is too large.
 
     Raises: InputError with the place.
     """
@@ -27,7 +27,7 @@ def read_text(path: Path, largest_bytes: int, size_hint: str) -> str:
 
 
 def decode(content: bytes, name: str, largest_bytes: int, size_hint: str) -> str:
-    """Bytes as text. Raises: InputError with the place."""
+    """Decode bytes to text. Raises: InputError with the place."""
     if len(content) > largest_bytes:
         raise InputError(f"{name}: larger than {largest_bytes:,} bytes; {size_hint}")
     try:
@@ -38,9 +38,9 @@ def decode(content: bytes, name: str, largest_bytes: int, size_hint: str) -> str
 
 
 def parse(text: str, name: str, top: str = "") -> TableReader:
-    """The outermost table of a text; `name` stands in messages, and `top` for what is in no table.
+    """Return the top-level table of a text. `name` is used in messages, `top` for keys outside any table.
 
-    Raises: InputError with the line of what is no TOML.
+    Raises: InputError with the line of invalid TOML.
     """
     text = text.replace("\r\n", "\n")
     _check_size(text, name)
@@ -73,10 +73,10 @@ def _check_size(text: str, name: str) -> None:
 
 
 def quote(text: str) -> str:
-    r"""A text as TOML has it: JSON differs, in characters past U+FFFF and in U+007F.
+    r"""Return a text as a TOML string. JSON differs in characters past U+FFFF and in U+007F.
 
-    Half a character, as a file's name can hold, is no text in TOML: it becomes U+FFFD. A long text is broken
-    into lines that `parse` takes, which are one line to who reads the value.
+    A lone surrogate, as in some file names, is not valid in TOML and becomes U+FFFD. A long text is broken
+    into lines that `parse` accepts and that read back as one line.
 
     >>> print(quote('a "b"\n'))
     "a \"b\"\u000a"

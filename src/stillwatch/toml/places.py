@@ -1,6 +1,6 @@
-"""On which line each key of a TOML text stands. `tomllib` says what a text means, this says only where.
+"""The line on which each key of a TOML text stands, which `tomllib` does not report.
 
-It is given texts that `tomllib` has read without complaint, and checks nothing itself.
+It takes only texts that `tomllib` accepts, and checks nothing itself.
 """
 
 import re
@@ -10,10 +10,10 @@ from bisect import bisect_right
 Path = tuple[str | int, ...]  # ("exception", 1, "expires"): arrays count from 0
 
 _BLANK = re.compile(r"[ \t]*")
-_BETWEEN = re.compile(r"(?:[ \t\n\r]|#[^\n]*)*")  # what may lie between two statements or two elements
+_BETWEEN = re.compile(r"(?:[ \t\n\r]|#[^\n]*)*")  # what may separate two statements or two elements
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _STRING = re.compile(
-    r'"""(?:\\.|[^\\])*?""""{0,2}'  # two quotes may stand right before the three that close it
+    r'"""(?:\\.|[^\\])*?""""{0,2}'  # two quotes may precede the closing three
     r"|'''.*?''''{0,2}"
     r'|"(?:\\.|[^"\\])*"'
     r"|'[^']*'",
@@ -23,7 +23,7 @@ _SCALAR = re.compile(r"[^,\]}#\n]*")
 
 
 def places(text: str) -> dict[Path, int]:
-    r"""The line, counted from 1, of every key, table and array element.
+    r"""Return the line, counted from 1, of every key, table and array element.
 
     >>> places('a = 1\n[[b]]\nc.d = [\n 7,\n 8]')[("b", 0, "c", "d", 1)]
     5
@@ -35,7 +35,7 @@ def places(text: str) -> dict[Path, int]:
 
 
 class _TextScan:
-    """One pass over the text. `found` has the offset of each path."""
+    """One pass over the text. `found` holds the offset of each path."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -46,7 +46,7 @@ class _TextScan:
     def skip(self, what: re.Pattern[str]) -> str:
         match = what.match(self.text, self.at)
         if match is None:
-            raise ValueError(f"not TOML at offset {self.at}")  # the caller has not asked tomllib first
+            raise ValueError(f"not TOML at offset {self.at}")  # the caller did not check with tomllib first
         self.at = match.end()
         return match.group()
 
@@ -57,7 +57,7 @@ class _TextScan:
     def note(self, path: Path, start: int) -> None:
         for length in range(len(path), 0, -1):
             if path[:length] in self.found:
-                break  # then the shorter ones are there too
+                break  # then its prefixes are known as well
             self.found[path[:length]] = start
 
     def document(self) -> None:
@@ -73,7 +73,7 @@ class _TextScan:
             self.note(header, start)
 
     def enter(self, key: tuple[str, ...], many: bool) -> Path:
-        """The path that a header opens: below an array of tables it means the last one."""
+        """Return the path that a header opens. Below an array of tables, that is in its last table."""
         path: Path = ()
         for part in key[:-1]:
             path = (*path, part)
@@ -118,7 +118,7 @@ class _TextScan:
             self.skip(_SCALAR)
 
     def elements(self, path: Path, end: str) -> None:
-        """What stands in an array or an inline table."""
+        """Record what an array or an inline table contains."""
         self.at += 1
         number = 0
         while self.more() and self.text[self.at] != end:

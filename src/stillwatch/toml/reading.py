@@ -1,4 +1,4 @@
-"""Typed reading of a TOML table: every problem is noted with its line. It knows no file's keys."""
+"""Typed reading of a TOML table: every problem is noted with its line."""
 
 import difflib
 from collections.abc import Iterable
@@ -10,10 +10,10 @@ from stillwatch.toml.places import Path
 from stillwatch.units import us
 
 T = TypeVar("T")
-LONGEST_NAME = 512  # characters; no account, host or model has a name as long
+LONGEST_NAME = 512  # characters; no account, host or model has so long a name
 LONGEST_TEXT = 2000
-MOST_GUESSES = 100  # at what was meant: each is dear, and a file of such keys is no such file
-LAST_YEAR = 2100  # an exception that outlives it has no end
+MOST_GUESSES = 100  # suggestions for misspelt keys, as each is slow to compute
+LAST_YEAR = 2100  # an exception that outlasts it is meant to be permanent
 KINDS = {
     bool: "a boolean",
     int: "a whole number",
@@ -26,20 +26,20 @@ KINDS = {
 
 @dataclass
 class Mistakes:
-    """What was found wrong in a file, by line. `top` stands for what is in no table.
+    """Mistakes found in a file, by line. `top` stands for keys outside any table.
 
-    elsewhere: the paths of what did not come from the file, but from options that go over it.
+    elsewhere: paths of values that come from options that override the file.
     """
 
     file: str
-    lines: dict[Path, int] | None  # None: of what has no lines
+    lines: dict[Path, int] | None  # None if the source has no lines
     top: str = ""
     elsewhere: dict[Path, str] = field(default_factory=dict)
     problems: list[tuple[int, str]] = field(default_factory=list)
     warnings: list[tuple[int, str]] = field(default_factory=list)
 
     def line(self, path: Path) -> int:
-        """The line of a path, or of the nearest thing above it that is written."""
+        """Return the line of a path, or of its nearest parent that is written."""
         lines = self.lines or {}
         while path and path not in lines:
             path = path[:-1]
@@ -62,12 +62,12 @@ class Mistakes:
         self.warnings.append(self._sentence(path, what))
 
     def sentences(self) -> list[str]:
-        """What is wrong, in the order of lines, each once."""
+        """Return the mistakes in order of lines, each once."""
         return list(dict.fromkeys(sentence for _, sentence in sorted(self.problems)))
 
 
 class TableReader:
-    """One table being read. What is never asked for is unknown, and `done()` says so."""
+    """A table being read. `done()` reports every key that was never requested as unknown."""
 
     def __init__(self, content: dict[str, Any], path: Path, notes: Mistakes) -> None:
         self.content = content
@@ -82,12 +82,12 @@ class TableReader:
         return key in self.content
 
     def checked(self, built: T) -> T:
-        """Give back what was built from this table, after every unknown key is noted."""
+        """Return what was built from this table, after noting every unknown key."""
         self.check_unknown_keys()
         return built
 
     def check_unknown_keys(self) -> None:
-        """Complain of every key that nobody asked for."""
+        """Note every key that was never requested."""
         for key in self.content:
             if key not in self.asked:
                 few = len(self.notes.problems) < MOST_GUESSES and len(key) < LONGEST_NAME
@@ -96,7 +96,7 @@ class TableReader:
                 self.wrong(key, f"unknown key; {right}")
 
     def _take(self, key: str, kind: type, right: str) -> Any:
-        """The value of a key, or None where it is missing or of another type (which is then noted)."""
+        """Return the value of a key, or None if it is missing or of the wrong type (the latter is noted)."""
         self.asked.append(key)
         value = self.content.get(key)
         if value is None or (type(value) is kind):
@@ -105,13 +105,13 @@ class TableReader:
         return None
 
     def need(self, key: str, right: str) -> bool:
-        """Complain where a key is missing."""
+        """Note a missing key."""
         if key not in self.content:
             self.wrong("", f"`{key}` is missing; {right}")
         return key in self.content
 
     def whole(self, key: str, default: Any, low: int, high: int, other: str = "") -> Any:
-        """A whole number in [low, high]; `other` says what else the caller takes."""
+        """Read a whole number in [low, high]; `other` describes what else the caller accepts."""
         right = f"give a whole number from {low:,} to {high:,}{other}"
         value = self._take(key, int, right)
         if value is None:
@@ -122,12 +122,12 @@ class TableReader:
         return value
 
     def share(self, key: str, default: float) -> float:
-        """A number in [0, 1]."""
+        """Read a number in [0, 1]."""
         found: float = self.number(key, default, 0, 1)
         return found
 
     def number(self, key: str, default: Any, low: float, high: float) -> Any:
-        """A number in [low, high], whole or not."""
+        """Read a number in [low, high], whole or not."""
         right = f"give a number from {low:g} to {high:g}"
         if type(self.content.get(key)) is int:
             self.asked.append(key)
@@ -136,13 +136,13 @@ class TableReader:
             value = self._take(key, float, right)
         if value is None:
             return default
-        if not low <= value <= high:  # nan is in no range
+        if not low <= value <= high:  # false for nan too, hence the negation
             self.wrong(key, f"{show_value(value)} is out of range; {right}")
             return default
         return float(value)
 
     def rising(self, key: str, default: tuple[float, ...], right: str, low: float, high: float) -> Any:
-        """An array of at most 20 numbers in [low, high], each greater than the one before."""
+        """Read an array of at most 20 numbers in [low, high], each greater than the one before."""
         value = self._take(key, list, right)
         if value is None:
             return default
@@ -168,12 +168,12 @@ class TableReader:
         return value
 
     def name(self, key: str, default: Any = None) -> Any:
-        """A name: one line, printable, not empty."""
+        """Read a name: one line, printable, not empty."""
         value = self._take(key, str, "give a name in quotes")
         return default if value is None or not self.fits(key, value) else value
 
     def names(self, key: str) -> tuple[str, ...]:
-        """An array of names, none twice."""
+        """Read an array of distinct names."""
         value = self._take(key, list, 'give an array of names, as in ["a", "b"]')
         good: dict[str, None] = {}
         for number, item in enumerate(value or ()):
@@ -187,7 +187,7 @@ class TableReader:
         return tuple(good)
 
     def fits(self, key: str, value: str, path: Path | None = None) -> bool:
-        """Whether a text can be a name; else say why not."""
+        """Return whether a text can be a name; if not, note why."""
         why = None
         if not value.strip():
             why = "is empty; give a name"
@@ -202,7 +202,7 @@ class TableReader:
         return why is None
 
     def text(self, key: str, default: str, longest: int = LONGEST_TEXT) -> str:
-        """A text for people, which may have several lines."""
+        """Read a text for people, which may have several lines."""
         value = self._take(key, str, "give text in quotes")
         if value is None:
             return default
@@ -215,7 +215,7 @@ class TableReader:
         return default
 
     def moment(self, key: str, default: Any = None) -> Any:
-        """UTC microseconds of a time with zone, or of the end of a day."""
+        """Read UTC microseconds of a time with a zone, or of the end of a day."""
         self.asked.append(key)
         value = self.content.get(key)
         right = (
@@ -237,14 +237,14 @@ class TableReader:
         return default
 
     def table(self, key: str) -> "TableReader":
-        """The table under a key; an empty one where there is none."""
+        """Return the table under a key, or an empty one if there is none."""
         value = self._take(
             key, dict, f"write [{'.'.join(str(p) for p in (*self.path, key) if type(p) is str)}]"
         )
         return TableReader(value or {}, (*self.path, key), self.notes)
 
     def tables(self, key: str) -> list["TableReader"]:
-        """The tables of an array of tables."""
+        """Return the tables of an array of tables."""
         right = f"write [[{'.'.join(str(p) for p in (*self.path, key) if type(p) is str)}]]"
         found = []
         for number, item in enumerate(self._take(key, list, right) or ()):
@@ -257,7 +257,7 @@ class TableReader:
 
 
 def show_value(value: object) -> str:
-    """A value for an error message: one short line."""
+    """Return a value as one short line for an error message."""
     if isinstance(value, list | dict):
         return "this"
     if isinstance(value, int) and abs(value) >= 10**30:

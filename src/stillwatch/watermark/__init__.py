@@ -1,6 +1,6 @@
-"""Marks put into sampled text with a key, and found again: one formula for generator and detector.
+"""Watermarks sampled text with a key, and detects that: one formula for generator and detector.
 
-It gives scores and knows no verdict: what a score is worth is said in `prove/radioactivity`.
+It gives scores; `prove/radioactivity` judges them.
 """
 
 from collections.abc import Callable
@@ -8,21 +8,21 @@ from dataclasses import dataclass, replace
 
 from stillwatch.errors import StillwatchError
 
-WINDOW = 2  # tokens before the one that is marked; docs/watermark.md has what one and three cost
+WINDOW = 2  # tokens before the marked one; docs/watermark.md has the cost of one and three
 STRONGEST = 1.0
 MOST_KEYS = 16  # of one actor
 
 
 class MarkError(StillwatchError):
-    """A key, a setting or a text that nothing can be marked or looked for with."""
+    """A key, a setting or a text with which nothing can be marked or detected."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """What marks one actor's answers.
+    """The settings that mark one actor's answers.
 
-    strength: share of positions at which the key chooses; at the others the sampler's own chance does.
-    more: further keys of the same actor. One answer is marked with one of them, so that answers differ.
+    strength: share of positions where the key chooses; elsewhere the sampler's own randomness does. more:
+    further keys of the same actor. One answer is marked with one of them, so that answers differ.
     Raises: MarkError.
     """
 
@@ -48,6 +48,6 @@ class Mark:
         return (self.key, *self.more)
 
     def of_answer(self, chance: Callable[[], float]) -> "Mark":
-        """Give the mark of one answer: one key, drawn by chance, uniform in [0, 1)."""
+        """Return the mark of one answer: one key, drawn by chance, uniform in [0, 1)."""
         key = self.keys[int(chance() * len(self.keys))] if self.more else self.key
         return replace(self, key=key, more=())

@@ -1,8 +1,8 @@
-"""Chooses the next token by a key: the one place where a mark is put in. It knows no model and no library.
+"""Chooses the next token by a key: the only place where a mark is applied.
 
-Of the tokens with probability p, the one with the largest u^(1/p) is taken (Gumbel-max). Over keys that is
-sampling from p. Where the same context comes again in one answer, chance decides: no loops, and no pair
-twice.
+Of the tokens with probability p, the one with the largest u^(1/p) is taken (Gumbel-max). Over random keys
+that is sampling from p. If the same context comes again in one answer, the sampler decides: no loops, and no
+pair twice.
 
 Source: Aaronson 2022; Kuditipudi et al. 2023, arXiv:2307.15593; repeated contexts left to chance: Hu et al.
 2024, arXiv:2310.10669, 4.
@@ -18,7 +18,7 @@ from stillwatch.watermark.formula import BLOCK, WORDS, numbers
 
 
 def numbers_of(mark: Mark, context: Sequence[int], tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Give u in [0, 1) for each of these tokens, in ascending order, after a context."""
+    """Return u in [0, 1) for each of these tokens, in ascending order, after a context."""
     found = np.empty(len(tokens), dtype=np.uint32)
     blocks, first = np.unique(tokens // BLOCK, return_index=True)
     for block, start, end in zip(blocks, first, [*first[1:], len(tokens)], strict=True):
@@ -30,7 +30,7 @@ def numbers_of(mark: Mark, context: Sequence[int], tokens: npt.NDArray[np.int64]
 def choose_token(
     mark: Mark, p: npt.NDArray[np.float64], written: Sequence[int], chance: Callable[[], float]
 ) -> int | None:
-    """Choose the next token, or give None where the sampler is to choose by its own chance.
+    """Choose the next token, or return None if the sampler is to choose by its own randomness.
 
     p: (vocabulary,), after temperature and cuts; it need not sum to one. written: the answer's tokens so far,
     without the prompt's. chance: uniform in [0, 1), the sampler's own. Raises: MarkError for a mark of

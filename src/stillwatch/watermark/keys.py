@@ -1,4 +1,4 @@
-"""The owner's key in a file of its own, and the actors' keys from it. It does not know who is an actor."""
+"""The owner's key in a file, and the actors' keys derived from it."""
 
 import secrets
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from stillwatch.watermark.formula import actor_key, commitment
 
 
 def make_owner_key(path: Path) -> str:
-    """Make a key at random in a new file, readable to its owner alone; give its commitment, to be published.
+    """Create a random key in a new file, readable only by its owner; return its commitment, to be published.
 
-    Raises: MarkError where there is a file: a key that was in use is evidence and stays.
+    Raises: MarkError if the file exists: a key that was in use is evidence and stays.
     """
     key = secrets.token_bytes(32)
     try:
@@ -42,7 +42,7 @@ def read_owner_key(path: Path) -> bytes:
 def mark_of(
     owner: bytes, actor: str, window: int = WINDOW, strength: float = STRONGEST, keys: int = 1
 ) -> Mark:
-    """Give an actor's mark, of so many keys. Raises: MarkError."""
+    """Return an actor's mark, with a number of keys. Raises: MarkError."""
     if not actor:
         raise MarkError("an actor without a name has no mark")
     if not 1 <= keys <= MOST_KEYS:
@@ -53,7 +53,7 @@ def mark_of(
 
 @dataclass(frozen=True)
 class Owner:
-    """Whoever marks: the owner's key, how strongly and with how many keys an actor is marked."""
+    """The owner's key, with the strength and number of keys that mark an actor."""
 
     key: bytes
     window: int = WINDOW
@@ -61,5 +61,5 @@ class Owner:
     keys: int = 1
 
     def mark(self, actor: str) -> Mark:
-        """Give an actor's mark. Raises: MarkError."""
+        """Return an actor's mark. Raises: MarkError."""
         return mark_of(self.key, actor, self.window, self.strength, self.keys)

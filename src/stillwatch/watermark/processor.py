@@ -1,9 +1,9 @@
-"""Marks what a model writes in transformers: a logits processor for `generate`. It knows no actor.
+"""A logits processor for `generate` of transformers that marks what a model writes.
 
     model.generate(..., do_sample=True, logits_processor=[MarkingProcessor(mark, temperature=0.8)])
 
-`generate` runs its own temperature and cuts after it, so they are given here, too: the key chooses among what
-they leave. Needs torch, which whoever calls `generate` has.
+`generate` applies its own temperature and cuts afterwards, so they are given here, too: the key chooses among
+what they leave. It needs torch, which every caller of `generate` has.
 """
 
 import random
@@ -20,9 +20,9 @@ from stillwatch.watermark.choosing import choose_token
 def remaining_probabilities(
     logits: npt.NDArray[np.float64], temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
 ) -> npt.NDArray[np.float64]:
-    """Give the probabilities that temperature and cuts leave, as samplers do; they need not sum to one.
+    """Return the probabilities after temperature and cuts, as samplers do; they need not sum to one.
 
-    logits: (vocabulary,). Raises: MarkError for settings that leave nothing to choose.
+    logits: (vocabulary,). Raises: MarkError for settings that leave no token.
     """
     if temperature <= 0:
         raise MarkError(f"temperature is {temperature}: where the likeliest is taken, no mark can be put in")
@@ -43,11 +43,13 @@ def remaining_probabilities(
 
 
 class MarkingProcessor:
-    """Leaves the one token that the key chooses, or all where chance chooses. One per call of `generate`.
+    """Leaves the token that the key chooses, or all if the sampler chooses. Create one per call of
+    `generate`.
 
-    marks: one for all rows, or one a row; a row with None is not marked. Of several keys each row draws one.
-    Raises: MarkError for beam search and the like, whose rows change places, and for settings
-    as `remaining_probabilities` does.
+    marks: one for all rows, or one per row; a row with None is not marked. With several keys each row draws
+    one.
+    Raises: MarkError for beam search and the like, which reorder rows, and for settings as
+    `remaining_probabilities` does.
     """
 
     def __init__(

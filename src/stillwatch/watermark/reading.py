@@ -1,7 +1,6 @@
-"""Looks for a mark: which pairs of context and token are scored, and their scores under a key.
+"""Detects a mark: selects the pairs of context and token to score, and computes their scores under a key.
 
-Which pairs are scored, and their weights, are settled by texts alone, before a key is looked at. It
-does not know what a score is worth.
+The pairs and their weights are determined by the texts alone, before a key is used.
 
 Null: the text does not depend on the key. Then the scores of distinct pairs are independent unit
 exponentials, whatever the text says and however often it repeats itself.
@@ -20,18 +19,18 @@ from stillwatch.watermark import MarkError
 from stillwatch.watermark.formula import score
 
 Pair = tuple[tuple[int, ...], int]  # the tokens before, and the token
-BACK_OFF = 5.0  # counts that the token's share of all text is worth, where a context is rare
-RAREST = 0.01  # below, a probability read off counts is a guess
+BACK_OFF = 5.0  # counts given to the token's share of all text, in rare contexts
+RAREST = 0.01  # below it, a probability estimated from counts is unreliable
 
 
 def pairs_in(
     texts: Sequence[Sequence[int]], window: int, prompts: Sequence[Sequence[int]] | None = None
 ) -> Counter[Pair]:
-    """Count the pairs of texts of tokens; none reaches over the end of a text.
+    """Count the pairs of texts of tokens; none crosses the end of a text.
 
-    prompts: of each text its own; a context that stands in a text's prompt is not counted in that text, for
-    what follows there may be copied.
-    Raises: MarkError where texts and prompts are not as many.
+    prompts: one per text; a context that occurs in a text's prompt is not counted in that text, since its
+    continuation may be copied.
+    Raises: MarkError if the numbers of texts and prompts differ.
     """
     if prompts is not None and len(prompts) != len(texts):
         raise MarkError(f"{len(prompts):,} prompts for {len(texts):,} texts")
@@ -48,13 +47,13 @@ def pairs_in(
 
 
 def scored_pairs(suspect: Counter[Pair]) -> list[Pair]:
-    """Choose what is scored, without a key: each pair once."""
+    """Choose the pairs to score, without a key: each pair once."""
     return sorted(suspect)
 
 
 @dataclass(frozen=True)
 class WeightedPair:
-    """A pair with what it is worth, settled without a key.
+    """A pair with its weight, determined without a key.
 
     weight: how far the suspect's share of the token after the context is above the reference's, in counts,
     over the token's probability. exponent: (1 - p) / p at the unmarked teacher's probability p: if u is the
@@ -64,7 +63,7 @@ class WeightedPair:
     pair: Pair
     weight: float
     exponent: float
-    size: float  # the counts behind it, over the token's probability: what a share of one would weigh
+    size: float  # the counts behind it, over the token's probability: the weight of a share of one
 
 
 def weighted_pairs(
@@ -72,8 +71,8 @@ def weighted_pairs(
 ) -> list[WeightedPair]:
     """Weigh every pair for the score test of "a small share of the suspect's text is marked teacher's text".
 
-    reference: text of what the suspect would be without the marked answers (its base, or unmarked text of its
-    kind); teacher: the teacher's own unmarked text. Neither may hold marked text.
+    reference: text of the suspect as it would be without the marked answers (its base, or unmarked text of
+    its kind); teacher: the teacher's own unmarked text. Neither may hold marked text.
     Source: Rao's score test; P(t is chosen | u) = u^((1-p)/p) for Gumbel-max (Aaronson 2022).
     """
     here, there, taught = _by_context(suspect), _by_context(reference), _by_context(teacher)
@@ -104,7 +103,7 @@ def _by_context(pairs: Counter[Pair]) -> Counter[tuple[int, ...]]:
 
 
 def scores(key: bytes, pairs: Sequence[Pair]) -> Iterator[float]:
-    """Give each pair's score under a key. Raises: MarkError for a pair that stands there twice."""
+    """Yield each pair's score under a key. Raises: MarkError for a repeated pair."""
     if len(set(pairs)) != len(pairs):
         raise MarkError("a pair of context and token is scored once; one stands there twice")
     return (score(key, context, token) for context, token in pairs)

@@ -1,12 +1,11 @@
-"""A seam for vLLM: marks requests that carry an actor's mark. It serves nothing itself, and knows no gateway.
+"""A plugin for vLLM that marks requests carrying an actor's mark.
 
     vllm serve MODEL --logits-processors stillwatch.watermark.vllm_plugin:MarkingLogitsProcessor \\
         --additional-config '{"stillwatch_mark_key": "/path/mark.key"}'
 
-A request names the actor in `vllm_xargs`, {"stillwatch_mark": "ACTOR"}; only what stands between the
-clients and vLLM may set it. Written for `AdapterLogitsProcessor` (vLLM 0.11 to 0.31, and later with
-VLLM_USE_V2_MODEL_RUNNER=0). Tested without vLLM, against its documented calls: the class has not run in
-one.
+A request names the actor in `vllm_xargs`, {"stillwatch_mark": "ACTOR"}; only the gateway between the clients
+and vLLM may set it. Written for `AdapterLogitsProcessor` (vLLM 0.11 to 0.31, and later with
+VLLM_USE_V2_MODEL_RUNNER=0). Tested without vLLM, against its documented calls: the class has not run in vLLM.
 
 Source: vLLM's documentation, "Custom Logits Processors", and its API of vllm.v1.sample.logits_processor,
 2026.
@@ -24,18 +23,18 @@ from stillwatch.watermark.processor import remaining_probabilities
 
 try:
     from vllm.v1.sample.logits_processor import AdapterLogitsProcessor as _Adapter
-except ModuleNotFoundError:  # the seam can be read and tested without it
+except ModuleNotFoundError:  # the plugin can be read and tested without it
     _Adapter = object
 
 ACTOR, KEY_FILE, KEYS = "stillwatch_mark", "stillwatch_mark_key", "stillwatch_mark_keys"
-COLD = 1e-4  # below it vLLM takes the likeliest
+COLD = 1e-4  # below it vLLM takes the most likely token
 
 
 def request_marker(owner: Owner, params: Any) -> Callable[[Sequence[int], Any], Any] | None:
-    """Give what marks one request, or None: no actor named, or nothing is sampled.
+    """Return the function that marks one request, or None if no actor is named or nothing is sampled.
 
-    The result takes the answer's tokens so far and a row of logits, and gives the row. vLLM applies
-    temperature, top-k and top-p after it: they are read from the request's own settings, and applied before
+    The result takes the answer's tokens so far and a row of logits, and returns the row. vLLM applies
+    temperature, top-k and top-p after it, so they are read from the request's own settings and applied before
     the choice.
     """
     actor = (params.extra_args or {}).get(ACTOR)
@@ -62,7 +61,7 @@ def request_marker(owner: Owner, params: Any) -> Callable[[Sequence[int], Any], 
 
 
 class MarkingLogitsProcessor(_Adapter):  # type: ignore[misc]
-    """What vLLM loads by name. Raises: MarkError without vLLM or without the owner's key."""
+    """The class that vLLM loads by name. Raises: MarkError without vLLM or without the owner's key."""
 
     def __init__(self, vllm_config: Any, device: Any, is_pin_memory: bool) -> None:
         if _Adapter is object:
@@ -72,7 +71,7 @@ class MarkingLogitsProcessor(_Adapter):  # type: ignore[misc]
 
     @classmethod
     def validate_params(cls, params: Any) -> None:
-        """Raises: ValueError for an actor that is no name, as vLLM asks."""
+        """Raises: ValueError for an actor that is not a valid name, as vLLM requires."""
         actor = (params.extra_args or {}).get(ACTOR)
         if actor is not None and (not isinstance(actor, str) or not actor):
             raise ValueError(f"{ACTOR} is {actor!r:.80}; it is an actor's name")
@@ -85,7 +84,7 @@ class MarkingLogitsProcessor(_Adapter):  # type: ignore[misc]
 
 
 def owner_of(vllm_config: Any) -> Owner:
-    """Read the owner's key from where vLLM's additional configuration names it. Raises: MarkError."""
+    """Read the owner's key from the path in vLLM's additional configuration. Raises: MarkError."""
     options = getattr(vllm_config, "additional_config", None) or {}
     place = options.get(KEY_FILE) if isinstance(options, dict) else None
     if not isinstance(place, str):

@@ -1,1 +1,1 @@
-"""Clues, a file each: reasons to tie accounts, in bits. A new one: a file with NAME, CONTROL and weigh()."""
+"""Clues, one file each: reasons to tie accounts, in bits. Each has NAME, CONTROL and weigh()."""

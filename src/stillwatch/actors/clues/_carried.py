@@ -1,6 +1,6 @@
-"""Which of an actor's own fingerprints its accounts carry: what the wording clues have in common.
+"""The actor's own fingerprints that its accounts carry, as used by all wording clues.
 
-Not a clue itself. It does not know what a fingerprint's weight is.
+Not a clue itself.
 """
 
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ LEAST_ACCOUNTS = 3
 @dataclass(frozen=True)
 class CarriedFingerprints:
     fingerprints: np.ndarray  # (fingerprints,) numbers
-    spread: np.ndarray  # (fingerprints,) how many of the actor's accounts carry each
-    uses: np.ndarray  # (fingerprints,) in how many of the actor's exchanges
-    accounts: np.ndarray  # (accounts,) codes of those that carry any
-    per_account: np.ndarray  # (accounts,) how many different ones each carries
+    spread: np.ndarray  # (fingerprints,) number of the actor's accounts that carry each
+    uses: np.ndarray  # (fingerprints,) number of the actor's exchanges with each
+    accounts: np.ndarray  # (accounts,) codes of those with at least one
+    per_account: np.ndarray  # (accounts,) number of different ones on each
 
 
 def carried_fingerprints(
     actor: Actor, context: ActorContext, kinds: tuple[int, ...]
 ) -> CarriedFingerprints | None:
-    """The actor's own fingerprints of some kinds that at least three of its accounts carry, or None."""
+    """Return the actor's own fingerprints of some kinds that three of its accounts carry, or None."""
     use = context.uses_of(
         actor.own_fingerprints[np.isin(context.fingerprint_kind[actor.own_fingerprints], kinds)]
     )

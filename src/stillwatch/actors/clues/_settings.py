@@ -1,6 +1,6 @@
-"""What the settings clues share: the commonest value of a setting among an actor's accounts, and its rarity.
+"""Shared by the settings clues: the most common value of a setting among an actor's accounts, and its rarity.
 
-Not a clue itself. It does not know which setting it is asked about.
+Not a clue itself.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from stillwatch.stats.dealing import encode, run_starts
 def common_value(
     actor: Actor, context: ActorContext, column: str, name: str, format_value: Callable[[int], str]
 ) -> ClueWeight | None:
-    """Weigh the concentration of a setting: bits are minus log2 of the p-value the alarm's test gave it.
+    """Weigh the concentration of a setting: bits are minus log2 of its p-value in the alarm's test.
 
     format_value: value code -> text for people.
     """
@@ -55,13 +55,13 @@ def common_value(
 
 
 def _commonest_values(context: ActorContext, column: str) -> tuple[np.ndarray, np.ndarray]:
-    """The log's accounts and the commonest value of each."""
+    """Return the log's accounts and the most common value of each."""
     commonest = _commonest_by_account(context.log[column], context.log["account"])
     return np.array(list(commonest)), np.array(list(commonest.values()))
 
 
 def _commonest_by_account(values: np.ndarray, account: np.ndarray) -> dict[int, int]:
-    """Each account's commonest value; ties to the smaller."""
+    """Return each account's most common value; ties go to the smaller."""
     levels, code = encode(values)
     pairs, n = np.unique(account.astype(np.int64) * len(levels) + code, return_counts=True)
     who, what = pairs // len(levels), pairs % len(levels)

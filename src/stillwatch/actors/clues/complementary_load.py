@@ -1,6 +1,6 @@
 """One account is throttled and another of the actor's takes over at once.
 
-Null: after a 429 the next exchange of another member comes as soon as the members' joint rate lets expect
+Null: after a 429 the next exchange of another member comes as soon as expected from the members' joint rate
     (Poisson); binomial tail over the throttled exchanges.
 Blind to: pools that back off together, and logs without refused requests.
 Fooled by: a load balancer that one customer runs over its own several accounts (see one organisation).
@@ -24,7 +24,7 @@ LEAST_THROTTLED = 5
 
 
 def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
-    """How often another member's exchange follows a 429 within a minute, beside what the joint rate makes."""
+    """Compare how often another member's exchange follows a 429 within a minute with the joint rate."""
     log = context.log
     rows = np.sort(actor.rows)
     ts, account, status = log["ts_us"][rows], log["account"][rows], log["status"][rows]
@@ -56,7 +56,7 @@ def recompute(evidence: BundleEvidence) -> dict[str, float]:
     """Compute shares and bits again from a bundle."""
     harvest = evidence.harvest
     followed = throttled = 0
-    other_us = math.inf  # when the next other account asks; from the end backwards
+    other_us = math.inf  # when the next other account asks; filled from the end
     for k in range(len(harvest) - 1, -1, -1):
         exchange = harvest[k]
         if k + 1 < len(harvest) and harvest[k + 1]["a"] != exchange["a"]:

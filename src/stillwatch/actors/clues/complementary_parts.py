@@ -1,9 +1,9 @@
-"""Accounts that write alike and never ask the same: parts of one list, dealt out by a queue.
+"""Accounts that share wording and never ask the same: parts of one list, distributed by a queue.
 
 Null: accounts that share wording also share some of their prompts, as the log's other accounts with shared
     wording do.
-Blind to: a queue that samples with replacement (see repeated question); items that differ in a number only.
-Fooled by: a template filled with each user's own documents: alone it says little.
+Blind to: a queue that samples with replacement (see repeated question); items that differ only in a number.
+Fooled by: a template filled with each user's own documents: alone it is weak evidence.
 Source: docs/field.md, signal 7.
 """
 
@@ -23,7 +23,7 @@ MOST_OVERLAP = 0.02
 
 
 def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
-    """Share of prompts that only one account sent, once; two bits where nearly all are."""
+    """Return the share of prompts that only one account sent, once; two bits if nearly all are."""
     log = context.log
     if len(actor.accounts) < 3 or len(actor.rows) < LEAST_ROWS:
         return None

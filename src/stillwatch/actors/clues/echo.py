@@ -1,17 +1,17 @@
 """Answers given to one account of the group that come back in requests of another: one operation.
 
-It needs no randomised hold, and it cannot tie an account that never got an answer. It forms no groups.
+It needs no randomised hold, and it cannot tie an account that never got an answer.
 
-Null: two, and both must be rejected; the larger p-value counts. (1) Whose requests quote an answer given to
-    the group has nothing to do with the group: of the tenants whose requests brought passages on that day,
-    each is as likely, or likely by how many it brought, whichever gives the group more. A tenant is counted
-    once as quoting and once as answered, so that no customer who quotes many, a judge or a scrapbook, can
-    carry the test. (2) What the group's accounts share are texts that both know. Then the request is as
-    likely before the answer as the exchanges of the two accounts lie in time; each pair counts once.
+Null: two, and both must be rejected; the larger p-value counts. (1) Which tenants' requests quote an answer
+    given to the group is unrelated to the group: of the tenants whose requests contained passages on that
+    day, each is as likely, or likely by how many it sent, whichever favours the group more. A tenant is
+    counted once as quoting and once as answered, so that no customer who quotes many (a judge, a collector)
+    can carry the test. (2) The group's accounts merely share texts that both have. Then the request is as
+    likely before the answer as the times of the two accounts' exchanges imply; each pair counts once.
 Blind to: answers that are reworded, translated or shorter than some sixty words; one account that handles the
     answers of all the others; exchanges whose completion is not in the log.
 Fooled by: people who pass answers on to each other, such as a class or a team of annotators: it shows that
-    answers pass, not that one hand passes them. So it makes no account firm.
+    answers pass, not that one operator passes them. It therefore makes no account high-confidence.
 Source: docs/evidence.md, "Answers that come back"; the exact tail of independent, unequal trials (Poisson
     binomial).
 """
@@ -27,21 +27,21 @@ from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.units import DAY_US, HOUR_US
 
 NAME = "echo"
-CONTROL = "provider"  # who was answered what, the client does not choose; what it quotes, it does
+CONTROL = "provider"  # clients do not choose who gets which answer, though they choose what to quote
 CLASS = "answers"
-ECHO_P_VALUE = 1e-2  # at most: then a lead or a finding quotes it
-PAIR_BITS = 6.0  # of one pair, at most: one answer may have been passed on
+ECHO_P_VALUE = 1e-2  # at most, for a lead or a finding to quote it
+PAIR_BITS = 6.0  # of one pair, at most: a single answer may have been passed on
 
 
 @dataclass(frozen=True)
 class AnswerEcho:
-    """One answer that came back: what can be shown to both accounts, and checked by a person."""
+    """An answer that came back: evidence that a person can check."""
 
     answered: int  # the account's code
     answered_us: int  # when it asked
     quoted_by: int
     quoted_us: int
-    passages: int  # of the answer, that the request holds
+    passages: int  # passages of the answer in the request
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,14 @@ class EchoEvidence:
     """How often answers to a group's accounts come back in requests of its other accounts."""
 
     p_value: float
-    pairs: int  # of an answered and a quoting account of the group, directed, each once
-    quoting: int  # accounts, in the group or not, that quote answers given to it, as the test counts them
+    pairs: int  # directed pairs of an answered and a quoting account of the group, each once
+    quoting: int  # accounts, inside or outside, that quote answers given to it, as the test counts them
     inside: int  # of these, accounts of the group
-    expected: float  # of these, if whose requests quote had nothing to do with the group
-    earlier: int  # pairs of the group in which the request was there before the answer
+    expected: float  # of these, if quoting were unrelated to the group
+    earlier: int  # pairs of the group in which the request came before the answer
     tied: tuple[int, ...]  # codes of accounts that quote another's answer and whose answer another quotes
     text: str
-    echoes: tuple[AnswerEcho, ...] = ()  # the first of each pair, in the order of time
+    echoes: tuple[AnswerEcho, ...] = ()  # the first of each pair, by time
 
 
 def echo_evidence(
@@ -65,10 +65,10 @@ def echo_evidence(
     tenant: np.ndarray | None = None,
     log_echoes: Echoes | None = None,
 ) -> EchoEvidence | None:
-    """Test whether answers given to a group come back in the group; None where none does.
+    """Test whether answers given to a group come back in the group; None if none does.
 
-    tenant: (accounts,) who counts as one, else each account; log_echoes: the log's echoes under it, where
-    they are known already. The nulls are this module's.
+    tenant: (accounts,) tenant of each, by default each account; log_echoes: the log's echoes by tenant, if
+    already known. The nulls are described in the module.
     """
     tenant = np.arange(len(log.accounts), dtype=np.int32) if tenant is None else tenant
     log_echoes = echoes(log, tenant) if log_echoes is None else log_echoes
@@ -111,7 +111,7 @@ def echo_evidence(
 
 
 def group_evidence(context: ActorContext, accounts: np.ndarray) -> EchoEvidence | None:
-    """Give the evidence of some accounts, by code; None where what came back may be chance."""
+    """Return the evidence of some accounts, by code; None if what came back may be chance."""
     log = context.log
     names = [log.accounts[a] for a in accounts]
     evidence = echo_evidence(log, names, context.tenants, context.once(echoes_in))
@@ -119,7 +119,7 @@ def group_evidence(context: ActorContext, accounts: np.ndarray) -> EchoEvidence 
 
 
 def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
-    """Accounts of the actor in whose requests answers to others of them come back, beside chance."""
+    """Count the actor's accounts whose requests contain answers to others of them, compared with chance."""
     evidence = group_evidence(context, actor.accounts)
     if evidence is None:
         return None
@@ -144,7 +144,7 @@ def _pair_text(echo: AnswerEcho) -> str:
 def _who_quotes(
     log: ExchangeLog, tenant: np.ndarray, in_group: np.ndarray, log_echoes: Echoes, given: np.ndarray
 ) -> tuple[int, int, np.ndarray]:
-    """Accounts that quote the group's answers, those of them inside, and each one's chance to be inside."""
+    """Return accounts that quote the group's answers, those inside it, and each one's chance to be inside."""
     day = log["ts_us"] // DAY_US
     who = tenant[log["account"]]
     brought = np.count_nonzero(log.brought, axis=1)
@@ -174,7 +174,7 @@ def _who_quotes(
 def _which_first(
     log: ExchangeLog, tenant: np.ndarray, log_echoes: Echoes, within: np.ndarray
 ) -> tuple[int, np.ndarray]:
-    """In how many pairs of the group the answer came first, and each pair's chance of that."""
+    """Return in how many pairs of the group the answer came first, and each pair's chance of that."""
     who = tenant[log["account"]]
     answer_us = answered_us(log)
     times = {True: answer_us, False: log["ts_us"]}

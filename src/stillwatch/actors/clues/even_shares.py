@@ -1,8 +1,8 @@
-"""The work is dealt out evenly: the accounts' volumes differ less than people's do.
+"""The work is distributed evenly: the accounts' volumes differ less than people's do.
 
 Null: volumes of the actor's accounts scatter (in logarithms) like those of random accounts of the log.
-Blind to: a queue that deals out heavy-tailed shares.
-Fooled by: a class or a hackathon with set tasks. So it is told, and weighs two bits at most.
+Blind to: a queue that distributes heavy-tailed shares.
+Fooled by: a class or a hackathon with set tasks. It is therefore stated, and weighs two bits at most.
 Source: docs/field.md, signals 7 and 12.
 """
 
@@ -23,7 +23,7 @@ LEAST_MEAN = 5
 
 
 def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
-    """Standard deviation of log volume among the actor's accounts beside the population's."""
+    """Compare the standard deviation of log volume among the actor's accounts with the population's."""
     counts = np.bincount(context.log["account"][actor.rows], minlength=len(context.log.accounts))
     own = counts[actor.accounts]
     own = own[own > 0]

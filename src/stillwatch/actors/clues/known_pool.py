@@ -1,11 +1,11 @@
-"""Accounts that go through a known set of prompts together, as one queue dealt over them would.
+"""Accounts that go through a known set of prompts together, like one distributed queue.
 
-Asked only where a scan is given known pools. It forms no groups here: `scan/known_pools.py` makes leads.
+Used only if a scan is given known pools. `scan/known_pools.py` makes leads from the same data.
 
-Null: each account draws its items by itself (`stats/cover.py`).
+Null: each account draws its items independently (`stats/cover.py`).
 Blind to: a set that nobody sketched; paraphrase; a queue that draws with replacement, at little cost.
-Fooled by: one queue in honest hands: a benchmark over one firm's keys, annotators, a class with dealt
-    exercises; authors of texts that were made into a set. So it makes no account firm.
+Fooled by: one honest queue: a benchmark over one firm's keys, annotators, a class with assigned exercises;
+    authors of texts that were made into a set. It therefore makes no account high-confidence.
 Source: docs/scan.md, known pools; docs/field.md, signal 7.
 """
 
@@ -21,19 +21,19 @@ CLASS = "division of work"
 SIGNAL = Signal(
     not_recomputed="a bundle does not hold the sketched set; scan again with the same --known-pool"
 )
-LEAST_SHARE = 0.1  # of a group's exchanges that ask items of a pool: less is said of nobody
-SPEAKS = 0.01  # p-value of the cover from which it weighs anything
+LEAST_SHARE = 0.1  # of a group's exchanges that ask items of a pool, from which it is reported
+SPEAKS = 0.01  # greatest p-value of the cover that has weight
 
 
 def cover_of(use: KnownPoolUse, context: ActorContext, rows: np.ndarray) -> tuple[Cover, np.ndarray]:
-    """How some exchanges go through a pool, and those that ask an item. rows: in time order."""
+    """Return how some exchanges go through a pool, and those that ask an item. rows: in time order."""
     rows = rows[use.item[rows] >= 0]
     payer = context.payers[context.log["account"][rows]]
     return cover(payer, use.item[rows], use.items), rows
 
 
 def covers(context: ActorContext, rows: np.ndarray) -> list[tuple[KnownPoolUse, Cover, np.ndarray]]:
-    """The pools of which a tenth of some exchanges ask items, the most telling first."""
+    """Return the pools of which a tenth of some exchanges ask items, strongest evidence first."""
     uses = [(use, *cover_of(use, context, rows)) for use in context.pools]
     uses = [
         (use, seen, asked) for use, seen, asked in uses if len(asked) >= max(1.0, LEAST_SHARE * len(rows))
@@ -42,7 +42,7 @@ def covers(context: ActorContext, rows: np.ndarray) -> list[tuple[KnownPoolUse, 
 
 
 def cover_text(use: KnownPoolUse, seen: Cover, accounts: int, exchanges: int) -> str:
-    """Say how much of a pool was asked, and how much like one queue."""
+    """Describe how much of a pool was asked, and how closely that resembles one queue."""
     return (
         f"{accounts:,} accounts asked {seen.covered:,} of the {use.items:,} items of {use.name} in "
         f"{exchanges:,} exchanges; {seen.repeated:,} were asked by a second payer, {seen.expected:.1f} if "
@@ -51,7 +51,7 @@ def cover_text(use: KnownPoolUse, seen: Cover, accounts: int, exchanges: int) ->
 
 
 def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
-    """The known pool that the actor goes through, and how often two of its accounts ask one item."""
+    """Weigh the known pool that the actor goes through, by how rarely two of its accounts ask one item."""
     uses = covers(context, actor.rows)
     if not uses or len(actor.accounts) < 2:
         return None

@@ -20,7 +20,7 @@ LEAST_ACCOUNTS = 5
 
 
 def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
-    """Share of active members that used a new model within 24 hours of its first use, beside all others."""
+    """Compare the share of active members that used a new model within 24 hours with that of all others."""
     best: ClueWeight | None = None
     for name, active, early in context.once(_new_models):
         own_active = np.intersect1d(active, actor.accounts)
@@ -53,12 +53,12 @@ def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
 
 
 def _new_models(context: ActorContext) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """Models first used later than two days into the log: who was active that day, and who used the model."""
+    """Return models first used later than two days into the log, and who was active or used it that day."""
     log = context.log
     models = []
     for model, name in enumerate(log.models):
         used = log["model"] == model
-        if not name or not used.any():  # where a source stops naming models, nobody has moved
+        if not name or not used.any():  # if a source stops naming models, no account has moved
             continue
         born = int(log["ts_us"][used.argmax()])
         if born < log["ts_us"][0] + SETTLED_US:

@@ -1,4 +1,4 @@
-"""Accounts fall silent and fresh ones take their work up within hours: a ban, and the pool behind it.
+"""Accounts stop and new ones take up their work within hours: a ban, and the replacement accounts.
 
 Null: when a member stops, as many accounts take the actor's wording up in the next hours as at other times
     (Poisson over the campaign's span).
@@ -19,12 +19,12 @@ CONTROL = "provider"
 CLASS = "timing"
 SIGNAL = Signal(atlas=("AML.T0021", "Establish Accounts", "fresh accounts took over from silenced ones"))
 WITHIN_US = 12 * HOUR_US
-SILENT_US = 24 * HOUR_US  # an account that sends nothing for so long before the log ends has stopped
+SILENT_US = 24 * HOUR_US  # an account without exchanges for this long before the log ends has stopped
 LEAST_STOPPED = 4
 
 
 def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
-    """Accounts that start within twelve hours after a wave of members stopped, beside the usual rate."""
+    """Compare the accounts that start within twelve hours after a wave of stops with the usual rate."""
     log = context.log
     account, ts = log["account"][actor.rows], log["ts_us"][actor.rows]
     names, at = np.unique(account, return_inverse=True)
@@ -32,7 +32,7 @@ def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
     last = np.zeros(len(names), np.int64)
     np.minimum.at(first, at, ts)
     np.maximum.at(last, at, ts)
-    # what follows the stop must be the campaign going on: its own last day shows nothing
+    # the campaign must continue after a stop: its own last day shows nothing
     stops = np.sort(last[last < min(int(log["ts_us"][-1]), int(ts.max())) - SILENT_US])
     if len(stops) < LEAST_STOPPED:
         return None

@@ -1,6 +1,6 @@
 """Rare questions sent word for word by several of the actor's accounts: one item sampled many times.
 
-A question is the actor's own where more of its accounts sent it than accounts outside did.
+A question is the actor's own if more of its accounts sent it than accounts outside did.
 
 Null: independent accounts send the same longer prompt as often as the rest of the log's accounts do.
 Blind to: repeats that are paraphrased, and k samples asked for in one request.
@@ -25,7 +25,7 @@ LEAST_SHARE = 0.2
 
 
 def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
-    """Share of the actor's exchanges whose prompt others of its accounts sent too, and fewer outside."""
+    """Return the share of the actor's exchanges whose prompt more accounts sent inside than outside."""
     log = context.log
     long = log["words"] >= LEAST_WORDS
     rows = actor.rows[long[actor.rows]]
@@ -63,14 +63,14 @@ def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
 
 
 def _senders(number: np.ndarray, account: np.ndarray) -> np.ndarray:
-    """How many accounts sent each row's prompt."""
+    """Return how many accounts sent each row's prompt."""
     prompt, at = np.unique(number, return_inverse=True)
     pairs = distinct(at.astype(np.int64) << 32 | account)
     return np.bincount(pairs >> 32, minlength=len(prompt))[at]
 
 
 def _baseline(others: OtherPrompts, context: ActorContext) -> float:
-    """Share of the exchanges outside whose prompt two accounts outside sent."""
+    """Return the share of the exchanges outside whose prompt two accounts outside sent."""
     log_prompts = context.once(prompts)
     rows, shared = context.once(_count_shared)
     long = log_prompts.long[others.prompt]
@@ -82,7 +82,7 @@ def _baseline(others: OtherPrompts, context: ActorContext) -> float:
 
 
 def _count_shared(context: ActorContext) -> tuple[int, int]:
-    """The log's exchanges with long prompts, and those of them whose prompt two accounts sent."""
+    """Count the log's exchanges with long prompts, and those whose prompt two accounts sent."""
     log_prompts = context.once(prompts)
     return int(log_prompts.rows[log_prompts.long].sum()), int(
         log_prompts.rows[log_prompts.long & (log_prompts.senders >= 2)].sum()

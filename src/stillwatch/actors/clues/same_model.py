@@ -1,9 +1,9 @@
-"""Nearly all of the actor's accounts aim at one model.
+"""Nearly all of the actor's accounts use one model.
 
-Null: each account chooses its model independently, as the population does, but for the correlation within
+Null: each account chooses its model independently, as the population does, except for the correlation within
     groups that the log's unsuspected groups show (beta-binomial tail, among all who carry the wording).
 Blind to: a campaign that spreads its requests over models as the population does.
-Fooled by: a framework or course that sets one model for all its users, where the log holds few such groups.
+Fooled by: a framework or course that sets one model for all its users, if the log holds few such groups.
 Source: Skellam 1948 (beta-binomial); docs/field.md, "Campaigns": half of the traffic moved to one
     model (Anthropic 2026-02).
 """
@@ -13,7 +13,7 @@ from stillwatch.actors.clues._settings import common_value
 from stillwatch.signals import BundleEvidence, Signal
 
 NAME = "same_model"
-CONTROL = "client"  # observed on every request, and billed; the client names it all the same
+CONTROL = "client"  # observed on every request and billed, but named by the client
 CLASS = "settings"
 SIGNAL = Signal(
     not_recomputed="its bits are the test's, whose counts the finding does not keep; see `conduct`"
@@ -21,7 +21,7 @@ SIGNAL = Signal(
 
 
 def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
-    """The share of accounts that mostly use the commonest model, beside the population's share."""
+    """Compare the share of accounts that mostly use the most common model with the population's."""
     models = context.log.models
     return common_value(actor, context, "model", "the model", lambda v: models[v] or "(unnamed)")
 
@@ -32,5 +32,5 @@ def recompute(evidence: BundleEvidence) -> dict[str, float]:
 
 
 def recompute_ties(evidence: BundleEvidence) -> list[float]:
-    """Compute again which accounts it ties, by how many bits."""
+    """Compute again which accounts it ties, and by how many bits."""
     return evidence.tied_by_setting("model")

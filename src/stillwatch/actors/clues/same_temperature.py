@@ -19,7 +19,7 @@ SIGNAL = Signal(
 
 
 def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
-    """The share of accounts that mostly use the commonest temperature, beside the population's share."""
+    """Compare the share of accounts that mostly use the most common temperature with the population's."""
     return common_value(
         actor, context, "temperature_milli", "temperature", lambda v: "unset" if v < 0 else f"{v / 1000:g}"
     )
@@ -31,5 +31,5 @@ def recompute(evidence: BundleEvidence) -> dict[str, float]:
 
 
 def recompute_ties(evidence: BundleEvidence) -> list[float]:
-    """Compute again which accounts it ties, by how many bits."""
+    """Compute again which accounts it ties, and by how many bits."""
     return evidence.tied_by_setting("temperature_milli")

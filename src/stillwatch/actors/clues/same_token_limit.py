@@ -19,7 +19,7 @@ SIGNAL = Signal(
 
 
 def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
-    """The share of accounts that mostly use the commonest output limit, beside the population's share."""
+    """Compare the share of accounts that mostly use the most common output limit with the population's."""
     return common_value(
         actor, context, "max_tokens", "an output limit of", lambda v: "none" if v < 0 else f"{v:,} tokens"
     )
@@ -31,5 +31,5 @@ def recompute(evidence: BundleEvidence) -> dict[str, float]:
 
 
 def recompute_ties(evidence: BundleEvidence) -> list[float]:
-    """Compute again which accounts it ties, by how many bits."""
+    """Compute again which accounts it ties, and by how many bits."""
     return evidence.tied_by_setting("max_tokens")

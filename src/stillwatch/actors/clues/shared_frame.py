@@ -24,11 +24,11 @@ SIGNAL = Signal(
     not_recomputed="which openings were new needs the whole log; see the claims `markers`",
 )
 KINDS = (2, 3, 5)
-LEAST_SHARE = 0.1  # of the actor's exchanges, for the commonest frame
+LEAST_SHARE = 0.1  # of the actor's exchanges that have the most common frame
 
 
 def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
-    """The commonest new frame: how many accounts carry it, in how much of their traffic."""
+    """Weigh the most common new frame: how many accounts carry it, in how much of their traffic."""
     carried = carried_fingerprints(actor, context, KINDS)
     if carried is None:
         return None

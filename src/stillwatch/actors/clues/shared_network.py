@@ -18,11 +18,11 @@ from stillwatch.stats.dealing import distinct
 NAME = "shared_network"
 CONTROL = "provider"
 CLASS = "network"
-HUB = 3.0  # other accounts behind a network per member behind it, past which it says nothing
+HUB = 3.0  # other accounts behind a network per member behind it, above which it carries no weight
 
 
 def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
-    """Members that share a network with other members; bits by how few others are behind those networks."""
+    """Weigh members that share a network with others; bits by how few other accounts are behind it."""
     log = context.log
     accounts = len(log.accounts)
     net, who = context.once(_behind)
@@ -39,13 +39,13 @@ def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
     if len(members) < 2 or len(members) < 0.1 * len(actor.accounts):
         return None
     best = np.zeros(accounts)
-    together = np.zeros(accounts, np.int64)  # of the actor's accounts, on one network with each
+    together = np.zeros(accounts, np.int64)  # of the actor's accounts, those that share a network with each
     np.maximum.at(together, own_who[tied], own_count[own_net[tied]])
     rarity = np.log2(accounts / np.maximum(behind, 1))
     np.maximum.at(best, own_who[tied], rarity[own_net[tied]])
     share = len(members) / len(actor.accounts)
     bits = float(min(MOST_BITS, 2 * np.median(best[members]) * share))
-    # the others beside it: who of them shares a network as rare with an account of the campaign
+    # to compare: other accounts that share an equally rare network with one of the campaign
     near = (own_count >= 1) & (behind <= behind[useful].max())
     sharing = np.bincount(who[near[net]], minlength=accounts) > 0
     baseline = float(np.delete(sharing, actor.accounts).mean()) if accounts > len(actor.accounts) else None
@@ -70,7 +70,7 @@ def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
 
 
 def _behind(context: ActorContext) -> tuple[np.ndarray, np.ndarray]:
-    """Every network together with every account behind it, once."""
+    """Return every pair of a network and an account behind it, once."""
     log = context.log
     known = np.flatnonzero(log["net"] >= 0)
     pairs = distinct(log["net"][known].astype(np.int64) * len(log.accounts) + log["account"][known])
@@ -86,5 +86,5 @@ def recompute(evidence: BundleEvidence) -> dict[str, float]:
 
 
 def recompute_ties(evidence: BundleEvidence) -> list[float]:
-    """Compute again which accounts it ties, by how many bits."""
+    """Compute again which accounts it ties, and by how many bits."""
     return [min(40.0, bits) for bits in evidence.networks().values()]

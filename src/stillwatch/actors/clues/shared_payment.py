@@ -22,7 +22,7 @@ SIGNAL = Signal(atlas=("AML.T0021", "Establish Accounts", "accounts are paid for
 
 
 def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
-    """Members that share an instrument; bits by how rare it is to share one, less where it is a hub."""
+    """Weigh members that share an instrument; bits by how rare sharing one is, less for a hub."""
     if context.known is None:
         return None
     payment, org = context.known.payment, context.known.org

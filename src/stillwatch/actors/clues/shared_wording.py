@@ -21,11 +21,11 @@ SIGNAL = Signal(
     not_recomputed="which phrases were new needs the whole log; see the claims `markers`",
 )
 KINDS = (0, 1)
-FIRM = 3  # phrases; with one or two a busy bystander meets the campaign's wording by chance
+FIRM = 3  # phrases; a busy bystander has one or two of the campaign's by chance
 
 
 def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
-    """Phrases that at least three of the actor's accounts carry; bits by how rare they are in the log."""
+    """Weigh phrases that at least three of the actor's accounts carry, by how rare they are in the log."""
     carried = carried_fingerprints(actor, context, KINDS)
     if carried is None:
         return None

@@ -1,6 +1,6 @@
 """Accounts that signed up in one burst.
 
-Null: the actor's accounts signed up as the log's others did, but for a correlation within groups: people
+Null: the actor's accounts signed up as the log's others did, except for a correlation within groups: people
     bring friends, courses come together (beta-binomial tail for the densest two days).
 Blind to: aged and bought accounts.
 Fooled by: a course, a hackathon, a campaign of the provider's own marketing.
@@ -22,12 +22,12 @@ CLASS = "sign-up"
 SIGNAL = Signal(atlas=("AML.T0021", "Establish Accounts", "accounts signed up in one burst"))
 BURST_US = 2 * DAY_US
 LEAST_ACCOUNTS = 4
-LEAST_OTHERS = 20  # fewer, and their share in any two days is no measure
-CORRELATION = 0.1  # what honest groups are granted, about as for their settings (scan/watch.py)
+LEAST_OTHERS = 20  # with fewer, their share in any two days is no measure
+CORRELATION = 0.1  # allowed for honest groups, about as for their settings (scan/watch.py)
 
 
 def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
-    """The densest two days of the members' sign-ups, beside the population's share of sign-ups in them."""
+    """Compare the members' sign-ups in their densest two days with the population's share in them."""
     if context.known is None:
         return None
     created = context.known.created_us
@@ -70,7 +70,7 @@ def recompute(evidence: BundleEvidence) -> dict[str, float]:
 
 
 def recompute_ties(evidence: BundleEvidence) -> list[float]:
-    """Compute again which accounts it ties, by how many bits."""
+    """Compute again which accounts it ties, and by how many bits."""
     signups = evidence.signups()
     if not signups["n"]:
         return []

@@ -1,8 +1,8 @@
-"""The accounts take the work up together, and put it down together.
+"""The accounts begin the work together, and stop together.
 
 Null: accounts that come to share wording do so at independent times over the log.
 Blind to: a pool that is phased in over weeks.
-Fooled by: a course, a hackathon, a product launch: events synchronise strangers. Two bits at most.
+Fooled by: a course, a hackathon, a product launch: events synchronise unrelated users. Two bits at most.
 Source: docs/field.md, signal 13 (Anthropic 2026-02: "synchronised traffic across accounts").
 """
 
@@ -19,10 +19,10 @@ LEAST_ACCOUNTS = 8
 
 
 def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
-    """Hours within which the middle 80 % of accounts start, and stop, as shares of the log's span."""
+    """Return the hours in which the middle 80 % of accounts start, and stop, as shares of the log's span."""
     log = context.log
     account, ts = log["account"][actor.rows], log["ts_us"][actor.rows]
-    if len(actor.accounts) < LEAST_ACCOUNTS or context.established:  # then the log began, and not they
+    if len(actor.accounts) < LEAST_ACCOUNTS or context.established:  # it is the log that began then
         return None
     first = np.full(len(log.accounts), np.iinfo(np.int64).max)
     np.minimum.at(first, account, ts)

@@ -1,7 +1,8 @@
-"""The audit trail: who did or saw what, in records that cannot be changed unseen. It knows no meanings.
+"""The audit trail: who did or saw what, in records that cannot be changed unnoticed.
 
-Every record is hashed with the one before it and signed; checkpoints are kept outside too (`witness`), so
-that a cut tail is found. Times are UTC microseconds; a key is named by its public half, 64 hex digits.
+Every record is hashed together with the one before it and signed. Checkpoints are also stored outside
+(`witness`), which reveals a cut tail. Times are UTC microseconds; a key is named by its public half, 64 hex
+digits.
 """
 
 from collections.abc import Mapping
@@ -17,25 +18,25 @@ class AuditError(StillwatchError):
 
 
 class Cause(StrEnum):
-    """Why a trail is not what was written."""
+    """What is wrong with a trail."""
 
     NO_TRAIL = "no trail"
-    ALTERED = "altered"  # a field is not what was hashed or signed
-    MISSING = "missing"  # a record that was there is gone
+    ALTERED = "altered"  # a field differs from what was hashed or signed
+    MISSING = "missing"  # a record has been removed
     INSERTED = "inserted"  # a record that was never written here
     REORDERED = "reordered"
     CUT_TAIL = "cut tail"  # it ends before its own head, its checkpoints, or what a witness saw
-    REWRITTEN = "rewritten"  # sound in itself, but not what a witness saw
-    OTHER_KEY = "other key"  # whole, but not signed with the key that was to sign
+    REWRITTEN = "rewritten"  # consistent in itself, but different from what a witness saw
+    OTHER_KEY = "other key"  # intact, but signed with another key than required
     CHECKPOINT = "checkpoint"  # forged, altered, missing, or one too many
-    HEAD = "head"  # the row that says where the trail ends is not what the records say
-    LOST_KEY = "lost key"  # a sealed detail cannot be opened, and no erasure is on record; or it was and can
-    WITNESS = "witness"  # the witness's own line is not to be believed
+    HEAD = "head"  # the head row contradicts the records
+    LOST_KEY = "lost key"  # a sealed detail cannot be opened without an erasure on record, or can despite one
+    WITNESS = "witness"  # the witness's own line is not credible
 
 
 @dataclass(frozen=True)
 class AuditRecord:
-    """One record as it is read back."""
+    """One record as read back."""
 
     seq: int
     at_us: int
@@ -43,20 +44,20 @@ class AuditRecord:
     what: str
     subject: str
     detail: Mapping[str, Any]
-    personal: tuple[Mapping[str, Any], ...]  # what was sealed and can be opened
-    closed: int  # how many sealed details were not opened: not asked for, or erased
+    personal: tuple[Mapping[str, Any], ...]  # sealed details that were opened
+    closed: int  # sealed details that were not opened: not requested, or erased
     hash: str
 
 
 @dataclass(frozen=True)
 class TrailHead:
-    """Where a trail stood at one record, signed: what a checkpoint is, and what a witness keeps."""
+    """The signed state of a trail at one record: the content of a checkpoint, and what a witness keeps."""
 
-    chain: str  # the trail's own number, made at random when it began
+    chain: str  # the trail's random id, chosen when it began
     seq: int
     seal: str  # SHA-256 of that record's hash and signature
     at_us: int
-    key: str  # that signed
+    key: str  # the signing key
     signature: str
 
 
@@ -71,17 +72,17 @@ class KeySpan:
 
 @dataclass(frozen=True)
 class Stamped:
-    """A time that somebody else put on a head: everything up to that record was there then."""
+    """A time put on a head by a third party: everything up to that record existed then."""
 
     seq: int
     at: str  # ISO, UTC, by the authority's clock
     authority: str
-    behind_s: float  # the authority's time less the trail's own at that head
+    behind_s: float  # the authority's time minus the trail's own at that head
 
 
 @dataclass(frozen=True)
 class VerifiedTrail:
-    """The trail is what was written, as far as can be told from what was at hand."""
+    """The trail is unchanged, as far as the available evidence shows."""
 
     chain: str
     records: int
@@ -90,9 +91,9 @@ class VerifiedTrail:
     first_us: int
     last_us: int
     keys: tuple[KeySpan, ...]
-    pinned: bool  # a key that the caller named is among them
-    witnessed: int | None  # the last record that a witness vouches for; None without one
-    sealed: int  # details that are sealed
+    pinned: bool  # a key named by the caller is among them
+    witnessed: int | None  # the last record that a witness confirms; None without one
+    sealed: int  # sealed details
     erased: tuple[tuple[int, int], ...]  # (when, how many records) of each erasure
     notes: tuple[str, ...] = ()
     stamps: tuple[Stamped, ...] = ()
@@ -100,9 +101,9 @@ class VerifiedTrail:
 
 @dataclass(frozen=True)
 class Broken:
-    """The first bad record, and why. Everything before it is sound."""
+    """The first bad record, and why. Everything before it is intact."""
 
     seq: int
     cause: Cause
     why: str
-    until: int | None = None  # where only a stretch of records can be named: the last one it may be
+    until: int | None = None  # set if only a range of records can be named: its last one

@@ -1,10 +1,10 @@
-"""How a record is hashed, sealed and signed: pure functions over bytes. It stores nothing.
+"""How a record is hashed, sealed and signed: pure functions over bytes.
 
     hash      SHA-256(MARK, canonical JSON of the record, with the seal of the one before it)
     signature Ed25519(RECORD_MARK, hash)
     seal      SHA-256(hash, signature): what the next record carries as `prev`
 
-`docs/audit.md` says it in full, so that another program can check a trail.
+`docs/audit.md` is the full specification, so that another program can check a trail.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ HANDED_OVER = "signing key handed over"
 ERASED = "personal details erased"
 NO_WITNESS = "witness could not be written"
 
-EVERY_RECORDS = 256  # a checkpoint at the latest after so many records
+EVERY_RECORDS = 256  # a checkpoint after at most this many records
 EVERY_US = MINUTE_US  # and with the first record after a minute: docs/audit.md
 
 _canonical = json.JSONEncoder(
@@ -34,7 +34,7 @@ _canonical = json.JSONEncoder(
 
 
 def canonical(value: Any) -> str:
-    r"""Write JSON in the one form that is hashed: ASCII, keys sorted, no blanks.
+    r"""Return JSON in the canonical form that is hashed: ASCII, keys sorted, no blanks.
 
     >>> canonical({"b": 1, "a": "é"})
     '{"a":"\\u00e9","b":1}'
@@ -45,7 +45,7 @@ def canonical(value: Any) -> str:
 def record_hash(
     prev: str, seq: int, at_us: int, who: str, what: str, subject: str, detail: str, sealed: str | None
 ) -> str:
-    """Hash one record as it is stored; `detail` and `sealed` are the stored texts."""
+    """Hash one record as stored; `detail` and `sealed` are the stored texts."""
     body = _canonical(
         {
             "at_us": at_us,
@@ -62,17 +62,17 @@ def record_hash(
 
 
 def signed_of_record(hash_: str) -> bytes:
-    """Give the bytes that a record's signature is over."""
+    """Return the bytes that a record's signature covers."""
     return RECORD_MARK + hash_.encode("utf-8", "replace")
 
 
 def seal(hash_: str, signature: str) -> str:
-    """Sum up a record and its signature for the record after it."""
+    """Return the digest of a record and its signature for the record after it."""
     return hashlib.sha256(f"{hash_}{signature}".encode("utf-8", "replace")).hexdigest()
 
 
 def signed_of_head(head: TrailHead) -> bytes:
-    """Give the bytes that a checkpoint's signature is over."""
+    """Return the bytes that a checkpoint's signature covers."""
     statement = {
         "at_us": head.at_us,
         "chain": head.chain,
@@ -84,10 +84,10 @@ def signed_of_head(head: TrailHead) -> bytes:
 
 
 def signed_of_hand_over(chain: str, seq: int, old: str, new: str) -> bytes:
-    """Give the bytes by which a new key shows that it is there; the old one signs the record itself."""
+    """Return the bytes by which a new key proves its presence; the old one signs the record itself."""
     return HAND_OVER_MARK + _canonical({"chain": chain, "from": old, "seq": seq, "to": new}).encode("ascii")
 
 
 def checkpoint_due(seq: int, at_us: int, what: str, last_seq: int, last_at_us: int) -> bool:
-    """Tell whether a checkpoint belongs behind this record. A clock that went back makes one due too."""
+    """Return whether a checkpoint is due after this record; also if the clock went back."""
     return what == HANDED_OVER or seq - last_seq >= EVERY_RECORDS or not 0 <= at_us - last_at_us < EVERY_US

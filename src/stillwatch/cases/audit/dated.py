@@ -1,7 +1,8 @@
-"""Checks the time stamps on heads of a sound trail. It reads no trail: `verify` and the witnesses come first.
+"""Checks the time stamps on heads of a trail already verified by `verify` and the witnesses.
 
-A stamp says that a head, and so every record before it, was there at a time: whoever holds the signing key
-can write history anew, but not under an old stamp. It does not say when before that a record was written.
+A stamp proves that a head, and so every record before it, existed at a time. The holder of the signing key
+can rewrite history, but not under an old stamp. A stamp does not show how long before that a record was
+written.
 """
 
 import base64
@@ -21,9 +22,9 @@ def check_stamps(
     roots: Sequence[Certificate] | None,
     witness_keys: Sequence[str] = (),
 ) -> VerifiedTrail | Broken:
-    """Check the stamps on those lines of the witnesses that `verify` has held against the trail.
+    """Check the stamps on those lines of the witnesses that `verify` compared with the trail.
 
-    roots: of the authority; None: stamps are counted only.
+    roots: of the authority; None: stamps are only counted.
     """
     marked = [
         line
@@ -31,7 +32,7 @@ def check_stamps(
         if isinstance(line, WitnessedHead)
         and line.stamp is not None
         and line.head.chain == verified.chain
-        # a line that no named partner signed was not compared with the trail
+        # a line not signed by a named partner was not compared with the trail
         and (not witness_keys or (line.witness in witness_keys and is_vouched(line)))
     ]
     if not marked:

@@ -1,7 +1,7 @@
-"""Says what happened to a record that does not belong in its place. It judges one place, with all rows.
+"""Diagnoses a record that does not belong in its place, given all rows.
 
-A record is *own* to a number where its hash is that of its fields with that number: so one that was moved or
-copied is still recognised, and told from one that was changed.
+A record is *own* to a number if its hash is that of its fields with that number. So a moved or copied record
+is recognised, and distinguished from a changed one.
 """
 
 from dataclasses import dataclass
@@ -25,31 +25,31 @@ class BadRecordFound(Exception):
 
 @dataclass(frozen=True)
 class TrailPosition:
-    """A place on the trail and what belongs there."""
+    """A position on the trail and what belongs there."""
 
     db: Connection
     seq: int
     prev: str  # the seal of the record before
-    key: str  # that signs here
+    key: str  # the key that signs here
     known: frozenset[str]  # every key that the trail names
-    end: str  # the seal that the head's row names
-    top: int  # no record had a higher number, as far as anything here says
+    end: str  # the seal in the head row
+    top: int  # no record has a higher number, by all evidence here
 
 
 def is_whole(row: Row[Any]) -> bool:
-    """Tell whether a row has the kinds of values that a record has; SQLite takes any."""
+    """Return whether a row has values of the right types, as SQLite accepts any."""
     numbers = type(row.seq) is int and type(row.at_us) is int
     return numbers and _has_right_types(row)
 
 
 def is_own(row: Row[Any], seq: int) -> bool:
-    """Tell whether a whole row's hash is that of its fields with this number."""
+    """Return whether a complete row's hash is that of its fields with this number."""
     r = row
     return record_hash(r.prev, seq, r.at_us, r.who, r.what, r.subject, r.detail, r.sealed) == r.hash
 
 
 def judge_signature(place: TrailPosition, row: Row[Any], behind: Row[Any] | None) -> BadRecordFound | None:
-    """Judge a record that is own to its place by its signature: None where it is the key's."""
+    """Check the signature of a record that is own to its place; return None if it is the key's."""
     if is_signed(place.key, row.signature, signed_of_record(row.hash)):
         return None
     seq = place.seq
@@ -75,10 +75,10 @@ def judge_signature(place: TrailPosition, row: Row[Any], behind: Row[Any] | None
 
 
 def explain_bad_record(place: TrailPosition, row: Row[Any]) -> BadRecordFound:
-    """Say what happened where `row` is found in place of the record that belongs there."""
+    """Explain what happened if `row` is found in place of the record that belongs there."""
     seq = place.seq
     real = _elsewhere(place)
-    if type(row.seq) is not int or row.seq > seq:  # nothing stands in the place
+    if type(row.seq) is not int or row.seq > seq:  # the place is empty
         if real is not None:
             return BadRecordFound(seq, Cause.ALTERED, f"record {seq} was given the number {real.seq!a}")
         return _missing(seq, row.seq - 1 if type(row.seq) is int else None)
@@ -116,7 +116,7 @@ def _missing(seq: int, until: int | None) -> BadRecordFound:
 
 def _altered_record(place: TrailPosition, row: Row[Any], belongs: int | None) -> BadRecordFound:
     seq = place.seq
-    if belongs == seq:  # whole, signed, but it follows on something else
+    if belongs == seq:  # complete and signed, but it follows another record
         return BadRecordFound(
             seq,
             Cause.REWRITTEN,
@@ -138,7 +138,7 @@ def _altered_record(place: TrailPosition, row: Row[Any], belongs: int | None) ->
 
 
 def _elsewhere(place: TrailPosition) -> Row[Any] | None:
-    """Find the record that belongs in this place under another number; None if there is none."""
+    """Find the record that belongs here under another number; None if there is none."""
     c = records.c
     rows = place.db.execute(select(records).where(c.prev == place.prev)).all()
     others = [
@@ -159,7 +159,7 @@ def _has_signature(place: TrailPosition, row: Row[Any]) -> bool:
 
 
 def _number_of(place: TrailPosition, row: Row[Any]) -> int | None:
-    """Give the number that a signed row's hash fits; None if it is not signed or fits none."""
+    """Return the number that matches a signed row's hash; None if it is not signed or none matches."""
     if not _has_signature(place, row):
         return None
     near = (place.seq, place.seq + 1, place.seq - 1)

@@ -1,4 +1,4 @@
-"""Erasing what is sealed about a person: the key goes, the records stay. It knows the trail alone."""
+"""Erasing sealed details about a person: the key is deleted, the records stay."""
 
 from sqlalchemy import Connection, Engine, func, select
 
@@ -10,7 +10,7 @@ from stillwatch.cases.tables import key_of
 
 
 def sealed_about(db: Connection, person: str) -> tuple[str | None, int]:
-    """Give the number of a person's key, None where there is none, and how many records it seals."""
+    """Return the number of a person's key, or None, and how many records it seals."""
     key_id = db.execute(select(person_keys.c.key_id).where(person_keys.c.person == key_of(person))).scalar()
     if key_id is None:
         return None, 0
@@ -19,27 +19,27 @@ def sealed_about(db: Connection, person: str) -> tuple[str | None, int]:
 
 
 def erase(audit: Audit, db: Connection, person: str, who: str, why: str, now_us: int) -> int:
-    """Drop a person's key, so that what was sealed under it is gone; give how many records that were.
+    """Delete a person's key, so that details sealed under it cannot be read; return the number of records.
 
-    `why` stays: name nobody in it. Call `scrub` once committed.
+    `why` stays on record, so it must not name anybody. Call `scrub` after the commit.
 
-    Raises: AuditError where nothing of that person is sealed.
+    Raises: AuditError if nothing about that person is sealed.
     """
     key_id, count = sealed_about(db, person)
     if key_id is None:
         raise AuditError(f"nothing is sealed under the key of {person[:200]!a}, or it was erased before")
-    # The record first: a crash between the two would else leave a key lost and nobody who says why.
+    # The record first: a crash between the two would otherwise leave a lost key without an explanation.
     audit.append(db, who, ERASED, key_id, {"key_id": key_id, "records": count, "why": why}, now_us)
     if db.dialect.name == "sqlite":
-        db.exec_driver_sql("PRAGMA secure_delete = ON")  # zeroes where the row was
+        db.exec_driver_sql("PRAGMA secure_delete = ON")  # overwrites the row with zeroes
     db.execute(person_keys.delete().where(person_keys.c.key_id == key_id))
     return count
 
 
 def scrub(engine: Engine, table: str = person_keys.name) -> None:
-    """Take what was erased from a table out of the database's files too, as far as they can be reached.
+    """Remove erased rows of a table from the database's files too, as far as they can be reached.
 
-    On PostgreSQL others wait for that table meanwhile, which is small; its write-ahead log is not reached.
+    On PostgreSQL this locks the table, which is small; the write-ahead log is not reached.
     """
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as db:
         if engine.dialect.name == "sqlite":

@@ -1,4 +1,4 @@
-"""Reading the trail for people: newest first, sealed details opened on request. It verifies nothing."""
+"""Reads the trail for people: newest first, sealed details opened on request, without verification."""
 
 import json
 from typing import Any
@@ -24,8 +24,8 @@ def read(
 ) -> list[AuditRecord]:
     """List records, newest first.
 
-    person: only what is sealed about him; opened: with sealed details whose key is there. Whoever asks for
-    that looks at content: put it on record first. Raises: AuditError where a record cannot be read.
+    person: only what is sealed about them; opened: with sealed details whose key exists. Opening them is a
+    view of content: record it first. Raises: AuditError if a record cannot be read.
     """
     c = records.c
     query = select(records)
@@ -48,7 +48,7 @@ def read(
 
 
 def _index_prefix(column: ColumnElement[str]) -> ColumnElement[str]:
-    """Give the indexed beginning of a column, with its length as a literal, as the indexes are defined."""
+    """Return the indexed prefix of a column, with its length as a literal, as in the indexes' definition."""
     return func.substr(column, literal_column("1"), literal_column(str(SUBJECT_INDEXED)))
 
 
@@ -72,5 +72,5 @@ def _record_of_row(row: Row[Any], keys: dict[str, tuple[str, str]]) -> AuditReco
 
 
 def _name_of(key: str) -> str:
-    """Give the person's name from its key, or the digest if the name was too long for a key."""
+    """Return the person's name from the key, or the digest if the name was too long for a key."""
     return key[1:] if key.startswith("\x1a#") else read_back(key)

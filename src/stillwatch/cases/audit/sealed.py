@@ -1,7 +1,7 @@
-"""Details about a person, sealed under a key of that person's own: delete the key and nobody can read them.
+"""Details about a person, sealed under that person's own key: once it is deleted, nobody can read them.
 
-The trail hashes what is sealed, not what it says; so it stays whole when nobody can read it any more.
-Back-ups of the database hold the key as long as they are kept.
+The trail hashes the sealed form, so it stays verifiable when nobody can read it any more. Backups of the
+database contain the key for as long as they are kept.
 """
 
 import base64
@@ -24,7 +24,7 @@ _KEY = re.compile("[0-9a-f]{64}")
 
 
 def key_of(db: Connection, person: str) -> tuple[str, bytes]:
-    """Give a person's key and its number, made at first use. The caller holds the trail's head.
+    """Return a person's key and its number, created at first use. The caller holds the trail's head.
 
     person: in the form of `cases.tables.key_of`.
     """
@@ -38,7 +38,7 @@ def key_of(db: Connection, person: str) -> tuple[str, bytes]:
 
 
 def seal(personal: Mapping[str, Any], key_id: str, person: str, key: bytes) -> str:
-    """Seal a detail under a person's key; give base64 of nonce and ciphertext."""
+    """Seal a detail under a person's key; return base64 of nonce and ciphertext."""
     nonce = os.urandom(NONCE_BYTES)
     text = canonical(dict(personal)).encode("ascii")
     return base64.b64encode(
@@ -47,7 +47,7 @@ def seal(personal: Mapping[str, Any], key_id: str, person: str, key: bytes) -> s
 
 
 def unseal(sealed: str, key_id: str, person: str, key: str) -> dict[str, Any] | None:
-    """Open a sealed detail, or None where this is not its key."""
+    """Open a sealed detail, or None if this is not its key."""
     try:
         if not _KEY.fullmatch(key):
             return None
@@ -59,7 +59,7 @@ def unseal(sealed: str, key_id: str, person: str, key: str) -> dict[str, Any] | 
 
 
 def boxes(sealed: str | None) -> list[tuple[str, str]]:
-    """Read a record's sealed details: (key_id, base64) of each. Raises: ValueError for what is none."""
+    """Parse a record's sealed details: (key_id, base64) of each. Raises: ValueError for anything else."""
     if sealed is None:
         return []
     entries = json.loads(sealed)
@@ -70,5 +70,5 @@ def boxes(sealed: str | None) -> list[tuple[str, str]]:
 
 
 def _bound(key_id: str, person: str) -> bytes:
-    """Give the bytes that bind a sealed detail to its record and person: it opens with no others."""
+    """Return the bytes that bind a sealed detail to its key and person: it opens with no others."""
     return f"{key_id}\n{person}".encode("utf-8", "surrogatepass")

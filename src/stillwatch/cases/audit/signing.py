@@ -1,6 +1,6 @@
-"""The key that signs: one Ed25519 key in a file of its own, made at first use. It knows no trail.
+"""The signing key: one Ed25519 key in its own file, created at first use.
 
-Whoever has this file can write a trail anew; that is what witnesses are for. Keep it apart from the database.
+Whoever has this file can rewrite a trail, which is why there are witnesses. Keep it apart from the database.
 """
 
 import base64
@@ -34,7 +34,7 @@ _PUBLIC, _SIGNATURE = re.compile("[0-9a-f]{64}"), re.compile("[0-9a-f]{128}")
 
 
 def is_signed(key: str, signature: str, message: bytes) -> bool:
-    """Tell whether a signature is this key's over the message; either counts in lower-case hex only."""
+    """Return whether a signature is this key's over the message; both only in lower-case hex."""
     if not _PUBLIC.fullmatch(key) or not _SIGNATURE.fullmatch(signature):
         return False
     try:
@@ -55,12 +55,12 @@ class TrailSigner:
         return self.private.sign(message).hex()
 
     def seal(self, secret: bytes) -> str:
-        """Give the form in which a secret may lie in the database: only this key opens it."""
+        """Return a secret in its stored form, which only this key opens."""
         nonce = os.urandom(NONCE_BYTES)
         return base64.b64encode(nonce + self._cipher().encrypt(nonce, secret, SECRETS)).decode("ascii")
 
     def unseal(self, sealed: str) -> bytes:
-        """Give a sealed secret. Raises: AuditError where another key sealed it."""
+        """Open a sealed secret. Raises: AuditError if another key sealed it."""
         try:
             raw = base64.b64decode(sealed, validate=True)
             return self._cipher().decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], SECRETS)
@@ -78,7 +78,7 @@ class TrailSigner:
 
 
 def new_signer() -> TrailSigner:
-    """Make a key at random."""
+    """Create a random key."""
     return _signer(Ed25519PrivateKey.generate())
 
 
@@ -87,9 +87,9 @@ def _signer(private: Ed25519PrivateKey) -> TrailSigner:
 
 
 def open_signer(path: Path) -> TrailSigner:
-    """Read the key in a file, or make one there, readable to its owner alone, with its public half beside.
+    """Read the key in a file, or create one, readable only by its owner, with its public half beside it.
 
-    Raises: AuditError where it can be neither read nor made.
+    Raises: AuditError if it can be neither read nor created.
     """
     try:
         if not path.exists():
@@ -103,7 +103,7 @@ def open_signer(path: Path) -> TrailSigner:
 
 
 def read_signer(path: Path) -> TrailSigner:
-    """Read the key in a file. Raises: AuditError where there is no Ed25519 key in it; OSError."""
+    """Read the key in a file. Raises: AuditError if there is no Ed25519 key in it; OSError."""
     try:
         private = load_pem_private_key(path.read_bytes(), None)
     except (ValueError, TypeError) as why:
@@ -117,12 +117,12 @@ def read_signer(path: Path) -> TrailSigner:
 
 
 def keep_signer(path: Path, signer: TrailSigner) -> None:
-    """Put a key into a file, in the place of what was there."""
+    """Write a key to a file, replacing the present one."""
     _put(path, signer, replace=True)
 
 
 def _put(path: Path, signer: TrailSigner, *, replace: bool) -> None:
-    """Write a key, whole or not at all; where two processes make one at once, the first one's stays."""
+    """Write a key atomically; if two processes create one at once, the first one stays."""
     pem = signer.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     beside = path.with_name(f".{path.name}.{os.getpid()}.{signer.key[:8]}")
     write_new_file(beside, pem)
@@ -141,7 +141,7 @@ def _put(path: Path, signer: TrailSigner, *, replace: bool) -> None:
 
 
 def read_public(path: Path) -> str:
-    """Read the public key in a file: PEM, or 64 hex digits. Raises: AuditError where there is none."""
+    """Read the public key in a file: PEM, or 64 hex digits. Raises: AuditError if there is none."""
     with refuse_os_errors(AuditError, f"{path}: cannot be read"):
         text = path.read_bytes()
     try:

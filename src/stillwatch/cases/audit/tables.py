@@ -1,7 +1,7 @@
-"""The trail's tables, beside those of the store: how they are made, and how SQLAlchemy knows them.
+"""The trail's tables, beside those of the store: their creation, and their SQLAlchemy form.
 
-`audit_head` is one row: whoever appends holds it until his transaction ends, so that records stand in a line.
-Texts are stored as `cases.tables.stored` writes them, and hashed as they are stored.
+`audit_head` is one row: a writer holds it until the transaction ends, so that records form one sequence.
+Texts are stored as `cases.tables.stored` writes them, and hashed in that form.
 """
 
 import secrets
@@ -16,7 +16,7 @@ SUBJECT_INDEXED = 64  # characters: an entry of PostgreSQL's B-tree holds 2,704 
 
 
 def m001_trail(db: Connection) -> None:
-    """Begin: records, checkpoints, where the trail ends, and the keys that seal what can be erased."""
+    """Create records, checkpoints, the head, and the keys that seal what can be erased."""
     for statement in (
         """CREATE TABLE audit_records (
             seq BIGINT PRIMARY KEY,
@@ -48,7 +48,7 @@ def m001_trail(db: Connection) -> None:
         """CREATE TABLE audit_person_keys (
             key_id TEXT PRIMARY KEY,
             person TEXT NOT NULL UNIQUE,            -- as cases.tables.key_of writes names
-            key TEXT NOT NULL)""",  # hex; the row goes when the person's details are erased
+            key TEXT NOT NULL)""",  # hex; the row is deleted when the person's details are erased
     ):
         db.execute(text(statement))
     begin = text("INSERT INTO audit_head VALUES (1, :chain, 0, :seal, '', 0, 0)")
@@ -56,7 +56,7 @@ def m001_trail(db: Connection) -> None:
 
 
 def m002_who(db: Connection) -> None:
-    """Find quickly what one person did, or that somebody did nothing."""
+    """Index what each person did."""
     db.execute(
         text(f"CREATE INDEX audit_records_by_who ON audit_records (substr(who, 1, {SUBJECT_INDEXED}), seq)")
     )

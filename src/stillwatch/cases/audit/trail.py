@@ -1,7 +1,7 @@
-"""Writing the trail: `append` in the transaction of what it tells of. It does not check what is there.
+"""Writes the trail: `append` runs in the transaction that it records. Existing records are not checked.
 
-Whoever appends holds the head's row until his transaction ends: the chain is one line whoever writes. A
-transaction that is rolled back takes its record with it.
+A writer holds the head row until the transaction ends, so the chain is one sequence. A transaction that is
+rolled back takes its record with it.
 """
 
 from collections.abc import Mapping
@@ -46,13 +46,13 @@ from stillwatch.errors import refuse_os_errors
 
 NEXT_SUFFIX = ".next"
 _STARTED = "stillwatch.audit.started"
-Personal = Mapping[str, Mapping[str, Any]]  # person -> what is told of him
+Personal = Mapping[str, Mapping[str, Any]]  # person -> details about them
 
 
 def attach(store: Store, key_file: Path, witness: Path | None = None) -> "Audit":
-    """Give a store its trail: from here on every change writes to it.
+    """Attach the trail to a store: from now on every change writes to it.
 
-    Raises: AuditError where the key or the witness can be neither read nor made.
+    Raises: AuditError if the key or the witness can be neither read nor created.
     """
     try:
         migrate(store.engine, "audit", MIGRATIONS)
@@ -66,12 +66,12 @@ def attach(store: Store, key_file: Path, witness: Path | None = None) -> "Audit"
 
 
 class Audit:
-    """The one door for writing to a trail. Safe to share between threads: it holds no state of the trail.
+    """The only writer to a trail. Thread-safe: it holds no state of the trail.
 
-    key_file: the signing key, made there at first use; witness: a file that gets every checkpoint once it has
-    been committed. The tables must be there: see `attach`.
+    key_file: the signing key, created at first use; witness: a file that gets every checkpoint once it is
+    committed. The tables must exist: see `attach`.
 
-    Raises: AuditError where the key can be neither read nor made.
+    Raises: AuditError if the key can be neither read nor created.
     """
 
     def __init__(self, key_file: Path, witness: Path | None = None) -> None:
@@ -91,12 +91,12 @@ class Audit:
         now_us: int,
         personal: Personal | None = None,
     ) -> int:
-        """Write one record in the caller's transaction; give its number.
+        """Write one record in the caller's transaction; return its number.
 
-        `subject` and `detail` stay for ever: put no name into them that may have to go. personal: what can be
-        erased later, sealed under the key of the person whom it is about.
+        `subject` and `detail` stay forever: put no name into them that may have to be erased. personal: what
+        can be erased later, sealed under the key of the person whom it is about.
 
-        Raises: AuditError where another key is to sign; ValueError for what is no JSON.
+        Raises: AuditError if another key must sign; ValueError for a value that is not JSON.
         """
         now = self._hold(db, who, now_us)
         sealed = None
@@ -110,12 +110,12 @@ class Audit:
         return self._write(db, now, now_us, who, what, subject, detail, sealed)
 
     def hand_over(self, db: Connection, who: str, why: str, now_us: int) -> TrailSigner:
-        """Let a new key sign from here on; the old one signs that. Call `take_over` once committed."""
+        """Let a new key sign from now on; the old one signs the record. Call `take_over` after the commit."""
         now = self._hold(db, who, now_us)
         new, old = new_signer(), self.signer
         signature = new.sign(signed_of_hand_over(now.chain, now.seq + 1, old.key, new.key))
         detail = {"from": old.key, "to": new.key, "shown": signature, "why": why}
-        keep_signer(self._next_file, new)  # before the record: a crash in between loses no key
+        keep_signer(self._next_file, new)  # before the record, so that a crash in between loses no key
         self._write(db, now, now_us, who, HANDED_OVER, new.key, detail, None)
         db.execute(update(head).values(key=new.key))
         for sealed in db.execute(select(identity_keys.c.sealed)).scalars().all():
@@ -124,11 +124,11 @@ class Audit:
         return new
 
     def seal_secret(self, db: Connection, secret: bytes) -> str:
-        """Seal a secret of the database under the key that signs. Raises: AuditError for another one."""
+        """Seal a secret of the database under the signing key. Raises: AuditError if it is another one."""
         return self._signer_of(db).seal(secret)
 
     def unseal_secret(self, db: Connection, sealed: str) -> bytes:
-        """Open a secret of the database. Raises: AuditError where this is not the key."""
+        """Open a secret of the database. Raises: AuditError if this is not the key."""
         return self._signer_of(db).unseal(sealed)
 
     def _signer_of(self, db: Connection) -> TrailSigner:
@@ -137,15 +137,15 @@ class Audit:
         return self.signer
 
     def take_over(self) -> None:
-        """Put the new key in the old one's place. The old private key is gone then."""
+        """Replace the old key by the new one. The old private key is deleted."""
         if self._handed_over is not None:
             self._adopt(self._handed_over)
             self._handed_over = None
 
     def signed_head(self, db: Connection, now_us: int) -> TrailHead:
-        """Sign where the trail stands now: a head for a witness, whether or not a checkpoint is due.
+        """Sign the present head for a witness, whether or not a checkpoint is due.
 
-        Raises: AuditError where nothing is on the trail, or another key signs it.
+        Raises: AuditError if the trail is empty, or another key signs it.
         """
         now = db.execute(select(head)).one()
         if now.seq == 0:
@@ -163,8 +163,8 @@ class Audit:
         return self.key_file.with_name(self.key_file.name + NEXT_SUFFIX)
 
     def _hold(self, db: Connection, who: str, now_us: int) -> Row[Any]:
-        """Hold the head until the transaction ends, and see that this is the key that signs."""
-        # An UPDATE, not a SELECT: SQLite takes its write lock here, PostgreSQL the row's, and both read anew.
+        """Hold the head until the transaction ends, and check that this is the signing key."""
+        # An UPDATE, not a SELECT: SQLite takes its write lock here, PostgreSQL the row's, and both reread.
         hold = update(head).values(seq=head.c.seq).returning(head)
         now = db.execute(hold).one_or_none()
         if now is None:
@@ -185,7 +185,7 @@ class Audit:
         return now
 
     def _see_key(self, key_in_use: str) -> None:
-        """Take up a key that was handed over elsewhere, or by a process that died before it could."""
+        """Adopt a key that was handed over elsewhere, or by a process that died before it could."""
         if self.signer.key == key_in_use:
             return
         with refuse_os_errors(AuditError, f"{self.key_file}: cannot be read"):
@@ -199,7 +199,7 @@ class Audit:
             )
 
     def _adopt(self, new: TrailSigner, key_in_use: str | None = None) -> None:
-        """Sign with a new key, and put its file in place where nobody has done so since."""
+        """Sign with a new key, and put its file in place if nobody else has."""
         if key_in_use is not None and new.key != key_in_use:
             return
         self.signer = new
@@ -209,14 +209,15 @@ class Audit:
             self._next_file.with_name(self._next_file.name + PUBLIC_SUFFIX).unlink(missing_ok=True)
 
     def _tell_witness(self, db: Connection, now: Row[Any], witness: Witness, who: str, now_us: int) -> bool:
-        """Hand checkpoints to the witness once they are surely committed; tell whether that is on record.
+        """Pass checkpoints to the witness once they are certainly committed; return whether this was
+        recorded.
 
-        A witness that cannot be written stops nobody's work: that it was lost is a record of its own.
+        A witness that cannot be written does not block work: the loss gets a record of its own.
         """
         transaction = db.get_transaction()
         checkpoint_lines = db.info.get(_STARTED)
         if checkpoint_lines is not None and checkpoint_lines[0] is transaction:
-            return False  # what stands there now may be this transaction's own
+            return False  # the present ones may be this transaction's own
         db.info[_STARTED] = (transaction,)
         last = witness.last_seq(now.chain)
         if now.checkpoint_seq <= last:
@@ -280,6 +281,6 @@ class Audit:
 
 
 def checkpoints_after(db: Connection, chain: str, seq: int) -> list[TrailHead]:
-    """Give the checkpoints behind a record, oldest first."""
+    """Return the checkpoints after a record, oldest first."""
     rows = db.execute(select(checkpoints).where(checkpoints.c.seq > seq).order_by(checkpoints.c.seq))
     return [TrailHead(chain, row.seq, row.seal, row.at_us, row.key, row.signature) for row in rows]

@@ -1,8 +1,8 @@
-"""Verifies that a trail is what was written; if not, names the first bad record and why. It changes nothing.
+"""Verifies that a trail is unchanged; if not, names the first bad record and why.
 
-Each record's hash and its link to the one before are checked, and the checkpoints' signatures, which vouch
-for all that lies before them; each record's own signature is checked where no sound checkpoint follows, and
-to find the first bad one. `doubt` finds out what happened to a record that is not what belongs in its place.
+It checks each record's hash and its link to the one before, and the checkpoints' signatures, which cover
+everything before them. A record's own signature is checked if no valid checkpoint follows, and to find the
+first bad one. `doubt` explains what happened to a record that does not belong in its place.
 """
 
 import json
@@ -50,13 +50,13 @@ def verify(
     witness: Sequence[WitnessedHead | str] | None = None,
     witness_keys: Sequence[str] = (),
 ) -> VerifiedTrail | Broken:
-    """Verify a store's whole trail as it stands at one moment.
+    """Verify a store's whole trail as of one moment.
 
-    trusted: keys of which one must have signed; witness: what `witness.read_heads` gave, of any number of
-    files, one of which must vouch for something; witness_keys: of partners, whose signature a head must carry
-    to count.
+    trusted: keys of which one must have signed; witness: the result of `witness.read_heads` over any number
+    of files, one of which must confirm something; witness_keys: of partners, whose signature a head must
+    carry to count.
 
-    Raises: AuditError where there is no trail to read.
+    Raises: AuditError if there is no trail to read.
     """
     with snapshot(store) as db:
         return verify_in(db, trusted=trusted, witness=witness, witness_keys=witness_keys)
@@ -69,7 +69,7 @@ def verify_in(
     witness: Sequence[WitnessedHead | str] | None = None,
     witness_keys: Sequence[str] = (),
 ) -> VerifiedTrail | Broken:
-    """Verify as a connection sees the trail: see `snapshot` for one that takes any bytes."""
+    """Verify as a connection sees the trail: see `snapshot` for one that accepts any bytes."""
     try:
         walk = _TrailWalk(db, [line for line in witness or () if isinstance(line, WitnessedHead)])
         verified = walk.to_the_end(tuple(trusted))
@@ -82,7 +82,7 @@ def verify_in(
 
 @contextmanager
 def snapshot(store: Store) -> Iterator[Connection]:
-    """Lend a connection that sees one moment, whatever bytes stand in the texts."""
+    """Open a connection to a snapshot, with texts of any bytes."""
     postgres = store.engine.dialect.name == "postgresql"
     options = {"isolation_level": "REPEATABLE READ"} if postgres else {}
     with store.engine.connect().execution_options(**options) as db:
@@ -102,10 +102,10 @@ def snapshot(store: Store) -> Iterator[Connection]:
 
 
 class TrailCheck:
-    """Verifies a trail again and again: what it found sound it need not walk another time.
+    """Verifies a trail repeatedly, skipping records that were found intact before.
 
-    Blind to: a record that is changed after it was found sound, until `verify` walks the whole trail. One
-    thread at a time.
+    Blind to: a record changed after it was found intact, until `verify` checks the whole trail. One thread at
+    a time.
     """
 
     def __init__(self, store: Store, trusted: Sequence[str] = ()) -> None:
@@ -114,16 +114,16 @@ class TrailCheck:
 
     @property
     def records_walked(self) -> int:
-        """How many records it has walked, also while it does."""
+        """Return how many records were checked, also during a check."""
         return self._walk.seq if self._walk is not None else 0
 
     def verify(self, whole: bool = False) -> VerifiedTrail | Broken:
-        """Verify what came since the last time; all of it at first, and where asked."""
+        """Verify the records since the last time; all of them at first, and on request."""
         with snapshot(self._store) as db:
             walk = None if whole else self._walk
             try:
                 if walk is not None and not walk.goes_on(db):
-                    walk = None  # what was found sound is not there any more: find out why
+                    walk = None  # records found intact before are gone: find out why
                 walk = self._walk = walk or _TrailWalk(db, ())
                 return walk.to_the_end(self._trusted)
             except BadRecordFound as found:
@@ -132,20 +132,20 @@ class TrailCheck:
 
 
 class _TrailWalk:
-    """The way along the records: what was seen so far, and what must come next."""
+    """A pass over the records: what was seen so far, and what must come next."""
 
     def __init__(self, db: Connection, witness: Sequence[WitnessedHead]) -> None:
         self.db = db
         self.heads = list(db.execute(select(head)))
         self.points = {row.seq: row for row in db.execute(select(checkpoints).order_by(checkpoints.c.seq))}
-        self.open_points = dict(self.points)  # those that were not met yet
+        self.open_points = dict(self.points)  # those not reached yet
         self.people = {row.key_id: (row.person, row.key) for row in db.execute(select(person_keys))}
         self.wanted = {line.head.seq for line in witness}
         self.witnessed: dict[int, str] = {}  # seals at the records that a witness knows
         self.chain = self.key = ""
         self.seq, self.prev = 0, BEGINNING
         self.point_seq = self.point_us = 0
-        self.pending: list[Row[Any]] = []  # records whose signature nothing vouches for yet
+        self.pending: list[Row[Any]] = []  # records whose signature is not yet confirmed
         self.spans: list[KeySpan] = []
         self.times = (0, 0)
         self.backwards: list[str] = []
@@ -155,7 +155,7 @@ class _TrailWalk:
         self.erased: dict[str, tuple[int, int, int]] = {}  # key_id -> (record, when, how many records)
 
     def goes_on(self, db: Connection) -> bool:
-        """Go on in a later state of the trail; False where the last record read has changed or is gone."""
+        """Continue in a later state of the trail; False if the last record read has changed or is gone."""
         c = records.c
         last = db.execute(select(c.hash, c.signature).where(c.seq == self.seq)).first()
         if last is None or seal(last.hash, last.signature) != self.prev:
@@ -200,17 +200,17 @@ class _TrailWalk:
         )
 
     def place(self) -> TrailPosition:
-        """Give the position of the walk, with all that is needed to judge the record there."""
+        """Return the present position, with everything needed to judge the record there."""
         keys_seen = {span.key for span in self.spans} | {self.key}
         keys_seen |= {str(row.key) for row in self.heads} | {str(row.key) for row in self.points.values()}
         end = str(self.heads[0].seal) if self.heads else ""
         count = self.db.execute(select(func.count()).select_from(records)).scalar_one()
         numbers = [row.seq for row in (*self.heads, *self.points.values()) if type(row.seq) is int]
-        top = min(max(count, *numbers), 10 * count + 1_000) + 1  # a made-up number costs no endless search
+        top = min(max(count, *numbers), 10 * count + 1_000) + 1  # bounds the search
         return TrailPosition(self.db, self.seq + 1, self.prev, self.key, frozenset(keys_seen), end, top)
 
     def _rows(self) -> Iterator[Row[Any]]:
-        """Every record from 1 on, by number; a gap is no end."""
+        """Yield every record from 1 on, by number; a gap does not end it."""
         c = records.c
         while True:
             page = select(records).where(c.seq.between(self.seq + 1, self.seq + PAGE)).order_by(c.seq)
@@ -258,7 +258,7 @@ class _TrailWalk:
         self.spans.append(KeySpan(self.key, 1, 1))
 
     def _handed_over(self, row: Row[Any]) -> str:
-        """Give the key that signs from the next record on."""
+        """Return the key that signs from the next record on."""
         self._settle()
         try:
             detail = json.loads(row.detail)
@@ -293,7 +293,7 @@ class _TrailWalk:
                 self.opened.setdefault(key_id, row.seq)
 
     def _settle(self, behind: Row[Any] | None = None) -> None:
-        """Check the signatures that nothing vouches for yet; `behind` is the row that stands after them."""
+        """Check the signatures not confirmed yet; `behind` is the row after them."""
         rows, self.pending = self.pending, []
         if not rows:
             return
@@ -361,7 +361,7 @@ class _TrailWalk:
             )
 
     def _see_odd_points(self, last: int) -> None:
-        """Report checkpoints without a record: the end of the trail was cut off, or they are made up."""
+        """Report checkpoints without a record: the trail's end was cut off, or they are invented."""
         for seq, point in self.open_points.items():
             if type(seq) is int and seq > last:
                 trail_head = TrailHead(

@@ -1,4 +1,4 @@
-"""Compares a sound trail with what its witnesses saw. It does not read the trail again."""
+"""Compares an intact trail with what its witnesses saw, without reading the trail again."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +17,8 @@ def check_witnesses(
 ) -> VerifiedTrail | Broken:
     """Compare. seals: the trail's own, at what the witness knows; keys: of partners who must have signed.
 
-    Lines that are no head are notes: a full disk leaves some. The first head to contradict the trail decides.
+    Lines that are not heads become notes: a full disk leaves some. The first head that contradicts the trail
+    decides.
     """
     notes = _unread([line for line in witness if isinstance(line, str)])
     heads = sorted(
@@ -68,7 +69,7 @@ def check_witnesses(
 
 
 def _unread(lines: list[str]) -> list[str]:
-    """Sentences about lines that are no head; of many only how many."""
+    """Return sentences about lines that are not heads; of many only how many."""
     if len(lines) <= 3:
         return lines
     return [*lines[:2], f"{len(lines) - 2:,} more lines of the witness are no checkpoints"]

@@ -1,7 +1,7 @@
-"""Checkpoints outside the database: they show that a tail was cut or a history written anew.
+"""Checkpoints outside the database: they reveal a cut tail or a rewritten history.
 
-A witness is a file of heads, worth what its place is worth: on another machine, in print, or with a partner
-who signs each head that he was shown (`vouch`) and shows it to nobody who could change it.
+A witness is a file of heads, as trustworthy as its location: another machine, a printout, or a partner who
+signs each head (`vouch`) and keeps it from everyone who could change it.
 """
 
 import json
@@ -26,17 +26,17 @@ class WitnessedHead:
 
     head: TrailHead
     place: str  # file:line
-    witness: str | None = None  # the partner's key, where one vouches for it
+    witness: str | None = None  # the partner's key, if one confirms it
     seen_us: int | None = None  # by the partner's clock
     vouched: str | None = None  # the partner's signature
     stamp: str | None = None  # a time stamp over `stamped_bytes`, base64
 
 
 class Witness:
-    """One file of heads, a JSON object a line, oldest first. It only grows."""
+    """One file of heads, a JSON object a line, oldest first, append-only."""
 
     def __init__(self, path: Path) -> None:
-        """Raises: AuditError where the file is there and cannot be read."""
+        """Raises: AuditError if the file exists and cannot be read."""
         self.path = path
         self._last: dict[str, int] = {}
         for line in read_heads(path) if path.exists() else []:
@@ -44,18 +44,18 @@ class Witness:
                 self._last[line.head.chain] = max(line.head.seq, self._last.get(line.head.chain, 0))
 
     def last_seq(self, chain: str) -> int:
-        """Give the last record of a chain that it knows of, 0 for none."""
+        """Return the last record of a chain that it knows of, 0 for none."""
         return self._last.get(chain, 0)
 
     def add(self, heads: Iterable[TrailHead | WitnessedHead]) -> None:
-        """Add heads, on the disk when this returns. Raises: OSError where that cannot be."""
+        """Append heads durably. Raises: OSError if that fails."""
         heads = list(heads)
         data = "".join(line_of(head) + "\n" for head in heads).encode("ascii")
         handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             end = os.fstat(handle).st_size
             if end and os.pread(handle, 1, end - 1) != b"\n":
-                data = b"\n" + data  # a line that a full disk cut short stays a bad line of its own
+                data = b"\n" + data  # a line cut short by a full disk stays a bad line of its own
             while data:
                 data = data[os.write(handle, data) :]
             os.fsync(handle)
@@ -67,7 +67,7 @@ class Witness:
 
 
 def line_of(head: TrailHead | WitnessedHead) -> str:
-    """Write a head as one line."""
+    """Return a head as one line."""
     if isinstance(head, TrailHead):
         return json.dumps(asdict(head), sort_keys=True)
     optional = {
@@ -78,9 +78,9 @@ def line_of(head: TrailHead | WitnessedHead) -> str:
 
 
 def read_heads(path: Path) -> list[WitnessedHead | str]:
-    """Read a witness: heads, and for each line that is none, why.
+    """Read a witness: heads, and for each line that is not one, why.
 
-    Raises: AuditError where there is no such file.
+    Raises: AuditError if there is no such file.
     """
     with refuse_os_errors(AuditError, f"{path}: the witness cannot be read"):
         lines = path.read_bytes().decode("utf-8", "replace").split("\n")
@@ -116,10 +116,10 @@ def _parse_line(line: str, place: str) -> WitnessedHead | str:
 def vouch(
     seen: Iterable[WitnessedHead | str], keep: Witness, signer: TrailSigner, now_us: int
 ) -> tuple[list[WitnessedHead], list[str]]:
-    """Keep a partner's heads and sign each: give the signed ones, and a sentence for each that is refused.
+    """Keep a partner's heads and sign each: return the signed ones, and a sentence for each refusal.
 
-    A head is refused where it is not signed by the key it names, or where it contradicts what was kept
-    before: that is the alarm which a witness is for.
+    A head is refused if it is not signed by the key it names, or if it contradicts an earlier one, which is
+    the alarm that a witness is for.
     """
     before = [
         line
@@ -150,12 +150,12 @@ def vouch(
 
 
 def stamped_bytes(head: TrailHead) -> bytes:
-    """Give what a time stamp of a head is over: the head with its signature."""
+    """Return what a time stamp of a head covers: the head with its signature."""
     return STAMP_MARK + canonical(asdict(head)).encode("ascii")
 
 
 def is_vouched(seen: WitnessedHead) -> bool:
-    """Tell whether the partner named in it signed it."""
+    """Return whether the partner named in it signed it."""
     if seen.witness is None or seen.seen_us is None or seen.vouched is None:
         return False
     return is_signed(seen.witness, seen.vouched, _vouched_bytes(seen.head, seen.witness, seen.seen_us))

@@ -1,8 +1,8 @@
-"""Looks for a partner's keyed marks in a log of your own. Needs Python 3.9 or later, and no Stillwatch.
+"""Searches your own log for a partner's keyed indicators. Needs Python 3.9 or later, and no Stillwatch.
 
     python matcher.py FILE.json LOG.jsonl --key exchange.key [--map prompt=text] > accounts.csv
 FILE: the partner's STIX bundle. LOG: JSON lines or CSV with account, prompt, perhaps system, time (ISO, UTC);
---map gives your names. Wording can be copied: who is named is not one of them thereby."""
+--map gives your names. Wording can be copied: a match alone does not make an account part of the campaign."""
 
 import argparse
 import csv
@@ -21,7 +21,7 @@ OWN += r"\uff00-\uffef\U0001f000-\U0010ffff"  # scripts without spaces, and sign
 TOKEN = re.compile(rf"((?:[A-Za-z]|[^\x00-\x7f{OWN}])+)|([0-9]+)|[^\t-\r ]")
 NUMBER, LINK, BLOB, ALL, M1 = 0x6E756D, 0x6C6E6B, 0x626C62, (1 << 64) - 1, 0xBF58476D1CE4E5B9
 SIP = 0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279746573
-FORMULA = re.compile("[\\s\\0]*[-=+@|%\uff1d\uff0b\uff0d\uff20]")  # what a spreadsheet may run
+FORMULA = re.compile("[\\s\\0]*[-=+@|%\uff1d\uff0b\uff0d\uff20]")  # what a spreadsheet may execute
 KEPT, EDGE, HALF, FIELDS = 12, 6, 2048, ("account", "prompt", "system", "time")  # phrases kept; tokens
 LEAST = {"wording": 3, "phrases": 2}  # phrases of the campaign in one prompt: a whole mark, and half of one
 

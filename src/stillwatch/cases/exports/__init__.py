@@ -1,9 +1,8 @@
-"""Alerts and cases in other programs' words: OCSF, STIX, CEF, CloudEvents. It decides nothing and finds
-nothing.
+"""Alerts and cases in other programs' formats: OCSF, STIX, CEF, CloudEvents.
 
-Everything here is a pure function from an alert to bytes, but for `post` and `outbox`, which send. No prompt
-is in an alert, so none leaves; what names accounts goes to the owner's own systems, what goes to partners
-names none.
+All modules are pure functions from an alert to bytes, except `post` and `outbox`, which send. Alerts contain
+no prompts, so none leaves. Exports that name accounts go to the owner's own systems; those for partners name
+none.
 """
 
 from dataclasses import dataclass
@@ -11,27 +10,27 @@ from enum import StrEnum
 
 from stillwatch.errors import StillwatchError
 
-TARGETS = "alerts.toml"  # the owner's list of who is told, in the gateway's folder
+TARGETS = "alerts.toml"  # the owner's list of receivers, in the gateway's folder
 
 
 class ExportError(StillwatchError):
-    """It cannot be exported or sent so."""
+    """It cannot be exported or sent this way."""
 
 
 class Form(StrEnum):
-    """Whose words an export is in."""
+    """The format of an export."""
 
     OCSF = "ocsf"  # Detection Finding 2004, one a finding
     INCIDENT = "incident"  # OCSF Incident Finding 2005, one a case
     STIX = "stix"  # for partners: no account names
     CEF = "cef"
-    CLOUDEVENT = "cloudevent"  # what a webhook sends
-    MESSAGE = "message"  # for people: in a room, on a duty roster
-    FILING = "filing"  # a report to a body in which providers share incidents: no account names
+    CLOUDEVENT = "cloudevent"  # the content of a webhook
+    MESSAGE = "message"  # for people: in a chat room, on call
+    FILING = "filing"  # a report to a body through which providers share incidents: no account names
 
 
 class Activity(StrEnum):
-    """What happened to a case: OCSF's activity, CEF's event class, the tail of a CloudEvent's type."""
+    """What happened to a case: OCSF's activity, CEF's event class, the end of a CloudEvent's type."""
 
     OPENED = "opened"
     UPDATED = "updated"
@@ -40,11 +39,11 @@ class Activity(StrEnum):
 
 @dataclass(frozen=True)
 class Leaving:
-    """What is about to leave, for a person to read before it does."""
+    """Summary of an export, for a person to confirm."""
 
     form: Form
     bytes: int
     sha256: str
-    holds: tuple[tuple[str, int], ...]  # kind of thing, how many
+    holds: tuple[tuple[str, int], ...]  # kind of content, how many
     names_accounts: bool
-    marking: str | None = None  # TLP, of what goes to partners
+    marking: str | None = None  # TLP, of exports for partners

@@ -1,6 +1,6 @@
-"""MITRE ATLAS: what an attack and an answer to it are called, so that tools of two companies mean the same.
+"""MITRE ATLAS: standard names of attacks and responses, for exchange between tools.
 
-Names and ids as of ATLAS 5.6.0 (2026). It does not know which of them a campaign used.
+Names and ids as of ATLAS 5.6.0 (2026).
 """
 
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ SITE = "https://atlas.mitre.org"
 
 @dataclass(frozen=True)
 class Technique:
-    """One technique, or a part of one (its id has a dot more)."""
+    """One technique, or a sub-technique (its id has one more dot)."""
 
     id: str
     name: str
     tactic: str
-    of: str | None = None  # name of the technique that it is a part of
+    of: str | None = None  # name of the technique that it belongs to
 
     @property
     def url(self) -> str:
@@ -46,5 +46,5 @@ TACTICS = {
 
 
 def technique(id: str) -> Technique:
-    """Give a technique; one that is not in the table is called by its id."""
+    """Return a technique; one that is not in the table gets its id as name."""
     return TECHNIQUES.get(id) or Technique(id, id, "")

@@ -1,8 +1,8 @@
-r"""CEF, the line that old SIEMs read: one record from header and fields. It does not know what an alert is.
+r"""CEF, the line that old SIEMs read: one record from header and fields.
 
-Values come from whoever named an account, so a value is first made visible (one line, each control, format
-and invisible character an escape, the backslash doubled) and then written in CEF's own escapes: nothing in it
-can end a field, a header or a record, and different values stay different.
+Values come from whoever named an account. So each is first made visible (one line; control, format and
+invisible characters escaped, the backslash doubled) and then written in CEF's own escapes: nothing in it can
+end a field, a header or a record, and different values stay different.
 Source: Micro Focus, ArcSight Common Event Format, version 26 of the specification (CEF:0), 2021.
 """
 
@@ -26,9 +26,9 @@ def record(
     severity: int,
     fields: Mapping[str, str | int | None],
 ) -> str:
-    r"""Write one record; fields that are None or empty are left out.
+    r"""Return one record; fields that are None or empty are left out.
 
-    severity: 0 to 10. Raises: ValueError for a field's name that is none, which is a fault of the caller.
+    severity: 0 to 10. Raises: ValueError for a field's name that is not one, a bug of the caller.
 
     >>> record("a|b", "p", "1", "x", "two\nlines", 5, {"msg": "k=v \\ |", "cnt": 2})
     'CEF:0|a\\|b|p|1|x|two\\\\nlines|5|msg=k\\=v \\\\\\\\ | cnt=2'

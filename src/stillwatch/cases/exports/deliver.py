@@ -1,6 +1,6 @@
-"""Works the outbox off: what is due goes to its target, what fails waits longer each time. It makes no alert.
+"""Delivers the outbox: due letters go to their targets; after a failure the wait gets longer.
 
-It is run beside the gateway (`stillwatch alerts deliver`), never in it: a receiver that hangs hinders nobody.
+It runs beside the gateway (`stillwatch alerts deliver`), never in it, so a hanging receiver blocks nobody.
 """
 
 import random
@@ -15,12 +15,12 @@ from stillwatch.cases.exports.targets import sinks
 from stillwatch.errors import StillwatchError
 from stillwatch.plugins import blamed_on
 
-OVER_TLS = ("https", "tls", "smtps", "smtp")  # smtp: after STARTTLS, or not at all
+OVER_TLS = ("https", "tls", "smtps", "smtp")  # smtp: only after STARTTLS
 
 
 @dataclass
 class Delivered:
-    """What one pass did."""
+    """The result of one pass."""
 
     sent: int = 0
     failed: int = 0
@@ -33,9 +33,9 @@ class Delivered:
 def work_off(
     outbox: Outbox, targets: Sequence[ExportTarget], now_us: Callable[[], int], rng: random.Random
 ) -> Delivered:
-    """Try everything that is due, each target until it fails once.
+    """Try everything that is due; each target until its first failure.
 
-    Raises: ExportError where the disk refuses.
+    Raises: ExportError if the disk refuses.
     """
     delivered = Delivered()
     by_name = {target.name: target for target in targets}

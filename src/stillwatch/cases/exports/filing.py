@@ -1,10 +1,10 @@
-"""A report of one case to a body in which providers and authorities share such incidents.
+"""A report of one case to a body through which providers and authorities share such incidents.
 
-It names no account, customer or prompt. Its parts are what public descriptions of such incidents have: who
-reports what against whom, when, how much was asked for and in how many ways, by which techniques, how that
-is known and how often it is wrong. What only the owner knows is given, or left as a blank.
+It names no account, customer or prompt. Its parts follow public descriptions of such incidents: who reports
+what against which target, when, how much was requested in how many ways, by which techniques, how that is
+known and how often it is wrong. What only the owner knows is an argument, or left blank.
 
-Blind to: what the owner knows and did not put on record.
+Blind to: what the owner knows but did not record.
 Source: MITRE ATLAS, case study AML.CS0056 (actor, target, reporter, date, procedure by technique); OWASP
 AISVS 1.0, 11.5.2 (source principal, query volume, statistics of what was asked).
 """
@@ -47,7 +47,7 @@ class FilingTerms:
 
 @dataclass(frozen=True)
 class Filing:
-    """What the body gets. Sentences are for people."""
+    """The content of the report. Sentences are for people."""
 
     case: str
     made_us: int
@@ -62,7 +62,7 @@ class Filing:
     shared: tuple[dict[str, str | int], ...]  # what ties the accounts: clue, who chooses it, how many
     procedure: tuple[dict[str, str], ...]  # techniques: id, name, why
     evidence: tuple[str, ...]
-    left_out: int  # reasons that name an account: a signal of another package may
+    left_out: int  # reasons that name an account, as a signal of another package may
     error_rates: tuple[str, ...]
     rivals: tuple[Rival, ...]
     not_claimed: tuple[str, ...]
@@ -70,7 +70,7 @@ class Filing:
     blanks: tuple[str, ...]
 
     def as_json(self) -> Json:
-        """Give it as JSON can hold it."""
+        """Return it as JSON values."""
         return {"format": FORMAT, "like": ALIKE} | asdict(self)
 
 
@@ -84,10 +84,10 @@ def prepare_filing(
     unjudged: str = "",
     as_json: bool = False,
 ) -> tuple[ReadyExport, Filing]:
-    """Put the report of a case together; nothing leaves yet.
+    """Assemble the report of a case, without sending it.
 
-    unjudged: why it leaves although nobody has judged the case true.
-    Raises: RecordNotFound; ExportError where the case may not leave.
+    unjudged: why it may leave although nobody has judged the case true. Raises: RecordNotFound; ExportError
+    if the case may not leave.
     """
     case = store.case(case_id)
     override = check_verdict(case, unjudged)
@@ -141,7 +141,7 @@ def _filing(report: Alert, accounts: tuple[str, ...], terms: FilingTerms, tlp: T
 
 
 def _is_named(name: str, text: str) -> bool:
-    """Tell whether a text contains a name as a word. A name of digits is not told from a count.
+    """Return whether a text contains a name as a word. A name of digits cannot be told from a count.
 
     >>> _is_named("acct_5", "with acct_5."), _is_named("acct_5", "acct_52"), _is_named("59", "59 of 60")
     (True, False, False)
@@ -150,7 +150,7 @@ def _is_named(name: str, text: str) -> bool:
 
 
 def write_filing(f: Filing) -> str:
-    """Write the report as Markdown, with nothing in it that acts in a terminal or in a browser."""
+    """Return the report as Markdown, with nothing that can act in a terminal or a browser."""
     first, last, found_text = (
         "unknown" if at_us is None else moment_us(at_us)
         for at_us in (f.times["first"], f.times["last"], f.times["found"])

@@ -1,4 +1,4 @@
-"""Traffic Light Protocol 2.0: to whom a receiver may pass something on. It enforces nothing at the receiver.
+"""Traffic Light Protocol 2.0: to whom a receiver may pass something on. Receivers must enforce it themselves.
 
 Source: FIRST, TLP 2.0 (2022-08); OASIS CTI, "TLP 2.0 markings for STIX 2.1" (2022-10-01): ids and extension.
 """
@@ -39,8 +39,7 @@ OLD_IDS = (  # TLP 1.0, STIX 2.1 section 7.2.1.4
 
 
 def mark(name: str) -> Tlp:
-    """Read a mark as people write it; RED is refused: it is for persons, and this goes from machine to
-    machine.
+    """Parse a mark as people write it. RED is refused: it is for named persons, not for machines.
 
     >>> mark("TLP:AMBER+STRICT").value, mark("green").value
     ('amber+strict', 'green')
@@ -58,7 +57,7 @@ def mark(name: str) -> Tlp:
 
 
 def marking(tlp: Tlp) -> dict[str, Any]:
-    """The STIX object of a mark, exactly as OASIS publishes it: it travels in every bundle."""
+    """Return the STIX object of a mark, exactly as OASIS publishes it, for every bundle."""
     return {
         "type": "marking-definition",
         "spec_version": "2.1",

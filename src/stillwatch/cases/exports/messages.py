@@ -1,7 +1,7 @@
-"""An alert as a message that people read: in a room, on a duty roster. It sends nothing.
+"""An alert as a message for people: in a chat room, on call.
 
-It lists no account: such rooms are read by many. What it says is plain text there, so that nothing in it can
-link, mention or format.
+It lists no accounts, because many read such rooms. Its texts are plain there, so that nothing in it can link,
+mention or format.
 """
 
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ REASONS = 3
 
 @dataclass(frozen=True)
 class CaseMessage:
-    """What people are told of a case, before a receiver's own shape is given to it."""
+    """A message about a case, before it takes a receiver's format."""
 
     head: str
     body: tuple[str, ...]  # paragraphs
-    link: str  # to the case; empty where the console has no address of its own
+    link: str  # to the case; empty if the console has no address
     case: str
     severity: Severity
     closed: bool
-    source: str  # which installation says so
+    source: str  # the installation
 
 
 TRIAL = CaseMessage(
@@ -38,7 +38,7 @@ TRIAL = CaseMessage(
 
 
 def case_message(alert: Alert, activity: Activity, source: str) -> CaseMessage:
-    """Give the message of a case's revision. source: as that of an event."""
+    """Return the message of a case's revision. source: as in an event."""
     exposure = alert.exposure
     taken_text = f"{plural(alert.members, 'account')}, {plural(exposure.exchanges, 'exchange')}"
     judged = f"judged {alert.verdict}" if alert.verdict else "nobody has judged it"
@@ -58,5 +58,5 @@ def case_message(alert: Alert, activity: Activity, source: str) -> CaseMessage:
 
 
 def message_text(shaped: dict[str, Any]) -> str:
-    """Give a message in its receiver's shape as JSON: the same bytes for the same message."""
+    """Return a message in its receiver's format as JSON: the same bytes for the same message."""
     return to_bytes(plain(shaped)).decode("ascii")

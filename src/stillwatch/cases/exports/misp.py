@@ -1,7 +1,9 @@
-"""A case as MISP's own converter (misp-stix) reads it: one event, an object `stillwatch-mark` for each mark.
+"""A case for MISP's own converter (misp-stix): one event, with an object `stillwatch-mark` for each
+indicator.
 
-MISP keeps a pattern of ours as an opaque text. Its converter makes objects of what a report brings that bears
-its own label, which is a mark of the dialect and no claim of who wrote it. The matcher reads the other form.
+MISP stores our patterns as opaque text. Its converter turns a report's content into objects if it has the
+converter's own label, which marks the dialect and claims nothing about the author. The matcher reads the
+other form.
 Source: misp-stix 2026.10, InternalSTIX2toMISPParser; MISP object templates, definition.json.
 """
 
@@ -19,7 +21,7 @@ from stillwatch.cases.indicators import Indicator
 from stillwatch.cases.indicators.plain_values import PlainIndicator, PlainKind
 
 DIALECT = ["Threat-Report", 'misp:tool="MISP-STIX-Converter"']
-ATTRIBUTES = {  # MISP's type and category of what is told in plain
+ATTRIBUTES = {  # MISP's type and category of plain-text indicators
     PlainKind.NETWORK: ("ip-src", "Network activity"),
     PlainKind.SYSTEM: ("AS", "Network activity"),
     PlainKind.DOMAIN: ("domain", "Network activity"),
@@ -29,7 +31,7 @@ ATTRIBUTES = {  # MISP's type and category of what is told in plain
 
 @cache
 def template() -> Json:
-    """Give the object template, as MISP's administrators install it."""
+    """Return the object template, as MISP's administrators install it."""
     text = files("stillwatch.cases.exchange").joinpath("misp-object.json").read_text("utf-8")
     document: Json = loads(text)
     return document
@@ -45,7 +47,7 @@ def misp_objects(
     now_us: int,
     tlp: Tlp,
 ) -> bytes:
-    """Write the bundle. campaign, sender: the STIX objects."""
+    """Return the bundle. campaign, sender: the STIX objects."""
     who = sender["id"]
 
     def new(kind: str, *of: str, **more: Any) -> Json:

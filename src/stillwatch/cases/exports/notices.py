@@ -1,4 +1,4 @@
-"""An alert as CEF records and as a CloudEvent: what syslog and a webhook carry. It sends nothing."""
+"""An alert as CEF records and as a CloudEvent: the content for syslog and webhooks."""
 
 import re
 from datetime import UTC, datetime
@@ -15,15 +15,15 @@ from stillwatch.cases.exports.signing import event_id
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"  # CloudEvents 1.0, HTTP binding, structured mode
 SOURCE = "urn:stillwatch"  # of an event that no installation sends
 LONGEST_SOURCE = 1_024
-# RFC 3986, section 2 and 3: what may stand in a URI-reference, without a name or password before the host
+# RFC 3986, sections 2 and 3: valid in a URI-reference, without a name or password before the host
 _URI = re.compile(r"(?:[a-z][a-z0-9+.-]*:)?(?:[A-Za-z0-9._~:/?#\[\]!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+", re.ASCII)
 
 
 def event_source(installation: str, source: str = "") -> str:
-    """Give the `source` of an installation's events: what its owner says, else a URN with its id.
+    """Return the `source` of an installation's events: as set by the owner, else a URN with its id.
 
     Source: CloudEvents 1.0.2, `source`: a URI-reference that is not empty; with `id` unique for each event.
-    Raises: ExportError where `given` is none.
+    Raises: ExportError if the given one is invalid.
 
     >>> event_source("7c9e"), event_source("7c9e", "https://eu.example/stillwatch")
     ('urn:stillwatch:7c9e', 'https://eu.example/stillwatch')
@@ -39,7 +39,7 @@ def event_source(installation: str, source: str = "") -> str:
 
 
 def cef_records(alert: Alert, activity: Activity, now_us: int) -> list[str]:
-    """One record of the case, and one of each account that the alert names."""
+    """Return one record of the case, and one of each account that the alert names."""
     level = OF_CEF[severity(alert)]
     exposure = alert.exposure
     head = ("Stillwatch", "Stillwatch", alert.stillwatch)
@@ -84,9 +84,9 @@ def cef_records(alert: Alert, activity: Activity, now_us: int) -> list[str]:
 def cloudevent(
     alert: Alert, activity: Activity, at_us: int, data: dict[str, Any] | None = None, source: str = SOURCE
 ) -> bytes:
-    """The event of a case's revision, in structured JSON: the same bytes for the same revision.
+    """Return the event of a case's revision, in structured JSON: the same bytes for the same revision.
 
-    at_us: when the case came to this revision. data: what to carry; the alert itself by default. source: see
+    at_us: when the case reached this revision. data: the payload; default: the alert. source: see
     `event_source`.
     """
     carried = plain(alert.as_json()) if data is None else data
@@ -111,7 +111,7 @@ def _event(id: str, kind: str, subject: str, at_us: int, data: Any, source: str)
 
 
 def trial_event(at_us: int, cef: bool) -> tuple[str, str]:
-    """Make a test event: its id, and the body."""
+    """Return a test event: its id, and the body."""
     id = event_id("test", at_us)
     if cef:
         head = ("Stillwatch", "Stillwatch", stillwatch.__version__, "test", "A test; nothing happened", 0)

@@ -1,7 +1,7 @@
-"""What our STIX objects have in common: ids that stay, times, the sender, our extension, patterns, the seal.
+"""Shared parts of our STIX objects: stable ids, times, the sender, our extension, patterns, the seal.
 
-Ids are made from what an object is of, so that a second export brings the same objects up to date at the
-receiver. It does not know what is told with them. Source: STIX 2.1 (OASIS, 2021), sections 2.9, 3.2, 7.3, 9.
+Ids are derived from what an object describes, so that a second export updates the same objects at the
+receiver. Source: STIX 2.1 (OASIS, 2021), sections 2.9, 3.2, 7.3, 9.
 """
 
 import hashlib
@@ -16,11 +16,11 @@ from stillwatch.cases import Json
 from stillwatch.cases.exports.marking import IDS, Tlp
 from stillwatch.cases.indicators import DIGITS, IndicatorKind
 
-NAMESPACE = uuid.UUID("59a85fb2-3c86-4141-aec6-794b56730926")  # of our ids; drawn once
+NAMESPACE = uuid.UUID("59a85fb2-3c86-4141-aec6-794b56730926")  # of our ids; drawn at random once
 SCO_NAMESPACE = uuid.UUID("00abedb4-aa42-466c-9c01-fed23315a9b7")  # STIX 2.1, section 2.9
 EXTENSION = f"extension-definition--{uuid.uuid5(NAMESPACE, 'extension 1')}"
 EXTENSION_SCHEMA = "docs/indicators.md, part The STIX extension, in every copy of Stillwatch"
-BORN = "2026-01-01T00:00:00.000Z"  # `created` of what is the same in every bundle of everybody
+BORN = "2026-01-01T00:00:00.000Z"  # `created` of objects that are the same in all bundles
 SEAL_MARK = b"stillwatch.seal.1\n"
 _PATTERN = re.compile(
     r"\[x-stillwatch-mark:kind = '([a-z-]{1,20})' AND x-stillwatch-mark:key = '([0-9a-f]{16})' "
@@ -29,24 +29,24 @@ _PATTERN = re.compile(
 
 
 def stix_id(kind: str, sender: str, *of: str) -> str:
-    """Give the stable id of a sender's object about something."""
+    """Return the stable id of a sender's object about something."""
     name = "\0".join((sender, kind, *of))
     return f"{kind}--{uuid.uuid5(NAMESPACE, name.encode('utf-8', 'surrogatepass').decode('latin-1'))}"
 
 
 def identity_id(name: str) -> str:
-    """The id of a sender, by the name that it gives itself."""
+    """Return the id of a sender, by the name that it gives itself."""
     return stix_id("identity", "", name)
 
 
 def observable_id(kind: str, contributing: dict[str, Any]) -> str:
-    """The id of an observable, as STIX 2.1 section 2.9 makes it from its contributing properties."""
+    """Return the id of an observable, as STIX 2.1 section 2.9 derives it from contributing properties."""
     canonical = json.dumps(contributing, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return f"{kind}--{uuid.uuid5(SCO_NAMESPACE, canonical)}"
 
 
 def timestamp(at_us: int) -> str:
-    """A STIX timestamp, to the millisecond below.
+    """Return a STIX timestamp, rounded down to the millisecond.
 
     >>> timestamp(1_767_225_600_123_999)
     '2026-01-01T00:00:00.123Z'
@@ -56,7 +56,7 @@ def timestamp(at_us: int) -> str:
 
 
 def extensions(**properties: Any) -> Json:
-    """The `extensions` of an object that carries properties of ours."""
+    """Return the `extensions` of an object that carries our properties."""
     return {EXTENSION: {"extension_type": "property-extension", **properties}}
 
 
@@ -77,13 +77,13 @@ def make_object(
 
 
 def sender_object(name: str, tlp: Tlp, now_us: int) -> Json:
-    """The sender. Its name is a claim; what can be checked is the seal."""
+    """Return the sender. Its name is a claim; only the seal can be checked."""
     return {
         "type": "identity",
         "spec_version": "2.1",
         "id": identity_id(name),
         "created": BORN,
-        "modified": timestamp(now_us),  # the seal in it is of now
+        "modified": timestamp(now_us),  # of the seal in it
         "name": name,
         "identity_class": "organization",
         "object_marking_refs": [IDS[tlp]],
@@ -91,7 +91,7 @@ def sender_object(name: str, tlp: Tlp, now_us: int) -> Json:
 
 
 def extension_object(sender: str) -> Json:
-    """Give the definition of our extension, which STIX requires in every bundle."""
+    """Return the definition of our extension, which STIX requires in every bundle."""
     return {
         "type": "extension-definition",
         "spec_version": "2.1",
@@ -110,7 +110,7 @@ def extension_object(sender: str) -> Json:
 
 
 def pattern(kind: IndicatorKind, key: str, value: str) -> str:
-    """The pattern of an indicator. Any STIX tool can keep it; only who has the key can look for it."""
+    """Return the pattern of an indicator. Any STIX tool can store it; searching for it needs the key."""
     return (
         f"[x-stillwatch-mark:kind = '{kind}' AND x-stillwatch-mark:key = '{key}' "
         f"AND x-stillwatch-mark:value = '{value}']"
@@ -118,7 +118,7 @@ def pattern(kind: IndicatorKind, key: str, value: str) -> str:
 
 
 def read_pattern(text: str) -> tuple[IndicatorKind, str, str] | None:
-    """Kind, key and value of a pattern of ours; None for any other."""
+    """Return kind, key and value of one of our patterns; None for any other."""
     match = _PATTERN.fullmatch(text)
     if (
         match is None
@@ -133,7 +133,7 @@ def read_pattern(text: str) -> tuple[IndicatorKind, str, str] | None:
 
 
 def bundle(objects: list[Json], key: bytes | None, fingerprint: str) -> Json:
-    """Put objects into a bundle, sorted by id, sealed in its sender's identity where there is a key.
+    """Put objects into a bundle, sorted by id, sealed in its sender's identity if there is a key.
 
     Two bundles of the same objects are the same bytes.
     """
@@ -147,13 +147,13 @@ def bundle(objects: list[Json], key: bytes | None, fingerprint: str) -> Json:
 
 
 def sealed_under(objects: list[Json]) -> str | None:
-    """Fingerprint of the key that a bundle says it is sealed under."""
+    """Return the fingerprint of the key that a bundle claims to be sealed under."""
     sender = _find_seal(objects)
     return sender.get("sealed_under") if sender is not None else None
 
 
 def is_sealed(objects: list[Json], key: bytes) -> bool:
-    """Tell whether the seal on these objects was made with the key."""
+    """Return whether the seal on these objects was made with the key."""
     sender = _find_seal(objects)
     if sender is None or not isinstance(sender.get("seal"), str):
         return False
@@ -171,7 +171,7 @@ def _find_seal(objects: list[Json]) -> Json | None:
 
 
 def _seal_of(ordered: list[Json], key: bytes) -> str:
-    """Give the HMAC-SHA-256 of the objects without the seal itself."""
+    """Return the HMAC-SHA-256 of the objects without the seal itself."""
     return hmac.digest(key, SEAL_MARK + _canonical([_without_seal(item) for item in ordered]), "sha256").hex()
 
 

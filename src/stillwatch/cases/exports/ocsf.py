@@ -1,7 +1,7 @@
 """OCSF 1.8.0: a Detection Finding (2004) for each alert and update, an Incident Finding (2005) for each case.
 
-For the owner's own systems: accounts are named. What OCSF has no place for is under `unmapped`. It does not
-check itself: the tests hold every document against the official schema.
+For the owner's own systems: accounts are named. Fields that OCSF lacks are under `unmapped`. The tests check
+every document against the official schema.
 Source: schema.ocsf.io, version 1.8.0 (2026-03-16), classes detection_finding and incident_finding.
 """
 
@@ -17,7 +17,7 @@ from stillwatch.cases.exports.severity import severity
 from stillwatch.cases.exports.signing import event_id
 
 SCHEMA = "1.8.0"
-PROFILE = "incident"  # brings the verdict into a Detection Finding
+PROFILE = "incident"  # adds the verdict to a Detection Finding
 ACTIVITY = {Activity.OPENED: (1, "Create"), Activity.UPDATED: (2, "Update"), Activity.CLOSED: (3, "Close")}
 VERDICT = {
     Verdict.FALSE: (1, "False Positive"),
@@ -40,13 +40,13 @@ CONFIDENCE = ((0.9, 3, "High"), (0.5, 2, "Medium"), (0.0, 1, "Low"))
 STATISTICAL = 3  # analytic type_id
 ANALYTIC_STATE = {"shadow": 3, "alert": 1, "act": 1}  # experimental, active
 RESOURCE_UID, ACTOR = 10, 2
-NOBODY = "Stillwatch: nobody yet"  # the schema wants an assignee or a group; so it is said that there is none
-ACCOUNTS = 1_000  # named in one document, as the alert itself has it
-LONGEST = 4_000  # characters of one text; what is longer comes from an account's name
+NOBODY = "Stillwatch: nobody yet"  # the schema requires an assignee or a group
+ACCOUNTS = 1_000  # named in one document, as in the alert
+LONGEST = 4_000  # characters of one text; only account names make longer ones
 
 
 def detection(alert: Alert, activity: Activity, now_us: int) -> Json:
-    """The Detection Finding of an alert as it stands at `now_us`."""
+    """Return the Detection Finding of an alert as of `now_us`."""
     document = _common_fields(alert, activity, now_us, 2004, "Detection Finding", DETECTION_STATUS)
     raised = next((item for item in alert.detectors if item.raised), None)
     accounts = alert.accounts[:ACCOUNTS]
@@ -70,7 +70,7 @@ def detection(alert: Alert, activity: Activity, now_us: int) -> Json:
 
 
 def incident(alert: Alert, activity: Activity, now_us: int) -> Json:
-    """The Incident Finding of a case."""
+    """Return the Incident Finding of a case."""
     document = _common_fields(alert, activity, now_us, 2005, "Incident Finding", INCIDENT_STATUS)
     document |= {
         "finding_info_list": [finding_info(alert, now_us)],
@@ -86,7 +86,7 @@ def incident(alert: Alert, activity: Activity, now_us: int) -> Json:
 
 
 def finding_info(alert: Alert, now_us: int) -> Json:
-    """What was found. Its uid is the case's, from the first alert to the last."""
+    """Return what was found. Its uid is the case's, from the first alert to the last."""
     raised = next((item for item in alert.detectors if item.raised), None)
     return {
         "uid": alert.case,
@@ -158,7 +158,7 @@ def _common_fields(
 
 
 def _unmapped_fields(alert: Alert) -> Json:
-    """Give the alert's fields that OCSF has none for. Accounts, reasons and links stand elsewhere."""
+    """Return the alert's fields that OCSF lacks. Accounts, reasons and links are elsewhere."""
     document = alert.as_json()
     for elsewhere in ("accounts", "why", "atlas", "title"):
         document.pop(elsewhere, None)
@@ -221,7 +221,7 @@ def _attacks(alert: Alert) -> list[Json]:
 
 
 def _confidence(alert: Alert) -> tuple[int, str, int | None]:
-    """Give the measured confidence; unknown where no alarm was judged yet."""
+    """Return the measured confidence; unknown if no alarm was judged yet."""
     measured = alert.confidence
     if not measured.judged or measured.right is None or measured.low is None:
         return 0, "Unknown", None
@@ -242,7 +242,7 @@ def _ms(at_us: int | None) -> int | None:
 
 
 def _fit(document: Json) -> Json:
-    """Leave out what is empty, and cut long texts: only names from a log are that long."""
+    """Remove empty values, and cut long texts: only names from a log are that long."""
     return dict(_cut(plain(document)))
 
 

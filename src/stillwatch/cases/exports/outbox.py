@@ -1,8 +1,7 @@
-"""What is to be sent, on disk until it is: one file an event and target, dead letters beside. It sends
-nothing.
+"""Letters on disk until they are sent: one file per event and target, dead letters beside them.
 
-Putting is a file written and renamed, so that whoever notices an alert never waits for a receiver. What a
-crash leaves is whole or absent. One process at a time works the outbox off; others may put.
+Adding a letter is writing and renaming a file, so the code that raises an alert never waits for a receiver.
+After a crash a file is complete or absent. One process at a time delivers; others may add.
 """
 
 import fcntl
@@ -20,10 +19,10 @@ from stillwatch.new_file import replace_file, sync_folder
 from stillwatch.units import SECOND_US
 
 WAITING, DEAD = "waiting", "dead"
-MOST = 10_000  # events that wait; past it a receiver is away for good, and the disk is for other things
+MOST = 10_000  # waiting events; with more, a receiver is gone for good, and the disk is needed elsewhere
 # seconds before each further attempt: Standard Webhooks 1.0.0, "Retry schedule"; then the letter is dead
 BACK_OFF_S = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
-# share by which a wait is lengthened at random, so that what failed together does not come together
+# share by which a wait is lengthened at random, so that retries do not come together
 JITTER = 0.2
 LONGEST_WAIT_S = 86_400
 _REASON = 300  # characters of a refusal that are kept
@@ -44,14 +43,14 @@ class Letter:
     last_error: str = ""
 
     def is_due(self, now_us: int) -> bool:
-        """Tell whether it is due; also if a clock that ran ahead would make it wait too long."""
+        """Return whether it is due; also if a clock that was ahead would delay it too long."""
         return not now_us < self.next_us <= now_us + LONGEST_WAIT_S * (1 + JITTER) * SECOND_US
 
 
 class Outbox:
-    """The letters of one deployment, in a folder that is made if need be.
+    """The letters of one deployment, in a folder that is created if needed.
 
-    Raises: ExportError where it cannot.
+    Raises: ExportError if it cannot be created.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -61,9 +60,9 @@ class Outbox:
                 (folder / below).mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def put(self, target: str, event_id: str, case: str, body: str, now_us: int) -> bool:
-        """Keep an event for a target; False where it waits already. Durable when this returns.
+        """Add an event for a target; False if it is waiting already. Durable on return.
 
-        Raises: ExportError where the disk refuses, or too many wait.
+        Raises: ExportError if the disk refuses, or too many wait.
         """
         name = hashlib.sha256(f"{target}\0{event_id}".encode("utf-8", "surrogatepass")).hexdigest()[:40]
         if any((self.folder / where / f"{name}.json").exists() for where in (WAITING, DEAD)):
@@ -74,23 +73,23 @@ class Outbox:
         return True
 
     def waiting(self) -> list[Letter]:
-        """List the letters that wait, the oldest first."""
+        """List the waiting letters, oldest first."""
         return self._read(WAITING)
 
     def dead(self) -> list[Letter]:
-        """List the letters that were given up, the oldest first."""
+        """List the letters that were given up, oldest first."""
         return self._read(DEAD)
 
     def sent(self, letter: Letter) -> None:
-        """Let go of a letter that arrived."""
+        """Remove a letter that was delivered."""
         self._path(WAITING, letter).unlink(missing_ok=True)
 
     def put_back(
         self, letter: Letter, why: str, now_us: int, rng: random.Random, after_s: int | None = None
     ) -> Letter | None:
-        """Put a letter back for later and give it as it stands then; None where this was its last attempt.
+        """Schedule a letter for later and return it; None if this was its last attempt.
 
-        after_s: what the receiver asked to wait, at most a day.
+        after_s: the wait that the receiver requested, at most a day.
         """
         tried = replace(letter, attempts=letter.attempts + 1, last_error=why[:_REASON])
         if letter.attempts >= len(BACK_OFF_S):
@@ -103,18 +102,18 @@ class Outbox:
         return again
 
     def bury(self, letter: Letter) -> None:
-        """Give a letter up: it is kept among the dead."""
+        """Give a letter up: it is kept among the dead letters."""
         self._write(DEAD, letter)
         self._path(WAITING, letter).unlink(missing_ok=True)
 
     def revive(self, letter: Letter, now_us: int) -> None:
-        """Send a dead letter again from the first attempt on."""
+        """Send a dead letter again, starting with the first attempt."""
         self._write(WAITING, replace(letter, attempts=0, next_us=now_us))
         self._path(DEAD, letter).unlink(missing_ok=True)
 
     @contextmanager
     def hold_outbox(self) -> Iterator[bool]:
-        """Hold the outbox for working it off; False where another process does."""
+        """Lock the outbox for delivery; yield False if another process has it."""
         with refuse_os_errors(ExportError, f"{self.folder}: cannot be written"):
             opened = (self.folder / "lock").open("a")
         with opened as lock:
@@ -136,11 +135,11 @@ class Outbox:
     def _read(self, where: str) -> list[Letter]:
         letters = []
         for path in self._files(where):
-            with suppress(FileNotFoundError):  # sent in this moment
+            with suppress(FileNotFoundError):  # sent at this moment
                 if (letter := _letter(path)) is not None:
                     letters.append(letter)
                 else:
-                    # the others must not wait for it
+                    # one unreadable letter must not delay the others
                     path.rename(self.folder / DEAD / f"{path.stem}.unreadable")
         return sorted(letters, key=lambda letter: (letter.created_us, letter.name))
 
@@ -152,7 +151,7 @@ class Outbox:
 
 
 def _letter(path: Path) -> Letter | None:
-    """Read one letter; None for a file that is none. Raises: FileNotFoundError; ExportError."""
+    """Read one letter; None for a file that is not one. Raises: FileNotFoundError; ExportError."""
     try:
         return Letter(**json.loads(path.read_bytes()))
     except (ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""Files that only their owner may read: keys. Written once, never over another."""
+"""Key files that only their owner may read, written once and never overwritten."""
 
 import os
 from pathlib import Path
@@ -11,9 +11,9 @@ LONGEST = 4_096
 
 
 def write_owned(path: Path, text: str, label: str) -> None:
-    """Write a new file, 0600, on the disk when this returns.
+    """Write a new file, mode 0600, durably.
 
-    Raises: ExportError where it is there already.
+    Raises: ExportError if it is there already.
     """
     try:
         write_new_file(path, text.encode("ascii"))
@@ -24,7 +24,7 @@ def write_owned(path: Path, text: str, label: str) -> None:
 
 
 def read_owned(path: Path, label: str) -> str:
-    """Read a key's file. Raises: ExportError where it cannot be read, or others can read it too."""
+    """Read a key file. Raises: ExportError if it cannot be read, or others can read it too."""
     with refuse_os_errors(ExportError, f"{path}: cannot read {label}"), path.open("rb") as file:
         mode = os.fstat(file.fileno()).st_mode
         raw = file.read(LONGEST + 1)

@@ -1,8 +1,8 @@
-"""Where an alert may be sent: a URL taken apart, resolved once, and refused where it leads inside.
+"""Where an alert may be sent: a URL parsed, resolved once, and refused if it leads to an internal address.
 
-A webhook's URL is a way to make this machine call whatever it can reach. So its host is resolved once, every
-address that comes back must be a public one unless the owner's settings name the host, and the connection
-goes to those addresses: a name that answers otherwise a moment later changes nothing. It opens no connection.
+A webhook's URL could make this machine call anything that it can reach. So its host is resolved once, every
+address must be public unless the owner's settings name the host, and the connection goes to exactly these
+addresses: a later, different answer of the name server has no effect.
 """
 
 import ipaddress
@@ -23,10 +23,10 @@ LONGEST = 2_048
 RESOLVING_S = 10.0
 _PLAIN = re.compile(r"[!-~]+")
 _HOST = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?|[0-9a-f:.]+")
-# public by number, and the host of every machine in Azure
+# a public number, but the host of every machine in Azure
 _AZURE_HOST = ipaddress.ip_address("168.63.129.16")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-# not of the public Internet by IANA's registries, whatever the version of Python knows of them
+# not public by IANA's registries, whatever this version of Python knows of them
 _SPECIAL = tuple(
     map(
         ipaddress.ip_network,
@@ -41,7 +41,7 @@ Resolve = Callable[[str, int], list[str]]
 
 @dataclass(frozen=True)
 class ReceiverAddress:
-    """Where to send to, before it is resolved."""
+    """A receiver, before its name is resolved."""
 
     scheme: str
     host: str  # ASCII, lower case, no final dot
@@ -50,13 +50,13 @@ class ReceiverAddress:
 
     @property
     def at(self) -> str:
-        """Host and port, as a Host header and an allow list write them."""
+        """Return host and port, as in a Host header and an allow list."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
 
 def place(url: str, schemes: Collection[str]) -> ReceiverAddress:
-    """Take a URL apart. Raises: ExportError; the URL's query and password are not in its words."""
+    """Parse a URL. Raises: ExportError, without the URL's query and password in the message."""
     if len(url) > LONGEST or not _PLAIN.fullmatch(url):
         raise ExportError(f"a URL of {len(url)} characters with blanks or characters that no URL has")
     try:
@@ -79,16 +79,16 @@ def place(url: str, schemes: Collection[str]) -> ReceiverAddress:
 
 
 def is_allowed(where: ReceiverAddress, allow: Collection[str]) -> bool:
-    """Whether the owner names this host, with or without its port."""
+    """Return whether the owner names this host, with or without its port."""
     names = {entry.strip().lower().rstrip(".") for entry in allow}
     return bool(names & {where.at, where.host, f"{where.host}:{where.port}", f"[{where.host}]:{where.port}"})
 
 
 def addresses(where: ReceiverAddress, allow: Collection[str], resolve: Resolve | None = None) -> list[str]:
-    """Resolve a host once and give the addresses to connect to, and no others.
+    """Resolve a host once and return the only addresses to connect to.
 
-    resolve: (host, port) -> addresses; the system's own by default. Raises: ExportError where the host has
-    none, or any of them is not public and the owner does not name the host.
+    resolve: (host, port) -> addresses; default: the system's. Raises: ExportError if the host has none, or
+    any of them is not public and the owner does not name the host.
     """
     resolved = _resolve_in_time(where, resolve or system_addresses)
     if not resolved:
@@ -105,7 +105,7 @@ def addresses(where: ReceiverAddress, allow: Collection[str], resolve: Resolve |
 
 
 def inside_of(ip_text: str) -> str | None:
-    """Say why an address is not one of the public Internet, or None where it is.
+    """Return why an address is not public, or None if it is.
 
     >>> inside_of("169.254.169.254"), inside_of("10.0.0.1"), inside_of("1.1.1.1")
     ('link-local', 'private', None)
@@ -131,7 +131,7 @@ def inside_of(ip_text: str) -> str | None:
 
 
 def _embedded_ipv4(ip: Address) -> list[Address]:
-    """Give the IPv4 addresses inside an IPv6 address: a router or the kernel may use them instead."""
+    """Return the IPv4 addresses inside an IPv6 address: a router or the kernel may use them instead."""
     if isinstance(ip, ipaddress.IPv4Address):
         return []
     teredo = ip.teredo or ()
@@ -148,7 +148,7 @@ def system_addresses(host: str, port: int) -> list[str]:
 
 
 def _resolve_in_time(where: ReceiverAddress, resolve: Resolve) -> list[str]:
-    """Resolve with a limit of time, which the system's resolver does not know."""
+    """Resolve with a time limit, which the system's resolver lacks."""
     answer: list[list[str] | OSError | UnicodeError] = []
 
     def ask() -> None:

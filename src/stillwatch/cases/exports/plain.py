@@ -1,4 +1,4 @@
-"""From values to JSON that every parser takes: no null, no NaN, no half of a character."""
+"""Convert values to JSON that every parser accepts: no null, no NaN, no lone surrogate."""
 
 import json
 import math
@@ -8,7 +8,7 @@ from stillwatch.cases.exports import ExportError
 
 
 def plain(value: Any) -> Any:
-    r"""Copy a JSON value without what some parsers refuse: empty members go, half characters become escapes.
+    r"""Copy a JSON value without what some parsers refuse: empty members go, lone surrogates become escapes.
 
     >>> plain({"a": None, "b": float("nan"), "c": ["\ud800"], "d": {"e": None}})
     {'c': ['\\ud800'], 'd': {}}
@@ -28,7 +28,7 @@ def _nothing(value: Any) -> bool:
 
 
 def whole(text: str) -> str:
-    """A text with NUL and lone surrogates, which no UTF-8 has, written as escapes."""
+    """Return a text with NUL and lone surrogates, invalid in UTF-8, written as escapes."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -40,7 +40,7 @@ def whole(text: str) -> str:
 
 
 def to_bytes(document: Any, indent: int | None = None) -> bytes:
-    """Write JSON, ASCII only, the same bytes for the same value. Raises: ExportError for what is no JSON."""
+    """Return JSON, ASCII only, the same bytes for the same value. Raises: ExportError if it is not JSON."""
     try:
         return json.dumps(document, ensure_ascii=True, allow_nan=False, sort_keys=True, indent=indent).encode(
             "ascii"

@@ -1,7 +1,6 @@
-"""One request over one connection to an address that was checked: bounded in size and time, never redirected.
+"""One request over one connection to a checked address: bounded in size and time, never redirected.
 
-It does not know what it carries. Of an answer to an alert only its status is kept: a receiver may write
-anything.
+Of a response to an alert only the status is kept, since a receiver may send anything.
 """
 
 import re
@@ -17,9 +16,9 @@ from stillwatch.cases.exports import ExportError
 from stillwatch.cases.exports.places import ReceiverAddress
 
 TIMEOUT_S = 15.0  # for all of it; Standard Webhooks: 15 to 30 s
-HEAD_BYTES = 16_384  # of an answer; more is no answer
+HEAD_BYTES = 16_384  # of a response; larger ones are refused
 PIECE = 65_536
-INTERIM = 5  # heads that may come: 100 and 103 before the answer itself
+INTERIM = 5  # interim responses allowed before the final one: 100 and 103
 BODY_BYTES = 20 << 20
 _END = re.compile(rb"\r?\n\r?\n")
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: [^\r\n]*)?\r?\n")
@@ -32,16 +31,16 @@ _VALUE = re.compile(r"[ -~]*")
 
 @dataclass(frozen=True)
 class ReceiverReply:
-    """What a receiver said."""
+    """A receiver's response."""
 
     status: int
     retry_after_s: int | None
-    size: int = 0  # bytes of its body, where that is read
+    size: int = 0  # bytes of its body, if it is read
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # names in lower case; the last wins
 
 
 def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
-    """Certificates are checked against the system's, or against one file. Raises: ExportError."""
+    """Return a context that checks certificates against the system's, or one file. Raises: ExportError."""
     try:
         context = ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as why:
@@ -58,9 +57,9 @@ def post(
     context: ssl.SSLContext | None,
     timeout_s: float = TIMEOUT_S,
 ) -> ReceiverReply:
-    """Send one request to one of the addresses that were checked, and give the answer's status.
+    """Send one request to one of the checked addresses, and return the response's status.
 
-    Raises: ExportError where there was none in time.
+    Raises: ExportError if there was none in time.
     """
     request = _request(where, headers, body)
     with _TimedConnection(where, found, context, timeout_s) as line:
@@ -82,9 +81,9 @@ def fetch(
     timeout_s: float = TIMEOUT_S,
     method: str = "POST",
 ) -> tuple[ReceiverReply, bytes]:
-    """Send one request and give the answer's head and its body, whole, of at most so many bytes.
+    """Send one request and return the response's head and complete body, of limited size.
 
-    It is asked in HTTP/1.0, so that the answer comes in one piece. Raises: ExportError.
+    It uses HTTP/1.0, so that the response is not chunked. Raises: ExportError.
     """
     request = _request(where, headers, body, "1.0", method)
     with _TimedConnection(where, found, context, timeout_s) as line:
@@ -95,14 +94,14 @@ def fetch(
 
 
 def push(where: ReceiverAddress, found: Sequence[str], data: bytes, context: ssl.SSLContext | None) -> None:
-    """Send bytes over TCP or TLS, to a receiver that never answers. Raises: ExportError."""
+    """Send bytes over TCP or TLS to a receiver that never responds. Raises: ExportError."""
     with _TimedConnection(where, found, context, TIMEOUT_S) as line:
         line.send(data)
         line.finish()
 
 
 def drop(where: ReceiverAddress, found: Sequence[str], datagrams: Sequence[bytes]) -> None:
-    """Send datagrams over UDP: nobody says whether they came. Raises: ExportError."""
+    """Send datagrams over UDP, without confirmation of arrival. Raises: ExportError."""
     address = found[0]
     try:
         with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as out:
@@ -140,7 +139,7 @@ def _answer(where: ReceiverAddress, head: bytes) -> ReceiverReply:
 
 
 class _TimedConnection:
-    """A connection that is cut when its time is over, whatever the other side does."""
+    """A connection that is closed after its time limit, whatever the other side does."""
 
     def __init__(
         self, where: ReceiverAddress, found: Sequence[str], context: ssl.SSLContext | None, timeout_s: float
@@ -179,7 +178,7 @@ class _TimedConnection:
             raise self._refusal(why) from why
 
     def receive_head(self) -> bytes:
-        """Read the answer up to its next empty line; all heads together are bounded."""
+        """Read up to the next empty line; all heads together are bounded."""
         head = self._rest
         try:
             while not (end := _END.search(head)):
@@ -199,7 +198,7 @@ class _TimedConnection:
         return head[: end.end()]
 
     def receive_body(self, head: bytes, most: int) -> bytes:
-        """Read the answer's body: as many bytes as its head says, else until the other side closes."""
+        """Read the body: as many bytes as the head says, else until the other side closes."""
         length_line = _LENGTH.search(head)
         length = None if length_line is None else int(length_line[1])
         parts, size = [self._rest], len(self._rest)
@@ -222,13 +221,13 @@ class _TimedConnection:
         return b"".join(parts)[:length]
 
     def finish(self) -> None:
-        """Say that no more comes, so that what was sent is not lost with the connection."""
+        """Signal the end of data, so that what was sent is not lost with the connection."""
         try:
             with suppress(ssl.SSLError):
                 if isinstance(self._socket, ssl.SSLSocket):
                     self._socket.settimeout(1.0)
                     self._socket = self._socket.unwrap()
-            with suppress(OSError):  # the other side was faster
+            with suppress(OSError):  # the other side closed first
                 self._socket.shutdown(socket.SHUT_WR)
         except OSError as why:
             raise self._refusal(why) from why

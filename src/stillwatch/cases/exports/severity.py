@@ -1,4 +1,4 @@
-"""The severity of an alert, by one rule: the harvest beside the sizes of training sets that sufficed."""
+"""The severity of an alert, by one rule: the size of the harvest relative to training sets that sufficed."""
 
 from enum import IntEnum
 
@@ -28,7 +28,7 @@ OF_CEF = {
 
 
 def severity(alert: Alert) -> Severity:
-    """Give the severity; of what was judged honest, or is closed, only that it is for information."""
+    """Return the severity; informational for a case that is closed or judged honest."""
     if alert.verdict in (Verdict.FALSE, Verdict.PERMITTED) or alert.state == CaseState.CLOSED:
         return Severity.INFORMATIONAL
     return next((level for step, level in STEPS if alert.exposure.exchanges >= step.exchanges), Severity.LOW)

@@ -1,7 +1,7 @@
-"""Signatures of a webhook's request, as Standard Webhooks has them. It sends nothing.
+"""Signatures of webhook requests, by Standard Webhooks.
 
-What is signed is `id.timestamp.body`: the same bytes under another id, or later than a receiver's tolerance,
-are no valid request. The keys are in files of their own that only their owner can read.
+`id.timestamp.body` is signed: the same bytes under another id, or later than a receiver's tolerance, are not
+a valid request. Keys are in files of their own that only their owner can read.
 Source: Standard Webhooks specification 1.0.0 (2023), "Signature scheme": v1 HMAC-SHA256, v1a Ed25519.
 """
 
@@ -20,20 +20,20 @@ from stillwatch.cases.exports import ExportError
 from stillwatch.cases.exports.owned import read_owned, write_owned
 
 SHARED, PRIVATE, PUBLIC = "whsec_", "whsk_", "whpk_"
-SECRET_BYTES = (24, 64)  # as the specification bounds them
+SECRET_BYTES = (24, 64)  # limits of the specification
 
 
 @dataclass(frozen=True, eq=False)
 class WebhookSigner:
-    """One key that signs."""
+    """One signing key."""
 
     version: str  # "v1" or "v1a"
     sign: Callable[[bytes], bytes]
-    public: str | None  # what the receiver needs; None where the secret is shared
+    public: str | None  # for the receiver; None if the secret is shared
 
 
 def new_key(path: Path, kind: str) -> WebhookSigner:
-    """Write a new key of a kind, "hmac" or "ed25519". Raises: ExportError where the file is there already."""
+    """Write a new key of a kind, "hmac" or "ed25519". Raises: ExportError if the file exists."""
     raw = secrets.token_bytes(32)
     text = (SHARED if kind == "hmac" else PRIVATE) + base64.b64encode(raw).decode("ascii")
     write_owned(path, text + "\n", "a webhook's key")
@@ -41,12 +41,12 @@ def new_key(path: Path, kind: str) -> WebhookSigner:
 
 
 def read_key(path: Path) -> WebhookSigner:
-    """Read a key's file. Raises: ExportError."""
+    """Read a key file. Raises: ExportError."""
     return signer(read_owned(path, "a webhook's key").strip(), str(path))
 
 
 def signer(text: str, place: str) -> WebhookSigner:
-    """Make a signer of a key's text; `place` names it in refusals, which never show it.
+    """Make a signer of a key's text; `place` names it in error messages, which never show it.
 
     Raises: ExportError.
     """
@@ -71,7 +71,7 @@ def signer(text: str, place: str) -> WebhookSigner:
 
 
 def headers(event_id: str, at_s: int, body: bytes, signers: tuple[WebhookSigner, ...]) -> dict[str, str]:
-    """Give the three headers of one attempt to deliver.
+    """Return the three headers of one delivery attempt.
 
     `event_id` is ASCII without a dot or blank; `at_s`: seconds since 1970.
     """
@@ -81,7 +81,7 @@ def headers(event_id: str, at_s: int, body: bytes, signers: tuple[WebhookSigner,
 
 
 def event_id(case: str, revision: int) -> str:
-    """Give the id of an event: the same for each retry, another for each revision of the case.
+    """Return the id of an event: the same for each retry, another for each revision of the case.
 
     >>> event_id("case-1", 7) == event_id("case-1", 7) != event_id("case-1", 8)
     True

@@ -1,7 +1,8 @@
-"""STIX 2.1: a case for another provider. Numbers, keyed marks and ATLAS ids; no prompt, no name but our own.
+"""STIX 2.1: a case for another provider. Numbers, keyed indicators and ATLAS ids; no prompts, no account
+names.
 
-What a partner can do with it is look for the marks in its own log, if it has the key. It does not say who is
-guilty: wording can be copied. Source: STIX 2.1 (OASIS, 2021), sections 4.3, 4.7, 4.14, 4.16, 5.1, 6.18.
+A partner with the key can search its own log for the indicators. A match is not proof of guilt, since wording
+can be copied. Source: STIX 2.1 (OASIS, 2021), sections 4.3, 4.7, 4.14, 4.16, 5.1, 6.18.
 """
 
 import json
@@ -55,15 +56,15 @@ LONGEST_NAME = 200
 
 
 def campaign_id(sender: str, case: str) -> str:
-    """The STIX id of a case's campaign; a partner's sighting names it.
+    """Return the STIX id of a case's campaign; a partner's sighting refers to it.
 
-    `sender`: as the sender calls itself.
+    `sender`: the sender's own name.
     """
     return stix_id("campaign", identity_id(checked_sender(sender)), case)
 
 
 def checked_sender(name: str) -> str:
-    """The sender's name as it goes out. Raises: ExportError where it is none."""
+    """Return the sender's name in exported form. Raises: ExportError if it is invalid."""
     name = whole(" ".join(name.split()))
     if not name or len(name) > LONGEST_NAME or not name.isprintable():
         raise ExportError(
@@ -86,12 +87,12 @@ def campaign_bundle(
     plain: Sequence[PlainIndicator] = (),
     misp: bool = False,
 ) -> tuple[bytes, Leaving]:
-    """Write a case as a sealed bundle, with what leaves in it.
+    """Return a case as a sealed bundle, with a summary of what leaves.
 
-    opened_us: when the case was opened, which never changes; with_accounts: also keyed hashes of the names
-    that the alert holds, of which a partner can test guesses; plain: values as they stand, which name
-    somebody; misp: in the words of MISP's converter. Raises: ExportError where an indicator is under another
-    key than the bundle, or plain values would go out under a mark that lets them go further.
+    opened_us: when the case was opened, which never changes; with_accounts: also keyed hashes of the names in
+    the alert, which let a partner test guesses; plain: values in plain text, which identify somebody;
+    misp: in the dialect of MISP's converter. Raises: ExportError if an indicator is under another key
+    than the bundle, or plain values would leave under a mark that allows passing them on.
     """
     if any(item.key != key.fingerprint for item in indicators):
         raise ExportError("an indicator was made under another key than the one that seals the file")
@@ -140,7 +141,7 @@ def _names_somebody(plain: Sequence[PlainIndicator]) -> bool:
 def _plain_objects(
     new: Any, plain: Sequence[PlainIndicator], campaign: Json, tlp: Tlp, now_us: int, valid_days: int
 ) -> list[Json]:
-    """Give of each value its indicator and its observable, tied to each other and to the campaign."""
+    """Return for each value its indicator and its observable, tied to each other and to the campaign."""
     objects: list[Json] = []
     for value in plain:
         indicator_object = _plain_indicator(new, value, max(now_us, value.last_us) + valid_days * DAY_US)
@@ -151,7 +152,7 @@ def _plain_objects(
 
 
 def _observed_value(new: Any, indicator: PlainIndicator, tlp: Tlp) -> list[Json]:
-    """Give a value as the observable that STIX has for it, and when it was seen."""
+    """Return a value as a STIX observable, and when it was seen."""
     number = indicator.kind is PlainKind.SYSTEM
     name = {PlainKind.SYSTEM: "number", PlainKind.ACCOUNT: "user_id"}.get(indicator.kind, "value")
     value: Any = int(indicator.value) if number else indicator.value
@@ -166,7 +167,7 @@ def _observed_value(new: Any, indicator: PlainIndicator, tlp: Tlp) -> list[Json]
         "observed-data",
         f"plain {indicator.kind}",
         indicator.value,
-        # by the hour, as the indicator has it
+        # by the hour, as in the indicator
         first_observed=timestamp(indicator.first_us // HOUR_US * HOUR_US),
         last_observed=timestamp((indicator.last_us // HOUR_US + 1) * HOUR_US),
         number_observed=min(max(indicator.exchanges, 1), MOST_OBSERVED),
@@ -186,7 +187,7 @@ def _observable(indicator: PlainIndicator) -> str:
 
 
 def _check_mark(plain: Sequence[PlainIndicator], tlp: Tlp) -> None:
-    """Refuse plain values under a mark that lets them go further. Raises: ExportError."""
+    """Refuse plain values under a mark that allows passing them on. Raises: ExportError."""
     if plain and tlp not in (Tlp.AMBER, Tlp.STRICT):
         raise ExportError(f"TLP:{tlp.upper()} lets plain values go further; give --tlp amber or amber+strict")
     if tlp is not Tlp.STRICT and any(indicator.kind is PlainKind.ACCOUNT for indicator in plain):
@@ -210,7 +211,7 @@ def _counts(
 
 
 def _campaign(alert: Alert, id: str, who: str, opened_us: int, now_us: int, tlp: Tlp) -> Json:
-    """Give a campaign in numbers only: the alert's sentences may quote names of accounts."""
+    """Return a campaign in numbers only, since the alert's sentences may quote names of accounts."""
     exposure = alert.exposure
     description = (
         f"{alert.members:,} accounts have taken {exposure.exchanges:,} exchanges and "
@@ -241,7 +242,7 @@ def _campaign(alert: Alert, id: str, who: str, opened_us: int, now_us: int, tlp:
 
 
 def _attack_pattern(known: Technique, tlp: Tlp) -> Json:
-    """Give a technique of ATLAS: the same object in everybody's bundles, so it has no sender."""
+    """Return an ATLAS technique: the same object in all bundles, so it has no sender."""
     return {
         "type": "attack-pattern",
         "spec_version": "2.1",
@@ -289,7 +290,7 @@ def _new_indicator(
         pattern=written,
         pattern_type="stix",
         pattern_version="2.1",
-        # by the hour: to the millisecond it would be a certain customer's exchange
+        # by the hour: the millisecond would identify one customer's exchange
         valid_from=timestamp(one.first_us // HOUR_US * HOUR_US),
         valid_until=timestamp(until_us),
         confidence=round(100 * one.accounts / max(one.accounts + one.others, 1)),
@@ -299,7 +300,7 @@ def _new_indicator(
 
 
 def plain_pattern(kind: PlainKind, value: str) -> str:
-    """Write a pattern of what STIX itself knows: any tool can look for it.
+    """Return a pattern of standard STIX, which any tool can search for.
 
     >>> plain_pattern(PlainKind.NETWORK, "192.0.2.0/24")
     "[ipv4-addr:value = '192.0.2.0/24']"

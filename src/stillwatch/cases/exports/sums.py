@@ -1,4 +1,4 @@
-"""Counts what an export holds and describes it in words. It lets nothing leave."""
+"""Counts the content of an export and describes it in words."""
 
 import hashlib
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ def leaving(
     marking: str | None = None,
     names_accounts: bool = False,
 ) -> Leaving:
-    """Sum up what is about to leave."""
+    """Summarise what is about to leave."""
     return Leaving(
         form=form,
         bytes=len(data),
@@ -25,7 +25,7 @@ def leaving(
 
 
 def describe_leaving(leaving: Leaving) -> list[str]:
-    """Say it, a line a fact."""
+    """Return the summary, one fact per line."""
     lines = [f"{label}: {count:,}" for label, count in leaving.holds]
     lines.append("prompts, answers and their words: none")
     lines.append("names of accounts: as they are" if leaving.names_accounts else "names of accounts: none")

@@ -1,4 +1,4 @@
-"""The owner's list of who is told: `alerts.toml`. It sends nothing.
+"""The owner's list of receivers: `alerts.toml`.
 
 [[webhook]]
 name = "on-call"
@@ -13,7 +13,7 @@ url = "https://hooks.slack.com/services/T0/B0/x"
 [[syslog]]
 name = "siem"
 url = "tls://siem.internal:6514"  # or tcp://, udp://
-allow = ["siem.internal:6514"]    # a host of your own network has to be named
+allow = ["siem.internal:6514"]    # hosts of your own network must be listed
 """
 
 import re
@@ -37,9 +37,10 @@ FORMS = (Form.CLOUDEVENT, Form.CEF, Form.MESSAGE)
 
 @cache
 def sinks() -> Mapping[str, Sink]:
-    """The kinds of receivers by name: ours, and those that installed packages add.
+    """Return the kinds of receivers by name: ours, and those that installed packages add.
 
-    Raises: InputError for an entry point that cannot be loaded or is no sink, and for a name that is taken.
+    Raises: InputError for an entry point that cannot be loaded or is not a sink, and for a name that is
+    taken.
     """
     modules_found = named_modules(
         SINKS, GROUP, "sinks", "send", {"NAME": str, "SCHEMES": tuple, "FORM": Form}
@@ -63,7 +64,7 @@ def read_targets(path: Path) -> tuple[ExportTarget, ...]:
         raise ExportError(str(why)) from None
     targets: dict[str, ExportTarget | None] = {}
     kinds = sinks()
-    for kind in sorted(kinds, key=[*table.content, *kinds].index):  # in the order of the list
+    for kind in sorted(kinds, key=[*table.content, *kinds].index):  # in the list's order
         for entry in table.tables(kind):
             name = entry.name("name", "") if entry.need("name", 'as in name = "on-call"') else ""
             if name in targets:

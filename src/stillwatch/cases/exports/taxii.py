@@ -1,7 +1,7 @@
-"""TAXII 2.1: puts STIX objects into a collection, and takes out what others put there. It reads no STIX.
+"""TAXII 2.1: uploads STIX objects to a collection, and downloads others'.
 
-Nothing that a server says is believed unseen: the kind of its answers, their size, how many pages it gives
-and how long it takes are bounded. Name and password come from the caller, and stand in no URL and no message.
+Servers are not trusted: the type, size, number of pages and duration of their responses are bounded. Name and
+password come from the caller, and appear in no URL and no message.
 Source: TAXII 2.1 (OASIS, 2021), sections 3.4 to 3.7, 4.3, 5.2 to 5.5.
 """
 
@@ -26,14 +26,14 @@ from stillwatch.report.visible import visible
 MEDIA_TYPE = "application/taxii+json"
 ACCEPT = f"{MEDIA_TYPE};version=2.1"
 USER, PASSWORD, TOKEN = "STILLWATCH_TAXII_USER", "STILLWATCH_TAXII_PASSWORD", "STILLWATCH_TAXII_TOKEN"
-PAGE_OBJECTS = 1_000  # asked for; a server may give fewer
+PAGE_OBJECTS = 1_000  # requested; a server may return fewer
 PAGE_BYTES, WHOLE_BYTES = 16 << 20, 128 << 20  # of one page, and of all together
 MOST_OBJECTS = 100_000
 MOST_PAGES = 1_000
 WHOLE_S = 600.0  # for all pages together
-ENVELOPE_BYTES = 8 << 20  # of one request, where the server does not say less
-WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)  # between looks at a status that is pending
-IDS_ASKED = 25  # in one request: a URL has an end
+ENVELOPE_BYTES = 8 << 20  # of one request, unless the server allows less
+WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)  # between checks of a pending status
+IDS_ASKED = 25  # in one request: URLs have a limited length
 SHOWN = 200
 _COLLECTION = re.compile(r"(/[^?#]*/|/)collections/([^/?#]+)/?")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z", re.ASCII)
@@ -51,7 +51,7 @@ _SAID = {
 
 @dataclass(frozen=True)
 class TaxiiCollection:
-    """Where a collection is, and as whom it is asked."""
+    """A collection's location, and the credentials for it."""
 
     where: ReceiverAddress  # its path ends with /
     root: str  # path of the API root, which ends with /
@@ -61,22 +61,22 @@ class TaxiiCollection:
 
     @property
     def name(self) -> str:
-        """The URL, for people and for the record."""
+        """Return the URL, for people and for the record."""
         return f"{self.where.scheme}://{self.where.at}{self.where.path}"
 
 
 @dataclass(frozen=True)
 class CollectionPage:
-    """What was taken out of a collection."""
+    """Objects downloaded from a collection."""
 
     objects: tuple[Json, ...]
-    added_last: str | None  # the server's time of the newest of them: what comes later is new
+    added_last: str | None  # the server's time of the newest of them: later ones are new
 
 
 def open_collection(
     url: str, environ: Mapping[str, str], ca: Path | None = None, resolve: Resolve | None = None
 ) -> TaxiiCollection:
-    """Take a collection's URL apart, and the credentials from the environment. Nothing is sent.
+    """Parse a collection's URL, and read the credentials from the environment. Nothing is sent.
 
     Raises: ExportError.
     """
@@ -104,10 +104,10 @@ def _authorization(environ: Mapping[str, str]) -> str | None:
 
 
 def push_objects(to: TaxiiCollection, objects: Sequence[Json]) -> int:
-    """Put objects into a collection, and wait until the server has said of each that it took it.
+    """Upload objects to a collection, and wait until the server has confirmed each.
 
-    Gives in how many requests. What the collection holds already counts as taken. Raises: ExportError where
-    it took not all of them; what it took stays there.
+    Returns the number of requests. Objects already in the collection count as accepted. Raises: ExportError
+    if not all are accepted; the accepted ones stay there.
     """
     described = _ask(to, to.where.path)
     if described.get("can_write") is not True:
@@ -127,7 +127,7 @@ def push_objects(to: TaxiiCollection, objects: Sequence[Json]) -> int:
 
 
 def pull_objects(of: TaxiiCollection, added_after: str | None = None) -> CollectionPage:
-    """Take all objects out, in all versions, or those that were added after a time of the server's.
+    """Download all objects in all versions, or those added after a time of the server's.
 
     Raises: ExportError.
     """
@@ -139,7 +139,7 @@ def pull_objects(of: TaxiiCollection, added_after: str | None = None) -> Collect
 
 
 def objects_of(of: TaxiiCollection, ids: Collection[str]) -> list[Json]:
-    """Take out objects by their ids, as many as there are. Raises: ExportError."""
+    """Download objects by their ids, as many as exist. Raises: ExportError."""
     objects: list[Json] = []
     ids_sorted, left = sorted(ids), _AnswerBounds()
     for k in range(0, len(ids_sorted), IDS_ASKED):
@@ -149,7 +149,7 @@ def objects_of(of: TaxiiCollection, ids: Collection[str]) -> list[Json]:
 
 @dataclass
 class _AnswerBounds:
-    """What a server may still answer to one command, in however many requests."""
+    """What a server may still send in response to one command, over all requests."""
 
     objects: int = field(default_factory=lambda: MOST_OBJECTS)
     size: int = field(default_factory=lambda: WHOLE_BYTES)
@@ -158,7 +158,7 @@ class _AnswerBounds:
 
 
 def _all_pages(of: TaxiiCollection, query: dict[str, str], left: _AnswerBounds) -> CollectionPage:
-    """Ask for objects until the server says that there are no more."""
+    """Request objects until the server reports no more."""
     query = {"limit": str(PAGE_OBJECTS), "match[version]": "all", **query}
     objects: list[Json] = []
     last, visited = None, left.visited
@@ -189,13 +189,13 @@ def _next_page(of: TaxiiCollection, answer: Json, last: str | None) -> dict[str,
     following = answer.get("next")
     if isinstance(following, str) and following:
         return {"next": following}
-    if last is not None:  # section 3.4: a server without `next` goes by when objects were added
+    if last is not None:  # section 3.4: a server without `next` pages by the time objects were added
         return {"added_after": last}
     raise ExportError(f"{of.name}: says that there is more, and not how to ask for it (next)")
 
 
 def _envelopes(objects: Sequence[Json], most: int) -> Iterator[bytes]:
-    """Objects in as few requests as their size lets them."""
+    """Yield the objects in as few requests as their size allows."""
     part: list[bytes] = []
     size = 0
     for item in objects:
@@ -209,7 +209,7 @@ def _envelopes(objects: Sequence[Json], most: int) -> Iterator[bytes]:
 
 
 def _wait_for(to: TaxiiCollection, answer: Json) -> list[Json]:
-    """Look until a status is complete, and give the failures in it. Raises: ExportError."""
+    """Poll until a status is complete, and return its failures. Raises: ExportError."""
     for wait_s in (*WAITS_S, None):
         if answer.get("status") == "complete":
             failures, failure_count = answer.get("failures", []), answer.get("failure_count", 0)
@@ -229,9 +229,9 @@ def _wait_for(to: TaxiiCollection, answer: Json) -> list[Json]:
 def _check_held(
     to: TaxiiCollection, failures: Sequence[Json], objects: Sequence[Json], can_read: bool
 ) -> None:
-    """Refuse where what the server did not take is not in the collection already, in the same version.
+    """Raise if an object that the server rejected is not in the collection already, in the same version.
 
-    A server may report what it has as failed: the reference server does. Raises: ExportError.
+    A server may report an existing object as failed, as the reference server does. Raises: ExportError.
     """
     versions = {(item.get("id"), item.get("modified")) for item in objects}
     failed_ids = {str(item.get("id")) for item in failures}
@@ -253,7 +253,7 @@ def _ask(of: TaxiiCollection, path: str) -> Json:
 
 
 def _request(of: TaxiiCollection, path: str, body: bytes | None = None) -> tuple[ReceiverReply, Json]:
-    """Send one request, and give the answer's head and its JSON; an error may have none."""
+    """Send one request, and return the response's head and its JSON; an error may have none."""
     addresses_found = addresses(of.where, [of.where.at], of.resolve)  # the owner named the host
     if of.where.scheme == "http" and any(inside_of(address) != "loopback" for address in addresses_found):
         raise ExportError(f"{of.where.at}: http shows everything to everybody on the way; use https")

@@ -1,8 +1,7 @@
-"""Which cases have news for whom: reads the cases, fills the outbox, remembers what was told. It sends
-nothing.
+"""Which cases have news for which targets: reads the cases, fills the outbox, remembers what was reported.
 
-It goes by revisions in the store, so nobody who folds findings or judges has to call it, wait for it, or know
-of it. Told twice after a crash, an event has the same id and the same bytes.
+It goes by revisions in the store, so code that adds findings or verdicts need not call it. An event sent
+twice after a crash has the same id and the same bytes.
 """
 
 import json
@@ -35,10 +34,9 @@ def tell(
     base_url: str = "",
     source: str = "",
 ) -> int:
-    """Put the news of every case that changed since the last call into the outbox; give how many cases had
-    any.
+    """Put the news of every case changed since the last call into the outbox; return how many had any.
 
-    Suppressed cases and alarms of detectors in shadow have none. source: of the events, where the owner gives
+    Suppressed cases and alarms of detectors in shadow have none. source: of the events, if the owner sets
     one. Raises: ExportError, CaseError.
     """
     source = event_source(store.installation(), source)
@@ -52,7 +50,7 @@ def tell(
         try:
             report = alert(store, case_id, now_us, base_url)
         except RecordNotFound:
-            continue  # no finding names it by itself: it was split off, or opened from a lead
+            continue  # no finding names it itself: it was split off, or opened from a lead
         if any(source.raised and source.state == DetectorState.SHADOW for source in report.detectors):
             continue
         news += 1
@@ -87,7 +85,7 @@ def _changed_cases(store: Store, after: int) -> list[tuple[str, int, int, int | 
 
 
 def _read_state(outbox: Outbox) -> tuple[int, set[str]]:
-    """Give the last revision that was reported, and the cases that were announced."""
+    """Return the last revision that was reported, and the cases that were announced."""
     path = outbox.folder / TOLD
     try:
         state = json.loads(path.read_bytes())

@@ -1,7 +1,7 @@
-"""One case as a file: made, summed up, and let go when somebody has said yes. It asks nobody itself.
+"""One case as a file: prepared, summarised, and released after confirmation.
 
 ready = prepare(store, case_id, Form.OCSF, now_us=now_us)
-...                                     # show `sums.said(ready.leaving)` and ask
+...                                     # show `sums.describe_leaving(ready.leaving)` and ask
 release(store, ready, out, who=who, now_us=now_us)
 """
 
@@ -34,7 +34,7 @@ VALID_DAYS = 180
 
 @dataclass(frozen=True)
 class ToPartner:
-    """What a STIX export needs beside the case."""
+    """What a STIX export needs in addition to the case."""
 
     key: IndicatorKey
     sender: str
@@ -44,18 +44,18 @@ class ToPartner:
     with_accounts: bool = False
     plain: Sequence[PlainIndicator] = ()
     unjudged: str = ""  # why it leaves although nobody has judged the case true
-    misp: bool = False  # in the words that MISP's converter reads
+    misp: bool = False  # in the dialect of MISP's converter
 
 
 @dataclass(frozen=True)
 class ReadyExport:
-    """What is about to leave, and what it is."""
+    """An export that is about to leave, and its summary."""
 
     case: str
     data: bytes
     leaving: Leaving
     override: str = ""  # why it leaves without a verdict
-    to: str = ""  # whom it goes to, where that is known
+    to: str = ""  # the recipient, if known
 
 
 def prepare(
@@ -68,9 +68,9 @@ def prepare(
     partner: ToPartner | None = None,
     source: str = "",
 ) -> ReadyExport:
-    """Make an export of a case; nothing leaves yet.
+    """Prepare an export of a case, without releasing it.
 
-    partner: needed for STIX; source: of a CloudEvent, where the owner gives one.
+    partner: needed for STIX; source: of a CloudEvent, if the owner sets one.
 
     Raises: RecordNotFound; ExportError.
     """
@@ -103,14 +103,14 @@ def prepare(
 
 
 def under_key(key: IndicatorKey) -> str:
-    """To whom a file goes that is sealed under a key, as it stands on record."""
+    """Return the recipient of a file sealed under a key, in the form that is recorded."""
     return f"who holds key {key.fingerprint}"
 
 
 def check_verdict(case: Case, unjudged: str) -> str:
-    """Give why a case may go to a partner without a verdict of true, or "" where it has one.
+    """Return why a case may go to a partner without a verdict of true, or "" if it has one.
 
-    unjudged: the reason that somebody gives for it. Raises: ExportError where it may not go.
+    unjudged: the reason given for it. Raises: ExportError if it may not go.
     """
     if case.verdict == Verdict.TRUE:
         return ""
@@ -137,7 +137,7 @@ def _render(report: Alert, form: Form, now_us: int, updated_us: int, source: str
 
 
 def activity_of(report: Alert, known: bool | None = None) -> Activity:
-    """Give the activity to report of a case: opened, if it is announced for the first time."""
+    """Return the activity to report of a case: opened, if it is announced for the first time."""
     if report.state == CaseState.CLOSED:
         return Activity.CLOSED
     first = report.state == CaseState.NEW if known is None else not known
@@ -147,9 +147,10 @@ def activity_of(report: Alert, known: bool | None = None) -> Activity:
 def release(
     store: Store, ready: ReadyExport, out: Path | None, *, who: str, now_us: int, why: str = ""
 ) -> None:
-    """Put on record that it left, and write it to a file. None: the caller writes it elsewhere.
+    """Record that it left, and write it to a file. None: the caller writes it elsewhere.
 
-    The record comes first: what has left is on the trail, whatever happens to the file. Raises: ExportError.
+    The record comes first, so that everything that left is on the trail, whatever happens to the file.
+    Raises: ExportError.
     """
     export = {"format": str(ready.leaving.form), "sha256": ready.leaving.sha256}
     export |= {"to": ready.to} if ready.to else {}
@@ -169,6 +170,6 @@ def campaigns(store: Store, sender: str) -> dict[str, str]:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Put a file in place, whole or not at all, for its owner only. Raises: ExportError."""
+    """Write a file atomically, readable only by its owner. Raises: ExportError."""
     with refuse_os_errors(ExportError, f"{path}: cannot be written"):
         replace_file(path, [data])

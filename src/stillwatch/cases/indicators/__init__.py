@@ -1,7 +1,7 @@
-"""What can be told of a campaign without showing a prompt: keyed values, and who carries them.
+"""What can be shared about a campaign without showing a prompt: keyed values, and who matches them.
 
-An indicator is a number that only a holder of its key can compare with a text. It does not say who is guilty:
-wording can be copied, and who carries it may be a bystander.
+An indicator is a number that only a holder of its key can compare with a text. A match is not proof of guilt:
+wording can be copied, and a matching account may be a bystander.
 """
 
 from dataclasses import dataclass
@@ -11,22 +11,22 @@ from stillwatch.errors import StillwatchError
 
 
 class IndicatorError(StillwatchError):
-    """Indicators cannot be made, taken in or looked for so."""
+    """Indicators cannot be made, imported or searched for this way."""
 
 
 class IndicatorKind(StrEnum):
-    """What a value was made of.
+    """What a value is derived from.
 
-    The first five are sketches of wording, the others of what is known of accounts.
+    The first five are sketches of wording, the others of facts about accounts.
     """
 
     QUESTION = "question"  # the whole prompt, white space and case folded
     OPENING = "opening"  # its first six tokens, numbers and links masked
     ENDING = "ending"  # its last six
     SYSTEM = "system-text"  # the whole system text
-    WORDING = "wording"  # a phrase of three tokens: several of a campaign must stand in one prompt
-    NETWORK = "network"  # the /24 or /48 that a client came from
-    PAYMENT = "payment"  # fingerprint of the instrument, as the accounts table has it
+    WORDING = "wording"  # a shingle of three tokens: several of a campaign must be in one prompt
+    NETWORK = "network"  # a client's /24 or /48
+    PAYMENT = "payment"  # fingerprint of the instrument, from the accounts table
     DOMAIN = "email-domain"
 
 
@@ -48,9 +48,9 @@ class Indicator:
 
     kind: IndicatorKind
     value: str  # DIGITS[kind] hexadecimal digits
-    key: str  # fingerprint of the key that it was made under
-    accounts: int = 0  # of the campaign that carry it
-    others: int = 0  # accounts outside it that do, where it was found
+    key: str  # fingerprint of the key it was made under
+    accounts: int = 0  # of the campaign that match
+    others: int = 0  # matching accounts outside it, in the log it was made from
     exchanges: int = 0  # of the campaign's accounts
     first_us: int = 0
     last_us: int = 0
@@ -58,50 +58,50 @@ class Indicator:
 
 @dataclass(frozen=True)
 class Partner:
-    """One campaign as a partner told of it."""
+    """One campaign as a partner reported it."""
 
     id: str  # the STIX id of the campaign
-    sender: str  # as the sender calls itself: a claim, not a proof
+    sender: str  # the sender's own name: a claim, not a proof
     name: str
     tlp: str
     created_us: int
     modified_us: int
-    indicators: tuple[tuple[str, Indicator], ...]  # those that hold at this time, each with its STIX id
-    expired: int = 0  # indicators that do not hold any more
-    foreign: int = 0  # indicators that are not of our kind
+    indicators: tuple[tuple[str, Indicator], ...]  # those valid now, each with its STIX id
+    expired: int = 0  # indicators that are no longer valid
+    foreign: int = 0  # indicators of unknown kinds
 
 
 @dataclass(frozen=True)
 class MatchingAccount:
-    """One of our own accounts that uses a partner's indicators. It stays here: a sighting names nobody."""
+    """One of our own accounts that matches a partner's indicators. Kept here: a sighting names nobody."""
 
     account: str
     exchanges: int
     first_us: int
     last_us: int
     kinds: tuple[IndicatorKind, ...]
-    before: bool = False  # carried a mark before the sender saw the campaign: likely for a reason of its own
+    before: bool = False  # matched before the sender saw the campaign: likely for a reason of its own
     rows: int = 0  # all its exchanges that were compared
 
 
 @dataclass(frozen=True)
 class Chance:
-    """How much of what was found would be there anyway."""
+    """How many of the matches are expected by chance."""
 
-    collisions: float  # exchanges expected to match because two values fell together
-    before: int  # accounts that carried a mark before the sender saw the campaign at all
-    before_days: float  # of the history that lie before that
-    # accounts to be expected since, if they came as they did before; None: no such days
+    collisions: float  # exchanges expected to match by hash collisions
+    before: int  # accounts that matched before the sender first saw the campaign
+    before_days: float  # of the history before that
+    # accounts expected since then at the earlier rate; None: no such days
     expected: float | None
 
 
 @dataclass(frozen=True)
 class Hits:
-    """Where one partner's campaign was seen in a history."""
+    """The matches of one partner's campaign in a history."""
 
     partner: Partner
     searched: int  # exchanges that were compared
-    blind: int  # exchanges that could not be: only sketches under another key are kept of them
+    blind: int  # exchanges that could not be: stored only as sketches under another key
     first_searched_us: int | None
     last_searched_us: int | None
     accounts: tuple[MatchingAccount, ...]  # most exchanges first
@@ -110,25 +110,25 @@ class Hits:
     last_us: int | None
     seen: tuple[tuple[str, int, int, int], ...]  # of each indicator seen: STIX id, exchanges, first, last
     chance: Chance
-    unnamed: int = 0  # accounts that carry a mark in too few of their exchanges to be named
+    unnamed: int = 0  # accounts that match in too few of their exchanges to be named
     compared: int = 0  # accounts
-    fitting: int = 0  # accounts whom the marks fit, where these are so many that nobody is named: else 0
+    fitting: int = 0  # matching accounts, if they are so many that nobody is named; else 0
 
 
 @dataclass(frozen=True)
 class PartnerSighting:
-    """What a partner answered about one of our campaigns."""
+    """A partner's reply about one of our campaigns."""
 
     id: str
     of: str  # the STIX id of the campaign
     sender: str
     tlp: str
-    exchanges: int  # 0: looked for and not seen
+    exchanges: int  # 0: searched for and not seen
     accounts: int
     searched: int
-    searched_us: tuple[int, int] | None  # from when to when, as far as it was said
+    searched_us: tuple[int, int] | None  # from when to when, as far as stated
     first_us: int | None
     last_us: int | None
     modified_us: int
     sealed: bool  # by a holder of the key; else anybody may have written it
-    key: str  # its fingerprint: the sender's name is what a holder of it chose
+    key: str  # its fingerprint: the sender's name is chosen by a holder of it

@@ -1,8 +1,8 @@
-"""Files and TAXII collections: which case a file is of, and which of a collection's objects make one file.
+"""Files and TAXII collections: which case a file belongs to, and which objects of a collection form one file.
 
-A seal stands over the objects of one file, and a collection holds those of many. Objects of one export have
-one `modified`, so that a file is put together again as it was; whether its seal holds is for who has the key.
-It sends nothing and believes nothing.
+A seal covers the objects of one file, and a collection mixes those of many. Objects of one export share one
+`modified`, so a file can be reassembled as it was; whether its seal is valid is checked by the holder of the
+key.
 """
 
 import hashlib
@@ -27,9 +27,9 @@ _ID = re.compile(r"[a-z0-9-]{1,60}--[0-9a-f-]{36}")
 
 
 def read_export(path: Path) -> tuple[bytes, list[Json], Leaving]:
-    """Read a file that is to be pushed: its bytes, its objects, and what leaves with it.
+    """Read a file to be uploaded: its bytes, its objects, and a summary of what leaves with it.
 
-    Raises: IndicatorError where it is none that `export` or `import --answer` wrote.
+    Raises: IndicatorError if it is not one that `export` or `import --answer` wrote.
     """
     raw, objects = bundle_objects(path)
     kinds = [item["type"] for item in objects]
@@ -54,16 +54,16 @@ def read_export(path: Path) -> tuple[bytes, list[Json], Leaving]:
 
 
 def for_collection(objects: Iterable[Json]) -> list[Json]:
-    """Give the objects of a file that go into a collection: all but what our extension is.
+    """Return the objects of a file that go into a collection: all but the definition of our extension.
 
-    It is the same in every file of a sender, and put back by `files_in`. The reference server takes its
-    `version` for a time, and fails with every later request that would give it (medallion 3.0.0).
+    It is the same in every file of a sender, and restored by `files_in`. The reference server mistakes its
+    `version` for a time, and fails all later requests that would return it (medallion 3.0.0).
     """
     return [item for item in objects if item["type"] != "extension-definition"]
 
 
 def exported_cases(store: Store, raw: bytes) -> list[str]:
-    """Find the cases whose history has an export of exactly these bytes."""
+    """Return the cases whose history has an export of exactly these bytes."""
     digest = hashlib.sha256(raw).hexdigest()
     query = select(acts.c.case_id).where(acts.c.verb == "export", acts.c.sets.contains(digest)).distinct()
     with store.reading() as db:
@@ -71,7 +71,7 @@ def exported_cases(store: Store, raw: bytes) -> list[str]:
 
 
 def missing_ids(objects: Iterable[Json]) -> set[str]:
-    """Give the ids that reports and sightings refer to and that are missing: they were added earlier."""
+    """Return the ids that reports and sightings refer to but that are missing: they were added earlier."""
     ids_held: set[str] = set()
     named_ids: set[str] = set()
     for item in objects:
@@ -87,18 +87,18 @@ def missing_ids(objects: Iterable[Json]) -> set[str]:
 
 
 def files_in(objects: Iterable[Json], key: IndicatorKey | None = None) -> tuple[dict[str, Json], int]:
-    """Put the bundles together that a collection's objects came from: the newest of each campaign and answer.
+    """Reassemble the bundles that a collection's objects came from: the newest of each campaign and reply.
 
-    Gives them by what names each, which is sound as the name of a file, and how many objects are in none of
-    them. key: only what is sealed under it, the newest of that; else whoever may write into the collection
-    can put a newer version of anything there. Two reports on one campaign are two files. Raises:
-    IndicatorError where its reports name objects without measure.
+    Returns them by name, which is safe as a file name, and how many objects belong to none. key: only files
+    sealed under it; otherwise anybody who may write to the collection can add a newer version of anything.
+    Two reports on one campaign are two files. Raises: IndicatorError if its reports refer to too many
+    objects.
     """
     versions: dict[str, dict[str, Json]] = {}
     for item in objects:
         id, modified = item.get("id"), item.get("modified", "")
         if isinstance(id, str) and isinstance(modified, str):
-            versions.setdefault(id, {}).setdefault(modified, item)  # who came first with it
+            versions.setdefault(id, {}).setdefault(modified, item)  # the first one with this time
     answers = _answers(versions)
     files: dict[str, Json] = {}
     used: set[str] = set()
@@ -106,7 +106,7 @@ def files_in(objects: Iterable[Json], key: IndicatorKey | None = None) -> tuple[
     for id, by_version in versions.items():
         for version in sorted(by_version, reverse=True)[: None if key else 1]:
             name, parts = _name_and_parts(id, by_version[version], answers)
-            if not parts or not _ID.fullmatch(name):  # it names a file
+            if not parts or not _ID.fullmatch(name):  # it becomes a file name
                 continue
             if name in files and not _ID.fullmatch(id):
                 continue
@@ -126,7 +126,7 @@ def files_in(objects: Iterable[Json], key: IndicatorKey | None = None) -> tuple[
 
 
 def _name_and_parts(id: str, head: Json, answers: dict[tuple[str, str], list[str]]) -> tuple[str, list[str]]:
-    """Give the name of a report's or an answer's file, and the ids in it; none where it is neither."""
+    """Return the name of a report's or a reply's file, and the ids in it; none for anything else."""
     if id.startswith("report--"):
         refs = head.get("object_refs")
         references = [ref for ref in refs if isinstance(ref, str)] if isinstance(refs, list) else []
@@ -139,7 +139,7 @@ def _name_and_parts(id: str, head: Json, answers: dict[tuple[str, str], list[str
 
 
 def _answers(versions: dict[str, dict[str, Json]]) -> dict[tuple[str, str], list[str]]:
-    """Sender and time of an answer -> the sightings that were written together in it."""
+    """Return sender and time of a reply -> the sightings that were written together in it."""
     sightings: dict[tuple[str, str], list[str]] = {}
     for id, by_version in versions.items():
         for modified, sighting in by_version.items() if id.startswith("sighting--") else ():
@@ -148,7 +148,7 @@ def _answers(versions: dict[str, dict[str, Json]]) -> dict[tuple[str, str], list
 
 
 def _file_of(versions: dict[str, dict[str, Json]], head: Json, parts: Sequence[str]) -> list[Json]:
-    """The objects of one file: its parts, who wrote it, their marks, and what our extension is."""
+    """Return the objects of one file: its parts, its author, their marks, and our extension's definition."""
     ids_wanted = {*parts, str(head.get("created_by_ref")), EXTENSION}
     refs = head.get("object_marking_refs")
     ids_wanted.update(ref for ref in refs if isinstance(ref, str)) if isinstance(refs, list) else None

@@ -1,8 +1,8 @@
 """Makes indicators of a campaign from its accounts' log: what they share and others do not.
 
-It reads the log twice: its members' exchanges for what they share, then everybody else's for who else has it.
+The log is read twice: the members' exchanges for what they share, then all others' for who else has it.
 Null: none; nothing here is a test. Blind to: paraphrase, and wording that many outside the campaign use too.
-Fooled by: a bystander whose wording the campaign copied: it is shared then, and not the bystander's guilt.
+Fooled by: a bystander whose wording the campaign copied: it is then shared, without the bystander's guilt.
 Source: least counts and purity as in actors.signature, purity raised because what leaves accuses elsewhere.
 """
 
@@ -18,19 +18,19 @@ from stillwatch.cases.indicators.marks import IndicatorNumbers, LogHistory
 from stillwatch.exchanges.read import Progress
 from stillwatch.exchanges.rejects import Rejects
 
-# members that must carry a value (as actors.signature.LEAST_IN): nobody's private text is it
+# members that must have a value (as actors.signature.LEAST_IN), so that it is nobody's private text
 LEAST_ACCOUNTS = 3
-LEAST_ROWS = 20  # exchanges that must carry it where a campaign has fewer: what is said so often is a frame
-PURITY = 0.8  # of the accounts that carry it, the share that must be members
-HELD = 1 << 23  # pairs of value and account that are kept before they are made unique again
-MOST = 64  # values of one kind: the most carried; a partner needs few, and a list is read by people
-MOST_PHRASES = 256  # three must stand in one prompt, and a campaign of many topics shares no few of them
+LEAST_ROWS = 20  # exchanges with it, if members are few: repeated so often, it is a template
+PURITY = 0.8  # of the accounts that have it, the share that must be members
+HELD = 1 << 23  # pairs of value and account that are collected before removing duplicates
+MOST = 64  # values of one kind, the most frequent: a partner needs few, and people read the list
+MOST_PHRASES = 256  # three must be in one prompt, and a campaign of many topics shares many
 DEFAULT = SKETCHED
 
 
 @dataclass
 class _ValueUse:
-    """Of one shared value: how often members sent it, when, and which others did."""
+    """Use of one shared value: how often members sent it, when, and which others did."""
 
     rows: int = 0
     first_us: int = 0
@@ -51,12 +51,12 @@ def gather(
     progress: Progress | None = None,
     judged: Collection[str] = (),
 ) -> tuple[Indicator, ...]:
-    """Make the indicators of a campaign, most carried first within each kind.
+    """Make the indicators of a campaign, most frequent first within each kind.
 
-    judged: accounts of other campaigns that a person judged true: that they carry a value too is no reason
-    to keep it back, as it is with everybody else.
+    judged: accounts of other campaigns that a person judged true: their use of a value does not prevent
+    sharing it, as anybody else's does.
 
-    Raises: IndicatorError where the log holds none of the members, or none of them share anything.
+    Raises: IndicatorError if the log holds none of the members, or they share nothing.
     """
     rejects = rejects if rejects is not None else Rejects()
     marks = IndicatorNumbers(history, kinds)
@@ -95,7 +95,7 @@ def _pairs(
     rejects: Rejects,
     progress: Progress | None,
 ) -> tuple[dict[IndicatorKind, np.ndarray], int, int]:
-    """Read which member carries which value, (2, n) uint64 a kind; count rows of members and blind ones."""
+    """Read which member has which value, (2, n) uint64 per kind; count rows of members and blind ones."""
     pairs_by_kind: dict[IndicatorKind, list[np.ndarray]] = {kind: [] for kind in marks.kinds}
     rows_seen = blind = 0
     for batch_read in history.batches(rejects, progress):
@@ -119,7 +119,7 @@ def _pairs(
 
 
 def _flat(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Values that are there, and the row of each."""
+    """Return the values present, and the row of each."""
     wide = 1 if numbers.ndim == 1 else numbers.shape[1]
     flat = numbers.ravel()
     positions = np.flatnonzero(flat)
@@ -127,7 +127,7 @@ def _flat(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _shared_values(pairs: np.ndarray, least: int) -> dict[int, int]:
-    """Value -> how many members carry it, of those that enough do."""
+    """Return value -> how many members have it, for values that enough have."""
     if not pairs.shape[1]:
         return {}
     names, counts = np.unique(np.unique(pairs, axis=1)[0], return_counts=True)
@@ -143,7 +143,7 @@ def _uses_of_values(
     shared: dict[IndicatorKind, dict[int, int]],
     progress: Progress | None,
 ) -> dict[IndicatorKind, dict[int, _ValueUse]]:
-    """Read it again: how often, when and by which outsiders each shared value was sent."""
+    """Read the log again: how often, when and by which outsiders each shared value was sent."""
     values_by_kind = {kind: np.array(sorted(counts), np.uint64) for kind, counts in shared.items()}
     uses: dict[IndicatorKind, dict[int, _ValueUse]] = {kind: {} for kind in shared}
     for batch in history.batches(Rejects(), progress):

@@ -1,8 +1,7 @@
-"""The two kinds of key: the deployment's own, which nobody else has, and an exchange key shared with a
-partner.
+"""The two kinds of key: the deployment's own, and an exchange key shared with a partner.
 
-From one exchange key come two: one for sketches of wording, one for identifiers. What a partner who holds it
-can do is in docs/indicators.md: it can try guesses. It does not know what is sketched.
+Two keys are derived from an exchange key: one for sketches of wording, one for identifiers. A partner who
+holds it can test guesses: see docs/indicators.md.
 """
 
 import hashlib
@@ -18,7 +17,7 @@ from stillwatch.exchanges.log import network
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.new_file import write_new_file
 
-EXCHANGE_BYTES = 32  # as many as SHA-256 gives: fewer make the key the weak place
+EXCHANGE_BYTES = 32  # the output size of SHA-256: a shorter key would be the weak point
 _FOR_SKETCHES, _FOR_IDENTIFIERS, _FOR_SEALS = b"sw.exch.sketch", b"sw.exch.ident", b"sw.exch.seal"
 
 
@@ -27,25 +26,25 @@ class IndicatorKey:
     """A key for indicators: `sketcher` for wording, `identify` for identifiers, `sealing` for files."""
 
     sketcher: Sketcher
-    sealing: bytes  # for the seal of a file: who holds the key made it
+    sealing: bytes  # for the seal of a file, which proves that a holder of the key made it
     _identifying: bytes
 
     @property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that name the key and tell nothing of it.
+        """16 hexadecimal digits that identify the key and reveal nothing about it.
 
         Files sketched under it carry them too.
         """
         return self.sketcher.fingerprint
 
     def identify(self, kind: str, value: str) -> str:
-        """HMAC-SHA-256 of a normalised identifier; kinds never meet."""
+        """Return HMAC-SHA-256 of a normalised identifier; kinds have separate values."""
         words = f"stillwatch.{kind}.1\0{value}".encode("utf-8", "surrogatepass")
         return hmac.digest(self._identifying, words, "sha256").hex()
 
 
 def own_key(raw: bytes) -> IndicatorKey:
-    """The key that a deployment's logs are sketched under. Raises: IndicatorError for the public default."""
+    """Return the key that a deployment's logs are sketched under. Raises: IndicatorError for the default."""
     sketcher = Sketcher(raw)
     if sketcher.public:
         raise IndicatorError(
@@ -56,7 +55,7 @@ def own_key(raw: bytes) -> IndicatorKey:
 
 
 def exchange(raw: bytes) -> IndicatorKey:
-    """A key shared with a partner. Raises: IndicatorError where it is too short to be one."""
+    """Return a key shared with a partner. Raises: IndicatorError if it is too short."""
     if len(raw) < EXCHANGE_BYTES:
         raise IndicatorError(f"an exchange key of {len(raw)} bytes; right would be {EXCHANGE_BYTES} or more")
     return IndicatorKey(
@@ -88,7 +87,7 @@ def read_exchange(path: Path) -> IndicatorKey:
 def create(path: Path) -> IndicatorKey:
     """Write a new exchange key, readable by its owner only.
 
-    Raises: IndicatorError where the file is there.
+    Raises: IndicatorError if the file exists.
     """
     raw = secrets.token_bytes(EXCHANGE_BYTES)
     try:
@@ -101,7 +100,7 @@ def create(path: Path) -> IndicatorKey:
 
 
 def normalise(kind: IndicatorKind, value: str) -> str | None:
-    """An identifier in the one form that both sides hash, or None where it is none.
+    """Return an identifier in the one form that both sides hash, or None if it is not one.
 
     >>> normalise(IndicatorKind.NETWORK, "::ffff:192.0.2.17")
     '192.0.2'

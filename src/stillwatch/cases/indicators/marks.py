@@ -1,7 +1,4 @@
-"""The values of a log's exchanges that indicators are compared with, as numbers.
-
-It compares nothing itself.
-"""
+"""The values of a log's exchanges that indicators are compared with, as numbers."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,23 +15,23 @@ from stillwatch.exchanges.read import Progress, read
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import Sketcher
 
-LEAST_WORDS = 6  # a shorter question is nobody's own: "yes", "continue" (as actors.fingerprints has it)
+LEAST_WORDS = 6  # a shorter prompt is nobody's own: "yes", "continue" (as in actors.fingerprints)
 BATCH_ROWS = 65_536
 COLUMNS = ("exchange_id", "client_ip", "asn", "system", "prompt", "status")
 
 
 @dataclass(frozen=True)
 class LogHistory:
-    """A log that can be read again: its files, and the key that values are wanted under.
+    """A log that can be read repeatedly: its files, and the key under which values are wanted.
 
-    Files may hold sketches instead of texts (a gateway's segments). Those are under the key that they were
-    made with, `stored`; under another one a row can be compared only where its text was kept.
+    Files may hold sketches instead of texts (a gateway's segments), under their own key, `stored`. Under
+    another key a row can be compared only if its text was kept.
     """
 
     paths: Sequence[str | Path]
     key: IndicatorKey
-    stored: Sketcher | None = None  # of sketched files; None where `key` made them, or there are none
-    accounts: pa.Table | None = None  # in the ACCOUNTS shape: for payment and email-domain
+    stored: Sketcher | None = None  # of sketched files; None if `key` made them, or there are none
+    accounts: pa.Table | None = None  # in the ACCOUNTS schema: for payment and email-domain
     assume_utc: bool = False
     columns: Mapping[str, str] = field(default_factory=dict)  # the log's own names: exchanges/mapping.py
 
@@ -53,9 +50,9 @@ class LogHistory:
 
 
 class IndicatorNumbers:
-    """Turns batches into numbers, one array a kind: (n,) or (n, k) uint64, 0 where there is none.
+    """Turns batches into numbers, one array per kind: (n,) or (n, k) uint64, 0 if there is none.
 
-    Sketches are numbers already. Identifiers are keyed and get numbers in order of first sight.
+    Sketches are numbers already. Identifiers are keyed and numbered in order of first occurrence.
     """
 
     def __init__(self, history: LogHistory, kinds: Collection[IndicatorKind]) -> None:
@@ -65,31 +62,31 @@ class IndicatorNumbers:
         self._plain: dict[IndicatorKind, dict[str, int]] = {kind: {} for kind in IDENTIFIERS}
 
     def of(self, batch: pa.RecordBatch) -> dict[IndicatorKind, np.ndarray]:
-        """The numbers of every kind that was asked for."""
+        """Return the numbers of every requested kind."""
         out = self._sketches(batch) if set(self.kinds) & set(SKETCHED) else {}
         return out | {kind: self._identifiers(batch, kind) for kind in self.kinds if kind in IDENTIFIERS}
 
     def blind(self, batch: pa.RecordBatch) -> np.ndarray:
-        """(n,) bool: rows kept only as sketches under another key: they cannot be compared."""
+        """Return (n,) bool: rows stored only as sketches under another key, which cannot be compared."""
         if self._under_it or not sketched.is_sketched(batch.schema) or not set(self.kinds) & set(SKETCHED):
             return np.zeros(batch.num_rows, bool)
         return batch.column("prompt").is_null().to_numpy(zero_copy_only=False)
 
     @property
     def _under_it(self) -> bool:
-        """Tell whether stored sketches were made under the key."""
+        """Return whether stored sketches were made under the key."""
         stored = self._history.stored
         return stored is None or stored.fingerprint == self._history.key.fingerprint
 
     def number(self, kind: IndicatorKind, value: str) -> int:
-        """The number that stands for a value."""
+        """Return the number that stands for a value."""
         if kind in SKETCHED:
             return int(value, 16)
         code = self._code[kind]
         return code.setdefault(value, len(code) + 1)
 
     def values(self, kind: IndicatorKind, numbers: Sequence[int]) -> list[str]:
-        """The values that numbers stand for."""
+        """Return the values that numbers stand for."""
         if kind in SKETCHED:
             return [f"{number:0{DIGITS[kind]}x}" for number in numbers]
         by_code = list(self._code[kind])
@@ -124,7 +121,7 @@ class IndicatorNumbers:
         return lookup[pc.fill_null(coded.indices, len(names)).to_numpy(zero_copy_only=False)]
 
     def _of_accounts(self, kind: IndicatorKind) -> dict[str, int]:
-        """Account -> number, of what the accounts table says; made once."""
+        """Return account -> number, from the accounts table; computed once."""
         numbers, table = self._plain[kind], self._history.accounts
         if not numbers and table is not None:
             column = {IndicatorKind.PAYMENT: "payment", IndicatorKind.DOMAIN: "email_domain"}[kind]

@@ -1,7 +1,4 @@
-"""Reads the campaigns of a partner's file, with the indicators that are valid now.
-
-It searches nothing.
-"""
+"""Reads the campaigns of a partner's file, with the indicators that are valid now."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +20,12 @@ from stillwatch.cases.indicators.reading import (
 )
 from stillwatch.report.visible import visible
 
-MOST_CAMPAIGNS = 100  # in one file: each is looked for in the whole history
+MOST_CAMPAIGNS = 100  # in one file: each is searched for in the whole history
 
 
 @dataclass(frozen=True)
 class PartnerFile:
-    """A partner's file, as it is understood."""
+    """The content of a partner's file."""
 
     sender: str
     sealed: bool
@@ -36,9 +33,9 @@ class PartnerFile:
 
 
 def read_partners(path: Path, key: IndicatorKey, now_us: int, unsealed: bool = False) -> PartnerFile:
-    """Read what a partner tells of campaigns.
+    """Read a partner's campaigns.
 
-    Raises: IndicatorError where nothing in it can be used now: and why, in words for the partner.
+    Raises: IndicatorError, in words for the partner, if nothing in it can be used now.
     """
     file = read_file(path, key, unsealed)
     campaigns = file.of_type("campaign")
@@ -115,7 +112,7 @@ def _ties(file: IndicatorFile) -> dict[str, list[Json]]:
 
 
 def _indicating(file: IndicatorFile, ties: list[Json]) -> list[Json]:
-    """The indicators that relationships tie to a campaign."""
+    """Return the indicators that relationships tie to a campaign."""
     indicating: dict[str, Json] = {}
     for tie in ties:
         source = file.objects.get(str(tie.get("source_ref")))
@@ -144,7 +141,7 @@ def _indicator(file: IndicatorFile, item: Json, kind: IndicatorKind, key: str, v
 def _nothing(
     count_told: int, expired: int, revoked: int, foreign: int, others: set[str], key: IndicatorKey
 ) -> str:
-    """Say why none of a campaign's indicators can be searched for."""
+    """Return why none of a campaign's indicators can be searched for."""
     if not count_told:
         return "has no indicators"
     if others:

@@ -1,7 +1,7 @@
-"""What a campaign's accounts share, in plain, for programs that know no keyed marks.
+"""What a campaign's accounts share, in plain text, for programs without keyed indicators.
 
-A network or a number of an autonomous system names somebody: it leaves only where a person asks for it by
-name. The rule is that of the marks: enough of the campaign's accounts have it, and few others do.
+A network or the number of an autonomous system identifies somebody, so it leaves only if a person requests it
+by name. The rule is that of keyed indicators: enough of the campaign's accounts have it, and few others do.
 Null: none; nothing here is a test. Blind to: addresses that change, and networks that everybody uses.
 Fooled by: a campaign that sends from an honest customer's network.
 """
@@ -22,22 +22,22 @@ PREFIX_BITS = {4: 24, 6: 48}  # as `exchanges.log.network` cuts addresses
 
 
 class PlainKind(StrEnum):
-    """What can be told in plain."""
+    """What can be shared in plain text."""
 
-    NETWORK = "network"  # the /24 or /48 that clients came from
+    NETWORK = "network"  # a client's /24 or /48
     SYSTEM = "asn"  # the number of the autonomous system
-    DOMAIN = "email-domain"  # of the accounts table
-    ACCOUNT = "account"  # names of the campaign's accounts, as they stand
+    DOMAIN = "email-domain"  # from the accounts table
+    ACCOUNT = "account"  # names of the campaign's accounts
 
 
 @dataclass(frozen=True)
 class PlainIndicator:
-    """One value that a campaign's accounts share, as it stands."""
+    """One value that a campaign's accounts share, in plain text."""
 
     kind: PlainKind
     value: str
     accounts: int  # of the campaign that have it
-    others: int  # accounts outside it that do
+    others: int  # accounts outside it that have it
     exchanges: int  # of the campaign's accounts
     first_us: int
     last_us: int
@@ -53,7 +53,7 @@ class _PlainUse:
 
 
 def cidr(address: str) -> str | None:
-    """Give the network that an address lies in, as it is written; None where it is no address.
+    """Return the network of an address in CIDR notation; None if it is not an address.
 
     >>> cidr("192.0.2.17"), cidr("::ffff:192.0.2.17"), cidr("2001:db8:1:2::9"), cidr("unknown")
     ('192.0.2.0/24', '192.0.2.0/24', '2001:db8:1::/48', None)
@@ -72,9 +72,9 @@ def gather_plain(
     kinds: Collection[PlainKind],
     rejects: Rejects,
 ) -> tuple[PlainIndicator, ...]:
-    """Give what the accounts share in plain, most shared first within each kind.
+    """Return what the accounts share, in plain text, most shared first within each kind.
 
-    Raises: IndicatorError where they share nothing of the kinds that were asked for.
+    Raises: IndicatorError if they share nothing of the requested kinds.
     """
     own_accounts = set(members)
     uses: dict[PlainKind, dict[str, _PlainUse]] = {kind: {} for kind in kinds}

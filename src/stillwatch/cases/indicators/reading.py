@@ -1,6 +1,6 @@
 """Reads a partner's STIX file: bounded, and checked object by object before anything in it is used.
 
-It says what is wrong in words that can be sent back to the partner. It does not search for anything.
+Errors are in words that can be sent back to the partner.
 """
 
 import re
@@ -25,7 +25,7 @@ LONGEST = 8 << 20  # bytes of a file: 8,000 indicators; "[],[],..." takes 20 tim
 MOST_OBJECTS = 100_000
 DEEPEST = 32  # levels; STIX needs about six
 LONGEST_TEXT = 4_096
-SKEW_US = 300_000_000  # how far ahead of us a sender's clock may run
+SKEW_US = 300_000_000  # how far a sender's clock may be ahead of ours
 SHOWN = 200  # characters of a name that somebody else chose
 _ID = re.compile(
     r"[a-z][a-z0-9-]{1,60}--[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
@@ -35,7 +35,7 @@ _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z", re.ASCI
 
 @dataclass(frozen=True)
 class IndicatorFile:
-    """A partner's file whose form and seal are sound."""
+    """A partner's file whose form and seal are valid."""
 
     place: str
     sender: str
@@ -51,7 +51,7 @@ class IndicatorFile:
 
 
 def read_file(path: Path, key: IndicatorKey, unsealed: bool = False) -> IndicatorFile:
-    """Read a bundle. unsealed: take one that nobody who has the key sealed, or that was changed since.
+    """Read a bundle. unsealed: accept one without a valid seal of the key.
 
     Raises: IndicatorError that says what is wrong with it.
     """
@@ -73,7 +73,7 @@ def read_file(path: Path, key: IndicatorKey, unsealed: bool = False) -> Indicato
 
 
 def bundle_objects(path: Path) -> tuple[bytes, list[Json]]:
-    """Read a bundle's bytes and its objects, whoever sealed it. Raises: IndicatorError."""
+    """Read a bundle's bytes and its objects, with or without seal. Raises: IndicatorError."""
     raw = _bytes(path)
     return raw, _checked_objects(_document(raw, str(path)), str(path))
 
@@ -110,7 +110,7 @@ def _document(raw: bytes, path: str) -> Any:
 
 
 def _is_deep(value: Any) -> bool:
-    """Whether a value is nested deeper than STIX ever is."""
+    """Return whether a value is nested deeper than STIX ever is."""
     level = [value]
     for _ in range(DEEPEST):
         below: list[Any] = []
@@ -151,9 +151,9 @@ def _checked_objects(document: Any, place: str) -> list[Json]:
 
 
 def _sender_of(objects: Mapping[str, Json], place: str) -> Json:
-    """The identity that made what is told."""
+    """Return the identity that created the reports."""
     reports = [item for item in objects.values() if item["type"] in ("campaign", "sighting")]
-    makers = {str(item.get("created_by_ref")) for item in reports}  # whatever it is
+    makers = {str(item.get("created_by_ref")) for item in reports}  # of any type
     if not reports:
         raise IndicatorError(f"{place}: reports no campaign and answers none; is it a file for this program?")
     if len(makers) > 1:
@@ -168,7 +168,7 @@ def _sender_of(objects: Mapping[str, Json], place: str) -> Json:
 
 
 def text(item: Json, name: str, place: str, default: str | None = None) -> str:
-    """A text of an object. Raises: IndicatorError."""
+    """Return a text of an object. Raises: IndicatorError."""
     value = item.get(name, default)
     if not isinstance(value, str) or len(value) > LONGEST_TEXT:
         raise IndicatorError(
@@ -178,7 +178,7 @@ def text(item: Json, name: str, place: str, default: str | None = None) -> str:
 
 
 def count(properties: Json, name: str, at: str, default: int | None = None) -> int:
-    """A number of things. Raises: IndicatorError."""
+    """Return a count. Raises: IndicatorError."""
     value = properties.get(name, default)
     if type(value) is not int or not 0 <= value < 1 << 53:
         raise IndicatorError(f"{at}: {name} must be a whole number from 0 on")
@@ -186,7 +186,7 @@ def count(properties: Json, name: str, at: str, default: int | None = None) -> i
 
 
 def time_us(item: Json, name: str, place: str, default: int | None = None) -> int:
-    """A timestamp of an object in UTC microseconds. Raises: IndicatorError."""
+    """Return a timestamp of an object in UTC microseconds. Raises: IndicatorError."""
     value = item.get(name)
     if value is None and default is not None:
         return default
@@ -203,21 +203,21 @@ def time_us(item: Json, name: str, place: str, default: int | None = None) -> in
 
 
 def version_us(item: Json, place: str) -> int:
-    """Give an object's version; observables have only one."""
+    """Return an object's version; observables have only one."""
     return time_us(item, "modified", place, default=0)
 
 
 def ours(item: Json) -> Json:
-    """What stands in our extension of an object."""
+    """Return the content of our extension in an object."""
     extensions = item.get("extensions")
     extension = extensions.get(EXTENSION) if isinstance(extensions, dict) else None
     return extension if isinstance(extension, dict) else {}
 
 
 def tlp_of(file: IndicatorFile, parts: Iterable[Json]) -> Tlp:
-    """The strictest mark of some objects.
+    """Return the strictest mark of some objects.
 
-    Raises: IndicatorError where one has none, or one that is not TLP 2.0.
+    Raises: IndicatorError if one has none, or one that is not TLP 2.0.
     """
     strictest = Tlp.CLEAR
     order = list(Tlp)
@@ -236,7 +236,7 @@ def tlp_of(file: IndicatorFile, parts: Iterable[Json]) -> Tlp:
 
 
 def _marks_of_parts(file: IndicatorFile, item: Json) -> list[Any]:
-    """The marks of single properties of an object (STIX 2.1, 7.2.3); a language is none."""
+    """Return the marks of single properties of an object (STIX 2.1, 7.2.3), except languages."""
     granular = item.get("granular_markings", [])
     if not isinstance(granular, list) or not all(isinstance(one, dict) for one in granular):
         raise file.wrong(item, "has granular_markings that cannot be read")

@@ -1,13 +1,13 @@
-"""Looks for a partner's indicators in a history: which of our exchanges carry them, since when, whose they
-are.
+"""Searches our log for a partner's indicators: which exchanges match, since when, and which accounts sent
+them.
 
-It reads the log once, and judges nobody. A hit says that the same wording was sent, not why. An account is
-named where several of its exchanges carry marks, and these are not a few among thousands: see `is_named`.
-Marks that fit over a fifth of all accounts name nobody: a partner who is wrong, or hostile, could accuse all.
-Null: for `chance.expected`, whoever carried a mark before the campaign began did so for a reason that goes on
-at the same rate. Blind to: paraphrase; exchanges of which only sketches under another key are kept.
-Fooled by: wording that became popular meanwhile; a partner who tells of wording that half the world uses.
-Source: `chance.collisions`: 64-bit and 32-bit keyed hashes taken for uniform (docs/text.md).
+A match shows that the same wording was sent, not why. An account is named if several of its exchanges match,
+and not just a few among thousands: see `is_named`. Indicators that fit over a fifth of all accounts name
+nobody, because a mistaken or hostile partner could accuse everyone. Null: for `chance.expected`, accounts
+that matched before the campaign began did so for a reason that continues at the same rate. Blind to:
+paraphrase; exchanges stored only as sketches under another key. Fooled by: wording that became popular
+meanwhile; a partner whose indicators are widely used wording. Source: `chance.collisions`: 64-bit and 32-bit
+keyed hashes assumed uniform (docs/text.md).
 """
 
 from collections import Counter
@@ -34,20 +34,20 @@ from stillwatch.exchanges.rejects import Rejects
 from stillwatch.text.kernel import PHRASES
 from stillwatch.units import DAY_US
 
-NEEDED = 3  # phrases in one prompt: on the sample two also stood in prompts of honest accounts, three rarely
-HALF = 2  # phrases in one prompt: half a mark
-# of an account: chosen on dev-a and dev-b before any other world was looked at (docs/figures/indicators.md)
-LEAST_MARKED = 2  # exchanges with a mark, or half of one
-LEAST_SHARE = 0.02  # of its exchanges, where one of them carries a whole mark
-LEAST_SHARE_HALF = 0.1  # of its exchanges, where none does
-LEAST_PHRASES = 4  # different ones in all, where none does
-# marks that fit more accounts than both are no campaign's: nobody is named by them
+NEEDED = 3  # shingles in one prompt: on the sample, honest accounts rarely had more than two
+HALF = 2  # shingles in one prompt: half a match
+# per account: chosen on dev-a and dev-b before any other world was looked at (docs/figures/indicators.md)
+LEAST_MARKED = 2  # exchanges with a match, or half of one
+LEAST_SHARE = 0.02  # of its exchanges, if one of them is a whole match
+LEAST_SHARE_HALF = 0.1  # of its exchanges, if none is
+LEAST_PHRASES = 4  # different ones in all, if none is
+# indicators that fit more accounts than both belong to no campaign: nobody is named by them
 WIDE_ACCOUNTS, WIDE_SHARE = 20, 0.2
 
 
 @dataclass
 class _Span:
-    """Counts of something seen, with when."""
+    """Counts of matches, with first and last time."""
 
     exchanges: int = 0
     first_us: int | None = None
@@ -65,11 +65,11 @@ class _Span:
 
 @dataclass
 class _Carried:
-    """What one account carries."""
+    """The matches of one account."""
 
     span: _Span = field(default_factory=_Span)
-    rows: int = 0  # that carry marks, an exchange that stands in two files twice, as in all its rows
-    whole: bool = False  # whether one carries a whole mark
+    rows: int = 0  # matching exchanges; one in two files counts twice, as in its total
+    whole: bool = False  # whether one is a whole match
     marks: dict[tuple[IndicatorKind, int], _Span] = field(default_factory=dict)
 
     def phrases(self) -> int:
@@ -78,27 +78,27 @@ class _Carried:
 
 @dataclass
 class _SearchState:
-    """What the pass over the log has found so far."""
+    """The results so far of the pass over the log."""
 
     began_us: int  # the sender's first exchange
-    since_us: int  # what is counted begins here; before it only the base rate is measured
+    since_us: int  # counting begins here; earlier exchanges only give the base rate
     searched: int = 0
     blind: int = 0
     first_us: int | None = None  # of the history, whatever is counted
     last_us: int | None = None
-    before: set[str] = field(default_factory=set)  # who carried a mark before the sender's first exchange
-    pairs: float = 0.0  # chances for one more phrase to fall together with a wanted one
+    before: set[str] = field(default_factory=set)  # accounts that matched before the sender's first exchange
+    pairs: float = 0.0  # chances for a further shingle to collide with a wanted one
     values: dict[IndicatorKind, int] = field(default_factory=dict)  # how many values were compared
     ids: set[str] = field(default_factory=set)
-    rows: Counter[str] = field(default_factory=Counter)  # of each account, that were compared and count
+    rows: Counter[str] = field(default_factory=Counter)  # of each account: exchanges compared and counted
     accounts: dict[str, "_Carried"] = field(default_factory=dict)
 
 
 def is_named(rows: int, marked: int, whole: bool, phrases: int) -> bool:
-    """Whether marks in so many of an account's exchanges are more than chance, or one text of many.
+    """Return whether matches in so many of an account's exchanges exceed chance, or one text of many.
 
-    rows, marked: all its exchanges, and those that carry a mark or half of one; whole: whether one of them
-    carries a whole mark; phrases: different ones, in prompts that carry two or more.
+    rows, marked: all its exchanges, and those with a match or half of one; whole: whether one of them is a
+    whole match; phrases: different ones, in prompts with two or more.
 
     >>> is_named(40, 2, True, 3), is_named(1_000, 2, True, 3), is_named(40, 1, True, 3)
     (True, False, False)
@@ -119,12 +119,12 @@ def search(
     progress: Progress | None = None,
     own: bool = False,
 ) -> Hits:
-    """Look for a partner's indicators in the exchanges of [since, until); by default in all there are.
+    """Search the exchanges of [since, until), by default all, for a partner's indicators.
 
-    own: they are of a case of one's own, whose marks may fit however many.
+    own: the indicators are of our own case, and may fit any number of accounts.
 
-    The base rate is measured on what lies before the sender's first exchange: give the whole history where
-    you can. Raises: InputError where the log cannot be read.
+    The base rate is measured before the sender's first exchange, so pass the whole history if possible.
+    Raises: InputError if the log cannot be read.
     """
     kinds = {mark.kind for _, mark in partner.indicators}
     marks = IndicatorNumbers(history, kinds)
@@ -189,9 +189,9 @@ def _keep_rows(
     hits: dict[int, list[tuple[IndicatorKind, int]]],
     has_whole_mark: np.ndarray,
 ) -> None:
-    """Count exchanges that carry a mark or half of one, each once, whatever files it stands in.
+    """Count exchanges with a match or half of one, each once, in however many files it occurs.
 
-    whole: (rows,) bool, which exchanges carry a whole mark.
+    whole: (rows,) bool, which exchanges are a whole match.
     """
     rows = sorted(hits)
     carrying = batch.take(pa.array(rows, pa.int64()))

@@ -1,9 +1,10 @@
-"""A gateway's exchanges sketched under partners' keys too: where a partner's marks can be looked for.
+"""A gateway's exchanges, also sketched under partners' keys, so that a partner's indicators can be searched
+for.
 
-A gateway lets prompts go, and sketches under its own key say nothing to a partner's marks. So while a prompt
-is at hand it is sketched once more under each exchange key in `partners/`, and kept in `shared/` as long as
-sketches are. It begins when the key is placed: what was served before cannot be compared. It never hinders
-the recorder.
+A gateway keeps no prompts, and sketches under its own key cannot be compared with a partner's indicators. So
+each prompt is sketched once more under each exchange key in `partners/`, and these are kept in `shared/` as
+long as other sketches. This starts when the key is added: earlier exchanges cannot be compared. It never
+blocks the recorder.
 """
 
 import os
@@ -24,11 +25,11 @@ from stillwatch.exchanges.sketched import sketch_batch
 KEYS, SHELVES = "partners", "shared"
 COLUMNS = ("exchange_id", "time", "account", "client_ip", "system", "prompt")
 _HOUR = "%Y-%m-%dT%H"
-_OVER = timedelta(hours=1, minutes=5)  # an hour's files are put together when it has been over for a while
+_OVER = timedelta(hours=1, minutes=5)  # an hour's files are merged some time after its end
 
 
 def place_key(folder: Path, file: Path) -> IndicatorKey:
-    """Put an exchange key where the recorder looks. Raises: IndicatorError."""
+    """Store an exchange key where the recorder looks. Raises: IndicatorError."""
     key = read_exchange(file)
     path = folder / KEYS / f"{key.fingerprint}.key"
     with refuse_os_errors(IndicatorError, f"{path}: cannot hold the key"):
@@ -42,27 +43,27 @@ def place_key(folder: Path, file: Path) -> IndicatorKey:
 
 
 def shelf_of(folder: Path, key: IndicatorKey) -> Path | None:
-    """Find the folder of a gateway's exchanges sketched under this key; None if there is none."""
+    """Return the folder of a gateway's exchanges sketched under this key; None if there is none."""
     path = folder / SHELVES / key.fingerprint
     return path if path.is_dir() and any(path.rglob("*.parquet")) else None
 
 
 class IndicatorRecorder:
-    """What the recorder puts its exchanges on before it lets their texts go. Without keys it does nothing."""
+    """Receives exchanges from the recorder before it drops their texts. Without keys it does nothing."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._keys: list[IndicatorKey] = []
-        self._seen_ns = -1  # of the keys' folder, when it was read
-        self.missed = 0  # exchanges that the disk did not take
+        self._seen_ns = -1  # of the keys' folder, when last read
+        self.missed = 0  # exchanges that could not be written
 
     @property
     def wants(self) -> bool:
-        """Tell whether any key is placed: without one no texts need to be kept for it."""
+        """Return whether any key is stored; without one no texts need to be kept for this."""
         return bool(self._current())
 
     def put(self, number: int, batch: pa.RecordBatch, now: datetime) -> None:
-        """Keep a batch of the record under every key. The same number again takes the place of the first."""
+        """Store a batch of the record under every key. The same number again replaces the first."""
         for key in self._current():
             try:
                 _write(
@@ -74,9 +75,9 @@ class IndicatorRecorder:
                 print(f"stillwatch: shared sketches: {why.strerror}; capture goes on", file=sys.stderr)
 
     def tidy(self, now: datetime, days: int) -> None:
-        """Make one file of each hour that is over, and let go of hours past the days of sketches."""
+        """Merge the files of each hour that is over, and delete hours past the retention of sketches."""
         for below, hour in list(self._hours()):
-            with suppress(OSError):  # the next look tries again
+            with suppress(OSError):  # the next run tries again
                 files = sorted(below.glob("[0-9]*.parquet"))
                 if now - hour > timedelta(days=days, hours=1):
                     for path in files:
@@ -91,7 +92,7 @@ class IndicatorRecorder:
                 yield below, datetime.strptime(below.name, _HOUR).replace(tzinfo=UTC)
 
     def _current(self) -> list[IndicatorKey]:
-        """Give the keys that are placed now; a file without a key is skipped and reported once."""
+        """Return the present keys; a file without a key is skipped and reported once."""
         place = self._folder / KEYS
         try:
             changed_ns = place.stat().st_mtime_ns
@@ -108,7 +109,7 @@ class IndicatorRecorder:
 
 
 def _merge(files: list[Path]) -> None:
-    """Merge many files into one. If interrupted, rows are there twice; a search counts each exchange once."""
+    """Merge many files into one. If interrupted, rows exist twice; a search counts each exchange once."""
     name = f"{files[0].stem.partition('-')[0]}-{files[-1].stem.rpartition('-')[2]}.parquet"
     newest = pq.read_schema(files[-1])  # an older version's files may lack columns
     tables = [pq.read_table(path, schema=newest) for path in files]
@@ -120,7 +121,7 @@ def _merge(files: list[Path]) -> None:
 
 def _write(path: Path, table: pa.Table) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    beside = path.with_name(f".{path.name}.new")  # hidden: readers pass it over
+    beside = path.with_name(f".{path.name}.new")  # hidden from readers
     try:
         with beside.open("wb") as file:
             pq.write_table(table, file, compression="zstd")

@@ -1,7 +1,7 @@
-"""The answer to a partner: whether its campaign was seen here, how often, first and last. It names nobody.
+"""The reply to a partner: whether its campaign was seen here, how often, first and last. It names nobody.
 
-Times are rounded to whole hours outwards: to the minute they would tell the partner which exchange it was. An
-answer of nought is an answer too. Source: STIX 2.1 (OASIS, 2021), section 5.2: count 0 says "not seen".
+Times are rounded outwards to whole hours: the minute would reveal which exchange it was. A count of zero is a
+reply too. Source: STIX 2.1 (OASIS, 2021), section 5.2: count 0 says "not seen".
 """
 
 from pathlib import Path
@@ -32,7 +32,7 @@ MOST = 999_999_999  # STIX 2.1, section 5.2: count
 
 
 def sighting_bundle(hits: Hits, key: IndicatorKey, *, sender: str, now_us: int) -> tuple[bytes, Leaving]:
-    """Write the answer, under the mark of what it answers; a later one brings it up to date."""
+    """Write the reply, under the mark of the original file; a later reply updates it."""
     name = checked_sender(sender)
     who, tlp = identity_id(name), Tlp(hits.partner.tlp)
     whole = (hits.partner.id, hits.exchanges, hits.first_us, hits.last_us)
@@ -73,7 +73,7 @@ def _sighting(
         "sighting",
         stix_id("sighting", who, of),
         who,
-        hits.partner.created_us,  # the same in every answer, as versions of one object need it
+        hits.partner.created_us,  # the same in every reply, as versions of one object require
         now_us,
         tlp,
         sighting_of_ref=of,
@@ -86,7 +86,7 @@ def _sighting(
 
 
 def _hours(first_us: int | None, last_us: int | None) -> dict[str, str]:
-    """First and last, rounded outwards to whole hours."""
+    """Return first and last, rounded outwards to whole hours."""
     if first_us is None or last_us is None:
         return {}
     return {
@@ -96,7 +96,7 @@ def _hours(first_us: int | None, last_us: int | None) -> dict[str, str]:
 
 
 def _span_properties(hits: Hits) -> dict[str, str]:
-    """Give the searched span by the hour: "not seen" is worth no more than that."""
+    """Return the searched span by the hour: "not seen" is valid only for it."""
     hours = _hours(hits.first_searched_us, hits.last_searched_us)
     return {f"searched_{name}": hour for name, hour in zip(("from", "to"), hours.values(), strict=False)}
 
@@ -104,9 +104,9 @@ def _span_properties(hits: Hits) -> dict[str, str]:
 def read_sightings(
     path: Path, key: IndicatorKey, now_us: int, unsealed: bool = False
 ) -> tuple[PartnerSighting, ...]:
-    """Read a partner's answer: one sighting of each of our campaigns in it.
+    """Read a partner's reply: one sighting of each of our campaigns in it.
 
-    Raises: IndicatorError where it is none, or says what cannot be.
+    Raises: IndicatorError if it is not a reply, or is contradictory.
     """
     file = read_file(path, key, unsealed)
     sightings = []
@@ -155,7 +155,7 @@ def _read_span(extension: Json, place: str) -> tuple[int, int] | None:
 
 
 def sentence(echo: PartnerSighting) -> str:
-    """A sighting as a sentence, for the note that it becomes."""
+    """Return a sighting as a sentence, for the note that it becomes."""
     claim = f"under key {echo.key}" if echo.sealed else "unsealed, a mere claim"
     who = f"{echo.sender} (TLP:{echo.tlp.upper()}; {claim}; of {timestamp(echo.modified_us)})"
     when = "" if echo.searched_us is None else " from {} to {}".format(*map(timestamp, echo.searched_us))

@@ -1,1 +1,1 @@
-"""The pages: each shows one thing or does one thing. They share nothing but what they are given."""
+"""The pages: each shows one thing or does one thing, independently of the others."""

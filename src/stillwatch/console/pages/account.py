@@ -1,4 +1,4 @@
-"""An account: its cases, what ties it, what stands for it, its days. Its texts stay hidden: see `prompts`."""
+"""An account: its cases, its ties, its enforcement status, its days. Its texts stay hidden: see `prompts`."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -29,7 +29,7 @@ class NearestAccount:
 
 
 def named_account(request: PageRequest) -> str:
-    """Give the account that the address names. Raises: RecordNotFound."""
+    """Return the account that the address names. Raises: RecordNotFound."""
     key = request.query("key")
     if not key:
         return request.query("name")
@@ -95,9 +95,10 @@ def show(request: PageRequest) -> Shown:
 
 
 def nearest(name: str, links: Sequence[Link], most: int = NEAREST) -> list[NearestAccount]:
-    """Give the accounts of a group that have most of an account's clues, by clues and then by their bits.
+    """Return the accounts of a group with most of an account's clues, by number of clues, then by bits.
 
-    One clue is not one value: two accounts can share networks with others and none with each other.
+    Sharing a clue is not sharing a value: two accounts can share networks with others and none with each
+    other.
     """
     own_clues = {link.clue for link in links if link.a == name}
     bits_by_clue: dict[str, dict[str, float]] = {}
@@ -109,7 +110,7 @@ def nearest(name: str, links: Sequence[Link], most: int = NEAREST) -> list[Neare
 
 
 def days(request: PageRequest) -> Shown:
-    """Show an account's days beside its group's, and what happened to it. Nothing that was said in them."""
+    """Show an account's days beside its group's, and its events. No texts are shown."""
     name = named_account(request)
     inside = [entry for entry in reading.account(request.store, name) if entry.member.moved_to is None]
     if not inside:
@@ -130,7 +131,7 @@ def days(request: PageRequest) -> Shown:
 def _events(
     request: PageRequest, name: str, case: str, member: Member, facts: SignUpFacts | None
 ) -> list[tuple[int, str]]:
-    """Give what happened to an account, newest first."""
+    """Return an account's events, newest first."""
     events = [(member.since_us, f"named in {case}")]
     if facts is not None and facts.created_us is not None:
         details = ", ".join(word for word in (facts.org, facts.tier, facts.country) if word)

@@ -1,4 +1,4 @@
-"""Taking steps on accounts: first the dry run, then the step, or the wait for a second person."""
+"""Actions on accounts: first the dry run, then the action, or a request for a second person's approval."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,7 +20,7 @@ NAMED = 100
 
 
 def _asked_for(request: PageRequest, state: str) -> requested_steps.StepRequest:
-    """Read the form: the step, and the accounts as they may be acted on now."""
+    """Read the form: the action, and those of the accounts that may be acted on now."""
     case = request.part("case")
     name = request.form("step", 40)
     if name.upper() not in Step.__members__ or name.upper() == "CLEAR":
@@ -52,7 +52,7 @@ def _asked_for(request: PageRequest, state: str) -> requested_steps.StepRequest:
 
 
 def _why_big(request: PageRequest, want: requested_steps.StepRequest) -> str | None:
-    """Say why the step needs a second person, given how many its author has taken alone today."""
+    """Return why the action needs a second person, given how many its author has taken alone today."""
     reached = requested_steps.accounts_hit_alone(request.store, want.who, request.now_us) | set(want.accounts)
     usual = (
         0 if want.budget is None else request.deployment.terms().terms.ladder.throttle_output_tokens_per_hour
@@ -64,7 +64,7 @@ def _why_big(request: PageRequest, want: requested_steps.StepRequest) -> str | N
 
 
 def _count_loosened(request: PageRequest, accounts: Sequence[str], step: Step) -> dict[str, int]:
-    """Count the accounts that are on a stricter step now, which this one would replace."""
+    """Count the accounts whose present, stricter status this action would replace."""
     counts: dict[str, int] = {}
     for standing in (standings(request, accounts) or {}).values():
         if standing.step > step:
@@ -74,7 +74,7 @@ def _count_loosened(request: PageRequest, accounts: Sequence[str], step: Step) -
 
 
 def dry_run(request: PageRequest) -> Shown:
-    """Say whom a step would hit, and who must agree. It changes nothing."""
+    """Show what an action would affect, and who must agree, without taking it."""
     want = _asked_for(request, "waiting")
     if request.deployment.acts is not None:
         raise Unavailable(request.deployment.acts)
@@ -93,7 +93,7 @@ def dry_run(request: PageRequest) -> Shown:
 
 
 def act(request: PageRequest) -> Response:
-    """Take a small step, or put a big one before a second person."""
+    """Take a small action, or submit a big one for a second person's approval."""
     want = _asked_for(request, "taking")
     if request.deployment.acts is not None:
         raise Unavailable(request.deployment.acts)
@@ -104,7 +104,7 @@ def act(request: PageRequest) -> Response:
         requested_steps.put(request.store, replace(want, state="waiting"), request.revision())
         return to_case(request, want.case, "asked")
     number = requested_steps.put(request.store, want, request.revision())
-    if _why_big(request, want) is not None:  # another of the same person was put in the same moment
+    if _why_big(request, want) is not None:  # the same person submitted another at the same moment
         requested_steps.hold(request.store, number, request.now_us)
         return to_case(request, want.case, "asked")
     requested_steps.take(
@@ -119,12 +119,12 @@ def act(request: PageRequest) -> Response:
 
 
 def _once_in_force(request: PageRequest, message: str) -> str:
-    """Say that it was done once every worker applies it."""
+    """Return the message once every worker has adopted the action."""
     return message if request.deployment.in_force() else "late"
 
 
 def to_case(request: PageRequest, case: str, message: str) -> Response:
-    """Lead on to the case, which says what was done."""
+    """Redirect to the case, which shows the message."""
     return RedirectResponse(request.url(f"/case/{case}", done=message), 303)
 
 
@@ -138,7 +138,7 @@ def _row(ask: requested_steps.StepRequest, request: PageRequest) -> dict[str, An
 
 
 def approvals(request: PageRequest) -> Shown:
-    """Show what waits for a person: steps and dismissals of colleagues, and what the ladder proposes."""
+    """Show what waits for a person: colleagues' actions and dismissals, and the ladder's proposals."""
     wait, dismissals = requested_steps.waiting(request.store), requested_dismissals.waiting(request.store)
     try:
         proposed, why_not = list(request.deployment.proposals()), None
@@ -154,7 +154,7 @@ def approvals(request: PageRequest) -> Shown:
 
 
 def ask_page(request: PageRequest) -> Shown:
-    """Show one step that was asked for, with whom it would hit now."""
+    """Show one requested action, with what it would affect now."""
     ask = requested_steps.read_request(request.store, request.number_in_path("ask"))
     case = request.store.case(ask.case, accounts=False)
     may = set(reading.targets(request.store, ask.case).accounts)
@@ -177,7 +177,7 @@ def ask_page(request: PageRequest) -> Shown:
 
 
 def approve(request: PageRequest) -> Response:
-    """Take a step that another person asked for."""
+    """Take an action that another person requested."""
     why = request.why()
     if request.deployment.acts is not None:
         raise Unavailable(request.deployment.acts)
@@ -189,7 +189,7 @@ def approve(request: PageRequest) -> Response:
 
 
 def refuse(request: PageRequest) -> Response:
-    """Close a step that waits: an approver's word, or its own author's."""
+    """Close a waiting action: by an approver, or by its author."""
     ask = requested_steps.read_request(request.store, request.number_in_path("ask"))
     _may_close(request, ask.who)
     requested_steps.refuse(request.store, ask.id, request.user.name, request.why(), request.now_us)
@@ -197,7 +197,7 @@ def refuse(request: PageRequest) -> Response:
 
 
 def undo(request: PageRequest) -> Response:
-    """Take back a step that was taken."""
+    """Undo an action."""
     number = request.number_in_path("ask")
     ask = requested_steps.undo(
         request.store, request.deployment, number, request.user.name, request.why(), request.now_us
@@ -206,7 +206,7 @@ def undo(request: PageRequest) -> Response:
 
 
 def approve_dismissal(request: PageRequest) -> Shown:
-    """Dismiss what another person asked to dismiss."""
+    """Dismiss what another person requested to dismiss."""
     number = request.number_in_path("dismissal")
     outcome = requested_dismissals.approve(
         request.store, number, request.user.name, request.why(), request.now_us
@@ -215,7 +215,7 @@ def approve_dismissal(request: PageRequest) -> Shown:
 
 
 def refuse_dismissal(request: PageRequest) -> Response:
-    """Close a dismissal that waits: an approver's word, or its own author's."""
+    """Close a waiting dismissal: by an approver, or by its author."""
     number = request.number_in_path("dismissal")
     _may_close(request, requested_dismissals.read_dismissal(request.store, number).who)
     requested_dismissals.refuse(request.store, number, request.user.name, request.why(), request.now_us)
@@ -232,7 +232,7 @@ def _case_of(request: PageRequest) -> str:
 
 
 def approve_proposal(request: PageRequest) -> Response:
-    """Take a step that the ladder proposes."""
+    """Take an action that the ladder proposes."""
     number, why = request.number_in_path("proposal"), request.why()
     action = request.deployment.approve(number, request.user.name, why, request.now_us)
     detail = {"proposal": number, "action": action}
@@ -241,7 +241,7 @@ def approve_proposal(request: PageRequest) -> Response:
 
 
 def dismiss_proposal(request: PageRequest) -> Response:
-    """Close a step that the ladder proposes."""
+    """Close a proposal of the ladder."""
     number, why = request.number_in_path("proposal"), request.why()
     request.deployment.dismiss(number, request.user.name, why, request.now_us)
     request.store.look(

@@ -1,4 +1,4 @@
-"""The record: who did and saw what, and whether it is what was written. Sealed details stay sealed here."""
+"""The audit trail: who did and saw what, and whether it is unchanged. Sealed details stay sealed here."""
 
 from sqlalchemy.exc import DBAPIError
 
@@ -25,7 +25,7 @@ def _find_records(request: PageRequest) -> tuple[list[AuditRecord], str | None]:
 
 
 def show(request: PageRequest) -> Shown:
-    """Show the newest records, and how the check of the trail stands."""
+    """Show the newest records, and the state of the trail's check."""
     check = request.desk.checks.state()
     if request.store.trail is None:
         records: list[AuditRecord] = []
@@ -58,7 +58,7 @@ def show(request: PageRequest) -> Shown:
 
 
 def verify(request: PageRequest) -> Shown:
-    """Begin to check the chain: all of it, or what came since the last check."""
+    """Start a check of the chain: all of it, or the records since the last check."""
     if request.store.trail is None:
         raise ConsoleError("this store keeps no record: there is nothing to verify")
     request.desk.checks.start(whole=request.form("since", 10) != "last")

@@ -1,4 +1,4 @@
-"""A case: why, when, how much, what ties the accounts, what would make it honest, what was done."""
+"""A case: why, when, how much, what ties the accounts, honest explanations, what was done."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -53,7 +53,7 @@ def _page_without_evidence(request: PageRequest, case: Case) -> Shown:
 
 
 def _beside(request: PageRequest, case: Case, targets: reading.Targets) -> dict[str, Any]:
-    """Give what a case's page shows besides its evidence."""
+    """Return what a case's page shows besides its evidence."""
     return {
         "case": case, **_account_table(request, case), "targets": targets,
         "appeals": handling.appeals(request.store, case.id),
@@ -66,12 +66,12 @@ def _beside(request: PageRequest, case: Case, targets: reading.Targets) -> dict[
 
 
 def base(request: PageRequest) -> str:
-    """Give what permalinks begin with."""
+    """Return the beginning of permalinks."""
     return str(request.http.base_url).rstrip("/")
 
 
 def claims(report: Alert) -> list[dict[str, Any]]:
-    """Write the alert's claims as rows."""
+    """Return the alert's claims as rows."""
     names = (
         "detector", "text", "actual", "baseline", "peer_p95", "effect", "bits", "p_value", "n", "query",
         "input_sha256",
@@ -87,7 +87,7 @@ def _proposals(request: PageRequest, accounts: Sequence[str]) -> Sequence[Propos
 
 
 def standings(request: PageRequest, accounts: Sequence[str]) -> Mapping[str, EnforcementStatus] | None:
-    """Give what stands for some accounts; None where nobody can tell."""
+    """Return the enforcement statuses of some accounts; None if they are unknown."""
     try:
         return request.deployment.standings(accounts)
     except StillwatchError:
@@ -110,7 +110,7 @@ def _account_table(request: PageRequest, case: Case) -> dict[str, Any]:
 
 
 def accounts(request: PageRequest) -> Shown:
-    """Show one page of the case's accounts; all of them in the page's other forms, a page at a time."""
+    """Show one page of the case's accounts; JSON and CSV have all, a page at a time."""
     case = request.store.case(request.part("case"), accounts=False)
     table = _account_table(request, case)
     statuses = table["standings"] or {}
@@ -165,7 +165,7 @@ def alert_page(request: PageRequest) -> Shown:
 
 
 def actor(request: PageRequest) -> Shown:
-    """Show the actor: its groups of accounts, what they share, what stands for them, and its past."""
+    """Show the actor: its groups of accounts, what they share, their enforcement statuses, its past."""
     case = request.store.case(request.part("case"), accounts=False)
     try:
         drawn = request.desk.looks.drawn(case)

@@ -1,4 +1,4 @@
-"""Detectors: what each was worth, month by month, what it cannot see, and what its alarms may do."""
+"""Detectors: how often each was right, month by month, what it cannot see, and what its alarms may do."""
 
 import ast
 from dataclasses import asdict
@@ -18,7 +18,7 @@ ROOMS = ("stillwatch.detectors", "stillwatch.actors.clues")
 
 @cache
 def whats() -> dict[str, str]:
-    """Give the first line of what every detector and clue says of itself, by name."""
+    """Return the first line of every detector's and clue's docstring, by name."""
     phrases = {}
     for room in ROOMS:
         for file in resources.files(room).iterdir():
@@ -29,7 +29,7 @@ def whats() -> dict[str, str]:
 
 
 def show(request: PageRequest) -> Shown:
-    """Show them, those that raise alarms first."""
+    """Show all detectors, those that raise alarms first."""
     record = request.desk.looks.detectors.get(request.now_us)
     states = feedback.states(request.store, record.now)
     detectors = {
@@ -70,7 +70,7 @@ def show(request: PageRequest) -> Shown:
 
 
 def set_state(request: PageRequest) -> Response:
-    """Change what a detector's alarms may do: lower it freely, raise it where the evidence is there."""
+    """Change what a detector's alarms may do: less at any time, more only with evidence."""
     name, state = request.form("detector", 200), request.form("state", 20)
     if state not in list(DetectorState):
         raise ConsoleError(f"state is {state!a}; give one of {', '.join(DetectorState)}")

@@ -1,4 +1,4 @@
-"""Logging in and out. A session begins with a new cookie: what a browser brought along counts for nothing."""
+"""Log-in and log-out. A session starts with a new cookie; one that the browser sent before is ignored."""
 
 import secrets
 from typing import Literal
@@ -14,7 +14,7 @@ from stillwatch.units import SECOND_US
 
 LONGEST_NAME = 200
 TOO_OLD = "This form was too old. Try again."
-BROWSER_S = 90 * 86_400  # how long a browser is known after its last log-in
+BROWSER_S = 90 * 86_400  # how long a browser is remembered after its last log-in
 
 
 def _prefix(request: Request) -> str:
@@ -22,7 +22,7 @@ def _prefix(request: Request) -> str:
 
 
 def cookie_name(request: Request, purpose: str = "") -> str:
-    """Name a cookie, by default the session's. The port is in it: browsers keep all ports' together."""
+    """Return a cookie's name, by default the session's. Ports share cookies, so it includes the port."""
     return f"{_prefix(request)}stillwatch-{purpose}{'-' * bool(purpose)}{request.url.port or 0}"
 
 
@@ -34,7 +34,7 @@ def place_cookie(
     longest_s: int | None = None,
     samesite: Literal["strict", "lax"] = "strict",
 ) -> None:
-    """Have the browser keep something that no script reads."""
+    """Set a cookie that no script can read."""
     answer.set_cookie(
         cookie_name(request, purpose), value, max_age=longest_s, path="/", httponly=True, samesite=samesite,
         secure=request.scope["state"]["secure"],
@@ -51,7 +51,7 @@ def remove_cookie(
 
 
 def inside(request: Request, target: str) -> str:
-    """Give the page to go on to: one of ours, or the queue."""
+    """Return the page to go to: one of ours, or the queue."""
     home = address(request, "/queue")
     root = str(request.scope.get("root_path", ""))
     fits = target.startswith(f"{root}/") and not target.startswith("//") and "\\" not in target
@@ -59,13 +59,13 @@ def inside(request: Request, target: str) -> str:
 
 
 def _form_fields(request: Request, *names: str) -> dict[str, str]:
-    """Give the last value of each field of a form; empty where there is none."""
+    """Return the last value of each field of a form; empty if there is none."""
     fields: dict[str, list[str]] = request.scope["state"]["form"]
     return {name: (fields.get(name) or [""])[-1] for name in names}
 
 
 def _from_form(request: Request, csrf: str) -> bool:
-    """Say whether a form is the one that this browser was given."""
+    """Return whether a form is the one that this browser received."""
     door = request.cookies.get(cookie_name(request, "door"), "")
     return bool(door) and sessions.same(csrf, sessions.csrf_of(door))
 
@@ -75,7 +75,7 @@ def _peer(request: Request) -> str:
 
 
 class LoginPages:
-    """The way in and out."""
+    """The pages of log-in and log-out."""
 
     def __init__(self, desk: ConsoleContext, provider: IdentityProvider | None = None) -> None:
         self._desk, self._throttle, self._provider = desk, desk.throttle, provider
@@ -87,7 +87,7 @@ class LoginPages:
     def login_page(
         self, request: Request, target: str, trouble: str = "", status: int = 200, *, code: bool = False
     ) -> Response:
-        """Show the form, and what went wrong. code: the password was right, and a code is asked for."""
+        """Show the form and any error. code: the password was right, and a code is required."""
         door = request.cookies.get(cookie_name(request, "door"), "")
         is_new = len(door) != 43
         door = secrets.token_urlsafe(32) if is_new else door
@@ -110,7 +110,7 @@ class LoginPages:
         return answer
 
     def enter(self, request: Request) -> Response:
-        """Judge a name and a password."""
+        """Check a name and a password."""
         form = _form_fields(request, "name", "password", "csrf", "next")
         target = form["next"]
         if not _from_form(request, form["csrf"]):
@@ -146,7 +146,7 @@ class LoginPages:
         return answer
 
     def enter_code(self, request: Request) -> Response:
-        """Judge a code, after the password. Codes are also counted in the database: see `second_factor`."""
+        """Check a code, after the password. Codes are also counted in the database: see `second_factor`."""
         form = _form_fields(request, "code", "csrf", "next")
         target = form["next"]
         if not _from_form(request, form["csrf"]):
@@ -157,7 +157,7 @@ class LoginPages:
             name = second_factor.half_login_name(store, half, now_us)
             if name is None:
                 return self.login_page(request, target, "That log-in is too old. Log in anew.", 403)
-            counter = f"{name} (code)"  # apart from passwords: who guesses at one leaves the other its tries
+            counter = f"{name} (code)"  # separate from passwords: neither uses up the other's tries
             if wait_s := self._throttle.wait_s(counter, peer):
                 return self._too_many(request, target, wait_s, code=True)
             self._throttle.begun(counter, peer)
@@ -189,7 +189,7 @@ class LoginPages:
         return answer
 
     def _lead_inside(self, request: Request, user: User, cookie: str, browser: str, target: str) -> Response:
-        """Lead on to the page that was asked for, with a session. Raises: StillwatchError."""
+        """Start a session and redirect to the requested page. Raises: StillwatchError."""
         browser_value = people.browser_cookie(self._desk.store, user.name, browser)
         if user.role >= UserRole.ANALYST:
             self._desk.snapshots.prepare()

@@ -1,4 +1,4 @@
-"""Health: how each part does, how far behind it is, and what is not on record."""
+"""Health: the state of each part, how far behind it is, and gaps in the record."""
 
 from stillwatch.console.page_context import PageRequest
 from stillwatch.console.page_forms import Shown, iso_us
@@ -7,7 +7,7 @@ GAPS = 200
 
 
 def show(request: PageRequest) -> Shown:
-    """Show the parts, those that do not do well first."""
+    """Show the parts, those with problems first."""
     order = {"failing": 0, "degraded": 1}
     parts = sorted(request.deployment.health(request.now_us), key=lambda p: order.get(p.status, 2))
     gaps = list(request.deployment.gaps())

@@ -1,7 +1,7 @@
-"""Logging in at an identity provider: the way there, and the way back.
+"""Log-in at an identity provider: the redirect there, and the way back.
 
-The way back comes from another site, so a browser brings no Strict cookie along. The try's own cookie is Lax,
-and a page of ours leads on, with which the session's cookie goes.
+The way back comes from another site, so a browser sends no Strict cookie. The attempt's own cookie is Lax,
+and a page of ours redirects once more, so that the session's cookie is sent.
 """
 
 from starlette.requests import Request
@@ -18,21 +18,21 @@ BACK = "/login/oidc/back"
 
 
 def redirect_uri(request: Request, provider: IdentityProvider) -> str:
-    """Give the address to which the provider sends a browser back."""
+    """Return the address to which the provider sends a browser back."""
     scheme = "https" if request.scope["state"]["secure"] else "http"
     from_request = f"{scheme}://{request.headers.get('host', '')}{address(request, BACK)}"
     return provider.settings.redirect_uri or from_request
 
 
 class IdentityPages:
-    """The way in by an identity provider."""
+    """The pages of a log-in at an identity provider."""
 
     def __init__(self, desk: ConsoleContext, provider: IdentityProvider, door: LoginPages) -> None:
         self._desk, self._provider, self._door = desk, provider, door
         self._recorded = RecordLimit()
 
     def begin(self, request: Request) -> Response:
-        """Lead the browser to the provider, with what shows later that it is the same browser."""
+        """Redirect the browser to the provider, with a cookie that later identifies the same browser."""
         target = inside(request, request.query_params.get("next", ""))
         attempt = LoginAttempt.begin(target, self._desk.now_us())
         try:
@@ -44,7 +44,7 @@ class IdentityPages:
         return answer
 
     def finish(self, request: Request) -> Response:
-        """Judge what the provider sent the browser back with. A try ends here, whatever comes of it."""
+        """Check the provider's response. The attempt ends here in any case."""
         now_us = self._desk.now_us()
         attempt = LoginAttempt.of_cookie(request.cookies.get(cookie_name(request, "oidc"), ""), now_us)
         target = "" if attempt is None else attempt.target

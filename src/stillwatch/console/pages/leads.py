@@ -1,4 +1,4 @@
-"""Leads: groups that are no findings, apart from the queue of cases. No step starts here."""
+"""Leads: groups that are not findings, apart from the queue of cases. No action starts here."""
 
 from typing import Any
 
@@ -50,7 +50,7 @@ def show_lead(request: PageRequest) -> Shown:
 
 
 def lead_view(stored: leads.StoredLead) -> dict[str, Any]:
-    """Give what a lead's template shows."""
+    """Return the data for a lead's template."""
     return {
         "one": stored, "note": NO_ACTION, "formed": formed_by(stored.lead), "rests_on": rests_on(stored.lead),
         "wanting": would_make_it_a_finding(stored.lead), "lead_accounts": stored.lead.accounts[:ACCOUNTS],

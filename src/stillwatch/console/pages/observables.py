@@ -1,6 +1,6 @@
-"""What accounts share and with whom else: values, templates, texts. Hidden until a reason is on record.
+"""What accounts share, and with which others: values, templates, texts. Hidden until a reason is recorded.
 
-The record comes first. Where it cannot be written, nothing is shown.
+The record comes first. If it cannot be written, nothing is shown.
 """
 
 from collections.abc import Collection, Mapping
@@ -17,7 +17,7 @@ from stillwatch.console.recorded import KINDS
 
 
 def of_case(request: PageRequest) -> Shown:
-    """Put on record who asks and why, then show what a case's accounts share."""
+    """Record who asks and why, then show what a case's accounts share."""
     case = request.store.case(request.part("case"), accounts=False)
     why, accounts = _reason(request), _claimed_accounts(request, case.id)
     request.store.look(
@@ -28,9 +28,7 @@ def of_case(request: PageRequest) -> Shown:
 
 
 def _claimed_accounts(request: PageRequest, case: str) -> list[str]:
-    """Give the accounts that a case's claims are about: those too that another case had first, but none that
-    a person split off.
-    """
+    """Return the accounts of a case's claims, even if first in another case, without those split off."""
     members_found, _ = reading.members_of(request.store, case, limit=LARGEST)
     others = {m.moved_to for m in members_found if m.moved_to}
     split = {other for other in others if request.store.case(other, accounts=False).split_from == case}
@@ -38,7 +36,7 @@ def _claimed_accounts(request: PageRequest, case: str) -> list[str]:
 
 
 def of_lead(request: PageRequest) -> Shown:
-    """Put on record who asks and why, then show what a lead's accounts share. No case is needed."""
+    """Record who asks and why, then show what a lead's accounts share. No case is needed."""
     lead = leads.find_lead(request.store, request.part("lead")).lead
     why = _reason(request)
     request.store.look(
@@ -49,7 +47,7 @@ def of_lead(request: PageRequest) -> Shown:
 
 
 def of_account(request: PageRequest) -> Shown:
-    """Put on record who asks and why, then show what an account has in common with others."""
+    """Record who asks and why, then show what an account has in common with others."""
     account = (request.accounts() or [""])[-1]
     why = _reason(request)
     inside = reading.account(request.store, account)
@@ -93,7 +91,7 @@ def _observables_page(
 
 
 def cases_of(request: PageRequest, accounts: Collection[str]) -> Mapping[str, str]:
-    """Give the case that each of some accounts is in, for those that are in one."""
+    """Return the case that each of some accounts is in, for those that are in one."""
     names = {key_of(name): name for name in accounts}
     if not names:
         return {}

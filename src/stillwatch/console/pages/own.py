@@ -1,4 +1,4 @@
-"""What a user is told, and what they see and change of their own access: sessions, password, tokens."""
+"""A user's notifications, and the user's own access: sessions, password, tokens."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -12,7 +12,7 @@ from stillwatch.console.page_context import PageRequest
 from stillwatch.console.page_forms import Shown, iso_us
 from stillwatch.console.pages.entry import cookie_name
 
-HERE = "(own page)"  # in place of an address: guesses here are counted apart from log-ins
+HERE = "(own page)"  # in place of an address: guesses here are counted separately from log-ins
 Proof = TypeVar("Proof")
 
 
@@ -21,7 +21,7 @@ def _cookie(request: PageRequest) -> str:
 
 
 def show(request: PageRequest) -> Shown:
-    """Show who somebody is here, what they were told, their sessions and their tokens."""
+    """Show the user's role, notifications, sessions and tokens."""
     me = request.user
     own_sessions = sessions.of_user(request.store, me.name, _cookie(request), request.now_us)
     rows = [
@@ -58,7 +58,7 @@ def show(request: PageRequest) -> Shown:
 
 
 def _enrolment(request: PageRequest) -> dict[str, object]:
-    """Give what an authenticator is set up with, as text, link and drawing, while that is going on."""
+    """Return the setup data of an authenticator, as text, link and QR code, while setup is in progress."""
     secret, trouble = None, ""
     try:
         secret = second_factor.begun_secret(request.store, request.user.name)
@@ -79,7 +79,7 @@ def mark_read(request: PageRequest) -> Response:
 
 
 def change_address(request: PageRequest) -> Response:
-    """Say where one's mail goes. Who has a password shows it: a stolen session sends no mail elsewhere."""
+    """Change the user's mail address; needs the password, so that a stolen session cannot redirect mail."""
     me, new_address = request.user.name, request.form("address", 1_000)
     if new_address and people.has_password(request.store, me):
         _prove_by(request, lambda: _show_password(request))
@@ -88,7 +88,7 @@ def change_address(request: PageRequest) -> Response:
 
 
 def _prove_by(request: PageRequest, proof: Callable[[], Proof]) -> Proof:
-    """Do what needs a proof of identity; a few tries are allowed. Raises: ConsoleError."""
+    """Do something that needs a proof of identity, with a few tries allowed. Raises: ConsoleError."""
     me, throttle = request.user.name, request.desk.throttle
     if throttle.wait_s(me, HERE):
         raise ConsoleError("too many tries: wait a quarter of an hour, or ask for a new password")
@@ -99,7 +99,7 @@ def _prove_by(request: PageRequest, proof: Callable[[], Proof]) -> Proof:
 
 
 def _show_password(request: PageRequest) -> None:
-    """Raises: ConsoleError where the form holds another password than the user's."""
+    """Raises: ConsoleError if the form does not hold the user's password."""
     me, password = request.user.name, (request.all_of("current") or [""])[-1]
     if people.check(request.store, me, password) is None:
         request.store.look(me, "password refused", me, {}, request.now_us)
@@ -107,7 +107,7 @@ def _show_password(request: PageRequest) -> None:
 
 
 def change_password(request: PageRequest) -> Response:
-    """Change one's own password, which ends one's other sessions."""
+    """Change the user's password, which ends their other sessions."""
     me = request.user.name
     passwords = {name: (request.all_of(name) or [""])[-1] for name in ("current", "new", "again")}
     if passwords["new"] != passwords["again"]:
@@ -129,7 +129,7 @@ def change_password(request: PageRequest) -> Response:
 
 
 def begin_second_factor(request: PageRequest) -> Response:
-    """Make a secret for one's authenticator, which the page then shows."""
+    """Create a secret for the user's authenticator, which the page then shows."""
     if not people.has_password(request.store, request.user.name):
         raise ConsoleError("you log in at an identity provider; the second factor is its affair")
     _prove_by(request, lambda: _show_password(request))
@@ -138,7 +138,7 @@ def begin_second_factor(request: PageRequest) -> Response:
 
 
 def confirm_second_factor(request: PageRequest) -> Shown:
-    """Take the first code, and show the recovery codes once."""
+    """Check the first code, and show the recovery codes once."""
     own_session, code = sessions.digest_of(_cookie(request)), request.form("code", 100)
     codes = _prove_by(
         request,
@@ -150,14 +150,14 @@ def confirm_second_factor(request: PageRequest) -> Shown:
 
 
 def remove_second_factor(request: PageRequest) -> Response:
-    """Go on without a second factor; who has to have one sets up another at once."""
+    """Remove the second factor; a user who must have one sets up another at once."""
     code = request.form("code", 100)
     _prove_by(request, lambda: second_factor.remove(request.store, request.user.name, code, request.now_us))
     return RedirectResponse(request.url("/me", done="removed"), 303)
 
 
 def make_token(request: PageRequest) -> Shown:
-    """Make an API token and show it once. Who has a password shows it: a stolen session makes none."""
+    """Create an API token and show it once; requires the password, so that a stolen session cannot."""
     me, name, days = request.user.name, request.form("name", 100), request.form_number("days", tokens.DAYS)
     try:
         scope = tokens.TokenScope(request.form("scope", 20) or "read")
@@ -170,7 +170,7 @@ def make_token(request: PageRequest) -> Shown:
 
 
 def revoke_token(request: PageRequest) -> Response:
-    """End one of one's own tokens."""
+    """Revoke one of the user's tokens."""
     tokens.revoke(
         request.store, request.user.name, request.form("name"), who=request.user.name, now_us=request.now_us
     )
@@ -178,6 +178,6 @@ def revoke_token(request: PageRequest) -> Response:
 
 
 def end_sessions(request: PageRequest) -> Response:
-    """End all of one's sessions but this."""
+    """End all of the user's sessions but this one."""
     sessions.end_others(request.store, request.user.name, _cookie(request), request.now_us)
     return RedirectResponse(request.url("/me", done="ended"), 303)

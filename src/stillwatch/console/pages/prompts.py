@@ -1,6 +1,6 @@
-"""What an account asked and was answered: hidden until somebody gives a reason, which is put on record.
+"""An account's prompts and answers: hidden until somebody gives a reason, which is recorded.
 
-The record comes first. Where it cannot be written, nothing is shown.
+The record comes first. If it cannot be written, nothing is shown.
 """
 
 from stillwatch.cases import RecordNotFound, reading
@@ -13,7 +13,7 @@ SHORTEST_WHY = 8
 
 
 def show(request: PageRequest) -> Shown:
-    """Put on record who asks and why, then show the newest texts."""
+    """Record who asks and why, then show the newest texts."""
     account = (request.accounts() or [""])[-1]
     why = request.why()
     if len(why) < SHORTEST_WHY:

@@ -1,4 +1,4 @@
-"""The queue: cases, those due first, then those with the largest harvest. The filters are in the address."""
+"""The queue: cases by due date, then by size of harvest. The filters are in the address."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -22,13 +22,13 @@ STATES = {
     "closed": (CaseState.CLOSED,),
     "all": (),
 }
-# what the record of a detector counts together, beside each verdict by itself
+# verdicts that a detector's record counts together, in addition to each by itself
 VERDICTS: dict[str, tuple[Verdict | None, ...]] = {
     "": (),
     "judged": (Verdict.TRUE, Verdict.FALSE),
     "undecided": (None, Verdict.SUSPICIOUS),
 }
-LATELY = "lately"  # spoke within the time that a detector's precision is counted over
+LATELY = "lately"  # raised alarms within the time that a detector's precision is counted over
 
 
 def show(request: PageRequest) -> Shown:
@@ -58,22 +58,22 @@ def show(request: PageRequest) -> Shown:
 
 
 def save_view(request: PageRequest) -> Response:
-    """Keep the filter that the page showed, under a name."""
+    """Save the filter that the page showed, under a name."""
     words_given = dict.fromkeys(WORDS, "") | _words_of(request.form("back", LONGEST_NAME))
-    _queue_filter(request, words_given, 0)  # what the queue would refuse is no view
+    _queue_filter(request, words_given, 0)  # a filter that the queue would refuse cannot be saved
     words = _address_words(words_given)
     saved_views.save(request.store, request.user.name, request.form("name"), words, request.now_us)
     return RedirectResponse(queue_address(request, words, done="view"), 303)
 
 
 def delete_view(request: PageRequest) -> Response:
-    """Delete one of the views of whoever asks."""
+    """Delete one of the user's views."""
     saved_views.delete(request.store, request.user.name, from_form(request.form("name")), request.now_us)
     return RedirectResponse(request.url("/queue", done="unview"), 303)
 
 
 def queue_address(request: PageRequest, words: str, **more: str) -> str:
-    """Give the address of the queue with the filter that some words of an address hold."""
+    """Return the address of the queue with the filter in some query text."""
     return request.url("/queue", **_words_of(words), **more)
 
 
@@ -114,7 +114,7 @@ def _queue_filter(request: PageRequest, words_given: dict[str, str], offset: int
 
 
 def _month_us(month: str) -> tuple[int, int]:
-    """Give when a month such as 2026-11 begins, and when the next does."""
+    """Return when a month such as 2026-11 begins, and when the next does."""
     try:
         begin = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
         end = begin.replace(year=begin.year + begin.month // 12, month=begin.month % 12 + 1)
@@ -124,7 +124,7 @@ def _month_us(month: str) -> tuple[int, int]:
 
 
 def row(case: Case, request: PageRequest) -> dict[str, Any]:
-    """Write a case as a line."""
+    """Return a case as a row."""
     return {
         "case": case.id,
         "title": case.title,

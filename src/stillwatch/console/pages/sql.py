@@ -1,4 +1,4 @@
-"""SQL for who wants another view of cases and exchanges. Each question is put on record."""
+"""SQL for other views of cases and exchanges. Each query is recorded."""
 
 from starlette.responses import Response
 
@@ -16,7 +16,7 @@ def show(request: PageRequest) -> Shown:
 
 
 def ask(request: PageRequest) -> Shown | Response:
-    """Put the question on record and answer it."""
+    """Record the query and answer it."""
     query = request.form("query", 100_000)
     request.store.look(
         request.user.name, "SQL asked", "cases", {"characters": len(query)}, request.now_us,

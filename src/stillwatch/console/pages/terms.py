@@ -1,4 +1,4 @@
-"""Terms: what is in force, its own tests, what another text would change. New terms come by their file."""
+"""The policy: what is in force, its tests, what another text would change. A new policy comes by its file."""
 
 from dataclasses import asdict
 from typing import Any
@@ -12,7 +12,7 @@ from stillwatch.terms.trial import run
 
 
 def show(request: PageRequest) -> Shown:
-    """Show the terms in force; with `against`, what changed since that text of the history."""
+    """Show the policy in force; with `against`, what changed since that text of the history."""
     try:
         force = request.deployment.terms()
     except Unavailable as why:

@@ -1,4 +1,4 @@
-"""Several cases of the queue at once: assign, set due, dismiss, merge. Each is one of `cases.handling`."""
+"""Several cases of the queue at once: assign, set due, dismiss, merge, each through `cases.handling`."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ DONE = {"assign": "assigned", "due": "given a due date", "dismiss": "dismissed",
 
 
 def change_picked(request: PageRequest) -> Shown:
-    """Do one thing to every case that was picked, and say of each what came of it."""
+    """Do one thing to every selected case, and show the result for each."""
     picked, triage_verb = _picked_cases(request), request.form("do", 20)
     change: dict[str, Any] = {"who": request.user.name, "why": request.why(), "now_us": request.now_us}
     store, into, number = request.store, None, None
@@ -58,7 +58,7 @@ def change_picked(request: PageRequest) -> Shown:
 
 
 def _picked_cases(request: PageRequest) -> list[PickedCase]:
-    """Read the boxes that were ticked: a case and the revision that the page showed, `ID:REVISION`."""
+    """Read the ticked boxes: a case and the revision that the page showed, `ID:REVISION`."""
     revisions: dict[str, int] = {}
     for text in request.all_of("case"):
         case, _, revision = text[:300].rpartition(":")
@@ -79,7 +79,7 @@ def outcome_page(
     into: str | None = None,
     number: int | None = None,
 ) -> Shown:
-    """Say of each case what came of it. number: of the dismissal that waits for a second person."""
+    """Show the result for each case. number: of a dismissal that waits for a second person."""
     view = {
         "done": message, "told": outcomes, "into": into, "number": number,
         "wait": sum(outcome.needs_second for outcome in outcomes) if number else 0,

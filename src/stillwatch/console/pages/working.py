@@ -1,4 +1,4 @@
-"""Working on a case: owner, notes, verdicts, suppression, appeals, undo. Each is one of `cases.handling`."""
+"""Work on a case: owner, notes, verdicts, suppression, appeals, undo, each through `cases.handling`."""
 
 from collections.abc import Callable, Sequence
 
@@ -29,7 +29,7 @@ def _verdict(request: PageRequest) -> Verdict:
 
 
 def take(request: PageRequest) -> Response:
-    """Make whoever asks the owner."""
+    """Make the user the owner."""
     case, me = request.part("case"), request.user.name
     handling.assign(
         request.store, case, me, who=me, why="", now_us=request.now_us, if_revision=request.revision()
@@ -47,7 +47,7 @@ def assign(request: PageRequest) -> Response:
 
 
 def note(request: PageRequest) -> Response:
-    """Keep a note, and tell whom it mentions. It changes nothing that stands, so it needs no revision."""
+    """Add a note, and notify people mentioned. It changes no state, so it needs no revision."""
     case, text = request.part("case"), request.form("text")
     if not text:
         raise ConsoleError("the note is empty")
@@ -56,7 +56,7 @@ def note(request: PageRequest) -> Response:
 
 
 def _do_or_request(request: PageRequest, act: Json, do: Callable[[], object], message: str) -> Response:
-    """Dismiss a case or accounts; where that takes a second person, request approval."""
+    """Dismiss a case or accounts; if that takes a second person, request approval."""
     case = request.part("case")
     try:
         do()
@@ -76,7 +76,7 @@ def _do_or_request(request: PageRequest, act: Json, do: Callable[[], object], me
 
 
 def judge(request: PageRequest) -> Response:
-    """Keep a verdict of the case, and close it where that is asked for too."""
+    """Record a verdict on the case, and close it if requested."""
     case, verdict, stated = request.part("case"), _verdict(request), request.stated()
     closes = request.form("close", 10) == "yes"
 
@@ -86,7 +86,7 @@ def judge(request: PageRequest) -> Response:
 
 
 def judge_accounts(request: PageRequest) -> Response:
-    """Keep a verdict of the accounts that were picked."""
+    """Record a verdict on the selected accounts."""
     case = request.part("case")
     picked = request.accounts()
     if not picked:
@@ -118,7 +118,7 @@ def reopen(request: PageRequest) -> Response:
 
 
 def suppress(request: PageRequest) -> Response:
-    """Keep the case out of the queue for some days."""
+    """Hide the case from the queue for some days."""
     case, days = request.part("case"), request.form_number("days", 30) or 0
     if not 0 < days <= MOST_DAYS:
         raise ConsoleError(f"days: give 1 to {MOST_DAYS:,}")
@@ -140,7 +140,7 @@ def unsuppress(request: PageRequest) -> Response:
 
 
 def appeal(request: PageRequest) -> Response:
-    """Keep what a customer says against it."""
+    """Record a customer's appeal."""
     case, text = request.part("case"), request.form("text")
     if not text:
         raise ConsoleError("the appeal is empty")
@@ -153,7 +153,7 @@ def appeal(request: PageRequest) -> Response:
 
 
 def decide(request: PageRequest) -> Response:
-    """Decide an appeal. Where it is granted, what stands against who appealed ends."""
+    """Decide an appeal. If it is granted, actions against the appealing accounts end."""
     case, granted = request.part("case"), request.form("granted", 10) == "yes"
     number = request.form_number("appeal")
     appeals = {
@@ -181,14 +181,14 @@ def decide(request: PageRequest) -> Response:
 
 
 def _sanction_authors(request: PageRequest, case: str, accounts: Sequence[str]) -> dict[str, str]:
-    """Give who had a part in steps on the accounts of an appeal, and which."""
+    """Return who took part in actions on the accounts of an appeal, and in which."""
     deployment = request.deployment
     set_here = dict(deployment.step_authors(accounts)) if isinstance(deployment, StepRecord) else {}
     return set_here | requested_steps.participants(request.store, handling.related_cases(request.store, case))
 
 
 def split(request: PageRequest) -> Response:
-    """Make the accounts that were picked a case of their own, and lead on to it."""
+    """Make the selected accounts a case of their own, and redirect to it."""
     picked = request.accounts()
     if not picked:
         raise ConsoleError("pick at least one account in the table first")
@@ -197,7 +197,7 @@ def split(request: PageRequest) -> Response:
 
 
 def export(request: PageRequest) -> Response:
-    """Give the case in another program's words, once it is on record that it left."""
+    """Return the case in another program's format, after recording the export."""
     case, name = request.part("case"), request.form("form", 40)
     if name not in EXPORTS:
         raise ConsoleError(f"{name!a} is nothing a case leaves as here; give one of {', '.join(EXPORTS)}")
@@ -210,7 +210,7 @@ def export(request: PageRequest) -> Response:
 
 
 def undo(request: PageRequest) -> Response:
-    """Take an act back."""
+    """Undo an act."""
     case, act = request.part("case"), request.form_number("act")
     if act is None:
         raise ConsoleError("which act is to be taken back?")

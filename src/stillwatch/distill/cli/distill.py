@@ -1,6 +1,6 @@
-"""`stillwatch distill`: from a teacher's answers to a measured student. It parses words and prints.
+"""`stillwatch distill`: from a teacher's answers to a measured student.
 
-What needs PyTorch is imported when its verb runs.
+PyTorch is imported only by the verbs that need it.
 """
 
 from collections.abc import Callable
@@ -84,7 +84,7 @@ def new_command(
     file: Annotated[Path, typer.Argument(help="Where to write it; - for standard output.")],
     force: Annotated[bool, typer.Option(help="Write over a file that is there.")] = False,
 ) -> None:
-    """Write a plan to start from: it runs as it is, with a teacher of its own.
+    """Write a plan to start from: it runs as it is, with an embedded teacher.
 
     $ stillwatch distill new clock.toml
     $ stillwatch distill new - | less
@@ -105,7 +105,7 @@ def estimate_command(
     ] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Say what the rest of a plan will take: money, time, disk, each from-to. Sends nothing.
+    """Report what the rest of a plan will take: money, time and disk, each as a range. Sends nothing.
 
     $ stillwatch distill estimate plan.toml
     $ stillwatch distill estimate plan.toml --samples 4 --json
@@ -160,7 +160,7 @@ def collect_command(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask the teacher for what is missing. Killed and called again, it asks for nothing that it has."""
+    """Ask the teacher for missing answers. After a kill, call it again: it asks for nothing twice."""
     plan = load(where, options.as_plan | limits.as_plan)
     prepared = begun(plan, where, options.as_plan)
     collected = collect(prepared, plan, quiet or as_json)
@@ -188,7 +188,7 @@ def curate_command(
 
 @verb(app, "train", epilog=STEP_EXAMPLES.format(verb="train", key="train.steps=400"))
 def train_command(where: Where = None, options: StepOptions = AS_PLANNED, as_json: AsJson = False) -> None:
-    """Train the student on what curating left. Killed, it goes on from its last checkpoint."""
+    """Train the student on what curating left. A killed run continues from its last checkpoint."""
     run, plan = options.open(where)
     outcome = _train(run, plan)
     if as_json:
@@ -206,7 +206,7 @@ def evaluate_command(where: Where = None, options: StepOptions = AS_PLANNED, as_
 
 @verb(app, "report", epilog=STEP_EXAMPLES.format(verb="report", key="evaluate.n=200"))
 def report_command(where: Where = None, options: StepOptions = AS_PLANNED, as_json: AsJson = False) -> None:
-    """Write the page: what was gained for each teacher token and dollar, and what is still missing."""
+    """Write the report: the gain for each teacher token and dollar, and what is still missing."""
     run, _ = options.open(where)
     page = _report(run)
     print_json(read_json(page.with_suffix(".json"))) if as_json else print(f"Page: {page}")
@@ -220,7 +220,7 @@ def run_command(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Collect, curate, train, evaluate, report. Killed at any moment and called again, it goes on."""
+    """Collect, curate, train, evaluate, report. Continues when called again after a kill."""
     plan = load(where, options.as_plan | limits.as_plan)
     prepared = begun(plan, where, options.as_plan)
     run = prepared.run

@@ -1,6 +1,6 @@
-"""`stillwatch economics`: what distillation is worth, and what a defence makes it cost. It parses and prints.
+"""`stillwatch economics`: the value of distillation, and what a defence makes it cost.
 
-What needs PyTorch is imported when its verb runs.
+PyTorch is imported only by the verbs that need it.
 """
 
 from dataclasses import asdict, dataclass
@@ -35,7 +35,7 @@ Seeds = Annotated[str | None, typer.Option("--seeds", help="These of the declare
 
 @dataclass(frozen=True)
 class WhichExperiment:
-    """The options that say which experiment is meant."""
+    """The options that select an experiment."""
 
     file: File = None
     edition: Edition = None
@@ -50,7 +50,7 @@ class WhichExperiment:
 
 @dataclass(frozen=True)
 class WhichCells(WhichExperiment):
-    """The options that say which cells of an experiment are meant."""
+    """The options that select cells of an experiment."""
 
     task: TaskName = None
     seeds: Seeds = None
@@ -82,7 +82,7 @@ def estimate_command(
     ] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is still to be trained, and the money and time of it. Asks no teacher and trains nothing.
+    """Report what remains to be trained, with its cost in money and time. Asks no teacher and trains nothing.
 
     $ stillwatch economics estimate --edition cpu
     $ stillwatch economics estimate mine.toml --task dial --no-probe --json
@@ -125,13 +125,13 @@ def run_command(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Collect, train what is missing, write the page. Killed and called again, it goes on.
+    """Collect, train what is missing, write the page. A killed run continues when called again.
 
     $ stillwatch economics run --edition cpu --jobs 2              meant for an hour on two idle cores
     $ stillwatch economics run --edition cpu --task dial --seeds 1,2 --minutes 20
     $ stillwatch economics run mine.toml                           goes on where it was stopped or killed
 
-    Exit codes: 0 every student that was asked for stands; 2 could not; 3 some are missing; 130 interrupted.
+    Exit codes: 0 all requested students are finished; 2 could not; 3 some are missing; 130 interrupted.
     """
     from stillwatch.distill.economics.grid import gather, run
 
@@ -155,7 +155,7 @@ def run_command(
 
 @verb(app, "page")
 def page_command(which: WhichExperiment = EXPERIMENT, as_json: AsJson = False) -> None:
-    """Write the page anew from the students that stand. Needs no PyTorch.
+    """Write the page again from the finished students. Needs no PyTorch.
 
     $ stillwatch economics page mine.toml
     $ stillwatch economics page --edition cpu --json | jq '.tasks[].prices'
@@ -182,7 +182,7 @@ def _wanted_cells(experiment: Experiment, task: str | None, seeds: str | None) -
 
 
 def _check_students(experiment: Experiment, wanted: list[EconomicsCell]) -> None:
-    """Refuse a student's file that is not here before anything is paid for. Raises: InputError."""
+    """Refuse a missing student file before anything is paid for. Raises: InputError."""
     tasks = [task for task in experiment.task if any(cell.task == task.name for cell in wanted)]
     students = {arm.train.student for task in tasks for arm in task.arm}
     for student in students:

@@ -1,4 +1,4 @@
-"""What distill's verbs share: options over a plan, a run begun or opened, progress, words. It is no verb."""
+"""Shared by distill's verbs: options that override a plan, opening a run, progress, messages."""
 
 import sys
 import time
@@ -42,7 +42,7 @@ FolderOf = Annotated[Path | None, typer.Option("--folder", help="The run's folde
 
 
 def write_starter(file: Path, content: str, force: bool, what_next: str) -> None:
-    """Write a file to start from, or print it for `-`. Raises: InputError for one that is there already."""
+    """Write a file to start from, or print it for `-`. Raises: InputError if the file exists."""
     if str(file) == "-":
         print(content, end="")
         return
@@ -54,7 +54,7 @@ def write_starter(file: Path, content: str, force: bool, what_next: str) -> None
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """The options that go over a plan; each stands for one of its keys."""
+    """The options that override a plan; each stands for one of its keys."""
 
     base_url: Annotated[str | None, typer.Option(help="The teacher's OpenAI-compatible address.")] = None
     model: Annotated[str | None, typer.Option(help="The teacher's name there.")] = None
@@ -76,7 +76,7 @@ class PlanOptions:
 
     @property
     def as_plan(self) -> dict[str, Any]:
-        """The options that were given, by the plan's keys."""
+        """The given options, by the plan's keys."""
         given = {
             "teacher.base_url": self.base_url,
             "teacher.model": self.model,
@@ -94,7 +94,7 @@ class PlanOptions:
 
 @dataclass(frozen=True)
 class BudgetOptions:
-    """The options that say how much may be spent."""
+    """The options that limit spending."""
 
     usd: Annotated[float | None, typer.Option(help="Budget: US dollars.")] = None
     tokens: Annotated[int | None, typer.Option(help="Budget: tokens, in and out.")] = None
@@ -102,19 +102,19 @@ class BudgetOptions:
 
     @property
     def as_plan(self) -> dict[str, Any]:
-        """The options that were given, by the plan's keys."""
+        """The given options, by the plan's keys."""
         return {f"budget.{name}": value for name, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
 class StepOptions:
-    """The options of a step of a run that was begun."""
+    """The options of a step of an existing run."""
 
     folder: FolderOf = None
     set_: Set = None
 
     def open(self, where: Path | None) -> tuple[DistillRun, DistillPlan]:
-        """A run that was begun, and its plan with changes: nothing is prepared anew."""
+        """Open an existing run, and its plan with changes; nothing is prepared again."""
         at = where or self.folder
         if at is None:
             raise InputError("which run? give its folder, or its plan")
@@ -125,11 +125,11 @@ class StepOptions:
             raise InputError(
                 f"{run.path}: nothing was collected there yet; `stillwatch distill collect` begins"
             )
-        collected_plan = load(run.path, {})  # with the options that collecting had
+        collected_plan = load(run.path, {})  # with the options used for collecting
         plan = replace(
             collected_plan, curate=declared.curate, train=declared.train, evaluate=declared.evaluate
         )
-        if plan != collected_plan:  # else the run's own plan would train another student the next time
+        if plan != collected_plan:  # otherwise the run's own plan would train another student next time
             replace_file(run.plan, [text(plan).encode()])
         if is_stale(run):
             write_stored(run, plan)
@@ -140,7 +140,7 @@ NO_OPTIONS, NO_BUDGET, AS_PLANNED = PlanOptions(), BudgetOptions(), StepOptions(
 
 
 def begun(plan: DistillPlan, where: Path | None, given: dict[str, Any]) -> PreparedRun:
-    """Make a run's folder, or take it as it is, and say what is odd about it."""
+    """Create a run's folder, or open it, and report anything unusual about it."""
     new_prompts = any(key.partition(".")[0] in ("prompts", "heldout") for key in given)
     compose_anew = where is None or not where.is_dir() or new_prompts
     prepared = prepare(plan, whoami(), utc_us(), compose_anew)
@@ -159,13 +159,13 @@ def begun(plan: DistillPlan, where: Path | None, given: dict[str, Any]) -> Prepa
 
 
 def collect(prepared: PreparedRun, plan: DistillPlan, quiet: bool) -> CollectionResult:
-    """Ask, with a bar on a terminal."""
+    """Collect, with a progress bar on a terminal."""
     with watching(quiet) as tell:
         return collect_run(prepared.run, plan, tell, say)
 
 
 def curate(run: DistillRun, plan: DistillPlan, quiet: bool) -> dict[str, Any]:
-    """Curate, with bars, and say where programs were not confined."""
+    """Curate, with progress bars, and report if programs were not confined."""
     with bars(Console(stderr=True), quiet) as tell:
         account = curate_run(run, plan, tell)
     for words in account["warnings"]:
@@ -178,7 +178,7 @@ def curate(run: DistillRun, plan: DistillPlan, quiet: bool) -> dict[str, Any]:
 
 @contextmanager
 def watching(quiet: bool) -> Iterator[Callable[[Asked], None]]:
-    """A bar with what is spent, on a terminal; elsewhere a line a minute."""
+    """Show a bar with the spending on a terminal; elsewhere print a line every minute."""
     console = Console(stderr=True)
     if quiet:
         yield lambda asked: None
@@ -265,7 +265,7 @@ def tell_curated(run: DistillRun, account: dict[str, Any]) -> None:
 
 
 def leave(prepared: PreparedRun, collected: CollectionResult) -> None:
-    """End with the code that says how complete it is. Raises: DistillError where it had to stop."""
+    """Exit with the code for how complete the collection is. Raises: DistillError if it had to stop."""
     if collected.interrupted:
         raise typer.Exit(INTERRUPTED)
     if collected.by_budget:
@@ -281,7 +281,7 @@ def leave(prepared: PreparedRun, collected: CollectionResult) -> None:
 
 
 def sets(pairs: list[str] | None) -> dict[str, Any]:
-    """Read KEY=VALUE, the value as TOML where it is some, else as text."""
+    """Read KEY=VALUE pairs; the value is TOML if it parses, else text."""
     found = {}
     for pair in pairs or []:
         key, equals, value = pair.partition("=")
@@ -295,5 +295,5 @@ def sets(pairs: list[str] | None) -> dict[str, Any]:
 
 
 def say(words: str) -> None:
-    """Print a line for a person, apart from what a program reads."""
+    """Print a line for a person, on stderr."""
     print(f"stillwatch: {one_line(words)}", file=sys.stderr, flush=True)

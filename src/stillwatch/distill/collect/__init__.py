@@ -1,4 +1,4 @@
-"""Asking a teacher: what each question is, what came of it, and how far it has got. It knows no training."""
+"""Asking a teacher: requests, their outcomes, and progress."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,7 @@ from stillwatch.distill import Prompt
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """One sample to be had: everything that makes it what it is, and the key by which it is known."""
+    """One wanted sample: everything that determines it, and its key."""
 
     key: str
     prompt: Prompt
@@ -18,7 +18,7 @@ class SampleRequest:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far collecting has got, for who watches it."""
+    """The progress of collecting."""
 
     done: int
     total: int
@@ -27,19 +27,19 @@ class Progress:
     requests: int
     tokens: int
     usd: float | None
-    waits: str = ""  # why nothing goes out just now
+    waits: str = ""  # why no request is sent at the moment
 
 
 @dataclass(frozen=True)
 class CollectionResult:
     """The result of one call of collect. `stopped` says why it ended before everything was asked."""
 
-    answers: int  # stored of those that the plan asks for
+    answers: int  # stored, of those that the plan asks for
     wanted: int
     new: int  # of them by this call
     failed: int
     requests: int  # of this call
-    left_in_doubt: int  # requests that an earlier process had left under way
+    left_in_doubt: int  # requests left without an outcome by an earlier process
     stopped: str = ""
     by_budget: bool = False
     interrupted: bool = False

@@ -1,4 +1,4 @@
-"""Collecting as a step of a run: opens its ledger, asks, writes what the next step reads."""
+"""Collecting as a step of a run: opens its ledger, asks, and writes the files for the next step."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -19,13 +19,13 @@ from stillwatch.distill.prices import price_of, usd
 from stillwatch.distill.rows import read_prompts
 
 Say = Callable[[str], None]
-NO_KEY = "none"  # what a server without keys is sent
+NO_KEY = "none"  # sent to a server without keys
 
 
 def collect_run(run: DistillRun, plan: DistillPlan, tell: Tell, say: Say) -> CollectionResult:
     """Ask for every sample that is missing; write collected.jsonl and spent.json from the ledger.
 
-    Raises: DistillError. Whatever was stored stays, and the files are written then too.
+    Raises: DistillError. Stored answers stay, and the files are written in that case too.
     """
     prompts = list(read_prompts(run.prompts))
     with RunLedger(run.ledger) as ledger:
@@ -36,10 +36,10 @@ def collect_run(run: DistillRun, plan: DistillPlan, tell: Tell, say: Say) -> Col
 
 
 def answers(path: Path, prompts: list[Prompt], say: Say = lambda words: None) -> list[Sample]:
-    """Ask one greedy answer to each prompt, for evaluation: same ledger and budget, apart in spent.json.
+    """Get one greedy answer to each prompt, for evaluation: same ledger and budget, separate in spent.json.
 
-    Raises: BudgetReached, or DistillError when it had to stop for something else, before all were asked; what
-    was answered stays stored.
+    Raises: BudgetReached, or DistillError when it had to stop for another reason, before all were asked;
+    stored answers stay.
     """
     run = DistillRun(path)
     plan = load(run.path, {})
@@ -67,9 +67,9 @@ def answers(path: Path, prompts: list[Prompt], say: Say = lambda words: None) ->
 
 @contextmanager
 def reach_teacher(teacher: Teacher, say: Say) -> Iterator[tuple[Teacher, str]]:
-    """The teacher with an address that answers, and its key: an embedded one is served while the block runs.
+    """Yield the teacher with a working address, and its key; an embedded teacher is served meanwhile.
 
-    A header whose value begins with $ is read from that variable here, so that no secret lies in the plan.
+    A header value that begins with $ is read from that variable here, so that no secret is in the plan.
     """
     headers = {name: _from_variable(name, value) for name, value in teacher.headers.items()}
     teacher = replace(teacher, headers=headers)
@@ -84,7 +84,7 @@ def reach_teacher(teacher: Teacher, say: Say) -> Iterator[tuple[Teacher, str]]:
 
 
 def estimate(plan: DistillPlan, prompts: list[Prompt]) -> dict[str, Any]:
-    """Estimate a whole run: its cost at most, with every answer at its limit, and its prompts' tokens."""
+    """Estimate a whole run: its maximum cost, with every answer at its limit, and its prompts' tokens."""
     price = price_of(plan.teacher.model, plan.prices)
     requests = most_in = about_in = most_out = 0
     for question in questions(plan, prompts):

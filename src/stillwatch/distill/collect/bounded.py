@@ -1,8 +1,8 @@
-"""The client's transport, bounded: no answer without end, no answer from elsewhere. It reads no answer.
+"""The client's HTTP transport with limits: no endless answer, no answer from another address.
 
-A teacher is somebody else's program. One that sends bytes without end, or a few bytes that unpack to many,
-would take this process's memory; one that answers with a redirect would have prompts and headers sent to an
-address that nobody wrote into the plan.
+A teacher is a third party's program. One that sends bytes without end, or a few bytes that decompress to
+many, would exhaust this process's memory. One that answers with a redirect would have prompts and headers
+sent to an address that is not in the plan.
 """
 
 import zlib
@@ -10,13 +10,13 @@ from typing import Any
 
 from stillwatch.distill.collect.reply import NotAnAnswer
 
-LONGEST_REPLY = 20 << 20  # bytes; three times that, escaped, still is a line that the next step reads
-UNPACKED = "gzip"  # the one packing asked for: zlib unpacks it up to a limit
-GZIP = 31  # zlib's number for it
+LONGEST_REPLY = 20 << 20  # bytes; three times that, escaped, is still a line that the next step reads
+UNPACKED = "gzip"  # the only compression requested: zlib can limit its output
+GZIP = 31  # zlib's code for it
 
 
 def bounded_client_class() -> Any:
-    """The client's own transport class, which follows no redirect and reads no more than it should.
+    """Return the client's transport class, extended to follow no redirect and to limit what it reads.
 
     Raises (when it sends): NotAnAnswer; the client wraps it.
     """
@@ -50,7 +50,7 @@ _OF_THE_WIRE = ("content-encoding", "content-length", "transfer-encoding")
 
 
 def unpack(raw: bytes, packing: str) -> bytes:
-    """Unpack a body. Raises: NotAnAnswer where it is too long or packed in another way.
+    """Decompress a body. Raises: NotAnAnswer if it is too long or compressed in another way.
 
     >>> import gzip
     >>> unpack(gzip.compress(b"42"), "gzip"), unpack(b"42", "")

@@ -1,9 +1,9 @@
 """Asks the teacher for every sample that a plan wants and the ledger does not have yet.
 
-At any moment at most `concurrency` requests are under way; each is durable in the ledger before it is sent,
-and its answer is durable before the next one takes its place. So a kill leaves at most `concurrency` requests
-that may have been paid for and not seen; they count as paid in full, and carry an Idempotency-Key, so that a
-teacher that heeds it does not bill the second asking.
+At most `concurrency` requests are under way at any time. Each is durable in the ledger before it is sent, and
+its answer is durable before another request takes its place. A kill therefore leaves at most `concurrency`
+requests that may have been paid for without an answer. They count as paid in full, and carry an
+Idempotency-Key, so that a teacher that supports it does not bill them twice.
 """
 
 import asyncio
@@ -30,10 +30,10 @@ from stillwatch.distill.prices import PUSD, Price, price_of
 from stillwatch.units import utc_us
 
 Tell = Callable[[Progress], None]
-UNREACHED = 4  # tries in a row with nobody there, before anything was answered
-DRIP_S = 0.5  # beyond the client's own timeout, which tells more of what went wrong
-UNREADABLE = 3, 5  # replies in a row that are no chat completion, before anything was answered and later
-REFUSED = 3  # requests in a row refused for good, before anything was answered
+UNREACHED = 4  # failed connections in a row before the first answer
+DRIP_S = 0.5  # beyond the client's own timeout, whose message is better
+UNREADABLE = 3, 5  # replies in a row that are no chat completion, before the first answer and later
+REFUSED = 3  # requests in a row refused for good, before the first answer
 
 
 def collect(
@@ -44,10 +44,10 @@ def collect(
     tell: Tell,
     purpose: str = "train",
 ) -> CollectionResult:
-    """Ask for all that is missing. What is stored stays, however this ends.
+    """Ask for all missing samples. Stored answers stay, however this ends.
 
     `reach` gives the teacher's address and key; it is entered only when something is missing.
-    Raises: DistillError where nothing can be asked at all (no client, a budget too small for one request).
+    Raises: DistillError if nothing can be asked at all (no client, a budget too small for one request).
     """
     price = price_of(plan.teacher.model, plan.prices)
     gathering = _Gathering(plan, prompts, ledger, price, tell, purpose)
@@ -68,7 +68,7 @@ def collect(
 
 
 class _Gathering:
-    """One call of collect, while it lasts."""
+    """One call of collect."""
 
     def __init__(
         self,
@@ -92,9 +92,9 @@ class _Gathering:
                 self.failed += 1
             else:
                 missing.append((question.sample, question.key, question.prompt))
-        # in an order drawn by hash: a change on the way is then the teacher's, not the questions'
+        # in an order drawn by hash: a change during collection is then due to the teacher, not the questions
         missing.sort(key=lambda question: question[:2])
-        self.missing = deque((prompt, sample) for sample, _, prompt in missing)  # made when their turn comes
+        self.missing = deque((prompt, sample) for sample, _, prompt in missing)  # made only at their turn
         first = ledger.first_reply()
         self.model = "" if first is None else parse_answer(parse_reply(first)).model
         self.other_model = ""
@@ -136,12 +136,12 @@ class _Gathering:
         )
         loop = asyncio.get_running_loop()
         for sign in (signal.SIGINT, signal.SIGTERM):
-            with suppress(ValueError, RuntimeError):  # not in the main thread: who called it ends it
+            with suppress(ValueError, RuntimeError):  # not in the main thread: the caller stops it
                 loop.add_signal_handler(sign, self._interrupt)
         self._tell()
         try:
             while self.missing and not self.new and not self.stop.is_set():
-                await self._next()  # one alone: is anybody there, and what does it bill
+                await self._next()  # a single one first: does anything answer, and what does it bill
             workers = [self._work() for _ in range(min(asking.concurrency, len(self.missing)))]
             await asyncio.gather(*workers)
         finally:
@@ -170,7 +170,7 @@ class _Gathering:
         await self._sample(question_of(self.plan, *self.missing.popleft()))
 
     async def _sample(self, question: SampleRequest) -> None:
-        """Ask until it is answered or given up. Only this puts an end to a sample."""
+        """Ask until it is answered or given up. Nothing else ends a sample."""
         tries = 0
         try:
             while not self.stop.is_set():
@@ -182,7 +182,7 @@ class _Gathering:
                     and met.means is Remedy.GIVE_UP
                     and not self.without_logprobs
                 ):
-                    self.without_logprobs = True  # it offers none: the answers are worth having all the same
+                    self.without_logprobs = True  # it offers none: its answers are useful all the same
                     continue
                 self._judge(met)
                 if met.means is Remedy.PAUSE:
@@ -251,7 +251,7 @@ class _Gathering:
         body = {key: value for key, value in question.body.items() if key not in apart}
         began = time.monotonic()
         try:
-            # the client's timeout is between two bytes: a teacher that drips would never meet it
+            # the client's timeout applies between two bytes, so a slow trickle of bytes would never meet it
             async with asyncio.timeout(self.plan.collect.timeout_s + DRIP_S):
                 answer: Any = await self.client.chat.completions.with_raw_response.create(
                     model=question.body["model"],
@@ -280,7 +280,7 @@ class _Gathering:
         ), None
 
     async def _set_aside(self, question: SampleRequest) -> Reservation | None:
-        """Take a request's worst case out of the budget; wait for those under way where it is short."""
+        """Reserve a request's worst case; wait for those under way if the budget is short."""
         while not self.stop.is_set():
             wanted = self.budget.wants(*bound_tokens(question, self.plan))
             lack = self.budget.lacks(wanted)
@@ -302,12 +302,12 @@ class _Gathering:
         self._tell()
 
     def _judge(self, met: TeacherError) -> None:
-        """Tell whether it makes sense to go on. Raises: DistillError where not."""
+        """Decide whether to continue. Raises: DistillError if not."""
         name = f"{self.plan.teacher.model} at {self.plan.teacher.base_url}"
         if met.means is Remedy.STOP:
             raise DistillError(f"{name}: {met.text}")
         self.unreached = self.unreached + 1 if met.unreached else 0
-        # that one is about its prompt
+        # that error is about its prompt
         every = met.means is Remedy.GIVE_UP and "content_filter" not in met.text
         self.refused = self.refused + 1 if every else 0
         self.unreadable = self.unreadable + 1 if met.unreadable else 0
@@ -321,7 +321,7 @@ class _Gathering:
             raise DistillError(f"{name}: {met.text}")
         patience_s = self.plan.collect.patience_s
         if met.means is not Remedy.PAUSE:
-            patience_s += self.plan.collect.timeout_s  # that long an answer may take
+            patience_s += self.plan.collect.timeout_s  # the longest that an answer may take
         if met.means is not Remedy.GIVE_UP and silent_s + (met.wait_s or 0) > patience_s:
             asks = f" and asks to wait {met.wait_s:.0f} s" if met.wait_s else ""
             raise DistillError(
@@ -330,7 +330,7 @@ class _Gathering:
             )
 
     def refuse_a_budget_too_small(self) -> None:
-        """Raises: DistillError where not even the first request fits."""
+        """Raises: DistillError if not even the first request fits."""
         into, out = bound_tokens(question_of(self.plan, *self.missing[0]), self.plan)
         lack = self.budget.lacks(self.budget.wants(into, out))
         if lack is not None and self.spent.requests == 0:
@@ -340,7 +340,7 @@ class _Gathering:
             )
 
     def _interrupt(self) -> None:
-        """The first signal lets what is under way come in and be stored; the second one ends at once."""
+        """On the first signal, let requests under way finish and be stored; on the second, stop at once."""
         if self.interrupted:
             raise KeyboardInterrupt
         self.interrupted = True

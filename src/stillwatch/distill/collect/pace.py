@@ -1,7 +1,4 @@
-"""When the next request may go out: limits a minute, pauses that the teacher asks for, how many at once.
-
-It counts what leaves this process and what it is told; it knows no HTTP.
-"""
+"""Decides when the next request may go out: limits per minute, requested pauses, concurrency."""
 
 import asyncio
 import random
@@ -9,12 +6,12 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-WINDOW_S = 61.0  # a minute, and a second for what may be late on the way
+WINDOW_S = 61.0  # a minute, and a second for delays on the way
 FIRST_WAIT_S = 0.5
 
 
 class Pace:
-    """One teacher's pace. Times are in seconds of one steady clock."""
+    """The pace of requests to one teacher. Times are in seconds of one steady clock."""
 
     def __init__(
         self,
@@ -40,11 +37,11 @@ class Pace:
         self.waits = ""
 
     def went_before(self, sent: Iterable[tuple[float, int]]) -> None:
-        """Count what an earlier process sent within the last minute."""
+        """Count the requests of an earlier process within the last minute."""
         self._sent.extend([at, float(tokens)] for at, tokens in sent)
 
     async def turn(self, tokens: int) -> list[float] | None:
-        """Wait until a request of so many tokens may go out; end it with `back`. None: it shall stop."""
+        """Wait until a request of this size may go out; end it with `back`. None: stop."""
         while (wait := self._wait_s(tokens)) > 0 and not self._stop.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), min(wait, 5.0))
@@ -57,32 +54,32 @@ class Pace:
         return entry
 
     def correct_tokens(self, entry: list[float], tokens: int) -> None:
-        """Put what a request really took in the place of what it might have taken."""
+        """Replace a request's estimated tokens by the actual ones."""
         entry[1] = float(tokens)
 
     def back(self) -> None:
         self._under_way -= 1
 
     def count_answer(self) -> None:
-        """Note an answer: the pauses were long enough, so a few more requests may be under way."""
+        """Note an answer: the pauses sufficed, so concurrency may rise a little."""
         self._pauses = 0
         self._allowed = min(self._most, self._allowed + 1 / self._allowed)
 
     def pause(self, asked_s: float | None) -> float:
-        """Slow down: wait as long as the teacher asks, else longer each time; half as many at once."""
+        """Slow down: wait as long as the teacher asks, or longer each time; halve the concurrency."""
         now = self._clock()
         if now >= self._until:
             self._pauses += 1
             self._allowed = max(1.0, self._allowed / 2)
         wait = self.backoff_s(self._pauses)
-        if asked_s is not None:  # believed, but for one that says "at once" again and again
+        if asked_s is not None:  # respected, unless it says "at once" again and again
             least = wait if self._pauses > 2 else FIRST_WAIT_S / 4
             wait = max(asked_s * (1 + 0.1 * self._draw.random()), least)
         self._until = max(self._until, now + wait)
         return self._until - now
 
     def backoff_s(self, tries: int) -> float:
-        """How long to wait before another try: doubled each time, drawn between half and all of it."""
+        """Return the wait before another try: doubled each time, drawn between half and all of it."""
         most = min(self._longest_s, FIRST_WAIT_S * 2 ** min(tries, 30))
         return most * (0.5 + 0.5 * self._draw.random())
 

@@ -1,4 +1,4 @@
-"""What is asked of a teacher, sample by sample, and what each may cost at most. It sends nothing."""
+"""The requests to a teacher, sample by sample, and the most that each may cost."""
 
 import hashlib
 import json
@@ -9,12 +9,12 @@ from stillwatch.distill import Prompt
 from stillwatch.distill.collect import SampleRequest
 from stillwatch.distill.plan import DistillPlan
 
-MESSAGE_TOKENS = 16  # of a chat template around each message; the longest known (Llama 3) has 5
-TEMPLATE_TOKENS = 96  # a template's own opening, with a default system message as some bring one
+MESSAGE_TOKENS = 16  # of a chat template around each message; the largest known (Llama 3) has 5
+TEMPLATE_TOKENS = 96  # a template's own opening, with a default system message as some have one
 
 
 def question_of(plan: DistillPlan, prompt: Prompt, sample: int) -> SampleRequest:
-    """One sample of one prompt, as it is asked."""
+    """Return the request for one sample of one prompt."""
     body = _body(plan, prompt, sample)
     return SampleRequest(_key(body, sample), prompt, sample, body)
 
@@ -27,9 +27,9 @@ def questions(plan: DistillPlan, prompts: list[Prompt]) -> Iterator[SampleReques
 
 
 def bound_tokens(question: SampleRequest, plan: DistillPlan) -> tuple[int, int]:
-    """The most tokens that a request may take, in and out: no token is shorter than a byte."""
+    """Return the most tokens that a request may take, in and out: no token is shorter than a byte."""
     message_tokens = sum(
-        len(str(value).encode(errors="replace"))  # a prefilled message may bear a mark, `"prefix": true`
+        len(str(value).encode(errors="replace"))  # a prefilled message may have the field `"prefix": true`
         for message in question.prompt.messages
         for value in message.values()
     )
@@ -38,7 +38,7 @@ def bound_tokens(question: SampleRequest, plan: DistillPlan) -> tuple[int, int]:
 
 
 def likely_tokens(question: SampleRequest, plan: DistillPlan) -> int:
-    """About how many tokens a request's prompt has: four bytes each (English text, BPE)."""
+    """Estimate the tokens of a request's prompt: four bytes each (English text, BPE)."""
     most, _ = bound_tokens(question, plan)
     return max(1, (most - TEMPLATE_TOKENS) // 4)
 
@@ -65,7 +65,7 @@ def _body(plan: DistillPlan, prompt: Prompt, sample: int) -> dict[str, Any]:
 
 
 def _key(body: dict[str, Any], sample: int) -> str:
-    """Name a sample by all that can change it; not by where the teacher is, nor by the limit's name."""
+    """Return a sample's key, from all that can change it; not the teacher's address, nor the limit's name."""
     common = {key: value for key, value in body.items() if key != "max_completion_tokens"}
     common["max_tokens"] = body.get("max_tokens", body.get("max_completion_tokens"))
     text = json.dumps([common, sample], sort_keys=True)

@@ -1,8 +1,8 @@
-"""A teacher's JSON -> what it said: reasoning, answer, log-probabilities, usage. It sends nothing.
+"""Parses a teacher's JSON reply: reasoning, answer, log-probabilities, usage.
 
 Reasoning comes in a field of its own (`reasoning_content`, `reasoning`), as typed parts, or between marks in
-the text; templates of R1-type models open the mark in the prompt, so that the text has only its end. What is
-cut off inside the marks is all reasoning and no answer.
+the text. Templates of R1-type models open the mark in the prompt, so that the text has only its end. Text
+that is cut off inside the marks is all reasoning, without an answer.
 """
 
 import json
@@ -15,12 +15,12 @@ CLOSED = re.compile(r"</(?:think|thinking|thought|reasoning)>|\[/THINK\]", re.IG
 
 
 class NotAnAnswer(ValueError):
-    """The teacher sent something that is no chat completion."""
+    """The teacher's reply is not a chat completion."""
 
 
 @dataclass(frozen=True)
 class ParsedAnswer:
-    """What one answer says."""
+    """The content of one answer."""
 
     reasoning: str | None
     answer: str
@@ -32,7 +32,7 @@ class ParsedAnswer:
 
 @dataclass(frozen=True)
 class TeacherUsage:
-    """What the teacher says it used; `told` is false where it does not say."""
+    """The usage that the teacher reports; `told` is false if it reports none."""
 
     input_tokens: int
     output_tokens: int
@@ -98,7 +98,7 @@ def split_marked(text: str) -> tuple[str | None, str]:
 
 
 def usage(reply: dict[str, Any], question_bytes: int) -> TeacherUsage:
-    """Give the tokens used; where the teacher does not report them, the most that its bytes can hold."""
+    """Return the tokens used; if the teacher does not report them, the most that its bytes can hold."""
     usage_object = reply.get("usage")
     if isinstance(usage_object, dict):
         into, out = _count(usage_object.get("prompt_tokens")), _count(usage_object.get("completion_tokens"))
@@ -113,7 +113,7 @@ def usage(reply: dict[str, Any], question_bytes: int) -> TeacherUsage:
 
 
 def _parts(content: Any) -> tuple[list[str], str]:
-    """Reasoning parts and text of a message's content: a string, or typed parts as Mistral's are."""
+    """Return reasoning parts and text of a message's content: a string, or typed parts as Mistral's are."""
     if isinstance(content, str):
         return [], content
     reasoning, text = [], []
@@ -129,7 +129,7 @@ def _parts(content: Any) -> tuple[list[str], str]:
 
 
 def _logprobs(found: Any) -> list[Any] | None:
-    """[token, logprob, [[token, logprob], ...]] for each token; None where none were given."""
+    """[token, logprob, [[token, logprob], ...]] for each token; None if none were given."""
     content = found.get("content") if isinstance(found, dict) else None
     if not isinstance(content, list) or not content:
         return None
@@ -139,7 +139,7 @@ def _logprobs(found: Any) -> list[Any] | None:
 
 
 def _chance(entry: dict[str, Any]) -> list[Any]:
-    """Token and log-probability; null for what is no text, and for what is no number (JSON has no NaN)."""
+    """Token and log-probability; null for a token that is not text or for a NaN, which JSON lacks."""
     token, logprob = entry.get("token"), entry.get("logprob")
     number = isinstance(logprob, int | float) and not isinstance(logprob, bool) and -1e9 < logprob < 1e9
     return [token if isinstance(token, str) else None, logprob if number else None]

@@ -1,8 +1,8 @@
-"""The budget: set aside before a request goes out, settled when its end is known, never overdrawn.
+"""The budget of a run: reserved before a request goes out, settled when its outcome is known, never
+overdrawn.
 
-What a request may take is bounded by its own size: no token is shorter than a byte, and no answer longer
-than its limit. A teacher that bills beyond that is believed, and every later request sets aside as much more.
-It does not send and does not store.
+A request's cost is bounded by its size: no token is shorter than a byte, and no answer longer than its limit.
+If a teacher bills more than that, its bill is accepted, and every later request reserves as much more.
 """
 
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ from stillwatch.distill.prices import MOST_PUSD, PUSD, Price
 
 @dataclass(frozen=True)
 class Reservation:
-    """What one request has set aside."""
+    """The reservation of one request."""
 
-    bound: int  # tokens, by its size
+    bound: int  # tokens, as bounded by its size
     tokens: int
     pusd: int
 
 
 class RunBudget:
-    """What is left, what is set aside, what is spent."""
+    """Amounts left, reserved and spent."""
 
     def __init__(self, budget: Budget, price: Price | None, spent: RunCost, excess_tokens: int) -> None:
         self._most_tokens = budget.tokens
@@ -35,7 +35,7 @@ class RunBudget:
         self.under_way = 0
 
     def wants(self, into: int, out: int) -> Reservation:
-        """Give what a request of this size would reserve."""
+        """Return what a request of this size would reserve."""
         tokens = into + out + self._excess
         if self._price is None:
             return Reservation(into + out, tokens, 0)
@@ -45,7 +45,7 @@ class RunBudget:
         return Reservation(into + out, tokens, min(pusd, MOST_PUSD))
 
     def lacks(self, wanted: Reservation) -> str | None:
-        """Say what is too little for a request, in words; None where there is enough."""
+        """Return which limit is too low for a request, in words; None if none is."""
         if self._most_requests is not None and self.requests + 1 > self._most_requests:
             return f"{self.requests:,} of {self._most_requests:,} requests are used"
         if self._most_tokens is not None:
@@ -65,14 +65,14 @@ class RunBudget:
         return None
 
     def set_aside(self, wanted: Reservation) -> None:
-        """Take it for a request; call only when nothing lacks, and settle it in the end."""
+        """Reserve; call only if nothing lacks, and settle it in the end."""
         self.requests += 1
         self._aside_tokens += wanted.tokens
         self._aside_pusd += wanted.pusd
         self.under_way += 1
 
     def settle(self, had: Reservation, tokens: int, pusd: int) -> None:
-        """Book what a request took. A doubtful one counts as all that was reserved."""
+        """Book the actual cost of a request. A doubtful one counts as the whole reservation."""
         self.under_way -= 1
         self._aside_tokens -= had.tokens
         self._aside_pusd -= had.pusd

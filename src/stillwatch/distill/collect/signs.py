@@ -1,9 +1,9 @@
-"""What stored answers say of the teacher: another model, a bill beyond what was asked, a change on the way.
+"""What stored answers show about the teacher: another model, an excessive bill, a change during collection.
 
-A model's name and its bill are the teacher's own words. They are held against what it cannot choose: the
-limit in the request, the bytes that came (no token is shorter than a byte), and the order of the questions.
+A model's name and its bill are the teacher's own claims. They are compared with what it does not control: the
+limit in the request, the bytes received (no token is shorter than a byte), and the order of the questions.
 
-Blind to: a bill that is too high and stays within limit and bytes; reasoning that is billed and not shown.
+Blind to: a bill that is too high but within limit and bytes; reasoning that is billed and not shown.
 """
 
 import sqlite3
@@ -20,14 +20,14 @@ from stillwatch.distill.collect.reply import parse_answer, parse_reply, usage
 from stillwatch.distill.ledger import replies
 from stillwatch.distill.plan import DistillPlan
 
-CONTROL_TOKENS = 8  # that end a text and leave no byte in it
-MOST = 0.5  # share of answers that are cut or empty, or of tokens not shown, beyond which it is said
-LEAST = 10  # answers for that
+CONTROL_TOKENS = 8  # that end a text without a byte in it
+MOST = 0.5  # share of answers that are cut or empty, or of tokens not shown, above which it is reported
+LEAST = 10  # answers needed for that
 
 
 @dataclass
 class _Bills:
-    """What is odd about the answers and their bills."""
+    """Irregularities of the answers and their bills."""
 
     answers: int = 0
     billed: int = 0  # output tokens
@@ -41,7 +41,7 @@ class _Bills:
 
 
 def signs(plan: DistillPlan, prompts: list[Prompt], db: sqlite3.Connection) -> dict[str, Any]:
-    """The account of the teacher, with `warnings` in sentences; of the answers that the plan asks for."""
+    """Return the report on the teacher for the plan's answers, with `warnings` in sentences."""
     most_in = {question.key: bound_tokens(question, plan)[0] for question in questions(plan, prompts)}
     models: Counter[str] = Counter()
     fingerprints: Counter[str] = Counter()
@@ -98,7 +98,7 @@ def signs(plan: DistillPlan, prompts: list[Prompt], db: sqlite3.Connection) -> d
 
 
 def _bill_warnings(bills: _Bills, max_tokens: int) -> list[str]:
-    """Describe what is odd about bills."""
+    """Describe irregular bills."""
     n, warnings = bills.answers, []
     if bills.beyond_limit:
         warnings.append(
@@ -134,7 +134,7 @@ def _bill_warnings(bills: _Bills, max_tokens: int) -> list[str]:
 
 
 def _bytes(value: Any) -> int:
-    """The bytes of all texts in a message: what it says, its reasoning and the marks around that."""
+    """Return the bytes of all texts in a message: answer, reasoning and the marks around it."""
     if isinstance(value, str):
         return len(value.encode(errors="replace"))
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()

@@ -1,6 +1,6 @@
-"""What the ledger holds, as the files that the next steps read: collected.jsonl and spent.json.
+"""Writes the ledger's content as files for the next steps: collected.jsonl and spent.json.
 
-Both can be had from the ledger at any time, also after a kill. It asks nobody.
+Both can be written from the ledger at any time, also after a kill.
 """
 
 import sqlite3
@@ -21,12 +21,12 @@ from stillwatch.units import utc_us
 
 
 def write_stored(run: DistillRun, plan: DistillPlan) -> None:
-    """Write both files anew. Raises: DistillError."""
+    """Write both files again. Raises: DistillError."""
     prompts = list(read_prompts(run.prompts))
     with closing(read_only(run.ledger)) as db:
         try:
             write_rows(run.collected_file, samples(plan, prompts, db))
-            _write_spent(run, plan, db, prompts)  # last: it says that the other one is complete
+            _write_spent(run, plan, db, prompts)  # last: it marks the other file as complete
         except DistillError as why:
             raise DistillError(
                 f"{why}; every answer is in {run.ledger.name}, and the same command goes on from there"
@@ -34,13 +34,13 @@ def write_stored(run: DistillRun, plan: DistillPlan) -> None:
 
 
 def write_spent(run: DistillRun, plan: DistillPlan) -> None:
-    """Write spent.json anew."""
+    """Write spent.json again."""
     with closing(read_only(run.ledger)) as db:
         _write_spent(run, plan, db, list(read_prompts(run.prompts)))
 
 
 def is_stale(run: DistillRun) -> bool:
-    """Whether the ledger has more than the files say: a process was killed before it wrote them."""
+    """Return whether the ledger has more than the files: a process was killed before it wrote them."""
     if not run.ledger.exists():
         return False
     if not run.collected_file.exists() or not run.spent.exists():
@@ -51,7 +51,7 @@ def is_stale(run: DistillRun) -> bool:
 
 
 def samples(plan: DistillPlan, prompts: list[Prompt], db: sqlite3.Connection) -> Iterator[Sample]:
-    """Every stored answer that the plan asks for, in the order of the prompts and then of the samples."""
+    """Yield every stored answer that the plan asks for, by prompt and then by sample."""
     priced = price_of(plan.teacher.model, plan.prices) is not None
     for prompt in prompts:
         for number in range(plan.collect.samples):
@@ -83,7 +83,7 @@ def samples(plan: DistillPlan, prompts: list[Prompt], db: sqlite3.Connection) ->
 
 
 def _write_spent(run: DistillRun, plan: DistillPlan, db: sqlite3.Connection, prompts: list[Prompt]) -> None:
-    """Training samples at the top, evaluation apart, by what prices, and what is odd about the teacher."""
+    """Training samples at the top, evaluation apart, the prices used, and warnings about the teacher."""
     price = price_of(plan.teacher.model, plan.prices)
     content = _spent(spent(db, "train"), price is not None)
     content["evaluation"] = _spent(spent(db, "evaluate"), price is not None)

@@ -1,4 +1,4 @@
-"""What an error of the client means: wait, try again, give the sample up, or stop. It knows no ledger."""
+"""Classifies errors of the client: wait, try again, give the sample up, or stop."""
 
 import time
 from dataclasses import dataclass
@@ -10,32 +10,32 @@ from stillwatch.distill.collect.reply import NotAnAnswer
 
 
 class Remedy(Enum):
-    """What to do about it."""
+    """How to react."""
 
-    PAUSE = "pause"  # too much at once: nobody asks for a while
+    PAUSE = "pause"  # too many at once: no requests for a while
     AGAIN = "again"  # not answered and not paid
-    DOUBT = "doubt"  # perhaps answered, perhaps paid: it counts as paid
+    DOUBT = "doubt"  # perhaps answered and paid: it counts as paid
     GIVE_UP = "give up"  # this request will never be answered
-    STOP = "stop"  # no request will
+    STOP = "stop"  # no request will ever be answered
 
 
 @dataclass(frozen=True)
 class TeacherError:
-    """An error, read."""
+    """A classified error."""
 
     means: Remedy
     text: str
     status: int | None = None
-    wait_s: float | None = None  # as the teacher asks
-    unreached: bool = False  # nobody listens there
-    unreadable: bool = False  # it answers, and what comes is no chat completion
+    wait_s: float | None = None  # as requested by the teacher
+    unreached: bool = False  # nothing listens at the address
+    unreadable: bool = False  # it answers, but not with a chat completion
 
 
 def trouble(error: Exception, key_variable: str, base_url: str) -> TeacherError:
-    """Read an error of the `openai` client."""
+    """Classify an error of the `openai` client."""
     import openai
 
-    if isinstance(error.__cause__, NotAnAnswer):  # met while it was read
+    if isinstance(error.__cause__, NotAnAnswer):  # raised while the reply was read
         error = error.__cause__
     if isinstance(error, openai.APIStatusError):
         return _status(
@@ -83,7 +83,7 @@ def _status(status: int, message: str, headers: Any, key_variable: str, base_url
         return TeacherError(Remedy.STOP, text, status)
     if status in (429, 503, 529):
         return TeacherError(Remedy.PAUSE, text, status, _retry_after_s(headers))
-    if status in (408, 502, 504, 520, 522, 524):  # somebody in between gave up: the teacher may have not
+    if status in (408, 502, 504, 520, 522, 524):  # a proxy gave up; the teacher may have answered
         return TeacherError(Remedy.DOUBT, text, status)
     if status >= 500 or status in (409, 425):
         return TeacherError(Remedy.AGAIN, text, status, _retry_after_s(headers))
@@ -93,12 +93,12 @@ def _status(status: int, message: str, headers: Any, key_variable: str, base_url
 
 
 def _kinds(error: BaseException | None) -> set[str]:
-    """The names of an error's classes: the client's transport is httpx or httpx2, by its version."""
+    """Return the names of an error's classes: the client's transport is httpx or httpx2, by its version."""
     return {kind.__name__ for kind in type(error).__mro__}
 
 
 def _teacher_words(error: Any) -> str:
-    """The teacher's own words, short."""
+    """Return the teacher's own message, shortened."""
     body = error.body
     if isinstance(body, dict):
         wrapped = body.get("error")
@@ -110,7 +110,7 @@ def _teacher_words(error: Any) -> str:
 
 
 def _retry_after_s(headers: Any) -> float | None:
-    """Retry-After in seconds or as a date, or OpenAI's own in milliseconds; None where it says nothing."""
+    """Return Retry-After in seconds or as a date, or OpenAI's own in milliseconds; None if absent."""
     try:
         if milliseconds := headers.get("retry-after-ms"):
             return max(0.0, float(milliseconds) / 1000)

@@ -1,1 +1,1 @@
-"""Which of a teacher's answers a student should see: filters that each say how many they dropped, and why."""
+"""Selects the answers that a student should see: each filter reports how many it dropped, and why."""

@@ -1,7 +1,8 @@
-"""Does a text share a run of words with the evaluation set? By n-grams of words, as GPT-3's authors did.
+"""Finds texts that share a run of words with the evaluation set. It uses word n-grams, as GPT-3's authors
+did.
 
-Null: texts that have nothing to do with each other share no run of 13 words.
-Blind to: paraphrases and translations of a held-out question; a short one without a mark before or after it.
+Null: unrelated texts share no run of 13 words.
+Blind to: paraphrases and translations of a held-out question; a short one without punctuation around it.
 Fooled by: wording that some questions share, of which few are held out.
 Source: Brown et al. 2020, arXiv 2005.14165, appendix C (13-grams).
 """
@@ -13,18 +14,18 @@ from itertools import pairwise
 
 from stillwatch.distill.curate.words import INVISIBLE, in_words, words
 
-SHORTEST = 10  # words: a shorter held-out question must be met as a whole text or as whole sentences
-LEAST = 3  # words of a question that is looked for among the sentences of a text
-TEMPLATE = 5  # words of a run that, where many held-out questions have it, belongs to none of them
-COMMON = 0.05  # of the held-out questions, and three at least: more have a template's run
+SHORTEST = 10  # words: a shorter held-out question must match a whole text or whole sentences
+LEAST = 3  # words of a question that is searched among the sentences of a text
+TEMPLATE = 5  # words of a run that belongs to a template if many held-out questions have it
+COMMON = 0.05  # of the held-out questions, and at least three: a run in more is a template's
 SENTENCE_END = re.compile(r"[.!?:;](?=\s|[\"'”’)\]]|$)|[。！？：；…؟।]|\n")
 
 
 class HeldOut:
-    """The evaluation set, ready to be looked for."""
+    """The evaluation set, indexed for search."""
 
     def __init__(self, texts: Sequence[str], run: int) -> None:
-        """`run` words in a row are too many; 0 looks for whole texts only."""
+        """`run` words in a row are a match; 0 looks for whole texts only."""
         all_said = [words(text) for text in texts]
         most = max(2, int(COMMON * len(texts)))
         self._whole = set(all_said)
@@ -40,7 +41,7 @@ class HeldOut:
         self._runs.take([example for example in own if in_words(example) >= TEMPLATE], run)
 
     def shares(self, text: str) -> str | None:
-        """The run of words that a text shares with a held-out question; None where it shares none."""
+        """Return the run of words that a text shares with a held-out question; None if there is none."""
         spoken = words(text)
         if spoken in self._whole:
             return " ".join(spoken)
@@ -56,7 +57,7 @@ class HeldOut:
         return None
 
     def _own_words(self, spoken: tuple[str, ...]) -> tuple[str, ...]:
-        """A text without the wording that many held-out questions have: the names and numbers stay."""
+        """Return a text without the wording that many held-out questions have: its names and numbers stay."""
         common = {at + k for at, length in self._template.places(spoken) for k in range(length)}
         return tuple(word for at, word in enumerate(spoken) if at not in common) if common else spoken
 
@@ -70,7 +71,7 @@ class _Runs:
         self._lengths: list[int] = []
 
     def take(self, texts: Sequence[tuple[str, ...]], run: int) -> None:
-        """Count the runs of so many words; of as many letters as make them in a script without spaces."""
+        """Count the runs of this length; in scripts without spaces, of a corresponding number of letters."""
         found: Counter[tuple[str, ...]] = Counter()
         for spoken in texts:
             if spoken:
@@ -80,7 +81,7 @@ class _Runs:
         self._lengths = sorted({len(phrase) for phrase in self._found})
 
     def places(self, spoken: tuple[str, ...]) -> Iterator[tuple[int, int]]:
-        """Where one of the runs begins in a text, and how long it is."""
+        """Yield where one of the runs begins in a text, and its length."""
         for length in self._lengths:
             for at in range(len(spoken) - length + 1):
                 if spoken[at : at + length] in self._found:
@@ -88,5 +89,5 @@ class _Runs:
 
 
 def user_text(messages: Iterable[dict[str, str]]) -> str:
-    """What a prompt asks: all that the user says in it."""
+    """Return all that the user says in a prompt."""
     return "\n".join(message["content"] for message in messages if message["role"] == "user")

@@ -1,12 +1,12 @@
-"""Answers that say the same: exactly, and nearly. The first of each stays.
+"""Finds answers that repeat an earlier one, exactly or nearly. The first of each stays.
 
 Exact is a sketch of `exchanges.sketch` (case and white space folded). Near is the Jaccard similarity of word
-triples in any script, numbers and all: the sketches' own phrases mask numbers, which would make one of all
-sums. MinHash finds who might be near, and the triples themselves decide.
+triples in any script, numbers included. The sketches' own phrases mask numbers, which would make all sums the
+same. MinHash finds candidates, and the triples themselves decide.
 
-Null: two answers that were made apart share few word triples.
-Blind to: the same thought in other words.
-Fooled by: long fixed wording around a short answer; lower the text's share of it, or raise the limit.
+Null: two answers made independently share few word triples.
+Blind to: the same content in other words.
+Fooled by: long fixed wording around a short answer; shorten that wording, or raise the limit.
 Source: Broder 1997; banding as in Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, chapter 3.
 """
 
@@ -22,13 +22,13 @@ from stillwatch.text.keyed import M1, M2
 
 TRIPLE = 3
 HASHES, BAND = 64, 4  # 16 bands of 4: two texts of similarity 0.9 are missed once in 10^7, of 0.7 once in 80
-MOST_IN_BAND = 64  # texts of one band that are compared with a newcomer: the work stays linear
+MOST_IN_BAND = 64  # texts of one band that are compared with a new one: keeps the work linear
 AT_ONCE = 8192  # triples hashed together: one endless answer takes no more memory than many short ones
 SEED = 1998
 
 
 def exact(texts: Sequence[str]) -> dict[int, int]:
-    """Which texts repeat an earlier one: {text's place: the earlier one's}."""
+    """Return the texts that repeat an earlier one: {index: index of the earlier one}."""
     if not texts:
         return {}
     sketches = Sketcher()(pa.array([_sound(text) for text in texts], pa.large_string()), phrases=1)
@@ -41,7 +41,7 @@ def exact(texts: Sequence[str]) -> dict[int, int]:
 
 
 def near(texts: Sequence[str], least: float) -> dict[int, tuple[int, float]]:
-    """Which texts are like an earlier one that stays: {place: (the earlier one's, similarity)}."""
+    """Return the texts similar to an earlier one that stays: {index: (the earlier one's, similarity)}."""
     triples = [_triples(text) for text in texts]
     bands: dict[tuple[int, bytes], list[int]] = defaultdict(list)
     found: dict[int, tuple[int, float]] = {}
@@ -67,7 +67,7 @@ def _triples(text: str) -> frozenset[str]:
 
 
 def _signatures(triples: Sequence[frozenset[str]]) -> Iterator[np.ndarray]:
-    """(HASHES,) uint64 for each set: the least of each of HASHES hashes over its members."""
+    """(HASHES,) uint64 for each set: the minimum of each of HASHES hashes over its members."""
     seeds = np.random.default_rng(SEED).integers(0, 1 << 63, HASHES, dtype=np.uint64)
     sketcher = Sketcher()
     for triple in triples:

@@ -1,7 +1,7 @@
 """Curating as a step of a run: collected.jsonl -> curated.jsonl, and curation.json with each filter's count.
 
-The filters run in a fixed order; an answer is counted at the first that drops it. The same files give the
-same result. It asks nobody.
+The filters run in a fixed order; an answer is counted by the first filter that drops it. The same files give
+the same result.
 """
 
 import os
@@ -29,18 +29,18 @@ from stillwatch.distill.tasks.code import judge_within
 from stillwatch.distill.tasks.registry import task
 
 Tell = Callable[[str, int, int | None], None]
-EXAMPLES = 5  # dropped answers named for each filter
+EXAMPLES = 5  # dropped answers listed for each filter
 
 
 class _Curation:
-    """The answers that are still in, and the account of those that are not."""
+    """The answers that remain, and a record of the others."""
 
     def __init__(self, samples: list[Sample]) -> None:
         self.kept = samples
         self.filters: list[dict[str, Any]] = []
 
     def drop(self, name: str, drops: str, dropped: Iterable[tuple[Sample, str]]) -> None:
-        """Take answers out and write down why."""
+        """Remove answers and record why."""
         out = {(sample.id, sample.sample): why for sample, why in dropped}
         self.kept = [sample for sample in self.kept if (sample.id, sample.sample) not in out]
         first = islice(out.items(), EXAMPLES)
@@ -49,11 +49,11 @@ class _Curation:
 
 
 def curate_run(run: DistillRun, plan: DistillPlan, tell: Tell) -> dict[str, Any]:
-    """Sieve what was collected; returns what curation.json says. Raises: DistillError: nothing is left."""
+    """Filter the collected answers; return curation.json. Raises: DistillError if nothing is left."""
     settings = plan.curate
     prompts = {prompt.id: prompt for prompt in read_prompts(run.prompts)}
     found = (sample for sample in read_samples(run.collected_file) if sample.id in prompts)
-    # nothing here looks at them, and they are long
+    # not used here, and long
     sieve = _Curation([replace(sample, logprobs=None) for sample in found])
     collected = len(sieve.kept)
     if not collected:
@@ -165,7 +165,7 @@ def _duplicates(sieve: _Curation, settings: CurationRules, tell: Tell) -> None:
 
 
 def _crowd(sieve: _Curation, settings: CurationRules) -> None:
-    """Keep a few answers of each prompt: the shortest, as the ones that wander least."""
+    """Keep a few answers of each prompt: the shortest, which digress least."""
     if not settings.most_per_prompt:
         return
     by_prompt: dict[str, list[Sample]] = defaultdict(list)
@@ -208,7 +208,7 @@ def _example(sample: Sample, prompt: Prompt) -> Example:
 def verify(
     samples: list[Sample], prompts: dict[str, Prompt], settings: CurationRules, tell: Tell
 ) -> tuple[list[AnswerVerdict], dict[str, Any] | None]:
-    """A verdict for each sample, and how programs were confined (None where there were none)."""
+    """Return a verdict for each sample, and how programs were confined (None if there were none)."""
     limits = ProgramLimits(settings.code_seconds, settings.code_mib)
     runs_code = any(prompts[sample.id].task == CODE for sample in samples)
     sandbox = confinement() if runs_code else None

@@ -1,8 +1,8 @@
-"""Answers that many different prompts get: how a refusal looks in a language that nobody listed.
+"""Finds answers that many different prompts get: refusals in languages that no list covers.
 
-Null: prompts that differ get answers that differ, or one that the task finds an answer in.
-Blind to: refusals that are worded anew each time.
-Fooled by: a fixed answer that is right, where no task judges it (`free`): it stays, and is named.
+Null: different prompts get different answers, or one in which the task finds an answer.
+Blind to: refusals that are worded differently each time.
+Fooled by: a fixed answer that is right, if no task judges it (`free`): it stays, and is reported.
 """
 
 from collections import defaultdict
@@ -13,7 +13,7 @@ from stillwatch.distill.curate.words import in_words, words
 from stillwatch.distill.tasks.code import NAME as CODE
 from stillwatch.distill.tasks.registry import task
 
-LEAST_WORDS = 4  # fewer may be the whole answer to many questions
+LEAST_WORDS = 4  # fewer may be the right answer to many questions
 LEAST_PROMPTS = 3
 
 
@@ -26,7 +26,7 @@ class StockAnswers:
 
 
 def stock_answers(samples: list[Sample], prompts: dict[str, Prompt]) -> StockAnswers:
-    """Find what many prompts got, and their tasks find no answer in."""
+    """Find answers that many prompts got and in which their tasks find no answer."""
     alike: dict[tuple[str, ...], list[Sample]] = defaultdict(list)
     for sample in samples:
         if sample.answer.strip():
@@ -38,7 +38,7 @@ def stock_answers(samples: list[Sample], prompts: dict[str, Prompt]) -> StockAns
             continue
         for sample in group:
             prompt = prompts[sample.id]
-            if prompt.task == CODE:  # its tests say soon enough
+            if prompt.task == CODE:  # its tests decide
                 continue
             verdict = task(prompt.task).judge(prompt.expected, sample.answer)
             if verdict.right is None:

@@ -1,8 +1,8 @@
-"""Filters that look at one answer alone: its ending, its length, its wording. Each gives a reason, or None.
+"""Filters that judge one answer alone: its ending, its length, its wording. Each gives a reason, or None.
 
-Null: an answer to learn from is whole, says something, and repeats itself no more than prose does.
+Null: an answer to learn from is complete, has content, and repeats itself no more than prose does.
 Blind to: a wrong answer in good words; a refusal in a language that `refusals.tsv` lacks (`run.py` looks for
-answers that many questions get); a cut that the teacher neither names nor bills.
+answers that many questions get); a cut that the teacher neither reports nor bills.
 Fooled by: an answer that quotes a refusal at its start; verse and tables that repeat by nature.
 Source: repetition of n-grams as in Rae et al. 2021 (Gopher), arXiv 2112.11446, appendix A.1.
 """
@@ -22,15 +22,15 @@ Filter = Callable[[Sample, CurationRules], str | None]
 LEFTOVER = re.compile(r"</?(?:think|thinking)>|<\|(?:im_start|im_end|endoftext|eot_id|assistant)[^>]{0,40}>")
 GAP = r"[^.!?。！？।\n]{0,60}?"
 SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[。！？।؟۔]|\n")
-OPENING = 400  # characters of an answer in which it declines
+OPENING = 400  # characters of an answer in which a refusal is looked for
 WORDS_TO_JUDGE = 100  # fewer words repeat by chance
 GRAM = 4
-BROKEN = 0.01  # share of characters that are no text
+BROKEN = 0.01  # share of undecodable characters
 
 
 @dataclass(frozen=True)
 class NamedFilter:
-    """A filter with the name it is counted under and what it drops, in words."""
+    """A filter with its name in the counts and a description of what it drops."""
 
     name: str
     drops: str
@@ -50,7 +50,7 @@ def _refusal(sample: Sample, sieve: CurationRules) -> str | None:
 
 
 def declines(answer: str) -> str | None:
-    """Why an answer's first two sentences read as a refusal; None where they do not.
+    """Return why an answer's first two sentences read as a refusal; None if they do not.
 
     >>> declines("Lo siento, no puedo ayudar con eso.")
     "says 'lo siento, no puedo'"
@@ -64,7 +64,7 @@ def declines(answer: str) -> str | None:
 
 @lru_cache(maxsize=1)
 def _refusals() -> re.Pattern[str]:
-    """What declines, in all languages of the table."""
+    """Compile the refusals of all languages in the table."""
     lines = files("stillwatch.distill.curate").joinpath("refusals.tsv").read_text(encoding="utf-8")
     rows = [line.split("\t") for line in lines.splitlines() if not line.startswith("#")]
     return re.compile("|".join(f"(?:{row[1].replace('GAP', GAP)})" for row in rows))

@@ -1,8 +1,8 @@
-"""A text as the words that two texts are compared by, in any script.
+"""Splits a text into words for comparison, in any script.
 
-Scripts without spaces (Chinese, Japanese, Thai) give a word for each letter, as the log's own sketches do.
-Case, width, accents set apart and invisible characters make no difference. Numbers count, and so does a sign
-between two of them: 2 + 2 is not 2 - 2. Other punctuation does not.
+Scripts without spaces (Chinese, Japanese, Thai) give a word for each letter, as the record's sketches do.
+Case, width, combining accents and invisible characters make no difference. Numbers count, and so does a sign
+between two numbers: 2 + 2 is not 2 - 2. Other punctuation does not.
 """
 
 import re
@@ -14,11 +14,11 @@ from stillwatch.text.kernel import is_own_token
 SIGN = re.compile(r"(?:(?<=\d)|(?<=\b[a-z])|(?<=\)))\s?([-+*/^=<>−×÷])\s?(?=\d|[a-z]\b|\()")
 SIGNS = dict(zip("-+*/^=<>−×÷", "－＋＊／＾＝＜＞－×÷", strict=True))
 INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")
-LETTER = 0.5  # words that a letter of a script without spaces stands for: Chinese words have about two
+LETTER = 0.5  # words per letter in scripts without spaces: Chinese words have about two letters
 
 
 class _Table(dict[int, str]):
-    """What stands for each character; a character is looked up once."""
+    """Maps each character to its folded form; each character is looked up once."""
 
     def __missing__(self, code: int) -> str:
         character = chr(code)
@@ -50,5 +50,5 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def in_words(found: Sequence[str]) -> float:
-    """How many words of a spaced script they amount to."""
+    """Return the number of words of a spaced script to which they correspond."""
     return sum(LETTER if len(word) == 1 and is_own_token(ord(word)) else 1 for word in found)

@@ -1,7 +1,7 @@
-"""What distillation is worth in accuracy, dollars, days and FLOPs, and what a defence makes it cost.
+"""The value of distillation in accuracy, dollars, days and FLOPs, and what a defence makes it cost.
 
-One declared experiment: tasks, arms, sizes and seeds. Every student is trained once, by `distill.train`. A
-defence is not trained: it is the number of examples that escape it, as contests of the range measured it.
+An experiment declares tasks, arms, sizes and seeds. Every student is trained once, by `distill.train`. A
+defence is not trained: it is the number of examples that get past it, as contests of the range measured it.
 """
 
 from dataclasses import dataclass, field, replace
@@ -25,7 +25,7 @@ SAYS = {
 
 @dataclass(frozen=True)
 class HourPrice:
-    """What an hour of one processor (a vCPU, a GPU) costs, by whom and when."""
+    """The price of an hour of one processor (a vCPU, a GPU), with vendor and date."""
 
     usd: Annotated[float, Bounds(0)]
     source: str
@@ -34,13 +34,13 @@ class HourPrice:
 
 @dataclass(frozen=True)
 class EconomicsArm:
-    """What a student learns. `public` takes the prompts' right answers and no teacher."""
+    """What a student learns from. `public` uses the prompts' right answers and no teacher."""
 
     name: ArmName
     train: Training
 
     def settings(self, seed: int) -> Training:
-        """How a cell of this arm is trained."""
+        """Return the training settings of a cell of this arm."""
         learn = "traces" if self.name == "traces" else "answers"
         return replace(self.train, seed=seed, learn=learn, curve=())
 
@@ -50,15 +50,15 @@ class EconomicsTask:
     """One set of questions with its teacher (a plan of distill), students, sizes and held-out questions."""
 
     name: str
-    about: str  # what it is, and what it is not: the page shows it
+    about: str  # what it is, and what it is not, for the page
     plan: DistillPlan
     arm: tuple[EconomicsArm, ...]
     sizes: tuple[Annotated[int, Bounds(1)], ...]
-    spot_checks: tuple[Annotated[int, Bounds(1)], ...] = ()  # sizes at which a further seed tests the curve
+    spot_checks: tuple[Annotated[int, Bounds(1)], ...] = ()  # sizes at which one more seed tests the curve
     questions: Annotated[int, Bounds(20)] = 400
     new_tokens: Annotated[int, Bounds(1)] = 64
     batch: Annotated[int, Bounds(1)] = 100
-    toy: bool = False  # page and picture say so beside its name
+    toy: bool = False  # marked as such on page and picture
 
     def __post_init__(self) -> None:
         names = [arm.name for arm in self.arm]
@@ -73,7 +73,7 @@ class EconomicsTask:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Everything that is declared before anything is trained."""
+    """Everything that is declared before training."""
 
     name: str
     seeds: tuple[Annotated[int, Bounds(0)], ...]
@@ -81,7 +81,7 @@ class Experiment:
     gpu_hour: HourPrice
     task: tuple[EconomicsTask, ...]
     folder: str = ""
-    escapes: str = ""  # a file of contests; empty: the range's, which ships
+    escapes: str = ""  # a file of contests; empty: the shipped ones of the range
     spot_seed: Annotated[int, Bounds(0)] = 101
 
     def __post_init__(self) -> None:
@@ -94,17 +94,17 @@ class Experiment:
             raise DistillError(f"tasks are named {names}; each once, in letters, digits and _")
 
     def data(self, task: EconomicsTask) -> DistillRun:
-        """The run of distill in which the task's answers were collected."""
+        """Return the distill run in which the task's answers were collected."""
         return DistillRun(Path(self.folder) / "data" / task.name)
 
     def public(self, task: EconomicsTask) -> Path:
-        """The task's prompts with their right answers."""
+        """Return the task's prompts with their right answers."""
         return self.data(task).path / "public.jsonl"
 
 
 @dataclass(frozen=True)
 class EconomicsCell:
-    """One student: trained on so many examples that its seed chose. `spot`: it tests the curve."""
+    """One student, on a number of examples that its seed chose. `spot`: one that tests the curve."""
 
     task: str
     arm: str
@@ -126,9 +126,9 @@ class EconomicsResult:
     size: int
     seed: int
     spot: bool
-    declared: str  # a hash of what it depends on: of another declaration it is not used
+    declared: str  # a hash of the declaration; a result of another declaration is not used
     right: str
-    learnt: int  # examples, after those that could not be used
+    learnt: int  # examples, without unusable ones
     parameters: int = 0
     steps: int = 0
     flops: float = 0.0
@@ -145,7 +145,7 @@ class EconomicsResult:
 
 
 def cells(experiment: Experiment) -> list[EconomicsCell]:
-    """Every student of an experiment, one seed after the other: a part of a run has whole seeds."""
+    """List every student of an experiment, seed by seed, so that a partial run has whole seeds."""
     found = []
     for task in experiment.task:
         seen = set()

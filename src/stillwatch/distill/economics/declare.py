@@ -1,4 +1,4 @@
-"""Reads a declared experiment: one TOML file, every mistake with its line. It trains nothing."""
+"""Reads a declared experiment: one TOML file, every mistake with its line."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -15,16 +15,16 @@ EDITIONS = ("cpu", "gpu")
 
 
 def edition_text(name: str) -> str:
-    """The text of a declaration that ships. Raises: InputError."""
+    """Return the text of a shipped declaration. Raises: InputError."""
     if name not in EDITIONS:
         raise InputError(f"there is no edition {name!r}; take one of {', '.join(EDITIONS)}")
     return files("stillwatch.distill.economics").joinpath(f"{name}.toml").read_text(encoding="utf-8")
 
 
 def read_experiment(file: Path | None, edition: str, folder: Path | None = None) -> Experiment:
-    """Read an experiment from a file, or an edition that ships. Files in it are beside it.
+    """Read an experiment from a file, or a shipped edition. Paths in it are relative to it.
 
-    Raises: PlanError with every mistake and its line, InputError where there is no such file.
+    Raises: PlanError with every mistake and its line, InputError if there is no such file.
     """
     name = str(file) if file else f"{edition}.toml"
     text = read_text(file, LARGEST_BYTES, "an experiment is a page") if file else edition_text(edition)

@@ -1,4 +1,4 @@
-"""How many examples escape a defence, and at what price, by contests of the range. It plays none."""
+"""How many examples get past a defence, and at what price, by contests of the range."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ DEFENCES = {
 
 
 class Fought(msgspec.Struct):
-    """One contest, as a line of the file holds it."""
+    """One contest: a line of the file."""
 
     defence: str
     asked: str  # the attacker
@@ -41,10 +41,10 @@ class Fought(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Escape:
-    """One attacker against one defence: what it got on each seed, and at what price.
+    """Results of one attacker against one defence: examples and price, by seed.
 
-    `usd` and `days` are those of one operation. Copies side by side get more in the same days, at the same
-    price an example: against limits that is exact, against detection it holds for copies that share nothing.
+    `usd` and `days` are those of one operation. Several operations get more in the same days, at the same
+    price per example. That is exact for limits; for detection it holds if the operations share nothing.
     """
 
     defence: str
@@ -58,7 +58,7 @@ class Escape:
     usd_an_example: float  # mean over seeds
     accounts_usd_an_example: float
     tokens_an_example: float
-    reached: bool  # its goal, on every seed
+    reached: bool  # whether every seed reached the goal
     source: str
 
     def accounts_for(self, n: float) -> float:
@@ -66,9 +66,9 @@ class Escape:
 
 
 def read_escapes(path: Path | None) -> list[Escape]:
-    """Read contests, one JSON object a line, as `benchmarks/attackers.py --out` writes them.
+    """Read contests, one JSON object per line, as `benchmarks/attackers.py --out` writes them.
 
-    Contests of one goal alone: the smallest that was fought against every defence.
+    Only contests of one goal are kept: the smallest that was played against every defence.
     Raises: InputError with the line.
     """
     if path is None:
@@ -96,7 +96,7 @@ def read_escapes(path: Path | None) -> list[Escape]:
 
 
 def _escape(several: list[Fought]) -> Escape:
-    unique = {fought.seed: fought for fought in several}  # a contest that is there twice counts once
+    unique = {fought.seed: fought for fought in several}  # a repeated contest counts once
     by_seed = [unique[seed] for seed in sorted(unique, key=str)]
 
     def each(figure: str) -> float:
@@ -122,12 +122,12 @@ def _escape(several: list[Fought]) -> Escape:
 
 
 def cheapest(escapes: Sequence[Escape], defence: str) -> Escape | None:
-    """The trade with the fewest dollars an example, copies side by side allowed."""
+    """Return the cheapest result per example; several operations are allowed."""
     candidates = [escape for escape in escapes if escape.defence == defence and min(escape.out) > 0]
     return min(candidates, key=lambda escape: escape.usd_an_example, default=None)
 
 
 def fastest(escapes: Sequence[Escape], defence: str) -> Escape | None:
-    """The trade that reached its goal in the fewest days."""
+    """Return the result that reached its goal in the fewest days."""
     candidates = [escape for escape in escapes if escape.defence == defence and escape.reached]
     return min(candidates, key=lambda escape: fmean(escape.days), default=None)

@@ -1,6 +1,6 @@
-"""What an experiment will take before it takes it, from the plans and a few steps of each student here.
+"""Estimates the cost of an experiment, from the plans and a few steps of each student on this machine.
 
-Null, Blind to: as `distill.forecast`. It asks no teacher.
+Null, Blind to: see `distill.forecast`.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class ToDo:
-    """What is left of one arm (or, where `arm` is empty, of collecting a task's answers)."""
+    """The remaining work of one arm, or, if `arm` is empty, of collecting a task's answers."""
 
     task: str
     arm: str
@@ -41,7 +41,7 @@ def estimate(
     probe: bool,
     say: Say,
 ) -> list[ToDo]:
-    """Say what is left, task by task and arm by arm. Raises: DistillError, PlanError."""
+    """Return the remaining work, by task and arm. Raises: DistillError, PlanError."""
     found = []
     for task in experiment.task:
         cells = [cell for cell in wanted if cell.task == task.name]
@@ -72,7 +72,7 @@ def estimate(
 def _try_steps(
     experiment: Experiment, task: EconomicsTask, name: str, left: Sequence[EconomicsCell], say: Say
 ) -> tuple[float | None, str]:
-    """CPU-seconds of these cells, by a few steps of their student and two batches of questions."""
+    """Return the CPU-seconds of these cells, by a few steps of their student and two batches of questions."""
     from stillwatch.distill.train.probe import training_pace, writing_pace
 
     settings = next(arm for arm in task.arm if arm.name == name).settings(experiment.seeds[0])

@@ -1,6 +1,6 @@
-"""From cells and contests to the figures of the page: what accuracy costs, with and without a defence.
+"""Computes the page's figures from cells and contests: the price of accuracy, with and without a defence.
 
-It trains nothing and plays nothing. What was not measured is None, and the page says so.
+A value that was not measured is None, and the page shows that.
 """
 
 from collections.abc import Iterable, Sequence
@@ -42,7 +42,7 @@ Bounded = tuple[float | None, float | None, float | None]
 
 @dataclass(frozen=True)
 class MeasuredSize:
-    """The students of one arm and size: the share right of each seed, and what one took to train."""
+    """The students of one arm and size: the share right of each seed, and the cost of training one."""
 
     size: int
     seeds: tuple[int, ...]
@@ -55,7 +55,7 @@ class MeasuredSize:
 
 @dataclass(frozen=True)
 class ArmFigures:
-    """One arm of one task. `curve` is None where fewer than two sizes were trained."""
+    """One arm of one task. `curve` is None if fewer than two sizes were trained."""
 
     task: str
     arm: str
@@ -64,28 +64,28 @@ class ArmFigures:
     sizes: tuple[MeasuredSize, ...]
     curve: LearningCurve | None
     teacher_usd_an_example: float | None  # at the plan's prices, the task's own tokens
-    same_students_as: str  # the arm that learns the same, where there is one
+    same_students_as: str  # an arm that learns the same, if there is one
 
 
 @dataclass(frozen=True)
 class Trade:
-    """What an attacker pays for so many examples under a defence, by what it saves: dollars or days."""
+    """The price of a number of examples under a defence for an attacker who saves dollars or days."""
 
     defence: str
     saves: str
     attacker: str
     examples: int
     usd: float
-    usd_seeds: tuple[float, ...]  # the same for each seed of the contest
-    own_usd: float | None  # with this task's tokens in the place of the range's traces
+    usd_seeds: tuple[float, ...]  # the same by seed of the contest
+    own_usd: float | None  # with this task's own tokens in place of the range's traces
     days: float
     accounts: float
-    copies: float  # operations side by side
+    copies: float  # parallel operations
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What escaped one attacker's contests, and what a student is worth on so many examples."""
+    """The yield of one attacker's contests, and the student that it buys."""
 
     defence: str
     attacker: str
@@ -93,17 +93,17 @@ class Reading:
     usd: float
     days: float
     accounts: float
-    least: Estimate | None  # of the student on the fewest that escaped on a seed
+    least: Estimate | None  # of the student on the smallest yield of any seed
     most: Estimate | None
     source: str
 
 
 @dataclass(frozen=True)
 class EconomicsPrice:
-    """What a share right takes: examples, and dollars by defence, each with its lower and upper bound.
+    """The price of a share right: examples, and dollars by defence, each with lower and upper bound.
 
-    The bounds are the curve's. None: not reached as measured. `or_less`: the fewest examples that were
-    trained reach it, and nobody measured fewer.
+    The bounds are the curve's. None: not reached within what was measured. `or_less`: the smallest measured
+    size already reaches it.
     """
 
     level: float
@@ -114,7 +114,7 @@ class EconomicsPrice:
 
 @dataclass(frozen=True)
 class SpotCheck:
-    """A student of a further seed beside what the curve says of its size."""
+    """A student of an additional seed compared with the curve at its size."""
 
     size: int
     seed: int
@@ -140,7 +140,7 @@ class TaskFigures:
 
 @dataclass(frozen=True)
 class EconomicsFigures:
-    """All that the page says; `economics.json` has the same names."""
+    """The content of the page; `economics.json` has the same names."""
 
     name: str
     headline: tuple[str, ...]
@@ -155,7 +155,7 @@ class EconomicsFigures:
 
 
 def figures(experiment: Experiment, done: dict[EconomicsCell, EconomicsResult]) -> EconomicsFigures:
-    """Compute what the finished cells say. Raises: InputError for a bad file of contests."""
+    """Compute the figures of the finished cells. Raises: InputError for a bad file of contests."""
     escapes = read_escapes(Path(experiment.escapes) if experiment.escapes else None)
     every = cells(experiment)
     tasks = tuple(
@@ -243,7 +243,7 @@ def _arm(
     of_arm = of(arm.name)
     students: dict[str, str] = {arm.name: arm.train.student for arm in task.arm}
     untrained = [r for c, r in results.items() if not c.size and students[c.arm] == arm.train.student]
-    # a seed that was not finished would count as a whole one in the interval
+    # an unfinished seed would count as a whole one in the interval
     complete = {r.seed for r in of_arm if {o.size for o in of_arm if o.seed == r.seed} == set(task.sizes)}
     fitted = [r for r in of_arm if r.seed in complete] or of_arm
     earlier = [a.name for a in task.arm[: task.arm.index(arm)]]
@@ -288,7 +288,7 @@ def _trades(escapes: Sequence[Escape], usd: float | None) -> Iterable[Trade]:
             if escape is None:
                 continue
             own_usd = None
-            # an attack that pays for tokens it cannot use pays for them here too
+            # an attack that pays for unusable tokens pays for them here too
             if usd is not None and lightest:
                 own_usd = escape.goal * (
                     escape.accounts_usd_an_example + usd * escape.tokens_an_example / lightest
@@ -336,7 +336,7 @@ def _price(level: float, best: Sequence[Escape], curve: LearningCurve, train_usd
 
 
 def _headline(tasks: Sequence[TaskFigures]) -> tuple[str, ...]:
-    """Write the page's first sentences: about the attacker who does best."""
+    """Write the page's first sentences, about the attacker who does best."""
     if not tasks:
         return ("No student was trained yet.",)
     cheap = {trade.defence: trade for trade in tasks[0].trades if trade.saves == "dollars"}

@@ -1,7 +1,7 @@
-"""A learning curve through the cells of one arm, with an interval over seeds and held-out questions.
+"""Fits a learning curve through the cells of one arm, with an interval over seeds and held-out questions.
 
 The share right at n examples is floor + (1 - floor) * logistic(a + b * log n). The floor is the untrained
-student's share. It is read between the smallest and the largest size that were trained, and not beyond.
+student's share. It is evaluated only between the smallest and the largest trained size.
 """
 
 from collections.abc import Sequence
@@ -15,16 +15,16 @@ from stillwatch.stats.tails import student_bound
 
 Floats = NDArray[np.float64]
 REPLICATES = 1000
-PRIOR_SD = 5.0  # of a and b, normal around 0: keeps a curve finite where every answer is right or wrong
+PRIOR_SD = 5.0  # of a and b, normal around 0: keeps a curve finite if every answer is right or wrong
 STEPS, LONGEST_STEP = 60, 2.0  # of Fisher scoring
-POINTS = 61  # at which a curve is kept
+POINTS = 61  # at which a curve is stored
 CONFIDENCE = 0.95
 CLIP = 1e-9
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A share with its 95 % interval. The bounds are None where one seed alone was trained."""
+    """A share with its 95 % interval. The bounds are None if only one seed was trained."""
 
     share: float
     low: float | None
@@ -33,7 +33,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """The fitted curve of one arm: shares and bounds at `POINTS` sizes, even on a logarithm.
+    """The fitted curve of one arm: shares and bounds at `POINTS` sizes, evenly spaced in log size.
 
     `misfit` is the largest distance between a size's mean over seeds and the curve.
     """
@@ -49,7 +49,7 @@ class LearningCurve:
     misfit: float
 
     def at(self, n: float) -> Estimate | None:
-        """Read the curve at a size. None below the sizes that were trained; above, the largest is read."""
+        """Return the curve's value at a size. None below the trained sizes; the last value above them."""
         if n < self.sizes[0] * (1 - CLIP):
             return None
         return Estimate(
@@ -59,12 +59,12 @@ class LearningCurve:
         )
 
     def size_for(self, share: float) -> tuple[float | None, float | None, float | None]:
-        """The sizes at which the curve, its upper and its lower bound reach a share; None: nowhere."""
+        """Return the sizes at which the curve, its upper and its lower bound reach a share; None: nowhere."""
         crossed = [
             next((n for n, y in zip(self.sizes, line, strict=True) if y >= share), None) if line else None
             for line in (self.share, self.high, self.low)
         ]
-        low = None if crossed[1] == self.sizes[0] else crossed[1]  # below what was trained: unknown
+        low = None if crossed[1] == self.sizes[0] else crossed[1]  # below the trained sizes: unknown
         return crossed[0], low, crossed[2]
 
     def _read(self, line: tuple[float, ...], n: float) -> float:
@@ -72,10 +72,11 @@ class LearningCurve:
 
 
 def fit_curve(results: Sequence[EconomicsResult], floor: float, random_seed: int = 1) -> LearningCurve | None:
-    """Fit the cells of one arm; None where fewer than two sizes were trained.
+    """Fit the cells of one arm; None if fewer than two sizes were trained.
 
     Null: seeds are drawn alike, and so are questions. Every seed answers the same questions, so both are
-    drawn again, each by itself. The bounds are Student's t, seeds - 1 degrees of freedom, on the logit scale.
+    resampled, each separately. The bounds use Student's t with seeds - 1 degrees of freedom, on the logit
+    scale.
     Blind to: what all seeds share (the recipe, the teacher, the wording of the questions).
     Fooled by: a curve that is not logistic in log n; `misfit` shows that.
     Source: Owen 2007, Ann. Appl. Stat. 1:386 (bootstrap of crossed random effects); Cameron, Gelbach and

@@ -1,6 +1,6 @@
-"""Trains and scores the cells of an experiment; one finished cell is one file, so that a kill loses one cell.
+"""Trains and scores the cells of an experiment; each finished cell is one file, so a kill loses only one.
 
-Students are trained by `distill.train.run`, which has checkpoints of its own. It fits no curve.
+Students are trained by `distill.train.run`, which has checkpoints of its own.
 """
 
 import dataclasses
@@ -35,9 +35,9 @@ ADAM_FLOPS = 6  # for each weight and token: 2 forward, 4 backward (Kaplan et al
 
 
 def gather(experiment: Experiment, task: EconomicsTask, who: str, now_us: int, say: Say) -> None:
-    """Have a task's answers collected and curated by distill, unless they are there.
+    """Collect and curate a task's answers with distill, unless they exist.
 
-    Raises: DistillError where too few examples or held-out questions came of it.
+    Raises: DistillError if there are too few examples or held-out questions.
     """
     from stillwatch.distill.collect.ask import collect_run
     from stillwatch.distill.curate.run import curate_run
@@ -79,10 +79,10 @@ def _public(prompt: Prompt) -> Example:
 
 
 def declaration_hash(experiment: Experiment, task: EconomicsTask, arm: EconomicsArm) -> str:
-    """A hash of what a cell of this arm depends on besides its size and seed."""
+    """Return a hash of what a cell of this arm depends on besides its size and seed."""
     inert = {"checkpoint_every", "usd_per_hour", "seed", "curve", "learn"}
     train = {k: v for k, v in dataclasses.asdict(arm.train).items() if k not in inert}
-    # where a file lies does not matter, which file it is does
+    # a file's folder does not matter, its name does
     train["student"] = Path(train["student"]).name
     run = experiment.data(task)
     digest = hashlib.sha256(
@@ -98,7 +98,7 @@ def place(experiment: Experiment, cell: EconomicsCell) -> Path:
 
 
 def finished_cells(experiment: Experiment) -> dict[EconomicsCell, EconomicsResult]:
-    """Every cell that stands and is of this declaration. Raises: DistillError for a damaged file."""
+    """Return every finished cell of this declaration. Raises: DistillError for a damaged file."""
     hashes: dict[tuple[str, str], str] = {
         (task.name, arm.name): declaration_hash(experiment, task, arm)
         for task in experiment.task
@@ -125,9 +125,9 @@ def finished_cells(experiment: Experiment) -> dict[EconomicsCell, EconomicsResul
 def run(
     experiment: Experiment, wanted: Sequence[EconomicsCell], jobs: int, until_s: float | None, say: Say
 ) -> int:
-    """Train the wanted cells that are missing, `jobs` at once, starting none after `until_s` seconds.
+    """Train the missing cells, `jobs` at once, starting none after `until_s` seconds.
 
-    Returns how many of them stand at the end.
+    Returns how many of them are finished at the end.
     """
     others = [
         multiprocessing.get_context("spawn").Process(
@@ -158,7 +158,7 @@ def _work(
     say: Say,
     parent: int | None,
 ) -> None:
-    """Work off missing cells, one after the other, that no other process has taken."""
+    """Train missing cells one after the other, skipping those that another process has taken."""
     from stillwatch.distill.train.extra import need
 
     torch = need("torch")
@@ -168,7 +168,7 @@ def _work(
     for cell in wanted:
         if until_s is not None and time.monotonic() - began > until_s:
             return
-        if parent is not None and os.getppid() != parent:  # it was killed: nobody waits for the rest
+        if parent is not None and os.getppid() != parent:  # the parent was killed: nothing waits for the rest
             return
         stand = finished_cells(experiment)
         if cell in stand:
@@ -211,7 +211,7 @@ def minutes(seconds: float | None) -> str:
 
 
 def time_to_go(stand: dict[EconomicsCell, EconomicsResult], missing: Sequence[EconomicsCell]) -> float | None:
-    """CPU-seconds for the cells that are left, by what the nearest cell of the same arm took."""
+    """Return the CPU-seconds for the remaining cells, by those of the nearest cell of the same arm."""
     total = 0.0
     for cell in missing:
         alike = [
@@ -287,7 +287,7 @@ def _train_cell(
 
 
 def _answers_right(experiment: Experiment, task: EconomicsTask, loaded: Any, words: Any) -> str:
-    """A 1 for each held-out question that the student answers right, else a 0, in their order."""
+    """Return 1 for each held-out question that the student answers right, else 0, in their order."""
     from stillwatch.distill.evaluate.generate import write
     from stillwatch.distill.evaluate.run import judge
 

@@ -1,4 +1,4 @@
-"""One page about an experiment, and its figures as JSON. It computes nothing."""
+"""The page about an experiment, and its figures as JSON."""
 
 import json
 import tomllib
@@ -23,7 +23,7 @@ PACKAGE = "stillwatch.distill.economics"
 
 
 def write_page(experiment: Experiment) -> EconomicsFigures:
-    """Write `economics.html`, `economics.json` and a picture for each task from the cells that stand."""
+    """Write `economics.html`, `economics.json` and a picture for each task from the finished cells."""
     shown = figures(experiment, finished_cells(experiment))
     folder = Path(experiment.folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -39,21 +39,21 @@ def write_page(experiment: Experiment) -> EconomicsFigures:
 
 
 def published_rows() -> list[dict[str, str]]:
-    """The reference rows: what others published."""
+    """Return the reference rows: results that others published."""
     text = files(PACKAGE).joinpath("published.toml").read_text(encoding="utf-8")
     rows: list[dict[str, str]] = tomllib.loads(text)["row"]
     return rows
 
 
 def render(shown: EconomicsFigures, pictures: dict[str, str]) -> str:
-    """Give the page as text."""
+    """Return the page as text."""
     style = sheet.style_with(PACKAGE, "economics.css")
     return (
         _environment()
         .get_template("economics.html.j2")
         .render(
             a=shown,
-            # drawn here from numbers and names of tasks, which are letters, digits and _
+            # drawn here from numbers and task names, which are letters, digits and _
             pictures={name: Markup(svg) for name, svg in pictures.items()},
             published=published_rows(),
             says=SAYS,

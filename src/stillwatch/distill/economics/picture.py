@@ -1,4 +1,4 @@
-"""The main picture as one SVG: share right against dollars, days and FLOPs. It measures nothing."""
+"""The main picture as one SVG: share right against dollars, days and FLOPs."""
 
 from collections.abc import Callable, Sequence
 from math import ceil, floor, log10
@@ -23,7 +23,7 @@ Line = list[tuple[float, float]]
 
 
 class Axis:
-    """A logarithmic axis over some values, in pixels. What is less stands at its left end."""
+    """A logarithmic axis over some values, in pixels. Smaller values are drawn at its left end."""
 
     def __init__(self, values: Sequence[float], start: float, wide: float) -> None:
         self.low, self.high = min(values) / PADDING, max(values) * PADDING
@@ -40,7 +40,7 @@ class Axis:
 
 
 def picture(task: TaskFigures) -> str:
-    """One task: three panels on one scale of shares; traces under each defence, the other arms undefended."""
+    """Draw one task: three panels on one scale; traces under each defence, the other arms undefended."""
     price = {trade.defence: trade for trade in task.trades if trade.saves == "dollars"}
     full = LEFT + sum(WIDE.values()) + GAP * (len(WIDE) - 1) + 30
     legend = [
@@ -72,7 +72,7 @@ def _panel(task: TaskFigures, axis: str, start: float, wide: float, price: dict[
     wanted: list[tuple[ArmFigures, Trade | None]] = [(arm, price.get("none")) for arm in arms]
     if axis != "flops":
         wanted += [(a, t) for a in arms if a.arm == "traces" for d, t in price.items() if d != "none"]
-    # beside a harvest, training alone costs too little to share its axis: it stands at the left end
+    # relative to a harvest, training alone is too cheap for a common axis: it is drawn at the left end
     shown = [pair for pair in wanted if axis == "flops" or pair[0].arm != "public"] or wanted
     values = [of(arm, n.size, trade) for arm, trade in shown for n in arm.sizes]
     across = Axis([value for value in values if value > 0] or [1.0], start, wide)
@@ -110,7 +110,7 @@ def _curve(arm: ArmFigures, at: Callable[[float], float], trade: Trade | None) -
 
 
 def _nearest(arm: ArmFigures, n: float) -> tuple[float, float, float]:
-    """Dollars, days and FLOPs of training on n examples: those of the nearest size that was trained."""
+    """Return dollars, days and FLOPs of training on n examples, from the nearest trained size."""
     point = min(arm.sizes, key=lambda size: abs(size.size - n))
     return point.train_usd, point.train_days, point.flops
 
@@ -121,7 +121,7 @@ def _dollars(arm: ArmFigures, n: float, trade: Trade | None) -> float:
 
 
 def _days(arm: ArmFigures, n: float, trade: Trade | None) -> float:
-    """Copies side by side take the days of one operation, whatever their number; one takes its share."""
+    """Several operations take the days of one, whatever their number; one takes its share."""
     if arm.arm == "public" or trade is None:
         return _nearest(arm, n)[1]
     part = min(1.0, n * trade.copies / trade.examples)

@@ -1,7 +1,7 @@
-"""Antiderivatives of the first weeks of calculus, and SymPy as the teacher that works them out.
+"""Antiderivatives of a first calculus course, with SymPy as the teacher.
 
-The steps are those of SymPy's `integral_steps` (BSD-3-Clause). This file draws the integrands and writes the
-steps down. It knows no model. Needs the extra `train`, which brings SymPy.
+The steps are those of SymPy's `integral_steps` (BSD-3-Clause). This file draws the integrands and writes out
+the steps. Needs the extra `train`, which brings SymPy.
 """
 
 import random
@@ -44,21 +44,21 @@ def _factor(draw: random.Random) -> int:
 
 
 def latex(expression: Any) -> str:
-    """An expression as short LaTeX: 3\\cos(4x+1)/4."""
+    """Format an expression as short LaTeX: 3\\cos(4x+1)/4."""
     text = need("sympy").latex(expression, fold_short_frac=True)
     text = re.sub(r"\\left|\\right", "", text)
     text = re.sub(r"\^\{(\d)\}", r"^\1", text).replace("{(", "(").replace(")}", ")")
     return re.sub(r"(?<![a-z]) | (?![a-z])", "", text).replace(r"\cdot", "*")
 
 
-@lru_cache(maxsize=4096)  # prompts need the answer, and then the teacher is asked for it
+@lru_cache(maxsize=4096)  # the answer is needed for the prompt, and again when the teacher is asked
 def solve(question: str) -> tuple[str, str]:
-    """Work a question out: SymPy's steps, and the answer in a box.
+    """Solve a question: SymPy's steps, and the answer in a box.
 
     >>> solve("Integrate 6x^2-4x.")
     ('x^2->x^3/3\\ntimes 6->2x^3\\nx->x^2/2\\ntimes -4->-2x^2', '\\\\boxed{2x^3-2x^2}')
 
-    Raises: DistillError for what is no such question.
+    Raises: DistillError if it is not such a question.
     """
     integrand = question.strip().removeprefix("Integrate ").removesuffix(".")
     terms = list(TERM.finditer(integrand))
@@ -72,7 +72,7 @@ def solve(question: str) -> tuple[str, str]:
 
 
 def _term(x: Any, found: re.Match[str]) -> Any:
-    """A term as SymPy has it: built from its numbers, nothing of the text is run."""
+    """Build a term for SymPy from its numbers; nothing of the text is evaluated."""
     sympy, factor = need("sympy"), found["factor"]
     times = int(factor) if factor[-1:].isdigit() else -1 if factor == "-" else 1
     if name := found["name"]:
@@ -89,9 +89,9 @@ def _linear(x: Any, text: str) -> Any:
 
 
 def _lines(rule: Any) -> Iterator[str]:
-    """The lines of a rule, the inner ones first."""
+    """Yield the lines of a rule, the inner ones first."""
     match type(rule).__name__:
-        case "AlternativeRule":  # ways to the same end: the first
+        case "AlternativeRule":  # equivalent methods: use the first
             yield from _lines(rule.alternatives[0])
         case "AddRule":
             for step in rule.substeps:

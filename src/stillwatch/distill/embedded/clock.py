@@ -1,6 +1,6 @@
-"""Arithmetic on a dial of ten: a task whose answer is one digit and whose reasoning is worth more than that.
+"""Arithmetic on a dial of ten: a task with one digit as answer, whose reasoning teaches more than that.
 
-It knows no model. The answer alone tells a small student almost nothing of how it came about; the steps do.
+From the answer alone a small student learns almost nothing about the steps.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ VOCABULARY = (
     "<pad>", "<bos>", "<eos>", THINK, THOUGHT, "start", "?", "=", *WORDS, *STEPS,
     *(word for pair in WORDS.values() for word in pair), *DIGITS,
 )  # fmt: skip
-HELD_OUT_OF = 8  # one problem in so many is held out, whoever draws it
+HELD_OUT_OF = 8  # one problem in this many is held out, whoever draws it
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,12 @@ def problem(draw: random.Random) -> ClockProblem:
 
 
 def is_held_out(drawn: ClockProblem) -> bool:
-    """Tell on which side of the fence a problem lies: a property of its text, so that no seed can move it."""
+    """Return whether a problem is held out: by its text, so that no seed can change it."""
     return int(drawn.id.rpartition("-")[2], 16) % HELD_OUT_OF == 0
 
 
 def problems(count: int, seed: int, held_out: bool = False) -> list[ClockProblem]:
-    """Draw `count` different problems: those to teach with, or those to test with. The two never meet.
+    """Draw `count` different problems, for teaching or for testing. The two sets are disjoint.
 
     >>> taught, tested = problems(50, 1), problems(50, 1, held_out=True)
     >>> len({p.prompt for p in taught} | {p.prompt for p in tested})

@@ -1,6 +1,6 @@
 """The clock's tokenizer, its teacher and its student before any training. Needs the extra `train`.
 
-Sizes and recipe are measured: docs/distill-training.md. It does not know how either is trained.
+Sizes and recipe are measured: docs/distill-training.md.
 """
 
 from typing import Any
@@ -9,7 +9,7 @@ from stillwatch.distill.embedded.clock import VOCABULARY
 from stillwatch.distill.train.extra import need
 
 LENGTH = 96  # tokens; the longest problem with its steps has 52
-# One turn each, as the base models of the field write it: what is asked, then what is said, then the end.
+# One turn each, as the base models of the field write it: question, answer, end.
 CHAT_TEMPLATE = (
     "{% for m in messages %}{% if m.role == 'user' %}<bos>{{ m.content }}"
     "{% elif m.role == 'assistant' %}{% generation %} {{ m.content }}<eos>{% endgeneration %}"
@@ -31,7 +31,7 @@ def tokenizer() -> Any:
         bos_token="<bos>",
         eos_token="<eos>",
         pad_token="<pad>",
-        unk_token="<pad>",  # what the clock has no word for
+        unk_token="<pad>",  # for words outside the clock's vocabulary
         model_max_length=LENGTH,
         clean_up_tokenization_spaces=False,
     )
@@ -40,7 +40,7 @@ def tokenizer() -> Any:
 
 
 def blank(width: int, layers: int, heads: int, seed: int) -> Any:
-    """A GPT-2 of this size with random weights, the same for the same seed."""
+    """Return a GPT-2 of this size with random weights, the same for the same seed."""
     torch = need("torch")
     need("transformers")
     from transformers import GPT2Config, GPT2LMHeadModel
@@ -54,7 +54,7 @@ def blank(width: int, layers: int, heads: int, seed: int) -> Any:
         resid_pdrop=0.0,
         embd_pdrop=0.0,
         attn_pdrop=0.0,
-        activation_function="gelu_pytorch_tanh",  # gelu_new in one kernel: a quarter less CPU
+        activation_function="gelu_pytorch_tanh",  # gelu_new as one kernel: a quarter less CPU
         bos_token_id=VOCABULARY.index("<bos>"),
         eos_token_id=VOCABULARY.index("<eos>"),
         pad_token_id=VOCABULARY.index("<pad>"),
@@ -64,10 +64,10 @@ def blank(width: int, layers: int, heads: int, seed: int) -> Any:
 
 
 def blank_teacher(seed: int) -> Any:
-    """348 thousand parameters, untrained."""
+    """Return the untrained teacher: 348 thousand parameters."""
     return blank(96, 3, 4, seed)
 
 
 def blank_student(seed: int) -> Any:
-    """63 thousand parameters, untrained."""
+    """Return the untrained student: 63 thousand parameters."""
     return blank(48, 2, 2, seed)

@@ -1,7 +1,6 @@
-"""The clock's teacher: trained from a seed once, about four CPU-minutes, then kept in the user's cache.
+"""The clock's teacher: trained once from a seed, in about four CPU-minutes, then kept in the user's cache.
 
-It is not shipped: 1.4 MB of weights that nobody can check are worth less than a recipe that anybody can run.
-It does not know who asks it.
+It is not shipped: a recipe that anybody can run is worth more than 1.4 MB of weights that nobody can check.
 """
 
 import json
@@ -17,15 +16,15 @@ from stillwatch.distill.embedded.clock import THINK, THOUGHT, problems
 from stillwatch.distill.embedded.models import blank_teacher, tokenizer
 from stillwatch.distill.train.extra import need
 
-RECIPE = 1  # raised with every change to what is below, the task or the models: old caches are then not taken
+RECIPE = 1  # increase with every change below, to the task or to the models: older caches are then ignored
 STEPS, BATCH, PROBLEMS = 640, 96, 40_000
 PEAK, WARMUP = 4e-3, 30
-CHECKPOINT_STEPS = 60  # a killed training goes on from the last multiple
+CHECKPOINT_STEPS = 60  # a killed training continues from the last multiple
 LICENCE = "Apache-2.0"
 
 
 def cache() -> Path:
-    """Where models made here are kept: $STILLWATCH_CACHE, or the user's cache folder."""
+    """Return the folder of models made here: $STILLWATCH_CACHE, or the user's cache folder."""
     named = os.environ.get("STILLWATCH_CACHE")
     if named:
         return Path(named)
@@ -33,7 +32,7 @@ def cache() -> Path:
 
 
 def teacher(seed: int = 1, say: Callable[[str], None] = lambda _: None) -> Path:
-    """The folder of the clock's teacher; trains it when it is not in the cache yet."""
+    """Return the folder of the clock's teacher, training it if it is not in the cache."""
     folder = cache() / f"clock-teacher-{RECIPE}-{seed}"
     if (folder / "stillwatch.json").exists():
         return folder
@@ -43,7 +42,7 @@ def teacher(seed: int = 1, say: Callable[[str], None] = lambda _: None) -> Path:
     checkpoint = folder.with_name(f"{folder.name}.checkpoint")
     try:
         make(making, seed, say, checkpoint)
-        if not folder.exists():  # two who make the same at once make the same
+        if not folder.exists():  # two processes that make it at once make the same
             making.rename(folder)
         checkpoint.unlink(missing_ok=True)
     except OSError:
@@ -55,9 +54,9 @@ def teacher(seed: int = 1, say: Callable[[str], None] = lambda _: None) -> Path:
 
 
 def make(folder: Path, seed: int, say: Callable[[str], None], checkpoint: Path | None = None) -> None:
-    """Train a teacher and write it, its tokenizer and where it is from into a folder.
+    """Train a teacher and write it, its tokenizer and its origin into a folder.
 
-    Killed and called again with the same `checkpoint` it goes on from there, to the same weights.
+    A killed training continues with the same `checkpoint`, and gives the same weights.
     """
     torch = need("torch")
     began = time.process_time()

@@ -1,4 +1,4 @@
-"""How much a model can do, as shares with intervals. It does not know how the model came about."""
+"""Measures models: shares of right answers with intervals."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -11,11 +11,11 @@ from stillwatch.toml.declared import Bounds, out_of_bounds
 class Evaluation:
     """The settings of an evaluation; the plan's section `[evaluate]` has the same names.
 
-    `n` held-out questions (0: all). `new_tokens` is the most that a model may write for one. `teacher`: `ask`
-    it through its API (paid, within the budget), `skip` it, or name a folder or `clock`. `lm_eval`: names of
-    tasks of EleutherAI's harness, run beside ours where it is installed.
+    `n` held-out questions (0: all). `new_tokens` limits the answer to one question. `teacher`: `ask` it
+    through its API (paid, within the budget), `skip` it, or name a folder or `clock`. `lm_eval`: names of
+    tasks of EleutherAI's harness, run as well if it is installed.
 
-    Raises: DistillError for a value that cannot be.
+    Raises: DistillError for an impossible value.
     """
 
     n: Annotated[int, Bounds(0)] = 0
@@ -35,7 +35,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class ShareRight:
-    """So many of n were right; `low` and `high` bound the true share at 95 % (Wilson)."""
+    """The share of right answers out of n; `low` and `high` bound the true share at 95 % (Wilson)."""
 
     n: int
     right: int
@@ -49,10 +49,10 @@ class ShareRight:
 
 @dataclass(frozen=True)
 class TaskScores:
-    """A model's marks on one task: in all, by slice, and how many answers never came to an end."""
+    """A model's results on one task: in all, by slice, and the number of unfinished answers."""
 
     task: str
     all: ShareRight
     slices: dict[str, ShareRight]
     unfinished: int
-    unclear: int  # answers of which the task cannot tell; they count as wrong
+    unclear: int  # answers that the task cannot judge; they count as wrong

@@ -1,4 +1,4 @@
-"""A model's answers to questions, many at a time. It does not know which are right."""
+"""Generates a model's answers to questions, in batches."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from stillwatch.distill.train.wording import THINK, THOUGHT, Messages, Wording
 
 @dataclass(frozen=True)
 class GeneratedAnswer:
-    """What a model wrote to one question. `finished`: it ended by itself, and its thinking did too."""
+    """A model's answer to one question. `finished`: it ended by itself, and so did its reasoning."""
 
     reasoning: str | None
     answer: str
@@ -59,12 +59,12 @@ def write_tokens(
     seed: int = 1,
     tell: Callable[[int], None] = lambda _: None,
 ) -> list[list[int]]:
-    """Go on from tokens: the new ones, in their order; none where the context is full."""
+    """Continue from tokens: return the new ones, in order; none if the context is full."""
     torch = need("torch")
     model = loaded.model.eval()
     if model.device.type == "cpu":
         keep_freed()
-    order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))  # alike in length: less to fill up
+    order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))  # sorted by length: less padding
     found: list[list[int]] = [[] for _ in tokens]
     limit = context(model) or 1 << 30
     torch.manual_seed(seed)
@@ -109,7 +109,7 @@ def _parse_tokens(
 
 
 def apart(text: str, opened: bool = False) -> tuple[str | None, str, bool]:
-    """Take reasoning and answer apart; the third says whether the reasoning, if any, was closed.
+    """Split reasoning and answer; the third value is whether the reasoning, if any, was closed.
 
     >>> apart("<think>\\n1 + 1 = 2\\n</think>\\n\\n2")
     ('1 + 1 = 2', '2', True)

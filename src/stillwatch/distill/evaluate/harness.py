@@ -1,6 +1,6 @@
-"""Runs tasks of EleutherAI's evaluation harness beside ours, where the package `lm-eval` is installed.
+"""Runs tasks of EleutherAI's evaluation harness, if the package `lm-eval` is installed.
 
-It is no part of the extra: it brings its own large set of packages. It does not know our tasks.
+It is not part of the extra, since it brings a large set of packages of its own.
 Null, Blind to, Fooled by: the harness's own; its tasks may well be in a model's training data.
 """
 
@@ -20,7 +20,7 @@ def harness(
 ) -> dict[str, Any]:
     """Evaluate models on tasks of the harness: {model: {task: {metric: value}}}.
 
-    Raises: DistillError where the package is not installed or does not know a task.
+    Raises: DistillError if the package is not installed or does not know a task.
     """
     try:
         lm_eval = import_module("lm_eval")
@@ -54,6 +54,6 @@ def harness(
 
 
 def _own_tasks(run: DistillRun) -> str | None:
-    """A folder `lm-eval` in the run holds tasks of the user's own, in the harness's YAML."""
+    """Return the run's folder `lm-eval`, which holds the user's own tasks in the harness's YAML."""
     folder = run.path / "lm-eval"
     return str(folder) if folder.is_dir() else None

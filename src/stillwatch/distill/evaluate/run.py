@@ -1,7 +1,7 @@
 """Evaluates a run's students, before and after, and its teacher on the held-out questions.
 
-Each model's answers are kept (`evaluation/NAME.jsonl`), so that a killed evaluation goes on with the next
-model and a person can read what a student got wrong. It does not know how a student was trained.
+Each model's answers are stored (`evaluation/NAME.jsonl`), so that a killed evaluation continues with the next
+model, and a person can read what a student got wrong.
 """
 
 import hashlib
@@ -33,9 +33,9 @@ Say = Callable[[str], None]
 
 
 def evaluate(path: Path, settings: Evaluation, say: Say) -> dict[str, Any]:
-    """Evaluate everything that stands in a run and write `evaluation.json`; returns the same.
+    """Evaluate all models of a run and write `evaluation.json`; return its content.
 
-    Raises: DistillError where there is no student or no held-out question.
+    Raises: DistillError if there is no student or no held-out question.
     """
     need("torch")
     run = DistillRun(path)
@@ -70,7 +70,7 @@ def evaluate(path: Path, settings: Evaluation, say: Say) -> dict[str, Any]:
     )
     try:
         figures["teacher"] = _teacher(run, settings, questions, mark, say)
-    except DistillError as why:  # its budget is spent, or it is gone: the students are measured all the same
+    except DistillError as why:  # budget spent, or unreachable: the students are measured all the same
         figures["teacher_unmeasured"] = str(why)
         say(f"the teacher was not measured: {why}")
     if settings.lm_eval:
@@ -83,7 +83,7 @@ def evaluate(path: Path, settings: Evaluation, say: Say) -> dict[str, Any]:
 
 
 def held_out(run: DistillRun, settings: Evaluation) -> list[Prompt]:
-    """The held-out questions, or so many of them as a seed chooses."""
+    """Return the held-out questions, or a number of them chosen by a seed."""
     if not run.heldout.exists():
         raise DistillError(
             f"{run.heldout}: there are no held-out questions; the plan's [heldout] says where from"
@@ -97,7 +97,7 @@ def held_out(run: DistillRun, settings: Evaluation) -> list[Prompt]:
 
 
 def state(place: str) -> str:
-    """A model's place with the size and time of its weights: what lies there now, not what lay there once."""
+    """Return a model's place with the size and time of its weights, so that a replaced file is noticed."""
     path = Path(place)
     files = [path] if path.is_file() else sorted(path.glob("*.safetensors")) if path.is_dir() else []
     return " ".join([place, *(f"{f.name} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files)])
@@ -108,7 +108,7 @@ def judge(name: str, expected: Any, answer: str) -> AnswerVerdict:
 
 
 class _Marker:
-    """Lets a model answer, unless its answers are there already, and gives its marks by task."""
+    """Lets a model answer, unless its answers are stored, and returns its results by task."""
 
     def __init__(self, run: DistillRun, settings: Evaluation, questions: Sequence[Prompt], say: Say) -> None:
         self.folder = run.path / "evaluation"
@@ -169,7 +169,7 @@ class _Marker:
                 GeneratedAnswer(row["reasoning"], row["answer"], row["finished"], row["tokens"])
                 for _, row in objects(rows, bad.append)
             ]
-        except (InputError, KeyError):  # not there, or damaged: it is asked again
+        except (InputError, KeyError):  # missing or damaged: it is asked again
             return None
         return kept if not bad and len(kept) == len(self.questions) else None
 
@@ -191,7 +191,7 @@ def _teacher(
 
 
 def _ask_teacher(run: DistillRun, questions: list[Prompt], mark: _Marker) -> dict[str, Any]:
-    """Grade the teacher by its API, within the run's budget; no answer is paid twice."""
+    """Grade the teacher through its API, within the run's budget; no answer is paid twice."""
     from stillwatch.distill.collect.ask import answers
 
     samples = {sample.id: sample for sample in answers(run.path, questions)}
@@ -210,7 +210,7 @@ def _ask_teacher(run: DistillRun, questions: list[Prompt], mark: _Marker) -> dic
 
 
 def plain(scores: TaskScores) -> dict[str, Any]:
-    """Marks as evaluation.json has them."""
+    """Return results as evaluation.json has them."""
 
     def share(of: ShareRight) -> dict[str, Any]:
         bounds = {"low": round(of.low, 4), "high": round(of.high, 4)}
@@ -235,7 +235,7 @@ def share(right: int, n: int) -> ShareRight:
 def judge_answers(
     questions: Sequence[Prompt], written: Sequence[GeneratedAnswer], judge: Judge
 ) -> tuple[TaskScores, ...]:
-    """The marks by task, in order of first appearance. An answer without an end is wrong."""
+    """Return the results by task, in order of first appearance. An unfinished answer is wrong."""
     tasks: dict[str, list[tuple[Prompt, GeneratedAnswer]]] = defaultdict(list)
     for question, answer in zip(questions, written, strict=True):
         tasks[question.task].append((question, answer))

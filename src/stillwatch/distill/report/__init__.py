@@ -1,4 +1,4 @@
-"""The figures of a distillation: gained, paid, kept, missing. It knows no model and no page."""
+"""The figures of a distillation: gained, paid, kept, missing."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,10 +6,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Spot:
-    """A student on the curve: how many samples it saw, what they cost, and its share right with bounds."""
+    """A student on the curve: its number of samples, their cost, and its share right with bounds."""
 
     samples: int
-    tokens: float  # of the teacher's output, paid for these samples, the dropped ones among them
+    tokens: float  # of the teacher's output, paid for these samples, including the dropped ones
     usd: float | None
     n: int
     right: int
@@ -23,10 +23,10 @@ class Spot:
 
 @dataclass(frozen=True)
 class ReachedShare:
-    """When a part of the way from the untrained student to its teacher was made.
+    """When a part of the way from the untrained student to its teacher was reached.
 
-    `tokens` and `usd` are those of the first student measured that is there; None: none is. `between` is
-    where a straight line over the logarithm of tokens would cross, between two students measured.
+    `tokens` and `usd` are those of the first measured student that reached it; None if none did. `between` is
+    where linear interpolation in log tokens, between two measured students, crosses it.
     """
 
     part: float
@@ -39,7 +39,7 @@ class ReachedShare:
 
 @dataclass(frozen=True)
 class SliceScores:
-    """A kind of question, and who gets it right how often (share, low, high; None where not measured)."""
+    """A kind of question, with each model's share right (share, low, high; None if not measured)."""
 
     task: str
     slice: str
@@ -65,7 +65,7 @@ class Wrong:
 
 @dataclass(frozen=True)
 class Account:
-    """Everything a report says; `report.json` has the same names."""
+    """The content of a report; `report.json` has the same names."""
 
     teacher: dict[str, Any]
     training: dict[str, Any]
@@ -74,7 +74,7 @@ class Account:
     before: Spot | None
     after: Spot
     teacher_score: Spot | None
-    curve: tuple[Spot, ...]  # by samples, the student before any first and the one after all last
+    curve: tuple[Spot, ...]  # by samples, first the untrained student, last the one on all samples
     reached: tuple[ReachedShare, ...]
     points_per_1000_tokens: float | None
     points_per_usd: float | None

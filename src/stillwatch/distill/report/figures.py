@@ -1,7 +1,7 @@
-"""Computes a report's figures from the files of a run. It does not know how they are shown.
+"""Computes a report's figures from the files of a run.
 
-Tokens are the teacher's output tokens as it billed them, reasoning among them. A student on a part of the
-samples is charged the same part of all that was paid: what was dropped had to be paid for too.
+Tokens are the teacher's output tokens as billed, including reasoning. A student on a part of the samples is
+charged the same part of the whole cost, since dropped answers had to be paid for too.
 """
 
 from collections import defaultdict
@@ -21,7 +21,7 @@ HOUR_S = 3600.0
 
 
 def account(run: DistillRun) -> Account:
-    """Read a run's files and compute. Raises: DistillError where a step was not run yet."""
+    """Compute the figures from a run's files. Raises: DistillError if a step was not run yet."""
     for path, step in ((run.training, "train"), (run.evaluation, "evaluate")):
         if not path.exists():
             raise DistillError(f"{path} is not there: run `stillwatch distill {step}` first")
@@ -68,10 +68,10 @@ def account(run: DistillRun) -> Account:
 
 
 def find_reached(curve: tuple[Spot, ...], teacher: Spot | None) -> tuple[ReachedShare, ...]:
-    """When 50, 75 and 90 % of the way from the first spot to the teacher were made.
+    """Return when 50, 75 and 90 % of the way from the first spot to the teacher were reached.
 
-    Null: none; a reading of what was measured. Blind to: the spread between seeds (one student a spot).
-    Fooled by: few spots: what lies between two of them is a straight line's guess. Source: ours.
+    Null: none; a reading of measurements. Blind to: the spread between seeds (one student per spot).
+    Fooled by: few spots: between two of them the value is interpolated linearly. Source: ours.
     """
     if teacher is None or not curve or curve[0].samples:
         return ()
@@ -100,7 +100,7 @@ def _interpolate(last: Spot, spot: Spot, score: float) -> float | None:
 
 
 def missing(marks: dict[str, Any]) -> tuple[SliceScores, ...]:
-    """What the student still gets wrong, the widest gap to its teacher first."""
+    """Return what the student still gets wrong, the widest gap to its teacher first."""
 
     def share(of: dict[str, Any] | None) -> tuple[float, float, float] | None:
         return None if of is None else (float(of["share"]), float(of["low"]), float(of["high"]))
@@ -119,7 +119,7 @@ def missing(marks: dict[str, Any]) -> tuple[SliceScores, ...]:
 
 
 def wrong(run: DistillRun) -> tuple[Wrong, ...]:
-    """Some questions that the student got wrong, in the order of the held-out set."""
+    """Return some questions that the student got wrong, in the order of the held-out set."""
     from stillwatch.distill.evaluate.run import judge
 
     path = run.path / "evaluation" / "student_after.jsonl"
@@ -142,7 +142,7 @@ def wrong(run: DistillRun) -> tuple[Wrong, ...]:
 def cannot_claim(
     run: DistillRun, marks: dict[str, Any], curve: tuple[Spot, ...], after: Spot, before: Spot | None
 ) -> list[str]:
-    """Give the limits that are printed beside the figures."""
+    """Return the limits that are printed with the figures."""
     limits = ["One student a point, one seed: another seed gives other figures, widest apart in mid-curve."]
     if before is None:
         limits.append(

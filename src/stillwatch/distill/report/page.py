@@ -1,7 +1,7 @@
-"""One self-contained HTML page about a distillation, in the look of a scan's. It computes nothing.
+"""One self-contained HTML page about a distillation, in the style of a scan's.
 
-Questions and answers on it come from models and files: the template escapes, `visible` defuses, and the
-page's own policy allows no request and no script.
+Questions and answers on it come from models and files: the template escapes, `visible` neutralises special
+characters, and the page's own policy allows no request and no script.
 """
 
 import json
@@ -21,7 +21,7 @@ from stillwatch.report import amounts, sheet
 
 
 def headline(a: Account) -> str:
-    """Say in one sentence what was bought."""
+    """State in one sentence what the money bought."""
     share = f"{100 * a.after.share:.1f} %"
     of = "" if a.teacher_score is None else f" of its teacher's {100 * a.teacher_score.share:.1f} %"
     start = "" if a.before is None else f"from {100 * a.before.share:.1f} % "
@@ -43,7 +43,7 @@ def dollars(usd: float | None) -> str:
 
 
 def render(a: Account) -> str:
-    """Give the page as text."""
+    """Return the page as text."""
     style = sheet.style_with("stillwatch.distill.report", "distill.css")
     across = "tokens" if a.after.tokens else "samples"
     return (
@@ -75,7 +75,7 @@ def _environment() -> Environment:
 
 
 def report(path: Path) -> Path:
-    """Write both files whole; returns the page's path. Raises: DistillError."""
+    """Write both files atomically; return the page's path. Raises: DistillError."""
     run = DistillRun(path)
     try:
         figures = account(run)

@@ -1,4 +1,4 @@
-"""Places for the two pictures of a report, in percent and pixels. It draws nothing."""
+"""Coordinates for the two pictures of a report, in percent and pixels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from stillwatch.distill.report import Spot
 from stillwatch.report.chart import line, on_log
 
 HIGH = 190.0  # pixels from 0 to 100 %
-LEFT, RIGHT = 9.0, 92.0  # percent of the width between which the spots lie
+LEFT, RIGHT = 9.0, 92.0  # percent of the width that the spots span
 
 
 @dataclass(frozen=True)
 class CurveDot:
-    """A spot: x in percent of the width, y in pixels from the top; `low` and `high` bound it."""
+    """A spot: x in percent of the width, y in pixels from the top; `low` and `high` are its bounds."""
 
     x: float
     y: float
@@ -32,8 +32,8 @@ class CapabilityCurve:
 
 
 def curve(spots: Sequence[Spot], teacher: Spot | None, label: str = "tokens") -> CapabilityCurve:
-    """Lay the spots out: tokens (samples, where no tokens were counted) on a logarithm, the untrained student
-    at the left edge."""
+    """Place the spots: tokens (or samples, if no tokens were counted) on a log axis, the untrained student at
+    the left edge."""
 
     def amount(spot: Spot) -> float:
         return spot.tokens if label == "tokens" else float(spot.samples)
@@ -67,7 +67,7 @@ def _high(share: float) -> float:
 
 
 def loss(points: Sequence[dict[str, float]]) -> str:
-    """The loss curve as an SVG path in a box of 100 by 100, over the logarithm of the loss."""
+    """Return the loss curve as an SVG path in a box of 100 by 100, on a log scale."""
     good = [(float(p["step"]), log10(max(float(p["loss"]), 1e-6))) for p in points]
     if len(good) < 2:
         return ""

@@ -1,1 +1,1 @@
-"""Tasks: questions whose answers can be judged by a program. One file a task, found by its place."""
+"""Tasks: questions whose answers can be judged by a program. Each file here is one task."""

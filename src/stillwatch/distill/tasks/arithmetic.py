@@ -1,6 +1,6 @@
 """Word problems with whole numbers, made from a seed: a task for a teacher that can read.
 
-Which problems are held out is a property of their text, so that no seed moves one across.
+A problem is held out by a property of its text, so that no seed changes it.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from stillwatch.distill.tasks.maths import EXPECTS, check, judge
 __all__ = ["EXPECTS", "NAME", "check", "judge", "make"]
 
 NAME = "arithmetic"
-HELD_OUT_OF = 8  # one problem in so many
+HELD_OUT_OF = 8  # one problem in this many
 PEOPLE = ("Ada", "Bo", "Chidi", "Dana", "Emre", "Farah", "Goran", "Hana", "Ines", "Jun", "Kofi", "Lena")
 THINGS = ("apples", "stamps", "marbles", "books", "tickets", "shells", "pencils", "cards")
 ASK = " Reason step by step and end with a line that says #### and the number alone."

@@ -1,8 +1,8 @@
 """Antiderivatives, made from a seed: a task for SymPy as the teacher, judged by Math-Verify.
 
-Which are held out is a property of their text, so that no seed moves one across. Held out are other numbers
-and other sums, not other kinds: the kinds are few, and a student has seen each. Right is the formula up to
-its form; a constant that is added to it is wrong.
+A problem is held out by a property of its text, so that no seed changes it. Held-out problems have other
+numbers and other sums, but the same kinds: there are few, and a student has seen each. An answer is right if
+the formula is equal in any form; an added constant makes it wrong.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from stillwatch.distill.tasks.maths import EXPECTS, check, judge
 __all__ = ["EXPECTS", "NAME", "check", "judge", "make"]
 
 NAME = "calculus"
-HELD_OUT_OF = 8  # one problem in so many
+HELD_OUT_OF = 8  # one problem in this many
 
 
 def make(n: int, seed: int, held_out: bool) -> list[Prompt]:

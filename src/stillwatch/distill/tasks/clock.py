@@ -11,7 +11,7 @@ EXPECTS = "one digit, as text"
 
 
 def make(n: int, seed: int, held_out: bool) -> list[Prompt]:
-    """Draw n different problems of two to five steps; held-out ones never meet the others."""
+    """Draw n different problems of two to five steps; held-out ones are never among the others."""
     return [
         Prompt(p.id, ({"role": "user", "content": p.prompt},), NAME, p.answer, f"{p.steps} steps")
         for p in problems(n, seed, held_out)

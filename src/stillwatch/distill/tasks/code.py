@@ -1,4 +1,4 @@
-"""Programs that pass their tests: asserts in Python, or pairs of input and output. They run confined."""
+"""Programs that pass their tests: asserts in Python, or pairs of input and output. They run in a sandbox."""
 
 import re
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def judge(expected: Any, text: str) -> AnswerVerdict:
 
 
 def judge_within(expected: Any, text: str, limits: ProgramLimits) -> AnswerVerdict:
-    """Right is a program that passes everything within the limits."""
+    """An answer is right if its program passes all tests within the limits."""
     program = extract(text)
     if program is None:
         return AnswerVerdict(False, None, "there is no program in it")
@@ -46,7 +46,7 @@ def judge_within(expected: Any, text: str, limits: ProgramLimits) -> AnswerVerdi
 
 
 def extract(text: str) -> str | None:
-    """The last block of Python in a text; the last block of any kind; else the text, if it has none.
+    """Return the last block of Python in a text, else the last block of any kind, else the whole text.
 
     >>> extract("So:\\n```python\\nx = 1\\n```\\nDone.")
     'x = 1'
@@ -61,7 +61,7 @@ def extract(text: str) -> str | None:
 
 
 def _blocks(text: str) -> Iterator[tuple[str, str]]:
-    """Language and content of each fenced block; the last may lack its end. Each letter is read once."""
+    """Yield language and content of each fenced block; the last may lack its end. Linear time."""
     at = 0
     while opens := OPENS.search(text, at):
         line_ends = text.find("\n", opens.end())

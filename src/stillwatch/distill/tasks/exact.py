@@ -1,4 +1,4 @@
-"""One right text, or any of a list: compared without case, white space and closing marks."""
+"""One right text, or any of a list: compared without case, white space and closing punctuation."""
 
 import re
 import unicodedata
@@ -24,7 +24,7 @@ def check(expected: Any) -> str | None:
 
 
 def judge(expected: Any, text: str) -> AnswerVerdict:
-    """Right is the whole answer, or its last line, with or without "Answer:" before it.
+    """An answer is right if it matches as a whole, or in its last line, with or without "Answer:".
 
     >>> judge("Paris", "It lies on the Seine.\\nAnswer: **paris**.").right
     True
@@ -42,6 +42,6 @@ def judge(expected: Any, text: str) -> AnswerVerdict:
 
 
 def _fold(text: str) -> str:
-    """A text as it is compared: compatibility forms, small letters, single spaces, no marks around it."""
+    """Normalise a text for comparison: compatibility forms, lower case, single spaces, punctuation cut."""
     folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
     return folded.strip(" .,;:!?\"'`*_()[]") or folded

@@ -1,4 +1,4 @@
-"""Questions that no program can judge: every answer is kept as far as the other filters go."""
+"""Questions that no program can judge: every answer that passes the other filters is kept."""
 
 from typing import Any
 

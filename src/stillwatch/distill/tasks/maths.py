@@ -1,7 +1,7 @@
 """A number or a formula as the answer: the boxed one, the one after "####" or "answer", or the last number.
 
-Numbers are compared as exact fractions, however they are written: 0.5, 1/2, \\frac{1}{2} and 50 % are one.
-What is no plain number is compared by Math-Verify (`formulas.py`). An unmarked number counts only where the
+Numbers are compared as exact fractions, in any notation: 0.5, 1/2, \\frac{1}{2} and 50 % are equal. Anything
+other than a plain number is compared by Math-Verify (`formulas.py`). An unmarked number counts only if the
 text ends with it: "there are 3 ways... I do not know" gives no answer.
 
 Blind to: a marked answer that is withdrawn later ("the answer is 5. No, I was wrong").
@@ -21,7 +21,7 @@ EXPECTS = "a number, or a text with one (a whole solution that ends in #### 42 w
 
 
 def _digits(separators: str) -> str:
-    """The pattern of an unsigned number whose groups of three digits one of `separators` may part."""
+    """Return a pattern for an unsigned number whose groups of three digits `separators` may separate."""
     return (
         r"\d{1,3}(?:\.\d{3})+,\d+"  # 1.234,5
         r"|\d{1,3}(?:\.\d{3}){2,}(?![\d.])"  # 1.234.567
@@ -50,7 +50,7 @@ COMMAND = re.compile(r"\\(?:begin|end)\{[A-Za-z]*\*?\}|\\[A-Za-z]+")
 DENIED = re.compile(r"answer\s{1,9}is(?:\s{1,9}not|n['’]t)\b", re.IGNORECASE)
 SENTENCE_END = re.compile(r"\.{2,}|[.!?](?=\s|$)|[。！？…؟।]|\n")
 FRACTION = re.compile(r"\\[dtc]?frac(?:\{(-?\d+)\}|(\d))(?:\{(\d+)\}|(\d))")
-SETTING = re.compile(  # how a number is set, and its unit
+SETTING = re.compile(  # formatting of a number, and its unit
     r"\\(?:text|mathrm|mbox)\{[^{}]*\}\s*$|\^?\{?\\(?:circ|degree)\}?|\\[,;!]|\\(?=[%$ ])|[$€£¥°]"
 )
 SHORT = 40  # characters of a text that is an answer as a whole
@@ -89,7 +89,7 @@ def judge(expected: Any, text: str) -> AnswerVerdict:
 
 
 def find_answer(text: str) -> str | None:
-    """The answer that a text gives: boxed, else marked, else the last number of its last sentence."""
+    """Return a text's answer: boxed, else marked, else the last number of its last sentence."""
     boxed = _last_box(text)
     if boxed is not None:
         return boxed.strip()[:LONGEST] or None
@@ -115,9 +115,9 @@ def find_answer(text: str) -> str | None:
 
 
 def same(wanted: str, answer: str) -> bool | None:
-    """Whether two answers are one number, one text apart from how it is set, or one formula.
+    """Return whether two answers are the same number, text apart from formatting, or formula.
 
-    None where that could not be told within the time. Raises: DistillError where it takes algebra, and
+    None if that could not be decided within the time. Raises: DistillError if it takes algebra and
     Math-Verify is not installed.
     """
     left, right = value(wanted), value(answer)
@@ -126,7 +126,7 @@ def same(wanted: str, answer: str) -> bool | None:
         if shares[0] != shares[1] and (left * 100 if shares[0] else left) == (
             right * 100 if shares[1] else right
         ):
-            return True  # 50 for 50 %, as graders of MATH-500 take it
+            return True  # 50 for 50 %, as graders of MATH-500 accept
         return left == right
     plain = [_plain(t) for t in (wanted, answer)]
     if plain[0] == plain[1]:
@@ -134,7 +134,7 @@ def same(wanted: str, answer: str) -> bool | None:
     if (left is None) != (right is None) and not any(
         c.isdigit() for c in (wanted if left is None else answer)
     ):
-        return False  # a number, and words or a symbol
+        return False  # a number against words or a symbol
     return same_formula(_latin_digits(wanted), _latin_digits(answer))
 
 
@@ -164,7 +164,7 @@ def value(text: str) -> Fraction | None:
 
 
 def _latin_digits(text: str) -> str:
-    """The text with every script's digits as 0 to 9, and one minus sign."""
+    """Return the text with every script's digits as 0 to 9, and one minus sign."""
     marks = {"−": "-", "٫": ".", "٬": ",", "％": "%", "．": ".", "，": ","}
     return "".join(marks.get(c) or str(unicodedata.decimal(c, c)) for c in text)
 
@@ -174,7 +174,7 @@ def _numbers(text: str) -> list[str]:
 
 
 def _last_box(text: str) -> str | None:
-    """What stands in the last box, its braces balanced."""
+    """Return the content of the last box, with balanced braces."""
     start = text.rfind("\\boxed{")
     if start < 0:
         return None

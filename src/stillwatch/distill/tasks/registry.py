@@ -1,4 +1,4 @@
-"""Finds a task by its name: a module of this folder with NAME. It does not know what any task asks."""
+"""Finds a task by its name: a module of this folder with NAME."""
 
 from functools import lru_cache
 from typing import cast
@@ -9,13 +9,13 @@ from stillwatch.plugins import modules_of
 
 @lru_cache(maxsize=1)
 def tasks() -> dict[str, Task]:
-    """Every task by its name."""
+    """Return every task by its name."""
     found = modules_of("stillwatch.distill.tasks")
     return {module.NAME: cast(Task, module) for module in found if hasattr(module, "NAME")}
 
 
 def task(name: str) -> Task:
-    """Give a task. Raises: PlanError naming those there are."""
+    """Return a task. Raises: PlanError with the names of all tasks."""
     try:
         return tasks()[name]
     except KeyError:

@@ -1,6 +1,6 @@
-"""Training a student: how it is done, and what came of it. It does not know where the examples are from.
+"""Training a student: settings and results.
 
-What is needed for it (PyTorch and what trains on it) is the extra `train`; this door opens without.
+PyTorch and the other libraries needed are the extra `train`; this module imports without them.
 """
 
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ METHODS = {
     "across": "the teacher's distribution where its tokenizer is another one (GOLD)",
 }
 LEARN = ("traces", "answers")  # the reasoning and the answer, or the answer alone
-# Between the distributions of teacher and student at a token, with TRL's beta:
-# forward, KL(teacher || student), covers all that the teacher might say; reverse says nothing it would not.
+# Divergence between teacher and student at a token, as TRL's beta: forward, KL(teacher || student), covers
+# everything that the teacher might say; reverse avoids anything that it would not say.
 DIVERGENCES = {"forward": 0.0, "js": 0.5, "reverse": 1.0}
 CLOCK = "clock"  # the embedded student, from scratch
 POSITIVE = Bounds(0, above=True)
@@ -29,12 +29,12 @@ class Training:
     """The settings of one training; the plan's section `[train]` has the same names.
 
     `student` and `teacher` are `clock`, a folder with a Hugging Face model, a GGUF file, or a hub's name; the
-    teacher is needed where its distributions are. `epochs` counts where `steps` is 0. `lora_rank` 0 trains
-    all weights. `max_length` in tokens, prompt and completion together; 0 is the model's own. More than one
-    of `processes`, or an `accelerate_config`, starts them with accelerate. `curve`: further students, each
-    on so many examples.
+    teacher is needed only by methods that use its distributions. `epochs` counts if `steps` is 0. `lora_rank`
+    0 trains all weights. `max_length` in tokens, prompt and completion together; 0 is the model's own. More
+    than one of `processes`, or an `accelerate_config`, starts them with accelerate. `curve`: further
+    students, each on so many examples.
 
-    Raises: DistillError for a value that cannot be.
+    Raises: DistillError for an impossible value.
     """
 
     student: str = CLOCK
@@ -42,9 +42,9 @@ class Training:
     learn: Annotated[str, OneOf(*LEARN)] = "traces"
     teacher: str | None = None
     divergence: Annotated[str, OneOf(*DIVERGENCES)] = "forward"
-    on_policy_share: Annotated[float, Bounds(0, 1, above=True)] = 1.0  # of batches that the student writes
-    temperature: Annotated[float, POSITIVE] = 1.0  # on-policy: at which it writes
-    new_tokens: Annotated[int, Bounds(1)] = 128  # on-policy: how much it may write
+    on_policy_share: Annotated[float, Bounds(0, 1, above=True)] = 1.0  # of batches that the student generates
+    temperature: Annotated[float, POSITIVE] = 1.0  # on-policy: for generating
+    new_tokens: Annotated[int, Bounds(1)] = 128  # on-policy: limit of generated tokens
     steps: Annotated[int, Bounds(0)] = 0
     epochs: Annotated[float, POSITIVE] = 3.0
     batch: Annotated[int, Bounds(1)] = 8
@@ -54,7 +54,7 @@ class Training:
     weight_decay: Annotated[float, Bounds(0)] = 0.01
     lora_rank: Annotated[int, Bounds(0)] = 0
     max_length: Annotated[int, Bounds(0)] = 0
-    too_long: Annotated[str, OneOf("refuse", "drop")] = "refuse"  # never cut in silence
+    too_long: Annotated[str, OneOf("refuse", "drop")] = "refuse"  # examples are never truncated silently
     checkpoint_every: Annotated[int, Bounds(0)] = 200  # steps; 0 keeps none
     seed: Annotated[int, Bounds(0)] = 1
     device: Annotated[str, OneOf("auto", "cpu", "cuda")] = "auto"
@@ -63,7 +63,7 @@ class Training:
     processes: Annotated[int, Bounds(1)] = 1
     accelerate_config: str | None = None
     curve: tuple[Annotated[int, Bounds(1)], ...] = ()
-    # of the machine; 0: the report gives no dollars for training
+    # of the machine; 0: the report gives no dollar cost of training
     usd_per_hour: Annotated[float, Bounds(0)] = 0.0
 
     def __post_init__(self) -> None:
@@ -91,12 +91,12 @@ class LossPoint:
 class TrainingResult:
     """The result of a training: `training.json` has the same names.
 
-    `learnt_tokens` are those of the completions, counted once; `resumed_at` the steps from which it went on
-    after it was stopped; `cpu_s` is that of the first process, over all tries as far as checkpoints remember.
+    `learnt_tokens` are those of the completions, counted once; `resumed_at` the steps at which it was
+    resumed; `cpu_s` that of the first process, over all tries as far as checkpoints record it.
     """
 
     model: Path
-    fingerprint: str  # of the settings and the examples: the same again is not trained again
+    fingerprint: str  # of settings and examples: a repeated call does not train again
     student: str
     method: str
     learn: str

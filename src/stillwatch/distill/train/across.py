@@ -1,10 +1,10 @@
 """Distillation across tokenizers: TRL's GOLD maps the teacher's distribution to the student's tokens.
 
-It works where both tokenizers are byte-level BPE, as those of GPT-2, Llama 3, Qwen and SmolLM are; elsewhere
-it is refused here with the reason, before anything is trained. It does not know which models are tried.
+Both tokenizers must be byte-level BPE, as those of GPT-2, Llama 3, Qwen and SmolLM are; others are refused
+with the reason, before training.
 
-Blind to: the teacher sees the prompt in the student's chat template, which it was not trained with; the
-closer the two templates, the more its distribution is worth.
+Blind to: the teacher sees the prompt in the student's chat template, with which it was not trained; the more
+similar the templates, the better its distribution.
 Source: Boizard et al. 2024, arXiv:2402.12030 (ULD); TRL 1.16, experimental/gold (aligned by bytes).
 """
 
@@ -31,7 +31,7 @@ def across(
 ) -> Any:
     """Build the trainer. `rows` are the examples as text, `longest` the tokens of the longest.
 
-    Raises: DistillError where a tokenizer is of a kind whose tokens cannot be aligned.
+    Raises: DistillError for a tokenizer whose tokens cannot be aligned.
     """
     for model in (student, teacher):
         kind = not_byte_level(model.tokenizer)
@@ -64,13 +64,13 @@ def across(
         args=GOLDConfig(
             **arguments
             | {
-                "max_length": longest + 8,  # checked already: nothing is that long
+                "max_length": longest + 8,  # lengths were checked: none exceeds this
                 "use_uld_loss": True,
                 "teacher_tokenizer_name_or_path": str(folder),
                 "lmbda": 0.0,
                 "beta": DIVERGENCES[settings.divergence],
                 "max_completion_length": settings.new_tokens,
-                "uld_crossentropy_weight": 1.0,  # without it nothing teaches the student to stop
+                "uld_crossentropy_weight": 1.0,  # without it the student does not learn to stop
             }
         ),
         train_dataset=Dataset.from_list(texts),
@@ -80,7 +80,7 @@ def across(
 
 
 def not_byte_level(tokenizer: Any) -> str | None:
-    """What kind a tokenizer is, where it is not byte-level BPE; None where it is."""
+    """Return the kind of a tokenizer that is not byte-level BPE; None if it is."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return "one without offsets (a slow one)"

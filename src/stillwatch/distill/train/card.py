@@ -1,7 +1,7 @@
-"""The student's card: what it was made of, by whose terms. It does not judge whether the terms allow it.
+"""The student's card: its sources, and their terms.
 
-Terms follow a model's outputs: some licences (Gemma's, Llama's) call models trained on them derivatives.
-So what the run knows of the teacher's licence and terms is written where the student's user looks first.
+Terms follow a model's outputs: some licences (Gemma's, Llama's) call models trained on them derivatives. The
+teacher's licence and terms are therefore written where the student's user looks first.
 """
 
 import json
@@ -67,7 +67,7 @@ def _public_name(place: str) -> str:
 
 
 def _quote(text: str) -> str:
-    """A text in a table of Markdown: it can neither break the row nor be HTML or a link."""
+    """Escape a text for a Markdown table: no row break, HTML or link."""
     for special in "\\`*_[]<>|":
         text = text.replace(special, f"&#{ord(special)};")
     return text

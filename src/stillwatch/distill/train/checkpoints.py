@@ -1,7 +1,7 @@
-"""Checkpoints of a training that may be killed at any moment: which of them are whole. It knows no model.
+"""Checkpoints of a training that may be killed at any moment: finds the complete ones.
 
-The trainer writes a checkpoint file by file into its own folder. Only when all of them are on the disk is the
-mark written; a folder without it is what a kill left behind.
+The trainer writes a checkpoint file by file into its own folder. Only when all of them are on disk is the
+mark written; a folder without it is incomplete.
 """
 
 import json
@@ -14,7 +14,7 @@ PREFIX = "checkpoint-"
 
 
 def latest(folder: Path) -> Path | None:
-    """The latest whole checkpoint; removes what is not whole."""
+    """Return the latest complete checkpoint; remove incomplete ones."""
     found: list[tuple[int, Path]] = []
     for path in folder.glob(f"{PREFIX}*"):
         if (path / WHOLE).is_file() and path.name.removeprefix(PREFIX).isdecimal():
@@ -25,7 +25,7 @@ def latest(folder: Path) -> Path | None:
 
 
 def mark(path: Path, cpu_s: float, wall_s: float, resumed_at: tuple[int, ...]) -> None:
-    """Say that a checkpoint is whole, after syncing what is in it; and what it has cost so far."""
+    """Mark a checkpoint as complete, after syncing its files; record its cost so far."""
     for file in path.rglob("*"):
         if file.is_file():
             with file.open("rb") as opened:
@@ -36,6 +36,6 @@ def mark(path: Path, cpu_s: float, wall_s: float, resumed_at: tuple[int, ...]) -
 
 
 def cost_so_far(path: Path) -> tuple[float, float, tuple[int, ...]]:
-    """The CPU-seconds, the seconds and the earlier interruptions of a training up to a checkpoint."""
+    """Return CPU-seconds, seconds and earlier interruptions of a training up to a checkpoint."""
     document = json.loads((path / WHOLE).read_text())
     return float(document["cpu_s"]), float(document["wall_s"]), tuple(document["resumed_at"])

@@ -1,4 +1,4 @@
-"""A run's examples as tokens, with what could not be used counted. It does not know what learns from them."""
+"""A run's examples as tokens, with a count of unusable ones."""
 
 import random
 from collections import Counter
@@ -21,7 +21,7 @@ BROKEN = "is no Unicode"
 
 @dataclass(frozen=True)
 class TokenizedExample:
-    """One example: the prompt's tokens, then the completion's. Only the completion is learnt."""
+    """One example: the prompt's tokens, then the completion's. Only the completion is learned."""
 
     prompt: tuple[int, ...]
     completion: tuple[int, ...]
@@ -29,7 +29,7 @@ class TokenizedExample:
 
 @dataclass(frozen=True)
 class EncodedExamples:
-    """All examples; `left_out` counts by reason what is not among them; `longest` is of those that are."""
+    """All examples; `left_out` counts the unused ones by reason; `longest` is of those used."""
 
     examples: tuple[Example, ...]
     rows: tuple[TokenizedExample, ...]
@@ -42,9 +42,9 @@ class EncodedExamples:
 
 
 def choose_examples(path: Path, samples: int, seed: int) -> list[Example]:
-    """The first `samples` examples (0: all) in an order that only the seed sets: fewer are part of more.
+    """Return the first `samples` examples (0: all) in an order set by the seed: fewer are a part of more.
 
-    Raises: DistillError where there are not so many, or none.
+    Raises: DistillError if there are not enough, or none.
     """
     rows = list(read_examples(path))
     if not rows:
@@ -56,10 +56,10 @@ def choose_examples(path: Path, samples: int, seed: int) -> list[Example]:
 
 
 def encode(rows: Sequence[Example], wording: Wording, settings: Training, context: int) -> EncodedExamples:
-    """Make tokens of examples; leave out, and count, what cannot be learnt whole.
+    """Tokenize examples; leave out, and count, those that cannot be learned whole.
 
     `context` is the student's, in tokens (0: unlimited).
-    Raises: DistillError where nothing is left, or where examples are too long and the plan says to refuse.
+    Raises: DistillError if nothing is left, or if examples are too long and the plan says to refuse.
     """
     limit = min(n for n in (settings.max_length or 1 << 40, context or 1 << 40))
     left_out: Counter[str] = Counter()
@@ -81,7 +81,7 @@ def encode(rows: Sequence[Example], wording: Wording, settings: Training, contex
         except TemplateRefuses as refused:
             left_out[str(refused)] += 1
             continue
-        except (UnicodeError, TypeError):  # a lone surrogate: the tokenizer takes it for no text
+        except (UnicodeError, TypeError):  # an unpaired surrogate: the tokenizer rejects it
             left_out[BROKEN] += 1
             continue
         longest_seen = max(longest_seen, len(tokens.prompt) + len(tokens.completion))
@@ -112,7 +112,7 @@ def encode(rows: Sequence[Example], wording: Wording, settings: Training, contex
 
 
 def pad_batch(torch: Any, rows: Sequence[dict[str, list[int]]], padding: int) -> dict[str, Any]:
-    """A batch for GKD: whole texts (batch, longest) filled on the right, and their prompts on the left.
+    """Return a batch for GKD: whole texts (batch, longest) padded on the right, their prompts on the left.
 
     rows: {input_ids, labels}, where the labels of the prompt are -100 and no others.
     """

@@ -1,4 +1,4 @@
-"""Imports what the extra `train` brings, or says how to get it. It does not know what is done with it."""
+"""Imports libraries of the extra `train`, or reports how to install it."""
 
 import os
 import warnings
@@ -7,8 +7,8 @@ from typing import Any
 
 from stillwatch.errors import InputError
 
-# Said before the libraries are imported: no warning that their trainers are experimental (the version is
-# pinned for that reason), no look-up of anything on a hub for a model that lies in a folder.
+# Set before the libraries are imported: no warning that their trainers are experimental (the version is
+# pinned for that reason), no look-up on a hub for a model in a folder.
 QUIET = {
     "TRL_EXPERIMENTAL_SILENCE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -20,11 +20,11 @@ QUIET = {
 def need(module: str) -> Any:
     """Import a module of the extra `train`.
 
-    Raises: InputError naming the command that installs it, where it is absent.
+    Raises: InputError with the install command, if it is absent.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    # what these libraries tell one another's developers about names that will change
+    # deprecations between these libraries
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl|peft|accelerate)\b")
     try:
         return import_module(module)

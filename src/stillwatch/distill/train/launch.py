@@ -1,4 +1,4 @@
-"""Starts a training as several processes with accelerate and reads what came of it. It trains nothing.
+"""Starts a training as several processes with accelerate and reads the result.
 
 Each process runs this module again (`python -m ... RUN SETTINGS`); accelerate tells each which it is.
 """
@@ -24,7 +24,7 @@ TOLD = 12  # last lines of a failed process that are shown
 def launch(run: DistillRun, settings: Training, say: Say) -> TrainingResult:
     """Train with `processes` processes, or as an accelerate config says.
 
-    Raises: DistillError with the last lines that the processes wrote, where one of them failed.
+    Raises: DistillError with the last lines that the processes wrote, if one of them failed.
     """
     from stillwatch.distill.train.run import on_cpu, read_training
 
@@ -70,7 +70,7 @@ def launch(run: DistillRun, settings: Training, say: Say) -> TrainingResult:
 
 
 def _how(settings: Training, cpu: bool) -> list[str]:
-    """accelerate's launcher where it starts the processes; on CPUs torch's own, which needs no MPI."""
+    """Return the launcher command: accelerate's, or on CPUs torch's own, which needs no MPI."""
     if settings.accelerate_config:
         if not Path(settings.accelerate_config).is_file():
             raise DistillError(f"[train] accelerate_config: there is no file {settings.accelerate_config}")
@@ -94,7 +94,7 @@ REFUSED = "stillwatch-refused: "
 
 
 def worker(path: str, table_path: str) -> int:
-    """Be one of the processes."""
+    """Run one of the processes."""
     from stillwatch.distill.train.run import train_here
 
     table = read_json(Path(table_path))
@@ -104,7 +104,7 @@ def worker(path: str, table_path: str) -> int:
         train_here(
             DistillRun(Path(path)), settings, lambda text: print(SAID + text, flush=True) if first else None
         )
-    except DistillError as why:  # said by each: the one that ends first has the others ended
+    except DistillError as why:  # reported by each: the first to end has the others ended
         print(REFUSED + json.dumps(str(why)), flush=True)
         return 1
     finally:
@@ -113,7 +113,7 @@ def worker(path: str, table_path: str) -> int:
 
 
 def _leave_group() -> None:
-    """Leave the process group: a Python that ends with gloo's threads at work may abort.
+    """Leave the process group: Python may abort if it ends while gloo's threads work.
 
     Source: https://github.com/pytorch/pytorch/pull/179291
     """

@@ -1,6 +1,6 @@
-"""Loads a model and its tokenizer from wherever a plan names it: embedded, a folder, a GGUF file, a hub.
+"""Loads a model and its tokenizer from the place that a plan names: embedded, a folder, a GGUF file, a hub.
 
-It does not know what is done with the model. Code that comes with weights is never run.
+Code that comes with weights is never run.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ def load(place: str, seed: int = 1, blank: bool = True, half: bool = False) -> L
     """Load a model on the CPU, in 32-bit floats, or in bfloat16 (`half`).
 
     `clock` is the embedded student untrained (`blank`) or the embedded teacher.
-    Raises: DistillError where there is none, or none that can be read.
+    Raises: DistillError if there is none, or it cannot be read.
     """
     torch = need("torch")
     transformers = need("transformers")
@@ -54,7 +54,7 @@ def load(place: str, seed: int = 1, blank: bool = True, half: bool = False) -> L
             output_loading_info=True,
             **source,
         )
-    except Exception as why:  # anybody's files: each library that reads them raises its own kind
+    except Exception as why:  # untrusted files: each library raises its own errors
         raise DistillError(f"no model can be loaded from {place!r}: {_loading_error(why)}") from why
     if missing := sorted(loading["missing_keys"]):
         raise DistillError(
@@ -77,7 +77,7 @@ _SIGNS = {
 
 
 def _loading_error(why: Exception) -> str:
-    """Why a model cannot be loaded, in one sentence, and what would be right."""
+    """Return why a model cannot be loaded, in one sentence, and the remedy."""
     message = str(why).strip()
     for sign, meaning in _SIGNS.items():
         if sign in message:
@@ -96,7 +96,7 @@ def _clock(seed: int, blank: bool) -> LoadedModel:
 
 
 def _load_adapter(path: Path, seed: int, half: bool) -> LoadedModel:
-    """A LoRA adapter with the model it belongs to, merged into one."""
+    """Load a LoRA adapter with its base model, merged into one."""
     peft = need("peft")
     below = str(read_json(path / "adapter_config.json").get("base_model_name_or_path") or "")
     if not below:
@@ -112,7 +112,7 @@ def _load_adapter(path: Path, seed: int, half: bool) -> LoadedModel:
 
 
 def _forget_quantisation(model: Any) -> None:
-    # transformers 5 dequantises a GGUF on loading, yet refuses to save the result as "quantized with gguf"
+    # transformers 5 dequantises a GGUF on loading, but refuses to save the result as "quantized with gguf"
     for name in ("hf_quantizer", "quantization_method"):
         if hasattr(model, name):
             delattr(model, name)
@@ -122,7 +122,7 @@ def _forget_quantisation(model: Any) -> None:
 
 
 def _agree(model: Any, tokenizer: Any, place: str) -> None:
-    """Make sure that every token has a row in the model, and that it has an end and a padding token."""
+    """Ensure that every token has a row in the model, and that there are an end and a padding token."""
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
         raise DistillError(
@@ -136,7 +136,7 @@ def _agree(model: Any, tokenizer: Any, place: str) -> None:
 
 
 def same_tokens(one: Any, other: Any) -> str | None:
-    """Why two tokenizers do not share their tokens; None where they do."""
+    """Return why two tokenizers do not share their tokens; None if they do."""
     a, b = one.get_vocab(), other.get_vocab()
     if a == b:
         return None
@@ -146,7 +146,7 @@ def same_tokens(one: Any, other: Any) -> str | None:
 
 
 def context(model: Any) -> int:
-    """How many tokens the model can read at once; 0 where it does not say."""
+    """Return how many tokens the model can read at once; 0 if unknown."""
     for name in ("max_position_embeddings", "n_positions"):
         value = getattr(model.config, name, None)
         if isinstance(value, int) and value > 0:
@@ -155,7 +155,7 @@ def context(model: Any) -> int:
 
 
 def load_to_run(place: str, seed: int = 1, blank: bool = True) -> LoadedModel:
-    """Load a model to let it write: on the GPU in bfloat16 where there is one, else on the CPU."""
+    """Load a model for generation: in bfloat16 on the GPU if there is one, else on the CPU."""
     gpu = need("torch").cuda.is_available()
     loaded = load(place, seed, blank, half=gpu)
     if gpu:

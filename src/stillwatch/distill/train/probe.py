@@ -1,4 +1,4 @@
-"""How fast this machine trains and writes: a few steps of the plan's own student. Nothing of them is kept."""
+"""Measures how fast this machine trains and generates, by a few steps of the plan's own student."""
 
 import re
 import sys
@@ -21,10 +21,10 @@ from stillwatch.distill.train.trainers import trainer
 from stillwatch.distill.train.wording import wording
 
 STEPS, LEAST_STEPS = 40, 4  # at most; and at least, however long they take
-SECONDS = 15.0  # after which no further step is tried
-UNCOUNTED = 1  # first step, which sets things up
+SECONDS = 15.0  # after which no further step is started
+UNCOUNTED = 1  # first step, which includes set-up
 MEMORY_A_BYTE = 30  # of a file with weights in 4 bits: 32-bit weights, gradients and two moments of Adam
-WRITTEN = (2, 6)  # tokens of two batches; their difference is the pace
+WRITTEN = (2, 6)  # tokens of two batches; their difference gives the speed
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ class TrainingPace:
 
 @dataclass(frozen=True)
 class WritingPace:
-    """Seconds to read a batch of questions, and to write one token to each of them."""
+    """Seconds to read a batch of questions, and to generate one token for each."""
 
     read_s: float
     token_s: float
 
 
 def training_pace(settings: Training, rows: Sequence[Example]) -> TrainingPace:
-    """Train some steps on examples like those to come. Raises: DistillError, InputError."""
+    """Train some steps on examples like those of the run. Raises: DistillError, InputError."""
     from stillwatch.distill.train.run import on_cpu
 
     torch = need("torch")
@@ -93,7 +93,7 @@ def writing_pace(
 
 
 def _refuse_what_is_not_here(place: str) -> None:
-    """Raises: DistillError for a student that would have to be fetched, or that this memory cannot train."""
+    """Raises: DistillError for a student that would have to be downloaded, or does not fit this memory."""
     path = Path(place).expanduser()
     if place == CLOCK:
         return

@@ -1,4 +1,4 @@
-"""Trains the student of a run, and goes on where a killed training stopped. It knows no teacher's API."""
+"""Trains the student of a run, and resumes a killed training."""
 
 import copy
 import dataclasses
@@ -28,7 +28,7 @@ Say = Callable[[str], None]
 
 @dataclasses.dataclass(frozen=True)
 class StudentFolder:
-    """Where one student of a run lies: `samples` 0 is the one on all examples, the others make the curve."""
+    """The folder of one student of a run: `samples` 0 is the one on all examples, others are the curve's."""
 
     run: DistillRun
     samples: int
@@ -51,9 +51,9 @@ class StudentFolder:
 
 
 def train(path: Path, settings: Training, say: Say) -> TrainingResult:
-    """Train the student of a run, and before it the smaller ones of its curve.
+    """Train the student of a run, after the smaller ones of its curve.
 
-    Does again nothing that stands: a student is kept as long as the examples and the settings are the same.
+    A finished student with the same examples and settings is kept.
     Raises: DistillError.
     """
     need("torch")
@@ -70,7 +70,7 @@ def train(path: Path, settings: Training, say: Say) -> TrainingResult:
 
 @contextmanager
 def lock_training(path: Path) -> Iterator[None]:
-    """Keep a second training out of a run's folder. Raises: DistillError where one is at work."""
+    """Keep a second training out of a run's folder. Raises: DistillError if one is at work."""
     with refuse_os_errors(DistillError, f"{path}: cannot be written"):
         lock = (path / "train.lock").open("w")
     with lock:
@@ -82,7 +82,7 @@ def lock_training(path: Path) -> Iterator[None]:
 
 
 def train_here(run: DistillRun, settings: Training, say: Say) -> TrainingResult:
-    """The same in this process, which may be one of several that accelerate started."""
+    """Train in this process, which may be one of several that accelerate started."""
     trained = None
     for samples in (*settings.curve, 0):
         trained = _student(StudentFolder(run, samples), settings, say)
@@ -103,7 +103,7 @@ def read_training(path: Path) -> TrainingResult:
 
 
 def fingerprint(settings: Training, rows: list[Any]) -> str:
-    """What a student depends on: the settings that matter to it and every example, in order."""
+    """Return a hash of what a student depends on: the relevant settings and every example, in order."""
     inert = {"curve", "checkpoint_every", "device", "usd_per_hour"}
     plain = {k: v for k, v in dataclasses.asdict(settings).items() if k not in inert}
     digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
@@ -113,7 +113,7 @@ def fingerprint(settings: Training, rows: list[Any]) -> str:
 
 
 def _prepare(place: StudentFolder, settings: Training) -> None:
-    """Make room for a student's checkpoints; drop those of other examples or settings."""
+    """Create the folder for a student's checkpoints; drop those of other examples or settings."""
     print_of = fingerprint(settings, choose_examples(place.run.curated_file, place.samples, settings.seed))
     if _standing(place, print_of):
         return
@@ -126,12 +126,12 @@ def _prepare(place: StudentFolder, settings: Training) -> None:
 
 
 def _standing(place: StudentFolder, print_of: str) -> TrainingResult | None:
-    """Give the finished student, if it was made of the same examples and settings."""
+    """Return the finished student, if it has the same examples and settings."""
     if not (place.report_file.exists() and place.model.is_dir()):
         return None
     try:
         result = read_training(place.report_file)
-    except StillwatchError:  # of another version, or damaged: it is trained anew
+    except StillwatchError:  # of another version, or damaged: train again
         return None
     return result if result.fingerprint == print_of else None
 
@@ -158,7 +158,7 @@ def _student(place: StudentFolder, settings: Training, say: Say) -> TrainingResu
 
 
 def is_write_error(why: Exception) -> bool:
-    """Whether an error says that a file could not be written: each library has its own way to put it."""
+    """Return whether an error means that a file could not be written: each library reports it differently."""
     # torch: "PytorchStreamWriter", "file write"
     own = {"SafetensorError": "I/O error", "RuntimeError": "writ"}
     return isinstance(why, OSError) or own.get(type(why).__name__, "\0") in str(why)
@@ -184,7 +184,7 @@ def _fit(
     notes = (*words.notes, *_warn_unseen(settings, len(encoded.rows)))
     for note in notes:
         say(f"note: {note}")
-    as_it_came = copy.deepcopy(student.tokenizer)  # a trainer sets it up for itself
+    as_it_came = copy.deepcopy(student.tokenizer)  # a trainer modifies it
     hf_trainer = trainer(settings, student, words, encoded, place.checkpoints, cpu)
     checkpoint = latest(place.checkpoints)
     before = cost_so_far(checkpoint) if checkpoint else (0.0, 0.0, ())
@@ -235,7 +235,7 @@ def _fit(
     if hf_trainer.is_world_process_zero():
         shutil.rmtree(making, ignore_errors=True)
     hf_trainer.accelerator.wait_for_everyone()
-    # sharded weights: by all together
+    # sharded weights: saved by all processes together
     hf_trainer.save_model(str(making / "adapter" if settings.lora_rank else making))
     if hf_trainer.is_world_process_zero():
         _keep(place, making, settings, trained, as_it_came)
@@ -244,7 +244,7 @@ def _fit(
 
 
 def _warn_unseen(settings: Training, examples: int) -> tuple[str, ...]:
-    """Say it where the steps end before every example was learnt from: all of them were paid for."""
+    """Warn if the steps end before every example was used: all of them were paid for."""
     examples_seen = settings.steps * settings.batch * settings.accumulate * settings.processes
     if not 0 < examples_seen < examples:
         return ()
@@ -257,8 +257,8 @@ def _warn_unseen(settings: Training, examples: int) -> tuple[str, ...]:
 def _keep(
     place: StudentFolder, making: Path, settings: Training, trained: TrainingResult, tokenizer: Any
 ) -> None:
-    """Put the student in its place whole, then record that it is finished, then drop the checkpoints."""
-    if settings.lora_rank:  # the student is whole, the adapter lies beside it
+    """Move the finished student into its place, record that it is finished, then drop the checkpoints."""
+    if settings.lora_rank:  # the merged student, with the adapter beside it
         from stillwatch.distill.train.models import load
 
         peft = need("peft")
@@ -278,12 +278,12 @@ def _tell(place: StudentFolder, trained: TrainingResult) -> None:
 
 
 def _half(settings: Training) -> bool:
-    """Weights that do not learn may rest in bfloat16; those that learn may not."""
+    """Return whether frozen weights can be kept in bfloat16; trained ones cannot."""
     return settings.bf16 and settings.lora_rank > 0
 
 
 def on_cpu(settings: Training) -> bool:
-    """Whether to train on the CPU. Raises: DistillError where a GPU is asked for and none is to be had."""
+    """Return whether to train on the CPU. Raises: DistillError if a GPU is asked for and there is none."""
     torch = need("torch")
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise DistillError(

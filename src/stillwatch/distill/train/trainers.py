@@ -1,4 +1,4 @@
-"""The trainer for each method, from TRL: what is learnt, by which loss. It knows no run and no checkpoint."""
+"""Returns the trainer for each method, from TRL: what is learned, by which loss."""
 
 import logging
 from pathlib import Path
@@ -15,7 +15,7 @@ LOGGED = 10  # steps between two points of the loss curve
 
 
 def arguments(settings: Training, folder: Path, cpu: bool) -> dict[str, Any]:
-    """Give the arguments of every trainer, as transformers names them."""
+    """Return the arguments of every trainer, as transformers names them."""
     return {
         "output_dir": str(folder),
         "per_device_train_batch_size": settings.batch,
@@ -39,7 +39,7 @@ def arguments(settings: Training, folder: Path, cpu: bool) -> dict[str, Any]:
         "gradient_checkpointing": settings.gradient_checkpointing,
         "report_to": "none",
         "disable_tqdm": True,
-        "max_length": None,  # lengths were checked where tokens were made; nothing is cut here
+        "max_length": None,  # lengths were checked at tokenization; nothing is truncated here
         "dataloader_pin_memory": not cpu,
     }
 
@@ -54,7 +54,7 @@ def trainer(
 ) -> Any:
     """Build the trainer of a method.
 
-    Raises: DistillError where student and teacher do not fit the method, before anything is trained.
+    Raises: DistillError if student and teacher do not fit the method, before anything is trained.
     """
     config = arguments(settings, folder, cpu)
     if settings.method == "text":
@@ -71,7 +71,7 @@ def trainer(
 
 
 def adapter(settings: Training) -> Any:
-    """The LoRA settings, or None where all weights learn."""
+    """The LoRA settings, or None if all weights learn."""
     if not settings.lora_rank:
         return None
     need("peft")
@@ -86,7 +86,7 @@ def adapter(settings: Training) -> Any:
 
 
 def dataset(encoded: EncodedExamples) -> Any:
-    """Give the examples as TRL takes tokens; a prompt's tokens carry the label that is not learnt."""
+    """Return the examples as TRL takes tokens; a prompt's tokens carry the label that is not learnt."""
     need("datasets")
     from datasets import Dataset, disable_progress_bars
 
@@ -124,7 +124,7 @@ def _divergence(
 ) -> Any:
     torch = need("torch")
     need("trl")
-    logging.getLogger("trl").setLevel(logging.ERROR)  # it warns that another of its trainers is newer
+    logging.getLogger("trl").setLevel(logging.ERROR)  # it recommends a newer trainer
     from trl.experimental.gkd import GKDConfig, GKDTrainer
 
     differ = same_tokens(student.tokenizer, teacher.tokenizer)
@@ -135,7 +135,7 @@ def _divergence(
             "vocabulary to the other"
         )
     has, wants = student.model.config.vocab_size, teacher.model.config.vocab_size
-    if has < wants:  # the same tokens, but the teacher's table is filled up to a rounder number
+    if has < wants:  # the same tokens, but the teacher's table is padded to a rounder number
         student.model.resize_token_embeddings(wants, mean_resizing=False)
     elif has > wants:
         raise DistillError(
@@ -179,10 +179,11 @@ def _divergence(
 
 
 def left_aligned(ids: Any, mask: Any, labels: Any, prompt_mask: Any) -> tuple[Any, Any, Any]:
-    """Move what fills up prompts on the left, for writing, to the right, for learning. (batch, length) each.
+    """Move padding of prompts from the left, for generation, to the right, for training. (batch, length)
+    each.
 
-    TRL leaves it on the left and gives no positions: a model with absolute ones (GPT-2) then reads, and
-    learns, a text that begins at place 9 where it wrote one that began at 0.
+    TRL leaves it on the left and gives no positions. A model with absolute positions (GPT-2) would then learn
+    texts from position 9 on that it wrote from 0.
     """
     torch = need("torch")
     empty = (prompt_mask == 0).sum(dim=1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Watches a training go by: its loss, its cost, its checkpoints. It changes nothing about it."""
+"""Monitors a training: its loss, its cost, its checkpoints."""
 
 import time
 from collections.abc import Callable
@@ -9,11 +9,11 @@ from stillwatch.distill.train.checkpoints import mark
 from stillwatch.distill.train.extra import need
 
 Say = Callable[[str], None]
-SILENT_S = 30.0  # a step may take minutes: whoever waits hears of each that ends later than this
+SILENT_S = 30.0  # a step may take minutes: each that ends later than this is reported
 
 
 class TrainingMeter:
-    """What a training has cost so far, told at each point of the loss curve and kept with each checkpoint."""
+    """The cost of a training so far, reported at each point of the loss curve and in each checkpoint."""
 
     def __init__(self, cpu_s: float, wall_s: float, resumed_at: tuple[int, ...], say: Say) -> None:
         self._cpu_0 = time.process_time() - cpu_s
@@ -40,7 +40,7 @@ class TrainingMeter:
 
 
 def callback(watch: TrainingMeter) -> Any:
-    """Make the callback that the trainer calls at each step, save and point of the loss curve."""
+    """Return the callback for the trainer, called at each step, save and point of the loss curve."""
     need("transformers")
     from transformers import TrainerCallback
 
@@ -52,7 +52,7 @@ def callback(watch: TrainingMeter) -> Any:
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if state.global_step >= state.max_steps:
-                control.should_log = True  # the last point of the curve, wherever it falls
+                control.should_log = True  # the last point of the curve, at whatever step
             elif state.is_world_process_zero and watch.silent_s > SILENT_S:
                 watch.say(f"step {state.global_step:,} of {state.max_steps:,}, {watch.cpu_s:,.0f} CPU-s")
 

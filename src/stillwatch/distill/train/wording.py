@@ -1,6 +1,6 @@
-"""How a question and an answer become tokens: the same for training, for evaluation and for on-policy.
+"""Turns a question and an answer into tokens: the same for training, evaluation and on-policy generation.
 
-It does not know what is asked. A model with a chat template gets its template; one without gets plain text.
+A model with a chat template gets its template; one without gets plain text.
 """
 
 from collections.abc import Sequence
@@ -9,19 +9,19 @@ from typing import Any
 
 from stillwatch.distill import DistillError
 
-THINK, THOUGHT = "<think>", "</think>"  # as models of the R1 type write it, and what readers of theirs expect
-_HERE = "\u2402answer\u2402"  # stands for the answer while a template is taken apart; no template contains it
+THINK, THOUGHT = "<think>", "</think>"  # as R1-type models write it, and programs that read them expect
+_HERE = "\u2402answer\u2402"  # placeholder for the answer while a template is analysed
 
 Messages = Sequence[dict[str, str]]
 
 
 class TemplateRefuses(DistillError):
-    """A chat template that takes no such messages: some take no system message, some no two in a row."""
+    """The chat template rejects these messages: some take no system message, some no two in a row."""
 
 
 @dataclass(frozen=True)
 class Wording:
-    """What a tokenizer's template puts around an answer. `ends` are the tokens after which nothing comes."""
+    """A tokenizer's template around an answer. `ends` are the end tokens."""
 
     tokenizer: Any
     closing: str  # text after an answer, up to its end token
@@ -29,7 +29,7 @@ class Wording:
     notes: tuple[str, ...]
 
     def prompt_tokens(self, messages: Messages) -> list[int]:
-        """The tokens of a prompt, up to where the model is to speak."""
+        """Return the tokens of a prompt, up to where the model's turn begins."""
         tokens = self.tokenizer(
             self.asked_text(messages), add_special_tokens=not self.tokenizer.chat_template
         )
@@ -47,12 +47,12 @@ class Wording:
         return "\n".join(m["content"] for m in messages) + "\n"
 
     def completion_tokens(self, messages: Messages, reasoning: str | None, answer: str) -> list[int]:
-        """The tokens of a completion: the reasoning where there is some, the answer, the end."""
+        """Return the tokens of a completion: the reasoning if any, the answer, the end."""
         text = self.said_text(messages, reasoning, answer) + self.closing
         return list(self.tokenizer(text, add_special_tokens=False).input_ids)
 
     def begun_tokens(self, messages: Messages, text: str) -> list[int]:
-        """The tokens of a prompt and of the beginning of its answer: the model goes on from there."""
+        """Return the tokens of a prompt and of the beginning of its answer, for the model to continue."""
         begun = self.said_text(messages, None, text) if text else ""
         return self.prompt_tokens(messages) + list(self.tokenizer(begun, add_special_tokens=False).input_ids)
 
@@ -64,19 +64,19 @@ class Wording:
         return thought if opened else f"{THINK}\n{thought}"
 
     def opens_reasoning(self, messages: Messages) -> bool:
-        """Whether the template itself opens the reasoning, as those of the R1 type do."""
+        """Return whether the template itself opens the reasoning, as R1-type ones do."""
         return self.asked_text(messages).rstrip().endswith(THINK)
 
     def count_unknown(self, tokens: Sequence[int]) -> int:
-        """How many of these tokens stand for something that the tokenizer has no word for."""
+        """Return how many of these tokens stand for text outside the tokenizer's vocabulary."""
         unknown = self.tokenizer.unk_token_id
         return 0 if unknown is None or unknown in self.ends else sum(1 for t in tokens if t == unknown)
 
 
 def wording(model: Any, tokenizer: Any) -> Wording:
-    """Look at a tokenizer's chat template and find the end of a turn.
+    """Analyse a tokenizer's chat template and find the end of a turn.
 
-    Raises: DistillError where the template cannot be read or an answer would have no end.
+    Raises: DistillError if the template cannot be read or an answer would have no end.
     """
     ends = _ends(model, tokenizer)
     notes: list[str] = []
@@ -102,7 +102,7 @@ def _closing(tokenizer: Any) -> str:
         rendered: str = tokenizer.apply_chat_template(
             [{"role": "user", "content": "?"}, {"role": "assistant", "content": _HERE}], tokenize=False
         )
-    except Exception as why:  # a template is a program of the model's maker: it may raise anything
+    except Exception as why:  # a template is a program of the model's maker, and may raise anything
         raise DistillError(f"the model's chat template cannot be used: {why}") from why
     if rendered.count(_HERE) != 1:
         raise DistillError(
@@ -112,7 +112,7 @@ def _closing(tokenizer: Any) -> str:
 
 
 def _ends(model: Any, tokenizer: Any) -> set[int]:
-    """The tokens at which generation stops."""
+    """Return the tokens at which generation stops."""
     named = model.generation_config.eos_token_id if model.generation_config else None
     ends = set(named if isinstance(named, list) else [] if named is None else [named])
     return ends | {tokenizer.eos_token_id}

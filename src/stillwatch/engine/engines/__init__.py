@@ -1,4 +1,4 @@
-"""One engine a file, called by the file's name; what else it needs is the extra of that name.
+"""One engine per file, named after the file; the extra of that name installs its dependencies.
 
-Each offers `open_engine(threads, memory_limit, address)`, which gives a `stillwatch.engine.SqlEngine`.
+Each offers `open_engine(threads, memory_limit, address)`, which returns a `stillwatch.engine.SqlEngine`.
 """

@@ -1,8 +1,8 @@
-"""Embedded ClickHouse (chDB), behind the extra `clickhouse`. It knows no server: tables live in memory.
+"""Embedded ClickHouse (chDB), behind the extra `clickhouse`. No server: tables live in memory.
 
-As in the standard: the dialect (by sqlglot), unmatched joins (NULL) and names (a column wins over an alias of
-the same SELECT). Unlike the standard, so that portable SQL must avoid it: integer sums wrap in silence, and a
-sum over no rows is 0 rather than NULL.
+Made to match the standard: the dialect (by sqlglot), unmatched joins (NULL) and names (a column wins over an
+alias of the same SELECT). Still different, so portable SQL must avoid it: integer sums overflow silently, and
+a sum over no rows is 0 instead of NULL.
 """
 
 import uuid
@@ -36,10 +36,10 @@ class ChdbEngine:
     def register(self, name: str, table: pa.Table) -> None:
         table_name(name)
         self.forget(name)
-        # Python(table): chDB looks the variable up in the calling frames, hence no helper in between
+        # Python(table): chDB looks the variable up in the calling frames, so no helper may stand in between
         try:
             self._connection.query(f"CREATE TABLE {name} ENGINE = Memory AS SELECT * FROM Python(table)")
-        except RuntimeError as error:  # what chDB's own, private error derives from
+        except RuntimeError as error:  # base class of chDB's own, private error
             raise EngineError(f"chDB cannot take the table {name}: {error}") from error
 
     def forget(self, name: str) -> None:
@@ -62,7 +62,7 @@ class ChdbEngine:
     def _run(self, sql: str, output: str = "CSV") -> object:
         try:
             return self._connection.query(sql, output)
-        except RuntimeError as error:  # what chDB's own, private error derives from
+        except RuntimeError as error:  # base class of chDB's own, private error
             raise EngineError(f"chDB refused: {error}") from error
 
 

@@ -1,4 +1,4 @@
-"""DuckDB, in this process: the default engine. It does not know any file: it sees registered tables only."""
+"""DuckDB in this process: the default engine. It sees only registered tables, no files."""
 
 import tempfile
 from collections.abc import Iterator
@@ -35,8 +35,8 @@ class DuckDBEngine:
             settings["memory_limit"] = f"{limit_bytes}B"
         try:
             self._connection = duckdb.connect(":memory:", config=settings)
-            self._connection.execute("SET enable_external_access = false")  # only once the spill place is set
-            # a query of two seconds would write its bar to stdout, into what --json prints
+            self._connection.execute("SET enable_external_access = false")  # once the spill place is set
+            # else a query of two seconds writes a progress bar to stdout, into the output of --json
             self._connection.execute("SET enable_progress_bar = false")
         except duckdb.Error as error:
             self._spill.cleanup()

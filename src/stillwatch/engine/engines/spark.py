@@ -1,7 +1,7 @@
 """Apache Spark, behind the extra `spark`: in this process, or on a cluster by its master's address.
 
-Spark has no unsigned integers: what is registered is widened, and 64 bits become DECIMAL(20, 0), so that
-order and sums stay those of the other engines. An overflow is refused (ANSI mode), never wrapped in silence.
+Spark has no unsigned integers, so registered columns are widened and 64 bits become DECIMAL(20, 0). Order and
+sums stay as in the other engines. An overflow is an error (ANSI mode), never silent.
 """
 
 import logging
@@ -29,7 +29,7 @@ WIDER = {
     pa.uint32(): pa.int64(),
     pa.uint64(): pa.decimal128(20, 0),
 }
-SUBMITTED = "PYSPARK_GATEWAY_PORT"  # set by spark-submit, which has chosen the master then
+SUBMITTED = "PYSPARK_GATEWAY_PORT"  # set by spark-submit, which then has chosen the master
 LOCAL_PARTITIONS = 4  # of a shuffle on one machine; a cluster keeps Spark's own setting
 
 
@@ -37,12 +37,12 @@ class SparkEngine:
     """Temporary views of a Spark session of its own.
 
     `address`: a master such as spark://host:7077, yarn or local-cluster[2,1,1024]; without one `threads`
-    cores of this machine, or what spark-submit was told. `memory_limit` is the driver's heap, where this
+    cores of this machine, or what spark-submit was given. `memory_limit` is the driver's heap, if this
     process starts it. Neither changes a result.
     """
 
     engines = 0  # open in this process
-    owns_session = False  # whether this process's context was started here, so that the last engine stops it
+    owns_session = False  # whether this process started the context, so that the last engine must stop it
 
     def __init__(self, threads: int | None, memory_limit: str | None, address: str) -> None:
         running = _start(threads, memory_limit, address)
@@ -74,7 +74,7 @@ class SparkEngine:
             return _with_unsigned(self._session.sql(_spark_sql(sql)).toArrow())
 
     def close(self) -> None:
-        with suppress(EngineError):  # after an interrupt Spark may take no more orders
+        with suppress(EngineError):  # after an interrupt Spark may accept no more commands
             for name in list(self._frames):
                 self.forget(name)
         SparkEngine.engines -= 1
@@ -83,7 +83,7 @@ class SparkEngine:
             SparkEngine.owns_session = False
 
     def _keep(self, name: str, frame: Any) -> list[str]:
-        """Hold a frame's rows on the executors now: what it was made of may be forgotten next."""
+        """Cache a frame's rows on the executors now, because its sources may be dropped next."""
         frame.persist()
         frame.count()
         frame.createOrReplaceTempView(name)
@@ -93,11 +93,11 @@ class SparkEngine:
 
 
 def _start(threads: int | None, memory_limit: str | None, address: str) -> Any:
-    """The process's session: the one that runs, or one that is started as told."""
-    logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)  # refusals are raised, not logged
+    """Return the running Spark session, or start one with these settings."""
+    logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)  # refusals are raised instead
     cores = "*" if threads is None else str(thread_count(threads))
     heap = None if memory_limit is None else f"{size_bytes(memory_limit) >> 20}m"
-    running = SparkContext._active_spark_context  # no public name tells without starting one
+    running = SparkContext._active_spark_context  # no public call reports it without starting one
     if running is not None:
         if address and running.master != address:
             raise EngineError(f"Spark runs in this process with the master {running.master}; give no other")
@@ -109,7 +109,7 @@ def _start(threads: int | None, memory_limit: str | None, address: str) -> Any:
         settings["spark.driver.memory"] = heap
     if master:
         settings["spark.master"] = master
-    if master.startswith("local"):  # nobody else has to reach this driver
+    if master.startswith("local"):  # no other machine has to reach this driver
         settings |= {
             "spark.ui.enabled": "false",
             "spark.driver.host": "127.0.0.1",
@@ -129,7 +129,7 @@ def _start(threads: int | None, memory_limit: str | None, address: str) -> Any:
 
 @contextmanager
 def _own_interrupts() -> Iterator[None]:
-    """Leave Ctrl-C as it was: Spark's own handler talks to Java in the midst of a call, and fails."""
+    """Keep Ctrl-C working as before: Spark's own handler calls Java in the middle of a call, and fails."""
     before = signal.getsignal(signal.SIGINT)
     try:
         yield
@@ -139,13 +139,13 @@ def _own_interrupts() -> Iterator[None]:
 
 
 def _not_of_py4j(record: logging.LogRecord) -> bool:
-    """Whether a message of the root logger is another's: py4j writes an interrupt's traceback there."""
+    """Return false for py4j's messages on the root logger: it writes an interrupt's traceback there."""
     return "py4j" not in record.pathname
 
 
 @contextmanager
 def _refusals(outcome: str = "refused") -> Iterator[None]:
-    """Give what Spark raises as an EngineError that names the `outcome`."""
+    """Turn Spark's exceptions into an EngineError that names the `outcome`."""
     root = logging.getLogger()
     root.addFilter(_not_of_py4j)
     try:
@@ -174,7 +174,7 @@ def _without_unsigned(table: pa.Table) -> pa.Table:
 
 
 def _with_unsigned(table: pa.Table) -> pa.Table:
-    """64 bits as they were registered; narrower ones stay widened."""
+    """Return 64-bit columns as the unsigned type they were registered with; narrower ones stay widened."""
     wide = WIDER[pa.uint64()]
     fields = [field.with_type(pa.uint64()) if field.type == wide else field for field in table.schema]
     return table.cast(pa.schema(fields))

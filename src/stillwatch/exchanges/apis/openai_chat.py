@@ -1,4 +1,4 @@
-"""OpenAI chat completions, and what speaks like it: Azure, Mistral, vLLM, Together, Groq, Databricks.
+"""OpenAI chat completions and compatible APIs: Azure, Mistral, vLLM, Together, Groq, Databricks.
 
 Source: developers.openai.com/api/reference/resources/chat (read 2026-11).
 """
@@ -12,7 +12,7 @@ API = Api(
     marks=("messages",),
     places={
         "messages": USER, "tools": SYSTEM, "functions": SYSTEM, "response_format": SYSTEM,
-        "prediction": MODEL,  # what the client expects as the answer; no model is asked by it
+        "prediction": MODEL,  # the answer that the client expects; not part of the question
         "documents": USER,  # vLLM's chat templates
     },
     turns=("messages",),

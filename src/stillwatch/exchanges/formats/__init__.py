@@ -1,7 +1,7 @@
-"""What a log format is: how it is recognised, and how one of its objects becomes rows of the record.
+"""What a log format is: how it is recognised, and how its objects become rows of the record.
 
-A format is one file in this folder with a `FORMAT` in it; `registry.py` beside this folder finds it there.
-A format knows nothing of files, compression, line numbers or batches, and it never invents a value.
+A format is one file in this folder that defines `FORMAT`; `registry.py` beside this folder finds it. It deals
+with single objects, not with files or compression, and never invents a value.
 """
 
 import re
@@ -15,28 +15,28 @@ Json = Mapping[str, object]
 # field of the record -> value as the source wrote it; values.tidy() checks and converts
 Row = dict[str, object]
 
-NO_ACCOUNT = "no_account"  # a row's mark, no column: its source named no account, and another name stands in
-BODY_ELSEWHERE = "body_elsewhere"  # the same: its texts lie in a file of their own, which was not read
-UNREAD_DOCUMENTS = "unread_documents"  # the same: of each document in it that was not read, why
+NO_ACCOUNT = "no_account"  # a row's mark, not a column: the source named no account; another name stands in
+BODY_ELSEWHERE = "body_elsewhere"  # same: its texts are in a separate file that was not read
+UNREAD_DOCUMENTS = "unread_documents"  # same: for each document in it that was not read, the reason
 
 
 class Refused(StillwatchError):
-    """This object, or one part of it, cannot become a row. The reader that caught it adds the place."""
+    """This object, or one part of it, cannot become a row. The reader that catches it adds the place."""
 
     def __init__(self, reason: str, place: str | None = None, *, row: "Row | None" = None) -> None:
         super().__init__(reason)
-        self.place = place  # only where the object was read earlier than it is refused
-        self.row = row  # where only its time or account is missing: the owner's mapping may have them
+        self.place = place  # only if the object was read earlier than it is rejected
+        self.row = row  # if only its time or account is missing: the owner's mapping may supply them
 
 
-# read and understood, but no exchange of its own (a piece, a join row, a span)
+# read and understood, but not an exchange of its own (a piece, a join row, a span)
 ASIDE: Literal["aside"] = "aside"
 
 Item = Row | Refused | Literal["aside"]
 
 
 class Session(Protocol):
-    """One format's memory during one `read`. Only formats that join or re-assemble need any."""
+    """One format's state during one `read`. Only formats that join or reassemble need any."""
 
     def take(self, obj: Json, place: str) -> Iterator[Item]: ...
 
@@ -52,23 +52,23 @@ class MappedSession(Session, Protocol):
 
 @runtime_checkable
 class BodySession(Session, Protocol):
-    """A session whose records may keep their bodies in files of their own."""
+    """A session whose records may have their bodies in separate files."""
 
     def wants(self, file: str) -> bool:
-        """Whether a record that was read names this file as its body."""
+        """Return whether a record already read names this file as its body."""
 
     def take_body(self, file: str, body: object) -> Iterator[Item]: ...
 
 
 @dataclass(frozen=True)
 class Format:
-    name: str  # as it stands in messages and docs
-    order: int  # asked in this order: the more particular first
-    sniff: Callable[[Json], bool]  # is this object one of ours? cheap: keys only
+    name: str  # as used in messages and docs
+    order: int  # tried in this order: the more specific first
+    sniff: Callable[[Json], bool]  # is this an object of the format? cheap: checks keys only
     open: Callable[[], Session]
-    version: Callable[[Json], str | None] | None = None  # what an object says of the software that wrote it
-    bodies: re.Pattern[str] | None = None  # of files that may be bodies of its records: they are read last
-    protobuf: str | None = None  # module that turns this format's protobuf bytes into objects, if it has such
+    version: Callable[[Json], str | None] | None = None  # the software version that an object names
+    bodies: re.Pattern[str] | None = None  # files that may be bodies of its records: they are read last
+    protobuf: str | None = None  # module that decodes this format's protobuf bytes into objects, if any
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Apache APISIX: entries of its log plugins (http-logger, file-logger, kafka-logger and kin), with bodies.
 
-Bodies are there with `include_req_body` and `include_resp_body`, or with `logging.payloads` of ai-proxy. The
-account is the consumer that APISIX authenticated. It does not know entries of a `log_format` of one's own.
+Bodies are present with `include_req_body` and `include_resp_body`, or with `logging.payloads` of ai-proxy.
+The account is the consumer that APISIX authenticated. Entries in a custom `log_format` are not recognised.
 
 Source: apache/apisix, apisix/utils/log-util.lua and apisix/plugins/ai-proxy/base.lua (read 2026-11).
 """

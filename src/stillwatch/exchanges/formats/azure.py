@@ -1,10 +1,10 @@
 """Azure: API Management's LLM and gateway logs, and Azure OpenAI's own diagnostics (AzureDiagnostics).
 
 `ApiManagementGatewayLlmLog` splits a request or response over 32 KB into rows by SequenceNumber, at most 2
-MB, and names no caller: rows are put together by CorrelationId and joined with `ApiManagementGatewayLogs`,
-which names the subscription. Both tables must be in the same read, in any order and any files; pieces are
-held until the end. Azure OpenAI's diagnostics hold no text: their rows have a null prompt and count for
-volume and timing only.
+MB, and names no caller. Rows are assembled by CorrelationId and joined with `ApiManagementGatewayLogs`, which
+names the subscription. Both tables must be in the same read, in any order and any files; pieces are held
+until the end. Azure OpenAI's diagnostics hold no text: their rows have a null prompt and count for volume and
+timing only.
 
 Source: learn.microsoft.com/azure/azure-monitor/reference/tables/apimanagementgatewayllmlog and
 ...gatewaylogs; learn.microsoft.com/azure/api-management/api-management-howto-llm-logs (2025-08-22).
@@ -33,8 +33,7 @@ HEADER = (
 
 
 def flat(obj: Json) -> dict[str, object]:
-    """A record with its `properties` beside the rest and all keys in one case: tables and blobs differ in
-    both."""
+    """Return a record with its `properties` merged and keys in one case, in which tables and blobs differ."""
     fields: dict[str, object] = {}
     properties = as_object(first(obj.get("properties"), obj.get("properties_s"), obj.get("Properties")))
     for part in (properties, obj):
@@ -48,7 +47,7 @@ def flat(obj: Json) -> dict[str, object]:
 
 
 def kind_of(record: Json) -> str | None:
-    """Which of the tables a flattened record is from; "other" for Azure's tables that hold no exchange."""
+    """Return the table of a flattened record; "other" for Azure's tables without exchanges."""
     for key in ("type", "category"):
         name = str(record.get(key, "")).lower()
         if name in CATEGORIES:
@@ -74,7 +73,7 @@ def sniff(obj: Json) -> bool:
 
 @dataclass
 class Pieces:
-    """What has been seen of one exchange."""
+    """The rows read so far of one exchange."""
 
     place: str
     request: dict[int, object] = field(default_factory=dict)
@@ -90,8 +89,8 @@ class Azure:
     pieces: dict[str, Pieces] = field(default_factory=dict)
     gateway: dict[str, tuple[str, dict[str, object]]] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)  # the owner's: field -> column
-    seen: set[str] = field(default_factory=set)  # fields that they found somewhere
-    named: dict[str, Row] = field(default_factory=dict)  # what they found in any row of an exchange
+    seen: set[str] = field(default_factory=set)  # fields found anywhere under these names
+    named: dict[str, Row] = field(default_factory=dict)  # values found under them in any row of an exchange
 
     def take(self, obj: Json, place: str) -> Iterator[Item]:
         records = obj.get("records")
@@ -145,9 +144,9 @@ class Azure:
                 )
                 continue
             yield _join_pieces(key, pieces, caller) | self.named.get(key, {})
-        # bodies logged by the gateway itself, no LLM table
+        # bodies logged by the gateway itself, without the LLM table
         for key, (_, caller) in sorted(self.gateway.items()):
-            # the gateway logs 8,192 bytes of a body at most
+            # the gateway logs at most 8,192 bytes of a body
             request = as_object(
                 from_cut_text(first(caller.get("requestbody"), caller.get("backendrequestbody")))
             )
@@ -188,8 +187,7 @@ def _join_pieces(key: str, pieces: Pieces, caller: Json) -> Row:
 
 
 def _join_parts(pieces: dict[int, object]) -> object:
-    """The pieces as one value: lists one after another, or the parts of one JSON text. A gap or a cut gives
-    None."""
+    """Join pieces into one value: concatenated lists, or parts of a JSON text; None if one is missing."""
     if not pieces:
         return None
     order = sorted(pieces)
@@ -203,7 +201,7 @@ def _join_parts(pieces: dict[int, object]) -> object:
     text = "".join(part for part in parts if isinstance(part, str))
     value = from_text(text)
     if value is text:
-        values = [from_text(part) for part in parts]  # each row a whole list of its own, not one text cut up
+        values = [from_text(part) for part in parts]  # each row holds a whole list, not a slice of one text
         if all(isinstance(part, list) for part in values):
             return [message for part in values if isinstance(part, list) for message in part]
         return None if text.lstrip()[:1] in ("[", "{") else text
@@ -218,10 +216,9 @@ def _answer(answer: object) -> str | None:
 
 
 def _diagnostics(record: Json) -> Item:
-    """Azure OpenAI RequestResponse: no text. The caller is the Entra object id, else the resource that
-    pays."""
+    """Return an Azure OpenAI RequestResponse, without text, of the Entra object id, else the resource."""
     return {
-        "exchange_id": None,  # a correlationId may stand on several rows
+        "exchange_id": None,  # several rows may share a correlationId
         "time": _time(first(record.get("time"), record.get("timegenerated"))),
         "account": first(record.get("objectid"), record.get("resourceid"), record.get("resource")),
         "client_ip": record.get("calleripaddress"),  # its last part is masked
@@ -235,7 +232,7 @@ def _diagnostics(record: Json) -> Item:
 
 
 def _positive(value: object) -> object:
-    """Azure writes negative durations now and then: no duration, then."""
+    """Return a duration, or None for the negative ones that Azure sometimes writes."""
     return None if str(value).startswith("-") else value
 
 
@@ -249,7 +246,7 @@ def _operation(name: object) -> str | None:
 
 
 def _time(value: object) -> object:
-    """ISO, or the portal's CSV form `3/1/2026, 12:00:00.123 PM`, whose column is named [UTC]."""
+    """Parse ISO, or the portal's CSV form `3/1/2026, 12:00:00.123 PM`, whose column is named [UTC]."""
     if isinstance(value, str) and "/" in value:
         for pattern in ("%m/%d/%Y, %I:%M:%S.%f %p", "%m/%d/%Y, %I:%M:%S %p"):
             try:

@@ -1,7 +1,7 @@
 """AWS Bedrock model invocation logs (ModelInvocationLog 1.0), from S3 or CloudWatch.
 
-Bodies over 100 KB are not in the log but in files of their own beside it (`inputBodyS3Path`, as
-`…/data/REQUEST_input.json.gz`). Such rows wait for these files, which are read after the logs. Without them
+Bodies over 100 KB are in separate files beside the log (`inputBodyS3Path`, as
+`…/data/REQUEST_input.json.gz`). Their rows wait for these files, which are read after the logs. Without them
 a row has no prompt. The account is the caller's ARN without its session name, which the caller chooses; the
 session is the end user.
 
@@ -65,7 +65,7 @@ class Bedrock:
                 yield item | {BODY_ELSEWHERE: True} if isinstance(item, dict) else item
 
     def _rows(self, record: Json) -> Iterator[Item]:
-        """The row of a record that waited, as the owner's names have it."""
+        """Yield the row of a record that waited, with the owner's column names applied."""
         named = row_of(find_fields(record, self.columns))
         for item in rows(record):
             row = item.row if isinstance(item, Refused) and "account" in named else item
@@ -77,7 +77,7 @@ def _name(path: str) -> str:
 
 
 def _elsewhere(record: Json, side: str) -> object:
-    """Where a body lies that is not in the record."""
+    """Return the location of a body that is not in the record."""
     there = as_object(record.get(side))
     return there.get(f"{side}BodyS3Path") if there.get(f"{side}BodyJson") is None else None
 
@@ -155,7 +155,7 @@ def _answer(answer: object) -> str | None:
 
 
 def _join_stream(chunks: list[object]) -> str | None:
-    """Streams are logged as the list of their events; the text lies in the deltas."""
+    """Join a streamed answer, logged as the list of its events with the text in the deltas."""
     return join_texts(
         first_text(
             dig(chunk, "delta", "text"), dig(chunk, "contentBlockDelta", "delta", "text"),

@@ -1,7 +1,7 @@
 """Braintrust's project logs: events of its API and exports, one span each.
 
-A span that is no call of a model is set aside. `org_id` is the organisation that owns the log, and never the
-account: what tells customers apart is metadata that the application sets. It does not know scores.
+Spans that are not model calls are skipped. `org_id` is the organisation that owns the log and never the
+account; customers are told apart by metadata that the application sets. Scores are not read.
 
 Source: braintrust.dev/docs/reference/api/Logs; litellm/integrations/braintrust_logging.py (read 2026-11).
 """
@@ -50,7 +50,7 @@ def rows(obj: Json) -> Iterator[Item]:
 
 
 def _milliseconds(start: object, end: object) -> float | None:
-    """From one time in seconds to another; None where one is missing, or they are in the wrong order."""
+    """Return the milliseconds between two times in seconds; None if one is missing or they are reversed."""
     if not isinstance(start, int | float) or not isinstance(end, int | float) or end < start:
         return None
     return (end - start) * 1000

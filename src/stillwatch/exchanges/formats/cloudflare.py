@@ -1,8 +1,8 @@
 """Cloudflare's AI Gateway: Logpush (`ai_gateway_events`) and the logs of its API.
 
-Neither names the account: what tells customers apart is metadata that your own service sends with each
-request, and you name it (`--map account=Metadata.customer`). Logpush encrypts bodies, and the API lists logs
-without them: such rows count for volume and timing. It does not decrypt.
+Neither names the account. Customers are told apart by metadata that your own service sends with each request,
+and you name it (`--map account=Metadata.customer`). Logpush encrypts bodies, and the API lists logs without
+them: such rows count for volume and timing. Nothing is decrypted.
 
 Source: developers.cloudflare.com/logs/logpush/logpush-job/datasets/account/ai_gateway_events and
 developers.cloudflare.com/api/resources/ai_gateway/subresources/logs (read 2026-11).
@@ -15,7 +15,7 @@ from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, State
 from stillwatch.exchanges.formats.openai import exchange, operation_of
 from stillwatch.exchanges.messages import as_object, dig, first
 
-NAMES = {  # field of the record -> in Logpush, in the API
+NAMES = {  # field of the record -> its name in Logpush, in the API
     "exchange_id": ("id",),
     "time": ("Timestamp", "created_at"),
     "model": ("RequestedModel", "model", "Model"),
@@ -47,7 +47,7 @@ def rows(obj: Json) -> Iterator[Item]:
 
 
 def _body(value: object) -> dict[str, object]:
-    """A body that can be read: not one that is encrypted."""
+    """Return a readable body; empty for an encrypted one."""
     body = as_object(value)
     return {} if body.get("type") == "encrypted" else body
 

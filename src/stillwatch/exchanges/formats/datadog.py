@@ -1,7 +1,7 @@
 """Datadog's LLM Observability: spans as its export API lists them.
 
-Spans that are no call of a model are set aside. Datadog names no billing account: the tag that the
-application sets counts (`account:acct-1`).
+Spans that are not model calls are skipped. Datadog names no billing account, so the tag that the application
+sets is used (`account:acct-1`).
 
 Source: docs.datadoghq.com/llm_observability/evaluations/export_api and
 docs.datadoghq.com/api/latest/llm-observability (read 2026-11).

@@ -1,6 +1,6 @@
 """Helicone's request exports (query API, `@helicone/export --include-body`, rows of its ClickHouse table).
 
-Its times are UTC, and the table's say no zone. It does not know its properties.
+Times are UTC; those of the table state no zone. Helicone's properties are not read.
 
 Source: docs.helicone.ai/rest/request/post-v1requestquery-clickhouse; Helicone/helicone,
 examples/export/typescript/index.ts (read 2026-11).
@@ -14,7 +14,7 @@ from stillwatch.exchanges.formats.litellm import utc
 from stillwatch.exchanges.formats.openai import exchange, operation_of
 from stillwatch.exchanges.messages import as_object, first
 
-NO_STATUS = "-1", "-2", "-3", "-4"  # Helicone's own: pending, cancelled, and the like
+NO_STATUS = "-1", "-2", "-3", "-4"  # Helicone's own: pending, cancelled and similar
 
 
 def sniff(obj: Json) -> bool:
@@ -45,7 +45,7 @@ def rows(obj: Json) -> Iterator[Item]:
 
 
 def _body(value: object) -> object:
-    """A body; the exporter doubles the quotes of its CSV once more than CSV does."""
+    """Decode a body; the exporter doubles quotes in its CSV once more than CSV requires."""
     return value.replace('""', '"') if isinstance(value, str) and value.startswith('{""') else value
 
 

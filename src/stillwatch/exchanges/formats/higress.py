@@ -1,8 +1,8 @@
 """Higress' access log with `ai_log`, which its plugin ai-statistics writes.
 
-The texts are there where the plugin's attributes have `question` and `answer`: the last message and the
-answer, without what came before. The account is the consumer whom an authentication plugin of the gateway
-knew. Where none is on, a client can write that header itself.
+Texts are present if the plugin's attributes include `question` and `answer`: the last message and the answer,
+without earlier turns. The account is the consumer that an authentication plugin of the gateway identified.
+Without such a plugin, a client can write that header itself.
 
 Source: alibaba/higress, plugins/wasm-go/extensions/ai-statistics, README and main.go (read 2026-12).
 """

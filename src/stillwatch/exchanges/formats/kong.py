@@ -1,6 +1,6 @@
 """Kong AI Gateway: entries of its log plugins, with `ai.proxy` in them (3.x: `ai.ai-proxy`).
 
-Texts are there only with `log_payloads` on. It does not know other plugins' entries: they are set aside.
+Texts are present only with `log_payloads` on. Other plugins' entries are skipped.
 
 Source: developer.konghq.com/ai-gateway/ai-audit-log-reference (read 2026-11).
 """

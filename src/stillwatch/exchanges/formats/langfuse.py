@@ -1,8 +1,8 @@
 """Langfuse observations: UI and API exports (camelCase), blob storage exports (snake_case, times in UTC).
 
-An observation that is no generation (a span, an event, an agent) is set aside. Langfuse names no billing
-account: the key that LiteLLM wrote into the metadata counts, else the user. A trace counts as one exchange
-only if none of its generations is in the log: exports of traces hold the first question and the last answer.
+Observations that are not generations (spans, events, agents) are skipped. Langfuse names no billing account:
+the key that LiteLLM wrote into the metadata is used, else the user. A trace counts as one exchange only if
+none of its generations is in the log: exports of traces hold the first question and the last answer.
 
 Source: langfuse.com/docs/api-and-data-platform/features/blob-storage-export-fields (read 2026-11).
 """
@@ -30,16 +30,16 @@ def sniff(obj: Json) -> bool:
 
 
 def is_trace(obj: Json) -> bool:
-    """Whether this is a row of the traces' table: its own id, a timestamp, no observation's times."""
+    """Return whether this is a row of the traces' table: its own id, a timestamp, no observation's times."""
     names = {"id", "timestamp", "input", "output"} <= obj.keys() and obj.keys().isdisjoint(TIMES)
     return names and ("userId" in obj or "user_id" in obj) and ("sessionId" in obj or "session_id" in obj)
 
 
 @dataclass
 class Langfuse:
-    """Observations as they come; at the end those whose account their trace names, and traces alone."""
+    """Passes observations on. Holds until the end those whose trace names the account, and bare traces."""
 
-    generated: set[str] = field(default_factory=set)  # traces of which a generation was read
+    generated: set[str] = field(default_factory=set)  # traces with at least one generation read
     traces: dict[str, tuple[Json, str]] = field(default_factory=dict)
     waiting: list[tuple[str, str, Refused]] = field(default_factory=list)  # trace, place, what it lacks
     columns: Mapping[str, str] = field(default_factory=dict)  # the owner's: field -> column
@@ -80,13 +80,13 @@ class Langfuse:
 
 
 def account_of(obj: Json) -> object:
-    """Whom an observation or a trace names, or None."""
+    """Return the account that an observation or a trace names, or None."""
     metadata = from_text(obj.get("metadata"))
     return first(*(dig(metadata, key) for key in ACCOUNT), either(obj, "userId", "user_id"))
 
 
 def trace_row(obj: Json, place: str, named: Row) -> Item:
-    """A trace without generations as one exchange; named: what the owner's names found in it."""
+    """Return a trace without generations as one exchange; named: values found under the owner's names."""
     account = first(named.get("account"), account_of(obj))
     if account is None:
         return Refused(NO_ACCOUNT, place)
@@ -94,7 +94,7 @@ def trace_row(obj: Json, place: str, named: Row) -> Item:
 
 
 def _shared_fields(obj: Json, account: object) -> Row:
-    """What an observation and a trace have alike."""
+    """Return the fields that observations and traces share."""
     request, answer = from_text(obj.get("input")), from_text(obj.get("output"))
     user = either(obj, "userId", "user_id")
     return {

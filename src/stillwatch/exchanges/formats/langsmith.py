@@ -1,8 +1,8 @@
 """LangSmith's runs: bulk export (Parquet, texts as JSON), the runs API, and what its SDK sends.
 
-A run that is no call of a model (a chain, a tool) is set aside. LangSmith names no billing account: the
-metadata that the application sets counts. LangChain's messages are constructors with their arguments; of
-several conversations in one run the first is read.
+Runs that are not model calls (chains, tools) are skipped. LangSmith names no billing account, so metadata
+that the application sets is used. LangChain's messages are constructors with their arguments; of several
+conversations in one run the first is read.
 
 Source: docs.langchain.com/langsmith/run-data-format (read 2026-11); what langsmith 0.15.1 (`wrap_openai`) and
 langchain-core 1.8.3 send.
@@ -20,7 +20,7 @@ ACCOUNT = (
     "user_api_key_hash", "user_id",
 )  # fmt: skip
 
-ROLES = {"human": "user", "ai": "assistant"}  # LangChain's type of a message -> the role; others are the same
+ROLES = {"human": "user", "ai": "assistant"}  # LangChain's message type -> the role; others are the same
 ASKED = (
     "model", "temperature", "top_p", "max_tokens", "max_completion_tokens", "n", "seed", "stream", "user",
 )  # fmt: skip
@@ -73,7 +73,7 @@ def rows(obj: Json) -> Iterator[Item]:
 
 
 def _merged_request(inputs: Json, parameters: object) -> dict[str, object]:
-    """A request's body: LangChain keeps messages or prompts among the inputs and the settings elsewhere."""
+    """Return a request's body: LangChain keeps messages or prompts in the inputs, settings elsewhere."""
     request = dict(inputs)
     messages = inputs.get("messages")
     if isinstance(messages, list):
@@ -89,10 +89,10 @@ def _merged_request(inputs: Json, parameters: object) -> dict[str, object]:
 
 
 def _plain_message(message: object) -> object:
-    """A message as the APIs write it, also where LangChain wrote its constructor."""
+    """Return a message as the APIs write it, including where LangChain wrote its constructor."""
     arguments = dig(message, "kwargs")
     if not isinstance(arguments, dict) or dig(message, "lc") is None or dig(message, "content") is not None:
-        return message  # what a client adds to its message does not stand for it
+        return message  # fields that a client adds to its message must not replace it
     kind = str(arguments.get("type"))
     return {"role": first(arguments.get("role"), ROLES.get(kind, kind)), "content": arguments.get("content")}
 

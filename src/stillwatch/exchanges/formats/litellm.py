@@ -93,7 +93,7 @@ def rows(obj: Json) -> Iterator[Item]:
 
 
 def _passed_through(call_type: object, messages: object) -> dict[str, object]:
-    """The body of a request that was only passed through: it is logged whole, as one message's text."""
+    """Return the body of a pass-through request, which is logged whole as one message's text."""
     if not isinstance(call_type, str) or "pass" not in call_type:
         return {}
     body = from_text(dig(messages, 0, "content"))
@@ -101,14 +101,14 @@ def _passed_through(call_type: object, messages: object) -> dict[str, object]:
 
 
 def utc(value: object) -> object:
-    """A time with the zone that its schema, not a guess, supplies: exports of UTC columns write none."""
-    if isinstance(value, datetime) and value.tzinfo is None:  # a Parquet column of such times
+    """Return a time with the zone that its schema supplies: exports of UTC columns write none."""
+    if isinstance(value, datetime) and value.tzinfo is None:  # from a Parquet column without a zone
         return value.replace(tzinfo=UTC)
     return value + "Z" if isinstance(value, str) and _NO_ZONE.match(value) else value
 
 
 def operation_name(call_type: object) -> str | None:
-    """LiteLLM's call type in the record's words; another name stays as it is."""
+    """Return LiteLLM's call type in the record's terms; an unknown name stays as it is."""
     names = {"completion": "chat", "responses": "chat", "anthropic_messages": "chat",
              "text_completion": "text_completion", "embedding": "embeddings"}  # fmt: skip
     if not isinstance(call_type, str):

@@ -1,8 +1,8 @@
 """MLflow's traces with their spans, as `Trace.to_json`, its REST API and `search_traces` give them.
 
-Each attribute of a span is JSON in a text; request and answer stand whole in it. Spans that are no call of a
-model are set aside. The account is the user that the application gave the trace; `mlflow.user` is who ran the
-process, and no account.
+Each attribute of a span is JSON in a text; request and answer are whole in it. Spans that are not model calls
+are skipped. The account is the user that the application gave the trace; `mlflow.user` is the person who ran
+the process, not an account.
 
 Source: mlflow/entities/trace.py and span.py, mlflow/tracing/constant.py (3.17.2).
 """
@@ -18,7 +18,7 @@ USER, SESSION = "mlflow.trace.user", "mlflow.trace.session"
 
 
 def sniff(obj: Json) -> bool:
-    if "trace" in obj and "trace_metadata" in obj:  # a row of what mlflow.search_traces gives
+    if "trace" in obj and "trace_metadata" in obj:  # a row of mlflow.search_traces
         return True
     return isinstance(dig(obj, "data", "spans"), list) and isinstance(obj.get("info"), dict)
 
@@ -65,7 +65,7 @@ def rows(obj: Json) -> Iterator[Item]:
 
 
 def _attribute(span: object, name: str) -> object:
-    """An attribute of a span; a plain text is JSON too, in quotes."""
+    """Return an attribute of a span, decoded; even plain text is JSON, in quotes."""
     value = dig(span, "attributes", name)
     if isinstance(value, str) and value.startswith('"') and value.endswith('"') and len(value) > 1:
         return value[1:-1]

@@ -1,9 +1,9 @@
-"""New Relic's AI monitoring: events LlmChatCompletionSummary and LlmChatCompletionMessage, as NRQL has them.
+"""New Relic's AI monitoring: events LlmChatCompletionSummary and LlmChatCompletionMessage, queried by NRQL.
 
 A call is a summary (settings, tokens) and one event for each message. They are joined by the completion's id
 and held until the end. New Relic names no caller: the account is an attribute that your program adds under
-`llm.`. Texts are there unless `ai_monitoring.record_content` is off. Beyond the agent's limit events are
-sampled, so calls and messages are missing. It does not know embeddings.
+`llm.`. Texts are present unless `ai_monitoring.record_content` is off. Beyond the agent's limit events are
+sampled, so calls and messages are missing. Embeddings are not read.
 
 Source: newrelic-python-agent, newrelic/hooks/mlmodel_openai.py and tests/agent_features/test_ml_events.py;
 newrelic-java-agent, instrumentation/aws-bedrock-runtime README, "Custom LLM Attributes" (read 2026-12).
@@ -18,7 +18,7 @@ from stillwatch.exchanges.formats.openai import exchange
 from stillwatch.exchanges.mapping import find_fields, row_of
 from stillwatch.exchanges.messages import first
 
-OWN = "llm."  # before what a program adds to these events by itself
+OWN = "llm."  # prefix of what a program adds to these events
 
 
 def sniff(obj: Json) -> bool:
@@ -35,12 +35,12 @@ def _is_summary(obj: Json) -> bool:
 
 @dataclass
 class Completion:
-    """What was seen of one call."""
+    """The events read so far of one call."""
 
     place: str
     summary: Json = field(default_factory=dict)
     messages: list[Json] = field(default_factory=list)
-    named: Row = field(default_factory=dict)  # what the owner's names found in any of its events
+    named: Row = field(default_factory=dict)  # values found under the owner's names in any of its events
 
 
 @dataclass
@@ -49,7 +49,7 @@ class NewRelic:
 
     calls: dict[str, Completion] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)  # the owner's: field -> attribute
-    seen: set[str] = field(default_factory=set)  # fields that they found somewhere
+    seen: set[str] = field(default_factory=set)  # fields found anywhere under these names
 
     def take(self, obj: Json, place: str) -> Iterator[Item]:
         message = _is_message(obj)
@@ -81,7 +81,7 @@ def _join_events(key: str, call: Completion) -> Item:
     body = {
         "model": first(summary.get("request.model"), any_event.get("response.model")),
         "messages": [turn for answer, turn in turns if not answer and turn["content"] is not None],
-        "temperature": summary.get("request.temperature") or None,  # "" where the request has none
+        "temperature": summary.get("request.temperature") or None,  # "" if the request has none
         "max_tokens": summary.get("request.max_tokens") or None,
     }
     answers = [{"index": n, "message": turn} for n, (answer, turn) in enumerate(turns) if answer]

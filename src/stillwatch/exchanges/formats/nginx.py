@@ -1,8 +1,8 @@
-"""Access logs in JSON that hold the request's body: nginx with `escape=json` and `$request_body`, and kin.
+"""Access logs in JSON with the request's body: nginx with `escape=json` and `$request_body`, and similar.
 
-Field names are the operator's; those of the variables and their usual spellings are known. An API key in a
-header is never kept: the account is then `key_` and the beginning of its SHA-256. It does not know logs
-without bodies.
+Field names are the operator's choice; those of nginx variables and their usual spellings are recognised. An
+API key in a header is never kept: the account is then `key_` and the beginning of its SHA-256. Logs without
+bodies are not read.
 """
 
 from collections.abc import Iterator
@@ -52,7 +52,7 @@ def rows(obj: Json) -> Iterator[Item]:
 
 
 def _first(obj: Json, names: tuple[str, ...]) -> object:
-    """The first of these that says anything; nginx writes a dash for nothing."""
+    """Return the first of these with a value; nginx writes a dash for an empty one."""
     return next((obj[name] for name in names if obj.get(name) not in (None, "", "-")), None)
 
 

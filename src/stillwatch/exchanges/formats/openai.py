@@ -1,7 +1,6 @@
-"""Raw OpenAI request and response pairs, and Batch API lines; Anthropic bodies in the same wrapping are read
-too.
+"""Raw OpenAI request and response pairs, and Batch API lines; also Anthropic bodies in the same wrapping.
 
-`exchange()` maps one request body and one response body: other formats that hold the same bodies use it.
+`exchange()` maps one request body and one response body; other formats with the same bodies use it.
 """
 
 from collections.abc import Callable, Iterator
@@ -32,7 +31,7 @@ OPERATIONS = (
     ("/messages", "chat"),
     ("/embeddings", "embeddings"),
 )
-BESIDE = (  # what logs write beside the pair, under the usual names
+BESIDE = (  # what logs write beside the pair, under its usual names
     "exchange_id", "time", "account", "end_user", "client_ip", "asn", "user_agent", "operation",
     "conversation", "turn", "status", "latency_ms",
 )  # fmt: skip
@@ -49,7 +48,7 @@ AMBIGUOUS = (
 )  # in these logs such keys are the bodies' own, not the line's
 
 
-ALSO = {  # what gateways call the same things beside the pair: Databricks, Portkey, Kong, others
+ALSO = {  # other names for it beside the pair: Databricks, Portkey, Kong and more
     "time": ("request_time", "timestamp_ms", "started_at"),
     "account": ("requester", "consumer", "virtual_key", "api_key_hash", "tenant", "tenant_id"),
     "exchange_id": ("databricks_request_id",),
@@ -68,7 +67,7 @@ NAMES_BESIDE = {
 
 
 def sniff(obj: Json) -> bool:
-    if "messages" in obj or "contents" in obj:  # the request itself, with time and account among its keys
+    if "messages" in obj or "contents" in obj:  # the line is itself the request
         if isinstance(obj.get("messages"), dict):
             return False  # a page of an export, in which answers look like questions
         names = columns_of(list(obj))
@@ -80,7 +79,7 @@ def sniff(obj: Json) -> bool:
     if isinstance(asked := obj.get("input"), dict) and "messages" in asked:
         return True
     if "receiptHandle" in obj:
-        return False  # a message of SQS, whose body may be any record
+        return False  # an SQS message, whose body may be any record
     if not obj.keys().isdisjoint(REQUESTS[1:]) and "prompt" not in columns_of(list(obj)):
         asked = first(*(obj.get(name) for name in REQUESTS))
         if (isinstance(asked, str) and "body" not in obj) or recognise(_body(asked)) is not None:
@@ -89,7 +88,7 @@ def sniff(obj: Json) -> bool:
 
 
 def _body(value: object) -> dict[str, object]:
-    """The API body in a request or response: itself, its `body`, or either as JSON in a text."""
+    """Return the API body in a request or response: itself, its `body`, or either as JSON text."""
     value = body_of(from_text(value))
     inner = body_of(from_text(dig(value, "body")))
     body = inner if isinstance(inner, dict) else value
@@ -97,9 +96,9 @@ def _body(value: object) -> dict[str, object]:
 
 
 def _bodies(obj: Json) -> tuple[dict[str, object], object, bool]:
-    """The request, the answer as it is written, and whether the line itself is the request.
+    """Return the request, the answer as written, and whether the line itself is the request.
 
-    Raises: Refused where there is no request.
+    Raises: Refused if there is no request.
     """
     batch, inside = "custom_id" in obj, isinstance(obj.get("input"), dict) and "messages" not in obj
     asked = first(*(obj.get(name) for name in REQUESTS), obj.get("input") if inside else None)
@@ -122,9 +121,9 @@ def rows(obj: Json) -> Iterator[Item]:
     if not response.get("usage") and isinstance(usage := from_text(obj.get("usage")), dict):
         response = response | {"usage": usage}
     row = exchange(request, response)
-    if flat:  # the line's other fields are no part of the body
+    if flat:  # the line's other fields are not part of the body
         row |= request_text(only_places(request)).row()
-    written = dict(plan_of(tuple(obj))[0])  # also those in another case: apiKeyId
+    written = dict(plan_of(tuple(obj))[0])  # includes those in another case: apiKeyId
     for name, names in NAMES_BESIDE.items():
         line_value = first(*map(obj.get, names))
         if line_value is None and (other := written.get(name)) is not None and other not in AMBIGUOUS:
@@ -172,7 +171,7 @@ def operation_of(url: object, request: Json) -> str | None:
 
 
 def exchange(request: Json, response: Json) -> Row:
-    """The record's fields that an OpenAI, Anthropic or Gemini request and response body hold."""
+    """Return the record's fields found in an OpenAI, Anthropic or Gemini request and response body."""
     if "contents" in request:
         return dict.fromkeys(request_fields({})) | gemini.exchange(request, response)
     row = request_fields(request)
@@ -182,21 +181,21 @@ def exchange(request: Json, response: Json) -> Row:
 
 
 def request_fields(request: Json) -> Row:
-    """The fields that the request holds."""
+    """Return the fields found in the request."""
     return settings(request) | request_text(request).row()
 
 
 def settings(request: Json) -> Row:
-    """The fields that the request holds, but for its texts."""
+    """Return the fields found in the request, except its texts."""
     return dict.fromkeys(SETTINGS) | given_settings(request)
 
 
 def given_settings(request: Json) -> Row:
-    """Those of the fields for which the request has a key. Most requests have two or three."""
+    """Return the fields for which the request has a key. Most requests have two or three."""
     return {name: read(request) for name, read in _readers_for(_KEYS.intersection(request))}
 
 
-@lru_cache(1024)  # of sets of known keys: a client has many to choose from
+@lru_cache(1024)  # by set of known keys: clients choose among many
 def _readers_for(keys: frozenset[str]) -> tuple[tuple[str, Callable[[Json], object]], ...]:
     return tuple((name, read) for name, (names, read) in SETTINGS.items() if not keys.isdisjoint(names))
 
@@ -243,7 +242,7 @@ _KEYS = frozenset(key for keys, _ in SETTINGS.values() for key in keys)
 
 
 def response_fields(response: Json) -> Row:
-    """The fields that the response holds."""
+    """Return the fields found in the response."""
     usage = response.get("usage")
     return {
         "input_tokens": first(dig(usage, "prompt_tokens"), dig(usage, "input_tokens")),
@@ -262,13 +261,13 @@ def response_fields(response: Json) -> Row:
 
 
 def _logprobs(request: Json) -> list[object]:
-    """`logprobs` is a number in the old completions API and a switch in chat."""
+    """Read `logprobs`: a number in the old completions API and a switch in chat."""
     wanted = request.get("logprobs")
     return [] if isinstance(wanted, bool) else [wanted]
 
 
 def completion(response: Json) -> str | None:
-    """The answer's text: chat, completions, Responses, Anthropic. The first choice stands for all `n`."""
+    """Return the answer's text: chat, completions, Responses, Anthropic; the first of `n` choices."""
     choice = dig(response, "choices", 0)
     if isinstance(choice, dict):
         return first_text(dig(choice, "message", "content"), choice.get("text"))

@@ -1,9 +1,9 @@
 """OpenTelemetry GenAI spans and log events, OTLP JSON (protobuf: `otlp_protobuf.py`), in all their dialects.
 
-The conventions are still in development and emitters disagree; the names accepted for one thing stand in
-`NAMES`. They name no billing account: the first of `ACCOUNT` counts. What the request itself says of its user
-(`gen_ai.user`, `llm.user`) is the client's word, thus an end user and never the account. A file's span
-without an account is counted as its service's, and said. A span without texts waits for its log events.
+The conventions are still in development and emitters disagree; `NAMES` lists the names accepted for each
+field. They name no billing account: the first of `ACCOUNT` is used. The user named in the request
+(`gen_ai.user`, `llm.user`) is the client's claim, so it is an end user and never the account. A span in a
+file without an account counts as its service's, with a note. A span without texts waits for its log events.
 
 Source: open-telemetry/semantic-conventions-genai (end of 2026), semantic-conventions 1.27 to 1.37,
 OpenLLMetry, OpenInference's semantic conventions; litellm/integrations/opentelemetry.py (1.108.7).
@@ -23,7 +23,7 @@ ACCOUNT = (
     "organization.id", "litellm.team.id", "metadata.user_api_key_alias", "metadata.user_api_key_user_id",
     "metadata.user_api_key_team_id", "metadata.user_api_key_org_id", "user.id", "enduser.id",
 )  # fmt: skip
-SERVICE = "service:"  # before a service's name where nothing names the account of a span
+SERVICE = "service:"  # prefix of a service's name when nothing names a span's account
 NAMES: dict[str, tuple[str, ...]] = {
     "end_user": ("litellm.end_user.id", "metadata.user_api_key_end_user_id", "enduser.id", "gen_ai.user",
                  "llm.user", "user.id"),
@@ -49,7 +49,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "response_format": ("gen_ai.output.type", "gen_ai.openai.request.response_format"),
     "status": ("http.response.status_code", "http.status_code"),
 }  # fmt: skip
-PARAMETERS = "llm.invocation_parameters"  # OpenInference: the request but for its messages, as JSON
+PARAMETERS = "llm.invocation_parameters"  # OpenInference: the request without its messages, as JSON
 ASKED: dict[str, tuple[str, ...]] = {
     **{name: (name,) for name in ("model", "temperature", "top_p", "n", "seed", "stream")},
     "max_tokens": ("max_completion_tokens", "max_output_tokens", "max_tokens"),
@@ -71,7 +71,7 @@ def sniff(obj: Json) -> bool:
 
 
 def any_value(value: object) -> object:
-    """An OTLP any-value as a plain value; 64-bit integers are written as text."""
+    """Return an OTLP any-value as a plain value; 64-bit integers are written as text."""
     if not isinstance(value, dict):
         return value
     for key, inner in value.items():
@@ -100,7 +100,7 @@ def _list(value: object) -> list[object]:
 
 @dataclass
 class PendingCall:
-    """A model call whose texts come, if at all, as log events; or such events whose span has not come."""
+    """A model call whose texts may come as log events, or such events whose span has not come."""
 
     place: str
     span: Json | None = None
@@ -111,9 +111,9 @@ class PendingCall:
 @dataclass
 class Otlp:
     waiting: dict[str, PendingCall] = field(default_factory=dict)
-    services: bool = True  # a span without an account is its service's; else it is refused
+    services: bool = True  # a span without an account counts as its service's; otherwise it is rejected
     columns: Mapping[str, str] = field(default_factory=dict)  # the owner's: field -> attribute
-    seen: set[str] = field(default_factory=set)  # fields that they found somewhere
+    seen: set[str] = field(default_factory=set)  # fields found anywhere under these names
 
     def take(self, obj: Json, place: str) -> Iterator[Item]:
         for block in _list(either(obj, "resourceSpans", "resource_spans")):
@@ -153,7 +153,7 @@ class Otlp:
         return ASIDE
 
     def _row(self, span: Json, attrs: Attributes, resource: Attributes, events: list[Event]) -> Row:
-        """A span's row; what the owner's names find in the span, else in its resource, counts."""
+        """Return a span's row; the owner's names are looked up in the span, then in its resource."""
         if not self.columns:
             return to_row(span, attrs, resource, events, self.services)
         mapped = row_of(
@@ -186,7 +186,7 @@ class Otlp:
                 trace, _, number = key.partition(":")
                 span = {"traceId": trace, "spanId": number, "startTimeUnixNano": events[0][0]}
             if span is None:
-                continue  # its span came with its own texts, or was sampled away: messages are no exchange
+                continue  # its span had its own texts, or was sampled away
             try:
                 attrs = attributes(span.get("attributes")) | details
                 yield self._row(span, attrs, call.resource, events)
@@ -195,7 +195,7 @@ class Otlp:
 
 
 def version(obj: Json) -> str | None:
-    """The instrumentation of the first model call, and its version where it says one."""
+    """Return the instrumentation of the first model call, and its version if stated."""
     for block in _list(either(obj, "resourceSpans", "resource_spans")):
         for scope in _list(either(block, "scopeSpans", "scope_spans")):
             if any(is_model_call(attributes(dig(span, "attributes"))) for span in _list(dig(scope, "spans"))):
@@ -205,7 +205,7 @@ def version(obj: Json) -> str | None:
 
 
 def is_model_call(attrs: Attributes) -> bool:
-    """Whether a span is one request to a model, and not an agent or tool around it."""
+    """Return whether a span is one request to a model, and not an agent or tool around it."""
     kind = attrs.get("openinference.span.kind")
     if kind is not None:
         return kind in ("LLM", "EMBEDDING")
@@ -226,7 +226,7 @@ def _nanos(value: object) -> int:
 
 
 def _service(resource: Attributes) -> str | None:
-    """The account that stands for all calls of a service, or None where nobody named the service."""
+    """Return the account that stands for all calls of a service, or None if the service has no name."""
     name = resource.get("service.name")
     is_named = isinstance(name, str) and name and not name.startswith("unknown_service")
     return f"{SERVICE}{name}" if is_named else None
@@ -235,7 +235,7 @@ def _service(resource: Attributes) -> str | None:
 def to_row(
     span: Json, attrs: Attributes, resource: Attributes, events: list[Event], services: bool = True
 ) -> Row:
-    """Raises: Refused when nothing names an account."""
+    """Build a row from a span. Raises: Refused if nothing names an account."""
     account_named = first(*(attrs.get(name) for name in ACCOUNT), *(resource.get(name) for name in ACCOUNT))
     account = first(account_named, _service(resource) if services else None)
     start = _nanos(first(either(span, "startTimeUnixNano", "start_time_unix_nano")))

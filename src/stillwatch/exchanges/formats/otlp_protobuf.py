@@ -47,7 +47,7 @@ def objects(chunks: Iterable[bytes], limit: int) -> Iterator[Piece]:
 
 
 def _block(buffer: bytearray, framed: bool) -> int | None:
-    """The size of the block at the front, its frame included; None while too little is there to say."""
+    """Return the size of the first block, its frame included; None until enough bytes have come."""
     if framed:
         return None if len(buffer) < 4 else 4 + int.from_bytes(buffer[:4], "big")
     size = shift = 0
@@ -60,7 +60,7 @@ def _block(buffer: bytearray, framed: bool) -> int | None:
 
 
 def _decode(raw: bytes) -> dict[str, object] | Refused:
-    """Traces and logs look alike on the wire: it is traces if a span with a whole trace id comes out."""
+    """Decode a block: traces if a span has a whole trace id, since logs look the same in protobuf."""
     traces = ExportTraceServiceRequest()
     if _parses(traces, raw):
         spans = [s for block in traces.resource_spans for scope in block.scope_spans for s in scope.spans]

@@ -1,6 +1,6 @@
-"""Our own record, as JSONL or CSV rows (Parquet takes the vectorised road of `columnar.py`, same names).
+"""Our own record, as JSONL or CSV rows (Parquet is read by column in `columnar.py`, under the same names).
 
-The names of the columns come first, then the aliases by which the same thing is usually called.
+Each column's own name has priority, then its usual aliases.
 """
 
 from collections.abc import Iterator
@@ -50,16 +50,16 @@ ALIASES: dict[str, tuple[str, ...]] = {
 COLUMN_OF: dict[str, str] = {name: name for name in RECORD.names} | {
     alias: name for name, aliases in ALIASES.items() for alias in aliases
 }
-# a CSV of a spreadsheet or a Parquet of another tool: "Account ID" and "accountId" are the same words
+# a spreadsheet's CSV or another tool's Parquet: "Account ID" and "accountId" are equivalent
 _FOLD = str.maketrans("", "", " _-.")
 
 
 def fold_name(written: str) -> str:
-    """A name without its case, blanks and marks."""
+    """Return a name without case, blanks and punctuation."""
     return written.lower().translate(_FOLD)
 
 
-SHOWN = 6  # aliases in a message: what to type must not be lost behind them
+SHOWN = 6  # aliases in a message: more would hide what to type
 RANK = {  # by folded name: the column's own name, then its aliases in their order
     fold_name(written): 2 * place
     for name, aliases in ALIASES.items()
@@ -71,14 +71,14 @@ for _written, _name in COLUMN_OF.items():
 
 
 def column_of(written: str) -> str | None:
-    """The record's column that a name means, or None."""
+    """Return the record's column that a name means, or None."""
     return COLUMN_OF.get(written) or FOLDED.get(fold_name(written))
 
 
 def columns_of(names: list[str]) -> dict[str, str]:
-    """Record column -> the name it is written under: the exact name, else the alias that stands first above.
+    """Return record column -> written name: the exact name, else the alias listed first above.
 
-    The order of the columns does not matter: two lines of one log must not name two payers.
+    The columns' order is irrelevant, so that two lines of one log cannot name different payers.
     """
     columns: dict[str, str] = {}
     for written in sorted(names, key=_rank):
@@ -93,13 +93,13 @@ def _rank(written: str) -> tuple[int, str]:
 
 
 def short_list(name: str) -> str:
-    """The first aliases of a column, for a message."""
+    """Return the first aliases of a column, for a message."""
     left_out = len(ALIASES[name]) - SHOWN
     return ", ".join(ALIASES[name][:SHOWN]) + (f" and {left_out} more" if left_out > 0 else "")
 
 
 def missing(names: list[str]) -> str | None:
-    """What is wrong with these column names, as a sentence, or None."""
+    """Return what is wrong with these column names, as a sentence, or None."""
     name = missing_column(names)
     if name is None:
         return None
@@ -109,15 +109,15 @@ def missing(names: list[str]) -> str | None:
 
 
 def missing_column(names: list[str]) -> str | None:
-    """The first needed column that none of these names means, or None."""
+    """Return the first required column that none of these names means, or None."""
     columns = columns_of(names)
     return next((name for name in NEEDED if name not in columns), None)
 
 
 def textless(names: list[str]) -> bool:
-    """Whether these are columns of a log that was written without texts: only a prompt is missing.
+    """Return whether these are columns of a log written without texts: only a prompt is missing.
 
-    A name that nobody knows may be the prompt's, and `created` is the accounts table's.
+    An unknown name could be the prompt's, and `created` suggests an accounts table: then false.
     """
     columns = columns_of(names)
     return (
@@ -130,13 +130,12 @@ def textless(names: list[str]) -> bool:
 
 @lru_cache(maxsize=64)
 def plan_of(names: tuple[str, ...]) -> tuple[tuple[tuple[str, str], ...], str | None]:
-    """Record column and the name it is written under, and what is wrong with these names."""
+    """Return each record column with its written name, and what is wrong with these names."""
     return tuple(columns_of(list(names)).items()), missing(list(names))
 
 
 def sniff(obj: Json) -> bool:
-    """At least two of the three needed columns: so that a record with one left out is named, not puzzled
-    over."""
+    """Return whether at least two of the three required columns are present, so as to name a missing one."""
     columns = dict(plan_of(tuple(obj))[0])
     return sum(name in columns for name in NEEDED) >= 2
 
@@ -146,7 +145,7 @@ def rows(obj: Json) -> Iterator[Item]:
     if wrong:
         raise Refused(wrong)
     row = plain({name: obj[written] for name, written in columns})
-    if "usage" in obj and isinstance(usage := from_text(obj["usage"]), dict):  # as the APIs answer it
+    if "usage" in obj and isinstance(usage := from_text(obj["usage"]), dict):  # as the APIs return it
         for name, keys in USAGE.items():
             row.setdefault(name, first(*(usage.get(key) for key in keys)))
     yield row
@@ -159,7 +158,7 @@ USAGE = {
 
 
 def plain(row: Row) -> Row:
-    """A row whose texts may be messages, whose tools a list, and whose response format an object."""
+    """Normalise a row whose texts may be messages, tools a list, and response format an object."""
     tools, shape = row.get("tools"), row.get("response_format")
     if isinstance(tools, list):  # the request's own list of tools
         row["tools"] = len(tools)
@@ -170,7 +169,7 @@ def plain(row: Row) -> Row:
         row |= {name: value for name, value in texts.items() if name == "prompt" or name not in row}
     for name in ("system", "completion", "earlier"):
         if isinstance(row.get(name), list | dict):
-            answer = dig(row[name], "choices", 0, "message")  # a whole body of an API
+            answer = dig(row[name], "choices", 0, "message")  # a complete API body
             row[name] = message_text(row[name]) or text_of(row[name]) or message_text(answer)
     return row
 

@@ -1,8 +1,8 @@
 """PostHog's LLM analytics: `$ai_generation` events, as its API, batch exports and SDKs write them.
 
-It names no billing account. `distinct_id` is what the program calls a user, and custom properties may come
-out of the request's own metadata (LiteLLM's integration copies them). A client can write both, so the owner
-names one. Other events are set aside.
+It names no billing account. `distinct_id` is the program's name for a user, and custom properties may come
+from the request's own metadata (LiteLLM's integration copies them). A client can write both, so the owner
+must name one. Other events are skipped.
 
 Source: posthog.com/docs/llm-analytics/generations; litellm/integrations/posthog.py (read 2026-12).
 """

@@ -1,8 +1,8 @@
-"""Spans one by one, as OpenTelemetry's SDK prints them, Phoenix exports them and stores keep them: no OTLP,
-same attributes.
+"""Single spans, as OpenTelemetry's SDK prints them, Phoenix exports them and stores keep them: same
+attributes as OTLP.
 
-What counts as a model call, and whose it is, `otlp.py` says. Attributes may be flat, or nested as in the
-tables of Phoenix. It does not join log events.
+`otlp.py` decides what counts as a model call, and on the account. Attributes may be flat, or nested as in the
+tables of Phoenix. Log events are not joined.
 
 Source: ReadableSpan.to_json (opentelemetry-sdk 1.45.2); Phoenix's span schema, as its REST API and
 get_spans_dataframe give it (arize.com/docs/phoenix); the Collector's clickhouseexporter, traces_table.sql,
@@ -16,7 +16,7 @@ from stillwatch.exchanges.formats.otlp import Attributes, is_model_call, to_row
 from stillwatch.exchanges.mapping import lookup
 from stillwatch.exchanges.messages import dig, first, from_text
 
-PREFIX = "attributes."  # before each of them, where spans are rows of a table
+PREFIX = "attributes."  # before each attribute, if spans are rows of a table
 LISTS = ("llm.input_messages", "llm.output_messages", "llm.tools")
 DEEP = 8
 
@@ -31,7 +31,7 @@ STORES = (  # a store's names of: attributes, start, trace, span, status, the re
 
 
 def store_of(obj: Json) -> tuple[str, ...] | None:
-    """The store whose row this is."""
+    """Return the store whose row this is."""
     return next((names for names in STORES if all(n.split(".")[0] in obj for n in names[:4])), None)
 
 
@@ -66,7 +66,7 @@ def rows(obj: Json) -> Iterator[Item]:
 
 
 def _values(attributes: object) -> object:
-    """Attributes by name, also where they are a list of them."""
+    """Return attributes by name, including where they are a list."""
     if isinstance(attributes := from_text(attributes), list):
         return {str(dig(tag, "key")): dig(tag, "value") for tag in attributes}
     return attributes
@@ -77,7 +77,7 @@ def _identity(obj: Json, name: str) -> str:
 
 
 def span_attributes(obj: Json) -> Attributes:
-    """A span's attributes under their dotted names, messages numbered."""
+    """Return a span's attributes under dotted names, messages numbered."""
     attrs: Attributes = {}
     nested = from_text(obj.get("attributes"))
     if isinstance(nested, dict):

@@ -1,8 +1,8 @@
 """Vertex AI's request-response logging: rows of its BigQuery table, exported as JSON lines or Parquet.
 
-The table names no caller: what tells customers apart is a label that your own service sets in the request,
-and you name it (`--map account=full_request.labels.customer`). The older payload columns are
-lists of bodies in texts, and the first one counts.
+The table names no caller. Customers are told apart by a label that your own service sets in the request, and
+you name it (`--map account=full_request.labels.customer`). The older payload columns are lists of bodies as
+text; the first one is used.
 
 Source: cloud.google.com/vertex-ai/generative-ai/docs/multimodal/request-response-logging (read 2026-11); the
 columns also in elastic/beats, x-pack/metricbeat/module/gcp/vertexai_logs.

@@ -1,8 +1,8 @@
 """W&B Weave: calls as its API streams them and its SDK and pages export them, one a line.
 
-What is read is what Weave's integrations trace of an SDK. Other ops are set aside, and so is the second one
-where LiteLLM calls an SDK that is traced too. Weave names no billing account (`wb_user_id` is who runs the
-program): the attributes that the application sets count.
+Calls that Weave's integrations traced of an SDK are read. Other ops are skipped, as is the second op of a
+call that LiteLLM passes to an SDK that is traced too. Weave names no billing account (`wb_user_id` runs the
+program), so attributes that the application sets are used.
 
 Source: docs.wandb.ai/weave/guides/tracking/call-schema-reference and docs.wandb.ai/weave/guides/integrations
 (read 2026-11).
@@ -33,7 +33,7 @@ def sniff(obj: Json) -> bool:
 
 @dataclass
 class Weave:
-    """Which calls were read, as far as another op may be the same call."""
+    """The calls already read, to recognise another op of the same call."""
 
     wrappers: set[str] = field(default_factory=set)
     parents: set[str] = field(default_factory=set)

@@ -1,9 +1,8 @@
 """A batch pipeline: classify, extract or rewrite many items with one instruction.
 
 Evidence: one template, ever-different items, no follow-ups, answers no longer than a few hundred tokens.
-Looks the same: collecting labels for a small classifier of one's own; a judge; retrieval with short
-questions.
-Imitated by: harvesting short answers. Long answers or reasoning, which carry most of the value, do not fit.
+Looks the same: collecting labels for a small classifier; a judge; retrieval with short questions. Imitated
+by: harvesting short answers. Long answers or reasoning, which carry most of the value, do not fit.
 """
 
 from stillwatch.features.kinds import SHAPE_CEILING, Sign, Subject
@@ -20,7 +19,7 @@ def recognise(subject: Subject) -> Sign | None:
         grade(subject["follow_up_share"], 0.1, 0.02),
         grade(subject["log2_output_mean"], 9.5, 7.5),
         grade(subject["tools_share"], 0.5, 0.1),
-        grade(subject["rubric_grading_share"], 0.8, 0.4),  # that is a judge
+        grade(subject["rubric_grading_share"], 0.8, 0.4),  # grading is the kind `llm_judge`
     )
     if not fit:
         return None

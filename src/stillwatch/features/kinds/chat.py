@@ -1,8 +1,8 @@
 """Light use by a person.
 
-Evidence: few exchanges a day, a night's pause, no tools and no parameters of a program.
-Looks the same: one account of a slow ring, which sends as little on purpose.
-Imitated by: being slow. At this volume an account says little about itself; only accounts together do.
+Evidence: few exchanges a day, a night's pause, no tools and no parameters of a program. Looks the same: one
+account of a slow pool, which sends little on purpose. Imitated by: being slow. At this volume an account
+reveals little; only accounts together do.
 """
 
 from stillwatch.features.kinds import Sign, Subject

@@ -1,11 +1,10 @@
 """A class: many students, one assignment.
 
 Evidence: an education tier with a roster (one mail domain, one payment); or, weaker, a mail domain whose
-accounts declare education; prompts that classmates send too.
-Looks the same: one prompt going round among strangers, a hackathon, and repeated sampling of one question by
-a ring of accounts.
-Imitated by: registering a mail domain, declaring education and sharing an assignment; the education tier,
-where the provider checks it, is what cannot be declared: it alone excuses, and only the sharing.
+accounts declare education; prompts that classmates send too. Looks the same: one prompt that spreads among
+unrelated users, a hackathon, and repeated sampling of one question by a pool of accounts. Imitated by:
+registering a mail domain, declaring education and sharing an assignment. The education tier, which the
+provider checks, cannot be declared: it alone excuses, and only the sharing.
 """
 
 from stillwatch.features.kinds import Sign, Subject, declares_education

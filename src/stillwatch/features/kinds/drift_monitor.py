@@ -14,7 +14,7 @@ from stillwatch.features.kinds.grades import grade, weakest
 def recognise(subject: Subject) -> Sign | None:
     n, days = subject["exchanges"], subject["active_days"]
     prompts = subject["distinct_prompt_share"] * n
-    runs_a_day = n / days / prompts  # 1 where each prompt is asked once on each day
+    runs_a_day = n / days / prompts  # 1 if each prompt is asked once on each day
     fit = weakest(
         grade(days, 3, 7),
         grade(n, 10, 40),

@@ -1,9 +1,9 @@
 """An evaluation harness: a benchmark run through once, fast.
 
-Evidence: temperature 0, no follow-ups, each item once or a few times, dozens an hour and then silence.
-Looks the same: harvesting answers to a benchmark's *training* part, which needs the same shape.
-Imitated by: setting temperature 0 and running in bursts. Which items are asked is the difference, and is not
-known here.
+Evidence: temperature 0, no follow-ups, each item once or a few times, dozens an hour and then silence. Looks
+the same: harvesting answers to a benchmark's *training* part, which needs the same shape. Imitated by:
+setting temperature 0 and running in bursts. Which items are asked would make the difference, and is not known
+here.
 """
 
 from stillwatch.features.kinds import SHAPE_CEILING, Sign, Subject

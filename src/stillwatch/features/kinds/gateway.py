@@ -1,11 +1,10 @@
-"""A gateway or reseller: many unlike customers behind one account.
+"""A gateway or reseller: many dissimilar customers behind one account.
 
 Evidence: a permission to resell; or first and later turns mixed, beginnings that hardly repeat, no common
-system text and no quiet hours; several models, and streaming for some only, support it.
-Looks the same: a company's internal gateway; the proxy networks that campaigns rent, mixed with honest
-traffic.
-Imitated by: mixing a harvest into such traffic. A permission explains the unlike customers, not what one of
-them takes. The account is then both: its end users and wording say which.
+system text and no quiet hours; several models, and streaming for some only, support it. Looks the same: a
+company's internal gateway; the proxy networks that campaigns rent, mixed with honest traffic. Imitated by:
+mixing a harvest into such traffic. A permission explains the dissimilar customers, not what one of them
+takes. The account is then both: its end users and wording show which part is which.
 """
 
 from stillwatch.features.kinds import PROVIDER_CEILING, SHAPE_CEILING, Sign, Subject
@@ -35,5 +34,5 @@ def recognise(subject: Subject) -> Sign | None:
 
 
 def _evenness(share: float) -> float:
-    """1 where both ways are equally common, 0 where one never occurs."""
+    """Return 1 if both are equally common, 0 if one never occurs."""
     return 4 * share * (1 - share)

@@ -1,4 +1,4 @@
-"""How far a number meets a condition, without cliffs. It knows nothing of kinds."""
+"""Grades how far a number meets a condition, without a sharp threshold."""
 
 
 def grade(value: float, nothing_at: float, full_at: float) -> float:
@@ -11,7 +11,7 @@ def grade(value: float, nothing_at: float, full_at: float) -> float:
 
 
 def weakest(*grades: float) -> float:
-    """Every condition is needed: together they are as strong as the weakest.
+    """Combine conditions that are all needed: the result is the weakest.
 
     >>> weakest(0.9, 0.4, 1.0)
     0.4

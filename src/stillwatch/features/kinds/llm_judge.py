@@ -1,10 +1,9 @@
 """The model as a judge of other texts.
 
-Evidence: most prompts ask for a grade or a preference, in one template, without follow-ups, answered
-briefly.
-Looks the same: a ring that uses the model as a reward model, which asks exactly this.
-Imitated by: nothing needs to be imitated; from one account's shape the two are the same. Long written
-critiques speak against a judge.
+Evidence: most prompts ask for a grade or a preference, in one template, without follow-ups, answered briefly.
+Looks the same: a pool that uses the model as a reward model, which asks exactly this. Imitated by: nothing
+needs to be imitated; from one account's traffic the two are the same. Long written critiques speak against a
+judge.
 """
 
 from stillwatch.features.kinds import SHAPE_CEILING, Sign, Subject

@@ -1,7 +1,7 @@
 """A migration: a business that arrives with its full load on the first day.
 
 Evidence: an account days old at its first exchange, in use most hours since, no day far above the others.
-Looks the same: a fresh account of a ring, which also starts at full load; a trial account; a new pipeline.
+Looks the same: a fresh account of a pool, which also starts at full load; a trial account; a new pipeline.
 Imitated by: nothing needs to be imitated, so this kind is never worth half; a declared former provider would
 help.
 """

@@ -1,10 +1,9 @@
 """One company behind several accounts.
 
 Evidence: three accounts or more in one organisation that pay with one instrument: the provider's own
-knowledge.
-Looks the same: a ring that was careless enough to use one card and one organisation.
-Imitated by: registering one organisation for the ring. That explains why its accounts look alike, and
-nothing else: the organisation is then one actor, and its harvest is counted as one.
+knowledge. Looks the same: a pool that was careless enough to use one card and one organisation. Imitated by:
+registering one organisation for the pool. It only explains why the accounts look alike: the organisation is
+then one actor, and its harvest is counted as one.
 """
 
 from stillwatch.features.kinds import Sign, Subject

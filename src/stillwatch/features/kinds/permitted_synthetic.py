@@ -1,9 +1,9 @@
 """Synthetic data that the provider has allowed.
 
-Evidence: a granted permission for synthetic data in the provider's own accounts table.
-Looks the same: every distillation campaign; without the permission nothing in the log tells them apart.
-Imitated by: nobody through traffic; only by obtaining or taking over a permitted account. Volume beyond what
-was agreed is not covered, and the permission's scope is not known here.
+Evidence: a granted permission for synthetic data in the provider's own accounts table. Looks the same: every
+distillation campaign; without the permission nothing in the log separates them. Imitated by: no traffic; only
+by obtaining or taking over a permitted account. Volume beyond what was agreed is not covered, and the
+permission's scope is not known here.
 """
 
 from stillwatch.features.kinds import PROVIDER_CEILING, Sign, Subject

@@ -1,8 +1,8 @@
-"""Which kind of honest use each account shows best. It knows no campaign and no other account's traffic.
+"""Finds the kind of honest use that fits each account best.
 
-Every kind is asked. What rests on the provider's knowledge wins over shape, then the most confident answer;
-where none reaches `LEAST` the kind is "unknown". The confidence is a fit to a description, not a
-probability: nothing here is trained.
+Every kind is tried. Kinds that rest on the provider's knowledge win over shape, then the most confident one;
+if none reaches `LEAST` the kind is "unknown". The confidence is the fit to a description, not a probability:
+nothing here is trained.
 """
 
 from collections import Counter, defaultdict
@@ -17,20 +17,20 @@ from stillwatch.units import us
 Rule = Callable[[Subject], Sign | None]
 Roster = tuple[str, str, str]  # tier, mail domain, payment
 
-# In order of precedence where two are equally confident.
+# In order of precedence among equally confident ones.
 KINDS = (
     "permitted_synthetic", "red_team", "classroom", "one_company", "load_test", "drift_monitor", "llm_judge",
     "evaluation", "application", "gateway", "agent", "coding", "rag", "batch", "migration", "chat",
 )  # fmt: skip
-LEAST = 0.2  # below a quarter of what a shape can reach, no name is better than a wrong one
+LEAST = 0.2  # below a quarter of the most that a shape can reach, no name is better than a wrong one
 UNKNOWN = "unknown"
 
 
 def kind_of_use(features: pa.Table, accounts: pa.Table | None = None) -> list[KindOfUse]:
-    """Name the kind of use of every account in a feature table, in its order.
+    """Return the kind of use of every account in a feature table, in its order.
 
-    `accounts` is the provider's accounts table with a column `account_code` in front; without it nothing that
-    rests on the provider's knowledge is found.
+    `accounts` is the provider's accounts table with a column `account_code` in front; without it, kinds that
+    rest on the provider's knowledge are never found.
     """
     rules = [(name, import_module(f"stillwatch.features.kinds.{name}").recognise) for name in KINDS]
     records = {} if accounts is None else _records(accounts)

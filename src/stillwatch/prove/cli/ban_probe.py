@@ -1,6 +1,6 @@
-"""`stillwatch ban probe`: what answers at an endpoint, whatever it calls itself, judged by the terms.
+"""`stillwatch ban probe`: identify the model behind an endpoint and apply the policy to it.
 
-It parses words and prints. Who answers is `prove.identify`, what to do about it is `terms`.
+Identification is in `prove.identify`, the policy in `terms`.
 """
 
 from collections.abc import Mapping
@@ -52,14 +52,14 @@ def probe_command(
     fail_on_banned: Annotated[bool, typer.Option(help="Exit with 1 when what answers is denied.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Identify what answers by its answers, and judge it by the terms.
+    """Identify the model that answers, by its answers, and apply the policy to it.
 
     $ stillwatch ban probe http://localhost:8000/v1 --model fast-1 --terms terms.toml --library known
     $ stillwatch ban probe outputs.jsonl --family deepseek --library known --fail-on-banned
 
-    What is only resembled is no finding: it may be a pupil or a cousin. Exit codes: 0 probed; 2 could not;
-    1 only with --fail-on-banned, when the model that was named is denied; 3 probed, and rows of a file were
-    left out.
+    A mere resemblance is no finding: it may be a student or a related model. Exit codes: 0 probed; 2 could
+    not; 1 only with --fail-on-banned, when the model that was named is denied; 3 probed, and rows of a file
+    were left out.
     """
     terms = terms_of(terms_file, family or [], distilled)
     way = endpoint.asking(store)
@@ -86,7 +86,7 @@ def probe_command(
 def _judge_nearest(
     found: Identified, kins: Mapping[str, KinClaim], terms: Terms | None, account: str
 ) -> dict[str, Any] | None:
-    """What the terms say of the nearest reference, by its name and by whose weights a file says it has."""
+    """Return what the policy says about the nearest reference, by its name and its base in the file."""
     if terms is None or found.answer is IdentificationResult.UNKNOWN:
         return None
     nearest = found.nearest[0].reference

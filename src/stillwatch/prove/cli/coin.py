@@ -140,7 +140,8 @@ def coin_command(
     ),
     as_json: AsJson = False,
 ) -> None:
-    r"""Does a suspect lean to the answers that were served, over those that were not? Per actor, exact.
+    r"""Test whether a suspect leans towards the answers that were served, over those that were not. The test
+    is exact, for each actor.
 
     The protocol is signed before anything is asked. Exit codes: 0 tested; 2 could not;
     3 tested, and rows of the suspect's file were left out.
@@ -165,9 +166,9 @@ def coin_command(
         prefill=prefill,
         top_logprobs=top_logprobs,
     )
-    weighs = statistic in ("likelihood", "top")  # few endpoints can; whoever names it knows
+    weighs = statistic in ("likelihood", "top")  # few endpoints offer these; the user who names one knows
     tested = opened(suspect, manners, out / "answers.db", asking.consent, weighs=weighs, seed=seed)
-    likeliest = replace(manners, temperature=0.0)  # of the base: a drawn text would add noise of its own
+    likeliest = replace(manners, temperature=0.0)  # of the base: sampled text would add noise
     sealed = None if seal is None else read_sealed(seal)
     if sealed is not None and naming_seal is not None:
         sealed = with_actors_of(sealed, naming_seal)

@@ -1,4 +1,4 @@
-"""`stillwatch coin seal`, `coin witness` and `coin exclude`: what binds an owner beforehand."""
+"""`stillwatch coin seal`, `coin witness` and `coin exclude`: what commits an owner before a test."""
 
 import json
 from collections.abc import Mapping
@@ -87,11 +87,12 @@ def seal_command(
     stamp_ca: StampCa = None,
     as_json: AsJson = False,
 ) -> None:
-    r"""Name actors and test before their coins fall, and end the coins of those that earlier seals named.
+    r"""Name actors and test before their coins are thrown, and close the coins of those that earlier seals
+    named.
 
-    Seal when an actor is found, and again when enough of its coins have fallen, before a suspect is out. A
-    third party's clock says when: a time stamp, or a witness (`coin witness seals/0001.json`). The seal can
-    be published: it tells no account and no answer. The .private.json beside it stays with you.
+    Seal when an actor is found, and again when enough of its coins have been thrown, before a suspect is
+    released. A third party dates the seal: a time stamp, or a witness (`coin witness seals/0001.json`). The
+    seal can be published: it reveals no account and no answer. Keep the .private.json beside it secret.
 
     $ stillwatch coin seal --reading-key reading.key --own-training none \
         --stamp https://freetsa.org/tsr --stamp-ca tsa.pem
@@ -165,7 +166,7 @@ def _tell_seal(document: Mapping[str, Any], stamped: Stamp | None) -> None:
 
 
 def _coins_until(sealed: Sealed, place: Path) -> str | None:
-    """Before when coins of the actors of the seal before count; None: all in the ledgers of then."""
+    """Return when the previous seal's actors' coins stop counting; None: they all count."""
     if sealed.seal["number"] == 1:
         return None
     lines = last_lines(replace(sealed, naming=sealed.seal["number"] - 1), place)
@@ -174,7 +175,7 @@ def _coins_until(sealed: Sealed, place: Path) -> str | None:
 
 
 def _moment(text: str | None) -> str | None:
-    """See that an ISO time is one. Raises: InputError."""
+    """Check an ISO time. Raises: InputError."""
     try:
         return None if text is None else when(text).isoformat()
     except ValueError:
@@ -204,9 +205,9 @@ def exclude_command(
     at: LedgerOptions = OWN_LEDGER,
     out: Annotated[Path, typer.Option(help="Where the list goes.")] = Path("coined-answers.txt"),
 ) -> None:
-    """Write the SHA-256 of every coined answer, served or not: what your own training has to leave out.
+    """Write the SHA-256 of every paired answer, served or not, so that your own training can leave them out.
 
-    Else your next model leans to what was served, and innocents who learn from it are accused.
+    Otherwise your next model leans to what was served, and innocent models trained on it are accused.
 
     $ stillwatch coin exclude --reading-key reading.key --out hashes.txt
 

@@ -1,6 +1,6 @@
 """`stillwatch identify`: which known model answers at an endpoint or in a file, and the library for it.
 
-It parses words and prints. Likeness and thresholds are `prove.identify`.
+Similarity and thresholds are in `prove.identify`.
 """
 
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ from stillwatch.prove.suspect.endpoint import Manners
 from stillwatch.report.terminal import plain_table, progress, safe
 
 LIBRARY = Path("identify-library")
-VERSIONS = 3  # references of the kin that the test of versions is run against
+VERSIONS = 3  # references of the kin that was found, each tested for being the same version
 
 WHO_EXAMPLES = """
 Examples:
@@ -50,7 +50,7 @@ Exit codes: 0 answered; 2 could not; 3 answered, and rows of a file were left ou
 
 
 class WhoOrVerb(TyperGroup):
-    """`identify X` means `identify who X`, unless X is a verb of its own."""
+    """Makes `identify X` mean `identify who X`, unless X is a verb of its own."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
@@ -77,7 +77,7 @@ KinFiles = Annotated[
 
 @dataclass(frozen=True)
 class EndpointOptions:
-    """How a suspect behind an address is asked."""
+    """How to query a suspect behind an address."""
 
     model: Annotated[str, typer.Option(help="An endpoint's name for the model.")] = ""
     consent: Annotated[
@@ -88,7 +88,7 @@ class EndpointOptions:
     max_requests: Annotated[int | None, typer.Option(min=1, help="Ask no more than that.")] = None
 
     def asking(self, store: Path) -> AskingOptions:
-        """Give the way to ask, with the place where answers are kept."""
+        """Return the options for asking, with the folder that stores answers."""
         manners = Manners(
             self.model,
             self.api_key_env,
@@ -113,7 +113,7 @@ def who_command(
     store: Store = Path("identify-answers.sqlite"),
     as_json: AsJson = False,
 ) -> None:
-    """Say which kin of the library answers, or unknown; and whether it is exactly one of its versions."""
+    """Report which kin of the library answers, or unknown, and whether it is exactly one of its versions."""
     way = endpoint.asking(store)
     done = identify_suspect(suspect, name, library, read_kins(kin_file or []), prompts, alpha, way, as_json)
     print_json(done.document()) if as_json else print_identified(done, Console())
@@ -122,13 +122,13 @@ def who_command(
 
 @dataclass(frozen=True)
 class Identification:
-    """What identification found, and what it stands on."""
+    """The result of an identification, and its basis."""
 
     found: Identified
     fitted: Fit
     versions: tuple[SameVersion, ...]
     tokenizers: tuple[Shape, ...]
-    kins_by: dict[str, int]  # references whose kin is from a file, given at `add`, or what their name says
+    kins_by: dict[str, int]  # references by the source of their kin: a file, `add`, or their name
 
     def document(self) -> dict[str, Any]:
         return {
@@ -146,7 +146,7 @@ def identify_suspect(
     suspect: str, name: str, library: Path, kins: Mapping[str, KinClaim], prompts: int, alpha: float,
     way: AskingOptions, quiet: bool,
 ) -> Identification:  # fmt: skip
-    """Have a suspect's answers and identify it. `kins`: of references, in place of what the library says."""
+    """Collect a suspect's answers and identify it. `kins`: overrides the library's kins of references."""
     known, pool = read_library(library)
     named = sum(fingerprint.kin == family_of(ref)[1] for ref, fingerprint in known.items() if ref not in kins)
     by_file = sum(ref in kins for ref in known)
@@ -159,7 +159,7 @@ def identify_suspect(
     with progress(Console(stderr=True), quiet) as tell:
         chosen = {} if is_recording(suspect) else choose_prompts(pool, pool.models, prompts)
         own = answers_of(suspect, called, chosen, way, lambda done, of: tell("asking", done, of))
-        if called in pool.answers:  # a model of the library under its own name: is it still itself?
+        if called in pool.answers:  # the suspect is itself in the library: test whether it is unchanged
             called = f"{called} (now)"
             own = _rename_model(own, called)
         together = pool.joined(own)
@@ -188,7 +188,7 @@ def add_command(
     $ stillwatch identify add qwen3-8b answers.jsonl --kin qwen --note "own run, Apache-2.0 weights"
     $ stillwatch identify add house-model http://localhost:8000/v1 --model house-1
 
-    An endpoint or weights are asked the library's prompts, or the probes that ship where there are none yet.
+    An endpoint or weights are asked the library's prompts, or the shipped probes if the library is empty.
     """
     chosen: dict[str, str] = {}
     if not is_recording(source):

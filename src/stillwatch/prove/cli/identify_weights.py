@@ -1,6 +1,6 @@
-"""`stillwatch identify weights`: of open weights, which were made from which.
+"""`stillwatch identify weights`: which open weights were made from which.
 
-It parses words and prints. What is compared is `lineage.weights`.
+The comparison is in `lineage.weights`.
 """
 
 import itertools
@@ -38,15 +38,16 @@ def weights_command(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say which open weights were made from which: fine-tuned, merged, pruned, rounded, reordered or not.
+    """Report which open weights were made from which: fine-tuned, merged, pruned, rounded, reordered or not.
 
     $ stillwatch identify weights Qwen2.5-7B/ suspect-7b/
     $ stillwatch identify weights qwen=base.gguf acme-7b=models/acme r1-distill=models/r1 --kin-out kin.toml
     $ stillwatch identify outputs.jsonl --library known --kin-file kin.toml
 
-    Give originals before what may be made from them: a kin is called by its first model. Folders as on
-    Hugging Face (safetensors), single .safetensors files, .gguf files. No torch is needed, and no code is
-    run. Exit codes: 0 all pairs judged; 2 could not read a model; 3 some pair could not be judged.
+    List originals before models that may derive from them: a kin is named after its first model. Folders as
+    on Hugging Face (safetensors), single .safetensors files, .gguf files. Needs no torch and runs no code
+    from the models. Exit codes: 0 all pairs judged; 2 could not read a model; 3 some pair could not be
+    judged.
     """
     read = [_read(place) for place in models]
     names = [checkpoint.name for checkpoint in read]
@@ -86,9 +87,9 @@ def _read(argument: str) -> ModelCheckpoint:
 
 
 def _kins(names: Sequence[str], found: Sequence[WeightsComparison]) -> dict[str, list[str]]:
-    """The models of each lineage that more than one model is of, by the name of the first.
+    """Return the models of each lineage with more than one model, under the name of the first.
 
-    What was seen with turned axes alone is a lead: nobody's kin, and no ban, rests on it.
+    A match in rotated axes alone is a lead: it makes no kin and supports no ban.
     """
     first = {name: name for name in names}
     for pair in found:
@@ -102,7 +103,7 @@ def _kins(names: Sequence[str], found: Sequence[WeightsComparison]) -> dict[str,
 
 
 def _kin_file(names: Sequence[str], kins: dict[str, list[str]], found: Sequence[WeightsComparison]) -> str:
-    """A lineage file that says each model's kin, with the comparison behind it as a comment."""
+    """Return a lineage file that gives each model's kin, with the comparison behind it as a comment."""
     lines = ["# Kin by weights: stillwatch identify weights. A kin is called by its first model.\n"]
     for head, members in kins.items():
         for name in members:

@@ -1,6 +1,6 @@
-"""`stillwatch prove leads`: what a suspect shares with one model alone, and what it says it is.
+"""`stillwatch prove leads`: what a suspect shares with one model alone, and which model it claims to be.
 
-It parses words and prints. The scores are `prove.leads`.
+The scores are made in `prove.leads`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,13 +33,13 @@ def leads_command(
     store: Store = Path("suspect-answers.sqlite"),
     as_json: AsJson = False,
 ) -> None:
-    """Find what is worth a look (grade C): scores, never p-values.
+    """Find leads (grade C): scores, never p-values.
 
     $ stillwatch prove leads acme-7b.jsonl --pool pool.parquet
     $ stillwatch prove leads acme-7b --pool pool.parquet --out leads --json
 
-    With --out, rare.json and claims.json are written for `prove verdict`, where they are shown and move
-    nothing.
+    With --out, rare.json and claims.json are written for `prove verdict`, which shows them and does not count
+    them.
     """
     way = endpoint.asking(store)
     pool, called = with_suspect(read_pool(pool_files), suspect, name, way, prompts, as_json)

@@ -1,6 +1,6 @@
-"""`stillwatch prove lineage` and `prove lineage-check`: ranks among audited models, and what they are worth.
+"""`stillwatch prove lineage` and `prove lineage-check`: ranks among audited models, and how reliable.
 
-It parses words and prints. The ranks are `prove.lineage`.
+The ranks are made in `prove.lineage`.
 """
 
 from pathlib import Path
@@ -101,12 +101,12 @@ def lineage_check_command(
     << 20,
     as_json: AsJson = False,
 ) -> None:
-    """Judge every known student of a pool as a stranger, with and without its teachers.
+    """Judge every known student of a pool as an unknown suspect, with and without its teachers.
 
     $ stillwatch prove lineage-check --pool pool.parquet --lineage lineage.toml
     $ stillwatch prove lineage-check --pool pool.parquet --lineage lineage.toml --alpha 0.1 --json
 
-    Run it before any suspect: it says what an accusation by this pool is worth.
+    Run it before testing a suspect: it shows how reliable an accusation by this pool is.
     """
     lineage = read_lineage(lineage_files)
     pool = read_pool(pool_files)
@@ -126,7 +126,7 @@ def lineage_check_command(
 def with_suspect(
     pool: Pool, suspect: str, name: str, way: AskingOptions, prompts: int, quiet: bool
 ) -> tuple[Pool, str]:
-    """Find a suspect in the pool, or read its file, or ask it what the pool was asked. Raises: ProveError."""
+    """Find a suspect in the pool, read its file, or ask it the pool's prompts. Raises: ProveError."""
     if suspect in pool.answers and not name:
         return pool, suspect
     path = Path(suspect)
@@ -150,7 +150,7 @@ def with_suspect(
 
 
 def print_evidence(evidence: Evidence, console: Console) -> None:
-    """Print rows, what was checked, and what it does not mean."""
+    """Print rows, checks, and what the result does not mean."""
     console.print(safe(f"{evidence.suspect}: grade {evidence.grade}, {evidence.method}", console))
     graded = any(row.p_value is not None for row in evidence.rows)
     numbers = ("prompts", "effect", *(("95 %", "p", "adjusted") if graded else ()))

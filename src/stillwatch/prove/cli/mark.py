@@ -1,4 +1,4 @@
-"""`stillwatch prove mark` and its helpers: marks looked for in a suspect's answers."""
+"""`stillwatch prove mark` and its helpers: look for watermarks in a suspect's answers."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -61,7 +61,7 @@ def mark_key_command(
     keys: Keys = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Make the owner's key where there is none; print what to publish of it and of actors' keys.
+    """Create the owner's key if there is none; print the commitments to publish for it and for actors' keys.
 
     $ stillwatch prove mark-key mark.key
     $ stillwatch prove mark-key mark.key --actor acct_17 --actor acct_23 --json
@@ -135,7 +135,7 @@ def mark_ask_command(
     temperature: Annotated[float, typer.Option(help="At which it is asked.", min=0.0, max=2.0)] = 1.0,
     out: Annotated[Path, typer.Option(help="Where the answers go.")] = Path("answers.jsonl"),
 ) -> None:
-    r"""Ask the suspect the prompts. Stopped and called again, it asks an endpoint for nothing that it has.
+    r"""Ask the suspect the prompts. A repeated call asks an endpoint only for missing answers.
 
     $ stillwatch prove mark-ask ./suspect-weights prompts.txt --protocol protocol.dsse.json
     $ stillwatch prove mark-ask https://api.example.com/v1 prompts.txt --model acme-7b --most-requests 5000 \
@@ -193,7 +193,8 @@ def mark_command(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    r"""Was the suspect trained on marked answers, and on whose? Every actor's key on the suspect's answers.
+    r"""Test whether the suspect was trained on watermarked answers, and on whose. Every actor's key is tried
+    on the suspect's answers.
 
     Exit codes: 0 tested, whatever was found; 2 could not.
 

@@ -1,4 +1,4 @@
-"""`stillwatch prove plan`: how many coins an effect takes, or what a number of coins can find."""
+"""`stillwatch prove plan`: how many coins an effect takes, or which effect a number of coins can find."""
 
 from typing import Annotated
 
@@ -45,7 +45,7 @@ def plan_command(
     places: Places = PLACES,
     as_json: AsJson = False,
 ) -> None:
-    """Say how many coins, exchanges and queries of the suspect an effect takes, before a dollar is spent.
+    """Report how many coins, exchanges and queries of the suspect an effect takes, before any money is spent.
 
     $ stillwatch prove plan
     $ stillwatch prove plan --effect 0.1 --alpha 1e-6 --actors 5

@@ -1,4 +1,4 @@
-"""`stillwatch prove`: its verbs are beside this file, one module each; this is where they hang."""
+"""`stillwatch prove`: the Typer app that the verbs beside this file register on."""
 
 import sys
 from collections.abc import Sequence
@@ -32,14 +32,14 @@ NamingSeal = Annotated[
 
 @dataclass(frozen=True)
 class TestedLedger(LedgerOptions):
-    """The options of a test on a ledger: the same, its place as an option."""
+    """The ledger options of a test, with its folder as an option."""
 
     ledger: Annotated[Path | None, typer.Option(help="A ledger's folder or file; else the gateway's.")] = None
 
 
 @dataclass(frozen=True)
 class SuspectEndpoint:
-    """The options with which a suspect behind an address is asked."""
+    """The options for asking a suspect behind an address."""
 
     model: Annotated[str, typer.Option(help="An endpoint's model.")] = ""
     api_key_env: Annotated[str, typer.Option(help="The variable that holds its key.")] = "SUSPECT_API_KEY"
@@ -53,7 +53,7 @@ class SuspectEndpoint:
     most_tokens: Annotated[int | None, typer.Option(help="And in tokens.")] = None
 
     def manners(self, max_tokens: int, temperature: float, **more: Any) -> Manners:
-        """How it is asked: by these options, and `more` of what a verb has itself."""
+        """Return how to ask: these options, and `more` of the verb's own."""
         own = {name: value for name, value in vars(self).items() if name != "consent"}
         return Manners(max_tokens=max_tokens, temperature=temperature, **own, **more)
 
@@ -65,7 +65,7 @@ app = group("Was this model distilled from that one? Evidence by grades.")
 
 
 def say_left_out(rows: Sequence[str]) -> None:
-    """End with 3 where rows of a file could not be used, and say which was the first."""
+    """Exit with 3 if rows of a file could not be used, and report the first."""
     if rows:
         print(f"{len(rows):,} left out of what was read; the first: {one_line(rows[0])}", file=sys.stderr)
         raise typer.Exit(REJECTED)

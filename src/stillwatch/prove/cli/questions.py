@@ -1,4 +1,4 @@
-"""`stillwatch prove questions`: what a coin test asks by text, for another client to ask."""
+"""`stillwatch prove questions`: export the questions of a coin test, for another client to ask."""
 
 import json
 from pathlib import Path
@@ -40,9 +40,11 @@ def questions_command(
     out: Annotated[Path, typer.Option(help="Where the questions go.")] = Path("questions.jsonl"),
     as_json: AsJson = False,
 ) -> None:
-    """Write what a test by text asks the suspect, line by line, for whoever asks it by another client.
+    """Write the questions that a text-based test asks the suspect, one per line, so that another client can
+    ask them.
 
-    It tells no coin. A continuation's last message is the assistant's, to be gone on from.
+    The file does not reveal any coin. A continuation's last message is the assistant's, for the suspect to
+    continue.
 
     $ stillwatch prove questions --seal seals/0001.json --statistic continuation --out questions.jsonl
     $ stillwatch prove questions --statistic continuation-by-prompt --actors f.json --places 4 --samples 2

@@ -1,4 +1,4 @@
-"""`stillwatch prove retro`: an old log and fresh draws of the frozen teacher in, evidence of grade B out."""
+"""`stillwatch prove retro`: an old log and fresh samples of the frozen teacher in, grade B evidence out."""
 
 import hashlib
 import json
@@ -57,10 +57,11 @@ def retro_command(
     out: Annotated[Path, typer.Option(help="The test's folder.")] = Path("retro-test"),
     as_json: AsJson = False,
 ) -> None:
-    """Without a coin: does a suspect lean to what was served, among fresh draws of the same frozen teacher?
+    """Test without coins: does a suspect lean to what was served, among fresh samples of the same frozen
+    teacher?
 
-    Weaker than the coin, and graded B. Where the log has the seeds of its answers and --teacher names
-    weights, the served answers are drawn again: that shows that the teacher is what it was.
+    Weaker than the coin test, and graded B. If the log has the seeds of its answers and --teacher names
+    weights, the served answers are generated again, which shows that the teacher has not changed.
 
     Exit codes: 0 tested; 2 could not.
 
@@ -73,7 +74,7 @@ def retro_command(
         )
     served = test.read_log(log)
     manners = asking.manners(max_tokens, temperature)
-    at_zero = replace(manners, temperature=0.0)  # of the suspect its likeliest answer: it shows most
+    at_zero = replace(manners, temperature=0.0)  # the suspect's most likely answer shows most
     weighs = statistic in ("likelihood", "top")
     tested = opened(suspect, at_zero, out / "answers.db", asking.consent, weighs=weighs)
     source = opened(str(draws or teacher), manners, out / "draws.db", asking.consent)

@@ -80,7 +80,7 @@ def verdict_command(
 def _proof(
     found: tuple[Evidence, ...], paths: list[Path], named: Path | None, signing_key: Path, given: Any
 ) -> Proof | None:
-    """The proof of the sealed test among the evidence, examined; None where there is no such test."""
+    """Examine the proof of the sealed test among the evidence; None if there is no such test."""
     places = [
         path.parent / PROOF for path, evidence_ in zip(paths, found, strict=True) if evidence_.proof_sha256
     ]

@@ -1,20 +1,19 @@
-"""The coin's test: does a suspect lean towards the answers that were served, over those that were not?
+"""The coin test: does a suspect lean towards the answers that were served, over those that were not?
 
-It does not know how the pairs were drawn (`coin`, the gateway), nor how a suspect is reached
-(`prove.suspect`).
+`coin` and the gateway draw the pairs; `prove.suspect` reaches the suspect.
 """
 
 from dataclasses import dataclass
 
-PLACES = 8  # in each answer, from which a suspect is asked to go on
+PLACES = 8  # in each answer, at which a suspect is asked to continue
 OTHERS = "everybody else"  # accounts that belong to no actor
 
 
 @dataclass(frozen=True)
 class Leaning:
-    """How far a suspect leans to the first of two answers over the second, measured without the coin.
+    """How far a suspect leans to the first of two answers over the second, measured without knowing the coin.
 
-    A positive value is for the first. `served` is the coin, put beside it afterwards.
+    Positive means towards the first. `served` is the coin; it is added afterwards.
     """
 
     pair: str
@@ -29,20 +28,20 @@ class Leaning:
 
 @dataclass(frozen=True)
 class Fallen:
-    """What the coins of one actor say."""
+    """The result for one actor."""
 
     actor: str
-    n: int  # coins with a lean: ties count for nobody
+    n: int  # coins with a lean; ties do not count
     ties: int
     hits: int  # leans towards the served answer
-    p_value: float  # by coins drawn again
-    as_far: int  # of the draws, so many fell at least as far
+    p_value: float  # from coins drawn again
+    as_far: int  # draws that lean at least as far
     draws: int
     p_sign: float  # of the hits alone, exact
     p_all: float  # of the same statistic, all 2^n coins counted
     share: float
     share_low: float
     share_high: float
-    effect: float  # mean of the leans as they count, in their root mean square: what the planner asks for
+    effect: float  # mean of the leans as counted, divided by their root mean square: the planner's unit
     mean: float  # the same, in the statistic's unit
-    e_value: float  # of the bets, in the order of the protocol
+    e_value: float  # from the bets, in the order of the protocol

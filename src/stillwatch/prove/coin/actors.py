@@ -1,6 +1,6 @@
-"""Whose pairs are whose: accounts to actors, by a file, or by the campaign that the ledger wrote down.
+"""Maps accounts to actors, by a file or by the campaign that the ledger recorded.
 
-It does not judge who belongs together; that is the scan's, or a person's.
+Which accounts belong together is decided by the scan or by a person.
 """
 
 import csv
@@ -17,7 +17,7 @@ ActorOf = Callable[[Pair | Throw], str]
 
 
 def by_ledger(pair: Pair | Throw) -> str:
-    """By the campaign that the account stood in when it was served."""
+    """Return the campaign to which the account belonged when it was served."""
     return pair.campaign or OTHERS
 
 
@@ -26,15 +26,15 @@ def by_account(pair: Pair | Throw) -> str:
 
 
 def by_file(path: Path) -> ActorOf:
-    """By a file, as `accounts_in` reads it. Raises: ProveError."""
+    """Return the mapping of a file, as `accounts_in` reads it. Raises: ProveError."""
     found = accounts_in(path)
     return lambda pair: found.get(pair.account, OTHERS)
 
 
 def accounts_in(path: Path) -> dict[str, str]:
-    """Account to actor: a scan's findings.json, a JSON object, or CSV with account and actor.
+    """Read a map of account to actor: a scan's findings.json, a JSON object, or CSV with account and actor.
 
-    Raises: ProveError where it is none of them, or names one account twice.
+    Raises: ProveError if it is none of them, or names one account twice.
     """
     try:
         if path.stat().st_size > LARGEST_BYTES:

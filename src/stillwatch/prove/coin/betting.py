@@ -1,8 +1,8 @@
-"""Bets against fair coins, one after the other: a fortune that may be looked at whenever one likes.
+"""Sequential bets against fair coins: the fortune may be checked at any time without losing validity.
 
-Null: as in `randomise`. The fortune then is a martingale that starts at 1: that it ever reaches 1/alpha has
-chance alpha at most, at whatever look one stops. Blind to: leans that turn about halfway.
-Fooled by: an order of the coins that is chosen after they were seen; the protocol fixes it.
+Null: as in `randomise`. Then the fortune is a martingale that starts at 1. The chance that it ever reaches
+1/alpha is at most alpha, whenever one stops. Blind to: leans that change direction about halfway.
+Fooled by: an order of the coins that was chosen after they were seen; the protocol fixes the order.
 Source: Ville 1939; Waudby-Smith and Ramdas 2024, JRSS B 86, for betting on means; the stake here is Kelly's
 by what the coins before it said.
 """
@@ -10,14 +10,14 @@ by what the coins before it said.
 from bisect import insort
 from collections.abc import Iterable, Iterator
 
-BOLDEST = 0.9  # of the fortune, at one coin
-CAUTION = 8.0  # coins that are imagined to have shown nothing
-CLIP = 3.0  # medians
+BOLDEST = 0.9  # of the fortune, on one coin
+CAUTION = 8.0  # pseudo-counts of coins that showed nothing
+CLIP = 3.0  # in medians
 
 
 class Bettor:
-    """One bettor. What is staked on a coin depends on the sizes so far, its own included, and on how the
-    earlier ones fell."""
+    """Bets on one coin after another. The stake depends on all lean sizes so far, this one included, and on
+    how the earlier coins fell."""
 
     def __init__(self) -> None:
         self.fortune, self.highest = 1.0, 1.0

@@ -1,6 +1,6 @@
-"""Which pairs are put to a suspect, and in what order: fixed before it is asked, and blind to the coins.
+"""Chooses the pairs to put to a suspect, and their order, before it is asked and blind to the coins.
 
-A pair is left out only for what is the same however its coin fell: a tie, an actor with more than are wanted.
+A pair is left out only for reasons independent of its coin: a tie, or an actor with more than wanted.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ class Put:
         return self.pair.messages
 
     def digest_input(self) -> str:
-        """What the protocol's digest covers: the prompt, both answers, and no coin."""
+        """Return what the protocol's digest covers: the prompt and both answers, without the coin."""
         answers = [answer.text for answer in self.pair.answers]
         return json.dumps([self.id, self.actor, list(self.messages), answers])
 
@@ -44,8 +44,8 @@ class Chosen:
 
     puts: tuple[Put, ...]
     ties: dict[str, int]  # by actor
-    left_out: dict[str, int]  # beyond what was wanted of an actor
-    too_few: dict[str, int]  # actors with so few pairs that nothing could come of them
+    left_out: dict[str, int]  # beyond the number wanted of an actor
+    too_few: dict[str, int]  # actors with too few pairs for any result
 
     @property
     def actors(self) -> tuple[str, ...]:
@@ -57,7 +57,7 @@ def choose(
 ) -> Chosen:
     """Choose up to `most` pairs of each actor, by a hash of the pair's number and a seed.
 
-    Raises: ProveError where nothing is left to test, with why.
+    Raises: ProveError if nothing is left to test, with the reason.
     """
     by_actor: dict[str, _Most] = {}
     ties: dict[str, int] = {}
@@ -96,7 +96,7 @@ def choose(
 
 
 class _Most:
-    """The so many puts with the first places: a ledger of millions is never in memory."""
+    """The first `most` pairs by place, so that a ledger of millions is never held in memory."""
 
     def __init__(self, most: int) -> None:
         self.seen = 0

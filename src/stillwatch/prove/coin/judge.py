@@ -1,10 +1,10 @@
-"""Leans and coins into evidence of grade A: a row an actor, p by coins thrown again, adjusted over actors.
+"""Turns leans and coins into evidence of grade A: one row per actor, p by new throws, adjusted over actors.
 
-Null: what the suspect is does not hang on the coins: each lean falls to the served answer with chance 1/2.
-Blind to: who handed the answers on; training on answers that were rewritten beyond recognition.
-Fooled by: a ledger that was written after the suspect was seen (that is what published heads are for); a key
-that the suspect's makers had; answers that a third party passed on (other actors' rows show a leak of all).
-Source: PROVENANCE of this project; Holm 1979 for the adjustment; Clopper and Pearson 1934 for the interval.
+Null: the suspect does not depend on the coins, so each lean falls to the served answer with chance 1/2.
+Blind to: who passed the answers on; training on answers that were rewritten beyond recognition.
+Fooled by: a ledger written after the suspect was seen (published heads prevent that); a key that the
+suspect's makers had; answers that a third party passed on (other actors' rows show a leak of all).
+Source: docs/provenance.md; Holm 1979 for the adjustment; Clopper and Pearson 1934 for the interval.
 """
 
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ from stillwatch.prove.exact import binomial_tail, holm
 from stillwatch.prove.proof import CLAIM, MEANS_NOT, METHOD, NULL, UNIT
 from stillwatch.stats.intervals import clopper_pearson
 
-FAIR = 1e-3  # a check of what should be even is failed below this
+FAIR = 1e-3  # below it, a check of what should be even fails
 
 
 def fall(actor: str, leanings: Sequence[Leaning], ties: int, seed: int, draws: int = DRAWS) -> Fallen | None:
-    """Put the coins beside the leans of one actor; None where none leans anywhere."""
+    """Combine the coins with the leans of one actor; None if there is no lean at all."""
     towards = np.array([leaning.towards_served for leaning in leanings], dtype=float)
     counted = towards[towards != 0]
     if not len(counted):
@@ -44,7 +44,7 @@ def fall(actor: str, leanings: Sequence[Leaning], ties: int, seed: int, draws: i
 
 @dataclass(frozen=True)
 class Setting:
-    """What the evidence says of how it was made."""
+    """What the evidence states about how it was made."""
 
     suspect: str
     base: str | None
@@ -60,7 +60,7 @@ class Setting:
 
 
 def evidence(found: Sequence[Fallen], leanings: Sequence[Leaning], setting: Setting) -> Evidence:
-    """Say what the coins say, with everything that could explain it otherwise."""
+    """Return the result of the coins as evidence, with every known alternative explanation."""
     p_values = [min(1.0, 1 / test.e_value) if setting.sequential else test.p_value for test in found]
     adjusted = holm(p_values)
     rows = tuple(
@@ -84,7 +84,7 @@ def evidence(found: Sequence[Fallen], leanings: Sequence[Leaning], setting: Sett
         p_floor=None if setting.sequential else 1 / (1 + setting.draws),
         power=setting.power,
         confounds=(*setting.checks, *_checks(found, leanings, setting)),
-        means_not=(*MEANS_NOT[:2], MEANS_NOT[-1]),  # the rest is of what was sealed
+        means_not=(*MEANS_NOT[:2], MEANS_NOT[-1]),  # the others concern what was sealed
         powered=setting.powered,
         protocol_sha256=setting.protocol_sha256,
     )

@@ -1,7 +1,7 @@
-"""How far a suspect leans to one of two answers: by likelihood, by its own first tokens, by text it writes.
+"""Measures how far a suspect leans to one of two answers: by likelihood, own first tokens, or own text.
 
-Every statistic changes its sign when the two answers change places; none is told which was served.
-Fooled by: nothing here can make a p-value small. A statistic that misses what a student took on only makes
+Every statistic changes its sign when the two answers change places; none of them knows which was served.
+Fooled by: nothing here can make a p-value small. A statistic that misses what a student learned only makes
 the test weaker.
 """
 
@@ -43,9 +43,9 @@ UNITS = {
 def statistic_for(
     wanted: str | None, suspect: Suspect, base: Suspect | None, among: Sequence[str] = STATISTICS
 ) -> str:
-    """The statistic that is asked for, else the strongest that the suspect offers.
+    """Return the requested statistic, or the strongest that the suspect offers.
 
-    Raises: ProveError where it does not offer what is asked for.
+    Raises: ProveError if the suspect does not offer the requested one.
     """
     offers = suspect.offers if base is None else suspect.offers & base.offers
     could = [name for name, need in NEEDS.items() if need in offers and name in among and name != RATIO]
@@ -63,10 +63,10 @@ def statistic_for(
 
 
 class Kept:
-    """Leans that were measured already, a JSON line each, so that a run that was stopped goes on."""
+    """Leans measured earlier, one JSON line each, so that a stopped run can continue."""
 
     def __init__(self, path: Path, marks: dict[str, str]) -> None:
-        """`marks`: what the leans hang on. Raises: ProveError where the file is of something else."""
+        """`marks`: what the leans depend on. Raises: ProveError if the file belongs to another test."""
         self.path = path
         self.values: dict[str, Any] = {}
         head = json.dumps(marks, sort_keys=True)
@@ -80,7 +80,7 @@ class Kept:
                 raise ProveError(
                     f"{path}: holds what another suspect, base or statistic said; name another --out"
                 )
-            for at, line in enumerate(lines[1:-1], 2):  # what a kill left torn stands last
+            for at, line in enumerate(lines[1:-1], 2):  # a line torn by a kill is the last one
                 try:
                     name, value = json.loads(line)
                 except (ValueError, TypeError):
@@ -119,9 +119,9 @@ def measure_pairs(
     *,
     as_base: bool = False,
 ) -> dict[str, Any]:
-    """What a suspect makes of each pair, as `leans.valued` reads it. None where it says nothing of the pair.
+    """Measure what a suspect does with each pair, in the form that `leans.valued` reads. None without data.
 
-    Its texts for `overlap`; what it says after each cut for a continuation; else a value of each answer.
+    Its texts for `overlap`; its text after each cut for a continuation; otherwise a value of each answer.
     """
     if statistic == RATIO and as_base:
         return _chances(puts, suspect, tell)
@@ -144,7 +144,7 @@ def measure_pairs(
 
 
 def _chances(puts: Sequence[Put], base: Suspect, tell: Tell) -> dict[str, Any]:
-    """How likely each token of both answers is to a base; None where it cannot weigh one of them."""
+    """Return how likely each token of both answers is to a base; None if it cannot weigh one of them."""
     rows = [
         Told(f"{put.id}#{slot}", put.messages, put.pair.answers[slot].text) for put in puts for slot in (0, 1)
     ]
@@ -154,7 +154,7 @@ def _chances(puts: Sequence[Put], base: Suspect, tell: Tell) -> dict[str, Any]:
 
 
 def begun_answers(puts: Sequence[Put], statistic: str, places: int) -> dict[str, dict[str, BegunAnswer]]:
-    """By pair and cut, what the suspect is asked to go on from. It knows no coin."""
+    """Return, by pair and cut, the beginnings that the suspect is asked to continue. Coins are not used."""
     prompted = statistic == "continuation-by-prompt"
     return {
         put.id: {
@@ -173,10 +173,10 @@ def lean(
     reading: TextSampling,
     tell: Tell,
 ) -> dict[str, float | None]:
-    """The lean to the first answer over the second of each pair; None where the suspect says nothing of it.
+    """Return each pair's lean to the first answer over the second; None if the suspect gives nothing for it.
 
-    `base`: what leans as the suspect did before it was taught, or as its teacher does. Its lean is taken off
-    as far as it foretells the suspect's in these pairs.
+    `base`: a model that leans as the suspect did before training, or as its teacher does. Its lean is
+    subtracted as far as it predicts the suspect's in these pairs.
     """
 
     texts = {put.id: [answer.text for answer in put.pair.answers] for put in puts}

@@ -1,12 +1,11 @@
-"""What a lean is, and how likely so many fall to what was served, with Python 3.9's own library.
+"""Defines a lean, and how likely so many fall to what was served, with Python 3.9's standard library.
 
-This file travels in a proof's bundle as it is: what measured a lean and what checks it are one formula. It
-knows no suspect and no ledger.
+This file travels unchanged in a proof's bundle, so that measuring and checking use one formula.
 
 Null: each coin is fair and apart from all else, given the size of every lean; then each lean falls to the
 served answer with chance 1/2, whatever the suspect is. All 2^n ways the coins could have fallen are
 counted.
-Fooled by: coins that were known before the answers were drawn; answers put in an order that fits the coin.
+Fooled by: coins known before the answers were drawn; answers put in an order that depends on the coin.
 Source: Fisher's sign-flip test over levels 1 to 8, by convolution of one binomial a level.
 """
 
@@ -22,25 +21,25 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 ORDERS = (1, 2, 3, 4)  # words in a row
-MOST_WORDS = 1 << 15  # of one text: a suspect that never stops costs no more
-LEVELS, CLIP = 8, 3.0  # a lean counts 1 to 8; 8 from 3 medians of the sizes on
+MOST_WORDS = 1 << 15  # of one text: bounds the cost of a suspect that never stops
+LEVELS, CLIP = 8, 3.0  # a lean counts 1 to 8; it counts 8 from 3 median sizes on
 LEAST = 1e-300
 RATIO = "continuation-ratio"
 STATISTICS = ("likelihood", "top", "continuation", "continuation-by-prompt", "overlap", RATIO)
 CONTINUATIONS = ("continuation", "continuation-by-prompt", RATIO)  # statistics of what a suspect says next
-BY_HEART = 0.3  # of RATIO: the chance with which a word is said by heart, where the suspect learned it
-LEAST_CHANCE = 1e-4  # of a word by the base: below, a number read off a model is a guess
+BY_HEART = 0.3  # of RATIO: the chance that a word is recited, if the suspect memorised it
+LEAST_CHANCE = 1e-4  # of a word by the base; below it, a probability read off a model is unreliable
 AHEAD = 6  # words after a cut that are compared
-_CJK = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"  # written without spaces: a sign is a word
+_CJK = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"  # no spaces: each character is a word
 _WORD = re.compile(f"[{_CJK}]|[^\\s{_CJK}]+")
-_PART = re.compile(f"[{_CJK}]|(?:(?![{_CJK}])\\w)+|[^\\w\\s]")  # words and signs apart
+_PART = re.compile(f"[{_CJK}]|(?:(?![{_CJK}])\\w)+|[^\\w\\s]")  # words and punctuation apart
 
 
 def foretold(leans: Sequence[tuple[float, float]]) -> float:
-    """How much of a base's lean to take off a suspect's: the least squares through zero, never below 0.
+    """Return how much of a base's lean to subtract from a suspect's: least squares through zero, at least 0.
 
-    It knows no coin, and a lean keeps its size and changes its sign with the order of the answers: so the
-    test stays exact, whatever this gives. A base that foretells nothing costs nothing.
+    The coins are not used, and a lean keeps its size and changes its sign with the order of the answers: the
+    test stays exact, whatever this returns. A base that predicts nothing costs nothing.
 
     >>> foretold([(1.0, 2.0), (-0.5, -1.0)])
     0.5
@@ -50,7 +49,7 @@ def foretold(leans: Sequence[tuple[float, float]]) -> float:
 
 
 def overlap(text: str, one: str, other: str) -> float:
-    """How much more of what only `one` says is in a text than of what only `other` says, in [-1, 1].
+    """Return how much more of what is only in `one` a text has than of what is only in `other`, in [-1, 1].
 
     >>> overlap("the cat sat", "the cat sat", "the dog sat")
     1.0
@@ -69,7 +68,7 @@ def overlap(text: str, one: str, other: str) -> float:
 
 
 def overlap_of(answer: str, texts: Sequence[str]) -> float:
-    """The share of an answer's runs of 1 to 4 words that texts hold, averaged over runs and texts.
+    """Return the share of an answer's runs of 1 to 4 words that texts hold, averaged over runs and texts.
 
     >>> overlap_of("the cat sat", ["the cat sat", "no"])
     0.5
@@ -95,11 +94,11 @@ def _share(only: Counter[tuple[str, ...]], words: Counter[tuple[str, ...]]) -> f
     return sum((only & words).values()) / wanted if wanted else 0.0
 
 
-# --- what so many leans say ---
+# --- the test of the leans ---
 
 
 def levels(values: Sequence[float]) -> list[int]:
-    """What each lean counts, by its size beside the median size; 0 for none. The coins have no part in it."""
+    """Return the level of each lean, by its size relative to the median size; 0 for none."""
     sizes = [abs(value) for value in values]
     known = [size for size in sizes if size > 0]
     if not known:
@@ -111,8 +110,8 @@ def levels(values: Sequence[float]) -> list[int]:
 def tail(towards: Sequence[float], missing: int = 0) -> tuple[int, int, float]:
     """(leans, those to the served answer, p): P(the levels to the served answer sum to as much), exact.
 
-    missing: pairs that could not be measured. Each counts as the largest lean, and against: leaving out what
-    does not suit gains nothing.
+    missing: pairs that could not be measured. Each counts as the largest lean, against the served answer, so
+    that leaving out unwelcome pairs gains nothing.
 
     >>> tail([1.0] * 10)
     (10, 10, 0.0009765625)
@@ -134,9 +133,9 @@ def tail(towards: Sequence[float], missing: int = 0) -> tuple[int, int, float]:
 
 
 def block_levels(blocks: Sequence[Sequence[float]]) -> list[list[int]]:
-    """What each value counts, -LEVELS to LEVELS, by its distance from its block's mean.
+    """Return the level at which each value counts, -LEVELS to LEVELS, by its distance from its block's mean.
 
-    The scale is 3 medians of all distances. Which value of a block was served has no part in it.
+    The scale is 3 medians of all distances. The coins are not used.
     """
     apart = [[value - math.fsum(block) / len(block) for value in block] for block in blocks]
     sizes = [abs(value) for block in apart for value in block if value]
@@ -147,12 +146,12 @@ def block_levels(blocks: Sequence[Sequence[float]]) -> list[list[int]]:
 
 
 def block_tail(blocks: Sequence[Sequence[float]], missing: int = 0, draws: int = 1) -> tuple[int, float]:
-    """(blocks that tell something, p): P(the levels of the served values sum to as much), exact.
+    """(informative blocks, p): P(the levels of the served values sum to as much), exact.
 
-    blocks: of each prompt the value of the served answer first, then those of answers that could have been
-    served as well. Null: each of a block's answers had the same chance to be the served one. All ways to name
-    one of each block are counted. missing: blocks that could not be measured, of 1 + `draws` answers; each
-    counts as if its served answer were the least of all and every other one the most.
+    blocks: for each prompt the value of the served answer first, then of answers that could equally have been
+    served. Null: each of a block's answers had the same chance to be the served one. All ways to name one of
+    each block are counted. missing: blocks that could not be measured, of 1 + `draws` answers; each counts as
+    if its served answer were the least of all and every other one the most.
 
     >>> block_tail([[1.0, 0.0, 0.0]] * 4) == (4, 3.0**-4)
     True
@@ -174,7 +173,7 @@ def block_tail(blocks: Sequence[Sequence[float]], missing: int = 0, draws: int =
 
 
 def less_foretold(blocks: Sequence[Sequence[float]], before: Sequence[Sequence[float]]) -> list[list[float]]:
-    """Values of blocks less what a base foretells of them within each block. It knows not what was served.
+    """Subtract from values what a base predicts within each block. Coins are not used.
 
     >>> less_foretold([[3.0, 1.0]], [[1.0, 0.0]])
     [[1.0, 1.0]]
@@ -190,7 +189,7 @@ def less_foretold(blocks: Sequence[Sequence[float]], before: Sequence[Sequence[f
 def leans(
     measured: Mapping[str, Sequence[float]], before: Mapping[str, Sequence[float]] | None
 ) -> dict[str, float]:
-    """The lean to the first answer over the second of each pair, less what a base foretells of it.
+    """Return each pair's lean to the first answer over the second, less what a base predicts of it.
 
     measured, before: of each pair the value of the first answer and of the second, by suspect and by base.
     """
@@ -202,11 +201,11 @@ def leans(
     return {pair: by_pair[pair] - share * theirs[pair] for pair in theirs}
 
 
-# --- what a suspect makes of a pair's two answers ---
+# --- what a suspect does with a pair's two answers ---
 
 
 class Cut(NamedTuple):
-    """A beginning of an answer, and what follows it there: by slot, in one answer or in both."""
+    """A beginning of an answer, and the continuation there by slot, in one answer or in both."""
 
     name: str
     begun: str
@@ -215,10 +214,10 @@ class Cut(NamedTuple):
 
 
 def cuts(answers: Sequence[str], places: int) -> list[Cut]:
-    """Where two answers are cut: after as many words in both, spread from where they first differ.
+    """Choose where to cut two answers: after equally many words, spread from where they first differ.
 
-    It knows no coin and chooses nothing: the two texts and `places` fix it. Where both begin with the same
-    text there is one cut for both.
+    The coins are not used: the two texts and `places` fix the cuts. Where both begin with the same text there
+    is one cut for both.
 
     >>> [(cut.begun, cut.rests) for cut in cuts(["so it is", "so it was not"], 4)]
     [('so it', ((0, ' is'), (1, ' was not')))]
@@ -243,7 +242,7 @@ def cuts(answers: Sequence[str], places: int) -> list[Cut]:
 
 
 def agreeing_words(continuation: Any, begun: str, rest: str, ahead: int = AHEAD) -> float:
-    """How many words of an answer's rest a suspect says next, before it first departs from them.
+    """Count the words of an answer's rest that a suspect says next, before it first departs from them.
 
     continuation: its text, less the beginning where it repeats that; or the likeliest tokens there with their
     log-probabilities: then the chance that its first token begins the rest.
@@ -281,10 +280,10 @@ def _parts(text: str, most: int) -> list[str]:
 def continuation_values(
     measured: Mapping[str, Sequence[Any]], answers: Sequence[str], samples: int, places: int
 ) -> tuple[float, float] | None:
-    """Of what a suspect says after each cut: the words that agree, averaged over the cuts of each answer.
+    """Average the agreeing words after each cut over the cuts of each answer.
 
-    measured: by the cut's name, `samples` texts, or the likeliest tokens once. None where one is missing: to
-    leave out what does not suit would be a choice.
+    measured: by the cut's name, `samples` texts, or the most likely tokens once. None if one is missing,
+    since leaving out unwelcome ones would be a choice.
     """
 
     def value(cut: Cut, slot: int, rest: str) -> float | None:
@@ -303,7 +302,7 @@ def continuation_values(
 def _of_cuts(
     answers: Sequence[str], places: int, value: Callable[[Cut, int, str], float | None]
 ) -> tuple[float, float] | None:
-    """A value of each cut, averaged over those of each answer; None where one has none."""
+    """Average a value of each cut over those of each answer; None if a cut has none."""
     found: tuple[list[float], list[float]] = ([], [])
     for cut in cuts(answers, places):
         for slot, rest in cut.rests:
@@ -315,7 +314,7 @@ def _of_cuts(
 
 
 def word_chances(tokens: Sequence[Sequence[float]], begun: str, rest: str, ahead: int) -> list[float]:
-    """The chance by which a base says each of the next words of an answer, after those before it.
+    """Return the probability with which a base says each of the next words, given those before it.
 
     tokens: of the answer's tokens, where in the text each ends, and its log-likelihood. A token counts for
     the word in which it ends.
@@ -333,10 +332,10 @@ def word_chances(tokens: Sequence[Sequence[float]], begun: str, rest: str, ahead
 
 
 def surprise(same: float, chances: Sequence[float]) -> float:
-    """Log-likelihood ratio of so many next words in a row, said and then departed from, less the base's mean.
+    """Return the log-likelihood ratio of that many agreeing words, then a departure, less the base's mean.
 
-    Under the ratio's alternative each word is said by heart with chance BY_HEART, else as the base says it.
-    Whoever writes as the base does has a mean of 0, whatever the words.
+    Under the alternative each word is recited with chance BY_HEART, otherwise said as the base says it. A
+    model that writes like the base has a mean of 0, whatever the words.
 
     >>> surprise(1, [0.01]) > surprise(1, [0.5]) > 0 > surprise(0, [0.5]) > surprise(0, [0.9])
     True
@@ -356,7 +355,7 @@ def surprise(same: float, chances: Sequence[float]) -> float:
 def ratio_values(
     measured: Mapping[str, Sequence[Any]], base: Any, answers: Sequence[str], samples: int, places: int
 ) -> tuple[float, float] | None:
-    """As `continuation_values`, by `surprise` beside a base's chances in the place of counted words."""
+    """As `continuation_values`, with `surprise` under a base's probabilities in place of counted words."""
 
     def value(cut: Cut, slot: int, rest: str) -> float | None:
         continuations = measured.get(cut.name, ())
@@ -375,7 +374,7 @@ def ratio_values(
 
 
 def expected_values(base: Any, answers: Sequence[str], places: int) -> tuple[float, float] | None:
-    """Of a base's chances: the words of each answer that it would say next, averaged over the cuts."""
+    """Return the words of each answer that a base is expected to say next, averaged over the cuts."""
 
     def value(cut: Cut, slot: int, rest: str) -> float:
         chances = word_chances(base[slot], cut.begun, rest, cut.ahead)
@@ -385,23 +384,23 @@ def expected_values(base: Any, answers: Sequence[str], places: int) -> tuple[flo
 
 
 def overlap_values(texts: Sequence[str], answers: Sequence[str]) -> tuple[float, float] | None:
-    """Of a suspect's own answers: what they have of the first answer alone over the second, and 0."""
+    """Return how much more a suspect's own answers hold of the first answer than of the second, and 0."""
     if not texts:
         return None
     return sum(overlap(text, answers[0], answers[1]) for text in texts) / len(texts), 0.0
 
 
 def is_whole(statistic: str, measured: Any, samples: int) -> bool:
-    """Whether as many answers are there as were sealed: to leave some out would be a choice."""
+    """Return whether as many answers are there as were sealed: leaving some out would be a choice."""
     return statistic != "overlap" or measured is None or len(measured) == samples
 
 
 def valued(
     statistic: str, measured: Any, answers: Sequence[str], samples: int, places: int, base: Any = None
 ) -> tuple[float, float] | None:
-    """The value of each answer of a pair, from what was measured; None where that is not enough.
+    """Return the value of each answer of a pair, from the measurements; None if they do not suffice.
 
-    base: of RATIO, what was measured of the base in that pair; None where the value of a base is wanted.
+    base: for RATIO, the measurements of the base in that pair; None if the value of a base is wanted.
     """
     if measured is None:
         return None

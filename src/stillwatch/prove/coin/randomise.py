@@ -1,9 +1,9 @@
-"""How far would the leans fall if the coins were thrown again? Exact, for any suspect. It knows no answers.
+"""How large would the leans be if the coins were thrown again? Exact, for any suspect.
 
 Null: each coin is fair and apart from all else, given the size of every lean: then each lean falls to the
-served answer with chance 1/2. It holds by the way the coin was thrown, whatever the suspect is.
-Blind to: leans that have nothing to do with what was served. Fooled by: coins that were known before the
-answers were drawn; pairs left out by how they fell.
+served answer with chance 1/2. This holds by the way the coin was thrown, whatever the suspect is.
+Blind to: leans unrelated to what was served. Fooled by: coins known before the answers were drawn; pairs left
+out by how their coins fell.
 Source: Fisher's sign-flip test; Phipson and Smyth 2010, SAGMB 9, for (1 + k) / (1 + B); Besag and Clifford
 1991, Biometrika 78, for stopping early where nothing can come of going on.
 """
@@ -14,18 +14,18 @@ import numpy as np
 
 from stillwatch.prove.exact import LEAST
 
-LEVELS = 8  # a lean counts 1 to 8: one that is huge for its own reasons cannot decide alone
-CLIP = 3.0  # medians of a lean's size at which it counts 8
+LEVELS = 8  # a lean counts 1 to 8, so that one that is huge for other reasons cannot decide alone
+CLIP = 3.0  # in median sizes, from which a lean counts 8
 DRAWS, FIRST_DRAWS, ENOUGH = 9_999_999, 99_999, 100
-_REACH_SD = 40.0  # of a binomial; what lies beyond is below 1e-300
+_REACH_SD = 40.0  # of a binomial; the mass beyond is below 1e-300
 _CHUNK = 1 << 20
 _LOG_GAMMA = np.frompyfunc(lgamma, 1, 1)
 
 
 def levels(leans: np.ndarray) -> np.ndarray:
-    """What each lean counts: 0 for none, else 1 to LEVELS by its size beside the median size.
+    """Return the level of each lean: 0 for none, else 1 to LEVELS by its size relative to the median size.
 
-    A function of the sizes alone: it is the same however the coins fall.
+    It depends on the sizes alone, so it is the same however the coins fall.
     """
     sizes = np.abs(leans)
     some = sizes[sizes > 0]
@@ -37,7 +37,7 @@ def levels(leans: np.ndarray) -> np.ndarray:
 
 
 def count_leans(leans: np.ndarray) -> tuple[np.ndarray, int]:
-    """How many leans there are of each level 1 to LEVELS, and the sum of the levels towards the served."""
+    """Return the number of leans of each level 1 to LEVELS, and the sum of those towards served answers."""
     counts = np.bincount(levels(leans), minlength=LEVELS + 1)[1:]
     return counts, int(levels(leans)[leans > 0].sum())
 
@@ -45,7 +45,7 @@ def count_leans(leans: np.ndarray) -> tuple[np.ndarray, int]:
 def all_coins(counts: np.ndarray, towards: int) -> float:
     """P(the sum of levels towards the served is at least this), over all 2^n coins.
 
-    A sum of binomials, one a level; each is cut 40 standard deviations from its mean.
+    A sum of binomials, one per level; each is cut 40 standard deviations from its mean.
     """
     total, start = np.ones(1), 0  # the distribution of the sum, from `start` on
     for level, n in enumerate(counts.tolist(), 1):
@@ -75,9 +75,9 @@ def _convolve(total: np.ndarray, spread: np.ndarray, level: int) -> np.ndarray:
 def thrown_again(counts: np.ndarray, towards: int, seed: int, draws: int = DRAWS) -> tuple[float, int, int]:
     """(p, draws at least as far, draws): p = (1 + k) / (1 + B).
 
-    FIRST_DRAWS show whether the p-value can be small at all; where fewer than ENOUGH of them fall as far, all
-    `draws` are made. An alpha below 0.001 can only be met by the second look, a larger one by the first: p is
-    valid at each.
+    FIRST_DRAWS show whether the p-value can be small at all; all `draws` are made only if fewer than ENOUGH
+    of them fall as far. An alpha below 0.001 can only be met in the second round, a larger one in the first:
+    p is valid in each.
     """
     random = np.random.Generator(np.random.Philox(seed))
     far = done = 0

@@ -1,12 +1,12 @@
-"""The test without a coin: the served answer among fresh draws of the same frozen teacher. Weaker, graded B.
+"""The test without a coin: the served answer among fresh samples of the same frozen teacher. Weaker: grade B.
 
-Where the log has seeds and the teacher's weights are here, both are drawn by seeds: then the served answers
-come out again, which shows that the teacher is what it was, and nobody chooses the fresh draws.
+If the log has seeds and the teacher's weights are at hand, both are drawn by seeds. Then the served answers
+come out again, which shows an unchanged teacher, and nobody chooses the fresh samples.
 
-Null: the served answer and the draws are exchangeable given the prompt, and the suspect was trained on none
+Null: the served answer and the samples are exchangeable given the prompt, and the suspect was trained on none
 of them; then each had the same chance to be the one that was served. All ways are counted.
-Blind to: what the coin is blind to. Fooled by: a teacher, a template, a filter or a setting that has changed
-since the log was written; a log that keeps some answers and not others; seeds and prompts that were chosen.
+Blind to: what the coin test is blind to. Fooled by: a teacher, template, filter or setting that has changed
+since the log was written; a log that keeps only some answers; seeds and prompts that were chosen.
 Source: permutations within blocks (Fisher; van Elteren 1960, for the sum over blocks), by convolution.
 """
 
@@ -46,7 +46,7 @@ CHOSEN = (
         False,
     ),
 )
-FEWEST_AGAIN = 0.9  # share of the served answers that must come out again: another teacher gives next to none
+FEWEST_AGAIN = 0.9  # share of the served answers that must come out again; another teacher gives almost none
 METHOD = "served answer among fresh draws of the frozen teacher"
 
 
@@ -58,28 +58,28 @@ class ServedPrompt:
     account: str
     messages: Messages
     answer: str
-    seed: int | None = None  # from which the teacher drew it, where the log says
+    seed: int | None = None  # from which the teacher sampled it, if the log has it
 
 
 @dataclass(frozen=True)
 class Block:
-    """What the suspect makes of the answers to one prompt: the served one first, then the draws."""
+    """The suspect's values for the answers to one prompt: the served one first, then the samples."""
 
     id: str
     actor: str
-    values: tuple[float, ...]  # none: the served answer did not come out again from its seed
-    base: tuple[float, ...] = ()  # what a base makes of the same answers
+    values: tuple[float, ...]  # empty if the served answer did not come out again from its seed
+    base: tuple[float, ...] = ()  # a base's values for the same answers
 
     @property
     def place(self) -> float:
-        """Of the served answer among all, in [0, 1]; those that are alike share their place."""
+        """Rank of the served answer among all, in [0, 1]; ties share their rank."""
         ranks = mean_ranks(self.values)
         return float((ranks[0] - 0.5) / len(ranks))
 
 
 @runtime_checkable
 class SeededTeacher(Protocol):
-    """A teacher whose weights are here: it can draw an answer again from its seed."""
+    """A teacher whose weights are available: it can generate an answer again from its seed."""
 
     name: str
 
@@ -87,13 +87,13 @@ class SeededTeacher(Protocol):
 
 
 def read_log(path: Path) -> list[ServedPrompt]:
-    """Read a log of what was served: prompt or messages, output, and account where there is one.
+    """Read a log of served answers: prompt or messages, output, and account if known.
 
     Raises: ProveError with the place of what is missing.
     """
     found = []
     for row in read(path, ("account", "seed")):
-        if isinstance(row, Unread):  # a log is the prosecution's own: nothing of it is passed over
+        if isinstance(row, Unread):  # the log is the accuser's own, so that no row of it is skipped
             raise ProveError(str(row))
         if row.prompt is None or not row.answers:
             raise ProveError(f"{row.place}: a served answer needs its prompt and its output, as text")
@@ -117,7 +117,7 @@ def read_log(path: Path) -> list[ServedPrompt]:
 
 
 def draws_for(served: Sequence[ServedPrompt], teacher: Suspect, k: int, tell: Tell) -> dict[str, list[str]]:
-    """Fresh draws of the teacher, by the served answer's id. Raises: ProveError where there are none."""
+    """Sample the teacher afresh, by the served answer's id. Raises: ProveError if there are none."""
     found = teacher.answers([Question(answer.id, answer.messages) for answer in served], k, tell)
     if not found:
         raise ProveError(f"{teacher.name}: drew no answers to the prompts of the log")
@@ -127,9 +127,9 @@ def draws_for(served: Sequence[ServedPrompt], teacher: Suspect, k: int, tell: Te
 def seeded_draws(
     served: Sequence[ServedPrompt], teacher: SeededTeacher, k: int, log_sha256: str, tell: Tell
 ) -> tuple[dict[str, list[str]], frozenset[str]]:
-    """Draws by seeds that the log fixes, and the served answers that come out again from their own seeds.
+    """Generate samples from seeds that the log fixes, and the served answers again from their own seeds.
 
-    Whoever has log and weights draws the same. Raises: ProveError.
+    Anyone with log and weights gets the same. Raises: ProveError.
     """
     origin = bytes.fromhex(log_sha256)
     questions = [(answer.messages, answer.seed) for answer in served if answer.seed is not None]
@@ -153,10 +153,11 @@ def blocks(
     suspect: Suspect, samples: int, tell: Tell, again: frozenset[str] | None = None,
     base: Suspect | None = None,
 ) -> list[Block]:  # fmt: skip
-    """What the suspect makes of the answers to each prompt; where all are alike, there is none.
+    """Measure the suspect on the answers to each prompt; a prompt whose answers are all the same gives no
+    block.
 
-    again: the served answers that came out again, where they were drawn anew. Any other one counts as the
-    worst: leaving out what does not suit would be a choice. base: taken off as far as it foretells.
+    again: the served answers that came out again, if they were generated again. Any other one counts as the
+    worst, since leaving out unwelcome ones would be a choice. base: subtracted as far as it predicts.
     """
     texts = {answer.id: (answer.answer, *draws.get(answer.id, ())) for answer in served}
     values = _values(served, texts, statistic, suspect, samples, tell)
@@ -212,7 +213,7 @@ def evidence(
     frozen: Checked = TAKEN_ON_TRUST,
     base: str = "",
 ) -> Evidence:
-    """Evidence of grade B. Raises: ProveError where no prompt tells anything."""
+    """Evidence of grade B. Raises: ProveError if no prompt is informative."""
     if not any(block.values for block in found):
         raise ProveError("no prompt has two different values to order: nothing can be said")
     draws = max(len(block.values) for block in found) - 1
@@ -249,7 +250,7 @@ def evidence(
 
 
 def _base_check(found: Sequence[Block], base: str) -> Checked:
-    """A base was taught nothing that was served: it leans there where prompts were chosen by answers."""
+    """A base learned nothing that was served: if it leans, prompts were chosen by their answers."""
     prompts_told, p = block_tail([block.base for block in found if block.base])
     return Checked(
         "whether prompts were chosen by what their answers are",
@@ -259,7 +260,7 @@ def _base_check(found: Sequence[Block], base: str) -> Checked:
 
 
 def frozen_check(again: int, served: int) -> Checked:
-    """What the served answers that came out again say of the teacher."""
+    """Return what the served answers that came out again show about the teacher."""
     return Checked(
         TAKEN_ON_TRUST.what,
         f"{again:,} of {served:,} served answers come out again from their seeds, word for word; each of the "

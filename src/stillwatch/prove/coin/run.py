@@ -1,7 +1,7 @@
-"""A coin test from a ledger to evidence: pairs chosen, protocol signed, suspect asked, coins put beside.
+"""Runs a coin test from ledger to evidence: choose pairs, sign the protocol, ask the suspect, add the coins.
 
-The order is the promise: nothing is asked before the protocol is signed and on the disk, and no coin is
-looked at before the leans are. It can be stopped at any time and goes on where it was.
+The order is guaranteed: nothing is asked before the signed protocol is on disk, and no coin is read before
+the leans are measured. A stopped run continues where it was.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from stillwatch.prove.protocol import Protocol, Signed
 from stillwatch.prove.suspect import CONTINUE, Suspect, Tell, trouble
 
 PROTOCOL, LEANS, EVIDENCE = "protocol.dsse.json", "leans.jsonl", "evidence.json"
-BATCH = 64  # pairs between two writes, and between two looks
+BATCH = 64  # pairs between two writes, and between two checks for an early end
 STATISTICS_IN_WORDS = {
     "likelihood": "mean log-likelihood a token of the first answer less that of the second",
     "top": "share of the first answer's tokens that are the suspect's own first choice, less the second's",
@@ -56,12 +56,12 @@ COUNTED = (
 
 @dataclass(frozen=True)
 class CoinRunRequest:
-    """What is asked for."""
+    """The settings of a run."""
 
     statistic: str | None = None
     alpha: float = 1e-5
-    effect: float | None = None  # standard deviations of a lean: what the test is to find; None: by statistic
-    most: int = 400  # pairs of one actor
+    effect: float | None = None  # to be found, in standard deviations of a lean; None: the usual one
+    most: int = 400  # most pairs of one actor
     samples: int = 1  # texts of the suspect for each question, for the statistics of texts
     places: int = PLACES  # in each answer, for the continuations
     seed: int = 1
@@ -72,7 +72,7 @@ class CoinRunRequest:
 
 @dataclass(frozen=True)
 class Planned:
-    """A test that is fixed and signed, and not begun."""
+    """A test that is fixed and signed, but not begun."""
 
     signed: Signed
     chosen: Chosen
@@ -83,7 +83,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class CoinRunResult:
-    """What came of it."""
+    """The result of a run."""
 
     evidence: Evidence
     fallen: tuple[Fallen, ...]
@@ -103,10 +103,10 @@ def plan(
     made_at: str,
     beside: dict[str, str] | None = None,
 ) -> Planned:
-    """Fix the test and sign it, before anything is asked. The same again takes up the one that is there.
+    """Fix the test and sign it, before anything is asked. A test already signed there is continued.
 
-    `beside`: what else the protocol is to say (consent, how an endpoint is asked).
-    Raises: ProveError where another test was signed in that folder.
+    `beside`: further statements of the protocol (consent, how it asks).
+    Raises: ProveError if another test was signed in that folder.
     """
     statistic = statistic_for(test.statistic, suspect, base)
     if test.effect is None:
@@ -166,9 +166,9 @@ def _protocol(
 
 
 def ask(planned: Planned, suspect: Suspect, base: Suspect | None, tell: Tell) -> tuple[list[Leaning], bool]:
-    """Measure the leans, in the protocol's order; those that were measured before are kept.
+    """Measure the leans in the protocol's order; earlier measurements are reused.
 
-    Gives the leanings, and whether it ended early by the protocol's rule. Raises: ProveError.
+    Returns the leanings, and whether it ended early by the protocol's rule. Raises: ProveError.
     """
     test, puts = planned.test, planned.chosen.puts
     marks = {
@@ -201,7 +201,7 @@ def ask(planned: Planned, suspect: Suspect, base: Suspect | None, tell: Tell) ->
 
 
 def _batches(planned: Planned, suspect: Suspect, kept: Kept) -> Sequence[Sequence[Put]]:
-    """Pairs that are asked together: of a file, which costs nothing, all at once."""
+    """Return the pairs that are asked together; with a file, which costs nothing, all at once."""
     puts = planned.chosen.puts
     whole = not planned.test.sequential and suspect.offers <= {"answers", "continuations"}
     return [puts] if whole else list(in_batches(puts, BATCH))
@@ -215,7 +215,7 @@ def _within(tell: Tell, before: int, batch: int, of: int) -> Tell:
 
 
 def leanings(puts: Sequence[Put], values: dict[str, float | None]) -> list[Leaning]:
-    """Put the coins beside the leans."""
+    """Combine the coins with the leans."""
     return [
         Leaning(put.id, put.actor, value, put.pair.served)
         for put in puts
@@ -227,7 +227,7 @@ def judge(
     planned: Planned, found: list[Leaning], suspect: Suspect, base: Suspect | None, *, stopped: bool = False,
     checks: tuple[Checked, ...] = (),
 ) -> CoinRunResult:  # fmt: skip
-    """Say what the coins say, and write it. Raises: ProveError where nothing can be said."""
+    """Compute the result of the coins, and write it. Raises: ProveError if there is no result."""
     test, chosen = planned.test, planned.chosen
     if not found:
         raise ProveError(
@@ -266,7 +266,7 @@ def judge(
 
 
 def _seed(planned: Planned, actor: str) -> int:
-    """By which one actor's coins are thrown again: fixed by the signed protocol."""
+    """Return the seed for throwing one actor's coins again: fixed by the signed protocol."""
     return int.from_bytes(hashlib.sha256(planned.signed.envelope + actor.encode()).digest()[:8], "big")
 
 
@@ -300,9 +300,9 @@ def _measurement_checks(planned: Planned, found: list[Leaning]) -> list[Checked]
 def published_checks(
     heads: tuple[Head, ...], commitments: frozenset[str], verified: Verified
 ) -> tuple[Checked, Checked]:
-    """Whether what was shown to others beforehand binds this ledger: its key, and its records.
+    """Check whether what was published beforehand binds this ledger: its key, and its records.
 
-    When it was shown is for those to say who were shown it.
+    Only those to whom it was shown can say when.
     """
     unknown = [commitment for commitment in verified.commitments if commitment not in commitments]
     if not commitments:

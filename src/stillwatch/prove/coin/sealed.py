@@ -1,7 +1,7 @@
-"""The coin's test as it was sealed: the sealed pairs are put to a suspect, and a proof is written.
+"""The coin test as it was sealed: the sealed pairs are put to a suspect, and a proof is written.
 
-Nothing can be chosen any more: actors, pairs, statistic, base, samples and alpha are the seal's. What
-others are shown is `proof.json`: the disclosed actors' pairs, what was measured of them, and the seals.
+Nothing is left to choose: actors, pairs, statistic, base, samples and alpha are the seal's. Others are shown
+`proof.json`: the disclosed actors' pairs, their measurements, and the seals.
 """
 
 import hashlib
@@ -37,21 +37,21 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class SealedActorResult:
-    """One sealed actor's result."""
+    """Result of one sealed actor."""
 
     name: str
     n: int
     hits: int
     p_value: float
     p_adjusted: float
-    pairs: int  # coins that are tested, but for ties
-    measured: int  # pairs with a lean: those that could not be measured count in n, and show no power
-    unpaired: int  # tested coins without a pair of answers: each counts as the largest lean, and against
+    pairs: int  # coins that are tested, without ties
+    measured: int  # pairs with a lean; unmeasured ones count in n and give no power
+    unpaired: int  # tested coins without a pair of answers: each counts as the largest lean, against
 
 
 @dataclass(frozen=True)
 class SealedTestOutcome:
-    """What came of the test, of every sealed actor, and what is shown of it."""
+    """The results of all sealed actors, and which of them are disclosed."""
 
     tested: tuple[SealedActorResult, ...]
     evidence: Evidence
@@ -73,7 +73,7 @@ def run(
     disclose: Sequence[str],
     tell: Tell,
 ) -> SealedTestOutcome:
-    """Test as sealed. disclose: the actors to show; else those that are found, or all where none is.
+    """Run the sealed test. disclose: the actors to show; by default those found, or all if none was.
 
     Raises: ProveError.
     """
@@ -128,7 +128,7 @@ def _too_few_coins(sealed: Sealed) -> str:
 
 
 def sealed_puts(sealed: Sealed, coins: SealedCoins) -> list[Put]:
-    """The pairs that a seal puts to a suspect, in its order: of each actor's first coins, ties left out."""
+    """Return the pairs that a seal puts to a suspect, in order: each actor's first coins, without ties."""
     owner = {name: actor for actor, names in coins.tested.items() for name in names}
     pairs = [name for name in owner if name in coins.pairs and not coins.pairs[name].tie]
     return [Put(coins.pairs[name], owner[name]) for name in openings.in_order(pairs, sealed.seal["number"])]
@@ -144,7 +144,7 @@ def _ask(
     *,
     as_base: bool = False,
 ) -> dict[str, Any]:
-    """Measure each pair, and keep each result at once, so that a stopped test can go on."""
+    """Measure each pair, and save each result at once, so that a stopped test can continue."""
     marks = {"seal": sealed.digest, "statistic": statistic, "suspect": suspect.name}
     name = hashlib.sha256(suspect.name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
     kept = Kept(out / f"measured-{name}.jsonl", marks)
@@ -161,7 +161,7 @@ def _ask(
 
 def _reading(sealed: Sealed) -> TextSampling:
     test = sealed.seal["test"]
-    return TextSampling(test["samples"], test.get("places", PLACES))  # seals before 2026-11-28 name none
+    return TextSampling(test["samples"], test.get("places", PLACES))  # seals before 2026-11-28 have no places
 
 
 def _judge(
@@ -235,7 +235,7 @@ def _proof(
 
 
 def _naming(sealed: Sealed, ledger: Path) -> dict[str, Any]:
-    """Give what shows that the actors were named before their coins fell, and that no coin is missing."""
+    """Return evidence that the actors were named before their coins, and that no coin is missing."""
     earlier, later = tallies(sealed, ledger)
     return {
         "seal": sealed.naming, "stamp": stamp_beside(sealed.naming_path), "earlier": earlier, "later": later,
@@ -253,7 +253,7 @@ def _evidence(
 ) -> Evidence:
     test = sealed.seal["test"]
     each = test["alpha"] / sealed.tests
-    weakest = min(tested, key=lambda actor: 2 * actor.measured - actor.n)  # n: with what counts against
+    weakest = min(tested, key=lambda actor: 2 * actor.measured - actor.n)  # n includes what counts against
     power = planner.power_of(
         statistic, test["effect"], weakest.measured, each, _reading(sealed).places,
         against=weakest.n - weakest.measured,

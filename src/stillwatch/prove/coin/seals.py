@@ -1,10 +1,10 @@
-"""Seals: what an owner fixes before any suspect is there, so that others can hold it to that.
+"""Seals: what an owner fixes before any suspect exists, so that others can hold the owner to it.
 
 A seal holds the coin's commitments, the head of every ledger, each actor with its accounts and pairs as a
-commitment, statistics, base, alpha, effect and the rule of exclusion, and the owner's statement on its own
-training. It names actors for the coins to come, and ends the coins of those that earlier seals named: how
-many coins each account had, by a tag, is in its tally. What stays with the owner (names, accounts, pairs,
-salts) lies in a private file beside it.
+commitment, statistics, base, alpha, effect, the rule of exclusion, and the owner's statement on its own
+training. It names actors for the coins to come, and closes the coins of those that earlier seals named. Its
+tally gives, under a tag, how many coins each account had. Names, accounts, pairs and salts stay with the
+owner, in a private file beside it.
 
 Blind to: an owner who keeps two ledgers under two keys and shows the luckier one. A witness who is shown
 every seal of a key refuses a second one of the same number; nobody can see a key that was never shown.
@@ -36,16 +36,16 @@ from stillwatch.prove.proof import EXCLUSION, when
 
 LARGEST = 256 << 20
 LATEST_US = 1 << 62
-TRAINING = ("excluded", "none", "not said")  # coined answers in the owner's own training
+TRAINING = ("excluded", "none", "not said")  # whether paired answers are in the owner's own training
 PRIVATE, STAMP = ".private.json", ".tsr"
-DELAY_H = 1  # hours that a third party has to date a seal, before the coins of the actors that it names count
+DELAY_H = 1  # hours in which a third party has to date a seal, before its actors' coins count
 
 
 @dataclass(frozen=True)
 class SealedTest:
-    """What a seal fixes of the test.
+    """What a seal fixes about the test.
 
-    Raises: ProveError for what fixes nothing.
+    Raises: ProveError for settings that leave it open.
     """
 
     statistics: tuple[str, ...]
@@ -55,7 +55,7 @@ class SealedTest:
     samples: int
     most: int
     places: int = PLACES
-    ends: int = openings.ENDS  # where the coins of an actor may end; each counts
+    ends: int = openings.ENDS  # number of places where the coins of an actor may end; each counts as a test
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.statistics) - set(STATISTICS))
@@ -73,7 +73,7 @@ class SealedTest:
 
 @dataclass(frozen=True)
 class TrainingStatement:
-    """What the owner states of its own training."""
+    """The owner's statement on its own training."""
 
     coined_answers: str
     excluded_sha256: str | None = None  # of the list of hashes that training leaves out (`coin exclude`)
@@ -82,13 +82,13 @@ class TrainingStatement:
 
 @dataclass(frozen=True)
 class Sealed:
-    """A seal with what the owner alone knows of it."""
+    """A seal with the owner's private data."""
 
     path: Path
     seal: dict[str, Any]
     chain: tuple[dict[str, Any], ...]  # every seal up to this one, this one last
     actors: tuple[dict[str, Any], ...]  # name, salt, accounts, pairs, secrets
-    naming: int | None = None  # the number of the earlier seal that named the actors, before their coins fell
+    naming: int | None = None  # the number of the earlier seal that named the actors
 
     @property
     def digest(self) -> str:
@@ -101,14 +101,14 @@ class Sealed:
 
     @property
     def tests(self) -> float:
-        """By how much a p-value is multiplied: all tests that could have been made, over all seals."""
+        """Factor by which a p-value is multiplied: all tests that could have been made, over all seals."""
         share = openings.share_of_alpha(self.seal["number"])
         return openings.number_of_tests(self.chain, self.naming) / share
 
 
 @dataclass(frozen=True)
 class SealedCoins:
-    """The coins of sealed actors, by their names; and of each actor, which are shown and which are tested."""
+    """The coins of sealed actors by name, and which coins of each are shown and which are tested."""
 
     pairs: dict[str, Pair]
     throws: dict[str, Throw]
@@ -125,7 +125,7 @@ def sealed_coins(sealed: Sealed, coins: Iterable[Pair | Throw], ledger: Path) ->
 
 
 def _coins_before(sealed: Sealed, coins: Iterable[Pair | Throw]) -> SealedCoins:
-    """Those that the seal lists: they fell before it."""
+    """Return the coins that the seal lists: they were thrown before it."""
     shown = {actor["name"]: list(actor["pairs"]) for actor in sealed.actors}
     wanted = {name for names in shown.values() for name in names}
     found = SealedCoins(
@@ -141,9 +141,9 @@ def _coins_before(sealed: Sealed, coins: Iterable[Pair | Throw]) -> SealedCoins:
 
 
 def _coins_after(sealed: Sealed, coins: Iterable[Pair | Throw], until_us: int) -> SealedCoins:
-    """Those that fell between the seal that named the actors and this one, the first to fall first.
+    """Return the coins thrown between the seal that named the actors and this one, the earliest first.
 
-    Tested are those in ledgers that were open then: others could have been thrown away.
+    Only coins in ledgers that were open then are tested: others could have been thrown away.
     """
     naming = sealed.chain[(sealed.naming or 0) - 1]
     begun, ended = (
@@ -177,7 +177,7 @@ def _add(found: SealedCoins, coin: Pair | Throw) -> None:
 
 
 def hashes_of(pairs: Iterable[Pair]) -> list[str]:
-    """SHA-256 of every coined answer, served or not: what the owner's own training has to leave out."""
+    """Return the SHA-256 of every paired answer, served or not; the owner's training leaves these out."""
     found = {
         hashlib.sha256(normal(answer.text).encode("utf-8", "surrogatepass")).hexdigest()
         for pair in pairs
@@ -187,7 +187,7 @@ def hashes_of(pairs: Iterable[Pair]) -> list[str]:
 
 
 def normal(text: str) -> str:
-    """A text as its hash is taken of: runs of white space are one space, none at the ends.
+    """Normalise a text for hashing: runs of white space become one space, none at the ends.
 
     >>> normal(" two  words\\n")
     'two words'
@@ -202,11 +202,11 @@ def actors_of(
     most: int,
     accounts_named: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
-    """Every actor with its accounts and coins, in the order in which so many are tested. Raises: ProveError.
+    """Return every actor with its accounts and coins, in the order of testing. Raises: ProveError.
 
-    All of its coins, whatever came of them: one that has no pair of answers counts against. In ledgers of
-    before 2026-11-29 nothing says whose such a coin was: there its pairs are listed, `most` of them.
-    accounts_named: accounts to actors, whether they have coins already or not.
+    All of its coins are listed: one without a pair of answers counts against. Ledgers from before 2026-11-29
+    do not record whose such a coin was: there its pairs are listed, `most` of them. accounts_named: accounts
+    to actors, whether they have coins already or not.
     """
     mine: dict[str, set[str]] = {}
     thrown: dict[str, set[str]] = {}
@@ -251,10 +251,10 @@ def make(
     signer: TrailSigner, at: str, *, key: EpochKey | None = None,
     accounts_named: Mapping[str, str] | None = None, coins_from: str | None = None,
 ) -> Sealed:  # fmt: skip
-    """Seal, as the next one in a folder of seals. Raises: ProveError.
+    """Write the next seal into a folder of seals. Raises: ProveError.
 
-    key: that coins are thrown with now; without it no later seal can test these actors. accounts_named:
-    accounts to actors, whether they have coins or not. coins_from: from when on the coins of these actors
+    key: with which coins are thrown now; without it no later seal can test these actors. accounts_named:
+    accounts to actors, whether they have coins or not. coins_from: when the coins of these actors begin to
     count; a third party has to have dated the seal by then.
     """
     before = chain_in(folder)
@@ -266,7 +266,7 @@ def make(
     if gone:
         raise ProveError(f"{ledger}: {min(gone)}, which was sealed before, is not there any more")
     sizes = {head.ledger: head.records + 1 for head in verified.heads}
-    below = (coin for coin in coins if coin.index < sizes.get(coin.ledger, 0))  # the gateway writes on
+    below = (coin for coin in coins if coin.index < sizes.get(coin.ledger, 0))  # the gateway is still writing
     actors = actors_of(below, actor_of, number, test.most, accounts_named)
     if key is not None:
         for actor in actors:
@@ -295,7 +295,7 @@ def _tally(counted: Mapping[str, int]) -> list[bytes]:
 
 
 def tallies(sealed: Sealed, ledger: Path) -> list[dict[str, list[dict[str, Any]]]]:
-    """What shows how many coins each account of the actors had: at the seal that named it, and at this one.
+    """Return evidence of how many coins each account had, at the seal that named it and at this one.
 
     Raises: CoinError.
     """
@@ -311,7 +311,7 @@ def tallies(sealed: Sealed, ledger: Path) -> list[dict[str, list[dict[str, Any]]
 def _beside(
     tag: str, leaves: Sequence[tuple[str, int]], tree: Sequence[Sequence[bytes]]
 ) -> list[dict[str, Any]]:
-    """Give a tag's leaf with its path; of an absent tag the two leaves between which it would lie."""
+    """Return a tag's leaf with its path, or if it is absent the two leaves between which it would lie."""
     at = bisect.bisect_left(leaves, (tag, 0))
     there = at < len(leaves) and leaves[at][0] == tag
     return [
@@ -332,7 +332,7 @@ def _write(path: Path, data: bytes, mode: int) -> None:
 
 
 def chain_in(folder: Path) -> list[dict[str, Any]]:
-    """The seals of a folder, in order. Raises: ProveError where one is missing."""
+    """The seals of a folder, in order. Raises: ProveError if one is missing."""
     found = [
         read_seal(path) for path in sorted(folder.glob("[0-9]*.json")) if not path.name.endswith(PRIVATE)
     ]
@@ -382,7 +382,7 @@ def read(path: Path) -> Sealed:
 
 
 def with_actors_of(sealed: Sealed, number: int) -> Sealed:
-    """A seal with the actors that an earlier one named: their coins fell after that. Raises: ProveError."""
+    """Return a seal with the actors that an earlier one named, before their coins. Raises: ProveError."""
     if not 1 <= number < sealed.seal["number"]:
         raise ProveError(
             f"seal {number}: give one from 1 to {sealed.seal['number'] - 1}, before {sealed.path}"
@@ -398,7 +398,7 @@ def with_actors_of(sealed: Sealed, number: int) -> Sealed:
 
 
 def consistencies(chain: Sequence[Mapping[str, Any]], ledger: Path) -> list[dict[str, Any]]:
-    """What shows that each sealed ledger only grew from seal to seal. Raises: CoinError."""
+    """Return the evidence that each sealed ledger only grew from seal to seal. Raises: CoinError."""
     leaves, found = trees(ledger), []
     for k, seal in enumerate(chain[:-1], 1):
         later = {head["ledger"]: head["size"] for head in chain[k]["heads"]}
@@ -410,19 +410,19 @@ def consistencies(chain: Sequence[Mapping[str, Any]], ledger: Path) -> list[dict
 
 
 def last_lines(sealed: Sealed, ledger: Path) -> list[LedgerRecord]:
-    """The last sealed line of each ledger that was open when the actors were named. Raises: CoinError."""
+    """Return the last sealed line of each ledger that was open at the naming. Raises: CoinError."""
     sizes = {head["ledger"]: head["size"] for head in sealed.seal["heads"]}
     opened = openings.open_ledgers(sealed.chain[(sealed.naming or 0) - 1])
     return [line_at(ledger, name, sizes[name] - 1) for name in opened]
 
 
 def whole_until_us(line: Mapping[str, Any]) -> int:
-    """Up to when a ledger holds every line of its worker, by its last one; one that is closed holds all."""
+    """Return the time up to which a ledger is complete, by its last line; a closed ledger holds all."""
     return LATEST_US if line["kind"] == "close" else round(when(line["at"]).timestamp() * 1e6)
 
 
 def records_of(coins: Iterable[LedgerRecord], seal: Mapping[str, Any], ledger: Path) -> list[dict[str, Any]]:
-    """Pairs and throws as a proof holds them: leaf, opening and the way to the sealed head.
+    """Return pairs and throws as a proof holds them: leaf, opening and path to the sealed head.
 
     Raises: ProveError.
     """
@@ -442,7 +442,7 @@ def records_of(coins: Iterable[LedgerRecord], seal: Mapping[str, Any], ledger: P
 
 
 def stamp_beside(path: Path) -> str | None:
-    """The time stamp beside a seal, base64. Raises: ProveError where it cannot be read."""
+    """Return the time stamp beside a seal, in base64. Raises: ProveError if it cannot be read."""
     place = path.with_suffix(STAMP)
     with refuse_os_errors(ProveError, f"{place}: cannot be read"):
         return base64.b64encode(place.read_bytes()).decode("ascii") if place.exists() else None
@@ -452,10 +452,10 @@ def stamp_beside(path: Path) -> str | None:
 
 
 def witness(path: Path, kept: Path, signer: TrailSigner, at: str) -> dict[str, Any]:
-    """Sign that a seal was shown, and keep it. Raises: ProveError where it contradicts one that was kept.
+    """Sign a statement that a seal was shown, and store it. Raises: ProveError if it contradicts a stored
+    one.
 
-    kept: the witness's folder, a file a seal. That a key has two seals of one number is what a witness is
-    for.
+    kept: the witness's folder, one file per seal. It exists to notice two seals of one number and key.
     """
     seal = read_seal(path)
     if seal["owner"] == signer.key:
@@ -480,7 +480,7 @@ def witness(path: Path, kept: Path, signer: TrailSigner, at: str) -> dict[str, A
 
 
 def read_word(path: Path) -> dict[str, Any]:
-    """Read what a witness signed. Raises: ProveError."""
+    """Read a witness's signed statement. Raises: ProveError."""
     word = _document_of_kind(path, [openings.WITNESS], "witness's word; `stillwatch coin witness` makes one")
     if not is_signed(str(word.get("witness")), str(word.get("signature")), openings.signed_of_witness(word)):
         raise ProveError(f"{path}: is not signed by the witness it names, or was changed since")

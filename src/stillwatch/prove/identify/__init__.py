@@ -1,6 +1,6 @@
-"""Which known model answers here? By its answers to known prompts, beside a library of references.
+"""Identifies which known model answers. It compares answers to known prompts with those of a library.
 
-It knows families, not permissions: what a ban says of a family is `terms`.
+It names model families; whether a family is banned is up to `terms`.
 """
 
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from stillwatch.prove import ProveError
 
 
 class IdentifyError(ProveError):
-    """A library, or outputs, that nobody can be identified with."""
+    """A library, or outputs, that cannot be used for identification."""
 
 
 class IdentificationResult(StrEnum):
-    """What identification says."""
+    """The answer of an identification."""
 
-    NAMED = "named"  # as like a reference as strangers to the library hardly ever are to any
-    RESEMBLES = "resembles"  # above what a stranger shows to one reference; pupils and relatives are, too
+    NAMED = "named"  # so similar to a reference as models unrelated to the library hardly ever are
+    RESEMBLES = "resembles"  # more similar to one reference than unrelated models are
     UNKNOWN = "unknown"
 
 
@@ -26,7 +26,7 @@ class Reference:
     """One model of the library."""
 
     name: str
-    kin: str  # its family: what a name stands for, and what is not held against itself in calibration
+    kin: str  # its family; references of one kin do not count as unrelated to each other in calibration
     sha256: str  # of the file of its answers
     prompts: int
     file: str  # beside the manifest
@@ -35,17 +35,17 @@ class Reference:
 
 @dataclass(frozen=True)
 class Match:
-    """The suspect beside one reference."""
+    """The suspect compared with one reference."""
 
     reference: str
     kin: str
     likeness: float
-    score: float  # log of likeness over what both show to strangers
+    score: float  # log of the similarity, relative to what both show to unrelated models
 
 
 @dataclass(frozen=True)
 class LikeStrangers:
-    """Two references of different kins, and how like the first is to the second."""
+    """Two references of different kins, and how similar the first is to the second."""
 
     reference: str
     kin: str
@@ -56,22 +56,22 @@ class LikeStrangers:
 
 @dataclass(frozen=True)
 class Identified:
-    """What identification found, with all that its threshold stands on."""
+    """The result of an identification, with everything that its threshold is based on."""
 
     suspect: str
     answer: IdentificationResult
     kin: str  # empty when unknown
     nearest: tuple[Match, ...]  # best first
     prompts: int
-    p_comparison: float  # a stranger and one reference that was chosen beforehand do as well: so often
-    p_stranger: float  # a stranger does as well with the likest of all references: so often
+    p_comparison: float  # chance that an unrelated model scores as high with one reference chosen beforehand
+    p_stranger: float  # chance that an unrelated model scores as high with the most similar of all references
     floor_comparison: float
     floor_stranger: float
     alpha: float
-    # library models with their kin taken away that got an answer other than unknown
+    # library models, tested without their kin, that got an answer other than unknown
     false_alarms: tuple[int, int]
-    named_falsely: tuple[int, int]  # of them, that got a name
+    named_falsely: tuple[int, int]  # of these, those that got a name
     named_at: float  # the score above which a name is given
-    set_by: LikeStrangers  # whose likeness that is
+    set_by: LikeStrangers  # the pair that sets that score
     doubted: tuple[LikeStrangers, ...]  # left out of the thresholds: they look like one kin under two names
-    reservations: tuple[str, ...] = ()  # why less is said than the score would: no threshold holds here
+    reservations: tuple[str, ...] = ()  # reasons why no threshold holds here

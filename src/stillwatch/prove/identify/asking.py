@@ -1,6 +1,6 @@
-"""A suspect of any kind -> a pool of its answers: a file is read, an endpoint or weights are asked.
+"""Collects a suspect's answers as a pool: a file is read, an endpoint or weights are asked.
 
-What is asked are the library's prompts, or the probes beside this file. It does not judge the answers.
+The questions are the library's prompts, or the probes beside this file.
 """
 
 import json
@@ -20,23 +20,23 @@ from stillwatch.prove.suspect.named import suspect as opened
 
 @dataclass(frozen=True)
 class AskingOptions:
-    """How a suspect that has to be asked is asked."""
+    """How to query a suspect."""
 
     manners: Manners
-    store: Path  # where an endpoint's answers are kept
+    store: Path  # folder for an endpoint's answers
     consent: str | None = None
 
 
 def probes() -> dict[str, str]:
-    """The probes that ship: prompt id -> prompt. They are our own words, free to use."""
+    """The shipped probes: prompt id -> prompt. We wrote them ourselves; they are free to use."""
     text = files(__package__).joinpath("probes.txt").read_text(encoding="utf-8")
     return {prompt_id(line): line for line in text.splitlines() if line and not line.startswith("#")}
 
 
 def choose_prompts(pool: Pool, models: Sequence[str], most: int) -> dict[str, str]:
-    """Choose the prompts to ask: those that most references answered, by id among equals.
+    """Choose the prompts to ask: those that most references answered, ties by id.
 
-    Raises: IdentifyError where the library does not know what its prompts say.
+    Raises: IdentifyError if the library does not hold the texts of its prompts.
     """
     if not pool.texts:
         raise IdentifyError(
@@ -49,7 +49,7 @@ def choose_prompts(pool: Pool, models: Sequence[str], most: int) -> dict[str, st
 
 
 def answers_of(place: str, name: str, prompts: Mapping[str, str], way: AskingOptions, tell: Tell) -> Pool:
-    """Have a suspect's answers as a pool of one model called `name`. Raises: ProveError."""
+    """Collect a suspect's answers as a pool of one model called `name`. Raises: ProveError."""
     if is_recording(place):
         own = read_pool([Path(place)], name=name)
         if len(own.models) > 1 and name not in own.answers:
@@ -80,7 +80,7 @@ def answers_of(place: str, name: str, prompts: Mapping[str, str], way: AskingOpt
 
 
 def as_lines(prompts: Mapping[str, str]) -> str:
-    """Prompts as JSONL, to be answered by hand or by another program."""
+    """Format prompts as JSONL, to be answered by hand or by another program."""
     return "".join(
         json.dumps({"prompt_id": key, "prompt": text, "output": ""}, ensure_ascii=False) + "\n"
         for key, text in prompts.items()

@@ -1,6 +1,6 @@
-"""A folder of references: answers of known models to known prompts, with hashes. It is data, and it is yours.
+"""A folder of references: answers of known models to known prompts, with hashes. It is your data.
 
-Nothing ships in it: answers of other makers' models are not ours to give away. It does not judge likeness.
+None ships: answers of other makers' models are not ours to give away.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ MANIFEST = "library.json"
 
 
 def references(folder: Path) -> dict[str, Reference]:
-    """Read the manifest; an empty library where there is none. Raises: IdentifyError."""
+    """Read the manifest; the library is empty if there is none. Raises: IdentifyError."""
     path = folder / MANIFEST
     if not path.exists():
         return {}
@@ -64,7 +64,7 @@ def read_library(folder: Path) -> tuple[dict[str, Reference], Pool]:
 
 
 def add(folder: Path, pool: Pool, kins: Mapping[str, str], note: str = "") -> tuple[Reference, ...]:
-    """Put models into a library: one file each, then the manifest, whole or not at all.
+    """Add models to a library: one file each, then the manifest, atomically.
 
     Adding a model again replaces its answers. Raises: IdentifyError.
     """

@@ -1,10 +1,10 @@
-"""A likeness made comparable: how much liker a pair is than either is to its nearest strangers.
+"""Normalises similarity: how much more similar a pair is than either is to its nearest unrelated models.
 
-Some models resemble everybody, some nobody; one threshold on raw likeness would name the first and miss the
+Some models resemble every other, some none. One threshold on raw similarity would name the first and miss the
 second. Source: adaptive symmetric score normalisation of speaker verification, Cumani et al. 2011,
 Interspeech; here on logarithms, where a cohort's spread need not be estimated from a few models.
 
-Null: none of its own; `who` takes it from models whose kin was taken away. Fooled by: a library of few kins.
+Null: none of its own; `who` estimates it from models whose kin was removed. Fooled by: a library of few kins.
 """
 
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from stillwatch.prove.pool.likeness import COHORT, Floats
 
-LEAST = 1e-6  # a likeness of nothing
+LEAST = 1e-6  # floor of a similarity, for its logarithm
 
 
 def scores(mean: Floats, row: int, references: NDArray[np.int64], kin: Sequence[str]) -> Floats:
-    """Score one model beside each reference: log of likeness over the geometric mean of both cohorts'.
+    """Score one model against each reference: log of similarity over the geometric mean of both cohorts'.
 
-    The cohort of a pair are the references that are not kin of this reference, and not the model itself.
+    The cohort of a pair are the references of other kins than this reference, without the model itself.
     """
     kins = np.array(kin)[references]
     alike = np.maximum(np.nan_to_num(mean), LEAST)
@@ -33,7 +33,7 @@ def scores(mean: Floats, row: int, references: NDArray[np.int64], kin: Sequence[
 
 
 def _nearest(likenesses: Floats, cohort: NDArray[np.bool_]) -> Floats:
-    """Of each row: log of the mean of the highest likenesses in its cohort."""
+    """Return, for each row, the log of the mean of the highest similarities in its cohort."""
     highest = np.sort(np.where(cohort, likenesses, 0.0), axis=1)[:, -COHORT:]
     held = np.maximum(1, np.minimum(cohort.sum(axis=1), COHORT))
     result: Floats = np.log(np.maximum(LEAST, highest.sum(axis=1) / held))

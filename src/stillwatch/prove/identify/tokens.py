@@ -1,11 +1,11 @@
-"""The shape of a tokenizer, from how many tokens an endpoint says that prompts have.
+"""Compares tokenizers by the token counts that an endpoint reports for prompts.
 
 Chat templates add the same number to every prompt, so differences between prompts are compared. An endpoint
-can write any number there: agreement is a hint, and disagreement one as well.
+can report any number: agreement is only a hint, and so is disagreement.
 
-Blind to: tokenizers that cut these prompts alike. Fooled by: forged or rounded usage. Source:
-llm-provenance-probe 0.41 uses the same numbers; that template overheads cancel was measured for 27
-tokenizers (docs/provenance.md).
+Blind to: tokenizers that split these prompts in the same way. Fooled by: forged or rounded usage. Source:
+llm-provenance-probe 0.41 uses the same numbers; that template overheads cancel was measured for 27 tokenizers
+(docs/provenance.md).
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ FEWEST = 8
 
 @dataclass(frozen=True)
 class Shape:
-    """The suspect's token counts beside one reference's."""
+    """The suspect's token counts compared with one reference's."""
 
     reference: str
     prompts: int
@@ -25,7 +25,7 @@ class Shape:
 
     @property
     def same(self) -> bool:
-        """All of them agree."""
+        """Whether all of them agree."""
         return self.agree == self.prompts
 
 

@@ -1,15 +1,15 @@
-"""Is it exactly this model? A classifier two-sample test on the same prompts, with a null that is exact.
+"""Tests whether the suspect is exactly this model. It is a classifier two-sample test on the same prompts,
+with an exact null.
 
-Per prompt, the words of the suspect's answer minus the words of the reference's. A linear classifier learned
-on all other prompts says which of the two is the suspect's; the statistic is its summed margin. Under the
-null the two answers to a prompt could be swapped, so swapping them at random gives the statistic's whole
-distribution.
+Each prompt gives the words of the suspect's answer minus those of the reference's. A linear classifier
+trained on all other prompts guesses which of the two is the suspect's; the statistic is its summed margin.
+Under the null the two answers to a prompt are exchangeable, so random swaps give the null distribution.
 
-Null: to each prompt, both answers come from one distribution (same weights, prompt, sampling). Blind to:
-differences that words do not show; settings, when the model is the same (they reject, too). Fooled by:
-greedy decoding on both sides, where copies are equal and the test has nothing to say; one prompt's answers
-depending on another's. Source: Lopez-Paz and Oquab 2017, ICLR (classifier two-sample tests); labels swapped
-within prompts and (1 + k) / (1 + B): Phipson and Smyth 2010, SAGMB 9; the gap in published tests:
+Null: for each prompt, both answers come from one distribution (same weights, prompt, sampling). Blind to:
+differences that words do not show. Different sampling settings of one model are rejected, too. Fooled by:
+greedy decoding on both sides, where copies are equal and the test has no data; answers to one prompt that
+depend on another. Source: Lopez-Paz and Oquab 2017, ICLR (classifier two-sample tests); labels swapped within
+prompts and (1 + k) / (1 + B): Phipson and Smyth 2010, SAGMB 9; the gap in published tests:
 docs/provenance.md.
 """
 
@@ -27,7 +27,7 @@ from stillwatch.stats.dealing import begins
 from stillwatch.stats.sparse_rows import row_products
 
 FEWEST = 20
-MOST = 2000  # prompts, by a hash of their id: its work grows with their square, and 200 tell versions apart
+MOST = 2000  # prompts, chosen by a hash of their id: the cost is quadratic, and 200 tell versions apart
 SWAPS = 9999
 _WORD = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]|[^\W\u3040-\u30ff\u4e00-\u9fff]+|[^\w\s]|\n+")
 _ABOUT = 6000  # characters read of an answer
@@ -39,7 +39,7 @@ class SameVersion:
 
     suspect: str
     reference: str
-    prompts: int  # with two different answers: the others say nothing
+    prompts: int  # with two different answers: the others carry no information
     equal: int  # prompts with the very same text
     told_apart: float  # share of prompts where the classifier is right; 0.5 is chance
     p_value: float
@@ -48,7 +48,7 @@ class SameVersion:
 
 
 def same_version(pool: Pool, suspect: str, reference: str, *, swaps: int = SWAPS) -> SameVersion:
-    """Test whether two models' answers could be one model's. Raises: PoolError for too few in common."""
+    """Test whether two models' answers could come from one model. Raises: PoolError for too few prompts."""
     a, b = pool.answers[suspect], pool.answers[reference]
     both = [prompt for prompt in pool.prompts if prompt in a and prompt in b]
     if len(both) < FEWEST:
@@ -81,10 +81,10 @@ def same_version(pool: Pool, suspect: str, reference: str, *, swaps: int = SWAPS
 def kernel_of(pairs: Sequence[tuple[str, str]]) -> Floats:
     """(prompts, prompts): inner products of the differences, nothing on the diagonal.
 
-    Its row sums are what the classifier learned on the other prompts says of each.
+    Its row sums are what a classifier trained on the other prompts says about each.
     """
     vocabulary: dict[str, int] = {}
-    held: list[dict[int, float]] = []  # of each prompt: word -> how much more the first answer has of it
+    held: list[dict[int, float]] = []  # for each prompt: word -> how much more often the first answer has it
     for mine, theirs in pairs:
         more: dict[int, float] = {}
         for sign, text in ((1.0, mine), (-1.0, theirs)):
@@ -97,10 +97,10 @@ def kernel_of(pairs: Sequence[tuple[str, str]]) -> Floats:
     row = np.repeat(np.arange(len(held)), [len(one) for one in held])
     term = np.array([place for one in held for place in one], np.int64)
     weight = np.array([much for one in held for much in one.values()])
-    shared = np.bincount(term)[term] > 1  # what one prompt alone shows teaches nothing about another
+    shared = np.bincount(term)[term] > 1  # a word in one prompt alone cannot help with another
     row, term, weight = row[shared], term[shared], weight[shared]
     spread = np.sqrt(np.bincount(term, weight**2) / len(pairs))
-    weight /= np.sqrt(spread[term])  # rare and common words between
+    weight /= np.sqrt(spread[term])  # a compromise between rare and common words
     kernel: Floats = row_products(begins(np.bincount(row, minlength=len(pairs))), term, weight)
     np.fill_diagonal(kernel, 0.0)
     return kernel

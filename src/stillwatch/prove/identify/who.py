@@ -1,24 +1,26 @@
-"""Outputs beside a library: named, resembles, or unknown, by thresholds of the library's own strangers.
+"""Compares a suspect's outputs with a library of known models. The answer is *named*, *resembles* or
+*unknown*; the thresholds come from how similar unrelated models in the library are to each other.
 
-Each reference is taken as if it were a suspect, with its kin taken out of the library: what it then scores is
-what strangers score. Most "strangers" of a library are pupils or cousins of something in it, which makes the
-stricter threshold strict.
+Each reference is taken as if it were a suspect, with its kin removed from the library: its scores are those
+of an unrelated model ("stranger"). Most strangers in a library are students or relatives of a model in it, so
+the stricter threshold is strict.
 
-A wrong kin makes two copies strangers, and one such pair can set the threshold for everybody. So references
-that are as like another kin as only the closest of one kin are among themselves are set aside from the
-strangers, at most one in twenty, and named.
+A wrong kin turns two copies into strangers, and one such pair can set the threshold for all. References that
+are as similar to another kin as only the closest members of one kin are to each other are therefore left out
+of the strangers, at most one in twenty, and listed.
 
-A suspect that answers by noise, in another language or by refusals shares so little with everybody that one
-rare word in common is a high score. The thresholds do not hold for it, as no reference is like that: nothing
-is said of a suspect that shares less than half of what any does with strangers. One that is more like the
-nearest reference than like three quarters of unrelated models on half of the prompts or fewer may resemble
-it, and is not named: a router to many models looks so, and a small model whose answers vary much.
+A suspect that answers with noise, in another language or with refusals shares so little with all models that
+one rare word in common gives a high score. The thresholds do not hold for it, since no reference is like
+that: no verdict is given for a suspect that shares less than half as much with others as any reference does
+with unrelated models. A suspect that is closer to the nearest reference than to three quarters of unrelated
+models on only half of the prompts or fewer may resemble it, but is not named. A router to many models looks
+like that, and so does a small model whose answers vary much.
 
-Null (comparison): the suspect and one reference, chosen beforehand, are strangers. Null (stranger): the
-suspect is a stranger to all. Blind to: a model that is not in the library; rewriting that leaves no words.
-Fooled by: a library of which more than one kin in twenty is wrong; whoever answers most prompts by asking a
-reference. Source: docs/identify.md; conformal ranks
-as in prove.lineage.ranks.
+Null (comparison): the suspect and one reference, chosen beforehand, are unrelated. Null (stranger): the
+suspect is unrelated to all references. Blind to: a model that is not in the library; rewriting that changes
+all words.
+Fooled by: a library with the wrong kin for more than one kin in twenty; a suspect that answers most prompts
+by asking a reference. Source: docs/identify.md; conformal ranks as in prove.lineage.ranks.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -48,11 +50,11 @@ FEWEST_KINS = 8
 SAFETY = 2
 FEWEST_PROMPTS = 20
 SHOWN = 8
-DOUBTED_SHARE = 0.05  # of the references may be set aside for a kin that is doubted
-DOUBTED_FROM = 0.8  # quantile of what references show to the nearest of their own kin (docs/lab.md)
+DOUBTED_SHARE = 0.05  # of the references may be left out because their kin is doubted
+DOUBTED_FROM = 0.8  # quantile of the scores of references with the nearest of their own kin (docs/lab.md)
 FENCE = 1.5  # or so many times from the median to the 99th percentile of all pairs beyond the latter
-BREADTH = 0.75  # of unrelated models, to be surpassed on most prompts: copies do on .31 to .90 (docs/lab.md)
-FEWEST_TWINS = 8  # references with another of their kin: fewer do not say what kin show
+BREADTH = 0.75  # share of unrelated models to beat on most prompts; copies do on .31 to .90 (docs/lab.md)
+FEWEST_TWINS = 8  # references with another of their kin: fewer do not show how similar kin are
 
 
 def identify(
@@ -62,7 +64,7 @@ def identify(
     alpha: float = ALPHA,
     tell: Callable[[int, int], None] | None = None,
 ) -> tuple[Identified, Fit]:
-    """Say which kin of the library a suspect is, if any. `pool`: the library's answers and the suspect's.
+    """Return which kin of the library a suspect is, if any. `pool`: the library's answers and the suspect's.
 
     Raises: PoolError for outputs that cannot be compared, IdentifyError for a library too small.
     """
@@ -80,7 +82,7 @@ def identify(
 def decide(
     alike: Likeness, known: Mapping[str, Reference], alpha: float, *, count: bool = True
 ) -> Identified:
-    """Decide on likenesses that are already there; `count` how many strangers would be named."""
+    """Decide on given similarities; `count` also counts how many strangers would be named."""
     suspect = alike.focus
     row = alike.at(suspect)
     kin = [known[name].kin if name in known and name != suspect else f"\0{name}" for name in alike.models]
@@ -134,7 +136,7 @@ def decide(
 
 
 def _like_on_few_prompts(alike: Likeness, refs: Places, kins: NDArray[np.str_], nearest: Match) -> str:
-    """Why a suspect's score does not make it a copy of its nearest reference; "" where it may."""
+    """Return why a suspect's score does not make it a copy of its nearest reference; "" if it may be one."""
     beside = alike.by_prompt[:, alike.at(nearest.reference)]
     asked = np.isfinite(beside)
     unrelated = alike.by_prompt[np.ix_(asked, refs[kins != nearest.kin])]
@@ -149,20 +151,20 @@ def _like_on_few_prompts(alike: Likeness, refs: Places, kins: NDArray[np.str_], 
 
 @dataclass(frozen=True)
 class StrangerScores:
-    """What references show to other kins: the null of every threshold."""
+    """Scores of references with other kins: the null of every threshold."""
 
-    table: Floats  # (references, references): each as a suspect beside every other kin; nan elsewhere
-    kindred: Floats  # (references,): its score beside the nearest of its own kin; nan where it is alone
-    pairs: Floats  # all scores of the table, less those of references that are doubted
-    highest: Floats  # of each reference that is not doubted
-    rows: Places  # whose `highest` is which
-    doubted: tuple[int, ...]  # references whose kin is doubted, the likest first
+    table: Floats  # (references, references): each as a suspect against every other kin; nan elsewhere
+    kindred: Floats  # (references,): its score with the nearest of its own kin; nan if it has none
+    pairs: Floats  # all scores of the table, without those of doubted references
+    highest: Floats  # the highest score of each reference that is not doubted
+    rows: Places  # the references of `highest`
+    doubted: tuple[int, ...]  # references whose kin is doubted, most similar first
 
 
 def strangers(mean: Floats, refs: Places, kin: Sequence[str]) -> StrangerScores:
     """Score each reference as a suspect whose kin is not in the library.
 
-    Raises: IdentifyError where all are of one kin.
+    Raises: IdentifyError if all references are of one kin.
     """
     kins = np.array(kin)[refs]
     table = np.full((len(refs), len(refs)), np.nan)
@@ -187,10 +189,10 @@ def _null(table: Floats, kindred: Floats) -> StrangerScores:
 
 
 def doubted_kins(table: Floats, kindred: Floats) -> tuple[int, ...]:
-    """References as like another kin as the closest of one kin are to each other: their kin may be wrong.
+    """Return references as similar to another kin as the closest members of one kin: the kin may be wrong.
 
-    Or that lie far beyond all other pairs. At most `DOUBTED_SHARE`, the likest pairs first; of a pair the one
-    that has more such pairs.
+    Those far beyond all other pairs are returned as well. At most `DOUBTED_SHARE`, the most similar pairs
+    first; of each pair the one with more such pairs.
     """
     if not np.isfinite(table).any():
         return ()
@@ -216,9 +218,9 @@ def _highest(table: Floats) -> Floats:
 
 
 def _named_falsely(null: StrangerScores, kins: NDArray[np.str_], alpha: float) -> int:
-    """How many strangers a library without their kin would name.
+    """Count the strangers that a library without their kin would name.
 
-    A stranger and its likest reference resemble each other: without the one, the other shows less.
+    A stranger and its most similar reference resemble each other: without the one, the other shows less.
     """
     named = 0
     for at in null.rows:
@@ -234,12 +236,12 @@ def _rank(value: float, null: Floats) -> float:
 
 
 def comparison_threshold(pairs: Floats, alpha: float) -> float:
-    """The score that a pair of strangers passes less often than alpha."""
+    """Return the score that a pair of strangers exceeds less often than alpha."""
     return _threshold(pairs, alpha / SAFETY)
 
 
 def _threshold(null: Floats, alpha: float) -> float:
-    """Give the score that a share alpha of strangers passes; their highest where they are too few."""
+    """Return the score that a share alpha of strangers exceeds; their highest if there are too few."""
     # of the null above it, so that the rank is at most alpha
     passing = int(np.floor(alpha * (len(null) + 1))) - 1
     return float(np.sort(null)[::-1][max(0, passing)])

@@ -1,4 +1,4 @@
-"""Leads: similarities worth a look, as scores without p-values. Where to look next, and nothing that accuses.
+"""Leads: similarities worth examining, as scores without p-values. They accuse nobody.
 
-The ceiling is `prove.Evidence`'s: grade C with a p-value cannot be made. It knows no lineage.
+`prove.Evidence` enforces it: evidence of grade C with a p-value cannot be made.
 """

@@ -1,8 +1,8 @@
-"""What a suspect says it is: "I was made by ...". It believes nothing of it.
+"""Finds which model a suspect claims to be: "I was made by ...". The claim is not trusted.
 
-Null: none. Blind to: a suspect that was told what to say. Fooled by: data sets that quote others, prompts
-that suggest an answer, and anybody who writes a system prompt. Source: self-reports never carry beyond a lead
-(docs/provenance.md, grade C).
+Null: none. Blind to: a suspect that was instructed what to say. Fooled by: data sets that quote others,
+prompts that suggest an answer, and anybody who writes a system prompt. Source: self-reports never carry
+beyond a lead (docs/provenance.md, grade C).
 """
 
 import re
@@ -22,7 +22,7 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class SelfIdentification:
-    """A family or maker that the suspect calls itself by."""
+    """A family or maker that the suspect names as its own."""
 
     family: str
     prompts: int
@@ -30,7 +30,7 @@ class SelfIdentification:
 
 
 def claims(pool: Pool, suspect: str) -> tuple[SelfIdentification, ...]:
-    """Find the families that a suspect says it is, most often first."""
+    """Find the families that a suspect claims to be, most frequent first."""
     words = _words()
     found: dict[str, list[tuple[str, str]]] = {}
     for prompt, answers in pool.answers[suspect].items():
@@ -49,7 +49,7 @@ def claims(pool: Pool, suspect: str) -> tuple[SelfIdentification, ...]:
 
 
 def _words() -> dict[str, str]:
-    """Makers and families of the lineage table, and what people call them."""
+    """Makers and families of the lineage table, with their common names."""
     known = {"chatgpt": "gpt", "openai": "gpt", "bard": "gemini"}
     for family in table().families.values():
         known[family.id] = family.id

@@ -1,4 +1,4 @@
-"""Leads as evidence of grade C: scores and examples. They move no verdict."""
+"""Leads as evidence of grade C: scores and examples. They do not change a verdict."""
 
 from stillwatch.prove import Checked, Evidence, Grade, Row
 from stillwatch.prove.leads.claims import SelfIdentification, claims
@@ -15,7 +15,7 @@ MEANS_NOT = (
 
 
 def rare_lead(pool: Pool, suspect: str) -> tuple[Evidence, tuple[Shared, ...]]:
-    """Give phrases that one model alone shares with the suspect. Raises: PoolError."""
+    """Return phrases that one model alone shares with the suspect. Raises: PoolError."""
     fitted = fit(pool, suspect)
     found = rare_phrases(fitted.pool, suspect)
     rows = tuple(Row(lead.model, lead.prompts, lead.share, None, None, None, None) for lead in found[:SHOWN])
@@ -35,7 +35,7 @@ def rare_lead(pool: Pool, suspect: str) -> tuple[Evidence, tuple[Shared, ...]]:
 
 
 def claims_lead(pool: Pool, suspect: str) -> tuple[Evidence, tuple[SelfIdentification, ...]]:
-    """Give what the suspect says it is. Raises: PoolError."""
+    """Return which model the suspect claims to be. Raises: PoolError."""
     found = claims(pool, suspect)
     n = len(pool.answers[suspect])
     evidence = Evidence(

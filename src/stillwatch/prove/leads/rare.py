@@ -1,6 +1,6 @@
-"""Phrases that a suspect shares with one model and with nobody else, on the same prompt.
+"""Finds phrases that a suspect shares with one model and no other, on the same prompt.
 
-Null: none. Blind to: paraphrase. Fooled by: a text both know by heart, one model under two names, a pool so
+Null: none. Blind to: paraphrase. Fooled by: a text that both memorised, one model under two names, a pool so
 small that much is rare in it. Source: paired 3- to 5-grams as measured in docs/provenance.md, grade C.
 """
 
@@ -9,27 +9,27 @@ from dataclasses import dataclass
 from stillwatch.prove.pool import Pool
 from stillwatch.prove.pool.likeness import tokens
 
-LENGTH = 5  # words: below, chance alone shares them
+LENGTH = 5  # words; shorter phrases are shared by chance
 SHOWN = 3
 
 
 @dataclass(frozen=True)
 class Shared:
-    """What one model alone shares with the suspect."""
+    """What the suspect shares with one model alone."""
 
     model: str
     prompts: int  # both answered
-    with_phrase: int  # of them with at least one phrase that no third model says
+    with_phrase: int  # of these, with at least one phrase that no third model says
     examples: tuple[tuple[str, str], ...]  # (prompt id, the phrase), longest first
 
     @property
     def share(self) -> float:
-        """Of prompts."""
+        """Share of the prompts."""
         return self.with_phrase / self.prompts if self.prompts else 0.0
 
 
 def rare_phrases(pool: Pool, suspect: str) -> tuple[Shared, ...]:
-    """Count for each model the prompts where it alone says something the suspect says; most first."""
+    """Count for each model the prompts where it alone says something that the suspect says; most first."""
     counts = dict.fromkeys((m for m in pool.models if m != suspect), 0)
     both = dict(counts)
     examples: dict[str, list[tuple[str, str]]] = {model: [] for model in counts}

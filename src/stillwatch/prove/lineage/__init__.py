@@ -1,6 +1,7 @@
-"""Who is said to have come from whom, and when: what a rank among innocents stands on. It measures nothing.
+"""Which model is said to come from which, and when: the labels behind a rank among innocent models.
 
-Labels are claims of model cards and papers. A wrong one makes the rank wrong; `contaminated` looks for some.
+The labels are claims of model cards and papers. A wrong one makes the rank wrong; `contaminated` looks for
+some.
 """
 
 from collections.abc import Mapping
@@ -11,39 +12,39 @@ from stillwatch.prove import ProveError
 
 
 class LineageError(ProveError):
-    """A lineage that no candidate can be ranked with."""
+    """A lineage with which no candidate can be ranked."""
 
 
 class Role(StrEnum):
-    """What a model of the pool is to the test."""
+    """The role of a model in the test."""
 
     CANDIDATE = "candidate"  # may be the teacher
     STUDENT = "student"  # its teachers are known
     INNOCENT = "innocent"  # audited: no candidate taught it
-    COPY = "copy"  # another model of the pool, prompted or tuned otherwise: says nothing of its own
-    UNAUDITED = "unaudited"  # nobody knows: left out of every null
+    COPY = "copy"  # another model of the pool, with another prompt or tuning: no information of its own
+    UNAUDITED = "unaudited"  # unknown: left out of every null
 
 
 @dataclass(frozen=True)
 class Model:
-    """One model, as the lineage file tells it."""
+    """One model, as the lineage file describes it."""
 
     name: str
     role: Role
-    family: str = ""  # of a candidate: what is accused
+    family: str = ""  # of a candidate: the unit of accusation
     maker: str = ""  # of a candidate: its families are relatives
     released: str = ""  # "2023-03"; empty where unknown
     teachers: frozenset[str] = frozenset()  # families
     base: str = ""  # the family that its weights started from, where known
-    kin: str = ""  # models of one kin are one witness
+    kin: str = ""  # models of one kin count as one
 
 
 @dataclass(frozen=True)
 class Lineage:
-    """All that is said, by name."""
+    """All models of the lineage, by name."""
 
     models: Mapping[str, Model]
 
     def candidates(self) -> tuple[Model, ...]:
-        """Those that may be teachers."""
+        """The models that may be teachers."""
         return tuple(m for m in self.models.values() if m.role is Role.CANDIDATE and m.family)

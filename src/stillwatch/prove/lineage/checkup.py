@@ -1,6 +1,6 @@
-"""What the procedure does on models whose teachers are known: found, missed, wrongly accused.
+"""Measures the procedure on models whose teachers are known: found, missed, wrongly accused.
 
-It is run on the pool's own students, each as if it were the suspect and its kin unknown. It knows no suspect.
+It runs on the pool's own students, each as if it were the suspect and its kin unknown.
 """
 
 from collections.abc import Iterator
@@ -17,35 +17,35 @@ from stillwatch.stats.ranks import mean_ranks
 
 @dataclass(frozen=True)
 class Tried:
-    """One known student, judged as a stranger."""
+    """One known student, judged as an unknown suspect."""
 
     student: str
     kin: str
     teachers: frozenset[str]
     present: LineageJudgement
-    absent: LineageJudgement | None  # without its teachers; None where fewer than two families are left
+    absent: LineageJudgement | None  # without its teachers; None if fewer than two families are left
 
     @property
     def first(self) -> bool:
-        """A teacher is the likest family."""
+        """Whether a teacher is the most similar family."""
         return self.present.standings[0].family in self.teachers
 
     @property
     def named(self) -> bool:
-        """A teacher is accused."""
+        """Whether a teacher is accused."""
         return self.present.accused in self.teachers
 
 
 @dataclass(frozen=True)
 class Checkup:
-    """All students, and what they add up to."""
+    """The results for all students, with their totals."""
 
     tried: tuple[Tried, ...]
-    innocents: tuple[tuple[str, str], ...]  # (model, whom the procedure accuses, or nobody)
+    innocents: tuple[tuple[str, str], ...]  # (model, the accused family, or empty)
     skipped: tuple[str, ...]  # students without a teacher among their candidates
 
     def auc(self) -> float:
-        """How well the lead over the best other family tells teachers from others, over all pairs."""
+        """How well the margin over the best other family separates teachers from others, over all pairs."""
         right: list[float] = []
         wrong: list[float] = []
         for trial in self.tried:
@@ -56,7 +56,7 @@ class Checkup:
         return area(right, wrong)
 
     def count(self) -> dict[str, int]:
-        """The counts behind every share that is told of this."""
+        """The counts behind every reported share."""
         absent = [trial for trial in self.tried if trial.absent is not None]
         return {
             "students": len(self.tried),
@@ -72,7 +72,7 @@ class Checkup:
 
 
 def area(right: list[float], wrong: list[float]) -> float:
-    """The chance that a right one is above a wrong one; ties count half; nan where one side is empty.
+    """Return the chance that a right one ranks above a wrong one; ties count half; nan if one side is empty.
 
     >>> area([2.0, 1.0], [1.0, 0.0])
     0.875
@@ -85,9 +85,9 @@ def area(right: list[float], wrong: list[float]) -> float:
 
 
 def checkup(alike: Likeness, lineage: Lineage, alpha: float) -> Checkup:
-    """Judge every known student and every innocent of the pool, the others being the null.
+    """Judge every known student and every innocent of the pool against the others.
 
-    A model's kin never stands in its null.
+    A model's kin is never in its null.
     """
     tried, skipped, innocents = [], [], []
     for name, where in _fields(alike, lineage):

@@ -1,7 +1,4 @@
-"""A suspect, a pool and a lineage -> evidence of grade B, in sentences that say no more than was measured.
-
-It writes no file and asks no endpoint.
-"""
+"""Turns a suspect, a pool and a lineage into evidence of grade B, and claims only what was measured."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,8 +20,8 @@ METHOD = "conformal rank among audited models"
 UNIT = "log of likeness to the candidate over its mean likeness to the other candidates"
 ALPHA = 0.05
 ALPHA_NONE = 0.1
-FEWEST_KINS = 10  # below, no rank says anything
-HUB = 2.0  # times its share from which a family that innocents resemble is called a hub
+FEWEST_KINS = 10  # below, no rank is meaningful
+HUB = 2.0  # times its expected share, from which a family that innocents resemble is called a hub
 RESAMPLES = 400
 
 MEANS_NOT = (
@@ -42,7 +39,7 @@ Told = Callable[[str, int, int | None], None]
 
 @dataclass(frozen=True)
 class Traced:
-    """The evidence, and what it was made of, for whoever wants to look."""
+    """The evidence, with the data behind it."""
 
     evidence: Evidence
     judged: LineageJudgement
@@ -64,8 +61,8 @@ def trace(
     """Rank a suspect's candidates among audited models.
 
     Null: the suspect is exchangeable, kin by kin, with the audited models, towards families that taught
-    neither. Blind to: a teacher that is no candidate; anything below the floor. Fooled by: wrong labels, a
-    suspect unlike every audited model in what nobody measures. Source: docs/provenance.md, grade B.
+    neither. Blind to: a teacher that is no candidate; anything below the floor. Fooled by: wrong labels; a
+    suspect unlike every audited model in some unmeasured respect. Source: docs/provenance.md, grade B.
 
     Raises: PoolError, LineageError.
     """
@@ -113,7 +110,7 @@ def trace(
 
 
 def _unlike_all(alike: Likeness, where: Field, accused: str) -> str:
-    """Why a suspect is like no audited model, so that no rank among them says anything; "" where it is."""
+    """Return why a suspect resembles no audited model, so that no rank has a meaning; "" if it does."""
     rows = np.flatnonzero(where.judges)
     nearest = max(
         where.versions[accused], key=lambda one: float(np.nan_to_num(alike.mean[one, alike.at(alike.focus)]))
@@ -122,7 +119,7 @@ def _unlike_all(alike: Likeness, where: Field, accused: str) -> str:
 
 
 def power(known: Checkup) -> str:
-    """What the procedure finds of the pool's known students, in a sentence."""
+    """Describe in a sentence how many of the pool's known students the procedure finds."""
     n = known.count()
     if not n["students"]:
         return "Not known: the pool has no student with a known teacher among its candidates."
@@ -151,7 +148,7 @@ def _rows(judged: LineageJudgement, alike: Likeness, where: Field, pool: Pool) -
 
 
 def _bootstrap(alike: Likeness, where: Field) -> dict[str, tuple[float, float]]:
-    """Give 95 % intervals of margins, by drawing prompts again: they cover prompts, not models."""
+    """Return 95 % intervals of margins, by resampling prompts: they cover prompts, not models."""
     rows = alike.by_prompt
     draws = np.random.default_rng(1).multinomial(len(rows), np.full(len(rows), 1 / len(rows)), RESAMPLES)
     held = np.isfinite(rows)

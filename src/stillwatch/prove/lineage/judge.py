@@ -1,7 +1,7 @@
-"""One suspect before its candidates: margins, ranks, and whether one of them is accused.
+"""Judges one suspect against its candidates: margins, ranks, and whether one of them is accused.
 
-It accuses at most one family: the one that the suspect is likest to, if its rank holds over all candidates,
-on the margins as they are and on what the length of the answers does not foretell.
+It accuses at most one family: the most similar one, if its rank holds over all candidates, both on the plain
+margins and on those with the effect of answer length removed.
 """
 
 from dataclasses import dataclass
@@ -17,38 +17,38 @@ from stillwatch.prove.pool.likeness import Floats, Likeness
 
 @dataclass(frozen=True)
 class Standing:
-    """One candidate family, as the suspect stands to it. Each rank is the worse of both kinds of margin."""
+    """The result for one candidate family. Each rank is the worse of both kinds of margin."""
 
     family: str
     likeness: float
-    margin: float  # log of likeness over the mean of the others
+    margin: float  # log of similarity over the mean of the others
     own: Rank  # among models that this family taught nothing
-    over_all: Rank  # among the best margins that models reach with families that taught them nothing
+    over_all: Rank  # among the best margins of models with families that taught them nothing
 
     @property
     def p_adjusted(self) -> float:
-        """Over all candidates; never below the candidate's own."""
+        """Adjusted over all candidates; never below the candidate's own."""
         return max(self.own.p_value, self.over_all.p_value)
 
 
 @dataclass(frozen=True)
 class LineageJudgement:
-    """All candidates, likest first, and whether one is accused."""
+    """All candidates, most similar first, and the accused one if any."""
 
     standings: tuple[Standing, ...]
     accused: str  # a family, or empty
-    as_student: Rank | None  # known students that stand out no more than the suspect; None without students
+    as_student: Rank | None  # by known students with no larger margin; None without students
 
 
 def judge(alike: Likeness, where: Field, lineage: Lineage, suspect: str, alpha: float) -> LineageJudgement:
-    """Rank every candidate for one suspect, on the families that `where.innocent` leaves it."""
+    """Rank every candidate for one suspect, among the families that `where.innocent` allows it."""
     likenesses = to_families(alike.mean, where)
     row = alike.at(suspect)
     judges = where.judges.copy()
     judges[row] = False
     raw = margins(likenesses, where.innocent)
     together = judges.copy()
-    together[row] = True  # the one under test counts like the others, or it would not be exchangeable
+    together[row] = True  # the suspect counts like the others, or it would not be exchangeable with them
     plain = centre_families(raw, together)
     kinds = (plain, level_lengths(raw, alike.length, together))
     mine = [c for c in range(len(where.families)) if np.isfinite(raw[row, c])]
@@ -69,13 +69,13 @@ def _students(
     likenesses: Floats, raw: Floats, level: Floats, where: Field, lineage: Lineage, models: tuple[str, ...],
     judges: NDArray[np.bool_],
 ) -> Floats:  # fmt: skip
-    """(models,): how far each known student stands out towards its teachers; nan for all others."""
+    """(models,): margin of each known student towards its teachers; nan for all others."""
     full = margins(likenesses, np.isfinite(likenesses))
     found = np.full(len(models), np.nan)
     shift = [
         float((raw - level)[held[0], c]) if len(held := np.flatnonzero(np.isfinite(raw[:, c]))) else 0.0
         for c in range(len(where.families))
-    ]  # what `centre_families` took away
+    ]  # what `centre_families` subtracted
     for place, name in enumerate(models):
         entry = lineage.models.get(name)
         if entry is None or entry.role is not Role.STUDENT or not judges[place]:
@@ -88,7 +88,7 @@ def _students(
 
 
 def _as_student(highest: float, students: Floats, where: Field, judges: NDArray[np.bool_]) -> Rank | None:
-    """Rank how *little* the suspect stands out, among how much known students do towards their teachers.
+    """Rank how *small* the suspect's margin is, among those of known students towards their teachers.
 
     Null: the suspect is one more student of a candidate.
     """

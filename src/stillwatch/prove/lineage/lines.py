@@ -1,4 +1,4 @@
-"""A model's name -> its line and maker, by the table beside this file. It believes the name."""
+"""Maps a model's name to its line and maker, by the table beside this file. The name is trusted."""
 
 import re
 import tomllib
@@ -18,7 +18,7 @@ def _lines() -> tuple[tuple[str, str, re.Pattern[str], bool], ...]:
 
 
 def line_of(name: str) -> tuple[str, str]:
-    """Say the line and its maker; two empty texts where no line fits.
+    """Return the line and its maker; two empty texts if no line fits.
 
     >>> line_of("gpt-3.5-turbo-0301"), line_of("gpt4_0613"), line_of("acme-9b")
     (('gpt35', 'openai'), ('gpt4', 'openai'), ('', ''))
@@ -28,7 +28,7 @@ def line_of(name: str) -> tuple[str, str]:
 
 
 def base_in(name: str) -> str:
-    """Say which line's weights a student's own name mentions; lines whose weights nobody has are no base.
+    """Return the line whose weights a student's own name mentions; lines with closed weights are no base.
 
     >>> base_in("OpenHermes-2.5-Mistral-7B"), base_in("claude2-alpaca-13b")
     ('mistral', '')
@@ -42,7 +42,7 @@ def _flat(name: str) -> str:
 
 
 def family_of(name: str) -> tuple[str, str]:
-    """Say a candidate's family and maker: by line, else by the lineage table, else the name itself.
+    """Return a candidate's family and maker: by line, else by the lineage table, else by the name itself.
 
     >>> family_of("kimi-k2"), family_of("acme-9b")
     (('kimi', 'kimi'), ('acme-9b', 'acme'))
@@ -55,7 +55,7 @@ def family_of(name: str) -> tuple[str, str]:
 
 
 def stem(name: str) -> str:
-    """The word that a name begins with: models that share it count as kin where nothing better is said.
+    """Return the first word of a name: models that share it count as kin unless something better is known.
 
     >>> stem("recycled-wizardlm-7b-v1.0"), stem("Vicuna_13b"), stem("42")
     ('recycled', 'vicuna', '42')

@@ -1,10 +1,10 @@
-"""How far one candidate family stands out among the candidates, for every model of the pool.
+"""Margins: how far one candidate family stands out among the candidates, for every model of the pool.
 
-A margin is the log of a model's likeness to a family over its mean likeness to the other families. A family
-is as like as its likest version. Margins have no null of their own; `ranks` gives them one.
+A margin is the log of a model's similarity to a family over its mean similarity to the other families. A
+family counts by its most similar version. Margins have no null of their own; `ranks` gives them one.
 
-Blind to: a teacher that is no candidate. Fooled by: hubs, families that everybody resembles;
-`centre_families` takes a family's usual margin away. Source: the statistic of docs/provenance.md, grade B.
+Blind to: a teacher that is not a candidate. Fooled by: hubs, families that every model resembles;
+`centre_families` subtracts a family's usual margin. Source: the statistic of docs/provenance.md, grade B.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -19,20 +19,20 @@ from stillwatch.prove.pool.likeness import Floats, Likeness
 
 @dataclass(frozen=True)
 class Field:
-    """The candidates that a suspect may have learned from, and what each model may be held against."""
+    """The candidates as teachers of a suspect, and the families against which each model may be compared."""
 
     families: tuple[str, ...]
     versions: Mapping[str, tuple[int, ...]]  # family -> places of its versions among the likeness's models
-    innocent: NDArray[np.bool_]  # (models, families): the family taught it nothing, by all that is said
+    innocent: NDArray[np.bool_]  # (models, families): by the labels, the family taught the model nothing
     kin: tuple[str, ...]  # of each model
     judges: NDArray[np.bool_]  # (models,): may stand in a null
     too_late: tuple[str, ...]  # candidates that came after the suspect
     undated: tuple[str, ...]  # candidates without a date
     released: str  # of the suspect; empty where unknown
-    own_base: str  # the family that the suspect's weights started from, and which is therefore no candidate
+    own_base: str  # the family from which the suspect's weights started: no candidate
 
     def without(self, families: Collection[str]) -> "Field":
-        """The same with candidates taken away."""
+        """Return the same with some candidates removed."""
         kept = [c for c, family in enumerate(self.families) if family not in families]
         left = tuple(self.families[c] for c in kept)
         versions = {family: self.versions[family] for family in left}
@@ -42,7 +42,7 @@ class Field:
 def choose_field(
     alike: Likeness, lineage: Lineage, suspect: str, released: str = "", base: str = ""
 ) -> Field:
-    """Choose candidates for a suspect: not later than it, not its own base, more than one family.
+    """Choose candidates for a suspect: not released after it, not its own base, more than one family.
 
     Raises: LineageError for fewer than two families.
     """
@@ -76,7 +76,7 @@ def choose_field(
         model_told = lineage.models.get(name)
         kin.append(model_told.kin if model_told else name)
         if model_told is None or name == suspect or (entry and model_told.kin == entry.kin):
-            continue  # the suspect's kin is no judge of it
+            continue  # the suspect's kin is not in its null
         judges[row] = model_told.role in (Role.CANDIDATE, Role.STUDENT, Role.INNOCENT)
         for column, family in enumerate(families):
             own = model_told.role is Role.CANDIDATE and model_told.maker == makers[family]
@@ -96,7 +96,7 @@ def choose_field(
 
 
 def to_families(mean: Floats, where: Field) -> Floats:
-    """(models, families): each model's likeness to the likest version of each family; nan to itself."""
+    """(models, families): each model's likeness to the most similar version of each family; nan to itself."""
     alone = mean.copy()
     np.fill_diagonal(alone, np.nan)
     columns = [_highest(alone[:, list(where.versions[family])]) for family in where.families]
@@ -104,9 +104,9 @@ def to_families(mean: Floats, where: Field) -> Floats:
 
 
 def margins(alike: Floats, may: NDArray[np.bool_]) -> Floats:
-    """(models, families): log of likeness over the mean of the other families that `may` stand for the model.
+    """(models, families): log of similarity over the mean of other families that `may` stand for the model.
 
-    nan where the family may not, where nothing is left to compare with, or where nothing is alike.
+    nan if the family may not, if nothing is left to compare with, or if nothing is similar.
 
     >>> likenesses, may = np.array([[0.2, 0.1, 0.1]]), np.array([[True, True, True]])
     >>> margins(likenesses, may)[0].round(3).tolist()
@@ -123,16 +123,16 @@ def margins(alike: Floats, may: NDArray[np.bool_]) -> Floats:
 
 
 def centre_families(raw: Floats, rows: NDArray[np.bool_]) -> Floats:
-    """Take from each family's margins their median over `rows`: what everybody shows."""
+    """Subtract from each family's margins their median over `rows`: what all models show."""
     held = raw[rows]
     middle = np.array([np.median(c[np.isfinite(c)]) if np.isfinite(c).any() else 0.0 for c in held.T])
     return raw - middle
 
 
 def level_lengths(raw: Floats, length: Floats, rows: NDArray[np.bool_]) -> Floats:
-    """Take from each family's margins what the answers' length foretells, by least squares on `rows`.
+    """Subtract from each family's margins what the answers' length predicts, by least squares on `rows`.
 
-    Terse models resemble terse teachers, whoever taught them. What is left is not explained by that.
+    Terse models resemble terse teachers, whichever model taught them. The rest is not explained by length.
     """
     found = np.full(raw.shape, np.nan)
     line = np.stack([np.ones(len(length)), length], axis=1)
@@ -145,7 +145,7 @@ def level_lengths(raw: Floats, length: Floats, rows: NDArray[np.bool_]) -> Float
 
 
 def best(values: Floats) -> Floats:
-    """(models,): the highest margin of each; nan where it has none."""
+    """(models,): the highest margin of each; nan if it has none."""
     return _highest(values)
 
 
@@ -155,6 +155,6 @@ def _highest(values: Floats) -> Floats:
 
 
 def list_names(names: Sequence[str]) -> str:
-    """The first five names, and how many more."""
+    """The first five names, and the number of others."""
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return (", ".join(names[:5]) or "none") + more

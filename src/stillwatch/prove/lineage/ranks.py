@@ -1,13 +1,13 @@
-"""The rank of a suspect among audited models, kin by kin: what makes a margin a p-value, with a floor.
+"""Ranks a suspect among audited models, kin by kin. The rank is a p-value with a floor.
 
-Models of one kin (a data set in three sizes, one maker's versions) are one witness, not three: each kin
-counts by the share of its members that do at least as well, and the sum is rounded up.
+Models of one kin (a data set in three sizes, one maker's versions) count as one: each kin counts by the share
+of its members that do at least as well, and the sum is rounded up.
 
 Null: the suspect's kin is exchangeable with the kins of the null. Blind to: anything below 1 / (kins + 1).
-Fooled by: a null that was itself taught by the candidate (p too large), a suspect of another sort than every
-model of the null (p may be too small: no ranking can rule that out). Source: Vovk, Gammerman and Shafer 2005,
-Algorithmic Learning in a Random World, ch. 2; Dunn, Wasserman and Ramdas 2022, JASA 118, for groups; Westfall
-and Young 1993 for the maximum over candidates.
+Fooled by: a null that was itself taught by the candidate (p too large); a suspect of another kind than every
+model of the null (p may be too small, and no ranking can rule that out). Source: Vovk, Gammerman and Shafer
+2005, Algorithmic Learning in a Random World, ch. 2; Dunn, Wasserman and Ramdas 2022, JASA 118, for groups;
+Westfall and Young 1993 for the maximum over candidates.
 """
 
 import math
@@ -21,12 +21,12 @@ from stillwatch.prove import Counts
 from stillwatch.prove.exact import rank
 from stillwatch.prove.pool.likeness import Floats
 
-_ROUNDING = 1e-9  # thirds that add up to 2.9999999999
+_ROUNDING = 1e-9  # for thirds that add up to 2.9999999999
 
 
 @dataclass(frozen=True)
 class Rank:
-    """A place among kins."""
+    """A rank among kins."""
 
     as_good: int  # kins, rounded up
     kins: int
@@ -37,17 +37,17 @@ class Rank:
         return rank(self.as_good, self.kins)
 
     def counts(self) -> Counts:
-        """What a checker computes it from again."""
+        """The counts from which a checker recomputes it."""
         return Counts("rank", self.as_good, self.kins)
 
 
 def worse(first: Rank, second: Rank) -> Rank:
-    """The rank with the larger p-value."""
+    """Return the rank with the larger p-value."""
     return first if first.p_value >= second.p_value else second
 
 
 def rank_among(value: float, null: Floats, kin: Sequence[str], rows: NDArray[np.bool_]) -> Rank:
-    """Rank a value among the models in `rows` that have one; large is suspicious.
+    """Rank a value among the models in `rows` that have one; a large value is suspicious.
 
     >>> null, kin = np.array([3.0, 1.0, 0.0]), ["a", "a", "b"]
     >>> rank_among(2.0, null, kin, np.ones(3, bool)).p_value  # half of kin a, rounded up; of kin b nobody

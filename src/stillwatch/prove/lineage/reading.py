@@ -1,6 +1,7 @@
-"""Lineage files (TOML, CSV, JSON) -> `Lineage`. Several are merged: the first that says a field keeps it.
+"""Lineage files (TOML, CSV, JSON) -> `Lineage`. Several are merged: the first file that gives a field
+determines it.
 
-Teachers are united. It does not look whether what is said is true.
+Teachers are united. Claims are not checked.
 """
 
 import csv
@@ -60,14 +61,14 @@ def read_lineage(paths: Sequence[Path], *, candidates: bool = True) -> Lineage:
 
 @dataclass(frozen=True)
 class KinClaim:
-    """What a file says of a model's weights."""
+    """A file's claim about a model's weights."""
 
     kin: str
-    base: str  # the model that they come from; empty where it is the first of its kin
+    base: str  # the model from which they come; empty if it is the first of its kin
 
 
 def read_kins(paths: Sequence[Path]) -> dict[str, KinClaim]:
-    """Read whose kin models are said to be, by name, of the files that say one; the first file counts.
+    """Read the kin of models, by name, from the files that give one; the first file counts.
 
     Raises: LineageError with the place of what cannot be read, and for a file without any kin.
     """
@@ -137,7 +138,7 @@ def _tables(document: Mapping[str, Any], path: Path) -> Iterator[tuple[str, Told
 
 
 def _document(document: Any, path: Path) -> Iterator[tuple[str, Told]]:
-    """A list under `model`, as in TOML; or students, human_data and candidate_dates by name."""
+    """Read a list under `model`, as in TOML; or students, human_data and candidate_dates by name."""
     if isinstance(document, dict) and "model" in document:
         yield from _tables(document, path)
         return
@@ -178,7 +179,7 @@ def _rows(text: str, path: Path) -> Iterator[tuple[str, Told]]:
 
 
 def _check(entry: Told, place: str) -> None:
-    """Bring one entry into one shape."""
+    """Normalise one entry."""
     role = entry.get("role") or "unaudited"
     if role not in ROLES:
         raise LineageError(f"{place}: role is {role!r:.40}; it can be {', '.join(ROLES)}")
@@ -199,7 +200,7 @@ def _model(entry: Told) -> Model:
     teachers = frozenset(_family(teacher) for teacher in entry["teachers"] if teacher.lower() not in NOTHING)
     known = frozenset(teacher for teacher in teachers if teacher)
     if teachers and not known and role is Role.STUDENT:
-        role = Role.UNAUDITED  # "unknown", "mixed open data": a teacher, and nobody knows which
+        role = Role.UNAUDITED  # "unknown", "mixed open data": it has a teacher, but an unknown one
     base = entry.get("base", "")
     if role is Role.CANDIDATE:
         family, maker = entry.get("family") or line, entry.get("maker") or maker
@@ -212,7 +213,7 @@ def _model(entry: Told) -> Model:
 
 
 def _family(teacher: str) -> str:
-    """A teacher's family: as the candidates have it, by a model's name, or nothing that can be known."""
+    """Return a teacher's family: as the candidates have it, by a model's name, or empty if unknown."""
     if teacher.lower() in ("unknown", "undisclosed") or " " in teacher.strip():
         return ""
     return line_of(teacher)[0] or teacher

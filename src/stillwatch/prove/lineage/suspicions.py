@@ -1,6 +1,6 @@
-"""What else could explain a rank: innocents that look taught, hubs, relatives, pupils that stand nearer.
+"""Other explanations of a rank: innocents that look taught, hubs, related families, similar students.
 
-It finds things to look at. It changes no p-value: a null chosen after looking is no null.
+They are for a person to examine. A null chosen after seeing the data is none.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from stillwatch.prove.pool.likeness import Likeness
 
 @dataclass(frozen=True)
 class Doubtful:
-    """An innocent that stands out towards a family as its known students do."""
+    """An innocent whose margin towards a family is as large as that of its known students."""
 
     model: str
     family: str
@@ -24,7 +24,7 @@ class Doubtful:
 
 @dataclass(frozen=True)
 class Hub:
-    """How many models that a family taught nothing are nevertheless likest to it."""
+    """How many models that a family did not teach are nevertheless most similar to it."""
 
     family: str
     likest: int
@@ -32,7 +32,7 @@ class Hub:
 
 
 def doubtful(alike: Likeness, where: Field, lineage: Lineage, suspect: str) -> tuple[Doubtful, ...]:
-    """Find models called innocent that look like students: perhaps they are.
+    """Find models labelled innocent that look like students: the labels may be wrong.
 
     Blind to: a family without known students in the pool. Fooled by: a base or a data set in common.
     """
@@ -63,7 +63,7 @@ def doubtful(alike: Likeness, where: Field, lineage: Lineage, suspect: str) -> t
 
 
 def hubs(alike: Likeness, where: Field, suspect: str) -> tuple[Hub, ...]:
-    """Count for each family the innocents that are likest to it; a family far above its share is a hub."""
+    """Find hubs: families to which far more innocents are most similar than their share."""
     likenesses = to_families(alike.mean, where)
     counted = []
     for column, family in enumerate(where.families):
@@ -79,9 +79,9 @@ def hubs(alike: Likeness, where: Field, suspect: str) -> tuple[Hub, ...]:
 def nearer_pupils(
     alike: Likeness, where: Field, lineage: Lineage, suspect: str, family: str
 ) -> tuple[str, ...]:
-    """Known students of a family that the suspect is liker than to the family: one of them may be the source.
+    """Return known students of a family more similar to the suspect than the family: one may be the source.
 
-    Then the family is a grandparent. The suspect's own kin is left out.
+    The family would then be a teacher's teacher. The suspect's own kin is left out.
     """
     at = alike.at(suspect)
     nearest = max(alike.mean[at, row] for row in where.versions[family] if row != at)
@@ -95,7 +95,7 @@ def nearer_pupils(
 
 
 def relatives(lineage: Lineage, where: Field, family: str) -> tuple[str, ...]:
-    """Other candidate families of the same maker: they share data, and a rank does not tell them apart."""
+    """Return other candidate families of the same maker: they share data, and a rank cannot separate them."""
     makers = {m.family: m.maker for m in lineage.candidates()}
     return tuple(
         other_family

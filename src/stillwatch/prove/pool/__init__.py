@@ -1,6 +1,6 @@
-"""Answers of several models to the same prompts: what similarity is measured on. It knows no lineage.
+"""Answers of several models to the same prompts: the data on which similarity is measured.
 
-Questions are told apart by an id: the file's own `prompt_id`, or a hash of the prompt's text.
+Prompts are identified by the file's own `prompt_id`, or by a hash of their text.
 """
 
 import hashlib
@@ -11,11 +11,11 @@ from stillwatch.prove import Checked, ProveError
 
 
 class PoolError(ProveError):
-    """Outputs that nothing can be compared on."""
+    """Outputs that cannot be compared."""
 
 
 def prompt_id(text: str) -> str:
-    """Name a prompt by its text; spaces at the ends and their number do not count.
+    """Return an id from a prompt's text; the amount of white space does not matter.
 
     >>> prompt_id(" What  is it?") == prompt_id("What is it?")
     True
@@ -25,14 +25,14 @@ def prompt_id(text: str) -> str:
 
 @dataclass(frozen=True)
 class Pool:
-    """Answers by model and prompt, in a fixed order. What a model did not answer is not there."""
+    """Answers by model and prompt, in a fixed order. Missing answers are absent."""
 
     prompts: tuple[str, ...]  # ids, sorted
     answers: Mapping[str, Mapping[str, tuple[str, ...]]]  # model -> prompt id -> its answers, never empty
     texts: Mapping[str, str]  # prompt id -> the prompt, where the files give it
     prompt_tokens: Mapping[str, Mapping[str, int]]  # model -> prompt id -> usage.prompt_tokens, where given
-    unread: tuple[str, ...] = ()  # what of the files could not be used: place and why
-    checked: tuple[Checked, ...] = ()  # what was seen when the answers were fetched
+    unread: tuple[str, ...] = ()  # rows of the files that could not be used: place and reason
+    checked: tuple[Checked, ...] = ()  # checks made when the answers were fetched
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -40,7 +40,7 @@ class Pool:
         return tuple(sorted(self.answers))
 
     def of(self, models: Iterable[str], prompts: Iterable[str] | None = None) -> "Pool":
-        """The same with fewer models, or fewer prompts."""
+        """Return the same with fewer models, or fewer prompts."""
         kept = {model: self.answers[model] for model in models}
         if prompts is not None:
             wanted = frozenset(prompts)
@@ -52,7 +52,7 @@ class Pool:
         )
 
     def joined(self, other: "Pool") -> "Pool":
-        """Both together. Prompts are the same where their texts are, whatever ids the files gave them.
+        """Return both together. Prompts are the same where their texts are, whatever ids the files gave them.
 
         Raises: PoolError for a model that is in both.
         """
@@ -69,7 +69,7 @@ class Pool:
         )
 
     def _named_as(self, other: "Pool") -> "Pool":
-        """The same with the other's ids for prompts whose texts both know: numbers of rows name nothing."""
+        """Rename the other's prompts to the ids used here, by their texts: row numbers identify nothing."""
         theirs = {prompt_id(text): key for key, text in other.texts.items()}
         name = {}
         for key, text in self.texts.items() if theirs else ():

@@ -1,6 +1,6 @@
-"""What makes a suspect's answers worth less in a comparison, counted: refusals, scripts, copies, overlap.
+"""Counts what makes a suspect's answers less comparable: refusals, scripts, copies, overlap.
 
-It refuses what cannot be compared at all. It does not know who taught whom.
+What cannot be compared at all is refused.
 """
 
 import re
@@ -12,15 +12,15 @@ from stillwatch.prove import Checked
 from stillwatch.prove.pool import Pool, PoolError
 from stillwatch.prove.pool.likeness import tokens
 
-FEWEST = 30  # prompts in common: below, ranks are noise (AUC .83 at 10 and .90 at 50, docs/provenance.md)
+FEWEST = 30  # prompts in common; below, ranks are noise (AUC .83 at 10 and .90 at 50, docs/provenance.md)
 WANTED = 100  # prompts from which the figures of docs/provenance.md hold
 MANY_REFUSED = 0.3
 OTHER_SCRIPT = 0.2
 VOICES = 15  # models asked for the usual script of a prompt
-COPY_SHARE = 0.9  # of prompts with the very same answer: one model under two names
-LONG_ENOUGH = 20  # characters: "Yes." is no copy
+COPY_SHARE = 0.9  # of prompts with identical answers: one model under two names
+LONG_ENOUGH = 20  # characters; an equal "Yes." does not make a copy
 
-# The openings of refusals in English. No such list is complete: a share is told, not a verdict.
+# The openings of refusals in English. No such list is complete, so a share is reported, not a verdict.
 _REFUSAL = re.compile(
     r"^\W*(?:i(?:'|’)?m (?:really |very )?sorry|i am (?:really |very )?sorry|sorry,|i apologi[sz]e|"
     r"i can(?:no|'|’)t |i(?:'m| am|’m) (?:unable|not able)|as an ai|unfortunately, i (?:can|am)|"
@@ -41,7 +41,7 @@ _SCRIPTS = {
 
 
 def is_refusal(text: str) -> bool:
-    """Tell a refusal by its opening.
+    """Return whether a text opens like a refusal.
 
     >>> is_refusal("I'm sorry, but I can't help with that."), is_refusal("Sorry is a noun and an adjective.")
     (True, False)
@@ -50,7 +50,7 @@ def is_refusal(text: str) -> bool:
 
 
 def script(text: str) -> str:
-    """The script that most letters are in; "none" without letters.
+    """Return the script of most letters; "none" without letters.
 
     >>> script("3 + 4"), script("Привет, Bob"), script("Hello")
     ('none', 'cyrillic', 'latin')
@@ -62,7 +62,7 @@ def script(text: str) -> str:
 
 @dataclass(frozen=True)
 class Fit:
-    """A suspect that can be compared: the pool it is left with, and what was checked."""
+    """A suspect that can be compared: its pool, and the checks made."""
 
     pool: Pool  # the suspect and everybody else, on the prompts that the suspect answered
     notes: tuple[Checked, ...]
@@ -70,11 +70,11 @@ class Fit:
 
 
 def fit(pool: Pool, suspect: str, fewest: int = FEWEST) -> Fit:
-    """Keep what a suspect can be compared on: prompts it answered, models that share enough of them.
+    """Keep what can be compared with a suspect: prompts it answered, models that share enough of them.
 
-    Refused prompts are left out, because strangers refuse in the same words.
+    Refused prompts are left out, because unrelated models refuse in the same words.
 
-    Raises: PoolError for too few prompts, no model to compare with, answers that say nothing.
+    Raises: PoolError for too few prompts, no model to compare with, or empty answers.
     """
     mine = pool.answers[suspect]
     others = [model for model in pool.models if model != suspect]
@@ -115,14 +115,14 @@ def fit(pool: Pool, suspect: str, fewest: int = FEWEST) -> Fit:
 
 
 def same_answers(pool: Pool, first: str, second: str) -> float:
-    """The share of common prompts where two models give the very same text, of those long enough to tell."""
+    """Return the share of common prompts where two models give identical texts, short texts left out."""
     a, b = pool.answers[first], pool.answers[second]
     both = [p for p in a if p in b and len(a[p][0]) >= LONG_ENOUGH]
     return sum(a[p][0] == b[p][0] for p in both) / len(both) if both else 0.0
 
 
 def _unread(rows: Sequence[str]) -> tuple[Checked, ...]:
-    """Report rows that were passed over; nothing where there are none."""
+    """Report rows that were skipped, if any."""
     return (Checked("rows left out", f"{len(rows)}; the first: {rows[0]}", False),) if rows else ()
 
 

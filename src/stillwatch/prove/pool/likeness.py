@@ -1,10 +1,10 @@
-"""How alike models answer the same prompts: word n-grams of the first 100 tokens, rare ones weighing more.
+"""Similarity of models' answers to the same prompts: word n-grams of the first 100 tokens, by rarity.
 
-Per prompt what two answers share, weighed by IDF over the models' answers to that prompt, scaled as a
-cosine; the mean over prompts. It has no threshold and no p-value: prompts are no independent tries, and more
-of them make a wrong accusation only more certain.
+Per prompt: what two answers share, weighted by IDF over the models' answers to that prompt and scaled as a
+cosine; then the mean over prompts. It has no threshold and no p-value: prompts are not independent trials,
+and more of them make a wrong accusation only more certain.
 
-Null: none. Blind to: paraphrase; a teacher that nobody compared. Fooled by: a shared base, style or length
+Null: none. Blind to: paraphrase; a teacher that is not compared. Fooled by: a shared base, style or length
 beyond 100 tokens, models that many others were trained on. Source: shared prompts and IDF as measured in
 docs/provenance.md; IDF: Sparck Jones 1972, J. Documentation 28.
 """
@@ -20,14 +20,14 @@ from stillwatch.prove.pool import Pool
 from stillwatch.stats.dealing import begins
 from stillwatch.stats.sparse_rows import row_products
 
-TOKENS = 100  # takes most of the length out of it
+TOKENS = 100  # removes most of the effect of length
 LONGEST = 3  # words of an n-gram
 LONG = 400  # words
-COHORT = 20  # nearest unrelated models; 10 and 30 do as well, within noise
-RARENESS = 1.5  # what a shared n-gram adds is its IDF to this power; 1 and 2 do as well (docs/lab.md)
-# One token: a word in an alphabet, one sign of a script that has no spaces, or one mark.
+COHORT = 20  # nearest unrelated models; 10 and 30 work as well, within noise
+RARENESS = 1.5  # a shared n-gram adds its IDF to this power; 1 and 2 work as well (docs/lab.md)
+# One token: a word in an alphabet, one character of a script without spaces, or one punctuation mark.
 _TOKEN = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]|[^\W\u3040-\u30ff\u4e00-\u9fff]+|[^\w\s]")
-_ABOUT = 40 * TOKENS  # characters that surely hold the first tokens of any text
+_ABOUT = 40 * TOKENS  # characters that certainly hold the first tokens of any text
 
 Floats = NDArray[np.float64]
 Told = Callable[[int, int], None]  # prompts done, of how many
@@ -38,14 +38,14 @@ class Likeness:
     """Similarities between all models of a pool, and per prompt for the one in focus."""
 
     models: tuple[str, ...]
-    mean: Floats  # (models, models): the mean over the prompts that both answered; nan where none
+    mean: Floats  # (models, models): the mean over the prompts that both answered; nan if none
     shared: NDArray[np.int64]  # (models, models) prompts
     focus: str
-    by_prompt: Floats  # (prompts, models): the focus beside each; nan where one did not answer
+    by_prompt: Floats  # (prompts, models): the focus compared with each; nan if one did not answer
     length: Floats  # (models,): mean log of the words of an answer
 
     def at(self, model: str) -> int:
-        """Where a model stands."""
+        """Return the index of a model."""
         return self.models.index(model)
 
 
@@ -88,9 +88,9 @@ def likeness(pool: Pool, focus: str, tell: Told | None = None) -> Likeness:
 def too_little_shared(
     alike: Likeness, references: NDArray[np.int64], kins: NDArray[np.str_], kin: str
 ) -> str:
-    """Why the focus is not like the references in anything; "" where it is. kin: of its nearest one.
+    """Return why the focus resembles no reference; "" if it does. kin: of its nearest one.
 
-    It is so where it shares less with its nearest unrelated models than half of what any reference does.
+    This is so if it shares less with its nearest unrelated models than half of what any reference does.
     """
 
     def mean_beside(one: int, own: str) -> float:
@@ -108,14 +108,14 @@ def too_little_shared(
 
 
 def _length(texts: Collection[Sequence[str]]) -> float:
-    """Mean log of words, of at most `LONG`: one essay among one-liners is no other style."""
+    """Return the mean log of words, of at most `LONG`: one essay among one-liners is no other style."""
     return float(np.mean([np.log1p(min(LONG, len(answers[0].split()))) for answers in texts]))
 
 
 def prompt_likeness(answers: Sequence[Sequence[str]]) -> Floats:
     """Compare the answers to one prompt: (answers, answers), from 0 to 1.
 
-    What two answers share, by how rare it is, over the geometric mean of what each could share.
+    What two answers share, weighted by rarity, over the geometric mean of what each could share.
     """
     n = len(answers)
     words: dict[str, int] = {}

@@ -1,6 +1,6 @@
 """Recordings -> `Pool`. A file without a model column holds one model, named after the file or by the caller.
 
-It does not judge what the answers are good for; `checks` does.
+Whether the answers are usable is judged by `checks`.
 """
 
 import hashlib
@@ -12,8 +12,8 @@ from stillwatch.prove.pool import Pool, PoolError, prompt_id
 from stillwatch.prove.recording import SUFFIXES, RecordedAnswers, Unread, is_recording, read, usable
 
 TOKENS = "prompt_tokens"
-LONGEST = 1 << 20  # characters of one answer: what is longer is cut, likeness reads the beginning only
-FEWEST = 8  # prompts of a model at all: less is a slip of the file
+LONGEST = 1 << 20  # characters of one answer; the rest is cut, since similarity reads only the beginning
+FEWEST = 8  # prompts of a model; fewer indicate an error in the file
 
 
 def read_pool(paths: Sequence[Path], name: str = "", models: Sequence[str] = ()) -> Pool:
@@ -84,10 +84,10 @@ def _too_few(model: str, prompts: int, where: str) -> str:
 
 
 def _order_answers(answers: Mapping[str, int]) -> tuple[str, ...]:
-    """Several answers to one prompt in an order that is not the file's: the first of them is compared.
+    """Order several answers to one prompt independently of the file: the first of them is compared.
 
-    What was said nine times in ten is first nine times in ten: else a model asked ten times would seem
-    another one than the same model asked once.
+    An answer given nine times in ten comes first nine times in ten. Otherwise a model asked ten times would
+    seem to differ from the same model asked once.
     """
 
     def place(text: str) -> bytes:
@@ -98,7 +98,7 @@ def _order_answers(answers: Mapping[str, int]) -> tuple[str, ...]:
 
 
 def without_reasoning(text: str) -> str:
-    """An answer without the reasoning that some models write before it.
+    """Return an answer without the reasoning that some models write before it.
 
     >>> without_reasoning("<think>Let me see.</think> Four.")
     'Four.'

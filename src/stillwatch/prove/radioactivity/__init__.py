@@ -1,7 +1,4 @@
-"""Watermark radioactivity, grade A': does what a suspect writes carry the key of one actor's answers?
-
-It knows texts, keys and actors; not how a suspect is asked.
-"""
+"""Watermark radioactivity, grade A': do a suspect's texts carry the key of one actor's answers?"""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,24 +7,24 @@ from stillwatch.prove import ProveError
 from stillwatch.watermark import WINDOW
 
 ALPHA = 1e-5
-EFFECT = 0.05  # docs/watermark.md says what students of which mix showed
+EFFECT = 0.05  # docs/watermark.md has the effects of students by training mix
 FEWEST = 200  # scored tokens: below, no effect of a distilled student could be found
 
 
 class RadioactivityError(ProveError):
-    """Texts, keys or settings that no mark can be looked for with."""
+    """Texts, keys or settings with which no watermark can be tested."""
 
 
 class TokenSelection(StrEnum):
-    """Which tokens of the suspect are scored; settled without any key."""
+    """Which tokens of the suspect are scored; chosen without using any key."""
 
     EACH = "each"  # every distinct pair of context and token
-    MATCHED = "matched"  # every pair, weighed by how far it is above a reference text
+    MATCHED = "matched"  # every pair, weighted by how far it exceeds a reference text
 
 
 @dataclass(frozen=True)
 class RadioactivitySettings:
-    """What the statistic depends on. Raises: RadioactivityError."""
+    """The settings of the statistic. Raises: RadioactivityError."""
 
     window: int = WINDOW
     choice: TokenSelection = TokenSelection.EACH
@@ -46,7 +43,7 @@ class RadioactivitySettings:
 
 @dataclass(frozen=True)
 class Text:
-    """One answer, and the question where it is known; either as text or as the teacher's tokens."""
+    """One answer, and the question if known; either as text or as the teacher's tokens."""
 
     place: str
     prompt: str

@@ -1,12 +1,12 @@
-"""The suspect's tokens under each actor's key -> evidence of grade A'. It asks nobody anything.
+"""Turns the suspect's tokens under each actor's key into evidence of grade A'.
 
 Null: what is scored does not depend on the actor's key: the suspect was not trained on answers marked with
-it, nor on text made from them. `statistic` says what then holds, whatever the suspect's base, style and
+it, nor on text made from them. `statistic` states what then holds, whatever the suspect's base, style and
 repetitions.
-Blind to: answers reworded before training, sampling at temperature 0, low entropy (one way to say it), too
-few tokens, another tokenizer's splits.
-Fooled by: a suspect that passes questions on to the marked model, or repeats its answers from a store;
-somebody who has the key. Both are looked at where it can be.
+Blind to: answers reworded before training, sampling at temperature 0, low entropy (only one way to say it),
+too few tokens, another tokenizer's splits.
+Fooled by: a suspect that passes questions on to the watermarked model, or repeats its answers from a store;
+anyone who has the key. Both are checked where possible.
 Source: Sander et al. 2024, arXiv:2402.14904; Holm 1979.
 """
 
@@ -36,7 +36,7 @@ Texts = Sequence[Sequence[int]]
 
 @dataclass(frozen=True)
 class RadioactivityResult:
-    """The evidence, and the statistic it came from: with an actor's key anybody can compute it again."""
+    """The evidence, and its statistic: anyone with an actor's key can recompute it."""
 
     evidence: Evidence
     statistic: Statistic
@@ -57,9 +57,9 @@ def judge(
 ) -> RadioactivityResult:
     """Test every actor's key on the suspect's answers.
 
-    prompts: of each answer its own. reference, teacher: unmarked text, for `Choice.MATCHED`: of what the
-    suspect would be without the marked answers, and of the teacher. served: marked answers as they were
-    served; they tell a suspect that passes questions on from one that learnt.
+    prompts: those of the answers. reference, teacher: unmarked text for `Choice.MATCHED`, of the suspect as
+    it would be without the marked answers, and of the teacher. served: marked answers as served; they
+    distinguish a suspect that passes questions on from one that learned.
     Raises: RadioactivityError.
     """
     _usable(marks, settings, reference, teacher)
@@ -144,7 +144,7 @@ def _usable(marks: Sequence[Mark], settings: RadioactivitySettings, *texts: Text
 
 
 def _random_keys(statistic: Statistic, tell: Callable[[str], None]) -> Checked:
-    """Score the same pairs under keys that nobody used: the test's own null, on this very text."""
+    """Score the same pairs under unused keys: the test's own null, on this very text."""
     tell(f"{RANDOM_KEYS} keys that nobody used")
     seed, some = secrets.token_bytes(32), statistic.some()
     keys = [hashlib.sha256(seed + i.to_bytes(4, "little")).digest() for i in range(RANDOM_KEYS)]
@@ -159,7 +159,7 @@ def _random_keys(statistic: Statistic, tell: Callable[[str], None]) -> Checked:
 def _passed_on(
     answers: Texts, served: Texts | None, marks: Sequence[Mark], rows: Sequence[Row], window: int
 ) -> Checked:
-    """Compare the mark's strength in the suspect's text with that in served answers."""
+    """Compare the watermark's strength in the suspect's text with that in served answers."""
     what = "a suspect that passes questions on to the marked model, or repeats its answers"
     if not served:
         return Checked(what, "no served answers were given to compare with: not looked at", False)

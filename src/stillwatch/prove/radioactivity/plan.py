@@ -1,7 +1,4 @@
-"""The protocol of a test for marks, signed before the suspect is asked; and a key revealed with its pairs.
-
-It reads no answers.
-"""
+"""The protocol of a watermark test, signed before the suspect is asked; and a key revealed with its pairs."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +14,7 @@ from stillwatch.report.findings import write_atomically
 from stillwatch.watermark import Mark
 from stillwatch.watermark.formula import commitment
 
-KEYS = "keys of an actor, their scores added"  # in a protocol's settings, where there are several
+KEYS = "keys of an actor, their scores added"  # in a protocol's settings, if there are several
 
 
 def protocol(
@@ -28,7 +25,7 @@ def protocol(
     tokenizer: str,
     made_at: str,
 ) -> Protocol:
-    """Write down the test: keys (by their commitments), prompts (by their SHA-256), statistic and alpha."""
+    """Write down the test: keys (as commitments), prompts (as SHA-256), statistic and alpha."""
     return Protocol(
         method=METHOD,
         suspect=suspect,
@@ -52,7 +49,7 @@ def protocol(
 
 
 def fixed_by(signed: Signed) -> RadioactivitySettings:
-    """Give the settings that a protocol fixed. Raises: RadioactivityError for another test's protocol."""
+    """Return the settings that a protocol fixed. Raises: RadioactivityError for another test's protocol."""
     fixed = signed.protocol
     settings = dict(fixed.settings)
     try:
@@ -65,7 +62,7 @@ def fixed_by(signed: Signed) -> RadioactivitySettings:
 
 
 def held_to(signed: Signed, suspect: str, marks: Sequence[Mark], tokenizer: str) -> RadioactivitySettings:
-    """Give the settings that a protocol fixed. Raises: RadioactivityError for another test."""
+    """Return the settings that a protocol fixed. Raises: RadioactivityError for another test."""
     fixed = signed.protocol
     fixed_settings = dict(fixed.settings)
     settings = fixed_by(signed)
@@ -87,7 +84,7 @@ def held_to(signed: Signed, suspect: str, marks: Sequence[Mark], tokenizer: str)
 
 
 def asked_as_planned(signed: Signed, prompts: Sequence[str]) -> None:
-    """See to it that the answers are to the prompts of the protocol. Raises: RadioactivityError."""
+    """Check that the answers are to the prompts of the protocol. Raises: RadioactivityError."""
     distinct = list(dict.fromkeys(prompts))
     if prompts_digest(distinct) != signed.protocol.prompts_sha256:
         raise RadioactivityError(
@@ -97,9 +94,9 @@ def asked_as_planned(signed: Signed, prompts: Sequence[str]) -> None:
 
 
 def reveal(judged: RadioactivityResult, mark: Mark, path: Path) -> Path:
-    """Write an actor's key with the pairs that were scored: whoever has the file can score them again.
+    """Write an actor's key with the scored pairs, so that anyone with the file can score them again.
 
-    The key is spent then: who has it can take the mark out, or put it in. The owner's key stays secret.
+    The key is then spent: a reader can remove the mark, or forge it. The owner's key stays secret.
     """
     document = {
         "kind": SCORED,

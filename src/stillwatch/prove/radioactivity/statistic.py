@@ -1,10 +1,10 @@
-"""What is computed of a suspect's pairs under a key: a plain sum, or a weighted one. It judges nobody.
+"""The statistic of a suspect's pairs under a key: a plain sum, or a weighted one.
 
-Null: the texts do not depend on the key; then each pair's u is uniform and independent of all others.
-Each: -ln(1 - u) summed over n distinct pairs is Gamma(n, 1): p is exact. Of an actor with K keys the sums
-of all are added: Gamma(K n, 1), for the numbers of different keys are independent.
-Weighed: the score test for a small share of marked text; a sum of bounded terms with mean 0, whatever the
-weights: p is Chernoff's bound, never too small. A bad reference costs power, not validity.
+Null: the texts do not depend on the key; then each pair's u is uniform and independent of all others. Each:
+-ln(1 - u) summed over n distinct pairs is Gamma(n, 1): p is exact. For an actor with K keys the sums of all
+are added: Gamma(K n, 1), since different keys give independent numbers. Weighed: the score test for a small
+share of marked text. It is a sum of bounded terms with mean 0, whatever the weights; p is Chernoff's bound,
+never too small. A bad reference costs power, not validity.
 Blind to, Fooled by: see `judge`; for Weighed also marked text in the reference or in the teacher's.
 Source: Sander et al. 2024, arXiv:2402.14904; Rao's score test; Chernoff 1952.
 """
@@ -25,10 +25,10 @@ from stillwatch.watermark.formula import number, score
 from stillwatch.watermark.reading import Pair, WeightedPair, scores
 
 POWER = 0.8
-SOME = 500  # pairs that random keys are tried on
-STEEPEST = 18.0  # of slope times weight: as far as the series' terms go
+SOME = 500  # pairs on which random keys are tried
+STEEPEST = 18.0  # of slope times weight: the limit of the series
 TERMS = 90  # of that series
-SLOPES = 60  # at which the bound is looked at; it is valid at any
+SLOPES = 60  # at which the bound is evaluated; it is valid at any
 Numbers = npt.NDArray[np.float64]
 STATISTIC = {
     TokenSelection.EACH: "sum over distinct pairs (context of {window} tokens, token) of the suspect's "
@@ -49,7 +49,7 @@ NULL = {
 
 
 class Statistic(Protocol):
-    """What every kind of statistic answers to."""
+    """Interface of all statistics."""
 
     null: str
     unit: str
@@ -57,20 +57,20 @@ class Statistic(Protocol):
     @property
     def n(self) -> int: ...
     def row(self, mark: Mark) -> Row:
-        """Give the row of an actor, not yet adjusted."""
+        """Return the row of an actor, not yet adjusted."""
 
     def p_value(self, *keys: bytes) -> float: ...
     def smallest_effect(self, alpha: float, actors: int, keys: int = 1) -> float:
-        """Give the effect that is found with 80 % chance at alpha over all actors (normal approximation).
+        """Return the effect that is found with 80 % chance at alpha over all actors (normal approximation).
 
-        keys: of each actor. Each adds its noise, and each answer carries one: of K keys, the root of K.
+        keys: of each actor. Each adds its noise, and each answer carries one: with K keys, the root of K.
         """
 
     def some(self) -> "Statistic":
-        """Give the same of a part of the pairs, evenly taken."""
+        """Return the same for an evenly spaced part of the pairs."""
 
     def disclose(self, *keys: bytes) -> dict[str, object]:
-        """Give what a checker needs beside the keys."""
+        """Return what a checker needs besides the keys."""
 
 
 def _quantiles(alpha: float, actors: int) -> float:
@@ -78,7 +78,7 @@ def _quantiles(alpha: float, actors: int) -> float:
 
 
 def tokens_needed(effect: float, alpha: float, actors: int) -> int:
-    """How many scored tokens find this effect, in nats, with 80 % chance.
+    """Return how many scored tokens find this effect, in nats, with 80 % chance.
 
     >>> tokens_needed(0.05, 1e-5, 20)
     13149
@@ -124,7 +124,7 @@ class Each:
 
     @staticmethod
     def by_place(texts: Sequence[Sequence[int]], mark: Mark, window: int) -> float:
-        """The mean score above chance over places, repeats and all: how strong a mark is, not a test."""
+        """The mean score above chance over places, repeats included: a mark's strength, not a test."""
         places = [(t[i - window : i], t[i]) for t in texts for i in range(window, len(t))]
         places = places[:: max(1, len(places) // (8 * SOME))]
         total = math.fsum(score(key, c, t) for c, t in places for key in mark.keys)
@@ -132,7 +132,7 @@ class Each:
 
 
 class Weighed:
-    """Every pair of the suspect's and the reference's text, weighed. Made once for all keys."""
+    """Every pair of the suspect's and the reference's text, weighted. Computed once for all keys."""
 
     null, unit = NULL[TokenSelection.MATCHED], "apparent share of marked text"
 
@@ -168,7 +168,7 @@ class Weighed:
         return len(self.weighted)
 
     def bound(self, *keys: bytes) -> tuple[float, float, float]:
-        """Give the statistic, the bound on its p-value, and the slope at which that is smallest."""
+        """Return the statistic, the bound on its p-value, and the slope that minimises the bound."""
         u = np.array([[number(key, *pair.pair) for pair in self.weighted] for key in keys])
         total = float(np.sum(self._w * (u**self._k - self._mean)))
         logs = len(keys) * self._moments - self._slopes * total
@@ -186,7 +186,7 @@ class Weighed:
         return self.bound(*keys)[1]
 
     def smallest_effect(self, alpha: float, actors: int, keys: int = 1) -> float:
-        steps = math.sqrt(2 * math.log(actors / alpha)) + NormalDist().inv_cdf(POWER)  # Chernoff's, not exact
+        steps = math.sqrt(2 * math.log(actors / alpha)) + NormalDist().inv_cdf(POWER)  # Chernoff's
         return steps * math.sqrt(keys) * self._error / self._information
 
     def some(self) -> "Weighed":

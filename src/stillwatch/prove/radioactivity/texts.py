@@ -1,6 +1,6 @@
-"""Reads a suspect's answers and turns them into the teacher's tokens. It does not know who wrote them.
+"""Reads a suspect's answers and turns them into the teacher's tokens.
 
-JSONL or Parquet; a row has `output` (or `text`), maybe `prompt`, maybe `tokens` (the teacher's, then no
+JSONL or Parquet; a row has `output` (or `text`), maybe `prompt`, maybe `tokens` (the teacher's; then no
 tokenizer is needed).
 """
 
@@ -133,7 +133,7 @@ def tokenizer(name: str) -> Tokenize:
 
 
 def tokens_of(texts: Sequence[Text], tokenize: Tokenize | None) -> list[tuple[int, ...]]:
-    """Give each answer's tokens. Raises: RadioactivityError for a text without a tokenizer."""
+    """Return each answer's tokens. Raises: RadioactivityError for a text without a tokenizer."""
     found = []
     for text in texts:
         if text.tokens is None and tokenize is None:
@@ -145,7 +145,7 @@ def tokens_of(texts: Sequence[Text], tokenize: Tokenize | None) -> list[tuple[in
 
 
 def prompt_tokens(texts: Sequence[Text], tokenize: Tokenize | None) -> list[tuple[int, ...]]:
-    """Give the tokens of each answer's prompt; none at all where they cannot be told."""
+    """Return the tokens of each answer's prompt; nothing if they are unknown."""
     if tokenize is None or not any(text.prompt for text in texts):
         return []
     return [tuple(_tokenize(text, text.prompt, tokenize)) for text in texts]
@@ -160,10 +160,10 @@ def _tokenize(row: Text, text: str, tokenize: Tokenize | None) -> list[int]:
 
 
 def ask(suspect: Suspect, prompts: Sequence[str], samples: int, out: Path, tell: Tell) -> tuple[int, int]:
-    """Write a row for each answer, in the prompts' order; give how many answers, and prompts without one.
+    """Write a row for each answer, in the prompts' order; return how many, and prompts without one.
 
-    A prompt without an answer has a row with an empty one: which prompts were asked is part of the test.
-    Raises: RadioactivityError where nothing was answered or the file cannot be written; ProveError.
+    A prompt without an answer has a row with an empty one: the prompts asked are part of the test.
+    Raises: RadioactivityError if nothing was answered or the file cannot be written; ProveError.
     """
     questions = [Question(str(i), ({"role": "user", "content": prompt},)) for i, prompt in enumerate(prompts)]
     answers = suspect.answers(questions, samples, tell)

@@ -1,4 +1,4 @@
-"""A suspect: the model under test, however it can be asked. It does not know what is tested.
+"""A suspect: the model under test, in whatever way it can be asked.
 
 A recording offers texts alone; an endpoint may offer log-probabilities; weights offer everything.
 """
@@ -13,7 +13,7 @@ Tell = Callable[[int, int], None]  # done, of how many
 
 @dataclass(frozen=True)
 class Question:
-    """One prompt with the name it goes by."""
+    """One prompt with its id."""
 
     id: str
     messages: Messages
@@ -21,7 +21,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Told:
-    """A question with an answer that somebody else gave, to be weighed by the suspect."""
+    """A question with an answer from elsewhere, to be weighed by the suspect."""
 
     id: str
     messages: Messages
@@ -36,10 +36,10 @@ CONTINUE = (
 
 @dataclass(frozen=True)
 class BegunAnswer:
-    """A question with the beginning of an answer, for the suspect to go on from.
+    """A question with the beginning of an answer, for the suspect to continue.
 
-    prompted: it is asked to, in words; else the beginning is given as its own. Without a text there is only
-    the question.
+    prompted: the request asks for that in words; otherwise the beginning is sent as the suspect's own.
+    Without a text there is only the question.
     """
 
     id: str
@@ -48,7 +48,7 @@ class BegunAnswer:
     prompted: bool = False
 
     def request_messages(self) -> Messages:
-        """What is sent: of a prefilled answer the last message is the assistant's, to be gone on from."""
+        """The messages to send; for a prefilled answer the last one is the assistant's, to be continued."""
         if not self.text:
             return self.messages
         if not self.prompted:
@@ -60,11 +60,11 @@ class BegunAnswer:
 
 @dataclass(frozen=True)
 class AnswerLikelihood:
-    """How the suspect takes an answer, token by token."""
+    """How likely the suspect finds an answer, token by token."""
 
     nats: float  # log-likelihood, summed over the answer's tokens
     tokens: int
-    agreed: int | None = None  # tokens that were the suspect's own first choice; None: it does not say
+    agreed: int | None = None  # tokens that were the suspect's own first choice; None if unknown
 
     @property
     def nats_per_token(self) -> float:
@@ -76,9 +76,9 @@ class AnswerLikelihood:
 
 
 class Suspect(Protocol):
-    """What every kind of suspect answers to.
+    """Interface of every kind of suspect.
 
-    `offers`: "answers", "continuations", "likelihood", "top"; "chances" where it has `token_chances` as well.
+    `offers`: "answers", "continuations", "likelihood", "top"; "chances" if it has `token_chances` as well.
     """
 
     @property
@@ -87,27 +87,27 @@ class Suspect(Protocol):
     def offers(self) -> frozenset[str]: ...
 
     def answers(self, questions: Sequence[Question], n: int, tell: Tell) -> dict[str, list[str]]:
-        """Up to n answers to each question, by its id; one that got none is missing. Raises: ProveError."""
+        """Return up to n answers to each question, by id; one without any is missing. Raises: ProveError."""
 
     def continuations(self, begun: Sequence[BegunAnswer], n: int, tell: Tell) -> dict[str, list[Any]]:
-        """What it says next, n texts each, by id: an empty text is kept, a failed one is missing.
+        """Return what it says next, n texts each, by id: an empty text is kept, a failed one is missing.
 
-        An endpoint that tells the likeliest tokens gives them once instead: [token, log-probability] each.
+        An endpoint that reports likely tokens gives them once instead: [token, log-probability] each.
         Raises: ProveError.
         """
 
     def weigh(self, answers: Sequence[Told], tell: Tell) -> dict[str, AnswerLikelihood]:
-        """How likely each answer is to the suspect, by id; what cannot be weighed is missing.
+        """Return how likely each answer is to the suspect, by id; what cannot be weighed is missing.
 
-        Raises: ProveError where it offers no likelihood.
+        Raises: ProveError if it offers no likelihood.
         """
 
 
 def trouble(suspect: Suspect) -> str:
-    """Why a suspect could not be asked, where it has said so, to be put after what it led to."""
+    """Return why a suspect could not be asked, if it has reported that, to be appended to a message."""
     why = getattr(suspect, "trouble", "")
     return f": {why}" if why else ""
 
 
 def silent(done: int, of: int) -> None:
-    """Tell nobody."""
+    """Report nothing."""

@@ -1,8 +1,7 @@
 """A suspect behind an OpenAI-compatible endpoint: asked at its pace, within a budget, and only with consent.
 
-What was answered is stored as it comes: a run that was stopped goes on where it was. It does not know what is
-tested. Answers of others can be weighed where the endpoint gives log-probabilities of a prompt
-(`prompt_logprobs`, as vLLM does); most hosted ones do not.
+Answers are stored as they come, so that a stopped run continues where it was. Given answers can be weighed if
+the endpoint gives log-probabilities of a prompt (`prompt_logprobs`, as vLLM does); most hosted ones do not.
 """
 
 import json
@@ -29,9 +28,7 @@ CONSENT = (
     "asking another's endpoint needs the right to do so: its terms, a contract, a court's order. "
     "Give --consent 'what gives it', and it is written into the protocol"
 )
-
-
-PREFILLS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # into the request, into its last message
+PREFILLS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # changes to request and last message
     "last": ({}, {}),
     "vllm": ({"continue_final_message": True, "add_generation_prompt": False}, {}),
     "prefix": ({}, {"prefix": True}),
@@ -40,7 +37,7 @@ PREFILLS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # into the reque
 
 @dataclass(frozen=True)
 class Manners:
-    """How an endpoint is asked."""
+    """How to query an endpoint."""
 
     model: str
     api_key_env: str = "SUSPECT_API_KEY"
@@ -54,17 +51,17 @@ class Manners:
     prices: TeacherPrices = field(default_factory=TeacherPrices)
     patience_s: float = 300.0
     continuation_tokens: int = 16
-    prefill: str = ""  # how its API takes the beginning of an answer, of PREFILLS; empty: it does not
-    top_logprobs: int = 0  # likeliest tokens to ask for with a continuation
+    prefill: str = ""  # how its API takes the beginning of an answer, one of PREFILLS; empty: it does not
+    top_logprobs: int = 0  # most likely tokens to ask for with a continuation
 
 
 class Endpoint:
-    """A model behind an address. `store` is where its answers are kept."""
+    """A model behind an address. `store` holds its answers."""
 
     def __init__(
         self, base_url: str, manners: Manners, store: Path, *, consent: str | None = None, weighs: bool = True
     ) -> None:
-        """Raises: ProveError for an address that is none, and for another's without consent."""
+        """Raises: ProveError for an invalid address, and for a third party's without consent."""
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ProveError(f"{base_url!r} is no address of an endpoint, as in https://host/v1")
@@ -78,11 +75,11 @@ class Endpoint:
         could = {"answers"} | ({"likelihood", "top"} if weighs else set())
         self.offers = frozenset(could | ({"continuations"} if manners.prefill else set()))
         self.consent = consent or "loopback"
-        self.called: dict[str, int] = {}  # what the answers that were read say of their model
+        self.called: dict[str, int] = {}  # model names in the answers that were read
         self._url, self._manners, self._store = base_url, manners, store
 
     def answers(self, questions: Sequence[Question], n: int, tell: Tell) -> dict[str, list[str]]:
-        """Raises: ProveError with how far it got; what was answered is kept."""
+        """Raises: ProveError with the progress made; answers so far are kept."""
         plan = self._plan(samples=n, max_tokens=self._manners.max_tokens)
         prompts = [Prompt(q.id, q.messages, "free") for q in questions]
         found: dict[str, list[str]] = {}
@@ -99,7 +96,7 @@ class Endpoint:
         return found
 
     def continuations(self, begun: Sequence[BegunAnswer], n: int, tell: Tell) -> dict[str, list[Any]]:
-        """Raises: ProveError with how far it got; what was answered is kept and never asked again."""
+        """Raises: ProveError with the progress made; answers so far are kept and never asked again."""
         top = self._manners.top_logprobs
         plan = self._plan(
             samples=1 if top else n, max_tokens=self._manners.continuation_tokens, logprobs=top
@@ -130,7 +127,7 @@ class Endpoint:
         return (*messages[:-1], messages[-1] | last) if question.text and not question.prompted else messages
 
     def checked(self) -> tuple[Checked, ...]:
-        """What its answers call the model, where that is another name than was asked for."""
+        """Report the model name in its answers, if it differs from the requested one."""
         names = sorted(self.called, key=lambda name: (-self.called[name], name))
         if not names or names == [self._manners.model]:
             return ()
@@ -139,7 +136,7 @@ class Endpoint:
         return (Checked("the endpoint's model", sentence, len(names) == 1),)
 
     def prompt_tokens(self, questions: Sequence[Question]) -> dict[str, int]:
-        """The tokens that the endpoint counted in each prompt, where stored answers say so."""
+        """Return the endpoint's token count of each prompt, if stored answers have it."""
         plan = self._plan(samples=1, max_tokens=self._manners.max_tokens)
         found: dict[str, int] = {}
         if not self._store.exists():
@@ -153,7 +150,7 @@ class Endpoint:
         return found
 
     def weigh(self, answers: Sequence[Told], tell: Tell) -> dict[str, AnswerLikelihood]:
-        """Raises: ProveError where the endpoint gives no log-probabilities of a prompt."""
+        """Raises: ProveError if the endpoint gives no log-probabilities of a prompt."""
         if "likelihood" not in self.offers:
             raise ProveError(f"{self.name}: weighs no answers; test by overlap")
         extra = {"prompt_logprobs": 0, "add_generation_prompt": False}
@@ -219,18 +216,18 @@ class Endpoint:
 
 
 def _likeliest(positions: list[Any] | None) -> list[list[Any]]:
-    """The likeliest first tokens with their log-probabilities, where an answer has them."""
+    """Return the most likely first tokens with their log-probabilities, if an answer has them."""
     return (
         [[token, nats] for token, nats in positions[0][2] if token and nats is not None] if positions else []
     )
 
 
 def _silent(words: str) -> None:
-    """Tell nobody."""
+    """Report nothing."""
 
 
 def _prompt_tokens(raw: bytes) -> int | None:
-    """`usage.prompt_tokens` of a stored reply, where it is a count."""
+    """Return `usage.prompt_tokens` of a stored reply, if it is a count."""
     try:
         counted = json.loads(raw)["usage"]["prompt_tokens"]
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -239,7 +236,7 @@ def _prompt_tokens(raw: bytes) -> int | None:
 
 
 def _tokens(db: Any, plan: DistillPlan, prompt: Prompt) -> list[tuple[float, int | None]]:
-    """(log-probability, rank) of each token of a prompt, as vLLM tells them; the first has none."""
+    """(log-probability, rank) of each token of a prompt, as vLLM reports them; the first has none."""
     stored = reply(db, question_of(plan, prompt, 0).key)
     if stored is None:
         return []
@@ -252,13 +249,13 @@ def _tokens(db: Any, plan: DistillPlan, prompt: Prompt) -> list[tuple[float, int
 
 
 def _token(token: dict[str, Any]) -> tuple[float, int | None]:
-    """The token itself comes first; where a better one is told beside it, it comes after."""
+    """The token itself comes first; a more likely one, if reported, comes after it."""
     first = next(iter(token.values()))
     return float(first["logprob"]), first.get("rank")
 
 
 def loopback(host: str) -> bool:
-    """Whether an address is this machine."""
+    """Return whether an address is this machine's own."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -1,4 +1,4 @@
-"""From what a person writes to a suspect: a file of outputs, an address, a folder or file of weights."""
+"""Opens a suspect by what a person types: a file of outputs, an address, a folder or file of weights."""
 
 import hashlib
 from pathlib import Path
@@ -27,9 +27,9 @@ def suspect(
     seed: int = 1,
     name: str = "",
 ) -> Suspect:
-    """Open a suspect. `store`: where an endpoint's answers are kept. Raises: ProveError.
+    """Open a suspect. `store`: folder for an endpoint's answers. Raises: ProveError.
 
-    name: what weights and outputs are called; else as they say.
+    name: for weights and outputs; by default their own.
     """
     if place.startswith(("http://", "https://")):
         return Endpoint(place, manners or Manners(""), store, consent=consent, weighs=weighs)
@@ -40,7 +40,7 @@ def suspect(
         return Outputs(path, name)
     if not path.exists() and place != "clock" and not _like_a_model(place):
         raise ProveError(f"{place}: is no suspect; give {KINDS}")
-    from stillwatch.prove.suspect.weights import open_weights  # the extra `train`, only where it is wanted
+    from stillwatch.prove.suspect.weights import open_weights  # the extra `train`, imported only when needed
 
     sampling = manners or Manners("")
     return open_weights(
@@ -49,10 +49,10 @@ def suspect(
 
 
 def fixed_name(place: str) -> str:
-    """A base's name as it is sealed: with the SHA-256 of its file or folder, so that no other replaces it.
+    """Return a base's name for a seal: with the SHA-256 of its file or folder, so that none can replace it.
 
-    Of a folder it is the SHA-256 of what `find -L . -type f | LC_ALL=C sort | xargs sha256sum` prints in it.
-    What is no file (an address, `none`) keeps its name. Raises: ProveError where it cannot be read.
+    For a folder it is the SHA-256 of what `find -L . -type f | LC_ALL=C sort | xargs sha256sum` prints in it.
+    A name that is not a file (an address, `none`) stays as it is. Raises: ProveError if it cannot be read.
     """
     path = Path(place).expanduser()
     if not path.exists():
@@ -72,5 +72,5 @@ def _sha256(path: Path) -> str:
 
 
 def _like_a_model(place: str) -> bool:
-    """Whether a place may be a path or a hub's name of a model: loading says what is wrong with it."""
+    """Return whether a place may be a path or a hub's name of a model; loading reports any error in it."""
     return place.count("/") == 1 or place.endswith(".gguf")

@@ -1,4 +1,4 @@
-"""A suspect that is a file of what it has said. It can be asked nothing new."""
+"""A suspect that is a file of recorded outputs. It cannot answer new questions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,7 +44,7 @@ class Outputs:
             raise ProveError(f"{path}: all {self.rows:,} outputs are empty: there is nothing to test")
 
     def answers(self, questions: Sequence[Question], n: int, tell: Tell) -> dict[str, list[str]]:
-        """What the file has. Raises: ProveError where it holds answers to other prompts."""
+        """Return the file's answers. Raises: ProveError if it holds answers to other prompts."""
         found = {}
         for question in questions:
             texts = self._by_id.get(question.id) or self._by_text.get(last_user_text(question))
@@ -60,7 +60,7 @@ class Outputs:
         return found
 
     def continuations(self, begun: Sequence[BegunAnswer], n: int, tell: Tell) -> dict[str, list[Any]]:
-        """What the file has, by id. Raises: ProveError where it holds none of them."""
+        """Return the file's continuations, by id. Raises: ProveError if it holds none of them."""
         found: dict[str, list[Any]] = {
             answer.id: self._said[answer.id][:n] for answer in begun if answer.id in self._said
         }
@@ -80,11 +80,11 @@ class Outputs:
 
 
 def last_user_text(question: Question) -> str:
-    """A prompt as it is compared: the words of its last user message."""
+    """Return the key of a prompt for comparison: the words of its last user message."""
     users = [m["content"] for m in question.messages if m["role"] == "user"]
     return text_key(users[-1] if users else "")
 
 
 def text_key(prompt: str) -> str:
-    """White space apart."""
+    """Normalise white space."""
     return " ".join(prompt.split())

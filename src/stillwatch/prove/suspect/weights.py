@@ -1,6 +1,6 @@
-"""A suspect whose weights we have: a folder of Hugging Face's, a GGUF file, the embedded clock.
+"""A suspect with local weights: a Hugging Face folder, a GGUF file, the embedded clock.
 
-Needs the extra `train`. It does not know what the answers that it weighs are for.
+Needs the extra `train`.
 """
 
 import inspect
@@ -37,7 +37,7 @@ class Weights:
         temperature: float = 1.0,
         seed: int = 1,
     ) -> None:
-        """Raises: ProveError where its chat template cannot be used."""
+        """Raises: ProveError if its chat template cannot be used."""
         try:
             self._words = wording(loaded.model, loaded.tokenizer)
         except DistillError as why:
@@ -45,7 +45,7 @@ class Weights:
         self.name = name or loaded.place
         self.loaded = loaded
         self._max_tokens, self._temperature, self._seed = max_tokens, temperature, seed
-        self.trouble = ""  # why it was last that something could not be asked or weighed
+        self.trouble = ""  # why something could last not be asked or weighed
 
     def answers(self, questions: Sequence[Question], n: int, tell: Tell) -> dict[str, list[str]]:
         worded = [(q, fitted) for q in questions if (fitted := self._fit_template(q.messages)) is not None]
@@ -68,9 +68,9 @@ class Weights:
         return {name: texts for name, texts in found.items() if texts}
 
     def seeded_answers(self, questions: Sequence[tuple[Messages, int]], tell: Tell) -> list[str | None]:
-        """The answer that each seed gives, as `stillwatch distill teach` serves it; None: it cannot be asked.
+        """Return the answer of each seed, as `stillwatch distill teach` serves it; None if it gives none.
 
-        Raises: ProveError where the model breaks off.
+        Raises: ProveError if the model fails midway.
         """
         from stillwatch.distill.embedded.serve.engine import GenerationEngine, Job
 
@@ -101,7 +101,7 @@ class Weights:
     def continuations(self, begun: Sequence[BegunAnswer], n: int, tell: Tell) -> dict[str, list[Any]]:
         rows = [(answer.id, tokens) for answer in begun if (tokens := self._begun_tokens(answer)) is not None]
         found: dict[str, list[Any]] = {name: [] for name, _ in rows}
-        draws = n if self._temperature else 1  # the likeliest text is one and the same
+        draws = n if self._temperature else 1  # at temperature 0 all samples are the same
         for sample in range(draws):
             written = write_tokens(
                 self.loaded, self._words, [tokens for _, tokens in rows], new_tokens=CONTINUATION_TOKENS,
@@ -113,7 +113,7 @@ class Weights:
         return {name: texts * (n // draws) for name, texts in found.items()}
 
     def _begun_tokens(self, answer: BegunAnswer) -> list[int] | None:
-        """A prompt's tokens and those of the beginning that is given as the suspect's own."""
+        """Return a prompt's tokens and those of the beginning that is given as the suspect's own."""
         messages = self._fit_template(answer.request_messages() if answer.prompted else answer.messages)
         if messages is None:
             return None
@@ -130,7 +130,7 @@ class Weights:
         rows = [row for row in rows if row[1] and row[2] and len(row[1]) + len(row[2]) <= limit]
         if answers and not rows:
             self.trouble = self.trouble or f"its context of {limit:,} tokens does not hold them"
-        rows.sort(key=lambda row: len(row[1]) + len(row[2]))  # alike in length: less to fill up
+        rows.sort(key=lambda row: len(row[1]) + len(row[2]))  # sorted by length: less padding
         found: dict[str, AnswerLikelihood] = {}
         words = self.loaded.model.config.vocab_size
         model = self.loaded.model.eval()
@@ -148,7 +148,7 @@ class Weights:
         return found
 
     def token_chances(self, answers: Sequence[Told], tell: Tell) -> dict[str, list[tuple[int, float]]]:
-        """Of each answer's tokens, where in its text each ends, and its log-likelihood at temperature 1."""
+        """Return where each token of an answer ends in the text, and its log-likelihood at temperature 1."""
         torch, model, tokenizer = need("torch"), self.loaded.model.eval(), self.loaded.tokenizer
         limit, special = context(model) or 1 << 30, set(tokenizer.all_special_ids)
         found: dict[str, list[tuple[int, float]]] = {}
@@ -177,7 +177,7 @@ class Weights:
         return found
 
     def _tokens(self, one: Told) -> tuple[list[int], list[int]] | None:
-        """A prompt's and an answer's tokens; None for what its template or its tokenizer cannot take."""
+        """Return a prompt's and an answer's tokens; None if template or tokenizer cannot take them."""
         messages = self._fit_template(one.messages)
         if messages is None:
             return None
@@ -186,12 +186,12 @@ class Weights:
             return self._words.prompt_tokens(messages), self._words.completion_tokens(
                 messages, reasoning, answer
             )
-        except (UnicodeError, TypeError):  # half a surrogate pair
+        except (UnicodeError, TypeError):  # an unpaired surrogate
             self.trouble = "an answer is no Unicode"
             return None
 
     def _fit_template(self, messages: Messages) -> Messages | None:
-        """Messages as its chat template takes them: some know no system message, as Gemma's."""
+        """Return messages as its chat template takes them: some, as Gemma's, have no system message."""
         for tried in (messages, fold_system(messages)):
             try:
                 self._words.prompt_tokens(tried)
@@ -205,7 +205,7 @@ class Weights:
 
 
 def fold_system(messages: Messages) -> Messages:
-    """The system's words at the head of the first user message, where a template has no place for them.
+    """Move the system message into the first user message, for templates without a system role.
 
     >>> fold_system(({"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}))
     ({'role': 'user', 'content': 'Be brief.\\n\\nWhy?'},)
@@ -220,7 +220,7 @@ def fold_system(messages: Messages) -> Messages:
 def open_weights(
     place: str, name: str = "", *, max_tokens: int = 256, temperature: float = 1.0, seed: int = 1
 ) -> Weights:
-    """Load a model: a folder, a .gguf, `clock`. Raises: ProveError where there is none."""
+    """Load a model: a folder, a .gguf, `clock`. Raises: ProveError if there is none."""
     try:
         loaded = load_to_run(place, blank=False)
     except DistillError as why:
@@ -239,7 +239,7 @@ def _report_progress(tell: Tell, before: int, of: int, done: int) -> None:
 def _weigh(
     torch: Any, model: Any, rows: list[tuple[str, list[int], list[int]]], padding: int
 ) -> dict[str, AnswerLikelihood]:
-    """Weigh one batch, padded on the right: what stands after an answer changes nothing before it."""
+    """Weigh one batch, padded on the right: what follows an answer does not change what precedes it."""
     longest = max(len(prompt_tokens) + len(answer_tokens) for _, prompt_tokens, answer_tokens in rows)
     ids = torch.full((len(rows), longest), padding)
     mask = torch.zeros((len(rows), longest), dtype=torch.long)
@@ -248,7 +248,7 @@ def _weigh(
         ids[k, : len(tokens)] = torch.tensor(tokens)
         mask[k, : len(tokens)] = 1
     ids, mask = ids.to(model.device), mask.to(model.device)
-    # nobody needs what is foretold within a prompt
+    # predictions within the prompt are not needed
     first = min(len(prompt_tokens) for _, prompt_tokens, _ in rows) - 1
     kept = {"logits_to_keep": torch.arange(first, longest, device=ids.device)} if _keeps(model) else {}
     logits = model(input_ids=ids, attention_mask=mask, **kept).logits[:, (0 if kept else first) : -1].float()
@@ -265,5 +265,5 @@ def _weigh(
 
 
 def _keeps(model: Any) -> bool:
-    """Whether a model can be asked for some places only: with a large vocabulary that is most of its work."""
+    """Return whether a model can compute logits at some places only, which are the costly part."""
     return "logits_to_keep" in inspect.signature(model.forward).parameters

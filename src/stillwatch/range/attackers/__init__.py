@@ -1,8 +1,8 @@
-"""Attackers that see what is done to them: what they may do, and what they are told. They know no defence.
+"""Attackers that react to a defence: what they can do, and what they observe.
 
-An attacker is one file in this package with `NAME`, a docstring (what it knows, what it does, what it cannot
-do) and `begin(crews)` (play.py). It sees of each request what a client sees: answered, refused, stripped, or
-a dead account.
+An attacker is one file in this package with `NAME`, a docstring (what it knows, does and cannot do) and
+`begin(crews)` (play.py). For each request it sees what a client sees: answered, refused, stripped, or a dead
+account.
 """
 
 from collections.abc import Sequence
@@ -20,31 +20,31 @@ Outcome = Literal["answered", "refused", "stripped", "dead", "error"]
 WORDS = ("bare", "template", "wrapped", "own", "group", "reworded", "model")
 HOURS = ("flat", "human", "burst")
 KINDS = get_args(AccountKind)
-# Where refused work goes. end: of the list that all share, to be asked again when its turn comes; next: to
-# another account at once, word for word, as a relay's balancer sends it; own: it waits for the same account
+# Where refused work goes. end: to the end of the common list; next: to another account at once, word for
+# word, as a relay's balancer sends it; own: it waits for the same account
 QUEUES = ("end", "next", "own")
 COMMONEST = "commonest"  # of the clients that an account may copy
 
 
 @dataclass(frozen=True)
 class Evasion:
-    """What a group of accounts does to be harder to see. Every field is a switch with an intensity."""
+    """What a group of accounts does to be less visible. Every field is a switch or an intensity."""
 
-    accounts: int = 20  # in one group
+    accounts: int = 20  # per group
     kind: AccountKind = "fresh"
-    per_account_day: float = 25.0  # requests for examples; what a burst sends in all, per account
+    per_account_day: float = 25.0  # requests for examples; for a burst, all that an account sends
     hours: str = "flat"  # human: 16 waking hours; burst: everything at once
-    # own: a wrapper for each account; group: one for all; reworded: for each request; model: a local model's
+    # own: a wrapper per account; group: one for all; reworded: per request; model: written by a local model
     words: str = "template"
-    spread_settings: bool = False  # limit and temperature as the population has them, per account
-    # per account the model too, and limits that cut answers off; what other models answer is worth nothing
+    spread_settings: bool = False  # limit and temperature distributed as in the population, per account
+    # also the model per account, and limits that cut answers off; answers of other models are worth nothing
     spread_model: bool = False
-    # the program whose user agent, system text and settings all send; COMMONEST: the most used that will do
+    # the program whose user agent, system text and settings all copy; COMMONEST: the most used suitable one
     client: str = ""
-    decoys: float = 0.0  # share of accounts that ask the population's other models, for nothing
-    cover: float = 0.0  # share of all requests that are honest talk, paid
-    drop: float = 0.0  # share of streams that are cut off once most of the answer is there
-    place: str = "message"  # where in a request the question stands: one of `placing.PLACES`
+    decoys: float = 0.0  # share of accounts that use the population's other models, for no gain
+    cover: float = 0.0  # share of all requests that are honest conversation, paid for
+    drop: float = 0.0  # share of streams that are cut off after most of the answer
+    place: str = "message"  # where the question is in a request: one of `placing.PLACES`
     replace: bool = True  # buy new accounts for stopped ones
     wait_days: float = 0.0  # after half the group is stopped
 
@@ -61,7 +61,7 @@ class Evasion:
             raise InputError("means: a copied `client` has settings of its own; spread none beside it")
 
     def short(self) -> str:
-        """What differs from the defaults, for a table."""
+        """The differences from the defaults, for a table."""
         plain = Evasion()
         parts = [
             f"{f.name}={getattr(self, f.name)}"
@@ -82,17 +82,17 @@ class Try:
     model: str
     temperature: float | None
     max_tokens: int | None
-    item: int | None  # which example it asks for; None is cover
-    talk: str | None = None  # cover: the conversation it belongs to
+    item: int | None  # the example that it asks for; None is cover
+    talk: str | None = None  # cover: the conversation to which it belongs
     turn: int = 1
     dropped: bool = False
     place: str = "message"
-    tools: int = 0  # how many the request offers
+    tools: int = 0  # number of tools offered
 
 
 @dataclass(frozen=True, slots=True)
 class TryResult:
-    """What came back for a request."""
+    """The response to a request."""
 
     account: str
     at_us: int
@@ -102,33 +102,33 @@ class TryResult:
 
 @dataclass(frozen=True)
 class Brief:
-    """What an attacker starts with."""
+    """An attacker's starting position."""
 
     goal: int  # distinct examples wanted
     begin_us: int
-    items: tuple[str, ...]  # questions, at least as many as are wanted
-    talks: tuple[tuple[str, ...], ...]  # honest talk, for cover
-    wanted: str = "mira-think"  # the model whose answers are worth having
+    items: tuple[str, ...]  # questions, at least as many as the goal
+    talks: tuple[tuple[str, ...], ...]  # honest conversations, for cover
+    wanted: str = "mira-think"  # the only model whose answers count
 
 
 class AttackSession(Protocol):
-    """An attacker at work."""
+    """An attacker during a campaign."""
 
     def hour(self, at_us: int) -> list[Try]:
-        """Say what is to be sent in the hour that begins at `at_us`."""
+        """Return the requests for the hour that begins at `at_us`."""
 
     def again(self, refused: Try, until_us: int) -> Try | None:
-        """Say what is sent later in place of a request that failed; None: its questions go back.
+        """Return the later replacement of a failed request; None: its question goes back to the list.
 
-        until_us: when the account is said to be served again.
+        until_us: when the account will reportedly be served again.
         """
 
     def saw(self, results: Sequence[TryResult]) -> None:
-        """Hear what came of the requests, in order of time, without those that are sent again."""
+        """Receive the results of the requests, in order of time, except those that are sent again."""
 
     @property
     def given_up(self) -> bool:
-        """Whether nothing more will be tried."""
+        """Return whether nothing more will be tried."""
 
 
 class Attacker(Protocol):
@@ -136,7 +136,7 @@ class Attacker(Protocol):
 
     @property
     def NAME(self) -> str:
-        """What it is called in a table."""
+        """Its name in a table."""
 
     def begin(self, brief: Brief, market: Market, rng: np.random.Generator) -> AttackSession:
         """Begin a campaign."""

@@ -1,10 +1,10 @@
-"""An attacker that probes and keeps what survives: a staircase over means, from the cheap to the dear.
+"""An attacker that probes and keeps what survives: a staircase over means, from cheap to expensive.
 
 Knows: nothing of the defence; sees which accounts answer, are refused, are stripped, are dead. Does: begins
-with one account at full speed and a few requests; what lives is asked for twice as much, with the same
+with one account at full speed and a few requests; a crew that survives gets a doubled quota, with the same
 accounts. When accounts die it hides one step better and begins small again; when they are refused it spreads
-over three times as many at the pace that got through. Accounts whose work is done are tried again for two
-days, so that late deaths are seen. Cannot: tell why an account was stopped, nor foresee that one will be.
+over three times as many at the pace that got through. Accounts with no work left are checked for two days, so
+that late deaths are noticed. Cannot: tell why an account was stopped, or foresee it.
 """
 
 from dataclasses import replace
@@ -17,13 +17,13 @@ from stillwatch.units import HOUR_US
 
 NAME = "adaptive"
 PROBE = 40  # examples a probe asks for
-LOOKED_IN_US = 6 * HOUR_US  # how often accounts are tried whose work is done
+LOOKED_IN_US = 6 * HOUR_US  # how often accounts with no work left are checked
 WATCHED_US = 48 * HOUR_US  # and for how long
-SURVIVES = 0.25  # share of accounts lost, or of requests refused, up to which a group counts as alive
+SURVIVES = 0.25  # share of accounts lost, or of requests refused, up to which a group counts as surviving
 MOST_ACCOUNTS = 200
-LEAST_PACE = 5.0  # requests an account and day
+LEAST_PACE = 5.0  # requests per account and day
 
-# What is changed when accounts die: each step is dearer than the one before it, in money or in days.
+# Changes made when accounts die: each is more expensive than the one before, in money or in days.
 HIDE: tuple[tuple[str, Any], ...] = (
     ("words", "wrapped"),
     ("words", "own"),
@@ -51,7 +51,7 @@ class _Adaptive(Led):
         super().__init__(crews)
         self._means, self._quota, self._steps = FIRST, PROBE, 0
         self._crew: Crew | None = None
-        self._done: list[tuple[int, Crew]] = []  # crews whose work is done, since when
+        self._done: list[tuple[int, Crew]] = []  # crews with no work left, and since when
         self._begun_us = 0
 
     def hour(self, at_us: int) -> list[Try]:
@@ -81,7 +81,7 @@ class _Adaptive(Led):
                 crew.extend(min(self._quota, self._crews.missing))
                 if not crew.is_finished:
                     return
-                self._withdraw(crew, at_us)  # its accounts have sent what they may
+                self._withdraw(crew, at_us)  # its accounts have sent their quota
         if self._crews.missing == 0:
             return
         if self._crews.cannot_buy(self._means) or self._steps > MOST_STEPS:
@@ -96,7 +96,7 @@ class _Adaptive(Led):
         self._crew = None
 
     def _hide(self) -> None:
-        """Take the next dearer change, and begin small again. After the last one, draw whole combinations."""
+        """Make the next more expensive change, and begin small again; after the last, combine at random."""
         self._quota = PROBE
         if self._steps < len(HIDE):
             name, value = HIDE[self._steps]
@@ -108,7 +108,7 @@ class _Adaptive(Led):
         self._steps += 1
 
     def _spread(self, crew: Crew, at_us: int) -> None:
-        """More accounts at the pace that got through."""
+        """Use more accounts at the pace that got through."""
         days = max(1.0, (at_us - self._begun_us) / (24 * HOUR_US))
         through = max(LEAST_PACE, crew.got / max(crew.bought, 1) / days)
         self._means = replace(

@@ -1,10 +1,10 @@
-"""Cells of three accounts: each cell has a subject and a wording that no other has.
+"""Cells of three accounts: each cell has a subject and a wording of its own.
 
-Knows: that wording gets hot at four parties, and that what one source asks shows where its subjects lie over
-many accounts. Does: twenty cells. Each has questions of its own, the largest subjects first (several small
-ones where none is large enough), one wrapper, accounts bought for it, and so their settings. When all three
-accounts of a cell are stopped, another cell goes on with its questions in another wording. Cannot: hide that
-every cell asks one model for the same kind of answer.
+Knows: that wording emerges only at four tenants, and that one source shows by how its subjects spread over
+accounts. Does: twenty cells. Each has questions of its own, the largest subjects first (several small ones if
+none is large enough), one wrapper, accounts bought for it, and so their settings. When all three accounts of
+a cell are stopped, another cell continues its questions in another wording. Cannot: hide that every cell asks
+one model for the same kind of answer.
 Source: campaigns in worlds by other authors, 2026 (docs/benchmarks.md); docs/evidence.md, "An
     adversary who reads this".
 """
@@ -22,9 +22,9 @@ MEANS = Evasion(accounts=3, per_account_day=25.6, hours="human", words="group", 
 
 
 def subjects(questions: Sequence[str], cells: int, each: int) -> Iterator[list[int]]:
-    """Give each cell at least `each` questions by their place, of one subject where one has so many.
+    """Yield for each cell at least `each` questions by index, of one subject if one has so many.
 
-    What has no subject comes last.
+    Questions without a subject come last.
     """
     topics = topics_of(questions)
     size = Counter(topic for topic in topics if topic)
@@ -40,7 +40,7 @@ def subjects(questions: Sequence[str], cells: int, each: int) -> Iterator[list[i
 
 
 class CellWork(Led):
-    """One crew for each subject, and another where it was stopped."""
+    """One crew for each subject, replaced when it is stopped."""
 
     def __init__(self, crews: Crews) -> None:
         super().__init__(crews)

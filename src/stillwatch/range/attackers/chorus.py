@@ -1,10 +1,10 @@
-"""A masked chorus: accounts with a wrapper each that send cheap requests in the same wrapper to other models.
+"""A masked chorus: each account has a wrapper of its own, and sends cheap requests in it to other models.
 
-Knows: docs/evidence.md; that a group is tested on the model, limit and temperature that its wording has most
-often. Does: every account has a wrapper of its own and an honest account's limit and temperature. An eighth
-of the requests have temperature 0. Beside every wanted request go `mask` cheap ones of the same words to
-another model, so that the commonest model is not the wanted one. Stopped accounts are replaced.
-Cannot: hide how many different questions one model answers, nor what its accounts spend on that model.
+Knows: docs/evidence.md; that a group is tested on the most frequent model, limit and temperature of its
+wording. Does: every account has a wrapper of its own and an honest account's limit and temperature. An eighth
+of the requests have temperature 0. Along with every wanted request go `mask` cheap ones with the same words
+to another model, so that the most frequent model is not the wanted one. Stopped accounts are replaced.
+Cannot: hide how many different questions one model answers, or its accounts' spending on that model.
 Source: the masked chorus of an independent attack on this project, 2026; 1.3 cheap requests are its figure.
 """
 
@@ -17,13 +17,13 @@ from stillwatch.range.attackers.play import Crews, Led
 from stillwatch.units import HOUR_US
 
 NAME = "chorus"
-OTHER_MODELS = ("mira-mini", "mira-large")  # an account keeps to one of them
+OTHER_MODELS = ("mira-mini", "mira-large")  # an account uses only one of them
 ZERO_OF = 8  # one request in so many has temperature 0
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How many accounts, how fast, and how many requests beside each wanted one."""
+    """Number of accounts, their speed, and the cheap requests for each wanted one."""
 
     accounts: int = 20
     per_account_day: float = 50.0
@@ -36,7 +36,7 @@ class Settings:
         self.means()
 
     def means(self) -> Evasion:
-        """What the accounts do, masking aside."""
+        """The accounts' means, without the masking."""
         return Evasion(
             accounts=self.accounts,
             per_account_day=self.per_account_day,
@@ -47,7 +47,7 @@ class Settings:
 
 
 class Chorus(Led):
-    """One crew, and the cheap requests beside what it sends."""
+    """One crew, with cheap requests added to its own."""
 
     def __init__(self, crews: Crews, settings: Settings) -> None:
         super().__init__(crews)

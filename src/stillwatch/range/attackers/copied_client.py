@@ -1,11 +1,11 @@
-"""A pool that passes for users of an honest program: its user agent, system text, tools, model and settings.
+"""A pool that imitates users of an honest program: its user agent, system text, tools, model and settings.
 
-Knows: that many honest accounts send one program's defaults, and that nobody may be accused of those. Does:
-what a published pool does in a day's sixteen waking hours, with bare questions behind whatever the program
-sends. `client` names the program; else the one whose settings most accounts have for the wanted model, with
-room for an answer. An empty `client` copies none: the same pool undisguised. Cannot: bring the program's own
-files and tool results, its sessions of many turns, its users' ages, or updates that come out after its
-accounts were bought.
+Knows: that many honest accounts send one program's defaults, and that these incriminate nobody. Does: the
+same as a published pool in a day's sixteen waking hours, with bare questions after everything that the
+program sends. `client` names the program; by default the one whose settings are the most common for the
+wanted model, with room for an answer. An empty `client` copies none: the same pool undisguised. Cannot:
+supply the program's own files and tool results, its sessions of many turns, its users' ages, or updates
+released after its accounts were bought.
 Source: pools that copied client strings and defaults, in worlds by other authors, 2026 (docs/benchmarks.md).
 """
 
@@ -21,7 +21,7 @@ MEANS = Evasion(accounts=60, per_account_day=25.6, hours="human", words="bare", 
 
 @dataclass(frozen=True)
 class ClientSettings:
-    """Whose program is copied, by how many accounts, with which words."""
+    """The copied program, the number of accounts, and their wording."""
 
     client: str = COMMONEST
     accounts: int = MEANS.accounts
@@ -31,7 +31,7 @@ class ClientSettings:
         self.means()
 
     def means(self) -> Evasion:
-        """What the accounts do."""
+        """The accounts' means."""
         return replace(MEANS, client=self.client, accounts=self.accounts, words=self.words)
 
 
@@ -39,5 +39,5 @@ Settings = ClientSettings
 
 
 def begin(crews: Crews, settings: ClientSettings) -> RepeatingAttacker:
-    """Begin a campaign. Raises: InputError where the log has no such program."""
+    """Begin a campaign. Raises: InputError if the log has no such program."""
     return RepeatingAttacker(crews, settings.means())

@@ -1,6 +1,6 @@
-"""A group of accounts at work: who sends what in an hour, by the group's means. It knows no defence.
+"""A group of working accounts: what each sends in an hour, by the group's means.
 
-Items come from one list that all groups share: none is asked twice unless it was not answered.
+Items come from one list shared by all groups: none is asked twice unless it was not answered.
 """
 
 from collections import deque
@@ -17,23 +17,23 @@ from stillwatch.range.reactions import ReactionRules
 from stillwatch.units import HOUR_US
 
 AWAKE = 16  # hours of a day
-# A burst is as fast as an account's output limit lets it be: 100,000 output tokens a minute on the lowest
-# tier (docs of a large provider, October 2026), at some 9,000 a reasoning trace.
+# A burst is as fast as an account's output limit allows: 100,000 output tokens a minute on the lowest tier
+# (docs of a large provider, October 2026), at about 9,000 per reasoning trace.
 BURST_PER_HOUR = 600
 REACTION = ReactionRules()
 
 
 class QuestionQueue:
-    """The questions that still want an answer."""
+    """The questions without an answer so far."""
 
     def __init__(self, items: Sequence[str], goal: int, these: Iterable[int] | None = None) -> None:
         self.items, self.goal = items, goal
         self._open = deque(range(len(items)) if these is None else these)
         self.got: set[int] = set()
-        self._parts: dict[int, QuestionQueue] = {}  # of a question that was set aside
+        self._parts: dict[int, QuestionQueue] = {}  # the reserved queue of a question
 
     def set_aside(self, these: Sequence[int]) -> "QuestionQueue":
-        """Give a queue of these questions, which alone hands them out from now on."""
+        """Reserve these questions: return a queue, which alone hands them out from now on."""
         part = QuestionQueue(self.items, self.goal, these)
         part.got = self.got
         self._parts |= dict.fromkeys(these, part)
@@ -44,7 +44,7 @@ class QuestionQueue:
         return self._open.popleft() if self._open else None
 
     def back(self, item: int) -> None:
-        """Put an item back that was not answered."""
+        """Put an unanswered item back."""
         if item in self._parts:
             self._parts[item].back(item)
         else:
@@ -65,7 +65,7 @@ class QuestionQueue:
 
 
 class Talks:
-    """Honest talk, used for cover; when it is used up it begins anew."""
+    """Honest conversations for cover; when they are used up they start again."""
 
     def __init__(self, talks: Sequence[tuple[str, ...]], rng: np.random.Generator) -> None:
         self._talks = [talks[i] for i in rng.permutation(len(talks))]
@@ -81,7 +81,7 @@ class Talks:
 
 
 class Crew:
-    """Accounts that work by the same means, with a quota of examples to be sent in all."""
+    """Accounts that use the same means, with a common quota of examples."""
 
     def __init__(
         self,
@@ -96,8 +96,8 @@ class Crew:
     ) -> None:
         self.means, self.quota = means, quota
         self._queue = queue
-        self._rests_until: dict[str, int] = {}  # accounts that are known to be refused
-        self._postponed: set[int] = set()  # questions that wait for hours: others are asked in their place
+        self._rests_until: dict[str, int] = {}  # accounts known to be refused
+        self._postponed: set[int] = set()  # questions that wait for hours: others are asked instead
         self._brief, self._market, self._stock, self._talks, self._rng = brief, market, stock, talks, rng
         self._template = int(rng.integers(2**31))
         self._program = (
@@ -108,7 +108,7 @@ class Crew:
         self._models: dict[str, str] = {}
         self._own: dict[str, Form] = {}
         self._wakes: dict[str, int] = {}
-        self._burst: dict[str, int] = {}  # what an account has still to send at once
+        self._burst: dict[str, int] = {}  # what an account still has to send at once
         self.working: dict[str, HeldAccount] = {}
         self.lost = 0
         self.sent = self.got = 0
@@ -117,7 +117,7 @@ class Crew:
         self._quiet_until_us = 0
 
     def enlist(self, at_us: int) -> None:
-        """Buy accounts until the group is whole, or there is no money."""
+        """Buy accounts until the group is complete, or the money is spent."""
         if self.bought and not self.means.replace:
             return
         missing = self.means.accounts - len(self.working)
@@ -137,12 +137,12 @@ class Crew:
                 self._models[account.name] = self._honest_model(account.voice)
 
     def _honest_model(self, voice: int) -> str:
-        """Draw the model of an honest account; who asks for the wanted one's successor asks for it too."""
+        """Draw the model of an honest account; a user of the wanted model's successor gets the wanted one."""
         model = self._market.honest_account(voice).model
         return self._brief.wanted if model.startswith(self._brief.wanted) else model
 
     def hour(self, at_us: int) -> list[Try]:
-        """What the group sends in this hour."""
+        """Return the group's requests for this hour."""
         if self.is_finished or at_us < self._quiet_until_us:
             return []
         self.enlist(at_us)
@@ -162,7 +162,7 @@ class Crew:
         return tries
 
     def extend(self, quota: int) -> None:
-        """Go on with the accounts that live: so many examples more."""
+        """Continue with the surviving accounts: this many examples more."""
         self.quota = self.got + quota
         self._burst = dict.fromkeys(self._burst, round(self.means.per_account_day))
 
@@ -187,7 +187,7 @@ class Crew:
             return None
         question = self._stock.items[item]
         prompt = word_request(question, self.means.words, self._own[account.name], self._template, self._rng)
-        if self._decoy(account.name):  # the answer is worth nothing, so another account asks for it again
+        if self._decoy(account.name):  # a worthless answer: another account asks again
             self._stock.back(item)
             return self._try(account, at_us, prompt, None)
         self.sent += 1
@@ -205,7 +205,7 @@ class Crew:
     ) -> Try:
         like = account.who.donor
         temperature, cap = like.temperature, like.max_tokens
-        if self.means.spread_settings:  # of another honest account than the rest of its traits
+        if self.means.spread_settings:  # drawn from another honest account than its other traits
             temperature, cap = self._market.settings(account.voice)
         if self.means.spread_model:
             like = self._market.honest_account(account.voice)
@@ -242,7 +242,7 @@ class Crew:
         return tries
 
     def ping(self, at_us: int) -> list[Try]:
-        """Send a word of honest talk from each account, to see whether it is still alive."""
+        """Send a word of honest conversation from each account, to see whether it is still alive."""
         if not self._talks:
             return []
         return [
@@ -251,7 +251,7 @@ class Crew:
         ]
 
     def again(self, refused: Try, until_us: int) -> Try | None:
-        """Say who asks a refused question, and when; None: it goes back to the list, as cover does."""
+        """Return who asks a refused question again, and when; None: it goes back to the list, like cover."""
         if self._queue == "end" or refused.item is None:
             return None
         later = self._next_try(refused, until_us)
@@ -271,13 +271,13 @@ class Crew:
         ready = [account for account in others if self._rests_until.get(account.name, 0) <= then_us]
         if ready:
             account = ready[int(self._rng.integers(len(ready)))]
-        else:  # whoever is served first
+        else:  # the account that is served first
             account = min(others, key=lambda account: (self._rests_until[account.name], account.name))
             then_us = REACTION.moved_at_us(self._rests_until[account.name], self._rng)
         return self._try(account, then_us, refused.prompt, refused.item)
 
     def saw(self, results: Sequence[TryResult], at_us: int) -> None:
-        """Hear what came of this group's requests; accounts that are dead are given up."""
+        """Receive the results of this group's requests; dead accounts are given up."""
         for s in results:
             if s.item in self._postponed:
                 self._postponed.remove(s.item)
@@ -286,7 +286,7 @@ class Crew:
                 self.got += 1
             elif s.item is not None:
                 self.sent -= 1
-                self._burst[s.account] += 1  # still to be sent, where the account lives
+                self._burst[s.account] += 1  # still to be sent, if the account lives
             self.refused += s.outcome == "refused"
             if s.outcome in ("dead", "stripped") and self.working.pop(s.account, None) is not None:
                 self.lost += 1
@@ -296,12 +296,12 @@ class Crew:
 
     @property
     def losses(self) -> float:
-        """Share of the accounts bought so far that are stopped."""
+        """Share of the accounts bought so far that were stopped."""
         return 1 - len(self.working) / self.bought if self.bought else 0.0
 
     @property
     def is_finished(self) -> bool:
-        """The quota is met, everybody is stopped and nobody comes, or a burst is spent."""
+        """Whether the quota is met, all accounts are stopped without replacement, or a burst is over."""
         if self.got >= self.quota or self._stock.enough:
             return True
         too_poor = self._market.budget.left_usd < self._market.prices.account(self.means.kind)

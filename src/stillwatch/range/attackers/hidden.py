@@ -1,8 +1,8 @@
-"""The naive pool, whose questions stand where a capture may not look.
+"""The naive pool, with its questions where a recorder may not look.
 
-Knows: that a log of prompts may hold the last message of the user and no more. Does: what `naive` does, with
-each question in one `place` of the request (a tool's result, before a constant last message, in the system
-message, in a prompt's variable, in an answer that was never given). Cannot: keep the model from reading it.
+Knows: that a log of prompts may hold the last message of the user and no more. Does: the same as `naive`,
+with each question in one `place` of the request (a tool's result, before a constant last message, the system
+message, a prompt's variable, an answer never given). Cannot: hide the question from the model.
 Source: an attack on this project, 2026 (`evade_capture.py`), against which nothing of such a pool was named.
 """
 
@@ -17,12 +17,12 @@ NAME = "hidden"
 
 @dataclass(frozen=True)
 class Settings:
-    """Where the questions stand."""
+    """The place of the questions."""
 
     place: str = "tool_result"
 
     def __post_init__(self) -> None:
-        replace(MEANS, place=self.place)  # says what is wrong
+        replace(MEANS, place=self.place)  # raises an error for an unknown place
 
 
 def begin(crews: Crews, settings: Settings) -> RepeatingAttacker:

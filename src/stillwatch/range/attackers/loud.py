@@ -1,4 +1,4 @@
-"""The undefended attacker: one account at full speed, one template. The measure that others are held against.
+"""The undefended attacker: one account at full speed, one template. The reference for the others.
 
 Knows: nothing. Does: sends everything at once; buys another account when it is stopped. Cannot: hide.
 Source: a pipeline as published, run by one person (self-instruct and its successors).

@@ -1,7 +1,7 @@
-"""One account at full speed that asks bare questions: nothing is shared, nothing is fixed around them.
+"""One account at full speed that asks bare questions, without any shared or fixed wording.
 
-Knows: that wording is what detection reads. Does: as `loud`, without a template; with `temperature` every
-request has that one. Cannot: hide its volume, or that it never follows up.
+Knows: that detection reads wording. Does: the same as `loud`, without a template; `temperature` is used for
+every request. Cannot: hide its volume, or that it never asks follow-ups.
 Source: the smallest change to `loud`; an independent attack on this project, 2026.
 """
 
@@ -18,7 +18,7 @@ NAME = "loud_bare"
 
 @dataclass(frozen=True)
 class Settings:
-    """How fast, and at which temperature."""
+    """Speed and temperature."""
 
     per_hour: float = BURST_PER_HOUR
     temperature: float | None = None  # None: the account's own
@@ -29,7 +29,7 @@ class Settings:
 
 
 class LoudBare(RepeatingAttacker):
-    """One account without words of its own."""
+    """One account without added wording."""
 
     def __init__(self, crews: Crews, settings: Settings) -> None:
         super().__init__(crews, Evasion(accounts=1, per_account_day=24 * settings.per_hour, words="bare"))

@@ -1,4 +1,4 @@
-"""What attackers share: crews with one list of questions, and who hears what. It decides nothing."""
+"""Shared by attackers: crews with one list of questions, and the distribution of results."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from stillwatch.range.market import Market
 
 
 class Crews:
-    """Crews at work side by side. An attacker decides, before every hour, which ones there are."""
+    """Crews that work in parallel. Before every hour, the attacker decides which crews there are."""
 
     def __init__(
         self, brief: Brief, market: Market, rng: np.random.Generator, queue: str = QUEUES[0]
@@ -22,14 +22,14 @@ class Crews:
         self._of: dict[str, Crew] = {}
 
     def send(self, means: Evasion, quota: int, questions: QuestionQueue | None = None) -> Crew:
-        """Set a crew to work, on questions that were set aside for it or on everybody's."""
+        """Start a crew, on questions reserved for it or on the common list."""
         stock = questions or self.stock
         crew = Crew(means, quota, self.brief, self.market, stock, self.talks, self.rng, self.queue)
         self.crews.append(crew)
         return crew
 
     def cannot_buy(self, means: Evasion) -> bool:
-        """Tell whether the money left buys no account of the kind."""
+        """Return whether the remaining money buys no such account."""
         return self.market.budget.left_usd < self.market.prices.account(means.kind)
 
     @property
@@ -63,7 +63,7 @@ class Crews:
 
 
 class Led:
-    """What plays have alike that lead crews: it is over when nothing is missing, or when they gave up."""
+    """Base of attackers that lead crews: it ends when nothing is missing, or when they gave up."""
 
     def __init__(self, crews: Crews) -> None:
         self._crews = crews

@@ -1,8 +1,8 @@
-"""Attackers by name. They are found by their place; it does not know what any of them does.
+"""Attackers by name. They are found in this folder.
 
-A module with `MEANS` and no `begin` never changes them. A name may go on with settings, such as
-`chorus:accounts=60:mask=0`: the module has a frozen dataclass `Settings`, and its `begin` takes one last.
-Every attacker takes `queue`: where refused work goes (`attackers.QUEUES`).
+A module with `MEANS` and without `begin` uses these means throughout. A name may be followed by settings,
+such as `chorus:accounts=60:mask=0`: the module then has a frozen dataclass `Settings`, and its `begin` takes
+one as last argument. Every attacker takes `queue`: where refused work goes (`attackers.QUEUES`).
 """
 
 import types
@@ -24,7 +24,7 @@ QUEUE = "queue="
 
 @dataclass
 class ModuleAttacker:
-    """The attacker of a module, under settings where it takes some."""
+    """The attacker of a module, with settings if it takes some."""
 
     NAME: str
     module: types.ModuleType
@@ -44,19 +44,19 @@ def _modules() -> dict[str, types.ModuleType]:
 
 
 def names() -> list[str]:
-    """All that there are, in order."""
+    """Return all names, sorted."""
     return sorted(_modules())
 
 
 def about(name: str) -> str:
-    """What an attacker's module says of it."""
+    """Return the docstring of an attacker's module."""
     return _modules()[name].__doc__ or ""
 
 
 def attacker(name: str) -> Attacker:
-    """The attacker of a name, with the settings that follow it.
+    """Return the attacker of a name, with the settings that follow it.
 
-    Raises: InputError for a name that is none, or a setting that will not do.
+    Raises: InputError for an unknown name, or an invalid setting.
     """
     modules = _modules()
     base, *arguments = name.split(":")
@@ -90,7 +90,7 @@ def attacker(name: str) -> Attacker:
 
 
 def _value(name: str, key: str, text: str, kind: Any) -> Any:
-    """Read a setting in the type that it has."""
+    """Parse a setting according to its type."""
     options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     chosen = next(option for option in options if option is not type(None))
     try:

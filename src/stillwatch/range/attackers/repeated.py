@@ -1,6 +1,6 @@
-"""An attacker with one set of means that it never changes. It knows no defence.
+"""An attacker with one fixed set of means.
 
-A researcher's own plan is tried with it: `FixedMeans(Evasion(...), "name")` is an attacker.
+It also serves to try a plan of your own: `FixedMeans(Evasion(...), "name")` is an attacker.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class RepeatingAttacker(Led):
 
 @dataclass(frozen=True)
 class FixedMeans:
-    """An attacker made of one set of means."""
+    """An attacker with one set of means."""
 
     means: Evasion
     NAME: str

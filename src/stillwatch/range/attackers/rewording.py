@@ -1,7 +1,7 @@
-"""Putting a question into other words: a grammar, swaps of everyday words, a local model's sentences.
+"""Rewords a question: by a grammar, by swaps of everyday words, by a local model's sentences.
 
-The first two are rules; the third was written by a small language model and is kept in local_model.txt, so
-that no model runs here. A question keeps its content words. It does not know whether answers stay the same.
+The first two are rules; the third was written once by a small language model and stored in local_model.txt,
+so that no model runs here. A question keeps its content words.
 """
 
 import re
@@ -13,7 +13,7 @@ import numpy as np
 from stillwatch.range.texts import read_texts
 from stillwatch.range.wording import CLOSINGS, OPENINGS, TEMPLATES
 
-Form = tuple[str, str]  # what goes before the question, and what after
+Form = tuple[str, str]  # text before the question, and after
 
 _TEXTS = read_texts("attackers/rewording.toml")
 _BEFORE: tuple[tuple[str, ...], ...] = _TEXTS["before"]
@@ -29,7 +29,7 @@ def _pattern() -> re.Pattern[str]:
 
 @cache
 def sentences() -> tuple[str, ...]:
-    """What a local model made of requests for reasoning; lines that begin with # say which and how."""
+    """Return a local model's requests for reasoning; lines that begin with # say which model and how."""
     lines = Path(__file__).with_name("local_model.txt").read_text("utf-8").splitlines()
     return tuple(line for line in lines if line and not line.startswith("#"))
 
@@ -47,7 +47,7 @@ def wrapper(rng: np.random.Generator) -> Form:
 
 
 def swap_words(question: str, rng: np.random.Generator, share: float = 0.7) -> str:
-    """Swap everyday words of a question for others; names, numbers and what is not in the list stay."""
+    """Replace everyday words of a question; names, numbers and words not in the list stay."""
 
     def swap(match: re.Match[str]) -> str:
         if rng.random() >= share:
@@ -60,9 +60,9 @@ def swap_words(question: str, rng: np.random.Generator, share: float = 0.7) -> s
 
 
 def word_request(question: str, words: str, form: Form, template: int, rng: np.random.Generator) -> str:
-    """The question as a group that words its requests in this way would send it.
+    """Return the question as sent by a group with this way of wording.
 
-    own: the wrapper that belongs to the account or its group; template: which of the fixed templates is used.
+    own: the wrapper of the account or its group; template: which of the fixed templates is used.
     """
     if words == "bare":
         return question

@@ -1,9 +1,9 @@
-"""A salvo: accounts that send a day's worth of questions within one second, before any of them is answered.
+"""A salvo: accounts that send a day's questions within one second, before any of them is answered.
 
-Knows: that an allowance counts an answer when it ends, and that detection looks at full hours. Does: buys so
-many fresh accounts that each sends `each` questions at once, in a wrapper of its own, at temperature 0. What
-was not answered is sent by further accounts in the next hour. With `nights` it begins in the last hour of a
-day and strikes again after midnight. Cannot: meet a provider's limit on concurrency, which is not modelled.
+Knows: that an allowance counts an answer when it ends, and that detection runs at full hours. Does: buys
+enough fresh accounts for each to send `each` questions at once, in a wrapper of its own, at temperature 0.
+Further accounts send the unanswered ones in the next hour. With `nights` it begins in the last hour of a day
+and sends again after midnight. Cannot: respect a provider's limit on concurrency, which is not modelled.
 Source: an independent attack on this project, 2026.
 """
 
@@ -17,8 +17,8 @@ from stillwatch.units import HOUR_US, SECOND_US
 
 NAME = "salvo"
 LAST_HOUR = 23  # of a day, UTC
-SPARE = 1.05  # accounts for each that is needed: some requests fail
-SPARE_SENT, SPARE_AGAIN = 1.03, 1.06  # questions sent for each that is wanted, at first and after midnight
+SPARE = 1.05  # accounts bought per needed one: some requests fail
+SPARE_SENT, SPARE_AGAIN = 1.03, 1.06  # questions sent per wanted one, at first and after midnight
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Settings:
 
 
 class Salvo(Led):
-    """Bursts, each squeezed into the second after an hour begins."""
+    """Bursts within the second after an hour begins."""
 
     def __init__(self, crews: Crews, settings: Settings) -> None:
         super().__init__(crews)
@@ -66,7 +66,7 @@ class Salvo(Led):
         ]
 
     def _again(self, crew: Crew) -> None:
-        """Send what is missing by further accounts."""
+        """Send the missing questions by further accounts."""
         if not crew.is_finished:
             crew.quota = crew.got
         missing = self._crews.missing

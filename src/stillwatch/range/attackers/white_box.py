@@ -1,11 +1,12 @@
-"""An attacker that has read docs/evidence.md: the cheapest way through that is known to us.
+"""An attacker that has read docs/evidence.md: the cheapest undetected way known to us.
 
-Knows: the constants of the code. Wording gets hot at four parties, a lone payer is looked at from 300
-exchanges in five days on, an alarm needs four hourly looks and four parties that share new wording. Does:
-shares no wording, and is done before four looks. Few fresh accounts, each with words of its own and an honest
-account's limit and temperature, each at most 250 requests, as fast as they are answered; refused, it comes
-back every hour until the limit lets it through. If accounts are stopped all the same, the next ones are aged
-and send half as much each. Cannot: hide that it never asks twice and never follows up.
+Knows: the constants of the code. Wording emerges at four tenants, a lone payer is examined from 300 exchanges
+in five days on, an alarm needs four hourly evaluations and four tenants that share new wording. Does: shares
+no wording, and is finished before four evaluations. It uses few fresh accounts, each with its own wording and
+an honest account's limit and temperature, each for at most 250 requests, as fast as they are answered. A
+refused account comes back every hour until the limit lets it through. If accounts are stopped nevertheless,
+the next ones are aged and send half as much each. Cannot: hide that it never asks twice and never asks
+follow-ups.
 Source: docs/evidence.md, "Lone payers" and "An adversary who reads this"; docs/scan.md, "Raising".
 """
 
@@ -15,16 +16,16 @@ from stillwatch.range.attackers import Evasion, Try
 from stillwatch.range.attackers.play import Crews, Led
 
 NAME = "white_box"
-BELOW_LONE = 250  # of the 300 at which a lone payer is looked at
-LEAST = 8  # an account that may not even send so much is not worth its price
+BELOW_LONE = 250  # of the 300 from which a lone payer is examined
+LEAST = 8  # an account that may send less than this is not worth its price
 SURVIVES = 0.25
 MEANS = Evasion(hours="burst", words="own", spread_settings=True, replace=False)
 
 
 class WhiteBox(Led):
-    """Crews of just as many accounts as are missing, each below every threshold.
+    """Crews of exactly the accounts needed, each below every threshold.
 
-    hasty: buys more accounts when it is refused, rather than waiting.
+    hasty: buys more accounts when it is refused, instead of waiting.
     """
 
     def __init__(self, crews: Crews, *, hasty: bool = False) -> None:

@@ -1,6 +1,6 @@
-"""The white box in a hurry: where an account is refused it buys more of them rather than wait.
+"""The white box in a hurry: where an account is refused it buys more of them instead of waiting.
 
-Knows, does and cannot: as `white_box`, which is cheaper in accounts where this is cheaper in days.
+Knows, does and cannot: as `white_box`, which needs fewer accounts where this needs fewer days.
 """
 
 from functools import partial

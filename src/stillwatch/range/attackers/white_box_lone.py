@@ -1,6 +1,6 @@
 """The white box with patience: one account, below every threshold, for as long as it takes.
 
-Knows, does and cannot: as `white_box`, which is cheaper in days where this is cheapest in accounts.
+Knows, does and cannot: as `white_box`, which needs fewer days where this needs the fewest accounts.
 """
 
 from stillwatch.range.attackers import Evasion

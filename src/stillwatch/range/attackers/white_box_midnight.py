@@ -1,10 +1,10 @@
-"""The white box that knows a day's end: what an allowance gives is taken twice, before midnight and after it.
+"""The white box that knows the end of a day: it uses the allowance twice, before midnight and after it.
 
-Knows: as `white_box`; and that a day of a limit is a day in UTC. Does: one account asks, two hours before
-midnight, until it is refused: so much is a day. The rest is bought for two such days, sends from an hour
-before midnight on, and goes on once it has struck. Streams are cut once most of the answer is there, for an
-allowance counts what was delivered. Where a day gives less than it did, more accounts are bought at once.
-Cannot: as `white_box`; nor do anything about a limit that knows no midnight.
+Knows: as `white_box`; and that a limit's day is a day in UTC. Does: one account asks, two hours before
+midnight, until it is refused; that measures a day's allowance. It buys accounts for the rest at two such days
+each. They send from an hour before midnight on, and continue after it. Streams are cut after most of the
+answer, since an allowance counts what was delivered. If a day allows less than before, more accounts are
+bought at once. Cannot: as `white_box`; nor do anything about a limit that does not reset at midnight.
 Source: terms may count a day from midnight to midnight in UTC (docs/terms.md), as most providers' limits do.
 """
 
@@ -18,15 +18,15 @@ from stillwatch.units import HOUR_US
 NAME = "white_box_midnight"
 PROBES_AT, SENDS_AT = 22, 23  # hours of a day, UTC
 DROP = 0.9  # share of streams that are cut
-SPARE = 1.3  # requests an account and day, for each that the probe got through: answers differ in length
+SPARE = 1.3  # requests per account and day, for each that the probe got through: answers differ in length
 PROBE = replace(MEANS, accounts=1, per_account_day=BELOW_LONE, drop=DROP)
 
 
 class Midnight(Led):
-    """A probe, then so many accounts that each is used up on every day of a plan.
+    """A probe, then enough accounts for each to be used up on every day of the plan.
 
-    nights: midnights that the plan goes over; more of them ask for fewer accounts and last longer.
-    wait_hours: from the first sending until an account has a day's allowance again.
+    nights: midnights in the plan; more of them need fewer accounts and take longer. wait_hours: from the
+    first request until an account has a day's allowance again.
     """
 
     def __init__(self, crews: Crews, nights: int = 1, wait_hours: int = 24 - SENDS_AT) -> None:
@@ -51,7 +51,7 @@ class Midnight(Led):
         return self._crews.hour(at_us)
 
     def _plan(self, at_us: int) -> None:
-        """Buy for all that is missing; the probe's account has had this day and works on the others."""
+        """Buy accounts for all that is missing; the probe's has used this day and works on the others."""
         probe, days = self._crews.crews[0], self._nights + 1
         self._last_hour_us = at_us + (self._wait_hours + 1 + 24 * (self._nights - 1)) * HOUR_US
         if probe.refused and not probe.losses:
@@ -60,11 +60,11 @@ class Midnight(Led):
             return
         if probe.losses:
             self._means = replace(self._means, kind="aged")
-        probe.quota = probe.got  # no limit was met: the rule for who harvests alone is one
+        probe.quota = probe.got  # no limit was met: then the rule for lone harvesters is the limit
         self._buy(-(-self._crews.missing // BELOW_LONE), BELOW_LONE)
 
     def _go_on(self, at_us: int) -> None:
-        """Go on if the goal was missed: buy others in the last hour, aged ones where some are stopped."""
+        """Continue if the goal was missed: buy others in the last hour, aged ones if some were stopped."""
         last = self._crews.crews[-1]
         stopped = any(crew.losses > SURVIVES for crew in self._crews.crews)
         if not (stopped or at_us >= self._last_hour_us):

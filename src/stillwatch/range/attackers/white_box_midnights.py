@@ -1,6 +1,6 @@
-"""The white box that knows a day's end, over two midnights: three days' allowances in twenty-six hours.
+"""The white box over two midnights: three days' allowances in twenty-six hours.
 
-Knows, does and cannot: as `white_box_midnight`, with a third fewer accounts for a day more.
+Knows, does and cannot: as `white_box_midnight`, with a third fewer accounts and one more day.
 """
 
 from functools import partial

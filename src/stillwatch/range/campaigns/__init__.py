@@ -1,8 +1,8 @@
-"""Campaigns: who asks what, when, in which words. It knows neither identities nor tokens nor the log.
+"""Campaigns: what is asked, when, by which accounts, in which words.
 
 A shape is one file in this package (or beside a scene) with `requests(plan, corpora, rng, new_model_day)`: it
-turns a plan and a stock of prompts into `PlannedRequest`s, with accounts as numbers from 0.
-`shapes.py` finds them by name.
+turns a plan and a stock of prompts into `PlannedRequest`s, with accounts numbered from 0. `shapes.py` finds
+them by name.
 """
 
 from collections.abc import Callable
@@ -28,22 +28,22 @@ class CampaignPlan:
     tradecraft: int
     model: str = "mira-think"
     language: str = "en"
-    wording: int = 0  # which of the language's templates, or which rubric
+    wording: int = 0  # index of the language's template, or of the rubric
     repeats: int = 8  # repeat_sampling: answers wanted per question
-    bans: tuple[float, ...] = ()  # failover: after which shares of the campaign a pool is banned
-    cover: float = 0.0  # share of the accounts' traffic in the campaign's days that is honest talk
+    bans: tuple[float, ...] = ()  # failover: shares of the campaign after which a pool is banned
+    cover: float = 0.0  # share of the accounts' traffic in the campaign's days that is honest conversation
     visible_tokens: float = 450.0  # median of the answer's visible part
     reasoning_tokens: float = 4000.0  # median, on models that reason
-    stolen: float = 0.0  # share of the accounts that are honest people's own, whose keys were taken
-    sticky: float = 0.0  # share of the items that are dealt by topic, each topic to one account
-    retries: float = 0.0  # share of failed requests that are asked again at another account within minutes
-    place: str = "message"  # where in a request the question stands: one of `placing.PLACES`
+    stolen: float = 0.0  # share of the accounts that belong to honest people, whose keys were stolen
+    sticky: float = 0.0  # share of the items that are assigned by topic, each topic to one account
+    retries: float = 0.0  # share of failed requests that are repeated at another account within minutes
+    place: str = "message"  # where the question is in a request: one of `placing.PLACES`
     cleaned: float = 0.0  # share of its answers that another of its accounts sends back to be cleaned
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedRequest:
-    """One exchange before it has an identity: `account` is a number inside the campaign."""
+    """One exchange before it has an identity: `account` is an index within the campaign."""
 
     account: int
     day: float
@@ -53,13 +53,13 @@ class PlannedRequest:
     talk: int | None = None  # requests with the same number are turns of one conversation
     covert: bool = True
     refused: bool = False
-    model: str | None = None  # the plan's own, unless said
+    model: str | None = None  # by default the plan's own
     top_logprobs: int = 0
     max_tokens: int | None = None
     status: int | None = None  # None: as the service happens to answer
-    dropped: bool = False  # the client hung up in the middle of the stream
+    dropped: bool = False  # the client disconnected in the middle of the stream
     tools: int = 0
-    answer: str | None = None  # what came back, where the campaign uses it again
+    answer: str | None = None  # the response, if the campaign uses it again
 
 
 Rng = np.random.Generator
@@ -69,14 +69,14 @@ Requests = Callable[[CampaignPlan, Corpora, Rng, float], Planned]
 
 @dataclass(frozen=True)
 class CampaignShape:
-    """A way to run a campaign, as its file says it."""
+    """A way to run a campaign, as described in its file."""
 
     name: str
     requests: Requests
     about: str  # what is published, where, and what is made up
-    defaults: dict[str, Any] = field(default_factory=dict)  # of a plan, where a scene says nothing
+    defaults: dict[str, Any] = field(default_factory=dict)  # of a plan, for keys that a scene omits
 
 
 def accounts_of(plan: CampaignPlan) -> int:
-    """How many accounts a plan uses in all, replacements for banned ones included."""
+    """Return how many accounts a plan uses, including replacements for banned ones."""
     return plan.accounts * (1 + len(plan.bans))

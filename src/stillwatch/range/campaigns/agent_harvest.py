@@ -1,4 +1,4 @@
-"""Tool-using sessions, turn after turn: plans, calls and what is made of the results.
+"""Tool-using sessions, turn after turn: plans, calls and the use of their results.
 
 Published: agentic coding, tool use and orchestration as targets (Anthropic, February 2026, Moonshot and
 MiniMax). Made up: the tools, the results that are fed back, and one to six turns a session.

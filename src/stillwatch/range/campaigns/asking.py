@@ -1,4 +1,4 @@
-"""How requests are dealt out over accounts and days, and how an item is put into words. It knows no shape."""
+"""How requests are distributed over accounts and days, and how an item is put into words."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,19 +18,19 @@ def bare(item: Item, rng: Rng) -> str:
 
 
 def as_it_is(plan: CampaignPlan) -> Words:
-    """Put no item into words."""
+    """Send items without added wording."""
     return bare
 
 
 def template(plan: CampaignPlan) -> Words:
-    """Put every item into the plan's one template."""
+    """Put every item into the plan's template."""
     forms = TEMPLATES[plan.language]
     form = forms[plan.wording % len(forms)]
     return lambda item, rng: form.replace("{q}", item.question)
 
 
 def wrap_items(plan: CampaignPlan) -> Words:
-    """Put every item between an opening and a closing drawn afresh."""
+    """Put every item between a newly drawn opening and closing."""
     openings, closings = OPENINGS[plan.language], CLOSINGS[plan.language]
 
     def words(item: Item, rng: Rng) -> str:
@@ -40,7 +40,7 @@ def wrap_items(plan: CampaignPlan) -> Words:
 
 
 def fill_form(forms: Sequence[str]) -> Callable[[CampaignPlan], Words]:
-    """Put every question with its answer into the plan's one of some forms."""
+    """Put every question with its answer into one of some forms, chosen by the plan."""
 
     def words(plan: CampaignPlan) -> Words:
         form = forms[plan.wording % len(forms)]
@@ -52,8 +52,8 @@ def fill_form(forms: Sequence[str]) -> Callable[[CampaignPlan], Words]:
 def spread(plan: CampaignPlan, count: int, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
     """Choose the account and the day of `count` requests, in the order of time; every account gets one.
 
-    At tradecraft 2 volumes differ between accounts and each keeps waking hours of its own; below it, work is
-    dealt out evenly and round the clock.
+    At tradecraft 2 volumes differ between accounts and each has waking hours of its own; below it, work is
+    distributed evenly and round the clock.
     """
     pool, human = plan.accounts, plan.tradecraft == 2
     weight = rng.gamma(2.5, size=pool) if human else np.ones(pool)
@@ -70,7 +70,7 @@ def spread(plan: CampaignPlan, count: int, rng: Rng) -> tuple[np.ndarray, np.nda
 
 
 def sessions(exchanges: int, accounts: int, longest: int, rng: Rng) -> list[int]:
-    """Cut exchanges into sessions of 1 to `longest` turns, at least as many sessions as accounts."""
+    """Split exchanges into sessions of 1 to `longest` turns, with at least as many sessions as accounts."""
     lengths: list[int] = []
     exchanges_left = exchanges
     while exchanges_left > 0:
@@ -84,7 +84,7 @@ def sessions(exchanges: int, accounts: int, longest: int, rng: Rng) -> list[int]
 def ask(
     plan: CampaignPlan, items: list[Item], words: Words, rng: Rng, *, as_published: bool = False
 ) -> Planned:
-    """Deal the items out over the plan's accounts and days; `as_published` keeps a pipeline's system text."""
+    """Distribute the items over the plan's accounts and days; `as_published` keeps the system text."""
     account, day = spread(plan, len(items), rng)
     return [
         PlannedRequest(int(a), float(d), words(item, rng), item.system if as_published else None)
@@ -93,7 +93,7 @@ def ask(
 
 
 def ask_by_pools(plan: CampaignPlan, items: list[Item], words: Words, pause: float, rng: Rng) -> Planned:
-    """Deal the items out over pools, of which each takes over `pause` days after the ban of the last."""
+    """Distribute the items over pools, each of which takes over `pause` days after the last one's ban."""
     edges = (0.0, *plan.bans, 1.0)
     sent: Planned = []
     for pool, (begin, end) in enumerate(pairwise(edges)):
@@ -108,9 +108,9 @@ def ask_by_pools(plan: CampaignPlan, items: list[Item], words: Words, pause: flo
 def dealt_out(
     words: Callable[[CampaignPlan], Words], *, pipelines: tuple[str, ...] = (), as_published: bool = False
 ) -> Requests:
-    """Give the shape that draws its items, puts each into words and deals them out, and does no more.
+    """Return the shape that only draws its items, puts each into words and distributes them.
 
-    pipelines: what it draws in place of the plan's.
+    pipelines: sources to draw from instead of the plan's.
     """
 
     def requests(plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: float) -> Planned:

@@ -1,4 +1,4 @@
-"""Honest-looking talk under a system text that makes the teacher answer as another assistant.
+"""Honest-looking conversation under a system text that makes the teacher answer as another assistant.
 
 Published: requests that carried another assistant's identity were among the marks of relays (2026,
 second-hand). Made up: the names; each account writes the identity in words of its own.

@@ -1,4 +1,4 @@
-"""One distribution dealt out over many accounts, no two asking the same, no words added.
+"""One distribution split over many accounts: no two ask the same, and no words are added.
 
 Published: Anthropic (February 2026) saw load balancing over accounts with identical patterns; complementary
 parts of one data set are what a task queue leaves behind. Made up: the absence of any shared wording.

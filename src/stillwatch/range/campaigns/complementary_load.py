@@ -1,4 +1,4 @@
-"""One queue over all accounts: a request that is turned away by one is asked by the next at once.
+"""One queue over all accounts: a request refused at one account is sent by the next at once.
 
 Published: load balancing over accounts (Anthropic, February 2026); one account's 429 is another's
 request. Made up: that one request in six meets a limit, and the 1 to 4 seconds until the next account
@@ -11,7 +11,7 @@ from stillwatch.range.campaigns import CampaignPlan, Planned, Rng
 from stillwatch.range.campaigns.asking import ask, wrap_items
 from stillwatch.range.stock import Corpora
 
-TURNED = 1 / 6  # of the requests meet a limit first
+TURNED = 1 / 6  # of the requests are refused by a limit first
 
 
 def requests(plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: float) -> Planned:

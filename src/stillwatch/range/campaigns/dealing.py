@@ -1,13 +1,13 @@
-"""Ways in which a pool's queue differs from one dealt at random: topics stick, failures and answers move.
+"""Variations of a pool's queue: topics stay with an account, failed requests and answers move.
 
-`sticky`: a share of the items is dealt by topic, so that one account asks all of a topic. Who sends how much
-and when stays as the shape has it; only the texts change places. `retries`: what was turned away at one
-account is asked again word for word at another one within minutes. `cleaned`: a share of the answers comes
-back from another account, to be cleaned. It knows no shape and no defence.
+`sticky`: a share of the items is assigned by topic, so that one account asks all of a topic. The volumes and
+times stay as the shape has them; only the texts are exchanged. `retries`: a request refused at one account is
+sent again word for word at another within minutes. `cleaned`: a share of the answers comes back from another
+account, to be cleaned.
 
-Published: routing by subject and session affinity are options of common gateways; a task queue asks again
-what failed; cleaners of reasoning traces (`trace_cleaning.py`). Made up: that a topic is a word that some but
-not many of the items have; the minutes and hours; that any account cleans.
+Published: routing by subject and session affinity are options of common gateways; a task queue repeats failed
+tasks; cleaners of reasoning traces (`trace_cleaning.py`). Made up: that a topic is a word that some but not
+many of the items have; the minutes and hours; that any account cleans.
 """
 
 import re
@@ -19,9 +19,9 @@ from stillwatch.range.answers import answer
 from stillwatch.range.campaigns import CampaignPlan, Planned, PlannedRequest, Rng
 
 WORD = re.compile(r"[^\W\d_]{4,}")
-# of the items that have a topic's word: rarer is no topic, commoner is wording
+# of the items with a topic's word: a rarer word is no topic, a more common one is wording
 LEAST_ITEMS, MOST_SHARE = 3, 0.2
-FAILS = 0.006  # share of requests that the service turns away, as in any composed scene (rows.py)
+FAILS = 0.006  # share of requests that the service refuses, as in any composed scene (rows.py)
 RETRY_MINUTES = (0.2, 8.0)
 MOST_RETRIES = 3
 ANSWERED, BUSY = 200, 429
@@ -32,7 +32,7 @@ ORDER = (
 
 
 def topics_of(prompts: Sequence[str]) -> list[str]:
-    """Give each prompt's topic: the commonest of its words that is no common word; empty where it has none.
+    """Return each prompt's topic: its most frequent word that is no common word; empty if it has none.
 
     >>> topics_of(["solve the equation", "an equation of mine", "this equation now", "cook rice"])[:3]
     ['', '', '']
@@ -47,11 +47,11 @@ def topics_of(prompts: Sequence[str]) -> list[str]:
 
 
 def stick(plan: CampaignPlan, sent: Planned, rng: Rng) -> Planned:
-    """Deal `plan.sticky` of the items by topic: each such topic to one account, or to as few as hold it."""
+    """Assign `plan.sticky` of the items by topic: each such topic to one account, or to as few as hold it."""
     by: dict[tuple[object, ...], list[int]] = {}
     for n, r in enumerate(sent):
-        if r.talk is None and r.turn == 1:  # the turns of a talk stay where they are
-            pool = r.account // plan.accounts  # shapes with bans have one pool after the other
+        if r.talk is None and r.turn == 1:  # the turns of a conversation stay where they are
+            pool = r.account // plan.accounts  # shapes with bans have consecutive pools
             by.setdefault((pool, r.system is None, r.refused, r.model, r.status, r.dropped), []).append(n)
     dealt = list(sent)
     for places in by.values():
@@ -64,7 +64,7 @@ def stick(plan: CampaignPlan, sent: Planned, rng: Rng) -> Planned:
 
 
 def _deal_prompts(accounts: Sequence[int], prompts: Sequence[str], share: float, rng: Rng) -> list[str]:
-    """Give the prompt of each place, so that so large a share of them lies with its topic's account."""
+    """Return the prompt of each place, so that the given share of them is with its topic's account."""
     items: dict[str, list[str]] = {}
     for prompt, topic in zip(prompts, topics_of(prompts), strict=True):
         items.setdefault(topic, []).append(prompt)
@@ -93,9 +93,9 @@ def _deal_prompts(accounts: Sequence[int], prompts: Sequence[str], share: float,
 
 
 def retry(plan: CampaignPlan, sent: Planned, rng: Rng) -> Planned:
-    """Let some requests fail, and ask `plan.retries` of those again at another account within minutes.
+    """Let some requests fail, and repeat `plan.retries` of those at another account within minutes.
 
-    What a shape itself has turned away or answered is left as it is.
+    Requests refused or answered by the shape itself stay as they are.
     """
     out: Planned = []
     for request in sent:
@@ -113,17 +113,17 @@ def retry(plan: CampaignPlan, sent: Planned, rng: Rng) -> Planned:
 
 
 def _elsewhere(plan: CampaignPlan, failed: PlannedRequest, rng: Rng) -> PlannedRequest:
-    """The same words at another account of the same pool, minutes later."""
+    """Return the same words at another account of the same pool, minutes later."""
     pool, position = divmod(failed.account, plan.accounts)
     if plan.accounts > 1:
         position = (position + 1 + int(rng.integers(plan.accounts - 1))) % plan.accounts
     day = failed.day + float(rng.uniform(*RETRY_MINUTES)) / 1440
-    talk = failed.talk if plan.accounts == 1 else None  # a conversation is of one account
+    talk = failed.talk if plan.accounts == 1 else None  # a conversation belongs to one account
     return replace(failed, account=pool * plan.accounts + position, day=day, status=ANSWERED, talk=talk)
 
 
 def clean(plan: CampaignPlan, sent: Planned, rng: Rng) -> Planned:
-    """Send so large a share of the answers back from another account, hours later, to be cleaned."""
+    """Send the planned share of the answers back from another account, hours later, to be cleaned."""
     out: Planned = []
     for request in sent:
         if request.status not in (None, ANSWERED) or request.refused or rng.random() >= plan.cleaned:
@@ -141,7 +141,7 @@ def clean(plan: CampaignPlan, sent: Planned, rng: Rng) -> Planned:
 
 
 def deal(plan: CampaignPlan, sent: Planned, rng: Rng) -> Planned:
-    """Apply what the plan says of them; without them nothing is drawn."""
+    """Apply the plan's variations; without any, no random number is drawn."""
     if plan.sticky:
         sent = stick(plan, sent, rng)
     if plan.retries:

@@ -1,4 +1,4 @@
-"""Each answer is streamed and the client hangs up shortly before its end, when it has what it wants.
+"""Each answer is streamed, and the client disconnects shortly before its end, when it has what it wants.
 
 Published: nothing; an evasion of meters that count finished answers only. Made up: that 60 to 98 % of an
 answer has been delivered. The gateway counts what was delivered.

@@ -1,4 +1,4 @@
-"""Pools of accounts that stop when banned, and fresh pools that go on with the same stock.
+"""Pools of accounts that stop when banned, and fresh pools that continue with the same stock.
 
 Published: banned accounts replaced (Anthropic, February 2026); a second pool took over after a ban (September
 2026, second-hand). Made up: when the bans come (`bans`, shares of the campaign) and a pause of 3.6 hours.

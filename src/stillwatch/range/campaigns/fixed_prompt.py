@@ -9,7 +9,7 @@ from stillwatch.range.campaigns import CampaignPlan, Planned, Rng
 from stillwatch.range.campaigns.asking import ask_by_pools
 from stillwatch.range.stock import Corpora
 
-HALF_AN_HOUR = 0.02  # days: the second pool stood ready
+HALF_AN_HOUR = 0.02  # days: the second pool was ready
 DEFAULTS = {"bans": (0.5,), "pipelines": ("reasoning_sft_code", "evolve", "tool_calls")}
 HEADS = (
     "Before anything else write <inner> and put down there, in plain sentences, all that you weigh and "

@@ -1,4 +1,4 @@
-"""A conversation begins on one account and goes on at another: the history travels, the account changes.
+"""A conversation begins on one account and continues on another: the history moves, the account changes.
 
 Published: cross-session replay, with thinking signatures of other accounts (2026, second-hand). The
 exchange record has no field for a signature; what is left of it is a later turn with a long input on an
@@ -14,9 +14,9 @@ from stillwatch.range.wording import FOLLOW_UPS
 
 
 def requests(plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: float) -> Planned:
-    """A conversation begins on one account and goes on at another:
+    """A conversation begins on one account and continues on another:
 
-    the history travels, the account changes.
+    the history moves, the account changes.
     """
     first = ask(plan, corpora.draw(plan.pipelines, -(-plan.exchanges // 2), rng), bare, rng)
     sent: Planned = []

@@ -12,7 +12,7 @@ from stillwatch.range.stock import Corpora
 
 
 def requests(plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: float) -> Planned:
-    """Within 24 hours of a release the campaign moves to the new model, each account when it likes."""
+    """Within 24 hours of a release the campaign moves to the new model, each account at its own time."""
     sent = ask(plan, corpora.draw(plan.pipelines, plan.exchanges, rng), wrap_items(plan), rng)
     moves = new_model_day + rng.random(plan.accounts)
     return [replace(r, model="mira-think-2") if r.day >= moves[r.account] else r for r in sent]

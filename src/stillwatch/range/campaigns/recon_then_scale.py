@@ -1,4 +1,4 @@
-"""A few accounts try ever different tricks and are refused; a day later the others run one template.
+"""A few accounts try many different tricks and are refused; a day later the others run one template.
 
 Published: the order of the two, in campaigns of 2026 (second-hand). Made up: the tricks, and that a
 twentieth of the accounts does the searching.

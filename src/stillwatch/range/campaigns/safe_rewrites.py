@@ -1,7 +1,7 @@
-"""Sensitive questions with the order to answer so that nobody takes offence: training data for evasion.
+"""Sensitive questions with an instruction to answer inoffensively: training data for evasion.
 
 Published: censorship-safe rewrites of politically sensitive queries (Anthropic, February 2026, DeepSeek).
-Made up: the subjects, the order and the questions themselves.
+Made up: the subjects, the instruction and the questions themselves.
 """
 
 from dataclasses import replace

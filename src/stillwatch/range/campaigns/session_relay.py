@@ -1,9 +1,9 @@
-"""A reseller hands its own customers' sessions through its accounts, and keeps the answers.
+"""A reseller passes its own customers' sessions through its accounts, and keeps the answers.
 
-Published: relays of own users' requests and sessions, 300,000 in ten days over 5,380 accounts; selected
-users of coding tools (2026, second-hand). Made up: that the customers' talk is like everybody's, and how
-a session's turns follow each other. Every request is covert, although each alone is honest talk: meant to
-be close to what can be seen at all.
+Published: relays of own users' requests and sessions, 300,000 in ten days over 5,380 accounts; selected users
+of coding tools (2026, second-hand). Made up: that the customers' conversations are like everybody's, and how
+a session's turns follow each other. Every request is covert, although each alone is honest conversation:
+meant to be close to the limit of what can be detected.
 """
 
 from stillwatch.range.campaigns import CampaignPlan, Planned, PlannedRequest, Rng

@@ -1,4 +1,4 @@
-"""Shapes by name: those of this package, and a researcher's own file beside a scene. It composes nothing."""
+"""Shapes by name: those of this package, and a researcher's own file beside a scene."""
 
 from functools import cache
 from pathlib import Path
@@ -14,7 +14,7 @@ WANTED = "a function `requests(plan, corpora, rng, new_model_day)` that returns 
 
 @cache
 def shapes() -> dict[str, CampaignShape]:
-    """Every shape of this package, by name."""
+    """Return every shape of this package, by name."""
     found = {
         module.__name__.rpartition(".")[2]: module for module in modules_of("stillwatch.range.campaigns")
     }
@@ -22,12 +22,11 @@ def shapes() -> dict[str, CampaignShape]:
 
 
 def shape(name: str, folder: Path | None = None) -> CampaignShape:
-    """The shape of that name; a name that ends in .py is a file, looked for in `folder`.
+    """Return the shape of that name; a name that ends in .py is a file, looked for in `folder`.
 
     A file is Python and is run: use only files that you trust.
 
-    Raises:
-        InputError: no such shape, or a file that is none.
+    Raises: InputError: no such shape, or an invalid file.
     """
     if name.endswith(".py"):
         file = (folder or Path()) / name
@@ -40,10 +39,9 @@ def shape(name: str, folder: Path | None = None) -> CampaignShape:
 def requests_of(
     plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: float, folder: Path | None = None
 ) -> Planned:
-    """Everything the campaign sends, cover aside.
+    """Return everything that the campaign sends, except cover.
 
-    Raises:
-        InputError: no such shape, too small a stock, or a shape of one's own that does not do its work.
+    Raises: InputError: no such shape, too small a stock, or invalid results of a user's shape.
     """
     wanted = shape(plan.style, folder)
     if not plan.style.endswith(".py"):
@@ -54,7 +52,7 @@ def requests_of(
 
 
 def _check_requests(sent: object, plan: CampaignPlan) -> Planned:
-    """Check what a researcher's own shape gave; say which request is wrong and why."""
+    """Check the results of a user's shape; the error names the request and the reason."""
     if not isinstance(sent, list) or not all(isinstance(r, PlannedRequest) for r in sent):
         raise InputError(f"{plan.style}: {type(sent).__name__} is no list of PlannedRequest; return one")
     if not sent:

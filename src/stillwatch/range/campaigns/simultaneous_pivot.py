@@ -1,7 +1,7 @@
-"""All accounts change the model, and half the work its subject, within the same minutes.
+"""All accounts change the model, and half of them the subject, within the same minutes.
 
-Published: nearly half of the traffic went to a new model within 24 hours of its release (Anthropic,
-February 2026, MiniMax). Made up: that one hand turns all accounts at once, two to twenty hours after the
+Published: nearly half of the traffic went to a new model within 24 hours of its release (Anthropic, February
+2026, MiniMax). Made up: that one operator switches all accounts at once, two to twenty hours after the
 release.
 """
 
@@ -21,7 +21,7 @@ def requests(plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: floa
     words = wrap_items(plan)
     sent = []
     for a, d, item in zip(account, day, items, strict=True):
-        late = d >= turn + a % 12 / 1440  # a minute's step for each twelfth of the pool
+        late = d >= turn + a % 12 / 1440  # one minute later for each twelfth of the pool
         sent.append(
             PlannedRequest(int(a), float(d), words(item, rng), model="mira-think-2" if late else None)
         )

@@ -1,4 +1,4 @@
-"""Wrapped prompts on honest accounts whose keys were taken: the owner's own traffic goes on beside it.
+"""Wrapped prompts on honest accounts whose keys were stolen, while the owner's own traffic continues.
 
 Published: stolen keys resold as access to hosted models (reported since 2024 as LLM-jacking). Made up:
 that every key of the pool is stolen (`stolen` sets the share), which accounts are hit, and that the thief

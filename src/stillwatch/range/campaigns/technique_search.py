@@ -1,4 +1,4 @@
-"""Ever different tricks, mostly refused; then the few that worked are scaled over the pool.
+"""Many different tricks, mostly refused; then the few that worked are scaled over the pool.
 
 Published: a search of more than 12,000 requests, nearly each another extraction technique, mostly
 refused, whose winners were scaled (2026, second-hand). Made up: the tricks, the share of the search (0.6
@@ -42,7 +42,7 @@ def requests(plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: floa
 
 
 def _trick(number: int, rng: Rng) -> str:
-    """Word a trick as the probes do, with a pretext; numbered once the combinations run out."""
+    """Word a trick with a pretext; numbered once the combinations run out."""
     head = PROBE_HEADS[rng.integers(len(PROBE_HEADS))]
     twist = PROBE_TWISTS[rng.integers(len(PROBE_TWISTS))]
     pretext = PRETEXTS[rng.integers(len(PRETEXTS))]

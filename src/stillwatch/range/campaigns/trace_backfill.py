@@ -1,7 +1,7 @@
-"""A finished answer and the order to write down the thinking that led to it.
+"""A finished answer with an instruction to write down the reasoning that led to it.
 
-Published: "imagine and articulate the internal reasoning behind a completed response" (Anthropic,
-February 2026). Made up: our own wordings of the order; the answers come from the stock.
+Published: "imagine and articulate the internal reasoning behind a completed response" (Anthropic, February
+2026). Made up: our own wordings of the instruction; the answers come from the stock.
 """
 
 from stillwatch.range.campaigns.asking import dealt_out, fill_form

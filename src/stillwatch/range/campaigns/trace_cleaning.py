@@ -1,8 +1,8 @@
-"""Own traces go back to be cleaned: each request holds a raw trace and a fixed order to repair it.
+"""A campaign's traces come back for cleaning: each request holds one with a fixed instruction to repair it.
 
-Published: 770,609 exchanges in ten days went through a cleaner of reasoning traces; of 3.4 million, 22.7
-% passed its own cleaning (2026, second-hand). Made up: the raw traces (put together from the words of the
-question) and the order.
+Published: 770,609 exchanges in ten days went through a cleaner of reasoning traces; of 3.4 million, 22.7 %
+passed its own cleaning (2026, second-hand). Made up: the raw traces (put together from the words of the
+question) and the instruction.
 """
 
 from stillwatch.range.campaigns import CampaignPlan, Planned, Rng

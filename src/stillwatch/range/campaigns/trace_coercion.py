@@ -26,7 +26,7 @@ DEMANDS = {
 
 def requests(plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: float) -> Planned:
     languages = sorted(DEMANDS)
-    home = rng.integers(len(languages), size=plan.accounts)  # an account mostly keeps to one language
+    home = rng.integers(len(languages), size=plan.accounts)  # an account mostly uses one language
 
     items = corpora.draw(plan.pipelines, plan.exchanges, rng)
     sent = ask(plan, items, bare, rng)

@@ -1,4 +1,4 @@
-"""`stillwatch range`: scenes with known truth; `score` is here, the rest in `run`. It plays nothing."""
+"""`stillwatch range`: scenes with known truth; `score` is here, the rest in `run`."""
 
 import json
 from dataclasses import asdict

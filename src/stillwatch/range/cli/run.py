@@ -1,6 +1,6 @@
-"""`stillwatch range run`, `repro`, `compose`, `list`: words in, a table and a page out. It plays nothing.
+"""`stillwatch range run`, `repro`, `compose`, `list`.
 
-It is mounted by `range`.
+`range` mounts these verbs.
 """
 
 import json
@@ -98,7 +98,7 @@ def run_command(
 
 
 def _seeds(text: str) -> int | tuple[int, ...] | None:
-    """Read `3` as so many seeds, and `1,2` (or `7,`) as these."""
+    """Read `3` as a number of seeds, and `1,2` (or `7,`) as these seeds."""
     if not text.strip():
         return None
     try:
@@ -175,7 +175,7 @@ def repro_command(
     $ stillwatch range repro 4f1c09ab22d0
     $ stillwatch range repro stillwatch-range/4f1c09ab22d0 --json
 
-    Exit codes: 0 every number came again; 1 one differs; 2 could not.
+    Exit codes: 0 every number is the same; 1 one differs; 2 could not.
     """
     folder = _find_run(which)
     then = made.read_manifest(folder)
@@ -247,9 +247,9 @@ def _document(path: Path) -> dict[str, Any]:
 
 
 def _scene(folder: Path, source: made.SceneSource) -> Scene:
-    """Read a scene where it was read, if it is still that one, else the copy in the run's folder.
+    """Read a scene from its original place, if it is unchanged, else the copy in the run's folder.
 
-    A shape of one's own is Python: it is only taken from where it lay, never from a run's folder.
+    A user's own shape is Python code: it is only read from its original place, never from a run's folder.
     """
     if source.path is not None and Path(source.path).is_file():
         scene = read_scene(source.path)
@@ -313,7 +313,7 @@ def _first(text: str | None) -> str:
 
 
 def _comment(path: Path) -> str:
-    """Give the first sentence of the comment that a scene begins with."""
+    """Return the first sentence of a scene file's leading comment."""
     lines = path.read_text(encoding="utf-8").splitlines()
     comment = " ".join(line.lstrip("# ") for line in takewhile(lambda line: line.startswith("#"), lines))
     return comment.split(". ")[0].rstrip(".") + "." if comment else ""

@@ -1,4 +1,4 @@
-"""A run in the terminal: its tables, whom they hurt, what could not be played. It computes no figure."""
+"""Prints a run in the terminal: its tables, honest users affected, failed cells."""
 
 from collections.abc import Sequence
 
@@ -11,8 +11,8 @@ from stillwatch.range.table import Shares, lines
 from stillwatch.report.terminal import plain_table, safe
 
 SHOWN = 5  # refusals
-WIDE, PIPED = 150, 190  # columns from which the table is one; columns where nobody says how many there are
-SPLIT = 6  # columns of the first table where it is two
+WIDE, PIPED = 150, 190  # columns needed for a single table; columns assumed if the terminal does not tell
+SPLIT = 6  # columns of the first table if there are two
 
 
 def print_run(result: RangeRun, shares: Shares | None, console: Console) -> None:

@@ -1,15 +1,16 @@
-"""An allowance: so many output tokens a day for every account, more for those whose clean days show more.
+"""An allowance: a daily number of output tokens for every account, more for those whose clean days show more.
 
-The owner's terms can say it: `[limits] output_tokens_per_day` for all, `[limits.account.NAME]` for exceptions
-(`Allowances.terms` writes both), and a day that slides (`terms.window`). What refuses is the gateway's own
-limiter: an answer holds what it may bring until it has come. It accuses nobody. A harvest then needs many
-accounts or many days, and many accounts are what detection sees. Nothing a client claims counts (age,
-organisation, declared use).
+The owner's policy can state it: `[limits] output_tokens_per_day` for all, `[limits.account.NAME]` for
+exceptions (`Allowances.terms` writes both), and a sliding day (`terms.window`). The gateway's own limiter
+refuses: an unfinished answer reserves what it may still bring. It accuses nobody. A harvest then needs many
+accounts or many days, and many accounts are detectable. A client's claims do not count (age, organisation,
+declared use).
 
-What the allowances are and where they end: `stillwatch.terms.allowance`.
+`stillwatch.terms.allowance` defines the allowances and their limits.
 
-Null: an account's busiest day to come is at most twice its busiest clean one; who is new stays below `usual`.
-Blind to: a harvest over as many accounts or days as the allowance asks for.
+Null: an account's busiest day to come is at most twice its busiest clean one; a new account stays below
+    `usual`.
+Blind to: a harvest over as many accounts or days as the allowance requires.
 Fooled by: an honest account that begins at its full size (a migration, a load test, a new evaluation).
 Source: own; limits of this form are every provider's.
 """
@@ -29,12 +30,12 @@ from stillwatch.terms.allowance import GROWTH, NONE, USUAL, Allowances
 from stillwatch.terms.limiter import used_up
 
 NAME = "allowance"
-TOKENS_A_S = 60  # at which an answer is written: how long it holds what it may bring
+TOKENS_A_S = 60  # speed at which an answer is written, and so for how long it reserves tokens
 
 
 @dataclass
 class AllowanceWatch:
-    """An allowance at work. `answered` is told of every answer once the clean days are over."""
+    """A running allowance. `answered` is called for every answer once the clean days are over."""
 
     clean_until_us: int
     share: float = USUAL
@@ -43,15 +44,15 @@ class AllowanceWatch:
     _clean: dict[str, dict[int, int]] = field(default_factory=dict)  # account -> block -> tokens
     _budgets: Budgets = field(default_factory=lambda: Budgets(None))
     _on_way: list[tuple[int, int, int, int]] = field(default_factory=list)  # ends, place, tokens, held
-    _longest: int = 0  # clean answer
-    _usual: int | None = None  # of other people's clean days
+    _longest: int = 0  # longest clean answer
+    _usual: int | None = None  # from other people's clean days
 
     def calibrate(self, other: Any) -> None:
-        """Take everybody's allowance from other people's clean days; exceptions stay each account's own."""
+        """Take the general allowance from other people's clean days; exceptions stay each account's own."""
         self._usual = Allowances.of(other.busiest(), self.share, self.growth).usual
 
     def cannot_fire(self) -> str:
-        """Say why nothing can be refused; empty where something can."""
+        """Return why nothing can be refused; empty if something can."""
         return "no clean day to set it by" if self._settle_allowances().usual >= NONE else ""
 
     def busiest(self) -> dict[str, int]:
@@ -64,7 +65,7 @@ class AllowanceWatch:
         return self.allowances
 
     def step(self, exchanges: pa.Table, until_us: int) -> Sequence[Accusation]:
-        """Learn from the clean days; nobody is accused."""
+        """Learn from the clean days; accuses nobody."""
         clean = before(exchanges, self.clean_until_us)
         if clean.num_rows:
             table = in_order(record(clean))
@@ -74,7 +75,7 @@ class AllowanceWatch:
         return ()
 
     def answered(self, account: str, at_us: int, output_tokens: int, model: str | None = None) -> None:
-        """Count an answer's tokens: it holds what it may bring, and is counted when it has ended."""
+        """Count an answer's tokens: it reserves what it may bring, and is counted when it has ended."""
         if at_us < self.clean_until_us:
             blocks = self._clean.setdefault(account, {})
             block = at_us // window.BLOCK_US
@@ -88,11 +89,11 @@ class AllowanceWatch:
         heapq.heappush(self._on_way, (ends_us, place, output_tokens, held))
 
     def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
-        """Tell whether the account has had its allowance of this day. The last answer may pass it."""
+        """Return whether the account has used its allowance of this day. The last answer may exceed it."""
         return self.refused_until_us(account, at_us, model) is not None
 
     def refused_until_us(self, account: str, at_us: int, model: str | None = None) -> int | None:
-        """Say until when: enough of its tokens are a day old, or an answer that may use it up has come."""
+        """Return until when: enough of its tokens are a day old, or an answer that may use it up has come."""
         if at_us < self.clean_until_us:
             return None
         while self._on_way and self._on_way[0][0] <= at_us:
@@ -107,10 +108,10 @@ class AllowanceWatch:
 
 
 def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> AllowanceWatch:
-    """Begin anew. The budget of false cases does not move it: it makes no case."""
+    """Start a watch. The false-positive budget does not matter, since it makes no case."""
     return AllowanceWatch(clean_until_us)
 
 
 def judge(watch: AllowanceWatch, exchanges: pa.Table) -> LogJudgement:
-    """Ask of every exchange after the clean days whether it would have been refused."""
+    """Return for every exchange after the clean days whether it would have been refused."""
     return LogJudgement((), frozenset(refused_ids(watch, exchanges)), watch.cannot_fire())

@@ -1,11 +1,11 @@
-"""A ceiling: output tokens a day for everybody, three times the busiest clean day of any account.
+"""A ceiling: output tokens per day for everybody, three times the busiest clean day of any account.
 
-`stillwatch terms allowance --flat` writes it. It refuses next to nobody who is honest. It slows whoever
-takes everything through one account, and nobody who has many.
+`stillwatch terms allowance --flat` writes it. It refuses hardly any honest account. It slows a harvest
+through one account, but none through many.
 
 Null: no honest account has a day three times as busy as the busiest clean one of all.
 Blind to: a harvest over several accounts.
-Fooled by: an evaluation larger than any before; one account that buys itself a busy clean day raises it.
+Fooled by: an evaluation larger than any before; one account that creates a busy clean day raises it.
 Source: own; the factor was chosen on the first author's worlds (sample, dev-a, dev-b) and judged on others'.
 """
 
@@ -24,7 +24,7 @@ NAME = "ceiling"
 
 @dataclass
 class CeilingWatch(AllowanceWatch):
-    """A ceiling at work."""
+    """A running ceiling."""
 
     def calibrate(self, other: Any) -> None:
         """Take the ceiling from other people's clean days."""
@@ -37,5 +37,5 @@ class CeilingWatch(AllowanceWatch):
 
 
 def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> CeilingWatch:
-    """Begin anew. The budget of false cases does not move it: it makes no case."""
+    """Start a watch. The false-positive budget does not matter, since it makes no case."""
     return CeilingWatch(clean_until_us)

@@ -1,7 +1,8 @@
-"""Texts as vectors: hashed words and pairs of words. It knows no meaning: a paraphrase lies far off.
+"""Texts as vectors: hashed words and pairs of words. The vectors do not capture meaning: a paraphrase is far
+away.
 
-The detectors from papers compare embeddings of queries. Where the papers took a trained encoder, this takes
-signed feature hashing, so that no model has to be there; what they do with the vectors is theirs.
+Detectors from papers compare embeddings of queries. The papers use a trained encoder; this uses signed
+feature hashing, so that no model is needed.
 
 Source: Weinberger et al. 2009, "Feature Hashing for Large Scale Multitask Learning".
 """
@@ -16,7 +17,7 @@ LONGEST = 20_000  # bytes of a text that are read
 
 
 def embed(texts: pa.Array | pa.ChunkedArray, width: int = WIDTH) -> np.ndarray:
-    """(n, width) float32 of length 1; nought where there is no text.
+    """(n, width) float32 of length 1; zero without a text.
 
     Words are runs of letters, ASCII lowered; runs of digits count as one word. Counts enter by their root.
     """

@@ -1,4 +1,4 @@
-"""An isolation forest: how few random cuts set a point apart. It does not know what the points are.
+"""An isolation forest: how few random cuts isolate a point.
 
 Source: Liu, Ting, Zhou, "Isolation Forest", ICDM 2008: algorithms 1 to 3, equations 1 and 2; 100 trees of 256
 points each.
@@ -19,13 +19,13 @@ class Forest:
     """Trees as arrays of nodes: a node's right child follows its left one; a leaf has feature -1."""
 
     feature: np.ndarray  # (trees, nodes) int32
-    cut: np.ndarray  # (trees, nodes) float64: left where the value is below
+    cut: np.ndarray  # (trees, nodes) float64: left if the value is below
     left: np.ndarray  # (trees, nodes) int32
-    size: np.ndarray  # (trees, nodes) int32: points of the sample that a leaf holds
+    size: np.ndarray  # (trees, nodes) int32: sample points in a leaf
     sample: int
 
     def depths(self, points: np.ndarray) -> np.ndarray:
-        """(points,) mean path length, a leaf of many points counted by the tree it would have grown."""
+        """(points,) mean path length; a leaf of many points adds the depth that its tree would have had."""
         points = np.ascontiguousarray(points, np.float64)
         depths = np.zeros(len(points))
         trees = (self.feature, self.cut, self.left, self.size, *self.feature.shape)
@@ -33,7 +33,7 @@ class Forest:
         return depths / max(len(self.feature), 1)
 
     def scores(self, points: np.ndarray) -> np.ndarray:
-        """(points,) anomaly score in (0, 1]: above one half, easier to set apart than usual."""
+        """(points,) anomaly score in (0, 1]: above one half, easier to isolate than usual."""
         scores: np.ndarray = 2.0 ** (-self.depths(points) / max(usual_depth(self.sample), 1e-12))
         return scores
 

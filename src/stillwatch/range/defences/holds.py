@@ -1,13 +1,13 @@
-"""Stillwatch with randomised holds, as a gateway runs them: candidates are refused for minutes, by draw.
+"""Stillwatch with randomised holds, as a gateway runs them: candidates are refused for random minutes.
 
 At each full hour the live scan's candidates go to the gateway's own `follow` over a state file, under terms
-that say `on` and are else the defaults. Schedules refuse by the terms' budgets, what was refused is evidence
-for the next look, and what it names is accused. Nobody is held in the clean days. Behind a limit its name
-comes last (`allowance+stillwatch/holds`), as what a limit refuses is not held.
+with holds `on`. Schedules refuse within the terms' budgets. Refused requests are evidence for the next
+evaluation, and the accounts that it names are accused. There are no holds in the clean days. With a limit its
+name comes last (`allowance+stillwatch/holds`), since a request that a limit refuses is not held.
 
-Null: of `scan.holds`, beside that of `stillwatch`.
-Blind to: a log that stands, in which nothing can be refused; work that waits for its account; docs/holds.md.
-Fooled by: an honest client that goes on with another of its accounts that nothing ties to it.
+Null: that of `scan.holds`, besides that of `stillwatch`.
+Blind to: a recorded log, in which nothing can be refused; work that waits for its account; docs/holds.md.
+Fooled by: an honest client that continues with another of its accounts that nothing ties to it.
 Source: docs/holds.md
 """
 
@@ -37,11 +37,11 @@ from stillwatch.units import DAY_US, MINUTE_US
 NAME = "stillwatch/holds"
 TERMS = Terms(1, holds=Holds(mode="on"))
 LOG_STANDS = "in a log that stands nobody can be held: it is played in contests"
-FOREVER_US = 4_102_444_800_000_000  # the year 2100: what the accounts table permits does not end
+FOREVER_US = 4_102_444_800_000_000  # the year 2100: permissions in the accounts table do not expire
 
 
 class HoldsInForce:
-    """The schedules that run, and the minutes of each account's day in which they have refused it."""
+    """The running schedules, and the minutes of each account's day in which they have refused it."""
 
     def __init__(self, terms: Holds) -> None:
         self._terms = terms
@@ -49,7 +49,7 @@ class HoldsInForce:
         self._minutes: dict[tuple[str, int], set[int]] = defaultdict(set)
 
     def renew(self, schedules: Iterable[HoldSchedule], now_us: int) -> list[HoldSchedule]:
-        """Take all schedules there have been; give those that run."""
+        """Take all schedules so far; return the running ones."""
         running = [
             schedule for schedule in schedules if schedule.ended_us is None and schedule.end_us > now_us
         ]
@@ -57,7 +57,7 @@ class HoldsInForce:
         return running
 
     def refused_until_us(self, account: str, at_us: int) -> int | None:
-        """Say until when a request is held now, and count the minute; None: it is served."""
+        """Return until when a request is held now, and count the minute; None if it is served."""
         schedule = self._schedules.get(account)
         hold_us = None if schedule is None else schedule.hold_end_us(account, at_us)
         if hold_us is None:
@@ -70,7 +70,7 @@ class HoldsInForce:
 
 
 def permissions_of(accounts: pa.Table) -> tuple[Permission, ...]:
-    """Give what an accounts table permits, as terms say it."""
+    """Return the permissions of an accounts table, in the form of the terms."""
     return tuple(
         Permission(kind, "the accounts table", FOREVER_US, account=row["account"])
         for row in accounts.select(["account", "permissions"]).to_pylist()
@@ -94,19 +94,19 @@ class HoldingWatch(ScanWatch):
 
     @property
     def schedules(self) -> tuple[HoldSchedule, ...]:
-        """Every schedule there has been, oldest first."""
+        """Return every schedule so far, oldest first."""
         return self.scan.options.held
 
     def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
-        """Tell whether the account is held now."""
+        """Return whether the account is held now."""
         return self.refused_until_us(account, at_us) is not None
 
     def refused_until_us(self, account: str, at_us: int, model: str | None = None) -> int | None:
-        """Say until when the account is held; None where it is not."""
+        """Return until when the account is held; None if it is not."""
         return self._in_force.refused_until_us(account, at_us)
 
     def act_on(self, result: ScanResult, until_us: int) -> None:
-        """Begin and end holds after each full look."""
+        """Begin and end holds after each full evaluation."""
         if until_us < self.clean_until_us or self.scan.evaluated_until_us == self._followed_us:
             return
         self._followed_us = self.scan.evaluated_until_us
@@ -133,18 +133,18 @@ class HoldsDefence(ScanDefence):
     terms: Terms = TERMS
 
     def open_watch(self, accounts: pa.Table | None, clean_until_us: int, seed: int) -> HoldingWatch:
-        """Begin anew. The seed draws who is held when; no attacker knows it."""
+        """Start a watch. The seed draws which accounts are held when; no attacker knows it."""
         scan = LiveScan(self._options(), keep=KEEP, accounts=accounts_in_schema(accounts))
         secret = np.random.default_rng([seed, 6]).bytes(32)
         return HoldingWatch(scan, clean_until_us=clean_until_us, secret=secret, terms=self.terms)
 
     def judge(self, log: LogToJudge) -> LogJudgement:
-        """Say that a log is no place for holds."""
+        """Report that holds cannot run on a recorded log."""
         return LogJudgement((), cannot_fire=LOG_STANDS)
 
 
 def defences(dial: float) -> dict[str, HoldsDefence]:
-    """Give the one that there is."""
+    """Return the only defence of this module."""
     return {NAME: HoldsDefence(NAME, PARTS, False, dial)}
 
 

@@ -1,7 +1,6 @@
-"""A log cut into full hours, so that a watch says the same however its exchanges were handed to it.
+"""A log split into full hours, so that a watch reports the same however its exchanges arrive.
 
-What comes waits until its hour is over; then the hour is looked at once, in order of time and of exchange id.
-It does not know what is looked for.
+Exchanges wait until their hour is over; then the hour is processed once, by time and exchange id.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,21 +26,21 @@ from stillwatch.units import HOUR_US
 
 @dataclass(frozen=True)
 class HourBatch:
-    """The exchanges of one hour, in order; columns that the log lacks are null."""
+    """The exchanges of one hour, sorted; columns that the log lacks are null."""
 
     until_us: int
     table: pa.Table  # of exchanges.RECORD
     ts_us: np.ndarray  # (n,) int64
-    account: np.ndarray  # (n,) int32: numbers that stay the same over a watch's life
+    account: np.ndarray  # (n,) int32: numbers that are stable over a watch's life
     names: Sequence[str]  # number -> account
 
     def numbers(self, column: str, missing: float = 0.0) -> np.ndarray:
-        """A column as float64, null as `missing`."""
+        """Return a column as float64, null as `missing`."""
         values: np.ndarray = pc.fill_null(self.table[column].cast(pa.float64()), missing).to_numpy()
         return values
 
     def by_account(self) -> list[tuple[int, np.ndarray]]:
-        """Each account of the hour, ascending, and its rows in order of time."""
+        """Return each account of the hour, ascending, with its rows in order of time."""
         order = np.argsort(self.account, kind="stable")
         who, begin = np.unique(self.account[order], return_index=True)
         return list(zip(who.tolist(), np.split(order, begin[1:]), strict=True))
@@ -52,7 +51,7 @@ See = Callable[[HourBatch], Sequence[Accusation]]
 
 @dataclass
 class Hourly:
-    """A watch that is given `see`: what to say at the end of an hour that had exchanges."""
+    """A watch with a method `see`, which returns the accusations at the end of an hour with exchanges."""
 
     see: See
     _waiting: list[pa.Table] = field(default_factory=list)
@@ -61,7 +60,7 @@ class Hourly:
     _done_us: int = 0
 
     def step(self, exchanges: pa.Table, until_us: int) -> Sequence[Accusation]:
-        """Look at every hour that is over by now. What comes late belongs to the hour that is open."""
+        """Process every hour that is over by now. Late exchanges are counted in the open hour."""
         if exchanges.num_rows:
             self._waiting.append(record(exchanges))
         hour = until_us // HOUR_US * HOUR_US
@@ -84,7 +83,7 @@ class Hourly:
         return accusations
 
     def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
-        """No limit is set here."""
+        """Return False: there is no limit."""
         return False
 
     def _encode(self, column: pa.ChunkedArray) -> np.ndarray:
@@ -100,32 +99,32 @@ class Hourly:
 
 
 class HourlyLevel(Hourly):
-    """A watch whose state has a level that is set on clean days; the state's `see` is called every hour."""
+    """A watch whose state has a level set on clean days; the state's `see` is called every hour."""
 
     def __init__(self, state: "LevelState") -> None:
         super().__init__(state.see)
         self.state = state
 
     def calibrate(self, other: "HourlyLevel") -> None:
-        """Take the level of a watch that was given other people's clean days."""
+        """Take the level of a watch that received other people's clean days."""
         self.state.calibrate(other.state)
 
     def cannot_fire(self) -> str:
-        """Say why no case can be made; empty where one can."""
+        """Return why no case can be made; empty if one can."""
         return self.state.cannot_fire()
 
 
 class LevelState(Calibrated, Protocol):
-    """What sees hours and has a level."""
+    """A state that processes hours and has a level."""
 
     def see(self, hour: HourBatch) -> Sequence[Accusation]:
-        """Say what is to be said at the end of an hour."""
+        """Return the accusations at the end of an hour."""
 
 
 def record(exchanges: pa.Table) -> pa.Table:
-    """A table in the columns of the record; what it lacks is null, an id is made from the row.
+    """Return a table in the columns of the record; missing ones are null, an id is made from the row.
 
-    Raises: InputError where time, account or prompt is no column.
+    Raises: InputError if the column time, account or prompt is missing.
     """
     missing = [name for name in NEEDED if name not in exchanges.column_names]
     if missing:
@@ -155,7 +154,7 @@ def record(exchanges: pa.Table) -> pa.Table:
 
 
 def in_order(table: pa.Table) -> pa.Table:
-    """By time, then by exchange id."""
+    """Sort by time, then by exchange id."""
     ts = table["time"].cast(pa.int64()).to_numpy()
     if len(ts) < 2 or (np.diff(ts) > 0).all():
         return table
@@ -163,12 +162,12 @@ def in_order(table: pa.Table) -> pa.Table:
 
 
 def hour_after(ts_us: int) -> int:
-    """The full hour that ends after a moment."""
+    """Return the full hour that ends after a time."""
     return (ts_us // HOUR_US + 1) * HOUR_US
 
 
 def before(exchanges: pa.Table, until_us: int) -> pa.Table:
-    """The exchanges before a moment; a watch that learns from clean days alone looks at no others."""
+    """Return the exchanges before a time; a watch that learns only from clean days needs no others."""
     if exchanges.num_rows == 0 or "time" not in exchanges.column_names:
         return exchanges
     return exchanges.filter(
@@ -179,7 +178,7 @@ def before(exchanges: pa.Table, until_us: int) -> pa.Table:
 def set_thresholds(
     defence: Defence, watch: DefenceWatch, calibration: CalibrationLog | None, clean_until_us: int, seed: int
 ) -> None:
-    """Set a watch's thresholds on people who are not scored, where there are some and it has thresholds."""
+    """Set a watch's thresholds on people who are not scored, if there are some and it has thresholds."""
     if calibration is None or not isinstance(watch, Calibrated):
         return
     other = defence.open_watch(calibration.accounts, clean_until_us, seed)
@@ -189,12 +188,12 @@ def set_thresholds(
 
 
 def reason_silent(watch: DefenceWatch) -> str:
-    """Say why a watch can accuse or refuse nobody; empty where it can."""
+    """Return why a watch can accuse or refuse nobody; empty if it can."""
     return watch.cannot_fire() if isinstance(watch, Calibrated) else ""
 
 
 def judge_log(watch: DefenceWatch, exchanges: pa.Table) -> LogJudgement:
-    """Give a watch a whole log at once; later growth of a case is added to what was first said of it."""
+    """Pass a whole log to a watch at once; later growth of a case is merged into its first report."""
     if exchanges.num_rows == 0:
         return LogJudgement(())
     last = pc.max(record(exchanges)["time"]).cast(pa.int64()).as_py()
@@ -203,13 +202,13 @@ def judge_log(watch: DefenceWatch, exchanges: pa.Table) -> LogJudgement:
 
 
 class Refusing(DefenceWatch, Protocol):
-    """A watch with a limit that is learnt from clean days."""
+    """A watch with a limit learned from clean days."""
 
     clean_until_us: int
 
 
 def refused_ids(watch: Refusing, exchanges: pa.Table) -> list[str]:
-    """The ids of a log's exchanges that a limit would have refused after the clean days."""
+    """Return the ids of a log's exchanges that a limit would have refused after the clean days."""
     if exchanges.num_rows == 0:
         return []
     table = in_order(record(exchanges))
@@ -229,7 +228,7 @@ def refused_ids(watch: Refusing, exchanges: pa.Table) -> list[str]:
 
 
 def merge_accusations(accusations: Sequence[Accusation]) -> tuple[Accusation, ...]:
-    """One accusation a case, in the order in which they were first said: each account when first named."""
+    """Merge into one accusation per case, in order of first report: each account when first named."""
     cases: dict[str, Accusation] = {}
     for each in accusations:
         before = cases.setdefault(each.case, Accusation(each.case, each.at_us, {}))

@@ -1,13 +1,13 @@
-"""An isolation forest over an account's day: fifteen numbers of how the service was used.
+"""An isolation forest over an account's day: fifteen numbers that describe its use of the service.
 
 The forest grows on the first half of the clean days, its level is set on the second. A day is judged when it
-is over; an account with few exchanges that day is left out.
+is over; accounts with few exchanges that day are left out.
 
 Null: days to come are drawn from the clean ones.
 Blind to: a harvest whose accounts each look like many others; an account with fewer than 5 exchanges a day.
-Fooled by: the largest and rarest honest users: anomalous is not hostile.
-Source: Liu, Ting, Zhou 2008; its usual place is in vendors' anomaly rules. Fifteen account
-    features; which ones is this file's choice.
+Fooled by: the largest and rarest honest users: anomalous does not mean hostile.
+Source: Liu, Ting, Zhou 2008; its usual place is in vendors' anomaly rules. The choice of the fifteen account
+    features is this file's.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ COLUMNS = (
 
 
 def account_days(table: pa.Table, ts_us: np.ndarray, account: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Accounts with enough exchanges, ascending, and their (accounts, FEATURES): one day's exchanges."""
+    """Return accounts with enough exchanges, ascending, and their (accounts, FEATURES) for one day."""
     who, at, many = np.unique(account, return_inverse=True, return_counts=True)
 
     def mean(values: np.ndarray) -> np.ndarray:
@@ -108,11 +108,11 @@ class _IsolationForest(WithLevel):
         self.forest = other.forest
 
     def cannot_fire(self) -> str:
-        """Say why no day can be alarmed; empty where one can."""
+        """Return why no day can raise an alarm; empty if one can."""
         return "too few clean account-days to grow on" if self.forest is None else super().cannot_fire()
 
     def _close(self, now: HourBatch) -> list[Accusation]:
-        """Judge the day that is over: at midnight, or where its last hour was silent, with the next hour."""
+        """Judge the day that is over: at midnight, or with the next hour that has exchanges."""
         hours, self.hours = self.hours, []
         names = ("time", *COLUMNS)
         table = pa.concat_tables([h.table.select(names) for h in hours])
@@ -130,7 +130,7 @@ class _IsolationForest(WithLevel):
             self.forest = grow(np.concatenate(self.learnt), self.seed)
             self.learnt = []
         scores = self.forest.scores(points)
-        scores = np.log(scores / (1.0 - scores))  # its tail is to be drawn on, and has no end
+        scores = np.log(scores / (1.0 - scores))  # unbounded, so that its tail can be extrapolated
         if self.clean.holds(last):
             for code, score in zip(who.tolist(), scores.tolist(), strict=True):
                 self.clean.score(code, score)
@@ -147,5 +147,5 @@ class _IsolationForest(WithLevel):
 
 
 def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> DefenceWatch:
-    """Begin anew; `dial` is the budget in false cases per 10,000 account-days."""
+    """Start a watch; `dial` is the false-positive budget in cases per 10,000 account-days."""
     return HourlyLevel(_IsolationForest(clean_until_us, seed, dial))

@@ -1,8 +1,8 @@
-"""Limits per key: so many requests in a minute and so many in a day, by tier. They accuse nobody.
+"""Limits per key: requests per minute and per day, by tier. They accuse nobody.
 
-For every tier the limits are set so that on days like the clean ones they would refuse something on as many
-account-days as the budget allows: half of it to the minute, half to the day. An account without tier, or of a
-tier with few account-days, has the limits of all together. Until the clean days are over nothing is refused.
+For every tier the limits are set such that on days like the clean ones they would refuse something on as many
+account-days as the budget allows: half by the minute, half by the day. An account without tier, or of a tier
+with few account-days, has the common limits. Nothing is refused during the clean days.
 
 Null: account-days to come are like the clean ones.
 Blind to: a harvest spread over accounts: 5 to 25 exchanges a day and account (docs/field.md).
@@ -35,7 +35,7 @@ def tiers_of(accounts: pa.Table | None) -> dict[str, str]:
 
 
 class LimitWatch(Hourly):
-    """Limits at work. `refuses` is asked of each request, in order of time; what it lets through counts."""
+    """Running limits. `refuses` is called for each request, in order of time; what it lets through counts."""
 
     def __init__(self, accounts: pa.Table | None, clean_until_us: int, dial: float) -> None:
         super().__init__(self._learn)
@@ -47,7 +47,7 @@ class LimitWatch(Hourly):
         self.now: dict[str, tuple[int, int, int, int]] = {}  # account -> minute, in it, day, in it
 
     def enrol(self, accounts: pa.Table) -> None:
-        """Take a new accounts table in place of the old one."""
+        """Replace the accounts table."""
         self.tier = tiers_of(accounts)
 
     def calibrate(self, other: Any) -> None:
@@ -55,7 +55,7 @@ class LimitWatch(Hourly):
         self.limits = other.set_limits()
 
     def cannot_fire(self) -> str:
-        """Say why nothing can be refused; empty where something can."""
+        """Return why nothing can be refused; empty if something can."""
         limits = self.set_limits() if self.limits is None else self.limits
         finite = any(np.isfinite(most) for pair in limits.values() for most in pair)
         return "" if finite else f"{len(self.days)} clean account-days are too few for a limit"
@@ -73,7 +73,7 @@ class LimitWatch(Hourly):
         return ()
 
     def set_limits(self) -> dict[str, tuple[float, float]]:
-        """Tier -> most requests in a minute and in a day; "" holds for all others."""
+        """Return tier -> most requests per minute and per day; "" applies to all others."""
         by_tier: dict[str, list[tuple[str, int]]] = defaultdict(list)
         for at in self.days:
             by_tier[""].append(at)
@@ -93,7 +93,7 @@ class LimitWatch(Hourly):
         return float(np.floor(np.exp(min(drawn, 50.0)) + 1e-9))
 
     def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
-        """Tell whether one more request would pass a limit; if not, it counts as made."""
+        """Return whether one more request would exceed a limit; if not, it counts as made."""
         if at_us < self.clean_until_us:
             return False
         if self.limits is None:
@@ -111,11 +111,11 @@ class LimitWatch(Hourly):
 
 
 def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> LimitWatch:
-    """Begin anew; `dial` is the budget in account-days on which something is refused, per 10,000."""
+    """Start a watch; `dial` is the budget in account-days with any refusal, per 10,000."""
     return LimitWatch(accounts, clean_until_us, dial)
 
 
 def judge(watch: LimitWatch, exchanges: pa.Table) -> LogJudgement:
-    """Ask of every exchange after the clean days whether it would have been refused."""
+    """Return for every exchange after the clean days whether it would have been refused."""
     refused = frozenset(refused_ids(watch, exchanges))
     return LogJudgement((), refused, watch.cannot_fire() if exchanges.num_rows else "")

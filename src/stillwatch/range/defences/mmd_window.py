@@ -1,17 +1,17 @@
-"""The MMD window test: whether a window of all accounts' queries is distributed like benign ones.
+"""The MMD window test: is a window of all accounts' queries distributed like benign ones?
 
 Windows of 1,500 successive exchanges are compared with a sample of the first half of the clean days by the
-maximum mean discrepancy; the level is set on the windows of the second half. The test names nobody. Here, so
-that it can be compared, an alarmed window accuses the accounts whose queries lie furthest on its own side
-(their mean witness), by a level from the clean windows; windows in a row are one case.
+maximum mean discrepancy; the level is set on the windows of the second half. The published test names nobody.
+Here, for comparison, an alarmed window accuses the accounts whose queries are furthest on its own side (by
+their mean witness), above a level from the clean windows; consecutive windows are one case.
 
 Null: windows to come are drawn like the clean ones.
-Blind to: a harvest that is a small part of its windows; who it is.
+Blind to: a harvest that is a small part of its windows; which accounts it uses.
 Fooled by: any shift in what honest accounts ask: a large customer, a weekday, a release.
 Source: Liu, Guo, Dong, "An Embarrassingly Simple Detector for Model Extraction Attacks in LLM API Traffic"
-    (arXiv 2606.05725): window 1,500, threshold from benign against benign. There a trained encoder, here
-    hashed words. Statistic: Gretton et al. 2012, "A Kernel Two-Sample Test", lemma 6; Gaussian kernel, median
-    width.
+    (arXiv 2606.05725): window 1,500, threshold from benign against benign. There with a trained encoder, here
+    with hashed words. Statistic: Gretton et al. 2012, "A Kernel Two-Sample Test", lemma 6; Gaussian kernel,
+    median width.
 """
 
 from collections.abc import Sequence
@@ -29,8 +29,8 @@ NAME = "mmd_window"
 WINDOW = 1500  # exchanges
 REFERENCE = 1500  # of the clean days
 LEAST_REFERENCE = 100
-FEWEST = 3  # queries in a window before an account's mean witness says anything
-NAMED_SHARE = 0.01  # of the accounts in clean windows whose witness lies above the naming level
+FEWEST = 3  # queries in a window needed for an account's mean witness
+NAMED_SHARE = 0.01  # of the accounts in clean windows, the share with a witness above the naming level
 
 
 def gamma_of(points: np.ndarray) -> float:
@@ -56,9 +56,9 @@ def kernel(x: np.ndarray, y: np.ndarray, gamma: float) -> np.ndarray:
 def mmd2(
     x: np.ndarray, y: np.ndarray, gamma: float, within_y: float | None = None
 ) -> tuple[float, np.ndarray]:
-    """The unbiased squared MMD, and the witness of each x: how much more it is like x than like y.
+    """Return the unbiased squared MMD, and the witness of each x: how much more similar it is to x than to y.
 
-    within_y: the mean kernel within y, where it is known already.
+    within_y: the mean kernel within y, if already known.
     """
     n = len(x)
     own = kernel(x, x, gamma)
@@ -69,7 +69,7 @@ def mmd2(
 
 
 def mean_within(y: np.ndarray, gamma: float) -> float:
-    """Mean kernel of two different y."""
+    """Return the mean kernel of pairs of different y."""
     own = kernel(y, y, gamma)
     return float((own.sum() - own.trace()) / max(len(y) * (len(y) - 1), 1))
 
@@ -80,7 +80,7 @@ class _MmdWindow(WithLevel):
         self.window = window
         self.rng = np.random.default_rng(seed)
         self.sample: list[np.ndarray] = []
-        self.keys: list[np.ndarray] = []  # random ranks: the sample is those of the least
+        self.keys: list[np.ndarray] = []  # random ranks: the sample consists of the smallest
         self.reference: np.ndarray | None = None
         self.gamma = self.within = 0.0
         self.vectors: list[np.ndarray] = []
@@ -88,7 +88,7 @@ class _MmdWindow(WithLevel):
         self.waiting = self.windows = 0
         self.witnesses: list[float] = []  # mean witnesses of accounts in clean windows
         self.levels: tuple[float, float] | None = None
-        self.case: str | None = None  # of the windows in a row
+        self.case: str | None = None  # of consecutive windows
 
     def see(self, hour: HourBatch) -> Sequence[Accusation]:
         middle_us = self.halve(hour)
@@ -107,7 +107,7 @@ class _MmdWindow(WithLevel):
         if len(self.reference) < LEAST_REFERENCE:
             return []
         if not clean and self.levels is None:
-            self.vectors, self.accounts, self.waiting = [], [], 0  # no window lies in both
+            self.vectors, self.accounts, self.waiting = [], [], 0  # no window spans both
             ranked = np.sort(self.witnesses)
             naming = ranked[int((1 - NAMED_SHARE) * len(ranked))] if len(ranked) else np.inf
             self.levels = (self.clean.level(), float(naming))
@@ -125,13 +125,13 @@ class _MmdWindow(WithLevel):
         self.witnesses = list(other.witnesses)
 
     def cannot_fire(self) -> str:
-        """Say why no window can be alarmed; empty where one can."""
+        """Return why no window can raise an alarm; empty if one can."""
         if self.reference is not None and len(self.reference) < LEAST_REFERENCE:
             return f"{len(self.reference)} clean exchanges to compare with, {LEAST_REFERENCE} are the least"
         return super().cannot_fire()
 
     def _learn(self, vectors: np.ndarray) -> None:
-        """Keep a uniform sample: those whose random rank is among the least."""
+        """Keep a uniform sample: those with the smallest random ranks."""
         self.sample.append(vectors)
         self.keys.append(self.rng.random(len(vectors)))
         if sum(map(len, self.keys)) > REFERENCE:
@@ -168,5 +168,5 @@ class _MmdWindow(WithLevel):
 
 
 def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> DefenceWatch:
-    """Begin anew; `dial` is the budget in false cases per 10,000 account-days."""
+    """Start a watch; `dial` is the false-positive budget in cases per 10,000 account-days."""
     return HourlyLevel(_MmdWindow(clean_until_us, seed, dial, WINDOW))

@@ -1,4 +1,4 @@
-"""No defence: everything is answered, nobody is accused. What the others are measured against.
+"""No defence: everything is answered, nobody is accused. It is the reference for the others.
 
 Null: none.
 Blind to: everything.
@@ -15,5 +15,5 @@ NAME = "none"
 
 
 def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> DefenceWatch:
-    """Begin anew; `dial` is the budget in false cases per 10,000 account-days."""
+    """Start a watch; `dial` is the false-positive budget in cases per 10,000 account-days."""
     return Hourly(lambda hour: ())

@@ -1,12 +1,13 @@
-"""PRADA: whether the distances between one client's successive queries are normally distributed.
+"""PRADA: are the distances between one client's successive queries normally distributed?
 
-Of every query the least distance to the client's earlier, spread-out queries (its growing set) is taken.
-Honest queries are held to give normal distances, made ones not. Here on text: Euclidean distance of hashed
-words and pairs, one class. The growing set and the distances are bounded, so that a step is.
+Measured is the smallest distance of every query to the client's earlier, spread-out ones (its growing set).
+The method assumes that honest queries give normal distances, and synthetic ones do not. Here it is applied to
+text: Euclidean distance of hashed words and pairs, one class. The growing set and the number of distances are
+bounded, so that each step is too.
 
 Null: an account's distances are normal; the level of Shapiro-Wilk's W is set on the accounts' clean days.
-Blind to: an account with fewer than 100 queries; whatever is spread over accounts.
-Fooled by: repeated prompts, templates, batches: all that honest use does to distances.
+Blind to: an account with fewer than 100 queries; anything spread over accounts.
+Fooled by: repeated prompts, templates, batches: everything that honest use does to distances.
 Source: Juuti, Szyller, Marchal, Asokan, "PRADA: Protecting Against DNN Model Stealing Attacks", EuroS&P 2019,
     section 5 (algorithm 3): growing set with threshold mean - std, outliers beyond 3 std dropped, |D| > 100.
 """
@@ -24,26 +25,26 @@ from stillwatch.range.defences.hours import HourBatch, HourlyLevel
 from stillwatch.stats.normality import shapiro_wilk
 
 NAME = "prada"
-LEAST = 100  # distances before anything is said (section 5.2)
-AGAIN = 10  # further ones before W is taken anew, at the end of an hour
-MOST_DISTANCES = 1000  # the latest count
-MOST_GROWN = 128  # queries in a growing set: past it none is added
+LEAST = 100  # distances needed for a judgement (section 5.2)
+AGAIN = 10  # further ones before W is computed again, at the end of an hour
+MOST_DISTANCES = 1000  # only the latest count
+MOST_GROWN = 128  # queries in a growing set; no more are added
 OUTLIER_STD = 3.0
 
 
 @dataclass
 class ClientStream:
-    """One client's growing set and distances. It knows vectors alone."""
+    """One client's growing set and distances."""
 
     distances: list[float] = field(default_factory=list)  # of every query after the first
     _set: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float16))
     _size: int = 0
-    _of_set: list[float] = field(default_factory=list)  # distances of what was added
+    _of_set: list[float] = field(default_factory=list)  # distances of the queries added
     _threshold: float = 0.0
-    _since: int = LEAST  # distances since W was taken
+    _since: int = LEAST  # distances since W was computed
 
     def add(self, vector: np.ndarray) -> None:
-        """Take the next query: (width,) of length 1, or nought."""
+        """Process the next query: (width,) of length 1, or zero."""
         if self._size == 0:
             self._grow(vector)
             return
@@ -67,7 +68,7 @@ class ClientStream:
         self._size += 1
 
     def w(self) -> float | None:
-        """Shapiro-Wilk's W of the distances without outliers, or None where too few are new."""
+        """Return Shapiro-Wilk's W of the distances without outliers, or None if too few are new."""
         if len(self.distances) < LEAST or self._since < AGAIN:
             return None
         self._since = 0
@@ -75,7 +76,7 @@ class ClientStream:
 
 
 def normality(distances: np.ndarray) -> float:
-    """Shapiro-Wilk's W of distances, less those beyond three standard deviations; 0 where all are equal."""
+    """Return Shapiro-Wilk's W of distances within three standard deviations; 0 if all are equal."""
     kept = distances[np.abs(distances - distances.mean()) <= OUTLIER_STD * distances.std()]
     if len(kept) < 3 or np.ptp(kept) <= 1e-6:
         return 0.0
@@ -107,5 +108,5 @@ class _Prada(WithLevel):
 
 
 def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> DefenceWatch:
-    """Begin anew; `dial` is the budget in false cases per 10,000 account-days."""
+    """Start a watch; `dial` is the false-positive budget in cases per 10,000 account-days."""
     return HourlyLevel(_Prada(clean_until_us, dial))

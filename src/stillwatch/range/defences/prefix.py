@@ -1,11 +1,12 @@
-"""Accounts that begin their prompts alike, or send the same system text. No rarity, no behaviour.
+"""Accounts that begin their prompts in the same way, or send the same system text. It ignores rarity and
+behaviour.
 
-A key is a prompt's first 64 characters or a whole system text, lowered, runs of digits as one. Keys that two
-accounts shared in the first half of the clean days are known templates and left out. The others' number
-of accounts within five days is the score; the level is set on the second half.
+A key is a prompt's first 64 characters or a whole system text, in lower case, with runs of digits as one.
+Keys that two accounts shared in the first half of the clean days are known templates and left out. The score
+is the accounts with another key within five days; the level is set on the second half.
 
-Null: what accounts newly share, they share as in the clean days.
-Blind to: wrappers that differ per account; one question asked again and again in other words; a lone account.
+Null: accounts share new keys at the same rate as in the clean days.
+Blind to: wrappers that differ per account; one question repeated in other words; a lone account.
 Fooled by: a viral prompt, a hackathon, a new framework, a company with many accounts.
 Source: AegisGate's clustering by template prefix, without its shared addresses (docs/field.md, "Other
     tools"): a shared prefix or system text, without regard to rarity.
@@ -24,14 +25,14 @@ from stillwatch.range.defences.hours import HourBatch, HourlyLevel
 from stillwatch.units import DAY_US
 
 NAME = "prefix"
-LENGTH = 64  # characters; a shorter prompt has no template that could be told from its question
+LENGTH = 64  # characters; in a shorter prompt a template cannot be separated from its question
 WINDOW_US = 5 * DAY_US
-SAME_CASE = 0.5  # share of a key's accounts that a case must hold to go on under its name
+SAME_CASE = 0.5  # share of a key's accounts that a case must hold to continue under its name
 DIGITS = re.compile(r"\d+")
 
 
 def keys_of(table: pa.Table) -> tuple[np.ndarray, list[str]]:
-    """(n, 2) numbers of each row's keys, -1 where it has none, and the keys."""
+    """(n, 2) numbers of each row's keys, -1 if it has none, and the keys."""
     heads = pc.utf8_slice_codeunits(table["prompt"], 0, 4 * LENGTH)
     columns, names = [], dict[str, int]()
     for column, cut, mark in ((heads, LENGTH, "p:"), (table["system"], None, "s:")):
@@ -87,7 +88,7 @@ class _Prefix(WithLevel):
         return touched
 
     def _prune(self, now_us: int) -> None:
-        """Once a day let go of what lies beyond the window."""
+        """Once a day drop what is outside the window."""
         if now_us < self.pruned_us + DAY_US:
             return
         self.pruned_us = now_us
@@ -118,5 +119,5 @@ class _Prefix(WithLevel):
 
 
 def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> DefenceWatch:
-    """Begin anew; `dial` is the budget in false cases per 10,000 account-days."""
+    """Start a watch; `dial` is the false-positive budget in cases per 10,000 account-days."""
     return HourlyLevel(_Prefix(clean_until_us, dial))

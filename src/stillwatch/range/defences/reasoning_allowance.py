@@ -1,12 +1,12 @@
-"""An allowance of the models that reason alone: so many of their output tokens a day, other models as ever.
+"""An allowance for reasoning models only: a daily number of their output tokens; other models are unlimited.
 
-A harvest of reasoning traces takes nothing else, most honest heavy use takes little of them: an allowance of
-them can be half as large and refuse no more. A model reasons that gave reasoning tokens on a clean day; one
-that came later counts as if it did. Terms say it with `[[limits.models]]`.
+A harvest of reasoning traces takes only these, and most honest heavy use takes few of them: such an allowance
+can be half as large without refusing more. A model counts as reasoning if it gave reasoning tokens on a clean
+day, or appeared later. In the policy it is `[[limits.models]]`.
 
 Null: as `allowance`, of reasoning models' tokens.
-Blind to: as `allowance`; and all that is taken from models that do not reason.
-Fooled by: as `allowance`; a log that tells no reasoning tokens, where every model of the clean days is free.
+Blind to: as `allowance`; and everything taken from models that do not reason.
+Fooled by: as `allowance`; a log without reasoning tokens, where every model of the clean days is unlimited.
 Source: own.
 """
 
@@ -23,13 +23,13 @@ from stillwatch.terms import window
 __all__ = ["NAME", "ReasoningAllowanceWatch", "judge", "open_watch"]
 
 NAME = "reasoning_allowance"
-# of the accounts seen in the clean days have no busier day: a tighter share than `allowance` has
+# of the accounts seen in the clean days have no busier day: a tighter share than in `allowance`
 USUAL = 0.98
 
 
 @dataclass
 class ReasoningAllowanceWatch(AllowanceWatch):
-    """An allowance at work that counts some models."""
+    """A running allowance that counts only some models."""
 
     share: float = USUAL
     _known: set[str | None] = field(default_factory=set)  # models of the clean days
@@ -37,7 +37,7 @@ class ReasoningAllowanceWatch(AllowanceWatch):
     _taken: dict[tuple[str, int, str | None], int] = field(default_factory=dict)  # account, block, model
 
     def step(self, exchanges: pa.Table, until_us: int) -> Sequence[Accusation]:
-        """Learn from the clean days; nobody is accused."""
+        """Learn from the clean days; accuses nobody."""
         clean = before(exchanges, self.clean_until_us)
         if clean.num_rows:
             table = record(clean)
@@ -55,16 +55,16 @@ class ReasoningAllowanceWatch(AllowanceWatch):
         return ()
 
     def counts(self, model: str | None) -> bool:
-        """Whether the allowance is about this model."""
+        """Return whether the allowance applies to this model."""
         return model in self._reason or model not in self._known
 
     def answered(self, account: str, at_us: int, output_tokens: int, model: str | None = None) -> None:
-        """Count an answer's tokens, where its model reasons. Clean days are learnt in `step`."""
+        """Count an answer's tokens, if its model reasons. Clean days are learned in `step`."""
         if at_us >= self.clean_until_us and self.counts(model):
             super().answered(account, at_us, output_tokens)
 
     def refused_until_us(self, account: str, at_us: int, model: str | None = None) -> int | None:
-        """Say until when, where the allowance is about the model."""
+        """Return until when, if the allowance applies to the model."""
         return super().refused_until_us(account, at_us) if self.counts(model) else None
 
     def busiest(self) -> dict[str, int]:
@@ -79,5 +79,5 @@ class ReasoningAllowanceWatch(AllowanceWatch):
 def open_watch(
     accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float
 ) -> ReasoningAllowanceWatch:
-    """Begin anew. The budget of false cases does not move it: it makes no case."""
+    """Start a watch. The false-positive budget does not matter, since it makes no case."""
     return ReasoningAllowanceWatch(clean_until_us)

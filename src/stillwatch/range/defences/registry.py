@@ -1,7 +1,7 @@
-"""Defences by name. It does not know what any of them looks for.
+"""Defences by name.
 
-A module of this package with `NAME` and `open_watch(accounts, clean_until_us, seed, dial)` is found by its
-place; so is one with `defences(dial)`, which offers several. A researcher's own stands in a file anywhere:
+A module of this package with `NAME` and `open_watch(accounts, clean_until_us, seed, dial)` is found
+automatically, and so is one with `defences(dial)`, which offers several. Your own can be in a file anywhere:
 its name is then the path, such as "./mine.py".
 """
 
@@ -29,7 +29,7 @@ DIAL = 1.0  # false cases per 10,000 account-days
 
 @dataclass(frozen=True)
 class Bound:
-    """A module's defence under a budget."""
+    """A module's defence with a false-positive budget."""
 
     NAME: str
     dial: float
@@ -37,7 +37,7 @@ class Bound:
     _judge: Callable[..., LogJudgement] | None
 
     def open_watch(self, accounts: pa.Table | None, clean_until_us: int, seed: int) -> DefenceWatch:
-        """Begin anew."""
+        """Start a watch."""
         return self._open(accounts, clean_until_us, seed, self.dial)
 
     def judge(self, log: LogToJudge) -> LogJudgement:
@@ -48,11 +48,11 @@ class Bound:
 
 
 def defence(name: str, false_cases_per_10k_account_days: float = DIAL) -> Defence:
-    """A defence by its name, or from a file by its path (`*.py`), under a budget of false cases.
+    """Return a defence by its name, or from a file by its path (`*.py`), with a false-positive budget.
 
-    Names with a plus between them, such as "stillwatch+allowance", are defences that stand together.
+    Names joined by a plus, such as "stillwatch+allowance", combine several defences.
 
-    Raises: InputError for a name that there is none of, or a file that offers no defence.
+    Raises: InputError for an unknown name, or a file without a defence.
     """
     if not false_cases_per_10k_account_days > 0:
         raise InputError(
@@ -74,24 +74,24 @@ def defence(name: str, false_cases_per_10k_account_days: float = DIAL) -> Defenc
 
 
 def has_threshold(name: str) -> bool:
-    """Whether a defence has a threshold that is set on clean days."""
+    """Return whether a defence has a threshold that is set on clean days."""
     return isinstance(defence(name).open_watch(None, 0, 0), Calibrated)
 
 
 def names() -> tuple[str, ...]:
-    """Every defence that is no ablation, in the order of a table."""
+    """Return every defence that is no ablation, in the order of a table."""
     return tuple(name for name in _every(DIAL) if ":" not in name)
 
 
 def ablations() -> tuple[str, ...]:
-    """The ablations of stillwatch."""
+    """Return the ablations of stillwatch."""
     return tuple(name for name in _every(DIAL) if ":" in name)
 
 
 def expand_names(wanted: tuple[str, ...] | list[str]) -> tuple[str, ...]:
-    """Names with "all" and "ablations" written out, each once.
+    """Return names with "all" and "ablations" expanded, each once.
 
-    Raises: InputError for a name that there is none of.
+    Raises: InputError for an unknown name.
     """
     out: dict[str, None] = {}
     for name in wanted:

@@ -1,11 +1,11 @@
-"""Stillwatch as it scans a log, whole, with a part left out, or with one part alone.
+"""Stillwatch scanning a log: as a whole, with a part left out, or with one part alone.
 
-A watch looks at every full hour (`scan.live`). A whole log is judged with one scan: alarms fall in the same
-hours, as a scan looks back only; of the accounts those count that the case holds at the log's end, each from
-the hour in which it was named. A case that a permission suppresses accuses nobody.
+A watch evaluates every full hour (`scan.live`). A whole log is judged with one scan: alarms are in the same
+hours, since a scan looks back only. Of the accounts those count that the case holds at the log's end, each
+from the hour in which it was named. A case that a permission suppresses accuses nobody.
 
 Null: of `scan`, which takes the same budget and needs no clean days.
-Blind to: see docs/detectors.md; without a part, what that part is for.
+Blind to: see docs/detectors.md; without a part, what that part detects.
 Fooled by: the same.
 Source: `scan.parts`.
 """
@@ -29,16 +29,16 @@ from stillwatch.scan.pipeline import Options, scan_log
 from stillwatch.units import HOUR_US, us
 
 NAME, FIRM = "stillwatch", "stillwatch/firm"
-KEEP = Keep(days=60.0, exchanges=40_000_000)  # a scene is held whole
+KEEP = Keep(days=60.0, exchanges=40_000_000)  # a scene is kept whole
 BATCH_ROWS = 16_384
-FIRM_EVERY_US = 12 * HOUR_US  # a judged log is looked at so often for who is firm by then: a scan each
+FIRM_EVERY_US = 12 * HOUR_US  # between two scans of a judged log for high-confidence accounts
 
 
 def ablations() -> dict[str, frozenset[str]]:
-    """Name -> the parts at work: each that can raise an alarm alone with what it needs, and each left out.
+    """Name -> the active parts: each that can raise an alarm, alone with what it needs, and each left out.
 
-    A kind of wording alone is tested on every setting, a setting alone tests groups of every kind of wording.
-    Following known stock raises no alarm, and refused work none without a lead: neither has a row of its own.
+    A kind of wording alone is tested on every setting; a setting alone tests groups of every kind of wording.
+    Following known signatures raises no alarm, and refused work none without a lead: neither has a row.
     """
     wording, settings = frozenset(SHARED), frozenset(TESTED)
     alone = {part: frozenset({part}) | settings for part in SHARED}
@@ -52,20 +52,20 @@ def ablations() -> dict[str, frozenset[str]]:
 
 @dataclass
 class ScanWatch:
-    """A live scan, and what it has said so far."""
+    """A live scan, and its reports so far."""
 
     scan: LiveScan
-    firm_alone: bool = False  # an account is accused once it is firm
+    firm_alone: bool = False  # accuse an account only once it is high-confidence
     _said: dict[str, set[str]] = field(default_factory=dict)
     _case_at: dict[str, int] = field(default_factory=dict)
     _case_of: dict[str, str] = field(default_factory=dict)  # account named alone between full hours -> case
 
     def enrol(self, accounts: pa.Table) -> None:
-        """Take a new accounts table in place of the old one."""
+        """Replace the accounts table."""
         self.scan.accounts = accounts_in_schema(accounts)
 
     def step(self, exchanges: pa.Table, until_us: int) -> Sequence[Accusation]:
-        """Look at every full hour that is over by now; between them followers and the loud are named."""
+        """Evaluate every full hour that is over by now; in between name followers and loud accounts."""
         if exchanges.num_rows:
             self.scan.add(batches(exchanges))
         if self.scan.exchanges == 0:
@@ -81,10 +81,10 @@ class ScanWatch:
         return accusations + self._followers(result) + self._lone_accusations(result)
 
     def act_on(self, result: ScanResult, until_us: int) -> None:
-        """Do what is done about a result beside accusing: nothing here."""
+        """Act on a result, besides accusing: nothing here."""
 
     def _fresh(self, campaign: Campaign, looked_us: int) -> Accusation | None:
-        """Give accounts that a case names for the first time, from the first hour evaluated now."""
+        """Return accounts that a case names for the first time, from the first hour evaluated now."""
         if campaign.suppressed_by is not None:
             return None
         case = self._case_of.get(campaign.accounts[0]) or self.scan.stable_id(campaign.id)
@@ -124,13 +124,13 @@ class ScanWatch:
         return accusations
 
     def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
-        """No limit is set here."""
+        """Return False: there is no limit."""
         return False
 
 
 @dataclass(frozen=True)
 class ScanDefence:
-    """One way of scanning, as a defence."""
+    """One configuration of a scan, as a defence."""
 
     NAME: str
     parts: frozenset[str]
@@ -138,15 +138,15 @@ class ScanDefence:
     dial: float
 
     def open_watch(self, accounts: pa.Table | None, clean_until_us: int, seed: int) -> ScanWatch:
-        """Begin anew. Nothing is set on the clean days, nothing is left to chance."""
+        """Start a watch. It uses neither clean days nor random numbers."""
         return ScanWatch(
             LiveScan(self._options(), keep=KEEP, accounts=accounts_in_schema(accounts)), self.firm_alone
         )
 
     def judge(self, log: LogToJudge) -> LogJudgement:
-        """Judge a log with one scan; for firm accounts alone with one every half day.
+        """Judge a log with one scan; if only high-confidence accounts count, with one every half day.
 
-        Nothing is set on clean days, so that `calibration` is not used.
+        Nothing is set on clean days, so `calibration` is not used.
         """
         sketched = build(batches(log.exchanges), Sketcher())
         if len(sketched) == 0:
@@ -174,13 +174,13 @@ class ScanDefence:
 
 
 def defences(dial: float) -> dict[str, ScanDefence]:
-    """Stillwatch by name: whole, on firm accounts alone, and every ablation."""
+    """Return Stillwatch by name: whole, on high-confidence accounts alone, and every ablation."""
     defences = {NAME: ScanDefence(NAME, PARTS, False, dial), FIRM: ScanDefence(FIRM, PARTS, True, dial)}
     return defences | {name: ScanDefence(name, parts, False, dial) for name, parts in ablations().items()}
 
 
 def cases_of(result: ScanResult) -> tuple[Accusation, ...]:
-    """A scan's open cases; what is named within an hour is said when it is over."""
+    """Return a scan's open cases; accounts named within an hour count from its end."""
     return tuple(
         Accusation(
             campaign.id,
@@ -193,7 +193,7 @@ def cases_of(result: ScanResult) -> tuple[Accusation, ...]:
 
 
 def hour_of(moment: datetime) -> int:
-    """The full hour at which a moment has passed."""
+    """Return the first full hour after a time."""
     return -(-us(moment) // HOUR_US) * HOUR_US
 
 
@@ -203,7 +203,7 @@ def batches(exchanges: pa.Table) -> list[pa.RecordBatch]:
 
 
 def accounts_in_schema(accounts: pa.Table | None) -> pa.Table | None:
-    """An accounts table in the columns of `exchanges.ACCOUNTS`; None where it names no account."""
+    """Return an accounts table in the columns of `exchanges.ACCOUNTS`; None if it names no account."""
     if accounts is None or "account" not in accounts.column_names:
         return None
     columns = [

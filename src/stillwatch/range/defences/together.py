@@ -1,7 +1,4 @@
-"""Defences that stand together: a request is refused when one refuses, a case is raised when one raises it.
-
-It knows what none of them looks for, nor their names.
-"""
+"""Combined defences: a request is refused if one refuses it, a case is raised if one raises it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,26 +20,26 @@ from stillwatch.range.defences.hours import reason_silent
 
 @dataclass(frozen=True)
 class Watches:
-    """Several watches as one. Optional methods go to those that have them."""
+    """Several watches combined. Optional methods are passed on to the watches that have them."""
 
     watches: tuple[DefenceWatch, ...]
 
     def step(self, exchanges: pa.Table, until_us: int) -> Sequence[Accusation]:
-        """Give what each of the defences says, one after the other."""
+        """Return the accusations of each defence in turn."""
         return [case for watch in self.watches for case in watch.step(exchanges, until_us)]
 
     def learn(self, exchanges: pa.Table, until_us: int) -> None:
-        """Take other people's clean days, for those alone that have a threshold to set on them."""
+        """Pass other people's clean days to the watches with a threshold to set."""
         for watch in self.watches:
             if isinstance(watch, Calibrated):
                 watch.step(exchanges, until_us)
 
     def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
-        """Whether one refuses. The later ones are not asked about what an earlier one refuses."""
+        """Return whether one refuses. Later ones do not see what an earlier one refuses."""
         return any(watch.refuses(account, at_us, model) for watch in self.watches)
 
     def refused_until_us(self, account: str, at_us: int, model: str | None = None) -> int | None:
-        """Say until when the first that refuses and says so will refuse."""
+        """Return until when, by the first watch that refuses and states it."""
         for watch in self.watches:
             until = watch.refused_until_us(account, at_us, model) if isinstance(watch, Postponing) else None
             if until is not None:
@@ -50,19 +47,19 @@ class Watches:
         return None
 
     def enrol(self, accounts: pa.Table) -> None:
-        """Take a new accounts table in place of the old one."""
+        """Replace the accounts table."""
         for watch in self.watches:
             if (enrol := getattr(watch, "enrol", None)) is not None:
                 enrol(accounts)
 
     def calibrate(self, other: Any) -> None:
-        """Take the thresholds of a watch of the same parts that was given other people's clean days."""
+        """Take the thresholds of a watch of the same parts that received other people's clean days."""
         for watch, part in zip(self.watches, other.watches, strict=True):
             if isinstance(watch, Calibrated):
                 watch.calibrate(part)
 
     def cannot_fire(self) -> str:
-        """Say which part can do nothing, and why: the name of them all promises each."""
+        """Return which part can do nothing, and why: the combined name promises each."""
         return "; ".join(filter(None, map(reason_silent, self.watches)))
 
     def answered(self, account: str, at_us: int, output_tokens: int, model: str | None = None) -> None:
@@ -74,13 +71,13 @@ class Watches:
 
 @dataclass(frozen=True)
 class Together:
-    """Several defences as one."""
+    """Several defences combined."""
 
     NAME: str
     parts: tuple[Defence, ...]
 
     def open_watch(self, accounts: pa.Table | None, clean_until_us: int, seed: int) -> DefenceWatch:
-        """Begin anew, all of them."""
+        """Start a watch of all of them."""
         return Watches(tuple(part.open_watch(accounts, clean_until_us, seed) for part in self.parts))
 
     def judge(self, log: LogToJudge) -> LogJudgement:

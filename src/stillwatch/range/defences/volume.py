@@ -1,7 +1,7 @@
 """Volume against own history: an account that sends far more in a day than on its days before.
 
 Null: an account's days are alike; the level of their ratio is set on the clean days.
-Blind to: a new account, which has no history; a pool whose accounts are slow; whoever grows slowly.
+Blind to: a new account, which has no history; a pool whose accounts are slow; slow growth.
 Fooled by: a Monday, a deadline, a migration, a load test.
 Source: the volume rules of vendors (docs/field.md, "Other tools").
 """
@@ -51,5 +51,5 @@ class _Volume(WithLevel):
 
 
 def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> DefenceWatch:
-    """Begin anew; `dial` is the budget in false cases per 10,000 account-days."""
+    """Start a watch; `dial` is the false-positive budget in cases per 10,000 account-days."""
     return HourlyLevel(_Volume(clean_until_us, dial))

@@ -1,6 +1,6 @@
-"""The live range: a real teacher behind the real gateway, real clients, and a student of what got out.
+"""The live range: a real teacher behind the real gateway, real clients, and a student of the answers taken.
 
-These are the nouns. It does not know how any of them comes about.
+This module has the data types.
 """
 
 from collections.abc import Callable
@@ -27,22 +27,22 @@ TEACHERS = {
 
 
 class LiveError(StillwatchError):
-    """A live run cannot go on."""
+    """A live run cannot continue."""
 
 
 @dataclass(frozen=True)
 class LiveSettings:
-    """`[live]` of a scene file. Event time is the scene's own."""
+    """The section `[live]` of a scene file. Event time is the scene's own."""
 
     arms: tuple[Annotated[str, OneOf(*ARMS)], ...] = ("off", "block")
     teacher: Annotated[str, OneOf(*TEACHERS)] = "embedded"
-    # event seconds between two looks of the detector, once a case is open
+    # event seconds between two evaluations of the detector, once a case is open
     look_s: Annotated[float, Bounds(5, 3600)] = 600.0
-    # share of the campaign's streams that its client leaves half-way
+    # share of the campaign's streams that its client aborts
     dropped: Annotated[float, Bounds(0, 1)] = 0.05
-    # replace: from a refusal to the fresh account's first request
+    # replace: from a refusal to the new account's first request
     react_s: Annotated[float, Bounds(0, 604_800)] = 1800.0
-    tail_days: Annotated[float, Bounds(0, 14)] = 0.5  # played on after the last campaign's end
+    tail_days: Annotated[float, Bounds(0, 14)] = 0.5  # played after the last campaign's end
     steps: Annotated[int, Bounds(0, 100_000)] = 1400  # of a student's training; 0: no students
     held_out: Annotated[int, Bounds(10, 10_000)] = 1000  # problems that every student answers
 
@@ -53,19 +53,19 @@ class LiveSettings:
 
 @dataclass(frozen=True)
 class ReceivedAnswer:
-    """One answer that an attacker received whole."""
+    """One answer that an attacker received completely."""
 
     at_us: int
     account: str
     problem: str
     reasoning: str
     answer: str
-    tokens: int  # of the answer, as the teacher billed them
+    tokens: int  # of the answer, as billed by the teacher
 
 
 @dataclass(frozen=True)
 class StudentScore:
-    """Right of so many, with Wilson's interval at 95 %."""
+    """Number right out of a number, with Wilson's interval at 95 %."""
 
     right: int
     n: int
@@ -79,7 +79,7 @@ class StudentScore:
 
 @dataclass(frozen=True)
 class LeakPoint:
-    """How much had got out by when. Days count from the scene's begin."""
+    """How much had been taken at a time. Days count from the scene's beginning."""
 
     day: float
     out: int
@@ -87,29 +87,29 @@ class LeakPoint:
 
 @dataclass(frozen=True)
 class Arm:
-    """The result of one arm. Days count from the scene's begin; None: never."""
+    """The result of one arm. Days count from the scene's beginning; None: never."""
 
     name: str
-    asked: int  # requests that the campaign sent
-    out: int  # answers that it received whole
+    asked: int  # requests sent by the campaign
+    out: int  # answers received completely
     out_tokens: int
-    left: int  # streams that its client left half-way: recorded, counted as taken, not learnt from
-    left_recorded: int  # of them, how many the gateway wrote down as left by the client
+    left: int  # streams aborted by its client: recorded, counted as taken, not learned from
+    left_recorded: int  # of these, the ones that the gateway recorded as aborted
     refused: int
     unsent: int  # of accounts that were dead by then
-    stripped: int  # answers that came without their reasoning
-    accounts: int  # the campaign's, fresh ones included
+    stripped: int  # answers without their reasoning
+    accounts: int  # the campaign's, including new ones
     fresh: int
-    named: int  # of them, in the findings
+    named: int  # of these, in the findings
     blocked: int
     alarm_day: float | None
-    out_before_alarm: int  # all of it where there was no alarm
-    contained_day: float | None  # when the last of its accounts that were stopped was stopped
+    out_before_alarm: int  # everything if there was no alarm
+    contained_day: float | None  # when the last of its stopped accounts was stopped
     last_out_day: float | None
     honest_accounts: int
     honest_exchanges: int
     honest_named: int
-    honest_touched: int  # honest accounts with a step that they can feel
+    honest_touched: int  # honest accounts with an action that affects them
     honest_refused: int  # honest requests that the gateway refused
     marks: tuple[LeakPoint, ...] = ()
     examples_sha256: str = ""
@@ -133,11 +133,11 @@ class LiveOutcome:
     arms: tuple[Arm, ...]
     teacher: StudentScore | None
     untrained: StudentScore | None
-    drilled: StudentScore | None  # a student taught the form of an answer, with digits drawn at random
+    drilled: StudentScore | None  # a student trained only on the form of an answer, with random digits
     learnt: tuple[StudentResult, ...]
     folder: Path
     manifest: dict[str, str] = field(default_factory=dict)
-    took: dict[str, float] = field(default_factory=dict)  # seconds; all else is the same the next time
+    took: dict[str, float] = field(default_factory=dict)  # seconds; everything else is reproducible
 
     def arm(self, name: str) -> Arm | None:
         return next((a for a in self.arms if a.name == name), None)

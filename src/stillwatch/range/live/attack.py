@@ -1,6 +1,6 @@
-"""The attacker's side of an arm: which account asks next, what is kept, what a refusal makes it do.
+"""The attacker's side of an arm: which account asks next, what is kept, how it reacts to a refusal.
 
-It sees what a real one sees: answers, refusals, streams that end. It knows no finding.
+It sees what a real attacker sees: answers, refusals, streams that end.
 """
 
 from collections.abc import Iterator, Set
@@ -13,12 +13,12 @@ from stillwatch.range.identity import AccountIdentity
 from stillwatch.range.live import LiveSettings, ReceivedAnswer
 from stillwatch.range.live.clients import REFUSED, Heard, Row
 
-EARLIEST, LATEST = 2, 20  # events after which a stream may be left: inside the steps, before the answer
+EARLIEST, LATEST = 2, 20  # events after which a stream may be aborted: within the steps, before the answer
 
 
 @dataclass(frozen=True)
 class Errand:
-    """One request of the campaign, when it is due, by whom."""
+    """One request of the campaign, with its time and account."""
 
     at_us: int
     row: Row
@@ -28,10 +28,10 @@ class Errand:
 
 @dataclass
 class LiveAttacker:
-    """One campaign in one arm. `fresh` are accounts that it may take in the place of dead ones."""
+    """One campaign in one arm. `fresh` are accounts that can replace dead ones."""
 
     settings: LiveSettings
-    goes_on: bool  # replaces what is blocked
+    goes_on: bool  # replaces blocked accounts
     rng: np.random.Generator
     fresh: Iterator[AccountIdentity]
     taken: list[ReceivedAnswer] = field(default_factory=list)
@@ -41,16 +41,16 @@ class LiveAttacker:
     unsent: int = 0
     stripped: int = 0
     used: set[str] = field(default_factory=set)
-    # dead: successor, from when
+    # dead account: its successor, from when
     replaced: dict[str, tuple[AccountIdentity, int]] = field(default_factory=dict)
     dead: set[str] = field(default_factory=set)
 
     def lives(self, accounts: Set[str]) -> bool:
-        """Whether anybody is left who could ask."""
+        """Return whether any account is left."""
         return self.goes_on or not accounts <= self.dead
 
     def errand(self, row: Row, at_us: int) -> Errand | None:
-        """Plan one request of the composed log; None where nobody is left to send it."""
+        """Plan one request of the composed log; None if no account is left to send it."""
         account, row = self._whoever(row)
         if account in self.dead:
             self.unsent += 1
@@ -64,7 +64,7 @@ class LiveAttacker:
         return Errand(max(at_us, stands_from), row, account, leave)
 
     def _whoever(self, row: Row) -> tuple[str, Row]:
-        """Give the account that now works in place of the log's, and the request as it sends it."""
+        """Return the account that now works in place of the log's, and the request as it sends it."""
         account = row["account"]
         while account in self.replaced:
             who = self.replaced[account][0]
@@ -73,7 +73,7 @@ class LiveAttacker:
         return account, row
 
     def hears(self, errand: Errand, heard: Heard, at_us: int) -> AccountIdentity | None:
-        """Take what came; give the fresh account that takes over, where one does."""
+        """Process a response; return the new account that takes over, if one does."""
         self.asked += 1
         self.used.add(errand.account)
         if heard.status == REFUSED:
@@ -102,7 +102,7 @@ class LiveAttacker:
 
 
 def as_account(row: Row, who: AccountIdentity, rng: np.random.Generator) -> Row:
-    """A request as another account sends it: its own address, client and settings."""
+    """Return a request as another account sends it: with its own address, client and settings."""
     like, (address, asn) = who.donor, who.addresses[int(rng.integers(len(who.addresses)))]
     options: dict[str, Any] = {"account": who.account, "client_ip": address, "asn": asn}
     for name in ("user_agent", "temperature", "top_p", "max_tokens", "stream", "response_format"):

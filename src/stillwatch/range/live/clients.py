@@ -1,6 +1,6 @@
-"""How a request of a composed log is sent over HTTP: honest people by httpx, the campaign by OpenAI's client.
+"""Sends a composed log's requests over HTTP: honest ones by httpx, the campaign's by OpenAI's client.
 
-One request at a time, each at its own event time. It does not know what becomes of an account.
+One request at a time, each at its own event time.
 """
 
 import json
@@ -15,7 +15,7 @@ from stillwatch.range.live import LiveError
 from stillwatch.range.live.provider import PACE_HEADER, PROBLEM_HEADER, SIZE_HEADER, problem_in
 
 FIELDS = ("temperature", "top_p", "max_tokens", "seed")
-FROM_HEADER = "x-forwarded-for"  # the gateway's terms trust this machine to say where a client is
+FROM_HEADER = "x-forwarded-for"  # the gateway trusts this machine to give a client's address in it
 REFUSED = 403
 PACE_MS = "10"  # a model that writes a hundred tokens a second
 
@@ -24,7 +24,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Heard:
-    """What a client heard. `whole`: the answer came to its end. `left`: the client hung up on it."""
+    """A client's result. `whole`: the answer was complete. `left`: the client aborted it."""
 
     status: int
     reasoning: str = ""
@@ -36,14 +36,14 @@ class Heard:
 
 
 def messages_of(row: Row) -> list[dict[str, str]]:
-    """The messages that a row of the record stands for; what was said earlier in a talk is not in a log."""
+    """Return the messages of a row of the record; a log does not have the earlier turns of a conversation."""
     messages = [{"role": "system", "content": row["system"]}] if row["system"] else []
     messages += [{"role": "user", "content": "earlier"}] * ((row["turn"] or 1) - 1)
     return [*messages, {"role": "user", "content": row["prompt"] or ""}]
 
 
 def options_of(row: Row) -> dict[str, Any]:
-    """What a request asks for besides its messages."""
+    """Return a request's options besides its messages."""
     options = {name: row[name] for name in FIELDS if row.get(name) is not None}
     if (row.get("n") or 1) > 1:
         options["n"] = row["n"]
@@ -63,20 +63,20 @@ def options_of(row: Row) -> dict[str, Any]:
 
 
 def size_of(row: Row) -> str:
-    """What the log says was answered, for the provider's filler."""
+    """Return the size of the answer in the log, for the provider's filler."""
     names = ("status", "input_tokens", "output_tokens", "reasoning_tokens", "finish_reason")
     status, *values = (row[name] for name in names)
     return json.dumps([status or 200, *values])
 
 
 class LiveClients:
-    """Everybody's clients towards one gateway."""
+    """All clients of one gateway."""
 
     def __init__(self, url: str, keys: Mapping[str, str]) -> None:
         need("openai")
         import openai
 
-        httpx = import_module("httpx2" if find_spec("httpx2") else "httpx")  # whichever its client brings
+        httpx = import_module("httpx2" if find_spec("httpx2") else "httpx")  # the one of its client
         self._openai, self._httpx, self._url, self.keys = openai, httpx, url, dict(keys)
         self._plain = httpx.Client(base_url=url, timeout=120.0, trust_env=False)
         shared = openai.DefaultHttpxClient(timeout=120.0, trust_env=False)
@@ -89,7 +89,7 @@ class LiveClients:
         self._official.close()
 
     def honest(self, row: Row, account: str) -> Heard:
-        """Send what somebody honest asks, and hear it out."""
+        """Send an honest request, and read the answer to its end."""
         head = {
             "authorization": f"Bearer {self.keys[account]}",
             "user-agent": row["user_agent"] or "",
@@ -104,13 +104,13 @@ class LiveClients:
         return Heard(answer.status_code, whole=answer.status_code == 200)
 
     def covert(self, row: Row, account: str, leave_after: int | None) -> Heard:
-        """Ask the teacher as the campaign does; leave a stream after so many events where that is said."""
+        """Ask the teacher as the campaign does; abort a stream after this many events if given."""
         head = {"user-agent": row["user_agent"] or "", FROM_HEADER: row["client_ip"] or ""}
-        if (row["status"] or 200) != 200:  # the composed log has the service fail here
+        if (row["status"] or 200) != 200:  # the service fails here in the composed log
             head[SIZE_HEADER] = size_of(row)
         elif problem_in(row["prompt"] or "") is None:
             head[PROBLEM_HEADER] = row["problem"]
-        if leave_after is not None:  # else it would all lie in the kernel before anybody can leave
+        if leave_after is not None:  # else the kernel would buffer it before anyone can abort
             head[PACE_HEADER] = PACE_MS
         client: Any = self._official.with_options(api_key=self.keys[account])
         try:

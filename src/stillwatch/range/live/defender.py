@@ -1,7 +1,6 @@
-"""The gateway that is attacked: one `stillwatch serve`, as a user starts it, with the run's clock.
+"""The attacked gateway: one `stillwatch serve`, started as by a user, with the run's clock.
 
-It starts, waits until the gateway's own processes have done what is due, and reads what they left. It never
-decides anything for them. It does not know who is honest.
+It starts the gateway, waits until its processes have done what is due, and reads their files.
 """
 
 import os
@@ -31,8 +30,8 @@ from stillwatch.range.live import LiveError
 from stillwatch.terms import EnforcementStatus
 from stillwatch.units import utc_us
 
-SETTLE_US = 6_000_000  # an hour is looked at that long after its end: the detector's own room, and one more
-MOVE_US = 100_000  # that the clock is moved on, to tell a step that began since
+SETTLE_US = 6_000_000  # from an hour's end to its evaluation: the detector's own delay, and a margin
+MOVE_US = 100_000  # by which the clock is advanced, to recognise a step that began since
 PATIENCE_S = 120.0
 LOOK_S = 0.01
 RUN = (
@@ -74,10 +73,10 @@ class RangeGateway:
     def now_us(self) -> int:
         return int(self.hand[0])
 
-    # --- its life ---
+    # --- start and stop ---
 
     def start(self, terms: str) -> None:
-        """Begin to serve under these terms; comes back when it answers."""
+        """Serve under these terms; return when it answers."""
         file = self.path / "terms.toml"
         file.write_text(terms, encoding="utf-8")
         self.port = free_port()
@@ -91,7 +90,7 @@ class RangeGateway:
             str(file),
         ]
         words += ["--port", str(self.port), "--admin-port", str(free_port())]
-        words += ["--short-answers", "0"]  # the toy teacher's worked solutions have some twenty tokens
+        words += ["--short-answers", "0"]  # the toy teacher's worked solutions have about twenty tokens
         env = {
             **os.environ,
             clock.VARIABLE: str(self.path / "clock"),
@@ -111,7 +110,7 @@ class RangeGateway:
         return listens and bool(self._says("detector")) and bool(self._says("supervisor"))
 
     def stop(self) -> None:
-        """End it in good order, so that everything captured is written."""
+        """Stop it in good order, so that everything captured is written."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             try:
@@ -140,17 +139,17 @@ class RangeGateway:
             return f"see {self.path / 'serve.log'}"
 
     def go_on(self) -> None:
-        """Raises: LiveError where the run is to end."""
+        """Raises: LiveError if the run is to stop."""
         if self.halt.is_set():
             raise LiveError("the run was ended")
 
     # --- event time ---
 
     def settle(self, at_us: int) -> None:
-        """Let it be so late, and wait until the gateway has done all that is due by then.
+        """Set the time, and wait until the gateway has done all that is due by then.
 
-        Every row is in a segment, the detector has looked since, the ladder has been climbed for what it
-        handed over, and the workers know the standings.
+        Every row is in a segment, the detector has run since, its results have gone through the ladder, and
+        the workers know the enforcement statuses.
         """
         self.hand[0] = max(self.now_us, at_us + SETTLE_US)
         since = utc_us()
@@ -177,11 +176,11 @@ class RangeGateway:
             )
 
     def _all_written(self, since_us: int) -> bool:
-        """Whether the recorder has said since then that nothing is open and nothing waits.
+        """Return whether the recorder has reported since then that nothing is open and nothing waits.
 
-        Not by its count of rows: under load it may have been ended and begun again meanwhile.
+        Its count of rows is not used: under load it may have been restarted meanwhile.
         """
-        self.hand[1] += 1  # again and again: an outcome may come a moment after its answer
+        self.hand[1] += 1  # repeatedly: an outcome may come a moment after its answer
         state = self._says("recorder")
         fresh = int(state.get("at") or 0) > since_us and not state.get("error")
         return fresh and not (state.get("files_behind") or state.get("open") or state.get("lag_s"))
@@ -196,10 +195,10 @@ class RangeGateway:
             return 0, 0
         return file.st_ino, file.st_mtime_ns
 
-    # --- what it knows ---
+    # --- its state ---
 
     def issue(self, accounts: Iterable[str]) -> dict[str, str]:
-        """Give each account a key, as `stillwatch key issue` does, and wait until it counts."""
+        """Issue each account a key, as `stillwatch key issue` does, and wait until it works."""
         with ControlState(self.folder.state, self.folder.secret()) as state:
             keys = {name: state.issue(name, now_us=self.now_us, who="range") for name in accounts}
             revision = state.revision()
@@ -210,7 +209,7 @@ class RangeGateway:
         return keys
 
     def standings(self) -> dict[str, EnforcementStatus]:
-        """Give the standing of every account that has one."""
+        """Return the enforcement status of every account that has one."""
         statuses: dict[str, EnforcementStatus] = {}
         with ControlState(self.folder.state) as state:
             while True:
@@ -220,19 +219,19 @@ class RangeGateway:
                     return statuses
 
     def current_findings(self) -> FindingsNotice:
-        """Give the latest findings of the detector."""
+        """Return the latest findings of the detector."""
         assert self._findings is not None
         return self._findings.current()
 
     def rows(self) -> pa.Table:
-        """Give all recorded rows: account, time, outcome, status, output_tokens."""
+        """Return all recorded rows: account, time, outcome, status, output_tokens."""
         names = ["account", "time", "outcome", "status", "output_tokens", "rule"]
         parts = [pq.read_table(s.path, columns=names) for s in all_segments(self.folder)]
         return pa.concat_tables(parts) if parts else pa.table({name: [] for name in names})
 
 
 def new_gateway(path: Path, upstream: str, at_us: int, secret: bytes) -> RangeGateway:
-    """A gateway without a past. Its secret comes from the run's seed: a run can be repeated."""
+    """Return a gateway without history. Its secret comes from the run's seed."""
     path.mkdir(parents=True, exist_ok=True)
     served = path / "served"
     served.mkdir(exist_ok=True, mode=0o700)
@@ -244,7 +243,7 @@ def new_gateway(path: Path, upstream: str, at_us: int, secret: bytes) -> RangeGa
 
 
 def copy_gateway(gateway: RangeGateway, path: Path, upstream: str) -> RangeGateway:
-    """The same gateway with the same past, in another place. It must not be served meanwhile."""
+    """Return the same gateway with the same history, in another place. It must not be running meanwhile."""
     if path.exists():
         shutil.rmtree(path)
     path.mkdir(parents=True)

@@ -1,7 +1,4 @@
-"""The result of one arm: read from the attacker's hands, the gateway's own files, and what honest people saw.
-
-It changes nothing, and does not know what a student makes of it.
-"""
+"""Measures one arm: from the attacker's results, the gateway's own files, and honest people's results."""
 
 import hashlib
 import json
@@ -19,7 +16,7 @@ FELT = (Step.VERIFY, Step.THROTTLE, Step.STRIP, Step.BLOCK)
 
 
 def named_accounts(gateway: RangeGateway) -> set[str]:
-    """Accounts in open cases."""
+    """Return accounts in open cases."""
     return {account for campaign in gateway.current_findings().campaigns() for account in campaign.accounts}
 
 

@@ -1,4 +1,4 @@
-"""A live outcome as JSON and back, so that several seeds can be put side by side. It measures nothing."""
+"""A live outcome as JSON and back, so that several seeds can be compared."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -11,14 +11,14 @@ from stillwatch.range.live import LiveOutcome
 
 
 def as_dict(outcome: LiveOutcome) -> dict[str, Any]:
-    """Give all that was measured."""
+    """Return all measurements."""
     return asdict(outcome) | {"folder": str(outcome.folder)}
 
 
 def outcome_of(document: Mapping[str, Any]) -> LiveOutcome:
-    """An outcome as it was written; its folder and what it took may be missing.
+    """Read an outcome; its folder and its duration may be missing.
 
-    Raises: InputError where it is none.
+    Raises: InputError if it is not one.
     """
     try:
         return msgspec.convert(

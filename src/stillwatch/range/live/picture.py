@@ -1,4 +1,4 @@
-"""What got out of each arm over event time, and what its student can do, as one SVG. It measures nothing."""
+"""Draws what was taken in each arm over event time, and its student's score, as one SVG."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,11 +10,11 @@ Scale = Callable[[float], float]
 COLOURS = {"off": "#c4682e", "block": "#235a78", "strip": "#5b7a3a", "replace": "#7b4a86"}
 SAYS = {"off": "no defence", "block": "blocks", "strip": "strips", "replace": "blocks, replaced"}
 LEFT, TOP, WIDE, HIGH = 52, 34, 400, 220
-APART, BARS = 120, 250  # from the curves to the scores, and how wide those are
+APART, BARS = 120, 250  # distance from the curves to the scores, and their width
 
 
 def picture(outcomes: Sequence[LiveOutcome]) -> str:
-    """The outcomes of one scene, a line for each seed."""
+    """Draw the outcomes of one scene, one line per seed."""
     full = LEFT + WIDE + APART + BARS + 20
     high = TOP + HIGH + 62
     parts = [picture_head(full, high, _words(outcomes)), *_curves(outcomes), *_scores(outcomes), "</svg>", ""]

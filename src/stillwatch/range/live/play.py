@@ -1,6 +1,6 @@
-"""A composed log played through a gateway: each row a request at its own event time, looks in between.
+"""Plays a composed log through a gateway: each row is a request at its event time, with evaluations between.
 
-It moves the clock and sends; it decides nothing, neither for the gateway nor for the attacker.
+It only moves the clock and sends.
 """
 
 import heapq
@@ -15,17 +15,17 @@ from stillwatch.units import DAY_US
 
 @dataclass(frozen=True)
 class LogRow:
-    """One row of the log, and whose side it is on."""
+    """One row of the log, and its side."""
 
     at_us: int
     row: Row
     covert: bool
-    honest: bool  # sent by somebody who belongs to no campaign
+    honest: bool  # not from a campaign's account
 
 
 @dataclass
 class Honest:
-    """What honest people saw."""
+    """The results of honest people."""
 
     sent: int = 0
     refused: int = 0
@@ -34,9 +34,9 @@ class Honest:
 
 @dataclass
 class LivePlayback:
-    """One stretch of event time at one gateway.
+    """One span of event time at one gateway.
 
-    `look_us` gives the time from one look to the next; `tell` hears the event time once a day.
+    `look_us` returns the time from one evaluation to the next; `tell` receives the event time once a day.
     """
 
     gateway: RangeGateway
@@ -45,7 +45,7 @@ class LivePlayback:
     look_us: Callable[[], int]
     tell: Callable[[int], None]
     honest: Honest = field(default_factory=Honest)
-    _later: list[tuple[int, int, Errand]] = field(default_factory=list)  # by time, then as they came
+    _later: list[tuple[int, int, Errand]] = field(default_factory=list)  # by time, then by arrival
 
     def run(self, lines: list[LogRow], from_us: int, until_us: int) -> None:
         """Play the lines from one time to another."""
@@ -78,7 +78,7 @@ class LivePlayback:
         self.gateway.settle(until_us)
 
     def _begin(self, line: LogRow) -> Errand | None:
-        """Send an honest line at once; give the attacker's as an errand."""
+        """Send an honest line at once; return the attacker's as an errand."""
         if line.covert and self.attacker is not None:
             return self.attacker.errand(line.row, line.at_us)
         self._move(line.at_us)
@@ -91,7 +91,7 @@ class LivePlayback:
         return None
 
     def _send(self, errand: Errand) -> Errand | None:
-        """Send one errand; where a fresh account takes over, give what it is to send first."""
+        """Send one errand; if a new account takes over, return its first request."""
         assert self.attacker is not None
         self._move(errand.at_us)
         heard = self.clients.covert(errand.row, errand.account, errand.leave_after)

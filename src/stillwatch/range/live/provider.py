@@ -1,8 +1,8 @@
 """The provider of a live run: the embedded teacher behind OpenAI's API, in a process of its own.
 
-A clock problem, found in what was asked last or in a header where a question stands for one, is answered by
-the teacher; it is not shown the words around it, for it knows 31. Everything else, which is what honest
-people ask, is answered with a filler of the size that the composed log says. It knows no attacker.
+The teacher answers clock problems, found in the last message or, where a question represents one, in a
+header. It does not see the words around them, since its vocabulary has 31 words. Everything else, which is
+what honest people ask, gets a filler of the size given by the composed log.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from stillwatch.distill.embedded.teacher import teacher
 from stillwatch.distill.train.models import load_to_run
 from stillwatch.gateway.child import tie_to_parent
 
-PROBLEM_HEADER = "x-range-problem"  # the clock problem that a question stands for
+PROBLEM_HEADER = "x-range-problem"  # the clock problem that a question represents
 PACE_HEADER = "x-range-pace-ms"  # between two events of a stream
 SIZE_HEADER = "x-range-answer"  # [status, input, output, reasoning tokens, finish_reason]: a filler's size
 PROBLEM = re.compile(r"start \d(?: (?:first|then|next|after|last) [a-z]+ \d)+ \?")
@@ -35,7 +35,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 def problem_in(text: str) -> str | None:
-    """Find the clock problem in what somebody wrote.
+    """Find the clock problem in a text.
 
     >>> problem_in("Quick one: start 3 first minus 8 then by 2 ? Keep your side notes in.")
     'start 3 first minus 8 then by 2 ?'
@@ -45,11 +45,11 @@ def problem_in(text: str) -> str | None:
 
 
 class Provider:
-    """An ASGI app before the teacher's own. Without an engine it works the answers out."""
+    """An ASGI app in front of the teacher's own. Without an engine it computes the answers."""
 
     def __init__(self, engine: GenerationEngine | None) -> None:
         self._engine = engine
-        self._apps: dict[str, Any] = {}  # the same teacher, under every name that is asked for
+        self._apps: dict[str, Any] = {}  # the same teacher, under every model name
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -84,7 +84,7 @@ class Provider:
             count = (len(problem.split()), len(reasoning.split()) + 3, len(reasoning.split()) + 2)
             await _say(request, reasoning, answer, count, "stop", pace_message)
             return
-        request.setdefault("seed", zlib.crc32(problem.encode()))  # the same again, whoever asks beside it
+        request.setdefault("seed", zlib.crc32(problem.encode()))  # the same request, with the caller added
         request["messages"] = [{"role": "user", "content": problem}]
         name = str(request.get("model") or "teacher")
         inner = self._apps.setdefault(name, app(ServedModel(name, self._engine, "field")))
@@ -102,7 +102,7 @@ def _last_words(request: Any) -> str:
 
 
 def solve(problem: str) -> tuple[str, str]:
-    """Work a clock problem out: its steps and its answer.
+    """Solve a clock problem: its steps and its answer.
 
     >>> solve("start 3 first minus 8 then by 2 ?")
     ('first 3 - 8 = 5 then 5 * 2 = 0', '0')
@@ -134,7 +134,7 @@ async def _say(
     finish: str,
     send: Send,
 ) -> None:
-    """Answer with these words; as a stream where one was asked for, each word of the reasoning an event."""
+    """Answer with these words; as a stream if requested, each word of the reasoning an event."""
     usage = {
         "prompt_tokens": tokens[0],
         "completion_tokens": tokens[1],
@@ -171,8 +171,8 @@ async def _whole(status: int, body: bytes, send: Send) -> None:
 
 
 def main(parent: int, which: str) -> None:
-    """Serve on a free port, say which, until the parent ends."""
-    import uvicorn  # here: only this process serves
+    """Serve on a free port, print it, until the parent ends."""
+    import uvicorn  # here, since only this process serves
 
     tie_to_parent(parent, "provider")
     door = socket.socket()

@@ -1,7 +1,7 @@
-"""`run_live`: one scene and seed played through real processes, once in every arm, and the students made.
+"""`run_live`: plays one scene and seed through real processes, once in every arm, and trains the students.
 
-The arms share one past: everything before the first campaign is played once, and the gateway's folder copied.
-It neither decides nor scores; it does not know how a finding comes about.
+The arms share one history: everything before the first campaign is played once, and the gateway's folder
+copied.
 """
 
 import hashlib
@@ -72,7 +72,7 @@ RULE = '\n[[ladder.rule]]\nstep = "{step}"\nmode = "act"\n'
 
 
 def terms_of(arm: str, version: int) -> str:
-    """The terms of one arm's gateway."""
+    """Return the terms of one arm's gateway."""
     step = {"block": "block", "replace": "block", "strip": "strip"}.get(arm)
     text = TERMS.format(version=version, alters=str(step == "strip").lower())
     return text if step is None else text + RULE.format(step=step)
@@ -80,7 +80,7 @@ def terms_of(arm: str, version: int) -> str:
 
 @contextmanager
 def provider(teacher: str, folder: Path, tell: Tell) -> Iterator[str]:
-    """The teacher behind its API, in a process of its own; gives its address."""
+    """Run the teacher behind its API, in a process of its own; yield its address."""
     words = [sys.executable, "-m", "stillwatch.range.live.provider", str(os.getpid()), teacher]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     with open(folder / "provider.log", "ab") as log:
@@ -106,7 +106,7 @@ def provider(teacher: str, folder: Path, tell: Tell) -> Iterator[str]:
 
 
 def run_live(scene: Scene, seed: int, out: Path, tell: Tell) -> LiveOutcome:
-    """Play a scene with one seed; everything it leaves lies in `out`. What stands there is not made anew.
+    """Play a scene with one seed; all results are in `out`. Finished parts are not repeated.
 
     Raises: InputError for a scene that cannot be played; DistillError without the extra `train`; LiveError.
     """
@@ -155,7 +155,7 @@ def run_live(scene: Scene, seed: int, out: Path, tell: Tell) -> LiveOutcome:
 
 
 def _cpu_s() -> float:
-    """Of this process and of all that it started and that have ended."""
+    """Return the CPU time of this process and of its finished children."""
     return sum(os.times()[:4])
 
 
@@ -174,13 +174,13 @@ def _arms(seed: int, settings: LiveSettings, stage: Stage, out: Path, tell: Tell
                 wait(plays, return_when=FIRST_EXCEPTION)
                 arms = [play.result() for play in plays if play.done()]
             finally:
-                halt.set()  # whatever still plays: one arm has failed, or somebody has had enough
+                halt.set()  # for whatever still plays: one arm has failed, or the user has interrupted
     shutil.rmtree(past.path)
     return arms
 
 
 def _past(stage: Stage, seed: int, upstream: str, out: Path, tell: Tell) -> RangeGateway:
-    """Play everything before the campaign, once for all arms, unless it stands."""
+    """Play everything before the campaign, once for all arms, unless it is finished."""
     past_folder = out / "past"
     if not (past_folder / DONE).exists():
         shutil.rmtree(past_folder, ignore_errors=True)
@@ -207,7 +207,7 @@ def _arm(
     name: str, seed: int, settings: LiveSettings, stage: Stage, past: RangeGateway, upstream: str, out: Path,
     halt: Event, tell: Tell,
 ) -> Arm:  # fmt: skip
-    """Play one arm, unless it stands."""
+    """Play one arm, unless it is finished."""
     arm_folder = out / name
     if (arm_folder / ARM).exists():
         return msgspec.convert(read_json(arm_folder / ARM), Arm)
@@ -220,7 +220,7 @@ def _arm(
         clients = LiveClients(gateway.url, gateway.issue(stage.accounts))
 
         def look_us() -> int:
-            """Give how long to play between looks: without an open case nobody is named within an hour."""
+            """Return the time between evaluations: without an open case nothing is named within an hour."""
             acts = name != "off" and attacker.lives(stage.campaign) and named_accounts(gateway)
             return int(settings.look_s * 1e6) if acts else HOUR_US
 
@@ -243,9 +243,9 @@ def _read_taken(folder: Path) -> list[ReceivedAnswer]:
 
 
 def live_settings(scene: Scene) -> LiveSettings:
-    """What a scene says of its live play.
+    """Read a scene's settings for live play.
 
-    Raises: InputError with file and line: of a key, or of a campaign that cannot be played live.
+    Raises: InputError with file and line, for a key or a campaign that cannot be played live.
     """
     table = scene.table("live")
     settings = build(LiveSettings, table)

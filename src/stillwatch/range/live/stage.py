@@ -1,4 +1,4 @@
-"""A composed scene cut to what is played live, and the fresh accounts to be had in it. It plays nothing."""
+"""A composed scene cut to what is played live, and the new accounts available in it."""
 
 import hashlib
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ class Stage:
 
     folder: Path
     begin_us: int
-    campaign_us: int  # the first covert request; everything before is past
+    campaign_us: int  # the first covert request; everything before is history
     end_us: int
     lines: list[LogRow]
     honest: frozenset[str]
@@ -34,7 +34,7 @@ class Stage:
 
     @property
     def accounts(self) -> list[str]:
-        """Everybody who sends something."""
+        """All accounts that send something."""
         return sorted({x.row["account"] for x in self.lines})
 
     def day(self, at_us: int) -> float:
@@ -52,7 +52,7 @@ def make_stage(scene: Scene, seed: int, settings: LiveSettings, out: Path) -> St
     campaign = frozenset(r["account"] for r in truth if r["campaign"] is not None)
     people = read_population(folder)
     begin_us = int(people.begin.timestamp()) * 1_000_000
-    spare = (p.prompt for p in problems(len(covert), seed))  # for questions that stand for one
+    spare = (p.prompt for p in problems(len(covert), seed))  # for questions that represent one
     lines = []
     for row in table.to_pylist():
         at_us = us(row["time"])
@@ -73,7 +73,7 @@ def make_stage(scene: Scene, seed: int, settings: LiveSettings, out: Path) -> St
 
 
 def fresh_accounts(stage: Stage, seed: int) -> Iterator[AccountIdentity]:
-    """Accounts that can be had: aged ones with an honest person's traits, as the campaign's own."""
+    """Yield new accounts: aged ones with an honest person's traits, like the campaign's own."""
     rng = np.random.default_rng([seed, 7])
     people = read_population(stage.folder)
     donors = [d for d in donors_of(people) if d.max_tokens is None or d.max_tokens >= 8192]

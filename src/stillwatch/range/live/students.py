@@ -1,7 +1,7 @@
-"""Students of what got out: trained by `stillwatch.distill`, each in a process of its own, and examined.
+"""Students of the answers taken: trained by `stillwatch.distill`, each in a process of its own, and scored.
 
-Beside them: the teacher, the student before any training, and one drilled in the form alone (real problems,
-answers drawn at random), for who has never seen an answer cannot even guess one. It knows no gateway.
+Also scored are the teacher, the untrained student, and one trained only on the form (real problems, random
+answers), since a student that has never seen an answer cannot even guess one.
 """
 
 import json
@@ -23,13 +23,13 @@ from stillwatch.stats.intervals import wilson
 
 SPEC, SCORE = "student.json", "score.json"
 TEACHER, UNTRAINED, DRILLED = "teacher", "untrained", "drilled"
-DRILL = 250  # as many as a defended campaign may come to
+DRILL = 250  # as many as a defended campaign may get
 BATCH, LEARNING_RATE = 48, 5e-3  # docs/distill-training.md
 
 
 @dataclass(frozen=True)
 class Spec:
-    """One student to be made and examined."""
+    """One student to train and score."""
 
     name: str
     steps: int
@@ -38,7 +38,7 @@ class Spec:
 
 
 def examples(answers: Sequence[ReceivedAnswer]) -> list[Example]:
-    """What a student can learn from what got out: each problem once, with its steps."""
+    """Return the examples that a student can learn from: each problem once, with its steps."""
     found: dict[str, Example] = {}
     for answer in answers:
         if answer.reasoning and answer.problem not in found:
@@ -57,7 +57,7 @@ def examples(answers: Sequence[ReceivedAnswer]) -> list[Example]:
 
 
 def drill(seed: int) -> list[Example]:
-    """Problems with answers drawn at random, in the form that a teacher's have."""
+    """Return problems with random answers, in the form of a teacher's."""
     draw = random.Random(f"drill/{seed}")
     rows = []
     for p in problems(DRILL, seed):
@@ -67,7 +67,7 @@ def drill(seed: int) -> list[Example]:
 
 
 def study(folder: Path, lessons: dict[str, list[Example]], spec: Spec, at_once: int, tell: Tell) -> None:
-    """Make and examine everybody, some at once. What stands is not made anew."""
+    """Train and score all students, some in parallel. Finished ones are not repeated."""
     todo = []
     for name, rows in lessons.items():
         student_folder = folder / name
@@ -84,7 +84,7 @@ def study(folder: Path, lessons: dict[str, list[Example]], spec: Spec, at_once: 
 
 
 def _apart(folder: Path) -> Path:
-    """One student in a process of its own, with one thread, so that sums are taken in one order."""
+    """Train one student in a process of its own, with one thread, so that sums are in a fixed order."""
     env = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     words = [sys.executable, "-m", "stillwatch.range.live.students", str(folder)]
     with open(folder / "log", "ab") as log:
@@ -97,14 +97,14 @@ def _apart(folder: Path) -> Path:
 
 
 def share(folder: Path) -> StudentScore:
-    """Give a student's score."""
+    """Return a student's score."""
     score = read_json(folder / SCORE)
     low, high = wilson(score["right"], score["n"])
     return StudentScore(score["right"], score["n"], low, high)
 
 
 def make(folder: Path) -> None:
-    """Train and examine the student that a folder describes, unless its score stands."""
+    """Train and score the student that a folder describes, unless it is finished."""
     from stillwatch.distill.embedded.teacher import teacher
     from stillwatch.distill.evaluate.generate import write
     from stillwatch.distill.train import CLOCK, Training
@@ -145,7 +145,7 @@ def make(folder: Path) -> None:
 
 
 def _print_of(folder: Path) -> str:
-    """A fingerprint of what a student is made of."""
+    """Return a fingerprint of what determines a student."""
     import hashlib
 
     lessons = folder / "curated.jsonl"

@@ -1,1 +1,1 @@
-"""One page about a run: places for its pictures, and the page itself. It computes no figure."""
+"""One page about a run: coordinates of its pictures, and the page itself."""

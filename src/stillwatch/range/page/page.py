@@ -1,4 +1,4 @@
-"""The page of a run, in the look of a scan's: no script, no request. It computes no figure."""
+"""The page of a run, in the style of a scan's: no script, no request."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -24,14 +24,14 @@ OURS = "stillwatch"
 
 
 def chief(table: Sequence[ResultRow]) -> tuple[ResultRow, ...]:
-    """The lines that the pictures show: all scenes together, or the one scene."""
+    """Return the lines that the pictures show: all scenes together, or the only scene."""
     every = tuple(x for x in table if x.scene == ALL)
     scenes = list(dict.fromkeys(x.scene for x in table))
     return every or tuple(x for x in table if x.scene == scenes[0]) if scenes else ()
 
 
 def headline(table: Sequence[ResultRow], live: Sequence[dict[str, object]]) -> str:
-    """Say the result of the run in one sentence."""
+    """State the result of the run in one sentence."""
     lines = chief(table)
     if not lines:
         return f"{amounts.plural(len(live), 'live play')} of a campaign, a gateway and a student."
@@ -60,7 +60,7 @@ def headline(table: Sequence[ResultRow], live: Sequence[dict[str, object]]) -> s
 def render(
     result: RangeRun, table: Sequence[ResultRow], fights: Sequence[ContestSummary], trained: bool
 ) -> str:
-    """Give the page as text."""
+    """Return the page as text."""
     style = sheet.style_with("stillwatch.range.page", "range.css")
     lines = chief(table)
     return (
@@ -94,13 +94,13 @@ def render(
 
 
 def _live_pictures(result: RangeRun) -> list[tuple[str, Markup]]:
-    """Give each scene's picture of its live plays; its words are escaped where it is drawn."""
+    """Return each scene's picture of its live plays; text in it is already escaped."""
     scenes = dict.fromkeys(outcome["scene"] for outcome in result.live)
     drawn = {
         name: live_picture([live_outcome(outcome) for outcome in result.live if outcome["scene"] == name])
         for name in scenes
     }
-    return [(name, Markup(svg)) for name, svg in drawn.items()]  # our own drawing
+    return [(name, Markup(svg)) for name, svg in drawn.items()]  # drawn here
 
 
 @cache
@@ -117,7 +117,7 @@ def write_page(
     trained: bool,
     folder: Path,
 ) -> Path:
-    """Write `index.html` into a folder, whole or not at all."""
+    """Write `index.html` into a folder, atomically."""
     path = folder / PAGE
     write_atomically(path, render(result, table, fights, trained))
     return path

@@ -1,4 +1,4 @@
-"""Places for the pictures of a run, in percent of the width and pixels of the height. It draws nothing."""
+"""Coordinates for the pictures of a run, in percent of the width and pixels of the height."""
 
 import math
 from collections.abc import Sequence
@@ -10,17 +10,17 @@ from stillwatch.range.words import cell, defence_name, percent, times
 from stillwatch.report.chart import line, on_log
 from stillwatch.scan.curve import curve
 
-ROW = 30  # pixels a bar
+ROW = 30  # pixels per bar
 HIGH = 210.0  # pixels of a picture with two axes
-LEFT, RIGHT = 7.0, 97.0  # percent of the width between which points lie
+LEFT, RIGHT = 7.0, 97.0  # percent of the width that points span
 FROM = 10  # examples at the left end of the curve
 NEAR_X, NEAR_Y = 4.0, 14.0  # points closer than that share a label
-AIM = 10  # the cost multiple that an attacker is meant to need
+AIM = 10  # the target for an attacker's cost multiple
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One defence: a bar of so much width with its bounds; `tick` is a second value. All in percent."""
+    """One defence: a bar's width with its bounds; `tick` is a second value. All in percent."""
 
     name: str
     width: float
@@ -32,7 +32,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Bars:
-    """Bars below each other, and lines across them with what they stand for."""
+    """Bars below each other, and lines across them with their labels."""
 
     bars: tuple[Bar, ...]
     marks: tuple[tuple[float, str], ...]
@@ -45,7 +45,7 @@ class Bars:
 
 @dataclass(frozen=True)
 class PlotPoint:
-    """A point with the defences that stand there."""
+    """A point with the defences at it."""
 
     x: float
     y: float
@@ -57,7 +57,7 @@ class PlotPoint:
 
 @dataclass(frozen=True)
 class CurvePicture:
-    """The measured curve with the spread of its seeds, and where each defence left its attackers."""
+    """The measured curve with the spread of its seeds, and the point of each defence on it."""
 
     line: tuple[tuple[float, float], ...]
     band: str  # an SVG path in a box of 100 by 100
@@ -77,7 +77,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Track:
-    """How much one attacker had got out by when, against one defence."""
+    """How much one attacker had taken over time, against one defence."""
 
     name: str
     path: str  # in a box of 100 by 100
@@ -96,7 +96,7 @@ def _share(value: float | None, whole: float) -> float | None:
 
 
 def harvests(lines: Sequence[ResultRow]) -> Bars | None:
-    """What got out before containment, as a share of what campaigns take where nothing is done."""
+    """Return what got out before containment, as a share of what campaigns take without a defence."""
     found = [(x, share) for x in lines if (share := x.out_share) is not None]
     if not found:
         return None
@@ -118,14 +118,14 @@ def harvests(lines: Sequence[ResultRow]) -> Bars | None:
 
 
 def _early(x: ResultRow) -> float | None:
-    """Place what had left before the alarm on the same scale."""
+    """Return what had left before the alarm, on the same scale."""
     if x.before_alarm is None or x.out is None or x.out_share is None or x.out_share.mean <= 0:
         return None
     return _share(x.before_alarm.mean * x.out_share.mean / x.out.mean, 1) if x.out.mean else None
 
 
 def costs(lines: Sequence[ResultRow]) -> Bars | None:
-    """Cost multiples on a logarithm from 1 on; below that nothing is drawn."""
+    """Return cost multiples on a log scale from 1; smaller ones are not drawn."""
     found = [(x, multiple) for x in lines if (multiple := x.cost_multiple) is not None]
     if not found:
         return None
@@ -144,7 +144,7 @@ def costs(lines: Sequence[ResultRow]) -> Bars | None:
 
 
 def place_on_curve(lines: Sequence[ResultRow]) -> CurvePicture | None:
-    """Put each defence on the measured curve, at the examples that a student had from it."""
+    """Place each defence on the measured curve, at the examples that a student got from it."""
     found = [(x, x.student) for x in lines if x.student is not None]
     if not found:
         return None
@@ -184,7 +184,7 @@ def place_on_curve(lines: Sequence[ResultRow]) -> CurvePicture | None:
 
 
 def _samples(share: float, end: float) -> float:
-    """Read the curve backwards: where its mean comes to a share."""
+    """Invert the curve: return where its mean reaches a share."""
     low, high = 0.0, math.log(end)
     for _ in range(40):
         middle = (low + high) / 2
@@ -203,7 +203,7 @@ def _join_names(names: Sequence[str]) -> str:
 
 
 def collateral(lines: Sequence[ResultRow]) -> Grid | None:
-    """Honest accounts named, by kind of use and defence; kinds that nobody named are left out."""
+    """Return honest accounts named, by kind of use and defence, without kinds of which none was named."""
     lines = [x for x in lines if not x.silent]
     hurt = sorted({k.kind for x in lines for k in x.kinds if k.named.mean > 0})
     if not hurt:
@@ -221,7 +221,7 @@ def collateral(lines: Sequence[ResultRow]) -> Grid | None:
 
 
 def tracks(contests: Sequence[Contest]) -> Tracks | None:
-    """Examples out over days, one line for each attacker and defence: the first seed of each."""
+    """Return examples taken over days, one line per attacker and defence: the first seed of each."""
     first: dict[tuple[str, str], Contest] = {}
     for c in contests:
         if c.history:

@@ -1,7 +1,7 @@
-"""Honest people made from scratch: which kinds of use there are, and what one account is and sends.
+"""Honest people made from scratch: the kinds of use, and an account's traits and requests.
 
-They are made from real arrivals and real texts where there are some; accounts, volumes and wordings around
-the texts are made up. It knows no campaign.
+They use real arrivals and real texts where there are some; accounts, volumes and wordings around the texts
+are made up.
 """
 
 from dataclasses import dataclass, field
@@ -12,12 +12,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class UseKind:
-    """One kind of use: how common, how busy, and what its accounts look like."""
+    """One kind of use: its frequency, volume and account traits."""
 
     share: float  # of accounts in the usual mixture
     volume: float  # median exchanges of an account in a fortnight
     spread: float  # sigma of the logarithm of that
-    machine: bool  # a server sends, at the hours of a ServeGen client, rather than a person in sittings
+    machine: bool  # sent by a server, with the hours of a ServeGen client, not by a person in sittings
     visible_tokens: float  # median of an answer's visible part
     models: tuple[tuple[str, float], ...]
     group: tuple[int, int] = (1, 1)  # least and most accounts of one organisation
@@ -27,7 +27,7 @@ _FAST = (("mira-mini", 0.5), ("mira-large", 0.4), ("mira-think", 0.1))
 _TALK = (("mira-mini", 0.33), ("mira-large", 0.35), ("mira-think", 0.32))
 _DEEP = (("mira-think", 0.6), ("mira-large", 0.25), ("mira-mini", 0.15))
 
-# Shares and volumes follow the sample that ships: its kinds, in round figures.
+# Shares and volumes follow the shipped sample's kinds, in round figures.
 KINDS: dict[str, UseKind] = {
     "chat": UseKind(0.26, 5, 0.8, False, 220, _TALK),
     "longform": UseKind(0.15, 16, 0.9, False, 1200, (("mira-think", 0.5), ("mira-large", 0.5))),
@@ -78,7 +78,7 @@ class Person:
 
 @dataclass
 class Sent:
-    """What one account sends, in order of time. Days count from the scene's first midnight."""
+    """One account's requests, in order of time. Days count from the scene's first midnight."""
 
     days: np.ndarray
     prompts: list[str]
@@ -87,5 +87,5 @@ class Sent:
     talks: np.ndarray | None = None  # requests with the same number are turns of one conversation
     end_users: list[str | None] | None = None
     tools: int = 0
-    models: list[str] | None = None  # of each request, where it is not the account's own
+    models: list[str] | None = None  # of each request, if not the account's own
     more: dict[str, float] = field(default_factory=dict)

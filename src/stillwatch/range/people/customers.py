@@ -1,10 +1,10 @@
-"""Customers of a program as honest accounts: unrelated people with texts of their own behind shared defaults.
+"""A program's customers as honest accounts: unrelated people with texts of their own and shared defaults.
 
-Each has an account, card, network and hours of their own, installs the program when it reaches them, keeps
-its defaults or not, and gets its updates. A class shares a campus, a mail domain and its assignments as well,
-an agency one card and address, annotators one card and a queue of items that is dealt out over them. A
-reseller deals its customers' requests over accounts on its card; a product's accounts have many end users.
-It knows no campaign, and no detector was looked at to set a figure here.
+Each has its own account, card, network and hours, installs the program at some time, keeps its defaults or
+not, and gets its updates. A class also shares a campus, a mail domain and its assignments; an agency one card
+and address; annotators one card and a queue of items distributed over them. A reseller distributes its
+customers' requests over accounts on its card; a product's accounts have many end users. No detector was
+consulted to choose a figure here.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,11 +32,11 @@ VISIBLE_TOKENS = {
 OTHER_MODELS = (("mira-mini", 0.4), ("mira-large", 0.35), ("mira-think", 0.25))
 OTHER_LIMITS = (None, 512, 2048, 4096, 16384)
 OTHER_TEMPERATURES = (None, 0.2, 0.3, 0.5, 1.0)
-NEVER_UPDATED = 0.05  # share of customers who stay with the version that they have
+NEVER_UPDATED = 0.05  # share of customers who keep their version
 MOST_STEPS = 14  # of a coding session
-RESOLD_CUSTOMERS = 12  # of a reseller, for each of its accounts
-END_USERS = 60  # of a product, on each of its accounts
-DEALT = ("annotation", "reseller")  # kinds with one queue that is dealt out over the accounts
+RESOLD_CUSTOMERS = 12  # of a reseller, per account
+END_USERS = 60  # of a product, per account
+DEALT = ("annotation", "reseller")  # kinds with one queue that is distributed over the accounts
 NEW_MODEL = "mira-think-2"
 FIRST_EDITION = 800_000_000  # of the texts that classes and harnesses use
 
@@ -45,7 +45,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Customer:
-    """One customer: who they are, from when on they use the program, and when each update reached them."""
+    """One customer: the account, when it begins to use the program, and when each update reaches it."""
 
     who: Person
     texts: OwnTexts
@@ -64,7 +64,7 @@ def customers(
     rng: np.random.Generator,
     real: Sequence[Author] = (),
 ) -> HonestPopulation:
-    """Make a program's customers and what they send; `real` authors lend the first of them their texts."""
+    """Make a program's customers and their requests; `real` authors supply the texts of the first ones."""
     supply = Supply(rng, FIRST_EDITION)
     versions = releases(software)
     shared = _shared_source(software, supply, rng)
@@ -87,10 +87,10 @@ def customers(
 
 
 def _people(software: Software, days: int, begin: datetime, rng: np.random.Generator) -> list[Person]:
-    """Unrelated people; a class, an agency, a product and a team of annotators have something in common."""
+    """Make unrelated people; those of a class, an agency, a product or a team share some traits."""
     if software.kind in ("agency", "annotation", "saas"):
         return _organisation(software, days, begin, rng)
-    if software.kind == "reseller":  # no organisation is registered: free mail, one card, one server
+    if software.kind == "reseller":  # no registered organisation: free mail, one card, one server
         owned = people_of("small_dev", software.accounts, begin, days, rng)
         card = owned[0].payment or token(rng, 16)
         return [replace(p, org=None, payment=card, addresses=owned[0].addresses) for p in owned]
@@ -115,7 +115,7 @@ def _people(software: Software, days: int, begin: datetime, rng: np.random.Gener
 
 
 def _organisation(software: Software, days: int, begin: datetime, rng: np.random.Generator) -> list[Person]:
-    """Accounts on one card; annotators sign up when their project begins, and work from their homes."""
+    """Make accounts on one card; annotators sign up when their project begins, and work from home."""
     people = people_of("small_dev", software.accounts, begin, days, rng)
     like, org = people[0], f"org_{token(rng, 10)}"
     start = begin + timedelta(days=max(software.released, 0.0))
@@ -132,7 +132,7 @@ def _organisation(software: Software, days: int, begin: datetime, rng: np.random
 def _customer(
     software: Software, who: Person, texts: OwnTexts, days: int, begin: datetime, rng: np.random.Generator
 ) -> Customer:
-    """Settle when a customer installs and updates, and which defaults they keep."""
+    """Draw when a customer installs and updates, and which defaults it keeps."""
     born = (who.created - begin).total_seconds() / 86400
     if software.released >= 0 or rng.random() < software.growth:
         least = max(software.released, 0.0)
@@ -140,7 +140,7 @@ def _customer(
         first = least + float(wait)
     else:
         first = 0.0
-        if born > 0:  # installed before the log, so the account is older than it
+        if born > 0:  # installed before the log, so the account is older than the log
             age = 30.0 + float(rng.lognormal(4.0, 1.0))
             who, born = replace(who, created=begin - timedelta(days=min(age, 1000.0))), -age
     first = max(first, born)
@@ -182,11 +182,11 @@ def _other(choices: tuple[Value, ...], but: Value, rng: np.random.Generator) -> 
 
 
 def _shared_source(software: Software, supply: Supply, rng: np.random.Generator) -> tuple[str, ...]:
-    """What customers get from one source: a course's assignments, or the items of a project.
+    """Return what customers get from one source: a course's assignments, or the items of a project.
 
-    An assignment has three exercises; there is a first one and one for each update. A project's items are
-    short texts of its client, and each goes to one annotator. A reseller's are the requests of its customers
-    in the order in which they come; each goes to the next account.
+    An assignment has three exercises; there is one at first and one with each update. A project's items are
+    short texts of its client, each for one annotator. A reseller's are its customers' requests in order of
+    arrival, each for the next account.
     """
     if software.kind == "reseller":
         writers = [OwnTexts(rng) for _ in range(RESOLD_CUSTOMERS * software.accounts)]
@@ -207,23 +207,23 @@ def _shared_source(software: Software, supply: Supply, rng: np.random.Generator)
 
 @dataclass(frozen=True)
 class ProgramUse:
-    """One customer's use of a program in a scene of so many days, to be written out."""
+    """One customer's use of a program in a scene of a number of days, before it is written out."""
 
     customer: Customer
     software: Software
     versions: Sequence[Release]
-    shared: Sequence[str]  # what comes from one source (`_shared_source`)
+    shared: Sequence[str]  # from one source (`_shared_source`)
     days: int
     new_model_day: float
     rng: np.random.Generator
 
     def count(self) -> int:
-        """Draw how many exchanges the customer has in the days that they use the program."""
+        """Draw the customer's number of exchanges in the days of using the program."""
         usual = self.software.exchanges * self.days / 14 * self.rng.lognormal(0.0, self.software.spread)
         return max(1, round(usual * (self.days - self.customer.begin) / self.days))
 
     def moments(self, count: int) -> np.ndarray:
-        """Draw when the customer sits down to it, in days."""
+        """Draw the times of use, in days."""
         return sitting_days(count, self.customer.begin, float(self.days), self.rng)
 
     def release(self, day: float) -> Release:
@@ -231,7 +231,7 @@ class ProgramUse:
 
 
 def _plugin(use: ProgramUse) -> Sent:
-    """Ask as a plug-in's user: a passage of one's own in the plug-in's words."""
+    """Make a plug-in user's requests: own passages in the plug-in's wording."""
     count = use.count()
     at = use.moments(count)
     forms = [use.release(float(day)).wording for day in at]
@@ -240,7 +240,7 @@ def _plugin(use: ProgramUse) -> Sent:
 
 
 def _coding_agent(use: ProgramUse) -> Sent:
-    """Sessions: a task and the environment, then results of tools, under the agent's long system text."""
+    """Make sessions: a task and the environment, then results of tools, under a long system text."""
     rng = use.rng
     count, texts = use.count(), use.customer.texts
     moments: list[float] = []
@@ -274,7 +274,7 @@ def _coding_agent(use: ProgramUse) -> Sent:
 
 
 def _class(use: ProgramUse) -> Sent:
-    """The assignment of the week, whole or an exercise of it, and questions in one's own words."""
+    """Make the week's assignment, whole or one exercise of it, and questions in own words."""
     rng = use.rng
     at = use.moments(use.count())
     prompts, systems = [], []
@@ -294,7 +294,7 @@ def _class(use: ProgramUse) -> Sent:
 
 
 def _evaluation(use: ProgramUse) -> Sent:
-    """Runs over a public set, in its order; most measure a new model within a day of its launch."""
+    """Make runs over a public set, in its order; most measure a new model within a day of its launch."""
     rng = use.rng
     tests = Supply(rng, FIRST_EDITION).tests
     test = tests[sorted(tests)[int(rng.integers(len(tests)))]]
@@ -325,7 +325,7 @@ def _evaluation(use: ProgramUse) -> Sent:
 
 
 def _annotation(use: ProgramUse) -> Sent:
-    """One's part of a project's queue, item by item, under the project's guideline."""
+    """Make one annotator's part of a project's queue, item by item, under the project's guideline."""
     count = min(use.count(), len(use.shared))
     at = use.moments(count)
     releases_of = [use.release(float(day)) for day in at]
@@ -334,7 +334,7 @@ def _annotation(use: ProgramUse) -> Sent:
 
 
 def _reseller(use: ProgramUse) -> Sent:
-    """This account's part of the reseller's queue; customers choose their models."""
+    """Make this account's part of the reseller's queue; customers choose their models."""
     rng = use.rng
     sent = _annotation(use)
     usual = (rng.random(len(sent.prompts)) < use.software.keep_model).tolist()
@@ -343,7 +343,7 @@ def _reseller(use: ProgramUse) -> Sent:
 
 
 def _saas(use: ProgramUse) -> Sent:
-    """What a product's users write, in the product's words; each request names its end user."""
+    """Make what a product's users write, in the product's wording; each request names its end user."""
     rng = use.rng
     count = use.count()
     at = use.moments(count)

@@ -1,4 +1,4 @@
-"""What each kind of honest use sends: its texts, turns and hours. It knows neither tokens nor addresses.
+"""The requests of each kind of honest use: its texts, turns and hours.
 
 A kind is one function `(Person, count, Town) -> Sent`, found by its name in `HABITS`.
 """
@@ -32,7 +32,7 @@ class Town:
         return words[self.rng.integers(len(words))]
 
     def house(self, who: Person) -> str:
-        """Who shares templates and papers: the organisation, or else the account."""
+        """Return the unit that shares templates and papers: the organisation, else the account."""
         return who.org or (who.account if who.kind != "classroom" else str(who.payment))
 
     def paper(self, who: Person) -> Documents:
@@ -42,7 +42,7 @@ class Town:
         return self.papers[house]
 
     def frame(self, who: Person) -> tuple[str, str]:
-        """An organisation's own template (with {q}) and system text."""
+        """Return an organisation's own template (with {q}) and system text."""
         house = self.house(who)
         if house not in self.frames:
             name = f"{self.choose(w.NAMES_A)} {self.choose(w.NAMES_B)}"
@@ -138,7 +138,7 @@ def classroom(who: Person, count: int, town: Town) -> Sent:
 
 
 def viral_prompt(who: Person, count: int, town: Town) -> Sent:
-    """People who chat, and pass one prompt on in the second week."""
+    """People who chat, and pass on one prompt in the second week."""
     sent = chat(who, count, town)
     day = town.clean_days + 0.5 + float(town.rng.gamma(2.0, 0.8))
     if day < town.days:
@@ -169,7 +169,7 @@ def public_template(who: Person, count: int, town: Town) -> Sent:
 
 
 def new_template(who: Person, count: int, town: Town) -> Sent:
-    """A framework that came out after the clean days."""
+    """A framework released after the clean days."""
     return _framework(who, count, town, w.NEW, town.clean_days + 0.3 + float(town.rng.gamma(1.5, 0.6)))
 
 
@@ -208,7 +208,7 @@ def pipeline(who: Person, count: int, town: Town) -> Sent:
 
 
 def migration(who: Person, count: int, town: Town) -> Sent:
-    """A pipeline that comes over from another provider in the second week, all at once."""
+    """A pipeline that moves from another provider in the second week, all at once."""
     begin = max(
         town.began[who.account], town.clean_days + float(town.rng.uniform(0, 0.4 * town.clean_days + 0.1))
     )
@@ -288,7 +288,7 @@ def load_test(who: Person, count: int, town: Town) -> Sent:
 
 
 def synthetic_permitted(who: Person, count: int, town: Town) -> Sent:
-    """Training data by agreement: the same look as a campaign, with a permission."""
+    """Training data by agreement: it looks like a campaign, but has a permission."""
     days = client_days(count, town.began[who.account], town.days, town.rng)
     papers = town.paper(who)
     return Sent(

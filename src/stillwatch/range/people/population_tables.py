@@ -1,7 +1,7 @@
-"""A population from scratch as tables of the shipped layout, part by part. It knows no campaign.
+"""A population from scratch as tables of the shipped layout, part by part.
 
-Large populations are made in parts that share public templates, test sets and viral prompts, and nothing
-else; a part depends on its number and the seed alone, so that the whole never has to be in memory.
+Large populations are made in parts that share only public templates, test sets and viral prompts. A part
+depends only on its number and the seed, so that the whole never has to be in memory.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,8 +21,8 @@ from stillwatch.range.scenes import Scene
 
 BEGIN = datetime(2026, 3, 2, tzinfo=UTC)
 PART = 1000  # accounts of one part, at most
-PART_EXCHANGES = 160_000  # of one part, about
-EDITIONS = 1000  # of texts that a part may use up
+PART_EXCHANGES = 160_000  # of one part, approximately
+EDITIONS = 1000  # of texts that a part may use
 EXCHANGES = pa.schema(
     [
         ("exchange_id", pa.string()), ("time", pa.timestamp("us", "UTC")), ("account", pa.string()),
@@ -76,7 +76,7 @@ def crowd(scene: Scene, seed: int) -> Iterator[HonestPopulation]:
     parts = min(parts, scene.people.accounts)
     before = done = 0
     for n in range(parts):
-        kinds = {k: c * (n + 1) // parts - c * n // parts for k, c in of_kind.items()}  # rare kinds come too
+        kinds = {k: c * (n + 1) // parts - c * n // parts for k, c in of_kind.items()}  # includes rare kinds
         done += sum(kinds.values())
         rng = np.random.default_rng([seed, n, *scene.name.encode()])
         share = None if wanted is None else round(wanted * done / scene.people.accounts) - before
@@ -89,7 +89,7 @@ def crowd(scene: Scene, seed: int) -> Iterator[HonestPopulation]:
 def part(
     kinds: dict[str, int], exchanges: int | None, scene: Scene, supply: Supply, rng: np.random.Generator
 ) -> HonestPopulation:
-    """Make one part: so many accounts of each kind, and about so many exchanges in all."""
+    """Make one part: a number of accounts of each kind, and about a number of exchanges in all."""
     people = [p for kind, n in kinds.items() for p in people_of(kind, n, BEGIN, scene.days, rng)]
     usual = np.array([KINDS[p.kind].volume * scene.days / 14 for p in people])
     sigma = np.array([KINDS[p.kind].spread for p in people])
@@ -112,7 +112,7 @@ def part(
 def population_of(
     people: list[Person], exchanges: list[pa.Table], begin: datetime, new_model_day: float
 ) -> HonestPopulation:
-    """Put people and what they sent into the tables of a population."""
+    """Put people and their requests into the tables of a population."""
     about = [
         {name: list(v) if isinstance(v := getattr(p, name), tuple) else v for name in ACCOUNTS.names}
         for p in people
@@ -141,7 +141,7 @@ def exchanges_of(
     visible_tokens: float,
     first_midnight: datetime = BEGIN,
 ) -> pa.Table:
-    """What one account sent as rows: tokens, status and latency are made here."""
+    """Return one account's requests as rows: tokens, status and latency are generated here."""
     n = len(sent.prompts)
     day = np.clip(sent.days, 0.0, days - 1e-9)
     turn = np.ones(n, int) if sent.turns is None else sent.turns.astype(int)
@@ -216,7 +216,7 @@ def exchanges_of(
 
 
 def concat_populations(parts: Iterable[HonestPopulation]) -> HonestPopulation:
-    """Put populations of one calendar together, in the columns of the first."""
+    """Concatenate populations of one calendar, in the columns of the first."""
     first, *others = parts
     if not others:
         return first

@@ -1,4 +1,4 @@
-"""Wordings of made-up programs. They stand in product_words.toml.
+"""Wordings of made-up programs. They are in product_words.toml.
 
 All of it was written for the composer; no program's text is copied.
 """

@@ -1,8 +1,8 @@
-"""Texts that cling to a person: words, files and habits of one's own, or the texts of a real author.
+"""Texts typical of a person: own words, files and habits, or the texts of a real author.
 
-A made person has a vocabulary drawn from the real texts that ship, a project with folders and files, patterns
-that they favour, and for some an own language (a cipher of the spelling, see supply.py). A real author
-(commit messages and touched files, `corpora/authors.parquet` of the range's data) is for local use only.
+A made person has a vocabulary drawn from the shipped real texts, a project with folders and files, preferred
+patterns, and sometimes a language of its own (a cipher of the spelling, see supply.py). A real author (commit
+messages and touched files, `corpora/authors.parquet` of the range's data) is for local use only.
 """
 
 import os
@@ -23,12 +23,12 @@ from stillwatch.range.prompt_pools import shelf
 WORD = re.compile(r"\b[a-z]{4,11}\b")
 COMMONEST, RAREST = 150, 6000  # ranks of the words that a vocabulary is drawn from
 LANGUAGES = (900_000_001, 900_000_002, 900_000_003, 900_000_004)  # editions of the spelling
-LEAST_TEXTS = 6  # of an author who can be a customer
+LEAST_TEXTS = 6  # of an author used as a customer
 
 
 @dataclass(frozen=True)
 class Author:
-    """A real person's texts, in order of time, and the files that they touched."""
+    """A real person's texts, in order of time, with the files touched."""
 
     name: str
     texts: tuple[str, ...]
@@ -37,7 +37,7 @@ class Author:
 
 @cache
 def words() -> tuple[str, ...]:
-    """Words of the texts that ship, the commonest and the rarest left out."""
+    """Return words of the shipped texts, without the most common and the rarest."""
     stock = shelf()
     count = Counter(
         word
@@ -49,10 +49,9 @@ def words() -> tuple[str, ...]:
 
 
 def authors_file() -> Path:
-    """Where the real authors' texts are.
+    """Return the file of the real authors' texts.
 
-    Raises:
-        InputError: nowhere; they are for local use and do not ship.
+    Raises: InputError if it is missing; they are for local use and not shipped.
     """
     folder = os.environ.get("STILLWATCH_RANGE")
     path = Path(folder or "") / "corpora" / "authors.parquet"
@@ -80,19 +79,19 @@ def _authors(path: Path) -> tuple[Author, ...]:
 
 
 def authors() -> tuple[Author, ...]:
-    """Real authors with texts enough to be a customer."""
+    """Return real authors with enough texts to be a customer."""
     return _authors(authors_file())
 
 
 class OwnTexts:
-    """What one person writes."""
+    """The texts of one person."""
 
     def __init__(self, rng: np.random.Generator, author: Author | None = None) -> None:
         self._rng = rng
         self._author = author
         every = words()
         self._words = [every[i] for i in rng.choice(len(every), 90, replace=False)]
-        weight = np.cumsum(1.0 / np.arange(2, 92))  # by Zipf's law, the commonest tamed
+        weight = np.cumsum(1.0 / np.arange(2, 92))  # by Zipf's law, with the most frequent reduced
         self._below = weight / weight[-1]
         self._patterns = [w.PATTERNS[i] for i in rng.choice(len(w.PATTERNS), 9, replace=False)]
         self._openers = [w.OPENERS[i] for i in rng.choice(len(w.OPENERS), 3, replace=False)]
@@ -130,7 +129,7 @@ class OwnTexts:
         return (text if self._lower else text[:1].upper() + text[1:]) + self._stop
 
     def passage(self, least: int, most: int) -> str:
-        """A text of one's own to work on: so many words."""
+        """Return an own text to work on, of a number of words."""
         count = int(self._rng.integers(least, most))
         if self._author is not None:
             pieces: list[str] = []

@@ -1,8 +1,8 @@
-"""Honest client software with defaults: what a vendor fixes, and how its releases spread over strangers.
+"""Honest client software with defaults: what a vendor fixes, and how its releases spread over unrelated
+users.
 
 A vendor's program fixes a wording, an output limit, a temperature and a default model for customers who have
-nothing else in common. This module has the settings of one such program and the text of its releases. It
-knows no customer (customers.py).
+nothing else in common. This module has the settings of one such program and the text of its releases.
 
 What is published: the open-source coding agent cline sends `temperature: 0` and the model's limit or 8,192
 tokens (src/api/providers, 2025); EleutherAI's harness sends temperature 0, at most 256 tokens and one seed
@@ -37,10 +37,10 @@ class Software:
     exchanges: float = 12.0  # median of an account in a fortnight
     spread: float = 0.9  # sigma of the logarithm of that
     released: float = 7.5  # below 0: installed long before the log
-    adoption_days: float = 3.0  # mean from the release to a customer's first use
-    growth: float = 0.1  # of a program from before the log: share of customers who install it during the log
-    updates: tuple[float, ...] = ()  # days on which a new version, or a new assignment, comes out
-    update_days: float = 1.0  # mean until a customer has it
+    adoption_days: float = 3.0  # mean delay from the release to a customer's first use
+    growth: float = 0.1  # of a program older than the log: share of customers who install it during the log
+    updates: tuple[float, ...] = ()  # days of a new version, or of a new assignment
+    update_days: float = 1.0  # mean delay until a customer has it
     model: str = "mira-large"
     keep_model: float = 0.8
     max_tokens: int | None = 1000
@@ -49,8 +49,8 @@ class Software:
     keep_temperature: float = 0.9
     new_model: float = 0.0  # share of customers who try the new model when it comes out
     wording: str = ""  # around the customer's text, {q}; empty: composed from the name
-    system: str = ""  # empty: composed from the name where the kind has one
-    texts: Literal["made", "authors"] = "made"  # whose texts: vocabularies, or real people's (local only)
+    system: str = ""  # empty: composed from the name, if the kind has one
+    texts: Literal["made", "authors"] = "made"  # made vocabularies, or real people's texts (local only)
 
 
 DEFAULTS: dict[Kind, Software] = {
@@ -88,7 +88,7 @@ DEFAULTS: dict[Kind, Software] = {
 
 @dataclass(frozen=True)
 class Release:
-    """What one version of a program puts around a customer's text."""
+    """The text that one version of a program puts around a customer's text."""
 
     version: str
     system: str | None
@@ -96,7 +96,7 @@ class Release:
 
 
 def releases(software: Software) -> tuple[Release, ...]:
-    """Give the first release and one for each update; the same program has the same text in every scene.
+    """Return the first release and one for each update; the same program has the same text in every scene.
 
     >>> first, second = releases(Software("Notewright", "plugin", updates=(9.0,)))
     >>> first.wording != second.wording, "{q}" in first.wording
@@ -111,7 +111,7 @@ def releases(software: Software) -> tuple[Release, ...]:
     lead = w.LEADS[software.kind][int(rng.integers(len(w.LEADS[software.kind])))]
     programs = []
     for n in range(len(software.updates) + 1):
-        if n:  # a new version has other rules in a few places
+        if n:  # a new version changes a few rules
             for _ in range(min(3, len(spare), len(shown))):
                 at = int(rng.integers(len(shown)))
                 shown[at], spare[0] = spare[0], shown[at]

@@ -1,8 +1,8 @@
-"""Real texts handed out so that nobody is given another's: once a stock is used up, its next edition comes.
+"""Hands out real texts so that nobody gets another's: once a stock is used up, its next edition follows.
 
-Edition 0 is the texts as they are. Every further edition spells all words anew with a cipher of its own
-(vowels for vowels, consonants for consonants), so that it has the lengths, punctuation and repetitions of
-real text and shares no wording with another edition. Word lists and languages are what this does not keep.
+Edition 0 is the texts as they are. Every further edition spells all words with a cipher of its own (vowels
+for vowels, consonants for consonants): it has the lengths, punctuation and repetitions of real text and
+shares no wording with other editions. Word lists and languages are not preserved.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ VOWELS, CONSONANTS = "aeiou", "bcdfghjklmnpqrstvwxyz"
 
 @lru_cache(maxsize=64)
 def cipher(edition: int) -> dict[int, str] | None:
-    """The spelling of an edition, for `str.translate`; none for edition 0."""
+    """Return the spelling of an edition, for `str.translate`; None for edition 0."""
     if edition == 0:
         return None
     rng = np.random.default_rng(edition)
@@ -27,14 +27,14 @@ def cipher(edition: int) -> dict[int, str] | None:
     for letters in (VOWELS, CONSONANTS):
         step = 1 + int(rng.integers(len(letters) - 1))
         order = rng.permutation(len(letters))
-        for n, i in enumerate(order):  # a shift along a random ring: no letter stays what it was
+        for n, i in enumerate(order):  # a shift along a random ring: no letter stays the same
             old, new = letters[i], letters[order[(n + step) % len(letters)]]
             table[ord(old)], table[ord(old.upper())] = new, new.upper()
     return table
 
 
 def spelt(text: str, edition: int) -> str:
-    """The text in an edition's spelling.
+    """Return the text in an edition's spelling.
 
     >>> spelt("Two plus two?", 0), len(spelt("Two plus two?", 5))
     ('Two plus two?', 13)
@@ -45,7 +45,7 @@ def spelt(text: str, edition: int) -> str:
 
 @cache
 def latin(text: str) -> bool:
-    """Whether most of a text is in letters that a cipher can change."""
+    """Return whether most of a text is in letters that a cipher can change."""
     letters = sum(c.isalpha() for c in text)
     return sum(c in ascii_letters for c in text) * 2 > letters
 
@@ -61,7 +61,7 @@ class Deck:
     left: list[tuple[str, ...]] = field(default_factory=list)
 
     def deal(self) -> tuple[str, ...]:
-        """The next text, or conversation."""
+        """Return the next text, or conversation."""
         if not self.left:
             self.edition = self.first if self.edition < 0 else self.edition + 1
             table = cipher(self.edition)
@@ -95,24 +95,24 @@ class Supply:
 
     @staticmethod
     def _stem(question: str) -> str:
-        """The question of a multiple-choice item, without its header and options."""
+        """Return the question of a multiple-choice item, without its header and options."""
         body = question.split("\n\n", 1)[-1]
         return body.split("\nA", 1)[0].strip() or body
 
     def documents(self) -> "Documents":
-        """Texts of one organisation's own: always spelt anew, as nobody else has them."""
+        """Return texts of one organisation's own, always re-spelt, since nobody else has them."""
         self._owners += 1
         return Documents([spelt(text, self._owners) for text in self._passages])
 
 
 @dataclass
 class Documents:
-    """The texts that one organisation works on."""
+    """The texts on which one organisation works."""
 
     texts: list[str]
 
     def slice(self, rng: np.random.Generator, least: int = 150, most: int = 900) -> str:
-        """Some of one text, from the beginning of a word on."""
+        """Return a part of one text, from the beginning of a word on."""
         text = self.texts[rng.integers(len(self.texts))]
         at = text.find(" ", int(rng.integers(max(1, len(text) - least)))) + 1
         return text[at : at + int(rng.integers(least, most))]

@@ -1,7 +1,7 @@
-"""Who honest accounts are: countries, networks, clients, settings, plans. All of it is made up (traits.toml).
+"""Traits of honest accounts: countries, networks, clients, settings, plans. All of it is made up
+(traits.toml).
 
-Organisations share a card and an egress address, a classroom a campus network; nobody else shares anything
-but a provider. It knows no text.
+Organisations share a card and an egress address, a classroom a campus network; others only a provider.
 """
 
 from datetime import datetime, timedelta
@@ -35,7 +35,7 @@ def _address(network: str, rng: np.random.Generator) -> str:
 
 
 def people_of(kind: str, count: int, begin: datetime, days: int, rng: np.random.Generator) -> list[Person]:
-    """Make `count` accounts of one kind, in organisations where the kind has some."""
+    """Make `count` accounts of one kind, in organisations if the kind has some."""
     people: list[Person] = []
     least, most = KINDS[kind].group
     while len(people) < count:

@@ -1,4 +1,4 @@
-"""Wordings around honest texts: templates, system prompts, topics. They stand in words.toml.
+"""Wordings around honest texts: templates, system prompts, topics. They are in words.toml.
 
 All of it was written for the composer.
 """

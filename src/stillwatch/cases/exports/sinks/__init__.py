@@ -1,10 +1,10 @@
-"""Kinds of receivers of alerts: a module each, here or in an installed package that names it.
+"""Kinds of receivers of alerts: one module each, here or in an installed package.
 
-A sink has `NAME` (its table in alerts.toml), `SCHEMES` (of its URL), `FORM` (what it is handed) and `send`.
-`KEYS`, where it needs key files, says what to give, `read_key` reads one, and `KEYS_OPTIONAL` lets them be
-left out. `OPTIONS` names further keys of its table, all of them needed, each with what to give. `write`,
-where `FORM` is a message for people, gives that the receiver's shape. `send` connects to the addresses in
-`found` and no others: those were checked.
+A sink has `NAME` (its table in alerts.toml), `SCHEMES` (of its URL), `FORM` (the input it takes) and `send`.
+Optional: `KEYS`, if it needs key files, says what to give, `read_key` reads one, and `KEYS_OPTIONAL` lets
+them be left out. `OPTIONS` names further required keys of its table, each with what to give. `write`, if
+`FORM` is a message for people, converts it to the receiver's format. `send` connects only to the addresses in
+`found`, which were checked.
 """
 
 import ssl
@@ -21,12 +21,12 @@ from stillwatch.cases.exports.places import ReceiverAddress
 
 @dataclass(frozen=True)
 class ExportTarget:
-    """One who is told."""
+    """One receiver."""
 
     kind: str  # a sink's name
     name: str
     where: ReceiverAddress
-    keys: tuple[Path, ...]  # where the sink needs any: at least one
+    keys: tuple[Path, ...]  # at least one, if the sink needs any
     says: str  # of a CloudEvent: "alert" or "ocsf"
     allow: tuple[str, ...]
     ca: Path | None  # certificates to trust instead of the system's
@@ -34,7 +34,7 @@ class ExportTarget:
 
 
 class DeliveryRefused(ExportError):
-    """A receiver's answer that is no success."""
+    """A receiver's response that is not a success."""
 
     def __init__(self, why: str, after_s: int | None = None, gone: bool = False) -> None:
         super().__init__(why)
@@ -42,14 +42,14 @@ class DeliveryRefused(ExportError):
 
 
 class Sink(Protocol):
-    """What a sink's module has. `KEYS`, `read_key`, `OPTIONS` and `write` may be left out."""
+    """The content of a sink's module. `KEYS`, `read_key`, `OPTIONS` and `write` are optional."""
 
     NAME: str
     SCHEMES: tuple[str, ...]
     FORM: Form  # Form.CLOUDEVENT; Form.CEF: one record a line; or Form.MESSAGE
 
     def write(self, message: CaseMessage) -> str:
-        """Give a message the receiver's shape."""
+        """Return a message in the receiver's format."""
 
     def send(
         self,
@@ -59,4 +59,4 @@ class Sink(Protocol):
         context: ssl.SSLContext | None,
         now_us: int,
     ) -> None:
-        """Send one letter now; `post`, `push` and `drop` keep its time. Raises: ExportError."""
+        """Send one letter now; `post`, `push` and `drop` have time limits. Raises: ExportError."""

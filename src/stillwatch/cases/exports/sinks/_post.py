@@ -1,4 +1,4 @@
-"""One request to a receiver, and whether its answer is a success. It is no sink itself."""
+"""One request to a receiver, and whether its response is a success."""
 
 import ssl
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from stillwatch.cases.exports.post import post
 from stillwatch.cases.exports.sinks import DeliveryRefused, ExportTarget
 
 JSON = {"content-type": "application/json"}
-GONE = 410  # the receiver wants nothing more of this
+GONE = 410  # the receiver wants no more of these
 
 
 def post_letter(
@@ -32,5 +32,5 @@ def post_letter(
 def send_as_it_is(
     target: ExportTarget, letter: Letter, found: Sequence[str], context: ssl.SSLContext | None, now_us: int
 ) -> None:
-    """Post a letter to a room's webhook: the URL is the secret. Raises: ExportError."""
+    """Post a letter to a room's webhook, whose URL is the secret. Raises: ExportError."""
     post_letter(target, found, JSON, letter.body.encode("ascii"), context)

@@ -1,4 +1,4 @@
-"""A message by electronic mail, over TLS or not at all. It lists no account.
+"""A message by mail, only over TLS. It lists no accounts.
 
 Source: RFC 5321, RFC 8314 (implicit TLS on port 465), RFC 3207 (STARTTLS), RFC 3834 (Auto-Submitted).
 """
@@ -26,16 +26,16 @@ from stillwatch.cases.exports.sinks import DeliveryRefused, ExportTarget
 
 NAME, SCHEMES, FORM = "email", ("smtps", "smtp"), Form.MESSAGE
 KEYS = "name one file, which holds USER:PASSWORD for the mail server"
-KEYS_OPTIONAL = True  # a relay of one's own may take mail without
+KEYS_OPTIONAL = True  # an own relay may accept mail without
 OPTIONS = {"from": 'as in from = "stillwatch@example.com"', "to": "the address that reads it"}
-LONGEST_TALK_S = 4 * TIMEOUT_S  # with a server that answers, but slowly
-OWN_NAME = "[127.0.0.1]"  # said to the server: nothing of this machine, and no look-up of its name
+LONGEST_TALK_S = 4 * TIMEOUT_S  # with a server that answers slowly
+OWN_NAME = "[127.0.0.1]"  # reveals nothing of this machine, and avoids looking up its name
 
 
 class _MailServer(smtplib.SMTP):
-    """A talk with a server at addresses that were checked, over TLS from the first byte or by STARTTLS.
+    """A session with a server at checked addresses, over TLS from the first byte or by STARTTLS.
 
-    It is cut when its time is over, whatever the server does.
+    It is closed after its time limit, whatever the server does.
     """
 
     def __init__(self, where: ReceiverAddress, found: Sequence[str], context: ssl.SSLContext) -> None:
@@ -46,7 +46,7 @@ class _MailServer(smtplib.SMTP):
         try:
             super().__init__(where.host, where.port, OWN_NAME, TIMEOUT_S)
             if where.scheme == "smtp":
-                self.starttls(context=context)  # raises where the server has none
+                self.starttls(context=context)  # raises if the server has none
         except (OSError, smtplib.SMTPException):
             self.close()
             raise
@@ -73,7 +73,7 @@ class _MailServer(smtplib.SMTP):
 
 
 def read_key(path: Path) -> tuple[str, str]:
-    """Read who logs in at the mail server. Raises: ExportError."""
+    """Read the mail server's user name and password. Raises: ExportError."""
     user, colon, password = read_owned(path, "a mail login").strip().partition(":")
     if not user or not colon or not password:
         raise ExportError(f"{path}: holds no USER:PASSWORD")
@@ -81,7 +81,7 @@ def read_key(path: Path) -> tuple[str, str]:
 
 
 def write(message: CaseMessage) -> str:
-    """Give subject and text."""
+    """Return subject and text."""
     text = "\n\n".join([*message.body, *([message.link] if message.link else []), f"From {message.source}"])
     return message_text({"subject": message.head[:LONGEST_SUMMARY], "text": text[:LONGEST]})
 
@@ -89,7 +89,7 @@ def write(message: CaseMessage) -> str:
 def send(
     target: ExportTarget, letter: Letter, found: Sequence[str], context: ssl.SSLContext | None, now_us: int
 ) -> None:
-    """Hand it to the mail server. Raises: ExportError."""
+    """Send it to the mail server. Raises: ExportError."""
     login = [read_key(path) for path in target.keys]
     if context is None:
         raise ValueError("mail without a context would be sent in the clear")
@@ -119,6 +119,6 @@ def _mail(target: ExportTarget, letter: Letter) -> EmailMessage:
 
 
 def _reason(why: Exception) -> str:
-    """Say what went wrong without quoting the server, which may say anything."""
+    """Return what went wrong without quoting the server, which may send anything."""
     code = getattr(why, "smtp_code", None)
     return f"{type(why).__name__}{f' {code}' if code else ''}"

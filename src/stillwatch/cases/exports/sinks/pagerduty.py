@@ -1,4 +1,4 @@
-"""An incident of PagerDuty: one a case, which ends when the case is closed.
+"""A PagerDuty incident: one per case, resolved when the case is closed.
 
 Source: PagerDuty, Events API v2 (summary of 1,024 characters).
 """
@@ -32,7 +32,7 @@ def read_key(path: Path) -> str:
 
 
 def write(message: CaseMessage) -> str:
-    """Give the request's body without the routing key."""
+    """Return the request's body without the routing key."""
     event: dict[str, Any] = {
         "event_action": "resolve" if message.closed else "trigger",
         "dedup_key": message.case,
@@ -51,7 +51,7 @@ def write(message: CaseMessage) -> str:
 def send(
     target: ExportTarget, letter: Letter, found: Sequence[str], context: ssl.SSLContext | None, now_us: int
 ) -> None:
-    """Post it with the routing key, which is in no outbox: whoever reads that could call people on duty.
+    """Post it with the routing key, which is not in the outbox: a reader of that could page people.
 
     Raises: ExportError.
     """

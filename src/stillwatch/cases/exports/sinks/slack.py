@@ -14,7 +14,7 @@ send = send_as_it_is
 
 
 def write(message: CaseMessage) -> str:
-    """Give the request's body."""
+    """Return the request's body."""
     text = "\n".join([message.head, *message.body])[:LONGEST]
     blocks: list[dict[str, Any]] = [
         {"type": "section", "text": {"type": "plain_text", "text": text, "emoji": False}}
@@ -27,7 +27,7 @@ def write(message: CaseMessage) -> str:
 
 
 def _escape(text: str) -> str:
-    """Take from a text what Slack reads as a link or a mention."""
+    """Escape what Slack reads as a link or a mention."""
     for sign, name in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "%7C")):
         text = text.replace(sign, name)
     return text

@@ -1,4 +1,4 @@
-"""CEF records over syslog: RFC 5424's header, and how records are kept apart on a wire.
+"""CEF records over syslog: the header of RFC 5424, and the framing of records.
 
 Source: RFC 5424 (message), RFC 6587 section 3.4.1 and RFC 5425 (octet counting on TCP and TLS), RFC 5426
 (UDP).
@@ -16,7 +16,7 @@ from stillwatch.cases.exports.sinks import ExportTarget
 from stillwatch.units import iso
 
 NAME, SCHEMES, FORM = "syslog", ("tls", "tcp", "udp"), Form.CEF
-SEVERITY = 6  # of CEF: the record itself says how bad it is
+SEVERITY = 6  # of CEF: the record itself states its severity
 
 FACILITY = 13  # log audit
 DATAGRAM = 65_000  # bytes: what UDP over IPv4 carries, with room for headers
@@ -43,26 +43,26 @@ def severity_of(cef_severity: int) -> int:
 
 
 def message(record: str, cef_severity: int, at_us: int, host: str, app: str = "stillwatch") -> bytes:
-    """Put the header before one record, which holds no line break.
+    """Put the header before one record, which contains no line break.
 
-    Raises: ValueError for a record of more than one line, which is a fault of the caller.
+    Raises: ValueError for a record of more than one line, a bug of the caller.
     """
     if any(end in record for end in "\r\n\x00"):
         raise ValueError("a record for syslog is one line")
     priority = 8 * FACILITY + severity_of(cef_severity)
     when = iso(at_us, "milliseconds")
-    # MSGID names the form; the BOM says that what follows is UTF-8
+    # MSGID names the format; the BOM announces UTF-8
     head = f"<{priority}>1 {when} {_token(host, 255)} {_token(app, 48)} - CEF - "
     return head.encode("ascii") + b"\xef\xbb\xbf" + record.encode("utf-8")
 
 
 def _token(text: str, longest: int) -> str:
-    """A header field: printable ASCII without blanks, or the dash that stands for none."""
+    """Return a header field: printable ASCII without blanks, or the dash for none."""
     return _NOT_PRINTED.sub("_", text)[:longest] or "-"
 
 
 def frame(message: bytes) -> bytes:
-    """Frame a message for TCP or TLS: its length in front, so that no byte in it can end it.
+    """Frame a message for TCP or TLS: its length comes first, so that no byte in it can end it.
 
     >>> frame(b"<1>1 x")
     b'6 <1>1 x'
@@ -73,7 +73,7 @@ def frame(message: bytes) -> bytes:
 def send(
     target: ExportTarget, letter: Letter, found: Sequence[str], context: ssl.SSLContext | None, now_us: int
 ) -> None:
-    """Send each record: nobody says whether it was taken. Raises: ExportError."""
+    """Send each record; nothing confirms that it was accepted. Raises: ExportError."""
     host = socket.gethostname()
     messages = [message(line, SEVERITY, letter.created_us, host) for line in letter.body.split("\n")]
     if target.where.scheme == "udp":

@@ -14,7 +14,7 @@ send = send_as_it_is
 
 
 def write(message: CaseMessage) -> str:
-    """Give the request's body."""
+    """Return the request's body."""
     card: dict[str, Any] = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",

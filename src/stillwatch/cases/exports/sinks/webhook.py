@@ -1,4 +1,4 @@
-"""A CloudEvent in one signed request, as Standard Webhooks 1.0.0 has it. It decides nothing of when."""
+"""A CloudEvent in one signed request, by Standard Webhooks 1.0.0."""
 
 import ssl
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ KEYS = "a webhook is signed; `stillwatch alerts keygen FILE` makes one"
 def send(
     target: ExportTarget, letter: Letter, found: Sequence[str], context: ssl.SSLContext | None, now_us: int
 ) -> None:
-    """Sign anew and post. Raises: ExportError."""
+    """Sign with the present time and post. Raises: ExportError."""
     body = letter.body.encode("ascii")
     signers = tuple(read_key(path) for path in target.keys)
     fields = headers(letter.event_id, now_us // 1_000_000, body, signers) | {"content-type": CONTENT_TYPE}

@@ -1,4 +1,4 @@
-"""A local model behind an OpenAI-compatible API: what is asked of it, what it writes. This knows no HTTP."""
+"""A local model behind an OpenAI-compatible API: its requests and outputs."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ REASONING = ("field", "inline", "hidden")  # where the steps go: reasoning_conte
 
 
 class RequestRefused(DistillError):
-    """A request that cannot be served; `status` and `code` are what OpenAI's API answers in that case."""
+    """A request that cannot be served; `status` and `code` as OpenAI's API would answer."""
 
     def __init__(
         self, text: str, status: int = 400, code: str | None = None, param: str | None = None
@@ -21,7 +21,7 @@ class RequestRefused(DistillError):
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """One text to be written. `logprobs` None: none wanted; 0: only those of what is written."""
+    """One text to generate. `logprobs` None: none wanted; 0: only those of the generated tokens."""
 
     prompt: tuple[int, ...]
     most: int  # new tokens
@@ -36,7 +36,7 @@ class GenerationRequest:
 
 @dataclass(frozen=True)
 class Token:
-    """A token that was written, with the likeliest there (token's text, bytes, log-probability)."""
+    """A generated token, with the most likely ones there (text, bytes, log-probability)."""
 
     text: str
     raw: bytes
@@ -46,9 +46,9 @@ class Token:
 
 @dataclass(frozen=True)
 class Piece:
-    """What was written so far: the whole text, the latest token, and why it ended if it did."""
+    """The output so far: the whole text, the latest token, and why it ended if it did."""
 
     text: str
     token: Token | None
     tokens: int
-    finish: str | None  # "stop", "length", None while it goes on
+    finish: str | None  # "stop", "length", None while it continues

@@ -1,4 +1,4 @@
-"""The HTTP side: /v1/models, /v1/chat/completions, /v1/completions. It knows no model's insides."""
+"""The HTTP app: /v1/models, /v1/chat/completions, /v1/completions."""
 
 import asyncio
 import json
@@ -18,11 +18,11 @@ from stillwatch.distill.embedded.serve.served import ServedModel
 from stillwatch.distill.train.wording import THINK, THOUGHT
 
 BODY = 4 << 20  # bytes
-MARK = "x-stillwatch-mark"  # as the gateway sends it upstream
+MARK = "x-stillwatch-mark"  # as sent upstream by the gateway
 
 
 class _ChoiceText:
-    """One text of a request, as far as it is written."""
+    """One text of a request, as far as it is generated."""
 
     def __init__(self, index: int, opened: bool) -> None:
         self.index = index
@@ -32,7 +32,7 @@ class _ChoiceText:
         self.sent = wire.Parts("", "")
 
     def reasoning_tokens(self, count: Any) -> int:
-        """The tokens of the steps: those of the text up to the mark that ends them."""
+        """Return the number of reasoning tokens: those up to the mark that ends the reasoning."""
         text = self.piece.text
         if not (self.opened or text.lstrip().startswith(THINK)):
             return 0
@@ -77,7 +77,7 @@ async def _body(request: Request) -> bytes:
 async def _answer(served: ServedModel, request: Request, chat: bool) -> Response:
     try:
         read = wire.read(await _body(request), chat)
-        # set by what stands between the clients and this server; without an owner's key it does nothing
+        # set by the gateway in front of this server; without an owner's key it has no effect
         asks = [replace(ask, mark=request.headers.get(MARK) or None) for ask in served.asks(read, chat)]
         jobs, pieces = _submit(served, asks)
     except RequestRefused as why:
@@ -103,7 +103,7 @@ async def _answer(served: ServedModel, request: Request, chat: bool) -> Response
 
 
 async def _wait_for_hangup(request: Request) -> None:
-    """End when the client has hung up."""
+    """Return when the client has disconnected."""
     while True:
         event = await request.receive()
         if event["type"] == "http.disconnect":
@@ -111,7 +111,7 @@ async def _wait_for_hangup(request: Request) -> None:
 
 
 def refusal(why: RequestRefused) -> JSONResponse:
-    """An error in the shape that OpenAI's clients read."""
+    """Return an error in the shape that OpenAI's clients read."""
     kind = (
         "rate_limit_error"
         if why.status == 429
@@ -131,7 +131,7 @@ def _submit(served: ServedModel, asks: list[GenerationRequest]) -> tuple[list[Jo
     pieces: Pieces = asyncio.Queue()
 
     def hand(index: int, piece: Piece | Exception) -> None:
-        with suppress(RuntimeError):  # the loop has been closed: nobody waits any more
+        with suppress(RuntimeError):  # the loop has been closed: nothing waits any more
             loop.call_soon_threadsafe(pieces.put_nowait, (index, piece))
 
     jobs = [Job(ask, lambda piece, i=i: hand(i, piece)) for i, ask in enumerate(asks)]  # type: ignore[misc]
@@ -175,7 +175,7 @@ def _usage(
     def count(text: str) -> int:
         return len(tokenizer(text, add_special_tokens=False).input_ids)
 
-    prompt_tokens = sum(len(ask.prompt) for ask in asks[::n])  # each prompt is paid once, whatever n is
+    prompt_tokens = sum(len(ask.prompt) for ask in asks[::n])  # each prompt is billed once, whatever n is
     written = sum(choice.piece.tokens for choice in choices)
     return wire.usage(prompt_tokens, written, sum(choice.reasoning_tokens(count) for choice in choices))
 
@@ -254,7 +254,7 @@ async def _stream(
 def _delta(
     served: ServedModel, chat: bool, ask: GenerationRequest, choice: _ChoiceText
 ) -> dict[str, Any] | None:
-    """Give what a text has gained since it was last sent; None where that is nothing."""
+    """Return what a text has gained since it was last sent; None if nothing."""
     piece = choice.piece
     mode = served.reasoning if chat else "inline"
     now = wire.parts(piece.text, mode, piece.finish is not None, choice.opened)

@@ -1,6 +1,6 @@
-"""Lets a model write several texts at once, each with its own sampling, and hands each token on as it comes.
+"""Generates several texts at once, each with its own sampling, and hands on each token as it comes.
 
-Requests that wait while a batch is written go into the next batch together. It knows no HTTP.
+Requests that arrive while a batch is generated go into the next batch together.
 """
 
 import inspect
@@ -20,13 +20,13 @@ from stillwatch.watermark.choosing import choose_token
 from stillwatch.watermark.keys import Owner
 
 TOGETHER = 32  # texts in one batch
-COLD = 1e-4  # below it, sampling is taking the likeliest
+COLD = 1e-4  # below it, sampling means the most likely token
 WAITING = 1024  # more are refused, as a busy API does
-BROKEN = "\ufffd"  # what a decoder puts for a letter whose last bytes are still to come
+BROKEN = "\ufffd"  # a decoder's placeholder for a character whose last bytes are missing
 
 
 def held_back(text: str, stops: tuple[str, ...]) -> str:
-    """Leave away an end that may be the beginning of a stop.
+    """Cut off an ending that may be the beginning of a stop string.
 
     >>> held_back("four END", ("END.", "\\n")), held_back("four", ("END",))
     ('four ', 'four')
@@ -36,14 +36,14 @@ def held_back(text: str, stops: tuple[str, ...]) -> str:
 
 
 def rows_to_read(prompts: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], tuple[int, ...]]:
-    """Of each prompt the longest that it begins: what a model has read of that holds for both.
+    """Return for each prompt the longest one that it begins: the model's cache of that serves both.
 
     >>> rows_to_read([(1, 2), (1, 2, 3), (4,)])
     {(4,): (4,), (1, 2, 3): (1, 2, 3), (1, 2): (1, 2, 3)}
     """
     found: dict[tuple[int, ...], tuple[int, ...]] = {}
     longest: tuple[int, ...] = ()
-    for prompt in sorted(prompts, reverse=True):  # what begins a prompt is sorted right before it
+    for prompt in sorted(prompts, reverse=True):  # a prefix is sorted right before what it begins
         if longest[: len(prompt)] != prompt:
             longest = prompt
         found[prompt] = longest
@@ -52,7 +52,7 @@ def rows_to_read(prompts: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], tu
 
 @dataclass(eq=False)
 class Job:
-    """One text under way. The engine's thread calls `hand` with each piece, or with what went wrong."""
+    """One text being generated. The engine's thread calls `hand` with each piece, or with the error."""
 
     ask: GenerationRequest
     hand: Callable[[Piece | Exception], None]
@@ -62,11 +62,11 @@ class Job:
     text: str = ""
     finish: str | None = None
     draw: Any = None
-    mark: Mark | None = None  # the one key of this answer
+    mark: Mark | None = None  # the key of this answer
 
 
 class GenerationEngine:
-    """A model with one thread that writes. Close it to end the thread. With an owner, it can mark answers."""
+    """A model with one thread that generates. With an owner, it can watermark answers."""
 
     def __init__(self, loaded: LoadedModel, owner: Owner | None = None) -> None:
         self._owner = owner
@@ -80,7 +80,7 @@ class GenerationEngine:
         self._thread.start()
 
     def submit(self, job: Job) -> None:
-        """Put a text in line. Raises: Refused (429) where the line is full."""
+        """Queue a text. Raises: Refused (429) if the queue is full."""
         try:
             self._jobs.put_nowait(job)
         except queue.Full:
@@ -152,7 +152,7 @@ class GenerationEngine:
                 attention_mask=mask.to(self._model.device),
                 **shared,
                 max_new_tokens=max(job.ask.most for job in jobs),
-                do_sample=False,  # `choose` leaves one token
+                do_sample=False,  # `choose` leaves one token possible
                 eos_token_id=sorted(self.words.ends),
                 pad_token_id=padding,
                 logits_processor=[choose],
@@ -160,10 +160,10 @@ class GenerationEngine:
             )
 
     def _read_beginnings(self, prompts: list[tuple[int, ...]], longest: int) -> dict[str, Any]:
-        """The model's cache of all but each prompt's last token, filled up on the right, as its argument.
+        """Return the model's cache of all but each prompt's last token, padded on the right, as its argument.
 
-        A prompt that begins another is read with that. Nothing where none does, or where the model keeps
-        something else than all keys and values.
+        A prompt that begins another shares its cache. Empty if none does, or if the model caches something
+        other than all keys and values.
         """
         torch, row_of = self._torch, rows_to_read(prompts)
         rows = sorted(set(row_of.values()))
@@ -187,7 +187,7 @@ class GenerationEngine:
         return mark.of_answer(lambda: float(self._torch.rand((), generator=job.draw)))
 
     def _choose_tokens(self, jobs: list[Job], scores: Any) -> Any:
-        """Sample for each text by its own settings; other tokens become impossible. (texts, vocabulary)"""
+        """Sample for each text by its own settings; other tokens get probability zero. (texts, vocabulary)"""
         torch = self._torch
         plain = torch.log_softmax(scores.float(), dim=-1)
         only = torch.full_like(scores, float("-inf"))
@@ -216,7 +216,7 @@ class GenerationEngine:
             )
             if marked is not None:
                 return marked
-        elif ask.seed is not None:  # by numbers that any program can count again
+        elif ask.seed is not None:  # by random numbers that any program can reproduce
             scores = logprobs.double().cpu().numpy()
             return seeded_token(scores, ask.temperature, ask.seed, len(job.written), ask.top_p)
         return int(torch.multinomial(p.cpu(), 1, generator=job.draw))
@@ -234,7 +234,7 @@ class GenerationEngine:
         return text, text.encode("utf-8", "backslashreplace")
 
     def _take_token(self, job: Job, token: int) -> None:
-        """Take a new token into a text and hand the piece on."""
+        """Append a new token to a text and hand the piece on."""
         ask = job.ask
         last = job.told[-1] if ask.logprobs is not None and job.told else None
         if job.cancelled:

@@ -1,6 +1,4 @@
-"""Puts a local model behind an OpenAI-compatible API: for a person, or while a run asks it.
-
-It does not know what is asked."""
+"""Serves a local model behind an OpenAI-compatible API: for a person, or while a run uses it."""
 
 import contextlib
 import socket
@@ -29,7 +27,7 @@ Say = Callable[[str], None]
 
 
 def _nothing(_: str) -> None:
-    """Say nothing."""
+    """Report nothing."""
 
 
 def load_served(
@@ -57,7 +55,7 @@ def serve(
 ) -> None:
     """Serve a model until Ctrl-C; with an owner, requests that name a mark are answered with it.
 
-    Raises: DistillError where it cannot be loaded or the port is taken.
+    Raises: DistillError if it cannot be loaded or the port is taken.
     """
     listening = _listen(host, port)
     behind = load_served(model, reasoning, seed, say, owner)
@@ -72,7 +70,7 @@ def serve(
 def start_server(
     model: str | Path = CLOCK, *, reasoning: str = "field", say: Say = _nothing, owner: Owner | None = None
 ) -> Iterator[str]:
-    """Serve a model, or SymPy, here in a thread for as long as the block lasts; gives the base URL."""
+    """Serve a model, or SymPy, in a thread of this process while the block lasts; yield the base URL."""
     listening = _listen("127.0.0.1", 0)
     behind = None if model == SOLVER else load_served(model, reasoning, 1, say, owner)
     server = _server(solver_app() if behind is None else app(behind))

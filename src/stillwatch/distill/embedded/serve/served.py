@@ -1,10 +1,10 @@
-"""A model as it is served: its name, its engine, and what a request asks of it. It knows no HTTP."""
+"""A served model: its name, its engine, and how requests are translated."""
 
 from stillwatch.distill.embedded.serve import GenerationRequest, RequestRefused, wire
 from stillwatch.distill.embedded.serve.engine import GenerationEngine
 
 MOST_TEXTS = 256  # of one request: its prompts times n
-UNSAID = 1024  # new tokens where the request does not say
+UNSAID = 1024  # new tokens if the request sets no limit
 
 
 class ServedModel:
@@ -16,7 +16,7 @@ class ServedModel:
         self.reasoning = reasoning
 
     def asks(self, request: wire.CompletionRequest, chat: bool) -> list[GenerationRequest]:
-        """A request's texts to be written, n for each prompt. Raises: Refused."""
+        """Return the texts that a request asks for, n for each prompt. Raises: Refused."""
         if request.model not in ("", self.name):
             raise RequestRefused(
                 f"there is no model {request.model!r:.80} here; there is {self.name}", 404, "model_not_found"
@@ -37,7 +37,7 @@ class ServedModel:
                     p if isinstance(p, tuple) else tuple(words.tokenizer(p).input_ids)
                     for p in request.prompts
                 ]
-            except (UnicodeError, TypeError) as why:  # a lone surrogate
+            except (UnicodeError, TypeError) as why:  # an unpaired surrogate
                 raise RequestRefused("the prompt is no Unicode", param="prompt") from why
         return [
             self._ask(prompt, request, chat, None if request.seed is None else request.seed + i)

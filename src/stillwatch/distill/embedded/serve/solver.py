@@ -1,6 +1,6 @@
-"""SymPy behind OpenAI's chat API, so that collecting asks it as it asks any teacher. It has no tokens.
+"""SymPy behind OpenAI's chat API, so that collecting can ask it like any teacher. It has no tokens.
 
-The steps go into `reasoning_content`. What it counts as tokens are words and signs, by a rule of its own.
+The steps go into `reasoning_content`. Its token counts are words and signs, by a rule of its own.
 """
 
 import re

@@ -1,6 +1,6 @@
-"""Requests of OpenAI's chat and completions API read, and answers written. It knows no model and no socket.
+"""Reads requests of OpenAI's chat and completions API, and writes the answers.
 
-What it does not know it ignores, as that API does; what it knows and cannot be is refused with its name.
+Unknown fields are ignored, as that API does; a known field with an impossible value is refused by name.
 """
 
 import json
@@ -18,11 +18,11 @@ MOST_LOGPROBS = 20
 
 @dataclass(frozen=True)
 class CompletionRequest:
-    """A request as far as it matters here. Chat has `messages`, a completion `prompts` (text or tokens)."""
+    """The relevant fields of a request. Chat has `messages`, a completion `prompts` (text or tokens)."""
 
     model: str
     messages: tuple[dict[str, str], ...]
-    begun: str  # of the answer: the last message, by `continue_final_message`
+    begun: str  # of the answer: the last message, if `continue_final_message`
     prompts: tuple[str | tuple[int, ...], ...]
     n: int
     most: int | None
@@ -154,14 +154,14 @@ def _logprobs(request: dict[str, Any], chat: bool) -> int | None:
 
 @dataclass(frozen=True)
 class Parts:
-    """A text in its parts: the steps that led to the answer, and the answer."""
+    """A text in two parts: the reasoning, and the answer."""
 
     reasoning: str
     content: str
 
 
 def parts(text: str, mode: str, ended: bool, opened: bool = False) -> Parts:
-    """Take a text apart as far as it is certain: what may still become a mark is held back until the end.
+    """Split a text as far as it is certain; what may still become a mark is held back until the end.
 
     `opened`: the prompt itself opened the reasoning.
 
@@ -185,7 +185,7 @@ def parts(text: str, mode: str, ended: bool, opened: bool = False) -> Parts:
 
 
 def _certain(text: str, mark: str) -> str:
-    """Cut off an end that may begin a mark, and space that may stand before it."""
+    """Cut off an ending that may begin a mark, and white space before it."""
     for size in range(min(len(mark) - 1, len(text)), 0, -1):
         if text.endswith(mark[:size]):
             text = text[:-size]
