@@ -72,6 +72,16 @@ def fields_differ(
         yield "alert.json: merged_into is no case"
 
 
+def _strongest(links: list[Link], stated: list[dict[str, Any]]) -> list[Link]:
+    """Return links by strength, equally strong ones in the order in which an alert states them.
+
+    The alert was ordered before the finding's bits were rounded.
+    """
+    names = Link._fields
+    place = {tuple(link.get(name) for name in names): k for k, link in enumerate(stated)}
+    return sorted(links, key=lambda link: (-link.bits, place.get(tuple(link), len(place))))
+
+
 def alert_from_finding(
     alert: Mapping[str, Any],
     finding: Mapping[str, Any],
@@ -91,7 +101,7 @@ def alert_from_finding(
         ],
     )
     links = [Link(*link) for link in evidence["links"]]
-    strongest = sorted(links, key=lambda k: (-k.bits, k.a, k.clue, k.b))[: release["links_shown"]]
+    strongest = _strongest(links, alert["links"])[: release["links_shown"]]
     yield "links", [{**link._asdict(), "independence": _class_of(link.clue, clues)} for link in strongest]
     yield "links_total", len(links)
     yield (
