@@ -526,7 +526,7 @@ def attack(
                         judged = judge.says(made)
                     except REFUSED:
                         continue
-                    if judged["wrong"] or made.documents[name] == case.documents[name]:
+                    if judged["wrong"] or _is_undone(made.documents[name], way, value):
                         continue
                     if not tally.how and not judge.whole(made, case, folder):
                         raise AssertionError(
@@ -538,6 +538,16 @@ def attack(
                     sound.add(attacker)
             tally.sound.update(sound)
     return out
+
+
+def _is_undone(document: Any, way: Way, value: Any) -> bool:
+    """Return whether a change was lost when the rest was made anew: the place has its former value again."""
+    for step in way:
+        try:
+            document = document[step]
+        except (KeyError, IndexError, TypeError):
+            return False
+    return bool(document == value)
 
 
 def _renamed(what: str, value: Any, other: Any) -> tuple[str, str] | None:

@@ -24,7 +24,7 @@ LEAST_BENIGN = 8  # honest explanations of each finding
 FIRM_CLASSES = 2  # of evidence, of which one its client does not choose
 
 
-class Link(NamedTuple):
+class FindingLink(NamedTuple):
     """A reason that ties an account to the actor, as a finding has it."""
 
     a: str
@@ -35,7 +35,7 @@ class Link(NamedTuple):
     control: str
 
 
-class SharedTrait(NamedTuple):
+class SharedRow(NamedTuple):
     """What accounts share: a row of the table of links."""
 
     letter: str
@@ -48,6 +48,7 @@ class SharedTrait(NamedTuple):
     total_bits: float
 
 
+Link, SharedTrait = FindingLink, SharedRow  # the names that `report.folded` uses
 # How links are folded into rows: `documents.checker` writes `report.folded`'s own into the copy that travels.
 shared_traits: Any = None
 

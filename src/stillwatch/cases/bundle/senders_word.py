@@ -26,7 +26,7 @@ WORDS: Mapping[str, str] = {
     "a finding's number, which means nothing outside the sender's house": """
         alert.json: campaign; alert.json: finding; finding.json: id; finding.json: campaign/finding/id;
         finding.json: campaign/evidence/id""",
-    "which machine and which versions wrote it, and its clock": "environment.json",
+    "which machine and which versions wrote it, and its clock": "environment.json; alert.json: stillwatch",
     "numbers and names in the sentences of reasons, links and honest explanations, that no claim repeats": """
         finding.json: campaign/finding/reasons/#/text; finding.json: campaign/finding/benign_alternatives;
         finding.json: campaign/evidence/links; finding.json: campaign/evidence/next_milestone;
@@ -38,8 +38,10 @@ WORDS: Mapping[str, str] = {
     "when each account was named": "finding.json: campaign/evidence/named_at",
     "the size of answer in which half of the tokens stand": "finding.json: campaign/evidence/answer_tokens",
     "what the alarm's test counted": "finding.json: campaign/evidence/tested",
-    "what 95 % of all accounts stay below": """
-        alert.json: why/#/peer_p95; finding.json: campaign/evidence/reasons/#/population_p95""",
+    "what each reason measured, and the same of all accounts": """
+        alert.json: why/#/actual; alert.json: why/#/baseline; alert.json: why/#/peer_p95;
+        finding.json: campaign/evidence/reasons/#/actual; finding.json: campaign/evidence/reasons/#/baseline;
+        finding.json: campaign/evidence/reasons/#/population_p95""",
     "whom the finding set aside, as far as set_aside.json does not name them": "alert.json: set_aside",
     "what victims and cleared accounts sent": """
         alert.json: exposure/victims_exchanges; alert.json: exposure/cleared_exchanges""",
