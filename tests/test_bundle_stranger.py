@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import bundle_world
+import tamper_bundle
 from bundle_world import Told
 from prove_mutants import mutant_of_json
 from stillwatch.cases.audit.signing import open_signer
@@ -286,9 +287,7 @@ def test_a_title_is_the_sentence_that_a_scan_makes(exported: Told, name: str) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "key"), [("why", "text"), ("why", "detector"), ("links", "text"), ("links", "b")]
-)
+@pytest.mark.parametrize(("name", "key"), [("why", "text"), ("why", "detector")])
 def test_an_alert_says_what_its_finding_says(exported: Told, name: str, key: str) -> None:
     *_, contradictions = map(bundle_world.released().part, (*verify.COMPUTING, "contradictions"))
     names = ("alert.json", "case.json", "finding.json", "settings.json")
@@ -309,3 +308,19 @@ def test_a_claim_that_is_left_out_is_no_traceback(exported: Told, tmp_path: Path
     found = bundle_world.released().check(place, None)
     assert len(kept) < len(whole)
     assert any("leaves out what belongs together" in one for one in found["wrong"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_what_its_owner_can_change_is_named_as_his_word(exported: Told, tmp_path: Path, seed: int) -> None:
+    """Some kinds of leaves; `benchmarks/tamper_bundle.py` tries all. Of the rest nothing stays sound."""
+    place = exported.bundle
+    files = {p.relative_to(place).as_posix(): p.read_bytes() for p in place.rglob("*") if p.is_file()}
+    predicate = json.loads(base64.b64decode(json.loads(files.pop(verify.MANIFEST))["payload"]))["predicate"]
+    case = tamper_bundle.case_of(
+        files, predicate, open_signer(exported.folder / "audit.key"), {"acct_of_nobody", *exported.pool}
+    )
+    judge = tamper_bundle.Judge(tmp_path / "checker")
+    found = tamper_bundle.attack(case, judge, 1, 1, tmp_path / "b", few=14, seed=seed)
+    assert sum(tally.tried for tally in found.values()) >= 10
+    assert [kind for kind, tally in found.items() if tally.sound and not tally.said] == []

@@ -15,7 +15,7 @@ import cases_world as world
 from cases_world import NOW_US, campaign, later, names, only, result
 from stillwatch.cases import CaseError, DetectorState, RecordNotFound, Verdict, feedback, handling, reading
 from stillwatch.cases.alert import VICTIMS, Alert, TokenPrices, alert
-from stillwatch.cases.claims import _ATLAS_ALWAYS, CLASSES, documented_limits, signal_sources
+from stillwatch.cases.claims import ATLAS_ALWAYS, CLASSES, documented_limits, signal_sources
 from stillwatch.cases.evidence import Input
 from stillwatch.cases.exports.atlas import TECHNIQUES
 from stillwatch.cases.fold import fold
@@ -212,7 +212,7 @@ def test_every_clue_has_a_class_of_independence_and_every_detector_says_its_limi
 def test_atlas_ids_have_the_names_that_exports_give_them() -> None:
     by_signals = [found for one in signal_sources().values() if (found := signal_of(one).atlas)]
     assert len(by_signals) == 9
-    for number, name, _ in (*_ATLAS_ALWAYS, *by_signals, VICTIMS):
+    for number, name, _ in (*ATLAS_ALWAYS, *by_signals, VICTIMS):
         assert TECHNIQUES[number].name == name
 
 

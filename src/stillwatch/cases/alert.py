@@ -29,7 +29,7 @@ ACCOUNTS_SHOWN = 1_000
 BUNDLE = "bundle"
 ENOUGH_JUDGED = 20  # verdicts of this deployment from which on its own record is quoted
 VICTIMS = ("AML.T0012", "Valid Accounts", "keys of customers were used that are not the actor's")
-_CALIBRATION = "docs/evidence.md, 'Logs without a campaign': group tests and false cases there"
+CALIBRATION = "docs/evidence.md, 'Logs without a campaign': group tests and false cases there"
 
 
 @dataclass(frozen=True)
@@ -274,7 +274,7 @@ def _confidence(case: Case, record: Measured) -> Confidence:
         judged=record.judged if enough_judged else None,
         low=record.low if enough_judged else None,
         high=record.high if enough_judged else None,
-        calibration=_CALIBRATION,
+        calibration=CALIBRATION,
     )
 
 

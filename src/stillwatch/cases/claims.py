@@ -58,7 +58,7 @@ _TEST_PARTS = (
 CLASSES: Mapping[str, str] = {clue.NAME: clue.CLASS for clue in clues()}
 
 # MITRE ATLAS 5.6.0; additions of single signals are in their files.
-_ATLAS_ALWAYS = (
+ATLAS_ALWAYS = (
     ("AML.T0040", "AI Model Inference API Access", "the harvest went through the API"),
     ("AML.T0024.002", "Extract AI Model", "answers were collected at the scale of a training set"),
     ("AML.T0048.004", "AI Intellectual Property Theft", "what a harvest is good for"),
@@ -244,7 +244,7 @@ def _signals(raised: set[str]) -> list[Signal]:
 
 
 def _atlas(raised: set[str]) -> list[dict[str, str]]:
-    techniques = {item[0]: item for item in _ATLAS_ALWAYS}
+    techniques = {item[0]: item for item in ATLAS_ALWAYS}
     for item in _signals(raised):
         if item.atlas is not None:
             techniques.setdefault(item.atlas[0], item.atlas)

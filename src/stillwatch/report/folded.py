@@ -13,7 +13,7 @@ from stillwatch.scan import Campaign, Link
 SHARED = 8  # nodes on the right
 GROUPS = 7  # nodes on the left
 MARKS = 40  # nodes and lines together
-_OTHER = ("other clues", "")
+OTHER = ("other clues", "")
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class LinkPicture:
     unlinked: int  # accounts without a link
 
 
-def _node_of_each(links: tuple[Link, ...]) -> dict[tuple[str, str], tuple[str, str]]:
+def node_of_each(links: tuple[Link, ...]) -> dict[tuple[str, str], tuple[str, str]]:
     """Map each (clue, text) to its node: common ones get their own, a clue's rare ones share one."""
     seen = Counter((link.clue, link.text) for link in links)
     of_clue: dict[str, list[tuple[str, str]]] = {}
@@ -74,14 +74,14 @@ def _node_of_each(links: tuple[Link, ...]) -> dict[tuple[str, str], tuple[str, s
     ranked = sorted(weight, key=lambda x: (-weight[x], x))
     if len(ranked) > SHARED:
         rest = set(ranked[SHARED - 1 :])
-        nodes = {key: (_OTHER if node in rest else node) for key, node in nodes.items()}
+        nodes = {key: (OTHER if node in rest else node) for key, node in nodes.items()}
     return nodes
 
 
-def _shared_traits(
+def shared_traits(
     links: tuple[Link, ...], accounts: frozenset[str]
 ) -> tuple[list[SharedTrait], dict[str, set[int]]]:
-    nodes = _node_of_each(links)
+    nodes = node_of_each(links)
     by_node: dict[tuple[str, str], list[Link]] = {}
     for link in links:
         by_node.setdefault(nodes[link.clue, link.text], []).append(link)
@@ -105,7 +105,7 @@ def _shared_traits(
 def fold(campaign: Campaign) -> LinkPicture:
     """Group accounts by what they share; the same campaign always gives the same picture."""
     accounts = frozenset(campaign.accounts)
-    rows, of_account = _shared_traits(campaign.links, accounts)
+    rows, of_account = shared_traits(campaign.links, accounts)
     alike: dict[tuple[int, ...], list[str]] = {}
     for account in sorted(accounts):
         if of_account[account]:

@@ -40,12 +40,31 @@ def check_audit(bundle: Any, is_signed: Callable[[bytes, bytes, bytes], bool]) -
             linked += 1
             if hashlib.sha256((before["hash"] + before["signature"]).encode()).hexdigest() != row["prev"]:
                 wrong.append(f"audit.ndjson: record {seq} does not follow on record {seq - 1}")
+        if before is not None and seq <= before["seq"]:
+            wrong.append(f"audit.ndjson: record {seq} is not after record {before['seq']}")
         before = row
+    wrong += _head_differs(head, rows)
     sentence = (
         f"{len(rows)} records of the audit trail are signed, {linked} of them linked to the one before; the "
         f"trail stood at record {head['seq']}, {head['seal'][:16]}…, and what lies between is not here"
     )
     return wrong, sentence
+
+
+def _head_differs(head: Mapping[str, Any], rows: list[Any]) -> Iterator[str]:
+    """Yield where the trail's end does not fit its records, or its keys did not sign one after another."""
+    last: Mapping[str, Any] = rows[-1] if rows else {"seq": 0, "hash": "", "signature": ""}
+    if head["seq"] < last["seq"]:
+        yield "audit_head.json: is of a time before the last record"
+    seal = hashlib.sha256((last["hash"] + last["signature"]).encode()).hexdigest()
+    if head["seq"] == last["seq"] and head["seal"] != seal:
+        yield "audit_head.json: is not the seal of the last record"
+    spans = head["keys"]
+    ends = [0, *(span["last"] for span in spans)]
+    if [span["first"] for span in spans] != [end + 1 for end in ends[:-1]] or ends != sorted(ends):
+        yield "audit_head.json: its keys did not sign one after another"
+    if not spans or spans[-1]["key"] != head["key"] or ends[-1] != head["seq"]:
+        yield "audit_head.json: is not signed by the last of its keys"
 
 
 def _unsigned_records(

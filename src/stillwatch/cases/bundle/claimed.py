@@ -16,6 +16,11 @@ from stillwatch.signals import signal_of
 
 NO_EVENTS = "no log was given at the export, so its events are not here"
 NO_SINCE = "the finding does not say since when each account's exchanges count; a new scan does"
+OF_BITS = "bits compare with all other accounts of the log"
+OF_ALL = "it is a number of all accounts of the log"
+NO_WAY = "recompute.py has no way to compute it from the events"
+# why a claim cannot be computed; signals have others of their own
+REASONS = (NO_EVENTS, NO_SINCE, OF_BITS, OF_ALL, NO_WAY, *recompute.WHY_NOT.values())
 NOT_BORNE_OUT = "the log given at the export comes to"
 
 
@@ -78,7 +83,5 @@ def _why_not(name: str, detectors: Collection[str]) -> str:
     if kind == "reason" and (why := signal_of(signal_sources().get(detector)).not_recomputed):
         return why
     if number == "bits":
-        return "bits compare with all other accounts of the log"
-    if number in ("baseline", "n"):
-        return "it is a number of all accounts of the log"
-    return "recompute.py has no way to compute it from the events"
+        return OF_BITS
+    return OF_ALL if number in ("baseline", "n") else NO_WAY

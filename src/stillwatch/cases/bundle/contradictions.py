@@ -15,9 +15,11 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from .alert_fields import claims_said_otherwise, fields_differ, finding_differs
 from .bundle_events import EPOCH, us
 from .file_shapes import SHAPES
 
+HOUR_US = 3_600_000_000
 BURST_US = 48 * 3_600_000_000  # sign-ups within it are counted together
 # What a release of the checker knows: `documents.checker` writes it into the copy that travels.
 RELEASE: dict[str, Any] | None = None
@@ -44,6 +46,7 @@ KEYS = {  # what each file holds, and nothing else
 FILES = {*SHAPES, "queries.sql", "README.txt", "certificate.txt", "manifest.dsse.json", "manifest.tsr"}
 FACETS: dict[str, Any] = {"state": "new", "verdict": None, "owner": None}
 VICTIMS = "AML.T0012"  # added to what the scan said where keys of customers were used
+JOINED = ("merge", "split")  # acts by which a case has another one's hours
 CLEARED = ("false", "permitted")
 TOO_FEW = re.compile(
     r"(\d+) such alarms were judged here so far, too few to say; p = (\S+) under the detector's "
@@ -130,6 +133,8 @@ def trail_differs(b: Mapping[str, Any]) -> Iterator[str]:
         yield "audit.ndjson: holds records of another case"
     by_act = {row["detail"]["act"]: row for row in rows if "act" in row["detail"]}
     acts = {act["act"]: act for act in case["acts"]}
+    if [act["act"] for act in case["acts"]] != sorted(acts):
+        yield "case.json: its acts are not one after another"
     for number in sorted(by_act.keys() ^ acts.keys()):
         yield f"act {number}: is {'in case.json alone' if number in acts else 'in the audit trail alone'}"
     for number in sorted(by_act.keys() & acts.keys()):
@@ -179,11 +184,15 @@ def trail_differs(b: Mapping[str, Any]) -> Iterator[str]:
     for name, verdicts in (("victims", ("victim",)), ("cleared", CLEARED)):
         if not sum(listed[v] for v in verdicts) <= alert[name] <= sum(counts[v] for v in verdicts):
             yield f"alert.json: {alert[name]} {name}, which neither the acts nor the accounts bear out"
-    yield from _finding_differs(rows, finding, alert, b["settings.json"])
+    yield from _finding_differs(rows, case, finding, alert, b["settings.json"])
 
 
 def _finding_differs(
-    rows: list[Any], finding: Mapping[str, Any], alert: Mapping[str, Any], settings: Mapping[str, Any]
+    rows: list[Any],
+    case: Mapping[str, Any],
+    finding: Mapping[str, Any],
+    alert: Mapping[str, Any],
+    settings: Mapping[str, Any],
 ) -> Iterator[str]:
     digest = finding_digest(finding["campaign"])
     if digest != finding["digest"]:
@@ -192,6 +201,10 @@ def _finding_differs(
         row for row in rows if row["what"] == "case.finding" and row["detail"]["finding"] == finding["id"]
     ]
     details = [row["detail"] for row in records_made]
+    hours = [[us(begin), n, tokens] for begin, n, tokens in finding["campaign"]["evidence"]["timeline"]]
+    joined = any(act["verb"] in JOINED for act in case["acts"])
+    if case["hours"] != hours and not joined and sum(row["what"] == "case.finding" for row in rows) == 1:
+        yield "case.json: has other hours than its one finding"
     if any(row["at_us"] != alert["found_us"] for row in records_made):
         yield "alert.json: was found at another time than the audit trail says"
     if [(item["kind"], item["check"]) for item in alert["benign"]] != [
@@ -260,6 +273,8 @@ def alert_differs(b: Mapping[str, Any]) -> Iterator[str]:
                 f"alert.json: exposure: {name} is {_short(exposure[name])}, its hours come to {_short(value)}"
             )
     by_hour = {hour: (n, tokens) for hour, n, tokens in hours}
+    if [hour for hour, _, _ in hours] != sorted(by_hour) or any(hour % HOUR_US for hour in by_hour):
+        yield "case.json: its hours are not hours, one after another"
     for begin, n, tokens in finding["campaign"]["evidence"]["timeline"]:
         had = by_hour.get(us(begin), (0, 0))
         if had[0] < n or had[1] < tokens:
@@ -274,11 +289,6 @@ def alert_differs(b: Mapping[str, Any]) -> Iterator[str]:
     reasons = [[item[name] for name in ("detector", "text", "bits")] for item in stated["reasons"]]
     if sorted(said) != sorted(reasons):
         yield "alert.json: says another thing than the finding's reasons"
-    linked = [
-        [link[name] for name in ("a", "b", "clue", "bits", "text", "control")] for link in alert["links"]
-    ]
-    if any(link not in finding["campaign"]["evidence"]["links"] for link in linked):
-        yield "alert.json: has links that the finding has not"
     ties, named = (finding["campaign"]["evidence"].get(name, {}) for name in ("own_ties", "named_at"))
     if {*ties, *named} - set(stated["accounts"]) or any(t[0] > t[1] or t[3] > t[4] for t in ties.values()):
         yield "finding.json: ties or names accounts that it does not accuse, or by more than there is"
@@ -295,6 +305,16 @@ def alert_differs(b: Mapping[str, Any]) -> Iterator[str]:
     if alert["alarm_us"] != us(stated["alarm_at"]):
         yield "alert.json: the alarm is at another time than in the finding"
     yield from _confidence_differs(alert["confidence"], alert["p_value"])
+
+
+def said_otherwise(b: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what alert and finding say that this release does not make of the finding."""
+    if RELEASE is None:
+        return  # `code_differs` says so
+    models = {row["m"] for row in b.get("events.ndjson", ()) if row["m"]}
+    yield from finding_differs(b["finding.json"], models, RELEASE)
+    yield from fields_differ(b["alert.json"], b["finding.json"], b["settings.json"], RELEASE)
+    yield from claims_said_otherwise(b["claims.ndjson"], RELEASE)
 
 
 def title_of(alert: Mapping[str, Any], finding: Mapping[str, Any]) -> str:
@@ -502,11 +522,12 @@ def contradictions(bundle: Any, predicate: Mapping[str, Any]) -> list[str]:
     optional = [name for name in ("set_aside.json", "holds.json") if name in bundle.names]
     for name in ("alert.json", "case.json", "finding.json", "settings.json", "environment.json", *optional):
         b[name] = bundle.json(name)
-    b["audit.ndjson"] = bundle.lines("audit.ndjson")
+    b |= {name: bundle.lines(name) for name in ("audit.ndjson", "claims.ndjson")}
     groups: dict[str, Callable[[], Iterator[str]]] = {
         "the manifest": lambda: statement_differs(b, predicate),
         "audit.ndjson, case.json": lambda: trail_differs(b),
         "alert.json": lambda: alert_differs(b),
+        "alert.json, finding.json": lambda: said_otherwise(b),
         "settings.json, queries.sql, README.txt, certificate.txt": lambda: words_differ(bundle, b, predicate),
         "code": lambda: code_differs(bundle, b, predicate),
     }

@@ -3,13 +3,16 @@
 Nothing in here is computed from events; the words stand in readme.txt and certificate.txt.
 """
 
+import ast
 import builtins
 import ctypes
 import dis
 import hashlib
 import importlib
 import inspect
+import pkgutil
 import platform
+import re
 import struct
 import sys
 from collections.abc import Iterable, Mapping
@@ -20,14 +23,26 @@ from typing import Any
 
 import stillwatch
 from stillwatch.cases import Json
+from stillwatch.cases.alert import CALIBRATION, VICTIMS
 from stillwatch.cases.bundle import BundleError, recompute
-from stillwatch.cases.bundle.claimed import recomputed_by
+from stillwatch.cases.bundle.claimed import REASONS, recomputed_by
 from stillwatch.cases.bundle.contradictions import MARKER, plain
+from stillwatch.cases.bundle.sentences import NUMBER_HERE, VALUE_HERE
 from stillwatch.cases.bundle.verify import COMPUTING
-from stillwatch.cases.claims import hashed_modules, signal_sources
+from stillwatch.cases.claims import (
+    ATLAS_ALWAYS,
+    LINKS_SHOWN,
+    NEVER_CLAIMED,
+    documented_limits,
+    hashed_modules,
+    signal_sources,
+)
 from stillwatch.features.definitions import FEATURES
+from stillwatch.report import folded
+from stillwatch.scan.assemble import clues
+from stillwatch.scan.explanations import SHORT
 from stillwatch.scan.measured import MEASURED
-from stillwatch.scan.parts import MANNERS, TEST_NAME
+from stillwatch.scan.parts import MANNERS, RAISING, TEST_NAME
 from stillwatch.signals import signal_of
 
 CHECKER = (
@@ -50,6 +65,14 @@ TEST_PARTS = (  # the alarm's own test, and what decides whom it names
     "stillwatch.scan.harvest",
     "stillwatch.stats.groups",
 )
+TEXT_PARTS = {  # whose text is in sentences that no signal makes
+    "benign": ("stillwatch.scan.alternatives", "stillwatch.scan.explanations"),
+    "limits": (
+        "stillwatch.scan.limits", "stillwatch.scan.live", "stillwatch.scan.seen_window",
+        "stillwatch.scan.pipeline", "stillwatch.cases.claims",
+    ),
+    "milestone": ("stillwatch.scan.harvest", "stillwatch.scan.milestones"),
+}  # fmt: skip
 UNSYNCHRONISED = 0x40  # STA_UNSYNC of ntp_adjtime(2)
 
 
@@ -85,8 +108,82 @@ def release() -> Json:
         "readme": resources.files("stillwatch.cases.bundle").joinpath("readme.txt").read_text("utf-8"),
         "measured_on": " ".join(MEASURED),
         "checker": CHECKER,
+        **_meanings(names),
         "manners": sorted({*MANNERS, *(signal_of(one).title for one in signal_sources().values())} - {""}),
     }
+
+
+def _meanings(names: Iterable[str]) -> Json:
+    """Give what alerts of this release say beside their findings, and the text in its code, in pieces."""
+    sources_found = signal_sources()
+    signals = [(name, signal_of(module)) for name, module in sources_found.items()]
+    made_by = {name: _text_modules(sources_found.get(name)) for name in names}
+    pieces = {key: _pieces(found) for key, found in made_by.values()}
+    pieces |= {key: _pieces(map(importlib.import_module, parts)) for key, parts in TEXT_PARTS.items()}
+    return {
+        "clues": {item.NAME: (str(item.CONTROL), str(item.CLASS)) for item in clues()},
+        "limits": {name: documented_limits(name) for name in names},
+        "raising": sorted(RAISING),
+        "signals": [
+            {"name": name, "capability": item.capability, "atlas": item.atlas}
+            for name, item in sorted(signals, key=lambda found: found[1].order)
+        ],
+        "atlas": ATLAS_ALWAYS,
+        "atlas_of_victims": VICTIMS,
+        "calibration": CALIBRATION,
+        "short": SHORT,
+        "links_shown": LINKS_SHOWN,
+        "never_claimed": NEVER_CLAIMED,
+        "made_by": {name: key for name, (key, _) in made_by.items()},
+        "pieces": pieces,
+        "why_not": sorted({*REASONS, *(signal.not_recomputed for _, signal in signals)} - {""}),
+    }
+
+
+def _text_modules(module: Any) -> tuple[str, list[Any]]:
+    """Give the modules whose text a signal's sentences are made of, and a name for them."""
+    if module is None or module.__name__.startswith("stillwatch.scan."):
+        return "scan", [importlib.import_module(name) for name in _modules_in("stillwatch.scan")]
+    package = module.__name__.rpartition(".")[0]
+    shared = (
+        [name for name in _modules_in(package) if name.rpartition(".")[2].startswith("_")] if package else []
+    )
+    names = ["stillwatch.actors", *([package] if package else []), *shared]
+    return module.__name__, [module, *map(importlib.import_module, names)]
+
+
+def _modules_in(package: str) -> list[str]:
+    found = importlib.import_module(package)
+    return [
+        package,
+        *(f"{package}.{item.name}" for item in pkgutil.iter_modules(getattr(found, "__path__", ()))),
+    ]
+
+
+def _pieces(modules_given: Iterable[Any]) -> list[str]:
+    """Give the texts in the code of modules but for docstrings; a mark stands where a value is put in."""
+    texts = set[str]()
+    for module in modules_given:
+        tree, known = ast.parse(inspect.getsource(module)), set[ast.AST]()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Expr):  # a docstring
+                known.add(node.value)
+            elif isinstance(node, ast.JoinedStr):
+                known |= {part for part in node.values if isinstance(part, ast.Constant)}
+                formats = [part for part in node.values if isinstance(part, ast.FormattedValue)]
+                known |= {one for part in formats if part.format_spec for one in ast.walk(part.format_spec)}
+                texts.add("".join(map(_piece, node.values)))
+        plain = [
+            node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and node not in known
+        ]
+        texts |= {re.sub(r"\{\w*\}", VALUE_HERE, text) for text in plain if isinstance(text, str)}
+    return sorted(texts)
+
+
+def _piece(part: ast.expr) -> str:
+    if isinstance(part, ast.Constant):
+        return str(part.value)
+    return NUMBER_HERE if isinstance(part, ast.FormattedValue) and part.format_spec else VALUE_HERE
 
 
 def queries(why: Iterable[Mapping[str, Any]]) -> bytes:
@@ -173,12 +270,22 @@ def checker() -> dict[str, bytes]:
             f"RELEASE: dict[str, Any] | None = {release()!r}\n",
         ),
         ("recompute.py", "TIES: dict[str, Ties] = {}\n", "TIES: dict[str, Ties] = {}\n" + _signals_source()),
+        ("alert_fields.py", "shared_traits: Any = None\n", _folding_source()),
     ):
         head, line, rest = files[name].partition(place.encode())
         if not line:
             raise BundleError(f"{name} has no place for what its release knows")
         files[name] = head + hash_known.encode() + rest
     return files
+
+
+def _folding_source() -> str:
+    """Write down how links are folded into rows, as the report has it."""
+    functions = inspect.getsource(folded.node_of_each), inspect.getsource(folded.shared_traits)
+    constants = (
+        f"import statistics  # used here alone\n\nSHARED = {folded.SHARED}\nOTHER = {folded.OTHER!r}\n"
+    )
+    return constants + "\n\n".join(["", *functions]) + "\n"
 
 
 def _signals_source() -> str:

@@ -8,6 +8,7 @@ in a list in a list is named with its place, and nothing is computed then.
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
@@ -63,6 +64,10 @@ def _is_stated(value: Any, depth: int = 3) -> bool:
     return isinstance(value, str) or value is None or _is_number(value)
 
 
+def _is_setting(value: Any) -> bool:
+    return isinstance(value, bool) or _is_stated(value)
+
+
 TEXT = FieldShape("a text", lambda v: isinstance(v, str))
 WORDS = FieldShape("a text that is not empty", lambda v: isinstance(v, str) and bool(v.strip()))
 FLAG = FieldShape("true or false", lambda v: isinstance(v, bool))
@@ -75,6 +80,9 @@ ISO_TIME = FieldShape("a time as 2026-03-01T00:00:00Z", _is_time)
 PHRASES = FieldShape("tokens of eight letters", lambda v: isinstance(v, str) and len(v) % 8 == 0)
 SETTING = FieldShape(
     "a text, a whole number, or null", lambda v: v is None or isinstance(v, str) or type(v) is int
+)
+CAMPAIGN = FieldShape(
+    "a campaign's number", lambda v: isinstance(v, str) and bool(re.match(r"sw-[0-9a-f]{10}\Z", v))
 )
 KEY = FieldShape(
     "64 hex digits", lambda v: isinstance(v, str) and len(v) == 64 and not set(v) - set("0123456789abcdef")
@@ -107,31 +115,68 @@ TESTED = {
     "correlation": CHANCE,
 }  # fmt: skip
 HARVEST = {"exchanges": COUNT, "output_tokens": COUNT}
+LINK = (TEXT, TEXT, TEXT, NUMBER, TEXT, TEXT)
+REASON = {"detector": TEXT, "text": WORDS, "bits": NUMBER}
 FINDING = {
-    "id": COUNT,
+    "id": COUNT, "digest": TEXT,
     "campaign": {
         "finding": {
-            "id": TEXT, "alarm_at": ISO_TIME, "p_value": CHANCE, "score_bits": NUMBER, "accounts": [TEXT],
-            "harvest": HARVEST, "harvest_at_alarm": HARVEST, "reasons": [{"detector": TEXT, "bits": NUMBER}],
+            "id": CAMPAIGN, "alarm_at": ISO_TIME, "p_value": CHANCE, "score_bits": NUMBER, "accounts": [TEXT],
+            "harvest": HARVEST, "harvest_at_alarm": HARVEST, "reasons": [REASON],
+            "benign_alternatives": [{"kind": TEXT, "text": TEXT}], "suppressed_by": _or_none(TEXT),
         },
         "evidence": {
+            "id": TEXT, "title": TEXT, "next_milestone": _or_none(TEXT), "answer_tokens?": COUNT,
             "value_tokens": NUMBER, "unique_prompts?": _or_none(COUNT), "since?": MapOf(ISO_TIME),
-            "reasons": [dict.fromkeys(("actual", "baseline", "n"), _or_none(NUMBER))],
-            "timeline": [(ISO_TIME, COUNT, COUNT)], "tested?": [TESTED],
+            "value_tokens_at_alarm?": _or_none(NUMBER), "unique_prompts_at_alarm?": _or_none(COUNT),
+            "reasons": [dict.fromkeys(("actual", "baseline", "n", "population_p95"), _or_none(NUMBER))],
+            "timeline": [(ISO_TIME, COUNT, COUNT)], "tested?": [TESTED], "firm": [TEXT],
             "own_reactions?": MapOf((COUNT, COUNT, COUNT, CHANCE)),
-            "own_ties?": MapOf((COUNT,) * 5), "named_at?": MapOf(ISO_TIME),
-            "links": [(TEXT, TEXT, TEXT, NUMBER, TEXT, TEXT)],
+            "own_ties?": MapOf((COUNT,) * 5), "named_at?": MapOf(ISO_TIME), "links": [LINK],
         },
     },
 }  # fmt: skip
+DONE = MapOf(FieldShape("a value that can be set", _is_setting))  # by an act, or for a scan
+INPUTS = [{"name": TEXT, "sha256": KEY, "bytes": COUNT}]
+SCANNED = {
+    "exchanges": COUNT,
+    "accounts": COUNT,
+    "rejected": COUNT,
+    **dict.fromkeys(("first", "last"), ISO_TIME),
+}
+GAPS = [{"start": ISO_TIME, "end": ISO_TIME, "text": WORDS}]
 ALERT = {
-    "format": FieldShape(ALERT_FORMAT, lambda v: v == ALERT_FORMAT), "confidence": {}, "exposure": {},
-    "finding": COUNT, "campaign": TEXT, "p_value": CHANCE, "accounts": [TEXT],
-    "set_aside": _or_none(COUNTS), "links": [{"bits": NUMBER}],
-    "merged_into": _or_none(TEXT),
-    "why": [{"detector": TEXT, "bits": NUMBER, "p_value": _or_none(CHANCE), "actual": _or_none(NUMBER),
-             "baseline": _or_none(NUMBER), "n": _or_none(NUMBER), "peer_p95?": _or_none(NUMBER)}],
+    "format": FieldShape(ALERT_FORMAT, lambda v: v == ALERT_FORMAT),
+    "campaign": CAMPAIGN,
+    **dict.fromkeys(("case", "title", "state", "accounts_sha256", "source", "stillwatch"), TEXT),
+    **dict.fromkeys(("verdict", "owner", "merged_into"), _or_none(TEXT)),
+    **dict.fromkeys(("finding", "members", "victims", "cleared", "links_total"), COUNT),
+    "found_us": TIME_US, "alarm_us": TIME_US, "p_value": CHANCE, "score_bits": NUMBER, "accounts": [TEXT],
+    "why": [{**dict.fromkeys(("signal", "detector", "text", "null", "query", "input_sha256"), TEXT),
+             **dict.fromkeys(("actual", "baseline", "n", "peer_p95", "effect"), _or_none(NUMBER)),
+             "bits": NUMBER, "p_value": _or_none(CHANCE)}],
+    "benign": [{"kind": TEXT, "check": TEXT, "checked": FLAG}], "set_aside": _or_none(COUNTS),
+    "links": [{**dict.fromkeys(("a", "b", "clue", "text", "control", "independence"), TEXT), "bits": NUMBER}],
+    "shared": [{**dict.fromkeys(("clue", "text", "control", "independence"), TEXT), "accounts": COUNT,
+                "links": COUNT, "bits": NUMBER, "total_bits": NUMBER}],
+    "independent_classes": [TEXT], "seen_by_provider": [TEXT], "cannot_claim": [WORDS],
+    "exposure": {
+        **dict.fromkeys(("exchanges", "output_tokens", "exchanges_at_alarm", "output_tokens_at_alarm",
+                         "victims_exchanges", "cleared_exchanges"), COUNT),
+        "value_tokens": NUMBER, "unique_prompts": _or_none(COUNT), "capabilities": [TEXT],
+        **dict.fromkeys(("first_us", "last_us"), _or_none(TIME_US)), "next_milestone": _or_none(TEXT),
+        **dict.fromkeys(("cost_to_us_usd", "cost_to_them_usd"), _or_none(NUMBER)),
+    },
+    "confidence": {
+        **dict.fromkeys(("sentence", "measured_on", "calibration"), TEXT),
+        **dict.fromkeys(("right", "judged"), _or_none(COUNT)),
+        **dict.fromkeys(("low", "high"), _or_none(CHANCE)),
+    },
+    "detectors": [{**dict.fromkeys(("id", "version", "config_sha256", "evades_by", "fooled_by"), TEXT),
+                   "raised": FLAG}],
+    "gaps": GAPS, "atlas": [dict.fromkeys(("id", "name", "why"), TEXT)], "inputs": INPUTS, "scanned": SCANNED,
 }  # fmt: skip
+SETTINGS_FILE = {"settings": DONE, "inputs": INPUTS, "scanned": SCANNED, "gaps": GAPS, "source": TEXT}
 RECORD = {
     **dict.fromkeys(("who", "what", "subject", "detail", "prev", "hash", "signature"), TEXT),
     "seq": COUNT, "at_us": TIME_US, "sealed": _or_none(TEXT),
@@ -149,7 +194,9 @@ HOLDS = {
 ASIDE = {
     "salt": TEXT, "products": MapOf(TEXT),
     "accounts": [{"account": TEXT, "rule": TEXT, "product?": TEXT, "network?": COUNT, "asn?": COUNT,
-                  "first?": ISO_TIME, "last?": ISO_TIME, "mail_domain?": TEXT}],
+                  "first?": ISO_TIME, "last?": ISO_TIME, "mail_domain?": TEXT,
+                  **dict.fromkeys(("accounts_there?", "ahead?", "carried?"), NUMBER),
+                  **dict.fromkeys(("kind_of_use?", "finding?"), STATED)}],
 }  # fmt: skip
 ENVIRONMENT = {
     "python": TEXT, "platform": TEXT, "packages": MapOf(_or_none(TEXT)), "exported_us": TIME_US,
@@ -158,12 +205,15 @@ ENVIRONMENT = {
         "estimated_error_us": _or_none(SIGNED), "largest_error_us": _or_none(SIGNED),
     },
 }  # fmt: skip
+SET = FieldShape("a table, or null", lambda v: v is None or isinstance(v, dict))
 CASE = {
-    "case": TEXT, "records": COUNT, "hours": [(TIME_US, COUNT, COUNT)],
-    "acts": [{"act": COUNT, "at_us": TIME_US, "who": TEXT, "verb": TEXT, "in_force": FLAG, "facets": {}}],
+    "case": TEXT, "state": TEXT, "verdict": _or_none(TEXT), "owner": _or_none(TEXT), "records": COUNT,
+    "hours": [(TIME_US, COUNT, COUNT)],
+    "acts": [{"act": COUNT, "at_us": TIME_US, "who": TEXT, "verb": TEXT, "in_force": FLAG, "facets": DONE,
+              "text_sha256": KEY, "sets_sha256": KEY, "sets": SET}],
 }  # fmt: skip
 SHAPES: Mapping[str, Any] = {
-    "environment.json": ENVIRONMENT, "case.json": CASE, "settings.json": {},
+    "environment.json": ENVIRONMENT, "case.json": CASE, "settings.json": SETTINGS_FILE,
     "finding.json": FINDING, "alert.json": ALERT, "audit_head.json": HEAD, "population.json": POPULATION,
     "holds.json": HOLDS, "set_aside.json": ASIDE, "claims.ndjson": CLAIM, "accounts.ndjson": ACCOUNT,
     "events.ndjson": EVENT, "audit.ndjson": RECORD,
@@ -217,8 +267,6 @@ def _broken_files(documents: Mapping[str, Any]) -> Iterator[str]:
         if name.endswith(".ndjson"):
             for number, line in enumerate(document, 1):
                 yield from shape_errors(line, SHAPES[name], f"{name}: line {number}")
-                if odd := sorted(set(line) - set(SHAPES[name])) if isinstance(line, dict) else []:
-                    yield f"{name}: line {number} holds {odd[0][:40]!a}, which nothing is computed from"
         else:
             yield from shape_errors(document, SHAPES[name], name)
 
@@ -258,6 +306,9 @@ def shape_errors(value: Any, shape: Any, place: str) -> Iterator[str]:
         for name, item in value.items():
             yield from shape_errors(item, shape.value, f"{place}: {name[:40]!a}")
     else:
+        known = {name.rstrip("?") for name in shape}
+        for name in sorted(set(value) - known):
+            yield f"{place} holds {name[:40]!a}, which nothing is computed from"
         for name, inner in shape.items():
             name, may_miss = name.rstrip("?"), name.endswith("?")
             if name in value:

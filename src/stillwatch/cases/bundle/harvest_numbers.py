@@ -29,13 +29,14 @@ def count_harvest(e: OpenedBundle) -> dict[str, Any]:
     """Count the finding's harvest again."""
     hours: dict[int, list[int]] = defaultdict(lambda: [0, 0])
     prompts: Counter[str] = Counter()
-    value = 0.0
+    value = value_at_alarm = 0.0
     for event in e.answered:
         tokens = max(event["o"] or 0, 0)
         hours[event["t"] // HOUR_US][0] += 1
         hours[event["t"] // HOUR_US][1] += tokens
         prompts[event["q"]] += 1
-        value += tokens / prompts[event["q"]] if event["f"] not in (2, 3) else 0.0
+        own = tokens / prompts[event["q"]] if event["f"] not in (2, 3) else 0.0
+        value, value_at_alarm = value + own, value_at_alarm + own * (event["t"] < e.alarm_us)
     before = [event for event in e.answered if event["t"] < e.alarm_us]
     return {
         "accounts": len(e.named),
@@ -44,7 +45,9 @@ def count_harvest(e: OpenedBundle) -> dict[str, Any]:
         "exchanges_at_alarm": len(before),
         "output_tokens_at_alarm": sum(max(event["o"] or 0, 0) for event in before),
         "value_tokens": round(value, 3),
+        "value_tokens_at_alarm": round(value_at_alarm, 3),
         "unique_prompts": len(prompts),
+        "unique_prompts_at_alarm": len({event["q"] for event in before}),
         "timeline": [[hour * HOUR_US, *hours[hour]] for hour in sorted(hours)],
     }
 
@@ -187,6 +190,7 @@ def links(e: OpenedBundle, ties: Mapping[str, Ties]) -> dict[str, float]:
     for clue in sorted(detectors & set(ties)):
         bits = ties[clue](e)
         out[f"{clue}.accounts"], out[f"{clue}.most_bits"] = len(bits), round(max(bits, default=0.0), 3)
+        out[f"{clue}.total_bits"] = round(sum(round(one, 3) for one in bits), 3)
     return out
 
 

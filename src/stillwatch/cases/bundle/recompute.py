@@ -32,6 +32,7 @@ from .harvest_numbers import (
     totals,
 )
 from .held_blocks import draws_doubt, held_here
+from .senders_word import told
 from .set_aside_facts import FACTS, rules_broken, set_aside, together
 
 CANNOT = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
@@ -101,9 +102,9 @@ def stated_numbers(finding: Mapping[str, Any], aside: Mapping[str, Any] | None =
     for name in ("exchanges", "output_tokens"):
         out[f"harvest.{name}"] = stated["harvest"][name]
         out[f"harvest.{name}_at_alarm"] = stated["harvest_at_alarm"][name]
-    out["harvest.value_tokens"] = evidence["value_tokens"]
-    if evidence.get("unique_prompts") is not None:
-        out["harvest.unique_prompts"] = evidence["unique_prompts"]
+    for name in ("value_tokens", "unique_prompts", "value_tokens_at_alarm", "unique_prompts_at_alarm"):
+        if evidence.get(name) is not None:
+            out[f"harvest.{name}"] = evidence[name]
     out["harvest.timeline"] = [[us(hour), n, tokens] for hour, n, tokens in evidence["timeline"]]
     for reason, numbers in zip(stated["reasons"], evidence["reasons"]):
         for name in ("actual", "baseline", "n"):
@@ -111,7 +112,7 @@ def stated_numbers(finding: Mapping[str, Any], aside: Mapping[str, Any] | None =
                 out[f"reason.{reason['detector']}.{name}"] = numbers[name]
         out[f"reason.{reason['detector']}.bits"] = reason["bits"]
     for item in evidence.get("tested", []):
-        for name in ("count", "of", "share", "tries", "correlation"):
+        for name in ("value", "count", "of", "share", "tries", "correlation"):
             out[f"tested.{item['setting']}.{name}"] = item[name]
     for k, reaction in enumerate(
         evidence["own_reactions"][name] for name in sorted(evidence.get("own_reactions", {}))
@@ -122,6 +123,7 @@ def stated_numbers(finding: Mapping[str, Any], aside: Mapping[str, Any] | None =
         tied[clue].append(bits)
     for clue, all_bits in tied.items():
         out[f"links.{clue}.accounts"], out[f"links.{clue}.most_bits"] = len(all_bits), max(all_bits)
+        out[f"links.{clue}.total_bits"] = round(sum(all_bits), 3)
     for number, item in enumerate([] if aside is None else aside["accounts"]):
         for name in FACTS:
             if name in item:
@@ -172,6 +174,8 @@ def check_claims(bundle: Any) -> tuple[list[str], list[dict[str, Any]]]:
             wrong.append(
                 f"claim {name}: is {claim['stated']} in claims.ndjson and {stated[name]} in finding.json"
             )
+        if claim["by"] != ("finding" if name in stated else "export"):
+            wrong.append(f"claim {name}: is not by the {claim['by']}")
         if name not in stated and name not in again:
             wrong.append(f"claim {name}: neither the finding nor the events say anything of it")
         if claim["why_not"] is not None and name in again and same_claim(name, claim["stated"], again[name]):
@@ -250,6 +254,9 @@ def _accounts_differ(accounts: list[Any], finding: Mapping[str, Any]) -> Iterato
         begin = us(since[row["account"]]) if row["account"] in since else None
         if row["since_us"] != begin:
             yield f"accounts.ndjson: {row['account']!a} counts from another time than in the finding"
+        named = finding["campaign"]["evidence"].get("named_at", {}).get(row["account"])
+        if row["named_us"] != (None if named is None else us(named)):
+            yield f"accounts.ndjson: {row['account']!a} was named at another time than in the finding"
 
 
 def check(
@@ -290,12 +297,14 @@ def check(
         wrong.append("claims: none could be computed: every number is the sender's word")
     summary = f"{same_n} claims computed and the same, {differ_n} differ, {not_n} are the sender's word; "
     summary += f"{len(wrong)} contradictions" if wrong else "no file contradicts another"
+    places, told_lines = told(bundle.names)
     return {
         "wrong": wrong,
         "summary": summary,
+        "senders_word": places,
         "audit": audit,
         "claims": rows,
-        "lines": [*notes, *_tell_set_aside(bundle)],
+        "lines": [*notes, *_tell_set_aside(bundle), *told_lines],
     }
 
 

@@ -45,7 +45,8 @@ from unicodedata import normalize
 HERE = Path(__file__).resolve().parent
 BESIDE = "stillwatch_checker"  # the package of the files beside this one
 COUNTING = ("bundle_events", "audit_records", "held_blocks", "set_aside_facts", "harvest_numbers")
-COMPUTING = (*COUNTING, "file_shapes", "recompute")  # each after what it needs
+SAYING = ("sentences", "alert_fields", "senders_word")
+COMPUTING = (*COUNTING, *SAYING, "file_shapes", "recompute")  # each after what it needs
 MANIFEST, DRAFT = "manifest.dsse.json", "certificate.txt"
 STAMP = "manifest.tsr"  # an RFC 3161 TimeStampResp over the manifest; it cannot stand in the manifest itself
 PAYLOAD_TYPE, STATEMENT = "application/vnd.in-toto+json", "https://in-toto.io/Statement/v1"
