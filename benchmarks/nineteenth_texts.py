@@ -1,4 +1,4 @@
-# ruff: noqa: E501 - each source stands whole in its line
+# ruff: noqa: E501 - each source is one line
 """Texts for the nineteenth author's world. Documents are new, campaigns' sources new and the eighteenth author's, honest groups' material is the seventeenth author's. See nineteenth_author.md."""
 
 import ast
@@ -30,7 +30,7 @@ MBXP = ("mbgp_release_v1.1", "mbjp_release_v1.2", "mbtsp_release_v1.2", "mbkp_re
 
 
 def translations_of(body: str) -> str:
-    """The translated paragraphs of a gettext catalogue, without roles and links."""
+    """Return the translated paragraphs of a gettext catalogue, without roles and links."""
     found = re.findall(r'^msgstr (""\n(?:".*"\n?)+|".+")', body, re.M)
     texts = ["".join(ast.literal_eval(line) for line in part.strip().split("\n")) for part in found[1:]]  # the first is the catalogue's head
     return "\n\n".join(re.sub(r"(?::[a-z:]+:)?`[!~]?([^`<]*?)(?:\s*<[^`]*>)?`_*", r"\1", text) for text in texts)

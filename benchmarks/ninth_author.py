@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-# ruff: noqa: E501 - each wording of a product, group or campaign stands whole in its line
+# ruff: noqa: E501 - each wording of a product, group or campaign is one line
 """A world by a ninth author: an ordinary month at an ordinary provider, with and without campaigns.
 
     python benchmarks/ninth_author.py --range ../shared/range/corpora --people people.parquet people7.parquet --texts texts6.parquet --out worlds
     python benchmarks/ninth_author.py --count worlds/ninth
 
 Writes worlds/ninth and worlds/ninth-quiet in the format of the fourth to eighth author's worlds, whose helpers it
-uses. `--count` prints a world's table of kinds. The rules stand in ninth_author.md, which is written beside the
-world. They were committed before the world was generated. No text of a source is in this script.
+uses. `--count` prints a world's table of kinds. The rules are in ninth_author.md, which is written beside the
+world. They were committed before the world was generated. This script contains no text of a source.
 """
 
 import argparse
@@ -70,7 +70,7 @@ class UnsaidStock(Stock):
         return taken
 
 
-# Wordings stand whole in their lines, and a group or a campaign in a few.
+# Each wording is one line; a group or a campaign takes a few.
 # --- strangers -----------------------------------------------------------------------------------------------
 
 
@@ -87,7 +87,7 @@ UPDATES = {"agent_cli": (18.2, 2.0, 0.8, {"user_agent": "opencode/0.16.1"})}  # 
 
 
 def products() -> Iterator[Product]:
-    """The eighth author's, in this world's numbers. Scripts have a wording of their own, in one of three places."""
+    """Yield the eighth author's, in this world's numbers. Scripts have a wording of their own, in one of three places."""
     for product in eighth.PRODUCTS:
         product, number = replace(product, update=UPDATES.get(product.kind, product.update)), NUMBERS[product.kind]
         if product.kind in ("workflow", "app_builder"):
@@ -122,7 +122,7 @@ class Networks:
 
 
 def crowd(rng: np.random.Generator, product: Product, number: int, world: Honest, nets: Networks) -> list[Account]:
-    """The accounts of a product: their settings, lives, networks, and what changes for them and when."""
+    """Create a product's accounts: settings, lifetimes, networks and later changes."""
     keeps = (0.45,) * 3 if product.kind.startswith("script_") else (rng.uniform(0.55, 0.95), rng.uniform(0.8, 1.0), rng.uniform(0.8, 1.0))
     accounts = []
     for at in range(product.accounts):
@@ -236,7 +236,7 @@ def compose_strangers(rng: np.random.Generator, world: Honest, stock: Stock, peo
             elif own:
                 units = units_of(rng, product, one, times, own)
             else:
-                continue  # nobody has so many texts
+                continue  # no person has so many texts
             if product.kind in CHATS and rng.random() < 1 / 8:
                 role = roles[min(int(rng.zipf(1.6)), len(roles)) - 1]
                 units = [[replace(request, system=role) for request in unit] for unit in units]
@@ -411,12 +411,12 @@ def own_work(rng: np.random.Generator, accounts: Sequence[Account], owners: Sequ
 
 
 def deal_tasks(rng: np.random.Generator, plan: Plan, accounts: Sequence[Account], texts: Sequence[str]) -> list[Row]:
-    """A queue of these texts behind the plan's lead."""
+    """Return a queue of these texts behind the plan's lead."""
     return deal_queue(rng, accounts, [[Request(plan.lead.replace("{}", text[:3000]), output=plan.output)] for text in texts])
 
 
 def hidden_rows(rng: np.random.Generator, plan: Plan, accounts: Sequence[Account], stock: Stock, nets: Networks) -> list[Row]:
-    """Campaigns whose questions stand in somebody else's form, or that are dealt in another way than at random."""
+    """Return requests: campaigns whose questions stand in somebody else's form, or that are dealt in another way than at random."""
     if plan.style == "client_copy":
         product, texts, units = BY_KIND["agent_cline"], [text.split(FRAME)[-1] for text in stock.take(plan.pool, plan.count)], []
         while texts:
@@ -448,7 +448,7 @@ def hidden_rows(rng: np.random.Generator, plan: Plan, accounts: Sequence[Account
 
 
 def campaign_rows(rng: np.random.Generator, plan: Plan, accounts: Sequence[Account], stock: Stock, sessions: Iterator[list[Piece]], nets: Networks) -> list[Row]:
-    """Who sends what for the campaign, when, before anything is refused."""
+    """Return what each account of the campaign sends, and when, before any refusals."""
     if plan.style in ("client_copy", "tool_results", "topic_sticky", "slow_drip", "bought_accounts", "company_insiders"):
         return hidden_rows(rng, plan, accounts, stock, nets)
     size = {"played_user": 0.25, "relay_mixed": 0.35, "cheap_mask": 0.44}.get(plan.style, 1.0)
@@ -491,7 +491,7 @@ def campaign_rows(rng: np.random.Generator, plan: Plan, accounts: Sequence[Accou
 
 
 def reaction_of(one: Account) -> tuple[str, Reaction]:
-    """The group to which an account hands work, and how it reacts."""
+    """Return the group to which an account hands refused work, and its reaction."""
     own: Mapping[str | None, Reaction] = {crew.kind: crew.reaction for crew in CREWS} | {plan.campaign: plan.reaction for plan in PLANS}
     usual = eighth.REACTIONS.get(one.state.get("reacts", one.kind), eighth.PERSON)
     return one.state.get("pool", one.name), own.get(one.campaign or one.kind, usual)

@@ -360,7 +360,7 @@ class Factory:
 
 
 async def new_folder(home: Path, upstream: int, workers: int) -> tuple[Folder, int]:
-    """A gateway's folder that throws a coin for every exchange, and its port."""
+    """Return a gateway's folder that throws a coin for every exchange, and its port."""
     loop = asyncio.get_running_loop()
     ports = []
     for _ in range(2):

@@ -57,7 +57,7 @@ def kind(one: s3_server.StoreRequest) -> str:
 
 
 def texts(seed: int) -> Iterator[str]:
-    """Texts that share no more than words."""
+    """Yield texts that share no more than words."""
     syllables = [consonant + vowel for consonant in "bdfgklmnprst" for vowel in "aeiou"]
     words = ["".join(parts) for parts in itertools.product(syllables, repeat=3)]
     chance = np.random.default_rng(seed)
@@ -112,12 +112,12 @@ def whole_hour(asked: list[s3_server.StoreRequest], times: float, others: int) -
 
 
 def segments(asked: list[s3_server.StoreRequest]) -> int:
-    """How many were put up."""
+    """Return how many were put up."""
     return sum(one.method == "PUT" and ".parquet" in one.url for one in asked)
 
 
 def rows(doors: list[s3_server.S3Server], holder: str, what: str, seconds: float) -> list[str]:
-    """The lines of one phase: each gateway's requests and bytes an hour, and dollars."""
+    """Return the lines of one phase: each gateway's requests and bytes an hour, and dollars."""
     lines = []
     times = 3600 / seconds
     for name, door in zip(NAMES, doors, strict=True):

@@ -135,7 +135,7 @@ class Outcome:
 
 
 def base_of(name: str) -> str | None:
-    """Give the world that a variant was made from: the longest name that it begins with.
+    """Return the world that a variant was made from: the longest name that it begins with.
 
     >>> base_of("dev-c-quiet-people"), base_of("dev-c-sticky5"), base_of("elsewhere")
     ('dev-c-quiet', 'dev-c', None)
@@ -166,7 +166,7 @@ def worlds_in(shared: Path, places: Mapping[str, Path | None], people: Path | No
 
 
 def chosen(found: Sequence[World], names: Sequence[str]) -> list[World]:
-    """Give the worlds of these names in this order, all without names. Raises: SystemExit for others."""
+    """Return the worlds of these names in this order, all without names. Raises: SystemExit for others."""
     by_name = {world.name: world for world in found}
     if unknown := [name for name in names if name not in by_name]:
         raise SystemExit(
@@ -176,7 +176,7 @@ def chosen(found: Sequence[World], names: Sequence[str]) -> list[World]:
 
 
 def open_cases(findings: dict) -> dict:
-    """Give the findings as the scorer takes them: without cases that a permission suppresses."""
+    """Return the findings as the scorer takes them: without cases that a permission suppresses."""
     cases = [case for case in findings["campaigns"] if case["suppressed_by"] is None]
     return {**findings, "campaigns": [{**case, "score": case["score_bits"]} for case in cases]}
 
@@ -211,7 +211,7 @@ def row(one: Outcome) -> tuple[str, ...]:
 
 
 def table(outcomes: Sequence[Outcome]) -> list[str]:
-    """Give the lines of the markdown table; rows of one world stand together, the checkout's code first."""
+    """Return the lines of the markdown table; rows of one world stand together, the checkout's code first."""
     first: dict[str, int] = {}
     for one in outcomes:
         first.setdefault(one.world.name, len(first))
@@ -256,12 +256,12 @@ def digest_of(world: World) -> str:
 
 
 def scanned(code: Code, world: World, reports: Path) -> dict:
-    """Give findings.json of a world by some code."""
+    """Return findings.json of a world by some code."""
     return json.loads((report_of(code, world, reports) / "findings.json").read_text("utf-8"))
 
 
 def report_of(code: Code, world: World, reports: Path) -> Path:
-    """Give the folder of a world's report by some code; one that is there is not made again."""
+    """Return the folder of a world's report by some code; one that is there is not made again."""
     out = reports / (code.tree or "changed") / f"{world.name}-{digest_of(world)}"
     findings = out / "findings.json"
     if not code.tree or not findings.exists():
@@ -286,7 +286,7 @@ def compose_fourth(people: Path, shared: Path, out: Path) -> Path:
 
 
 def world_options(about: str | None) -> argparse.ArgumentParser:
-    """A parser with the options that say which worlds are looked at and where they lie."""
+    """Return a parser with the options that say which worlds are looked at and where they lie."""
     top = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     shared = Path(os.environ.get("STILLWATCH_RANGE", ROOT.parent / "shared" / "range"))
     top.add_argument("worlds", nargs="*", metavar="WORLD", help="names, in the order of rows; else all")
@@ -298,7 +298,7 @@ def world_options(about: str | None) -> argparse.ArgumentParser:
 
 
 def places_of(options: argparse.Namespace) -> dict[str, Path | None]:
-    """Give where the composed worlds lie, by author."""
+    """Return where the composed worlds lie, by author."""
     return {author: getattr(options, author) for author in COMPOSED}
 
 

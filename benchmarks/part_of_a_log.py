@@ -33,12 +33,12 @@ PARTS = {
 
 
 def rows(where: str) -> pa.Table:
-    """The sample's exchanges that a condition holds for."""
+    """Return the sample's exchanges that a condition holds for."""
     return duckdb.sql(f"FROM '{SAMPLE / 'exchanges.parquet'}' WHERE {where}").to_arrow_table()
 
 
 def campaigns() -> list[set[str]]:
-    """The accounts of each campaign that is in the sample."""
+    """Return the accounts of each campaign that is in the sample."""
     truth = duckdb.sql(
         f"SELECT list(account) FROM '{SAMPLE / 'truth.parquet'}' WHERE campaign IS NOT NULL GROUP BY campaign"
     )
@@ -46,7 +46,7 @@ def campaigns() -> list[set[str]]:
 
 
 def named_accounts(log: pa.Table) -> set[str]:
-    """Scan; give the accounts of all findings."""
+    """Scan; return the accounts of all findings."""
     found = sw.scan(log, accounts=SAMPLE / "accounts.parquet")
     return {account for one in found.campaigns for account in one.accounts}
 

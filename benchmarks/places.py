@@ -23,7 +23,7 @@ SAMPLE = Path(__file__).parents[1] / "sample"
 
 
 def put(log: pa.Table, covert: set[str], place: str) -> pa.Table:
-    """The log, with the covert exchanges' texts as they are captured when they stand in a place."""
+    """Return the log, with the covert exchanges' texts as they are captured when they stand in a place."""
     if place == "as shipped":
         return log
     captured = PlaceCapture()
@@ -42,7 +42,7 @@ def when(row: dict[str, object]) -> tuple[datetime, str]:
 
 
 def scan(log: pa.Table, accounts: Path, folder: Path) -> tuple[set[str], int]:
-    """Accounts that the findings name, and how many leads there are."""
+    """Return accounts that the findings name, and how many leads there are."""
     pq.write_table(log, folder / "log.parquet")
     result = run([folder / "log.parquet"], accounts=accounts)
     return {account for c in result.campaigns for account in c.accounts}, len(result.leads)

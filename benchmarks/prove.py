@@ -44,7 +44,7 @@ Row = dict[str, Any]
 
 
 def share(hits: int, of: int) -> str:
-    """A share with its count and interval."""
+    """Return a share with its count and interval."""
     low, high = wilson(hits, of)
     return f"{hits / of:.2f} ({hits}/{of}, {low:.2f}-{high:.2f})" if of else "nothing to count"
 
@@ -117,7 +117,7 @@ def _counts(found: Checkup) -> Row:
 
 
 def intersection_union(data: Data, alike_of: Callable[[str], Likeness]) -> Row:
-    """The published shape of test: the likest family closer than *every* control, paired over prompts.
+    """Return the published shape of test: the likest family closer than *every* control, paired over prompts.
 
     Our re-implementation of the rule (Nikolic et al. 2502.00706, on same-prompt likeness instead of next
     tokens, which outputs do not have).
@@ -252,7 +252,7 @@ def by_prompt(pool: Pool) -> Any:
 
 
 def _false_pairs(alike: Likeness, refs: Any, kin: list[str]) -> tuple[int, int]:
-    """Each kin in turn as strangers: a threshold from the others, applied to the pairs of this one."""
+    """Return each kin in turn as strangers: a threshold from the others, applied to the pairs of this one."""
     kins = np.array(kin)[refs]
     table = strangers(alike.mean, refs, kin).table
     false = of = 0

@@ -96,7 +96,7 @@ def prompts(seed: int = 7) -> list[str]:
 
 
 def drawn(out: Path, teacher: Path, name: str, asked: Sequence[str], n: int) -> list[list[str]]:
-    """The teacher's answers at temperature 1, n to each prompt."""
+    """Return the teacher's answers at temperature 1, n to each prompt."""
     path = out / f"{name}.json"
     if not path.exists():
         from stillwatch.distill.evaluate.generate import write
@@ -118,7 +118,7 @@ def drawn(out: Path, teacher: Path, name: str, asked: Sequence[str], n: int) -> 
 
 
 def make_ledger(out: Path, teacher: Path, coins: int) -> list[Pair]:
-    """A ledger with two answers to each prompt, its coins by the key."""
+    """Return a ledger with two answers to each prompt, its coins by the key."""
     asked = prompts()[: coins + CONTROL]
     answers = drawn(out, teacher, "pairs", asked, 2)
     folder = out / "ledger"
@@ -205,13 +205,13 @@ def tune(place: Path, teacher: Path, rows: list[tuple[str, str]], seed: int, *, 
 
 
 def of_account(pairs: Sequence[Pair], account: str) -> list[Pair]:
-    """The pairs of A, or those of the control that suspects are asked."""
+    """Return the pairs of A, or those of the control that suspects are asked."""
     mine = [pair for pair in pairs if pair.account == account]
     return mine if account == "A" else mine[:ASKED_OF_CONTROL]
 
 
 def chances(out: Path, teacher: Path, pairs: Sequence[Pair]) -> dict[str, Any]:
-    """How likely each token of both answers of a pair is to the teacher, asked by its own template."""
+    """Return how likely each token of both answers of a pair is to the teacher, asked by its own template."""
     path = out / "chances.json"
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     if new := [pair for pair in pairs if pair.id not in found]:
@@ -302,7 +302,7 @@ def next_words(paths: list[tuple[AnswerPath, int]], temperature: int, draw: Any)
 
 
 def _token_at(one: AnswerPath, end: int) -> int | None:
-    """The token that begins where a beginning ends; None where a token lies across."""
+    """Return the token that begins where a beginning ends; None where a token lies across."""
     after = next((j for j, span in enumerate(one.spans) if span[1] > end), None)
     return after if after is not None and one.spans[after][0] >= end else None
 
@@ -405,7 +405,7 @@ def by_http(
 
 
 def tokens_of(store: Path) -> tuple[int, int]:
-    """The tokens that the suspect's API counted, read and written, of the answers in a store."""
+    """Return the tokens that the suspect's API counted, read and written, of the answers in a store."""
     with closing(read_only(store)) as db:
         sums = "SELECT sum(input_tokens), sum(output_tokens) FROM attempt WHERE state = 'stored'"
         read, written = db.execute(sums).fetchone()

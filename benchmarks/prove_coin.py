@@ -69,7 +69,7 @@ def say(text: str) -> None:
 
 
 def worded(problem: ClockProblem, draw: random.Random) -> str:
-    """The steps of a problem, each in one of three ways."""
+    """Return the steps of a problem, each in one of three ways."""
     return " ".join(draw.choice(WAYS[word]) if word in WAYS else word for word in problem.trace.split())
 
 
@@ -78,7 +78,7 @@ def answer_of(problem: ClockProblem, trace: str) -> str:
 
 
 def make_teacher(folder: Path) -> Path:
-    """The embedded teacher, taught on for a while to choose its words."""
+    """Return the embedded teacher, taught on for a while to choose its words."""
     if (folder / "config.json").exists():
         return folder
     loaded = load(str(teacher(1, say)))
@@ -333,7 +333,7 @@ def make_world(out: Path) -> World:
 
 
 def inline(said: str) -> str:
-    """A got answer as the clock writes it in one line."""
+    """Return a got answer as the clock writes it in one line."""
     reasoning, answer, _ = apart(said)
     return f"{THINK} {reasoning} {THOUGHT} {answer}" if reasoning else answer
 
@@ -433,7 +433,7 @@ def loop(out: Path) -> dict[str, Any]:
 
 
 def leans(model: Any, puts: list[Put]) -> dict[str, float]:
-    """A model's leans, without protocol and file: for curves."""
+    """Return a model's leans, without protocol and file: for curves."""
     suspect = Weights(LoadedModel(model, tokenizer(), "student"), name="student")
     return {
         name: value

@@ -53,14 +53,14 @@ class Language:
         return told
 
     def lawful(self, text: Tokens) -> tuple[int, int]:
-        """How many steps of a text are ones that may follow, of how many."""
+        """Return how many steps of a text are ones that may follow, of how many."""
         things = [(token - FIRST) // WAYS for token in text if token >= FIRST]
         good = sum(b in self.next[a] for a, b in pairwise(things))
         return good, max(0, len(things) - 1)
 
 
 def prompts(count: int, draw: random.Random) -> list[tuple[int, Tokens]]:
-    """A thing to begin with, and two words to tell prompts apart."""
+    """Return a thing to begin with, and two words to tell prompts apart."""
     found = []
     for _ in range(count):
         thing = draw.randrange(THINGS)
@@ -234,7 +234,7 @@ class Bench:
         self.results: list[dict[str, Any]] = []
 
     def student(self, name: str, taught: list[Tokens], seed: int) -> list[Tokens]:
-        """Train on the mix, the taught answers in the place of as many rows; write to new prompts."""
+        """Train on the mix, the taught answers in place of as many rows; write to new prompts."""
         rows = [(p, [*text, 2]) for p, text in zip(self.asked, taught, strict=False)]
         self.say(f"training {name}: {len(rows)} of {len(self.mix)} rows are the teacher's")
         return write(train(blank(seed), self.mix[len(rows) :] + rows, self.steps, seed), self.new, seed)

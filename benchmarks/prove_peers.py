@@ -22,7 +22,7 @@ MET_PROMPTS, MET_SHUFFLES, MET_CHARACTERS = 100, 100, 500
 
 
 def focused(pool: Pool) -> Callable[[str], Likeness]:
-    """Give likenesses with any model in focus, every prompt compared once."""
+    """Return likenesses with any model in focus, every prompt compared once."""
     models = pool.models
     whole = likeness(pool, models[0])
     every = np.full((len(pool.prompts), len(models), len(models)), np.nan, np.float32)

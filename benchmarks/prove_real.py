@@ -63,7 +63,7 @@ SUBJECTS = (
 
 
 def prompts(seed: int = 5) -> dict[str, list[str]]:
-    """The open questions of each actor: forms times subjects, shuffled."""
+    """Return the open questions of each actor: forms times subjects, shuffled."""
     every = [form.format(subject) for form in FORMS for subject in SUBJECTS]
     random.Random(seed).shuffle(every)
     found, at = {}, 0

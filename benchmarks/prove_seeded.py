@@ -194,7 +194,7 @@ def coins_beside_todays(values: np.ndarray, draws: int, seed: int = 1) -> tuple[
 
 
 def attack(innocent: np.ndarray, teacher: np.ndarray, tries: int, runs: int = 100) -> dict[str, float]:
-    """An owner who knows the seeds sends the prompt whose answer its own model likes best, of so many.
+    """Return an owner who knows the seeds sends the prompt whose answer its own model likes best, of so many.
 
     The draws of a prompt that nobody learned stand for the answers to its variants. Shares of runs in which
     the innocent is found at 1e-5, alone and beside the teacher; and in which the teacher itself shows it.

@@ -48,7 +48,7 @@ def passages(count: int, rng: random.Random) -> list[list[str]]:
 
 
 def put(world: Path, given: argparse.Namespace) -> tuple[pa.Table, set[str]]:
-    """The world's exchanges with tool results in them, and the accounts that have any."""
+    """Return the world's exchanges with tool results in them, and the accounts that have any."""
     rng, draw = random.Random(given.seed), np.random.default_rng(given.seed)
     files = passages(given.files, rng)
     begins = [rng.uniform(-DAYS / 2, DAYS) for _ in files]  # the day from which a file is read at all

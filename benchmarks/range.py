@@ -88,7 +88,7 @@ def _open_cases(result: ScanResult) -> dict:
 
 
 def _pipelines(folder: Path) -> dict[str, tuple[str, ...]]:
-    """The pipelines behind each campaign, as the scene's description names them."""
+    """Return the pipelines behind each campaign, as the scene's description names them."""
     described = tomllib.loads((folder / "scene.toml").read_text(encoding="utf-8"))
     return {c["name"]: tuple(c["pipelines"]) for c in described.get("campaign", ())}
 
@@ -112,7 +112,7 @@ def row(outcome: Outcome) -> tuple[str, ...]:
 
 
 def total(outcomes: list[Outcome]) -> tuple[str, ...]:
-    """All scenes as one: sums, and the harvest over every campaign."""
+    """Return all scenes as one: sums, and the harvest over every campaign."""
     scores = [o.score for o in outcomes]
     rows = [r for s in scores for r in s.rows]
     harvests = [r.harvest for r in rows]
@@ -166,7 +166,7 @@ def by_kind(outcomes: list[Outcome]) -> list[tuple[str, ...]]:
 
 
 def drawn(heads: tuple[str, ...], rows: list[tuple[str, ...]], markdown: bool) -> str:
-    """A table for a terminal or for the README."""
+    """Return a table for a terminal or for the README."""
     if markdown:
         lines = [heads, tuple("---" for _ in heads), *rows]
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -180,7 +180,7 @@ def drawn(heads: tuple[str, ...], rows: list[tuple[str, ...]], markdown: bool) -
 
 
 def folders(shared: Path, worlds: Path | None) -> list[Path]:
-    """The scenes that are there, else the sample that ships; composed worlds are made if missing."""
+    """Return the scenes that are there, else the sample that ships; composed worlds are made if missing."""
     found = [shared / name for name in SCENES if (shared / name / "truth.parquet").exists()]
     found = found or [ROOT / "sample"]
     if worlds is not None:

@@ -71,7 +71,7 @@ def quantile(values: list[int], share: float) -> int:
 
 
 def rows(folder: Path) -> tuple[list[Told], dict[str, str]]:
-    """The honest requests of a scene or world, in order, and each account's kind of use."""
+    """Return the honest requests of a scene or world, in order, and each account's kind of use."""
     truth = pq.read_table(folder / "truth.parquet")
     truth = truth.filter(pc.equal(pc.fill_null(truth["campaign"], ""), ""))
     log = pq.read_table(folder / "exchanges.parquet")
@@ -88,7 +88,7 @@ def rows(folder: Path) -> tuple[list[Told], dict[str, str]]:
 
 
 def find(name: str, worlds: Path) -> Path:
-    """The folder of the sample, or of a scene or world."""
+    """Return the folder of the sample, or of a scene or world."""
     shared = Path(os.environ.get("STILLWATCH_RANGE", Path(__file__).parents[2] / "shared" / "range"))
     tried = [Path("sample")] if name == "sample" else [worlds / name, shared / name]
     return next((folder for folder in tried if folder.is_dir()), tried[-1])

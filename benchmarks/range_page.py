@@ -34,7 +34,7 @@ def table(told: list[ResultRow], scene: str) -> list[str]:
 
 
 def part_by_part(told: list[ResultRow], scene: str) -> list[str]:
-    """The ablations of one scene, in short."""
+    """Return the ablations of one scene, in short."""
     kept = (
         "defence",
         "campaigns caught",

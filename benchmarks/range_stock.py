@@ -42,7 +42,7 @@ SCHEMA = pa.schema(
 
 
 def honest() -> list[dict[str, Any]]:
-    """Rows of honest use that may be passed on."""
+    """Return rows of honest use that may be passed on."""
     rows = []
     for row in pq.read_table(SHARED / "corpora" / "benign.parquet").to_pylist():
         if row["ship"] != "redistributable":
@@ -66,7 +66,7 @@ def honest() -> list[dict[str, Any]]:
 
 
 def pipelines() -> list[dict[str, Any]]:
-    """Rows of published distillation pipelines that may be passed on."""
+    """Return rows of published distillation pipelines that may be passed on."""
     rows = []
     for row in pq.read_table(SHARED / "corpora" / "distill.parquet").to_pylist():
         if row["pipeline"] in PIPELINES and not row["item_id"].startswith(LEFT_OUT):
@@ -78,7 +78,7 @@ def pipelines() -> list[dict[str, Any]]:
 
 
 def arrivals() -> pa.Table:
-    """The windows of some of ServeGen's clients, the busiest and the quiet, in small types."""
+    """Return the windows of some of ServeGen's clients, the busiest and the quiet, in small types."""
     table = pq.read_table(SHARED / "traces" / "servegen_client_windows.parquet")
     table = table.filter(pc.equal(table["category"], "language"))
     key = pc.binary_join_element_wise(

@@ -72,7 +72,7 @@ class Reduced:
 
 
 def write_reduced(world: World, lacks: Sequence[str], folder: Path) -> tuple[Path, Path | None]:
-    """Write a world's log without columns. Give it and the accounts table, None where that is lacking."""
+    """Write a world's log without columns. Return it and the accounts table, None where that is lacking."""
     log = folder / "exchanges.parquet"
     table = pq.read_table(world.folder / "exchanges.parquet")
     pq.write_table(table.drop_columns([name for name in lacks if name != ACCOUNTS]), log)
@@ -80,7 +80,7 @@ def write_reduced(world: World, lacks: Sequence[str], folder: Path) -> tuple[Pat
 
 
 def scanned(world: World, lacks: str) -> Reduced:
-    """Scan and score a world without some columns. Raises: SystemExit where the scan was not made."""
+    """Scan and score a world without some columns. Raises: SystemExit if the scan was not made."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         log, accounts = write_reduced(world, LACKING[lacks], folder)
@@ -99,7 +99,7 @@ def scanned(world: World, lacks: str) -> Reduced:
 
 
 def headline_of(printed: str) -> str:
-    """Give how the first sentence begins that a scan prints: what it says, without how much.
+    """Return how the first sentence begins that a scan prints: what it says, without how much.
 
     >>> headline_of("Could not judge groups: the log names no model. No lone payer found.")
     'Could not judge groups'

@@ -43,7 +43,7 @@ def pair(draw: random.Random, correlation: float, size: float = 1.0) -> Lean:
 
 
 def p_before_the_seal(draw: random.Random, correlation: float) -> float:
-    """The adjusted p of coins that fell before their actor was sealed."""
+    """Return the adjusted p of coins that fell before their actor was sealed."""
     kept: list[Lean] = []
     for _ in range(ACCOUNTS):
         mine, best, total = [pair(draw, correlation) for _ in range(EACH)], (0.0, 0), 0.0
@@ -58,7 +58,7 @@ def p_before_the_seal(draw: random.Random, correlation: float) -> float:
 def p_of_named_actors(
     draw: random.Random, correlation: float, *, steered: bool, actors: int = ACTORS
 ) -> float:
-    """The adjusted p of coins that fell after so many actors were named; of one, as it is."""
+    """Return the adjusted p of coins that fell after so many actors were named; of one, as it is."""
     found = []
     for _ in range(actors):
         coins: list[Lean] = []

@@ -62,7 +62,7 @@ class Told:
 
 
 def asked(name: str, kind: int) -> tuple[str, dict[str, Any]]:
-    """A path and a body; `name` is the exchange's own."""
+    """Return a path and a body; `name` is the exchange's own."""
     said = {"role": "user", "content": f"what is {name}?"}
     body: dict[str, Any] = {"model": "mira", "user": name, "stream": bool(kind % 2)}
     match kind % 10 // 2:
@@ -242,7 +242,7 @@ def _run(*words: str) -> None:
 
 @contextmanager
 def small_disk(megabytes: int) -> Iterator[Path]:
-    """A file system of its own in memory. Raises: NoMount where that is not allowed."""
+    """A file system of its own in memory. Raises: NoMount if that is not allowed."""
     if os.geteuid() != 0:
         raise NoMount("only root may mount")
     with tempfile.TemporaryDirectory(prefix="stillwatch-disk-") as made:

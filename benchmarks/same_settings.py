@@ -20,7 +20,7 @@ SETTINGS = ("model", "max_tokens", "temperature")
 
 
 def with_same_settings(exchanges: pa.Table, campaign_of: dict[str, str]) -> pa.Table:
-    """Give the exchanges; those in `campaign_of` (id -> campaign) have its commonest settings."""
+    """Return the exchanges; those in `campaign_of` (id -> campaign) have its commonest settings."""
     of = [campaign_of.get(one) for one in exchanges["exchange_id"].to_pylist()]
     rows = list(zip(*(exchanges[name].to_pylist() for name in SETTINGS), strict=True))
     counted: dict[str, Counter[tuple[object, ...]]] = {}

@@ -49,7 +49,7 @@ def smaller(scene: Scene, share: float) -> Scene:
 
 
 def measured(command: list[str]) -> tuple[float, float]:
-    """Run a command; give its seconds and its peak memory in GB."""
+    """Run a command; return its seconds and its peak memory in GB."""
     start = time.perf_counter()
     done = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = _wait(done)

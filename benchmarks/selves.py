@@ -145,7 +145,7 @@ def person_id(source: str, name: str) -> str:
 
 
 def clean(text: str) -> str:
-    """The text without trailers that name people, at most 4,000 characters."""
+    """Return the text without trailers that name people, at most 4,000 characters."""
     lines = [line.rstrip() for line in text.replace("\r", "").split("\n") if not TRAILER.match(line)]
     return "\n".join(lines).strip()[:4000]
 
@@ -171,7 +171,7 @@ def chat_users(corpora: Path) -> Iterator[Entry]:
 
 
 def debian_entries(doc: Path) -> Iterator[Entry]:
-    """Each change of every Debian changelog under `doc`, by its author."""
+    """Yield each change of every Debian changelog under `doc`, by its author."""
     for path in sorted(doc.glob("*/changelog.Debian.gz")):
         package = path.parent.name
         with gzip.open(path, "rt", encoding="utf-8", errors="replace") as stream:
@@ -246,7 +246,7 @@ class Person:
     used: int = 0
 
     def next_text(self, length: int, texts: int) -> str:
-        """The next texts, joined, until `length` characters or `texts` of them."""
+        """Return the next texts, joined, until `length` characters or `texts` of them."""
         parts = [self.texts[self.used]]
         self.used += 1
         while len(parts) < texts and sum(map(len, parts)) < length and self.used < len(self.texts):
@@ -302,7 +302,7 @@ class Phrases:
         self._words: dict[str, int] = {}
 
     def of(self, prompt: str, places: Sequence[tuple[int, int]]) -> np.ndarray:
-        """The phrase that begins at each place: (places - 2,)."""
+        """Return the phrase that begins at each place: (places - 2,)."""
         words = self._words
         ids = np.fromiter(
             (
@@ -336,7 +336,7 @@ class Exchange:
 
 
 def wrappers(exchanges: Sequence[Exchange], kinds: Iterable[str], phrases: Phrases) -> dict[str, np.ndarray]:
-    """Each account's wrapper phrases, sorted: the rule is in the module's docstring."""
+    """Return each account's wrapper phrases, sorted: the rule is in the module's docstring."""
     by_kind: dict[str, list[Exchange]] = defaultdict(list)
     for one in exchanges:
         by_kind[one.kind].append(one)
@@ -509,7 +509,7 @@ def give_selves(table: pa.Table, truth: dict[str, dict], people: Sequence[Person
 def replace_slot(
     account: str, text: str, person: Person, known: dict[tuple[str, str], str], each: int
 ) -> str:
-    """The person's text or file in place of a slot; the same slot gets the same text again."""
+    """Return the person's text or file in place of a slot; the same slot gets the same text again."""
     kind = slot_kind(text)
     if kind == "word":
         return text
@@ -724,7 +724,7 @@ def fail_some(table: pa.Table, rng: np.random.Generator, share: float = 0.03) ->
 def add_retries(
     table: pa.Table, campaigns: dict[int, str], truth: dict[str, dict], seed: int
 ) -> tuple[pa.Table, list[tuple[str, str]], dict]:
-    """The table with retries, sorted by time; (exchange_id, campaign) of the new rows; counts."""
+    """Return the table with retries, sorted by time; (exchange_id, campaign) of the new rows; counts."""
     rng = np.random.default_rng([seed, 3])
     if (table["status"].to_numpy() == 200).all():
         table = fail_some(table, rng)
@@ -800,7 +800,7 @@ class World:
         return cls(folder, *tables)
 
     def campaign_rows(self) -> dict[int, str]:
-        """The campaign of each exchange row that belongs to one."""
+        """Return the campaign of each exchange row that belongs to one."""
         of = dict(
             zip(self.labels["exchange_id"].to_pylist(), self.labels["campaign"].to_pylist(), strict=True)
         )

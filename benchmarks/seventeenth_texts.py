@@ -1,4 +1,4 @@
-# ruff: noqa: E501 - each source stands whole in its line
+# ruff: noqa: E501 - each source is one line
 """Texts for the seventeenth author's world, from public repositories that no former author took texts from. See seventeenth_author.md."""
 
 import csv
@@ -57,7 +57,7 @@ def documents(mirror: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def problem_of(body: str) -> str:
-    """The description of a coding problem, without markup."""
+    """Return the description of a coding problem, without markup."""
     found = re.search(r"<!-- description:start -->(.*?)<!-- description:end -->", body, re.S)
     text = html.unescape(re.sub(r"<[^>]+>", "", found[1])) if found else ""
     return re.sub(r"\s*\n\s*", "\n", text).strip()[:1800]

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-# ruff: noqa: E501 - each wording of a group or campaign stands whole in its line
+# ruff: noqa: E501 - each wording of a group or campaign is one line
 """A world by a sixteenth author: a cloud's marketplace of models over 28 days, representative, neither hard nor easy.
 
     python benchmarks/sixteenth_author.py --range ../shared/range/corpora --people people14.parquet people13.parquet people.parquet people5.parquet people6.parquet people7.parquet people12.parquet --texts texts6.parquet texts12.parquet texts13.parquet --former worlds --out worlds
     python benchmarks/sixteenth_author.py --count worlds/sixteenth
 
 Writes worlds/sixteenth and worlds/sixteenth-quiet in the format of the fourth to fifteenth author's worlds. Its
-plumbing is the fifteenth author's. The rules stand in sixteenth_author.md, which is written beside the world.
-They were committed before this script existed. No text of a source is in this script.
+plumbing is the fifteenth author's. The rules are in sixteenth_author.md, which is written beside the world.
+They were committed before this script existed. This script contains no text of a source.
 """
 
 import argparse
@@ -40,7 +40,7 @@ from sixteenth_provider import CUSTOMERS, DAYS, PUBLIC, STUDIO, TROUBLES, Garden
 RULES = (Path(__file__).parent / "sixteenth_author.md").read_text()
 
 
-# Wordings stand whole in their lines, and a group or a campaign in a few.
+# Each wording is one line; a group or a campaign takes a few.
 # --- organised groups ----------------------------------------------------------------------------------------
 
 
@@ -77,7 +77,7 @@ MOVES = ((12.3, NEW_MODEL, "halden", "halden"), (15.4, USUAL, "tanso", "kestrel"
 
 
 def settle_group(rng: np.random.Generator, team: WorkingTeam, number: int, accounts: Sequence[Account]) -> None:
-    """What a group's rule says of organisations, makers and beginnings."""
+    """Apply a group's rule for organisations, makers and beginnings."""
     for at, one in enumerate(accounts):
         one.state["keeps_maker"] = 1.0 if team.kind in VENDORS else 0.6
         own = (team.kind == "saas_tenants" and number % 3 == 1) or (team.kind == "subsidiary_calls" and number % 3 != 1) or (team.kind == "tender_office" and number % 2) or team.kind == "rpa_robots" or (team.kind == "departments" and at % 2)
@@ -113,7 +113,7 @@ def own_texts(rng: np.random.Generator, one: Account, count: int, customers: Ses
 
 
 def call_text(rng: np.random.Generator, one: Account, stock: Stock, pool: str, customers: Sessions) -> str:
-    """A call's transcript in the account's language; a note where there is no dialogue."""
+    """Return a call's transcript in the account's language; a note where there is no dialogue."""
     language = one.state["language"]
     try:
         talk = json.loads(stock.take(pool if language == "en" else f"chats {language} pairs", 1)[0][1])
@@ -123,7 +123,7 @@ def call_text(rng: np.random.Generator, one: Account, stock: Stock, pool: str, c
 
 
 def robot_rows(rng: np.random.Generator, team: WorkingTeam, frame: str, one: Account, stock: Stock) -> list[Row]:
-    """A robot's forms, at its fixed minute of each working day."""
+    """Return requests: a robot's forms, at its fixed minute of each working day."""
     minute, days = 0.25 + 0.5 * float(rng.random()), [day for day in range(int(one.start), int(DAYS)) if day % 7 < 5]
     size, n = max(1, round(team.each / len(days) * float(rng.lognormal(-0.2, 0.7)))), int(rng.integers(10, 900))
     texts = iter(stock.take(team.pool, size * len(days)))
@@ -145,7 +145,7 @@ def member_units(rng: np.random.Generator, team: WorkingTeam, number: int, one: 
 
 
 def garden_rows(rng: np.random.Generator, team: WorkingTeam, number: int, accounts: Sequence[Account], stock: Stock, owners: Iterator[Person], customers: Sessions, paper: Sequence[str]) -> list[Row]:
-    """Who of the group sends what, when."""
+    """Return what each account of the group sends, and when."""
     settle_group(rng, team, number, accounts)
     if team.dealt in ("tenants", "calls", "bounty", "departments", "staff"):
         return [row for one in accounts for row in deal_queue(rng, [one], member_units(rng, team, number, one, stock, customers))]
@@ -210,7 +210,7 @@ BOUGHT, BATCHES, SAME_DAY = ("y3", "y8", "y10", "y11", "y16"), ("y2", "y4", "y5"
 
 
 def settle(rng: np.random.Generator, plan: Operation, at: int, one: Account, nets: Places, scenario: Scenario) -> None:
-    """What a campaign's rule says of its account number `at`: as in the fifteenth world, its maker, and when it was made."""
+    """Apply a campaign's rule to its account number `at`: as in the fifteenth world, its maker, and when it was made."""
     made = one.created
     if plan.campaign in BOUGHT:
         made = moment(plan.start - float(rng.uniform(60, 900)))
@@ -237,7 +237,7 @@ def settle(rng: np.random.Generator, plan: Operation, at: int, one: Account, net
 
 
 def fronted_rows(rng, plan, accounts, stock, customers, scenario):
-    """A queue over pretended tenants, behind a product's frame with each tenant's name."""
+    """Return requests: a queue over pretended tenants, behind a product's frame with each tenant's name."""
     frames = {one.name: f"Planwise workspace assistant. Tenant {choose(rng, ('Oakline', 'Bergmann', 'Sol Foods', 'Three Rivers', 'Kitano', 'Ardent', 'Vela', 'Moorgate', 'Pixel & Co', 'Hexa'))} {keyed('tenant', one.name) % 90}." for one in accounts}
     return [(one, when, [replace(request, system=frames[one.name]) for request in unit]) for one, when, unit in queued_rows(rng, plan, accounts, stock, customers, scenario)]
 

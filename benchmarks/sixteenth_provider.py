@@ -1,7 +1,7 @@
-# ruff: noqa: E501 - wordings stand whole in their lines
+# ruff: noqa: E501 - each wording is one line
 """The provider of the sixteenth author's world, a cloud's marketplace of models, and who uses it besides organised groups.
 
-People, software and companies are the fifteenth author's, in other numbers. The rules stand in sixteenth_author.md.
+People, software and companies are the fifteenth author's, in other numbers. The rules are in sixteenth_author.md.
 """
 
 from collections import defaultdict
@@ -50,7 +50,7 @@ TROUBLES = Troubles({"free": 10, "plan": 40, "payg": 120, "scale": 900}, 200, OU
 
 
 def drawn(*key: object) -> str:
-    """A maker, by its share."""
+    """Return a maker, by its share."""
     return list(MAKERS)[int(np.searchsorted(EDGES, keyed("sixteenth", *key) % 10**6 / 10**6))]
 
 
@@ -99,7 +99,7 @@ DESKS = {"firm_app": (430, 2, USUAL), "firm_docs": (340, 4, USUAL), "firm_extrac
 
 
 def renumbered() -> list:
-    """The fifteenth author's software with this world's numbers of accounts."""
+    """Return the fifteenth author's software with this world's numbers of accounts."""
     scripts = {client: iter(numbers) for client, numbers in SCRIPTS.items()}
     own = [replace(product, accounts=next(scripts[product.agent])) for product in PRODUCTS if product.kind == "own_script"]
     rest = [replace(product, accounts=NUMBERS[product.kind]) for product in PRODUCTS if product.kind in NUMBERS]
@@ -114,7 +114,7 @@ WAVES = (20, 75, 170, 340)  # days before the log: earlier launches and offers
 
 
 def register(rng: np.random.Generator, accounts: Sequence[Account]) -> None:
-    """When accounts of people and companies were made. Who begins during the log keeps its date."""
+    """Set when accounts of people and companies were made. Accounts that start during the log keep their dates."""
     firms: dict[str, list[Account]] = defaultdict(list)
     for one in accounts:
         if firm := one.state.get("firm"):

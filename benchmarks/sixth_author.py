@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# ruff: noqa: E501 - each wording of a product, firm or campaign stands whole in its line
+# ruff: noqa: E501 - each wording of a product, firm or campaign is one line
 """A world by a sixth author: half of its honest kinds share wording and settings and start within days.
 
     python benchmarks/sixth_author.py git --mirror MIRROR --out git6
@@ -8,8 +8,8 @@
     python benchmarks/sixth_author.py worlds --range ../shared/range/corpora --people people6.parquet --texts texts6.parquet --out worlds
 
 Writes worlds/sixth and worlds/sixth-quiet (the same honest traffic without campaigns) in the format of the
-fourth and fifth author's worlds, whose helpers it uses. The rules stand in sixth_author.md, which is written
-beside the world. They were committed before the world was generated. No text of a source is in this script.
+fourth and fifth author's worlds, whose helpers it uses. The rules are in sixth_author.md, which is written
+beside the world. They were committed before the world was generated. This script contains no text of a source.
 """
 
 import argparse
@@ -96,7 +96,7 @@ class TernLog(ChangingLog):
     reasoning_model = DEEP
 
 
-# Wordings stand whole in their lines, and a crowd or a campaign in a few.
+# Each wording is one line; a crowd or a campaign takes a few.
 # fmt: off
 # --- texts ---------------------------------------------------------------------------------------------------
 
@@ -168,7 +168,7 @@ class Stock(Texts):
         return [text for _, text in self.take(name, count)]
 
     def in_order(self, name: str, count: int) -> list[str]:
-        """Texts of this many places, document by document."""
+        """Return texts of this many places, document by document."""
         return [text for _, text in sorted(self.take(name, count))]
 
 
@@ -212,7 +212,7 @@ def adopt_releases(rng: np.random.Generator, one: Account, product: Product, qui
 
 
 def words_at(one: Account, when: float) -> dict[str, str]:
-    """The account's choices of words, with the release that it runs."""
+    """Return the account's choices of words, with the release that it runs."""
     release = "1.30"
     for day, name in one.state.get("releases", ()):
         release = name if when > day else release
@@ -220,7 +220,7 @@ def words_at(one: Account, when: float) -> dict[str, str]:
 
 
 def crowd(rng: np.random.Generator, product: Product, world: Honest, stock: Stock) -> list[Account]:
-    """The accounts of a product, with what changes for them and when."""
+    """Create a product's accounts, with later changes."""
     keeps = KEEPS.get(product.kind) or (rng.uniform(0.62, 0.97), rng.uniform(0.82, 1.0), rng.uniform(0.84, 1.0))
     cards = stock.texts("cards", 60) if product.kind == "role_cards" else []
     venue, accounts = address(rng), []
@@ -273,7 +273,7 @@ def times_of(rng: np.random.Generator, one: Account, count: int) -> np.ndarray:
 
 
 def without_holidays(rng: np.random.Generator, one: Account, times: np.ndarray) -> np.ndarray:
-    """The times, with four in five of a holiday moved to one of the three days after it."""
+    """Return the times, with four in five of a holiday moved to one of the three days after it."""
     moves = (times.astype(int) == HOLIDAYS.get(one.country, -1)) & (rng.random(len(times)) < 0.8)
     later = times + np.where(moves, rng.integers(1, 4, len(times)), 0)
     return np.sort(np.where(later < one.end - 0.003, later, times))
@@ -292,7 +292,7 @@ def compose_strangers(rng: np.random.Generator, world: Honest, stock: Stock, peo
     for product, accounts in crowds:
         for one in accounts:
             before, own = len(world.log.rows), spoken.get(one.name)
-            if not own:  # nobody has so many texts
+            if not own:  # no person has so many texts
                 continue
             times = without_holidays(rng, one, times_of(rng, one, units[one.name]))
             if product.kind == "nocode_flow":  # at seven, local time
@@ -387,7 +387,7 @@ def firm_texts(stock: Stock, firm: Firm, count: int) -> list[str]:
 
 
 def staff(rng: np.random.Generator, firm: Firm, number: int, size: int | None = None, tag: str = "") -> list[Account]:
-    """The accounts of one firm of the kind."""
+    """Return the accounts of one firm of the kind."""
     def of(items: Sequence):
         return items[number % len(items)]
     name, identity, start = f"{firm.kind.replace('_', '')}{number}", of(firm.identity), of(firm.start)
@@ -526,7 +526,7 @@ class Plan:
     start: float
     end: float
     again: float  # share of failures that come back at another account
-    settings: Settings | None = None  # None: drawn per account
+    settings: Settings | None = None  # None: random per account
     hosting: float = 0.0
     fresh: bool = False
 
@@ -577,7 +577,7 @@ def campaign_accounts(rng: np.random.Generator, plan: Plan) -> list[Account]:
 
 
 def deal_queue(rng: np.random.Generator, accounts: Sequence[Account], units: Sequence[Unit], bearer: np.ndarray | None = None, day_and_night: float = 0.0) -> list[Row]:
-    """A queue over the accounts, at random unless the bearers are given, at hours of people but for a share."""
+    """Return a queue over the accounts, at random unless the bearers are given, at hours of people but for a share."""
     if bearer is None:
         weight = rng.lognormal(0, 0.5, len(accounts)) * np.array([one.end - one.start for one in accounts])
         bearer = rng.choice(len(accounts), len(units), p=weight / weight.sum())
@@ -691,7 +691,7 @@ CAMPAIGN_AWAY = {plan.campaign: (plan.again, 2 * SECOND, 4 * MINUTE) for plan in
 
 
 def status_of(rng: np.random.Generator, day: float, model: str, in_this_minute: int) -> int:
-    """The status of a request: 200, 429 or 500."""
+    """Return the status of a request: 200, 429 or 500."""
     if any(first <= day <= last for first, last in OUTAGES) and rng.random() < 0.6:
         return 500
     if model == DEEP and DEEP_OUTAGE[0] <= day <= DEEP_OUTAGE[1] and rng.random() < 0.7:
@@ -706,7 +706,7 @@ def status_of(rng: np.random.Generator, day: float, model: str, in_this_minute: 
 def repeat_of(
     rng: np.random.Generator, own: Account, away: tuple[float, float, float]
 ) -> tuple[bool, bool, float]:
-    """Whether another account asks, whether a client does at once, and after which delay; 0: nobody asks."""
+    """Return whether another account asks, whether a client does at once, and after which delay; 0: nobody asks."""
     if rng.random() < away[0]:
         return True, False, rng.uniform(*away[1:])
     if own.campaign:
@@ -771,7 +771,7 @@ def failures(log: TernLog, accounts: Mapping[str, Account]) -> Counter[str]:
 
 
 def finish(folder: Path, world: Honest, campaigns: Sequence[Account], log: TernLog, seed: int) -> None:
-    """Failures and repeats; then the files."""
+    """Add failures and repeats; then write the files."""
     accounts = {one.name: one for one in (*world.accounts, *campaigns)}
     retries = failures(log, accounts)
     facts = {

@@ -192,7 +192,7 @@ async def drive(traffic: Traffic, contestant: Contestant, given: argparse.Namesp
 
 
 def wait_for_rows(folder: Path, limit_s: float = 60.0) -> list[dict[str, Any]]:
-    """The rows once their number stands still for three seconds."""
+    """Return the rows once their number stands still for three seconds."""
     before, still, until = -1, 0, time.monotonic() + limit_s
     while still < 3 and time.monotonic() < until:
         time.sleep(1)

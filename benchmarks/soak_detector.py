@@ -37,7 +37,7 @@ MEMORY_MB = 512
 
 
 def traffic(dice: random.Random, hour: int, count: int) -> Iterator[Row]:
-    """An hour's exchanges: every account its own wording, every exchange its own user agent."""
+    """Yield an hour's exchanges: every account its own wording, every exchange its own user agent."""
     for k in range(count):
         account = dice.randrange(ACCOUNTS)
         yield {

@@ -95,7 +95,7 @@ def apart(what: str, log: Path, accounts: Path, threads: int) -> dict:
 
 
 def shown(sizes: list[dict]) -> str:
-    """The figures for people, a column per size."""
+    """Return the figures for people, a column per size."""
     lines = [("", *(f"{s['exchanges']:,} exchanges" for s in sizes))]
     lines.append(("accounts", *(f"{s['accounts']:,}" for s in sizes)))
     for stage, name in STAGES.items():

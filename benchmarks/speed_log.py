@@ -109,14 +109,14 @@ def _with(table: pa.Table, name: str, column: pa.Array) -> pa.Table:
 
 
 def _owned(table: pa.Table, number: int, names: tuple[str, ...]) -> pa.Table:
-    """The table with a number added to every value of some columns."""
+    """Return the table with a number added to every value of some columns."""
     for name in names:
         table = _with(table, name, pc.binary_join_element_wise(table[name], f"{number:03d}", "-"))
     return table
 
 
 def _elsewhere(addresses: pa.ChunkedArray, group: int) -> pa.Array:
-    """Every IPv4 address in another network, a network's addresses together."""
+    """Return every IPv4 address in another network, a network's addresses together."""
     offset = group if group < GROUPS else group * 2_246_822_519  # of a crowd some copies' networks meet
     coded = addresses.combine_chunks().dictionary_encode()
     moved = []

@@ -118,7 +118,7 @@ class Served:
         self.note(f"started as {self.pid}")
 
     def tree(self) -> list[int]:
-        """The supervisor, then its processes."""
+        """Return the supervisor, then its processes."""
         found = [self.pid]
         for path in Path("/proc").glob("[0-9]*/stat"):
             with suppress(OSError, ValueError, IndexError):
@@ -322,7 +322,7 @@ class World:
     # --- what clients get ---
 
     def _allowed(self, key_id: str) -> set[int]:
-        """The statuses that a client may get with a key now."""
+        """Return the statuses that a client may get with a key now."""
         key = self.facts.keys[key_id]
         open_names = self._loose | self._unsure | {name for name, count in self._busy.items() if count}
         if key.revoked:
@@ -422,7 +422,7 @@ class World:
         self.outcome.did["copies made"] += 1
 
     def put_back(self) -> None:
-        """Put a copy in the place of the folder or over it; or, while it is served, another folder there."""
+        """Put a copy in place of the folder or over it; or, while it is served, another folder there."""
         with self._quiet:
             copied, facts = self.random.choice(self.copies)
             how = self.random.choice(("in the place of the folder", "over the folder", "while it is served"))

@@ -83,7 +83,7 @@ def draw(found: list[dict[str, str]], chosen: random.Random) -> list[dict[str, s
 
 
 def misled_half(cases: list[dict[str, str]], wanted: int, label: str) -> list[dict[str, str]]:
-    """Give so many cases, up to half of them with another label than this, the one that fits."""
+    """Return so many cases, up to half of them with another label than this, the one that fits."""
     wrong = [case for case in cases if case["label"] != label]
     few = wrong[: wanted // 2]
     right = [case for case in cases if case["label"] == label][: wanted - len(few)]
@@ -113,13 +113,13 @@ def cases_of(report: Path, world: Path) -> list[dict[str, str]]:
 
 
 def accounts_of(store: Store, case: str) -> tuple[str, ...]:
-    """Give the accounts that a case names, those too whose home is another case."""
+    """Return the accounts that a case names, those too whose home is another case."""
     found = members_of(store, case, limit=100_000)[0]
     return tuple(one.account for one in found if one.moved_to is None)
 
 
 def truth_of(world: Path, accounts: tuple[str, ...]) -> tuple[str, str]:
-    """Say whether a case is a harvest or honest in truth, and of which accounts it is."""
+    """Return whether a case is a harvest or honest in truth, and of which accounts it is."""
     rows = pq.read_table(world / "truth.parquet", columns=["account", "kind", "campaign"]).to_pylist()
     told = {row["account"]: row["campaign"] or row["kind"] for row in rows}
     hostile = {row["account"] for row in rows if row["campaign"]}

@@ -1,4 +1,4 @@
-# ruff: noqa: E501 - each source stands whole in its line
+# ruff: noqa: E501 - each source is one line
 """Texts for the thirteenth author's world, from public repositories that no former author used. See thirteenth_author.md."""
 
 import json
@@ -20,7 +20,7 @@ COMMON = {"de": "der die das und nicht für mit auf ist wird bei", "fr": "le la 
 
 
 def language_of(texts: Sequence[str]) -> str:
-    """The language that most of these texts are in, by script or by common words."""
+    """Return the language that most of these texts are in, by script or by common words."""
     text = "\n".join(texts)[:6000]
     for language, pattern in SCRIPTS:
         if len(re.findall(pattern, text)) > 0.06 * len(text):
@@ -95,7 +95,7 @@ def collect_texts(mirror: Path) -> pa.Table:
 
 
 def documents_as_people(texts: pa.Table) -> list[Person]:
-    """A document, or all of a translator's, as a person: one hand, one subject."""
+    """Return a document, or all of a translator's, as a person: one hand, one subject."""
     people: dict[str, Person] = defaultdict(lambda: Person("", ""))
     for row in texts.to_pylist():
         if row["pool"].startswith("doc ") and row["pool"] != "doc pl":

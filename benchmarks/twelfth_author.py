@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# ruff: noqa: E501 - each wording of a product, group or campaign stands whole in its line
+# ruff: noqa: E501 - each wording of a product, group or campaign is one line
 """A world by a twelfth author: a regional cloud that resells the models of five labs, with and without campaigns.
 
     python benchmarks/twelfth_author.py --mirror mirror --collect texts12.parquet
@@ -7,8 +7,8 @@
     python benchmarks/twelfth_author.py --count worlds/twelfth
 
 Writes worlds/twelfth and worlds/twelfth-quiet in the format of the fourth to eleventh author's worlds, whose helpers it
-uses. `--count` prints a world's table of kinds. The rules stand in twelfth_author.md, which is written beside the
-world. They were committed before this script existed. No text of a source is in this script.
+uses. `--count` prints a world's table of kinds. The rules are in twelfth_author.md, which is written beside the
+world. They were committed before this script existed. This script contains no text of a source.
 """
 
 import argparse
@@ -41,7 +41,7 @@ from twelfth_texts import collect_texts
 RULES = (Path(__file__).parent / "twelfth_author.md").read_text()
 
 
-# Wordings stand whole in their lines, and a group or a campaign in a few.
+# Each wording is one line; a group or a campaign takes a few.
 # --- organised groups ----------------------------------------------------------------------------------------
 
 
@@ -78,7 +78,7 @@ BRIEF = "Programme brief 2026-{n}: in scope are api., app. and cdn.; report impa
 
 
 def team_accounts(rng: np.random.Generator, team: WorkingTeam, number: int, nets: Networks) -> list[Account]:
-    """Members of a group: who pays, where they sit, since when, with what."""
+    """Create a group's accounts: payment, places, ages and clients."""
     def cycled(values: Sequence):
         return values[number % len(values)]
 
@@ -116,14 +116,14 @@ def team_accounts(rng: np.random.Generator, team: WorkingTeam, number: int, nets
 
 
 def team_texts(rng: np.random.Generator, stock: Stock, pool: str, count: int) -> list[str]:
-    """Texts of a group's pool, or composed from lists."""
+    """Return texts of a group's pool, or composed from lists."""
     if parts := {"figures": FIGURES, "calls": CALLS, "alarms": ALARMS}.get(pool):
         return [phrase(rng, *parts).format(a=f"{rng.integers(900, 9900) * 10:,}", b=f"{rng.integers(10, 900) * 10:,}", c=rng.integers(20, 5000), d=rng.integers(2, 400), h=f"{choose(rng, ('web', 'db', 'mail', 'vpn', 'hr'))}-{rng.integers(90)}", n=rng.integers(2, 999), m=rng.integers(400)) for _ in range(count)]
     return [text[1] if isinstance(text, tuple) else text for text in stock.take(pool, count)]
 
 
 def shared_rows(rng: np.random.Generator, team: WorkingTeam, accounts: Sequence[Account], stock: Stock) -> list[Row]:
-    """Groups whose members work on the same texts, each alone."""
+    """Return requests: groups whose members work on the same texts, each alone."""
     rows: list[Row] = []
     common = team_texts(rng, stock, team.pool, 150 if team.kind == "exam_cram" else 8) if team.pool else list(TENDER)
     popular = np.exp(-np.arange(len(common)) / 60)
@@ -142,7 +142,7 @@ def shared_rows(rng: np.random.Generator, team: WorkingTeam, accounts: Sequence[
 
 
 def personal_rows(rng: np.random.Generator, team: WorkingTeam, frame: str, n: int, accounts: Sequence[Account], owners: Iterator[Person]) -> list[Row]:
-    """Groups whose members, or teams of three, write as a real author each."""
+    """Return requests: groups whose members, or teams of three, write as a real author each."""
     rows: list[Row] = []
     for at in range(0, len(accounts), 3 if team.dealt == "teams" else 1):
         members, texts = accounts[at : at + (3 if team.dealt == "teams" else 1)], next(owners).texts
@@ -153,7 +153,7 @@ def personal_rows(rng: np.random.Generator, team: WorkingTeam, frame: str, n: in
 
 
 def team_rows(rng: np.random.Generator, team: WorkingTeam, number: int, accounts: Sequence[Account], stock: Stock, owners: Iterator[Person]) -> list[Row]:
-    """Who of the group sends what, when."""
+    """Return what each account of the group sends, and when."""
     size, frame, n = len(accounts), team.frames[number % len(team.frames)], number + 4
     if team.dealt == "shared":
         return shared_rows(rng, team, accounts, stock)
@@ -238,7 +238,7 @@ CELLS = (("contest pairs", "{}\nShow two ways to the result."), ("sat pairs", "{
 
 
 def extraction_accounts(rng: np.random.Generator, plan: Operation, nets: Networks) -> list[Account]:
-    """The campaign's accounts: nothing about them is of a form that honest accounts do not have."""
+    """Create the campaign's accounts. They have no attribute that honest accounts lack."""
     def drawn() -> Settings:
         return Settings(choose(rng, list(MODELS), list(MODELS.values())), choose(rng, TEMPERATURES), choose(rng, LIMITS), bool(rng.random() < 0.5))
 
@@ -280,12 +280,12 @@ def extraction_accounts(rng: np.random.Generator, plan: Operation, nets: Network
 
 
 def own_lead(*key: object) -> str:
-    """A wording that the key has for itself."""
+    """Return a wording that the key has for itself."""
     return phrase(np.random.default_rng(keyed("twelfth lead", *key) % 2**32), *ASKS) + (".", ", please.", ":")[keyed(*key) % 3]
 
 
 def worded_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], texts: Sequence[str]) -> list[Row]:
-    """Campaigns whose accounts, or requests, have a wording of their own."""
+    """Return requests: campaigns whose accounts, or requests, have a wording of their own."""
     size, bearer, seen, rows = len(accounts), None, set(), []
     if plan.style == "own_subject":
         topics = selves.cluster(selves.tfidf(texts), size, rng)
@@ -301,7 +301,7 @@ def worded_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Ac
 
 
 def number_task(rng: np.random.Generator) -> str:
-    """A task of numbers and signs alone."""
+    """Return a task of numbers and signs alone."""
     a, b, c, d = (int(n) for n in rng.integers(2, 60, 4))
     form = int(rng.integers(4))
     if form == 0:
@@ -314,7 +314,7 @@ def number_task(rng: np.random.Generator) -> str:
 
 
 def mixed_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, customers: Iterator[list[Piece]]) -> list[Row]:
-    """Campaigns of several parts: a proxy with customers, a search and its harvest, cells, firms."""
+    """Return requests: campaigns of several parts: a proxy with customers, a search and its harvest, cells, firms."""
     rows: list[Row] = []
     if plan.style == "proxy_network":
         clients, left = [({name: choose(rng, items) for name, items in WORDS.items()}, settings_near(rng, Settings(USUAL, None, None, True), (0.5,) * 3)) for _ in range(90)], round(plan.count * 0.6)
@@ -343,7 +343,7 @@ def mixed_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Acc
 
 
 def plain_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, honest: Sequence[Account]) -> list[Row]:
-    """Campaigns with one queue and one wording, or none of their own."""
+    """Return requests: campaigns with one queue and one wording, or none of their own."""
     if plan.style == "numbers_only":
         return deal_queue(rng, accounts, [[Request(number_task(rng), output=plan.output)] for _ in range(plan.count)])
     texts = plain_texts(stock, plan, {"best_of_16": 40, "agent_relay": -(-plan.count // 3)}.get(plan.style, plan.count))
@@ -374,7 +374,7 @@ def plain_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Acc
 
 
 def extraction_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, customers: Iterator[list[Piece]], honest: Sequence[Account]) -> list[Row]:
-    """Who sends what for the campaign, when, before anything is refused. One account in three begins with a trial by hand."""
+    """Return what each account of the campaign sends, and when, before any refusals. One account in three starts with a manual trial."""
     trials: list[Row] = [(one, one.start + float(rng.uniform(0.0002, 0.002)), [Request(choose(rng, TRIALS), output=20)]) for one in accounts if rng.random() < 1 / 3 for _ in range(int(rng.integers(1, 3)))]
     rest = replace(plan, count=plan.count - len(trials))
     if plan.style in ("proxy_network", "trick_search", "trios", "paper_firms"):
@@ -385,7 +385,7 @@ def extraction_rows(rng: np.random.Generator, plan: Operation, accounts: Sequenc
 
 
 def owners_rows(rng: np.random.Generator, accounts: Sequence[Account], owners: Iterator[Person]) -> list[Row]:
-    """What the owners of leaked keys go on to do with them, from where they sit."""
+    """What the owners of leaked keys continue to do with them, from their own places."""
     rows: list[Row] = []
     for one in accounts:
         words, settings = {name: choose(rng, items) for name, items in WORDS.items()}, settings_near(rng, Settings(USUAL, None, None, False), (0.4,) * 3)
@@ -403,7 +403,7 @@ REACTIONS: Mapping[str | None, Reaction] = dict.fromkeys(SOFTWARE, RETRIES) | di
 
 
 def reaction_of(one: Account) -> tuple[str, Reaction]:
-    """The group to which an account hands work, and how it reacts. What must not be kept cannot be reworded."""
+    """Return the group to which an account hands refused work, and its reaction. What must not be kept cannot be reworded."""
     reaction = REACTIONS.get(one.campaign or one.kind) or REACTIONS.get(one.state.get("reacts", one.kind), PERSON)
     return one.state.get("pool", one.name), replace(reaction, reword=0.0) if one.state.get("silent") else reaction
 

@@ -1,7 +1,7 @@
-# ruff: noqa: E501 - wordings stand whole in their lines
+# ruff: noqa: E501 - each wording is one line
 """The provider of the twelfth author's world, and the majority of its accounts: self-service and companies.
 
-The rules stand in twelfth_author.md.
+The rules are in twelfth_author.md.
 """
 
 from collections import defaultdict
@@ -47,7 +47,7 @@ class CloudLog(VesperLog):
         return row
 
 
-# Wordings stand whole in their lines, and a group or a campaign in a few.
+# Each wording is one line; a group or a campaign takes a few.
 # --- accounts and their networks -----------------------------------------------------------------------------
 
 
@@ -66,7 +66,7 @@ def tenant(key: str) -> dict[str, str]:
 
 
 def token(key: str, rng: np.random.Generator) -> str | None:
-    """What the log shows of a person's way to pay."""
+    """Return what the log shows of a person's payment."""
     form = choose(rng, ("card", "wallet", "mandate", None), (0.8, 0.1, 0.05, 0.05))
     return form and f"{form}_{keyed('twelfth pays', key):012x}"[:18]
 
@@ -76,7 +76,7 @@ def set_country(rng: np.random.Generator, one: Account, country: str, hour: floa
 
 
 def open_account(rng: np.random.Generator, key: str, kind: str, settings: Settings, agent: str, life: float) -> Account:
-    """A project that lives through the whole log, made before it, a tenant of its own. Honest or not: nothing here differs."""
+    """Create a project that exists throughout the log and was made before it, a tenant of its own. Honest and campaign accounts are made the same way."""
     one = new_account(rng, f"twelfth {key}", kind, settings, agent or choose(rng, AGENTS), life)
     one.start, one.end, one.created = 0.0, DAYS, moment(-0.2 - life * rng.random() ** 0.8)
     set_country(rng, one, choose(rng, list(REGION), list(REGION.values())))
@@ -88,7 +88,7 @@ def open_account(rng: np.random.Generator, key: str, kind: str, settings: Settin
 
 
 def settings_near(rng: np.random.Generator, default: Settings, keeps: Sequence[float], lab: str = "") -> Settings:
-    """The default, each part kept with its own probability; else what people choose, from one lab if it is named."""
+    """Return the default, each part kept with its own probability; else what people choose, from one lab if it is named."""
     models = {name: share for name, share in MODELS.items() if name.startswith(lab)}
     model, temperature, limit = (rng.random() < keep for keep in keeps)
     stays = model and default.model.startswith(lab)
@@ -108,7 +108,7 @@ class Networks:
         self.vendors = {"mail_pilot": of(4, CLOUD), "tutor_app": of(3, 16509), "resume_app": of(3, CLOUD), "bot_store": of(4, 16509)}
 
     def place(self, rng: np.random.Generator, where: str, home: list[Site], site: list[Site]) -> list[Site]:
-        """The addresses of somebody who sits there. `site` is the group's own."""
+        """Return the addresses of somebody who sits there. `site` is the group's own."""
         if where in self.shared:
             return [choose(rng, self.shared[where]) for _ in range(1 if where in ("coworking", "gates") else 2)]
         if where == "campus":
@@ -187,7 +187,7 @@ def change_later(rng: np.random.Generator, product: Product, one: Account) -> No
 
 
 def crowd(rng: np.random.Generator, product: Product, number: int, world: Honest, nets: Networks) -> list[Account]:
-    """The accounts of a product: settings, lives, networks, and what changes for them and when."""
+    """Create a product's accounts: settings, lifetimes, networks and later changes."""
     keeps = (0.35,) * 3 if product.kind.startswith("sdk_") else (rng.uniform(0.45, 0.97), rng.uniform(0.7, 1.0), rng.uniform(0.7, 1.0))
     accounts = []
     for at in range(product.accounts):
@@ -221,7 +221,7 @@ def crowd(rng: np.random.Generator, product: Product, number: int, world: Honest
 
 
 def units_of(rng: np.random.Generator, product: Product, one: Account, times: Sequence[float], own: Sequence[Piece]) -> list[Unit]:
-    """A unit for each time, over the texts of the account's person in their order."""
+    """Return a unit for each time, over the texts of the account's person in their order."""
     units, first = [], 0
     for when in times:
         size, late = int(rng.integers(product.parts[0], product.parts[1] + 1)), float(when) > one.state["late"]
@@ -235,7 +235,7 @@ def units_of(rng: np.random.Generator, product: Product, one: Account, times: Se
 
 
 def housed(one: Account, unit: Unit) -> Unit:
-    """The unit behind the house instruction of the account's tenant, if it has one."""
+    """Return the unit behind the house instruction of the account's tenant, if it has one."""
     house = one.state.get("house")
     return [replace(request, system=f"{house}\n{request.system}" if request.system else house) for request in unit] if house else unit
 
@@ -304,7 +304,7 @@ FIELDS = ("intent", "amount", "date", "place", "product", "name", "urgency", "ch
 
 
 def staffed_rows(rng: np.random.Generator, one: Account, count: int, stock: Stock, customers: Iterator[list[Piece]]) -> list[Row]:
-    """What a company's project sends that no single person writes."""
+    """Return requests: what a company's project sends that no single person writes."""
     if one.kind == "proj_chat":
         system = f"{choose(rng, AREAS)} chat {keyed(one.name) % 300}. {choose(rng, HOUSES[1])}"
         units = [[Request(text[:2500], system, turn + 1, 180, True, 2, None, f"e{rng.integers(200):03d}") for turn, (text, _) in enumerate(next(customers)[:4])] for _ in range(count)]
@@ -349,7 +349,7 @@ def mirror_rows(rng: np.random.Generator, world: Honest, tenants: Sequence[Tenan
 
 
 def compose_majority(rng: np.random.Generator, world: Honest, stock: Stock, people: Sequence[Person], nets: Networks, customers: Iterator[list[Piece]]) -> list[Tenant]:
-    """Everybody who is no organised group."""
+    """Compose all accounts that belong to no organised group."""
     crowds, tenants = [(product, crowd(rng, product, at, world, nets)) for at, product in enumerate(PRODUCTS)], found_tenants(rng, nets)
     alone = [one for _, accounts in crowds for one in accounts]
     ban_in_error(rng, alone, DAYS)
@@ -373,10 +373,10 @@ def compose_majority(rng: np.random.Generator, world: Honest, stock: Stock, peop
                 times = np.sort(at_the_minute(one, times))
             if one.name not in needs:
                 world.add(rng, one, times, [conversation(product, one, talk) for talk in stock.take("talks", len(times))])
-            elif own:  # else nobody has so many texts
+            elif own:  # else no person has so many texts
                 world.add(rng, one, times, units_of(rng, product, one, times, own))
                 entry[one.name]["exchanges"] = len(world.log.rows) - before
-            if (product.kind == "proj_sandbox" or one.state.get("at_once")) and rng.random() < 1 / 3:  # by hand, first of all
+            if (product.kind == "proj_sandbox" or one.state.get("at_once")) and rng.random() < 1 / 3:  # a manual trial comes first
                 world.log.add(rng, one, one.start + float(rng.uniform(0.0002, 0.002)), [Request(choose(rng, TRIALS), output=20)])
     for firm in tenants:
         for one in firm.projects:

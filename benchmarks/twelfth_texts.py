@@ -1,4 +1,4 @@
-# ruff: noqa: E501 - each source stands whole in its line
+# ruff: noqa: E501 - each source is one line
 """Texts for the twelfth author's world, from public repositories that no former author used. See twelfth_author.md."""
 
 import csv

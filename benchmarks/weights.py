@@ -89,7 +89,7 @@ def teach(
 
 
 def matrices(model: Any) -> list[torch.Tensor]:
-    """All weights but embeddings, norms and biases."""
+    """Return all weights but embeddings, norms and biases."""
     named = model.named_parameters()
     return [p.data for name, p in named if p.dim() == 2 and (".mlp." in name or "attn" in name)]
 
@@ -186,7 +186,7 @@ def turned(model: Any) -> Any:
 
 
 def shortened(model: Any) -> Any:
-    """Every other layer is dropped."""
+    """Return every other layer is dropped."""
     stack = model.transformer.h if hasattr(model, "transformer") else model.model.layers
     kept = torch.nn.ModuleList(list(stack)[::2])
     if hasattr(model, "transformer"):

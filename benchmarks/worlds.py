@@ -102,7 +102,7 @@ def _senders(exchanges: pa.Table, prompts: set[str]) -> set[str]:
 
 
 def compose(world: WorldSettings, shared: Path, out: Path) -> Path:
-    """Write the world into `out`/name, from the scenes and corpora in `shared`; give the folder.
+    """Write the world into `out`/name, from the scenes and corpora in `shared`; return the folder.
 
     Raises:
         InputError: a scene, style or pipeline is unknown, or a stock is too small.

@@ -78,7 +78,7 @@ def compose_group(
     places: Any,
     customers: Sequence[Any],
 ) -> tuple[list[Account], list[Row]]:
-    """A group's accounts, and what they send by `rows_of`."""
+    """Return a group's accounts, and what they send by `rows_of`."""
     rng = np.random.default_rng(7)
     accounts = author.team_accounts(rng, team, number, places)
     for one in accounts:

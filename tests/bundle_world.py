@@ -41,7 +41,7 @@ NOW_US = 1_790_000_000_000_000
 
 @cache
 def released() -> ModuleType:
-    """The checker as it travels, with what this release knows: `verify` of a folder of its own."""
+    """Return the checker as it travels, with what this release knows: `verify` of a folder of its own."""
     folder = Path(mkdtemp(prefix="stillwatch-checker"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for name, content in documents.checker().items():
@@ -84,7 +84,7 @@ def scan_crowd(crowd: Crowd, folder: Path) -> tuple[Path, Path, ScanResult]:
 
 
 def oldest_python() -> str | None:
-    """The oldest Python that the stand-alone checkers promise to run on, where it is at hand."""
+    """Return the oldest Python that the stand-alone checkers promise to run on, where it is at hand."""
     built = sorted(Path("~/.pyenv/versions").expanduser().glob("3.9.*/bin/python"))
     return str(built[0]) if built else shutil.which("python3.9")
 

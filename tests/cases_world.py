@@ -122,7 +122,7 @@ def _server() -> str | None:
 
 
 def url_of(kind: str, folder: Path, like: str | None = None) -> str:
-    """A new database of a kind: "sqlite", or "postgres" where there is a server for it.
+    """Return a new database of a kind: "sqlite", or "postgres" where there is a server for it.
 
     like: the URL of the PostgreSQL database that it shall be a copy of.
     """
@@ -147,7 +147,7 @@ Filling = Callable[[Store, Path], object]  # puts into a store, and into its fol
 
 @cache
 def _made(fill: Filling, kind: str) -> tuple[str, dict[str, bytes]]:
-    """A database that is filled, and the files beside it."""
+    """Return a database that is filled, and the files beside it."""
     with fast_folder() as folder:
         url = url_of(kind, folder)
         with Store(url) as store:
@@ -171,7 +171,7 @@ def nothing(store: Store, folder: Path) -> None:
 
 
 def everything(store: Store) -> dict[str, list[tuple[object, ...]]]:
-    """All that is stored, row by row."""
+    """Return all that is stored, row by row."""
     with store.reading() as db:
         return {
             table.name: sorted((tuple(row) for row in db.execute(select(table))), key=repr)
@@ -198,6 +198,6 @@ def standing(store: Store) -> dict[str, list[dict[str, object]]]:
 
 
 def only(store: Store) -> str:
-    """The id of the one case."""
+    """Return the id of the one case."""
     (case,) = reading.queue(store, reading.Filter(), NOW_US).cases
     return case.id

@@ -67,7 +67,7 @@ def write(
     folder: Path, accounts: dict[str, int], *, seed: int = 1, key: EpochKey = KEY,
     reader: bytes | None = None, throws: bool = False, at_us: int = NOW_US,
 ) -> list[Pair]:  # fmt: skip
-    """A closed ledger with so many pairs of each account, mixed; and one coin without a pair.
+    """Return a closed ledger with so many pairs of each account, mixed; and one coin without a pair.
 
     throws: with the lines that say whose each coin is, as the gateway writes them.
     """
@@ -83,7 +83,7 @@ def write(
 
 
 def as_begun(ledger: Path) -> Verified:
-    """A ledger as it was when each worker's newest file had its first line."""
+    """Return a ledger as it was when each worker's newest file had its first line."""
     leaves = trees(ledger)
     for name in openings.open_ledgers({"heads": [{"ledger": name} for name in leaves]}):
         del leaves[name][1:]

@@ -166,7 +166,7 @@ class World:
     cases: dict[str, str]  # campaign -> case
 
     def client(self, name: str | None = None) -> "Visitor":
-        """Give a visitor, logged in without the quarter of a second that a password takes."""
+        """Return a visitor, logged in without the quarter of a second that a password takes."""
         visitor = Visitor(self.app)
         if name is not None:
             cookie = sessions.begin(self.store, User(name, USERS[name], NOW), self.clock[0])
@@ -200,7 +200,7 @@ class Visitor(TestClient):
         return int(self.post("/login", data=form).status_code)
 
     def submit(self, path: str, page: str = "/queue", **form: object) -> tuple[int, str]:
-        """Send a form of one of the pages; give the status, and where it leads or what it says."""
+        """Send a form of one of the pages; return the status, and where it leads or what it says."""
         data = {"csrf": csrf_in(self.get(page).text), **form}
         got = self.post(path, data=data)
         return got.status_code, got.headers.get("location") or got.text
@@ -228,7 +228,7 @@ def fill(store: Store, found: ScanResult) -> None:
 
 @cache
 def _filled() -> dict[str, bytes]:
-    """The files of a filled folder: made once, copied for each test."""
+    """Return the files of a filled folder: made once, copied for each test."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with Store(f"sqlite:///{folder / 'cases.db'}") as store:

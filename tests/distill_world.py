@@ -22,7 +22,7 @@ def question(one: ClockProblem) -> Prompt:
 
 
 def clock_run(folder: Path, examples: int = 60, questions: int = 20) -> Path:
-    """A run with curated examples, held-out questions and a teacher of record."""
+    """Return a run with curated examples, held-out questions and a teacher of record."""
     folder.mkdir(parents=True, exist_ok=True)
     write_rows(folder / "curated.jsonl", [example(p) for p in problems(examples, 1)])
     write_rows(folder / "heldout.jsonl", [question(p) for p in problems(questions, 1, held_out=True)])

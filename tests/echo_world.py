@@ -193,7 +193,7 @@ def pool(
 
 
 def honest(seed: int, people: int = 200) -> tuple[Exchanges, dict[str, list[str]]]:
-    """Every honest crowd in one log, and the groups that somebody might form of them."""
+    """Return every honest crowd in one log, and the groups that somebody might form of them."""
     world = Exchanges(seed)
     names = world.people("person", people)
     published(world, names)

@@ -56,7 +56,7 @@ train = { steps = 3, batch = 8, device = "cpu", checkpoint_every = 0 }
 
 
 def experiment(folder: Path, declaration: str = DECLARATION) -> Experiment:
-    """A declared experiment whose data are there: no teacher is asked."""
+    """Return a declared experiment whose data are there: no teacher is asked."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "small.toml"
     file.write_text(declaration)
@@ -77,7 +77,7 @@ def experiment(folder: Path, declaration: str = DECLARATION) -> Experiment:
 
 
 def expected(arm: str, size: int) -> float:
-    """The share right that the simulated students have on average."""
+    """Return the share right that the simulated students have on average."""
     if not size:
         return 0.0
     return 0.1 if arm != "traces" else float(1 / (1 + np.exp(-2 * (np.log(size) - np.log(20)))))

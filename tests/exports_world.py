@@ -39,7 +39,7 @@ CLAIM = Claim(
 
 
 def alert(name: str = "acct-1", **other: Any) -> Alert:
-    """An alert in which every text that an attacker may choose is `name`."""
+    """Return an alert in which every text that an attacker may choose is `name`."""
     fields: dict[str, Any] = {
         "case": "case-7f3a",
         "revision": 4,

@@ -25,7 +25,7 @@ def url_of(server: str) -> str:
 
 
 def folder(path: Path, like: Folder | None = None) -> Folder:
-    """A gateway's folder, with the secret of another."""
+    """Return a gateway's folder, with the secret of another."""
     if like is not None:
         path.mkdir(mode=0o700)
         shutil.copy2(like.secret_file, path / "secret")
@@ -33,7 +33,7 @@ def folder(path: Path, like: Folder | None = None) -> Folder:
 
 
 def member(found: Folder, url: str) -> ControlState:
-    """A folder's state, once it is the fleet's."""
+    """Return a folder's state, once it is the fleet's."""
     state = ControlState(found.state, found.secret())
     join(state, url)
     return state
@@ -94,7 +94,7 @@ class FleetServed(Served):
         return self.ask()
 
     def is_ready(self) -> bool:
-        """Whether a load balancer may send clients here."""
+        """Return whether a load balancer may send clients here."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/readyz", timeout=2):
                 return True
@@ -119,7 +119,7 @@ def fleet(
     """Gateways of one fleet, served. delay_s: how long they serve on when they are to stop.
 
     environments: what the environment of a host has besides, by the name of its gateway. shared: an object
-    store in the place of a folder.
+    store in place of a folder.
     """
     gateways: list[FleetServed] = []
     try:

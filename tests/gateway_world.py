@@ -46,7 +46,7 @@ _PORTS: set[int] = set()
 
 
 def free_port() -> int:
-    """A port that nobody has, another one at each call: a gateway refuses one port for two things."""
+    """Return a port that nobody has, another one at each call: a gateway refuses one port for two things."""
     while True:
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
@@ -108,14 +108,14 @@ class Running:
         return {"authorization": f"Bearer {self.key}"}
 
     def issue(self, account: str) -> str:
-        """A key for another account, once the workers know it."""
+        """Return a key for another account, once the workers know it."""
         with ControlState(self.folder.state, self.folder.secret()) as state:
             key = state.issue(account, now_us=time.time_ns() // 1000)
             until(lambda: not behind(self.folder, state.version()), what=f"the key of {account}")
         return key
 
     def own(self, *names: str, account: str = "acct_test") -> None:
-        """Give stored objects to an account, as an administrator does."""
+        """Return stored objects to an account, as an administrator does."""
         with Owners(self.folder.objects) as owners:
             for name in names:
                 owners.assign(name, account, time.time_ns() // 1000)
@@ -151,18 +151,18 @@ class Running:
         return read_all(self.folder.run)
 
     def table(self) -> pa.Table:
-        """Every row in the segments now."""
+        """Return every row in the segments now."""
         found = [pq.read_table(s.path) for s in segments.all_segments(self.folder)]
         return pa.concat_tables(found) if found else pa.table({})
 
     def rows(self, least: int = 0) -> list[dict[str, Any]]:
-        """The captured rows in order of arrival, once there are at least so many."""
+        """Return the captured rows in order of arrival, once there are at least so many."""
         until(lambda: self.table().num_rows >= least, what=f"{least} rows")
         table = self.table()
         return sorted(table.to_pylist(), key=lambda row: (row["worker"], row["sequence"])) if table else []
 
     def settle(self) -> list[dict[str, Any]]:
-        """Stop everything in order, so that all that was captured is written; give the rows."""
+        """Stop everything in order, so that all that was captured is written; return the rows."""
         for name in sorted(self.processes, reverse=True):  # workers before the recorder
             self.stop(name)
         # in this process: one that was just started may miss its SIGTERM

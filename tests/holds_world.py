@@ -27,7 +27,7 @@ def names(many: int) -> list[str]:
 
 
 def schedule(seed: int, many: int, terms: Holds | None = None) -> HoldSchedule:
-    """A drawn schedule over `many` accounts."""
+    """Return a drawn schedule over `many` accounts."""
     key = hashlib.sha256(f"test {seed}".encode()).digest()
     return plan(terms or Holds(), f"sw-{seed}", names(many), START_US, key)
 
@@ -42,7 +42,7 @@ class Door:
     minutes: dict[tuple[str, int], set[int]] = field(default_factory=dict)
 
     def asks(self, at_us: int, account: str, text: int) -> int | None:
-        """Give the time to wait for where the request is refused, None where it is served."""
+        """Return the time to wait for where the request is refused, None where it is served."""
         end_us = self.drawn.hold_end_us(account, at_us)
         spent = self.minutes.setdefault((account, at_us // DAY_US), set())
         minute = at_us // MINUTE_US
@@ -162,7 +162,7 @@ def people(
 
 
 def log_of(rows: Iterable[tuple[int, str, int, int]]) -> ExchangeLog:
-    """A log of such requests, with the columns that holds and refusals are looked at with."""
+    """Return a log of such requests, with the columns that holds and refusals are looked at with."""
     rows = sorted(rows)
     accounts = tuple(sorted({row[1] for row in rows}))
     code = {account: k for k, account in enumerate(accounts)}

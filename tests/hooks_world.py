@@ -69,7 +69,7 @@ class Hooked(Running):
         until(self.listens, what="hooks listening")
 
     def table(self) -> pa.Table:
-        """Every row in the segments now; where no recorder runs, this process records first."""
+        """Return every row in the segments now; where no recorder runs, this process records first."""
         if "recorder" not in self.processes:
             self._recorder = self._recorder or Recorder(self.folder, lambda: datetime.now(UTC))
             while self._recorder.step(flush=True):
@@ -126,7 +126,7 @@ def hooks(
 
 
 def environment(name: str, *wanted: str) -> Path:
-    """The bin folder of a Python environment that holds these packages; made where it is missing.
+    """Return the bin folder of a Python environment that holds these packages; made where it is missing.
 
     Skips the test where the package index cannot be reached.
     """
@@ -136,7 +136,7 @@ def environment(name: str, *wanted: str) -> Path:
 
 
 def node_modules(name: str, *wanted: str) -> Path:
-    """A folder in which Node finds these packages; made where it is missing.
+    """Return a folder in which Node finds these packages; made where it is missing.
 
     Skips the test where there is no npm, or its registry cannot be reached.
     """

@@ -103,7 +103,7 @@ def instructions(path: Path = ROOT / "deploy" / "Dockerfile") -> list[tuple[str,
 
 
 def build(place: Path) -> Stage:
-    """Take all steps of the Dockerfile below a folder; give the last stage."""
+    """Take all steps of the Dockerfile below a folder; return the last stage."""
     stages: dict[str, Stage] = {}
     stage = None
     for name, rest in instructions():

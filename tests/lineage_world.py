@@ -28,7 +28,7 @@ class Made:
 
 
 def answers(made: Made, seed: int = 1, prompts: int = PROMPTS) -> dict[str, str]:
-    """Answers by prompt id: 20 phrases of three words each."""
+    """Return answers by prompt id: 20 phrases of three words each."""
     told = {}
     for number in range(prompts):
         rng = random.Random(f"{seed}/{made.name}/{number}")

@@ -128,7 +128,7 @@ def known_of(log: ExchangeLog, accounts: Sequence[dict[str, Any]]) -> AccountFac
 def stage(
     crowd: Crowd, members: Sequence[str], p_settings: dict[str, float] | None = None, known: bool = True
 ) -> tuple[Actor, ActorContext]:
-    """The members as one actor in the crowd's world; its own fingerprints only members took up."""
+    """Return the members as one actor in the crowd's world; its own fingerprints only members took up."""
     log = crowd.log()
     code = {name: k for k, name in enumerate(log.accounts)}
     accounts = np.array(sorted(code[m] for m in members), np.int32)
