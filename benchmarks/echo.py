@@ -1,5 +1,5 @@
-"""Who is tied by answers that come back: honest crowds and pools of tests/echo_world.py, by group.
-Who is linked by answers that reappear: honest crowds and pools of tests/echo_world.py, by group.
+"""Who is linked by answers that reappear: honest crowds and pools of tests/echo_world.py, by group.
+
     python benchmarks/echo.py [--runs 30] [--page docs/figures/evidence.md] [--cost]
 
 The texts are invented; the rules were fixed before the first run. Give and take: an account quotes another's

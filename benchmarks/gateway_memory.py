@@ -2,8 +2,7 @@
 
 `stillwatch serve` with defaults, in front of the mock upstream, some seconds after its start and again after
 requests. RSS counts every mapped page, Pss divides shared pages among their processes, private pages are the
-process's
-own: what the machine regains when it ends.
+process's own: what the machine regains when it ends.
 """
 
 import argparse

@@ -6,9 +6,8 @@
 
 Worlds are those of `other_worlds.py`, scanned at the default dial. A lead or a finding is false if fewer than
 half of its accounts are a campaign's. An account is *firm* if two independent classes of evidence tie it,
-*named* if a group finding names it with fewer, *lead* if it is only in a lead. Findings of lone payers are
-counted
-separately: they have no levels. Bounds are exact (Clopper and Pearson 1934), one-sided, 97.5 %, for
+*named* if a group finding names it with fewer, *lead* if it is only in a lead. Findings of lone payers have
+no levels and are counted separately. Bounds are exact (Clopper and Pearson 1934), one-sided, 97.5 %, for
 independent accounts. Those of one crowd are not: the number of crowds is shown beside them.
 """
 

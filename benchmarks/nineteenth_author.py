@@ -9,8 +9,8 @@
     python benchmarks/nineteenth_author.py --count worlds/nineteenth
 
 Writes worlds/nineteenth and worlds/nineteenth-quiet in the format of the fourth to eighteenth author's worlds. Its
-plumbing is the fifteenth author's. The rules are in nineteenth_author.md, which is written beside the world. They
-were committed before any row was made. This script contains no text of a source, but for first sentences of public software.
+plumbing is the fifteenth author's. The rules are in nineteenth_author.md, which is written beside the world. They were
+committed before any row was made. This script contains no text of a source, except first sentences of public software.
 """
 
 import argparse
@@ -93,7 +93,7 @@ HERE = ONE_PLACE | {"outsourcing", "content_shop", "agent_loop", "ci_review"}  #
 
 
 def settle_group(rng: np.random.Generator, team: WorkingTeam, number: int, accounts: Sequence[Account]) -> None:
-    """Apply a group's rule for organisations, countries, plans, models and beginnings."""
+    """Apply a group's rule for organisations, countries, plans, models and starts."""
     site = [address(rng, True) for _ in range(2)]
     for one in accounts:
         if team.sits == SERVER:
@@ -122,21 +122,21 @@ def settle_group(rng: np.random.Generator, team: WorkingTeam, number: int, accou
 
 
 def cell_rows(rng: np.random.Generator, team: WorkingTeam, one: Account) -> list[Row]:
-    """Return requests: a video's steps in order, some of them again; who stops early, stops anywhere."""
+    """Return requests: a video's steps in order, some of them repeated, up to any step."""
     times = np.sort(rng.uniform(one.start + 0.001, one.start + min(0.15, one.end - one.start - 0.02), len(CELLS)))
     last = len(CELLS) if rng.random() < 0.5 else int(rng.integers(2, len(CELLS)))
     return [(one, float(when), [Request(cell, output=team.output) for _ in range(1 + int(rng.random() < 0.15))]) for when, cell in zip(times[:last], CELLS, strict=False)]
 
 
 def lure_rows(rng: np.random.Generator, team: WorkingTeam, one: Account) -> list[Row]:
-    """Return requests: attacks of a tester's own habits."""
+    """Return requests: a tester's usual attacks."""
     habits = [tuple(rng.choice(part, size=4, replace=False)) for part in LURES[:3]]
     texts = [phrase(rng, *habits, LURES[3]).replace(" .", ".").replace(" ,", ",").replace(" ?", "?").format(n=rng.integers(2, 40)) for _ in range(max(2, int(team.each * rng.lognormal(-0.3, 0.9))))]
     return deal_queue(rng, [one], [[Request(text, output=team.output)] for text in texts])
 
 
 def loop_rows(rng: np.random.Generator, team: WorkingTeam, number: int, accounts: Sequence[Account], customers: Sessions) -> list[Row]:
-    """Return requests: one person's keys run the same prompt again and again, day and night."""
+    """Return requests of one person's keys that run the same prompt again and again, day and night."""
     texts, first = pieces(customers, "en"), team.frames[0].format(n=number + 1)
     return deal_queue(rng, accounts, [agent_session(rng, CLAUDE_CODE, texts, first=first) for _ in range(team.each * len(accounts))], day_and_night=0.8)
 
@@ -166,7 +166,7 @@ def dipper_rows(rng: np.random.Generator, team: WorkingTeam, number: int, accoun
         return deal_queue(rng, accounts, [[Request(frame.format(n=3 * number + 2, file=file, text=text[:2500]), output=team.output)] for text, file in pairs])
     rows = group_rows(rng, team, number, accounts, stock, owners, customers, common(stock, team, 80) if team.dealt == "replicate" else paper)
     for one in accounts if team.kind in HERE else ():
-        one.country = accounts[0].country  # a family's members spoke for themselves
+        one.country = accounts[0].country  # the family's members had their own languages until here
     return rows
 
 
@@ -213,11 +213,11 @@ OPERATIONS = (
     Operation("p20", "academic_traces", 12, 160, 11, 18, DESK, Settings(DEEP, None, 16384, False), "reasoning_sft_math", "{}", 800, sits="campus", since=(1, 300), agent=PYTHON),
 )
 BOUGHT, BATCHES, SAME_DAY = ("p8", "p12", "p15", "p16"), ("p2", "p3", "p4", "p5", "p6", "p7", "p11", "p13", "p14", "p17", "p18", "p19"), ("p9",)
-CARDS = {"p2": (0.25, 6), "p3": (0.15, 8), "p5": (0.3, 5), "p7": (0.5, 5), "p13": (0.6, 3), "p14": (0.4, 2), "p18": (0.3, 6)}  # share of the accounts that pay by one of so many cards
+CARDS = {"p2": (0.25, 6), "p3": (0.15, 8), "p5": (0.3, 5), "p7": (0.5, 5), "p13": (0.6, 3), "p14": (0.4, 2), "p18": (0.3, 6)}  # share of the accounts that pay with one of so many cards
 FALLS = {"p3": 0.15, "p4": 0.2, "p6": 0.08, "p10": 0.3, "p13": 0.1, "p14": 0.1}  # share of the accounts that are banned, one by one
 PLANNED = {"p1": 0.4, "p3": 0.95, "p6": 0.3, "p18": 0.9}  # share of the accounts on a plan
 RELAYED = (("SG", 8), ("SG", 8), ("JP", 9), ("HK", 8), ("MY", 8), ("US", -8))
-SAMPLES = {"p18": 3}  # on how many accounts each task is tried
+SAMPLES = {"p18": 3}  # number of accounts on which each task is tried
 
 
 def settle(rng: np.random.Generator, plan: Operation, at: int, one: Account, nets: Places, scenario: Scenario) -> None:
@@ -267,14 +267,14 @@ def paraphrased_rows(rng, plan, accounts, stock, customers, scenario):
 
 
 def named_rows(rng, plan, accounts, stock, customers, scenario):
-    """Return requests: a chat product's own users, whom it names as honest products do, for half of its accounts."""
+    """Return requests of a chat product's own users, whom it names as honest products do, for half of its accounts."""
     rows = relayed_rows(rng, plan, accounts, stock, customers, scenario)
     users = [f"usr_{keyed('nineteenth user', one.name, at // 3) % 16**8:08x}" if keyed("names", one.name) % 2 else None for at, (one, _, _) in enumerate(rows)]
     return [(one, when, [replace(request, end_user=user) for request in unit]) for (one, when, unit), user in zip(rows, users, strict=True)]
 
 
 def rollout_rows(rng, plan, accounts, stock, customers, scenario):
-    """Return requests: tasks run through a public agent as it is, each on one account or several; most update it as honest people do."""
+    """Return requests of tasks run through an unchanged public agent, each on one account or several; most update it as honest people do."""
     product, texts, tries = BY_AGENT[plan.agent], pieces(customers, "en"), SAMPLES.get(plan.campaign, 1)
     day, delay, share, new = product.update
     late = {one.name: day + float(rng.exponential(delay)) if rng.random() < share else NEVER for one in accounts}

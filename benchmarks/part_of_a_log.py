@@ -1,10 +1,10 @@
-"""What a scan still finds in a part of a log: fewer days, one model, some of the accounts.
+"""A scan's findings in a part of a log: fewer days, one model, some of the accounts.
 
     python benchmarks/part_of_a_log.py            # the table, of the sample
     python benchmarks/part_of_a_log.py --write    # into docs/figures/scale.md
 
-A campaign counts as found where findings of the part name at least half of its accounts that are in the part.
-Who belongs to which is the sample's own truth. A part in pieces has found what all its pieces name together.
+A campaign counts as found if findings of the part name at least half of its accounts in the part. Membership
+is the sample's own truth. A part in pieces has found what all its pieces name together.
 """
 
 from pathlib import Path
@@ -33,7 +33,7 @@ PARTS = {
 
 
 def rows(where: str) -> pa.Table:
-    """Return the sample's exchanges that a condition holds for."""
+    """Return the sample's exchanges that satisfy a condition."""
     return duckdb.sql(f"FROM '{SAMPLE / 'exchanges.parquet'}' WHERE {where}").to_arrow_table()
 
 
@@ -52,7 +52,7 @@ def named_accounts(log: pa.Table) -> set[str]:
 
 
 def table() -> list[str]:
-    """Scan all parts; a line of the table for each."""
+    """Scan all parts; return a line of the table for each."""
     lines = [
         "| scanned | campaigns found | their accounts named | others named | exchanges, largest piece |",
         "|---|---|---|---|---|",
@@ -73,7 +73,7 @@ def table() -> list[str]:
 
 
 def main() -> None:
-    """Print the table, or put it where it belongs."""
+    """Print the table, or write it to its page."""
     parser = parser_of(__doc__)
     parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.relative_to(ROOT)}")
     given = parser.parse_args()
