@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""A world in which some campaigns give all accounts one model, limit and temperature; the rest stays.
+"""A world in which some campaigns have one model, limit and temperature for all accounts; else unchanged.
 
     python benchmarks/same_settings.py worlds/fifth g1,g4,g5,g10 --out alike
     python benchmarks/other_worlds.py fifth --fifth alike
 
-It says whether such campaigns were missed because their settings differ. Each campaign gets the combination
-that most of its own exchanges have; what it asks, when and from where stays.
+It shows whether such campaigns were missed because their settings differ. Each campaign gets the most common
+combination of its own exchanges; texts, times and places stay.
 """
 
 import argparse

@@ -28,7 +28,7 @@ STILLWATCH = str(Path(sys.executable).with_name("stillwatch"))
 
 
 def smaller(scene: Scene, share: float) -> Scene:
-    """The same scene with a share of the accounts and exchanges."""
+    """Return the same scene with a share of the accounts and exchanges."""
     people = replace(
         scene.people,
         accounts=max(10, round(scene.people.accounts * share)),

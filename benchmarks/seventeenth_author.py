@@ -78,7 +78,7 @@ ENTRANTS = (("Contest item.", "Solve the problem.", "You are good at arithmetic.
 
 
 def common(stock: Stock, team: WorkingTeam, count: int) -> list[str]:
-    """Return texts that several accounts or groups of a kind have alike, taken once."""
+    """Return texts that several accounts or groups of a kind share, taken once."""
     kept = vars(stock).setdefault("common", {})
     if team.kind not in kept:
         kept[team.kind] = [text for _, text in stock.take(team.pool, count)]
@@ -86,7 +86,7 @@ def common(stock: Stock, team: WorkingTeam, count: int) -> list[str]:
 
 
 def settle_group(rng: np.random.Generator, team: WorkingTeam, number: int, accounts: Sequence[Account]) -> None:
-    """Apply a group's rule for organisations, models and beginnings."""
+    """Apply a group's rule for organisations, models and starts."""
     for one in accounts:
         if team.kind == "accelerator":
             facts = firm_facts(f"seventeenth {one.name}")
@@ -103,14 +103,14 @@ def settle_group(rng: np.random.Generator, team: WorkingTeam, number: int, accou
 
 
 def cell_rows(rng: np.random.Generator, team: WorkingTeam, one: Account) -> list[Row]:
-    """Return requests: a notebook's cells in order, some of them again; who ends early, ends anywhere."""
+    """Return requests: a notebook's cells in order, some of them repeated, up to any cell."""
     times = np.sort(rng.uniform(one.start + 0.001, one.start + min(0.15, one.end - one.start - 0.02), len(CELLS)))
     last = len(CELLS) if rng.random() < 0.6 else int(rng.integers(2, len(CELLS)))
     return [(one, float(when), [Request(cell, output=team.output) for _ in range(1 + int(rng.random() < 0.12))]) for when, cell in zip(times[:last], CELLS, strict=False)]
 
 
 def contest_rows(rng: np.random.Generator, team: WorkingTeam, one: Account, items: Sequence[str]) -> list[Row]:
-    """Return requests: a part of the contest's items with a prompt of one's own, once or twice, rather late than early."""
+    """Return requests for a part of the contest's items with an own prompt, once or twice, mostly late."""
     ask, size = phrase(rng, *ENTRANTS), int(rng.integers(20, 2 * team.each))
     first, rows = int(rng.integers(len(items) - size)), []
     for _ in range(int(rng.integers(1, 3))):
@@ -203,7 +203,7 @@ def settle(rng: np.random.Generator, plan: Operation, at: int, one: Account, net
 
 
 def sampled_rows(rng, plan, accounts, stock, customers, scenario):
-    """Return requests: one queue in which each problem comes four times, over all accounts."""
+    """Return requests from one queue in which each problem comes four times, over all accounts."""
     units = queue_of(replace(plan, count=plan.count // 4), stock, scenario) * 4
     return deal_queue(rng, accounts, [units[at] for at in rng.permutation(len(units))], day_and_night=scenario.day_and_night[plan.campaign])
 

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - each wording is one line
-"""The provider of the seventeenth author's world, a fast-growing maker of reasoning models, and who uses it besides organised groups.
+"""The provider of the seventeenth author's world, a fast-growing maker of reasoning models, and its users outside organised groups.
 
 People, software and companies are the fifteenth author's, in other numbers. The rules are in seventeenth_author.md.
 """
@@ -26,7 +26,7 @@ TROUBLES = Troubles({"free": 5, "plan": 20, "payg": 60, "scale": 400}, 100, OUTA
 
 
 class SableLog(FortnightLog):
-    """The log of one family of models. Rows are composed with the thirteenth author's names as roles. All but the small model reason."""
+    """The log of one family of models. Rows are composed with the thirteenth author's names as roles. All models but the small one reason."""
 
     days, retired_day, heir = DAYS, 15.4, USUAL
 
@@ -80,7 +80,7 @@ def speak_here() -> None:
 
 
 def day_of_sign_up(rng: np.random.Generator, after_launch: float, within: float, latest: float = -0.2) -> float:
-    """Return a day before the log on which an account was made: since the launch, or before it."""
+    """Return a day before the log on which an account was made: since the launch, or earlier."""
     if rng.random() < after_launch:
         return min(latest, LAUNCHED + float(rng.exponential(5.0)))
     return LAUNCHED - within * float(rng.random())

@@ -77,7 +77,7 @@ class QuillLog(ChangingLog):
 
 
 class Stock(Texts):
-    """Texts of the range and of `sixth_author.py texts`, each given out once."""
+    """Texts of the range and of `sixth_author.py texts`, each used once."""
 
     def __init__(self, folder: Path, texts: Path, rng: np.random.Generator) -> None:
         super().__init__(folder, rng)
@@ -192,7 +192,7 @@ def at_the_minute(one: Account, times: np.ndarray) -> np.ndarray:
 
 
 def speak(rng: np.random.Generator, world: Honest, stock: Stock, people: Sequence[Person], crowds: Sequence[tuple[Product, list[Account]]], counts: Mapping[str, int], wanted: Mapping[str, tuple[str, int]]) -> None:
-    """Add what the accounts send: those in `wanted` the texts of a person each, the others real conversations."""
+    """Add the accounts' requests: those in `wanted` use the texts of a person each, the others real conversations."""
     iterators, world.people = people_of(rng, wanted, people)
     spoken = {name: list(pieces) for name, pieces in iterators.items()}
     entry = {row["account"]: row for row in world.people}
@@ -226,7 +226,7 @@ def compose_strangers(rng: np.random.Generator, world: Honest, stock: Stock, peo
 
 
 def firm_account(rng: np.random.Generator, key: str, kind: str, settings: Settings, agent: str, firm: str | None, pool: str | None = None) -> Account:
-    """Return an account that is there from the beginning; one of a firm has its card, domain and organisation."""
+    """Create an account that exists from the beginning; one of a firm has its card, domain and organisation."""
     one = new_account(rng, f"seventh {kind} {key}", kind, settings, agent, 500)
     one.start, one.created = 0.0, min(one.created, moment(-3))
     if firm:
@@ -309,7 +309,7 @@ def queue_firms(rng: np.random.Generator, world: Honest, stock: Stock) -> None:
 
 
 def alone(rng: np.random.Generator, world: Honest, stock: Stock) -> None:
-    """Courses, judges, resellers' stock of talks, and permitted synthesis."""
+    """Compose courses, judges, resellers' stock of conversations, and permitted synthesis."""
     for course in range(2):
         tasks = [text for _, text in stock.take("tasks pairs", 5)]
         for at in range(22):
@@ -351,7 +351,7 @@ class Plan:
     share: float
     start: float
     end: float
-    again: float  # share of failures that come back at another account
+    again: float  # share of failures retried at another account
     settings: Settings | None = None  # None: random per account
     pool: str = ""  # of texts
     lead: str = "{}"
@@ -410,7 +410,7 @@ def trace_leads(rng: np.random.Generator, count: int) -> list[str]:
 
 
 def campaign_rows(rng: np.random.Generator, plan: Plan, accounts: Sequence[Account], count: int, stock: Stock, sessions: Iterator[list[Piece]]) -> list[tuple[Account, float, Unit]]:
-    """Return requests: who sends what, when: `count` exchanges or about as many."""
+    """Return what each account sends, and when: about `count` exchanges."""
     if plan.style == "user_relay":
         product = BY_KIND["agent_cline"]
         return [(one, when, render(rng, product, words_at(one, when), next(sessions))) for one, when, _ in deal_queue(rng, accounts, [[]] * int(count / 3.6))]

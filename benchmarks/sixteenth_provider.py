@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - each wording is one line
-"""The provider of the sixteenth author's world, a cloud's marketplace of models, and who uses it besides organised groups.
+"""The provider of the sixteenth author's world, a cloud's marketplace of models, and its users outside organised groups.
 
 People, software and companies are the fifteenth author's, in other numbers. The rules are in sixteenth_author.md.
 """
@@ -28,12 +28,12 @@ OUTAGES = ((6.3, 6.3 + 35 * MINUTE, 0.6), (13.8, 13.8 + 15 * MINUTE, 0.9), (22.4
 
 @dataclass(frozen=True)
 class Maker:
-    """A maker of models. Rows are composed with the thirteenth author's names as roles; the log puts the maker's names for them."""
+    """A maker of models. Rows are composed with the thirteenth author's names as roles; the log replaces them by the maker's names."""
 
-    share: float  # where nobody keeps a default
+    share: float  # if no default is kept
     models: Mapping[str, str]
     launch: float = NEVER  # the day of its new model, if there is one
-    drops: str = ""  # a setting that its adaptor loses
+    drops: str = ""  # a setting that its adaptor omits
 
 
 MAKERS = {
@@ -50,12 +50,12 @@ TROUBLES = Troubles({"free": 10, "plan": 40, "payg": 120, "scale": 900}, 200, OU
 
 
 def drawn(*key: object) -> str:
-    """Return a maker, by its share."""
+    """Return a maker, by share."""
     return list(MAKERS)[int(np.searchsorted(EDGES, keyed("sixteenth", *key) % 10**6 / 10**6))]
 
 
 def maker_of(one: Account, when: float) -> str:
-    """Whose models this account asks at that time."""
+    """Return the maker whose models this account uses at that time."""
     state = one.state
     if "maker_later" in state and when > state["maker_later"][0]:
         return state["maker_later"][1]

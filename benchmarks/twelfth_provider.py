@@ -60,7 +60,7 @@ NAMES = ("alder", "basalt", "corvid", "dunlin", "ember", "fathom", "gneiss", "he
 
 
 def tenant(key: str) -> dict[str, str]:
-    """Organisation, token and mail domain of a tenant."""
+    """Return organisation, token and mail domain of a tenant."""
     number = keyed("twelfth tenant", key)
     return {"org": f"tenant_{number % 10**8:08d}", "payment": f"card_{keyed('twelfth firm', key):012x}"[:18], "email_domain": f"{NAMES[number % 10]}-{number // 7 % 10**4}.com"}
 
@@ -97,7 +97,7 @@ def settings_near(rng: np.random.Generator, default: Settings, keeps: Sequence[f
 
 
 class Networks:
-    """Addresses that many accounts share, and where somebody sits."""
+    """Addresses that many accounts share, and somebody's places."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         def of(number: int, *systems: int) -> list[Site]:
@@ -108,7 +108,7 @@ class Networks:
         self.vendors = {"mail_pilot": of(4, CLOUD), "tutor_app": of(3, 16509), "resume_app": of(3, CLOUD), "bot_store": of(4, 16509)}
 
     def place(self, rng: np.random.Generator, where: str, home: list[Site], site: list[Site]) -> list[Site]:
-        """Return the addresses of somebody who sits there. `site` is the group's own."""
+        """Return the addresses of somebody at this kind of place. `site` is the group's own."""
         if where in self.shared:
             return [choose(rng, self.shared[where]) for _ in range(1 if where in ("coworking", "gates") else 2)]
         if where == "campus":
@@ -117,7 +117,7 @@ class Networks:
 
 
 def forget(accounts: Sequence[Account], log: Log) -> None:
-    """What the log does not know: by tenant of a company or by account, honest or not. Contracts forbid some texts."""
+    """Remove facts that the log does not have: by tenant of a company or by account, honest or not. Contracts forbid some texts."""
     gaps: dict[str, dict] = {}
     for one in accounts:
         firm = one.state.get("firm")
@@ -175,7 +175,7 @@ CHATS = frozenset({"chat_desk", "chat_mobile"})
 
 
 def change_later(rng: np.random.Generator, product: Product, one: Account) -> None:
-    """The product's release, which leaves alone what the account had chosen itself, and the new model for those who move."""
+    """Set the product's release, which keeps the account's own choices, and the new model for those who switch."""
     changes = one.state.setdefault("changes", [])
     if product.update and rng.random() < product.update[2]:
         day, delay, _, new = product.update
@@ -200,7 +200,7 @@ def crowd(rng: np.random.Generator, product: Product, number: int, world: Honest
         if product.kind == "try_once":
             one.tier, one.payment = "free", None
         one.state["own"] = {name: choose(rng, items) for name, items in product.own.items()}
-        if product.kind == "bot_store":  # a card of its own
+        if product.kind == "bot_store":  # its own card
             one.state["own"]["card"] = f"Bot: {''.join(choose(rng, SYLLABLES) for _ in range(3)).title()}, {choose(rng, ROLES_OF_BOTS)} who {choose(rng, WHO)} and {choose(rng, WHO)}. {choose(rng, STYLES)}"
         change_later(rng, product, one)
         place = rng.random()
@@ -247,7 +247,7 @@ AREAS = ("Freight papers", "Grid operation", "Dental supply", "Union office", "H
 HOUSES = (("You work for", "Assistant of", "This is an internal tool of", "On behalf of"), tuple(f"{a} {b}." for a in ("Do not name", "Never repeat", "Mark clearly", "Ask a colleague about", "Keep apart", "Do not promise") for b in ("other companies", "personal data", "guesses", "dates", "prices", "matters under dispute", "anything marked red")), ("Classification: internal.", "Policy AI-3 applies.", "Logs are reviewed.", ""))
 ROLES = {"role": tuple(f"{a} {b}" for a in ("Summarise for", "Explain to", "Give the key points to", "Write the weekly line for") for b in ("the steering group.", "the works council.", "the plant.", "our customers.", "the auditor.", "sales."))}
 REVIEWS = {"rule": tuple(f"Check {a}; {b}." for a in ("naming", "error paths", "tests", "security", "style guide 4") for b in ("comment only on faults", "grade A to D", "at most three remarks", "say what to ask the author"))}
-PROJECTS = (  # of one real author each
+PROJECTS = (  # with one real author each
     Product("proj_code", 300, "", Settings(BRANT, 0.0, 8192, True, None, 11), "{text}\nFile: {file}", "Coding assistant. Repository {root}.", more="<tool name=\"{tool}\" path=\"{file}\">\n{text}\n</tool>", parts=(2, 5), each={"tool": ("read", "grep", "edit", "test")}, output=200, gap=0.8, units=5, moves=0.12, session=True),
     Product("proj_summary", 130, "", Settings(USUAL, 0.2, 1000, False), "{role}\n\n{text}", own=ROLES, output=120, units=14),
     Product("proj_review", 90, "", Settings(USUAL, 0.0, 2000, False), "Change in {file}:\n{text}", "{rule}", own=REVIEWS, output=140, units=14, moves=0.1),
@@ -267,7 +267,7 @@ class Tenant:
 
 
 def found_tenants(rng: np.random.Generator, nets: Networks) -> list[Tenant]:
-    """Companies, each with its ways, until all projects have one."""
+    """Create companies, each with its habits, until all projects have one."""
     defaults = {product.kind: product.settings for product in PROJECTS} | {kind: Settings(model, 0.2, 1024, kind == "proj_chat") for kind, (_, _, model) in STAFFED.items()}
     left = [product.kind for product in PROJECTS for _ in range(product.accounts)] + [kind for kind, (number, _, _) in STAFFED.items() for _ in range(number)]
     left = [left[at] for at in rng.permutation(len(left))]
@@ -331,7 +331,7 @@ def staffed_rows(rng: np.random.Generator, one: Account, count: int, stock: Stoc
 
 
 def mirror_rows(rng: np.random.Generator, world: Honest, tenants: Sequence[Tenant]) -> None:
-    """Staging projects: a part of a sibling's requests again, minutes later, with another model."""
+    """Add staging projects: a part of a sibling's requests again, minutes later, with another model."""
     by_account: dict[str, list[dict]] = defaultdict(list)
     for row in world.log.rows:
         by_account[row["account"]].append(row)
@@ -395,7 +395,7 @@ POSTED = "You are my brutally honest future self, ten years older. Read what I s
 
 
 def pass_on_a_prompt(rng: np.random.Generator, world: Honest, alone: Sequence[Account], customers: Iterator[list[Piece]]) -> None:
-    """A prompt that goes round on social media, word for word, before something of one's own."""
+    """Add a prompt that spreads on social media, word for word, before the account's own texts."""
     able = [one for one in alone if one.kind in ("chat_desk", "chat_mobile", "note_keeper", "try_once") and one.end > 11 and one.start < 20]
     for at in rng.permutation(len(able))[:90]:
         one = able[at]
