@@ -434,7 +434,7 @@ class Failures:
 def failures(
     seconds: float, clients: int = 4, away_s: float = 60.0, seed: int = 0, say: Say = lambda _: None
 ) -> Outcome:
-    """Have each kind of failure happen, then others at random, as long as told; then count."""
+    """Inject each kind of failure, then random ones, for so long; then count."""
     outcome, dice = Outcome("failures"), random.Random(seed)
     with under_load(2, clients) as found:
         tried = Failures(found, away_s, seed, say)

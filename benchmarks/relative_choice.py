@@ -4,13 +4,13 @@ Simulated leans: in each pair the relative's lean is a normal value, and the sus
 (`--correlation`). Neither learned anything; each coin is fair. The owner sees the relative's leans and the
 coins, never the suspect's, and does what its seals permit:
 
-  coins before the seal   of each of 400 accounts it keeps the coins up to where the relative leans most to
-                          what was served, and seals them (a seal with `pairs`, until 2026-12 enough)
-  named before            it names that account's actor, and fresh coins fall; it chooses among ten actors the
-                          one, and of the eight ends the one, at which the relative leans most
+  coins before the seal   for each of 400 accounts it keeps the coins up to where the relative leans most to
+                          the served answers, and seals them (with `pairs`, which sufficed until 2026-12)
+  named before            it names that account's actor and tosses new coins; of ten actors and eight ends
+                          it chooses those at which the relative leans most
   named, steered          the same, and the relative's leans so far decide which requests get a coin: those
                           with large leans or those with small ones
-  one actor, steered      only that, over all coins of one actor, and p as it is: what steering alone does
+  one actor, steered      only the steering, over all coins of one actor, with p unadjusted
 
 The p-value is the checker's (`leans.tail`), multiplied by what the seals allow. Null: both
 models are innocent.

@@ -371,7 +371,7 @@ class Mirror:
         except ObjectGone:
             return  # merged meanwhile: the merged one is downloaded next time
 
-    # --- what it says ---
+    # --- its heartbeat ---
 
     def says(self) -> dict[str, Any]:
         """Return the contents of its heartbeat. Called from another thread."""

@@ -180,7 +180,7 @@ class HeldAnswers:
         if (text := self._of_streams.get((hook, stream))) is not None:
             self.let_go(text)
 
-    # --- what is told ----------------------------------------------------------------------------------
+    # --- reports --------------------------------------------------------------------------------------
 
     def read(self, text: str, status: int, kind: bytes, body: bytes) -> None:
         """Charge an answer by its body. Raises: BadRequest."""
