@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The costs that a defence causes to attackers who react to it: `python benchmarks/adaptive.py`.
+"""What a defence costs attackers who react to it: `python benchmarks/adaptive.py`.
 
     python benchmarks/adaptive.py --scene calm --seeds 1,2,3 --defences none,stillwatch --attackers loud
     python benchmarks/adaptive.py --means                # one set of means after the other

@@ -22,7 +22,7 @@ from other_worlds import World, chosen, code_here, places_of, report_of, world_o
 from stillwatch.report.findings import load
 from stillwatch.scan import Campaign, Lead, ScanResult
 
-FIRST = (3, 5, 10)  # of the leads of each log, those that somebody reads
+FIRST = (3, 5, 10)  # leads that somebody reads in each log
 BINS = (0, 192, 256, 400, 600)  # tokens
 ORDERS: dict[str, Callable[[Lead], tuple[float, str]]] = {
     "longest answers": lambda lead: (-lead.answer_tokens, lead.id),

@@ -152,7 +152,7 @@ def petrel_rows(rng: np.random.Generator, team: WorkingTeam, number: int, accoun
         return list(resold_rows(rng, accounts, customers, int(rng.integers(10, 31)), 18))
     rows = group_rows(rng, team, number, accounts, stock, owners, customers, common(stock, team, 80) if team.dealt == "replicate" else paper)
     for one in accounts if team.kind in ONE_PLACE else ():
-        one.country = accounts[0].country  # the family's members had their own languages until here
+        one.country = accounts[0].country  # family members got separate countries above
     return rows
 
 

@@ -324,7 +324,7 @@ def reseller_keys(rng: np.random.Generator, number: int, keys: int, public: Publ
     return accounts
 
 
-# --- accounts outside organised groups ---- ---------------------------------------------------------------------
+# --- accounts outside organised groups ------------------------------------------------------------------------
 
 
 def count_units(rng: np.random.Generator, product: Product, one: Account, days: float) -> int:

@@ -559,7 +559,7 @@ def _see_changes(outcome: Outcome, a: FleetServed, b: FleetServed) -> None:
 
 
 def _see_failover(outcome: Outcome, a: FleetServed, b: FleetServed, say: Say) -> None:
-    """Kill the detector's gateway, so that another takes over; then repeat it in good order, in reverse."""
+    """Kill the detector's gateway, so that another takes over; then hand over in good order, back again."""
     until(lambda: a.pids("detector") or b.pids("detector"), 40, "a detector")
     first, second = (a, b) if a.pids("detector") else (b, a)
     took = []

@@ -206,7 +206,7 @@ def puzzle_rows(rng, product, one, times, own, public):
 
 
 def contest_rows(rng, product, one, times, own, public):
-    """Return requests for a part of the public rows, one to three times with an own prompt, mostly before the deadline on day 16."""
+    """Return requests for a part of the public rows, one to three times with a prompt of their own, mostly before the deadline on day 16."""
     rows, first, size = plain_rows(rng, product, one, times, own, public), int(rng.integers(0, 300)), int(rng.integers(60, 161))
     task = phrase(rng, *CONTEST).strip()
     for run in range(int(rng.integers(1, 4))):

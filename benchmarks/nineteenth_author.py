@@ -166,7 +166,7 @@ def dipper_rows(rng: np.random.Generator, team: WorkingTeam, number: int, accoun
         return deal_queue(rng, accounts, [[Request(frame.format(n=3 * number + 2, file=file, text=text[:2500]), output=team.output)] for text, file in pairs])
     rows = group_rows(rng, team, number, accounts, stock, owners, customers, common(stock, team, 80) if team.dealt == "replicate" else paper)
     for one in accounts if team.kind in HERE else ():
-        one.country = accounts[0].country  # the family's members had their own languages until here
+        one.country = accounts[0].country  # family members got separate countries above
     return rows
 
 

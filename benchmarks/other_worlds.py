@@ -166,7 +166,7 @@ def worlds_in(shared: Path, places: Mapping[str, Path | None], people: Path | No
 
 
 def chosen(found: Sequence[World], names: Sequence[str]) -> list[World]:
-    """Return the worlds of these names in this order, all without names. Raises: SystemExit for others."""
+    """Return the worlds of these names in this order; without names, all. Raises: SystemExit for others."""
     by_name = {world.name: world for world in found}
     if unknown := [name for name in names if name not in by_name]:
         raise SystemExit(

@@ -105,7 +105,7 @@ def prompts_alone(data: bench.Data, parts: int = 4) -> None:
 
 
 def constants(data: bench.Data, seed: int) -> None:
-    """Choose each constant on half of the kins by the teachers' ranks, and evaluate it on the other half."""
+    """Choose each constant on half of the kins by how often the teacher ranks first; test on the others."""
     labelled = {n: m.teachers for n, m in data.labels.models.items() if m.role is Role.STUDENT}
     for name, choices in CHOICES.items():
         hits: dict[float, dict[str, bool]] = {}

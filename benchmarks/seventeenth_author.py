@@ -110,7 +110,7 @@ def cell_rows(rng: np.random.Generator, team: WorkingTeam, one: Account) -> list
 
 
 def contest_rows(rng: np.random.Generator, team: WorkingTeam, one: Account, items: Sequence[str]) -> list[Row]:
-    """Return requests for a part of the contest's items with an own prompt, once or twice, mostly late."""
+    """Return requests for a part of the contest's items with a prompt of their own, once or twice, mostly late."""
     ask, size = phrase(rng, *ENTRANTS), int(rng.integers(20, 2 * team.each))
     first, rows = int(rng.integers(len(items) - size)), []
     for _ in range(int(rng.integers(1, 3))):

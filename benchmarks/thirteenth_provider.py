@@ -371,7 +371,7 @@ def compose_resellers(rng: np.random.Generator, world: Honest, customers: Sessio
             world.log.add(rng, one, when, list(unit))
 
 
-# --- accounts outside organised groups ---- ---------------------------------------------------------------------
+# --- accounts outside organised groups ------------------------------------------------------------------------
 
 
 def speakers(rng: np.random.Generator, needs: Mapping[str, tuple[Product, int]], counts: dict[str, int], languages: Mapping[str, str], people: Mapping[str, Sequence[Person]], world: Honest) -> dict[str, list[Piece]]:

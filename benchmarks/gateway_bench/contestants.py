@@ -239,7 +239,7 @@ def ours(
     source: Path | None = None,
     certificate: Path | None = None,
 ) -> Iterator[Contestant]:
-    """`stillwatch serve` with defaults: default terms, issued keys, durable capture, recorder and detector.
+    """`stillwatch serve` as installed: default policy, issued keys, durable capture, recorder and detector.
 
     source: another version's `src`, to compare with this one. certificate: of an upstream with TLS.
     """

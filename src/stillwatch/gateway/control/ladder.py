@@ -96,7 +96,7 @@ def climb(
             campaign.id,
             us(campaign.alarm_at),
             campaign.p_value,
-            len(accounts),  # of the whole campaign: one that grows slowly is not treated as small
+            len(accounts),  # of the whole campaign, else slow growth would stay below `max_accounts`
             campaign.harvest.exchanges,
             campaign.harvest.output_tokens,
             [r.detector for r in campaign.reasons if r.detector in RAISING] == [LONE],
