@@ -11,7 +11,7 @@ that are honest crowds, leads that are harvests), so that trusting the labels do
 how many of which kind and is never shown. The folder's name is on each page: give worlds names that reveal
 nothing. `serve` opens a console for each world, with its log, and prints the addresses of the ten and a
 log-in. The judge writes FOLDER/verdicts.csv: case,verdict,began,ended with `harvest` or `honest`, and times
-(UTC) as
+(UTC) as 09:41:30. `compare` reads the truth: a case is a harvest if most of its accounts are a campaign's.
 """
 
 import csv
